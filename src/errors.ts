@@ -1,0 +1,36 @@
+/**
+ * The error classes of loopnn. Every message reads `where: rule, got value; hint`, so that a user learns
+ * which argument or file is meant, what was expected, what was found and what to try.
+ */
+
+/** An error that is the caller's to mend; the command line prints its message on one line, without a stack. */
+export class LoopnnError extends Error {
+  /**
+   * @param where the argument, field, file or tensor that is wrong
+   * @param rule what was expected of it
+   * @param got the value found (omit it where there is none to show)
+   * @param hint what the user can do about it
+   */
+  constructor(where: string, rule: string, got?: unknown, hint?: string) {
+    const found = got === undefined ? '' : `, got ${format(got)}`;
+    super(`${where}: ${rule}${found}${hint === undefined ? '' : `; ${hint}`}`);
+    this.name = new.target.name;
+  }
+}
+
+/** A tensor or buffer has the wrong shape or length. */
+export class ShapeError extends LoopnnError {}
+/** A configuration or command-line value is impossible, unknown or contradictory. */
+export class ConfigError extends LoopnnError {}
+/** A corpus, token shard or tokenizer is missing, damaged or does not fit the model. */
+export class DataError extends LoopnnError {}
+/** A checkpoint is missing, damaged, or does not fit the model. */
+export class CheckpointError extends LoopnnError {}
+/** The native addon is missing, does not fit this machine, or refused its arguments. */
+export class NativeError extends LoopnnError {}
+
+function format(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`;
+  if (Array.isArray(value)) return `(${value.join(', ')})`;
+  return String(value);
+}
