@@ -1,0 +1,124 @@
+/** Node's store and clock: runs as folders of the file system, written so that a crash leaves nothing half-done. */
+import { mkdir, open, readdir, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { CheckpointError } from '../errors.js';
+import type { Clock } from '../train/clock.js';
+import type { FileContent, Store } from '../train/store.js';
+
+export const nodeClock: Clock = {
+  now: () => performance.now(),
+  yield: () => setImmediate(),
+};
+
+/** Ending of what is being written; such leftovers of a crash are removed by the next write of the same name. */
+const PARTIAL = '.partial';
+
+/** A store in a folder, which is created when first written to. */
+export class NodeStore implements Store {
+  constructor(readonly folder: string) {}
+
+  async read(path: string): Promise<Uint8Array> {
+    return readFile(join(this.folder, path));
+  }
+
+  async list(path: string): Promise<string[]> {
+    try {
+      const names = await readdir(join(this.folder, path));
+      return names.filter((name) => !name.endsWith(PARTIAL)).sort();
+    } catch (error) {
+      if (isMissing(error)) return [];
+      throw error;
+    }
+  }
+
+  async append(path: string, text: string): Promise<void> {
+    const file = await this.openFor(join(this.folder, path), 'a');
+    try {
+      await file.writeFile(text);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async replace(path: string, content: string): Promise<void> {
+    const target = join(this.folder, path);
+    await this.aside(target, (partial) => this.writeFile(partial, [Buffer.from(content)]));
+  }
+
+  async createFolder(path: string, files: Iterable<readonly [string, FileContent]>): Promise<void> {
+    const target = join(this.folder, path);
+    await this.aside(target, async (partial) => {
+      await mkdir(partial, { recursive: true });
+      for (const [name, content] of files) await this.writeFile(join(partial, name), content);
+      await syncFolder(partial);
+      await rm(target, { recursive: true, force: true });
+    });
+  }
+
+  async removeFolder(path: string): Promise<void> {
+    await rm(join(this.folder, path), { recursive: true, force: true });
+  }
+
+  /** Lets `write` make a file or folder under another name, then gives it its own; nothing stays if `write` fails. */
+  private async aside(target: string, write: (partial: string) => Promise<void>): Promise<void> {
+    const partial = target + PARTIAL;
+    try {
+      await rm(partial, { recursive: true, force: true });
+      await write(partial);
+      await rename(partial, target);
+      await syncFolder(dirname(target));
+    } catch (error) {
+      await rm(partial, { recursive: true, force: true }).catch(() => {});
+      throw isFull(error) ? diskFull(target) : error;
+    }
+  }
+
+  private async writeFile(path: string, content: FileContent): Promise<void> {
+    const file = await this.openFor(path, 'w');
+    try {
+      for await (const chunk of content) await file.writeFile(chunk);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  private async openFor(path: string, flags: string): Promise<FileHandle> {
+    try {
+      return await open(path, flags);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      await mkdir(dirname(path), { recursive: true });
+      return open(path, flags);
+    }
+  }
+}
+
+/** Makes a rename in a folder survive a power cut; not every file system lets a folder be synced. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } catch (error) {
+    if (!['EINVAL', 'EPERM', 'EISDIR'].includes(codeOf(error))) throw error;
+  } finally {
+    await folder.close();
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+const isMissing = (error: unknown) => codeOf(error) === 'ENOENT';
+const isFull = (error: unknown) => ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(codeOf(error));
+
+function diskFull(target: string): CheckpointError {
+  return new CheckpointError(
+    basename(target),
+    'could not be written, the disk is full',
+    undefined,
+    'free some space and resume: what was saved before is intact',
+  );
+}

@@ -1,0 +1,96 @@
+/** What a model costs: parameters, block applications, FLOPs and activation memory, from its configuration alone. */
+import { size } from '../tensor/tensor.js';
+import type { ModelConfig } from './config.js';
+import { GPTModules } from './gpt.js';
+
+export interface ModelCost {
+  readonly parameters: {
+    /** nanoGPT's count: everything but the position embedding, and without gates. */
+    readonly nanogpt: number;
+    /** The gates of the loop updates. */
+    readonly gates: number;
+    /** Everything that is trained. */
+    readonly total: number;
+  };
+  readonly layers: number;
+  readonly loops: number;
+  readonly innerLoops: number;
+  /** Runs of a block in one forward pass. */
+  readonly applications: number;
+  /**
+   * Floating-point operations a token at full block size: matrix products and causal attention, a multiply-add being
+   * two. The backward pass costs twice the forward pass.
+   */
+  readonly flopsPerToken: { readonly forward: number; readonly backward: number };
+  /** Bytes that the backward pass needs of one sequence of the block size: all kept, and every application checkpointed. */
+  readonly activationBytesPerSequence: { readonly kept: number; readonly checkpointed: number };
+}
+
+/** Counts a model's cost without allocating it. */
+export function modelCost(config: ModelConfig): ModelCost {
+  const count = (wanted: (role: string) => boolean) =>
+    new GPTModules(config).slots
+      .filter(({ spec }) => wanted(spec.role))
+      .reduce((sum, { spec }) => sum + size(spec.shape), 0);
+  const { blockSize: T, nLayer, nLoop, nInnerLoop } = config;
+  const applications = nLayer * nLoop * nInnerLoop;
+  const forward = forwardFlopsPerToken(config, T);
+  return {
+    parameters: {
+      nanogpt: count((role) => role !== 'position' && role !== 'gate'),
+      gates: count((role) => role === 'gate'),
+      total: count(() => true),
+    },
+    layers: nLayer,
+    loops: nLoop,
+    innerLoops: nInnerLoop,
+    applications,
+    flopsPerToken: { forward, backward: 2 * forward },
+    activationBytesPerSequence: {
+      kept: activationBytes(config, T, 0),
+      checkpointed: activationBytes(config, T, applications),
+    },
+  };
+}
+
+/** FLOPs a token of one forward pass over sequences of T tokens, with the given number of outer loops. */
+export function forwardFlopsPerToken(config: ModelConfig, T: number, loops = config.nLoop): number {
+  const { nEmbd: C, vocabSize: V, nLayer, nInnerLoop } = config;
+  const block = 2 * 12 * C * C; // qkv 3·C², projection C², MLP 8·C²
+  const attention = (2 * 2 * C * (T + 1)) / 2; // q·k and p·v against (T + 1)/2 keys on average
+  return nLayer * loops * nInnerLoop * (block + attention) + 2 * V * C;
+}
+
+/** Floats that one application keeps for its backward pass, beyond its input. */
+function applicationFloats({ nEmbd: C, nHead: NH }: ModelConfig, T: number): number {
+  const layerNorms = 2 * (C + 2);
+  const attention = 3 * C + C + NH; // qkv, heads' output, log-sum-exps
+  const mlp = 4 * C + 4 * C; // before and after GELU
+  return T * (layerNorms + attention + C + mlp); // and the sum between the two halves
+}
+
+/** Bytes that the backward pass needs of one sequence of T tokens when `checkpointed` applications keep only their input. */
+export function activationBytes(config: ModelConfig, T: number, checkpointed: number): number {
+  const { nEmbd: C, nLayer, nLoop, nInnerLoop } = config;
+  const applications = nLayer * nLoop * nInnerLoop;
+  const gated = (nLoop > 1 ? nLoop : 0) + (nInnerLoop > 1 ? applications : 0);
+  const stream = T * C * (applications + gated + 2); // inputs of applications, gates' outputs, embedding, final norm
+  const recomputed = checkpointed > 0 ? 1 : 0; // the one being computed again
+  return 4 * (stream + (applications - checkpointed + recomputed) * applicationFloats(config, T));
+}
+
+/**
+ * Which applications to checkpoint so that a batch's activations fit into a budget: the earliest ones, since the latest are
+ * freed first. Returns how many.
+ */
+export function applicationsToCheckpoint(
+  config: ModelConfig,
+  B: number,
+  T: number,
+  budgetBytes: number,
+): number {
+  const applications = config.nLayer * config.nLoop * config.nInnerLoop;
+  let count = 0;
+  while (count < applications && B * activationBytes(config, T, count) > budgetBytes) count++;
+  return count;
+}

@@ -1,0 +1,15 @@
+/** GPT-2's depth (Radford et al. 2019): walk the stack once. */
+import type { Block } from '../../nn/block.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { ForwardContext } from '../context.js';
+import type { Depth } from './depth.js';
+
+export class GPT2Depth implements Depth {
+  constructor(private readonly blocks: readonly Block[]) {}
+
+  run(x: Tensor, ctx: ForwardContext): Tensor {
+    return ctx.loop(this.blocks.length, x, (h, layer) =>
+      ctx.apply(this.blocks[layer]!, h, { loop: 0, layer, inner: 0 }),
+    );
+  }
+}

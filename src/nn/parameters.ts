@@ -1,0 +1,141 @@
+/**
+ * The parameters of a model: declared by name while its modules are built, then laid out in one flat storage, with
+ * one flat storage for the gradients. Knows no model and no optimizer.
+ */
+import type { Storage } from '../backend/backend.js';
+import { Parameter, type Role, type Runtime, size } from '../tensor/tensor.js';
+import { normal } from './random.js';
+
+/** How a parameter starts: every element equal, or normal with mean 0. */
+export type Init = { readonly value: number } | { readonly std: number };
+
+/** A parameter before it has memory. */
+export interface ParameterSpec {
+  readonly name: string;
+  readonly role: Role;
+  readonly shape: readonly number[];
+  readonly init: Init;
+}
+
+/** A parameter of a module: read `value` once the model is allocated. */
+export class ParameterSlot {
+  private parameter: Parameter | null = null;
+  private rows: Parameter[] = [];
+
+  constructor(readonly spec: ParameterSpec) {}
+
+  get name(): string {
+    return this.spec.name;
+  }
+
+  get value(): Parameter {
+    if (!this.parameter) throw new Error(`${this.name}: used before the model was allocated`);
+    return this.parameter;
+  }
+
+  set value(parameter: Parameter) {
+    this.parameter = parameter;
+    this.rows = [];
+  }
+
+  /** Row `i` of the value, for gates stacked in one matrix. */
+  row(i: number): Parameter {
+    this.rows[i] ??= this.value.row(i);
+    return this.rows[i];
+  }
+}
+
+/** Where a module declares its parameters: a prefix of names, as in `transformer.h.0.attn`. */
+export class ParameterScope {
+  constructor(
+    readonly slots: ParameterSlot[] = [],
+    readonly prefix = '',
+  ) {}
+
+  /** The scope of a submodule. */
+  child(name: string): ParameterScope {
+    return new ParameterScope(this.slots, this.prefix === '' ? name : `${this.prefix}.${name}`);
+  }
+
+  declare(name: string, role: Role, shape: readonly number[], init: Init): ParameterSlot {
+    const slot = new ParameterSlot({ name: this.child(name).prefix, role, shape, init });
+    this.slots.push(slot);
+    return slot;
+  }
+}
+
+/** Order of the roles in the flat storage: parameters that AdamW treats alike lie side by side. */
+const ROLE_ORDER: readonly Role[] = ['embedding', 'position', 'matrix', 'gate', 'norm', 'bias'];
+/** Every parameter starts at a multiple of this many elements (256 bytes). */
+const ALIGNMENT = 64;
+
+/** A run of the flat storage whose parameters share a role. */
+export interface RoleRange {
+  readonly role: Role;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** The parameters of one model in memory. */
+export class Parameters {
+  /** In order of declaration. */
+  readonly all: readonly Parameter[];
+  readonly ranges: readonly RoleRange[];
+  readonly storage: Storage;
+  readonly gradient: Storage | null;
+  /** Where each parameter starts, by name. */
+  private readonly offsets = new Map<string, number>();
+
+  /** Allocates the declared slots; with `train`, gradients too. Values are zero until `initialise` or a checkpoint. */
+  constructor(
+    readonly runtime: Runtime,
+    readonly slots: readonly ParameterSlot[],
+    train: boolean,
+  ) {
+    const { backend } = runtime;
+    const ranges: RoleRange[] = [];
+    let end = 0;
+    for (const role of ROLE_ORDER) {
+      const offset = end;
+      for (const slot of slots.filter((s) => s.spec.role === role)) {
+        this.offsets.set(slot.name, end);
+        end += Math.ceil(size(slot.spec.shape) / ALIGNMENT) * ALIGNMENT;
+      }
+      if (end > offset) ranges.push({ role, offset, length: end - offset });
+    }
+    this.ranges = ranges;
+    const storage = backend.allocate(backend.dtype, end);
+    const gradient = train ? backend.allocate(backend.dtype, end) : null;
+    this.storage = storage;
+    this.gradient = gradient;
+    this.all = slots.map((slot) => {
+      const { name, role, shape } = slot.spec;
+      const part = (whole: Storage) => backend.slice(whole, this.offsets.get(name)!, size(shape));
+      slot.value = new Parameter(runtime, name, role, shape, part(storage), gradient && part(gradient));
+      return slot.value;
+    });
+  }
+
+  /** Sets every parameter to its initial value; each is a function of the seed and its name. */
+  initialise(seed: number): void {
+    for (const { spec, value } of this.slots) {
+      if ('value' in spec.init) this.runtime.backend.fill(value.storage, spec.init.value);
+      else this.runtime.backend.write(value.storage, normal(seed, spec.name, value.size, spec.init.std));
+    }
+  }
+
+  /** The part of a storage laid out like this one that belongs to a parameter: its moments, say. */
+  partOf(flat: Storage, parameter: Parameter): Storage {
+    return this.runtime.backend.slice(flat, this.offsets.get(parameter.name)!, parameter.size);
+  }
+
+  zeroGradients(): void {
+    if (this.gradient) this.runtime.backend.fill(this.gradient, 0);
+  }
+
+  /** Gives the memory back at once. */
+  dispose(): void {
+    this.runtime.backend.free(this.storage);
+    if (this.gradient) this.runtime.backend.free(this.gradient);
+  }
+}

@@ -1,0 +1,33 @@
+/** Reproducible random numbers: pure functions of a seed and a counter, the same on every machine. */
+import { mix32 } from '../backend/host.js';
+
+/** One 32-bit word out of several, each bit of which depends on all of them. */
+export function hashWords(...words: number[]): number {
+  let h = 0x6a09e667;
+  for (const word of words) h = mix32((h ^ mix32(word >>> 0)) + 0x9e3779b9);
+  return h;
+}
+
+/** The 32-bit words of a text, for hashing names. */
+export function hashText(text: string): number {
+  return hashWords(...Array.from(text, (c) => c.codePointAt(0)!));
+}
+
+/** A uniform number in (0, 1) for counter `i` of stream (a, b). */
+export function uniform(a: number, b: number, i: number): number {
+  return (mix32((mix32((i + a) >>> 0) ^ b) >>> 0) + 0.5) / 2 ** 32;
+}
+
+/** `length` normal numbers with mean 0 and the given standard deviation (Box & Muller 1958). */
+export function normal(seed: number, name: string, length: number, std: number): Float64Array {
+  const a = hashWords(seed, hashText(name), 1);
+  const b = hashWords(seed, hashText(name), 2);
+  const values = new Float64Array(length);
+  for (let i = 0; i < length; i += 2) {
+    const radius = std * Math.sqrt(-2 * Math.log(uniform(a, b, i)));
+    const angle = 2 * Math.PI * uniform(a, b, i + 1);
+    values[i] = radius * Math.cos(angle);
+    if (i + 1 < length) values[i + 1] = radius * Math.sin(angle);
+  }
+  return values;
+}

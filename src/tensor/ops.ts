@@ -1,0 +1,245 @@
+/**
+ * The ops: each calls its forward kernel and records its backward kernel beside it. They know kernels and tapes,
+ * not modules. Inputs are borrowed; the caller owns the result.
+ *
+ * Dimensions: R = B·T rows, C channels, NH heads, V vocabulary.
+ */
+import type { Dropout, LoopForm } from '../backend/backend.js';
+import { ShapeError } from '../errors.js';
+import { parameterGradient, Tape } from './tape.js';
+import { type Parameter, Tensor } from './tensor.js';
+
+/** wte[tokens] + wpe[positions]; `tokens, positions (R)` → (R, C). */
+export function embedding(tokens: Tensor, positions: Tensor, wte: Parameter, wpe: Parameter): Tensor {
+  const { runtime } = wte;
+  const { backend, tape } = runtime;
+  const dims = { R: tokens.size, C: wte.shape[1]! };
+  const out = runtime.empty([dims.R, dims.C]);
+  backend.embeddingForward(out.storage, tokens.storage, positions.storage, wte.storage, wpe.storage, dims);
+  tape?.record(out, [tokens, positions], (dout) => {
+    const [dwte, dwpe] = [parameterGradient(wte), parameterGradient(wpe)];
+    backend.embeddingBackward(dwte, dwpe, dout.storage, tokens.storage, positions.storage, dims);
+  });
+  return out;
+}
+
+/** Layer normalisation over the channels; `x (R, C)` → (R, C). */
+export function layerNorm(x: Tensor, weight: Parameter, bias: Parameter | null): Tensor {
+  const { runtime } = x;
+  const { backend, tape } = runtime;
+  const dims = rows(x);
+  const out = runtime.empty(x.shape);
+  using mean = runtime.empty([dims.R]);
+  using rstd = runtime.empty([dims.R]);
+  backend.layernormForward(
+    out.storage,
+    mean.storage,
+    rstd.storage,
+    x.storage,
+    weight.storage,
+    bias && bias.storage,
+    dims,
+  );
+  tape?.record(out, [x, mean, rstd], (dout) => {
+    const dx = tape.target(x);
+    backend.layernormBackward(
+      dx.storage,
+      parameterGradient(weight),
+      bias && parameterGradient(bias),
+      dout.storage,
+      x.storage,
+      weight.storage,
+      mean.storage,
+      rstd.storage,
+      dims,
+      dx.accumulate,
+    );
+  });
+  return out;
+}
+
+/** x · weight + bias; `x (R, K)`, `weight (K, N)` → (R, N). */
+export function linear(x: Tensor, weight: Parameter, bias: Parameter | null): Tensor {
+  const { runtime } = x;
+  const { backend, tape } = runtime;
+  const [K, N] = [weight.shape[0]!, weight.shape[1]!];
+  if (x.shape[1] !== K) throw new ShapeError(weight.name, `input must have ${K} channels`, x.shape);
+  const dims = { R: x.shape[0]!, K, N };
+  const out = runtime.empty([dims.R, N]);
+  backend.linearForward(out.storage, x.storage, weight.storage, bias && bias.storage, dims);
+  tape?.record(out, [x], (dout) => {
+    const dweight = parameterGradient(weight);
+    backend.linearBackwardWeight(dweight, bias && parameterGradient(bias), dout.storage, x.storage, dims);
+    const dx = tape.target(x);
+    backend.linearBackwardInput(dx.storage, dout.storage, weight.storage, dims, dx.accumulate);
+  });
+  return out;
+}
+
+/** GELU in GPT-2's tanh form, element by element. */
+export function gelu(x: Tensor): Tensor {
+  const { runtime } = x;
+  const { backend, tape } = runtime;
+  const out = runtime.empty(x.shape);
+  backend.geluForward(out.storage, x.storage);
+  tape?.record(out, [x], (dout) => {
+    const dx = tape.target(x);
+    backend.geluBackward(dx.storage, dout.storage, x.storage, dx.accumulate);
+  });
+  return out;
+}
+
+/** Causal multi-head self-attention of B sequences; `qkv (B·T, 3·C)` → (B·T, C). */
+export function attention(qkv: Tensor, B: number, T: number, NH: number, dropout: Dropout | null): Tensor {
+  const { runtime } = qkv;
+  const { backend, tape } = runtime;
+  const C = qkv.shape[1]! / 3;
+  const dims = { B, T, NH, HS: C / NH };
+  const out = runtime.empty([B * T, C]);
+  using lse = runtime.empty([B, NH, T]);
+  backend.attentionForward(out.storage, lse.storage, qkv.storage, dims, dropout);
+  tape?.record(out, [qkv, out, lse], (dout) => {
+    const d = tape.target(qkv);
+    backend.attentionBackward(
+      d.storage,
+      dout.storage,
+      out.storage,
+      lse.storage,
+      qkv.storage,
+      dims,
+      dropout,
+      d.accumulate,
+    );
+  });
+  return out;
+}
+
+/** Counter-based dropout over sequences of T rows; without one, `x` itself under a new owner. */
+export function dropout(x: Tensor, T: number, mask: Dropout | null): Tensor {
+  if (!mask) return alias(x);
+  const { runtime } = x;
+  const { backend, tape } = runtime;
+  const dims = { ...rows(x), T };
+  const out = runtime.empty(x.shape);
+  backend.dropout(out.storage, x.storage, dims, mask, false);
+  tape?.record(out, [], (dout) => {
+    const dx = tape.target(x);
+    backend.dropout(dx.storage, dout.storage, dims, mask, dx.accumulate);
+  });
+  return out;
+}
+
+/** a + b, equal shapes. */
+export function add(a: Tensor, b: Tensor): Tensor {
+  const { runtime } = a;
+  const { backend, tape } = runtime;
+  const out = runtime.empty(a.shape);
+  backend.add(out.storage, a.storage, b.storage);
+  tape?.record(out, [], (dout) => {
+    tape.pass(a, dout);
+    tape.pass(b, dout);
+  });
+  return out;
+}
+
+/** The same value under a new owner. */
+export function alias(x: Tensor): Tensor {
+  const out = new Tensor(x.runtime, x.shape, x.buffer.retain());
+  const { tape } = x.runtime;
+  tape?.record(out, [], (dout) => tape.pass(x, dout));
+  return out;
+}
+
+/** The loop update x + gate ⊙ f, or x + gate ⊙ (f − x); `x, f (R, C)`, `gate (C)` or `(1)`. */
+export function gatedResidual(x: Tensor, f: Tensor, gate: Parameter, form: LoopForm): Tensor {
+  const { runtime } = x;
+  const { backend, tape } = runtime;
+  const dims = { ...rows(x), G: gate.size };
+  const out = runtime.empty(x.shape);
+  backend.gatedResidualForward(out.storage, x.storage, f.storage, gate.storage, dims, form);
+  tape?.record(out, [x, f], (dout) => {
+    const dx = tape.target(x);
+    const df = tape.target(f);
+    backend.gatedResidualBackward(
+      dx.storage,
+      df.storage,
+      parameterGradient(gate),
+      dout.storage,
+      x.storage,
+      f.storage,
+      gate.storage,
+      dims,
+      form,
+      dx.accumulate,
+      df.accumulate,
+    );
+  });
+  return out;
+}
+
+/** x · weightᵀ; `x (R, C)`, `weight (V, C)` → (R, V). For sampling: it records no gradient. */
+export function logits(x: Tensor, weight: Parameter): Tensor {
+  const { runtime } = x;
+  const [V, C] = [weight.shape[0]!, weight.shape[1]!];
+  const out = runtime.empty([x.shape[0]!, V]);
+  runtime.backend.logits(out.storage, x.storage, weight.storage, { R: x.shape[0]!, C, V });
+  return out;
+}
+
+/**
+ * Cross-entropy of each row in nats; `x (R, C)`, `weight (V, C)`, `targets (R)` → (R). Rows with target −1 give 0.
+ *
+ * While a tape records, the total Σ_r rowWeights[r]·loss[r] is the end of the tape: the logits exist only here, so the
+ * gradient by `weight` is added at once and the one by `x` is kept for the walk.
+ */
+export function headLoss(x: Tensor, weight: Parameter, targets: Tensor, rowWeights: Tensor): Tensor {
+  const { runtime } = x;
+  const { backend, tape, pool } = runtime;
+  const dims = { ...rows(x), V: weight.shape[0]! };
+  const loss = runtime.empty([dims.R]);
+  if (!tape) {
+    backend.headForward(loss.storage, null, null, x.storage, weight.storage, targets.storage, dims);
+    return loss;
+  }
+  const dx = pool.take(backend.dtype, x.size);
+  backend.headForwardBackward(
+    loss.storage,
+    null,
+    null,
+    dx.storage,
+    parameterGradient(weight),
+    x.storage,
+    weight.storage,
+    targets.storage,
+    rowWeights.storage,
+    dims,
+  );
+  tape.recordLoss(dx, () => tape.pass(x, dx));
+  return loss;
+}
+
+/**
+ * Activation checkpointing: `body(x)` with only `x` kept for the backward pass, which runs `body` a second time.
+ * `body` must compute the same bits again (dropout does, being counter-based).
+ */
+export function checkpoint(x: Tensor, body: (x: Tensor) => Tensor): Tensor {
+  const { runtime } = x;
+  const { tape } = runtime;
+  if (!tape) return body(x);
+  const out = runtime.recording(null, () => body(x));
+  tape.record(out, [x], (dout) => {
+    using input = new Tensor(runtime, x.shape, x.buffer.retain());
+    const inner = new Tape(runtime);
+    using again = runtime.recording(inner, () => body(input));
+    inner.pass(again, dout);
+    inner.backward();
+    if (!input.grad) return;
+    tape.pass(x, input.grad);
+    input.grad.release();
+  });
+  return out;
+}
+
+function rows(x: Tensor): { R: number; C: number } {
+  return { R: x.shape[0]!, C: x.shape[1]! };
+}

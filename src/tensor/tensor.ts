@@ -1,0 +1,131 @@
+/**
+ * Tensor: a shape over a buffer; Parameter: a tensor with a name, a role and a gradient that outlive a step;
+ * Runtime: what tensors live in. The arithmetic is in `ops.ts`, the gradients' order in `tape.ts`.
+ *
+ * Ownership: a function borrows the tensors it is given, and its caller owns the one it returns. Owned tensors are
+ * declared with `using`, so that their memory is back in the pool at the end of the block, unless the tape still needs it.
+ */
+import type { Backend, DType, HostArray, Storage } from '../backend/backend.js';
+import { ShapeError } from '../errors.js';
+import { Buffer, Pool } from './pool.js';
+import type { Tape } from './tape.js';
+
+/** What tensors live in: a backend, its memory pool, and the tape that records while gradients are wanted. */
+export class Runtime {
+  readonly pool: Pool;
+  /** Records the ops for the backward pass; null outside training. */
+  tape: Tape | null = null;
+  /** Sees the output of every module by its name, in order of execution (see `train/diagnose.ts`); null normally. */
+  observe: ((where: string, x: Tensor) => void) | null = null;
+
+  constructor(readonly backend: Backend) {
+    this.pool = new Pool(backend);
+  }
+
+  /** A tensor whose contents are not set yet. */
+  empty(shape: readonly number[], dtype: DType = this.backend.dtype): Tensor {
+    return new Tensor(this, shape, this.pool.take(dtype, size(shape)));
+  }
+
+  /** A tensor with the given values. Throws ShapeError when their number is not that of the shape. */
+  from(values: HostArray, shape: readonly number[]): Tensor {
+    if (values.length !== size(shape)) {
+      throw new ShapeError(
+        'tensor',
+        `must hold ${size(shape)} values for shape (${shape.join(', ')})`,
+        values.length,
+      );
+    }
+    const x = this.empty(shape, values instanceof Int32Array ? 'i32' : this.backend.dtype);
+    this.backend.write(x.storage, values);
+    return x;
+  }
+
+  /** Runs `body` with `tape` recording (or with none), and puts the former one back. */
+  recording<Result>(tape: Tape | null, body: () => Result): Result {
+    const former = this.tape;
+    this.tape = tape;
+    try {
+      return body();
+    } finally {
+      this.tape = former;
+    }
+  }
+}
+
+/** A dense row-major array that an op made or the host wrote. */
+export class Tensor {
+  /** The gradient of the loss by this tensor, while the backward pass holds one; a leaf's stays for whoever reads it. */
+  grad: Buffer | null = null;
+  private disposed = false;
+
+  constructor(
+    readonly runtime: Runtime,
+    readonly shape: readonly number[],
+    readonly buffer: Buffer,
+  ) {}
+
+  get storage(): Storage {
+    return this.buffer.storage;
+  }
+
+  get size(): number {
+    return size(this.shape);
+  }
+
+  /** A copy of the values, once the backend has computed them. */
+  read(): Promise<HostArray> {
+    return this.runtime.backend.read(this.storage);
+  }
+
+  /** Gives the owner's hold on the memory up; further calls do nothing. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.buffer.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Number of elements of a shape. */
+export function size(shape: readonly number[]): number {
+  return shape.reduce((product, n) => product * n, 1);
+}
+
+/**
+ * What a parameter is for. AdamW's weight decay and the parameter counts go by the role, never by the number of
+ * dimensions.
+ */
+export type Role = 'matrix' | 'embedding' | 'position' | 'norm' | 'bias' | 'gate';
+
+/** A trained tensor; its gradient is added to until the optimizer clears it. */
+export class Parameter extends Tensor {
+  constructor(
+    runtime: Runtime,
+    readonly name: string,
+    readonly role: Role,
+    shape: readonly number[],
+    storage: Storage,
+    readonly gradient: Storage | null,
+  ) {
+    super(runtime, shape, new Buffer(storage, null));
+  }
+
+  /** Row `i` of a matrix of gates as a parameter of its own that shares memory. */
+  row(i: number): Parameter {
+    const width = this.shape[1]!;
+    const { backend } = this.runtime;
+    const part = (whole: Storage) => backend.slice(whole, i * width, width);
+    return new Parameter(
+      this.runtime,
+      `${this.name}[${i}]`,
+      this.role,
+      [width],
+      part(this.storage),
+      this.gradient && part(this.gradient),
+    );
+  }
+}

@@ -1,0 +1,171 @@
+/**
+ * Checkpoints of a run: folders `checkpoints/last-<step>` and `checkpoints/best-<step>`, each with `model.safetensors`,
+ * `optimizer.safetensors` (moments `m.<name>`, `v.<name>`) and `state.json`. A folder appears whole or not at all, and the
+ * former one of its kind goes only then, so the latest is never a damaged one. Knows no trainer.
+ */
+import type { Storage } from '../backend/backend.js';
+import { CheckpointError } from '../errors.js';
+import { parseSafetensors, safetensorsHeader } from '../formats/safetensors.js';
+import type { GPT } from '../models/gpt.js';
+import type { Parameters } from '../nn/parameters.js';
+import type { AdamW } from './optimizer.js';
+import type { Store } from './store.js';
+
+export type CheckpointKind = 'best' | 'last';
+
+/** What a run must remember besides tensors. */
+export interface TrainState {
+  /** Updates made. */
+  readonly step: number;
+  readonly tokensSeen: number;
+  /** Lowest validation loss seen, nats per token; null before the first evaluation. */
+  readonly bestValLoss: number | null;
+  /** Step of the latest evaluation and of the latest checkpoint of kind `last`; −1 before the first. */
+  readonly evaluatedAt: number;
+  readonly savedAt: number;
+}
+
+export function newCheckpointState(): TrainState {
+  return { step: 0, tokensSeen: 0, bestValLoss: null, evaluatedAt: -1, savedAt: -1 };
+}
+
+const FOLDER = 'checkpoints';
+
+/** Writes a checkpoint and then removes older ones of its kind. Throws CheckpointError when the disk is full. */
+export async function saveCheckpoint(
+  store: Store,
+  kind: CheckpointKind,
+  model: GPT,
+  optimizer: AdamW,
+  state: TrainState,
+): Promise<void> {
+  const older = await folders(store, kind);
+  const name = `${kind}-${String(state.step).padStart(7, '0')}`;
+  const { parameters } = model;
+  await store.createFolder(`${FOLDER}/${name}`, [
+    ['model.safetensors', tensorFile(parameters, [['', parameters.storage]])],
+    [
+      'optimizer.safetensors',
+      tensorFile(parameters, [
+        ['m.', optimizer.m],
+        ['v.', optimizer.v],
+      ]),
+    ],
+    ['state.json', [new TextEncoder().encode(`${JSON.stringify(state, null, 2)}\n`)]],
+  ]);
+  for (const folder of older) if (folder !== name) await store.removeFolder(`${FOLDER}/${folder}`);
+}
+
+/** Loads the latest checkpoint of a kind into a model and its optimizer. Throws CheckpointError. */
+export async function loadCheckpoint(
+  store: Store,
+  kind: CheckpointKind,
+  model: GPT,
+  optimizer: AdamW,
+): Promise<TrainState> {
+  const folder = (await folders(store, kind)).at(-1);
+  if (folder === undefined) {
+    throw new CheckpointError(FOLDER, `must hold a checkpoint named ${kind}-<step> to resume from`);
+  }
+  const path = `${FOLDER}/${folder}`;
+  await loadTensors(store, `${path}/model.safetensors`, model.parameters, [['', model.parameters.storage]]);
+  await loadTensors(store, `${path}/optimizer.safetensors`, model.parameters, [
+    ['m.', optimizer.m],
+    ['v.', optimizer.v],
+  ]);
+  return parseState(await readFile(store, `${path}/state.json`), `${path}/state.json`);
+}
+
+/** Loads the weights of a run's best checkpoint, or its latest where none is best; returns its step. Throws CheckpointError. */
+export async function loadWeights(store: Store, model: GPT): Promise<number> {
+  const folder = (await folders(store, 'best')).at(-1) ?? (await folders(store, 'last')).at(-1);
+  if (folder === undefined) {
+    throw new CheckpointError(FOLDER, 'must hold a checkpoint', undefined, 'was this run ever trained?');
+  }
+  const path = `${FOLDER}/${folder}/model.safetensors`;
+  await loadTensors(store, path, model.parameters, [['', model.parameters.storage]]);
+  return Number(folder.split('-')[1]);
+}
+
+/** Whether a run can be resumed. */
+export async function hasCheckpoint(store: Store): Promise<boolean> {
+  return (await folders(store, 'last')).length > 0;
+}
+
+/** Complete checkpoints of a kind, oldest first. */
+async function folders(store: Store, kind: CheckpointKind): Promise<string[]> {
+  const pattern = new RegExp(`^${kind}-\\d+$`);
+  return (await store.list(FOLDER)).filter((name) => pattern.test(name));
+}
+
+/** A name's prefix, and a storage laid out like the parameters. */
+type Section = readonly [prefix: string, flat: Storage];
+
+/** A safetensors file with every parameter's part of each section, read from the backend one at a time. */
+async function* tensorFile(parameters: Parameters, sections: readonly Section[]): AsyncGenerator<Uint8Array> {
+  const entries = sections.flatMap(([prefix, flat]) =>
+    parameters.all.map((parameter) => ({
+      name: prefix + parameter.name,
+      dtype: 'F32' as const,
+      shape: parameter.shape,
+      part: parameters.partOf(flat, parameter),
+    })),
+  );
+  yield safetensorsHeader(entries, { format: 'pt' });
+  for (const { part } of entries) {
+    const values = Float32Array.from(await parameters.runtime.backend.read(part));
+    yield new Uint8Array(values.buffer);
+  }
+}
+
+async function loadTensors(
+  store: Store,
+  path: string,
+  parameters: Parameters,
+  sections: readonly Section[],
+): Promise<void> {
+  const tensors = parseSafetensors(await readFile(store, path), path);
+  for (const [prefix, flat] of sections) {
+    for (const parameter of parameters.all) {
+      const name = prefix + parameter.name;
+      const tensor = tensors.get(name);
+      const shape = parameter.shape.join(', ');
+      if (!tensor) throw new CheckpointError(path, `must hold tensor ${name} of shape (${shape})`);
+      if (!(tensor.data instanceof Float32Array)) {
+        throw new CheckpointError(`${path}, tensor ${name}`, 'must have dtype F32', tensor.dtype);
+      }
+      if (tensor.shape.join(', ') !== shape) {
+        throw new CheckpointError(`${path}, tensor ${name}`, `must have shape (${shape})`, tensor.shape);
+      }
+      parameters.runtime.backend.write(parameters.partOf(flat, parameter), tensor.data);
+      tensors.delete(name);
+    }
+  }
+  for (const name of tensors.keys()) {
+    throw new CheckpointError(`${path}, tensor ${name}`, 'is not part of this model');
+  }
+}
+
+async function readFile(store: Store, path: string): Promise<Uint8Array> {
+  try {
+    return await store.read(path);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CheckpointError(path, `could not be read (${reason})`);
+  }
+}
+
+function parseState(bytes: Uint8Array, path: string): TrainState {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    throw new CheckpointError(path, 'must be JSON');
+  }
+  const state = { ...newCheckpointState(), ...(value as Partial<TrainState>) };
+  for (const key of ['step', 'tokensSeen', 'evaluatedAt', 'savedAt'] as const) {
+    if (!Number.isInteger(state[key]))
+      throw new CheckpointError(path, `${key} must be a whole number`, state[key]);
+  }
+  return state;
+}

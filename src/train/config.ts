@@ -1,0 +1,74 @@
+/** The configuration of a training run, its defaults being nanoGPT's. */
+import { ConfigError } from '../errors.js';
+import { type ModelConfig, parseModelConfig } from '../models/config.js';
+import { type ConfigOf, parseFields, unknownName } from '../models/fields.js';
+
+export const trainFields = {
+  seed: {
+    kind: 'int',
+    min: 0,
+    max: 0xffffffff,
+    default: 1337,
+    help: 'names the initial weights, batches and dropout',
+  },
+  batchSize: { kind: 'int', min: 1, default: 12, help: 'sequences in a micro-step (B)' },
+  gradAccumSteps: { kind: 'int', min: 1, default: 1, help: 'micro-steps summed into one update' },
+  maxSteps: { kind: 'int', min: 1, default: 2000, help: 'updates until the run is done' },
+  lr: { kind: 'number', min: 0, default: 6e-4, help: 'peak learning rate' },
+  minLr: { kind: 'number', min: 0, default: 6e-5, help: 'learning rate at the end of the cosine decay' },
+  warmupSteps: { kind: 'int', min: 0, default: 100, help: 'updates of linear warm-up' },
+  beta1: { kind: 'number', min: 0, below: 1, default: 0.9, help: 'decay of AdamW’s first moment' },
+  beta2: { kind: 'number', min: 0, below: 1, default: 0.95, help: 'decay of AdamW’s second moment' },
+  eps: { kind: 'number', min: 0, default: 1e-8, help: 'AdamW’s guard against division by zero' },
+  weightDecay: { kind: 'number', min: 0, default: 0.1, help: 'AdamW’s decay of matrices and embeddings' },
+  decayGates: { kind: 'boolean', default: false, help: 'whether weight decay acts on the loop gates too' },
+  gradClip: { kind: 'number', min: 0, default: 1, help: 'largest gradient norm; 0 turns clipping off' },
+  evalInterval: { kind: 'int', min: 1, default: 250, help: 'updates between evaluations' },
+  evalBatches: { kind: 'int', min: 1, default: 20, help: 'fixed batches of each split in an evaluation' },
+  checkpointInterval: { kind: 'int', min: 1, default: 250, help: 'updates between checkpoints' },
+  activationMemory: {
+    kind: 'numberOrWord',
+    words: ['unlimited', 'checkpoint'],
+    default: 'unlimited',
+    help: 'activations to keep: unlimited, a budget in MB, or checkpoint (recompute every block)',
+  },
+} as const;
+
+export type TrainConfig = ConfigOf<typeof trainFields>;
+
+/** A model and how to train it: what a preset file and a run's `config.json` hold. */
+export interface RunConfig {
+  readonly model: ModelConfig;
+  readonly train: TrainConfig;
+}
+
+/** Parses the content of a preset or `config.json`. Throws ConfigError naming the field. */
+export function parseRunConfig(input: unknown, where: string): RunConfig {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) {
+    throw new ConfigError(where, "must be an object with 'model' and 'train'");
+  }
+  for (const key of Object.keys(input)) {
+    if (!['model', 'train', 'description'].includes(key)) {
+      throw unknownName(where, 'section', key, ['model', 'train', 'description']);
+    }
+  }
+  const { model = {}, train = {} } = input as { model?: unknown; train?: unknown };
+  return {
+    model: parseModelConfig(model, `${where}: model`),
+    train: parseTrainConfig(train, `${where}: train`),
+  };
+}
+
+function parseTrainConfig(input: unknown, where: string): TrainConfig {
+  const config = parseFields(trainFields, input, where);
+  if (config.minLr > config.lr)
+    throw new ConfigError(`${where}.minLr`, `must not exceed lr = ${config.lr}`, config.minLr);
+  if (config.warmupSteps > config.maxSteps) {
+    throw new ConfigError(
+      `${where}.warmupSteps`,
+      `must not exceed maxSteps = ${config.maxSteps}`,
+      config.warmupSteps,
+    );
+  }
+  return config;
+}

@@ -1,0 +1,49 @@
+/** Finds the first tensor that went wrong when a loss or gradient is no longer finite. Knows no recovery. */
+import type { GPT } from '../models/gpt.js';
+import type { ForwardOptions } from '../models/context.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { Batch } from './batches.js';
+
+/**
+ * Names the first parameter that is not finite; failing that, the first output in a repeated forward pass of `batch`; failing
+ * that, the gradient nearest to the loss. Null when all are finite.
+ */
+export async function firstNonFinite(
+  model: GPT,
+  batch: Batch,
+  options: ForwardOptions,
+): Promise<string | null> {
+  const { runtime, parameters } = model;
+  const { backend } = runtime;
+  for (const parameter of parameters.all) {
+    if (!(await isFinite(parameter))) return `parameter ${parameter.name}`;
+  }
+  const sums: { where: string; sum: Tensor }[] = [];
+  runtime.observe = (where, x) => {
+    const sum = runtime.empty([1]);
+    backend.sumSquares(sum.storage, x.storage);
+    sums.push({ where, sum });
+  };
+  try {
+    model.loss(batch.tokens, batch.targets, batch.B, 1, options).dispose();
+  } finally {
+    runtime.observe = null;
+  }
+  let first: string | null = null;
+  for (const { where, sum } of sums) {
+    if (first === null && !Number.isFinite((await sum.read())[0]!)) first = `output of ${where}`;
+    sum.dispose();
+  }
+  if (first !== null) return first;
+  for (const parameter of [...parameters.all].reverse()) {
+    const { gradient, name } = parameter;
+    if (gradient && !(await backend.read(gradient)).every(Number.isFinite)) return `gradient of ${name}`;
+  }
+  return null;
+
+  async function isFinite(x: Tensor): Promise<boolean> {
+    using sum = runtime.empty([1]);
+    backend.sumSquares(sum.storage, x.storage);
+    return Number.isFinite((await sum.read())[0]!);
+  }
+}

@@ -1,0 +1,18 @@
+/** Where runs are kept, as training needs it: files in folders, replaced whole. The host supplies it. */
+export interface Store {
+  /** The content of a file. Throws where there is none. */
+  read(path: string): Promise<Uint8Array>;
+  /** Names in a folder, sorted; none where the folder does not exist. */
+  list(path: string): Promise<string[]>;
+  /** Adds text to the end of a file, creating it. */
+  append(path: string, text: string): Promise<void>;
+  /** Writes a file such that a reader, or a crash at any moment, sees the former content or the new one. */
+  replace(path: string, content: string): Promise<void>;
+  /** The same for a folder with all its files: it appears whole, and is on disk when this returns. */
+  createFolder(path: string, files: Iterable<readonly [name: string, content: FileContent]>): Promise<void>;
+  /** Removes a folder and all in it. */
+  removeFolder(path: string): Promise<void>;
+}
+
+/** A file's content, in pieces so that a large one need not be in memory whole. */
+export type FileContent = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;

@@ -1,0 +1,262 @@
+/**
+ * The trainer: steps, evaluations and checkpoints of one run, told as a stream of events. Knows neither files nor
+ * terminals: it works over a store and a clock that it is given, and its caller shows the events.
+ *
+ * Everything random is a function of (seed, step, micro-step), so a run continued from a checkpoint repeats the bits of
+ * one that was never stopped.
+ */
+import type { Storage } from '../backend/backend.js';
+import { LoopnnError } from '../errors.js';
+import { applicationsToCheckpoint } from '../models/cost.js';
+import type { ForwardOptions } from '../models/context.js';
+import type { GPT } from '../models/gpt.js';
+import { Tape } from '../tensor/tape.js';
+import { type Batch, randomBatch, type TokenSource } from './batches.js';
+import {
+  type CheckpointKind,
+  loadCheckpoint,
+  newCheckpointState,
+  saveCheckpoint,
+  type TrainState,
+} from './checkpoint.js';
+import type { Clock } from './clock.js';
+import type { TrainConfig } from './config.js';
+import { firstNonFinite } from './diagnose.js';
+import { estimateLoss, mean } from './evaluation.js';
+import { AdamW } from './optimizer.js';
+import { learningRate } from './schedule.js';
+import type { Store } from './store.js';
+
+/** Training can not go on: a loss or gradient is not finite. */
+export class TrainingError extends LoopnnError {}
+
+/** One update was made. */
+export interface StepEvent {
+  readonly kind: 'step';
+  /** Updates made so far. */
+  readonly step: number;
+  /** Mean training loss of the step's batches, nats per token. */
+  readonly loss: number;
+  readonly lr: number;
+  /** Norm of the gradient before clipping. */
+  readonly gradNorm: number;
+  readonly stepMs: number;
+  readonly tokensPerSecond: number;
+  readonly tokensSeen: number;
+}
+
+/** Both splits were evaluated on fixed batches. */
+export interface EvalEvent {
+  readonly kind: 'eval';
+  readonly step: number;
+  readonly trainLoss: number;
+  readonly valLoss: number;
+  readonly tokensSeen: number;
+  /** Whether this is the run's lowest validation loss so far. */
+  readonly best: boolean;
+}
+
+export interface CheckpointEvent {
+  readonly kind: 'checkpoint';
+  readonly step: number;
+  readonly which: CheckpointKind;
+}
+
+/** The run ended: all steps are done, or its signal was aborted. */
+export interface EndEvent {
+  readonly kind: 'done' | 'stopped';
+  readonly step: number;
+}
+
+export type TrainEvent = StepEvent | EvalEvent | CheckpointEvent | EndEvent;
+
+/** Adds up gradients across processes between the backward pass and clipping; absent when there is one process. */
+export type AllReduce = (gradient: Storage) => Promise<void>;
+
+export interface TrainerOptions {
+  readonly model: GPT;
+  readonly config: TrainConfig;
+  readonly train: TokenSource;
+  readonly val: TokenSource;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly allReduce?: AllReduce;
+}
+
+export class Trainer {
+  private readonly optimizer: AdamW;
+  private readonly checkpointed: number;
+  private state: TrainState = newCheckpointState();
+
+  constructor(private readonly options: TrainerOptions) {
+    const { model, config } = options;
+    this.optimizer = new AdamW(model.parameters, config);
+    this.checkpointed = checkpointedApplications(model, config);
+  }
+
+  /** Updates made so far. */
+  get step(): number {
+    return this.state.step;
+  }
+
+  /** Continues from the store's latest checkpoint. Throws CheckpointError when there is none or it is damaged. */
+  async resume(): Promise<void> {
+    const { model, store } = this.options;
+    this.state = await loadCheckpoint(store, 'last', model, this.optimizer);
+    const metrics = new TextDecoder().decode(await store.read(METRICS_FILE));
+    await store.replace(METRICS_FILE, metricsUpTo(metrics, this.state.step));
+  }
+
+  /** Trains until maxSteps or until `signal` is aborted; a checkpoint is written either way. Throws TrainingError. */
+  async *run(signal?: AbortSignal): AsyncGenerator<TrainEvent> {
+    const { config } = this.options;
+    while (true) {
+      const { step } = this.state;
+      const done = step >= config.maxSteps;
+      if ((step % config.evalInterval === 0 || done) && this.state.evaluatedAt !== step) {
+        const event = await this.evaluate();
+        yield event;
+        if (event.best && step > 0) yield await this.save('best');
+      }
+      const due = step > 0 && step % config.checkpointInterval === 0;
+      if ((due || done || signal?.aborted) && this.state.savedAt !== step) yield await this.save('last');
+      if (done || signal?.aborted) {
+        yield { kind: done ? 'done' : 'stopped', step };
+        return;
+      }
+      const event = await this.update(signal);
+      if (event) yield event;
+    }
+  }
+
+  dispose(): void {
+    this.optimizer.dispose();
+  }
+
+  /** One update, or none when the signal is aborted before it is complete. */
+  private async update(signal?: AbortSignal): Promise<StepEvent | null> {
+    const { model, config, train, clock, allReduce } = this.options;
+    const { batchSize: B, gradAccumSteps, gradClip, seed } = config;
+    const { blockSize: T, vocabSize } = model.config;
+    const start = clock.now();
+    const { step } = this.state;
+    model.parameters.zeroGradients();
+    let loss = 0;
+    let batch: Batch | null = null;
+    for (let microStep = 0; microStep < gradAccumSteps; microStep++) {
+      if (signal?.aborted) return null;
+      batch = await randomBatch(train, B, T, vocabSize, { seed, step, microStep });
+      const forward = this.forwardOptions(microStep);
+      loss += (await microStepLoss(model, batch, 1 / gradAccumSteps, forward)) / gradAccumSteps;
+      if (!Number.isFinite(loss)) throw await this.diverged('loss', loss, batch, forward);
+      await clock.yield();
+    }
+    if (allReduce) await allReduce(model.parameters.gradient!);
+    const gradNorm = await this.optimizer.gradientNorm();
+    if (!Number.isFinite(gradNorm)) {
+      throw await this.diverged('gradient norm', gradNorm, batch!, this.forwardOptions(gradAccumSteps - 1));
+    }
+    const gradScale = gradClip > 0 ? Math.min(1, gradClip / (gradNorm + 1e-6)) : 1;
+    const lr = learningRate(step, config);
+    this.optimizer.update(step + 1, lr, gradScale);
+    const stepTokens = B * T * gradAccumSteps;
+    this.state = { ...this.state, step: step + 1, tokensSeen: this.state.tokensSeen + stepTokens };
+    const stepMs = clock.now() - start;
+    const event = {
+      kind: 'step',
+      step: step + 1,
+      loss,
+      lr,
+      gradNorm,
+      stepMs,
+      tokensPerSecond: (stepTokens / stepMs) * 1000,
+      tokensSeen: this.state.tokensSeen,
+    } as const;
+    await this.log(event);
+    return event;
+  }
+
+  private async evaluate(): Promise<EvalEvent> {
+    const { model, config, train, val, clock } = this.options;
+    const batches = { B: config.batchSize, count: config.evalBatches, seed: config.seed };
+    const trainLoss = await estimateLoss(model, train, batches, clock);
+    const valLoss = await estimateLoss(model, val, batches, clock);
+    const { step, tokensSeen, bestValLoss } = this.state;
+    const best = valLoss < (bestValLoss ?? Number.POSITIVE_INFINITY);
+    this.state = { ...this.state, evaluatedAt: step, bestValLoss: best ? valLoss : bestValLoss };
+    const event = { kind: 'eval', step, trainLoss, valLoss, tokensSeen, best } as const;
+    await this.log(event);
+    return event;
+  }
+
+  private async save(which: CheckpointKind): Promise<CheckpointEvent> {
+    const { model, store } = this.options;
+    const { step } = this.state;
+    if (which === 'last') this.state = { ...this.state, savedAt: step };
+    await saveCheckpoint(store, which, model, this.optimizer, this.state);
+    return { kind: 'checkpoint', step, which };
+  }
+
+  private forwardOptions(microStep: number): ForwardOptions {
+    const { seed } = this.options.config;
+    return {
+      dropout: { seed, step: this.state.step, microStep },
+      checkpoint: (application) => application < this.checkpointed,
+    };
+  }
+
+  private log(event: StepEvent | EvalEvent): Promise<void> {
+    return this.options.store.append(METRICS_FILE, `${JSON.stringify(event)}\n`);
+  }
+
+  private async diverged(
+    what: string,
+    value: number,
+    batch: Batch,
+    forward: ForwardOptions,
+  ): Promise<TrainingError> {
+    const culprit = await firstNonFinite(this.options.model, batch, forward);
+    return new TrainingError(
+      `step ${this.state.step + 1}`,
+      `the ${what} must be finite`,
+      value,
+      `first tensor that is not: ${culprit ?? 'none found'}; the last checkpoint is intact; try a lower lr`,
+    );
+  }
+}
+
+/** Where a run's metrics are, one JSON object a line. */
+export const METRICS_FILE = 'metrics.jsonl';
+
+/** The log's lines up to a step: what a run that was cut off logged beyond its checkpoint will be logged again. */
+function metricsUpTo(log: string, step: number): string {
+  const complete = log.split('\n').slice(0, -1);
+  return complete
+    .filter((line) => JSON.parse(line).step <= step)
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+/**
+ * Forward and backward of one micro-step; gradients are added to the parameters', times `lossScale`. Returns the mean
+ * loss in nats per token, unscaled.
+ */
+export async function microStepLoss(
+  model: GPT,
+  { tokens, targets, B }: Batch,
+  lossScale: number,
+  forward: ForwardOptions,
+): Promise<number> {
+  const { runtime } = model;
+  const tape = new Tape(runtime);
+  using losses = runtime.recording(tape, () => model.loss(tokens, targets, B, lossScale, forward));
+  tape.backward();
+  return mean(await losses.read());
+}
+
+/** How many applications, from the first, are recomputed in the backward pass. */
+export function checkpointedApplications(model: GPT, { activationMemory, batchSize }: TrainConfig): number {
+  const budget = { unlimited: Number.POSITIVE_INFINITY, checkpoint: 0 };
+  const bytes = typeof activationMemory === 'number' ? activationMemory * 1e6 : budget[activationMemory];
+  return applicationsToCheckpoint(model.config, batchSize, model.config.blockSize, bytes);
+}

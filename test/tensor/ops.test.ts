@@ -1,0 +1,164 @@
+/** Each op's gradients against finite differences in double precision. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Dropout } from '../../src/backend/backend.js';
+import {
+  add,
+  alias,
+  attention,
+  checkpoint,
+  dropout,
+  embedding,
+  gatedResidual,
+  gelu,
+  headLoss,
+  layerNorm,
+  linear,
+} from '../../src/tensor/ops.js';
+import { Tape } from '../../src/tensor/tape.js';
+import { checkGradients, doubleRuntime, read, randomParameter, randomTensor } from './helpers.js';
+
+const mask: Dropout = { p: 0.3, key: [123, 456], firstSample: 2 };
+
+test('linear: gradients by input, weight and bias', async () => {
+  const runtime = doubleRuntime();
+  const x = randomTensor(runtime, 'x', [5, 3]);
+  const weight = randomParameter(runtime, 'w', [3, 4]);
+  const bias = randomParameter(runtime, 'b', [4], 'bias');
+  await checkGradients(runtime, { x, weight, bias }, () => linear(x, weight, bias));
+  await checkGradients(runtime, { x, weight }, () => linear(x, weight, null));
+});
+
+test('layerNorm: gradients by input, weight and bias', async () => {
+  const runtime = doubleRuntime();
+  const x = randomTensor(runtime, 'x', [4, 6]);
+  const weight = randomParameter(runtime, 'w', [6], 'norm');
+  const bias = randomParameter(runtime, 'b', [6], 'bias');
+  await checkGradients(runtime, { x, weight, bias }, () => layerNorm(x, weight, bias));
+  await checkGradients(runtime, { x, weight }, () => layerNorm(x, weight, null));
+});
+
+test('gelu, add and alias: gradients', async () => {
+  const runtime = doubleRuntime();
+  const x = randomTensor(runtime, 'x', [3, 5]);
+  const y = randomTensor(runtime, 'y', [3, 5]);
+  await checkGradients(runtime, { x }, () => gelu(x));
+  await checkGradients(runtime, { x, y }, () => add(x, y));
+  await checkGradients(runtime, { x }, () => {
+    using twice = add(x, x);
+    return alias(twice);
+  });
+});
+
+test('a value read by two ops gets the sum of their gradients, even where they share a buffer', async () => {
+  const runtime = doubleRuntime();
+  const x = randomTensor(runtime, 'x', [3, 4]);
+  await checkGradients(runtime, { x }, () => {
+    using active = gelu(x);
+    using sum = add(x, active);
+    using more = gelu(sum);
+    return add(sum, more);
+  });
+});
+
+test('attention: gradients, with and without dropout, at one and at several sequences', async () => {
+  const runtime = doubleRuntime();
+  const qkv = randomTensor(runtime, 'qkv', [8, 18]);
+  await checkGradients(runtime, { qkv }, () => attention(qkv, 2, 4, 2, null));
+  await checkGradients(runtime, { qkv }, () => attention(qkv, 1, 8, 3, null));
+  await checkGradients(runtime, { qkv }, () => attention(qkv, 2, 4, 2, mask));
+});
+
+test('dropout: gradients, the share kept, and the scale', async () => {
+  const runtime = doubleRuntime();
+  const x = randomTensor(runtime, 'x', [6, 5]);
+  await checkGradients(runtime, { x }, () => dropout(x, 3, mask));
+  using ones = runtime.from(new Float64Array(40_000).fill(1), [400, 100]);
+  using dropped = dropout(ones, 10, mask);
+  const values = await read(dropped);
+  const kept = values.filter((v) => v !== 0);
+  assert.ok(Math.abs(kept.length / values.length - 0.7) < 0.01, `kept ${kept.length} of ${values.length}`);
+  assert.ok(kept.every((v) => Math.abs(v - 1 / 0.7) < 1e-12));
+});
+
+test('gatedResidual: gradients in both forms, with vector and scalar gates', async () => {
+  const runtime = doubleRuntime();
+  const x = randomTensor(runtime, 'x', [4, 3]);
+  const f = randomTensor(runtime, 'f', [4, 3]);
+  for (const form of ['output', 'correction'] as const) {
+    for (const G of [3, 1]) {
+      const gate = randomParameter(runtime, 'gate', [G], 'gate');
+      await checkGradients(runtime, { x, f, gate }, () => gatedResidual(x, f, gate, form));
+    }
+  }
+});
+
+test('embedding: gradients, a repeated token getting the sum', async () => {
+  const runtime = doubleRuntime();
+  const wte = randomParameter(runtime, 'wte', [5, 3], 'embedding');
+  const wpe = randomParameter(runtime, 'wpe', [4, 3], 'position');
+  using tokens = runtime.from(Int32Array.of(1, 4, 1, 0, 1, 2), [6]);
+  using positions = runtime.from(Int32Array.of(0, 1, 2, 0, 1, 2), [6]);
+  await checkGradients(runtime, { wte, wpe }, () => embedding(tokens, positions, wte, wpe));
+});
+
+test('headLoss: value against a softmax written out, gradients by input and weight, ignored targets', async () => {
+  const runtime = doubleRuntime();
+  const { backend } = runtime;
+  using x = randomTensor(runtime, 'x', [4, 3]);
+  const weight = randomParameter(runtime, 'w', [7, 3], 'embedding');
+  using targets = runtime.from(Int32Array.of(3, -1, 0, 6), [4]);
+  const scale = [0.5, 9, 1, 2];
+  using rowWeights = runtime.from(Float64Array.from(scale), [4]);
+  const total = async () => {
+    using losses = headLoss(x, weight, targets, rowWeights);
+    return (await read(losses)).reduce((sum, loss, r) => sum + scale[r] * loss, 0);
+  };
+
+  const xs = await x.read();
+  const ws = await weight.read();
+  const scores = Array.from(
+    { length: 7 },
+    (_, v) => xs[0] * ws[v * 3] + xs[1] * ws[v * 3 + 1] + xs[2] * ws[v * 3 + 2],
+  );
+  const expected = Math.log(scores.reduce((sum, s) => sum + Math.exp(s), 0)) - scores[3];
+  using losses = headLoss(x, weight, targets, rowWeights);
+  const found = await losses.read();
+  assert.ok(Math.abs(found[0] - expected) < 1e-12);
+  assert.equal(found[1], 0);
+
+  const tape = new Tape(runtime);
+  runtime.recording(tape, () => headLoss(x, weight, targets, rowWeights)).dispose();
+  tape.backward();
+  for (const [input, gradient] of [
+    [x, x.grad!.storage],
+    [weight, weight.gradient!],
+  ] as const) {
+    const analytic = await backend.read(gradient);
+    const values = await read(input);
+    for (let i = 0; i < values.length; i++) {
+      const at = async (v: number) => {
+        const moved = values.slice();
+        moved[i] = v;
+        backend.write(input.storage, moved);
+        return total();
+      };
+      const numeric = ((await at(values[i] + 1e-5)) - (await at(values[i] - 1e-5))) / 2e-5;
+      backend.write(input.storage, values);
+      assert.ok(Math.abs(analytic[i] - numeric) < 1e-7, `${analytic[i]} against ${numeric}`);
+    }
+  }
+});
+
+test('checkpoint: the same gradients as without, nested too', async () => {
+  const runtime = doubleRuntime();
+  const x = randomTensor(runtime, 'x', [3, 4]);
+  const weight = randomParameter(runtime, 'w', [4, 4]);
+  await checkGradients(runtime, { x, weight }, () =>
+    checkpoint(x, (h) => {
+      using y = checkpoint(h, (k) => linear(k, weight, null));
+      using z = gelu(y);
+      return add(h, z);
+    }),
+  );
+});
