@@ -18,7 +18,7 @@ export async function estimateLoss(
   for (let i = 0; i < batches.count; i++) {
     const key = { seed: batches.seed, step: EVALUATION, microStep: i };
     const losses = await rowLosses(model, await randomBatch(source, batches.B, T, vocabSize, key));
-    sum += mean(losses);
+    sum += total(losses) / losses.length;
     await clock.yield();
   }
   return sum / batches.count;
@@ -59,7 +59,7 @@ export async function evaluate(
   let nats = 0;
   const score = async (offsets: number[], T: number) => {
     const losses = await rowLosses(model, await batchAt(source, offsets, T, vocabSize), options.loops);
-    for (const loss of losses) nats += loss;
+    nats += total(losses);
     options.onProgress?.((offsets.at(-1)! + T) / predicted);
     await clock.yield();
   };
@@ -90,13 +90,9 @@ async function rowLosses(
   return losses.read();
 }
 
-/** Arithmetic mean, in double precision. */
-export function mean(values: Iterable<number>): number {
+/** Sum in double precision. */
+export function total(values: Iterable<number>): number {
   let sum = 0;
-  let count = 0;
-  for (const value of values) {
-    sum += value;
-    count++;
-  }
-  return sum / count;
+  for (const value of values) sum += value;
+  return sum;
 }

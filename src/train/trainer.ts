@@ -22,7 +22,7 @@ import {
 import type { Clock } from './clock.js';
 import type { TrainConfig } from './config.js';
 import { firstNonFinite } from './diagnose.js';
-import { estimateLoss, mean } from './evaluation.js';
+import { estimateLoss, total } from './evaluation.js';
 import { AdamW } from './optimizer.js';
 import { learningRate } from './schedule.js';
 import type { Store } from './store.js';
@@ -251,7 +251,8 @@ export async function microStepLoss(
   const tape = new Tape(runtime);
   using losses = runtime.recording(tape, () => model.loss(tokens, targets, B, lossScale, forward));
   tape.backward();
-  return mean(await losses.read());
+  const sum = total(await losses.read());
+  return sum / targets.reduce((count, target) => count + (target >= 0 ? 1 : 0), 0);
 }
 
 /** How many applications, from the first, are recomputed in the backward pass. */

@@ -1,0 +1,61 @@
+/** `loopnn eval`: loss, perplexity and bits per byte of a trained model on held-out text. */
+import type { Command } from 'commander';
+import { nodeClock } from '../data/node-store.js';
+import { openDataset } from '../data/shard.js';
+import { evaluate } from '../train/evaluation.js';
+import { wholeNumber, wholeNumbers } from './flags.js';
+import { grouped, notice, Progress, printResult, table } from './output.js';
+import { openModel, openRuntime } from './runtime.js';
+
+interface EvalFlags {
+  readonly model: string;
+  readonly data: string;
+  readonly split: 'train' | 'val';
+  readonly loops?: number[];
+  readonly batchSize: number;
+  readonly json?: true;
+}
+
+export function evalCommand(program: Command): void {
+  program
+    .command('eval')
+    .description('loss, perplexity and bits per byte on every token of a split')
+    .requiredOption('--model <run>', 'folder of a trained run')
+    .requiredOption('--data <dir>', 'folder that loopnn prepare wrote')
+    .option('--split <name>', 'val or train', 'val')
+    .option('--loops <n,…>', 'loop counts to run, e.g. 1,2,4; the trained count by default', wholeNumbers)
+    .option('--batch-size <n>', 'sequences in a forward pass', wholeNumber(1), 8)
+    .option('--json', 'print one JSON document')
+    .action(async (flags: EvalFlags) => {
+      const runtime = openRuntime();
+      const { model, config, step } = await openModel(flags.model, runtime);
+      const data = await openDataset(flags.data);
+      const source = flags.split === 'train' ? data.train : data.val;
+      const bytes = data.meta?.[flags.split].bytes ?? null;
+      const trained = config.model.nLoop;
+      const results = [];
+      for (const loops of flags.loops ?? [trained]) {
+        if (loops > trained && trained > 1) {
+          notice(`loops ${loops}: beyond the ${trained} trained ones, which reuses the last gate`);
+        }
+        const progress = new Progress(`loops ${loops}`);
+        const onProgress = (fraction: number) => progress.update(fraction, `${flags.split} split`);
+        results.push(await evaluate(model, source, { B: flags.batchSize, loops, bytes, onProgress }, nodeClock));
+        progress.clear();
+      }
+      await data.close();
+      const document = { model: flags.model, step, split: flags.split, trainedLoops: trained, results };
+      printResult(flags.json === true, document, () =>
+        table(
+          ['loops', 'tokens', 'loss (nats/token)', 'perplexity', 'bits per byte'],
+          results.map((r) => [
+            `${r.loops}${r.loops === trained ? ' (trained)' : ''}`,
+            grouped(r.tokens),
+            r.loss.toFixed(4),
+            r.perplexity.toFixed(2),
+            r.bpb === null ? '–' : r.bpb.toFixed(4),
+          ]),
+        ),
+      );
+    });
+}

@@ -1,0 +1,62 @@
+/** `loopnn generate`: continues a prompt, streaming the text as it is made. */
+import type { Command } from 'commander';
+import { NodeStore } from '../data/node-store.js';
+import { generate, type StopReason } from '../generate/generate.js';
+import { readRunTokenizer } from '../train/run.js';
+import { anyNumber, wholeNumber } from './flags.js';
+import { notice, printResult } from './output.js';
+import { openModel, openRuntime } from './runtime.js';
+
+interface GenerateFlags {
+  readonly model: string;
+  readonly prompt: string;
+  readonly tokens: number;
+  readonly temperature: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly seed: number;
+  readonly loops?: number;
+  readonly json?: true;
+}
+
+export function generateCommand(program: Command): void {
+  program
+    .command('generate')
+    .description('continue a prompt with a trained model')
+    .requiredOption('--model <run>', 'folder of a trained run')
+    .option('--prompt <text>', 'text to continue; a new document where empty', '')
+    .option('--tokens <n>', 'most tokens to make', wholeNumber(1), 100)
+    .option('--temperature <t>', '0 always takes the most probable token', anyNumber, 0.8)
+    .option('--top-k <k>', 'sample among the k most probable tokens', wholeNumber(1))
+    .option('--top-p <p>', 'sample among the most probable tokens that together reach p', anyNumber)
+    .option('--seed <n>', 'the same seed gives the same text', wholeNumber(0), 1337)
+    .option('--loops <n>', 'outer loops for each token; the trained count by default', wholeNumber(1))
+    .option('--json', 'print one JSON document at the end')
+    .action(async (flags: GenerateFlags) => {
+      const { model: folder, json, prompt, loops, topK = null, topP = null, ...rest } = flags;
+      const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
+      const { model, config } = await openModel(folder, openRuntime());
+      if (loops !== undefined && loops > config.model.nLoop && config.model.nLoop > 1) {
+        notice(`loops ${loops}: beyond the ${config.model.nLoop} trained ones, which reuses the last gate`);
+      }
+      const options = { ...rest, topK, topP, ...(loops === undefined ? {} : { loops }) };
+      const stream = generate(model, tokenizer, prompt, options);
+      if (!json) process.stdout.write(prompt);
+      const ids: number[] = [];
+      let text = '';
+      let next = await stream.next();
+      for (; !next.done; next = await stream.next()) {
+        ids.push(next.value.id);
+        text += next.value.text;
+        if (!json) process.stdout.write(next.value.text);
+      }
+      const stopped: StopReason = next.value;
+      printResult(json === true, { prompt, text, ids, stopped }, () => '');
+      if (stopped !== 'tokens') notice(`stopped: ${explain(stopped, config.model.blockSize)}`);
+    });
+}
+
+function explain(reason: StopReason, blockSize: number): string {
+  if (reason === 'block size') return `the sequence has filled the block size of ${blockSize} tokens`;
+  return reason;
+}

@@ -1,0 +1,58 @@
+#!/usr/bin/env node
+/** The `loopnn` command: gathers the subcommands, and renders errors once. */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { LoopnnError } from '../errors.js';
+import { benchCommand } from './bench.js';
+import { compareCommand } from './compare.js';
+import { doctorCommand } from './doctor.js';
+import { evalCommand } from './eval.js';
+import { generateCommand } from './generate.js';
+import { paramsCommand } from './params.js';
+import { prepareCommand } from './prepare.js';
+import { trainCommand } from './train.js';
+
+const FAILED = 1;
+const WRONG_USAGE = 2;
+
+async function main(argv: readonly string[]): Promise<void> {
+  const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
+  const program = new Command('loopnn')
+    .description('train, evaluate and generate from loop neural networks')
+    .version(version)
+    .option('--debug', 'show where an error came from')
+    .configureOutput({ outputError: (text, write) => write(text) })
+    .exitOverride();
+  for (const add of [
+    paramsCommand,
+    prepareCommand,
+    trainCommand,
+    evalCommand,
+    generateCommand,
+    compareCommand,
+    benchCommand,
+    doctorCommand,
+  ]) {
+    add(program);
+  }
+  for (const command of program.commands) {
+    command.exitOverride().option('--debug', 'show where an error came from').helpCommand(false);
+  }
+  // A reader that left (`loopnn params | head`) is no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : FAILED));
+  try {
+    await program.parseAsync(argv);
+  } catch (error) {
+    process.exitCode = report(error, argv.includes('--debug'));
+  }
+}
+
+/** Prints an error and returns the exit code. */
+function report(error: unknown, debug: boolean): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE;
+  const text = error instanceof LoopnnError ? error.message : `unexpected error: ${error}`;
+  process.stderr.write(`loopnn: ${debug && error instanceof Error ? error.stack : text}\n`);
+  return FAILED;
+}
+
+await main(process.argv);

@@ -1,0 +1,68 @@
+/** `loopnn params`: what models cost, from their configuration alone. */
+import type { Command } from 'commander';
+import { presetNames, readPreset } from '../data/presets.js';
+import { type ModelCost, modelCost } from '../models/cost.js';
+import type { ModelConfig } from '../models/config.js';
+import { parseRunConfig } from '../train/config.js';
+import { byteSize, grouped, metric, printResult, table } from './output.js';
+import { addConfigFlags, configFromFlags } from './runtime.js';
+
+export function paramsCommand(program: Command): void {
+  const command = program
+    .command('params')
+    .description('parameters, FLOPs and memory of presets, or of any configuration')
+    .argument('[preset]', 'a preset; all of them where neither it nor another flag is given')
+    .option('--json', 'print one JSON document');
+  addConfigFlags(command).action((preset: string | undefined, options: Record<string, unknown>) => {
+    const { json, ...flags } = options;
+    const chosen = preset === undefined ? flags : { ...flags, preset };
+    const models =
+      Object.keys(chosen).length === 0
+        ? presetNames().map((name) => report(name, parseRunConfig(readPreset(name), `preset ${name}`).model))
+        : [report(preset ?? String(flags.preset ?? flags.config ?? 'flags'), configFromFlags(chosen).model)];
+    printResult(json === true, models.length === 1 ? models[0] : models, () => render(models));
+  });
+}
+
+type Report = { readonly name: string; readonly config: ModelConfig } & ModelCost;
+
+function report(name: string, config: ModelConfig): Report {
+  return { name, config, ...modelCost(config) };
+}
+
+function render(models: readonly Report[]): string {
+  const header = [
+    'model',
+    'layers',
+    'loops',
+    'inner',
+    'applications',
+    'parameters',
+    'in total',
+    'gates',
+    'FLOPs/token fwd',
+    'bwd',
+    'activations',
+    'checkpointed',
+  ];
+  const rows = models.map((m) => [
+    m.name,
+    String(m.layers),
+    String(m.loops),
+    String(m.innerLoops),
+    String(m.applications),
+    grouped(m.parameters.nanogpt),
+    grouped(m.parameters.total),
+    grouped(m.parameters.gates),
+    metric(m.flopsPerToken.forward),
+    metric(m.flopsPerToken.backward),
+    byteSize(m.activationBytesPerSequence.kept),
+    byteSize(m.activationBytesPerSequence.checkpointed),
+  ]);
+  return [
+    table(header, rows),
+    '',
+    'parameters: nanoGPT’s count, without the position embedding and the gates; in total: all that is trained.',
+    'FLOPs: a multiply-add is two; causal attention at the full block size. Activations: bytes for one sequence.',
+  ].join('\n');
+}

@@ -1,0 +1,56 @@
+/** What commands share to get a model into memory: the backend, a run's store, a configuration from flags. */
+import type { Command } from 'commander';
+import { createBackend } from '../backend/create.js';
+import { NodeStore } from '../data/node-store.js';
+import { readConfigFile, readPreset } from '../data/presets.js';
+import { ConfigError } from '../errors.js';
+import { modelFields } from '../models/config.js';
+import { parseRunConfig, type RunConfig, trainFields } from '../train/config.js';
+import { type LoadedModel, loadRun } from '../train/run.js';
+import { Runtime } from '../tensor/tensor.js';
+import { addFields, givenFields } from './flags.js';
+import { notice } from './output.js';
+
+/** A runtime on the fastest backend that works here; a fallback is told once, on stderr. */
+export function openRuntime(): Runtime {
+  return new Runtime(createBackend(undefined, notice));
+}
+
+/** Loads the best weights of the run in a folder. */
+export function openModel(folder: string, runtime: Runtime): Promise<LoadedModel> {
+  return loadRun(new NodeStore(folder), folder, runtime);
+}
+
+/** Adds the flags that choose a configuration: a preset or a file, and every field. */
+export function addConfigFlags(command: Command): Command {
+  command.option('--preset <name>', 'start from a preset (list them with: loopnn params)');
+  command.option('--config <file>', 'start from a configuration file; a copy of a preset is one');
+  addFields(command, modelFields, 'Model:');
+  return addFields(command, trainFields, 'Training:');
+}
+
+/**
+ * The configuration that flags choose: preset or file, overridden by fields given one by one. `defaults` hold model fields
+ * for where neither says anything.
+ */
+export function configFromFlags(
+  options: Record<string, unknown>,
+  defaults: Record<string, unknown> = {},
+): RunConfig {
+  const { preset, config } = options as { preset?: string; config?: string };
+  if (preset !== undefined && config !== undefined) {
+    throw new ConfigError('--config', 'must not be given together with --preset', config);
+  }
+  const base = preset === undefined ? config && readConfigFile(config) : readPreset(preset);
+  const where = preset === undefined ? (config ?? 'flags') : `preset ${preset}`;
+  // The first parse checks the file alone, so that its mistakes are named as its own.
+  if (base) parseRunConfig(base, where);
+  const { model, train } = (base ?? {}) as { model?: object; train?: object };
+  return parseRunConfig(
+    {
+      model: { ...defaults, ...model, ...givenFields(options, modelFields) },
+      train: { ...train, ...givenFields(options, trainFields) },
+    },
+    where,
+  );
+}

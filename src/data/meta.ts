@@ -1,0 +1,67 @@
+/**
+ * `meta.json` of a prepared data folder: what was prepared, and how much of it. Knows the file's fields only.
+ */
+import { DataError } from '../errors.js';
+
+/** The names of the files in a prepared data folder. */
+export const DATA_FILES = {
+  train: 'train.bin',
+  val: 'val.bin',
+  meta: 'meta.json',
+  tokenizer: 'tokenizer.json',
+} as const;
+
+export const META_FORMAT = 'loopnn-data-1';
+
+/** The size of one split. */
+export interface SplitMeta {
+  readonly documents: number;
+  /** Bytes of text in UTF-8, ends of text not counted: bits per byte = loss · tokens / (bytes · ln 2). */
+  readonly bytes: number;
+  /** Token ids in the shard, one end of text for each document included. */
+  readonly tokens: number;
+}
+
+/** The content of `meta.json`. */
+export interface DatasetMeta {
+  readonly format: typeof META_FORMAT;
+  readonly tokenizer: { readonly name: string; readonly vocabSize: number; readonly eot: number };
+  /** The largest id in either split. */
+  readonly largestId: number;
+  readonly seed: number;
+  /** What was held out: whole documents, or the tail of a single one; and the share asked for. */
+  readonly heldOut: { readonly unit: 'documents' | 'tail'; readonly fraction: number };
+  /** Names of corpora, files and folders, without paths. */
+  readonly sources: readonly string[];
+  readonly train: SplitMeta;
+  readonly val: SplitMeta;
+}
+
+/** Checks the content of `meta.json`; throws DataError. */
+export function parseMeta(json: unknown, where: string): DatasetMeta {
+  const root = fields(json, where);
+  if (root.format !== META_FORMAT) {
+    throw new DataError(where, `its format is '${META_FORMAT}'`, root.format, 'prepare the data again');
+  }
+  const tokenizer = fields(root.tokenizer, `${where}: tokenizer`);
+  for (const key of ['vocabSize', 'eot']) count(tokenizer[key], `${where}: tokenizer.${key}`);
+  count(root.largestId, `${where}: largestId`);
+  for (const split of ['train', 'val']) {
+    const sizes = fields(root[split], `${where}: ${split}`);
+    for (const key of ['documents', 'bytes', 'tokens']) count(sizes[key], `${where}: ${split}.${key}`);
+  }
+  return json as DatasetMeta;
+}
+
+function fields(value: unknown, where: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new DataError(where, 'it is an object', JSON.stringify(value));
+  }
+  return value as Record<string, unknown>;
+}
+
+function count(value: unknown, where: string): void {
+  if (!Number.isSafeInteger(value) || (value as number) < 0) {
+    throw new DataError(where, 'it is a whole number', JSON.stringify(value));
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * Bytes to text, piece by piece, in memory that does not grow with the text. Knows UTF-8 and where text may be
+ * cut; knows no folders and no tokens.
+ */
+import { isUtf8 } from 'node:buffer';
+import { createReadStream } from 'node:fs';
+import { createGunzip } from 'node:zlib';
+import { DataError } from '../errors.js';
+import { cutBeforeSpace } from '../tokenizer/pretokenize.js';
+
+/** Bytes read at a time. */
+const CHUNK_BYTES = 1 << 20;
+/** UTF-16 units after which text without white space is cut all the same. */
+const LONGEST_WORD = 1 << 24;
+
+/** Reads a file in chunks, unpacking gzip (and dictzip, which is gzip) if asked to; throws DataError. */
+export async function* readChunks(path: string, gzip: boolean): AsyncGenerator<Uint8Array> {
+  const file = createReadStream(path, { highWaterMark: CHUNK_BYTES });
+  // An error of the file has to be passed on by hand: `pipe` does not.
+  const stream = gzip ? file.pipe(createGunzip({ chunkSize: CHUNK_BYTES })) : file;
+  if (stream !== file) file.on('error', (error) => stream.destroy(error));
+  try {
+    for await (const chunk of stream) yield chunk as Uint8Array;
+  } catch (error) {
+    throw new DataError(path, 'it can be read', error instanceof Error ? error.message : error);
+  } finally {
+    file.destroy();
+    stream.destroy();
+  }
+}
+
+/**
+ * Decodes UTF-8, dropping a byte order mark at the beginning; what is not UTF-8 becomes U+FFFD.
+ *
+ * @param onInvalid called once if the bytes are not all UTF-8
+ */
+export async function* decodeUtf8(
+  chunks: AsyncIterable<Uint8Array>,
+  onInvalid: () => void,
+): AsyncGenerator<string> {
+  const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+  let rest: Uint8Array = new Uint8Array(0);
+  let first = true;
+  let valid = true;
+  const decode = (bytes: Uint8Array): string => {
+    if (valid && !isUtf8(bytes)) {
+      valid = false;
+      onInvalid();
+    }
+    const text = utf8.decode(bytes);
+    const start = first && text.charCodeAt(0) === 0xfeff ? 1 : 0;
+    if (text.length > 0) first = false;
+    return start === 0 ? text : text.slice(start);
+  };
+  for await (const chunk of chunks) {
+    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    const end = wholeCharacters(bytes);
+    rest = bytes.subarray(end);
+    yield decode(bytes.subarray(0, end));
+  }
+  if (rest.length > 0) yield decode(rest);
+}
+
+/** How many leading bytes do not end inside a character. */
+function wholeCharacters(bytes: Uint8Array): number {
+  for (let back = 1; back <= 3 && back <= bytes.length; back++) {
+    const byte = bytes[bytes.length - back];
+    if (byte >= 0xc0) {
+      const needed = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
+      return needed > back ? bytes.length - back : bytes.length;
+    }
+    if (byte < 0x80) break;
+  }
+  return bytes.length;
+}
+
+/**
+ * Cuts text anew so that every piece but the last ends before white space that follows something else: byte-level
+ * tokenizers (`cuttable`) give the pieces the same ids as the whole. Only a stretch of more than `longest` units
+ * without such a place is cut at any character. Empty pieces are left out.
+ */
+export async function* cutPieces(
+  texts: AsyncIterable<string>,
+  longest = LONGEST_WORD,
+): AsyncGenerator<string> {
+  let held = '';
+  for await (const text of texts) {
+    held += text;
+    let cut = cutBeforeSpace(held);
+    if (cut === 0 && held.length > longest) cut = characterStart(held, longest);
+    if (cut === 0) continue;
+    yield held.slice(0, cut);
+    held = held.slice(cut);
+  }
+  if (held !== '') yield held;
+}
+
+/** The place at or before `at` that is not between the two halves of a character. */
+export function characterStart(text: string, at: number): number {
+  return at > 0 && at < text.length && text.codePointAt(at - 1)! > 0xffff ? at - 1 : at;
+}
+
+/** The pieces of one text up to `end` UTF-16 units, or from there on. */
+export async function* piecesUpTo(pieces: AsyncIterable<string>, end: number): AsyncGenerator<string> {
+  let at = 0;
+  for await (const piece of pieces) {
+    const inside = characterStart(piece, Math.min(piece.length, end - at));
+    if (inside > 0) yield piece.slice(0, inside);
+    at += piece.length;
+    if (at >= end) return;
+  }
+}
+
+/** The pieces of one text from `start` UTF-16 units on: what `piecesUpTo` leaves. */
+export async function* piecesFrom(pieces: AsyncIterable<string>, start: number): AsyncGenerator<string> {
+  let at = 0;
+  for await (const piece of pieces) {
+    const outside = characterStart(piece, Math.max(0, Math.min(piece.length, start - at)));
+    if (outside < piece.length) yield piece.slice(outside);
+    at += piece.length;
+  }
+}

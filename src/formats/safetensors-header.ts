@@ -1,0 +1,180 @@
+/**
+ * Reads and distrusts the header of a safetensors file. Knows every rule a file must keep; touches no tensor data,
+ * so that a reader can take a large file's beginning alone.
+ */
+import { CheckpointError } from '../errors.js';
+import { type Dtype, dtypeBytes } from './dtypes.js';
+import { duplicateKey } from './json-keys.js';
+
+/** The format's own limit, in bytes. */
+const MAX_HEADER_BYTES = 100_000_000;
+
+/** Where one tensor lies, in bytes from the beginning of the data. */
+export interface TensorPlace {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** A checked header. */
+export interface SafetensorsHeader {
+  /** In the order of their data. */
+  readonly tensors: readonly TensorPlace[];
+  readonly metadata: Record<string, string>;
+  /** Bytes from the beginning of the file to the data. */
+  readonly dataStart: number;
+}
+
+/**
+ * Reads and checks a header: every tensor's dtype, shape and byte count, and that together they fill the file without
+ * gap or overlap.
+ *
+ * @param bytes the file, or its beginning with at least the whole header
+ * @param size the whole file's size in bytes
+ * @param where the file's name, for messages
+ * @throws CheckpointError naming the file, the tensor, and expected against found
+ */
+export function readHeader(bytes: Uint8Array, size: number, where: string): SafetensorsHeader {
+  const { json, dataStart } = headerText(bytes, size, where);
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(json);
+  } catch (error) {
+    throw new CheckpointError(
+      where,
+      `its header is JSON (${error instanceof Error ? error.message : error})`,
+    );
+  }
+  if (!isObject(parsed)) throw new CheckpointError(where, 'its header is a JSON object', describe(parsed));
+  const twice = duplicateKey(json);
+  if (twice !== undefined) throw new CheckpointError(where, 'each key of its header comes once', twice);
+
+  const tensors: TensorPlace[] = [];
+  for (const [name, value] of Object.entries(parsed)) {
+    if (name !== '__metadata__') tensors.push(readPlace(name, value, `${where}: tensor ${name}`));
+  }
+  tensors.sort((a, b) => a.begin - b.begin || a.end - b.end);
+  checkLayout(tensors, size - dataStart, where);
+  const metadata = Object.hasOwn(parsed, '__metadata__') ? readMetadata(parsed.__metadata__, where) : {};
+  return { tensors, metadata, dataStart };
+}
+
+function headerText(bytes: Uint8Array, size: number, where: string): { json: string; dataStart: number } {
+  if (size < 8) {
+    throw new CheckpointError(
+      where,
+      'a safetensors file begins with 8 bytes of header length',
+      `${size} bytes`,
+    );
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const length = view.getBigUint64(0, true);
+  if (length > MAX_HEADER_BYTES) {
+    throw new CheckpointError(
+      where,
+      `its header has at most ${MAX_HEADER_BYTES} bytes`,
+      String(length),
+      'it may not be a safetensors file',
+    );
+  }
+  const dataStart = 8 + Number(length);
+  if (dataStart > size) {
+    throw new CheckpointError(
+      where,
+      `its header ends inside the file, at byte ${dataStart}`,
+      `a file of ${size} bytes`,
+      'it is truncated, or not a safetensors file',
+    );
+  }
+  try {
+    const json = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
+      bytes.subarray(8, dataStart),
+    );
+    return { json, dataStart };
+  } catch {
+    throw new CheckpointError(where, 'its header is UTF-8');
+  }
+}
+
+function readPlace(name: string, value: unknown, where: string): TensorPlace {
+  if (!isObject(value)) throw new CheckpointError(where, 'its entry is an object', describe(value));
+  for (const key of Object.keys(value)) {
+    if (key !== 'dtype' && key !== 'shape' && key !== 'data_offsets') {
+      throw new CheckpointError(where, 'its entry has the keys dtype, shape and data_offsets', key);
+    }
+  }
+  const { dtype, shape, data_offsets: offsets } = value;
+  const width = typeof dtype === 'string' ? dtypeBytes(dtype) : undefined;
+  if (width === undefined) {
+    throw new CheckpointError(where, 'dtype is one of F64 F32 F16 BF16 I64 I32 U16 U8 BOOL', describe(dtype));
+  }
+  if (!isSizes(shape)) {
+    throw new CheckpointError(where, 'shape is a list of whole numbers from 0 on', describe(shape));
+  }
+  if (!isSizes(offsets) || offsets.length !== 2 || offsets[1] < offsets[0]) {
+    throw new CheckpointError(where, 'data_offsets are a begin and an end not before it', describe(offsets));
+  }
+  const [begin, end] = offsets;
+  const expected = shape.reduce((product, size) => product * size, width);
+  if (expected !== end - begin) {
+    throw new CheckpointError(
+      where,
+      `${String(dtype)} of shape (${shape.join(', ')}) takes ${expected} bytes`,
+      `${end - begin}`,
+    );
+  }
+  return { name, dtype: dtype as Dtype, shape, begin, end };
+}
+
+function checkLayout(tensors: readonly TensorPlace[], dataBytes: number, where: string): void {
+  let at = 0;
+  for (const { name, begin, end } of tensors) {
+    if (begin !== at) {
+      const fault = begin < at ? 'overlaps the tensor before it' : 'leaves a gap before it';
+      throw new CheckpointError(
+        `${where}: tensor ${name}`,
+        `its data begins at byte ${at}`,
+        `${begin}, which ${fault}`,
+      );
+    }
+    if (end > dataBytes) {
+      throw new CheckpointError(
+        `${where}: tensor ${name}`,
+        `its data ends within the ${dataBytes} bytes of data`,
+        end,
+        'the file is truncated',
+      );
+    }
+    at = end;
+  }
+  if (at !== dataBytes) {
+    throw new CheckpointError(
+      where,
+      `its tensors fill the file's data, ${at} bytes`,
+      `${dataBytes} bytes of data`,
+    );
+  }
+}
+
+function readMetadata(value: unknown, where: string): Record<string, string> {
+  if (!isObject(value) || !Object.values(value).every((text) => typeof text === 'string')) {
+    throw new CheckpointError(where, '__metadata__ is an object of texts', describe(value));
+  }
+  return value as Record<string, string>;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+}
+
+/** A value from the header for a message, cut to a readable length. */
+function describe(value: unknown): string {
+  const text = JSON.stringify(value) ?? 'nothing';
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+}

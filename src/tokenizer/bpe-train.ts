@@ -1,0 +1,192 @@
+/**
+ * Training of byte-level BPE. Knows texts and counts; memory grows with the number of different words, not
+ * with the amount of text.
+ *
+ * The rule: ids 0–255 are the bytes in GPT-2's order; then, again and again, the adjacent pair with the highest
+ * count becomes the next id. Ties go to the smaller left id, then to the smaller right id. Merging stops when
+ * the vocabulary is full or when no pair occurs twice; the last id is the end of the text. The same texts
+ * give the same vocabulary in any order of feeding.
+ */
+import { ConfigError } from '../errors.js';
+import { ByteLevelTokenizer } from './bpe.js';
+import { BYTE_OF_ID, ID_OF_BYTE } from './byte-alphabet.js';
+import { Heap } from './heap.js';
+import { byteLevelToJSON } from './huggingface-json.js';
+import { MergeTable } from './merges.js';
+import { ownString, preTokenize } from './pretokenize.js';
+import { END_OF_TEXT, MAX_VOCAB_SIZE } from './tokenizer.js';
+
+/** The smallest vocabulary: the bytes and the end of the text. */
+export const MIN_BPE_VOCAB_SIZE = 257;
+
+interface Candidate {
+  readonly pair: number;
+  readonly count: number;
+}
+
+/** Pairs are kept as one number. */
+const pairOf = (left: number, right: number): number => left * 65_536 + right;
+
+/** Checks the size of a BPE vocabulary to be trained; throws ConfigError. */
+export function checkBpeVocabSize(vocabSize: number): void {
+  if (!Number.isInteger(vocabSize) || vocabSize < MIN_BPE_VOCAB_SIZE || vocabSize > MAX_VOCAB_SIZE) {
+    throw new ConfigError(
+      'vocabSize',
+      `a byte-level vocabulary has ${MIN_BPE_VOCAB_SIZE} (256 bytes and the end of the text) to ${MAX_VOCAB_SIZE} ids`,
+      vocabSize,
+    );
+  }
+}
+
+/** Trains a byte-level BPE tokenizer on texts; throws ConfigError for an impossible vocabulary size. */
+export function trainBpe(texts: Iterable<string>, vocabSize: number): ByteLevelTokenizer {
+  const trainer = new BpeTrainer(vocabSize);
+  for (const text of texts) trainer.feed(text);
+  return trainer.train();
+}
+
+/** Counts words text by text, then learns the merges. */
+export class BpeTrainer {
+  readonly #vocabSize: number;
+  readonly #words = new Map<string, number>();
+
+  /**
+   * @param vocabSize number of ids to aim at, the end of the text included; a small text may give fewer
+   */
+  constructor(vocabSize: number) {
+    checkBpeVocabSize(vocabSize);
+    this.#vocabSize = vocabSize;
+  }
+
+  /** Counts the words of one text; pieces of a longer text must be cut by `cutBeforeSpace`. */
+  feed(text: string): void {
+    const words = this.#words;
+    preTokenize(text, (word) => {
+      const count = words.get(word);
+      if (count !== undefined) {
+        words.set(word, count + 1);
+        return;
+      }
+      const own = ownString(word);
+      words.set(own, (words.get(own) ?? 0) + 1);
+    });
+  }
+
+  /** Learns the merges from the words counted so far. */
+  train(): ByteLevelTokenizer {
+    const tokens: Uint8Array[] = Array.from(BYTE_OF_ID, (byte) => Uint8Array.of(byte));
+    const merges = new MergeTable();
+    const idOf = new Map<string, number>();
+    const corpus = new PairCorpus(this.#words);
+    while (tokens.length < this.#vocabSize - 1) {
+      const best = corpus.best();
+      if (best === undefined) break;
+      const left = Math.floor(best / 65_536);
+      const right = best % 65_536;
+      const bytes = concatenate(tokens[left], tokens[right]);
+      // Two pairs can spell the same bytes (a+bc, ab+c): they become the same id.
+      const spelling = bytes.join();
+      const id = idOf.get(spelling) ?? tokens.length;
+      if (id === tokens.length) {
+        tokens.push(bytes);
+        idOf.set(spelling, id);
+      }
+      merges.add(left, right, id);
+      corpus.merge(left, right, id);
+    }
+    const eot = tokens.push(new TextEncoder().encode(END_OF_TEXT)) - 1;
+    return new ByteLevelTokenizer({
+      name: `bpe-${tokens.length}`,
+      tokens,
+      idOfByte: ID_OF_BYTE,
+      merges,
+      eot,
+      toJSON: byteLevelToJSON,
+    });
+  }
+}
+
+/** The words as sequences of ids, with the count of every adjacent pair kept up to date. */
+class PairCorpus {
+  readonly #words: Uint16Array[] = [];
+  readonly #wordCounts: number[] = [];
+  readonly #pairCounts = new Map<number, number>();
+  /** The words in which a pair occurs, or once occurred. */
+  readonly #wordsOfPair = new Map<number, number[]>();
+  readonly #queue = new Heap<Candidate>(
+    (a, b) => a.count > b.count || (a.count === b.count && a.pair < b.pair),
+  );
+
+  constructor(words: Map<string, number>) {
+    const utf8 = new TextEncoder();
+    for (const [word, count] of words) {
+      const ids = Uint16Array.from(utf8.encode(word), (byte) => ID_OF_BYTE[byte]);
+      const index = this.#words.push(ids) - 1;
+      this.#wordCounts.push(count);
+      for (let i = 0; i + 1 < ids.length; i++) this.#count(pairOf(ids[i], ids[i + 1]), count, index);
+    }
+    for (const [pair, count] of this.#pairCounts) this.#queue.push({ pair, count });
+  }
+
+  /** The most frequent pair, or undefined if none occurs twice. */
+  best(): number | undefined {
+    for (let top = this.#queue.pop(); top !== undefined; top = this.#queue.pop()) {
+      const count = this.#pairCounts.get(top.pair) ?? 0;
+      if (count < 2) continue;
+      if (count === top.count) return top.pair;
+      // Counts of queued pairs only fall: put it back where it belongs now.
+      this.#queue.push({ pair: top.pair, count });
+    }
+    return undefined;
+  }
+
+  /** Replaces the pair by the id in every word. */
+  merge(left: number, right: number, id: number): void {
+    const pair = pairOf(left, right);
+    const made = new Set<number>();
+    for (const index of this.#wordsOfPair.get(pair) ?? []) {
+      const before = this.#words[index];
+      const after = replacePair(before, left, right, id);
+      if (after.length === before.length) continue;
+      const count = this.#wordCounts[index];
+      for (let i = 0; i + 1 < before.length; i++) this.#count(pairOf(before[i], before[i + 1]), -count);
+      for (let i = 0; i + 1 < after.length; i++) {
+        const next = pairOf(after[i], after[i + 1]);
+        const isNew = after[i] === id || after[i + 1] === id;
+        this.#count(next, count, isNew ? index : undefined);
+        if (isNew) made.add(next);
+      }
+      this.#words[index] = after;
+    }
+    this.#wordsOfPair.delete(pair);
+    this.#pairCounts.delete(pair);
+    for (const next of made) this.#queue.push({ pair: next, count: this.#pairCounts.get(next)! });
+  }
+
+  #count(pair: number, change: number, word?: number): void {
+    this.#pairCounts.set(pair, (this.#pairCounts.get(pair) ?? 0) + change);
+    if (word === undefined) return;
+    const words = this.#wordsOfPair.get(pair);
+    if (words === undefined) this.#wordsOfPair.set(pair, [word]);
+    else if (words[words.length - 1] !== word) words.push(word);
+  }
+}
+
+function replacePair(ids: Uint16Array, left: number, right: number, id: number): Uint16Array {
+  const out = new Uint16Array(ids.length);
+  let length = 0;
+  for (let i = 0; i < ids.length; i++) {
+    if (ids[i] === left && ids[i + 1] === right) {
+      out[length++] = id;
+      i++;
+    } else out[length++] = ids[i];
+  }
+  return length === ids.length ? ids : out.slice(0, length);
+}
+
+function concatenate(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}

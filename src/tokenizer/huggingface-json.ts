@@ -1,0 +1,223 @@
+/**
+ * Reads and writes byte-level BPE as Hugging Face's `tokenizer.json`. Knows that file's fields; files with any
+ * setting beyond plain byte-level BPE it leaves to `huggingface.ts`.
+ */
+import { DataError } from '../errors.js';
+import { ByteLevelTokenizer } from './bpe.js';
+import { alphabetToBytes, bytesToAlphabet } from './byte-alphabet.js';
+import { MergeTable } from './merges.js';
+import { checkVocabSize, END_OF_TEXT, type TokenizerJSON } from './tokenizer.js';
+
+/** Names of the end-of-text token in published tokenizers, the likeliest first. */
+const EOT_NAMES = [
+  END_OF_TEXT,
+  '<|end_of_text|>',
+  '</s>',
+  '<eos>',
+  '<|im_end|>',
+  '<EOS>',
+  '[EOS]',
+  '[SEP]',
+] as const;
+
+/** One entry of `added_tokens`. */
+export interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  readonly special: boolean;
+}
+
+/** Writes the content of `tokenizer.json`: model BPE, ByteLevel, and the end-of-text token added. */
+export function byteLevelToJSON(tokenizer: ByteLevelTokenizer): TokenizerJSON {
+  const { tokens, merges, eot } = tokenizer.vocabulary;
+  const spellings = tokens.map((bytes) => (bytes === undefined ? undefined : bytesToAlphabet(bytes)));
+  const vocab: Record<string, number> = {};
+  spellings.forEach((spelling, id) => {
+    if (spelling !== undefined && id !== eot) vocab[spelling] = id;
+  });
+  const pairs: [string, string][] = [];
+  for (let i = 0; i < merges.pairs.length; i += 2) {
+    pairs.push([spellings[merges.pairs[i]]!, spellings[merges.pairs[i + 1]]!]);
+  }
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: [
+      {
+        id: eot,
+        content: new TextDecoder().decode(tokens[eot]),
+        single_word: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: false,
+        special: true,
+      },
+    ],
+    normalizer: null,
+    pre_tokenizer: byteLevel,
+    post_processor: null,
+    decoder: byteLevel,
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: false,
+      vocab,
+      merges: pairs,
+    },
+  };
+}
+
+/**
+ * Reads a byte-level BPE `tokenizer.json` with GPT-2's settings; undefined if it has others.
+ * Throws DataError if the file is damaged, has no end-of-text token or too large a vocabulary.
+ *
+ * @param where the file's name, for messages
+ */
+export function byteLevelFromJSON(json: TokenizerJSON, where: string): ByteLevelTokenizer | undefined {
+  const model = json.model;
+  if (!isRecord(model) || !isPlainByteLevel(json, model)) return undefined;
+  const added = addedTokens(json, where);
+  if (added.some((token) => !token.special)) return undefined;
+
+  const ids = vocabularyOf(model, where);
+  const tokens: (Uint8Array | undefined)[] = [];
+  for (const [spelling, id] of ids) {
+    const bytes = alphabetToBytes(spelling);
+    if (bytes !== undefined) tokens[id] = bytes;
+  }
+  for (const { id, content } of added) tokens[id] = new TextEncoder().encode(content);
+  // Array.from turns holes into undefined, which reads faster than a sparse array.
+  const dense = Array.from(tokens);
+
+  const idOfByte = new Uint16Array(256);
+  for (let byte = 0; byte < 256; byte++) {
+    const id = ids.get(bytesToAlphabet(Uint8Array.of(byte)));
+    if (id === undefined) return undefined;
+    idOfByte[byte] = id;
+  }
+  return new ByteLevelTokenizer({
+    name: `bpe-${dense.length}`,
+    tokens: dense,
+    idOfByte,
+    merges: mergesOf(model, ids, where),
+    eot: endOfText(ids, added, where),
+    toJSON: () => json,
+  });
+}
+
+/** The end-of-text id: the added or plain token of a usual name; throws DataError if there is none. */
+export function endOfText(
+  ids: ReadonlyMap<string, number>,
+  added: readonly AddedToken[],
+  where: string,
+): number {
+  for (const name of EOT_NAMES) {
+    const id = added.find((token) => token.content === name)?.id ?? ids.get(name);
+    if (id !== undefined) return id;
+  }
+  throw new DataError(
+    where,
+    `one token ends a text (${EOT_NAMES.join(' ')})`,
+    undefined,
+    `add ${END_OF_TEXT} to added_tokens`,
+  );
+}
+
+/** Reads `added_tokens`; throws DataError if an entry is damaged. */
+export function addedTokens(json: TokenizerJSON, where: string): AddedToken[] {
+  const list = json.added_tokens ?? [];
+  if (!Array.isArray(list)) throw new DataError(`${where}: added_tokens`, 'it is a list', typeof list);
+  return list.map((entry: unknown, i) => {
+    if (!isRecord(entry) || !isId(entry.id) || typeof entry.content !== 'string') {
+      throw new DataError(
+        `${where}: added_tokens[${i}]`,
+        'it has an id and a content',
+        JSON.stringify(entry),
+      );
+    }
+    checkVocabSize(where, entry.id + 1);
+    return { id: entry.id, content: entry.content, special: entry.special === true };
+  });
+}
+
+/** Whether an unknown value is an object with fields. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isId(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 0;
+}
+
+/** Whether every setting is the one that `ByteLevelTokenizer` implements. */
+function isPlainByteLevel(json: TokenizerJSON, model: Record<string, unknown>): boolean {
+  const pre = json.pre_tokenizer;
+  const absent = (value: unknown): boolean =>
+    value === undefined || value === null || value === false || value === '' || value === 0;
+  return (
+    model.type === 'BPE' &&
+    absent(model.dropout) &&
+    absent(model.continuing_subword_prefix) &&
+    absent(model.end_of_word_suffix) &&
+    absent(model.byte_fallback) &&
+    absent(model.ignore_merges) &&
+    absent(json.normalizer) &&
+    isRecord(pre) &&
+    pre.type === 'ByteLevel' &&
+    pre.add_prefix_space === false &&
+    pre.use_regex !== false &&
+    isRecord(json.decoder) &&
+    json.decoder.type === 'ByteLevel'
+  );
+}
+
+function vocabularyOf(model: Record<string, unknown>, where: string): Map<string, number> {
+  if (!isRecord(model.vocab))
+    throw new DataError(`${where}: model.vocab`, 'it is an object', typeof model.vocab);
+  const ids = new Map<string, number>();
+  for (const [token, id] of Object.entries(model.vocab)) {
+    if (!isId(id)) throw new DataError(`${where}: model.vocab`, `the id of '${token}' is a whole number`, id);
+    checkVocabSize(where, id + 1);
+    ids.set(token, id);
+  }
+  return ids;
+}
+
+function mergesOf(
+  model: Record<string, unknown>,
+  ids: ReadonlyMap<string, number>,
+  where: string,
+): MergeTable {
+  if (!Array.isArray(model.merges)) {
+    throw new DataError(`${where}: model.merges`, 'it is a list', typeof model.merges);
+  }
+  const table = new MergeTable();
+  model.merges.forEach((merge: unknown, i) => {
+    // Older files write a merge as 'a b', newer ones as ['a', 'b'].
+    const parts: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
+    const [left, right] = Array.isArray(parts) && parts.length === 2 ? (parts as unknown[]) : [];
+    if (typeof left !== 'string' || typeof right !== 'string') {
+      throw new DataError(`${where}: model.merges[${i}]`, 'it is a pair of tokens', JSON.stringify(merge));
+    }
+    const idOf = (token: string): number => {
+      const id = ids.get(token);
+      if (id === undefined) {
+        throw new DataError(
+          `${where}: model.merges[${i}]`,
+          'its tokens and their union are in the vocabulary',
+          token,
+        );
+      }
+      return id;
+    };
+    table.add(idOf(left), idOf(right), idOf(left + right));
+  });
+  return table;
+}

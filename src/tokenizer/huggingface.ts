@@ -1,0 +1,182 @@
+/**
+ * Every tokenizer that is not plain byte-level BPE (WordPiece, Unigram, normalizers, other pre-tokenizers …),
+ * through the package @huggingface/tokenizers. Knows that package; reads no files.
+ */
+import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
+import { DataError } from '../errors.js';
+import { addedTokens, endOfText, isRecord } from './huggingface-json.js';
+import {
+  checkVocabSize,
+  type TokenDecoder,
+  type Tokenizer,
+  type TokenizerJSON,
+  unknownId,
+} from './tokenizer.js';
+
+/** A tokenizer of the Hugging Face library. Special tokens are kept out of its sight, so that text cannot spell them. */
+export class HuggingFaceTokenizer implements Tokenizer {
+  readonly name: string;
+  readonly vocabSize: number;
+  readonly eot: number;
+  /** Such tokenizers may look across white space or mark the beginning of a text, so texts go in whole. */
+  readonly cuttable = false;
+  readonly #inner: HuggingFace;
+  readonly #json: TokenizerJSON;
+  readonly #specials: ReadonlyMap<number, string>;
+  readonly #known: ReadonlySet<number>;
+
+  private constructor(
+    inner: HuggingFace,
+    json: TokenizerJSON,
+    type: string,
+    eot: number,
+    specials: ReadonlyMap<number, string>,
+  ) {
+    this.#inner = inner;
+    this.#json = json;
+    this.#specials = specials;
+    this.#known = new Set([...inner.get_vocab(true).values(), ...specials.keys()]);
+    this.vocabSize = this.#known.size === 0 ? 0 : largest(this.#known) + 1;
+    this.name = `${type.toLowerCase()}-${this.vocabSize}`;
+    this.eot = eot;
+  }
+
+  /**
+   * Reads the content of `tokenizer.json`; throws DataError if the library cannot read it, it has no
+   * end-of-text token, or its vocabulary does not fit 16-bit ids.
+   */
+  static fromJSON(json: TokenizerJSON, where: string): HuggingFaceTokenizer {
+    const model = json.model;
+    if (!isRecord(model)) throw new DataError(`${where}: model`, 'it is an object', typeof model);
+    const ids = vocabularyOf(model, where);
+    for (const id of ids.values()) checkVocabSize(where, id + 1);
+    const added = addedTokens(json, where);
+    const eot = endOfText(ids, added, where);
+    const plain = (json.added_tokens as unknown[] | undefined)?.filter((_, i) => !added[i].special) ?? [];
+    let inner: HuggingFace;
+    try {
+      const absent = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
+      inner = new HuggingFace(
+        { ...absent, ...json, added_tokens: plain },
+        { clean_up_tokenization_spaces: false },
+      );
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : error;
+      throw new DataError(where, '@huggingface/tokenizers can read it', reason);
+    }
+    const specials = new Map(
+      added.filter((token) => token.special).map((token): [number, string] => [token.id, token.content]),
+    );
+    return new HuggingFaceTokenizer(inner, json, String(model.type ?? 'hf'), eot, specials);
+  }
+
+  /** Throws DataError if the text has a character for which the vocabulary has neither a token nor an unknown token. */
+  encode(text: string): Uint16Array {
+    if (text === '') return new Uint16Array(0);
+    const ids = this.#inner.encode(text, { add_special_tokens: false }).ids as (number | undefined)[];
+    return Uint16Array.from(ids, (id) => {
+      if (id === undefined) {
+        throw new DataError(
+          `tokenizer ${this.name}`,
+          'it can encode every text',
+          undefined,
+          'it has no unknown token',
+        );
+      }
+      return id;
+    });
+  }
+
+  decode(ids: ArrayLike<number>): string {
+    let text = '';
+    let run: number[] = [];
+    const flush = (): void => {
+      if (run.length > 0) text += this.#inner.decode(run, { skip_special_tokens: false });
+      run = [];
+    };
+    for (let i = 0; i < ids.length; i++) {
+      const special = this.#specials.get(ids[i]);
+      if (special !== undefined) {
+        flush();
+        text += special;
+      } else if (this.#known.has(ids[i])) run.push(ids[i]);
+      else throw unknownId(this.name, ids[i], this.vocabSize);
+    }
+    flush();
+    return text;
+  }
+
+  decoder(): TokenDecoder {
+    return new WindowDecoder((ids) => this.decode(ids));
+  }
+
+  toJSON(): TokenizerJSON {
+    return this.#json;
+  }
+}
+
+/**
+ * Decodes a stream with a tokenizer that only decodes lists, in which a token's text can depend on the one before:
+ * each step decodes a short window with and without what is new, and gives the difference.
+ */
+class WindowDecoder implements TokenDecoder {
+  readonly #decode: (ids: number[]) => string;
+  #window: number[] = [];
+  /** How many ids of the window have been given out. */
+  #given = 0;
+
+  constructor(decode: (ids: number[]) => string) {
+    this.#decode = decode;
+  }
+
+  push(id: number): string {
+    this.#window.push(id);
+    const text = this.#pending();
+    // A replacement character at the end may be the beginning of a character that the next id completes.
+    if (text === '' || text.endsWith('\ufffd')) return '';
+    this.#window = this.#window.slice(this.#given);
+    this.#given = this.#window.length;
+    return text;
+  }
+
+  end(): string {
+    const text = this.#pending();
+    this.#window = [];
+    this.#given = 0;
+    return text;
+  }
+
+  #pending(): string {
+    const given = this.#decode(this.#window.slice(0, this.#given));
+    return this.#decode(this.#window).slice(given.length);
+  }
+}
+
+/** The ids of a model's vocabulary: an object for most models, a list of [token, score] for Unigram. */
+function vocabularyOf(model: Record<string, unknown>, where: string): Map<string, number> {
+  const { vocab } = model;
+  if (Array.isArray(vocab)) {
+    return new Map(
+      vocab.map((entry: unknown, id): [string, number] => [
+        String(Array.isArray(entry) ? entry[0] : entry),
+        id,
+      ]),
+    );
+  }
+  if (!isRecord(vocab))
+    throw new DataError(`${where}: model.vocab`, 'it is an object or a list', typeof vocab);
+  return new Map(
+    Object.entries(vocab).map(([token, id]): [string, number] => {
+      if (!Number.isInteger(id) || (id as number) < 0) {
+        throw new DataError(`${where}: model.vocab`, `the id of '${token}' is a whole number`, id);
+      }
+      return [token, id as number];
+    }),
+  );
+}
+
+function largest(ids: Iterable<number>): number {
+  let max = 0;
+  for (const id of ids) if (id > max) max = id;
+  return max;
+}

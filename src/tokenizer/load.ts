@@ -1,0 +1,50 @@
+/**
+ * Makes a tokenizer from a name or from the content of a `tokenizer.json`. Knows no files: callers read them.
+ *
+ * A folder of prepared data and a trained run remember their tokenizer in a file `tokenizer.json`, which has
+ * one of three forms:
+ *
+ * - `{"type": "bytes"}`: one id a byte;
+ * - `{"type": "gpt2"}`: GPT-2's vocabulary, which the package gpt-tokenizer holds;
+ * - a Hugging Face `tokenizer.json` (it has a field `model`): byte-level BPE trained here, or any other.
+ */
+import { ConfigError, DataError } from '../errors.js';
+import { BytesTokenizer } from './bytes.js';
+import { loadGpt2 } from './gpt2.js';
+import { byteLevelFromJSON, isRecord } from './huggingface-json.js';
+import type { Tokenizer } from './tokenizer.js';
+
+/** The names of tokenizers that need no file and no training. */
+export const TOKENIZER_NAMES = ['bytes', 'gpt2'] as const;
+
+/** Makes a tokenizer by name: 'bytes' or 'gpt2'; throws ConfigError for another name. */
+export async function createTokenizer(name: string): Promise<Tokenizer> {
+  if (name === 'bytes') return new BytesTokenizer();
+  if (name === 'gpt2') return loadGpt2();
+  throw new ConfigError('tokenizer', `it is one of ${TOKENIZER_NAMES.join(', ')}`, name);
+}
+
+/**
+ * Makes a tokenizer from the parsed content of `tokenizer.json`, in any of its forms. Byte-level BPE with
+ * GPT-2's settings uses the encoder of `bpe.ts`; every other model goes through @huggingface/tokenizers.
+ *
+ * @param where the file's name, for messages
+ * @throws DataError if the content is not a tokenizer, or its vocabulary does not fit 16-bit ids
+ */
+export async function tokenizerFromJSON(json: unknown, where = 'tokenizer.json'): Promise<Tokenizer> {
+  if (!isRecord(json))
+    throw new DataError(where, 'it is a JSON object', json === null ? 'null' : typeof json);
+  if (json.model === undefined) {
+    const type = json.type;
+    if (type === 'bytes' || type === 'gpt2') return createTokenizer(type);
+    throw new DataError(
+      where,
+      `it has a Hugging Face model, or a type of ${TOKENIZER_NAMES.join(', ')}`,
+      type === undefined ? `the fields ${Object.keys(json).slice(0, 5).join(' ') || '(none)'}` : String(type),
+    );
+  }
+  const byteLevel = byteLevelFromJSON(json, where);
+  if (byteLevel !== undefined) return byteLevel;
+  const { HuggingFaceTokenizer } = await import('./huggingface.js');
+  return HuggingFaceTokenizer.fromJSON(json, where);
+}

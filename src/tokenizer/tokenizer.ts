@@ -1,0 +1,98 @@
+/**
+ * What a tokenizer is: text to ids and back. Knows UTF-8; knows no vocabulary, no file and no model.
+ *
+ * Token ids always fit 16 bits, because prepared data stores them so: a tokenizer with more than
+ * `MAX_VOCAB_SIZE` ids cannot be made.
+ */
+import { DataError } from '../errors.js';
+
+/** The largest vocabulary a token shard (unsigned 16-bit ids) can hold. */
+export const MAX_VOCAB_SIZE = 65_536;
+
+/** The text that stands for the end-of-text id wherever one must be shown. */
+export const END_OF_TEXT = '<|endoftext|>';
+
+/** The content of a `tokenizer.json` file; `load.ts` describes the forms it takes. */
+export type TokenizerJSON = Record<string, unknown>;
+
+/** Text to token ids and back. */
+export interface Tokenizer {
+  /** A short name for reports and `meta.json`: bytes, gpt2, bpe-4096 … */
+  readonly name: string;
+  /** Number of ids: the largest id + 1, the end-of-text id included. */
+  readonly vocabSize: number;
+  /** The end-of-text id; `encode` never gives it, also where the text spells it out. */
+  readonly eot: number;
+  /** Whether two pieces of a text cut by `cutBeforeSpace` encode to the ids of the whole text. */
+  readonly cuttable: boolean;
+  /** Encodes the text as ordinary text: special tokens that it spells out are not recognised. */
+  encode(text: string): Uint16Array;
+  /** Decodes ids to text, bytes that are not UTF-8 to U+FFFD; throws DataError for an id not in the vocabulary. */
+  decode(ids: ArrayLike<number>): string;
+  /** Starts decoding one id at a time. */
+  decoder(): TokenDecoder;
+  /** Gives the content of `tokenizer.json`, from which `tokenizerFromJSON` makes an equal tokenizer. */
+  toJSON(): TokenizerJSON;
+}
+
+/** Decodes a stream of ids; what it returns never ends inside a character. */
+export interface TokenDecoder {
+  /** Takes the next id and gives the text that is now complete, often '' inside a multi-byte character. */
+  push(id: number): string;
+  /** Gives what is left at the end, an unfinished character as U+FFFD. */
+  end(): string;
+}
+
+/** A decoder over tokens that are byte strings; `bytesOf` throws for an unknown id. */
+export class ByteTokenDecoder implements TokenDecoder {
+  readonly #utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+  readonly #bytesOf: (id: number) => Uint8Array;
+
+  constructor(bytesOf: (id: number) => Uint8Array) {
+    this.#bytesOf = bytesOf;
+  }
+
+  push(id: number): string {
+    return this.#utf8.decode(this.#bytesOf(id), { stream: true });
+  }
+
+  end(): string {
+    return this.#utf8.decode();
+  }
+}
+
+/** Joins the tokens' bytes and decodes them as UTF-8. */
+export function decodeByteTokens(bytesOf: (id: number) => Uint8Array, ids: ArrayLike<number>): string {
+  let length = 0;
+  for (let i = 0; i < ids.length; i++) length += bytesOf(ids[i]).length;
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (let i = 0; i < ids.length; i++) {
+    const token = bytesOf(ids[i]);
+    bytes.set(token, at);
+    at += token.length;
+  }
+  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
+}
+
+/** The error for an id that the vocabulary does not have. */
+export function unknownId(tokenizer: string, id: number, vocabSize: number): DataError {
+  return new DataError(
+    `tokenizer ${tokenizer}`,
+    `a token id is a whole number from 0 to ${vocabSize - 1} with a token of its own`,
+    id,
+    'the model or shard was made with another tokenizer',
+  );
+}
+
+/** Checks that ids below `vocabSize` fit a token shard; throws DataError. */
+export function checkVocabSize(where: string, vocabSize: number): void {
+  if (vocabSize > MAX_VOCAB_SIZE) {
+    throw new DataError(
+      where,
+      `the vocabulary has at most ${MAX_VOCAB_SIZE} ids, as token shards store 16 bits`,
+      vocabSize,
+      'choose a tokenizer with a smaller vocabulary',
+    );
+  }
+}

@@ -1,0 +1,68 @@
+/** A run's folder: `config.json`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`. Knows no terminal. */
+import { CheckpointError, DataError } from '../errors.js';
+import { GPT } from '../models/gpt.js';
+import type { Runtime } from '../tensor/tensor.js';
+import { tokenizerFromJSON } from '../tokenizer/load.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { loadWeights } from './checkpoint.js';
+import { parseRunConfig, type RunConfig } from './config.js';
+import type { Store } from './store.js';
+
+export const CONFIG_FILE = 'config.json';
+export const TOKENIZER_FILE = 'tokenizer.json';
+
+/** Writes what a run needs besides its checkpoints. `tokenizer` is null where the data came without one. */
+export async function createRun(store: Store, config: RunConfig, tokenizer: Tokenizer | null): Promise<void> {
+  if (tokenizer) await store.replace(TOKENIZER_FILE, `${JSON.stringify(tokenizer.toJSON())}\n`);
+  await store.replace(CONFIG_FILE, `${JSON.stringify(config, null, 2)}\n`);
+}
+
+/** Whether a run was ever created here. */
+export async function runExists(store: Store): Promise<boolean> {
+  return (await store.list('.')).includes(CONFIG_FILE);
+}
+
+/** Reads a run's configuration. Throws CheckpointError when there is none, ConfigError when it is wrong. */
+export async function readRunConfig(store: Store, name: string): Promise<RunConfig> {
+  if (!(await runExists(store))) {
+    throw new CheckpointError(name, `must be the folder of a run, with a ${CONFIG_FILE}`);
+  }
+  return parseRunConfig(parseJSON(await store.read(CONFIG_FILE), CONFIG_FILE), CONFIG_FILE);
+}
+
+/** Reads a run's tokenizer. Throws DataError when it has none. */
+export async function readRunTokenizer(store: Store, name: string): Promise<Tokenizer> {
+  if (!(await store.list('.')).includes(TOKENIZER_FILE)) {
+    const hint = `copy the ${TOKENIZER_FILE} of the data it was trained on into the run's folder`;
+    throw new DataError(name, `must hold a ${TOKENIZER_FILE} to turn text into tokens and back`, undefined, hint);
+  }
+  return tokenizerFromJSON(parseJSON(await store.read(TOKENIZER_FILE), TOKENIZER_FILE), `${name}/${TOKENIZER_FILE}`);
+}
+
+/** A trained model, ready to evaluate or generate. */
+export interface LoadedModel {
+  readonly model: GPT;
+  readonly config: RunConfig;
+  /** Update that its weights are from. */
+  readonly step: number;
+}
+
+/** Loads a run's best weights. Throws CheckpointError or ConfigError. */
+export async function loadRun(store: Store, name: string, runtime: Runtime): Promise<LoadedModel> {
+  const config = await readRunConfig(store, name);
+  const model = new GPT(config.model, runtime, { train: false });
+  try {
+    return { model, config, step: await loadWeights(store, model) };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+function parseJSON(bytes: Uint8Array, where: string): Record<string, unknown> {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch (error) {
+    throw new CheckpointError(where, `must be JSON (${error instanceof Error ? error.message : error})`);
+  }
+}

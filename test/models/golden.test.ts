@@ -1,0 +1,118 @@
+/** Whole models against golden values from an independent PyTorch program (`test/golden/make_golden.py`). */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import type { Backend } from '../../src/backend/backend.js';
+import { ReferenceBackend } from '../../src/backend/reference.js';
+import { parseSafetensors, type SafeTensor, safetensorsMetadata } from '../../src/formats/safetensors.js';
+import { parseModelConfig } from '../../src/models/config.js';
+import { GPT } from '../../src/models/gpt.js';
+import { Tape } from '../../src/tensor/tape.js';
+import { Runtime } from '../../src/tensor/tensor.js';
+import { parseRunConfig } from '../../src/train/config.js';
+import { AdamW } from '../../src/train/optimizer.js';
+import { microStepLoss } from '../../src/train/trainer.js';
+
+const FOLDER = new URL('../../../test/golden/', import.meta.url);
+const files = readdirSync(FOLDER).filter((name) => name.endsWith('.safetensors'));
+const backends: Backend[] = [new ReferenceBackend()];
+
+test('there are golden files for GPT-2 and for outer, inner and both kinds of loops', () => {
+  for (const name of ['gpt2', 'loop-outer', 'loop-inner', 'loop-both', 'loop-outer-correction', 'loop-outer-scalar']) {
+    assert.ok(files.includes(`${name}.safetensors`), name);
+  }
+});
+
+for (const file of files) {
+  for (const backend of backends) {
+    test(`${file} on ${backend.name}: logits, loss, gradients and ten AdamW losses`, async () => {
+      const bytes = readFileSync(new URL(file, FOLDER));
+      const golden = parseSafetensors(bytes, file);
+      const config = parseModelConfig(JSON.parse(safetensorsMetadata(bytes, file).config));
+      const runtime = new Runtime(backend);
+      const model = new GPT(config, runtime, { train: true });
+      const { all } = model.parameters;
+      const names = [...golden.keys()].filter((name) => name.startsWith('param.')).map((name) => name.slice(6));
+      assert.deepEqual(all.map((p) => p.name).sort(), names.sort(), 'parameter names');
+      for (const p of all) {
+        assert.deepEqual(p.shape, [...golden.get(`param.${p.name}`)!.shape], p.name);
+        backend.write(p.storage, floats(golden, `param.${p.name}`));
+      }
+
+      const { tokens, targets, B } = batch(golden, 'tokens', 'targets');
+      using logits = model.logits(tokens, B);
+      closeTo(await logits.read(), floats(golden, 'logits'), 1e-5, 'logits');
+
+      model.parameters.zeroGradients();
+      const tape = new Tape(runtime);
+      using losses = runtime.recording(tape, () => model.loss(tokens, targets, B, 1));
+      tape.backward();
+      const counted = targets.filter((t) => t >= 0).length;
+      const loss = (await losses.read() as Float32Array).reduce((sum, x) => sum + x, 0) / counted;
+      assert.ok(Math.abs(loss - floats(golden, 'loss')[0]) < 1e-6, `loss ${loss}`);
+      for (const p of all) closeTo(await backend.read(p.gradient!), floats(golden, `grad.${p.name}`), 1e-5, p.name);
+
+      const expected = floats(golden, 'losses');
+      const norms = floats(golden, 'gradNorms');
+      const train = { weightDecay: 0.1, beta1: 0.9, beta2: 0.95, eps: 1e-8 };
+      const optimizer = new AdamW(model.parameters, parseRunConfig({ train }, 'test').train);
+      const all10 = batches(golden);
+      assert.equal(all10.length, 10);
+      for (const [step, next] of all10.entries()) {
+        model.parameters.zeroGradients();
+        const found = await microStepLoss(model, next, 1, {});
+        assert.ok(Math.abs(found - expected[step]) < 1e-6, `loss ${step}: ${found} against ${expected[step]}`);
+        const norm = await optimizer.gradientNorm();
+        assert.ok(Math.abs(norm / norms[step] - 1) < 5e-6, `gradient norm ${step}: ${norm} against ${norms[step]}`);
+        optimizer.update(step + 1, 1e-3, Math.min(1, 1 / (norm + 1e-6)));
+      }
+      for (const p of all) {
+        if (!golden.has(`trained.${p.name}`)) continue;
+        closeTo(await p.read(), floats(golden, `trained.${p.name}`), 5e-6, `trained ${p.name}`);
+      }
+      model.dispose();
+      optimizer.dispose();
+    });
+  }
+}
+
+/** Norm of the difference relative to the norm of what is expected. */
+function closeTo(found: ArrayLike<number>, expected: Float32Array, tolerance: number, what: string): void {
+  assert.equal(found.length, expected.length, what);
+  let difference = 0;
+  let norm = 0;
+  for (let i = 0; i < expected.length; i++) {
+    difference += (found[i] - expected[i]) ** 2;
+    norm += expected[i] ** 2;
+  }
+  assert.ok(norm > 0, `${what}: expected values are all zero`);
+  const error = Math.sqrt(difference / norm);
+  assert.ok(error < tolerance, `${what}: relative error ${error}`);
+}
+
+function floats(golden: Map<string, SafeTensor>, name: string): Float32Array {
+  const data = golden.get(name)?.data;
+  assert.ok(data instanceof Float32Array, name);
+  return data;
+}
+
+function ints(golden: Map<string, SafeTensor>, name: string): Int32Array {
+  const data = golden.get(name)?.data;
+  assert.ok(data instanceof Int32Array, name);
+  return data;
+}
+
+function batch(golden: Map<string, SafeTensor>, tokens: string, targets: string) {
+  const [B, T] = golden.get(tokens)!.shape.slice(-2);
+  return { B, T, tokens: ints(golden, tokens), targets: ints(golden, targets) };
+}
+
+function batches(golden: Map<string, SafeTensor>) {
+  const { B, T, tokens, targets } = batch(golden, 'train_tokens', 'train_targets');
+  return Array.from({ length: tokens.length / (B * T) }, (_, i) => ({
+    B,
+    T,
+    tokens: tokens.subarray(i * B * T, (i + 1) * B * T),
+    targets: targets.subarray(i * B * T, (i + 1) * B * T),
+  }));
+}
