@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { nodeClock } from '../data/node-store.js';
 import { openDataset } from '../data/shard.js';
-import { evaluate } from '../train/evaluation.js';
+import { type Evaluation, evaluate } from '../train/evaluation.js';
 import { wholeNumber, wholeNumbers } from './flags.js';
 import { grouped, notice, Progress, printResult, table } from './output.js';
 import { openModel, openRuntime } from './runtime.js';
@@ -33,14 +33,16 @@ export function evalCommand(program: Command): void {
       const source = flags.split === 'train' ? data.train : data.val;
       const bytes = data.meta?.[flags.split].bytes ?? null;
       const trained = config.model.nLoop;
-      const results = [];
+      const results: Evaluation[] = [];
       for (const loops of flags.loops ?? [trained]) {
         if (loops > trained && trained > 1) {
           notice(`loops ${loops}: beyond the ${trained} trained ones, which reuses the last gate`);
         }
         const progress = new Progress(`loops ${loops}`);
         const onProgress = (fraction: number) => progress.update(fraction, `${flags.split} split`);
-        results.push(await evaluate(model, source, { B: flags.batchSize, loops, bytes, onProgress }, nodeClock));
+        results.push(
+          await evaluate(model, source, { B: flags.batchSize, loops, bytes, onProgress }, nodeClock),
+        );
         progress.clear();
       }
       await data.close();

@@ -11,7 +11,10 @@ export function kebab(name: string): string {
 /** Adds one flag for each field, under a heading of the help. */
 export function addFields(command: Command, fields: Fields, heading: string): Command {
   for (const [name, field] of Object.entries(fields)) {
-    const option = new Option(`--${kebab(name)} <${valueName(field)}>`, `${field.help} (${String(field.default)})`);
+    const option = new Option(
+      `--${kebab(name)} <${valueName(field)}>`,
+      `${field.help} (${String(field.default)})`,
+    );
     option.argParser(usage((text: string) => parseFieldText(field, text, `--${kebab(name)}`)));
     option.helpGroup(heading);
     command.addOption(option);

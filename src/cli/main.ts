@@ -39,7 +39,9 @@ async function main(argv: readonly string[]): Promise<void> {
     command.exitOverride().option('--debug', 'show where an error came from').helpCommand(false);
   }
   // A reader that left (`loopnn params | head`) is no error.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : FAILED));
+  process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+    process.exit(error.code === 'EPIPE' ? 0 : FAILED),
+  );
   try {
     await program.parseAsync(argv);
   } catch (error) {

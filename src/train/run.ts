@@ -34,9 +34,17 @@ export async function readRunConfig(store: Store, name: string): Promise<RunConf
 export async function readRunTokenizer(store: Store, name: string): Promise<Tokenizer> {
   if (!(await store.list('.')).includes(TOKENIZER_FILE)) {
     const hint = `copy the ${TOKENIZER_FILE} of the data it was trained on into the run's folder`;
-    throw new DataError(name, `must hold a ${TOKENIZER_FILE} to turn text into tokens and back`, undefined, hint);
+    throw new DataError(
+      name,
+      `must hold a ${TOKENIZER_FILE} to turn text into tokens and back`,
+      undefined,
+      hint,
+    );
   }
-  return tokenizerFromJSON(parseJSON(await store.read(TOKENIZER_FILE), TOKENIZER_FILE), `${name}/${TOKENIZER_FILE}`);
+  return tokenizerFromJSON(
+    parseJSON(await store.read(TOKENIZER_FILE), TOKENIZER_FILE),
+    `${name}/${TOKENIZER_FILE}`,
+  );
 }
 
 /** A trained model, ready to evaluate or generate. */

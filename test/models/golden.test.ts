@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { Backend } from '../../src/backend/backend.js';
+import { NativeBackend } from '../../src/backend/native.js';
 import { ReferenceBackend } from '../../src/backend/reference.js';
 import { parseSafetensors, type SafeTensor, safetensorsMetadata } from '../../src/formats/safetensors.js';
 import { parseModelConfig } from '../../src/models/config.js';
@@ -15,10 +16,17 @@ import { microStepLoss } from '../../src/train/trainer.js';
 
 const FOLDER = new URL('../../../test/golden/', import.meta.url);
 const files = readdirSync(FOLDER).filter((name) => name.endsWith('.safetensors'));
-const backends: Backend[] = [new ReferenceBackend()];
+const backends: Backend[] = [new ReferenceBackend(), new NativeBackend()];
 
 test('there are golden files for GPT-2 and for outer, inner and both kinds of loops', () => {
-  for (const name of ['gpt2', 'loop-outer', 'loop-inner', 'loop-both', 'loop-outer-correction', 'loop-outer-scalar']) {
+  for (const name of [
+    'gpt2',
+    'loop-outer',
+    'loop-inner',
+    'loop-both',
+    'loop-outer-correction',
+    'loop-outer-scalar',
+  ]) {
     assert.ok(files.includes(`${name}.safetensors`), name);
   }
 });
@@ -32,7 +40,9 @@ for (const file of files) {
       const runtime = new Runtime(backend);
       const model = new GPT(config, runtime, { train: true });
       const { all } = model.parameters;
-      const names = [...golden.keys()].filter((name) => name.startsWith('param.')).map((name) => name.slice(6));
+      const names = [...golden.keys()]
+        .filter((name) => name.startsWith('param.'))
+        .map((name) => name.slice(6));
       assert.deepEqual(all.map((p) => p.name).sort(), names.sort(), 'parameter names');
       for (const p of all) {
         assert.deepEqual(p.shape, [...golden.get(`param.${p.name}`)!.shape], p.name);
@@ -48,9 +58,10 @@ for (const file of files) {
       using losses = runtime.recording(tape, () => model.loss(tokens, targets, B, 1));
       tape.backward();
       const counted = targets.filter((t) => t >= 0).length;
-      const loss = (await losses.read() as Float32Array).reduce((sum, x) => sum + x, 0) / counted;
+      const loss = ((await losses.read()) as Float32Array).reduce((sum, x) => sum + x, 0) / counted;
       assert.ok(Math.abs(loss - floats(golden, 'loss')[0]) < 1e-6, `loss ${loss}`);
-      for (const p of all) closeTo(await backend.read(p.gradient!), floats(golden, `grad.${p.name}`), 1e-5, p.name);
+      for (const p of all)
+        closeTo(await backend.read(p.gradient!), floats(golden, `grad.${p.name}`), 1e-5, p.name);
 
       const expected = floats(golden, 'losses');
       const norms = floats(golden, 'gradNorms');
@@ -61,9 +72,15 @@ for (const file of files) {
       for (const [step, next] of all10.entries()) {
         model.parameters.zeroGradients();
         const found = await microStepLoss(model, next, 1, {});
-        assert.ok(Math.abs(found - expected[step]) < 1e-6, `loss ${step}: ${found} against ${expected[step]}`);
+        assert.ok(
+          Math.abs(found - expected[step]) < 1e-6,
+          `loss ${step}: ${found} against ${expected[step]}`,
+        );
         const norm = await optimizer.gradientNorm();
-        assert.ok(Math.abs(norm / norms[step] - 1) < 5e-6, `gradient norm ${step}: ${norm} against ${norms[step]}`);
+        assert.ok(
+          Math.abs(norm / norms[step] - 1) < 5e-6,
+          `gradient norm ${step}: ${norm} against ${norms[step]}`,
+        );
         optimizer.update(step + 1, 1e-3, Math.min(1, 1 / (norm + 1e-6)));
       }
       for (const p of all) {

@@ -1,0 +1,89 @@
+/**
+ * Brings a checkout up to date: installs the dependencies, builds the addon and compiles TypeScript, each only where it is
+ * missing or stale. Uses nothing but Node, since it runs before anything is installed.
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { buildNative } from './build-native.mjs';
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const force = process.argv.includes('--force');
+
+/** Runs `make` unless the stamp says that these files were made into what is there already. */
+async function step(name, stamp, inputs, outputs, make) {
+  const hash = hashFiles(inputs);
+  const path = join(ROOT, stamp);
+  const fresh = outputs.every((output) => existsSync(join(ROOT, output)));
+  if (!force && fresh && existsSync(path) && readFileSync(path, 'utf8') === hash) return;
+  console.error(`setup: ${name}`);
+  await make();
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, hash);
+}
+
+function hashFiles(paths) {
+  const hash = createHash('sha256').update(process.version);
+  for (const path of paths) hash.update(path).update(readFileSync(join(ROOT, path)));
+  return hash.digest('hex');
+}
+
+/** Files below a folder with an ending, as paths from the root. */
+function filesBelow(folder, ending) {
+  return readdirSync(join(ROOT, folder), { recursive: true })
+    .map((name) => join(folder, String(name)))
+    .filter((path) => path.endsWith(ending) && statSync(join(ROOT, path)).isFile())
+    .sort();
+}
+
+function run(command, args) {
+  const shell = process.platform === 'win32';
+  // What tools print goes to stderr, so that a command's own output stays alone on stdout.
+  const { status, error } = spawnSync(command, args, { cwd: ROOT, stdio: ['ignore', 2, 2], shell });
+  if (error) fail(`could not run ${command}: ${error.message}`);
+  if (status !== 0) fail(`${command} ${args.join(' ')} failed`);
+}
+
+function fail(message) {
+  console.error(`setup: ${message}`);
+  process.exit(1);
+}
+
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 20 || (major === 20 && minor < 10))
+  fail(`Node 20.10 or newer is needed, this is ${process.version}`);
+
+await step(
+  'installing dependencies',
+  'node_modules/.loopnn-setup',
+  ['package-lock.json'],
+  ['node_modules'],
+  () =>
+    run('npm', ['ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error']),
+);
+
+if (process.env.LOOPNN_BACKEND === 'reference') {
+  console.error('setup: LOOPNN_BACKEND=reference, so the addon is not built');
+} else {
+  try {
+    await buildNative({ force, log: (line) => console.error(`setup: ${line}`) });
+  } catch (error) {
+    fail(`${error.message}\nsetup: without a C++17 compiler, LOOPNN_BACKEND=reference works, slowly`);
+  }
+}
+
+const sources = ['src', 'test', 'bench'].flatMap((folder) => filesBelow(folder, '.ts'));
+await step(
+  'compiling TypeScript',
+  'dist/.loopnn-setup',
+  ['tsconfig.json', 'package-lock.json', ...sources],
+  ['dist/src'],
+  () => {
+    for (const output of ['src', 'test', 'bench', 'tsconfig.tsbuildinfo']) {
+      rmSync(join(ROOT, 'dist', output), { recursive: true, force: true });
+    }
+    run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc')]);
+  },
+);

@@ -1,0 +1,22 @@
+/** Runs the compiled tests: those named *.test, or with --full the long ones, named *.full. */
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const ending = process.argv.includes('--full') ? '.full.js' : '.test.js';
+const only = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
+const files = readdirSync(join(ROOT, 'dist/test'), { recursive: true })
+  .map((name) => join('dist/test', String(name)))
+  .filter((path) => path.endsWith(ending) && (only.length === 0 || only.some((word) => path.includes(word))))
+  .sort();
+if (files.length === 0) {
+  console.error(`test: no compiled test ends in ${ending}${only.length > 0 ? ` and matches ${only}` : ''}`);
+  process.exit(1);
+}
+const { status } = spawnSync(process.execPath, ['--test', '--test-reporter=spec', ...files], {
+  cwd: ROOT,
+  stdio: 'inherit',
+});
+process.exit(status ?? 1);

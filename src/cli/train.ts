@@ -1,0 +1,112 @@
+/** `loopnn train`: trains a model on prepared data, or continues a run. */
+import type { Command } from 'commander';
+import { NodeStore, nodeClock } from '../data/node-store.js';
+import { openDataset } from '../data/shard.js';
+import { ConfigError } from '../errors.js';
+import { modelFields } from '../models/config.js';
+import { modelCost } from '../models/cost.js';
+import { GPT } from '../models/gpt.js';
+import { parseRunConfig, type RunConfig, trainFields } from '../train/config.js';
+import { createRun, readRunConfig, runExists } from '../train/run.js';
+import { type EvalEvent, type StepEvent, Trainer } from '../train/trainer.js';
+import { givenFields, kebab } from './flags.js';
+import { interruptible } from './interrupt.js';
+import { grouped, notice, Progress, printResult } from './output.js';
+import { addConfigFlags, configFromFlags, openRuntime } from './runtime.js';
+import { showTraining } from './training.js';
+
+interface TrainFlags extends Record<string, unknown> {
+  readonly data: string;
+  readonly out: string;
+  readonly resume?: true;
+  readonly json?: true;
+}
+
+export function trainCommand(program: Command): void {
+  const command = program
+    .command('train')
+    .description('train a model on prepared data')
+    .requiredOption('--data <dir>', 'folder that loopnn prepare wrote, or one of nanoGPT’s')
+    .requiredOption('--out <run>', 'folder of the run')
+    .option('--resume', 'continue the run in --out from its last checkpoint; training fields may be changed')
+    .option('--json', 'print one JSON document at the end');
+  addConfigFlags(command).action((flags: TrainFlags) => interruptible((signal) => train(flags, signal)));
+}
+
+async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
+  const store = new NodeStore(flags.out);
+  const exists = await runExists(store);
+  if (exists && !flags.resume) {
+    throw new ConfigError('--out', 'must not hold a run yet', flags.out, 'add --resume to continue it');
+  }
+  if (!exists && flags.resume) throw new ConfigError('--resume', 'needs a run in --out', flags.out);
+  const data = await openDataset(flags.data);
+  const config = flags.resume
+    ? resumedConfig(await readRunConfig(store, flags.out), flags)
+    : configFromFlags(flags, data.meta ? { vocabSize: data.meta.tokenizer.vocabSize } : {});
+  if (data.meta && data.meta.largestId >= config.model.vocabSize) {
+    const where = `${flags.data}: largest token id`;
+    throw new ConfigError(
+      where,
+      `must be below the model's vocabSize = ${config.model.vocabSize}`,
+      data.meta.largestId,
+    );
+  }
+
+  const runtime = openRuntime();
+  const model = new GPT(config.model, runtime, { train: true });
+  const options = { model, config: config.train, train: data.train, val: data.val, store, clock: nodeClock };
+  const trainer = new Trainer(options);
+  if (flags.resume) await trainer.resume();
+  else model.parameters.initialise(config.train.seed);
+  await createRun(store, config, data.tokenizer);
+
+  const cost = modelCost(config.model);
+  notice(`${grouped(cost.parameters.total)} parameters, ${cost.applications} block applications`);
+  notice(`${runtime.backend.description}`);
+  const from = trainer.step;
+  const progress = new Progress('training');
+  let lastStep: StepEvent | null = null;
+  let lastEval: EvalEvent | null = null;
+  let bestValLoss: number | null = null;
+  for await (const event of trainer.run(signal)) {
+    showTraining(progress, event, config.train.maxSteps, from);
+    if (event.kind === 'step') lastStep = event;
+    if (event.kind === 'eval') {
+      lastEval = event;
+      if (event.best) bestValLoss = event.valLoss;
+    }
+  }
+  progress.clear();
+  await data.close();
+  const document = {
+    run: flags.out,
+    step: trainer.step,
+    finished: trainer.step >= config.train.maxSteps,
+    trainLoss: lastEval?.trainLoss ?? null,
+    valLoss: lastEval?.valLoss ?? null,
+    bestValLoss,
+    tokensPerSecond: lastStep?.tokensPerSecond ?? null,
+    tokensSeen: lastStep?.tokensSeen ?? null,
+  };
+  printResult(flags.json === true, document, () => {
+    const loss = lastEval ? `, validation loss ${lastEval.valLoss.toFixed(4)}` : '';
+    return `${flags.out}: step ${trainer.step} of ${config.train.maxSteps}${loss}`;
+  });
+}
+
+/** A run's configuration with the training fields given as flags; its model can not change. */
+function resumedConfig(config: RunConfig, flags: TrainFlags): RunConfig {
+  for (const name of ['preset', 'config', ...Object.keys(modelFields)]) {
+    if (flags[name] === undefined) continue;
+    throw new ConfigError(
+      `--${kebab(name)}`,
+      'can not be given with --resume, the run has its model',
+      flags[name],
+    );
+  }
+  return parseRunConfig(
+    { model: config.model, train: { ...config.train, ...givenFields(flags, trainFields) } },
+    'flags',
+  );
+}

@@ -1,0 +1,25 @@
+/** How a training run looks in the terminal. */
+import type { TrainEvent } from '../train/trainer.js';
+import { grouped, type Progress } from './output.js';
+
+/** Shows one event of a run of `maxSteps` steps that was continued from step `from`. */
+export function showTraining(progress: Progress, event: TrainEvent, maxSteps: number, from: number): void {
+  switch (event.kind) {
+    case 'step': {
+      const details = `step ${event.step}/${maxSteps}  loss ${event.loss.toFixed(3)}  ${grouped(event.tokensPerSecond)} tokens/s`;
+      progress.update(event.step / maxSteps, details, from / maxSteps);
+      break;
+    }
+    case 'eval': {
+      const losses = `train ${event.trainLoss.toFixed(4)}  val ${event.valLoss.toFixed(4)}`;
+      progress.line(`step ${String(event.step).padStart(6)}  ${losses}${event.best ? '  (best)' : ''}`);
+      break;
+    }
+    case 'stopped':
+      progress.line(`stopped at step ${event.step}; checkpoint saved`);
+      break;
+    case 'checkpoint':
+    case 'done':
+      break;
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * The benchmark: training steps on random tokens, timed by phase and by kernel. Several models take turns step by step, so
+ * that a noisy machine disturbs all alike. Knows no terminal.
+ */
+import type { Backend } from '../backend/backend.js';
+import { forwardFlopsPerToken } from '../models/cost.js';
+import { GPT } from '../models/gpt.js';
+import { hashWords } from '../nn/random.js';
+import { Tape } from '../tensor/tape.js';
+import { Runtime } from '../tensor/tensor.js';
+import type { Batch } from '../train/batches.js';
+import type { Clock } from '../train/clock.js';
+import type { RunConfig } from '../train/config.js';
+import { total } from '../train/evaluation.js';
+import { AdamW } from '../train/optimizer.js';
+import { checkpointedApplications } from '../train/trainer.js';
+import { median } from './compare.js';
+
+export interface BenchmarkModel {
+  readonly name: string;
+  readonly config: RunConfig;
+}
+
+export interface Spread {
+  readonly min: number;
+  readonly median: number;
+  readonly max: number;
+}
+
+export interface BenchmarkResult {
+  readonly name: string;
+  readonly batchSize: number;
+  readonly blockSize: number;
+  readonly stepMs: Spread;
+  /** From the median step. */
+  readonly tokensPerSecond: number;
+  /** Forward and backward FLOPs a second, recomputation not counted. */
+  readonly flopsPerSecond: number;
+  readonly phaseMs: { readonly forward: number; readonly backward: number; readonly optimizer: number };
+  /** Milliseconds a step in each kernel, the longest first. */
+  readonly kernelMs: Readonly<Record<string, number>>;
+  /** Bytes that the pool holds for activations and gradients of activations. */
+  readonly activationBytes: number;
+}
+
+/**
+ * Takes `steps` timed steps of each model after one untimed, which is checked: an untrained model's loss must be near
+ * ln V. `onStep` hears of every step.
+ */
+export async function benchmark(
+  models: readonly BenchmarkModel[],
+  steps: number,
+  backend: Backend,
+  clock: Clock,
+  onStep: (done: number, of: number) => void,
+): Promise<BenchmarkResult[]> {
+  const entrants = models.map((model) => new Entrant(model, backend, clock));
+  const of = (steps + 1) * entrants.length;
+  let done = 0;
+  for (let step = 0; step <= steps; step++) {
+    for (const entrant of entrants) {
+      await entrant.step(step);
+      onStep(++done, of);
+      await clock.yield();
+    }
+  }
+  const results = entrants.map((entrant) => entrant.result());
+  for (const entrant of entrants) entrant.dispose();
+  return results;
+}
+
+/** One model being timed. */
+class Entrant {
+  private readonly kernels = new Map<string, number>();
+  private readonly runtime: Runtime;
+  private readonly model: GPT;
+  private readonly optimizer: AdamW;
+  private readonly checkpointed: number;
+  private readonly phases = { forward: [] as number[], backward: [] as number[], optimizer: [] as number[] };
+
+  constructor(
+    private readonly entry: BenchmarkModel,
+    backend: Backend,
+    private readonly clock: Clock,
+  ) {
+    const { model, train } = entry.config;
+    this.runtime = new Runtime(timed(backend, clock, this.kernels));
+    this.model = new GPT(model, this.runtime, { train: true });
+    this.model.parameters.initialise(train.seed);
+    this.optimizer = new AdamW(this.model.parameters, train);
+    this.checkpointed = checkpointedApplications(this.model, train);
+  }
+
+  async step(step: number): Promise<void> {
+    const { model, optimizer, clock } = this;
+    const { tokens, targets, B } = randomTokens(this.entry.config, step);
+    const forward = {
+      dropout: { seed: 1, step, microStep: 0 },
+      checkpoint: (application: number) => application < this.checkpointed,
+    };
+    const times = [clock.now()];
+    model.parameters.zeroGradients();
+    const tape = new Tape(this.runtime);
+    using losses = this.runtime.recording(tape, () => model.loss(tokens, targets, B, 1, forward));
+    const values = await losses.read();
+    times.push(clock.now());
+    tape.backward();
+    const norm = await optimizer.gradientNorm();
+    times.push(clock.now());
+    optimizer.update(step + 1, 1e-4, Math.min(1, 1 / norm));
+    await losses.read();
+    times.push(clock.now());
+    if (step === 0) {
+      const loss = total(values) / values.length;
+      const expected = Math.log(model.config.vocabSize);
+      if (!(Math.abs(loss - expected) < 0.5)) {
+        throw new Error(`${this.entry.name}: first loss ${loss}, an untrained model has about ${expected}`);
+      }
+      this.kernels.clear();
+      return;
+    }
+    this.phases.forward.push(times[1] - times[0]);
+    this.phases.backward.push(times[2] - times[1]);
+    this.phases.optimizer.push(times[3] - times[2]);
+  }
+
+  result(): BenchmarkResult {
+    const { forward, backward, optimizer } = this.phases;
+    const stepMs = forward.map((ms, i) => ms + backward[i] + optimizer[i]);
+    const { model, train } = this.entry.config;
+    const tokensPerSecond = (train.batchSize * model.blockSize * 1000) / median(stepMs);
+    const kernelMs = [...this.kernels]
+      .sort((a, b) => b[1] - a[1])
+      .map(([name, ms]) => [name, ms / stepMs.length]);
+    return {
+      name: this.entry.name,
+      batchSize: train.batchSize,
+      blockSize: model.blockSize,
+      stepMs: { min: Math.min(...stepMs), median: median(stepMs), max: Math.max(...stepMs) },
+      tokensPerSecond,
+      flopsPerSecond: 3 * forwardFlopsPerToken(model, model.blockSize) * tokensPerSecond,
+      phaseMs: { forward: median(forward), backward: median(backward), optimizer: median(optimizer) },
+      kernelMs: Object.fromEntries(kernelMs),
+      activationBytes: this.runtime.pool.bytes,
+    };
+  }
+
+  dispose(): void {
+    this.model.dispose();
+    this.optimizer.dispose();
+    this.runtime.pool.trim();
+  }
+}
+
+/** The backend with the time of every call added up by kernel; kernels of this backend run while they are called. */
+function timed(backend: Backend, clock: Clock, times: Map<string, number>): Backend {
+  return new Proxy(backend, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]) => {
+        const start = clock.now();
+        const result: unknown = value.apply(target, args);
+        times.set(String(name), (times.get(String(name)) ?? 0) + clock.now() - start);
+        return result;
+      };
+    },
+  });
+}
+
+function randomTokens({ model, train }: RunConfig, step: number): Batch {
+  const [B, T] = [train.batchSize, model.blockSize];
+  const draw = (stream: number) =>
+    Int32Array.from({ length: B * T }, (_, i) => hashWords(stream, step, i) % model.vocabSize);
+  return { B, T, tokens: draw(0), targets: draw(1) };
+}

@@ -1,0 +1,96 @@
+/** Line charts as SVG text. Knows no experiment. */
+import { scaleLinear } from 'd3-scale';
+import { line } from 'd3-shape';
+
+export interface Series {
+  readonly label: string;
+  readonly color: string;
+  readonly points: readonly (readonly [x: number, y: number])[];
+  /** Drawn thin and dashed, and left out of the legend. */
+  readonly secondary?: boolean;
+}
+
+export interface Chart {
+  readonly title: string;
+  readonly xLabel: string;
+  readonly yLabel: string;
+  readonly series: readonly Series[];
+}
+
+const WIDTH = 860;
+const HEIGHT = 420;
+const MARGIN = { top: 40, right: 190, bottom: 52, left: 64 };
+
+/** A chart with axes, grid and a legend at the curves' ends; throws when a series has no finite points. */
+export function lineChart({ title, xLabel, yLabel, series }: Chart): string {
+  const points = series.flatMap((s) => s.points);
+  if (points.length === 0 || !points.flat().every(Number.isFinite))
+    throw new Error(`${title}: points must be finite`);
+  const extent = (values: number[]): [number, number] => [Math.min(...values), Math.max(...values)];
+  const x = scaleLinear(extent(points.map((p) => p[0])), [MARGIN.left, WIDTH - MARGIN.right]);
+  const y = scaleLinear(extent(points.map((p) => p[1])), [HEIGHT - MARGIN.bottom, MARGIN.top]).nice();
+  const path = line<readonly [number, number]>(
+    (p) => round(x(p[0])),
+    (p) => round(y(p[1])),
+  );
+
+  const yGrid = y.ticks(7).map((tick) => {
+    const at = round(y(tick));
+    const text = `<text x="${MARGIN.left - 8}" y="${at}" dy="0.32em" text-anchor="end">${y.tickFormat(7)(tick)}</text>`;
+    return `<line class="grid" x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${at}" y2="${at}"/>${text}`;
+  });
+  const xTicks = x.ticks(6).map((tick) => {
+    const at = round(x(tick));
+    const bottom = HEIGHT - MARGIN.bottom;
+    const text = `<text x="${at}" y="${bottom + 20}" text-anchor="middle">${x.tickFormat(6, '~s')(tick)}</text>`;
+    return `<line class="tick" x1="${at}" x2="${at}" y1="${bottom}" y2="${bottom + 6}"/>${text}`;
+  });
+  const curves = series.map(({ color, points: own, secondary }) => {
+    const style = secondary
+      ? 'stroke-width="1.2" stroke-dasharray="4 3" opacity="0.7"'
+      : 'stroke-width="2.4"';
+    return `<path fill="none" stroke="${color}" ${style} d="${path(own) ?? ''}"/>`;
+  });
+  const legend = legendPlaces(
+    series.filter((s) => !s.secondary),
+    (s) => y(s.points.at(-1)![1]),
+  ).map(({ item, at }) => {
+    const end = x(item.points.at(-1)![0]);
+    const text = `${item.label}: ${item.points.at(-1)![1].toFixed(3)}`;
+    return (
+      `<circle cx="${round(end)}" cy="${round(y(item.points.at(-1)![1]))}" r="3.5" fill="${item.color}"/>` +
+      `<text x="${WIDTH - MARGIN.right + 12}" y="${round(at)}" dy="0.32em" style="fill:${item.color}" font-weight="600">${escapeText(text)}</text>`
+    );
+  });
+  return [
+    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" xmlns="http://www.w3.org/2000/svg" role="img" font-family="system-ui, sans-serif" font-size="13">`,
+    '<style>.grid{stroke:#8884;} .tick{stroke:#888;} text{fill:currentColor;}</style>',
+    `<text x="${MARGIN.left}" y="20" font-size="15" font-weight="600">${escapeText(title)}</text>`,
+    ...yGrid,
+    ...xTicks,
+    `<text x="${(MARGIN.left + WIDTH - MARGIN.right) / 2}" y="${HEIGHT - 10}" text-anchor="middle">${escapeText(xLabel)}</text>`,
+    `<text transform="translate(16 ${HEIGHT / 2}) rotate(-90)" text-anchor="middle">${escapeText(yLabel)}</text>`,
+    ...curves,
+    ...legend,
+    '</svg>',
+  ].join('\n');
+}
+
+/** Heights for labels near their curves' ends, at least a line apart. */
+function legendPlaces<Item>(
+  items: readonly Item[],
+  height: (item: Item) => number,
+): { item: Item; at: number }[] {
+  const places = items.map((item) => ({ item, at: height(item) })).sort((a, b) => a.at - b.at);
+  for (let i = 1; i < places.length; i++) places[i].at = Math.max(places[i].at, places[i - 1].at + 18);
+  return places;
+}
+
+/** Text made safe inside SVG and HTML. */
+export function escapeText(text: string): string {
+  return text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
+}
+
+function round(n: number): number {
+  return Math.round(n * 10) / 10;
+}
