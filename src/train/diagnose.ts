@@ -1,4 +1,5 @@
 /** Finds the first tensor that went wrong when a loss or gradient is no longer finite. Knows no recovery. */
+import type { Storage } from '../backend/backend.js';
 import type { GPT } from '../models/gpt.js';
 import type { ForwardOptions } from '../models/context.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -16,7 +17,7 @@ export async function firstNonFinite(
   const { runtime, parameters } = model;
   const { backend } = runtime;
   for (const parameter of parameters.all) {
-    if (!(await isFinite(parameter))) return `parameter ${parameter.name}`;
+    if (!(await isFinite(parameter.storage))) return `parameter ${parameter.name}`;
   }
   const sums: { where: string; sum: Tensor }[] = [];
   runtime.observe = (where, x) => {
@@ -37,13 +38,11 @@ export async function firstNonFinite(
   if (first !== null) return first;
   for (const parameter of [...parameters.all].reverse()) {
     const { gradient, name } = parameter;
-    if (gradient && !(await backend.read(gradient)).every(Number.isFinite)) return `gradient of ${name}`;
+    if (gradient && !(await isFinite(gradient))) return `gradient of ${name}`;
   }
   return null;
 
-  async function isFinite(x: Tensor): Promise<boolean> {
-    using sum = runtime.empty([1]);
-    backend.sumSquares(sum.storage, x.storage);
-    return Number.isFinite((await sum.read())[0]!);
+  async function isFinite(storage: Storage): Promise<boolean> {
+    return (await backend.read(storage)).every(Number.isFinite);
   }
 }

@@ -1,0 +1,98 @@
+/** The paper's parameter counts, and FLOPs and invariants of looped models. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ReferenceBackend } from '../../src/backend/reference.js';
+import { presetNames, readPreset } from '../../src/data/presets.js';
+import { modelCost } from '../../src/models/cost.js';
+import { parseModelConfig } from '../../src/models/config.js';
+import { GPT } from '../../src/models/gpt.js';
+import { Runtime } from '../../src/tensor/tensor.js';
+import { parseRunConfig } from '../../src/train/config.js';
+
+const cost = (preset: string) => modelCost(parseRunConfig(readPreset(preset), preset).model);
+
+test('the paper’s models have the paper’s parameter counts, layers and applications', () => {
+  const paper: [string, number, number, number][] = [
+    ['gpt2-124m', 123_653_376, 12, 12],
+    ['gpt2-81m-loop', 81_126_144, 6, 36],
+    ['gpt2-67m-loop', 66_950_400, 4, 48],
+    ['gpt2-45m', 45_686_784, 1, 1],
+    ['gpt2-45m-loop', 45_686_784, 1, 2],
+  ];
+  for (const [preset, parameters, layers, applications] of paper) {
+    const found = cost(preset);
+    assert.equal(found.parameters.nanogpt, parameters, preset);
+    assert.equal(found.layers, layers);
+    assert.equal(found.applications, applications);
+    assert.equal(found.parameters.total, parameters + 1024 * 768 + found.parameters.gates);
+  }
+  assert.equal(cost('gpt2-81m-loop').parameters.gates, 6 * 768);
+  assert.equal(cost('gpt2-67m-loop').parameters.gates, 6 * 768 + 4 * 2 * 768);
+});
+
+test('looping the one block twice costs 1.17 times the FLOPs', () => {
+  const ratio = cost('gpt2-45m-loop').flopsPerToken.forward / cost('gpt2-45m').flopsPerToken.forward;
+  assert.ok(Math.abs(ratio - 1.169) < 0.001, String(ratio));
+});
+
+test('every preset parses, and the mini ones keep the paper’s layers and loops', () => {
+  assert.ok(presetNames().length >= 11);
+  for (const [mini, full] of [
+    ['mini-12x1', 'gpt2-124m'],
+    ['mini-6x6', 'gpt2-81m-loop'],
+    ['mini-4x6x2', 'gpt2-67m-loop'],
+    ['mini-1x1', 'gpt2-45m'],
+    ['mini-1x2', 'gpt2-45m-loop'],
+  ]) {
+    const [a, b] = [cost(mini), cost(full)];
+    assert.deepEqual([a.layers, a.loops, a.innerLoops], [b.layers, b.loops, b.innerLoops], mini);
+  }
+  for (const name of presetNames()) cost(name);
+});
+
+const tiny = { vocabSize: 11, blockSize: 6, nLayer: 2, nHead: 2, nEmbd: 8, depth: 'loop' };
+const tokens = Int32Array.of(1, 5, 3, 3, 0, 10);
+
+/** Logits in double precision of a model with the weights of the shared blocks, under another configuration. */
+async function logitsOf(fields: object, loops?: number, gate?: number): Promise<Float64Array> {
+  const runtime = new Runtime(new ReferenceBackend('f64'));
+  const model = new GPT(parseModelConfig({ ...tiny, ...fields }), runtime, { train: false });
+  model.parameters.initialise(5);
+  for (const p of model.parameters.all) {
+    if (p.role === 'gate' && gate !== undefined) runtime.backend.fill(p.storage, gate);
+  }
+  using y = model.logits(tokens, 1, loops === undefined ? {} : { loops });
+  return Float64Array.from(await y.read());
+}
+
+const near = (a: Float64Array, b: Float64Array) => a.every((x, i) => Math.abs(x - b[i]) < 1e-12);
+
+test('one loop is GPT-2', async () => {
+  assert.ok(near(await logitsOf({ nLoop: 1 }), await logitsOf({ depth: 'gpt2' })));
+});
+
+test('correction form with unit gates is the blocks written out N times', async () => {
+  const looped = await logitsOf({ nLoop: 3, loopForm: 'correction' }, undefined, 1);
+  const runtime = new Runtime(new ReferenceBackend('f64'));
+  const written = new GPT(parseModelConfig({ ...tiny, depth: 'gpt2', nLayer: 6 }), runtime, { train: false });
+  const shared = new GPT(parseModelConfig({ ...tiny, depth: 'gpt2' }), runtime, { train: false });
+  shared.parameters.initialise(5);
+  for (const p of written.parameters.all) {
+    const source = p.name.replace(/h\.(\d+)/, (_, l) => `h.${Number(l) % 2}`);
+    runtime.backend.copy(p.storage, shared.parameters.all.find((s) => s.name === source)!.storage);
+  }
+  using y = written.logits(tokens, 1);
+  assert.ok(near(looped, Float64Array.from(await y.read())));
+});
+
+test('output form with zero gates is the embedding alone, in correction form too', async () => {
+  const none = await logitsOf({ nLoop: 2 }, undefined, 0);
+  assert.ok(near(none, await logitsOf({ nLoop: 4, loopForm: 'correction' }, undefined, 0)));
+  assert.ok(!near(none, await logitsOf({ nLoop: 2 }, undefined, 0.5)));
+});
+
+test('other loop counts: fewer use the first gates, more reuse the last one', async () => {
+  assert.ok(near(await logitsOf({ nLoop: 2 }, 4), await logitsOf({ nLoop: 4 })));
+  assert.ok(!near(await logitsOf({ nLoop: 2 }, 1), await logitsOf({ nLoop: 2 })));
+  await assert.rejects(logitsOf({ nLoop: 1 }, 2), /loops: must be 1 for a model trained without outer loops/);
+});

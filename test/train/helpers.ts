@@ -1,0 +1,128 @@
+/** Shared by the training tests: a store and a token source in memory, and small trainers. */
+import type { Backend } from '../../src/backend/backend.js';
+import { NativeBackend } from '../../src/backend/native.js';
+import { GPT } from '../../src/models/gpt.js';
+import { hashWords } from '../../src/nn/random.js';
+import { Runtime } from '../../src/tensor/tensor.js';
+import type { TokenSource } from '../../src/train/batches.js';
+import type { Clock } from '../../src/train/clock.js';
+import { parseRunConfig } from '../../src/train/config.js';
+import type { FileContent, Store } from '../../src/train/store.js';
+import { type TrainEvent, Trainer } from '../../src/train/trainer.js';
+
+export class MemoryStore implements Store {
+  readonly files = new Map<string, Uint8Array>();
+
+  async read(path: string): Promise<Uint8Array> {
+    const content = this.files.get(path);
+    if (!content) throw new Error(`no file ${path}`);
+    return content;
+  }
+
+  async list(path: string): Promise<string[]> {
+    const prefix = path === '.' ? '' : `${path}/`;
+    const below = [...this.files.keys()].filter((name) => name.startsWith(prefix));
+    return [...new Set(below.map((name) => name.slice(prefix.length).split('/')[0]))].sort();
+  }
+
+  async append(path: string, text: string): Promise<void> {
+    await this.replace(path, this.text(path) + text);
+  }
+
+  async replace(path: string, content: string): Promise<void> {
+    this.files.set(path, new TextEncoder().encode(content));
+  }
+
+  async createFolder(path: string, files: Iterable<readonly [string, FileContent]>): Promise<void> {
+    for (const [name, content] of files) {
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of content) chunks.push(chunk);
+      this.files.set(`${path}/${name}`, new Uint8Array(Buffer.concat(chunks)));
+    }
+  }
+
+  async removeFolder(path: string): Promise<void> {
+    for (const name of this.files.keys()) if (name.startsWith(`${path}/`)) this.files.delete(name);
+  }
+
+  text(path: string): string {
+    return new TextDecoder().decode(this.files.get(path) ?? new Uint8Array());
+  }
+
+  /** Full path of the only file that ends so. */
+  path(ending: string): string {
+    const found = [...this.files.keys()].filter((name) => name.endsWith(ending));
+    if (found.length !== 1) throw new Error(`${found.length} files end in ${ending}`);
+    return found[0];
+  }
+}
+
+export const VOCAB = 31;
+
+/** Tokens with a pattern that a model can learn. */
+export function source(length: number, largest = VOCAB): TokenSource {
+  const ids = Uint16Array.from({ length }, (_, i) => hashWords(i % 11) % largest);
+  return { name: 'source', length, read: async (offset, count) => ids.slice(offset, offset + count) };
+}
+
+export const testClock: Clock = { now: () => performance.now(), yield: async () => {} };
+
+/** A small model and its trainer; `fields` override the training configuration. */
+export function makeTrainer(
+  store: Store,
+  fields: Record<string, unknown> = {},
+  modelFields: Record<string, unknown> = {},
+  backend: Backend = new NativeBackend(),
+): { trainer: Trainer; model: GPT; runtime: Runtime } {
+  const { model: modelConfig, train } = parseRunConfig(
+    {
+      model: {
+        vocabSize: VOCAB,
+        blockSize: 16,
+        nLayer: 2,
+        nHead: 2,
+        nEmbd: 12,
+        depth: 'loop',
+        nLoop: 2,
+        dropout: 0.1,
+        ...modelFields,
+      },
+      train: {
+        batchSize: 3,
+        maxSteps: 12,
+        warmupSteps: 2,
+        evalInterval: 4,
+        evalBatches: 2,
+        checkpointInterval: 3,
+        ...fields,
+      },
+    },
+    'test',
+  );
+  const runtime = new Runtime(backend);
+  const model = new GPT(modelConfig, runtime, { train: true });
+  model.parameters.initialise(train.seed);
+  const trainer = new Trainer({
+    model,
+    config: train,
+    train: source(500),
+    val: source(200),
+    store,
+    clock: testClock,
+  });
+  return { trainer, model, runtime };
+}
+
+/** Runs to the end, or aborts when `stop` says so. */
+export async function runAll(
+  trainer: Trainer,
+  stop: (event: TrainEvent) => boolean = () => false,
+): Promise<TrainEvent[]> {
+  const controller = new AbortController();
+  const events: TrainEvent[] = [];
+  for await (const event of trainer.run(controller.signal)) {
+    events.push(event);
+    if (stop(event)) controller.abort();
+  }
+  return events;
+}

@@ -1,0 +1,191 @@
+/** Training: exact resume, thread independence, flat memory, checkpointing, accumulation, divergence. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { loadAddon, NativeBackend } from '../../src/backend/native.js';
+import { ReferenceBackend } from '../../src/backend/reference.js';
+import { loadWeights } from '../../src/train/checkpoint.js';
+import { TrainingError } from '../../src/train/trainer.js';
+import { makeTrainer, MemoryStore, runAll } from './helpers.js';
+
+/** The log without its timings. */
+function losses(store: MemoryStore): unknown[] {
+  const lines = store.text('metrics.jsonl').trim().split('\n');
+  return lines.map((line) => {
+    const { stepMs, tokensPerSecond, ...rest } = JSON.parse(line);
+    assert.ok(rest.kind === 'eval' || (stepMs > 0 && tokensPerSecond > 0));
+    return rest;
+  });
+}
+
+test('a run stopped and resumed has the bits of one that was never stopped, wherever it stops', async () => {
+  const whole = new MemoryStore();
+  await runAll(makeTrainer(whole).trainer);
+  const weights = whole.files.get(whole.path('last-0000012/model.safetensors'))!;
+  const moments = whole.files.get(whole.path('last-0000012/optimizer.safetensors'))!;
+  for (const at of [1, 4, 7]) {
+    const store = new MemoryStore();
+    const stopped = await runAll(
+      makeTrainer(store).trainer,
+      (event) => event.kind === 'step' && event.step === at,
+    );
+    assert.deepEqual(stopped.at(-1), { kind: 'stopped', step: at });
+    const { trainer } = makeTrainer(store, { seed: 1337 });
+    await trainer.resume();
+    assert.equal(trainer.step, at);
+    await runAll(trainer);
+    assert.deepEqual(
+      store.files.get(store.path('last-0000012/model.safetensors')),
+      weights,
+      `weights, stopped at ${at}`,
+    );
+    assert.deepEqual(
+      store.files.get(store.path('last-0000012/optimizer.safetensors')),
+      moments,
+      `moments, ${at}`,
+    );
+    assert.deepEqual(losses(store), losses(whole), `metrics, stopped at ${at}`);
+  }
+});
+
+test('a run cut off between checkpoints repeats the lost steps and logs them once', async () => {
+  const whole = new MemoryStore();
+  await runAll(makeTrainer(whole).trainer);
+  const store = new MemoryStore();
+  for await (const event of makeTrainer(store).trainer.run())
+    if (event.kind === 'step' && event.step === 5) break;
+  store.files.set(
+    'metrics.jsonl',
+    new TextEncoder().encode(`${store.text('metrics.jsonl')}{"kind":"step","st`),
+  );
+  const { trainer } = makeTrainer(store);
+  await trainer.resume();
+  assert.equal(trainer.step, 3);
+  await runAll(trainer);
+  assert.deepEqual(losses(store), losses(whole));
+});
+
+test('training gives the same bits on 1, 2 and 3 threads', async () => {
+  const addon = loadAddon();
+  const { threads } = addon.info();
+  const files: Uint8Array[] = [];
+  try {
+    for (const n of [1, 2, 3]) {
+      addon.setThreads(n);
+      const store = new MemoryStore();
+      await runAll(makeTrainer(store, { maxSteps: 5 }, { nEmbd: 48, nInnerLoop: 2 }).trainer);
+      files.push(store.files.get(store.path('last-0000005/model.safetensors'))!);
+    }
+  } finally {
+    addon.setThreads(threads);
+  }
+  assert.deepEqual(files[1], files[0]);
+  assert.deepEqual(files[2], files[0]);
+});
+
+test('the backends train alike', async () => {
+  const [native, reference] = await Promise.all(
+    [new NativeBackend(), new ReferenceBackend()].map(async (backend) => {
+      const store = new MemoryStore();
+      await runAll(makeTrainer(store, {}, {}, backend).trainer);
+      return losses(store) as { loss?: number }[];
+    }),
+  );
+  for (const [i, { loss }] of native.entries()) {
+    if (loss !== undefined)
+      assert.ok(Math.abs(loss - reference[i].loss!) < 1e-5, `${loss} ${reference[i].loss}`);
+  }
+});
+
+test('recomputing activations changes no bit', async () => {
+  const files: Uint8Array[] = [];
+  for (const activationMemory of ['unlimited', 'checkpoint', 0.1]) {
+    const store = new MemoryStore();
+    await runAll(makeTrainer(store, { activationMemory }).trainer);
+    files.push(store.files.get(store.path('last-0000012/model.safetensors'))!);
+  }
+  assert.deepEqual(files[1], files[0]);
+  assert.deepEqual(files[2], files[0]);
+});
+
+test('a step leaks no buffer, and the pool stops growing after the first', async () => {
+  const { trainer, runtime } = makeTrainer(new MemoryStore(), { maxSteps: 40, gradAccumSteps: 2 });
+  let bytes = 0;
+  for await (const event of trainer.run()) {
+    if (event.kind !== 'step') continue;
+    assert.equal(runtime.pool.live, 0, `step ${event.step}`);
+    if (event.step === 2) bytes = runtime.pool.bytes;
+    if (event.step > 2) assert.equal(runtime.pool.bytes, bytes, `step ${event.step}`);
+  }
+  assert.ok(bytes > 0);
+});
+
+test('training lowers the loss, and the gates move', async () => {
+  const { trainer, model } = makeTrainer(
+    new MemoryStore(),
+    { maxSteps: 150, lr: 3e-3, minLr: 3e-4 },
+    { dropout: 0 },
+  );
+  const events = await runAll(trainer);
+  const evals = events.filter((event) => event.kind === 'eval');
+  assert.ok(
+    evals[0].valLoss > 3.3 && evals.at(-1)!.valLoss < 2,
+    `${evals[0].valLoss} to ${evals.at(-1)!.valLoss}`,
+  );
+  const gates = await model.parameters.all.find((p) => p.role === 'gate')!.read();
+  assert.ok(gates.some((gate) => Math.abs(gate - 1) > 1e-3));
+});
+
+test('a NaN stops the run, naming the step and the parameter, and leaves the checkpoint intact', async () => {
+  const store = new MemoryStore();
+  const { trainer, model } = makeTrainer(store);
+  const broken = model.parameters.all.find((p) => p.name === 'transformer.h.1.mlp.c_fc.weight')!;
+  await assert.rejects(
+    runAll(trainer, (event) => {
+      if (event.kind === 'step' && event.step === 4) {
+        model.runtime.backend.write(broken.storage, Float32Array.of(Number.NaN));
+      }
+      return false;
+    }),
+    (error: Error) => {
+      assert.ok(error instanceof TrainingError);
+      assert.match(
+        error.message,
+        /^step 5: the loss must be finite, got NaN; first tensor that is not: parameter transformer\.h\.1\.mlp\.c_fc\.weight/,
+      );
+      return true;
+    },
+  );
+  const again = makeTrainer(store);
+  assert.equal(await loadWeights(store, again.model), 3);
+});
+
+test('an overflow inside the network is named by the module whose output it is', async () => {
+  const { trainer, model } = makeTrainer(new MemoryStore());
+  const large = model.parameters.all.find((p) => p.name === 'transformer.h.0.mlp.c_fc.weight')!;
+  model.runtime.backend.fill(large.storage, 1e38);
+  await assert.rejects(
+    runAll(trainer),
+    /step 1: .*first tensor that is not: output of transformer\.h\.0\.mlp\.c_fc/,
+  );
+});
+
+test('accumulating two half batches equals one whole batch, up to rounding', async () => {
+  const { microStepLoss } = await import('../../src/train/trainer.js');
+  const { randomBatch } = await import('../../src/train/batches.js');
+  const { source, VOCAB } = await import('./helpers.js');
+  const { model } = makeTrainer(new MemoryStore(), {}, { dropout: 0 });
+  const whole = await randomBatch(source(500), 4, 16, VOCAB, { seed: 1, step: 2, microStep: 0 });
+  const { gradient } = model.parameters;
+  model.parameters.zeroGradients();
+  await microStepLoss(model, whole, 1, {});
+  const expected = (await model.runtime.backend.read(gradient!)) as Float32Array;
+  model.parameters.zeroGradients();
+  for (const half of [0, 1]) {
+    const part = (values: Int32Array) => values.slice(half * 32, half * 32 + 32);
+    const batch = { B: 2, T: 16, tokens: part(whole.tokens), targets: part(whole.targets) };
+    await microStepLoss(model, batch, 0.5, {});
+  }
+  const found = (await model.runtime.backend.read(gradient!)) as Float32Array;
+  const scale = Math.max(...expected.map(Math.abs));
+  for (let i = 0; i < expected.length; i++) assert.ok(Math.abs(found[i] - expected[i]) < 1e-6 * scale);
+});

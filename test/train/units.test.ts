@@ -1,0 +1,120 @@
+/** The learning rate, batches, weight-decay groups and configurations. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ReferenceBackend } from '../../src/backend/reference.js';
+import { GPT } from '../../src/models/gpt.js';
+import { Runtime } from '../../src/tensor/tensor.js';
+import { batchAt, randomBatch } from '../../src/train/batches.js';
+import { parseRunConfig } from '../../src/train/config.js';
+import { evaluate } from '../../src/train/evaluation.js';
+import { AdamW } from '../../src/train/optimizer.js';
+import { learningRate } from '../../src/train/schedule.js';
+import { source, testClock } from './helpers.js';
+
+test('the learning rate rises linearly, falls as a cosine and stays at minLr', () => {
+  const { train } = parseRunConfig({ train: { lr: 1, minLr: 0.1, warmupSteps: 9, maxSteps: 109 } }, 'test');
+  assert.equal(learningRate(0, train), 0.1);
+  assert.equal(learningRate(4, train), 0.5);
+  assert.equal(learningRate(9, train), 1);
+  assert.ok(Math.abs(learningRate(59, train) - 0.55) < 1e-12);
+  assert.equal(learningRate(109, train), 0.1);
+  assert.equal(learningRate(1000, train), 0.1);
+});
+
+test('batches follow from seed, step, micro-step and row; targets are the next tokens', async () => {
+  const key = { seed: 1, step: 2, microStep: 3 };
+  const data = source(1000);
+  const batch = await randomBatch(data, 4, 8, 31, key);
+  assert.deepEqual(await randomBatch(data, 4, 8, 31, key), batch);
+  for (const other of [
+    { ...key, seed: 2 },
+    { ...key, step: 3 },
+    { ...key, microStep: 4 },
+  ]) {
+    assert.notDeepEqual((await randomBatch(data, 4, 8, 31, other)).tokens, batch.tokens);
+  }
+  const { tokens, targets } = await batchAt(data, [100], 8, 31);
+  assert.deepEqual([...targets.slice(0, 7)], [...tokens.slice(1)]);
+});
+
+test('every offset of the source can be drawn, the last one included', async () => {
+  const drawn = new Set<number>();
+  const ids = Uint16Array.from({ length: 12 }, (_, i) => i);
+  const data = {
+    name: 'ids',
+    length: 12,
+    read: async (at: number, count: number) => ids.slice(at, at + count),
+  };
+  for (let step = 0; step < 200; step++) {
+    drawn.add((await randomBatch(data, 1, 8, 12, { seed: 1, step, microStep: 0 })).tokens[0]);
+  }
+  assert.deepEqual([...drawn].sort(), [0, 1, 2, 3]);
+});
+
+test('a source too short, and an id beyond the vocabulary, are named', async () => {
+  const key = { seed: 1, step: 0, microStep: 0 };
+  await assert.rejects(randomBatch(source(8), 1, 8, 31, key), /DataError|must hold at least 9 tokens.*got 8/);
+  await assert.rejects(
+    batchAt(source(100), [0], 50, 7),
+    /source, token \d+: must be below the model's vocabSize = 7, got \d+/,
+  );
+});
+
+test('weight decay goes by role: matrices and embeddings, gates only on request', async () => {
+  for (const decayGates of [false, true]) {
+    const { model: config, train } = parseRunConfig(
+      {
+        model: { vocabSize: 5, blockSize: 4, nLayer: 1, nHead: 1, nEmbd: 2, depth: 'loop', nLoop: 2 },
+        train: { weightDecay: 0.5, decayGates },
+      },
+      'test',
+    );
+    const runtime = new Runtime(new ReferenceBackend('f64'));
+    const model = new GPT(config, runtime, { train: true });
+    for (const p of model.parameters.all) runtime.backend.fill(p.storage, 1);
+    new AdamW(model.parameters, train).update(1, 0.1, 1);
+    for (const p of model.parameters.all) {
+      const decayed =
+        ['matrix', 'embedding', 'position'].includes(p.role) || (p.role === 'gate' && decayGates);
+      for (const value of await p.read())
+        assert.ok(Math.abs(value - (decayed ? 0.95 : 1)) < 1e-12, `${p.name} ${value}`);
+    }
+  }
+});
+
+test('evaluate scores every token once, whatever the batch size', async () => {
+  const { model: config } = parseRunConfig(
+    { model: { vocabSize: 31, blockSize: 8, nLayer: 1, nHead: 1, nEmbd: 4 } },
+    'test',
+  );
+  const runtime = new Runtime(new ReferenceBackend('f64'));
+  const model = new GPT(config, runtime, { train: false });
+  model.parameters.initialise(1);
+  const results = [];
+  for (const B of [1, 3, 100]) results.push(await evaluate(model, source(53), { B, bytes: 200 }, testClock));
+  assert.equal(results[0].tokens, 52);
+  for (const { loss, bpb, perplexity } of results) {
+    assert.ok(Math.abs(loss - results[0].loss) < 1e-12);
+    assert.ok(Math.abs(perplexity - Math.exp(loss)) < 1e-9);
+    assert.ok(Math.abs(bpb! - (loss * 52) / Math.LN2 / 200) < 1e-12);
+  }
+});
+
+test('impossible and unknown configurations name the field, and the nearest known one', () => {
+  const cases: [unknown, RegExp][] = [
+    [{ model: { nEmbed: 64 } }, /unknown field, got 'nEmbed'; did you mean 'nEmbd'\?/],
+    [{ model: { zzz: 1 } }, /unknown field, got 'zzz'; known are depth/],
+    [{ modle: {} }, /unknown section, got 'modle'; did you mean 'model'\?/],
+    [{ model: { nEmbd: 100, nHead: 12 } }, /nEmbd: must be a multiple of nHead = 12, got 100/],
+    [{ model: { nLoop: 2 } }, /nLoop: must be 1 where depth is gpt2.*got 2; set depth to loop/],
+    [{ model: { vocabSize: 70_000 } }, /vocabSize: must be a whole number between 1 and 65536, got 70000/],
+    [{ model: { dropout: 1 } }, /dropout: must be a number in \[0, 1\), got 1/],
+    [{ model: { loopForm: 'sum' } }, /loopForm: must be one of output, correction, got 'sum'/],
+    [{ model: { gateInit: 'half' } }, /gateInit: must be a number or '1\/n', got 'half'/],
+    [{ train: { lr: '1' } }, /lr: must be a number of at least 0, got '1'/],
+    [{ train: { minLr: 1 } }, /minLr: must not exceed lr = 0\.0006, got 1/],
+    [{ train: { maxSteps: 0 } }, /maxSteps: must be a whole number of at least 1, got 0/],
+    [[], /must be an object/],
+  ];
+  for (const [input, message] of cases) assert.throws(() => parseRunConfig(input, 'file.json'), message);
+});
