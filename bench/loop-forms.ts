@@ -34,7 +34,7 @@ if (!dataFolder || !out) {
   console.error('usage: node dist/bench/loop-forms.js DATA OUT');
   process.exit(2);
 }
-const data = await openDataset(dataFolder);
+await using data = await openDataset(dataFolder);
 if (!data.tokenizer || !data.meta) throw new Error(`${dataFolder}: needs tokenizer.json and meta.json`);
 const { train } = readPreset('mini-1x2') as { train: object };
 
@@ -72,7 +72,6 @@ for await (const event of compare(options)) {
   losses.set(label, [...(losses.get(label) ?? []), valLoss]);
   console.error(`${event.entrant.name}: ${valLoss.toFixed(4)}`);
 }
-await data.close();
 
 console.log('| layers×loops | update form | gates start at | val loss, each seed | mean |');
 console.log('|---|---|---|---|---|');

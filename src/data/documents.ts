@@ -58,12 +58,7 @@ export function describeWarnings(warnings: TextWarnings): string[] {
 }
 
 /** A document that is one file; gzip is unpacked if asked to. */
-export function fileDocument(
-  path: string,
-  size: number,
-  warnings: TextWarnings,
-  gzip = false,
-): TextDocument {
+export function fileDocument(path: string, size: number, warnings: TextWarnings, gzip = false): TextDocument {
   return {
     name: path,
     size: gzip ? undefined : size,

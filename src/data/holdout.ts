@@ -25,9 +25,9 @@ export function checkValFraction(valFraction: number): void {
 }
 
 /**
- * Makes the rule for a corpus of at least two documents: document i is held out if a hash of (seed, i) falls below the
- * share. If that holds out none or all, the document with the lowest hash is held out, or the highest kept, so that
- * both splits have one.
+ * Makes the rule for a corpus of at least two documents: document i is held out if a hash of (seed, i) falls
+ * below the share. If that holds out none or all, the document with the lowest hash is held out, or the highest
+ * kept, so that both splits have one.
  */
 export function heldOut(seed: number, documents: number, valFraction: number): (index: number) => boolean {
   const score = (index: number): number => hashWords(seed, index) / 2 ** 32;

@@ -26,7 +26,10 @@ export function readConfigFile(path: string | URL, where = String(path)): unknow
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new ConfigError(where, `must be a readable file (${error instanceof Error ? error.message : error})`);
+    throw new ConfigError(
+      where,
+      `must be a readable file (${error instanceof Error ? error.message : error})`,
+    );
   }
   try {
     return JSON.parse(text);

@@ -33,6 +33,8 @@ export interface Dataset {
   /** null if the folder has no `tokenizer.json`. */
   readonly tokenizer: Tokenizer | null;
   close(): Promise<void>;
+  /** `await using data = await openDataset(…)` closes it at the end of the block. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
@@ -64,7 +66,7 @@ export async function openDataset(folder: string): Promise<Dataset> {
       await train.close();
       await val.close();
     };
-    return { train, val, meta, tokenizer, close };
+    return { train, val, meta, tokenizer, close, [Symbol.asyncDispose]: close };
   } catch (error) {
     await train.close();
     throw error;
@@ -130,14 +132,13 @@ class FileShard implements TokenShard {
     const ids = new Uint16Array(count);
     const bytes = Buffer.from(ids.buffer);
     for (let done = 0; done < bytes.length; ) {
-      const { bytesRead } = await this.#file.read(
-        bytes,
-        done,
-        bytes.length - done,
-        offset * ID_BYTES + done,
-      );
+      const { bytesRead } = await this.#file.read(bytes, done, bytes.length - done, offset * ID_BYTES + done);
       if (bytesRead === 0) {
-        throw new DataError(this.name, `it keeps its ${this.length} tokens while it is read`, 'a shorter file');
+        throw new DataError(
+          this.name,
+          `it keeps its ${this.length} tokens while it is read`,
+          'a shorter file',
+        );
       }
       done += bytesRead;
     }

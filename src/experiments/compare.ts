@@ -8,7 +8,6 @@ import { type ModelCost, modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
 import type { TokenSource } from '../train/batches.js';
-import { hasCheckpoint } from '../train/checkpoint.js';
 import type { Clock } from '../train/clock.js';
 import type { RunConfig } from '../train/config.js';
 import { evaluate } from '../train/evaluation.js';
@@ -91,11 +90,8 @@ export async function* compare(
       clock,
     });
     try {
-      if (await hasCheckpoint(store)) await trainer.resume();
-      else {
-        await createRun(store, config, data.tokenizer);
-        model.parameters.initialise(config.train.seed);
-      }
+      await createRun(store, config, data.tokenizer);
+      await trainer.start();
       yield { kind: 'start', entrant, step: trainer.step };
       for await (const event of trainer.run(signal)) yield { kind: 'train', entrant, event };
       if (signal?.aborted) return;

@@ -35,11 +35,20 @@ export async function* generate(
   const { blockSize, vocabSize } = model.config;
   if (tokenizer.vocabSize > vocabSize) {
     const where = `tokenizer ${tokenizer.name}`;
-    throw new ConfigError(where, `must have at most the model's vocabSize = ${vocabSize} tokens`, tokenizer.vocabSize);
+    throw new ConfigError(
+      where,
+      `must have at most the model's vocabSize = ${vocabSize} tokens`,
+      tokenizer.vocabSize,
+    );
   }
   const ids = prompt === '' ? [tokenizer.eot] : Array.from(tokenizer.encode(prompt));
   if (ids.length > blockSize) {
-    throw new ConfigError('prompt', `must have at most blockSize = ${blockSize} tokens`, ids.length, 'shorten it');
+    throw new ConfigError(
+      'prompt',
+      `must have at most blockSize = ${blockSize} tokens`,
+      ids.length,
+      'shorten it',
+    );
   }
   const decoder = tokenizer.decoder();
   const forward = options.loops === undefined ? {} : { loops: options.loops };

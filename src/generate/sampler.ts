@@ -20,7 +20,8 @@ export function checkSampling({ temperature, topK, topP, seed }: SamplingOptions
     throw new ConfigError('topK', 'must be a whole number of at least 1', topK);
   }
   if (topP !== null && !(topP > 0 && topP <= 1)) throw new ConfigError('topP', 'must lie in (0, 1]', topP);
-  if (!(Number.isInteger(seed) && seed >= 0)) throw new ConfigError('seed', 'must be a whole number of at least 0', seed);
+  if (!(Number.isInteger(seed) && seed >= 0))
+    throw new ConfigError('seed', 'must be a whole number of at least 0', seed);
 }
 
 /** Draws a token id; `position` is the counter of the draw. Ties are broken towards the lower id. */

@@ -144,23 +144,38 @@ class PairCorpus {
   merge(left: number, right: number, id: number): void {
     const pair = pairOf(left, right);
     const made = new Set<number>();
-    for (const index of this.#wordsOfPair.get(pair) ?? []) {
-      const before = this.#words[index];
-      const after = replacePair(before, left, right, id);
-      if (after.length === before.length) continue;
-      const count = this.#wordCounts[index];
-      for (let i = 0; i + 1 < before.length; i++) this.#count(pairOf(before[i], before[i + 1]), -count);
-      for (let i = 0; i + 1 < after.length; i++) {
-        const next = pairOf(after[i], after[i + 1]);
-        const isNew = after[i] === id || after[i + 1] === id;
-        this.#count(next, count, isNew ? index : undefined);
-        if (isNew) made.add(next);
-      }
-      this.#words[index] = after;
-    }
+    for (const index of this.#wordsOfPair.get(pair) ?? []) this.#mergeWord(index, left, right, id, made);
     this.#wordsOfPair.delete(pair);
     this.#pairCounts.delete(pair);
     for (const next of made) this.#queue.push({ pair: next, count: this.#pairCounts.get(next)! });
+  }
+
+  /** Replaces the pair in one word from left to right; only the pairs around it change their counts. */
+  #mergeWord(index: number, left: number, right: number, id: number, made: Set<number>): void {
+    const before = this.#words[index];
+    const count = this.#wordCounts[index];
+    const after: number[] = [];
+    let justMade = false;
+    const make = (pair: number): void => {
+      this.#count(pair, count, index);
+      made.add(pair);
+    };
+    for (let i = 0; i < before.length; i++) {
+      if (before[i] === left && before[i + 1] === right) {
+        // After a merge just made, the pair with the symbol before was taken off then.
+        if (i > 0 && !justMade) this.#count(pairOf(before[i - 1], left), -count);
+        if (i + 2 < before.length) this.#count(pairOf(right, before[i + 2]), -count);
+        if (i > 0) make(pairOf(after[after.length - 1], id));
+        after.push(id);
+        justMade = true;
+        i++;
+      } else {
+        if (justMade) make(pairOf(id, before[i]));
+        after.push(before[i]);
+        justMade = false;
+      }
+    }
+    if (after.length < before.length) this.#words[index] = Uint16Array.from(after);
   }
 
   #count(pair: number, change: number, word?: number): void {
@@ -170,18 +185,6 @@ class PairCorpus {
     if (words === undefined) this.#wordsOfPair.set(pair, [word]);
     else if (words[words.length - 1] !== word) words.push(word);
   }
-}
-
-function replacePair(ids: Uint16Array, left: number, right: number, id: number): Uint16Array {
-  const out = new Uint16Array(ids.length);
-  let length = 0;
-  for (let i = 0; i < ids.length; i++) {
-    if (ids[i] === left && ids[i + 1] === right) {
-      out[length++] = id;
-      i++;
-    } else out[length++] = ids[i];
-  }
-  return length === ids.length ? ids : out.slice(0, length);
 }
 
 function concatenate(a: Uint8Array, b: Uint8Array): Uint8Array {

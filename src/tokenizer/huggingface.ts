@@ -13,7 +13,13 @@ import {
   unknownId,
 } from './tokenizer.js';
 
-/** A tokenizer of the Hugging Face library. Special tokens are kept out of its sight, so that text cannot spell them. */
+/** The models that the library knows; others it would take for an older kind of file. */
+const MODELS: readonly string[] = ['BPE', 'WordPiece', 'Unigram'];
+
+/**
+ * A tokenizer of the Hugging Face library. Special tokens are kept out of its sight, so that text cannot
+ * spell them.
+ */
 export class HuggingFaceTokenizer implements Tokenizer {
   readonly name: string;
   readonly vocabSize: number;
@@ -48,6 +54,9 @@ export class HuggingFaceTokenizer implements Tokenizer {
   static fromJSON(json: TokenizerJSON, where: string): HuggingFaceTokenizer {
     const model = json.model;
     if (!isRecord(model)) throw new DataError(`${where}: model`, 'it is an object', typeof model);
+    if (!MODELS.includes(String(model.type))) {
+      throw new DataError(`${where}: model.type`, `it is one of ${MODELS.join(', ')}`, model.type);
+    }
     const ids = vocabularyOf(model, where);
     for (const id of ids.values()) checkVocabSize(where, id + 1);
     const added = addedTokens(json, where);
@@ -67,10 +76,10 @@ export class HuggingFaceTokenizer implements Tokenizer {
     const specials = new Map(
       added.filter((token) => token.special).map((token): [number, string] => [token.id, token.content]),
     );
-    return new HuggingFaceTokenizer(inner, json, String(model.type ?? 'hf'), eot, specials);
+    return new HuggingFaceTokenizer(inner, json, String(model.type), eot, specials);
   }
 
-  /** Throws DataError if the text has a character for which the vocabulary has neither a token nor an unknown token. */
+  /** Throws DataError if a character has no token and the vocabulary no unknown token. */
   encode(text: string): Uint16Array {
     if (text === '') return new Uint16Array(0);
     const ids = this.#inner.encode(text, { add_special_tokens: false }).ids as (number | undefined)[];

@@ -11,9 +11,10 @@ import { applicationsToCheckpoint } from '../models/cost.js';
 import type { ForwardOptions } from '../models/context.js';
 import type { GPT } from '../models/gpt.js';
 import { Tape } from '../tensor/tape.js';
-import { type Batch, randomBatch, type TokenSource } from './batches.js';
+import { type Batch, randomBatch, requireTokens, type TokenSource } from './batches.js';
 import {
   type CheckpointKind,
+  hasCheckpoint,
   loadCheckpoint,
   newCheckpointState,
   saveCheckpoint,
@@ -90,6 +91,7 @@ export class Trainer {
 
   constructor(private readonly options: TrainerOptions) {
     const { model, config } = options;
+    for (const source of [options.train, options.val]) requireTokens(source, model.config.blockSize + 1);
     this.optimizer = new AdamW(model.parameters, config);
     this.checkpointed = checkpointedApplications(model, config);
   }
@@ -99,12 +101,14 @@ export class Trainer {
     return this.state.step;
   }
 
-  /** Continues from the store's latest checkpoint. Throws CheckpointError when there is none or it is damaged. */
-  async resume(): Promise<void> {
-    const { model, store } = this.options;
-    this.state = await loadCheckpoint(store, 'last', model, this.optimizer);
+  /** Begins where the store's latest checkpoint left off, or with initial weights where it has none. Throws CheckpointError. */
+  async start(): Promise<void> {
+    const { model, config, store } = this.options;
+    if (await hasCheckpoint(store)) this.state = await loadCheckpoint(store, 'last', model, this.optimizer);
+    else model.parameters.initialise(config.seed);
+    if (!(await store.list('.')).includes(METRICS_FILE)) return;
     const metrics = new TextDecoder().decode(await store.read(METRICS_FILE));
-    await store.replace(METRICS_FILE, metricsUpTo(metrics, this.state.step));
+    await store.replace(METRICS_FILE, this.step === 0 ? '' : metricsUpTo(metrics, this.step));
   }
 
   /** Trains until maxSteps or until `signal` is aborted; a checkpoint is written either way. Throws TrainingError. */

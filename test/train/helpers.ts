@@ -101,7 +101,6 @@ export function makeTrainer(
   );
   const runtime = new Runtime(backend);
   const model = new GPT(modelConfig, runtime, { train: true });
-  model.parameters.initialise(train.seed);
   const trainer = new Trainer({
     model,
     config: train,
@@ -120,6 +119,7 @@ export async function runAll(
 ): Promise<TrainEvent[]> {
   const controller = new AbortController();
   const events: TrainEvent[] = [];
+  await trainer.start();
   for await (const event of trainer.run(controller.signal)) {
     events.push(event);
     if (stop(event)) controller.abort();

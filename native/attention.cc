@@ -1,0 +1,319 @@
+/**
+ * Causal self-attention in blocks (arXiv 2205.14135): scores live in registers and a small buffer, never as a
+ * T×T matrix, and blocks above the diagonal are skipped. Products are the tiles of gemm.h on packed panels.
+ *
+ * Key blocks start at multiples of KB whatever the query, and masked keys add exact zeros, so the bits of a query's
+ * output depend on the keys up to it and on nothing else. The backward pass runs each (b, h) in a fixed order.
+ */
+#include <math.h>
+
+#include "families.h"
+#include "gemm.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+namespace {
+
+constexpr int64_t KB = 64;       // keys in a block
+constexpr int64_t QB = 16 * MR;  // queries in a forward task: enough to repay the packing of each key block
+constexpr int64_t QS = 4 * MR;   // queries in a step of the backward pass
+constexpr float kMasked = -__builtin_inff();
+static_assert(KB % NR == 0 && KB % W == 0, "a key block is made of whole panels");
+
+/** Where one head's q, k, v of one sequence lie: position t is at data + t·stride. */
+struct HeadView {
+  const float *q, *k, *v;
+  int64_t stride;
+};
+
+HeadView headView(const float* qkv, int64_t b, int64_t h, int64_t T, int64_t NH, int64_t HS) {
+  const int64_t C = NH * HS;
+  const float* q = qkv + b * T * 3 * C + h * HS;
+  return {q, q + C, q + 2 * C, 3 * C};
+}
+
+/** Rows as the A operand over channels: panels of MR rows, each (HS, MR). */
+void packRowsA(float* dst, const float* src, int64_t stride, int64_t rows, int64_t HS) {
+  for (int64_t i = 0; i < rows; i += MR) packPanel<MR>(dst + i * HS, src + i * stride, stride, 1, rows - i, HS);
+}
+
+/** Rows as the transposed B operand over channels: panels of NR rows, each (HS, NR). */
+void packRowsTransposedB(float* dst, const float* src, int64_t stride, int64_t rows, int64_t HS) {
+  for (int64_t j = 0; j < rows; j += NR) packPanel<NR>(dst + j * HS, src + j * stride, stride, 1, rows - j, HS);
+}
+
+/** Rows as the B operand that is summed over rows: panels of NR channels, each (rows, NR), `room` rows apart. */
+void packRowsB(float* dst, const float* src, int64_t stride, int64_t rows, int64_t HS, int64_t room) {
+  for (int64_t c = 0; c < HS; c += NR) packPanel<NR>(dst + c * room, src + c, 1, stride, HS - c, rows);
+}
+
+/** Hands out parts of a scratch area, each on a cache line. With a null base it only counts. */
+struct Carver {
+  float* base;
+  int64_t used = 0;
+
+  float* take(int64_t floats) {
+    float* part = base ? base + used : nullptr;
+    used += roundUp(floats + W, 16);
+    return part;
+  }
+};
+
+struct ForwardScratch {
+  float *q, *k, *v, *scores, *weights, *out, *max, *sum;
+
+  ForwardScratch(Carver carver, int64_t HS, int64_t* size = nullptr) {
+    const int64_t wide = roundUp(HS, NR);
+    q = carver.take(QB * HS);
+    k = carver.take(KB * HS);
+    v = carver.take(KB * wide);
+    scores = carver.take(MR * KB);
+    weights = carver.take(KB * MR);
+    out = carver.take(QB * wide);
+    max = carver.take(QB);
+    sum = carver.take(QB);
+    if (size) *size = carver.used;
+  }
+};
+
+/**
+ * Folds one row of raw scores, of which the first n keys are visible, into the running maximum and sum, and turns
+ * them into unnormalised weights. Returns the factor that brings what was summed before to the new maximum.
+ */
+LOOPNN_INLINE float softmaxStep(float* scores, int64_t n, float scale, float* runningMax, float* runningSum) {
+  vf x[KB / W];
+  vf highest = set1(*runningMax);
+  for (int64_t j = 0; j < KB / W; j++) {
+    x[j] = load(scores + j * W) * scale;
+    x[j] = iota() < (int)(n - j * W) ? x[j] : set1(kMasked);
+    highest = maxv(highest, x[j]);
+  }
+  const float top = maxLanes(highest);
+  vf sum{};
+  for (int64_t j = 0; j < KB / W; j++) {
+    x[j] = expv(x[j] - top);
+    sum += x[j];
+    store(scores + j * W, x[j]);
+  }
+  const float before = *runningMax;
+  const float factor = before == top ? 1.0f : before == kMasked ? 0.0f : expf(before - top);
+  *runningMax = top;
+  *runningSum = __builtin_fmaf(*runningSum, factor, sumLanes(sum));
+  return factor;
+}
+
+/** Queries [i0, i1) of one head: out rows at `out` + t·C, lse at `lse` + t. */
+void forwardQueries(float* out, float* lse, HeadView x, int64_t i0, int64_t i1, int64_t C, int64_t HS,
+                    const Dropout* drop, SampleKey key, const ForwardScratch& s) {
+  const int64_t wide = roundUp(HS, NR);
+  const float scale = 1.0f / __builtin_sqrtf((float)HS);
+  packRowsA(s.q, x.q + i0 * x.stride, x.stride, i1 - i0, HS);
+  for (int64_t i = 0; i < (i1 - i0) * wide; i++) s.out[i] = 0;
+  for (int64_t i = 0; i < i1 - i0; i++) s.max[i] = kMasked;
+  for (int64_t i = 0; i < i1 - i0; i++) s.sum[i] = 0;
+  for (int64_t j0 = 0; j0 < i1; j0 += KB) {
+    const int64_t keys = min(KB, i1 - j0);
+    packRowsTransposedB(s.k, x.k + j0 * x.stride, x.stride, keys, HS);
+    packRowsB(s.v, x.v + j0 * x.stride, x.stride, keys, HS, KB);
+    const int64_t firstPanel = max(0, j0 - i0) / MR * MR;
+    for (int64_t i = firstPanel; i < i1 - i0; i += MR) {
+      const int64_t rows = min(MR, i1 - i0 - i);
+      const int64_t visible = min(keys, i0 + i + rows - j0);  // keys that the last row of the panel sees
+      const TileFn multiply = tiles[rows - 1];
+      for (int64_t j = 0; j < visible; j += NR) {
+        multiply(HS, s.q + i * HS, MR, s.k + j * HS, NR, s.scores + j, KB, NR, {false, nullptr});
+      }
+      for (int64_t r = 0; r < rows; r++) {
+        const int64_t query = i0 + i + r;
+        float* row = s.scores + r * KB;
+        float* sums = s.out + (i + r) * wide;
+        const float factor = softmaxStep(row, query - j0 + 1, scale, s.max + i + r, s.sum + i + r);
+        if (factor != 1.0f) {
+          for (int64_t c = 0; c < wide; c += W) store(sums + c, load(sums + c) * factor);
+        }
+        if (drop) {
+          for (int64_t j = 0; j < KB; j += W) {
+            const uint32_t element = (uint32_t)query * 65536u + (uint32_t)(j0 + j);
+            store(row + j, load(row + j) * dropoutMask(key, element, drop->threshold, drop->scale));
+          }
+        }
+      }
+      packPanel<MR>(s.weights, s.scores, KB, 1, rows, visible);
+      for (int64_t c = 0; c < wide; c += NR) {
+        multiply(visible, s.weights, MR, s.v + c * KB, NR, s.out + i * wide + c, wide, NR, {true, nullptr});
+      }
+    }
+  }
+  for (int64_t i = i0; i < i1; i++) {
+    const float* sums = s.out + (i - i0) * wide;
+    const float total = s.sum[i - i0];
+    const float inverse = 1.0f / total;
+    for (int64_t c = 0; c < HS; c += W) storeUpTo(out + i * C + c, loadUpTo(sums + c, HS - c) * inverse, HS - c);
+    lse[i] = s.max[i - i0] + logf(total);
+  }
+}
+
+void forward(float* out, float* lse, const float* qkv, int64_t B, int64_t T, int64_t NH, int64_t HS,
+             const Dropout* drop) {
+  const int64_t C = NH * HS, groups = ceilDiv(T, QB);
+  int64_t size = 0;
+  ForwardScratch({nullptr}, HS, &size);
+  reserveScratch((size_t)size * sizeof(float));
+  parallel(B * NH * groups, [&](int64_t task, int worker) {
+    const int64_t head = task / groups, b = head / NH, h = head % NH;
+    const int64_t i0 = (groups - 1 - task % groups) * QB;  // the longest rows first: an even finish
+    const SampleKey key =
+        drop ? sampleKey(drop->key0, drop->key1, (drop->firstSample + (uint32_t)b) * (uint32_t)NH + (uint32_t)h)
+             : SampleKey{};
+    forwardQueries(out + b * T * C + h * HS, lse + head * T, headView(qkv, b, h, T, NH, HS), i0, min(i0 + QB, T), C,
+                   HS, drop, key, ForwardScratch({workerScratch(worker)}, HS));
+  });
+}
+
+struct BackwardScratch {
+  // Of all T positions: queries and output gradients as both operands, row terms, and the gradient of the queries.
+  float *qA, *doutA, *qB, *doutB, *delta, *dq;
+  // Of one key block, and of one step of queries against it.
+  float *kT, *vT, *kB, *dk, *dv, *weights, *dscores, *dscoresA;
+
+  BackwardScratch(Carver carver, int64_t T, int64_t HS, int64_t* size = nullptr) {
+    const int64_t wide = roundUp(HS, NR), rows = roundUp(T, MR);
+    qA = carver.take(rows * HS);
+    doutA = carver.take(rows * HS);
+    qB = carver.take(T * wide);
+    doutB = carver.take(T * wide);
+    delta = carver.take(T);
+    dq = carver.take(T * wide);
+    kT = carver.take(KB * HS);
+    vT = carver.take(KB * HS);
+    kB = carver.take(KB * wide);
+    dk = carver.take(KB * wide);
+    dv = carver.take(KB * wide);
+    weights = carver.take(QS * KB);
+    dscores = carver.take(QS * KB);
+    dscoresA = carver.take(KB * MR);
+    if (size) *size = carver.used;
+  }
+};
+
+/**
+ * Turns a row of scores and of dP = dout·vᵀ into the weights that met v (dropped and scaled) and into the gradient
+ * of the raw scores, P⊙(dP − δ)/√HS. Keys from n on are masked.
+ */
+LOOPNN_INLINE void softmaxBackward(float* scores, float* dscores, int64_t n, float scale, float lse, float delta,
+                                   const Dropout* drop, SampleKey key, uint32_t element) {
+  for (int64_t j = 0; j < KB; j += W) {
+    vf weight = expv(load(scores + j) * scale - lse);
+    vf dweight = load(dscores + j);
+    const vi visible = iota() < (int)(n - j);
+    weight = visible ? weight : vf{};
+    vf dropped = weight;
+    if (drop) {
+      const vf mask = dropoutMask(key, element + (uint32_t)j, drop->threshold, drop->scale);
+      dropped = weight * mask;
+      dweight = dweight * mask;
+    }
+    const vf d = weight * (dweight - delta) * scale;
+    store(scores + j, dropped);
+    store(dscores + j, visible ? d : vf{});
+  }
+}
+
+/** dst rows (n, HS), `stride` apart, = or += src rows, `wide` apart. */
+void deliver(float* dst, int64_t stride, const float* src, int64_t wide, int64_t n, int64_t HS, bool accumulate) {
+  for (int64_t i = 0; i < n; i++) {
+    for (int64_t c = 0; c < HS; c += W) {
+      float* to = dst + i * stride + c;
+      const vf v = loadUpTo(src + i * wide + c, HS - c);
+      storeUpTo(to, accumulate ? loadUpTo(to, HS - c) + v : v, HS - c);
+    }
+  }
+}
+
+/** One head of one sequence. `dq` points at its first position in dqkv; dk and dv lie C and 2C after it. */
+void backwardHead(float* dq, const float* dout, const float* out, const float* lse, HeadView x, int64_t T, int64_t C,
+                  int64_t HS, const Dropout* drop, SampleKey key, bool accumulate, const BackwardScratch& s) {
+  const int64_t wide = roundUp(HS, NR);
+  const float scale = 1.0f / __builtin_sqrtf((float)HS);
+  packRowsA(s.qA, x.q, x.stride, T, HS);
+  packRowsA(s.doutA, dout, C, T, HS);
+  packRowsB(s.qB, x.q, x.stride, T, HS, T);
+  packRowsB(s.doutB, dout, C, T, HS, T);
+  for (int64_t t = 0; t < T; t++) {
+    vf sum{};
+    for (int64_t c = 0; c < HS; c += W) {
+      sum = fma(loadUpTo(dout + t * C + c, HS - c), loadUpTo(out + t * C + c, HS - c), sum);
+    }
+    s.delta[t] = sumLanes(sum);
+  }
+  for (int64_t i = 0; i < T * wide; i++) s.dq[i] = 0;
+  for (int64_t j0 = 0; j0 < T; j0 += KB) {
+    const int64_t keys = min(KB, T - j0);
+    packRowsTransposedB(s.kT, x.k + j0 * x.stride, x.stride, keys, HS);
+    packRowsTransposedB(s.vT, x.v + j0 * x.stride, x.stride, keys, HS);
+    packRowsB(s.kB, x.k + j0 * x.stride, x.stride, keys, HS, KB);
+    for (int64_t i = 0; i < KB * wide; i++) s.dk[i] = s.dv[i] = 0;
+    for (int64_t i0 = j0 / MR * MR; i0 < T; i0 += QS) {
+      const int64_t queries = min(QS, T - i0);
+      const int64_t visible = min(keys, i0 + queries - j0);
+      for (int64_t i = 0; i < queries; i += MR) {
+        const int64_t rows = min(MR, queries - i);
+        const TileFn multiply = tiles[rows - 1];
+        for (int64_t j = 0; j < visible; j += NR) {
+          multiply(HS, s.qA + (i0 + i) * HS, MR, s.kT + j * HS, NR, s.weights + i * KB + j, KB, NR, {false, nullptr});
+          multiply(HS, s.doutA + (i0 + i) * HS, MR, s.vT + j * HS, NR, s.dscores + i * KB + j, KB, NR,
+                   {false, nullptr});
+        }
+        for (int64_t r = i; r < i + rows; r++) {
+          const int64_t query = i0 + r;
+          softmaxBackward(s.weights + r * KB, s.dscores + r * KB, query - j0 + 1, scale, lse[query], s.delta[query],
+                          drop, key, (uint32_t)query * 65536u + (uint32_t)j0);
+        }
+        packPanel<MR>(s.dscoresA, s.dscores + i * KB, KB, 1, rows, visible);
+        for (int64_t c = 0; c < wide; c += NR) {
+          multiply(visible, s.dscoresA, MR, s.kB + c * KB, NR, s.dq + (i0 + i) * wide + c, wide, NR, {true, nullptr});
+        }
+      }
+      for (int64_t j = 0; j < visible; j += MR) {
+        const TileFn multiply = tiles[min(MR, visible - j) - 1];
+        for (int64_t c = 0; c < wide; c += NR) {
+          multiply(queries, s.weights + j, KB, s.doutB + c * T + i0 * NR, NR, s.dv + j * wide + c, wide, NR,
+                   {true, nullptr});
+          multiply(queries, s.dscores + j, KB, s.qB + c * T + i0 * NR, NR, s.dk + j * wide + c, wide, NR,
+                   {true, nullptr});
+        }
+      }
+    }
+    deliver(dq + C + j0 * x.stride, x.stride, s.dk, wide, keys, HS, accumulate);
+    deliver(dq + 2 * C + j0 * x.stride, x.stride, s.dv, wide, keys, HS, accumulate);
+  }
+  deliver(dq, x.stride, s.dq, wide, T, HS, accumulate);
+}
+
+void backward(float* dqkv, const float* dout, const float* out, const float* lse, const float* qkv, int64_t B,
+              int64_t T, int64_t NH, int64_t HS, const Dropout* drop, bool accumulate) {
+  const int64_t C = NH * HS;
+  int64_t size = 0;
+  BackwardScratch({nullptr}, T, HS, &size);
+  reserveScratch((size_t)size * sizeof(float));
+  parallel(B * NH, [&](int64_t head, int worker) {
+    const int64_t b = head / NH, h = head % NH;
+    const SampleKey key =
+        drop ? sampleKey(drop->key0, drop->key1, (drop->firstSample + (uint32_t)b) * (uint32_t)NH + (uint32_t)h)
+             : SampleKey{};
+    const int64_t at = b * T * C + h * HS;
+    backwardHead(dqkv + b * T * 3 * C + h * HS, dout + at, out + at, lse + head * T,
+                 headView(qkv, b, h, T, NH, HS), T, C, HS, drop, key, accumulate,
+                 BackwardScratch({workerScratch(worker)}, T, HS));
+  });
+}
+
+}  // namespace
+
+void addAttention(Kernels& k) {
+  k.attentionForward = forward;
+  k.attentionBackward = backward;
+}
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

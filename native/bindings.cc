@@ -1,0 +1,354 @@
+/**
+ * One binding for each kernel: reads the arguments, checks them all, calls the kernel. Arguments come in the order
+ * of src/backend/backend.ts with dimensions and options spread into numbers at the end.
+ */
+#include "bindings.h"
+
+#include <cmath>
+
+#include "kernels.h"
+
+namespace loopnn {
+namespace {
+
+constexpr double kHuge = 3e38;
+
+const Kernels& kernels() { return currentIsa().kernels(); }
+
+/** Dropout as five numbers p, key0, key1, firstSample from `index` on. */
+Dropout readDropout(Call& call, size_t index) {
+  const double p = call.number(index, "p", 0, 1);
+  if (!(p > 0 && p < 1)) throw Refusal{"NativeError", "argument 'p' must lie between 0 and 1", "", p, true};
+  return {call.word(index + 1, "key[0]"), call.word(index + 2, "key[1]"), call.word(index + 3, "firstSample"),
+          static_cast<uint32_t>(std::floor(p * 4294967296.0)), static_cast<float>(1 / (1 - p))};
+}
+
+/** The same where `p` may be null: no dropout. */
+const Dropout* readOptionalDropout(Call& call, size_t index, Dropout& store) {
+  if (call.isNull(index)) return nullptr;
+  store = readDropout(call, index);
+  return &store;
+}
+
+napi_value fill(Call& call) {
+  const int64_t n = call.length(0, "dst");
+  float* dst = call.out(0, "dst", {n});
+  double value;
+  if (napi_get_value_double(call.env(), call.value(1), &value) != napi_ok) {
+    throw Refusal{"NativeError", "argument 'value' must be a number", ""};
+  }
+  kernels().fill(dst, static_cast<float>(value), n);
+  return nullptr;
+}
+
+napi_value copy(Call& call) {
+  const int64_t n = call.length(0, "dst");
+  float* dst = call.out(0, "dst", {n});
+  const float* src = call.in(1, "src", {n});
+  call.noOverlap();
+  kernels().copy(dst, src, n);
+  return nullptr;
+}
+
+napi_value add(Call& call) {
+  const int64_t n = call.length(0, "out");
+  float* out = call.out(0, "out", {n});
+  const float* a = call.in(1, "a", {n});
+  const float* b = call.in(2, "b", {n});
+  call.noOverlap(true);
+  kernels().add(out, a, b, n);
+  return nullptr;
+}
+
+napi_value geluForward(Call& call) {
+  const int64_t n = call.length(0, "out");
+  float* out = call.out(0, "out", {n});
+  const float* inp = call.in(1, "inp", {n});
+  call.noOverlap();
+  kernels().geluForward(out, inp, n);
+  return nullptr;
+}
+
+napi_value geluBackward(Call& call) {
+  const int64_t n = call.length(0, "dinp");
+  float* dinp = call.out(0, "dinp", {n});
+  const float* dout = call.in(1, "dout", {n});
+  const float* inp = call.in(2, "inp", {n});
+  const bool accumulate = call.flag(3, "accumulate");
+  call.noOverlap();
+  kernels().geluBackward(dinp, dout, inp, n, accumulate);
+  return nullptr;
+}
+
+napi_value dropout(Call& call) {
+  const int64_t R = call.dim(2, "R", 0), C = call.dim(3, "C"), T = call.dim(4, "T");
+  const Dropout drop = readDropout(call, 5);
+  const bool accumulate = call.flag(9, "accumulate");
+  float* out = call.out(0, "out", {R, C});
+  const float* inp = call.in(1, "inp", {R, C});
+  call.noOverlap();
+  kernels().dropout(out, inp, R, C, T, drop, accumulate);
+  return nullptr;
+}
+
+/** Elements of a gate over C channels: C or 1. */
+int64_t readGateSize(Call& call, size_t index, int64_t C) {
+  const int64_t G = call.dim(index, "G");
+  if (G != 1 && G != C) {
+    throw Refusal{"ShapeError", "argument 'G' must be 1 or " + std::to_string(C), "", static_cast<double>(G), true};
+  }
+  return G;
+}
+
+napi_value gatedResidualForward(Call& call) {
+  const int64_t R = call.dim(4, "R", 0), C = call.dim(5, "C"), G = readGateSize(call, 6, C);
+  const bool correction = call.flag(7, "correction");
+  float* out = call.out(0, "out", {R, C});
+  const float* x = call.in(1, "x", {R, C});
+  const float* f = call.in(2, "f", {R, C});
+  const float* gate = call.in(3, "gate", {G});
+  call.noOverlap();
+  kernels().gatedResidualForward(out, x, f, gate, R, C, G, correction);
+  return nullptr;
+}
+
+napi_value gatedResidualBackward(Call& call) {
+  const int64_t R = call.dim(7, "R", 0), C = call.dim(8, "C"), G = readGateSize(call, 9, C);
+  const bool correction = call.flag(10, "correction");
+  const bool accumulateX = call.flag(11, "accumulateX"), accumulateF = call.flag(12, "accumulateF");
+  float* dx = call.out(0, "dx", {R, C});
+  float* df = call.out(1, "df", {R, C});
+  float* dgate = call.out(2, "dgate", {G});
+  const float* dout = call.in(3, "dout", {R, C});
+  const float* x = call.in(4, "x", {R, C});
+  const float* f = call.in(5, "f", {R, C});
+  const float* gate = call.in(6, "gate", {G});
+  call.noOverlap();
+  kernels().gatedResidualBackward(dx, df, dgate, dout, x, f, gate, R, C, G, correction, accumulateX, accumulateF);
+  return nullptr;
+}
+
+napi_value embeddingForward(Call& call) {
+  const int64_t R = call.dim(5, "R", 0), C = call.dim(6, "C");
+  const int64_t V = call.rows(3, "wte", C), P = call.rows(4, "wpe", C);
+  float* out = call.out(0, "out", {R, C});
+  const int32_t* tokens = call.inInts(1, "tokens", {R});
+  const int32_t* positions = call.inInts(2, "positions", {R});
+  const float* wte = call.in(3, "wte", {V, C});
+  const float* wpe = call.in(4, "wpe", {P, C});
+  call.noOverlap();
+  call.ids(tokens, R, "tokens", 0, V);
+  call.ids(positions, R, "positions", 0, P);
+  kernels().embeddingForward(out, tokens, positions, wte, wpe, R, C);
+  return nullptr;
+}
+
+napi_value embeddingBackward(Call& call) {
+  const int64_t R = call.dim(5, "R", 0), C = call.dim(6, "C");
+  const int64_t V = call.rows(0, "dwte", C), P = call.rows(1, "dwpe", C);
+  float* dwte = call.out(0, "dwte", {V, C});
+  float* dwpe = call.out(1, "dwpe", {P, C});
+  const float* dout = call.in(2, "dout", {R, C});
+  const int32_t* tokens = call.inInts(3, "tokens", {R});
+  const int32_t* positions = call.inInts(4, "positions", {R});
+  call.noOverlap();
+  call.ids(tokens, R, "tokens", 0, V);
+  call.ids(positions, R, "positions", 0, P);
+  kernels().embeddingBackward(dwte, dwpe, dout, tokens, positions, R, C);
+  return nullptr;
+}
+
+napi_value layernormForward(Call& call) {
+  const int64_t R = call.dim(6, "R", 0), C = call.dim(7, "C");
+  float* out = call.out(0, "out", {R, C});
+  float* mean = call.out(1, "mean", {R});
+  float* rstd = call.out(2, "rstd", {R});
+  const float* inp = call.in(3, "inp", {R, C});
+  const float* weight = call.in(4, "weight", {C});
+  const float* bias = call.isNull(5) ? nullptr : call.in(5, "bias", {C});
+  call.noOverlap();
+  kernels().layernormForward(out, mean, rstd, inp, weight, bias, R, C);
+  return nullptr;
+}
+
+napi_value layernormBackward(Call& call) {
+  const int64_t R = call.dim(8, "R", 0), C = call.dim(9, "C");
+  const bool accumulate = call.flag(10, "accumulate");
+  float* dinp = call.out(0, "dinp", {R, C});
+  float* dweight = call.out(1, "dweight", {C});
+  float* dbias = call.isNull(2) ? nullptr : call.out(2, "dbias", {C});
+  const float* dout = call.in(3, "dout", {R, C});
+  const float* inp = call.in(4, "inp", {R, C});
+  const float* weight = call.in(5, "weight", {C});
+  const float* mean = call.in(6, "mean", {R});
+  const float* rstd = call.in(7, "rstd", {R});
+  call.noOverlap();
+  kernels().layernormBackward(dinp, dweight, dbias, dout, inp, weight, mean, rstd, R, C, accumulate);
+  return nullptr;
+}
+
+napi_value linearForward(Call& call) {
+  const int64_t R = call.dim(4, "R", 0), K = call.dim(5, "K"), N = call.dim(6, "N");
+  float* out = call.out(0, "out", {R, N});
+  const float* inp = call.in(1, "inp", {R, K});
+  const float* weight = call.in(2, "weight", {K, N});
+  const float* bias = call.isNull(3) ? nullptr : call.in(3, "bias", {N});
+  call.noOverlap();
+  kernels().linearForward(out, inp, weight, bias, R, K, N);
+  return nullptr;
+}
+
+napi_value linearBackwardInput(Call& call) {
+  const int64_t R = call.dim(3, "R", 0), K = call.dim(4, "K"), N = call.dim(5, "N");
+  const bool accumulate = call.flag(6, "accumulate");
+  float* dinp = call.out(0, "dinp", {R, K});
+  const float* dout = call.in(1, "dout", {R, N});
+  const float* weight = call.in(2, "weight", {K, N});
+  call.noOverlap();
+  kernels().linearBackwardInput(dinp, dout, weight, R, K, N, accumulate);
+  return nullptr;
+}
+
+napi_value linearBackwardWeight(Call& call) {
+  const int64_t R = call.dim(4, "R", 0), K = call.dim(5, "K"), N = call.dim(6, "N");
+  float* dweight = call.out(0, "dweight", {K, N});
+  float* dbias = call.isNull(1) ? nullptr : call.out(1, "dbias", {N});
+  const float* dout = call.in(2, "dout", {R, N});
+  const float* inp = call.in(3, "inp", {R, K});
+  call.noOverlap();
+  kernels().linearBackwardWeight(dweight, dbias, dout, inp, R, K, N);
+  return nullptr;
+}
+
+napi_value attentionForward(Call& call) {
+  const int64_t B = call.dim(3, "B", 0), T = call.dim(4, "T"), NH = call.dim(5, "NH"), HS = call.dim(6, "HS");
+  Dropout store;
+  const Dropout* drop = readOptionalDropout(call, 7, store);
+  float* out = call.out(0, "out", {B, T, NH, HS});
+  float* lse = call.out(1, "lse", {B, NH, T});
+  const float* qkv = call.in(2, "qkv", {B, T, 3, NH, HS});
+  call.noOverlap();
+  kernels().attentionForward(out, lse, qkv, B, T, NH, HS, drop);
+  return nullptr;
+}
+
+napi_value attentionBackward(Call& call) {
+  const int64_t B = call.dim(5, "B", 0), T = call.dim(6, "T"), NH = call.dim(7, "NH"), HS = call.dim(8, "HS");
+  Dropout store;
+  const Dropout* drop = readOptionalDropout(call, 9, store);
+  const bool accumulate = call.flag(13, "accumulate");
+  float* dqkv = call.out(0, "dqkv", {B, T, 3, NH, HS});
+  const float* dout = call.in(1, "dout", {B, T, NH, HS});
+  const float* out = call.in(2, "out", {B, T, NH, HS});
+  const float* lse = call.in(3, "lse", {B, NH, T});
+  const float* qkv = call.in(4, "qkv", {B, T, 3, NH, HS});
+  call.noOverlap();
+  kernels().attentionBackward(dqkv, dout, out, lse, qkv, B, T, NH, HS, drop, accumulate);
+  return nullptr;
+}
+
+napi_value logits(Call& call) {
+  const int64_t R = call.dim(3, "R", 0), C = call.dim(4, "C"), V = call.dim(5, "V");
+  float* out = call.out(0, "out", {R, V});
+  const float* inp = call.in(1, "inp", {R, C});
+  const float* weight = call.in(2, "weight", {V, C});
+  call.noOverlap();
+  kernels().logits(out, inp, weight, R, C, V);
+  return nullptr;
+}
+
+napi_value headForward(Call& call) {
+  const int64_t R = call.dim(6, "R", 0), C = call.dim(7, "C"), V = call.dim(8, "V");
+  float* loss = call.out(0, "loss", {R});
+  int32_t* argmax = call.isNull(1) ? nullptr : call.outInts(1, "argmax", {R});
+  float* maxProb = call.isNull(2) ? nullptr : call.out(2, "maxProb", {R});
+  const float* inp = call.in(3, "inp", {R, C});
+  const float* weight = call.in(4, "weight", {V, C});
+  const int32_t* targets = call.inInts(5, "targets", {R});
+  call.noOverlap();
+  call.ids(targets, R, "targets", -1, V);
+  kernels().head(loss, argmax, maxProb, nullptr, nullptr, inp, weight, targets, nullptr, R, C, V);
+  return nullptr;
+}
+
+napi_value headForwardBackward(Call& call) {
+  const int64_t R = call.dim(9, "R", 0), C = call.dim(10, "C"), V = call.dim(11, "V");
+  float* loss = call.out(0, "loss", {R});
+  int32_t* argmax = call.isNull(1) ? nullptr : call.outInts(1, "argmax", {R});
+  float* maxProb = call.isNull(2) ? nullptr : call.out(2, "maxProb", {R});
+  float* dinp = call.out(3, "dinp", {R, C});
+  float* dweight = call.out(4, "dweight", {V, C});
+  const float* inp = call.in(5, "inp", {R, C});
+  const float* weight = call.in(6, "weight", {V, C});
+  const int32_t* targets = call.inInts(7, "targets", {R});
+  const float* rowWeights = call.in(8, "rowWeights", {R});
+  call.noOverlap();
+  call.ids(targets, R, "targets", -1, V);
+  kernels().head(loss, argmax, maxProb, dinp, dweight, inp, weight, targets, rowWeights, R, C, V);
+  return nullptr;
+}
+
+napi_value adamw(Call& call) {
+  const int64_t n = call.length(0, "param");
+  const double lr = call.number(4, "lr", -kHuge, kHuge);
+  const double beta1 = call.number(5, "beta1", 0, 1), beta2 = call.number(6, "beta2", 0, 1);
+  const double eps = call.number(7, "eps", 0, kHuge), weightDecay = call.number(8, "weightDecay", -kHuge, kHuge);
+  const double step = static_cast<double>(call.dim(9, "step"));
+  const double gradScale = call.number(10, "gradScale", -kHuge, kHuge);
+  float* param = call.out(0, "param", {n});
+  const float* grad = call.in(1, "grad", {n});
+  float* m = call.out(2, "m", {n});
+  float* v = call.out(3, "v", {n});
+  call.noOverlap();
+  const AdamW options = {static_cast<float>(lr),
+                         static_cast<float>(beta1),
+                         static_cast<float>(1 - beta1),
+                         static_cast<float>(beta2),
+                         static_cast<float>(1 - beta2),
+                         static_cast<float>(eps),
+                         static_cast<float>(weightDecay),
+                         static_cast<float>(gradScale),
+                         static_cast<float>(1 - std::pow(beta1, step)),
+                         static_cast<float>(1 - std::pow(beta2, step))};
+  kernels().adamw(param, grad, m, v, n, options);
+  return nullptr;
+}
+
+napi_value sumSquares(Call& call) {
+  const int64_t n = call.length(1, "inp");
+  float* out = call.out(0, "out", {1});
+  const float* inp = call.in(1, "inp", {n});
+  call.noOverlap();
+  kernels().sumSquares(out, inp, n);
+  return nullptr;
+}
+
+}  // namespace
+
+const Binding kKernelBindings[] = {
+    {"fill", 2, fill},
+    {"copy", 2, copy},
+    {"add", 3, add},
+    {"geluForward", 2, geluForward},
+    {"geluBackward", 4, geluBackward},
+    {"dropout", 10, dropout},
+    {"gatedResidualForward", 8, gatedResidualForward},
+    {"gatedResidualBackward", 13, gatedResidualBackward},
+    {"embeddingForward", 7, embeddingForward},
+    {"embeddingBackward", 7, embeddingBackward},
+    {"layernormForward", 8, layernormForward},
+    {"layernormBackward", 11, layernormBackward},
+    {"linearForward", 7, linearForward},
+    {"linearBackwardInput", 7, linearBackwardInput},
+    {"linearBackwardWeight", 7, linearBackwardWeight},
+    {"attentionForward", 11, attentionForward},
+    {"attentionBackward", 14, attentionBackward},
+    {"logits", 6, logits},
+    {"headForward", 9, headForward},
+    {"headForwardBackward", 12, headForwardBackward},
+    {"adamw", 11, adamw},
+    {"sumSquares", 2, sumSquares},
+    {nullptr, 0, nullptr},
+};
+
+}  // namespace loopnn

@@ -1,0 +1,79 @@
+/** Which instruction set's kernels run: the best the processor has, unless LOOPNN_ISA names another. */
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "kernels.h"
+
+namespace loopnn {
+
+#if defined(__x86_64__)
+namespace avx512 {
+const Kernels& kernels();
+}
+namespace avx2 {
+const Kernels& kernels();
+}
+#endif
+namespace portable {
+const Kernels& kernels();
+}
+
+namespace {
+
+const Isa kIsas[] = {
+#if defined(__x86_64__)
+    {"avx512",
+     [] {
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+              __builtin_cpu_supports("fma");
+     },
+     avx512::kernels},
+    {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, avx2::kernels},
+#endif
+    {"portable", [] { return true; }, portable::kernels},
+    {nullptr, nullptr, nullptr},
+};
+
+const Isa* chosen = nullptr;
+
+std::string supportedNames() {
+  std::string names;
+  for (const Isa* isa = kIsas; isa->name; isa++) {
+    if (isa->supported()) names += std::string(names.empty() ? "" : ", ") + isa->name;
+  }
+  return names;
+}
+
+}  // namespace
+
+const Isa* allIsas() { return kIsas; }
+
+void setIsa(const char* name) {
+  for (const Isa* isa = kIsas; isa->name; isa++) {
+    if (std::strcmp(isa->name, name) != 0) continue;
+    if (!isa->supported()) break;
+    chosen = isa;
+    return;
+  }
+  throw std::runtime_error("instruction set must be one that this machine has (" + supportedNames() + "), got '" +
+                           name + "'");
+}
+
+const Isa& currentIsa() {
+  if (!chosen) {
+    const char* wish = std::getenv("LOOPNN_ISA");
+    if (wish && *wish) {
+      setIsa(wish);
+    } else {
+      const Isa* isa = kIsas;
+      while (!isa->supported()) isa++;
+      chosen = isa;
+    }
+  }
+  return *chosen;
+}
+
+}  // namespace loopnn

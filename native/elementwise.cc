@@ -1,0 +1,96 @@
+/** Kernels that treat every element alike: fill, copy, add, GELU, dropout. */
+#include "families.h"
+#include "vec.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+namespace {
+
+constexpr int64_t kBlock = 8192;  // elements in a task
+
+/** body(i, n) for every vector of [0, n): it starts at i and has n ≥ 1 elements left. */
+template <class Body>
+LOOPNN_INLINE void forEachVector(int64_t n, Body body) {
+  parallel(ceilDiv(n, kBlock), [&](int64_t task, int) {
+    const int64_t end = min((task + 1) * kBlock, n);
+    for (int64_t i = task * kBlock; i < end; i += W) body(i, end - i);
+  });
+}
+
+void fill(float* dst, float value, int64_t n) {
+  const vf v = set1(value);
+  forEachVector(n, [&](int64_t i, int64_t left) { storeUpTo(dst + i, v, left); });
+}
+
+void copy(float* dst, const float* src, int64_t n) {
+  forEachVector(n, [&](int64_t i, int64_t left) { storeUpTo(dst + i, loadUpTo(src + i, left), left); });
+}
+
+void add(float* out, const float* a, const float* b, int64_t n) {
+  forEachVector(n, [&](int64_t i, int64_t left) {
+    storeUpTo(out + i, loadUpTo(a + i, left) + loadUpTo(b + i, left), left);
+  });
+}
+
+// GELU in the tanh form: ½(1 + tanh u) is the logistic function of 2u, which needs one exponential.
+constexpr float kTwoSqrt2OverPi = 1.5957691216f;
+constexpr float kCubic = 0.044715f;
+
+/** e^(−2u) with u = √(2/π)(x + 0.044715x³); the logistic function of 2u is 1/(1 + this). */
+LOOPNN_INLINE vf geluExponential(vf x) {
+  return expv(-x * fma(x * x, set1(kTwoSqrt2OverPi * kCubic), set1(kTwoSqrt2OverPi)));
+}
+
+void geluForward(float* out, const float* inp, int64_t n) {
+  forEachVector(n, [&](int64_t i, int64_t left) {
+    const vf x = loadUpTo(inp + i, left);
+    storeUpTo(out + i, x / (set1(1.0f) + geluExponential(x)), left);
+  });
+}
+
+void geluBackward(float* dinp, const float* dout, const float* inp, int64_t n, bool accumulate) {
+  const vf one = set1(1.0f), half = set1(0.5f);
+  forEachVector(n, [&](int64_t i, int64_t left) {
+    const vf x = loadUpTo(inp + i, left);
+    const vf e = geluExponential(x);
+    const vf s = one / (one + e);
+    const vf spread = s * (s < half ? one - s : e * s);  // s(1 − s) without cancellation
+    const vf slope = fma(x * x, set1(3 * kTwoSqrt2OverPi * kCubic), set1(kTwoSqrt2OverPi));  // d(2u)/dx
+    const vf derivative = s + (spread == 0.0f ? vf{} : x * slope * spread);
+    vf d = loadUpTo(dout + i, left) * derivative;
+    if (accumulate) d += loadUpTo(dinp + i, left);
+    storeUpTo(dinp + i, d, left);
+  });
+}
+
+void dropout(float* out, const float* inp, int64_t R, int64_t C, int64_t T, const Dropout& drop, bool accumulate) {
+  const int64_t rows = max(1, kBlock / C);
+  parallel(ceilDiv(R, rows), [&](int64_t task, int) {
+    for (int64_t r = task * rows; r < min((task + 1) * rows, R); r++) {
+      const SampleKey key = sampleKey(drop.key0, drop.key1, drop.firstSample + (uint32_t)(r / T));
+      const uint32_t first = (uint32_t)(r % T * C);
+      const float* from = inp + r * C;
+      float* to = out + r * C;
+      for (int64_t c = 0; c < C; c += W) {
+        const vf mask = dropoutMask(key, first + (uint32_t)c, drop.threshold, drop.scale);
+        // A dropped element is 0 even where the input is infinite or NaN.
+        const vf kept = mask > 0.0f ? loadUpTo(from + c, C - c) * mask : vf{};
+        storeUpTo(to + c, accumulate ? loadUpTo(to + c, C - c) + kept : kept, C - c);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void addElementwise(Kernels& k) {
+  k.fill = fill;
+  k.copy = copy;
+  k.add = add;
+  k.geluForward = geluForward;
+  k.geluBackward = geluBackward;
+  k.dropout = dropout;
+}
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

@@ -1,0 +1,51 @@
+/**
+ * Token and position embedding. The backward pass is cut by channels, not by rows: a token that occurs twice is
+ * then added by one thread, in the order of the rows.
+ */
+#include "families.h"
+#include "vec.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+namespace {
+
+void forward(float* out, const int32_t* tokens, const int32_t* positions, const float* wte, const float* wpe,
+             int64_t R, int64_t C) {
+  constexpr int64_t kRows = 32;
+  parallel(ceilDiv(R, kRows), [&](int64_t task, int) {
+    for (int64_t r = task * kRows; r < min((task + 1) * kRows, R); r++) {
+      const float* token = wte + tokens[r] * C;
+      const float* position = wpe + positions[r] * C;
+      for (int64_t c = 0; c < C; c += W) {
+        storeUpTo(out + r * C + c, loadUpTo(token + c, C - c) + loadUpTo(position + c, C - c), C - c);
+      }
+    }
+  });
+}
+
+void backward(float* dwte, float* dwpe, const float* dout, const int32_t* tokens, const int32_t* positions,
+              int64_t R, int64_t C) {
+  constexpr int64_t kCols = 64;
+  parallel(ceilDiv(C, kCols), [&](int64_t task, int) {
+    const int64_t begin = task * kCols, end = min(begin + kCols, C);
+    for (int64_t r = 0; r < R; r++) {
+      float* token = dwte + tokens[r] * C;
+      float* position = dwpe + positions[r] * C;
+      for (int64_t c = begin; c < end; c += W) {
+        const vf d = loadUpTo(dout + r * C + c, end - c);
+        storeUpTo(token + c, loadUpTo(token + c, end - c) + d, end - c);
+        storeUpTo(position + c, loadUpTo(position + c, end - c) + d, end - c);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void addEmbedding(Kernels& k) {
+  k.embeddingForward = forward;
+  k.embeddingBackward = backward;
+}
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

@@ -1,0 +1,19 @@
+/** Where each family of kernels enters the table of its instruction set. */
+#pragma once
+
+#include "kernels.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+
+void addElementwise(Kernels&);
+void addResidual(Kernels&);
+void addEmbedding(Kernels&);
+void addLayernorm(Kernels&);
+void addLinear(Kernels&);
+void addAttention(Kernels&);
+void addHead(Kernels&);
+void addOptimizer(Kernels&);
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

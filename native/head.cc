@@ -1,0 +1,122 @@
+/**
+ * The head: logits = inp·weightᵀ, softmax cross-entropy against targets, and the gradients of both from the same
+ * logits. Logits exist for a run of rows at a time; how many is a function of the shape alone. dinp is overwritten,
+ * dweight is added to. A target of −1 gives loss 0 and no gradient.
+ */
+#include <math.h>
+
+#include "families.h"
+#include "gemm.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+namespace {
+
+constexpr int64_t kScratchFloats = int64_t{16} << 20;  // 64 MiB of logits
+constexpr int64_t kMostRows = 2048;
+
+int64_t rowsAtOnce(int64_t R, int64_t V) {
+  const int64_t fitting = max(1, min(kScratchFloats / V, kMostRows));
+  // Whole blocks of the weight gradient's sum over rows, where there is room for one.
+  return min(R, fitting >= KC ? fitting / KC * KC : fitting);
+}
+
+struct Largest {
+  float value;
+  int32_t index;
+};
+
+/** The largest of n values and its first index. */
+Largest findLargest(const float* x, int64_t n) {
+  vf best = set1(-__builtin_inff());
+  vi where{}, index = iota();
+  for (int64_t i = 0; i < n; i += W) {
+    const vf v = n - i >= W ? load(x + i) : (index < (int32_t)n ? loadFirst(x + i, (int)(n - i)) : best);
+    const vi better = v > best;
+    best = better ? v : best;
+    where = better ? index : where;
+    index += W;
+  }
+  Largest largest = {best[0], where[0]};
+  for (int l = 1; l < W; l++) {
+    if (best[l] > largest.value || (best[l] == largest.value && where[l] < largest.index)) {
+      largest = {best[l], where[l]};
+    }
+  }
+  return largest;
+}
+
+/** Σ e^(x − shift); with `keep`, x is replaced by the terms. */
+template <bool keep>
+float sumExp(float* x, int64_t n, float shift) {
+  vf sums[2] = {};
+  for (int64_t i = 0; i < n; i += 2 * W) {
+#pragma GCC unroll 2
+    for (int u = 0; u < 2; u++) {
+      const int64_t at = i + u * W, left = n - at;
+      if (left <= 0) break;
+      const vf e = expv(loadUpTo(x + at, left) - shift);
+      if (keep) storeUpTo(x + at, e, left);
+      sums[u] += left >= W ? e : (iota() < (int)left ? e : vf{});
+    }
+  }
+  return sumLanes(sums[0] + sums[1]);
+}
+
+/** Loss, arg-max and its probability of one row; with `keep`, the logits become e^(x − max) and the sum is returned. */
+template <bool keep>
+float crossEntropy(float* x, int64_t V, int32_t target, float* loss, int32_t* argmax, float* maxProb) {
+  const Largest largest = findLargest(x, V);
+  const float atTarget = target >= 0 ? x[target] : 0;
+  const float sum = sumExp<keep>(x, V, largest.value);
+  *loss = target >= 0 ? logf(sum) + (largest.value - atTarget) : 0;
+  if (argmax) *argmax = largest.index;
+  if (maxProb) *maxProb = 1.0f / sum;
+  return sum;
+}
+
+void logits(float* out, const float* inp, const float* weight, int64_t R, int64_t C, int64_t V) {
+  gemm({out, V, {inp, C, 1}, {weight, 1, C}, nullptr, R, V, C, false});
+}
+
+void head(float* loss, int32_t* argmax, float* maxProb, float* dinp, float* dweight, const float* inp,
+          const float* weight, const int32_t* targets, const float* rowWeights, int64_t R, int64_t C, int64_t V) {
+  const int64_t most = rowsAtOnce(R, V);
+  float* scratch = sharedScratch(kLogits, (size_t)(most * V) * sizeof(float));
+  for (int64_t r0 = 0; r0 < R; r0 += most) {
+    const int64_t rows = min(most, R - r0);
+    logits(scratch, inp + r0 * C, weight, rows, C, V);
+    parallel(rows, [&](int64_t task, int) {
+      const int64_t r = r0 + task;
+      float* x = scratch + task * V;
+      int32_t* top = argmax ? argmax + r : nullptr;
+      float* probability = maxProb ? maxProb + r : nullptr;
+      const int32_t target = targets[r];
+      if (!dinp) {
+        crossEntropy<false>(x, V, target, loss + r, top, probability);
+        return;
+      }
+      const float sum = crossEntropy<true>(x, V, target, loss + r, top, probability);
+      // d loss / d logit = probability − 1 at the target, probability elsewhere.
+      const float w = target >= 0 ? rowWeights[r] : 0.0f;
+      const float scale = w / sum;
+      for (int64_t i = 0; i < V; i += W) {
+        storeUpTo(x + i, w == 0.0f ? vf{} : loadUpTo(x + i, V - i) * scale, V - i);
+      }
+      if (target >= 0) x[target] -= w;
+    });
+    if (!dinp) continue;
+    gemm({dinp + r0 * C, C, {scratch, V, 1}, {weight, C, 1}, nullptr, rows, C, V, false, true});
+    gemm({dweight, C, {scratch, 1, V}, {inp + r0 * C, C, 1}, nullptr, V, C, rows, true, true});
+  }
+}
+
+}  // namespace
+
+void addHead(Kernels& k) {
+  k.logits = logits;
+  k.head = head;
+}
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

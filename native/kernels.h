@@ -1,0 +1,87 @@
+/**
+ * Every kernel, as a table of function pointers that each instruction set fills in.
+ *
+ * Dimensions: B batch, T time, R = B*T rows, C channels, NH heads, HS head size (C = NH*HS), V vocabulary,
+ * K and N the input and output width of a linear layer, G gate elements (C or 1), n elements.
+ * Arrays are dense and row-major; src/backend/backend.ts says what each kernel computes. Outputs come first.
+ *
+ * Knows no JavaScript. Nothing is checked here: args.h and addon.cc have refused wrong lengths, overlapping
+ * outputs and ids out of range before a kernel runs.
+ */
+#pragma once
+
+#include <cstdint>
+
+namespace loopnn {
+
+/** Counter-based dropout (host.ts has the definition); `scale` = 1/(1 - p), an element with hash >= threshold stays. */
+struct Dropout {
+  uint32_t key0, key1, firstSample, threshold;
+  float scale;
+};
+
+/** One AdamW update; rest = 1 - beta and the bias corrections 1 - beta^step come rounded from double precision. */
+struct AdamW {
+  float lr, beta1, rest1, beta2, rest2, eps, weightDecay, gradScale, correction1, correction2;
+};
+
+struct Kernels {
+  // element-wise
+  void (*fill)(float* dst, float value, int64_t n);
+  void (*copy)(float* dst, const float* src, int64_t n);
+  void (*add)(float* out, const float* a, const float* b, int64_t n);
+  void (*geluForward)(float* out, const float* inp, int64_t n);
+  void (*geluBackward)(float* dinp, const float* dout, const float* inp, int64_t n, bool accumulate);
+  void (*dropout)(float* out, const float* inp, int64_t R, int64_t C, int64_t T, const Dropout&, bool accumulate);
+  void (*gatedResidualForward)(float* out, const float* x, const float* f, const float* gate, int64_t R, int64_t C,
+                               int64_t G, bool correction);
+  void (*gatedResidualBackward)(float* dx, float* df, float* dgate, const float* dout, const float* x,
+                                const float* f, const float* gate, int64_t R, int64_t C, int64_t G,
+                                bool correction, bool accumulateX, bool accumulateF);
+  // embedding
+  void (*embeddingForward)(float* out, const int32_t* tokens, const int32_t* positions, const float* wte,
+                           const float* wpe, int64_t R, int64_t C);
+  void (*embeddingBackward)(float* dwte, float* dwpe, const float* dout, const int32_t* tokens,
+                            const int32_t* positions, int64_t R, int64_t C);
+  // layer norm
+  void (*layernormForward)(float* out, float* mean, float* rstd, const float* inp, const float* weight,
+                           const float* bias, int64_t R, int64_t C);
+  void (*layernormBackward)(float* dinp, float* dweight, float* dbias, const float* dout, const float* inp,
+                            const float* weight, const float* mean, const float* rstd, int64_t R, int64_t C,
+                            bool accumulate);
+  // linear
+  void (*linearForward)(float* out, const float* inp, const float* weight, const float* bias, int64_t R, int64_t K,
+                        int64_t N);
+  void (*linearBackwardInput)(float* dinp, const float* dout, const float* weight, int64_t R, int64_t K, int64_t N,
+                              bool accumulate);
+  void (*linearBackwardWeight)(float* dweight, float* dbias, const float* dout, const float* inp, int64_t R,
+                               int64_t K, int64_t N);
+  // attention; `dropout` may be null
+  void (*attentionForward)(float* out, float* lse, const float* qkv, int64_t B, int64_t T, int64_t NH, int64_t HS,
+                           const Dropout* dropout);
+  void (*attentionBackward)(float* dqkv, const float* dout, const float* out, const float* lse, const float* qkv,
+                            int64_t B, int64_t T, int64_t NH, int64_t HS, const Dropout* dropout, bool accumulate);
+  // head; `argmax` and `maxProb` may be null, `dinp` null asks for no gradients
+  void (*logits)(float* out, const float* inp, const float* weight, int64_t R, int64_t C, int64_t V);
+  void (*head)(float* loss, int32_t* argmax, float* maxProb, float* dinp, float* dweight, const float* inp,
+               const float* weight, const int32_t* targets, const float* rowWeights, int64_t R, int64_t C, int64_t V);
+  // optimizer
+  void (*adamw)(float* param, const float* grad, float* m, float* v, int64_t n, const AdamW&);
+  void (*sumSquares)(float* out, const float* inp, int64_t n);
+};
+
+/** One instruction set: its name, what the processor must have, and its kernels. */
+struct Isa {
+  const char* name;
+  bool (*supported)();
+  const Kernels& (*kernels)();
+};
+
+/** The set in use; `LOOPNN_ISA` or the best one the processor has. Throws std::runtime_error on an impossible wish. */
+const Isa& currentIsa();
+/** Switches to the set called `name`; throws std::runtime_error when it is unknown or unsupported. */
+void setIsa(const char* name);
+/** The sets compiled in, best first, supported or not; ends with a null name. */
+const Isa* allIsas();
+
+}  // namespace loopnn

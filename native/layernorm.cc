@@ -1,0 +1,95 @@
+/**
+ * Layer norm over the channels of each row. The forward pass keeps mean and 1/σ of each row for the backward one.
+ * dinp is overwritten or added to; dweight and dbias are added to, from partial sums over fixed runs of rows.
+ */
+#include "families.h"
+#include "vec.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+namespace {
+
+constexpr float kEps = 1e-5f;
+constexpr int64_t kRows = 32;  // rows in a task, and in a partial sum
+
+void forward(float* out, float* mean, float* rstd, const float* inp, const float* weight, const float* bias,
+             int64_t R, int64_t C) {
+  parallel(ceilDiv(R, kRows), [&](int64_t task, int) {
+    for (int64_t r = task * kRows; r < min((task + 1) * kRows, R); r++) {
+      const float* x = inp + r * C;
+      vf sum{};
+      for (int64_t c = 0; c < C; c += W) sum += loadUpTo(x + c, C - c);
+      const float m = sumLanes(sum) / (float)C;
+      vf squares{};
+      for (int64_t c = 0; c < C; c += W) {
+        // Lanes past the end must not count, so the tail's difference is taken from m itself.
+        const vf d = (C - c >= W ? load(x + c) : (iota() < (int)(C - c) ? loadFirst(x + c, (int)(C - c)) : set1(m))) - m;
+        squares = fma(d, d, squares);
+      }
+      const float s = 1.0f / __builtin_sqrtf(sumLanes(squares) / (float)C + kEps);
+      mean[r] = m;
+      rstd[r] = s;
+      for (int64_t c = 0; c < C; c += W) {
+        const int64_t left = C - c;
+        const vf norm = (loadUpTo(x + c, left) - m) * s;
+        storeUpTo(out + r * C + c, fma(norm, loadUpTo(weight + c, left), bias ? loadUpTo(bias + c, left) : vf{}), left);
+      }
+    }
+  });
+}
+
+void backward(float* dinp, float* dweight, float* dbias, const float* dout, const float* inp, const float* weight,
+              const float* mean, const float* rstd, int64_t R, int64_t C, bool accumulate) {
+  const int64_t blocks = ceilDiv(R, kRows);
+  float* partials = sharedScratch(kRowSums, (size_t)(2 * blocks * C) * sizeof(float));  // (blocks, 2, C)
+  parallel(blocks, [&](int64_t task, int) {
+    float* sumWeight = partials + 2 * task * C;
+    float* sumBias = sumWeight + C;
+    for (int64_t c = 0; c < 2 * C; c++) sumWeight[c] = 0;
+    for (int64_t r = task * kRows; r < min((task + 1) * kRows, R); r++) {
+      const float* x = inp + r * C;
+      const float* d = dout + r * C;
+      const float m = mean[r], s = rstd[r];
+      vf sum{}, sumNorm{};  // of dout·weight, and of that times the normalised input
+      for (int64_t c = 0; c < C; c += W) {
+        const int64_t left = C - c;
+        const vf dv = loadUpTo(d + c, left);  // zero past the end, so are both products
+        const vf norm = (loadUpTo(x + c, left) - m) * s;
+        const vf dnorm = dv * loadUpTo(weight + c, left);
+        sum += dnorm;
+        sumNorm = fma(dnorm, norm, sumNorm);
+        storeUpTo(sumWeight + c, fma(dv, norm, loadUpTo(sumWeight + c, left)), left);
+        storeUpTo(sumBias + c, dv + loadUpTo(sumBias + c, left), left);
+      }
+      const float average = sumLanes(sum) / (float)C, averageNorm = sumLanes(sumNorm) / (float)C;
+      for (int64_t c = 0; c < C; c += W) {
+        const int64_t left = C - c;
+        const vf norm = (loadUpTo(x + c, left) - m) * s;
+        const vf dnorm = loadUpTo(d + c, left) * loadUpTo(weight + c, left);
+        vf dx = (dnorm - average - norm * averageNorm) * s;
+        if (accumulate) dx += loadUpTo(dinp + r * C + c, left);
+        storeUpTo(dinp + r * C + c, dx, left);
+      }
+    }
+  });
+  for (int64_t c = 0; c < C; c += W) {
+    const int64_t left = C - c;
+    vf totalWeight{}, totalBias{};
+    for (int64_t block = 0; block < blocks; block++) {
+      totalWeight += loadUpTo(partials + 2 * block * C + c, left);
+      totalBias += loadUpTo(partials + (2 * block + 1) * C + c, left);
+    }
+    storeUpTo(dweight + c, loadUpTo(dweight + c, left) + totalWeight, left);
+    if (dbias) storeUpTo(dbias + c, loadUpTo(dbias + c, left) + totalBias, left);
+  }
+}
+
+}  // namespace
+
+void addLayernorm(Kernels& k) {
+  k.layernormForward = forward;
+  k.layernormBackward = backward;
+}
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

@@ -1,0 +1,231 @@
+/**
+ * The thread pool and the scratch memory: see pool.h.
+ *
+ * A job is open while `generation` is odd. A worker enters by raising `active` and then looking at `generation`
+ * again; the caller leaves by closing the job and then waiting for `active` to fall to zero. So the caller
+ * never waits for a worker that slept through the job, and short jobs cost no wake-up.
+ */
+#include "pool.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <vector>
+
+namespace loopnn {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kHugeFrom = size_t{4} << 20;
+constexpr size_t kMapFrom = size_t{128} << 10;
+constexpr int kSpins = 2000;       // about 30 µs: longer than the gap between two kernels of a step
+constexpr int kMaxThreads = 1024;
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+struct Scratch {
+  void* memory = nullptr;
+  size_t bytes = 0;
+
+  /** Grows to at least `wanted` bytes; what it held is lost. */
+  void ensure(size_t wanted) {
+    if (wanted <= bytes) return;
+    // Grows in large steps, and to a size that gets huge pages: packed operands are read all over.
+    wanted += wanted / 4;
+    if (wanted < kHugeFrom) wanted = kHugeFrom;
+    freePages(memory, bytes);
+    memory = nullptr;
+    bytes = 0;
+    memory = allocatePages(wanted);
+    if (!memory) throw std::bad_alloc();
+    bytes = wanted;
+  }
+};
+
+class Pool {
+ public:
+  Pool() { resize(initialThreads()); }
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  void resize(int threads) {
+    stopping_ = true;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      wake_.notify_all();
+    }
+    for (std::thread& worker : workers_) worker.join();
+    workers_.clear();
+    stopping_ = false;
+    scratch_.resize(threads);
+    for (int i = 1; i < threads; i++) {
+      const uint64_t seen = generation_;
+      workers_.emplace_back([this, i, seen] { work(i, seen); });
+    }
+  }
+
+  void run(int64_t tasks, TaskFn fn, void* context) {
+    if (tasks <= 1 || workers_.empty()) {
+      for (int64_t task = 0; task < tasks; task++) fn(context, task, 0);
+      return;
+    }
+    fn_ = fn;
+    context_ = context;
+    tasks_ = tasks;
+    next_ = 0;
+    generation_++;
+    if (sleepers_ > 0) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      wake_.notify_all();
+    }
+    grab(0);
+    generation_++;
+    for (int spins = 0; active_ > 0; spins++) {
+      if (spins < kSpins) {
+        pause();
+      } else {
+        std::this_thread::yield();
+      }
+    }
+  }
+
+  void reserve(size_t bytes) {
+    for (Scratch& scratch : scratch_) scratch.ensure(bytes);
+  }
+
+  float* scratch(int worker) { return static_cast<float*>(scratch_[worker].memory); }
+
+ private:
+  static int initialThreads() {
+    if (const char* wish = std::getenv("LOOPNN_NUM_THREADS")) {
+      const long n = std::strtol(wish, nullptr, 10);
+      if (n >= 1 && n <= kMaxThreads) return static_cast<int>(n);
+    }
+#ifdef __linux__
+    cpu_set_t mask;
+    if (sched_getaffinity(0, sizeof mask, &mask) == 0) return CPU_COUNT(&mask);
+#endif
+    const unsigned n = std::thread::hardware_concurrency();
+    return n > 0 ? static_cast<int>(n) : 1;
+  }
+
+  void grab(int worker) {
+    for (;;) {
+      const int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
+      if (task >= tasks_) return;
+      fn_(context_, task, worker);
+    }
+  }
+
+  void work(int worker, uint64_t seen) {
+    while (waitForJob(seen)) {
+      const uint64_t job = generation_;
+      active_++;
+      if ((job & 1) != 0 && generation_ == job) grab(worker);
+      active_--;
+      seen = job;
+    }
+  }
+
+  /** Spins, then sleeps, until a job other than `seen` is open; false when the pool is stopping. */
+  bool waitForJob(uint64_t seen) {
+    auto ready = [&] {
+      const uint64_t now = generation_;
+      return stopping_ || ((now & 1) != 0 && now != seen);
+    };
+    for (int spins = 0; spins < kSpins && !ready(); spins++) pause();
+    if (!ready()) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      sleepers_++;
+      wake_.wait(lock, ready);
+      sleepers_--;
+    }
+    return !stopping_;
+  }
+
+  std::vector<std::thread> workers_;
+  std::vector<Scratch> scratch_;
+  TaskFn fn_ = nullptr;
+  void* context_ = nullptr;
+  int64_t tasks_ = 0;
+  std::atomic<int64_t> next_{0};
+  std::atomic<uint64_t> generation_{0};
+  std::atomic<int> active_{0};
+  std::atomic<int> sleepers_{0};
+  std::atomic<bool> stopping_{false};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+};
+
+// Never destroyed: its threads may outlive static destructors at exit.
+Pool& pool() {
+  static Pool* instance = new Pool;
+  return *instance;
+}
+
+Scratch shared[kSharedAreas];
+
+}  // namespace
+
+void runTasks(int64_t tasks, TaskFn fn, void* context) { pool().run(tasks, fn, context); }
+int threadCount() { return pool().threads(); }
+void setThreadCount(int threads) { pool().resize(threads); }
+void reserveScratch(size_t bytes) { pool().reserve(bytes); }
+float* workerScratch(int worker) { return pool().scratch(worker); }
+
+float* sharedScratch(SharedArea area, size_t bytes) {
+  shared[area].ensure(bytes);
+  return static_cast<float*>(shared[area].memory);
+}
+
+void* allocatePages(size_t bytes) {
+  if (bytes < kMapFrom) {
+    void* memory = nullptr;
+    if (posix_memalign(&memory, 64, bytes == 0 ? 64 : bytes) != 0) return nullptr;
+    return std::memset(memory, 0, bytes);
+  }
+  if (bytes > SIZE_MAX / 2) return nullptr;
+  // Mapped pages are zero and cost nothing until they are touched.
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t length = (bytes + page - 1) / page * page;
+  const size_t slack = bytes >= kHugeFrom ? kHugePage : 0;
+  void* mapped = mmap(nullptr, length + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  if (slack == 0) return mapped;
+  char* begin = static_cast<char*>(mapped);
+  const size_t skip = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
+  if (skip > 0) munmap(begin, skip);
+  if (slack - skip > 0) munmap(begin + skip + length, slack - skip);
+#ifdef MADV_HUGEPAGE
+  madvise(begin + skip, length, MADV_HUGEPAGE);
+#endif
+  return begin + skip;
+}
+
+void freePages(void* memory, size_t bytes) {
+  if (!memory) return;
+  if (bytes < kMapFrom) {
+    std::free(memory);
+    return;
+  }
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  munmap(memory, (bytes + page - 1) / page * page);
+}
+
+}  // namespace loopnn

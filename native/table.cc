@@ -1,0 +1,24 @@
+/** The finished table of one instruction set. */
+#include "families.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+
+const Kernels& kernels() {
+  static const Kernels table = [] {
+    Kernels k{};
+    addElementwise(k);
+    addResidual(k);
+    addEmbedding(k);
+    addLayernorm(k);
+    addLinear(k);
+    addAttention(k);
+    addHead(k);
+    addOptimizer(k);
+    return k;
+  }();
+  return table;
+}
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

@@ -1,0 +1,208 @@
+/**
+ * One vector of floats, whatever the instruction set: the only file that knows which instructions exist.
+ *
+ * Compiled once for each set with LOOPNN_ISA (the name, also the namespace) and LOOPNN_WIDTH (floats in a
+ * vector) defined. Everything here is static and inlined, and nothing heavier than <cstdint> is included: an
+ * inline function of the standard library compiled with AVX-512 flags could otherwise be the copy that the linker
+ * keeps for everybody. Multiply-add is explicit (`fma`) and the compiler is told not to contract, so that a
+ * vector and its masked tail round alike.
+ */
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "pool.h"
+
+#if LOOPNN_WIDTH > 4
+#include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#define LOOPNN_INLINE static inline __attribute__((always_inline))
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+
+constexpr int W = LOOPNN_WIDTH;
+
+typedef float vf __attribute__((vector_size(4 * W)));
+typedef int32_t vi __attribute__((vector_size(4 * W)));
+typedef uint32_t vu __attribute__((vector_size(4 * W)));
+typedef float half_vf __attribute__((vector_size(2 * W)));
+typedef double vd __attribute__((vector_size(4 * W)));
+
+LOOPNN_INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+LOOPNN_INLINE int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
+LOOPNN_INLINE int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+LOOPNN_INLINE int64_t roundUp(int64_t a, int64_t b) { return ceilDiv(a, b) * b; }
+
+/** Runs body(task, worker) for every task in [0, tasks) on the pool. */
+template <class Body>
+LOOPNN_INLINE void parallel(int64_t tasks, Body body) {
+  runTasks(tasks, [](void* context, int64_t task, int worker) { (*static_cast<Body*>(context))(task, worker); },
+           &body);
+}
+
+LOOPNN_INLINE vf set1(float x) { return vf{} + x; }
+LOOPNN_INLINE vu set1u(uint32_t x) { return vu{} + x; }
+
+LOOPNN_INLINE vf load(const float* p) {
+  vf v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+LOOPNN_INLINE void store(float* p, vf v) { __builtin_memcpy(p, &v, sizeof v); }
+
+/** 0, 1, 2, … */
+LOOPNN_INLINE vi iota() {
+  vi v;
+  for (int i = 0; i < W; i++) v[i] = i;
+  return v;
+}
+
+#if LOOPNN_WIDTH == 16
+
+LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+LOOPNN_INLINE vf maxv(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+LOOPNN_INLINE vf sqrtv(vf a) { return (vf)_mm512_sqrt_ps((__m512)a); }
+/** The first n < W floats of p, zeros after them. */
+LOOPNN_INLINE vf loadFirst(const float* p, int n) {
+  return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+LOOPNN_INLINE void storeFirst(float* p, vf v, int n) {
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+}
+
+#elif LOOPNN_WIDTH == 8
+
+LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+LOOPNN_INLINE vf maxv(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+LOOPNN_INLINE vf sqrtv(vf a) { return (vf)_mm256_sqrt_ps((__m256)a); }
+LOOPNN_INLINE vf loadFirst(const float* p, int n) { return (vf)_mm256_maskload_ps(p, (__m256i)(iota() < n)); }
+LOOPNN_INLINE void storeFirst(float* p, vf v, int n) {
+  _mm256_maskstore_ps(p, (__m256i)(iota() < n), (__m256)v);
+}
+
+#else
+
+#if defined(__ARM_NEON) && defined(__aarch64__)
+LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+LOOPNN_INLINE vf sqrtv(vf a) { return (vf)vsqrtq_f32((float32x4_t)a); }
+#elif defined(__SSE2__)
+LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
+LOOPNN_INLINE vf sqrtv(vf a) { return (vf)_mm_sqrt_ps((__m128)a); }
+#else
+LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
+LOOPNN_INLINE vf sqrtv(vf a) {
+  for (int i = 0; i < W; i++) a[i] = __builtin_sqrtf(a[i]);
+  return a;
+}
+#endif
+LOOPNN_INLINE vf maxv(vf a, vf b) { return a > b ? a : b; }
+LOOPNN_INLINE vf loadFirst(const float* p, int n) {
+  vf v{};
+  for (int i = 0; i < W; i++) {
+    if (i < n) v[i] = p[i];
+  }
+  return v;
+}
+LOOPNN_INLINE void storeFirst(float* p, vf v, int n) {
+  for (int i = 0; i < W; i++) {
+    if (i < n) p[i] = v[i];
+  }
+}
+
+#endif
+
+/** The next min(n, W) floats of an array that has n > 0 left. */
+LOOPNN_INLINE vf loadUpTo(const float* p, int64_t n) { return n >= W ? load(p) : loadFirst(p, (int)n); }
+LOOPNN_INLINE void storeUpTo(float* p, vf v, int64_t n) {
+  if (n >= W) {
+    store(p, v);
+  } else {
+    storeFirst(p, v, (int)n);
+  }
+}
+
+/** Sum of the lanes, halving: the order is the same for every caller. */
+LOOPNN_INLINE float sumLanes(vf v) {
+  float x[W];
+  store(x, v);
+  for (int w = W / 2; w > 0; w /= 2) {
+    for (int i = 0; i < w; i++) x[i] += x[i + w];
+  }
+  return x[0];
+}
+
+LOOPNN_INLINE float maxLanes(vf v) {
+  float x[W];
+  store(x, v);
+  for (int w = W / 2; w > 0; w /= 2) {
+    for (int i = 0; i < w; i++) x[i] = x[i] > x[i + w] ? x[i] : x[i + w];
+  }
+  return x[0];
+}
+
+/**
+ * e^x to about 1 ulp; 0 from -105 down (so also for -inf), inf above 88.72, NaN for NaN.
+ * x = n·ln2 + r with |r| ≤ ln2/2, where eight terms of the Taylor series leave less than 2^-27; 2^n is applied
+ * in two factors so that the ends of the range neither overflow nor vanish early.
+ */
+LOOPNN_INLINE vf expv(vf x) {
+  const vf low = set1(-105.0f), high = set1(89.0f);
+  x = x < low ? low : x;
+  x = x > high ? high : x;
+  const vf rounder = set1(12582912.0f);  // 1.5·2^23: adding it rounds to an integer
+  const vf n = fma(x, set1(1.44269504f), rounder) - rounder;
+  vf r = fma(n, set1(-0.693359375f), x);  // ln2 in two parts: n·(the first) is exact
+  r = fma(n, set1(2.12194440e-4f), r);
+  vf p = set1(1.0f / 5040);
+  p = fma(p, r, set1(1.0f / 720));
+  p = fma(p, r, set1(1.0f / 120));
+  p = fma(p, r, set1(1.0f / 24));
+  p = fma(p, r, set1(1.0f / 6));
+  p = fma(p, r, set1(0.5f));
+  p = fma(p, r, set1(1.0f));
+  p = fma(p, r, set1(1.0f));
+  const vi e = __builtin_convertvector(n, vi);
+  const vi e1 = e >> 1;
+  const vi e2 = e - e1;
+  return p * (vf)((e1 + 127) << 23) * (vf)((e2 + 127) << 23);
+}
+
+LOOPNN_INLINE vu mix32(vu x) {
+  x = (x ^ (x >> 16)) * 0x7feb352du;
+  x = (x ^ (x >> 15)) * 0x846ca68bu;
+  return x ^ (x >> 16);
+}
+
+LOOPNN_INLINE uint32_t mix32(uint32_t x) {
+  x = (x ^ (x >> 16)) * 0x7feb352du;
+  x = (x ^ (x >> 15)) * 0x846ca68bu;
+  return x ^ (x >> 16);
+}
+
+/** The two words that a sample's elements are hashed with (host.ts: sampleKey). */
+struct SampleKey {
+  uint32_t k0, k1;
+};
+
+LOOPNN_INLINE SampleKey sampleKey(uint32_t key0, uint32_t key1, uint32_t sample) {
+  const uint32_t k0 = mix32(key0 + sample * 0x9e3779b9u);
+  return {k0, mix32(key1 ^ k0)};
+}
+
+/** Lane l: `scale` where element + l stays, 0 where it is dropped (host.ts: dropoutKeep). */
+LOOPNN_INLINE vf dropoutMask(SampleKey key, uint32_t element, uint32_t threshold, float scale) {
+  const vu elements = (vu)iota() + (element + key.k0);
+  const vu hash = mix32(mix32(elements) ^ key.k1);
+  return hash >= threshold ? set1(scale) : vf{};
+}
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

@@ -1,0 +1,206 @@
+/**
+ * Compiles `native/` into `dist/native/loopnn.node` with whatever C++ compiler the machine has, and nothing else:
+ * the headers of Node-API come from the `node-api-headers` package. Rebuilds only objects whose inputs changed.
+ *
+ *   node scripts/build-native.mjs [--force] [--sanitize address,undefined]
+ *
+ * Knows the flags of each instruction set; native/dispatch.cc knows which of them run.
+ */
+import { execFile, execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const sourceDir = path.join(root, 'native');
+
+/** Instruction sets by architecture; `width` is the number of floats in a vector. */
+const ISAS = {
+  x64: [
+    {
+      name: 'avx512',
+      width: 16,
+      flags: ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx2', '-mfma'],
+    },
+    { name: 'avx2', width: 8, flags: ['-mavx2', '-mfma'] },
+    { name: 'portable', width: 4, flags: [] },
+  ],
+  other: [{ name: 'portable', width: 4, flags: [] }],
+};
+/** Files compiled once for each instruction set; all others are compiled once. */
+const FAMILIES = [
+  'gemm',
+  'attention',
+  'head',
+  'elementwise',
+  'residual',
+  'embedding',
+  'layernorm',
+  'linear',
+  'optimizer',
+  'table',
+];
+
+// Multiply-adds are written out in the kernels; contraction by the compiler could fuse a vector loop and its tail
+// differently, and equal rows would then differ in their last bit.
+const FLAGS = [
+  '-std=c++17',
+  '-O3',
+  '-fPIC',
+  '-fvisibility=hidden',
+  '-ffp-contract=off',
+  '-Wall',
+  '-Wextra',
+  '-Wno-psabi',
+  '-Wno-maybe-uninitialized',
+  '-DNAPI_VERSION=8',
+  '-pthread',
+];
+
+/** The compiler to use, as { command, version }. Throws where there is none. */
+function findCompiler() {
+  const candidates = process.env.CXX ? [process.env.CXX] : ['c++', 'g++', 'clang++'];
+  for (const command of candidates) {
+    try {
+      const version = execFileSync(command, ['--version'], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
+      return { command, version: version.split('\n')[0] };
+    } catch {
+      // Not installed: try the next one.
+    }
+  }
+  throw new Error(
+    `build-native: needs a C++17 compiler, tried ${candidates.join(', ')}; install g++ or clang++, or set CXX`,
+  );
+}
+
+/** Runs jobs, at most `limit` at a time; stops at the first failure. */
+async function runAll(jobs, limit) {
+  const queue = [...jobs];
+  await Promise.all(
+    Array.from({ length: Math.min(limit, queue.length) }, async () => {
+      for (let job = queue.shift(); job !== undefined; job = queue.shift()) await job();
+    }),
+  );
+}
+
+async function compile(command, args, what) {
+  try {
+    await run(command, args, { maxBuffer: 1 << 26 });
+  } catch (error) {
+    throw new Error(`build-native: ${what} does not compile\n${error.stderr || error.message}`);
+  }
+}
+
+const hash = (...parts) => createHash('sha256').update(parts.join('\0')).digest('hex');
+
+/**
+ * Builds the addon if it is missing or stale; resolves to { output, rebuilt }.
+ *
+ * @param {{ force?: boolean, sanitize?: string, log?: (line: string) => void }} [options]
+ *   `sanitize` (for example 'address,undefined') builds into dist/native-asan instead.
+ */
+export async function buildNative({ force = false, sanitize = '', log = () => {} } = {}) {
+  const compiler = findCompiler();
+  const outDir = path.join(root, 'dist', sanitize ? 'native-asan' : 'native');
+  const objectDir = path.join(outDir, 'objects');
+  await mkdir(objectDir, { recursive: true });
+  const output = path.join(outDir, 'loopnn.node');
+
+  const include = path.join(
+    path.dirname(createRequire(import.meta.url).resolve('node-api-headers/package.json')),
+    'include',
+  );
+  const sanitizeFlags = sanitize ? [`-fsanitize=${sanitize}`, '-fno-omit-frame-pointer', '-g', '-O1'] : [];
+  const files = await readdir(sourceDir);
+  const read = (name) => readFile(path.join(sourceDir, name), 'utf8');
+  const headers = (await Promise.all(files.filter((f) => f.endsWith('.h')).map(read))).join('\0');
+  const sources = new Map(
+    await Promise.all(
+      files.filter((f) => f.endsWith('.cc')).map(async (f) => [f.slice(0, -3), await read(f)]),
+    ),
+  );
+
+  const units = [];
+  for (const name of sources.keys()) {
+    if (!FAMILIES.includes(name)) units.push({ name, object: `${name}.o`, flags: [] });
+  }
+  for (const isa of ISAS[process.arch] ?? ISAS.other) {
+    for (const name of FAMILIES) {
+      const flags = [...isa.flags, `-DLOOPNN_ISA=${isa.name}`, `-DLOOPNN_WIDTH=${isa.width}`];
+      units.push({ name, object: `${name}.${isa.name}.o`, flags });
+    }
+  }
+
+  const stampFile = path.join(outDir, 'stamps.json');
+  let stamps = {};
+  if (!force) {
+    try {
+      stamps = JSON.parse(await readFile(stampFile, 'utf8'));
+    } catch {
+      // First build, or an unreadable record: everything is stale.
+    }
+  }
+  const present = new Set(await readdir(objectDir));
+  const next = {};
+  const stale = [];
+  for (const unit of units) {
+    const flags = [...FLAGS, ...sanitizeFlags, ...unit.flags];
+    const stamp = hash(compiler.command, compiler.version, flags.join(' '), headers, sources.get(unit.name));
+    next[unit.object] = stamp;
+    if (stamps[unit.object] !== stamp || !present.has(unit.object)) stale.push({ ...unit, flags });
+  }
+  const linked = hash(...Object.values(next));
+  const outputPresent = (await readdir(outDir)).includes('loopnn.node');
+  if (stale.length === 0 && stamps.output === linked && outputPresent) return { output, rebuilt: false };
+
+  log(`native: compiling ${stale.length} of ${units.length} files with ${compiler.version}`);
+  const started = Date.now();
+  // The slowest first, so that the last to finish is a short one.
+  const weight = (unit) => FAMILIES.indexOf(unit.name) + 1 || (unit.name === 'table' ? 99 : 0);
+  stale.sort((a, b) => weight(a) - weight(b));
+  await runAll(
+    stale.map((unit) => () => {
+      const source = path.join('native', `${unit.name}.cc`);
+      const args = [...unit.flags, '-I', include, '-c', path.join(root, source)];
+      return compile(compiler.command, [...args, '-o', path.join(objectDir, unit.object)], source);
+    }),
+    availableParallelism(),
+  );
+  const linkFlags =
+    process.platform === 'darwin'
+      ? ['-bundle', '-undefined', 'dynamic_lookup']
+      : ['-shared', '-Wl,-z,nodelete', '-Wl,--gc-sections'];
+  const temporary = `${output}.${process.pid}.tmp`;
+  const objects = units.map((unit) => path.join(objectDir, unit.object));
+  await compile(
+    compiler.command,
+    [...linkFlags, ...sanitizeFlags, '-pthread', ...objects, '-o', temporary],
+    'the addon',
+  );
+  await rename(temporary, output);
+  await writeFile(stampFile, JSON.stringify({ ...next, output: linked }, null, 1));
+  log(`native: built ${path.relative(root, output)} in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  return { output, rebuilt: true };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const at = process.argv.indexOf('--sanitize');
+  try {
+    await buildNative({
+      force: process.argv.includes('--force'),
+      sanitize: at > 0 ? (process.argv[at + 1] ?? 'address,undefined') : '',
+      log: console.log,
+    });
+  } catch (error) {
+    console.error(error.message);
+    process.exit(1);
+  }
+}

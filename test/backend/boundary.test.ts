@@ -1,0 +1,300 @@
+/** The addon's boundary: what it refuses and in which words, memory, and the choice of a backend. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { createBackend } from '../../src/backend/create.js';
+import { HostStorage } from '../../src/backend/host.js';
+import { NativeBackend } from '../../src/backend/native.js';
+import { NativeError, ShapeError } from '../../src/errors.js';
+import { addon, native, upload, values } from './helpers.js';
+
+const f32 = (n: number) => upload(native, values(1, n));
+const i32 = (...ids: number[]) => upload(native, Int32Array.from(ids));
+
+/** Asserts that `body` throws an error of exactly this class and message. */
+function refuses(body: () => void, kind: typeof ShapeError | typeof NativeError, message: string): void {
+  assert.throws(body, (error: unknown) => {
+    assert.ok(error instanceof kind, `${error} is not a ${kind.name}`);
+    assert.equal(error.message, message);
+    return true;
+  });
+}
+
+test('wrong lengths, dimensions and types are refused by name', () => {
+  const dims = { R: 4, K: 3, N: 2 };
+  const linear = (changes: Partial<typeof dims>, out = f32(8)) =>
+    native.linearForward(out, f32(12), f32(6), f32(2), { ...dims, ...changes });
+  linear({});
+  refuses(() => linear({}, f32(7)), ShapeError, "linearForward: argument 'out' must hold 8 elements, got 7");
+  refuses(() => linear({ K: 4 }), ShapeError, "linearForward: argument 'inp' must hold 16 elements, got 12");
+  for (const R of [-1, 1.5, Number.NaN, 2 ** 31, Number.POSITIVE_INFINITY]) {
+    refuses(
+      () => linear({ R }),
+      ShapeError,
+      `linearForward: argument 'R' must be a whole number from 0 to 2147483647, got ${R}`,
+    );
+  }
+  refuses(
+    () => linear({ R: 2147483647, K: 2147483647, N: 2147483647 }),
+    ShapeError,
+    "linearForward: argument 'out' must hold 4611686014132420609 elements, got 8",
+  );
+  refuses(
+    () =>
+      native.attentionForward(f32(1), f32(1), f32(3), { B: 2 ** 30, T: 2 ** 30, NH: 2 ** 30, HS: 1 }, null),
+    ShapeError,
+    "attentionForward: argument 'out' must hold fewer than 2^63 elements, got 1",
+  );
+  refuses(
+    () => linear({}, i32(1, 2, 3, 4, 5, 6, 7, 8)),
+    NativeError,
+    "linearForward: argument 'out' must be a Float32Array, got 'Int32Array'",
+  );
+  refuses(
+    () => native.geluForward(new HostStorage('f64', new Float64Array(3)), f32(3)),
+    NativeError,
+    "geluForward: argument 'out' must be a Float32Array, got 'Float64Array'",
+  );
+  refuses(
+    () => addon.linearForward(new Float32Array(1), new Float32Array(1)),
+    NativeError,
+    'linearForward: must be called with 7 arguments, got 2',
+  );
+  refuses(() => addon.fill(null, 1), NativeError, "fill: argument 'dst' must be a Float32Array, got 'null'");
+  refuses(
+    () => addon.geluBackward(new Float32Array(1), new Float32Array(1), new Float32Array(1), 1),
+    NativeError,
+    "geluBackward: argument 'accumulate' must be a boolean, got 'number'",
+  );
+  refuses(
+    () => addon.add(new Float32Array(new SharedArrayBuffer(4)), new Float32Array(1), new Float32Array(1)),
+    NativeError,
+    "add: argument 'out' must not lie in shared memory, got 'SharedArrayBuffer'",
+  );
+});
+
+test('ids outside their table are refused before anything is written', async () => {
+  const out = f32(6);
+  const before = await native.read(out);
+  const embed = (tokens: number[], positions: number[]) =>
+    native.embeddingForward(out, i32(...tokens), i32(...positions), f32(15), f32(6), { R: 2, C: 3 });
+  refuses(
+    () => embed([0, 5], [0, 1]),
+    ShapeError,
+    "embeddingForward: argument 'tokens' must hold ids from 0 to 4 (element 1), got 5",
+  );
+  refuses(
+    () => embed([0, 4], [-1, 1]),
+    ShapeError,
+    "embeddingForward: argument 'positions' must hold ids from 0 to 1 (element 0), got -1",
+  );
+  assert.deepEqual(await native.read(out), before);
+  refuses(
+    () => native.embeddingForward(out, i32(0, 0), i32(0, 0), f32(14), f32(6), { R: 2, C: 3 }),
+    ShapeError,
+    "embeddingForward: argument 'wte' must hold whole rows of 3 elements, got 14",
+  );
+  refuses(
+    () => native.headForward(f32(1), null, null, f32(2), f32(6), i32(3), { R: 1, C: 2, V: 3 }),
+    ShapeError,
+    "headForward: argument 'targets' must hold ids from -1 to 2 (element 0), got 3",
+  );
+});
+
+test('outputs that overlap another argument are refused', () => {
+  const whole = f32(20);
+  const part = (offset: number, n: number) => native.slice(whole, offset, n);
+  native.add(part(0, 10), part(0, 10), part(10, 10));
+  refuses(
+    () => native.add(part(0, 10), part(1, 10), f32(10)),
+    NativeError,
+    "add: argument 'out' must not overlap argument 'a'",
+  );
+  refuses(
+    () => native.geluForward(part(0, 10), part(0, 10)),
+    NativeError,
+    "geluForward: argument 'out' must not overlap argument 'inp'",
+  );
+  refuses(
+    () => native.copy(part(0, 10), part(9, 10)),
+    NativeError,
+    "copy: argument 'dst' must not overlap argument 'src'",
+  );
+  const options = { lr: 1, beta1: 0.9, beta2: 0.9, eps: 1, weightDecay: 0, step: 1, gradScale: 1 };
+  refuses(
+    () => native.adamw(part(0, 5), part(4, 5), part(10, 5), part(15, 5), options),
+    NativeError,
+    "adamw: argument 'param' must not overlap argument 'grad'",
+  );
+});
+
+test('options that make no sense are refused', () => {
+  const adamw = (changes: object) =>
+    native.adamw(f32(3), f32(3), f32(3), f32(3), {
+      ...{ lr: 1, beta1: 0.9, beta2: 0.9, eps: 1e-8, weightDecay: 0, step: 1, gradScale: 1 },
+      ...changes,
+    });
+  refuses(
+    () => adamw({ lr: Number.NaN }),
+    NativeError,
+    "adamw: argument 'lr' must be a finite number, got NaN",
+  );
+  refuses(() => adamw({ beta2: 1.5 }), NativeError, "adamw: argument 'beta2' must be at most 1, got 1.5");
+  refuses(
+    () => adamw({ step: 0 }),
+    ShapeError,
+    "adamw: argument 'step' must be a whole number from 1 to 2147483647, got 0",
+  );
+  const dropout = (p: number) =>
+    native.dropout(f32(4), f32(4), { R: 2, C: 2, T: 1 }, { p, key: [0, 0], firstSample: 0 }, false);
+  refuses(() => dropout(0), NativeError, "dropout: argument 'p' must lie between 0 and 1, got 0");
+  refuses(() => dropout(1), NativeError, "dropout: argument 'p' must lie between 0 and 1, got 1");
+  refuses(
+    () => native.gatedResidualForward(f32(6), f32(6), f32(6), f32(2), { R: 2, C: 3, G: 2 }, 'output'),
+    ShapeError,
+    "gatedResidualForward: argument 'G' must be 1 or 3, got 2",
+  );
+  assert.throws(
+    () => addon.setIsa('mmx'),
+    /instruction set must be one that this machine has \(.*\), got 'mmx'/,
+  );
+  assert.throws(() => addon.setThreads(0), ShapeError);
+});
+
+test('memory is zeroed, aligned by size, usable after others are freed, and gone when freed', async () => {
+  for (const n of [1, 100, 50_000, 2_000_000]) {
+    const a = native.allocate('f32', n);
+    assert.equal(a.length, n);
+    const values = await native.read(a);
+    assert.ok(
+      values.every((x) => x === 0),
+      `${n} zeros`,
+    );
+    native.fill(a, 3);
+    const b = native.allocate('f32', n);
+    native.copy(b, a);
+    native.free(a);
+    assert.equal(a.length, 0, 'a freed storage is empty');
+    refuses(
+      () => native.fill(a, 1),
+      NativeError,
+      "fill: argument 'dst' must not have been freed or detached",
+    );
+    assert.equal((await native.read(b))[n - 1], 3);
+    native.free(b);
+  }
+});
+
+test('only whole storages from allocate can be freed, once', () => {
+  const a = native.allocate('f32', 10);
+  refuses(
+    () => native.free(native.slice(a, 1, 9)),
+    NativeError,
+    'free: must be given a whole storage, not a slice of one',
+  );
+  refuses(
+    () => addon.free(new ArrayBuffer(8)),
+    NativeError,
+    "free: argument 'buffer' must come from allocate and not have been freed",
+  );
+  const { buffer } = a.data;
+  native.free(a);
+  refuses(
+    () => addon.free(buffer),
+    NativeError,
+    "free: argument 'buffer' must come from allocate and not have been freed",
+  );
+  assert.throws(() => native.allocate('f32', 2 ** 50), NativeError);
+  assert.throws(() => native.allocate('f32', -1), ShapeError);
+  assert.throws(() => native.allocate('f64', 1), NativeError);
+});
+
+test('untouched memory is not resident, and freed memory leaves at once', () => {
+  const before = process.memoryUsage.rss();
+  const big = native.allocate('f32', 64 << 20);
+  assert.ok(process.memoryUsage.rss() - before < 64 << 20, 'no page of 256 MiB is touched yet');
+  native.fill(big, 1);
+  assert.ok(process.memoryUsage.rss() - before > 200 << 20, 'filled pages are resident');
+  native.free(big);
+  assert.ok(process.memoryUsage.rss() - before < 64 << 20, 'freed pages are gone');
+});
+
+test('createBackend chooses by name and falls back with one warning', () => {
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
+  assert.ok(createBackend('auto', warn) instanceof NativeBackend);
+  assert.equal(createBackend('reference', warn).name, 'reference');
+  assert.throws(() => createBackend('cuda', warn), /backend: must be auto, native or reference, got 'cuda'/);
+  assert.deepEqual(warnings, []);
+});
+
+/** Runs a line of JavaScript in a fresh process, where no addon has been loaded yet, and returns what it prints. */
+function inFreshProcess(environment: Record<string, string>, body: string): string {
+  const create = new URL('../../src/backend/create.js', import.meta.url).href;
+  const script = `import { createBackend } from ${JSON.stringify(create)};\n${body}`;
+  return execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+    env: { ...process.env, ...environment },
+  }).trim();
+}
+
+test('a missing, truncated or foreign addon is a NativeError with a remedy; auto falls back', () => {
+  const dir = mkdtempSync(path.join(tmpdir(), 'loopnn-'));
+  try {
+    const broken = path.join(dir, 'broken.node');
+    writeFileSync(broken, 'not a library');
+    const attempt = `try { createBackend('native') } catch (e) { console.log(e.name + ' ' + e.message) }`;
+    assert.equal(
+      inFreshProcess({ LOOPNN_NATIVE_PATH: path.join(dir, 'missing.node') }, attempt),
+      'NativeError native addon: must have been built, but its file is missing or unreadable; run `npm run build`',
+    );
+    const message = inFreshProcess({ LOOPNN_NATIVE_PATH: broken }, attempt);
+    assert.match(
+      message,
+      /^NativeError native addon: must fit this machine and Node .*; run `npm run build`$/,
+    );
+    assert.ok(!message.includes(dir), 'no path of the machine');
+    const fallback = `const w = []; const b = createBackend('auto', (m) => w.push(m)); console.log(b.name, w.length)`;
+    assert.equal(inFreshProcess({ LOOPNN_NATIVE_PATH: broken }, fallback), 'reference 1');
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test('LOOPNN_ISA and LOOPNN_NUM_THREADS decide at load; an impossible set is an error', () => {
+  const describe = `console.log(createBackend('native').description)`;
+  assert.equal(
+    inFreshProcess({ LOOPNN_ISA: 'portable', LOOPNN_NUM_THREADS: '3' }, describe),
+    'native (portable, f32, 3 threads)',
+  );
+  const attempt = `try { createBackend('native') } catch (e) { console.log(e.name + ' ' + e.message) }`;
+  assert.match(
+    inFreshProcess({ LOOPNN_ISA: 'sse9' }, attempt),
+    /^NativeError info: instruction set must be one that this machine has \(.*portable\), got 'sse9'$/,
+  );
+});
+
+test('the addon keeps working in worker threads', () => {
+  const nativeModule = fileURLToPath(new URL('../../src/backend/native.js', import.meta.url));
+  const script = `
+    import { Worker, isMainThread, parentPort } from 'node:worker_threads';
+    import { pathToFileURL } from 'node:url';
+    const { NativeBackend } = await import(pathToFileURL(${JSON.stringify(nativeModule)}).href);
+    const b = new NativeBackend();
+    const x = b.allocate('f32', 100000);
+    for (let i = 0; i < 200; i++) b.fill(x, i);
+    console.log('done');
+  `;
+  const source = JSON.stringify(`data:text/javascript,${encodeURIComponent(script)}`);
+  const main = `
+    import { Worker } from 'node:worker_threads';
+    const run = () => new Promise((yes, no) => new Worker(new URL(${source})).on('exit', yes).on('error', no));
+    console.log(await Promise.all([run(), run(), run()]));
+  `;
+  const output = execFileSync(process.execPath, ['--input-type=module', '-e', main], { encoding: 'utf8' });
+  assert.match(output, /\[ 0, 0, 0 \]/);
+});

@@ -1,0 +1,217 @@
+/** Element-wise kernels of the native backend: add, copy, fill, GELU, dropout, gated residual. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { LoopForm } from '../../src/backend/backend.js';
+import { dropoutKeep, dropoutThreshold, sampleKey } from '../../src/backend/host.js';
+import {
+  assertClose,
+  assertSameBits,
+  checkCases,
+  type KernelCase,
+  native,
+  onEveryIsa,
+  run,
+  upload,
+  values,
+} from './helpers.js';
+
+const LENGTHS = [0, 1, 2, 3, 5, 7, 13, 17, 31, 33, 65, 100, 257, 8191, 8193, 30_000];
+
+test('add, copy, fill and GELU agree with the reference', async () => {
+  const cases: KernelCase[] = [];
+  for (const n of LENGTHS) {
+    const arrays = { out: values(1, n), a: values(2, n, 6), b: values(3, n) };
+    cases.push(
+      { label: `add ${n}`, arrays, outputs: ['out'], call: (b, s) => b.add(s.out, s.a, s.b) },
+      { label: `add in place ${n}`, arrays, outputs: ['a'], call: (b, s) => b.add(s.a, s.a, s.b) },
+      { label: `copy ${n}`, arrays, outputs: ['out'], call: (b, s) => b.copy(s.out, s.a), tolerance: 0 },
+      { label: `fill ${n}`, arrays, outputs: ['out'], call: (b, s) => b.fill(s.out, 2.5), tolerance: 0 },
+      {
+        label: `geluForward ${n}`,
+        arrays,
+        outputs: ['out'],
+        call: (b, s) => b.geluForward(s.out, s.a),
+        tolerance: 3e-7,
+      },
+    );
+    for (const accumulate of [false, true]) {
+      cases.push({
+        label: `geluBackward ${n} accumulate ${accumulate}`,
+        arrays,
+        outputs: ['out'],
+        call: (b, s) => b.geluBackward(s.out, s.b, s.a, accumulate),
+        tolerance: 1e-6,
+      });
+    }
+  }
+  await checkCases(cases);
+});
+
+test('GELU keeps its relative precision far out, where the exponential vanishes and overflows', async () => {
+  const x = Float32Array.of(-1e30, -1000, -20, -9, -5.5, -4, -1e-3, -1e-20, 0, 1e-20, 4, 9, 20, 1000, 1e30);
+  await onEveryIsa(async (isa) => {
+    const { out } = await run(native, {
+      label: 'gelu',
+      arrays: { out: new Float32Array(x.length), x },
+      outputs: ['out'],
+      call: (b, s) => b.geluForward(s.out, s.x),
+    });
+    for (let i = 0; i < x.length; i++) {
+      // ½(1 + tanh u) = 1/(1 + e^(−2u)), which does not cancel.
+      const u2 = 2 * Math.sqrt(2 / Math.PI) * (x[i] + 0.044715 * x[i] ** 3);
+      const want = x[i] / (1 + Math.exp(-u2));
+      assert.ok(
+        Math.abs(out[i] - want) <= 3e-6 * Math.abs(want) + 1e-37,
+        `${isa} x ${x[i]}: ${out[i]} and ${want}`,
+      );
+    }
+    const odd = await run(native, {
+      label: 'gelu',
+      arrays: { out: new Float32Array(2), x: Float32Array.of(Number.NaN, Number.POSITIVE_INFINITY) },
+      outputs: ['out'],
+      call: (b, s) => b.geluForward(s.out, s.x),
+    });
+    assert.deepEqual(Array.from(odd.out), [Number.NaN, Number.POSITIVE_INFINITY], isa);
+  });
+});
+
+test('dropout keeps exactly the elements that the hash of host.ts keeps', async () => {
+  const key = [0x12345678, 0xfedcba98] as const;
+  for (const [R, C, T, p, firstSample] of [
+    [1, 1, 1, 0.5, 0],
+    [7, 5, 3, 0.1, 2],
+    [6, 33, 2, 0.9, 1_000_000],
+    [130, 65, 65, 0.2, 4_294_967_295],
+    [3, 8200, 3, 0.3, 7],
+  ]) {
+    const inp = values(5, R * C).map((v) => v || 1);
+    const want = new Float32Array(R * C);
+    const threshold = dropoutThreshold(p);
+    for (let r = 0; r < R; r++) {
+      const k = sampleKey(key, firstSample + Math.floor(r / T));
+      for (let c = 0; c < C; c++) {
+        const i = r * C + c;
+        want[i] = dropoutKeep(k, (r % T) * C + c, threshold) ? inp[i] / (1 - p) : 0;
+      }
+    }
+    await onEveryIsa(async (isa) => {
+      for (const accumulate of [false, true]) {
+        const before = values(6, R * C);
+        const { out } = await run(native, {
+          label: 'dropout',
+          arrays: { out: before, inp },
+          outputs: ['out'],
+          call: (b, s) => b.dropout(s.out, s.inp, { R, C, T }, { p, key, firstSample }, accumulate),
+        });
+        const message = `${isa} ${R}×${C} p ${p}`;
+        if (accumulate) {
+          assertClose(
+            out,
+            want.map((w, i) => w + before[i]),
+            1e-6,
+            message,
+          );
+        } else {
+          for (let i = 0; i < out.length; i++) assert.equal(out[i] === 0, want[i] === 0, `${message} [${i}]`);
+          assertClose(out, want, 1e-6, message);
+        }
+      }
+    });
+  }
+});
+
+test('dropout repeats itself with any number of threads', async () => {
+  const dropout = { p: 0.25, key: [3, 4] as const, firstSample: 9 };
+  await checkCases(
+    [1, 7, 200].map((R) => ({
+      label: `dropout ${R} rows`,
+      arrays: { out: values(1, R * 190), inp: values(2, R * 190) },
+      outputs: ['out'],
+      call: (b, s) => b.dropout(s.out, s.inp, { R, C: 190, T: 5 }, dropout, true),
+      tolerance: 1e-6,
+    })),
+  );
+});
+
+test('gated residuals agree with the reference in both forms, with vector and scalar gates', async () => {
+  const cases: KernelCase[] = [];
+  for (const [R, C] of [
+    [1, 1],
+    [2, 7],
+    [5, 16],
+    [33, 17],
+    [100, 65],
+    [257, 100],
+  ]) {
+    for (const G of new Set([1, C])) {
+      for (const form of ['output', 'correction'] as LoopForm[]) {
+        const n = R * C;
+        const arrays = {
+          out: values(1, n),
+          x: values(2, n),
+          f: values(3, n),
+          gate: values(4, G),
+          dout: values(5, n),
+          dx: values(6, n),
+          df: values(7, n),
+          dgate: values(8, G),
+        };
+        const dims = { R, C, G };
+        const label = `${R}×${C} G ${G} ${form}`;
+        cases.push({
+          label: `gatedResidualForward ${label}`,
+          arrays,
+          outputs: ['out'],
+          call: (b, s) => b.gatedResidualForward(s.out, s.x, s.f, s.gate, dims, form),
+          tolerance: 1e-6,
+        });
+        for (const [first, second] of [
+          [false, false],
+          [true, false],
+          [false, true],
+        ]) {
+          cases.push({
+            label: `gatedResidualBackward ${label} accumulate ${first} ${second}`,
+            arrays,
+            outputs: ['dx', 'df', 'dgate'],
+            call: (b, s) =>
+              b.gatedResidualBackward(
+                s.dx,
+                s.df,
+                s.dgate,
+                s.dout,
+                s.x,
+                s.f,
+                s.gate,
+                dims,
+                form,
+                first,
+                second,
+              ),
+          });
+        }
+      }
+    }
+  }
+  await checkCases(cases);
+});
+
+test('element-wise results do not depend on where an element lies', async () => {
+  const n = 20_000;
+  const x = values(31, n, 5);
+  await onEveryIsa(async (isa) => {
+    const all = upload(native, new Float32Array(n));
+    native.geluForward(all, upload(native, x));
+    const whole = await native.read(all);
+    for (const [first, count] of [
+      [0, 1],
+      [7, 3],
+      [8190, 5],
+      [19_983, 17],
+    ]) {
+      const part = upload(native, new Float32Array(count));
+      native.geluForward(part, upload(native, x.slice(first, first + count)));
+      assertSameBits(await native.read(part), whole.slice(first, first + count), `${isa} from ${first}`);
+    }
+  });
+});

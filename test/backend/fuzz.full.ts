@@ -1,0 +1,175 @@
+/**
+ * Ten thousand calls of the addon with random damage to their arguments: each must either work or throw a
+ * ShapeError or NativeError, and never touch memory around its arrays. Belongs to the long run.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { mix32 } from '../../src/backend/host.js';
+import { NativeError, ShapeError } from '../../src/errors.js';
+import { addon } from './helpers.js';
+
+const CASES = 10_000;
+const GUARD = 24; // untouchable elements on either side of each array
+const CANARY = 0x7fc01234;
+
+/**
+ * Arguments of each kernel: `f` floats and `i` ids below the limit after the colon, as lengths in products of
+ * dimensions; a single capital word is a dimension; `drop`, `flag` and numbers stand for themselves.
+ */
+const KERNELS: Record<string, string> = {
+  fill: 'f(n) 1.5',
+  copy: 'f(n) f(n)',
+  add: 'f(n) f(n) f(n)',
+  geluForward: 'f(n) f(n)',
+  geluBackward: 'f(n) f(n) f(n) flag',
+  dropout: 'f(R*C) f(R*C) R C T drop flag',
+  gatedResidualForward: 'f(R*C) f(R*C) f(R*C) f(C) R C C flag',
+  gatedResidualBackward: 'f(R*C) f(R*C) f(C) f(R*C) f(R*C) f(R*C) f(C) R C C flag flag flag',
+  embeddingForward: 'f(R*C) i(R):V i(R):T f(V*C) f(T*C) R C',
+  embeddingBackward: 'f(V*C) f(T*C) f(R*C) i(R):V i(R):T R C',
+  layernormForward: 'f(R*C) f(R) f(R) f(R*C) f(C) f(C)? R C',
+  layernormBackward: 'f(R*C) f(C) f(C)? f(R*C) f(R*C) f(C) f(R) f(R) R C flag',
+  linearForward: 'f(R*N) f(R*K) f(K*N) f(N)? R K N',
+  linearBackwardInput: 'f(R*K) f(R*N) f(K*N) R K N flag',
+  linearBackwardWeight: 'f(K*N) f(N)? f(R*N) f(R*K) R K N',
+  attentionForward: 'f(B*T*H*S) f(B*H*T) f(3*B*T*H*S) B T H S drop',
+  attentionBackward: 'f(3*B*T*H*S) f(B*T*H*S) f(B*T*H*S) f(B*H*T) f(3*B*T*H*S) B T H S drop flag',
+  logits: 'f(R*V) f(R*C) f(V*C) R C V',
+  headForward: 'f(R) i(R):V? f(R)? f(R*C) f(V*C) i(R):V R C V',
+  headForwardBackward: 'f(R) i(R):V? f(R)? f(R*C) f(V*C) f(R*C) f(V*C) i(R):V f(R) R C V',
+  adamw: 'f(n) f(n) f(n) f(n) 0.01 0.9 0.99 1e-8 0.1 3 1',
+  sumSquares: 'f(1) f(n)',
+};
+
+let counter = 0;
+/** The next whole number in [0, end) of a fixed sequence. */
+const random = (end: number) => mix32(mix32(counter++) ^ 0x5eed) % end;
+const pick = <T>(from: readonly T[]): T => from[random(from.length)];
+
+/** An array with guards around it. */
+function guarded(length: number, limit: number | null): Float32Array | Int32Array {
+  const words = new Uint32Array(length + 2 * GUARD).fill(CANARY);
+  const data = (limit === null ? new Float32Array(words.buffer) : new Int32Array(words.buffer)).subarray(
+    GUARD,
+    GUARD + length,
+  );
+  for (let i = 0; i < length; i++) data[i] = limit === null ? random(2000) / 1000 - 1 : random(limit);
+  return data;
+}
+
+function guardsIntact(value: unknown): boolean {
+  if (!(value instanceof Float32Array || value instanceof Int32Array) || value.byteLength === 0) return true;
+  if (value.byteOffset !== GUARD * 4) return true; // damaged on purpose
+  const words = new Uint32Array(value.buffer);
+  const after = GUARD + value.length;
+  for (let i = 0; i < GUARD; i++) if (words[i] !== CANARY || words[after + i] !== CANARY) return false;
+  return true;
+}
+
+function validArguments(spec: string): unknown[] {
+  const side = [1, 2, 3, 7, 17, 33, 70];
+  const dims: Record<string, number> = {};
+  for (const name of 'BTHSRCKNVn') dims[name] = pick(side);
+  dims.B = 1 + random(3);
+  dims.H = 1 + random(3);
+  return spec.split(' ').flatMap((word): unknown[] => {
+    if (word === 'flag') return [random(2) === 1];
+    if (word === 'drop') return [0.25, random(2 ** 31), random(2 ** 31), random(1000)];
+    if (word in dims) return [dims[word]];
+    const array = /^([fi])\((.*)\)(?::(\w))?(\?)?$/.exec(word);
+    if (!array) return [Number(word)];
+    if (array[4] && random(3) === 0) return [null];
+    const factors = array[2].split('*').map((f) => dims[f] ?? Number(f));
+    return [
+      guarded(
+        factors.reduce((a, b) => a * b),
+        array[1] === 'i' ? dims[array[3]] : null,
+      ),
+    ];
+  });
+}
+
+/** Changes one argument into something that is probably wrong. */
+function damage(args: unknown[]): void {
+  const at = random(args.length);
+  const value = args[at];
+  const detached = new Float32Array(8);
+  structuredClone(detached.buffer, { transfer: [detached.buffer] });
+  const anything: unknown[] = [
+    null,
+    undefined,
+    Number.NaN,
+    -1,
+    0,
+    1.5,
+    2 ** 31,
+    2 ** 53,
+    -(2 ** 63),
+    1e308,
+    Number.POSITIVE_INFINITY,
+    'text',
+    Symbol('s'),
+    10n,
+    true,
+    {},
+    [],
+    () => 0,
+    new Float64Array(5),
+    new Uint8Array(64),
+    new BigInt64Array(3),
+    new DataView(new ArrayBuffer(8)),
+    new Float32Array(new SharedArrayBuffer(32)),
+    new Float32Array(0),
+    new Float32Array(3),
+    Int32Array.of(-5, 1 << 30, -(2 ** 31)),
+    detached,
+    new Proxy({}, {}),
+    pick(args), // possibly the same array twice
+  ];
+  switch (random(4)) {
+    case 0:
+      args[at] = pick(anything);
+      return;
+    case 1:
+      if ((value instanceof Float32Array || value instanceof Int32Array) && value.length > 0) {
+        args[at] = value.subarray(random(3), Math.max(0, value.length - random(3)));
+      } else if (typeof value === 'number') {
+        args[at] = value + pick([-1, 1, 0.5, 2 ** 20, 2 ** 30, 2 ** 32]);
+      }
+      return;
+    case 2:
+      if (value instanceof Int32Array && value.length > 0) {
+        value[random(value.length)] = pick([-2, 1000, 2 ** 31 - 1, -(2 ** 31)]);
+      } else {
+        args[at] = pick(anything);
+      }
+      return;
+    default:
+      if (random(2) === 0) args.push(pick(anything));
+      else args.length = random(args.length);
+  }
+}
+
+test(`${CASES} calls with random damage either work or are refused`, () => {
+  let refused = 0;
+  let worked = 0;
+  for (let n = 0; n < CASES; n++) {
+    const [name, spec] = pick(Object.entries(KERNELS));
+    const args = validArguments(spec);
+    const original = [...args];
+    const wounds = random(4);
+    for (let i = 0; i < wounds; i++) if (args.length > 0) damage(args);
+    if (n % 500 === 0) addon.setThreads(1 + random(3));
+    try {
+      (addon as unknown as Record<string, (...args: unknown[]) => void>)[name](...args);
+      worked++;
+    } catch (error) {
+      assert.ok(wounds > 0, `case ${n}: ${name} refused valid arguments: ${error}`);
+      assert.ok(error instanceof ShapeError || error instanceof NativeError, `case ${n}: ${name}: ${error}`);
+      assert.ok(error.message.startsWith(`${name}: `), error.message);
+      refused++;
+    }
+    assert.ok(original.every(guardsIntact), `case ${n}: ${name} wrote outside its arrays`);
+  }
+  assert.ok(refused > CASES / 4 && worked > CASES / 4, `${refused} refused, ${worked} worked`);
+});

@@ -1,0 +1,211 @@
+/** The head of the native backend: loss, arg-max, gradients, ignored targets, ties, runs of rows. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  assertSameBits,
+  checkCases,
+  integers,
+  type KernelCase,
+  native,
+  onEveryIsa,
+  rowsOf,
+  run,
+  upload,
+  values,
+} from './helpers.js';
+
+const SHAPES = [
+  [1, 1, 1],
+  [1, 5, 2],
+  [2, 3, 7],
+  [3, 17, 31],
+  [5, 33, 100],
+  [13, 65, 257],
+  [33, 7, 1000],
+  [100, 31, 65],
+  [300, 13, 33],
+];
+
+function arraysFor(R: number, C: number, V: number) {
+  return {
+    loss: values(1, R),
+    argmax: integers(2, R, 5),
+    maxProb: values(3, R),
+    dinp: values(4, R * C),
+    dweight: values(5, V * C),
+    inp: values(6, R * C, 2),
+    weight: values(7, V * C),
+    targets: integers(8, R, V, -1),
+    rowWeights: values(9, R).map((w, i) => (i % 4 === 3 ? 0 : w)),
+  };
+}
+
+test('the head agrees with the reference, with any number of threads', async () => {
+  const cases: KernelCase[] = [];
+  for (const [R, C, V] of SHAPES) {
+    const arrays = arraysFor(R, C, V);
+    const dims = { R, C, V };
+    const size = `${R}×${C}×${V}`;
+    cases.push({
+      label: `headForward ${size}`,
+      arrays,
+      outputs: ['loss', 'argmax', 'maxProb'],
+      call: (b, s) => b.headForward(s.loss, s.argmax, s.maxProb, s.inp, s.weight, s.targets, dims),
+    });
+    cases.push({
+      label: `headForwardBackward ${size}`,
+      arrays,
+      outputs: ['loss', 'argmax', 'maxProb', 'dinp', 'dweight'],
+      call: (b, s) =>
+        b.headForwardBackward(
+          s.loss,
+          s.argmax,
+          s.maxProb,
+          s.dinp,
+          s.dweight,
+          s.inp,
+          s.weight,
+          s.targets,
+          s.rowWeights,
+          dims,
+        ),
+    });
+    cases.push({
+      label: `headForwardBackward ${size}, loss only`,
+      arrays: { ...arrays, argmax: null, maxProb: null },
+      outputs: ['loss', 'dinp', 'dweight'],
+      call: (b, s) =>
+        b.headForwardBackward(
+          s.loss,
+          null,
+          null,
+          s.dinp,
+          s.dweight,
+          s.inp,
+          s.weight,
+          s.targets,
+          s.rowWeights,
+          dims,
+        ),
+    });
+    cases.push({
+      label: `logits ${size}`,
+      arrays: { out: values(10, R * V), inp: arrays.inp, weight: arrays.weight },
+      outputs: ['out'],
+      call: (b, s) => b.logits(s.out, s.inp, s.weight, dims),
+    });
+  }
+  await checkCases(cases);
+});
+
+test('a vocabulary so large that rows come in several runs', async () => {
+  const [R, C, V] = [300, 3, 131_072]; // 128 rows of logits at once
+  const arrays = arraysFor(R, C, V);
+  await checkCases([
+    {
+      label: 'headForwardBackward in three runs',
+      arrays,
+      outputs: ['loss', 'argmax', 'dinp', 'dweight'],
+      call: (b, s) =>
+        b.headForwardBackward(
+          s.loss,
+          s.argmax,
+          s.maxProb,
+          s.dinp,
+          s.dweight,
+          s.inp,
+          s.weight,
+          s.targets,
+          s.rowWeights,
+          { R, C, V },
+        ),
+    },
+  ]);
+});
+
+test('equal logits: the lowest index wins, wherever the equal ones lie', async () => {
+  const V = 100;
+  for (const [first, second] of [
+    [0, 1],
+    [3, 19],
+    [15, 16],
+    [40, 99],
+    [98, 99],
+    [17, 33],
+  ]) {
+    const weight = new Float32Array(V).fill(-1);
+    weight[first] = weight[second] = 2;
+    await onEveryIsa(async (isa) => {
+      const argmax = native.allocate('i32', 1);
+      const loss = native.allocate('f32', 1);
+      native.headForward(
+        loss,
+        argmax,
+        null,
+        upload(native, Float32Array.of(1)),
+        upload(native, weight),
+        upload(native, Int32Array.of(first)),
+        { R: 1, C: 1, V },
+      );
+      assert.equal((await native.read(argmax))[0], first, `${isa}: ${first} and ${second}`);
+    });
+  }
+});
+
+test('an ignored target has loss 0 and no gradient, even where its row is not finite', async () => {
+  const arrays = arraysFor(3, 4, 20);
+  arrays.targets.set([-1, 5, -1]);
+  arrays.inp.set([Number.NaN, 1, 1, 1], 8);
+  await onEveryIsa(async (isa) => {
+    const got = await run(native, {
+      label: 'ignored',
+      arrays,
+      outputs: ['loss', 'dinp'],
+      call: (b, s) =>
+        b.headForwardBackward(
+          s.loss,
+          null,
+          null,
+          s.dinp,
+          s.dweight,
+          s.inp,
+          s.weight,
+          s.targets,
+          s.rowWeights,
+          { R: 3, C: 4, V: 20 },
+        ),
+    });
+    assert.deepEqual([got.loss[0], got.loss[2]], [0, 0], isa);
+    assert.deepEqual(Array.from(got.dinp.slice(0, 4)), [0, 0, 0, 0], isa);
+    assert.deepEqual(Array.from(got.dinp.slice(8)), [0, 0, 0, 0], isa);
+    assert.ok(got.loss[1] > 0, isa);
+  });
+});
+
+test('a row of the head has the same bits alone and in a batch', async () => {
+  const [R, C, V] = [70, 33, 333];
+  const arrays = arraysFor(R, C, V);
+  const caseOf = (first: number, count: number): KernelCase => ({
+    label: 'headForward',
+    arrays: {
+      loss: new Float32Array(count),
+      argmax: new Int32Array(count),
+      maxProb: new Float32Array(count),
+      inp: rowsOf(arrays.inp, C, first, count),
+      weight: arrays.weight,
+      targets: arrays.targets.slice(first, first + count),
+    },
+    outputs: ['loss', 'argmax', 'maxProb'],
+    call: (b, s) =>
+      b.headForward(s.loss, s.argmax, s.maxProb, s.inp, s.weight, s.targets, { R: count, C, V }),
+  });
+  await onEveryIsa(async (isa) => {
+    const all = await run(native, caseOf(0, R));
+    for (const first of [0, 1, 13, 14, 69]) {
+      const one = await run(native, caseOf(first, 1));
+      for (const name of ['loss', 'argmax', 'maxProb']) {
+        assertSameBits(one[name], all[name].slice(first, first + 1), `${isa} row ${first} ${name}`);
+      }
+    }
+  });
+});

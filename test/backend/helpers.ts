@@ -1,0 +1,128 @@
+/**
+ * What the backend tests share: seeded values, and cases that run on any backend. A case names its arrays; the
+ * reference backend in double precision is the oracle. Knows no kernel.
+ */
+import assert from 'node:assert/strict';
+import type { Backend, DType, HostArray, Storage } from '../../src/backend/backend.js';
+import { mix32 } from '../../src/backend/host.js';
+import { loadAddon, NativeBackend } from '../../src/backend/native.js';
+import { ReferenceBackend } from '../../src/backend/reference.js';
+
+export const addon = loadAddon();
+export const native = new NativeBackend();
+export const reference = new ReferenceBackend('f64');
+export const isas = addon.info().isas;
+const defaults = addon.info();
+
+/** One kernel call: its arrays by name, which of them it writes, and the call itself. */
+export interface KernelCase {
+  label: string;
+  arrays: Record<string, HostArray | null>;
+  outputs: string[];
+  call(backend: Backend, at: Record<string, Storage>): void;
+  /** Allowed error relative to the largest value of an output; 1e-5 unless told. */
+  tolerance?: number;
+}
+
+/** `n` values in [−scale, scale), the same for the same seed. */
+export function values(seed: number, n: number, scale = 1): Float32Array {
+  return Float32Array.from({ length: n }, (_, i) => (mix32(mix32(seed) + i) / 2 ** 31 - 1) * scale);
+}
+
+/** `n` whole numbers in [least, end). */
+export function integers(seed: number, n: number, end: number, least = 0): Int32Array {
+  return Int32Array.from({ length: n }, (_, i) => least + (mix32(mix32(seed + 77) + i) % (end - least)));
+}
+
+export function upload(backend: Backend, array: HostArray): Storage {
+  const dtype: DType = array instanceof Int32Array ? 'i32' : backend.dtype;
+  const storage = backend.allocate(dtype, array.length);
+  backend.write(storage, array);
+  return storage;
+}
+
+/** Runs a case on fresh copies of its arrays and returns its outputs. */
+export async function run(backend: Backend, test: KernelCase): Promise<Record<string, HostArray>> {
+  const at: Record<string, Storage> = {};
+  for (const [name, array] of Object.entries(test.arrays)) {
+    if (array) at[name] = upload(backend, array);
+  }
+  test.call(backend, at);
+  const result: Record<string, HostArray> = {};
+  for (const name of test.outputs) if (at[name]) result[name] = await backend.read(at[name]);
+  for (const storage of Object.values(at)) backend.free(storage);
+  return result;
+}
+
+/** Calls `body` once for every instruction set, then restores the default. */
+export async function onEveryIsa(body: (isa: string) => void | Promise<void>): Promise<void> {
+  try {
+    for (const isa of isas) {
+      addon.setIsa(isa);
+      await body(isa);
+    }
+  } finally {
+    addon.setIsa(defaults.isa);
+  }
+}
+
+/** Checks cases against the reference on every instruction set, and that 2 and 3 threads repeat the bits of 1. */
+export async function checkCases(cases: KernelCase[]): Promise<void> {
+  const expected: Record<string, HostArray>[] = [];
+  for (const test of cases) expected.push(await run(reference, test));
+  try {
+    await onEveryIsa(async (isa) => {
+      const single: Record<string, HostArray>[] = [];
+      for (const threads of [1, 2, 3]) {
+        addon.setThreads(threads);
+        for (const [i, test] of cases.entries()) {
+          const got = await run(native, test);
+          const where = `${test.label} on ${isa}`;
+          if (threads === 1) {
+            single[i] = got;
+            for (const name of Object.keys(expected[i])) {
+              assertClose(got[name], expected[i][name], test.tolerance ?? 1e-5, `${where}: ${name}`);
+            }
+          } else {
+            for (const name of Object.keys(got)) {
+              assertSameBits(got[name], single[i][name], `${where}, ${threads} threads: ${name}`);
+            }
+          }
+        }
+      }
+    });
+  } finally {
+    addon.setThreads(defaults.threads);
+  }
+}
+
+/** |got − want| ≤ tolerance · (largest |want|, at least 0.1) for every element; whole numbers must be equal. */
+export function assertClose(got: HostArray, want: HostArray, tolerance: number, message: string): void {
+  assert.equal(got.length, want.length, message);
+  if (got instanceof Int32Array) {
+    assert.deepEqual(Array.from(got), Array.from(want), message);
+    return;
+  }
+  let magnitude = 0.1;
+  for (const x of want) if (Number.isFinite(x)) magnitude = Math.max(magnitude, Math.abs(x));
+  for (let i = 0; i < want.length; i++) {
+    const error = Object.is(got[i], want[i]) ? 0 : Math.abs(got[i] - want[i]);
+    if (!(error <= tolerance * magnitude)) {
+      assert.fail(`${message}[${i}]: got ${got[i]}, want ${want[i]}, magnitude ${magnitude}`);
+    }
+  }
+}
+
+export function assertSameBits(got: HostArray, want: HostArray, message: string): void {
+  assert.equal(got.length, want.length, message);
+  const a = new Uint32Array(got.slice().buffer);
+  const b = new Uint32Array(want.slice().buffer);
+  for (let i = 0; i < a.length; i++) {
+    if (a[i] !== b[i]) assert.fail(`${message}[${i}]: ${got[i]} and ${want[i]} differ in their bits`);
+  }
+}
+
+/** Rows [first, first + count) of an array of rows. */
+export function rowsOf<A extends HostArray>(array: A, width: number, first: number, count = 1): A {
+  return array.slice(first * width, (first + count) * width) as A;
+}

@@ -1,0 +1,194 @@
+/** Embedding, layer norm, AdamW and the sum of squares of the native backend. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  assertSameBits,
+  checkCases,
+  integers,
+  type KernelCase,
+  native,
+  onEveryIsa,
+  rowsOf,
+  run,
+  upload,
+  values,
+} from './helpers.js';
+
+const ROWS = [
+  [1, 1],
+  [2, 3],
+  [3, 16],
+  [5, 7],
+  [13, 33],
+  [17, 65],
+  [100, 31],
+  [257, 100],
+  [65, 257],
+];
+
+test('embedding agrees with the reference; a token that occurs often is added in order', async () => {
+  const cases: KernelCase[] = [];
+  for (const [R, C] of ROWS) {
+    const [V, P] = [11, 5];
+    const arrays = {
+      out: values(1, R * C),
+      tokens: integers(2, R, V),
+      positions: integers(3, R, P),
+      wte: values(4, V * C),
+      wpe: values(5, P * C),
+      dout: values(6, R * C),
+    };
+    const dims = { R, C };
+    cases.push({
+      label: `embeddingForward ${R}×${C}`,
+      arrays,
+      outputs: ['out'],
+      call: (b, s) => b.embeddingForward(s.out, s.tokens, s.positions, s.wte, s.wpe, dims),
+      tolerance: 1e-6,
+    });
+    cases.push({
+      label: `embeddingBackward ${R}×${C}`,
+      arrays,
+      outputs: ['wte', 'wpe'],
+      call: (b, s) => b.embeddingBackward(s.wte, s.wpe, s.dout, s.tokens, s.positions, dims),
+    });
+  }
+  await checkCases(cases);
+});
+
+test('layer norm agrees with the reference, with and without bias', async () => {
+  const cases: KernelCase[] = [];
+  for (const [R, C] of ROWS) {
+    const inp = values(1, R * C).map((v, i) => v + (i % 3));
+    const mean = new Float32Array(R);
+    const rstd = new Float32Array(R);
+    for (let r = 0; r < R; r++) {
+      const row = rowsOf(inp, C, r);
+      mean[r] = row.reduce((a, b) => a + b, 0) / C;
+      rstd[r] = 1 / Math.sqrt(row.reduce((a, b) => a + (b - mean[r]) ** 2, 0) / C + 1e-5);
+    }
+    const arrays = {
+      out: values(2, R * C),
+      mean,
+      rstd,
+      inp,
+      weight: values(3, C),
+      bias: values(4, C),
+      dinp: values(5, R * C),
+      dweight: values(6, C),
+      dbias: values(7, C),
+      dout: values(8, R * C),
+    };
+    const dims = { R, C };
+    for (const withBias of [true, false]) {
+      const label = `${R}×${C} bias ${withBias}`;
+      cases.push({
+        label: `layernormForward ${label}`,
+        arrays,
+        outputs: ['out', 'mean', 'rstd'],
+        call: (b, s) =>
+          b.layernormForward(s.out, s.mean, s.rstd, s.inp, s.weight, withBias ? s.bias : null, dims),
+      });
+      cases.push({
+        label: `layernormBackward ${label}`,
+        arrays,
+        outputs: ['dinp', 'dweight', 'dbias'],
+        call: (b, s) =>
+          b.layernormBackward(
+            s.dinp,
+            s.dweight,
+            withBias ? s.dbias : null,
+            s.dout,
+            s.inp,
+            s.weight,
+            s.mean,
+            s.rstd,
+            dims,
+            withBias,
+          ),
+      });
+    }
+  }
+  await checkCases(cases);
+});
+
+test('a row of layer norm has the same bits alone and in a batch', async () => {
+  const [R, C] = [70, 333];
+  const inp = values(1, R * C, 3);
+  const caseOf = (first: number, count: number): KernelCase => ({
+    label: 'layernormForward',
+    arrays: {
+      out: new Float32Array(count * C),
+      mean: new Float32Array(count),
+      rstd: new Float32Array(count),
+      inp: rowsOf(inp, C, first, count),
+      weight: values(2, C),
+      bias: values(3, C),
+    },
+    outputs: ['out', 'mean', 'rstd'],
+    call: (b, s) => b.layernormForward(s.out, s.mean, s.rstd, s.inp, s.weight, s.bias, { R: count, C }),
+  });
+  await onEveryIsa(async (isa) => {
+    const all = await run(native, caseOf(0, R));
+    for (const first of [0, 31, 32, 69]) {
+      const one = await run(native, caseOf(first, 1));
+      assertSameBits(one.out, rowsOf(all.out, C, first), `${isa} row ${first}`);
+      assertSameBits(one.rstd, all.rstd.slice(first, first + 1), `${isa} rstd ${first}`);
+    }
+  });
+});
+
+test('AdamW agrees with the reference over its first steps', async () => {
+  const cases: KernelCase[] = [];
+  for (const n of [1, 5, 17, 100, 8193, 20_001]) {
+    for (const step of [1, 2, 1000]) {
+      cases.push({
+        label: `adamw ${n} step ${step}`,
+        arrays: {
+          param: values(1, n),
+          grad: values(2, n, 3),
+          m: values(3, n, 0.1),
+          v: values(4, n, 0.01).map(Math.abs),
+        },
+        outputs: ['param', 'm', 'v'],
+        call: (b, s) =>
+          b.adamw(s.param, s.grad, s.m, s.v, {
+            lr: 0.01,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weightDecay: 0.1,
+            step,
+            gradScale: 0.25,
+          }),
+        tolerance: 1e-6,
+      });
+    }
+  }
+  await checkCases(cases);
+});
+
+test('the sum of squares is exact where doubles make it so, and shows what is not finite', async () => {
+  const cases: KernelCase[] = [0, 1, 3, 17, 257, 32_767, 32_769, 200_003].map((n) => ({
+    label: `sumSquares ${n}`,
+    arrays: { out: new Float32Array(1), inp: values(n, n, 2) },
+    outputs: ['out'],
+    call: (b, s) => b.sumSquares(s.out, s.inp),
+    tolerance: 1e-7,
+  }));
+  await checkCases(cases);
+  await onEveryIsa(async (isa) => {
+    for (const [value, want] of [
+      [Number.NaN, Number.NaN],
+      [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY],
+      [3e38, Number.POSITIVE_INFINITY],
+      [1e-30, 0],
+    ]) {
+      const inp = new Float32Array(33);
+      inp[32] = value;
+      const out = native.allocate('f32', 1);
+      native.sumSquares(out, upload(native, inp));
+      assert.equal((await native.read(out))[0], want, `${isa} with ${value}`);
+    }
+  });
+});

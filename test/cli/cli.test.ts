@@ -1,0 +1,381 @@
+/** The command line from end to end, as a user runs it. */
+import assert from 'node:assert/strict';
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { parseSafetensors } from '../../src/formats/safetensors.js';
+import { loopnn, outcome, SMALL, start, temporaryFolder, writeCorpus } from './helpers.js';
+
+const folder = temporaryFolder();
+const data = join(folder, 'data');
+const run = join(folder, 'run');
+
+before(async () => {
+  mkdirSync(join(folder, 'corpus'));
+  const corpus = writeCorpus(join(folder, 'corpus'));
+  const prepared = await loopnn(['prepare', corpus, '--out', data, '--tokenizer', 'bytes', '--json']);
+  assert.equal(prepared.code, 0, prepared.stderr);
+  const { meta } = JSON.parse(prepared.stdout);
+  assert.deepEqual([meta.train.documents, meta.val.documents], [9, 1]);
+  const trained = await loopnn([
+    'train',
+    ...SMALL,
+    '--data',
+    data,
+    '--out',
+    run,
+    '--max-steps',
+    '30',
+    '--json',
+  ]);
+  assert.equal(trained.code, 0, trained.stderr);
+  const summary = JSON.parse(trained.stdout);
+  assert.equal(summary.finished, true);
+  assert.ok(summary.valLoss < 5, trained.stdout);
+});
+
+/** The bytes of a run's latest weights. */
+function weights(folderOfRun: string): Buffer {
+  const [last] = readdirSync(join(folderOfRun, 'checkpoints')).filter((name) => name.startsWith('last-'));
+  return readFileSync(join(folderOfRun, 'checkpoints', last, 'model.safetensors'));
+}
+
+async function refused(
+  args: string[],
+  message: RegExp,
+  code = 1,
+  env: Record<string, string> = {},
+): Promise<void> {
+  const result = await loopnn(args, env);
+  assert.match(result.stderr, message);
+  assert.equal(result.code, code, result.stderr);
+  if (code === 1) assert.equal(result.stderr.trim().split('\n').length, 1, `one line: ${result.stderr}`);
+}
+
+test('a run holds its configuration, tokenizer, metrics and both checkpoints', () => {
+  assert.deepEqual(readdirSync(run).sort(), [
+    'checkpoints',
+    'config.json',
+    'metrics.jsonl',
+    'tokenizer.json',
+  ]);
+  const kinds = readdirSync(join(run, 'checkpoints')).map((name) => name.split('-')[0]);
+  assert.deepEqual(kinds.sort(), ['best', 'last']);
+  const config = JSON.parse(readFileSync(join(run, 'config.json'), 'utf8'));
+  assert.equal(config.model.vocabSize, 257);
+  const names = [...parseSafetensors(weights(run), 'weights').keys()];
+  assert.ok(names.includes('transformer.h.0.attn.c_attn.weight') && names.includes('transformer.gates'));
+});
+
+test('a copied and edited configuration file trains', async () => {
+  const file = join(folder, 'mine.json');
+  const config = JSON.parse(readFileSync(join(run, 'config.json'), 'utf8'));
+  config.model.nLoop = 3;
+  config.train.maxSteps = 3;
+  writeFileSync(file, JSON.stringify(config));
+  const result = await loopnn([
+    'train',
+    '--config',
+    file,
+    '--data',
+    data,
+    '--out',
+    join(folder, 'mine'),
+    '--json',
+  ]);
+  assert.equal(result.code, 0, result.stderr);
+  assert.equal(JSON.parse(result.stdout).step, 3);
+});
+
+test('eval reports loss, perplexity and bits per byte for several loop counts', async () => {
+  const result = await loopnn(['eval', '--model', run, '--data', data, '--loops', '1,2,4', '--json']);
+  assert.equal(result.code, 0, result.stderr);
+  assert.match(result.stderr, /loops 4: beyond the 2 trained ones, which reuses the last gate/);
+  const { results, trainedLoops } = JSON.parse(result.stdout);
+  assert.equal(trainedLoops, 2);
+  assert.deepEqual(
+    results.map((r: { loops: number }) => r.loops),
+    [1, 2, 4],
+  );
+  for (const { loss, perplexity, bpb } of results) {
+    assert.ok(Math.abs(perplexity - Math.exp(loss)) < 1e-9 && bpb > 0 && bpb < loss / Math.LN2 + 0.01);
+  }
+  assert.notEqual(results[0].loss, results[1].loss);
+});
+
+test('generate streams the same text for the same seed, another for another', async () => {
+  const text = async (...more: string[]) => {
+    const result = await loopnn([
+      'generate',
+      '--model',
+      run,
+      '--prompt',
+      'Line',
+      '--tokens',
+      '12',
+      '--json',
+      ...more,
+    ]);
+    assert.equal(result.code, 0, result.stderr);
+    return JSON.parse(result.stdout);
+  };
+  const first = await text();
+  assert.equal(first.ids.length, 12);
+  assert.equal(first.stopped, 'tokens');
+  assert.deepEqual(await text(), first);
+  assert.notDeepEqual((await text('--seed', '2')).ids, first.ids);
+  assert.deepEqual((await text('--temperature', '0')).ids, (await text('--top-k', '1')).ids);
+  const plain = await loopnn(['generate', '--model', run, '--prompt', 'Line', '--tokens', '12']);
+  assert.equal(plain.stdout, `Line${first.text}\n`);
+});
+
+test('generation ends at the block size and says so', async () => {
+  const result = await loopnn(['generate', '--model', run, '--prompt', 'Line', '--tokens', '100']);
+  assert.equal(result.code, 0);
+  assert.match(result.stderr, /stopped: the sequence has filled the block size of 32 tokens/);
+});
+
+test('--resume after SIGKILL ends with the bits of a run that was never killed', async () => {
+  const train = (out: string) => [
+    'train',
+    ...SMALL,
+    '--data',
+    data,
+    '--out',
+    out,
+    '--max-steps',
+    '60',
+    '--checkpoint-interval',
+    '7',
+  ];
+  const whole = join(folder, 'whole');
+  assert.equal((await loopnn(train(whole))).code, 0);
+  const killed = join(folder, 'killed');
+  for (const lines of [5, 20, 35]) {
+    const child = start([...train(killed), ...(lines > 5 ? ['--resume'] : [])]);
+    const ended = outcome(child);
+    const logged = () => {
+      try {
+        return readFileSync(join(killed, 'metrics.jsonl'), 'utf8').split('\n').length;
+      } catch {
+        return 0;
+      }
+    };
+    const poll = setInterval(() => logged() > lines && child.kill('SIGKILL'), 2);
+    await ended;
+    clearInterval(poll);
+  }
+  const resumed = await loopnn([...train(killed).slice(0, 1), '--data', data, '--out', killed, '--resume']);
+  assert.equal(resumed.code, 0, resumed.stderr);
+  assert.deepEqual(weights(killed), weights(whole));
+});
+
+test('SIGINT and SIGTERM save a checkpoint and end with the signal’s exit code', async () => {
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    const out = join(folder, signal);
+    const args = ['--data', data, '--out', out, '--checkpoint-interval', '100000', '--max-steps', '100000'];
+    const child = start(['train', ...SMALL, ...args]);
+    const ended = outcome(child);
+    const poll = setInterval(() => {
+      try {
+        if (readFileSync(join(out, 'metrics.jsonl'), 'utf8').split('\n').length <= 5) return;
+        child.kill(signal);
+        clearInterval(poll);
+      } catch {}
+    }, 5);
+    const result = await ended;
+    clearInterval(poll);
+    assert.equal(result.code, code, result.stderr);
+    const [, step] =
+      /stopped at step (\d+); checkpoint saved/.exec(result.stderr) ?? assert.fail(result.stderr);
+    const folders = readdirSync(join(out, 'checkpoints'));
+    assert.ok(folders.includes(`last-${step.padStart(7, '0')}`), `${folders}`);
+    assert.ok(!folders.some((name) => name.endsWith('.partial')));
+  }
+});
+
+test('a full disk while a checkpoint is written: one clear error, and the former checkpoint stays', async (t) => {
+  if (process.platform === 'win32') return t.skip('needs a shell with ulimit');
+  const out = join(folder, 'full');
+  const limited = ['-c', 'ulimit -f 40; exec "$@"', 'sh', process.execPath];
+  const { spawn } = await import('node:child_process');
+  const { fileURLToPath } = await import('node:url');
+  const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+  const base = ['train', ...SMALL, '--data', data, '--out', out, '--checkpoint-interval', '3'];
+  assert.equal((await loopnn([...base, '--max-steps', '3'])).code, 0);
+  const before = weights(out);
+  const more = ['train', '--data', data, '--out', out, '--resume', '--max-steps', '9'];
+  const result = await outcome(
+    spawn('sh', [...limited, main, ...more], { stdio: ['ignore', 'pipe', 'pipe'] }),
+  );
+  assert.equal(result.code, 1, result.stderr);
+  assert.match(
+    result.stderr,
+    /last-0000006: could not be written, the disk is full; free some space and resume/,
+  );
+  assert.deepEqual(weights(out), before);
+  assert.ok(!readdirSync(join(out, 'checkpoints')).some((name) => name.endsWith('.partial')));
+});
+
+test('wrong usage exits with 2 and names the nearest flag or command', async () => {
+  await refused(
+    ['train', '--data', data, '--out', 'x', '--n-layers', '2'],
+    /unknown option '--n-layers'[\s\S]*--n-layer\?/,
+    2,
+  );
+  await refused(['generat'], /unknown command 'generat'[\s\S]*generate\?/, 2);
+  await refused(['train', '--data', data], /required option '--out <run>' not specified/, 2);
+  await refused(['train', '--data', data, '--out', 'x', '--lr', 'fast'], /--lr.*must be a number/, 2);
+  await refused(['generate', '--model', run, '--tokens', '0'], /--tokens.*whole number of at least 1/, 2);
+});
+
+test('impossible configurations are refused before anything is written', async () => {
+  const out = join(folder, 'never');
+  const train = (...args: string[]) => ['train', '--data', data, '--out', out, ...args];
+  await refused(train('--preset', 'mini-1x3'), /preset: unknown name, got 'mini-1x3'; did you mean 'mini-1x/);
+  await refused(
+    train('--n-embd', '100', '--n-head', '12'),
+    /nEmbd: must be a multiple of nHead = 12, got 100/,
+  );
+  await refused(train('--vocab-size', '50'), /largest token id: must be below the model's vocabSize = 50/);
+  await refused(
+    train('--block-size', '60000', '--n-embd', '8', '--n-head', '1', '--n-layer', '1'),
+    /must hold at least 60001 tokens/,
+  );
+  const file = join(folder, 'wrong.json');
+  writeFileSync(file, '{"model": {"nLayr": 3}}');
+  await refused(
+    train('--config', file),
+    /wrong\.json: model: unknown field, got 'nLayr'; did you mean 'nLayer'\?/,
+  );
+  await refused(['train', '--data', data, '--out', run], /--out: must not hold a run yet.*add --resume/);
+  await refused(train('--resume'), /--resume: needs a run in --out/);
+  await refused(
+    ['train', '--data', data, '--out', run, '--resume', '--n-layer', '2'],
+    /--n-layer: can not be given with --resume/,
+  );
+});
+
+test('missing, empty and truncated shards are named', async () => {
+  const bad = join(folder, 'bad');
+  cpSync(data, bad, { recursive: true });
+  const train = ['train', ...SMALL, '--data', bad, '--out', join(folder, 'unused')];
+  truncateSync(join(bad, 'train.bin'), 1001);
+  await refused(train, /train\.bin: .*truncated/);
+  truncateSync(join(bad, 'train.bin'), 0);
+  await refused(train, /train\.bin: .*empty/);
+  rmSync(join(bad, 'train.bin'));
+  await refused(train, /train\.bin: it is a token shard/);
+  await refused(
+    ['train', ...SMALL, '--data', join(folder, 'nowhere'), '--out', join(folder, 'unused')],
+    /nowhere/,
+  );
+});
+
+test('a nanoGPT folder without meta.json trains, and an id beyond the vocabulary is named', async () => {
+  const bare = join(folder, 'bare');
+  mkdirSync(bare);
+  for (const file of ['train.bin', 'val.bin']) cpSync(join(data, file), join(bare, file));
+  const out = join(folder, 'from-bare');
+  const train = (vocab: string, to: string) => [
+    'train',
+    ...SMALL,
+    '--vocab-size',
+    vocab,
+    '--data',
+    bare,
+    '--out',
+    to,
+    '--max-steps',
+    '2',
+  ];
+  const result = await loopnn(train('257', out));
+  assert.equal(result.code, 0, result.stderr);
+  await refused(
+    ['generate', '--model', out, '--prompt', 'x'],
+    /must hold a tokenizer\.json.*copy the tokenizer\.json/,
+  );
+  const failed = await loopnn(train('60', join(folder, 'from-bare-60')));
+  assert.equal(failed.code, 1);
+  assert.match(failed.stderr, /token \d+: must be below the model's vocabSize = 60, got \d+/);
+});
+
+test('generate refuses what it cannot do', async () => {
+  const generate = (...args: string[]) => ['generate', '--model', run, ...args];
+  await refused(
+    generate('--prompt', 'x'.repeat(40)),
+    /prompt: must have at most blockSize = 32 tokens, got 40/,
+  );
+  await refused(generate('--temperature', '-1'), /temperature: must be at least 0, got -1/);
+  await refused(generate('--top-p', '2'), /topP: must lie in \(0, 1\], got 2/);
+  await refused(['generate', '--model', join(folder, 'nothing')], /nothing: must/);
+  const broken = join(folder, 'broken');
+  cpSync(run, broken, { recursive: true });
+  for (const name of readdirSync(join(broken, 'checkpoints'))) {
+    truncateSync(join(broken, 'checkpoints', name, 'model.safetensors'), 1000);
+  }
+  await refused(['generate', '--model', broken], /model\.safetensors/);
+});
+
+test('without the addon, or with one that cannot load, the reference backend runs after one warning', async () => {
+  const garbage = join(folder, 'garbage.node');
+  writeFileSync(garbage, 'not a library');
+  for (const path of [join(folder, 'missing.node'), garbage]) {
+    const env = { LOOPNN_NATIVE_PATH: path };
+    const result = await loopnn(['generate', '--model', run, '--prompt', 'Line', '--tokens', '3'], env);
+    assert.equal(result.code, 0, result.stderr);
+    const warnings = result.stderr.trim().split('\n');
+    assert.equal(warnings.length, 1, result.stderr);
+    assert.match(warnings[0], /using the slow reference backend: native addon.*npm run build/);
+    const doctor = JSON.parse((await loopnn(['doctor', '--json'], env)).stdout);
+    assert.equal(doctor.backend.name, 'reference');
+    assert.match(doctor.native.error, /native addon/);
+  }
+});
+
+test('every command has --help, and the ones with figures print JSON', async () => {
+  for (const command of ['params', 'prepare', 'train', 'eval', 'generate', 'compare', 'bench', 'doctor']) {
+    const { code, stdout } = await loopnn([command, '--help']);
+    assert.equal(code, 0);
+    assert.match(stdout, /Usage: loopnn/);
+    assert.match(stdout, /--json/, command);
+  }
+  const params = JSON.parse((await loopnn(['params', 'gpt2-45m-loop', '--json'])).stdout);
+  assert.equal(params.parameters.nanogpt, 45_686_784);
+  assert.equal(JSON.parse((await loopnn(['params', '--json'])).stdout).length >= 11, true);
+  const doctor = JSON.parse((await loopnn(['doctor', '--json'])).stdout);
+  assert.equal(doctor.backend.name, 'native');
+  const bench = await loopnn([
+    'bench',
+    'mini-1x1',
+    '--vocab-size',
+    '300',
+    '--block-size',
+    '32',
+    '--steps',
+    '2',
+    '--json',
+  ]);
+  const [timed] = JSON.parse(bench.stdout).results;
+  assert.ok(timed.tokensPerSecond > 0 && timed.kernelMs.linearForward > 0);
+});
+
+test('moving a run and its data elsewhere changes nothing', async () => {
+  const moved = join(folder, 'moved');
+  cpSync(run, join(folder, 'copy'), { recursive: true });
+  renameSync(join(folder, 'copy'), moved);
+  const result = await loopnn(['generate', '--model', moved, '--prompt', 'Line', '--tokens', '2', '--json']);
+  assert.equal(result.code, 0, result.stderr);
+});

@@ -1,0 +1,77 @@
+/** Shared by the command-line tests: running `loopnn`, temporary folders, a small corpus. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+
+export interface Outcome {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Starts `loopnn` with arguments and extra environment variables. */
+export function start(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
+  return spawn(process.execPath, [MAIN, ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+/** Waits for a process and collects what it prints. */
+export function outcome(child: ChildProcess): Promise<Outcome> {
+  const printed = { stdout: '', stderr: '' };
+  for (const stream of ['stdout', 'stderr'] as const) {
+    child[stream]!.setEncoding('utf8').on('data', (text: string) => {
+      printed[stream] += text;
+    });
+  }
+  return new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal, ...printed })));
+}
+
+export function loopnn(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
+  return outcome(start(args, env));
+}
+
+/** A folder that is removed after the test file. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'loopnn-test-'));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Writes a small corpus of ten documents and returns its folder. */
+export function writeCorpus(folder: string): string {
+  for (let i = 0; i < 10; i++) {
+    const lines = Array.from(
+      { length: 60 },
+      (_, j) => `Line ${j} of document ${i}: the same words come again and again.`,
+    );
+    writeFileSync(join(folder, `text-${i}.txt`), `${lines.join('\n')}\n`);
+  }
+  return folder;
+}
+
+/** A model that trains in a moment. */
+export const SMALL = [
+  ...[
+    '--depth',
+    'loop',
+    '--n-layer',
+    '1',
+    '--n-loop',
+    '2',
+    '--n-head',
+    '2',
+    '--n-embd',
+    '16',
+    '--block-size',
+    '32',
+  ],
+  ...['--batch-size', '4', '--warmup-steps', '2', '--eval-batches', '2', '--dropout', '0.1', '--lr', '0.01'],
+];

@@ -1,0 +1,253 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { type PrepareOptions, type PrepareProgress, prepareCorpus } from '../../src/data/prepare.js';
+import { openDataset, type TokenShard } from '../../src/data/shard.js';
+import { trainBpe } from '../../src/tokenizer/bpe-train.js';
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { oddText } from '../tokenizer/samples.js';
+
+let folder: string;
+let text: string;
+let out: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'loopnn-prepare-'));
+  text = join(folder, 'text');
+  out = join(folder, 'out');
+  await mkdir(text);
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+async function writeDocuments(count: number, length = 40): Promise<string[]> {
+  const texts = Array.from({ length: count }, (_, i) => `document ${i}: ${oddText(i, length)}`);
+  for (const [i, content] of texts.entries()) {
+    await writeFile(join(text, `${String(i).padStart(4, '0')}.txt`), content);
+  }
+  return texts;
+}
+
+const prepare = (options: Partial<PrepareOptions> = {}): ReturnType<typeof prepareCorpus> =>
+  prepareCorpus({ sources: [text], out, tokenizer: 'bytes', seed: 1, ...options });
+
+/** The documents of a shard, each of which has to end with the end-of-text id. */
+async function documentsOf(shard: TokenShard, tokenizer: Tokenizer): Promise<string[]> {
+  const ids = [...(await shard.read(0, shard.length))];
+  assert.equal(ids.at(-1), tokenizer.eot);
+  const documents: string[] = [];
+  for (let start = 0; start < ids.length; ) {
+    const end = ids.indexOf(tokenizer.eot, start);
+    documents.push(tokenizer.decode(ids.slice(start, end)));
+    start = end + 1;
+  }
+  return documents;
+}
+
+test('whole documents are held out, in order, and meta.json tells what there is', async () => {
+  const texts = await writeDocuments(60);
+  const { meta, warnings } = await prepare();
+  assert.deepEqual(warnings, []);
+  const data = await openDataset(out);
+  const val = await documentsOf(data.val, data.tokenizer!);
+  const train = await documentsOf(data.train, data.tokenizer!);
+  assert.ok(val.length >= 1 && val.length < 20);
+  assert.deepEqual(
+    texts.filter((document) => val.includes(document)),
+    val,
+  );
+  assert.deepEqual(
+    texts.filter((document) => !val.includes(document)),
+    train,
+  );
+  const size = (documents: string[]): unknown => {
+    const bytes = documents.reduce((sum, document) => sum + Buffer.byteLength(document), 0);
+    return { documents: documents.length, bytes, tokens: bytes + documents.length };
+  };
+  assert.deepEqual(meta, {
+    format: 'loopnn-data-1',
+    tokenizer: { name: 'bytes', vocabSize: 257, eot: 256 },
+    largestId: 256,
+    seed: 1,
+    heldOut: { unit: 'documents', fraction: 0.1 },
+    sources: ['text'],
+    train: size(train),
+    val: size(val),
+  });
+  assert.deepEqual(data.meta, meta);
+  await data.close();
+  assert.deepEqual((await readdir(folder)).sort(), ['out', 'text']);
+  assert.deepEqual((await readdir(out)).sort(), ['meta.json', 'tokenizer.json', 'train.bin', 'val.bin']);
+  assert.equal(await readFile(join(out, 'tokenizer.json'), 'utf8'), '{"type":"bytes"}\n');
+});
+
+test('the same seed gives the same bytes, another seed other documents', async () => {
+  await writeDocuments(40);
+  const files = async (options: Partial<PrepareOptions>): Promise<string[]> => {
+    await prepare({ tokenizer: 'bpe:300', force: true, ...options });
+    const names = (await readdir(out)).sort();
+    return Promise.all(names.map((name) => readFile(join(out, name), 'latin1')));
+  };
+  const first = await files({});
+  assert.deepEqual(await files({}), first);
+  assert.notDeepEqual(await files({ seed: 2 }), first);
+});
+
+test('one document holds out its tail at a character boundary', async () => {
+  const content = '😀 words and words, '.repeat(50);
+  await writeFile(join(text, 'one.txt'), content);
+  for (const valFraction of [undefined, 0.3, 1e-9, 1 - 1e-9]) {
+    const { meta } = await prepare({ force: true, valFraction });
+    assert.equal(meta.heldOut.unit, 'tail');
+    const data = await openDataset(out);
+    const [head] = await documentsOf(data.train, data.tokenizer!);
+    const [tail] = await documentsOf(data.val, data.tokenizer!);
+    await data.close();
+    assert.equal(head + tail, content);
+    assert.ok(Math.abs(tail.length - Math.max(1, content.length * (valFraction ?? 0.1))) <= 2);
+  }
+});
+
+test('bpe:N is trained on the training split alone', async () => {
+  const texts = await writeDocuments(30, 80);
+  const { meta } = await prepare({ tokenizer: 'bpe:280' });
+  assert.equal(meta.tokenizer.name, 'bpe-280');
+  assert.equal(meta.tokenizer.eot, 279);
+  const data = await openDataset(out);
+  const val = await documentsOf(data.val, data.tokenizer!);
+  const train = texts.filter((document) => !val.includes(document));
+  assert.deepEqual(data.tokenizer!.toJSON(), trainBpe(train, 280).toJSON());
+  assert.notDeepEqual(data.tokenizer!.toJSON(), trainBpe(texts, 280).toJSON());
+  assert.deepEqual(await documentsOf(data.train, data.tokenizer!), train);
+  await data.close();
+});
+
+test('a tokenizer.json prepares other text with the same ids', async () => {
+  await writeDocuments(10);
+  const tokenizer = trainBpe(['some other text, some other text'], 270);
+  const path = join(folder, 'mine.json');
+  await writeFile(path, JSON.stringify(tokenizer));
+  await prepare({ tokenizer: path });
+  const data = await openDataset(out);
+  assert.deepEqual(data.tokenizer!.toJSON(), JSON.parse(JSON.stringify(tokenizer)));
+  assert.match((await documentsOf(data.train, data.tokenizer!))[0], /^document \d/);
+  await data.close();
+});
+
+test('a text that spells the end-of-text token does not end there', async () => {
+  await writeFile(join(text, 'a.txt'), 'one <|endoftext|> two');
+  await writeFile(join(text, 'b.txt'), 'three <|endoftext|> four');
+  const { meta } = await prepare({ tokenizer: 'bpe:258' });
+  assert.equal(meta.train.documents + meta.val.documents, 2);
+  const data = await openDataset(out);
+  assert.equal((await documentsOf(data.train, data.tokenizer!)).length, 1);
+  await data.close();
+});
+
+test('a long document streams in pieces, with the ids of the whole', async () => {
+  const word = 'The whale, the white whale; ';
+  const content = Array.from({ length: 60_000 }, (_, i) => `${word}${i}\n`).join('');
+  await writeFile(join(text, 'a.txt'), content);
+  await writeFile(join(text, 'b.txt'), 'short');
+  let longest = 0;
+  let before = 0;
+  const onProgress = ({ phase, bytes }: PrepareProgress): void => {
+    if (phase !== 'encode') return;
+    longest = Math.max(longest, bytes - before);
+    before = bytes;
+  };
+  // With two documents the seed decides which is held out: either shard may be the long one.
+  await prepare({ tokenizer: 'gpt2', onProgress });
+  const data = await openDataset(out);
+  const shard = data.train.length > data.val.length ? data.train : data.val;
+  const ids = data.tokenizer!.encode(content);
+  assert.deepEqual((await shard.read(0, shard.length)).subarray(0, -1), ids);
+  await data.close();
+  assert.ok(longest < content.length / 4, `a piece of ${longest} bytes of ${content.length}`);
+});
+
+test('progress tells phases, documents, bytes and tokens', async () => {
+  await writeDocuments(5);
+  const seen: PrepareProgress[] = [];
+  const { meta } = await prepare({ tokenizer: 'bpe:260', onProgress: (progress) => seen.push(progress) });
+  const phases = [...new Set(seen.map(({ phase }) => phase))];
+  assert.deepEqual(phases, ['count', 'train tokenizer', 'encode']);
+  const last = seen.at(-1)!;
+  assert.equal(last.documents, 5);
+  assert.equal(last.bytes, meta.train.bytes + meta.val.bytes);
+  assert.equal(last.totalBytes, last.bytes);
+});
+
+test('an abort in any phase leaves nothing, and what stood there stays', async () => {
+  await writeDocuments(8);
+  for (const phase of ['count', 'train tokenizer', 'encode'] as const) {
+    const controller = new AbortController();
+    const onProgress = (progress: PrepareProgress): void => {
+      if (progress.phase === phase && progress.documents === 3) controller.abort(new Error('stopped'));
+    };
+    const options = { tokenizer: 'bpe:260', onProgress, signal: controller.signal };
+    await assert.rejects(prepare(options), /stopped/);
+    assert.deepEqual(await readdir(folder), ['text']);
+  }
+  await prepare();
+  const before = await readFile(join(out, 'meta.json'), 'utf8');
+  const controller = new AbortController();
+  const onProgress = (): void => controller.abort(new Error('stopped'));
+  await assert.rejects(prepare({ force: true, seed: 9, signal: controller.signal, onProgress }), /stopped/);
+  assert.equal(await readFile(join(out, 'meta.json'), 'utf8'), before);
+  assert.deepEqual((await readdir(folder)).sort(), ['out', 'text']);
+});
+
+test('a folder with other content is never replaced, a prepared one only with force', async () => {
+  await writeDocuments(3);
+  await mkdir(out);
+  await writeFile(join(out, 'thesis.txt'), 'years of work');
+  for (const force of [false, true]) {
+    await assert.rejects(prepare({ force }), {
+      name: 'DataError',
+      message: /out: it is a new folder or a prepared one, got 'thesis\.txt'; choose another folder$/,
+    });
+  }
+  await rm(join(out, 'thesis.txt'));
+  await prepare();
+  await assert.rejects(prepare(), /out: it is a new folder, got 'a prepared one'; use --force to replace it$/);
+  await prepare({ force: true, seed: 3 });
+  assert.match(await readFile(join(out, 'meta.json'), 'utf8'), /"seed": 3/);
+  await writeFile(join(out, 'notes.txt'), 'mine');
+  await assert.rejects(prepare({ force: true }), /got 'notes\.txt'/);
+  await assert.rejects(prepare({ out: join(text, '0000.txt') }), /it is a folder to write to, got 'ENOTDIR/);
+});
+
+test('impossible wishes are refused before any work', async () => {
+  await writeDocuments(3);
+  const refused = (options: Partial<PrepareOptions>, name: string, message: RegExp): Promise<void> =>
+    assert.rejects(prepare({ ...options, onProgress: () => assert.fail('no work') }), { name, message });
+  await refused({ tokenizer: 'bpe:256' }, 'ConfigError', /vocabSize: .*, got 256$/);
+  await refused({ tokenizer: 'bpe:65537' }, 'ConfigError', /vocabSize: .*, got 65537$/);
+  await refused({ tokenizer: 'bpe:many' }, 'ConfigError', /vocabSize: .*, got NaN$/);
+  await refused({ tokenizer: 'gpt3' }, 'ConfigError', /tokenizer: it is bytes, gpt2, bpe:N or a tokenizer\.json's path, got 'gpt3'/);
+  await refused({ tokenizer: join(folder, 'no.json') }, 'DataError', /no\.json: it is a tokenizer\.json, got 'no such file'/);
+  await refused({ valFraction: 1 }, 'ConfigError', /valFraction: /);
+  await refused({ sources: [] }, 'ConfigError', /sources: at least one is named, got 0/);
+  await refused({ sources: [text, 'nowhere'] }, 'DataError', /source: it is a file, a folder or a corpus/);
+});
+
+test('sources without text are refused', async () => {
+  await assert.rejects(prepare(), { name: 'DataError', message: /text: the sources hold text, got 'none'$/ });
+  await writeFile(join(text, 'mark.txt'), '\ufeff');
+  await assert.rejects(prepare(), /the sources hold text, got 'none'$/);
+  await writeFile(join(text, 'mark.txt'), 'x');
+  await assert.rejects(prepare(), /a single document has text for two splits, got '1 character'$/);
+  assert.deepEqual(await readdir(folder), ['text']);
+});
+
+test('what was left out or mended is told', async () => {
+  await writeDocuments(3);
+  await writeFile(join(text, 'z.bin'), Uint8Array.of(0));
+  await writeFile(join(text, 'latin1.txt'), Uint8Array.of(0x61, 0xe9));
+  const { warnings } = await prepare();
+  assert.deepEqual(warnings, [
+    'left out 1 file: not text',
+    'replaced bytes that are not UTF-8 by U+FFFD in 1 file',
+  ]);
+});

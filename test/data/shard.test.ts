@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { type DatasetMeta, META_FORMAT } from '../../src/data/meta.js';
+import { openDataset, openTokenShard, ShardWriter } from '../../src/data/shard.js';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'loopnn-shard-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** Ids as nanoGPT's `numpy.uint16.tofile` writes them. */
+async function writeIds(name: string, ids: readonly number[]): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, Uint8Array.from(ids.flatMap((id) => [id & 0xff, id >> 8])));
+  return path;
+}
+
+const meta: DatasetMeta = {
+  format: META_FORMAT,
+  tokenizer: { name: 'bytes', vocabSize: 257, eot: 256 },
+  largestId: 256,
+  seed: 1,
+  heldOut: { unit: 'documents', fraction: 0.1 },
+  sources: ['x'],
+  train: { documents: 1, bytes: 2, tokens: 3 },
+  val: { documents: 1, bytes: 1, tokens: 2 },
+};
+
+const writeMeta = (content: unknown): Promise<void> =>
+  writeFile(join(folder, 'meta.json'), JSON.stringify(content));
+
+test('a shard is read at any place', async () => {
+  const ids = [5, 65535, 256, 0, 50256];
+  const shard = await openTokenShard(await writeIds('train.bin', ids));
+  assert.equal(shard.length, 5);
+  assert.equal(shard.name, join(folder, 'train.bin'));
+  assert.deepEqual([...(await shard.read(0, 5))], ids);
+  assert.deepEqual([...(await shard.read(2, 2))], [256, 0]);
+  assert.deepEqual([...(await shard.read(5, 0))], []);
+  for (const [offset, count] of [[3, 3], [-1, 1], [0.5, 1], [0, -1], [6, 0]]) {
+    await assert.rejects(shard.read(offset, count), {
+      name: 'DataError',
+      message: `${shard.name}: tokens are read within its 5, got '${count} tokens from ${offset} on'`,
+    });
+  }
+  await shard.close();
+});
+
+test('what the writer writes is read back, over more than its buffer', async () => {
+  const path = join(folder, 'x.bin');
+  const writer = await ShardWriter.create(path);
+  const ids = Uint16Array.from({ length: 300_000 }, (_, i) => (i * 7919) % 65_000);
+  for (let i = 0; i < 4; i++) await writer.write(ids);
+  await writer.finish();
+  await writer.close();
+  assert.equal(writer.tokens, 1_200_000);
+  assert.equal(writer.largestId, ids.reduce((a, b) => Math.max(a, b)));
+  const shard = await openTokenShard(path);
+  assert.equal(shard.length, 1_200_000);
+  assert.deepEqual(await shard.read(900_000, 300_000), ids);
+  await shard.close();
+});
+
+test('a missing, empty or odd-length shard is named with what was expected and found', async () => {
+  const refused = (path: string, message: RegExp): Promise<void> =>
+    assert.rejects(openTokenShard(path), { name: 'DataError', message });
+  await refused(join(folder, 'train.bin'), /train\.bin: it is a token shard, got 'ENOENT.*; make it with `loopnn prepare`$/);
+  await refused(await writeIds('train.bin', []), /train\.bin: it holds tokens, got 'an empty file'; make it/);
+  const path = await writeIds('train.bin', [1, 2, 3]);
+  await truncate(path, 5);
+  await refused(path, /train\.bin: its size is a multiple of 2 bytes, got '5 bytes'; it is truncated/);
+  await refused(folder, /: it is a token shard, got 'no file'/);
+});
+
+test('a shard that shrinks while it is open is an error, not zeros', async () => {
+  const path = await writeIds('train.bin', [1, 2, 3, 4]);
+  const shard = await openTokenShard(path);
+  await truncate(path, 4);
+  await assert.rejects(shard.read(1, 3), /it keeps its 4 tokens while it is read, got 'a shorter file'/);
+  await shard.close();
+});
+
+test("a nanoGPT folder works without meta.json; ours checks the shards' lengths against it", async () => {
+  await writeIds('train.bin', [1, 2, 256]);
+  await writeIds('val.bin', [3, 256]);
+  const plain = await openDataset(folder);
+  assert.equal(plain.meta, null);
+  assert.equal(plain.tokenizer, null);
+  assert.deepEqual([...(await plain.val.read(0, 2))], [3, 256]);
+  await plain.close();
+
+  await writeMeta(meta);
+  await writeFile(join(folder, 'tokenizer.json'), '{"type":"bytes"}');
+  const ours = await openDataset(folder);
+  assert.deepEqual(ours.meta, meta);
+  assert.equal(ours.tokenizer?.name, 'bytes');
+  await ours.close();
+
+  await writeIds('val.bin', [3]);
+  await assert.rejects(openDataset(folder), {
+    name: 'DataError',
+    message: /val\.bin: it holds the 2 tokens that meta\.json names, got '1 tokens'; it is truncated or of another run/,
+  });
+});
+
+test('a damaged meta.json or tokenizer.json is named', async () => {
+  await writeIds('train.bin', [1, 2, 256]);
+  await writeIds('val.bin', [3, 256]);
+  const refused = (message: RegExp): Promise<void> =>
+    assert.rejects(openDataset(folder), { name: 'DataError', message });
+  await writeFile(join(folder, 'meta.json'), '{"format":');
+  await refused(/meta\.json: it is JSON, got/);
+  await writeMeta([]);
+  await refused(/meta\.json: it is an object, got '\[\]'/);
+  await writeMeta({ ...meta, format: 'other' });
+  await refused(/meta\.json: its format is 'loopnn-data-1', got 'other'; prepare the data again/);
+  await writeMeta({ ...meta, val: { documents: 1, bytes: 1, tokens: -2 } });
+  await refused(/meta\.json: val\.tokens: it is a whole number, got '-2'/);
+  await writeMeta({ ...meta, tokenizer: { ...meta.tokenizer, vocabSize: 300 } });
+  await writeFile(join(folder, 'tokenizer.json'), '{"type":"bytes"}');
+  await refused(/tokenizer\.json: it has the 300 ids that meta\.json names, got 257; prepare the data again/);
+});

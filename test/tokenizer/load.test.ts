@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { trainBpe } from '../../src/tokenizer/bpe-train.js';
+import { createTokenizer, tokenizerFromJSON } from '../../src/tokenizer/load.js';
+import { SAMPLES } from './samples.js';
+
+const eot = { id: 0, content: '<|endoftext|>', special: true };
+const wordPiece = {
+  added_tokens: [
+    { id: 0, content: '[SEP]', special: true },
+    { id: 1, content: '[UNK]', special: true },
+  ],
+  normalizer: { type: 'Lowercase' },
+  pre_tokenizer: { type: 'Whitespace' },
+  decoder: { type: 'WordPiece', prefix: '##', cleanup: false },
+  model: {
+    type: 'WordPiece',
+    unk_token: '[UNK]',
+    continuing_subword_prefix: '##',
+    max_input_chars_per_word: 100,
+    vocab: { '[SEP]': 0, '[UNK]': 1, hello: 2, wor: 3, '##ld': 4, sep: 5, '[': 6, ']': 7 },
+  },
+};
+
+test('bytes: an id for each byte of UTF-8, and one for the end of the text', async () => {
+  const bytes = await createTokenizer('bytes');
+  assert.equal(bytes.vocabSize, 257);
+  assert.equal(bytes.eot, 256);
+  assert.deepEqual([...bytes.encode('aé')], [97, 0xc3, 0xa9]);
+  for (const text of SAMPLES) assert.equal(bytes.decode(bytes.encode(text)), text);
+  assert.equal(bytes.decode([97, 256]), 'a<|endoftext|>');
+  const decoder = bytes.decoder();
+  assert.deepEqual(
+    [0xf0, 0x9f, 0x98, 0x80].map((id) => decoder.push(id)),
+    ['', '', '', '😀'],
+  );
+  assert.throws(() => bytes.decode([257]), /tokenizer bytes: a token id .*, got 257/);
+});
+
+test('bytes and gpt2 are remembered by their names', async () => {
+  for (const name of ['bytes', 'gpt2']) {
+    const tokenizer = await createTokenizer(name);
+    assert.deepEqual(tokenizer.toJSON(), { type: name });
+    assert.equal((await tokenizerFromJSON({ type: name })).name, name);
+  }
+});
+
+test('an unknown tokenizer is refused by name', async () => {
+  await assert.rejects(createTokenizer('gpt3'), {
+    name: 'ConfigError',
+    message: "tokenizer: it is one of bytes, gpt2, got 'gpt3'",
+  });
+});
+
+test('other Hugging Face models go through their library', async () => {
+  const tokenizer = await tokenizerFromJSON(wordPiece, 'w.json');
+  assert.equal(tokenizer.name, 'wordpiece-8');
+  assert.equal(tokenizer.vocabSize, 8);
+  assert.equal(tokenizer.eot, 0);
+  assert.equal(tokenizer.cuttable, false);
+  assert.deepEqual([...tokenizer.encode('Hello WORLD xyz')], [2, 3, 4, 1]);
+  assert.equal(tokenizer.decode([2, 3, 4, 0, 2]), 'hello world[SEP]hello');
+  const decoder = tokenizer.decoder();
+  assert.deepEqual(
+    [2, 3, 4].map((id) => decoder.push(id)),
+    ['hello', ' wor', 'ld'],
+  );
+  assert.deepEqual(tokenizer.toJSON(), wordPiece);
+  assert.throws(() => tokenizer.decode([8]), /a token id is a whole number from 0 to 7/);
+});
+
+test('a special token spelled in the text is text for other models too', async () => {
+  const tokenizer = await tokenizerFromJSON(wordPiece, 'w.json');
+  assert.ok(![...tokenizer.encode('hello [SEP]')].includes(0));
+});
+
+test('byte-level files with other settings do not use our encoder', async () => {
+  const json = trainBpe(['aa bb aa'], 260).toJSON();
+  const prefixed = { ...json, pre_tokenizer: { type: 'ByteLevel', add_prefix_space: true } };
+  const tokenizer = await tokenizerFromJSON(prefixed);
+  assert.equal(tokenizer.cuttable, false);
+  const ours = await tokenizerFromJSON(json);
+  assert.deepEqual(tokenizer.encode('aa'), ours.encode(' aa'));
+});
+
+test('a vocabulary that token shards cannot hold is refused', async () => {
+  const vocab = Object.fromEntries(Array.from({ length: 65_537 }, (_, i) => [`t${i}`, i]));
+  const json = { added_tokens: [eot], model: { type: 'WordPiece', vocab } };
+  await assert.rejects(tokenizerFromJSON(json, 'big.json'), {
+    name: 'DataError',
+    message:
+      'big.json: the vocabulary has at most 65536 ids, as token shards store 16 bits, got 65537; ' +
+      'choose a tokenizer with a smaller vocabulary',
+  });
+});
+
+test('damaged tokenizer files say what is wrong', async () => {
+  const good = trainBpe(['aa bb aa bb'], 260).toJSON();
+  const model = good.model as Record<string, unknown>;
+  const rejects = (json: unknown, message: RegExp): Promise<void> =>
+    assert.rejects(tokenizerFromJSON(json, 't.json'), { name: 'DataError', message });
+  await rejects(null, /^t\.json: it is a JSON object, got 'null'$/);
+  await rejects([], /^t\.json: it is a JSON object/);
+  await rejects(
+    { type: 'gpt3' },
+    /^t\.json: it has a Hugging Face model, or a type of bytes, gpt2, got 'gpt3'$/,
+  );
+  await rejects({}, /got 'the fields \(none\)'$/);
+  await rejects({ ...good, added_tokens: [] }, /^t\.json: one token ends a text .*; add <\|endoftext\|>/);
+  await rejects(
+    { ...good, added_tokens: [{ id: -1 }] },
+    /^t\.json: added_tokens\[0\]: it has an id and a content/,
+  );
+  await rejects({ ...good, model: { ...model, merges: 3 } }, /^t\.json: model\.merges: it is a list/);
+  await rejects(
+    { ...good, model: { ...model, merges: ['abc'] } },
+    /model\.merges\[0\]: it is a pair of tokens/,
+  );
+  await rejects(
+    { ...good, model: { ...model, merges: [['a', 'zz']] } },
+    /model\.merges\[0\]: its tokens and their union are in the vocabulary, got 'zz'/,
+  );
+  await rejects(
+    { ...good, model: { ...model, vocab: { a: 1.5 } } },
+    /the id of 'a' is a whole number, got 1\.5/,
+  );
+  await rejects(
+    { ...good, model: { type: 'Magic', vocab: {} } },
+    /^t\.json: model\.type: it is one of BPE, WordPiece, Unigram, got 'Magic'$/,
+  );
+  await rejects(
+    { ...good, normalizer: { type: 'Magic' } },
+    /^t\.json: @huggingface\/tokenizers can read it, got/,
+  );
+});
