@@ -34,10 +34,11 @@ export function sample(logits: Float32Array, position: number, options: Sampling
   const weights = kept.map((id) => Math.exp((logits[id] - max) / temperature));
   let total = weights.reduce((sum, w) => sum + w, 0);
   if (topP !== null) {
+    let count = 0;
     let reached = 0;
-    const count = weights.findIndex((w) => (reached += w) >= topP * total) + 1;
-    kept = kept.slice(0, count === 0 ? kept.length : count);
-    total = weights.slice(0, kept.length).reduce((sum, w) => sum + w, 0);
+    while (count < kept.length && reached < topP * total) reached += weights[count++];
+    kept = kept.slice(0, count);
+    total = reached;
   }
   let remaining = (hashWords(seed, position) / 2 ** 32) * total;
   for (const [i, id] of kept.entries()) {

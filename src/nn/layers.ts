@@ -19,7 +19,7 @@ export class Linear {
   }
 
   forward(x: Tensor): Tensor {
-    const y = linear(x, this.weight.value, this.bias && this.bias.value);
+    const y = linear(x, this.weight.value, this.bias?.value ?? null);
     x.runtime.observe?.(this.scope.prefix, y);
     return y;
   }
@@ -40,7 +40,7 @@ export class LayerNorm {
   }
 
   forward(x: Tensor): Tensor {
-    const y = layerNorm(x, this.weight.value, this.bias && this.bias.value);
+    const y = layerNorm(x, this.weight.value, this.bias?.value ?? null);
     x.runtime.observe?.(this.scope.prefix, y);
     return y;
   }

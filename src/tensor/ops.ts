@@ -13,7 +13,7 @@ import { type Parameter, Tensor } from './tensor.js';
 export function embedding(tokens: Tensor, positions: Tensor, wte: Parameter, wpe: Parameter): Tensor {
   const { runtime } = wte;
   const { backend, tape } = runtime;
-  const dims = { R: tokens.size, C: wte.shape[1]! };
+  const dims = { R: tokens.size, C: wte.shape[1] };
   const out = runtime.empty([dims.R, dims.C]);
   backend.embeddingForward(out.storage, tokens.storage, positions.storage, wte.storage, wpe.storage, dims);
   tape?.record(out, [tokens, positions], (dout) => {
@@ -37,7 +37,7 @@ export function layerNorm(x: Tensor, weight: Parameter, bias: Parameter | null):
     rstd.storage,
     x.storage,
     weight.storage,
-    bias && bias.storage,
+    bias?.storage ?? null,
     dims,
   );
   tape?.record(out, [x, mean, rstd], (dout) => {
@@ -62,11 +62,11 @@ export function layerNorm(x: Tensor, weight: Parameter, bias: Parameter | null):
 export function linear(x: Tensor, weight: Parameter, bias: Parameter | null): Tensor {
   const { runtime } = x;
   const { backend, tape } = runtime;
-  const [K, N] = [weight.shape[0]!, weight.shape[1]!];
+  const [K, N] = [weight.shape[0], weight.shape[1]];
   if (x.shape[1] !== K) throw new ShapeError(weight.name, `input must have ${K} channels`, x.shape);
-  const dims = { R: x.shape[0]!, K, N };
+  const dims = { R: x.shape[0], K, N };
   const out = runtime.empty([dims.R, N]);
-  backend.linearForward(out.storage, x.storage, weight.storage, bias && bias.storage, dims);
+  backend.linearForward(out.storage, x.storage, weight.storage, bias?.storage ?? null, dims);
   tape?.record(out, [x], (dout) => {
     const dweight = parameterGradient(weight);
     backend.linearBackwardWeight(dweight, bias && parameterGradient(bias), dout.storage, x.storage, dims);
@@ -93,7 +93,7 @@ export function gelu(x: Tensor): Tensor {
 export function attention(qkv: Tensor, B: number, T: number, NH: number, dropout: Dropout | null): Tensor {
   const { runtime } = qkv;
   const { backend, tape } = runtime;
-  const C = qkv.shape[1]! / 3;
+  const C = qkv.shape[1] / 3;
   const dims = { B, T, NH, HS: C / NH };
   const out = runtime.empty([B * T, C]);
   using lse = runtime.empty([B, NH, T]);
@@ -180,9 +180,9 @@ export function gatedResidual(x: Tensor, f: Tensor, gate: Parameter, form: LoopF
 /** x · weightᵀ; `x (R, C)`, `weight (V, C)` → (R, V). For sampling: it records no gradient. */
 export function logits(x: Tensor, weight: Parameter): Tensor {
   const { runtime } = x;
-  const [V, C] = [weight.shape[0]!, weight.shape[1]!];
-  const out = runtime.empty([x.shape[0]!, V]);
-  runtime.backend.logits(out.storage, x.storage, weight.storage, { R: x.shape[0]!, C, V });
+  const [V, C] = [weight.shape[0], weight.shape[1]];
+  const out = runtime.empty([x.shape[0], V]);
+  runtime.backend.logits(out.storage, x.storage, weight.storage, { R: x.shape[0], C, V });
   return out;
 }
 
@@ -195,7 +195,7 @@ export function logits(x: Tensor, weight: Parameter): Tensor {
 export function headLoss(x: Tensor, weight: Parameter, targets: Tensor, rowWeights: Tensor): Tensor {
   const { runtime } = x;
   const { backend, tape, pool } = runtime;
-  const dims = { ...rows(x), V: weight.shape[0]! };
+  const dims = { ...rows(x), V: weight.shape[0] };
   const loss = runtime.empty([dims.R]);
   if (!tape) {
     backend.headForward(loss.storage, null, null, x.storage, weight.storage, targets.storage, dims);
@@ -241,5 +241,5 @@ export function checkpoint(x: Tensor, body: (x: Tensor) => Tensor): Tensor {
 }
 
 function rows(x: Tensor): { R: number; C: number } {
-  return { R: x.shape[0]!, C: x.shape[1]! };
+  return { R: x.shape[0], C: x.shape[1] };
 }

@@ -116,7 +116,7 @@ export class Parameter extends Tensor {
 
   /** Row `i` of a matrix of gates as a parameter of its own that shares memory. */
   row(i: number): Parameter {
-    const width = this.shape[1]!;
+    const width = this.shape[1];
     const { backend } = this.runtime;
     const part = (whole: Storage) => backend.slice(whole, i * width, width);
     return new Parameter(

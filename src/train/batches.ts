@@ -56,7 +56,7 @@ export async function batchAt(
   for (const [b, offset] of offsets.entries()) {
     const ids = await source.read(offset, T + 1);
     for (let t = 0; t <= T; t++) {
-      if (ids[t]! >= vocabSize) {
+      if (ids[t] >= vocabSize) {
         const where = `${source.name}, token ${offset + t}`;
         throw new DataError(where, `must be below the model's vocabSize = ${vocabSize}`, ids[t]);
       }

@@ -17,7 +17,7 @@ export async function firstNonFinite(
   const { runtime, parameters } = model;
   const { backend } = runtime;
   for (const parameter of parameters.all) {
-    if (!(await isFinite(parameter.storage))) return `parameter ${parameter.name}`;
+    if (!(await allFinite(parameter.storage))) return `parameter ${parameter.name}`;
   }
   const sums: { where: string; sum: Tensor }[] = [];
   runtime.observe = (where, x) => {
@@ -32,17 +32,17 @@ export async function firstNonFinite(
   }
   let first: string | null = null;
   for (const { where, sum } of sums) {
-    if (first === null && !Number.isFinite((await sum.read())[0]!)) first = `output of ${where}`;
+    if (first === null && !Number.isFinite((await sum.read())[0])) first = `output of ${where}`;
     sum.dispose();
   }
   if (first !== null) return first;
   for (const parameter of [...parameters.all].reverse()) {
     const { gradient, name } = parameter;
-    if (gradient && !(await isFinite(gradient))) return `gradient of ${name}`;
+    if (gradient && !(await allFinite(gradient))) return `gradient of ${name}`;
   }
   return null;
 
-  async function isFinite(storage: Storage): Promise<boolean> {
+  async function allFinite(storage: Storage): Promise<boolean> {
     return (await backend.read(storage)).every(Number.isFinite);
   }
 }

@@ -46,7 +46,7 @@ export class AdamW {
     if (!gradient) throw new Error('AdamW.gradientNorm: the model was allocated without gradients');
     using sum = runtime.empty([1]);
     runtime.backend.sumSquares(sum.storage, gradient);
-    return Math.sqrt((await sum.read())[0]!);
+    return Math.sqrt((await sum.read())[0]);
   }
 
   dispose(): void {

@@ -10,7 +10,10 @@ test('the held-out documents are a function of seed and index, near the share as
   assert.notDeepEqual(indices(5000).filter(heldOut(2, 5000, 0.1)), first);
   assert.ok(Math.abs(first.length - 500) < 100, String(first.length));
   const more = new Set(indices(5000).filter(heldOut(1, 5000, 0.2)));
-  assert.ok(first.every((i) => more.has(i)), 'a larger share only adds');
+  assert.ok(
+    first.every((i) => more.has(i)),
+    'a larger share only adds',
+  );
 });
 
 test('both splits have a document, however small the corpus or extreme the share', () => {

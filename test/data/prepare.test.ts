@@ -210,7 +210,10 @@ test('a folder with other content is never replaced, a prepared one only with fo
   }
   await rm(join(out, 'thesis.txt'));
   await prepare();
-  await assert.rejects(prepare(), /out: it is a new folder, got 'a prepared one'; use --force to replace it$/);
+  await assert.rejects(
+    prepare(),
+    /out: it is a new folder, got 'a prepared one'; use --force to replace it$/,
+  );
   await prepare({ force: true, seed: 3 });
   assert.match(await readFile(join(out, 'meta.json'), 'utf8'), /"seed": 3/);
   await writeFile(join(out, 'notes.txt'), 'mine');
@@ -225,8 +228,16 @@ test('impossible wishes are refused before any work', async () => {
   await refused({ tokenizer: 'bpe:256' }, 'ConfigError', /vocabSize: .*, got 256$/);
   await refused({ tokenizer: 'bpe:65537' }, 'ConfigError', /vocabSize: .*, got 65537$/);
   await refused({ tokenizer: 'bpe:many' }, 'ConfigError', /vocabSize: .*, got NaN$/);
-  await refused({ tokenizer: 'gpt3' }, 'ConfigError', /tokenizer: it is bytes, gpt2, bpe:N or a tokenizer\.json's path, got 'gpt3'/);
-  await refused({ tokenizer: join(folder, 'no.json') }, 'DataError', /no\.json: it is a tokenizer\.json, got 'no such file'/);
+  await refused(
+    { tokenizer: 'gpt3' },
+    'ConfigError',
+    /tokenizer: it is bytes, gpt2, bpe:N or a tokenizer\.json's path, got 'gpt3'/,
+  );
+  await refused(
+    { tokenizer: join(folder, 'no.json') },
+    'DataError',
+    /no\.json: it is a tokenizer\.json, got 'no such file'/,
+  );
   await refused({ valFraction: 1 }, 'ConfigError', /valFraction: /);
   await refused({ sources: [] }, 'ConfigError', /sources: at least one is named, got 0/);
   await refused({ sources: [text, 'nowhere'] }, 'DataError', /source: it is a file, a folder or a corpus/);

@@ -41,7 +41,13 @@ test('a shard is read at any place', async () => {
   assert.deepEqual([...(await shard.read(0, 5))], ids);
   assert.deepEqual([...(await shard.read(2, 2))], [256, 0]);
   assert.deepEqual([...(await shard.read(5, 0))], []);
-  for (const [offset, count] of [[3, 3], [-1, 1], [0.5, 1], [0, -1], [6, 0]]) {
+  for (const [offset, count] of [
+    [3, 3],
+    [-1, 1],
+    [0.5, 1],
+    [0, -1],
+    [6, 0],
+  ]) {
     await assert.rejects(shard.read(offset, count), {
       name: 'DataError',
       message: `${shard.name}: tokens are read within its 5, got '${count} tokens from ${offset} on'`,
@@ -58,7 +64,10 @@ test('what the writer writes is read back, over more than its buffer', async () 
   await writer.finish();
   await writer.close();
   assert.equal(writer.tokens, 1_200_000);
-  assert.equal(writer.largestId, ids.reduce((a, b) => Math.max(a, b)));
+  assert.equal(
+    writer.largestId,
+    ids.reduce((a, b) => Math.max(a, b)),
+  );
   const shard = await openTokenShard(path);
   assert.equal(shard.length, 1_200_000);
   assert.deepEqual(await shard.read(900_000, 300_000), ids);
@@ -68,7 +77,10 @@ test('what the writer writes is read back, over more than its buffer', async () 
 test('a missing, empty or odd-length shard is named with what was expected and found', async () => {
   const refused = (path: string, message: RegExp): Promise<void> =>
     assert.rejects(openTokenShard(path), { name: 'DataError', message });
-  await refused(join(folder, 'train.bin'), /train\.bin: it is a token shard, got 'ENOENT.*; make it with `loopnn prepare`$/);
+  await refused(
+    join(folder, 'train.bin'),
+    /train\.bin: it is a token shard, got 'ENOENT.*; make it with `loopnn prepare`$/,
+  );
   await refused(await writeIds('train.bin', []), /train\.bin: it holds tokens, got 'an empty file'; make it/);
   const path = await writeIds('train.bin', [1, 2, 3]);
   await truncate(path, 5);
@@ -103,7 +115,8 @@ test("a nanoGPT folder works without meta.json; ours checks the shards' lengths 
   await writeIds('val.bin', [3]);
   await assert.rejects(openDataset(folder), {
     name: 'DataError',
-    message: /val\.bin: it holds the 2 tokens that meta\.json names, got '1 tokens'; it is truncated or of another run/,
+    message:
+      /val\.bin: it holds the 2 tokens that meta\.json names, got '1 tokens'; it is truncated or of another run/,
   });
 });
 

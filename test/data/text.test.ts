@@ -101,7 +101,10 @@ test('gzip is unpacked, and a file that is missing or no gzip is named', async (
   await writeFile(path, gzipSync('packed text'));
   assert.equal(Buffer.concat(await all(readChunks(path, true))).toString(), 'packed text');
   await writeFile(path, 'not gzip');
-  await assert.rejects(all(readChunks(path, true)), { name: 'DataError', message: /a\.gz: it can be read, got/ });
+  await assert.rejects(all(readChunks(path, true)), {
+    name: 'DataError',
+    message: /a\.gz: it can be read, got/,
+  });
   for (const gzip of [false, true]) {
     await assert.rejects(all(readChunks(join(folder, 'none'), gzip)), /none: it can be read, got 'ENOENT/);
   }

@@ -9,7 +9,7 @@ export class GPT2Depth implements Depth {
 
   run(x: Tensor, ctx: ForwardContext): Tensor {
     return ctx.loop(this.blocks.length, x, (h, layer) =>
-      ctx.apply(this.blocks[layer]!, h, { loop: 0, layer, inner: 0 }),
+      ctx.apply(this.blocks[layer], h, { loop: 0, layer, inner: 0 }),
     );
   }
 }

@@ -45,8 +45,8 @@ export class LoopDepth implements Depth {
   /** f_θ of the outer loops: every layer in order, each looped nInnerLoop times. */
   private stack(x: Tensor, loop: number, ctx: ForwardContext): Tensor {
     return ctx.loop(this.blocks.length, x, (h, layer) =>
-      this.repeat(h, this.config.nInnerLoop, this.innerGates[layer]!, ctx, (y, inner) =>
-        ctx.apply(this.blocks[layer]!, y, { loop, layer, inner }),
+      this.repeat(h, this.config.nInnerLoop, this.innerGates[layer], ctx, (y, inner) =>
+        ctx.apply(this.blocks[layer], y, { loop, layer, inner }),
       ),
     );
   }
@@ -60,7 +60,7 @@ export class LoopDepth implements Depth {
     f: (x: Tensor, n: number) => Tensor,
   ): Tensor {
     if (!gates) return f(x, 0);
-    const last = gates.spec.shape[0]! - 1;
+    const last = gates.spec.shape[0] - 1;
     return ctx.loop(count, x, (h, n) => {
       using step = f(h, n);
       return gatedResidual(h, step, gates.row(Math.min(n, last)), this.config.loopForm);
