@@ -15,7 +15,7 @@ namespace LOOPNN_ISA {
 namespace {
 
 constexpr int64_t KB = 64;       // keys in a block
-constexpr int64_t QB = 16 * MR;  // queries in a forward task: enough to repay the packing of each key block
+constexpr int64_t QB = 32 * MR;  // queries in a forward task: enough to repay the packing of each key block
 constexpr int64_t QS = 4 * MR;   // queries in a step of the backward pass
 constexpr float kMasked = -__builtin_inff();
 static_assert(KB % NR == 0 && KB % W == 0, "a key block is made of whole panels");
@@ -76,30 +76,45 @@ struct ForwardScratch {
   }
 };
 
+/** Vector j of a row of raw scores; keys from n on are masked. */
+LOOPNN_INLINE vf maskedScores(const float* row, int64_t j, int64_t n) {
+  const vf x = load(row + j);
+  return n - j >= W ? x : (iota() < (int)max(n - j, 0) ? x : set1(kMasked));
+}
+
 /**
- * Folds one row of raw scores, of which the first n keys are visible, into the running maximum and sum, and turns
- * them into unnormalised weights. Returns the factor that brings what was summed before to the new maximum.
+ * Folds a panel of raw scores (rows, KB), whose first row sees `seen` keys of the block and each further row one more,
+ * into the rows' running maxima and sums, and turns them into unnormalised weights. factor[r] brings what row r
+ * summed before to its new maximum. Done in passes over the rows, so that one row's reduction hides another's.
  */
-LOOPNN_INLINE float softmaxStep(float* scores, int64_t n, float scale, float* runningMax, float* runningSum) {
-  vf x[KB / W];
-  vf highest = set1(*runningMax);
-  for (int64_t j = 0; j < KB / W; j++) {
-    x[j] = load(scores + j * W) * scale;
-    x[j] = iota() < (int)(n - j * W) ? x[j] : set1(kMasked);
-    highest = maxv(highest, x[j]);
+void softmaxPanel(float* scores, int64_t rows, int64_t seen, float scale, float* runningMax, float* runningSum,
+                  float* factor) {
+  float highest[MR], sums[MR];
+  for (int64_t r = 0; r < rows; r++) {
+    vf top = set1(kMasked);
+    for (int64_t j = 0; j < KB; j += W) top = maxv(top, maskedScores(scores + r * KB, j, seen + r));
+    highest[r] = maxLanes(top);
   }
-  const float top = maxLanes(highest);
-  vf sum{};
-  for (int64_t j = 0; j < KB / W; j++) {
-    x[j] = expv(x[j] - top);
-    sum += x[j];
-    store(scores + j * W, x[j]);
+  for (int64_t r = 0; r < rows; r += W) {
+    const vf before = loadUpTo(runningMax + r, rows - r);
+    const vf top = maxv(before, loadUpTo(highest + r, rows - r) * scale);
+    storeUpTo(factor + r, before == top ? set1(1.0f) : expv(before - top), rows - r);
+    storeUpTo(runningMax + r, top, rows - r);
   }
-  const float before = *runningMax;
-  const float factor = before == top ? 1.0f : before == kMasked ? 0.0f : expf(before - top);
-  *runningMax = top;
-  *runningSum = __builtin_fmaf(*runningSum, factor, sumLanes(sum));
-  return factor;
+  for (int64_t r = 0; r < rows; r++) {
+    const vf minusTop = set1(-runningMax[r]), scales = set1(scale);
+    vf sum{};
+    for (int64_t j = 0; j < KB; j += W) {
+      const vf weight = expv(fma(maskedScores(scores + r * KB, j, seen + r), scales, minusTop));
+      sum += weight;
+      store(scores + r * KB + j, weight);
+    }
+    sums[r] = sumLanes(sum);
+  }
+  for (int64_t r = 0; r < rows; r += W) {
+    const vf total = fma(loadUpTo(runningSum + r, rows - r), loadUpTo(factor + r, rows - r), loadUpTo(sums + r, rows - r));
+    storeUpTo(runningSum + r, total, rows - r);
+  }
 }
 
 /** Queries [i0, i1) of one head: out rows at `out` + t·C, lse at `lse` + t. */
@@ -123,19 +138,18 @@ void forwardQueries(float* out, float* lse, HeadView x, int64_t i0, int64_t i1, 
       for (int64_t j = 0; j < visible; j += NR) {
         multiply(HS, s.q + i * HS, MR, s.k + j * HS, NR, s.scores + j, KB, NR, {false, nullptr});
       }
+      float factor[MR];
+      softmaxPanel(s.scores, rows, i0 + i - j0 + 1, scale, s.max + i, s.sum + i, factor);
       for (int64_t r = 0; r < rows; r++) {
-        const int64_t query = i0 + i + r;
-        float* row = s.scores + r * KB;
         float* sums = s.out + (i + r) * wide;
-        const float factor = softmaxStep(row, query - j0 + 1, scale, s.max + i + r, s.sum + i + r);
-        if (factor != 1.0f) {
-          for (int64_t c = 0; c < wide; c += W) store(sums + c, load(sums + c) * factor);
+        if (factor[r] != 1.0f) {
+          for (int64_t c = 0; c < wide; c += W) store(sums + c, load(sums + c) * factor[r]);
         }
-        if (drop) {
-          for (int64_t j = 0; j < KB; j += W) {
-            const uint32_t element = (uint32_t)query * 65536u + (uint32_t)(j0 + j);
-            store(row + j, load(row + j) * dropoutMask(key, element, drop->threshold, drop->scale));
-          }
+        if (!drop) continue;
+        float* row = s.scores + r * KB;
+        for (int64_t j = 0; j < KB; j += W) {
+          const uint32_t element = (uint32_t)(i0 + i + r) * 65536u + (uint32_t)(j0 + j);
+          store(row + j, load(row + j) * dropoutMask(key, element, drop->threshold, drop->scale));
         }
       }
       packPanel<MR>(s.weights, s.scores, KB, 1, rows, visible);

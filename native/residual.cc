@@ -35,12 +35,12 @@ void backward(float* dx, float* df, float* dgate, const float* dout, const float
   const int64_t blocks = ceilDiv(R, kRows);
   float* partials = sharedScratch(kRowSums, (size_t)(blocks * C) * sizeof(float));  // (blocks, C)
   parallel(blocks, [&](int64_t task, int) {
-    for (int64_t c = 0; c < C; c += W) {
-      const int64_t left = C - c;
-      const vf g = gateAt(gate, G, C, c);
-      vf sum{};
-      for (int64_t r = task * kRows; r < min((task + 1) * kRows, R); r++) {
-        const int64_t i = r * C + c;
+    float* sums = partials + task * C;
+    for (int64_t c = 0; c < C; c++) sums[c] = 0;
+    for (int64_t r = task * kRows; r < min((task + 1) * kRows, R); r++) {
+      for (int64_t c = 0; c < C; c += W) {
+        const int64_t i = r * C + c, left = C - c;
+        const vf g = gateAt(gate, G, C, c);
         const vf d = loadUpTo(dout + i, left), fv = loadUpTo(f + i, left);
         vf toX = correction ? d - g * d : d;
         vf toF = g * d;
@@ -48,9 +48,9 @@ void backward(float* dx, float* df, float* dgate, const float* dout, const float
         if (accumulateF) toF += loadUpTo(df + i, left);
         storeUpTo(dx + i, toX, left);
         storeUpTo(df + i, toF, left);
-        sum = fma(d, correction ? fv - loadUpTo(x + i, left) : fv, sum);
+        const vf step = correction ? fv - loadUpTo(x + i, left) : fv;
+        storeUpTo(sums + c, fma(d, step, loadUpTo(sums + c, left)), left);
       }
-      storeUpTo(partials + task * C + c, sum, left);
     }
   });
   if (G == 1) {

@@ -69,6 +69,9 @@ LOOPNN_INLINE vi iota() {
 
 LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 LOOPNN_INLINE vf maxv(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+LOOPNN_INLINE vf minv(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+/** x·2^n for whole n. */
+LOOPNN_INLINE vf timesPowerOf2(vf x, vf n) { return (vf)_mm512_scalef_ps((__m512)x, (__m512)n); }
 LOOPNN_INLINE vf sqrtv(vf a) { return (vf)_mm512_sqrt_ps((__m512)a); }
 /** The first n < W floats of p, zeros after them. */
 LOOPNN_INLINE vf loadFirst(const float* p, int n) {
@@ -82,6 +85,7 @@ LOOPNN_INLINE void storeFirst(float* p, vf v, int n) {
 
 LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 LOOPNN_INLINE vf maxv(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+LOOPNN_INLINE vf minv(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
 LOOPNN_INLINE vf sqrtv(vf a) { return (vf)_mm256_sqrt_ps((__m256)a); }
 LOOPNN_INLINE vf loadFirst(const float* p, int n) { return (vf)_mm256_maskload_ps(p, (__m256i)(iota() < n)); }
 LOOPNN_INLINE void storeFirst(float* p, vf v, int n) {
@@ -104,6 +108,7 @@ LOOPNN_INLINE vf sqrtv(vf a) {
 }
 #endif
 LOOPNN_INLINE vf maxv(vf a, vf b) { return a > b ? a : b; }
+LOOPNN_INLINE vf minv(vf a, vf b) { return a < b ? a : b; }
 LOOPNN_INLINE vf loadFirst(const float* p, int n) {
   vf v{};
   for (int i = 0; i < W; i++) {
@@ -119,6 +124,16 @@ LOOPNN_INLINE void storeFirst(float* p, vf v, int n) {
 
 #endif
 
+#if LOOPNN_WIDTH < 16
+/** x·2^n for whole n in [−252, 254], in two factors so that the ends of the range neither overflow nor vanish early. */
+LOOPNN_INLINE vf timesPowerOf2(vf x, vf n) {
+  const vi e = __builtin_convertvector(n, vi);
+  const vi e1 = e >> 1;
+  const vi e2 = e - e1;
+  return x * (vf)((e1 + 127) << 23) * (vf)((e2 + 127) << 23);
+}
+#endif
+
 /** The next min(n, W) floats of an array that has n > 0 left. */
 LOOPNN_INLINE vf loadUpTo(const float* p, int64_t n) { return n >= W ? load(p) : loadFirst(p, (int)n); }
 LOOPNN_INLINE void storeUpTo(float* p, vf v, int64_t n) {
@@ -129,34 +144,50 @@ LOOPNN_INLINE void storeUpTo(float* p, vf v, int64_t n) {
   }
 }
 
+/** Lane l of the result is lane l + D of v, around the end. */
+template <int D>
+LOOPNN_INLINE vf rotate(vf v) {
+#if LOOPNN_WIDTH == 16
+  return __builtin_shufflevector(v, v, D, D + 1, D + 2, D + 3, D + 4, D + 5, D + 6, D + 7, D + 8, D + 9, D + 10, D + 11,
+                                 D + 12, D + 13, D + 14, D + 15);
+#elif LOOPNN_WIDTH == 8
+  return __builtin_shufflevector(v, v, D, D + 1, D + 2, D + 3, D + 4, D + 5, D + 6, D + 7);
+#else
+  return __builtin_shufflevector(v, v, D, D + 1, D + 2, D + 3);
+#endif
+}
+
 /** Sum of the lanes, halving: the order is the same for every caller. */
 LOOPNN_INLINE float sumLanes(vf v) {
-  float x[W];
-  store(x, v);
-  for (int w = W / 2; w > 0; w /= 2) {
-    for (int i = 0; i < w; i++) x[i] += x[i + w];
-  }
-  return x[0];
+#if LOOPNN_WIDTH == 16
+  v += rotate<8>(v);
+#endif
+#if LOOPNN_WIDTH >= 8
+  v += rotate<4>(v);
+#endif
+  v += rotate<2>(v);
+  v += rotate<1>(v);
+  return v[0];
 }
 
 LOOPNN_INLINE float maxLanes(vf v) {
-  float x[W];
-  store(x, v);
-  for (int w = W / 2; w > 0; w /= 2) {
-    for (int i = 0; i < w; i++) x[i] = x[i] > x[i + w] ? x[i] : x[i + w];
-  }
-  return x[0];
+#if LOOPNN_WIDTH == 16
+  v = maxv(v, rotate<8>(v));
+#endif
+#if LOOPNN_WIDTH >= 8
+  v = maxv(v, rotate<4>(v));
+#endif
+  v = maxv(v, rotate<2>(v));
+  v = maxv(v, rotate<1>(v));
+  return v[0];
 }
 
 /**
  * e^x to about 1 ulp; 0 from -105 down (so also for -inf), inf above 88.72, NaN for NaN.
- * x = n·ln2 + r with |r| ≤ ln2/2, where eight terms of the Taylor series leave less than 2^-27; 2^n is applied
- * in two factors so that the ends of the range neither overflow nor vanish early.
+ * x = n·ln2 + r with |r| ≤ ln2/2, where eight terms of the Taylor series leave less than 2^-27.
  */
 LOOPNN_INLINE vf expv(vf x) {
-  const vf low = set1(-105.0f), high = set1(89.0f);
-  x = x < low ? low : x;
-  x = x > high ? high : x;
+  x = minv(set1(89.0f), maxv(set1(-105.0f), x));  // both return their second operand for NaN
   const vf rounder = set1(12582912.0f);  // 1.5·2^23: adding it rounds to an integer
   const vf n = fma(x, set1(1.44269504f), rounder) - rounder;
   vf r = fma(n, set1(-0.693359375f), x);  // ln2 in two parts: n·(the first) is exact
@@ -169,10 +200,7 @@ LOOPNN_INLINE vf expv(vf x) {
   p = fma(p, r, set1(0.5f));
   p = fma(p, r, set1(1.0f));
   p = fma(p, r, set1(1.0f));
-  const vi e = __builtin_convertvector(n, vi);
-  const vi e1 = e >> 1;
-  const vi e2 = e - e1;
-  return p * (vf)((e1 + 127) << 23) * (vf)((e2 + 127) << 23);
+  return timesPowerOf2(p, n);
 }
 
 LOOPNN_INLINE vu mix32(vu x) {

@@ -47,6 +47,7 @@ export class GPTModules {
 export class GPT {
   readonly parameters: Parameters;
   private readonly modules: GPTModules;
+  private positions = new Int32Array(0);
 
   /** Allocates the parameters, all zero; with `train`, their gradients too. */
   constructor(
@@ -75,7 +76,8 @@ export class GPT {
     const weight = lossScale / Math.max(1, counted);
     using x = this.hidden(tokens, B, options);
     using target = runtime.from(targets, [R]);
-    using weights = runtime.from(new Float64Array(R).fill(weight), [R]);
+    using weights = runtime.empty([R]);
+    runtime.backend.fill(weights.storage, weight);
     return headLoss(x, this.modules.head.value, target, weights);
   }
 
@@ -113,15 +115,20 @@ export class GPT {
     }
     const ctx = new ForwardContext(B, T, config.dropout, options);
     using ids = runtime.from(tokens, [B * T]);
-    using positions = runtime.from(
-      Int32Array.from(tokens, (_, r) => r % T),
-      [B * T],
-    );
+    using positions = runtime.from(this.positionsOf(B, T), [B * T]);
     using sum = embedding(ids, positions, modules.wte.value, modules.wpe.value);
     runtime.observe?.('embedding', sum);
     using x = dropout(sum, T, ctx.embeddingDropout());
     using y = modules.depth.run(x, ctx);
     return modules.lnF.forward(y);
+  }
+
+  /** 0..T−1 for each of B sequences; kept from call to call, since training asks for the same every time. */
+  private positionsOf(B: number, T: number): Int32Array {
+    if (this.positions.length !== B * T || this.positions[T - 1] !== T - 1) {
+      this.positions = Int32Array.from({ length: B * T }, (_, r) => r % T);
+    }
+    return this.positions;
   }
 
   dispose(): void {

@@ -101,8 +101,12 @@ async function folders(store: Store, kind: CheckpointKind): Promise<string[]> {
 /** A name's prefix, and a storage laid out like the parameters. */
 type Section = readonly [prefix: string, flat: Storage];
 
-/** A safetensors file with every parameter's part of each section, read from the backend one at a time. */
+/** Elements read from the backend at a time, so that saving needs little memory of its own. */
+const CHUNK = 1 << 20;
+
+/** A safetensors file with every parameter's part of each section. */
 async function* tensorFile(parameters: Parameters, sections: readonly Section[]): AsyncGenerator<Uint8Array> {
+  const { backend } = parameters.runtime;
   const entries = sections.flatMap(([prefix, flat]) =>
     parameters.all.map((parameter) => ({
       name: prefix + parameter.name,
@@ -113,8 +117,11 @@ async function* tensorFile(parameters: Parameters, sections: readonly Section[])
   );
   yield safetensorsHeader(entries, { format: 'pt' });
   for (const { part } of entries) {
-    const values = Float32Array.from(await parameters.runtime.backend.read(part));
-    yield new Uint8Array(values.buffer);
+    for (let start = 0; start < part.length; start += CHUNK) {
+      const chunk = backend.slice(part, start, Math.min(CHUNK, part.length - start));
+      const values = Float32Array.from(await backend.read(chunk));
+      yield new Uint8Array(values.buffer);
+    }
   }
 }
 

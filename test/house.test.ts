@@ -1,0 +1,103 @@
+/** The house: imports run downwards, the core does without Node, and the README's folder tree is true. */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, normalize, relative } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+/** Each floor may import from those below it, and from itself. */
+const FLOORS = [
+  ['cli', 'index.ts'],
+  ['experiments'],
+  ['data'],
+  ['train'],
+  ['generate'],
+  ['models'],
+  ['nn'],
+  ['tensor'],
+  ['tokenizer', 'formats', 'backend'],
+  ['errors.ts'],
+];
+/** Rooms that must run in a browser, and the single files elsewhere that must too. */
+const CORE = ['tensor', 'nn', 'models', 'generate', 'tokenizer', 'train', 'formats', 'experiments'];
+const CORE_FILES = ['backend/backend.ts', 'backend/reference.ts', 'backend/host.ts', 'errors.ts'];
+
+const sources = (readdirSync(join(ROOT, 'src'), { recursive: true }) as string[])
+  .filter((path) => path.endsWith('.ts'))
+  .map((path) => ({ path, text: readFileSync(join(ROOT, 'src', path), 'utf8') }));
+
+function imports(text: string): string[] {
+  return [...text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map((match) => match[1]);
+}
+
+function floorOf(path: string): number {
+  const room = path.split('/')[0];
+  const floor = FLOORS.findIndex((rooms) => rooms.includes(room));
+  assert.notEqual(floor, -1, `${path}: src/${room} has no floor in this test`);
+  return floor;
+}
+
+test('imports run downwards only', () => {
+  for (const { path, text } of sources) {
+    for (const specifier of imports(text).filter((s) => s.startsWith('.'))) {
+      const target = normalize(join(dirname(path), specifier)).replace(/\.js$/, '.ts');
+      assert.ok(floorOf(target) >= floorOf(path), `${path} imports ${target}, a floor above it`);
+      const sameFloor = floorOf(target) === floorOf(path);
+      const sameRoom = target.split('/')[0] === path.split('/')[0];
+      assert.ok(!sameFloor || sameRoom || path === 'index.ts', `${path} imports ${target}, a room beside it`);
+    }
+  }
+});
+
+test('the core imports nothing of Node', () => {
+  for (const { path, text } of sources) {
+    if (!CORE.includes(path.split('/')[0]) && !CORE_FILES.includes(path)) continue;
+    for (const specifier of imports(text)) assert.ok(!specifier.startsWith('node:'), `${path} imports ${specifier}`);
+  }
+});
+
+test('no two modules import each other in a circle, types apart', () => {
+  const edges = new Map(
+    sources.map(({ path, text }) => {
+      const values = text.replace(/import type [^;]+;/g, '');
+      const targets = imports(values).filter((s) => s.startsWith('.'));
+      return [path, targets.map((s) => normalize(join(dirname(path), s)).replace(/\.js$/, '.ts'))];
+    }),
+  );
+  const done = new Set<string>();
+  const visit = (path: string, trail: string[]) => {
+    assert.ok(!trail.includes(path), `circle: ${[...trail, path].join(' → ')}`);
+    if (done.has(path)) return;
+    for (const target of edges.get(path) ?? []) visit(target, [...trail, path]);
+    done.add(path);
+  };
+  for (const path of edges.keys()) visit(path, []);
+});
+
+test('the README’s folder tree names every folder and nothing else', () => {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  const tree = /<!-- tree -->\s*```\n([\s\S]*?)```/.exec(readme);
+  assert.ok(tree, 'README.md: a tree between <!-- tree --> and its code block');
+  const listed: string[] = [];
+  const stack: string[] = [];
+  for (const line of tree[1].trimEnd().split('\n')) {
+    const match = /^( *)([\w.-]+)\//.exec(line);
+    assert.ok(match, `README.md tree: ${line}`);
+    stack.length = match[1].length / 2;
+    stack.push(match[2]);
+    listed.push(stack.join('/'));
+  }
+  const ignored = ['node_modules', 'dist', 'runs', '.git', '.ci'];
+  const folders = (folder: string, depth: number): string[] =>
+    readdirSync(folder)
+      .filter((name) => !ignored.includes(name) && statSync(join(folder, name)).isDirectory())
+      .filter((name) => relative(ROOT, join(folder, name)) !== 'data')
+      .flatMap((name) => {
+        const path = join(folder, name);
+        const own = relative(ROOT, path);
+        return [own, ...(depth > 0 && own.startsWith('src') ? folders(path, depth - 1) : [])];
+      });
+  assert.deepEqual(listed.sort(), folders(ROOT, 2).sort());
+});
