@@ -44,8 +44,8 @@ namespace {
 template <int D, int... L>
 LOOPNN_INLINE void exchange(vf* r, int i) {
   const vf a = r[i], b = r[i + D];
-  r[i] = __builtin_shufflevector(a, b, ((L & D) ? W + L - D : L)...);
-  r[i + D] = __builtin_shufflevector(a, b, ((L & D) ? W + L : L + D)...);
+  r[i] = LOOPNN_SHUFFLE(a, b, ((L & D) ? W + L - D : L)...);
+  r[i + D] = LOOPNN_SHUFFLE(a, b, ((L & D) ? W + L : L + D)...);
 }
 
 template <int D>

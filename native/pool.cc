@@ -19,6 +19,9 @@
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <stdexcept>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -76,7 +79,11 @@ class Pool {
     scratch_.resize(threads);
     for (int i = 1; i < threads; i++) {
       const uint64_t seen = generation_;
-      workers_.emplace_back([this, i, seen] { work(i, seen); });
+      try {
+        workers_.emplace_back([this, i, seen] { work(i, seen); });
+      } catch (const std::system_error&) {
+        return;  // the system grants no more threads: make do with these
+      }
     }
   }
 
@@ -114,8 +121,11 @@ class Pool {
  private:
   static int initialThreads() {
     if (const char* wish = std::getenv("LOOPNN_NUM_THREADS")) {
-      const long n = std::strtol(wish, nullptr, 10);
-      if (n >= 1 && n <= kMaxThreads) return static_cast<int>(n);
+      char* end = nullptr;
+      const long n = std::strtol(wish, &end, 10);
+      if (*wish && *end == 0 && n >= 1 && n <= kMaxThreads) return static_cast<int>(n);
+      throw std::runtime_error("LOOPNN_NUM_THREADS must be a whole number from 1 to 1024, got '" +
+                               std::string(wish) + "'");
     }
 #ifdef __linux__
     cpu_set_t mask;

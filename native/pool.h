@@ -15,7 +15,10 @@ using TaskFn = void (*)(void* context, int64_t task, int worker);
 
 /** Runs fn(context, t, worker) for every t in [0, tasks); the caller takes part as worker 0. Not reentrant. */
 void runTasks(int64_t tasks, TaskFn fn, void* context);
-/** Number of threads, the caller included: LOOPNN_NUM_THREADS, or the CPUs this process may use. */
+/**
+ * Number of threads, the caller included: LOOPNN_NUM_THREADS, or the CPUs this process may use.
+ * Throws std::runtime_error where the variable is not a number of threads.
+ */
 int threadCount();
 void setThreadCount(int threads);
 

@@ -22,6 +22,12 @@
 #include <arm_neon.h>
 #endif
 
+// Lanes of two vectors by constant indices; GCC before 12 spells it differently.
+#if defined(__clang__) || __GNUC__ >= 12
+#define LOOPNN_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define LOOPNN_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, vi{__VA_ARGS__})
+#endif
 #define LOOPNN_INLINE static inline __attribute__((always_inline))
 
 namespace loopnn {
@@ -148,12 +154,12 @@ LOOPNN_INLINE void storeUpTo(float* p, vf v, int64_t n) {
 template <int D>
 LOOPNN_INLINE vf rotate(vf v) {
 #if LOOPNN_WIDTH == 16
-  return __builtin_shufflevector(v, v, D, D + 1, D + 2, D + 3, D + 4, D + 5, D + 6, D + 7, D + 8, D + 9, D + 10, D + 11,
+  return LOOPNN_SHUFFLE(v, v, D, D + 1, D + 2, D + 3, D + 4, D + 5, D + 6, D + 7, D + 8, D + 9, D + 10, D + 11,
                                  D + 12, D + 13, D + 14, D + 15);
 #elif LOOPNN_WIDTH == 8
-  return __builtin_shufflevector(v, v, D, D + 1, D + 2, D + 3, D + 4, D + 5, D + 6, D + 7);
+  return LOOPNN_SHUFFLE(v, v, D, D + 1, D + 2, D + 3, D + 4, D + 5, D + 6, D + 7);
 #else
-  return __builtin_shufflevector(v, v, D, D + 1, D + 2, D + 3);
+  return LOOPNN_SHUFFLE(v, v, D, D + 1, D + 2, D + 3);
 #endif
 }
 

@@ -276,18 +276,21 @@ test('LOOPNN_ISA and LOOPNN_NUM_THREADS decide at load; an impossible set is an 
     inFreshProcess({ LOOPNN_ISA: 'sse9' }, attempt),
     /^NativeError info: instruction set must be one that this machine has \(.*portable\), got 'sse9'$/,
   );
+  assert.equal(
+    inFreshProcess({ LOOPNN_NUM_THREADS: 'many' }, attempt),
+    "NativeError info: LOOPNN_NUM_THREADS must be a whole number from 1 to 1024, got 'many'",
+  );
 });
 
 test('the addon keeps working in worker threads', () => {
   const nativeModule = fileURLToPath(new URL('../../src/backend/native.js', import.meta.url));
   const script = `
-    import { Worker, isMainThread, parentPort } from 'node:worker_threads';
     import { pathToFileURL } from 'node:url';
     const { NativeBackend } = await import(pathToFileURL(${JSON.stringify(nativeModule)}).href);
     const b = new NativeBackend();
     const x = b.allocate('f32', 100000);
     for (let i = 0; i < 200; i++) b.fill(x, i);
-    console.log('done');
+    if ((await b.read(x))[99999] !== 199) process.exit(1);
   `;
   const source = JSON.stringify(`data:text/javascript,${encodeURIComponent(script)}`);
   const main = `

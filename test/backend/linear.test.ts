@@ -27,6 +27,7 @@ const SHAPES = [
   [100, 300, 130],
   [257, 31, 100],
   [470, 260, 530],
+  [8200, 3, 5], // a sum over rows so long that it is cut into slices
 ];
 
 test('linear layers agree with the reference, with any number of threads', async () => {
@@ -99,7 +100,7 @@ test('no rows: outputs of no elements, and gradients that gain nothing', async (
   ]);
 });
 
-/** Results of `first … first + count` rows computed alone. */
+/** What the two forward products make of some rows. */
 async function forward(inp: Float32Array, weight: Float32Array, bias: Float32Array, K: number, N: number) {
   const R = inp.length / K;
   const linear: KernelCase = {
