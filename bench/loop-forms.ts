@@ -2,7 +2,7 @@
  * The short comparison behind the default reading of the update rule: update form × gate initial value, at 1 layer × 2 loops
  * and 2 layers × 4 loops, two seeds, beside the baselines of equal parameters.
  *
- *     loopnn prepare sotu --tokenizer bpe:4096 --out DATA && node dist/bench/loop-forms.js DATA OUT
+ *     loopnn prepare sotu --tokenizer bpe:1024 --out DATA && node dist/bench/loop-forms.js DATA OUT
  *
  * It goes on where it was cut off; the table is printed as Markdown.
  */
@@ -22,11 +22,11 @@ const SHAPES = [
 ];
 const TRAIN = {
   batchSize: 8,
-  maxSteps: 400,
-  warmupSteps: 40,
+  maxSteps: 500,
+  warmupSteps: 50,
   evalInterval: 100,
   evalBatches: 16,
-  checkpointInterval: 400,
+  checkpointInterval: 500,
 };
 
 const [dataFolder, out] = process.argv.slice(2);
@@ -41,7 +41,7 @@ const { train } = readPreset('mini-1x2') as { train: object };
 const entrants: Entrant[] = SHAPES.flatMap(({ nLayer, nLoop }) => {
   const shape = { vocabSize: data.tokenizer!.vocabSize, blockSize: 256, nHead: 4, nEmbd: 128, nLayer };
   const loops = ['output', 'correction'].flatMap((loopForm) =>
-    [1, '1/n', 0.1].map((gateInit) => ({
+    [1, '1/n'].map((gateInit) => ({
       label: `${nLayer}×${nLoop} | ${loopForm} | ${gateInit}`,
       model: { ...shape, depth: 'loop', nLoop, loopForm, gateInit },
     })),

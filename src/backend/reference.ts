@@ -18,12 +18,12 @@ import type {
   Storage,
 } from './backend.js';
 import { dropoutKeep, dropoutThreshold, HostStorage, sampleKey } from './host.js';
+import { dot, expectLength, floats, gateValues, host, indices, integers } from './reference-arguments.js';
+import { attentionBackward, attentionForward } from './reference-attention.js';
 
 const LAYERNORM_EPS = 1e-5;
 const GELU_SCALE = Math.sqrt(2 / Math.PI);
 const GELU_CUBIC = 0.044715;
-
-type Floats = Float32Array | Float64Array;
 
 /** Kernels over Float32Array, or over Float64Array where finite differences need doubles. */
 export class ReferenceBackend implements Backend {
@@ -359,37 +359,10 @@ export class ReferenceBackend implements Backend {
     out: Storage,
     lse: Storage,
     qkv: Storage,
-    { B, T, NH, HS }: AttentionDims,
+    dims: AttentionDims,
     dropout: Dropout | null,
   ): void {
-    const C = NH * HS;
-    const y = floats('attentionForward', 'out', out, B * T * C);
-    const lses = floats('attentionForward', 'lse', lse, B * NH * T);
-    const x = floats('attentionForward', 'qkv', qkv, B * T * 3 * C);
-    const weights = new Float64Array(T);
-    const row = new Float64Array(HS);
-    for (let bh = 0; bh < B * NH; bh++) {
-      const base = Math.floor(bh / NH) * T * 3 * C + (bh % NH) * HS;
-      const keep = attentionMask(dropout, bh, NH);
-      for (let q = 0; q < T; q++) {
-        let max = Number.NEGATIVE_INFINITY;
-        for (let k = 0; k <= q; k++) {
-          weights[k] = dot(x, base + q * 3 * C, x, base + k * 3 * C + C, HS) / Math.sqrt(HS);
-          max = Math.max(max, weights[k]);
-        }
-        let sum = 0;
-        for (let k = 0; k <= q; k++) sum += Math.exp(weights[k] - max);
-        const logSumExp = max + Math.log(sum);
-        lses[bh * T + q] = logSumExp;
-        row.fill(0);
-        for (let k = 0; k <= q; k++) {
-          const p = Math.exp(weights[k] - logSumExp) * keep(q, k);
-          const v = base + k * 3 * C + 2 * C;
-          for (let i = 0; i < HS; i++) row[i] += p * x[v + i];
-        }
-        y.set(row, (Math.floor(bh / NH) * T + q) * C + (bh % NH) * HS);
-      }
-    }
+    attentionForward(out, lse, qkv, dims, dropout);
   }
 
   attentionBackward(
@@ -398,51 +371,11 @@ export class ReferenceBackend implements Backend {
     out: Storage,
     lse: Storage,
     qkv: Storage,
-    { B, T, NH, HS }: AttentionDims,
+    dims: AttentionDims,
     dropout: Dropout | null,
     accumulate: boolean,
   ): void {
-    const where = 'attentionBackward';
-    const C = NH * HS;
-    const dx = floats(where, 'dqkv', dqkv, B * T * 3 * C);
-    const dy = floats(where, 'dout', dout, B * T * C);
-    const y = floats(where, 'out', out, B * T * C);
-    const lses = floats(where, 'lse', lse, B * NH * T);
-    const x = floats(where, 'qkv', qkv, B * T * 3 * C);
-    const scale = 1 / Math.sqrt(HS);
-    const sums = new Float64Array(3 * T * HS); // dq, dk, dv of one head
-    for (let bh = 0; bh < B * NH; bh++) {
-      const b = Math.floor(bh / NH);
-      const h = bh % NH;
-      const base = b * T * 3 * C + h * HS;
-      const keep = attentionMask(dropout, bh, NH);
-      sums.fill(0);
-      for (let q = 0; q < T; q++) {
-        const o = (b * T + q) * C + h * HS;
-        const delta = dot(dy, o, y, o, HS);
-        const qAt = base + q * 3 * C;
-        for (let k = 0; k <= q; k++) {
-          const kAt = base + k * 3 * C + C;
-          const vAt = kAt + C;
-          const p = Math.exp(dot(x, qAt, x, kAt, HS) * scale - lses[bh * T + q]);
-          const kept = keep(q, k);
-          const ds = p * (dot(dy, o, x, vAt, HS) * kept - delta) * scale;
-          for (let i = 0; i < HS; i++) {
-            sums[q * HS + i] += ds * x[kAt + i];
-            sums[(T + k) * HS + i] += ds * x[qAt + i];
-            sums[(2 * T + k) * HS + i] += p * kept * dy[o + i];
-          }
-        }
-      }
-      for (let part = 0; part < 3; part++) {
-        for (let t = 0; t < T; t++) {
-          for (let i = 0; i < HS; i++) {
-            const at = base + t * 3 * C + part * C + i;
-            dx[at] = (accumulate ? dx[at] : 0) + sums[(part * T + t) * HS + i];
-          }
-        }
-      }
-    }
+    attentionBackward(dqkv, dout, out, lse, qkv, dims, dropout, accumulate);
   }
 
   // ---- head ------------------------------------------------------------------------------------------------
@@ -561,72 +494,4 @@ function headRows(
     for (let v = 0; v < V; v++) row[v] = Math.exp(row[v] - max) / sum;
     visit(r, row, t);
   }
-}
-
-/** The factor of an attention weight: 0 where it is dropped, 1/(1 − p) where it is kept, 1 without dropout. */
-function attentionMask(dropout: Dropout | null, bh: number, NH: number): (q: number, k: number) => number {
-  if (!dropout) return () => 1;
-  const key = sampleKey(dropout.key, (dropout.firstSample * NH + bh) >>> 0);
-  const threshold = dropoutThreshold(dropout.p);
-  const scale = 1 / (1 - dropout.p);
-  return (q, k) => (dropoutKeep(key, (Math.imul(q, 65536) + k) >>> 0, threshold) ? scale : 0);
-}
-
-function dot(a: Floats, i: number, b: Floats, j: number, length: number): number {
-  let sum = 0;
-  for (let k = 0; k < length; k++) sum += a[i + k] * b[j + k];
-  return sum;
-}
-
-function host(storage: Storage): HostStorage {
-  if (!(storage instanceof HostStorage)) {
-    throw new ShapeError('storage', 'must come from this backend', typeof storage);
-  }
-  return storage;
-}
-
-function expectLength(where: string, name: string, storage: Storage, length: number): void {
-  if (storage.length !== length) {
-    throw new ShapeError(where, `argument '${name}' must hold ${length} elements`, storage.length);
-  }
-}
-
-function floats(where: string, name: string, storage: Storage, length = storage.length): Floats {
-  expectLength(where, name, storage, length);
-  const { data, dtype } = host(storage);
-  if (data instanceof Int32Array) {
-    throw new ShapeError(where, `argument '${name}' must hold floating-point elements`, dtype);
-  }
-  return data;
-}
-
-function integers(where: string, name: string, storage: Storage, length: number): Int32Array {
-  expectLength(where, name, storage, length);
-  const { data, dtype } = host(storage);
-  if (!(data instanceof Int32Array))
-    throw new ShapeError(where, `argument '${name}' must hold i32 elements`, dtype);
-  return data;
-}
-
-/** Integers that must lie in [least, end). */
-function indices(
-  where: string,
-  name: string,
-  storage: Storage,
-  length: number,
-  end: number,
-  least = 0,
-): Int32Array {
-  const data = integers(where, name, storage, length);
-  for (let i = 0; i < length; i++) {
-    if (data[i] < least || data[i] >= end) {
-      throw new ShapeError(where, `${name}[${i}] must lie in [${least}, ${end})`, data[i]);
-    }
-  }
-  return data;
-}
-
-function gateValues(where: string, gate: Storage, C: number, G: number): Floats {
-  if (G !== 1 && G !== C) throw new ShapeError(where, `G must be 1 or C = ${C}`, G);
-  return floats(where, 'gate', gate, G);
 }
