@@ -54,7 +54,15 @@ napi_value allocate(Call& call) {
   }
   napi_value buffer;
   if (napi_create_external_arraybuffer(call.env(), memory, bytes, finalize, block, &buffer) != napi_ok) {
-    release(block);
+    // A runtime that refuses the size has thrown, and may have called `finalize`, which frees the block.
+    napi_value pending;
+    napi_get_and_clear_last_exception(call.env(), &pending);
+    bool ours = false;
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      ours = blocks().count(memory) > 0;
+    }
+    if (ours) finalize(nullptr, nullptr, block);
     throw Refusal{"NativeError", "this runtime must accept external ArrayBuffers of this size", "", wanted, true};
   }
   return buffer;

@@ -120,20 +120,35 @@ class Pool {
 
  private:
   static int initialThreads() {
-    if (const char* wish = std::getenv("LOOPNN_NUM_THREADS")) {
+    const char* wish = std::getenv("LOOPNN_NUM_THREADS");
+    if (wish && *wish) {
       char* end = nullptr;
       const long n = std::strtol(wish, &end, 10);
-      if (*wish && *end == 0 && n >= 1 && n <= kMaxThreads) return static_cast<int>(n);
+      if (*end == 0 && n >= 1 && n <= kMaxThreads) return static_cast<int>(n);
       throw std::runtime_error("LOOPNN_NUM_THREADS must be a whole number from 1 to 1024, got '" +
                                std::string(wish) + "'");
     }
 #ifdef __linux__
     cpu_set_t mask;
-    if (sched_getaffinity(0, sizeof mask, &mask) == 0) return CPU_COUNT(&mask);
+    if (sched_getaffinity(0, sizeof mask, &mask) == 0) return std::min(CPU_COUNT(&mask), quotaCpus());
 #endif
     const unsigned n = std::thread::hardware_concurrency();
     return n > 0 ? static_cast<int>(n) : 1;
   }
+
+#ifdef __linux__
+  /** Processors' worth of time that a container's control group (version 2) grants, rounded up. */
+  static int quotaCpus() {
+    long quota = 0;
+    long period = 0;
+    if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+      if (std::fscanf(file, "%ld %ld", &quota, &period) != 2) quota = 0;  // "max": no limit
+      std::fclose(file);
+    }
+    if (quota <= 0 || period <= 0) return kMaxThreads;
+    return static_cast<int>(std::min<long>((quota + period - 1) / period, kMaxThreads));
+  }
+#endif
 
   void grab(int worker) {
     for (;;) {

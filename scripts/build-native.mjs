@@ -164,7 +164,7 @@ export async function buildNative({ force = false, sanitize = '', log = () => {}
   log(`native: compiling ${stale.length} of ${units.length} files with ${compiler.version}`);
   const started = Date.now();
   // The slowest first, so that the last to finish is a short one.
-  const weight = (unit) => FAMILIES.indexOf(unit.name) + 1 || (unit.name === 'table' ? 99 : 0);
+  const weight = (unit) => (FAMILIES.includes(unit.name) ? FAMILIES.indexOf(unit.name) : FAMILIES.length);
   stale.sort((a, b) => weight(a) - weight(b));
   await runAll(
     stale.map((unit) => () => {
@@ -177,7 +177,7 @@ export async function buildNative({ force = false, sanitize = '', log = () => {}
   const linkFlags =
     process.platform === 'darwin'
       ? ['-bundle', '-undefined', 'dynamic_lookup']
-      : ['-shared', '-Wl,-z,nodelete', '-Wl,--gc-sections'];
+      : ['-shared', '-Wl,-z,nodelete'];
   const temporary = `${output}.${process.pid}.tmp`;
   const objects = units.map((unit) => path.join(objectDir, unit.object));
   await compile(

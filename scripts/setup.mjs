@@ -4,7 +4,16 @@
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildNative } from './build-native.mjs';
@@ -13,11 +22,11 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const force = process.argv.includes('--force');
 
 /** Runs `make` unless the stamp says that these files were made into what is there already. */
-async function step(name, stamp, inputs, outputs, make) {
+async function step(name, stamp, inputs, outputs, make, rebuild = false) {
   const hash = hashFiles(inputs);
   const path = join(ROOT, stamp);
   const fresh = outputs.every((output) => existsSync(join(ROOT, output)));
-  if (!force && fresh && existsSync(path) && readFileSync(path, 'utf8') === hash) return;
+  if (!rebuild && fresh && existsSync(path) && readFileSync(path, 'utf8') === hash) return;
   console.error(`setup: ${name}`);
   await make();
   mkdirSync(dirname(path), { recursive: true });
@@ -85,5 +94,7 @@ await step(
       rmSync(join(ROOT, 'dist', output), { recursive: true, force: true });
     }
     run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc')]);
+    chmodSync(join(ROOT, 'dist/src/cli/main.js'), 0o755);
   },
+  force,
 );

@@ -2,10 +2,11 @@
  * The `native` backend: the C++ addon's kernels over typed arrays that the addon allocates. Speaks to the addon and
  * nothing more: every argument is checked there, and a refusal comes back as a ShapeError or NativeError.
  */
-import { accessSync, constants } from 'node:fs';
+import { constants } from 'node:buffer';
+import { accessSync, constants as fsConstants } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { NativeError, ShapeError } from '../errors.js';
+import { ConfigError, NativeError, ShapeError } from '../errors.js';
 import type {
   AdamWOptions,
   AttentionDims,
@@ -68,7 +69,10 @@ export function loadAddon(): NativeAddon {
     );
     addon.info(); // settles the instruction set: LOOPNN_ISA may be wrong
   } catch (error) {
-    if (error instanceof NativeError) throw error;
+    // Environment variables that ask for the impossible are the user's to mend, not a reason to fall back.
+    if (error instanceof NativeError) {
+      throw new ConfigError('LOOPNN_ISA, LOOPNN_NUM_THREADS', error.message.replace(/^info: /, ''));
+    }
     throw new NativeError('native addon', reasonNotLoaded(file, error), undefined, REMEDY);
   }
   loaded = addon;
@@ -78,7 +82,7 @@ export function loadAddon(): NativeAddon {
 /** One line without the file's path: the loader's own messages begin with it. */
 function reasonNotLoaded(file: string, error: unknown): string {
   try {
-    accessSync(file, constants.R_OK);
+    accessSync(file, fsConstants.R_OK);
   } catch {
     return 'must have been built, but its file is missing or unreadable';
   }
@@ -119,6 +123,13 @@ export class NativeBackend implements Backend {
   // ---- storage ---------------------------------------------------------------------------------------------
 
   allocate(dtype: DType, length: number): HostStorage {
+    if (length * 4 > constants.MAX_LENGTH) {
+      throw new NativeError(
+        'allocate',
+        `must stay within the runtime's ${constants.MAX_LENGTH} bytes`,
+        length * 4,
+      );
+    }
     if (dtype === 'f64') {
       throw new NativeError('allocate', 'dtype must be f32 or i32', dtype, 'the reference backend has f64');
     }

@@ -10,6 +10,9 @@ import { parseRunConfig, trainFields } from '../train/config.js';
 import { addFields, givenFields, wholeNumber } from './flags.js';
 import { byteSize, grouped, metric, notice, Progress, printResult, table } from './output.js';
 
+/** The training fields that a step's time depends on. */
+const timedFields = { batchSize: trainFields.batchSize, activationMemory: trainFields.activationMemory };
+
 interface BenchFlags extends Record<string, unknown> {
   readonly steps: number;
   readonly json?: true;
@@ -23,7 +26,7 @@ export function benchCommand(program: Command): void {
     .option('--steps <n>', 'timed steps of each', wholeNumber(1), 5)
     .option('--json', 'print one JSON document');
   addFields(command, modelFields, 'Model:');
-  addFields(command, trainFields, 'Training:').action((presets: string[], flags: BenchFlags) =>
+  addFields(command, timedFields, 'Training:').action((presets: string[], flags: BenchFlags) =>
     bench(presets, flags),
   );
 }
@@ -33,7 +36,7 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
     const { model, train } = readPreset(name) as { model: object; train: object };
     const fields = {
       model: { ...model, ...givenFields(flags, modelFields) },
-      train: { ...train, ...givenFields(flags, trainFields) },
+      train: { ...train, ...givenFields(flags, timedFields) },
     };
     return { name, config: parseRunConfig(fields, `preset ${name}`) };
   });

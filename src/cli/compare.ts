@@ -44,7 +44,7 @@ async function runComparison(
 ): Promise<void> {
   const suite = findSuite(suiteName);
   const dataFolder = join(out, 'data');
-  await prepareOnce(suite, dataFolder);
+  await prepareOnce(suite, dataFolder, signal);
   await using data = await openDataset(dataFolder);
   if (!data.tokenizer || !data.meta)
     throw new DataError(dataFolder, 'must have a tokenizer.json and a meta.json');
@@ -134,16 +134,28 @@ async function runComparison(
 function entrantConfig(suite: Suite, preset: string, vocabSize: number): RunConfig {
   const { model, train } = readPreset(preset) as { model: object; train: object };
   return parseRunConfig(
-    { model: { vocabSize, ...model }, train: { ...train, ...suite.train } },
+    { model: { vocabSize, ...model, ...suite.model }, train: { ...train, ...suite.train } },
     `preset ${preset}`,
   );
 }
 
 /** Prepares the suite's corpus unless an earlier run did. */
-async function prepareOnce(suite: Suite, folder: string): Promise<void> {
-  if ((await new NodeStore(folder).list('.')).includes('meta.json')) return;
-  notice(`preparing ${suite.corpus} with tokenizer ${suite.tokenizer}`);
-  await prepareWithProgress({ sources: [suite.corpus], out: folder, tokenizer: suite.tokenizer, seed: 2357 });
+async function prepareOnce(suite: Suite, folder: string, signal: AbortSignal): Promise<void> {
+  const { corpus, tokenizer } = suite;
+  if ((await new NodeStore(folder).list('.')).includes('meta.json')) {
+    await using found = await openDataset(folder);
+    const same =
+      found.meta?.sources.join() === corpus && found.tokenizer?.name === tokenizer.replace(':', '-');
+    if (same) return;
+    throw new DataError(
+      folder,
+      `must hold ${corpus} with tokenizer ${tokenizer}`,
+      found.tokenizer?.name,
+      'delete it',
+    );
+  }
+  notice(`preparing ${corpus} with tokenizer ${tokenizer}`);
+  await prepareWithProgress({ sources: [corpus], out: folder, tokenizer, seed: 2357, signal });
 }
 
 function longest(suite: Suite): number {

@@ -15,7 +15,7 @@ export function doctorCommand(program: Command): void {
       const host = machine();
       const native = addon();
       const warnings: string[] = [];
-      const backend = createBackend(undefined, (warning) => warnings.push(warning));
+      const backend = createBackend('auto', (warning) => warnings.push(warning));
       const document = {
         machine: host,
         native,
@@ -35,6 +35,7 @@ export function doctorCommand(program: Command): void {
                 `threads     ${native.threads}`,
               ]),
           `backend     ${backend.description}`,
+          ...warnings.map((warning) => `warning     ${warning}`),
         ].join('\n'),
       );
     });

@@ -1,8 +1,9 @@
 /** `loopnn eval`: loss, perplexity and bits per byte of a trained model on held-out text. */
-import type { Command } from 'commander';
-import { nodeClock } from '../data/node-store.js';
+import { type Command, Option } from 'commander';
+import { NodeStore, nodeClock } from '../data/node-store.js';
 import { openDataset } from '../data/shard.js';
 import { type Evaluation, evaluate } from '../train/evaluation.js';
+import { requireSameTokenizer } from '../train/run.js';
 import { wholeNumber, wholeNumbers } from './flags.js';
 import { grouped, notice, Progress, printResult, table } from './output.js';
 import { openModel, openRuntime } from './runtime.js';
@@ -22,7 +23,7 @@ export function evalCommand(program: Command): void {
     .description('loss, perplexity and bits per byte on every token of a split')
     .requiredOption('--model <run>', 'folder of a trained run')
     .requiredOption('--data <dir>', 'folder that loopnn prepare wrote')
-    .option('--split <name>', 'val or train', 'val')
+    .addOption(new Option('--split <name>', 'which split to score').choices(['val', 'train']).default('val'))
     .option('--loops <n,…>', 'loop counts to run, e.g. 1,2,4; the trained count by default', wholeNumbers)
     .option('--batch-size <n>', 'sequences in a forward pass', wholeNumber(1), 8)
     .option('--json', 'print one JSON document')
@@ -30,6 +31,7 @@ export function evalCommand(program: Command): void {
       const runtime = openRuntime();
       const { model, config, step } = await openModel(flags.model, runtime);
       await using data = await openDataset(flags.data);
+      await requireSameTokenizer(new NodeStore(flags.model), data.tokenizer, flags.model);
       const source = flags.split === 'train' ? data.train : data.val;
       const bytes = data.meta?.[flags.split].bytes ?? null;
       const trained = config.model.nLoop;

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { LoopnnError } from '../errors.js';
 import { type Field, type Fields, parseFieldText } from '../models/fields.js';
 
-/** nGradAccumSteps → n-grad-accum-steps. */
+/** gradAccumSteps → grad-accum-steps. */
 export function kebab(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }

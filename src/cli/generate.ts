@@ -41,12 +41,12 @@ export function generateCommand(program: Command): void {
       }
       const options = { ...rest, topK, topP, ...(loops === undefined ? {} : { loops }) };
       const stream = generate(model, tokenizer, prompt, options);
-      if (!json) process.stdout.write(prompt);
       const ids: number[] = [];
       let text = '';
       let next = await stream.next();
+      if (!json) process.stdout.write(prompt);
       for (; !next.done; next = await stream.next()) {
-        ids.push(next.value.id);
+        if (next.value.id !== null) ids.push(next.value.id);
         text += next.value.text;
         if (!json) process.stdout.write(next.value.text);
       }

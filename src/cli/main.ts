@@ -40,8 +40,10 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   // A reader that left (`loopnn params | head`) is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) =>
-    process.exit(error.code === 'EPIPE' ? 0 : FAILED),
+    process.exit(error.code === 'EPIPE' ? (process.exitCode ?? 0) : FAILED),
   );
+  // Nobody left to read the progress (`2>&1 | tee`, and Ctrl-C took tee first): the work goes on to its safe point.
+  process.stderr.on('error', () => {});
   try {
     await program.parseAsync(argv);
   } catch (error) {
@@ -51,8 +53,13 @@ async function main(argv: readonly string[]): Promise<void> {
 
 /** Prints an error and returns the exit code. */
 function report(error: unknown, debug: boolean): number {
+  // Work that a signal stopped has set its exit code, and said so.
+  if (process.exitCode !== undefined && error instanceof Error && error.name === 'AbortError') {
+    return Number(process.exitCode);
+  }
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE;
-  const text = error instanceof LoopnnError ? error.message : `unexpected error: ${error}`;
+  const expected = error instanceof LoopnnError || (error instanceof Error && 'syscall' in error);
+  const text = expected ? error.message : `unexpected error: ${error}`;
   process.stderr.write(`loopnn: ${debug && error instanceof Error ? error.stack : text}\n`);
   return FAILED;
 }

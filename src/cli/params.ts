@@ -63,6 +63,7 @@ function render(models: readonly Report[]): string {
     table(header, rows),
     '',
     'parameters: nanoGPT’s count, without the position embedding and the gates; in total: all that is trained.',
+    'Where a preset leaves the vocabulary to the data (mini-*), GPT-2’s is assumed: --vocab-size n counts with another.',
     'FLOPs: a multiply-add is two; causal attention at the full block size. Activations: bytes for one sequence.',
   ].join('\n');
 }

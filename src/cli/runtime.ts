@@ -41,11 +41,12 @@ export function configFromFlags(
   if (preset !== undefined && config !== undefined) {
     throw new ConfigError('--config', 'must not be given together with --preset', config);
   }
-  const base = preset === undefined ? config && readConfigFile(config) : readPreset(preset);
+  const base =
+    preset === undefined ? (config === undefined ? {} : readConfigFile(config)) : readPreset(preset);
   const where = preset === undefined ? (config ?? 'flags') : `preset ${preset}`;
   // The first parse checks the file alone, so that its mistakes are named as its own.
-  if (base) parseRunConfig(base, where);
-  const { model, train } = (base ?? {}) as { model?: object; train?: object };
+  parseRunConfig(base, where);
+  const { model, train } = base as { model?: object; train?: object };
   return parseRunConfig(
     {
       model: { ...defaults, ...model, ...givenFields(options, modelFields) },

@@ -6,8 +6,9 @@ import { ConfigError } from '../errors.js';
 import { modelFields } from '../models/config.js';
 import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
+import { hasCheckpoint } from '../train/checkpoint.js';
 import { parseRunConfig, type RunConfig, trainFields } from '../train/config.js';
-import { createRun, readRunConfig, runExists } from '../train/run.js';
+import { createRun, readRunConfig, requireSameTokenizer, runExists } from '../train/run.js';
 import { type EvalEvent, type StepEvent, Trainer } from '../train/trainer.js';
 import { givenFields, kebab } from './flags.js';
 import { interruptible } from './interrupt.js';
@@ -35,7 +36,8 @@ export function trainCommand(program: Command): void {
 
 async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const store = new NodeStore(flags.out);
-  const exists = await runExists(store);
+  // A run that failed before its first checkpoint may be started again.
+  const exists = (await runExists(store)) && (flags.resume === true || (await hasCheckpoint(store)));
   if (exists && !flags.resume) {
     throw new ConfigError('--out', 'must not hold a run yet', flags.out, 'add --resume to continue it');
   }
@@ -57,8 +59,9 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const model = new GPT(config.model, runtime, { train: true });
   const options = { model, config: config.train, train: data.train, val: data.val, store, clock: nodeClock };
   const trainer = new Trainer(options);
-  await createRun(store, config, data.tokenizer);
+  if (flags.resume) await requireSameTokenizer(store, data.tokenizer, flags.out);
   await trainer.start();
+  await createRun(store, config, data.tokenizer);
 
   const cost = modelCost(config.model);
   notice(`${grouped(cost.parameters.total)} parameters, ${cost.applications} block applications`);
@@ -67,14 +70,10 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const progress = new Progress('training');
   let lastStep: StepEvent | null = null;
   let lastEval: EvalEvent | null = null;
-  let bestValLoss: number | null = null;
   for await (const event of trainer.run(signal)) {
     showTraining(progress, event, config.train.maxSteps, from);
     if (event.kind === 'step') lastStep = event;
-    if (event.kind === 'eval') {
-      lastEval = event;
-      if (event.best) bestValLoss = event.valLoss;
-    }
+    if (event.kind === 'eval') lastEval = event;
   }
   progress.clear();
   const document = {
@@ -83,9 +82,9 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
     finished: trainer.step >= config.train.maxSteps,
     trainLoss: lastEval?.trainLoss ?? null,
     valLoss: lastEval?.valLoss ?? null,
-    bestValLoss,
+    bestValLoss: trainer.progress.bestValLoss,
     tokensPerSecond: lastStep?.tokensPerSecond ?? null,
-    tokensSeen: lastStep?.tokensSeen ?? null,
+    tokensSeen: trainer.progress.tokensSeen,
   };
   printResult(flags.json === true, document, () => {
     const loss = lastEval ? `, validation loss ${lastEval.valLoss.toFixed(4)}` : '';

@@ -45,7 +45,7 @@ export async function openSource(spec: string, share = '/usr/share'): Promise<Te
   if (corpus !== undefined) return openCorpus(corpus, share);
   if (!/[/\\.]/.test(spec) && (await stat(spec).catch(() => undefined)) === undefined) {
     const names = CORPORA.map(({ name }) => name).join(', ');
-    throw new DataError('source', `it is a file, a folder or a corpus (${names})`, spec);
+    throw new DataError('source', `must be a file, a folder or a corpus (${names})`, spec);
   }
   return openPath(spec);
 }
@@ -53,7 +53,7 @@ export async function openSource(spec: string, share = '/usr/share'): Promise<Te
 async function openCorpus(corpus: Corpus, share: string): Promise<TextSource> {
   const files = await corpus.files(share);
   if (files === undefined || files.length === 0) {
-    throw new DataError(`corpus ${corpus.name}`, 'its package is installed', undefined, corpus.install);
+    throw new DataError(`corpus ${corpus.name}`, 'its package must be installed', undefined, corpus.install);
   }
   return {
     name: corpus.name,

@@ -74,14 +74,14 @@ export function fileDocument(path: string, size: number, warnings: TextWarnings,
 /** Opens a file or a folder as a source; throws DataError if it is missing, empty or a binary file. */
 export async function openPath(path: string): Promise<TextSource> {
   const status = await stat(path).catch((error: unknown) => {
-    throw new DataError(path, 'it is a file or a folder', error instanceof Error ? error.message : error);
+    throw new DataError(path, 'must be a file or a folder', error instanceof Error ? error.message : error);
   });
   const name = basename(path);
   if (status.isDirectory()) return { name, documents: (warnings) => folderDocuments(path, warnings) };
-  if (!status.isFile()) throw new DataError(path, 'it is a file or a folder', 'something else');
-  if (status.size === 0) throw new DataError(path, 'it holds text', 'an empty file');
+  if (!status.isFile()) throw new DataError(path, 'must be a file or a folder', 'something else');
+  if (status.size === 0) throw new DataError(path, 'must hold text', 'an empty file');
   const fault = await binaryFault(path);
-  if (fault !== undefined) throw new DataError(path, 'it is text in UTF-8', fault);
+  if (fault !== undefined) throw new DataError(path, 'must be text in UTF-8', fault);
   return {
     name,
     async *documents(warnings) {
@@ -108,7 +108,7 @@ async function* folderDocuments(folder: string, warnings: TextWarnings): AsyncGe
 /** A folder's visible entries, sorted by name in code units. */
 export async function listFolder(folder: string): Promise<Dirent[]> {
   const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
-    throw new DataError(folder, 'it can be read', error instanceof Error ? error.message : error);
+    throw new DataError(folder, 'must be readable', error instanceof Error ? error.message : error);
   });
   return entries
     .filter((entry) => !entry.name.startsWith('.'))
@@ -127,7 +127,7 @@ async function binaryFault(path: string): Promise<string | undefined> {
       await file.close();
     }
   } catch (error) {
-    throw new DataError(path, 'it can be read', error instanceof Error ? error.message : error);
+    throw new DataError(path, 'must be readable', error instanceof Error ? error.message : error);
   }
   if ((head[0] === 0xff && head[1] === 0xfe) || (head[0] === 0xfe && head[1] === 0xff)) {
     return 'UTF-16; convert it first';

@@ -20,7 +20,7 @@ export function defaultValFraction(documents: number): number {
 /** Checks a share to hold out; throws ConfigError. */
 export function checkValFraction(valFraction: number): void {
   if (!(valFraction > 0 && valFraction < 1)) {
-    throw new ConfigError('valFraction', 'the share held out lies between 0 and 1', valFraction);
+    throw new ConfigError('valFraction', 'the share held out must lie between 0 and 1', valFraction);
   }
 }
 

@@ -41,7 +41,12 @@ export interface DatasetMeta {
 export function parseMeta(json: unknown, where: string): DatasetMeta {
   const root = fields(json, where);
   if (root.format !== META_FORMAT) {
-    throw new DataError(where, `its format is '${META_FORMAT}'`, root.format, 'prepare the data again');
+    throw new DataError(
+      where,
+      `must have the format '${META_FORMAT}'`,
+      root.format,
+      'prepare the data again',
+    );
   }
   const tokenizer = fields(root.tokenizer, `${where}: tokenizer`);
   for (const key of ['vocabSize', 'eot']) count(tokenizer[key], `${where}: tokenizer.${key}`);
@@ -55,13 +60,13 @@ export function parseMeta(json: unknown, where: string): DatasetMeta {
 
 function fields(value: unknown, where: string): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new DataError(where, 'it is an object', JSON.stringify(value));
+    throw new DataError(where, 'must be an object', JSON.stringify(value));
   }
   return value as Record<string, unknown>;
 }
 
 function count(value: unknown, where: string): void {
   if (!Number.isSafeInteger(value) || (value as number) < 0) {
-    throw new DataError(where, 'it is a whole number', JSON.stringify(value));
+    throw new DataError(where, 'must be a whole number', JSON.stringify(value));
   }
 }

@@ -1,5 +1,5 @@
 /** Node's store and clock: runs as folders of the file system, written so that a crash leaves nothing half-done. */
-import { mkdir, open, readdir, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { CheckpointError } from '../errors.js';
@@ -11,7 +11,9 @@ export const nodeClock: Clock = {
   yield: () => setImmediate(),
 };
 
-/** Ending of what is being written; such leftovers of a crash are removed by the next write of the same name. */
+/** Most bytes that one read asks for. */
+const READ_BYTES = 1 << 30;
+/** Ending of what is being written or removed; leftovers of a crash go with the next write in their folder. */
 const PARTIAL = '.partial';
 
 /** A store in a folder, which is created when first written to. */
@@ -19,7 +21,19 @@ export class NodeStore implements Store {
   constructor(readonly folder: string) {}
 
   async read(path: string): Promise<Uint8Array> {
-    return readFile(join(this.folder, path));
+    // Piece by piece: one call reads at most 2 GiB, and a large model's moments are more.
+    const file = await open(join(this.folder, path), 'r');
+    try {
+      const content = new Uint8Array((await file.stat()).size);
+      for (let at = 0; at < content.length; ) {
+        const { bytesRead } = await file.read(content, at, Math.min(READ_BYTES, content.length - at), at);
+        if (bytesRead === 0) return content.subarray(0, at);
+        at += bytesRead;
+      }
+      return content;
+    } finally {
+      await file.close();
+    }
   }
 
   async list(path: string): Promise<string[]> {
@@ -36,6 +50,8 @@ export class NodeStore implements Store {
     const file = await this.openFor(join(this.folder, path), 'a');
     try {
       await file.writeFile(text);
+    } catch (error) {
+      throw isFull(error) ? diskFull(path) : error;
     } finally {
       await file.close();
     }
@@ -52,19 +68,19 @@ export class NodeStore implements Store {
       await mkdir(partial, { recursive: true });
       for (const [name, content] of files) await this.writeFile(join(partial, name), content);
       await syncFolder(partial);
-      await rm(target, { recursive: true, force: true });
+      await setAside(target);
     });
   }
 
   async removeFolder(path: string): Promise<void> {
-    await rm(join(this.folder, path), { recursive: true, force: true });
+    await setAside(join(this.folder, path));
   }
 
   /** Lets `write` make a file or folder under another name, then gives it its own; nothing stays if `write` fails. */
   private async aside(target: string, write: (partial: string) => Promise<void>): Promise<void> {
     const partial = target + PARTIAL;
     try {
-      await rm(partial, { recursive: true, force: true });
+      await removeLeftovers(dirname(target));
       await write(partial);
       await rename(partial, target);
       await syncFolder(dirname(target));
@@ -92,6 +108,30 @@ export class NodeStore implements Store {
       await mkdir(dirname(path), { recursive: true });
       return open(path, flags);
     }
+  }
+}
+
+/** Removes a folder such that it is there whole or not at all, whatever happens meanwhile. */
+async function setAside(target: string): Promise<void> {
+  const leftover = `${target}.old${PARTIAL}`;
+  try {
+    await rename(target, leftover);
+  } catch (error) {
+    if (isMissing(error)) return;
+    throw error;
+  }
+  await rm(leftover, { recursive: true, force: true });
+}
+
+async function removeLeftovers(folder: string): Promise<void> {
+  let names: string[] = [];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+  }
+  for (const name of names.filter((n) => n.endsWith(PARTIAL))) {
+    await rm(join(folder, name), { recursive: true, force: true });
   }
 }
 

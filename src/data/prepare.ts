@@ -78,7 +78,7 @@ interface Census {
  * `out` holds something that may not be replaced; the signal's reason if it is aborted
  */
 export async function prepareCorpus(options: PrepareOptions): Promise<PrepareResult> {
-  if (options.sources.length === 0) throw new ConfigError('sources', 'at least one is named', 0);
+  if (options.sources.length === 0) throw new ConfigError('sources', 'must name at least one', 0);
   if (options.valFraction !== undefined) checkValFraction(options.valFraction);
   const out = resolve(options.out);
   const replaces = await checkOut(out, options.out, options.force ?? false);
@@ -141,11 +141,11 @@ class Preparation {
         this.#progress({ phase: 'count', documents, bytes, totalBytes: undefined, tokens: 0 });
       }
     }
-    if (units === 0) throw new DataError(this.#options.sources.join(' '), 'the sources hold text', 'none');
+    if (units === 0) throw new DataError(this.#options.sources.join(' '), 'must hold text', 'none');
     if (documents === 1 && units < 2) {
       throw new DataError(
         this.#options.sources.join(' '),
-        'a single document has text for two splits',
+        'a single document must have text for two splits',
         `${units} character`,
       );
     }
@@ -234,7 +234,7 @@ class Preparation {
     if (index !== documents) {
       throw new DataError(
         this.#options.sources.join(' '),
-        `the sources keep their ${documents} documents while they are read`,
+        `must keep their ${documents} documents while they are read`,
         index,
       );
     }
@@ -276,10 +276,10 @@ async function planTokenizer(spec: string): Promise<TokenizerPlan> {
 export async function namedTokenizer(spec: string): Promise<Tokenizer> {
   if (!spec.endsWith('.json')) {
     if (spec === 'bytes' || spec === 'gpt2') return createTokenizer(spec);
-    throw new ConfigError('tokenizer', "it is bytes, gpt2, bpe:N or a tokenizer.json's path", spec);
+    throw new ConfigError('tokenizer', "must be bytes, gpt2, bpe:N or a tokenizer.json's path", spec);
   }
   const json = await readJSON(spec);
-  if (json === undefined) throw new DataError(spec, 'it is a tokenizer.json', 'no such file');
+  if (json === undefined) throw new DataError(spec, 'must be a tokenizer.json', 'no such file');
   return tokenizerFromJSON(json, spec);
 }
 
@@ -295,7 +295,7 @@ async function* whole(
     if (text.length > LONGEST_WHOLE_DOCUMENT) {
       throw new DataError(
         name,
-        `tokenizer ${tokenizer.name} takes documents of at most ${LONGEST_WHOLE_DOCUMENT} characters`,
+        `must have at most ${LONGEST_WHOLE_DOCUMENT} characters for tokenizer ${tokenizer.name}`,
         undefined,
         'split the document, or choose a byte-level tokenizer',
       );
@@ -311,16 +311,21 @@ async function checkOut(out: string, shown: string, force: boolean): Promise<boo
     names = await readdir(out);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw new DataError(shown, 'it is a folder to write to', error instanceof Error ? error.message : error);
+    throw new DataError(
+      shown,
+      'must be a folder to write to',
+      error instanceof Error ? error.message : error,
+    );
   }
   if (names.length === 0) return false;
   const ours: string[] = Object.values(DATA_FILES);
   const other = names.filter((name) => !ours.includes(name));
   if (other.length > 0 || !names.includes(DATA_FILES.meta)) {
     const found = (other.length > 0 ? other : names).slice(0, 3).join(', ');
-    throw new DataError(shown, 'it is a new folder or a prepared one', found, 'choose another folder');
+    throw new DataError(shown, 'must be a new folder or a prepared one', found, 'choose another folder');
   }
-  if (!force) throw new DataError(shown, 'it is a new folder', 'a prepared one', 'use --force to replace it');
+  if (!force)
+    throw new DataError(shown, 'must be a new folder', 'a prepared one', 'use --force to replace it');
   return true;
 }
 

@@ -54,7 +54,7 @@ export async function openDataset(folder: string): Promise<Dataset> {
   if (meta !== null && tokenizer !== null && meta.tokenizer.vocabSize !== tokenizer.vocabSize) {
     throw new DataError(
       join(folder, DATA_FILES.tokenizer),
-      `it has the ${meta.tokenizer.vocabSize} ids that ${DATA_FILES.meta} names`,
+      `must have the ${meta.tokenizer.vocabSize} ids that ${DATA_FILES.meta} names`,
       tokenizer.vocabSize,
       'prepare the data again',
     );
@@ -79,14 +79,14 @@ async function openShard(path: string, meta: DatasetMeta | null): Promise<TokenS
   try {
     file = await open(path, 'r');
   } catch (error) {
-    throw new DataError(path, 'it is a token shard', error instanceof Error ? error.message : error, hint);
+    throw new DataError(path, 'must be a token shard', error instanceof Error ? error.message : error, hint);
   }
   try {
     const status = await file.stat();
-    if (!status.isFile()) throw new DataError(path, 'it is a token shard', 'no file', hint);
-    if (status.size === 0) throw new DataError(path, 'it holds tokens', 'an empty file', hint);
+    if (!status.isFile()) throw new DataError(path, 'must be a token shard', 'no file', hint);
+    if (status.size === 0) throw new DataError(path, 'must hold tokens', 'an empty file', hint);
     if (status.size % ID_BYTES !== 0) {
-      const rule = `its size is a multiple of ${ID_BYTES} bytes`;
+      const rule = `its size must be a multiple of ${ID_BYTES} bytes`;
       throw new DataError(path, rule, `${status.size} bytes`, 'it is truncated: prepare the data again');
     }
     const length = status.size / ID_BYTES;
@@ -94,7 +94,7 @@ async function openShard(path: string, meta: DatasetMeta | null): Promise<TokenS
     if (expected !== undefined && expected !== length) {
       throw new DataError(
         path,
-        `it holds the ${expected} tokens that ${DATA_FILES.meta} names`,
+        `must hold the ${expected} tokens that ${DATA_FILES.meta} names`,
         `${length} tokens`,
         'it is truncated or of another run: prepare the data again',
       );
@@ -126,7 +126,7 @@ class FileShard implements TokenShard {
   async read(offset: number, count: number): Promise<Uint16Array> {
     const whole = Number.isSafeInteger(offset) && Number.isSafeInteger(count);
     if (!whole || offset < 0 || count < 0 || offset + count > this.length) {
-      const rule = `tokens are read within its ${this.length}`;
+      const rule = `must be read within its ${this.length} tokens`;
       throw new DataError(this.name, rule, `${count} tokens from ${offset} on`);
     }
     const ids = new Uint16Array(count);
@@ -136,7 +136,7 @@ class FileShard implements TokenShard {
       if (bytesRead === 0) {
         throw new DataError(
           this.name,
-          `it keeps its ${this.length} tokens while it is read`,
+          `must keep its ${this.length} tokens while it is read`,
           'a shorter file',
         );
       }
@@ -165,12 +165,12 @@ export async function readJSON(path: string): Promise<unknown> {
     text = await readFile(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new DataError(path, 'it can be read', error instanceof Error ? error.message : error);
+    throw new DataError(path, 'must be readable', error instanceof Error ? error.message : error);
   }
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
-    throw new DataError(path, 'it is JSON', error instanceof Error ? error.message : error);
+    throw new DataError(path, 'must be JSON', error instanceof Error ? error.message : error);
   }
 }
 

@@ -22,7 +22,7 @@ export async function* readChunks(path: string, gzip: boolean): AsyncGenerator<U
   try {
     for await (const chunk of stream) yield chunk as Uint8Array;
   } catch (error) {
-    throw new DataError(path, 'it can be read', error instanceof Error ? error.message : error);
+    throw new DataError(path, 'must be readable', error instanceof Error ? error.message : error);
   } finally {
     file.destroy();
     stream.destroy();

@@ -3,6 +3,7 @@
  * sample. A comparison that was cut off goes on where it was. Knows no terminal: it tells what happens as events.
  */
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { ConfigError } from '../errors.js';
 import { generate } from '../generate/generate.js';
 import { type ModelCost, modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
@@ -11,7 +12,7 @@ import type { TokenSource } from '../train/batches.js';
 import type { Clock } from '../train/clock.js';
 import type { RunConfig } from '../train/config.js';
 import { evaluate } from '../train/evaluation.js';
-import { createRun } from '../train/run.js';
+import { createRun, readRunConfig, runExists } from '../train/run.js';
 import type { Store } from '../train/store.js';
 import { type EvalEvent, METRICS_FILE, type StepEvent, type TrainEvent, Trainer } from '../train/trainer.js';
 
@@ -90,6 +91,7 @@ export async function* compare(
       clock,
     });
     try {
+      await requireSameRun(entrant);
       await createRun(store, config, data.tokenizer);
       await trainer.start();
       yield { kind: 'start', entrant, step: trainer.step };
@@ -102,6 +104,18 @@ export async function* compare(
       runtime.pool.trim();
     }
   }
+}
+
+/** Throws ConfigError where an entrant's folder holds a run of another configuration, from another version of the suite. */
+async function requireSameRun({ name, config, store }: Entrant): Promise<void> {
+  if (!(await runExists(store))) return;
+  if (JSON.stringify(await readRunConfig(store, name)) === JSON.stringify(config)) return;
+  throw new ConfigError(
+    name,
+    'its folder must hold a run of this suite, or none',
+    'another configuration',
+    'delete it',
+  );
 }
 
 async function score(entrant: Entrant, model: GPT, options: ComparisonOptions): Promise<Result> {

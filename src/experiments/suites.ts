@@ -10,7 +10,8 @@ export interface Suite {
   /** A built-in corpus and the tokenizer it is prepared with. */
   readonly corpus: string;
   readonly tokenizer: string;
-  /** Training fields that all models share, over those of their presets. */
+  /** Model and training fields that all models share, over those of their presets. */
+  readonly model: Readonly<Record<string, unknown>>;
   readonly train: Readonly<Record<string, unknown>>;
   /** What every trained model continues. */
   readonly prompt: string;
@@ -26,8 +27,19 @@ const SUITES: readonly Suite[] = [
       { preset: 'mini-2x1', label: '2 layers' },
     ],
     corpus: 'sotu',
-    tokenizer: 'bpe:4096',
-    train: { maxSteps: 400, warmupSteps: 40, evalInterval: 40, evalBatches: 8, checkpointInterval: 100 },
+    tokenizer: 'bytes',
+    // Narrow, so that minutes are enough to pass the point from which depth pays (docs/log.md).
+    model: { nEmbd: 64, blockSize: 128 },
+    train: {
+      batchSize: 16,
+      maxSteps: 4000,
+      warmupSteps: 100,
+      lr: 3e-3,
+      minLr: 3e-4,
+      evalInterval: 250,
+      evalBatches: 16,
+      checkpointInterval: 1000,
+    },
     prompt: 'The people of the United States',
   },
 ];

@@ -40,7 +40,7 @@ export function toFloat32(
     return new Float32Array(Uint32Array.from(data, (bits) => bits << 16).buffer);
   }
   if (data instanceof Uint16Array && dtype === 'F16') return Float32Array.from(data, float16Value);
-  throw new CheckpointError(where, 'it holds floating-point values (F32, F64, F16 or BF16)', dtype);
+  throw new CheckpointError(where, 'must hold floating-point values (F32, F64, F16 or BF16)', dtype);
 }
 
 function float16Value(bits: number): number {

@@ -44,12 +44,13 @@ export function readHeader(bytes: Uint8Array, size: number, where: string): Safe
   } catch (error) {
     throw new CheckpointError(
       where,
-      `its header is JSON (${error instanceof Error ? error.message : error})`,
+      `its header must be JSON (${error instanceof Error ? error.message : error})`,
     );
   }
-  if (!isObject(parsed)) throw new CheckpointError(where, 'its header is a JSON object', describe(parsed));
+  if (!isObject(parsed))
+    throw new CheckpointError(where, 'its header must be a JSON object', describe(parsed));
   const twice = duplicateKey(json);
-  if (twice !== undefined) throw new CheckpointError(where, 'each key of its header comes once', twice);
+  if (twice !== undefined) throw new CheckpointError(where, 'each key of its header must come once', twice);
 
   const tensors: TensorPlace[] = [];
   for (const [name, value] of Object.entries(parsed)) {
@@ -65,7 +66,7 @@ function headerText(bytes: Uint8Array, size: number, where: string): { json: str
   if (size < 8) {
     throw new CheckpointError(
       where,
-      'a safetensors file begins with 8 bytes of header length',
+      "must begin with a safetensors file's 8 bytes of header length",
       `${size} bytes`,
     );
   }
@@ -74,7 +75,7 @@ function headerText(bytes: Uint8Array, size: number, where: string): { json: str
   if (length > MAX_HEADER_BYTES) {
     throw new CheckpointError(
       where,
-      `its header has at most ${MAX_HEADER_BYTES} bytes`,
+      `its header must have at most ${MAX_HEADER_BYTES} bytes`,
       String(length),
       'it may not be a safetensors file',
     );
@@ -83,7 +84,7 @@ function headerText(bytes: Uint8Array, size: number, where: string): { json: str
   if (dataStart > size) {
     throw new CheckpointError(
       where,
-      `its header ends inside the file, at byte ${dataStart}`,
+      `must hold its header, which ends at byte ${dataStart}`,
       `a file of ${size} bytes`,
       'it is truncated, or not a safetensors file',
     );
@@ -94,34 +95,46 @@ function headerText(bytes: Uint8Array, size: number, where: string): { json: str
     );
     return { json, dataStart };
   } catch {
-    throw new CheckpointError(where, 'its header is UTF-8');
+    throw new CheckpointError(where, 'its header must be UTF-8');
   }
 }
 
 function readPlace(name: string, value: unknown, where: string): TensorPlace {
-  if (!isObject(value)) throw new CheckpointError(where, 'its entry is an object', describe(value));
+  if (!isObject(value)) throw new CheckpointError(where, 'its entry must be an object', describe(value));
   for (const key of Object.keys(value)) {
     if (key !== 'dtype' && key !== 'shape' && key !== 'data_offsets') {
-      throw new CheckpointError(where, 'its entry has the keys dtype, shape and data_offsets', key);
+      throw new CheckpointError(
+        where,
+        'its entry must have only the keys dtype, shape and data_offsets',
+        key,
+      );
     }
   }
   const { dtype, shape, data_offsets: offsets } = value;
   const width = typeof dtype === 'string' ? dtypeBytes(dtype) : undefined;
   if (width === undefined) {
-    throw new CheckpointError(where, 'dtype is one of F64 F32 F16 BF16 I64 I32 U16 U8 BOOL', describe(dtype));
+    throw new CheckpointError(
+      where,
+      'dtype must be one of F64 F32 F16 BF16 I64 I32 U16 U8 BOOL',
+      describe(dtype),
+    );
   }
   if (!isSizes(shape)) {
-    throw new CheckpointError(where, 'shape is a list of whole numbers from 0 on', describe(shape));
+    throw new CheckpointError(where, 'shape must be a list of whole numbers from 0 on', describe(shape));
   }
   if (!isSizes(offsets) || offsets.length !== 2 || offsets[1] < offsets[0]) {
-    throw new CheckpointError(where, 'data_offsets are a begin and an end not before it', describe(offsets));
+    throw new CheckpointError(
+      where,
+      'data_offsets must be a begin and an end not before it',
+      describe(offsets),
+    );
   }
   const [begin, end] = offsets;
   const expected = shape.reduce((product, size) => product * size, width);
   if (expected !== end - begin) {
     throw new CheckpointError(
       where,
-      `${String(dtype)} of shape (${shape.join(', ')}) takes ${expected} bytes`,
+      `${String(dtype)} of shape (${shape.join(', ')}) must take ${expected} bytes`,
       `${end - begin}`,
     );
   }
@@ -135,14 +148,14 @@ function checkLayout(tensors: readonly TensorPlace[], dataBytes: number, where: 
       const fault = begin < at ? 'overlaps the tensor before it' : 'leaves a gap before it';
       throw new CheckpointError(
         `${where}: tensor ${name}`,
-        `its data begins at byte ${at}`,
+        `its data must begin at byte ${at}`,
         `${begin}, which ${fault}`,
       );
     }
     if (end > dataBytes) {
       throw new CheckpointError(
         `${where}: tensor ${name}`,
-        `its data ends within the ${dataBytes} bytes of data`,
+        `its data must end within the ${dataBytes} bytes of data`,
         end,
         'the file is truncated',
       );
@@ -152,7 +165,7 @@ function checkLayout(tensors: readonly TensorPlace[], dataBytes: number, where: 
   if (at !== dataBytes) {
     throw new CheckpointError(
       where,
-      `its tensors fill the file's data, ${at} bytes`,
+      `must have exactly the ${at} bytes of data that its tensors take`,
       `${dataBytes} bytes of data`,
     );
   }
@@ -160,7 +173,7 @@ function checkLayout(tensors: readonly TensorPlace[], dataBytes: number, where: 
 
 function readMetadata(value: unknown, where: string): Record<string, string> {
   if (!isObject(value) || !Object.values(value).every((text) => typeof text === 'string')) {
-    throw new CheckpointError(where, '__metadata__ is an object of texts', describe(value));
+    throw new CheckpointError(where, '__metadata__ must be an object of texts', describe(value));
   }
   return value as Record<string, string>;
 }

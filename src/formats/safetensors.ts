@@ -74,14 +74,14 @@ export function serializeSafetensors(
     if (!(data instanceof ARRAYS[dtype])) {
       throw new CheckpointError(
         `tensor ${name}`,
-        `its data is a ${ARRAYS[dtype].name}`,
+        `its data must be a ${ARRAYS[dtype].name}`,
         data.constructor.name,
       );
     }
     if (data.length !== elements(shape)) {
       throw new CheckpointError(
         `tensor ${name}`,
-        `shape (${shape.join(', ')}) has ${elements(shape)} values`,
+        `must hold ${elements(shape)} values for shape (${shape.join(', ')})`,
         data.length,
       );
     }
@@ -108,13 +108,10 @@ export function safetensorsHeader(
   let offset = 0;
   for (const { name, dtype, shape } of entries) {
     if (name === '__metadata__' || fields.has(name)) {
-      throw new CheckpointError(
-        `tensor ${name}`,
-        'each tensor has a name of its own, other than __metadata__',
-      );
+      throw new CheckpointError(`tensor ${name}`, 'must have a name of its own, other than __metadata__');
     }
     if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
-      throw new CheckpointError(`tensor ${name}`, 'sizes are whole numbers from 0 on', shape);
+      throw new CheckpointError(`tensor ${name}`, 'sizes must be whole numbers from 0 on', shape);
     }
     const end = offset + elements(shape) * ARRAYS[dtype].BYTES_PER_ELEMENT;
     fields.set(name, { dtype, shape, data_offsets: [offset, end] });

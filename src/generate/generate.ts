@@ -16,7 +16,8 @@ export interface GenerateOptions extends SamplingOptions {
 export type StopReason = 'tokens' | 'end of text' | 'block size' | 'aborted';
 
 export interface GeneratedToken {
-  readonly id: number;
+  /** Null for what is left at the end of a character that was never finished. */
+  readonly id: number | null;
   /** The text that this token completes; empty while a character is unfinished. */
   readonly text: string;
 }
@@ -32,6 +33,8 @@ export async function* generate(
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedToken, StopReason> {
   checkSampling(options);
+  checkCount('tokens', options.tokens);
+  if (options.loops !== undefined) checkCount('loops', options.loops);
   const { blockSize, vocabSize } = model.config;
   if (tokenizer.vocabSize > vocabSize) {
     const where = `tokenizer ${tokenizer.name}`;
@@ -67,6 +70,12 @@ export async function* generate(
     yield { id, text: decoder.push(id) };
   }
   const rest = decoder.end();
-  if (rest !== '') yield { id: ids.at(-1)!, text: rest };
+  if (rest !== '') yield { id: null, text: rest };
   return reason;
+}
+
+function checkCount(name: string, value: number): void {
+  if (!(Number.isInteger(value) && value >= 1)) {
+    throw new ConfigError(name, 'must be a whole number of at least 1', value);
+  }
 }

@@ -1,5 +1,5 @@
 /** Sampling one token from logits. Knows no model. */
-import { ConfigError } from '../errors.js';
+import { CheckpointError, ConfigError } from '../errors.js';
 import { hashWords } from '../nn/random.js';
 
 export interface SamplingOptions {
@@ -31,6 +31,8 @@ export function sample(logits: Float32Array, position: number, options: Sampling
   const ids = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || a - b);
   let kept = topK === null ? ids : ids.slice(0, topK);
   const max = logits[kept[0]];
+  if (!Number.isFinite(max))
+    throw new CheckpointError('logits', 'must be finite', max, 'the model has diverged');
   const weights = kept.map((id) => Math.exp((logits[id] - max) / temperature));
   let total = weights.reduce((sum, w) => sum + w, 0);
   if (topP !== null) {

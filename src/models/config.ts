@@ -4,6 +4,8 @@ import { type ConfigOf, parseFields } from './fields.js';
 
 /** Position ids and attention's dropout counter bound the block size. */
 const MAX_BLOCK_SIZE = 65_536;
+/** More layers or loops than this are a slip of the finger. */
+const MAX_COUNT = 4096;
 
 export const modelFields = {
   depth: {
@@ -14,15 +16,27 @@ export const modelFields = {
   },
   vocabSize: { kind: 'int', min: 1, max: 65_536, default: 50_257, help: 'tokens in the vocabulary (V)' },
   blockSize: { kind: 'int', min: 1, max: MAX_BLOCK_SIZE, default: 1024, help: 'longest sequence (T)' },
-  nLayer: { kind: 'int', min: 1, default: 12, help: 'transformer blocks with weights of their own (L)' },
-  nHead: { kind: 'int', min: 1, default: 12, help: 'attention heads (NH)' },
-  nEmbd: { kind: 'int', min: 1, default: 768, help: 'channels (C)' },
-  nLoop: { kind: 'int', min: 1, default: 1, help: 'loops over the whole stack (N)' },
-  nInnerLoop: { kind: 'int', min: 1, default: 1, help: 'loops over each block, within every outer loop' },
+  nLayer: {
+    kind: 'int',
+    min: 1,
+    max: MAX_COUNT,
+    default: 12,
+    help: 'transformer blocks with weights of their own (L)',
+  },
+  nHead: { kind: 'int', min: 1, max: 65_536, default: 12, help: 'attention heads (NH)' },
+  nEmbd: { kind: 'int', min: 1, max: 65_536, default: 768, help: 'channels (C)' },
+  nLoop: { kind: 'int', min: 1, max: MAX_COUNT, default: 1, help: 'loops over the whole stack (N)' },
+  nInnerLoop: {
+    kind: 'int',
+    min: 1,
+    max: MAX_COUNT,
+    default: 1,
+    help: 'loops over each block, within every outer loop',
+  },
   loopForm: {
     kind: 'choice',
     choices: ['output', 'correction'],
-    default: 'output',
+    default: 'correction',
     help: 'what the gate weighs: the stack’s output f(x), or its correction f(x) − x',
   },
   gate: {

@@ -66,9 +66,12 @@ export class ForwardContext {
   loop(count: number, x: Tensor, body: (x: Tensor, i: number) => Tensor): Tensor {
     let h = x;
     for (let i = 0; i < count; i++) {
-      const next = body(h, i);
-      if (h !== x) h.dispose();
-      h = next;
+      const former = h;
+      try {
+        h = body(former, i);
+      } finally {
+        if (former !== x) former.dispose();
+      }
     }
     return h === x ? alias(x) : h;
   }

@@ -35,6 +35,7 @@ interface NumberOrWordField<Word extends string = string> extends FieldBase {
   readonly kind: 'numberOrWord';
   readonly default: number | Word;
   readonly words: readonly Word[];
+  readonly min?: number;
 }
 
 export type Field = IntField | NumberField | BooleanField | ChoiceField | NumberOrWordField;
@@ -79,8 +80,6 @@ export function parseFieldText(field: Field, text: string, where: string): numbe
     return text === 'true';
   }
   if (field.kind === 'choice') return checkField(field, text, where);
-  if (field.kind === 'numberOrWord')
-    return checkField(field, Number.isNaN(asNumber) ? text : asNumber, where);
   return checkField(field, Number.isNaN(asNumber) ? text : asNumber, where);
 }
 
@@ -105,11 +104,11 @@ function checkField<F extends Field>(field: F, value: unknown, where: string): n
       if (typeof value === 'string' && field.choices.includes(value)) return value;
       throw new ConfigError(where, `must be one of ${field.choices.join(', ')}`, value);
     case 'numberOrWord':
-      if (typeof value === 'number' && Number.isFinite(value)) return value;
+      if (typeof value === 'number' && Number.isFinite(value) && value >= (field.min ?? value)) return value;
       if (typeof value === 'string' && field.words.includes(value)) return value;
       throw new ConfigError(
         where,
-        `must be a number or ${field.words.map((w) => `'${w}'`).join(' or ')}`,
+        `must be a number${field.min === undefined ? '' : ` of at least ${field.min}`} or ${field.words.map((w) => `'${w}'`).join(' or ')}`,
         value,
       );
   }

@@ -48,6 +48,7 @@ export class GPT {
   readonly parameters: Parameters;
   private readonly modules: GPTModules;
   private positions = new Int32Array(0);
+  private positionsT = 0;
 
   /** Allocates the parameters, all zero; with `train`, their gradients too. */
   constructor(
@@ -125,7 +126,8 @@ export class GPT {
 
   /** 0..T−1 for each of B sequences; kept from call to call, since training asks for the same every time. */
   private positionsOf(B: number, T: number): Int32Array {
-    if (this.positions.length !== B * T || this.positions[T - 1] !== T - 1) {
+    if (this.positions.length !== B * T || this.positionsT !== T) {
+      this.positionsT = T;
       this.positions = Int32Array.from({ length: B * T }, (_, r) => r % T);
     }
     return this.positions;

@@ -4,18 +4,19 @@
  *
  * Dimensions: R = B·T rows, C channels, NH heads, V vocabulary.
  */
-import type { Dropout, LoopForm } from '../backend/backend.js';
+import type { Dropout, LoopForm, Storage } from '../backend/backend.js';
 import { ShapeError } from '../errors.js';
 import { parameterGradient, Tape } from './tape.js';
-import { type Parameter, Tensor } from './tensor.js';
+import { type Parameter, type Runtime, Tensor } from './tensor.js';
 
 /** wte[tokens] + wpe[positions]; `tokens, positions (R)` → (R, C). */
 export function embedding(tokens: Tensor, positions: Tensor, wte: Parameter, wpe: Parameter): Tensor {
   const { runtime } = wte;
   const { backend, tape } = runtime;
   const dims = { R: tokens.size, C: wte.shape[1] };
-  const out = runtime.empty([dims.R, dims.C]);
-  backend.embeddingForward(out.storage, tokens.storage, positions.storage, wte.storage, wpe.storage, dims);
+  const out = produce(runtime, [dims.R, dims.C], (y) =>
+    backend.embeddingForward(y, tokens.storage, positions.storage, wte.storage, wpe.storage, dims),
+  );
   tape?.record(out, [tokens, positions], (dout) => {
     const [dwte, dwpe] = [parameterGradient(wte), parameterGradient(wpe)];
     backend.embeddingBackward(dwte, dwpe, dout.storage, tokens.storage, positions.storage, dims);
@@ -28,17 +29,18 @@ export function layerNorm(x: Tensor, weight: Parameter, bias: Parameter | null):
   const { runtime } = x;
   const { backend, tape } = runtime;
   const dims = rows(x);
-  const out = runtime.empty(x.shape);
   using mean = runtime.empty([dims.R]);
   using rstd = runtime.empty([dims.R]);
-  backend.layernormForward(
-    out.storage,
-    mean.storage,
-    rstd.storage,
-    x.storage,
-    weight.storage,
-    bias?.storage ?? null,
-    dims,
+  const out = produce(runtime, x.shape, (y) =>
+    backend.layernormForward(
+      y,
+      mean.storage,
+      rstd.storage,
+      x.storage,
+      weight.storage,
+      bias?.storage ?? null,
+      dims,
+    ),
   );
   tape?.record(out, [x, mean, rstd], (dout) => {
     const dx = tape.target(x);
@@ -65,8 +67,9 @@ export function linear(x: Tensor, weight: Parameter, bias: Parameter | null): Te
   const [K, N] = [weight.shape[0], weight.shape[1]];
   if (x.shape[1] !== K) throw new ShapeError(weight.name, `input must have ${K} channels`, x.shape);
   const dims = { R: x.shape[0], K, N };
-  const out = runtime.empty([dims.R, N]);
-  backend.linearForward(out.storage, x.storage, weight.storage, bias?.storage ?? null, dims);
+  const out = produce(runtime, [dims.R, N], (y) =>
+    backend.linearForward(y, x.storage, weight.storage, bias?.storage ?? null, dims),
+  );
   tape?.record(out, [x], (dout) => {
     const dweight = parameterGradient(weight);
     backend.linearBackwardWeight(dweight, bias && parameterGradient(bias), dout.storage, x.storage, dims);
@@ -80,8 +83,7 @@ export function linear(x: Tensor, weight: Parameter, bias: Parameter | null): Te
 export function gelu(x: Tensor): Tensor {
   const { runtime } = x;
   const { backend, tape } = runtime;
-  const out = runtime.empty(x.shape);
-  backend.geluForward(out.storage, x.storage);
+  const out = produce(runtime, x.shape, (y) => backend.geluForward(y, x.storage));
   tape?.record(out, [x], (dout) => {
     const dx = tape.target(x);
     backend.geluBackward(dx.storage, dout.storage, x.storage, dx.accumulate);
@@ -95,9 +97,10 @@ export function attention(qkv: Tensor, B: number, T: number, NH: number, dropout
   const { backend, tape } = runtime;
   const C = qkv.shape[1] / 3;
   const dims = { B, T, NH, HS: C / NH };
-  const out = runtime.empty([B * T, C]);
   using lse = runtime.empty([B, NH, T]);
-  backend.attentionForward(out.storage, lse.storage, qkv.storage, dims, dropout);
+  const out = produce(runtime, [B * T, C], (y) =>
+    backend.attentionForward(y, lse.storage, qkv.storage, dims, dropout),
+  );
   tape?.record(out, [qkv, out, lse], (dout) => {
     const d = tape.target(qkv);
     backend.attentionBackward(
@@ -120,8 +123,7 @@ export function dropout(x: Tensor, T: number, mask: Dropout | null): Tensor {
   const { runtime } = x;
   const { backend, tape } = runtime;
   const dims = { ...rows(x), T };
-  const out = runtime.empty(x.shape);
-  backend.dropout(out.storage, x.storage, dims, mask, false);
+  const out = produce(runtime, x.shape, (y) => backend.dropout(y, x.storage, dims, mask, false));
   tape?.record(out, [], (dout) => {
     const dx = tape.target(x);
     backend.dropout(dx.storage, dout.storage, dims, mask, dx.accumulate);
@@ -133,8 +135,7 @@ export function dropout(x: Tensor, T: number, mask: Dropout | null): Tensor {
 export function add(a: Tensor, b: Tensor): Tensor {
   const { runtime } = a;
   const { backend, tape } = runtime;
-  const out = runtime.empty(a.shape);
-  backend.add(out.storage, a.storage, b.storage);
+  const out = produce(runtime, a.shape, (y) => backend.add(y, a.storage, b.storage));
   tape?.record(out, [], (dout) => {
     tape.pass(a, dout);
     tape.pass(b, dout);
@@ -155,8 +156,9 @@ export function gatedResidual(x: Tensor, f: Tensor, gate: Parameter, form: LoopF
   const { runtime } = x;
   const { backend, tape } = runtime;
   const dims = { ...rows(x), G: gate.size };
-  const out = runtime.empty(x.shape);
-  backend.gatedResidualForward(out.storage, x.storage, f.storage, gate.storage, dims, form);
+  const out = produce(runtime, x.shape, (y) =>
+    backend.gatedResidualForward(y, x.storage, f.storage, gate.storage, dims, form),
+  );
   tape?.record(out, [x, f], (dout) => {
     const dx = tape.target(x);
     const df = tape.target(f);
@@ -194,27 +196,29 @@ export function logits(x: Tensor, weight: Parameter): Tensor {
  */
 export function headLoss(x: Tensor, weight: Parameter, targets: Tensor, rowWeights: Tensor): Tensor {
   const { runtime } = x;
-  const { backend, tape, pool } = runtime;
+  const { backend, tape } = runtime;
   const dims = { ...rows(x), V: weight.shape[0] };
-  const loss = runtime.empty([dims.R]);
   if (!tape) {
-    backend.headForward(loss.storage, null, null, x.storage, weight.storage, targets.storage, dims);
-    return loss;
+    return produce(runtime, [dims.R], (loss) =>
+      backend.headForward(loss, null, null, x.storage, weight.storage, targets.storage, dims),
+    );
   }
-  const dx = pool.take(backend.dtype, x.size);
-  backend.headForwardBackward(
-    loss.storage,
-    null,
-    null,
-    dx.storage,
-    parameterGradient(weight),
-    x.storage,
-    weight.storage,
-    targets.storage,
-    rowWeights.storage,
-    dims,
+  using dx = runtime.empty(x.shape);
+  const loss = produce(runtime, [dims.R], (y) =>
+    backend.headForwardBackward(
+      y,
+      null,
+      null,
+      dx.storage,
+      parameterGradient(weight),
+      x.storage,
+      weight.storage,
+      targets.storage,
+      rowWeights.storage,
+      dims,
+    ),
   );
-  tape.recordLoss(dx, () => tape.pass(x, dx));
+  tape.recordLoss(dx, () => tape.pass(x, dx.buffer));
   return loss;
 }
 
@@ -232,11 +236,27 @@ export function checkpoint(x: Tensor, body: (x: Tensor) => Tensor): Tensor {
     // The repeated ops go on adding where x's gradient stands, in the order of a run without checkpointing: the same bits.
     input.grad = x.grad;
     const inner = new Tape(runtime);
-    using again = runtime.recording(inner, () => body(input));
-    inner.pass(again, dout);
-    inner.backward();
-    x.grad = input.grad;
+    try {
+      using again = runtime.recording(inner, () => body(input));
+      inner.pass(again, dout);
+      inner.backward();
+    } finally {
+      inner.clear();
+      x.grad = input.grad;
+    }
   });
+  return out;
+}
+
+/** A new tensor that `kernel` fills; given back at once if the kernel refuses. */
+function produce(runtime: Runtime, shape: readonly number[], kernel: (out: Storage) => void): Tensor {
+  const out = runtime.empty(shape);
+  try {
+    kernel(out.storage);
+  } catch (error) {
+    out.dispose();
+    throw error;
+  }
   return out;
 }
 

@@ -32,8 +32,8 @@ export class Tape {
   }
 
   /** Records the end of a loss: `backward` runs unasked and brings its own gradient along. */
-  recordLoss(gradient: Buffer, backward: () => void): void {
-    this.nodes.push({ output: null, saved: [gradient], backward });
+  recordLoss(gradient: Tensor, backward: () => void): void {
+    this.nodes.push({ output: null, saved: [gradient.buffer.retain()], backward });
   }
 
   /** Walks the tape backwards, emptying it. Gradients arrive in the parameters and in leaves' `grad`. */

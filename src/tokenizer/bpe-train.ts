@@ -32,7 +32,7 @@ export function checkBpeVocabSize(vocabSize: number): void {
   if (!Number.isInteger(vocabSize) || vocabSize < MIN_BPE_VOCAB_SIZE || vocabSize > MAX_VOCAB_SIZE) {
     throw new ConfigError(
       'vocabSize',
-      `a byte-level vocabulary has ${MIN_BPE_VOCAB_SIZE} (256 bytes and the end of the text) to ${MAX_VOCAB_SIZE} ids`,
+      `must be a whole number from ${MIN_BPE_VOCAB_SIZE} (256 bytes and the end of the text) to ${MAX_VOCAB_SIZE} for a byte-level vocabulary`,
       vocabSize,
     );
   }

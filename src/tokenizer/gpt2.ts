@@ -17,10 +17,14 @@ export async function loadGpt2(): Promise<ByteLevelTokenizer> {
     ranks = (await import('gpt-tokenizer/bpeRanks/r50k_base')).default;
   } catch (error) {
     const reason = error instanceof Error ? error.message : error;
-    throw new DataError('tokenizer gpt2', 'its vocabulary loads', reason, 'npm install gpt-tokenizer');
+    throw new DataError('tokenizer gpt2', 'its vocabulary must load', reason, 'npm install gpt-tokenizer');
   }
   if (ranks.length !== GPT2_VOCAB_SIZE - 1) {
-    throw new DataError('tokenizer gpt2', `the vocabulary has ${GPT2_VOCAB_SIZE - 1} tokens`, ranks.length);
+    throw new DataError(
+      'tokenizer gpt2',
+      `its vocabulary must have ${GPT2_VOCAB_SIZE - 1} tokens`,
+      ranks.length,
+    );
   }
   const utf8 = new TextEncoder();
   const tokens = ranks.map((token) =>
@@ -49,7 +53,7 @@ function mergesOf(tokens: readonly Uint8Array[], idOfByte: Uint16Array): MergeTa
   for (let id = 256; id < tokens.length; id++) {
     const parts = table.apply(Array.from(tokens[id], (byte) => idOfByte[byte]));
     if (parts.length !== 2) {
-      throw new DataError('tokenizer gpt2', `token ${id} is a merge of two earlier ones`, parts.length);
+      throw new DataError('tokenizer gpt2', `token ${id} must be a merge of two earlier ones`, parts.length);
     }
     table.add(parts[0], parts[1], id);
   }

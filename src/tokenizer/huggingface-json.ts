@@ -124,7 +124,7 @@ export function endOfText(
   }
   throw new DataError(
     where,
-    `one token ends a text (${EOT_NAMES.join(' ')})`,
+    `must have a token that ends a text (${EOT_NAMES.join(' ')})`,
     undefined,
     `add ${END_OF_TEXT} to added_tokens`,
   );
@@ -133,12 +133,12 @@ export function endOfText(
 /** Reads `added_tokens`; throws DataError if an entry is damaged. */
 export function addedTokens(json: TokenizerJSON, where: string): AddedToken[] {
   const list = json.added_tokens ?? [];
-  if (!Array.isArray(list)) throw new DataError(`${where}: added_tokens`, 'it is a list', typeof list);
+  if (!Array.isArray(list)) throw new DataError(`${where}: added_tokens`, 'must be a list', typeof list);
   return list.map((entry: unknown, i) => {
     if (!isRecord(entry) || !isId(entry.id) || typeof entry.content !== 'string') {
       throw new DataError(
         `${where}: added_tokens[${i}]`,
-        'it has an id and a content',
+        'must have an id and a content',
         JSON.stringify(entry),
       );
     }
@@ -180,10 +180,11 @@ function isPlainByteLevel(json: TokenizerJSON, model: Record<string, unknown>): 
 
 function vocabularyOf(model: Record<string, unknown>, where: string): Map<string, number> {
   if (!isRecord(model.vocab))
-    throw new DataError(`${where}: model.vocab`, 'it is an object', typeof model.vocab);
+    throw new DataError(`${where}: model.vocab`, 'must be an object', typeof model.vocab);
   const ids = new Map<string, number>();
   for (const [token, id] of Object.entries(model.vocab)) {
-    if (!isId(id)) throw new DataError(`${where}: model.vocab`, `the id of '${token}' is a whole number`, id);
+    if (!isId(id))
+      throw new DataError(`${where}: model.vocab`, `the id of '${token}' must be a whole number`, id);
     checkVocabSize(where, id + 1);
     ids.set(token, id);
   }
@@ -196,7 +197,7 @@ function mergesOf(
   where: string,
 ): MergeTable {
   if (!Array.isArray(model.merges)) {
-    throw new DataError(`${where}: model.merges`, 'it is a list', typeof model.merges);
+    throw new DataError(`${where}: model.merges`, 'must be a list', typeof model.merges);
   }
   const table = new MergeTable();
   model.merges.forEach((merge: unknown, i) => {
@@ -204,14 +205,14 @@ function mergesOf(
     const parts: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
     const [left, right] = Array.isArray(parts) && parts.length === 2 ? (parts as unknown[]) : [];
     if (typeof left !== 'string' || typeof right !== 'string') {
-      throw new DataError(`${where}: model.merges[${i}]`, 'it is a pair of tokens', JSON.stringify(merge));
+      throw new DataError(`${where}: model.merges[${i}]`, 'must be a pair of tokens', JSON.stringify(merge));
     }
     const idOf = (token: string): number => {
       const id = ids.get(token);
       if (id === undefined) {
         throw new DataError(
           `${where}: model.merges[${i}]`,
-          'its tokens and their union are in the vocabulary',
+          'its tokens and their union must be in the vocabulary',
           token,
         );
       }

@@ -53,9 +53,9 @@ export class HuggingFaceTokenizer implements Tokenizer {
    */
   static fromJSON(json: TokenizerJSON, where: string): HuggingFaceTokenizer {
     const model = json.model;
-    if (!isRecord(model)) throw new DataError(`${where}: model`, 'it is an object', typeof model);
+    if (!isRecord(model)) throw new DataError(`${where}: model`, 'must be an object', typeof model);
     if (!MODELS.includes(String(model.type))) {
-      throw new DataError(`${where}: model.type`, `it is one of ${MODELS.join(', ')}`, model.type);
+      throw new DataError(`${where}: model.type`, `must be one of ${MODELS.join(', ')}`, model.type);
     }
     const ids = vocabularyOf(model, where);
     for (const id of ids.values()) checkVocabSize(where, id + 1);
@@ -71,7 +71,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
       );
     } catch (error) {
       const reason = error instanceof Error ? error.message : error;
-      throw new DataError(where, '@huggingface/tokenizers can read it', reason);
+      throw new DataError(where, 'must be a tokenizer that @huggingface/tokenizers can read', reason);
     }
     const specials = new Map(
       added.filter((token) => token.special).map((token): [number, string] => [token.id, token.content]),
@@ -87,7 +87,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
       if (id === undefined) {
         throw new DataError(
           `tokenizer ${this.name}`,
-          'it can encode every text',
+          'must be able to encode every text',
           undefined,
           'it has no unknown token',
         );
@@ -173,11 +173,11 @@ function vocabularyOf(model: Record<string, unknown>, where: string): Map<string
     );
   }
   if (!isRecord(vocab))
-    throw new DataError(`${where}: model.vocab`, 'it is an object or a list', typeof vocab);
+    throw new DataError(`${where}: model.vocab`, 'must be an object or a list', typeof vocab);
   return new Map(
     Object.entries(vocab).map(([token, id]): [string, number] => {
       if (!Number.isInteger(id) || (id as number) < 0) {
-        throw new DataError(`${where}: model.vocab`, `the id of '${token}' is a whole number`, id);
+        throw new DataError(`${where}: model.vocab`, `the id of '${token}' must be a whole number`, id);
       }
       return [token, id as number];
     }),

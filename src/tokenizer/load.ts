@@ -21,7 +21,7 @@ export const TOKENIZER_NAMES = ['bytes', 'gpt2'] as const;
 export async function createTokenizer(name: string): Promise<Tokenizer> {
   if (name === 'bytes') return new BytesTokenizer();
   if (name === 'gpt2') return loadGpt2();
-  throw new ConfigError('tokenizer', `it is one of ${TOKENIZER_NAMES.join(', ')}`, name);
+  throw new ConfigError('tokenizer', `must be one of ${TOKENIZER_NAMES.join(', ')}`, name);
 }
 
 /**
@@ -33,13 +33,13 @@ export async function createTokenizer(name: string): Promise<Tokenizer> {
  */
 export async function tokenizerFromJSON(json: unknown, where = 'tokenizer.json'): Promise<Tokenizer> {
   if (!isRecord(json))
-    throw new DataError(where, 'it is a JSON object', json === null ? 'null' : typeof json);
+    throw new DataError(where, 'must be a JSON object', json === null ? 'null' : typeof json);
   if (json.model === undefined) {
     const type = json.type;
     if (type === 'bytes' || type === 'gpt2') return createTokenizer(type);
     throw new DataError(
       where,
-      `it has a Hugging Face model, or a type of ${TOKENIZER_NAMES.join(', ')}`,
+      `must have a Hugging Face model, or a type of ${TOKENIZER_NAMES.join(', ')}`,
       type === undefined ? `the fields ${Object.keys(json).slice(0, 5).join(' ') || '(none)'}` : String(type),
     );
   }

@@ -79,7 +79,7 @@ export function decodeByteTokens(bytesOf: (id: number) => Uint8Array, ids: Array
 export function unknownId(tokenizer: string, id: number, vocabSize: number): DataError {
   return new DataError(
     `tokenizer ${tokenizer}`,
-    `a token id is a whole number from 0 to ${vocabSize - 1} with a token of its own`,
+    `a token id must be a whole number from 0 to ${vocabSize - 1} with a token of its own`,
     id,
     'the model or shard was made with another tokenizer',
   );
@@ -90,7 +90,7 @@ export function checkVocabSize(where: string, vocabSize: number): void {
   if (vocabSize > MAX_VOCAB_SIZE) {
     throw new DataError(
       where,
-      `the vocabulary has at most ${MAX_VOCAB_SIZE} ids, as token shards store 16 bits`,
+      `the vocabulary must have at most ${MAX_VOCAB_SIZE} ids, as token shards store 16 bits`,
       vocabSize,
       'choose a tokenizer with a smaller vocabulary',
     );

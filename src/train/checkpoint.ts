@@ -119,8 +119,9 @@ async function* tensorFile(parameters: Parameters, sections: readonly Section[])
   for (const { part } of entries) {
     for (let start = 0; start < part.length; start += CHUNK) {
       const chunk = backend.slice(part, start, Math.min(CHUNK, part.length - start));
-      const values = Float32Array.from(await backend.read(chunk));
-      yield new Uint8Array(values.buffer);
+      const read = await backend.read(chunk);
+      const values = read instanceof Float32Array ? read : Float32Array.from(read);
+      yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     }
   }
 }
@@ -169,9 +170,9 @@ function parseState(bytes: Uint8Array, path: string): TrainState {
   } catch {
     throw new CheckpointError(path, 'must be JSON');
   }
-  const state = { ...newCheckpointState(), ...(value as Partial<TrainState>) };
+  const state = (value ?? {}) as TrainState;
   for (const key of ['step', 'tokensSeen', 'evaluatedAt', 'savedAt'] as const) {
-    if (!Number.isInteger(state[key]))
+    if (!Number.isInteger(state[key]) || state[key] < -1)
       throw new CheckpointError(path, `${key} must be a whole number`, state[key]);
   }
   return state;

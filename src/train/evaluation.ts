@@ -6,16 +6,18 @@ import type { Clock } from './clock.js';
 /** Step number that marks the batches of an evaluation, which no training step reaches. */
 const EVALUATION = 0xffffffff;
 
-/** Mean loss in nats per token of the fixed batches that a seed names. */
+/** Mean loss in nats per token of the fixed batches that a seed names; null when the signal is aborted meanwhile. */
 export async function estimateLoss(
   model: GPT,
   source: TokenSource,
   batches: { readonly B: number; readonly count: number; readonly seed: number },
   clock: Clock,
-): Promise<number> {
+  signal?: AbortSignal,
+): Promise<number | null> {
   const { blockSize: T, vocabSize } = model.config;
   let sum = 0;
   for (let i = 0; i < batches.count; i++) {
+    if (signal?.aborted) return null;
     const key = { seed: batches.seed, step: EVALUATION, microStep: i };
     const losses = await rowLosses(model, await randomBatch(source, batches.B, T, vocabSize, key));
     sum += total(losses) / losses.length;

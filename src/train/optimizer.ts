@@ -3,7 +3,7 @@
  * embeddings are decayed, biases and norms are not, gates as the configuration says.
  */
 import type { Storage } from '../backend/backend.js';
-import type { Parameters } from '../nn/parameters.js';
+import type { Parameters, RoleRange } from '../nn/parameters.js';
 import type { Role } from '../tensor/tensor.js';
 import type { TrainConfig } from './config.js';
 
@@ -26,14 +26,14 @@ export class AdamW {
     const { storage, gradient, runtime, ranges } = this.parameters;
     const { beta1, beta2, eps, weightDecay } = this.config;
     if (!gradient) throw new Error('AdamW.update: the model was allocated without gradients');
-    for (const { role, offset, length } of ranges) {
+    for (const { decayed, offset, length } of this.runs(ranges)) {
       const part = (whole: Storage) => runtime.backend.slice(whole, offset, length);
       runtime.backend.adamw(part(storage), part(gradient), part(this.m), part(this.v), {
         lr,
         beta1,
         beta2,
         eps,
-        weightDecay: this.decays(role) ? weightDecay : 0,
+        weightDecay: decayed ? weightDecay : 0,
         step,
         gradScale,
       });
@@ -53,6 +53,18 @@ export class AdamW {
     const { backend } = this.parameters.runtime;
     backend.free(this.m);
     backend.free(this.v);
+  }
+
+  /** The ranges of roles, neighbours that are treated alike being one run. */
+  private runs(ranges: readonly RoleRange[]): { decayed: boolean; offset: number; length: number }[] {
+    const runs: { decayed: boolean; offset: number; length: number }[] = [];
+    for (const { role, offset, length } of ranges) {
+      const decayed = this.decays(role);
+      const last = runs.at(-1);
+      if (last?.decayed === decayed) last.length += length;
+      else runs.push({ decayed, offset, length });
+    }
+    return runs;
   }
 
   private decays(role: Role): boolean {

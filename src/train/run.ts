@@ -17,6 +17,26 @@ export async function createRun(store: Store, config: RunConfig, tokenizer: Toke
   await store.replace(CONFIG_FILE, `${JSON.stringify(config, null, 2)}\n`);
 }
 
+/**
+ * Throws DataError where a run and the data it is to work on have different tokenizers: ids would mean other texts. Says
+ * nothing where either has none.
+ */
+export async function requireSameTokenizer(
+  store: Store,
+  data: Tokenizer | null,
+  name: string,
+): Promise<void> {
+  if (!data || !(await store.list('.')).includes(TOKENIZER_FILE)) return;
+  const own = parseJSON(await store.read(TOKENIZER_FILE), TOKENIZER_FILE);
+  if (JSON.stringify(own) === JSON.stringify(data.toJSON())) return;
+  throw new DataError(
+    name,
+    "must work on data with the run's own tokenizer",
+    data.name,
+    'prepare the data with --tokenizer <run>/tokenizer.json',
+  );
+}
+
 /** Whether a run was ever created here. */
 export async function runExists(store: Store): Promise<boolean> {
   return (await store.list('.')).includes(CONFIG_FILE);

@@ -101,14 +101,20 @@ export class Trainer {
     return this.state.step;
   }
 
+  /** Where the run stands. */
+  get progress(): TrainState {
+    return this.state;
+  }
+
   /** Begins where the store's latest checkpoint left off, or with initial weights where it has none. Throws CheckpointError. */
   async start(): Promise<void> {
     const { model, config, store } = this.options;
-    if (await hasCheckpoint(store)) this.state = await loadCheckpoint(store, 'last', model, this.optimizer);
+    const resumed = await hasCheckpoint(store);
+    if (resumed) this.state = await loadCheckpoint(store, 'last', model, this.optimizer);
     else model.parameters.initialise(config.seed);
     if (!(await store.list('.')).includes(METRICS_FILE)) return;
     const metrics = new TextDecoder().decode(await store.read(METRICS_FILE));
-    await store.replace(METRICS_FILE, this.step === 0 ? '' : metricsUpTo(metrics, this.step));
+    await store.replace(METRICS_FILE, resumed ? metricsUpTo(metrics, this.step) : '');
   }
 
   /** Trains until maxSteps or until `signal` is aborted; a checkpoint is written either way. Throws TrainingError. */
@@ -118,9 +124,9 @@ export class Trainer {
       const { step } = this.state;
       const done = step >= config.maxSteps;
       if ((step % config.evalInterval === 0 || done) && this.state.evaluatedAt !== step) {
-        const event = await this.evaluate();
-        yield event;
-        if (event.best && step > 0) yield await this.save('best');
+        const event = await this.evaluate(signal);
+        if (event) yield event;
+        if (event?.best && step > 0) yield await this.save('best');
       }
       const due = step > 0 && step % config.checkpointInterval === 0;
       if ((due || done || signal?.aborted) && this.state.savedAt !== step) yield await this.save('last');
@@ -139,26 +145,25 @@ export class Trainer {
 
   /** One update, or none when the signal is aborted before it is complete. */
   private async update(signal?: AbortSignal): Promise<StepEvent | null> {
-    const { model, config, train, clock, allReduce } = this.options;
-    const { batchSize: B, gradAccumSteps, gradClip, seed } = config;
-    const { blockSize: T, vocabSize } = model.config;
+    const { model, config, clock, allReduce } = this.options;
+    const { batchSize: B, gradAccumSteps, gradClip } = config;
+    const { blockSize: T } = model.config;
     const start = clock.now();
     const { step } = this.state;
     model.parameters.zeroGradients();
     let loss = 0;
-    let batch: Batch | null = null;
     for (let microStep = 0; microStep < gradAccumSteps; microStep++) {
       if (signal?.aborted) return null;
-      batch = await randomBatch(train, B, T, vocabSize, { seed, step, microStep });
+      const batch = await this.batch(microStep);
       const forward = this.forwardOptions(microStep);
       loss += (await microStepLoss(model, batch, 1 / gradAccumSteps, forward)) / gradAccumSteps;
-      if (!Number.isFinite(loss)) throw await this.diverged('loss', loss, batch, forward);
+      if (!Number.isFinite(loss)) throw await this.diverged('loss', loss, microStep);
       await clock.yield();
     }
     if (allReduce) await allReduce(model.parameters.gradient!);
     const gradNorm = await this.optimizer.gradientNorm();
     if (!Number.isFinite(gradNorm)) {
-      throw await this.diverged('gradient norm', gradNorm, batch!, this.forwardOptions(gradAccumSteps - 1));
+      throw await this.diverged('gradient norm', gradNorm, gradAccumSteps - 1);
     }
     const gradScale = gradClip > 0 ? Math.min(1, gradClip / (gradNorm + 1e-6)) : 1;
     const lr = learningRate(step, config);
@@ -180,11 +185,15 @@ export class Trainer {
     return event;
   }
 
-  private async evaluate(): Promise<EvalEvent> {
+  /** Losses on fixed batches, or null when the signal is aborted before they are complete. Throws TrainingError. */
+  private async evaluate(signal?: AbortSignal): Promise<EvalEvent | null> {
     const { model, config, train, val, clock } = this.options;
     const batches = { B: config.batchSize, count: config.evalBatches, seed: config.seed };
-    const trainLoss = await estimateLoss(model, train, batches, clock);
-    const valLoss = await estimateLoss(model, val, batches, clock);
+    const trainLoss = await estimateLoss(model, train, batches, clock, signal);
+    const valLoss = await estimateLoss(model, val, batches, clock, signal);
+    if (trainLoss === null || valLoss === null) return null;
+    if (!Number.isFinite(trainLoss + valLoss))
+      throw await this.diverged('evaluation loss', trainLoss + valLoss);
     const { step, tokensSeen, bestValLoss } = this.state;
     const best = valLoss < (bestValLoss ?? Number.POSITIVE_INFINITY);
     this.state = { ...this.state, evaluatedAt: step, bestValLoss: best ? valLoss : bestValLoss };
@@ -196,6 +205,11 @@ export class Trainer {
   private async save(which: CheckpointKind): Promise<CheckpointEvent> {
     const { model, store } = this.options;
     const { step } = this.state;
+    const { parameters, runtime } = model;
+    using squares = runtime.empty([1]);
+    runtime.backend.sumSquares(squares.storage, parameters.storage);
+    const [sum] = await squares.read();
+    if (!Number.isFinite(sum)) throw await this.diverged('sum of squared weights', sum);
     if (which === 'last') this.state = { ...this.state, savedAt: step };
     await saveCheckpoint(store, which, model, this.optimizer, this.state);
     return { kind: 'checkpoint', step, which };
@@ -213,19 +227,32 @@ export class Trainer {
     return this.options.store.append(METRICS_FILE, `${JSON.stringify(event)}\n`);
   }
 
-  private async diverged(
-    what: string,
-    value: number,
-    batch: Batch,
-    forward: ForwardOptions,
-  ): Promise<TrainingError> {
-    const culprit = await firstNonFinite(this.options.model, batch, forward);
+  /** The error that ends the run, with the first tensor that is not finite in a repetition of the micro-step. */
+  private async diverged(what: string, value: number, microStep = 0): Promise<TrainingError> {
+    const culprit = await firstNonFinite(
+      this.options.model,
+      await this.batch(microStep),
+      this.forwardOptions(microStep),
+    );
+    const { savedAt } = this.state;
+    const kept = savedAt < 0 ? 'there is no checkpoint yet' : `the checkpoint of step ${savedAt} is intact`;
     return new TrainingError(
       `step ${this.state.step + 1}`,
       `the ${what} must be finite`,
       value,
-      `first tensor that is not: ${culprit ?? 'none found'}; the last checkpoint is intact; try a lower lr`,
+      `first tensor that is not: ${culprit ?? 'none found'}; ${kept}; try a lower lr`,
     );
+  }
+
+  /** The batch of a micro-step of the next update. */
+  private batch(microStep: number): Promise<Batch> {
+    const { model, config, train } = this.options;
+    const { blockSize, vocabSize } = model.config;
+    return randomBatch(train, config.batchSize, blockSize, vocabSize, {
+      seed: config.seed,
+      step: this.state.step,
+      microStep,
+    });
   }
 }
 
@@ -234,11 +261,14 @@ export const METRICS_FILE = 'metrics.jsonl';
 
 /** The log's lines up to a step: what a run that was cut off logged beyond its checkpoint will be logged again. */
 function metricsUpTo(log: string, step: number): string {
-  const complete = log.split('\n').slice(0, -1);
-  return complete
-    .filter((line) => JSON.parse(line).step <= step)
-    .map((line) => `${line}\n`)
-    .join('');
+  const kept = log.split('\n').filter((line) => {
+    try {
+      return JSON.parse(line).step <= step;
+    } catch {
+      return false; // cut off in the middle
+    }
+  });
+  return kept.map((line) => `${line}\n`).join('');
 }
 
 /**
@@ -253,10 +283,14 @@ export async function microStepLoss(
 ): Promise<number> {
   const { runtime } = model;
   const tape = new Tape(runtime);
-  using losses = runtime.recording(tape, () => model.loss(tokens, targets, B, lossScale, forward));
-  tape.backward();
-  const sum = total(await losses.read());
-  return sum / targets.reduce((count, target) => count + (target >= 0 ? 1 : 0), 0);
+  try {
+    using losses = runtime.recording(tape, () => model.loss(tokens, targets, B, lossScale, forward));
+    tape.backward();
+    const counted = targets.reduce((count, target) => count + (target >= 0 ? 1 : 0), 0);
+    return total(await losses.read()) / counted;
+  } finally {
+    tape.clear();
+  }
 }
 
 /** How many applications, from the first, are recomputed in the backward pass. */

@@ -274,11 +274,11 @@ test('LOOPNN_ISA and LOOPNN_NUM_THREADS decide at load; an impossible set is an 
   const attempt = `try { createBackend('native') } catch (e) { console.log(e.name + ' ' + e.message) }`;
   assert.match(
     inFreshProcess({ LOOPNN_ISA: 'sse9' }, attempt),
-    /^NativeError info: instruction set must be one that this machine has \(.*portable\), got 'sse9'$/,
+    /^ConfigError LOOPNN_ISA, LOOPNN_NUM_THREADS: instruction set must be one that this machine has \(.*portable\), got 'sse9'$/,
   );
   assert.equal(
     inFreshProcess({ LOOPNN_NUM_THREADS: 'many' }, attempt),
-    "NativeError info: LOOPNN_NUM_THREADS must be a whole number from 1 to 1024, got 'many'",
+    "ConfigError LOOPNN_ISA, LOOPNN_NUM_THREADS: LOOPNN_NUM_THREADS must be a whole number from 1 to 1024, got 'many'",
   );
 });
 
@@ -300,4 +300,8 @@ test('the addon keeps working in worker threads', () => {
   `;
   const output = execFileSync(process.execPath, ['--input-type=module', '-e', main], { encoding: 'utf8' });
   assert.match(output, /\[ 0, 0, 0 \]/);
+});
+
+test('a storage larger than the runtime allows is refused, not a crash', () => {
+  assert.throws(() => new NativeBackend().allocate('f32', 2 ** 40), NativeError);
 });

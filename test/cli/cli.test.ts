@@ -277,7 +277,7 @@ test('missing, empty and truncated shards are named', async () => {
   truncateSync(join(bad, 'train.bin'), 0);
   await refused(train, /train\.bin: .*empty/);
   rmSync(join(bad, 'train.bin'));
-  await refused(train, /train\.bin: it is a token shard/);
+  await refused(train, /train\.bin: must be a token shard/);
   await refused(
     ['train', ...SMALL, '--data', join(folder, 'nowhere'), '--out', join(folder, 'unused')],
     /nowhere/,
@@ -378,4 +378,60 @@ test('moving a run and its data elsewhere changes nothing', async () => {
   renameSync(join(folder, 'copy'), moved);
   const result = await loopnn(['generate', '--model', moved, '--prompt', 'Line', '--tokens', '2', '--json']);
   assert.equal(result.code, 0, result.stderr);
+});
+
+test('data with another tokenizer than the run’s is refused', async () => {
+  const other = join(folder, 'other-data');
+  const prepared = await loopnn([
+    'prepare',
+    join(folder, 'corpus'),
+    '--out',
+    other,
+    '--tokenizer',
+    'bpe:257',
+  ]);
+  assert.equal(prepared.code, 0, prepared.stderr);
+  const before = readFileSync(join(run, 'tokenizer.json'), 'utf8');
+  await refused(['eval', '--model', run, '--data', other], /must work on data with the run's own tokenizer/);
+  await refused(
+    ['train', '--data', other, '--out', run, '--resume', '--max-steps', '40'],
+    /must work on data with the run's own tokenizer/,
+  );
+  assert.equal(readFileSync(join(run, 'tokenizer.json'), 'utf8'), before);
+});
+
+test('a wrong environment variable is an error, an empty one is not', async () => {
+  await refused(['generate', '--model', run], /LOOPNN_NUM_THREADS/, 1, { LOOPNN_NUM_THREADS: 'two' });
+  await refused(['generate', '--model', run], /LOOPNN_ISA|isa/, 1, { LOOPNN_ISA: 'avx-512' });
+  await refused(['generate', '--model', run], /backend: must be auto, native or reference/, 1, {
+    LOOPNN_BACKEND: 'gpu',
+  });
+  const empty = { LOOPNN_NUM_THREADS: '', LOOPNN_ISA: '', LOOPNN_BACKEND: '' };
+  const doctor = JSON.parse((await loopnn(['doctor', '--json'], empty)).stdout);
+  assert.equal(doctor.backend.name, 'native');
+});
+
+test('Ctrl-C in prepare and in compare’s preparation ends with 130 and leaves nothing half-made', async () => {
+  const big = join(folder, 'big');
+  mkdirSync(big);
+  writeFileSync(join(big, 'a.txt'), 'Some words, again and again. '.repeat(2_000_000));
+  writeFileSync(join(big, 'b.txt'), 'More words.');
+  const out = join(folder, 'big-data');
+  const child = start(['prepare', big, '--out', out, '--tokenizer', 'bpe:1000']);
+  setTimeout(() => child.kill('SIGINT'), 700);
+  const result = await outcome(child);
+  assert.equal(result.code, 130, result.stderr);
+  assert.doesNotMatch(result.stderr, /unexpected|AbortError/);
+  assert.ok(!readdirSync(folder).some((name) => name.startsWith('big-data')));
+});
+
+test('a run whose output nobody reads any more still saves when it is stopped', async () => {
+  const out = join(folder, 'unread');
+  const child = start(['train', ...SMALL, '--data', data, '--out', out, '--max-steps', '100000']);
+  child.stderr!.destroy();
+  child.stdout!.destroy();
+  const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
+  setTimeout(() => child.kill('SIGTERM'), 1500);
+  assert.equal(await ended, 143);
+  assert.ok(readdirSync(join(out, 'checkpoints')).some((name) => name.startsWith('last-')));
 });

@@ -76,16 +76,16 @@ test('a file named by the user has to be text', async () => {
   await write('empty.txt', '');
   const refused = (name: string, message: RegExp): Promise<void> =>
     assert.rejects(openSource(join(folder, name)), { name: 'DataError', message });
-  await refused('zero.bin', /zero\.bin: it is text in UTF-8, got 'a binary file \(a zero byte at 2\)'$/);
-  await refused('wide.txt', /wide\.txt: it is text in UTF-8, got 'UTF-16; convert it first'$/);
-  await refused('empty.txt', /empty\.txt: it holds text, got 'an empty file'$/);
-  await refused('none.txt', /none\.txt: it is a file or a folder, got 'ENOENT/);
+  await refused('zero.bin', /zero\.bin: must be text in UTF-8, got 'a binary file \(a zero byte at 2\)'$/);
+  await refused('wide.txt', /wide\.txt: must be text in UTF-8, got 'UTF-16; convert it first'$/);
+  await refused('empty.txt', /empty\.txt: must hold text, got 'an empty file'$/);
+  await refused('none.txt', /none\.txt: must be a file or a folder, got 'ENOENT/);
 });
 
 test('a name that is neither corpus nor file lists the corpora', async () => {
   await assert.rejects(openSource('shakespear'), {
     name: 'DataError',
-    message: `source: it is a file, a folder or a corpus (${CORPORA.map(({ name }) => name).join(', ')}), got 'shakespear'`,
+    message: `source: must be a file, a folder or a corpus (${CORPORA.map(({ name }) => name).join(', ')}), got 'shakespear'`,
   });
 });
 
@@ -130,7 +130,7 @@ test('a corpus whose package is missing says how to install it', async () => {
   for (const name of ['anarchism', 'linux-doc', 'dict-gcide', 'dict-foldoc']) {
     await assert.rejects(openSource(name, folder), {
       name: 'DataError',
-      message: `corpus ${name}: its package is installed; apt-get install ${name}`,
+      message: `corpus ${name}: its package must be installed; apt-get install ${name}`,
     });
   }
 });

@@ -39,7 +39,7 @@ test('an impossible share is refused', () => {
   for (const share of [0, 1, -0.1, Number.NaN]) {
     assert.throws(() => checkValFraction(share), {
       name: 'ConfigError',
-      message: `valFraction: the share held out lies between 0 and 1, got ${share}`,
+      message: `valFraction: the share held out must lie between 0 and 1, got ${share}`,
     });
   }
 });

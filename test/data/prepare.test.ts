@@ -205,20 +205,23 @@ test('a folder with other content is never replaced, a prepared one only with fo
   for (const force of [false, true]) {
     await assert.rejects(prepare({ force }), {
       name: 'DataError',
-      message: /out: it is a new folder or a prepared one, got 'thesis\.txt'; choose another folder$/,
+      message: /out: must be a new folder or a prepared one, got 'thesis\.txt'; choose another folder$/,
     });
   }
   await rm(join(out, 'thesis.txt'));
   await prepare();
   await assert.rejects(
     prepare(),
-    /out: it is a new folder, got 'a prepared one'; use --force to replace it$/,
+    /out: must be a new folder, got 'a prepared one'; use --force to replace it$/,
   );
   await prepare({ force: true, seed: 3 });
   assert.match(await readFile(join(out, 'meta.json'), 'utf8'), /"seed": 3/);
   await writeFile(join(out, 'notes.txt'), 'mine');
   await assert.rejects(prepare({ force: true }), /got 'notes\.txt'/);
-  await assert.rejects(prepare({ out: join(text, '0000.txt') }), /it is a folder to write to, got 'ENOTDIR/);
+  await assert.rejects(
+    prepare({ out: join(text, '0000.txt') }),
+    /must be a folder to write to, got 'ENOTDIR/,
+  );
 });
 
 test('impossible wishes are refused before any work', async () => {
@@ -231,24 +234,24 @@ test('impossible wishes are refused before any work', async () => {
   await refused(
     { tokenizer: 'gpt3' },
     'ConfigError',
-    /tokenizer: it is bytes, gpt2, bpe:N or a tokenizer\.json's path, got 'gpt3'/,
+    /tokenizer: must be bytes, gpt2, bpe:N or a tokenizer\.json's path, got 'gpt3'/,
   );
   await refused(
     { tokenizer: join(folder, 'no.json') },
     'DataError',
-    /no\.json: it is a tokenizer\.json, got 'no such file'/,
+    /no\.json: must be a tokenizer\.json, got 'no such file'/,
   );
   await refused({ valFraction: 1 }, 'ConfigError', /valFraction: /);
-  await refused({ sources: [] }, 'ConfigError', /sources: at least one is named, got 0/);
-  await refused({ sources: [text, 'nowhere'] }, 'DataError', /source: it is a file, a folder or a corpus/);
+  await refused({ sources: [] }, 'ConfigError', /sources: must name at least one, got 0/);
+  await refused({ sources: [text, 'nowhere'] }, 'DataError', /source: must be a file, a folder or a corpus/);
 });
 
 test('sources without text are refused', async () => {
-  await assert.rejects(prepare(), { name: 'DataError', message: /text: the sources hold text, got 'none'$/ });
+  await assert.rejects(prepare(), { name: 'DataError', message: /text: must hold text, got 'none'$/ });
   await writeFile(join(text, 'mark.txt'), '\ufeff');
-  await assert.rejects(prepare(), /the sources hold text, got 'none'$/);
+  await assert.rejects(prepare(), /text: must hold text, got 'none'$/);
   await writeFile(join(text, 'mark.txt'), 'x');
-  await assert.rejects(prepare(), /a single document has text for two splits, got '1 character'$/);
+  await assert.rejects(prepare(), /a single document must have text for two splits, got '1 character'$/);
   assert.deepEqual(await readdir(folder), ['text']);
 });
 

@@ -50,7 +50,7 @@ test('a shard is read at any place', async () => {
   ]) {
     await assert.rejects(shard.read(offset, count), {
       name: 'DataError',
-      message: `${shard.name}: tokens are read within its 5, got '${count} tokens from ${offset} on'`,
+      message: `${shard.name}: must be read within its 5 tokens, got '${count} tokens from ${offset} on'`,
     });
   }
   await shard.close();
@@ -79,20 +79,23 @@ test('a missing, empty or odd-length shard is named with what was expected and f
     assert.rejects(openTokenShard(path), { name: 'DataError', message });
   await refused(
     join(folder, 'train.bin'),
-    /train\.bin: it is a token shard, got 'ENOENT.*; make it with `loopnn prepare`$/,
+    /train\.bin: must be a token shard, got 'ENOENT.*; make it with `loopnn prepare`$/,
   );
-  await refused(await writeIds('train.bin', []), /train\.bin: it holds tokens, got 'an empty file'; make it/);
+  await refused(
+    await writeIds('train.bin', []),
+    /train\.bin: must hold tokens, got 'an empty file'; make it/,
+  );
   const path = await writeIds('train.bin', [1, 2, 3]);
   await truncate(path, 5);
-  await refused(path, /train\.bin: its size is a multiple of 2 bytes, got '5 bytes'; it is truncated/);
-  await refused(folder, /: it is a token shard, got 'no file'/);
+  await refused(path, /train\.bin: its size must be a multiple of 2 bytes, got '5 bytes'; it is truncated/);
+  await refused(folder, /: must be a token shard, got 'no file'/);
 });
 
 test('a shard that shrinks while it is open is an error, not zeros', async () => {
   const path = await writeIds('train.bin', [1, 2, 3, 4]);
   const shard = await openTokenShard(path);
   await truncate(path, 4);
-  await assert.rejects(shard.read(1, 3), /it keeps its 4 tokens while it is read, got 'a shorter file'/);
+  await assert.rejects(shard.read(1, 3), /must keep its 4 tokens while it is read, got 'a shorter file'/);
   await shard.close();
 });
 
@@ -116,7 +119,7 @@ test("a nanoGPT folder works without meta.json; ours checks the shards' lengths 
   await assert.rejects(openDataset(folder), {
     name: 'DataError',
     message:
-      /val\.bin: it holds the 2 tokens that meta\.json names, got '1 tokens'; it is truncated or of another run/,
+      /val\.bin: must hold the 2 tokens that meta\.json names, got '1 tokens'; it is truncated or of another run/,
   });
 });
 
@@ -126,14 +129,16 @@ test('a damaged meta.json or tokenizer.json is named', async () => {
   const refused = (message: RegExp): Promise<void> =>
     assert.rejects(openDataset(folder), { name: 'DataError', message });
   await writeFile(join(folder, 'meta.json'), '{"format":');
-  await refused(/meta\.json: it is JSON, got/);
+  await refused(/meta\.json: must be JSON, got/);
   await writeMeta([]);
-  await refused(/meta\.json: it is an object, got '\[\]'/);
+  await refused(/meta\.json: must be an object, got '\[\]'/);
   await writeMeta({ ...meta, format: 'other' });
-  await refused(/meta\.json: its format is 'loopnn-data-1', got 'other'; prepare the data again/);
+  await refused(/meta\.json: must have the format 'loopnn-data-1', got 'other'; prepare the data again/);
   await writeMeta({ ...meta, val: { documents: 1, bytes: 1, tokens: -2 } });
-  await refused(/meta\.json: val\.tokens: it is a whole number, got '-2'/);
+  await refused(/meta\.json: val\.tokens: must be a whole number, got '-2'/);
   await writeMeta({ ...meta, tokenizer: { ...meta.tokenizer, vocabSize: 300 } });
   await writeFile(join(folder, 'tokenizer.json'), '{"type":"bytes"}');
-  await refused(/tokenizer\.json: it has the 300 ids that meta\.json names, got 257; prepare the data again/);
+  await refused(
+    /tokenizer\.json: must have the 300 ids that meta\.json names, got 257; prepare the data again/,
+  );
 });

@@ -103,9 +103,9 @@ test('gzip is unpacked, and a file that is missing or no gzip is named', async (
   await writeFile(path, 'not gzip');
   await assert.rejects(all(readChunks(path, true)), {
     name: 'DataError',
-    message: /a\.gz: it can be read, got/,
+    message: /a\.gz: must be readable, got/,
   });
   for (const gzip of [false, true]) {
-    await assert.rejects(all(readChunks(join(folder, 'none'), gzip)), /none: it can be read, got 'ENOENT/);
+    await assert.rejects(all(readChunks(join(folder, 'none'), gzip)), /none: must be readable, got 'ENOENT/);
   }
 });

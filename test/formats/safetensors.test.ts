@@ -67,7 +67,7 @@ test('float16 and bfloat16 convert at their edges', () => {
   assert.deepEqual([...toFloat32({ dtype: 'BF16', data: bf16 }, 'x')], [-0, -Infinity, NaN, 2 ** -133]);
   assert.throws(() => toFloat32({ dtype: 'I32', data: Int32Array.of(1) }, 'tensor x'), {
     name: 'CheckpointError',
-    message: "tensor x: it holds floating-point values (F32, F64, F16 or BF16), got 'I32'",
+    message: "tensor x: must hold floating-point values (F32, F64, F16 or BF16), got 'I32'",
   });
 });
 
@@ -125,100 +125,131 @@ test('tensors that do not fit are not written', () => {
   const write = (tensor: WritableTensor): unknown => serializeSafetensors([tensor]);
   assert.throws(
     () => write({ name: 'w', dtype: 'F32', shape: [3], data }),
-    /tensor w: shape \(3\) has 3 values, got 2/,
+    /tensor w: must hold 3 values for shape \(3\), got 2/,
   );
   assert.throws(
     () => write({ name: 'w', dtype: 'I32', shape: [2], data }),
-    /tensor w: its data is a Int32Array/,
+    /tensor w: its data must be a Int32Array/,
   );
   const entry = { name: 'w', dtype: 'F32', shape: [2] } as const;
-  assert.throws(() => safetensorsHeader([entry, entry]), /tensor w: each tensor has a name of its own/);
-  assert.throws(() => safetensorsHeader([{ ...entry, shape: [-1] }]), /tensor w: sizes are whole numbers/);
+  assert.throws(() => safetensorsHeader([entry, entry]), /tensor w: must have a name of its own/);
+  assert.throws(
+    () => safetensorsHeader([{ ...entry, shape: [-1] }]),
+    /tensor w: sizes must be whole numbers/,
+  );
   assert.throws(() => safetensorsHeader([{ ...entry, name: '__metadata__' }]), /tensor __metadata__/);
 });
 
 const entry = '{"dtype":"F32","shape":[2],"data_offsets":[0,8]}';
 const hostile: readonly (readonly [promise: string, bytes: Uint8Array, message: RegExp])[] = [
-  ['an empty file', new Uint8Array(0), /^m\.st: a safetensors file begins with 8 bytes .*got '0 bytes'/],
+  [
+    'an empty file',
+    new Uint8Array(0),
+    /^m\.st: must begin with a safetensors file's 8 bytes .*got '0 bytes'/,
+  ],
   [
     'a header longer than the file',
     file('{}', 0).subarray(0, 9),
-    /its header ends inside the file, at byte 10/,
+    /must hold its header, which ends at byte 10/,
   ],
   [
     'a header over 100 MB',
     Uint8Array.of(255, 255, 255, 255, 255, 255, 255, 255),
     /at most 100000000 bytes, got '18446744073709551615'/,
   ],
-  ['a header that is not JSON', file('{"a":', 0), /^m\.st: its header is JSON/],
+  ['a header that is not JSON', file('{"a":', 0), /^m\.st: its header must be JSON/],
   [
     'a header that is not UTF-8',
     join([file('', 0).fill(1, 0, 1), Uint8Array.of(0xff)]),
-    /its header is UTF-8/,
+    /its header must be UTF-8/,
   ],
-  ['a header that is a list', file('[]', 0), /its header is a JSON object, got '\[\]'/],
-  ['duplicate names', file(`{"a":${entry},"a":${entry}}`, 8), /each key of its header comes once, got 'a'/],
+  ['a header that is a list', file('[]', 0), /its header must be a JSON object, got '\[\]'/],
+  [
+    'duplicate names',
+    file(`{"a":${entry},"a":${entry}}`, 8),
+    /each key of its header must come once, got 'a'/,
+  ],
   [
     'duplicate keys in an entry',
     file('{"a":{"dtype":"F32","shape":[2],"shape":[2],"data_offsets":[0,8]}}', 8),
-    /each key of its header comes once, got 'shape'/,
+    /each key of its header must come once, got 'shape'/,
   ],
   [
     'an unknown key',
     file(`{"a":${entry.replace('{', '{"x":1,')}}`, 8),
-    /tensor a: its entry has the keys .*'x'/,
+    /tensor a: its entry must have only the keys .*'x'/,
   ],
-  ['an unknown dtype', file(`{"a":${entry.replace('F32', 'F8')}}`, 8), /tensor a: dtype is one of .*'"F8"'/],
-  ['an inherited dtype', file(`{"a":${entry.replace('F32', 'toString')}}`, 8), /tensor a: dtype is one of/],
-  ['a missing dtype', file('{"a":{"shape":[2],"data_offsets":[0,8]}}', 8), /dtype is one of .*'nothing'/],
+  [
+    'an unknown dtype',
+    file(`{"a":${entry.replace('F32', 'F8')}}`, 8),
+    /tensor a: dtype must be one of .*'"F8"'/,
+  ],
+  [
+    'an inherited dtype',
+    file(`{"a":${entry.replace('F32', 'toString')}}`, 8),
+    /tensor a: dtype must be one of/,
+  ],
+  [
+    'a missing dtype',
+    file('{"a":{"shape":[2],"data_offsets":[0,8]}}', 8),
+    /dtype must be one of .*'nothing'/,
+  ],
   [
     'a negative size',
     file(`{"a":${entry.replace('[2]', '[-2]')}}`, 8),
-    /tensor a: shape is a list .*'\[-2\]'/,
+    /tensor a: shape must be a list .*'\[-2\]'/,
   ],
   [
     'a fractional size',
     file(`{"a":${entry.replace('[2]', '[2.5]')}}`, 8),
-    /tensor a: shape is a list .*'\[2.5\]'/,
+    /tensor a: shape must be a list .*'\[2.5\]'/,
   ],
   [
     'a size beyond reason',
     file(`{"a":${entry.replace('[2]', '[9007199254740991,9]')}}`, 8),
-    /takes .* bytes, got '8'/,
+    /must take .* bytes, got '8'/,
   ],
   [
     'too few bytes for a shape',
     file(`{"a":${entry.replace('[2]', '[3]')}}`, 8),
-    /F32 of shape \(3\) takes 12 bytes, got '8'/,
+    /F32 of shape \(3\) must take 12 bytes, got '8'/,
   ],
   [
     'offsets that run backwards',
     file(`{"a":${entry.replace('[0,8]', '[8,0]')}}`, 8),
-    /data_offsets are a begin and an end/,
+    /data_offsets must be a begin and an end/,
   ],
-  ['one offset', file(`{"a":${entry.replace('[0,8]', '[8]')}}`, 8), /data_offsets are a begin and an end/],
+  [
+    'one offset',
+    file(`{"a":${entry.replace('[0,8]', '[8]')}}`, 8),
+    /data_offsets must be a begin and an end/,
+  ],
   [
     'a truncated file',
     file(`{"a":${entry}}`, 7),
-    /tensor a: its data ends within the 7 bytes of data, got 8; the file is truncated/,
+    /tensor a: its data must end within the 7 bytes of data, got 8; the file is truncated/,
   ],
   [
     'bytes after the data',
     file(`{"a":${entry}}`, 9),
-    /its tensors fill the file's data, 8 bytes, got '9 bytes of data'/,
+    /must have exactly the 8 bytes of data that its tensors take, got '9 bytes of data'/,
   ],
   [
     'overlapping tensors',
     file(`{"a":${entry},"b":${entry.replace('[0,8]', '[4,12]')}}`, 12),
-    /tensor b: its data begins at byte 8, got '4, which overlaps the tensor before it'/,
+    /tensor b: its data must begin at byte 8, got '4, which overlaps the tensor before it'/,
   ],
   [
     'a gap between tensors',
     file(`{"a":${entry},"b":${entry.replace('[0,8]', '[12,20]')}}`, 20),
-    /tensor b: its data begins at byte 8, got '12, which leaves a gap before it'/,
+    /tensor b: its data must begin at byte 8, got '12, which leaves a gap before it'/,
   ],
-  ['an entry that is no object', file('{"a":3}', 0), /tensor a: its entry is an object, got '3'/],
-  ['metadata that is not text', file('{"__metadata__":{"a":1}}', 0), /__metadata__ is an object of texts/],
+  ['an entry that is no object', file('{"a":3}', 0), /tensor a: its entry must be an object, got '3'/],
+  [
+    'metadata that is not text',
+    file('{"__metadata__":{"a":1}}', 0),
+    /__metadata__ must be an object of texts/,
+  ],
 ];
 
 for (const [promise, bytes, message] of hostile) {

@@ -86,13 +86,30 @@ test('correction form with unit gates is the blocks written out N times', async 
 });
 
 test('output form with zero gates is the embedding alone, in correction form too', async () => {
-  const none = await logitsOf({ nLoop: 2 }, undefined, 0);
+  const none = await logitsOf({ nLoop: 2, loopForm: 'output' }, undefined, 0);
   assert.ok(near(none, await logitsOf({ nLoop: 4, loopForm: 'correction' }, undefined, 0)));
-  assert.ok(!near(none, await logitsOf({ nLoop: 2 }, undefined, 0.5)));
+  assert.ok(!near(none, await logitsOf({ nLoop: 2, loopForm: 'output' }, undefined, 0.5)));
 });
 
 test('other loop counts: fewer use the first gates, more reuse the last one', async () => {
   assert.ok(near(await logitsOf({ nLoop: 2 }, 4), await logitsOf({ nLoop: 4 })));
   assert.ok(!near(await logitsOf({ nLoop: 2 }, 1), await logitsOf({ nLoop: 2 })));
   await assert.rejects(logitsOf({ nLoop: 1 }, 2), /loops: must be 1 for a model trained without outer loops/);
+});
+
+test('positions follow the shape of each batch, also after another of the same size', async () => {
+  const runtime = new Runtime(new ReferenceBackend('f64'));
+  const model = new GPT(parseModelConfig({ ...tiny, depth: 'gpt2' }), runtime, { train: false });
+  model.parameters.initialise(5);
+  const values = async (B: number) => {
+    using y = model.logits(tokens, B);
+    return Float64Array.from(await y.read());
+  };
+  const fresh = await values(2);
+  await values(1);
+  assert.deepEqual(await values(2), fresh);
+});
+
+test('GPT-2 refuses another loop count', async () => {
+  await assert.rejects(logitsOf({ depth: 'gpt2' }, 2), /loops: must be 1 for GPT-2.*got 2/);
 });

@@ -14,10 +14,17 @@ const targets = Int32Array.of(5, 3, 3, 0, -1, 2, 7, 9, 4, 6);
 const variants = {
   gpt2: {},
   'untied, no bias': { tiedHead: false, bias: false },
-  'outer loops': { depth: 'loop', nLoop: 3 },
+  'outer loops': { depth: 'loop', nLoop: 3, loopForm: 'output' },
   'outer loops, correction': { depth: 'loop', nLoop: 3, loopForm: 'correction', gateInit: 0.5 },
-  'inner loops': { depth: 'loop', nInnerLoop: 2, gateInit: '1/n' },
-  'both, scalar gates': { depth: 'loop', nLoop: 2, nInnerLoop: 2, gate: 'scalar', gateInit: 0.7 },
+  'inner loops': { depth: 'loop', nInnerLoop: 2, loopForm: 'output', gateInit: '1/n' },
+  'both, scalar gates': {
+    depth: 'loop',
+    nLoop: 2,
+    nInnerLoop: 2,
+    loopForm: 'output',
+    gate: 'scalar',
+    gateInit: 0.7,
+  },
   'both, dropout': { depth: 'loop', nLoop: 2, nInnerLoop: 2, dropout: 0.2 },
 };
 

@@ -100,7 +100,7 @@ test('the cache of words does not change ids', () => {
 
 test('an impossible vocabulary size is refused', () => {
   const message = (got: number): string =>
-    `vocabSize: a byte-level vocabulary has 257 (256 bytes and the end of the text) to 65536 ids, got ${got}`;
+    `vocabSize: must be a whole number from 257 (256 bytes and the end of the text) to 65536 for a byte-level vocabulary, got ${got}`;
   for (const size of [256, 0, 300.5, 65_537]) {
     assert.throws(() => new BpeTrainer(size), { name: 'ConfigError', message: message(size) });
   }

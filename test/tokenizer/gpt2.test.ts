@@ -42,7 +42,7 @@ test('an id outside the vocabulary is named', async () => {
   assert.throws(() => gpt2.decode([50257]), {
     name: 'DataError',
     message:
-      'tokenizer gpt2: a token id is a whole number from 0 to 50256 with a token of its own, got 50257; ' +
+      'tokenizer gpt2: a token id must be a whole number from 0 to 50256 with a token of its own, got 50257; ' +
       'the model or shard was made with another tokenizer',
   });
 });

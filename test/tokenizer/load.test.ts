@@ -48,7 +48,7 @@ test('bytes and gpt2 are remembered by their names', async () => {
 test('an unknown tokenizer is refused by name', async () => {
   await assert.rejects(createTokenizer('gpt3'), {
     name: 'ConfigError',
-    message: "tokenizer: it is one of bytes, gpt2, got 'gpt3'",
+    message: "tokenizer: must be one of bytes, gpt2, got 'gpt3'",
   });
 });
 
@@ -66,7 +66,7 @@ test('other Hugging Face models go through their library', async () => {
     ['hello', ' wor', 'ld'],
   );
   assert.deepEqual(tokenizer.toJSON(), wordPiece);
-  assert.throws(() => tokenizer.decode([8]), /a token id is a whole number from 0 to 7/);
+  assert.throws(() => tokenizer.decode([8]), /a token id must be a whole number from 0 to 7/);
 });
 
 test('a special token spelled in the text is text for other models too', async () => {
@@ -89,7 +89,7 @@ test('a vocabulary that token shards cannot hold is refused', async () => {
   await assert.rejects(tokenizerFromJSON(json, 'big.json'), {
     name: 'DataError',
     message:
-      'big.json: the vocabulary has at most 65536 ids, as token shards store 16 bits, got 65537; ' +
+      'big.json: the vocabulary must have at most 65536 ids, as token shards store 16 bits, got 65537; ' +
       'choose a tokenizer with a smaller vocabulary',
   });
 });
@@ -99,37 +99,40 @@ test('damaged tokenizer files say what is wrong', async () => {
   const model = good.model as Record<string, unknown>;
   const rejects = (json: unknown, message: RegExp): Promise<void> =>
     assert.rejects(tokenizerFromJSON(json, 't.json'), { name: 'DataError', message });
-  await rejects(null, /^t\.json: it is a JSON object, got 'null'$/);
-  await rejects([], /^t\.json: it is a JSON object/);
+  await rejects(null, /^t\.json: must be a JSON object, got 'null'$/);
+  await rejects([], /^t\.json: must be a JSON object/);
   await rejects(
     { type: 'gpt3' },
-    /^t\.json: it has a Hugging Face model, or a type of bytes, gpt2, got 'gpt3'$/,
+    /^t\.json: must have a Hugging Face model, or a type of bytes, gpt2, got 'gpt3'$/,
   );
   await rejects({}, /got 'the fields \(none\)'$/);
-  await rejects({ ...good, added_tokens: [] }, /^t\.json: one token ends a text .*; add <\|endoftext\|>/);
+  await rejects(
+    { ...good, added_tokens: [] },
+    /^t\.json: must have a token that ends a text .*; add <\|endoftext\|>/,
+  );
   await rejects(
     { ...good, added_tokens: [{ id: -1 }] },
-    /^t\.json: added_tokens\[0\]: it has an id and a content/,
+    /^t\.json: added_tokens\[0\]: must have an id and a content/,
   );
-  await rejects({ ...good, model: { ...model, merges: 3 } }, /^t\.json: model\.merges: it is a list/);
+  await rejects({ ...good, model: { ...model, merges: 3 } }, /^t\.json: model\.merges: must be a list/);
   await rejects(
     { ...good, model: { ...model, merges: ['abc'] } },
-    /model\.merges\[0\]: it is a pair of tokens/,
+    /model\.merges\[0\]: must be a pair of tokens/,
   );
   await rejects(
     { ...good, model: { ...model, merges: [['a', 'zz']] } },
-    /model\.merges\[0\]: its tokens and their union are in the vocabulary, got 'zz'/,
+    /model\.merges\[0\]: its tokens and their union must be in the vocabulary, got 'zz'/,
   );
   await rejects(
     { ...good, model: { ...model, vocab: { a: 1.5 } } },
-    /the id of 'a' is a whole number, got 1\.5/,
+    /the id of 'a' must be a whole number, got 1\.5/,
   );
   await rejects(
     { ...good, model: { type: 'Magic', vocab: {} } },
-    /^t\.json: model\.type: it is one of BPE, WordPiece, Unigram, got 'Magic'$/,
+    /^t\.json: model\.type: must be one of BPE, WordPiece, Unigram, got 'Magic'$/,
   );
   await rejects(
     { ...good, normalizer: { type: 'Magic' } },
-    /^t\.json: @huggingface\/tokenizers can read it, got/,
+    /^t\.json: must be a tokenizer that @huggingface\/tokenizers can read, got/,
   );
 });

@@ -143,7 +143,7 @@ test('a NaN stops the run, naming the step and the parameter, and leaves the che
   const broken = model.parameters.all.find((p) => p.name === 'transformer.h.1.mlp.c_fc.weight')!;
   await assert.rejects(
     runAll(trainer, (event) => {
-      if (event.kind === 'step' && event.step === 4) {
+      if (event.kind === 'step' && event.step === 7) {
         model.runtime.backend.write(broken.storage, Float32Array.of(Number.NaN));
       }
       return false;
@@ -152,13 +152,14 @@ test('a NaN stops the run, naming the step and the parameter, and leaves the che
       assert.ok(error instanceof TrainingError);
       assert.match(
         error.message,
-        /^step 5: the loss must be finite, got NaN; first tensor that is not: parameter transformer\.h\.1\.mlp\.c_fc\.weight/,
+        /^step 8: the loss must be finite, got NaN; first tensor that is not: parameter transformer\.h\.1\.mlp\.c_fc\.weight/,
       );
       return true;
     },
   );
   const again = makeTrainer(store);
-  assert.equal(await loadWeights(store, again.model), 3);
+  assert.equal(await loadWeights(store, again.model), 4); // the best one; step 6 is the last
+  assert.ok([...store.files.keys()].some((name) => name.includes('last-0000006')));
 });
 
 test('an overflow inside the network is named by the module whose output it is', async () => {
@@ -193,4 +194,65 @@ test('accumulating two half batches equals one whole batch, up to rounding', asy
   const found = (await model.runtime.backend.read(gradient!)) as Float32Array;
   const scale = Math.max(...expected.map(Math.abs));
   for (let i = 0; i < expected.length; i++) assert.ok(Math.abs(found[i] - expected[i]) < 1e-6 * scale);
+});
+
+test('an update that ruins the weights is never saved, the last one included', async () => {
+  const store = new MemoryStore();
+  await runAll(makeTrainer(store, { maxSteps: 3 }).trainer);
+  const before = store.files.get(store.path('last-0000003/model.safetensors'));
+  for (const fields of [{ maxSteps: 4 }, { maxSteps: 9, checkpointInterval: 1 }]) {
+    const { trainer } = makeTrainer(store, { ...fields, lr: 1e37, warmupSteps: 0 });
+    await assert.rejects(runAll(trainer), /step \d: .* must be finite.*the checkpoint of step 3 is intact/);
+    assert.equal(store.files.get(store.path('last-0000003/model.safetensors')), before);
+  }
+});
+
+test('an error in the middle of a step leaves no buffer in use', async () => {
+  const { model, runtime } = makeTrainer(new MemoryStore());
+  const { microStepLoss } = await import('../../src/train/trainer.js');
+  model.parameters.initialise(1);
+  const tokens = new Int32Array(16);
+  for (const [ids, targets] of [
+    [tokens, tokens.with(3, 1000)],
+    [tokens.with(3, 1000), tokens],
+  ]) {
+    const checkpoint = () => true;
+    await assert.rejects(
+      microStepLoss(model, { B: 1, T: 16, tokens: ids, targets }, 1, { checkpoint }),
+      /ShapeError|NativeError|must/,
+    );
+    assert.equal(runtime.pool.live, 0);
+  }
+});
+
+test('a stop during an evaluation saves at once and leaves the evaluation to the resumed run', async () => {
+  const whole = new MemoryStore();
+  await runAll(makeTrainer(whole).trainer);
+  const store = new MemoryStore();
+  const controller = new AbortController();
+  const { trainer } = makeTrainer(store);
+  await trainer.start();
+  const events = [];
+  for await (const event of trainer.run(controller.signal)) {
+    events.push(event);
+    if (event.kind === 'step' && event.step === 4) controller.abort();
+  }
+  assert.deepEqual(
+    events.slice(-2).map(({ kind, step }) => [kind, step]),
+    [
+      ['checkpoint', 4],
+      ['stopped', 4],
+    ],
+  );
+  await runAll(makeTrainer(store).trainer);
+  assert.deepEqual(losses(store), losses(whole));
+});
+
+test('a run stopped in its first step logs its first evaluation once', async () => {
+  const whole = new MemoryStore();
+  await runAll(makeTrainer(whole).trainer);
+  const store = new MemoryStore();
+  await runAll(makeTrainer(store).trainer, (event) => event.kind === 'eval');
+  await runAll(makeTrainer(store).trainer);
+  assert.deepEqual(losses(store), losses(whole));
 });

@@ -1,4 +1,5 @@
 /** GPT-2's depth (Radford et al. 2019): walk the stack once. */
+import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
@@ -8,6 +9,8 @@ export class GPT2Depth implements Depth {
   constructor(private readonly blocks: readonly Block[]) {}
 
   run(x: Tensor, ctx: ForwardContext): Tensor {
+    if ((ctx.loops ?? 1) !== 1)
+      throw new ConfigError('loops', 'must be 1 for GPT-2, which walks the stack once', ctx.loops);
     return ctx.loop(this.blocks.length, x, (h, layer) =>
       ctx.apply(this.blocks[layer], h, { loop: 0, layer, inner: 0 }),
     );
