@@ -17,8 +17,8 @@ import { parseRunConfig } from '../src/train/config.js';
 
 const SEEDS = [1337, 1338];
 const SHAPES = [
-  { nLayer: 1, nLoop: 2 },
-  { nLayer: 2, nLoop: 4 },
+  { nLayer: 1, nLoop: 2, gateInits: [1, '1/n', 0.1] },
+  { nLayer: 2, nLoop: 4, gateInits: [1, '1/n'] },
 ];
 const TRAIN = {
   batchSize: 16,
@@ -40,10 +40,10 @@ await using data = await openDataset(dataFolder);
 if (!data.tokenizer || !data.meta) throw new Error(`${dataFolder}: needs tokenizer.json and meta.json`);
 const { train } = readPreset('mini-1x2') as { train: object };
 
-const entrants: Entrant[] = SHAPES.flatMap(({ nLayer, nLoop }) => {
+const entrants: Entrant[] = SHAPES.flatMap(({ nLayer, nLoop, gateInits }) => {
   const shape = { vocabSize: data.tokenizer!.vocabSize, blockSize: 128, nHead: 4, nEmbd: 64, nLayer };
   const loops = ['output', 'correction'].flatMap((loopForm) =>
-    [1, '1/n', 0.1].map((gateInit) => ({
+    gateInits.map((gateInit) => ({
       label: `${nLayer}×${nLoop} | ${loopForm} | ${gateInit}`,
       model: { ...shape, depth: 'loop', nLoop, loopForm, gateInit },
     })),

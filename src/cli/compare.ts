@@ -17,7 +17,7 @@ import { openRuntime } from './runtime.js';
 import { showTraining } from './training.js';
 
 /** Tokens of each sample. */
-const SAMPLE_TOKENS = 80;
+const SAMPLE_TOKENS = 200;
 
 interface CompareFlags {
   readonly suite: string;

@@ -19,8 +19,8 @@ export function renderReport(results: readonly Result[], { title, facts, prompt 
     yLabel: 'nats per token',
     series: results.flatMap((result, i) => {
       const color = COLORS[i % COLORS.length];
-      // The first evaluation is before any training; it would flatten everything after it.
-      const curve = result.curve.filter((point) => point.step > 0);
+      // The steep beginning would flatten everything after it.
+      const curve = result.curve.filter((point) => point.step >= result.curve.at(-1)!.step / 10);
       return [
         { label: result.label, color, points: curve.map((p) => [p.tokensSeen, p.valLoss] as const) },
         {

@@ -29,10 +29,10 @@ const SUITES: readonly Suite[] = [
     corpus: 'sotu',
     tokenizer: 'bytes',
     // Narrow, so that minutes are enough to pass the point from which depth pays (docs/log.md).
-    model: { nEmbd: 64, blockSize: 128 },
+    model: { nEmbd: 64, blockSize: 256 },
     train: {
-      batchSize: 16,
-      maxSteps: 4000,
+      batchSize: 8,
+      maxSteps: 5000,
       warmupSteps: 100,
       lr: 3e-3,
       minLr: 3e-4,
