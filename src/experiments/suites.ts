@@ -32,7 +32,7 @@ const SUITES: readonly Suite[] = [
     model: { nEmbd: 64, blockSize: 256 },
     train: {
       batchSize: 8,
-      maxSteps: 5000,
+      maxSteps: 3000,
       warmupSteps: 100,
       lr: 3e-3,
       minLr: 3e-4,
