@@ -10,11 +10,13 @@ export function notice(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Columns under a header, numbers (cells that start with a digit or sign) to the right. */
+/** Columns under a header; after the first, which names the row, columns of numbers stand to the right. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [header, ...rows];
   const widths = header.map((_, column) => Math.max(...all.map((row) => row[column].length)));
-  const numeric = header.map((_, column) => rows.every((row) => /^([-+~<]?[\d.]|–|$)/.test(row[column])));
+  const numeric = header.map(
+    (_, column) => column > 0 && rows.every((row) => /^([-+~<]?[\d.]|–|$)/.test(row[column])),
+  );
   const line = (row: readonly string[]) =>
     row
       .map((cell, column) => (numeric[column] ? cell.padStart(widths[column]) : cell.padEnd(widths[column])))
