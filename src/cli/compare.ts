@@ -44,6 +44,7 @@ async function runComparison(
 ): Promise<void> {
   const suite = findSuite(suiteName);
   const dataFolder = join(out, 'data');
+  await using _lock = await new NodeStore(out).lock();
   await prepareOnce(suite, dataFolder, signal);
   await using data = await openDataset(dataFolder);
   if (!data.tokenizer || !data.meta)

@@ -55,6 +55,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
     );
   }
 
+  await using _lock = await store.lock();
   const runtime = openRuntime();
   const model = new GPT(config.model, runtime, { train: true });
   const options = { model, config: config.train, train: data.train, val: data.val, store, clock: nodeClock };

@@ -1,8 +1,8 @@
 /** Node's store and clock: runs as folders of the file system, written so that a crash leaves nothing half-done. */
-import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, ConfigError } from '../errors.js';
 import type { Clock } from '../train/clock.js';
 import type { FileContent, Store } from '../train/store.js';
 
@@ -11,6 +11,8 @@ export const nodeClock: Clock = {
   yield: () => setImmediate(),
 };
 
+/** Holds the number of the process that works in a folder. */
+const LOCK_FILE = 'lock';
 /** Most bytes that one read asks for. */
 const READ_BYTES = 1 << 30;
 /** Ending of what is being written or removed; leftovers of a crash go with the next write in their folder. */
@@ -74,6 +76,36 @@ export class NodeStore implements Store {
 
   async removeFolder(path: string): Promise<void> {
     await setAside(join(this.folder, path));
+  }
+
+  /**
+   * Claims the folder for this process until the claim is disposed of: two trainings would remove each other's checkpoints. A
+   * claim whose process is gone is taken over. Throws ConfigError when another process holds it.
+   */
+  async lock(): Promise<AsyncDisposable> {
+    const path = join(this.folder, LOCK_FILE);
+    const release = { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
+    for (let attempt = 0; attempt < 2; attempt++) {
+      try {
+        const file = await this.openFor(path, 'wx');
+        await file.writeFile(String(process.pid));
+        await file.close();
+        return release;
+      } catch (error) {
+        if (codeOf(error) !== 'EEXIST') throw error;
+      }
+      const holder = Number(await readFile(path, 'utf8').catch(() => ''));
+      if (isRunning(holder)) {
+        throw new ConfigError(
+          this.folder,
+          'must not be in use by another process',
+          holder,
+          `else delete ${LOCK_FILE}`,
+        );
+      }
+      await rm(path, { force: true });
+    }
+    throw new ConfigError(this.folder, 'must not be in use by another process');
   }
 
   /** Lets `write` make a file or folder under another name, then gives it its own; nothing stays if `write` fails. */
@@ -144,6 +176,16 @@ async function syncFolder(path: string): Promise<void> {
     if (!['EINVAL', 'EPERM', 'EISDIR'].includes(codeOf(error))) throw error;
   } finally {
     await folder.close();
+  }
+}
+
+function isRunning(processId: number): boolean {
+  if (!Number.isInteger(processId) || processId <= 0) return false;
+  try {
+    process.kill(processId, 0);
+    return true;
+  } catch (error) {
+    return codeOf(error) === 'EPERM';
   }
 }
 

@@ -229,6 +229,37 @@ test('a full disk while a checkpoint is written: one clear error, and the former
   assert.ok(!readdirSync(join(out, 'checkpoints')).some((name) => name.endsWith('.partial')));
 });
 
+test('a run folder that another process works in is refused', async () => {
+  const out = join(folder, 'busy');
+  const args = [
+    'train',
+    ...SMALL,
+    '--data',
+    data,
+    '--out',
+    out,
+    '--max-steps',
+    '100000',
+    '--checkpoint-interval',
+    '5',
+  ];
+  const child = start(args);
+  const ended = outcome(child);
+  while (!readdirSync(folder).includes('busy') || !readdirSync(out).includes('checkpoints')) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  await refused(
+    ['train', '--data', data, '--out', out, '--resume'],
+    /busy: must not be in use by another process, got \d+/,
+  );
+  child.kill('SIGKILL');
+  await ended;
+  assert.ok(readdirSync(out).includes('lock'), 'a killed process leaves its claim');
+  const resumed = await loopnn(['train', '--data', data, '--out', out, '--resume', '--max-steps', '5']);
+  assert.equal(resumed.code, 0, resumed.stderr);
+  assert.ok(!readdirSync(out).includes('lock'));
+});
+
 test('wrong usage exits with 2 and names the nearest flag or command', async () => {
   await refused(
     ['train', '--data', data, '--out', 'x', '--n-layers', '2'],
