@@ -16,9 +16,10 @@ namespace {
 
 constexpr int64_t KB = 64;       // keys in a block
 constexpr int64_t QB = 32 * MR;  // queries in a forward task: enough to repay the packing of each key block
-constexpr int64_t QS = 4 * MR;   // queries in a step of the backward pass
+constexpr int64_t QS = 4 * MR;   // queries in a step of the backward pass: whole words of pairs
 constexpr float kMasked = -__builtin_inff();
 static_assert(KB % NR == 0 && KB % W == 0, "a key block is made of whole panels");
+static_assert(MR % 2 == 0, "a panel of queries is made of whole words of pairs");
 
 /** Where one head's q, k, v of one sequence lie: position t is at data + t·stride. */
 struct HeadView {
@@ -32,19 +33,26 @@ HeadView headView(const float* qkv, int64_t b, int64_t h, int64_t T, int64_t NH,
   return {q, q + C, q + 2 * C, 3 * C};
 }
 
-/** Rows as the A operand over channels: panels of MR rows, each (HS, MR). */
+/** Rows as the A operand over channels: panels of MR rows, each (steps of HS, MR). */
+template <class P>
 void packRowsA(float* dst, const float* src, int64_t stride, int64_t rows, int64_t HS) {
-  for (int64_t i = 0; i < rows; i += MR) packPanel<MR>(dst + i * HS, src + i * stride, stride, 1, rows - i, HS);
+  for (int64_t i = 0; i < rows; i += MR) {
+    packPanel<P, MR>(dst + i * stepsOf<P>(HS), src + i * stride, stride, 1, rows - i, HS);
+  }
 }
 
-/** Rows as the transposed B operand over channels: panels of NR rows, each (HS, NR). */
+/** Rows as the transposed B operand over channels: panels of NR rows, each (steps of HS, NR). */
+template <class P>
 void packRowsTransposedB(float* dst, const float* src, int64_t stride, int64_t rows, int64_t HS) {
-  for (int64_t j = 0; j < rows; j += NR) packPanel<NR>(dst + j * HS, src + j * stride, stride, 1, rows - j, HS);
+  for (int64_t j = 0; j < rows; j += NR) {
+    packPanel<P, NR>(dst + j * stepsOf<P>(HS), src + j * stride, stride, 1, rows - j, HS);
+  }
 }
 
-/** Rows as the B operand that is summed over rows: panels of NR channels, each (rows, NR), `room` rows apart. */
+/** Rows as the B operand that is summed over rows: panels of NR channels, each (steps of rows, NR), `room` steps apart. */
+template <class P>
 void packRowsB(float* dst, const float* src, int64_t stride, int64_t rows, int64_t HS, int64_t room) {
-  for (int64_t c = 0; c < HS; c += NR) packPanel<NR>(dst + c * room, src + c, 1, stride, HS - c, rows);
+  for (int64_t c = 0; c < HS; c += NR) packPanel<P, NR>(dst + c * room, src + c, 1, stride, HS - c, rows);
 }
 
 /** Hands out parts of a scratch area, each on a cache line. With a null base it only counts. */
@@ -118,25 +126,26 @@ void softmaxPanel(float* scores, int64_t rows, int64_t seen, float scale, float*
 }
 
 /** Queries [i0, i1) of one head: out rows at `out` + t·C, lse at `lse` + t. */
+template <class P>
 void forwardQueries(float* out, float* lse, HeadView x, int64_t i0, int64_t i1, int64_t C, int64_t HS,
                     const Dropout* drop, SampleKey key, const ForwardScratch& s) {
-  const int64_t wide = roundUp(HS, NR);
+  const int64_t wide = roundUp(HS, NR), steps = stepsOf<P>(HS), room = stepsOf<P>(KB);
   const float scale = 1.0f / __builtin_sqrtf((float)HS);
-  packRowsA(s.q, x.q + i0 * x.stride, x.stride, i1 - i0, HS);
+  packRowsA<P>(s.q, x.q + i0 * x.stride, x.stride, i1 - i0, HS);
   for (int64_t i = 0; i < (i1 - i0) * wide; i++) s.out[i] = 0;
   for (int64_t i = 0; i < i1 - i0; i++) s.max[i] = kMasked;
   for (int64_t i = 0; i < i1 - i0; i++) s.sum[i] = 0;
   for (int64_t j0 = 0; j0 < i1; j0 += KB) {
     const int64_t keys = min(KB, i1 - j0);
-    packRowsTransposedB(s.k, x.k + j0 * x.stride, x.stride, keys, HS);
-    packRowsB(s.v, x.v + j0 * x.stride, x.stride, keys, HS, KB);
+    packRowsTransposedB<P>(s.k, x.k + j0 * x.stride, x.stride, keys, HS);
+    packRowsB<P>(s.v, x.v + j0 * x.stride, x.stride, keys, HS, room);
     const int64_t firstPanel = max(0, j0 - i0) / MR * MR;
     for (int64_t i = firstPanel; i < i1 - i0; i += MR) {
       const int64_t rows = min(MR, i1 - i0 - i);
       const int64_t visible = min(keys, i0 + i + rows - j0);  // keys that the last row of the panel sees
-      const TileFn multiply = tiles[rows - 1];
+      const TileFn multiply = tiles<P>[rows - 1];
       for (int64_t j = 0; j < visible; j += NR) {
-        multiply(HS, s.q + i * HS, MR, s.k + j * HS, NR, s.scores + j, KB, NR, {false, nullptr});
+        multiply(steps, s.q + i * steps, MR, s.k + j * steps, NR, s.v, s.scores + j, KB, NR, {false, nullptr});
       }
       float factor[MR];
       softmaxPanel(s.scores, rows, i0 + i - j0 + 1, scale, s.max + i, s.sum + i, factor);
@@ -152,9 +161,10 @@ void forwardQueries(float* out, float* lse, HeadView x, int64_t i0, int64_t i1, 
           store(row + j, load(row + j) * dropoutMask(key, element, drop->threshold, drop->scale));
         }
       }
-      packPanel<MR>(s.weights, s.scores, KB, 1, rows, visible);
+      packPanel<P, MR>(s.weights, s.scores, KB, 1, rows, visible);
       for (int64_t c = 0; c < wide; c += NR) {
-        multiply(visible, s.weights, MR, s.v + c * KB, NR, s.out + i * wide + c, wide, NR, {true, nullptr});
+        multiply(stepsOf<P>(visible), s.weights, MR, s.v + c * room, NR, s.k, s.out + i * wide + c, wide, NR,
+                 {true, nullptr});
       }
     }
   }
@@ -167,8 +177,9 @@ void forwardQueries(float* out, float* lse, HeadView x, int64_t i0, int64_t i1, 
   }
 }
 
-void forward(float* out, float* lse, const float* qkv, int64_t B, int64_t T, int64_t NH, int64_t HS,
-             const Dropout* drop) {
+template <class P>
+void forwardAs(float* out, float* lse, const float* qkv, int64_t B, int64_t T, int64_t NH, int64_t HS,
+               const Dropout* drop) {
   const int64_t C = NH * HS, groups = ceilDiv(T, QB);
   int64_t size = 0;
   ForwardScratch({nullptr}, HS, &size);
@@ -179,16 +190,21 @@ void forward(float* out, float* lse, const float* qkv, int64_t B, int64_t T, int
     const SampleKey key =
         drop ? sampleKey(drop->key0, drop->key1, (drop->firstSample + (uint32_t)b) * (uint32_t)NH + (uint32_t)h)
              : SampleKey{};
-    forwardQueries(out + b * T * C + h * HS, lse + head * T, headView(qkv, b, h, T, NH, HS), i0, min(i0 + QB, T), C,
-                   HS, drop, key, ForwardScratch({workerScratch(worker)}, HS));
+    forwardQueries<P>(out + b * T * C + h * HS, lse + head * T, headView(qkv, b, h, T, NH, HS), i0, min(i0 + QB, T), C,
+                      HS, drop, key, ForwardScratch({workerScratch(worker)}, HS));
   });
+}
+
+void forward(float* out, float* lse, const float* qkv, int64_t B, int64_t T, int64_t NH, int64_t HS,
+             const Dropout* drop, bool bf16) {
+  (bf16 ? forwardAs<Bf16> : forwardAs<F32>)(out, lse, qkv, B, T, NH, HS, drop);
 }
 
 struct BackwardScratch {
   // Of all T positions: queries and output gradients as both operands, row terms, and the gradient of the queries.
   float *qA, *doutA, *qB, *doutB, *delta, *dq;
   // Of one key block, and of one step of queries against it.
-  float *kT, *vT, *kB, *dk, *dv, *weights, *dscores, *dscoresA;
+  float *kT, *vT, *kB, *dk, *dv, *weights, *dscores, *panel;
 
   BackwardScratch(Carver carver, int64_t T, int64_t HS, int64_t* size = nullptr) {
     const int64_t wide = roundUp(HS, NR), rows = roundUp(T, MR);
@@ -205,7 +221,7 @@ struct BackwardScratch {
     dv = carver.take(KB * wide);
     weights = carver.take(QS * KB);
     dscores = carver.take(QS * KB);
-    dscoresA = carver.take(KB * MR);
+    panel = carver.take(max(KB, QS) * MR);
     if (size) *size = carver.used;
   }
 };
@@ -244,15 +260,34 @@ void deliver(float* dst, int64_t stride, const float* src, int64_t wide, int64_t
   }
 }
 
+/** C (keys, wide) += Aᵀ·B, A (queries, KB) being the weights or their gradients and `b` packed rows of one step. */
+template <class P>
+void addTransposed(float* c, const float* a, const float* b, int64_t queries, int64_t keys, int64_t wide,
+                   int64_t room, float* panel) {
+  for (int64_t j = 0; j < keys; j += MR) {
+    const TileFn multiply = tiles<P>[min(MR, keys - j) - 1];
+    const float* operand = a + j;
+    if (P::kDepth > 1) {  // pairs along the queries have to be made; floats are read where they are
+      packPanel<P, MR>(panel, a + j, 1, KB, keys - j, queries);
+      operand = panel;
+    }
+    for (int64_t n = 0; n < wide; n += NR) {
+      multiply(stepsOf<P>(queries), operand, P::kDepth > 1 ? MR : KB, b + n * room, NR, b, c + j * wide + n, wide, NR,
+               {true, nullptr});
+    }
+  }
+}
+
 /** One head of one sequence. `dq` points at its first position in dqkv; dk and dv lie C and 2C after it. */
+template <class P>
 void backwardHead(float* dq, const float* dout, const float* out, const float* lse, HeadView x, int64_t T, int64_t C,
                   int64_t HS, const Dropout* drop, SampleKey key, bool accumulate, const BackwardScratch& s) {
-  const int64_t wide = roundUp(HS, NR);
+  const int64_t wide = roundUp(HS, NR), steps = stepsOf<P>(HS), room = stepsOf<P>(T), keyRoom = stepsOf<P>(KB);
   const float scale = 1.0f / __builtin_sqrtf((float)HS);
-  packRowsA(s.qA, x.q, x.stride, T, HS);
-  packRowsA(s.doutA, dout, C, T, HS);
-  packRowsB(s.qB, x.q, x.stride, T, HS, T);
-  packRowsB(s.doutB, dout, C, T, HS, T);
+  packRowsA<P>(s.qA, x.q, x.stride, T, HS);
+  packRowsA<P>(s.doutA, dout, C, T, HS);
+  packRowsB<P>(s.qB, x.q, x.stride, T, HS, room);
+  packRowsB<P>(s.doutB, dout, C, T, HS, room);
   for (int64_t t = 0; t < T; t++) {
     vf sum{};
     for (int64_t c = 0; c < HS; c += W) {
@@ -263,19 +298,20 @@ void backwardHead(float* dq, const float* dout, const float* out, const float* l
   for (int64_t i = 0; i < T * wide; i++) s.dq[i] = 0;
   for (int64_t j0 = 0; j0 < T; j0 += KB) {
     const int64_t keys = min(KB, T - j0);
-    packRowsTransposedB(s.kT, x.k + j0 * x.stride, x.stride, keys, HS);
-    packRowsTransposedB(s.vT, x.v + j0 * x.stride, x.stride, keys, HS);
-    packRowsB(s.kB, x.k + j0 * x.stride, x.stride, keys, HS, KB);
+    packRowsTransposedB<P>(s.kT, x.k + j0 * x.stride, x.stride, keys, HS);
+    packRowsTransposedB<P>(s.vT, x.v + j0 * x.stride, x.stride, keys, HS);
+    packRowsB<P>(s.kB, x.k + j0 * x.stride, x.stride, keys, HS, keyRoom);
     for (int64_t i = 0; i < KB * wide; i++) s.dk[i] = s.dv[i] = 0;
     for (int64_t i0 = j0 / MR * MR; i0 < T; i0 += QS) {
       const int64_t queries = min(QS, T - i0);
       const int64_t visible = min(keys, i0 + queries - j0);
       for (int64_t i = 0; i < queries; i += MR) {
         const int64_t rows = min(MR, queries - i);
-        const TileFn multiply = tiles[rows - 1];
+        const TileFn multiply = tiles<P>[rows - 1];
         for (int64_t j = 0; j < visible; j += NR) {
-          multiply(HS, s.qA + (i0 + i) * HS, MR, s.kT + j * HS, NR, s.weights + i * KB + j, KB, NR, {false, nullptr});
-          multiply(HS, s.doutA + (i0 + i) * HS, MR, s.vT + j * HS, NR, s.dscores + i * KB + j, KB, NR,
+          multiply(steps, s.qA + (i0 + i) * steps, MR, s.kT + j * steps, NR, s.vT, s.weights + i * KB + j, KB, NR,
+                   {false, nullptr});
+          multiply(steps, s.doutA + (i0 + i) * steps, MR, s.vT + j * steps, NR, s.kB, s.dscores + i * KB + j, KB, NR,
                    {false, nullptr});
         }
         for (int64_t r = i; r < i + rows; r++) {
@@ -283,20 +319,15 @@ void backwardHead(float* dq, const float* dout, const float* out, const float* l
           softmaxBackward(s.weights + r * KB, s.dscores + r * KB, query - j0 + 1, scale, lse[query], s.delta[query],
                           drop, key, (uint32_t)query * 65536u + (uint32_t)j0);
         }
-        packPanel<MR>(s.dscoresA, s.dscores + i * KB, KB, 1, rows, visible);
+        packPanel<P, MR>(s.panel, s.dscores + i * KB, KB, 1, rows, visible);
         for (int64_t c = 0; c < wide; c += NR) {
-          multiply(visible, s.dscoresA, MR, s.kB + c * KB, NR, s.dq + (i0 + i) * wide + c, wide, NR, {true, nullptr});
-        }
-      }
-      for (int64_t j = 0; j < visible; j += MR) {
-        const TileFn multiply = tiles[min(MR, visible - j) - 1];
-        for (int64_t c = 0; c < wide; c += NR) {
-          multiply(queries, s.weights + j, KB, s.doutB + c * T + i0 * NR, NR, s.dv + j * wide + c, wide, NR,
-                   {true, nullptr});
-          multiply(queries, s.dscores + j, KB, s.qB + c * T + i0 * NR, NR, s.dk + j * wide + c, wide, NR,
+          multiply(stepsOf<P>(visible), s.panel, MR, s.kB + c * keyRoom, NR, s.kT, s.dq + (i0 + i) * wide + c, wide, NR,
                    {true, nullptr});
         }
       }
+      const int64_t at = stepsOf<P>(i0) * NR;
+      addTransposed<P>(s.dv, s.weights, s.doutB + at, queries, visible, wide, room, s.panel);
+      addTransposed<P>(s.dk, s.dscores, s.qB + at, queries, visible, wide, room, s.panel);
     }
     deliver(dq + C + j0 * x.stride, x.stride, s.dk, wide, keys, HS, accumulate);
     deliver(dq + 2 * C + j0 * x.stride, x.stride, s.dv, wide, keys, HS, accumulate);
@@ -304,8 +335,9 @@ void backwardHead(float* dq, const float* dout, const float* out, const float* l
   deliver(dq, x.stride, s.dq, wide, T, HS, accumulate);
 }
 
-void backward(float* dqkv, const float* dout, const float* out, const float* lse, const float* qkv, int64_t B,
-              int64_t T, int64_t NH, int64_t HS, const Dropout* drop, bool accumulate) {
+template <class P>
+void backwardAs(float* dqkv, const float* dout, const float* out, const float* lse, const float* qkv, int64_t B,
+                int64_t T, int64_t NH, int64_t HS, const Dropout* drop, bool accumulate) {
   const int64_t C = NH * HS;
   int64_t size = 0;
   BackwardScratch({nullptr}, T, HS, &size);
@@ -316,10 +348,15 @@ void backward(float* dqkv, const float* dout, const float* out, const float* lse
         drop ? sampleKey(drop->key0, drop->key1, (drop->firstSample + (uint32_t)b) * (uint32_t)NH + (uint32_t)h)
              : SampleKey{};
     const int64_t at = b * T * C + h * HS;
-    backwardHead(dqkv + b * T * 3 * C + h * HS, dout + at, out + at, lse + head * T,
-                 headView(qkv, b, h, T, NH, HS), T, C, HS, drop, key, accumulate,
-                 BackwardScratch({workerScratch(worker)}, T, HS));
+    backwardHead<P>(dqkv + b * T * 3 * C + h * HS, dout + at, out + at, lse + head * T,
+                    headView(qkv, b, h, T, NH, HS), T, C, HS, drop, key, accumulate,
+                    BackwardScratch({workerScratch(worker)}, T, HS));
   });
+}
+
+void backward(float* dqkv, const float* dout, const float* out, const float* lse, const float* qkv, int64_t B,
+              int64_t T, int64_t NH, int64_t HS, const Dropout* drop, bool accumulate, bool bf16) {
+  (bf16 ? backwardAs<Bf16> : backwardAs<F32>)(dqkv, dout, out, lse, qkv, B, T, NH, HS, drop, accumulate);
 }
 
 }  // namespace

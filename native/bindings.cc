@@ -187,36 +187,61 @@ napi_value layernormBackward(Call& call) {
   return nullptr;
 }
 
+/** A weight (K, N) that packWeight has packed. */
+const float* readPacked(Call& call, size_t index, const char* name, int64_t K, int64_t N, bool bf16) {
+  return call.in(index, name, {kernels().packedLength(K, N, bf16)});
+}
+
+napi_value packedLength(Call& call) {
+  const int64_t K = call.dim(0, "K"), N = call.dim(1, "N");
+  const bool bf16 = call.flag(2, "bf16");
+  napi_value length;
+  napi_create_int64(call.env(), kernels().packedLength(K, N, bf16), &length);
+  return length;
+}
+
+napi_value packWeight(Call& call) {
+  const int64_t K = call.dim(2, "K"), N = call.dim(3, "N");
+  const bool transposed = call.flag(4, "transposed"), bf16 = call.flag(5, "bf16");
+  float* packed = call.out(0, "packed", {kernels().packedLength(K, N, bf16)});
+  const float* weight = call.in(1, "weight", {K, N});
+  call.noOverlap();
+  kernels().packWeight(packed, weight, K, N, transposed, bf16);
+  return nullptr;
+}
+
 napi_value linearForward(Call& call) {
   const int64_t R = call.dim(4, "R", 0), K = call.dim(5, "K"), N = call.dim(6, "N");
+  const bool bf16 = call.flag(7, "bf16");
   float* out = call.out(0, "out", {R, N});
   const float* inp = call.in(1, "inp", {R, K});
-  const float* weight = call.in(2, "weight", {K, N});
+  const float* packed = readPacked(call, 2, "packed", K, N, bf16);
   const float* bias = call.isNull(3) ? nullptr : call.in(3, "bias", {N});
   call.noOverlap();
-  kernels().linearForward(out, inp, weight, bias, R, K, N);
+  kernels().linear(out, inp, packed, bias, R, K, N, false, bf16);
   return nullptr;
 }
 
 napi_value linearBackwardInput(Call& call) {
   const int64_t R = call.dim(3, "R", 0), K = call.dim(4, "K"), N = call.dim(5, "N");
-  const bool accumulate = call.flag(6, "accumulate");
+  const bool accumulate = call.flag(6, "accumulate"), bf16 = call.flag(7, "bf16");
   float* dinp = call.out(0, "dinp", {R, K});
   const float* dout = call.in(1, "dout", {R, N});
-  const float* weight = call.in(2, "weight", {K, N});
+  const float* packed = readPacked(call, 2, "packed", N, K, bf16);
   call.noOverlap();
-  kernels().linearBackwardInput(dinp, dout, weight, R, K, N, accumulate);
+  kernels().linear(dinp, dout, packed, nullptr, R, N, K, accumulate, bf16);
   return nullptr;
 }
 
 napi_value linearBackwardWeight(Call& call) {
   const int64_t R = call.dim(4, "R", 0), K = call.dim(5, "K"), N = call.dim(6, "N");
+  const bool bf16 = call.flag(7, "bf16");
   float* dweight = call.out(0, "dweight", {K, N});
   float* dbias = call.isNull(1) ? nullptr : call.out(1, "dbias", {N});
   const float* dout = call.in(2, "dout", {R, N});
   const float* inp = call.in(3, "inp", {R, K});
   call.noOverlap();
-  kernels().linearBackwardWeight(dweight, dbias, dout, inp, R, K, N);
+  kernels().linearBackwardWeight(dweight, dbias, dout, inp, R, K, N, bf16);
   return nullptr;
 }
 
@@ -224,11 +249,12 @@ napi_value attentionForward(Call& call) {
   const int64_t B = call.dim(3, "B", 0), T = call.dim(4, "T"), NH = call.dim(5, "NH"), HS = call.dim(6, "HS");
   Dropout store;
   const Dropout* drop = readOptionalDropout(call, 7, store);
+  const bool bf16 = call.flag(11, "bf16");
   float* out = call.out(0, "out", {B, T, NH, HS});
   float* lse = call.out(1, "lse", {B, NH, T});
   const float* qkv = call.in(2, "qkv", {B, T, 3, NH, HS});
   call.noOverlap();
-  kernels().attentionForward(out, lse, qkv, B, T, NH, HS, drop);
+  kernels().attentionForward(out, lse, qkv, B, T, NH, HS, drop, bf16);
   return nullptr;
 }
 
@@ -236,55 +262,60 @@ napi_value attentionBackward(Call& call) {
   const int64_t B = call.dim(5, "B", 0), T = call.dim(6, "T"), NH = call.dim(7, "NH"), HS = call.dim(8, "HS");
   Dropout store;
   const Dropout* drop = readOptionalDropout(call, 9, store);
-  const bool accumulate = call.flag(13, "accumulate");
+  const bool accumulate = call.flag(13, "accumulate"), bf16 = call.flag(14, "bf16");
   float* dqkv = call.out(0, "dqkv", {B, T, 3, NH, HS});
   const float* dout = call.in(1, "dout", {B, T, NH, HS});
   const float* out = call.in(2, "out", {B, T, NH, HS});
   const float* lse = call.in(3, "lse", {B, NH, T});
   const float* qkv = call.in(4, "qkv", {B, T, 3, NH, HS});
   call.noOverlap();
-  kernels().attentionBackward(dqkv, dout, out, lse, qkv, B, T, NH, HS, drop, accumulate);
+  kernels().attentionBackward(dqkv, dout, out, lse, qkv, B, T, NH, HS, drop, accumulate, bf16);
   return nullptr;
 }
 
 napi_value logits(Call& call) {
   const int64_t R = call.dim(3, "R", 0), C = call.dim(4, "C"), V = call.dim(5, "V");
+  const bool bf16 = call.flag(6, "bf16");
   float* out = call.out(0, "out", {R, V});
   const float* inp = call.in(1, "inp", {R, C});
-  const float* weight = call.in(2, "weight", {V, C});
+  const float* packed = readPacked(call, 2, "packed", C, V, bf16);
   call.noOverlap();
-  kernels().logits(out, inp, weight, R, C, V);
+  kernels().linear(out, inp, packed, nullptr, R, C, V, false, bf16);
   return nullptr;
 }
 
 napi_value headForward(Call& call) {
   const int64_t R = call.dim(6, "R", 0), C = call.dim(7, "C"), V = call.dim(8, "V");
+  const bool bf16 = call.flag(9, "bf16");
   float* loss = call.out(0, "loss", {R});
   int32_t* argmax = call.isNull(1) ? nullptr : call.outInts(1, "argmax", {R});
   float* maxProb = call.isNull(2) ? nullptr : call.out(2, "maxProb", {R});
   const float* inp = call.in(3, "inp", {R, C});
-  const float* weight = call.in(4, "weight", {V, C});
+  const float* packed = readPacked(call, 4, "packed", C, V, bf16);
   const int32_t* targets = call.inInts(5, "targets", {R});
   call.noOverlap();
   call.ids(targets, R, "targets", -1, V);
-  kernels().head(loss, argmax, maxProb, nullptr, nullptr, inp, weight, targets, nullptr, R, C, V);
+  kernels().head(loss, argmax, maxProb, nullptr, nullptr, inp, packed, nullptr, targets, nullptr, R, C, V, bf16);
   return nullptr;
 }
 
 napi_value headForwardBackward(Call& call) {
-  const int64_t R = call.dim(9, "R", 0), C = call.dim(10, "C"), V = call.dim(11, "V");
+  const int64_t R = call.dim(10, "R", 0), C = call.dim(11, "C"), V = call.dim(12, "V");
+  const bool bf16 = call.flag(13, "bf16");
   float* loss = call.out(0, "loss", {R});
   int32_t* argmax = call.isNull(1) ? nullptr : call.outInts(1, "argmax", {R});
   float* maxProb = call.isNull(2) ? nullptr : call.out(2, "maxProb", {R});
   float* dinp = call.out(3, "dinp", {R, C});
   float* dweight = call.out(4, "dweight", {V, C});
   const float* inp = call.in(5, "inp", {R, C});
-  const float* weight = call.in(6, "weight", {V, C});
-  const int32_t* targets = call.inInts(7, "targets", {R});
-  const float* rowWeights = call.in(8, "rowWeights", {R});
+  const float* packed = readPacked(call, 6, "packed", C, V, bf16);
+  const float* packedTransposed = readPacked(call, 7, "packedTransposed", V, C, bf16);
+  const int32_t* targets = call.inInts(8, "targets", {R});
+  const float* rowWeights = call.in(9, "rowWeights", {R});
   call.noOverlap();
   call.ids(targets, R, "targets", -1, V);
-  kernels().head(loss, argmax, maxProb, dinp, dweight, inp, weight, targets, rowWeights, R, C, V);
+  kernels().head(loss, argmax, maxProb, dinp, dweight, inp, packed, packedTransposed, targets, rowWeights, R, C, V,
+                 bf16);
   return nullptr;
 }
 
@@ -296,9 +327,9 @@ napi_value adamw(Call& call) {
   const double step = static_cast<double>(call.dim(9, "step"));
   const double gradScale = call.number(10, "gradScale", -kHuge, kHuge);
   float* param = call.out(0, "param", {n});
-  const float* grad = call.in(1, "grad", {n});
-  float* m = call.out(2, "m", {n});
-  float* v = call.out(3, "v", {n});
+  float* m = call.out(1, "m", {n});
+  float* v = call.out(2, "v", {n});
+  const float* grad = call.in(3, "grad", {n});
   call.noOverlap();
   const AdamW options = {static_cast<float>(lr),
                          static_cast<float>(beta1),
@@ -323,6 +354,25 @@ napi_value sumSquares(Call& call) {
   return nullptr;
 }
 
+/** FLOPs done. */
+napi_value peakProducts(Call& call) {
+  const int64_t iterations = static_cast<int64_t>(call.number(1, "iterations", 1, 1e6));
+  const bool bf16 = call.flag(2, "bf16");
+  float* out = call.out(0, "out", {1});
+  napi_value flops;
+  napi_create_double(call.env(), kernels().peakProducts(out, iterations, bf16), &flops);
+  return flops;
+}
+
+napi_value peakRead(Call& call) {
+  const int64_t n = call.length(1, "inp");
+  float* out = call.out(0, "out", {1});
+  const float* inp = call.in(1, "inp", {n});
+  call.noOverlap();
+  kernels().peakRead(out, inp, n);
+  return nullptr;
+}
+
 }  // namespace
 
 const Binding kKernelBindings[] = {
@@ -338,16 +388,20 @@ const Binding kKernelBindings[] = {
     {"embeddingBackward", 7, embeddingBackward},
     {"layernormForward", 8, layernormForward},
     {"layernormBackward", 11, layernormBackward},
-    {"linearForward", 7, linearForward},
-    {"linearBackwardInput", 7, linearBackwardInput},
-    {"linearBackwardWeight", 7, linearBackwardWeight},
-    {"attentionForward", 11, attentionForward},
-    {"attentionBackward", 14, attentionBackward},
-    {"logits", 6, logits},
-    {"headForward", 9, headForward},
-    {"headForwardBackward", 12, headForwardBackward},
+    {"packedLength", 3, packedLength},
+    {"packWeight", 6, packWeight},
+    {"linearForward", 8, linearForward},
+    {"linearBackwardInput", 8, linearBackwardInput},
+    {"linearBackwardWeight", 8, linearBackwardWeight},
+    {"attentionForward", 12, attentionForward},
+    {"attentionBackward", 15, attentionBackward},
+    {"logits", 7, logits},
+    {"headForward", 10, headForward},
+    {"headForwardBackward", 14, headForwardBackward},
     {"adamw", 11, adamw},
     {"sumSquares", 2, sumSquares},
+    {"peakProducts", 3, peakProducts},
+    {"peakRead", 2, peakRead},
     {nullptr, 0, nullptr},
 };
 

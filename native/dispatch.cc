@@ -9,6 +9,9 @@
 namespace loopnn {
 
 #if defined(__x86_64__)
+namespace avx512bf16 {
+const Kernels& kernels();
+}
 namespace avx512 {
 const Kernels& kernels();
 }
@@ -22,19 +25,21 @@ const Kernels& kernels();
 
 namespace {
 
+#if defined(__x86_64__)
+bool hasAvx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
+#endif
+
 const Isa kIsas[] = {
 #if defined(__x86_64__)
-    {"avx512",
-     [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-              __builtin_cpu_supports("fma");
-     },
-     avx512::kernels},
-    {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, avx2::kernels},
+    {"avx512bf16", true, [] { return hasAvx512() && __builtin_cpu_supports("avx512bf16"); }, avx512bf16::kernels},
+    {"avx512", false, hasAvx512, avx512::kernels},
+    {"avx2", false, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, avx2::kernels},
 #endif
-    {"portable", [] { return true; }, portable::kernels},
-    {nullptr, nullptr, nullptr},
+    {"portable", false, [] { return true; }, portable::kernels},
+    {nullptr, false, nullptr, nullptr},
 };
 
 const Isa* chosen = nullptr;

@@ -14,6 +14,7 @@ void addLinear(Kernels&);
 void addAttention(Kernels&);
 void addHead(Kernels&);
 void addOptimizer(Kernels&);
+void addPeaks(Kernels&);
 
 }  // namespace LOOPNN_ISA
 }  // namespace loopnn

@@ -1,6 +1,6 @@
 /**
- * The blocked matrix product. Tasks are tiles of C; each packs what it needs of A and B into its own scratch, so
- * that tasks share nothing and no barrier is needed. Knows the shapes only.
+ * The blocked matrix product. For each block of k, all threads pack A (and a B that is not packed yet) into memory
+ * that they share, and then compute tiles of C from it. Knows the shapes only.
  */
 #include "gemm.h"
 
@@ -8,108 +8,135 @@ namespace loopnn {
 namespace LOOPNN_ISA {
 namespace {
 
-// A block of A (MC × KC) and one of B (KC × NC) share the second-level cache (1 MiB on the machine this was tuned on).
-constexpr int64_t MC = 16 * MR;
-constexpr int64_t NC = 16 * NR;
-constexpr int64_t kTallest = 4 * MC;
+constexpr int64_t kTallest = 16 * MR;  // rows of a task: with KC steps they fill a part of the second-level cache
+constexpr int64_t kWidest = 32 * NR;
 constexpr int64_t kEnoughTasks = 16;
-constexpr int64_t kLongSum = 4096;  // length of a slice of K that repays the memory for its own sums
-constexpr int64_t kSmallTask = int64_t{1} << 20;  // multiply-adds below which a task is not worth halving
+constexpr int64_t kSmallTask = int64_t{1} << 20;      // multiply-adds below which a task is not worth halving
+constexpr int64_t kPackedAtOnce = int64_t{1} << 21;  // words of A: they stay in the last-level cache
+constexpr int64_t kDeepEnough = 4 * KC;               // steps for which C, read and stored once, repays its way
 
-/** How a product is cut into tasks: tiles of `rows` × `cols` of C, and slices of `depth` of K. */
+/** How a product is cut: blocks of `depth` steps and `height` rows are packed at once; tasks are `rows` × `cols` of C. */
 struct Grid {
-  int64_t rows, cols, depth, down, across, slices;
+  int64_t depth, height, rows, cols;
 };
 
 /** A function of the shape alone. */
-Grid gridFor(int64_t M, int64_t N, int64_t K, bool splitK) {
-  int64_t rows = min(roundUp(M, MR), kTallest), cols = min(roundUp(N, NR), NC), depth = max(K, 1);
-  auto tasks = [&] { return ceilDiv(M, rows) * ceilDiv(N, cols) * ceilDiv(K, depth); };
-  while (splitK && tasks() < kEnoughTasks && depth >= 2 * kLongSum) depth = roundUp(ceilDiv(depth, 2), KC);
-  while (tasks() < kEnoughTasks && rows * cols * depth > kSmallTask) {
-    if (cols > NR && (cols >= rows || rows <= MR)) {
-      cols = roundUp(ceilDiv(cols, 2), NR);
-    } else if (rows > MR) {
-      rows = roundUp(ceilDiv(rows, 2), MR);
+Grid gridFor(int64_t M, int64_t N, int64_t steps) {
+  Grid g;
+  g.height = min(roundUp(M, MR), kPackedAtOnce / min(steps, kDeepEnough) / MR * MR);
+  g.depth = min(steps, max(KC, kPackedAtOnce / g.height / KC * KC));
+  const int64_t m = min(M, g.height);
+  g.rows = min(roundUp(m, MR), kTallest);
+  g.cols = min(roundUp(N, NR), kWidest);
+  while (ceilDiv(m, g.rows) * ceilDiv(N, g.cols) < kEnoughTasks && g.rows * g.cols * g.depth > kSmallTask) {
+    if (g.cols > NR && (4 * g.cols >= g.rows || g.rows <= MR)) {
+      g.cols = roundUp(ceilDiv(g.cols, 2), NR);
+    } else if (g.rows > MR) {
+      g.rows = roundUp(ceilDiv(g.rows, 2), MR);
     } else {
       break;
     }
   }
   // Even tiles: no sliver at the end.
-  rows = roundUp(ceilDiv(M, ceilDiv(M, rows)), MR);
-  cols = roundUp(ceilDiv(N, ceilDiv(N, cols)), NR);
-  return {rows, cols, depth, ceilDiv(M, rows), ceilDiv(N, cols), max(1, ceilDiv(K, depth))};
+  g.rows = roundUp(ceilDiv(m, ceilDiv(m, g.rows)), MR);
+  g.cols = roundUp(ceilDiv(N, ceilDiv(N, g.cols)), NR);
+  return g;
 }
 
-/** One task: rows [i0, i1) and columns [j0, j1) of C, all of K. */
-void multiplyTile(const Product& p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, float* packedA, float* packedB) {
-  // Few rows read each value of B too rarely to repay a copy of it.
-  const bool readInPlace = p.b.cs == 1 && i1 - i0 <= 2 * MR;
-  for (int64_t k0 = 0; k0 < p.K; k0 += KC) {
-    const int64_t kc = min(KC, p.K - k0);
-    const float* b = p.b.data + k0 * p.b.rs;
+/** Packs KC steps of one panel. Panels side by side are tasks that follow each other: their rows share pages. */
+template <class P, int Width>
+void packBlock(float* packed, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc, int64_t task) {
+  const int64_t panels = ceilDiv(lanes, Width), l = task % panels * Width, s0 = task / panels * KC;
+  const int64_t k0 = s0 * P::kDepth;
+  packPanel<P, Width>(packed + l * stepsOf<P>(kc) + s0 * Width, src + l * ls + k0 * ks, ls, ks, lanes - l,
+                      min(kc - k0, KC * P::kDepth));
+}
+
+/** Rows [i0, i1) and columns [j0, j1) of C over a block of k. Panels of B lie `roomB` words apart. */
+template <class P>
+void multiplyTile(const Product& p, const float* packedA, const float* packedB, int64_t roomB, int64_t i0, int64_t i1,
+                  int64_t j0, int64_t j1) {
+  const int64_t steps = stepsOf<P>(p.K);
+  for (int64_t s0 = 0; s0 < steps; s0 += KC) {
+    const int64_t sc = min(KC, steps - s0);
     for (int64_t j = j0; j < j1; j += NR) {
-      if (readInPlace && j + NR <= j1) continue;
-      packPanel<NR>(packedB + (j - j0) * kc, b + j * p.b.cs, p.b.cs, p.b.rs, j1 - j, kc);
+      const Store how = {p.accumulate || s0 > 0, p.bias && s0 == 0 ? p.bias + j : nullptr};
+      const float* panel = packedB + j / NR * roomB + s0 * NR;
+      // What is read after this panel: the one to its right, or the first one of the next steps.
+      const float* next = j + NR < j1 ? panel + roomB : s0 + KC < steps ? packedB + j0 / NR * roomB + (s0 + KC) * NR : panel;
+      for (int64_t i = i0; i < i1; i += MR) {
+        tiles<P>[min(MR, p.M - i) - 1](sc, packedA + i * steps + s0 * MR, MR, panel, NR, next, p.c + i * p.ldc + j,
+                                       p.ldc, p.N - j, how);
+        next += sc / kFetch * 16;
+      }
     }
-    for (int64_t ic = i0; ic < i1; ic += MC) {
-      const int64_t iEnd = min(ic + MC, i1);
-      const float* a = p.a.data + k0 * p.a.cs;
-      for (int64_t i = ic; i < iEnd; i += MR) {
-        packPanel<MR>(packedA + (i - ic) * kc, a + i * p.a.rs, p.a.rs, p.a.cs, iEnd - i, kc);
-      }
-      for (int64_t j = j0; j < j1; j += NR) {
-        const bool inPlace = readInPlace && j + NR <= j1;
-        const float* panel = inPlace ? b + j : packedB + (j - j0) * kc;
-        const int64_t ldb = inPlace ? p.b.rs : NR;
-        const Store how = {p.accumulate || k0 > 0, p.bias && k0 == 0 ? p.bias + j : nullptr};
-        for (int64_t i = ic; i < iEnd; i += MR) {
-          tiles[min(MR, iEnd - i) - 1](kc, packedA + (i - ic) * kc, MR, panel, ldb, p.c + i * p.ldc + j, p.ldc, j1 - j,
-                                       how);
+  }
+}
+
+/** The product; `b` null: B is packed already. */
+template <class P>
+void run(const Product& p, const Matrix* b, const float* packedB) {
+  if (p.M == 0 || p.N == 0 || p.K == 0) return;  // only a sum over rows can be empty, and that one is added
+  const int64_t all = stepsOf<P>(p.K);
+  const Grid g = gridFor(p.M, p.N, all);
+  float* packedA = sharedScratch(kPackedA, (size_t)(roundUp(min(p.M, g.height), MR) * g.depth) * sizeof(float));
+  float* ownB = b ? sharedScratch(kPackedB, (size_t)(roundUp(p.N, NR) * g.depth) * sizeof(float)) : nullptr;
+  for (int64_t s0 = 0; s0 < all; s0 += g.depth) {
+    Product part = p;
+    const int64_t k0 = s0 * P::kDepth;
+    part.K = min(p.K - k0, g.depth * P::kDepth);
+    part.bias = s0 == 0 ? p.bias : nullptr;
+    part.accumulate = p.accumulate || s0 > 0;
+    const int64_t steps = stepsOf<P>(part.K), blocks = ceilDiv(steps, KC);
+    for (int64_t m0 = 0; m0 < p.M; m0 += g.height) {
+      part.M = min(g.height, p.M - m0);
+      part.a.data = p.a.data + m0 * p.a.rs + k0 * p.a.cs;
+      part.c = p.c + m0 * p.ldc;
+      const int64_t tasksA = ceilDiv(part.M, MR) * blocks;
+      const int64_t tasksB = b && m0 == 0 ? ceilDiv(p.N, NR) * blocks : 0;
+      parallel(tasksA + tasksB, [&](int64_t task, int) {
+        if (task < tasksA) {
+          packBlock<P, MR>(packedA, part.a.data, part.a.rs, part.a.cs, part.M, part.K, task);
+        } else {
+          packBlock<P, NR>(ownB, b->data + k0 * b->rs, b->cs, b->rs, p.N, part.K, task - tasksA);
         }
-      }
+      });
+      const float* panels = b ? ownB : packedB + s0 * NR;
+      const int64_t roomB = (b ? steps : all) * NR, down = ceilDiv(part.M, g.rows);
+      parallel(down * ceilDiv(p.N, g.cols), [&](int64_t task, int) {
+        // Down before across: tasks that run at the same time read the same part of B.
+        const int64_t i0 = task % down * g.rows, j0 = task / down * g.cols;
+        multiplyTile<P>(part, packedA, panels, roomB, i0, min(i0 + g.rows, part.M), j0, min(j0 + g.cols, p.N));
+      });
     }
   }
 }
 
 }  // namespace
 
-void gemm(const Product& p) {
-  if (p.M == 0 || p.N == 0) return;
-  const Grid grid = gridFor(p.M, p.N, p.K, p.splitK);
-  const int64_t kc = min(KC, p.K), tiles = grid.down * grid.across, size = p.M * p.N;
-  const int64_t sizeA = roundUp(min(grid.rows, MC) * kc + W, 16);
-  reserveScratch((size_t)(sizeA + grid.cols * kc + W) * sizeof(float));
-  float* partials =
-      grid.slices > 1 ? sharedScratch(kPartials, (size_t)(grid.slices * size) * sizeof(float)) : nullptr;
-  parallel(tiles * grid.slices, [&](int64_t task, int worker) {
-    const int64_t tile = task % tiles, slice = task / tiles, k0 = slice * grid.depth;
-    const int64_t i0 = tile / grid.across * grid.rows, j0 = tile % grid.across * grid.cols;
-    float* scratch = workerScratch(worker);
-    Product part = p;
-    if (partials) {
-      part.c = partials + slice * size;
-      part.ldc = p.N;
-      part.a.data += k0 * p.a.cs;
-      part.b.data += k0 * p.b.rs;
-      part.K = min(grid.depth, p.K - k0);
-      part.accumulate = false;
-    }
-    multiplyTile(part, i0, min(i0 + grid.rows, p.M), j0, min(j0 + grid.cols, p.N), scratch, scratch + sizeA);
-  });
-  if (!partials) return;
-  parallel(p.M, [&](int64_t i, int) {
-    for (int64_t j = 0; j < p.N; j += W) {
-      const int64_t left = p.N - j;
-      float* to = p.c + i * p.ldc + j;
-      vf sum = p.accumulate ? loadUpTo(to, left) : vf{};
-      for (int64_t slice = 0; slice < grid.slices; slice++) {
-        sum += loadUpTo(partials + slice * size + i * p.N + j, left);
-      }
-      storeUpTo(to, sum, left);
-    }
+template <class P>
+void pack(float* packed, const Matrix& b, int64_t K, int64_t N) {
+  parallel(ceilDiv(N, NR) * ceilDiv(stepsOf<P>(K), KC), [&](int64_t task, int) {
+    packBlock<P, NR>(packed, b.data, b.cs, b.rs, N, K, task);
   });
 }
+
+template <class P>
+void multiply(const Product& product, const float* packedB) {
+  run<P>(product, nullptr, packedB);
+}
+
+template <class P>
+void multiply(const Product& product, const Matrix& b) {
+  run<P>(product, &b, nullptr);
+}
+
+template void pack<F32>(float*, const Matrix&, int64_t, int64_t);
+template void pack<Bf16>(float*, const Matrix&, int64_t, int64_t);
+template void multiply<F32>(const Product&, const float*);
+template void multiply<Bf16>(const Product&, const float*);
+template void multiply<F32>(const Product&, const Matrix&);
+template void multiply<Bf16>(const Product&, const Matrix&);
 
 void addColumnSums(float* sums, const float* rows, int64_t R, int64_t C) {
   // Runs of rows are summed apart first: shorter sums lose less.

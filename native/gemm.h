@@ -1,9 +1,12 @@
 /**
- * Matrix product: packing, the register tile, and the blocked product over a grid of tasks.
+ * Matrix product: how operands are packed, the register tile, and the blocked product over a grid of tasks.
  * Attention uses the first two directly. Knows nothing of layers.
  *
+ * A packed operand consists of 32-bit words, so that one tile serves both precisions: a word is a float, or two
+ * bfloat16 that follow each other along k. One step of a tile takes one word of each row and column.
+ *
  * Bits of an output element depend on its row of A, its column of B and K only: every path multiplies and adds
- * along k in ascending order within blocks of KC, whatever the tile the element falls into.
+ * along k in ascending order within blocks of KC steps, whatever the tile the element falls into.
  */
 #pragma once
 
@@ -24,9 +27,10 @@ constexpr int MR = 4;
 #endif
 constexpr int NV = 2;
 constexpr int NR = NV * W;
-constexpr int KC = 256;
+constexpr int kFetch = 256 / NR;
+constexpr int KC = LOOPNN_WIDTH == 16 ? 256 : 384;  // steps after which C is stored: a panel of B stays in the first-level cache
 
-/** A matrix in memory: element (i, j) lies at data[i·rs + j·cs]. */
+/** A matrix in memory: element (i, j) lies at data[i·rs + j·cs]; one of the strides is 1. */
 struct Matrix {
   const float* data;
   int64_t rs, cs;
@@ -37,6 +41,40 @@ struct Store {
   bool add;
   const float* bias;
 };
+
+/** Operands as they are, a word being one float. */
+struct F32 {
+  static constexpr int kDepth = 1;  // values along k in a word
+
+  LOOPNN_INLINE vf multiplyAdd(vf a, vf b, vf c) { return fma(a, b, c); }
+  /** The words of step s of W lanes that lie side by side at `from`, `ks` apart along k; n lanes exist. */
+  LOOPNN_INLINE vf across(const float* from, int64_t ks, int64_t s, int64_t, int64_t n) {
+    return loadUpTo(from + s * ks, n);
+  }
+  /** Words s … s + W − 1 of one lane whose kc values lie side by side; zero from kc on. */
+  LOOPNN_INLINE vf along(const float* from, int64_t s, int64_t kc) { return loadUpTo(from + s, kc - s); }
+};
+
+/** Operands rounded to bfloat16 as they are packed, two of them to a word; products and sums are in float. */
+struct Bf16 {
+  static constexpr int kDepth = 2;
+
+  LOOPNN_INLINE vf multiplyAdd(vf a, vf b, vf c) { return addPairProducts(a, b, c); }
+  LOOPNN_INLINE vf across(const float* from, int64_t ks, int64_t s, int64_t kc, int64_t n) {
+    const vf first = loadUpTo(from + 2 * s * ks, n);
+    return interleavePairs(first, 2 * s + 1 < kc ? loadUpTo(from + (2 * s + 1) * ks, n) : vf{});
+  }
+  LOOPNN_INLINE vf along(const float* from, int64_t s, int64_t kc) {
+    const int64_t left = kc - 2 * s;
+    return adjacentPairs(loadUpTo(from + 2 * s, left), left > W ? loadUpTo(from + 2 * s + W, left - W) : vf{});
+  }
+};
+
+/** Number of words that k values make. */
+template <class P>
+LOOPNN_INLINE int64_t stepsOf(int64_t k) {
+  return ceilDiv(k, P::kDepth);
+}
 
 namespace {
 
@@ -75,62 +113,58 @@ LOOPNN_INLINE void transpose(vf* r) {
 }
 
 /**
- * dst[k·P + l] = src[l·ls + k·ks] for k < kc; lanes from `lanes` to P are zero.
- * Where lanes are contiguous, the panel after this one, which is read next, is prefetched on the way.
- * Writes up to W floats past the panel (when P < W), so panels are packed in ascending order and the last one
- * needs W floats of slack.
+ * One panel of an operand: dst[s·Width + l] = word s of lane l of src[l·ls + k·ks], k < kc; lanes from `lanes` to
+ * Width are zero. One of the strides is 1. Where lanes are contiguous, the panel after this one, which is read
+ * next, is prefetched on the way.
  */
-template <int P>
+template <class P, int Width>
 void packPanel(float* dst, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc) {
-  static_assert(P < W || P % W == 0, "a group of lanes may only spill into the next k");
-  for (int g = 0; g < P; g += W) {
-    const int n = (int)max(0, min(lanes - g, P - g < W ? P - g : W));
+  static_assert(Width < W || Width % W == 0, "a group of lanes may only spill into the next step");
+  const int64_t steps = stepsOf<P>(kc);
+  for (int g = 0; g < Width; g += W) {
+    const int64_t n = lanes - g;  // lanes that exist from here on; those beyond the panel may be read too
     const float* from = src + g * ls;
-    float* to = dst + g;
-    if (n == 0) {
-      for (int64_t k = 0; k < kc; k++) store(to + k * P, vf{});
-    } else if (ls == 1 && n == W) {
-      for (int64_t k = 0; k < kc; k++) {
-        __builtin_prefetch(from + k * ks + P);
-        store(to + k * P, load(from + k * ks));
+    // A vector wider than the panel spills into the next step, which is written after it; the last one must not.
+    auto put = [&](int64_t s, vf words) {
+      float* to = dst + s * Width + g;
+      if (Width % W == 0 || s + 1 < steps) {
+        store(to, words);
+      } else {
+        storeUpTo(to, words, Width - g);
       }
+    };
+    if (n <= 0) {
+      for (int64_t s = 0; s < steps; s++) put(s, vf{});
     } else if (ls == 1) {
-      for (int64_t k = 0; k < kc; k++) {
-        __builtin_prefetch(from + k * ks + P);
-        store(to + k * P, loadFirst(from + k * ks, n));
-      }
-    } else if (ks == 1) {
-      for (int64_t k = 0; k < kc; k += W) {
-        const int64_t left = kc - k;
-        vf r[W];
-        for (int i = 0; i < W; i++) r[i] = vf{};
-        if (left >= W) {
-          for (int i = 0; i < n; i++) r[i] = load(from + i * ls + k);
-        } else {
-          for (int i = 0; i < n; i++) r[i] = loadFirst(from + i * ls + k, (int)left);
-        }
-        transpose(r);
-        if (left >= W) {
-#pragma GCC unroll 16
-          for (int i = 0; i < W; i++) store(to + (k + i) * P, r[i]);
-        } else {
-          for (int i = 0; i < left; i++) store(to + (k + i) * P, r[i]);
-        }
+      for (int64_t s = 0; s < steps; s++) {
+        __builtin_prefetch(from + P::kDepth * s * ks + Width);
+        if (P::kDepth > 1) __builtin_prefetch(from + (P::kDepth * s + 1) * ks + Width);
+        put(s, P::across(from, ks, s, kc, n));
       }
     } else {
-      for (int64_t k = 0; k < kc; k++) {
-        for (int i = 0; i < W; i++) to[k * P + i] = i < n ? from[i * ls + k * ks] : 0.0f;
+      for (int64_t s = 0; s < steps; s += W) {
+        vf r[W];
+        for (int i = 0; i < W; i++) r[i] = i < n && g + i < Width ? P::along(from + i * ls, s, kc) : vf{};
+        transpose(r);
+        if (steps - s > W) {
+#pragma GCC unroll 16
+          for (int i = 0; i < W; i++) store(dst + (s + i) * Width + g, r[i]);
+        } else {
+          for (int i = 0; i < steps - s; i++) put(s + i, r[i]);
+        }
       }
     }
   }
 }
 
 /**
- * C (ROWS, cols) = or += A·B: a[k·lda + row], b[k·ldb + column]; NR columns of b are read, `cols` of C written.
+ * C (ROWS, cols) = or += A·B: a[s·lda + row], b[s·ldb + column] are words; NR columns of b are read, `cols` of C
+ * written. `next` is memory that will be read soon: a line of it is fetched every kFetch steps, so that 16 tiles
+ * fetch as much as one panel of B.
  */
-template <int ROWS>
-void tile(int64_t kc, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t cols,
-          Store how) {
+template <class P, int ROWS>
+void tile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t ldb, const float* next, float* c,
+          int64_t ldc, int64_t cols, Store how) {
   // C is wanted only at the end, and its rows lie pages apart: ask for them now.
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; i++) {
@@ -143,7 +177,7 @@ void tile(int64_t kc, const float* a, int64_t lda, const float* b, int64_t ldb, 
 #pragma GCC unroll 2
     for (int v = 0; v < NV; v++) acc[i][v] = vf{};
   }
-  for (int64_t k = 0; k < kc; k++) {
+  auto step = [&]() __attribute__((always_inline)) {
     vf bv[NV];
 #pragma GCC unroll 2
     for (int v = 0; v < NV; v++) bv[v] = load(b + v * W);
@@ -151,11 +185,19 @@ void tile(int64_t kc, const float* a, int64_t lda, const float* b, int64_t ldb, 
     for (int i = 0; i < ROWS; i++) {
       const vf av = set1(a[i]);
 #pragma GCC unroll 2
-      for (int v = 0; v < NV; v++) acc[i][v] = fma(av, bv[v], acc[i][v]);
+      for (int v = 0; v < NV; v++) acc[i][v] = P::multiplyAdd(av, bv[v], acc[i][v]);
     }
     a += lda;
     b += ldb;
+  };
+  int64_t left = steps;
+  for (; left >= kFetch; left -= kFetch) {
+    __builtin_prefetch(next, 0, 2);
+    next += 16;
+#pragma GCC unroll 4
+    for (int s = 0; s < kFetch; s++) step();
   }
+  for (; left > 0; left--) step();
 #pragma GCC unroll 2
   for (int v = 0; v < NV; v++) {
     const int64_t n = cols - v * W;
@@ -172,41 +214,52 @@ void tile(int64_t kc, const float* a, int64_t lda, const float* b, int64_t ldb, 
   }
 }
 
-using TileFn = void (*)(int64_t, const float*, int64_t, const float*, int64_t, float*, int64_t, int64_t, Store);
+using TileFn = void (*)(int64_t, const float*, int64_t, const float*, int64_t, const float*, float*, int64_t, int64_t,
+                        Store);
 
-/** tiles[rows - 1] for 1 ≤ rows ≤ MR: a short tile does the same sums for the rows it has. */
+/** tiles<P>[rows - 1] for 1 ≤ rows ≤ MR: a short tile does the same sums for the rows it has. */
+template <class P>
 constexpr TileFn tiles[] = {
-    tile<1>, tile<2>, tile<3>, tile<4>,
+    tile<P, 1>, tile<P, 2>, tile<P, 3>, tile<P, 4>,
 #if LOOPNN_WIDTH > 4 || defined(__aarch64__)
-    tile<5>, tile<6>,
+    tile<P, 5>, tile<P, 6>,
 #endif
 #if LOOPNN_WIDTH == 16 || defined(__aarch64__)
-    tile<7>, tile<8>,
+    tile<P, 7>, tile<P, 8>,
 #endif
 #if LOOPNN_WIDTH == 16
-    tile<9>, tile<10>, tile<11>, tile<12>, tile<13>, tile<14>,
+    tile<P, 9>, tile<P, 10>, tile<P, 11>, tile<P, 12>, tile<P, 13>, tile<P, 14>,
 #endif
 };
 
 }  // namespace
 
-/**
- * C (M, N) = A (M, K)·B (K, N) + bias, or added to C; C has rows of ldc floats. `bias` may be null.
- *
- * `splitK` allows a long sum over K to be cut into slices that run side by side and are added in order. Whether it
- * is cut depends on M, so that forward kernels, whose rows must not depend on their number, do not allow it.
- */
+/** Words of B (K, N) packed: panels of NR columns, each with all its steps, one after the other. */
+template <class P>
+LOOPNN_INLINE int64_t packedWords(int64_t K, int64_t N) {
+  return roundUp(N, NR) * stepsOf<P>(K);
+}
+
+/** Packs B (K, N) into packedWords<P>(K, N) words. */
+template <class P>
+void pack(float* packed, const Matrix& b, int64_t K, int64_t N);
+
+/** C (M, N) = A (M, K)·B (K, N) + bias, or added to C; C has rows of ldc floats. `bias` may be null. */
 struct Product {
   float* c;
   int64_t ldc;
-  Matrix a, b;
+  Matrix a;
   const float* bias;
   int64_t M, N, K;
   bool accumulate;
-  bool splitK = false;
 };
 
-void gemm(const Product& product);
+/** The product with a B that `pack<P>` has packed. */
+template <class P>
+void multiply(const Product& product, const float* packedB);
+/** The product with a B that is used once. */
+template <class P>
+void multiply(const Product& product, const Matrix& b);
 
 /** sums (C) += Σ_r rows (R, C), in a fixed order. */
 void addColumnSums(float* sums, const float* rows, int64_t R, int64_t C);

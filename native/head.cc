@@ -1,5 +1,5 @@
 /**
- * The head: logits = inp·weightᵀ, softmax cross-entropy against targets, and the gradients of both from the same
+ * The head: logits = inp·weightᵀ, weight (V, C) being packed both ways, softmax cross-entropy against targets, and the gradients of both from the same
  * logits. Logits exist for a run of rows at a time; how many is a function of the shape alone. dinp is overwritten,
  * dweight is added to. A target of −1 gives loss 0 and no gradient.
  */
@@ -12,13 +12,14 @@ namespace loopnn {
 namespace LOOPNN_ISA {
 namespace {
 
-constexpr int64_t kScratchFloats = int64_t{16} << 20;  // 64 MiB of logits
+constexpr int64_t kScratchFloats = int64_t{26} << 20;  // 104 MiB of logits
 constexpr int64_t kMostRows = 2048;
 
+template <class P>
 int64_t rowsAtOnce(int64_t R, int64_t V) {
   const int64_t fitting = max(1, min(kScratchFloats / V, kMostRows));
   // Whole blocks of the weight gradient's sum over rows, where there is room for one.
-  return min(R, fitting >= KC ? fitting / KC * KC : fitting);
+  return min(R, fitting >= KC * P::kDepth ? fitting / (KC * P::kDepth) * (KC * P::kDepth) : fitting);
 }
 
 struct Largest {
@@ -75,17 +76,15 @@ float crossEntropy(float* x, int64_t V, int32_t target, float* loss, int32_t* ar
   return sum;
 }
 
-void logits(float* out, const float* inp, const float* weight, int64_t R, int64_t C, int64_t V) {
-  gemm({out, V, {inp, C, 1}, {weight, 1, C}, nullptr, R, V, C, false});
-}
-
-void head(float* loss, int32_t* argmax, float* maxProb, float* dinp, float* dweight, const float* inp,
-          const float* weight, const int32_t* targets, const float* rowWeights, int64_t R, int64_t C, int64_t V) {
-  const int64_t most = rowsAtOnce(R, V);
+template <class P>
+void headAs(float* loss, int32_t* argmax, float* maxProb, float* dinp, float* dweight, const float* inp,
+            const float* packed, const float* packedTransposed, const int32_t* targets, const float* rowWeights,
+            int64_t R, int64_t C, int64_t V) {
+  const int64_t most = rowsAtOnce<P>(R, V);
   float* scratch = sharedScratch(kLogits, (size_t)(most * V) * sizeof(float));
   for (int64_t r0 = 0; r0 < R; r0 += most) {
     const int64_t rows = min(most, R - r0);
-    logits(scratch, inp + r0 * C, weight, rows, C, V);
+    multiply<P>({scratch, V, {inp + r0 * C, C, 1}, nullptr, rows, V, C, false}, packed);
     parallel(rows, [&](int64_t task, int) {
       const int64_t r = r0 + task;
       float* x = scratch + task * V;
@@ -106,15 +105,21 @@ void head(float* loss, int32_t* argmax, float* maxProb, float* dinp, float* dwei
       if (target >= 0) x[target] -= w;
     });
     if (!dinp) continue;
-    gemm({dinp + r0 * C, C, {scratch, V, 1}, {weight, C, 1}, nullptr, rows, C, V, false, true});
-    gemm({dweight, C, {scratch, 1, V}, {inp + r0 * C, C, 1}, nullptr, V, C, rows, true, true});
+    multiply<P>({dinp + r0 * C, C, {scratch, V, 1}, nullptr, rows, C, V, false}, packedTransposed);
+    multiply<P>({dweight, C, {scratch, 1, V}, nullptr, V, C, rows, true}, Matrix{inp + r0 * C, C, 1});
   }
+}
+
+void head(float* loss, int32_t* argmax, float* maxProb, float* dinp, float* dweight, const float* inp,
+          const float* packed, const float* packedTransposed, const int32_t* targets, const float* rowWeights,
+          int64_t R, int64_t C, int64_t V, bool bf16) {
+  (bf16 ? headAs<Bf16> : headAs<F32>)(loss, argmax, maxProb, dinp, dweight, inp, packed, packedTransposed, targets,
+                                      rowWeights, R, C, V);
 }
 
 }  // namespace
 
 void addHead(Kernels& k) {
-  k.logits = logits;
   k.head = head;
 }
 

@@ -49,30 +49,35 @@ struct Kernels {
   void (*layernormBackward)(float* dinp, float* dweight, float* dbias, const float* dout, const float* inp,
                             const float* weight, const float* mean, const float* rstd, int64_t R, int64_t C,
                             bool accumulate);
-  // linear
-  void (*linearForward)(float* out, const float* inp, const float* weight, const float* bias, int64_t R, int64_t K,
-                        int64_t N);
-  void (*linearBackwardInput)(float* dinp, const float* dout, const float* weight, int64_t R, int64_t K, int64_t N,
-                              bool accumulate);
+  // linear; a weight is read as `packWeight` has packed it, into packedLength floats
+  int64_t (*packedLength)(int64_t K, int64_t N, bool bf16);
+  void (*packWeight)(float* packed, const float* weight, int64_t K, int64_t N, bool transposed, bool bf16);
+  void (*linear)(float* out, const float* inp, const float* packed, const float* bias, int64_t R, int64_t K,
+                 int64_t N, bool accumulate, bool bf16);
   void (*linearBackwardWeight)(float* dweight, float* dbias, const float* dout, const float* inp, int64_t R,
-                               int64_t K, int64_t N);
+                               int64_t K, int64_t N, bool bf16);
   // attention; `dropout` may be null
   void (*attentionForward)(float* out, float* lse, const float* qkv, int64_t B, int64_t T, int64_t NH, int64_t HS,
-                           const Dropout* dropout);
+                           const Dropout* dropout, bool bf16);
   void (*attentionBackward)(float* dqkv, const float* dout, const float* out, const float* lse, const float* qkv,
-                            int64_t B, int64_t T, int64_t NH, int64_t HS, const Dropout* dropout, bool accumulate);
+                            int64_t B, int64_t T, int64_t NH, int64_t HS, const Dropout* dropout, bool accumulate,
+                            bool bf16);
   // head; `argmax` and `maxProb` may be null, `dinp` null asks for no gradients
-  void (*logits)(float* out, const float* inp, const float* weight, int64_t R, int64_t C, int64_t V);
   void (*head)(float* loss, int32_t* argmax, float* maxProb, float* dinp, float* dweight, const float* inp,
-               const float* weight, const int32_t* targets, const float* rowWeights, int64_t R, int64_t C, int64_t V);
+               const float* packed, const float* packedTransposed, const int32_t* targets, const float* rowWeights,
+               int64_t R, int64_t C, int64_t V, bool bf16);
   // optimizer
   void (*adamw)(float* param, const float* grad, float* m, float* v, int64_t n, const AdamW&);
   void (*sumSquares)(float* out, const float* inp, int64_t n);
+  // the machine's limits: the FLOPs that were done, and a sum over whole cache lines; `out` keeps the work alive
+  double (*peakProducts)(float* out, int64_t iterations, bool bf16);
+  void (*peakRead)(float* out, const float* inp, int64_t n);
 };
 
-/** One instruction set: its name, what the processor must have, and its kernels. */
+/** One instruction set: its name, whether it multiplies bfloat16 itself, what the processor must have, its kernels. */
 struct Isa {
   const char* name;
+  bool bf16;
   bool (*supported)();
   const Kernels& (*kernels)();
 };

@@ -32,7 +32,7 @@ void reserveScratch(size_t bytes);
 float* workerScratch(int worker);
 
 /** Scratch shared by all workers, one area for each purpose so that nested users do not collide. */
-enum SharedArea { kLogits, kRowSums, kPartials, kSharedAreas };
+enum SharedArea { kLogits, kRowSums, kPackedA, kPackedB, kSharedAreas };
 float* sharedScratch(SharedArea area, size_t bytes);
 
 }  // namespace loopnn

@@ -15,6 +15,7 @@ const Kernels& kernels() {
     addAttention(k);
     addHead(k);
     addOptimizer(k);
+    addPeaks(k);
     return k;
   }();
   return table;

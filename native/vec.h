@@ -53,8 +53,16 @@ LOOPNN_INLINE void parallel(int64_t tasks, Body body) {
            &body);
 }
 
-LOOPNN_INLINE vf set1(float x) { return vf{} + x; }
-LOOPNN_INLINE vu set1u(uint32_t x) { return vu{} + x; }
+/** x in every lane. Written out: 0 + x would be an addition, since it turns −0 into 0. */
+LOOPNN_INLINE vf set1(float x) {
+#if LOOPNN_WIDTH == 16
+  return vf{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+#elif LOOPNN_WIDTH == 8
+  return vf{x, x, x, x, x, x, x, x};
+#else
+  return vf{x, x, x, x};
+#endif
+}
 
 LOOPNN_INLINE vf load(const float* p) {
   vf v;
@@ -207,6 +215,45 @@ LOOPNN_INLINE vf expv(vf x) {
   p = fma(p, r, set1(1.0f));
   p = fma(p, r, set1(1.0f));
   return timesPowerOf2(p, n);
+}
+
+/**
+ * x rounded to bfloat16 (to the nearest, ties to even), as the float of that value: its low half is zero. NaN stays
+ * NaN.
+ */
+LOOPNN_INLINE vf roundToBf16(vf x) {
+  const vu bits = (vu)x;
+  const vu rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
+  return x == x ? (vf)rounded : (vf)((bits | 0x00400000u) & 0xffff0000u);
+}
+
+/** Word l: a[l] and b[l] as bfloat16, a in the low half. */
+LOOPNN_INLINE vf interleavePairs(vf a, vf b) { return (vf)(((vu)roundToBf16(a) >> 16) | (vu)roundToBf16(b)); }
+
+/** Word l: values 2l and 2l + 1 of the 2W values of a and b as bfloat16, the first in the low half. */
+LOOPNN_INLINE vf adjacentPairs(vf a, vf b) {
+#if defined(__AVX512BF16__)
+  return (vf)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+#elif LOOPNN_WIDTH == 16
+  return interleavePairs(
+      LOOPNN_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
+      LOOPNN_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31));
+#elif LOOPNN_WIDTH == 8
+  return interleavePairs(LOOPNN_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14),
+                         LOOPNN_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15));
+#else
+  return interleavePairs(LOOPNN_SHUFFLE(a, b, 0, 2, 4, 6), LOOPNN_SHUFFLE(a, b, 1, 3, 5, 7));
+#endif
+}
+
+/** c + the sum of the two products of each word's bfloat16 pairs. */
+LOOPNN_INLINE vf addPairProducts(vf a, vf b, vf c) {
+#if defined(__AVX512BF16__)
+  return (vf)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
+#else
+  const vf high = fma((vf)((vu)a & 0xffff0000u), (vf)((vu)b & 0xffff0000u), c);
+  return fma((vf)((vu)a << 16), (vf)((vu)b << 16), high);
+#endif
 }
 
 LOOPNN_INLINE vu mix32(vu x) {

@@ -19,14 +19,12 @@ const run = promisify(execFile);
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const sourceDir = path.join(root, 'native');
 
+const AVX512 = ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx2', '-mfma'];
 /** Instruction sets by architecture; `width` is the number of floats in a vector. */
 const ISAS = {
   x64: [
-    {
-      name: 'avx512',
-      width: 16,
-      flags: ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx2', '-mfma'],
-    },
+    { name: 'avx512bf16', width: 16, flags: [...AVX512, '-mavx512bf16'] },
+    { name: 'avx512', width: 16, flags: AVX512 },
     { name: 'avx2', width: 8, flags: ['-mavx2', '-mfma'] },
     { name: 'portable', width: 4, flags: [] },
   ],
@@ -43,6 +41,7 @@ const FAMILIES = [
   'layernorm',
   'linear',
   'optimizer',
+  'peaks',
   'table',
 ];
 

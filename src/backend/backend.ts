@@ -19,6 +19,12 @@
 /** Element type of a storage. `f64` exists in the reference backend only, for finite differences. */
 export type DType = 'f32' | 'f64' | 'i32';
 
+/**
+ * How matrix products read their operands: as they are, or rounded to bfloat16 (to the nearest, ties to even). Sums are
+ * kept in float32 either way, and so is everything in memory.
+ */
+export type Precision = 'f32' | 'bf16';
+
 /** A run of elements that a backend owns; where they lie is the backend's own affair. */
 export interface Storage {
   readonly dtype: DType;
@@ -97,14 +103,25 @@ export interface AdamWOptions {
   readonly gradScale: number;
 }
 
+/** Work that runs into nothing but the machine's limits; for benchmarks. */
+export interface Limits {
+  /** Multiply-adds that wait for no memory; returns the FLOPs done, a multiply-add being two. */
+  multiplyAdds(precision: Precision, iterations: number): number;
+  /** Reads `src`, in whole cache lines. */
+  read(src: Storage): void;
+}
+
 /** The kernels and the storage they work on. */
 export interface Backend {
   /** Short name: `native`, `reference`. */
   readonly name: string;
   /** Element type of activations and parameters. */
   readonly dtype: 'f32' | 'f64';
+  readonly precision: Precision;
   /** Instruction set, threads and whatever else a benchmark report should quote. */
   readonly description: string;
+  /** Null where the backend's speed is nobody's concern. */
+  readonly limits: Limits | null;
 
   // ---- storage ---------------------------------------------------------------------------------------------
 
@@ -116,8 +133,11 @@ export interface Backend {
   slice(storage: Storage, offset: number, length: number): Storage;
   /** Copies host values into `dst` from element 0; `values.length` must not exceed `dst.length`. */
   write(dst: Storage, values: HostArray): void;
-  /** A copy of the elements, after all kernels called so far. */
-  read(src: Storage): Promise<HostArray>;
+  /**
+   * A copy of the elements, after all kernels called so far. Where `into` is given, an array of the same type and at least
+   * that long, the copy is its beginning.
+   */
+  read(src: Storage, into?: HostArray): Promise<HostArray>;
   /** Sets every element to `value`. */
   fill(dst: Storage, value: number): void;
   /** dst = src, equal lengths. */

@@ -25,6 +25,20 @@ export class HostStorage implements Storage {
   }
 }
 
+/** A copy of `data`, at the beginning of `into` where that is given. Throws ShapeError when it does not fit. */
+export function copyOf(data: HostArray, into?: HostArray): HostArray {
+  if (!into) return data.slice();
+  if (into.constructor !== data.constructor || into.length < data.length) {
+    throw new ShapeError(
+      'read',
+      `must be into a ${data.constructor.name} of ${data.length} elements`,
+      into.length,
+    );
+  }
+  into.set(data);
+  return into.subarray(0, data.length);
+}
+
 /** Bijective 32-bit mixing function ("lowbias32" constants by C. Wellons); every bit of x reaches every bit. */
 export function mix32(x: number): number {
   x = Math.imul(x ^ (x >>> 16), 0x7feb352d);

@@ -1,6 +1,9 @@
 /**
- * The `native` backend: the C++ addon's kernels over typed arrays that the addon allocates. Speaks to the addon and
- * nothing more: every argument is checked there, and a refusal comes back as a ShapeError or NativeError.
+ * The `native` backend: the C++ addon's kernels over typed arrays that the addon allocates. Every argument is checked
+ * in the addon, and a refusal comes back as a ShapeError or NativeError.
+ *
+ * A weight is packed for the products that read it, and stays packed until something is written to its memory: every
+ * storage counts the writes. So a loop network packs its weights once an update, however often it meets them.
  */
 import { constants } from 'node:buffer';
 import { accessSync, constants as fsConstants } from 'node:fs';
@@ -16,12 +19,14 @@ import type {
   GateDims,
   HeadDims,
   HostArray,
+  Limits,
   LinearDims,
   LoopForm,
+  Precision,
   RowDims,
   Storage,
 } from './backend.js';
-import { HostStorage } from './host.js';
+import { copyOf, HostStorage } from './host.js';
 
 /** What `loopnn doctor` tells about the addon. */
 export interface NativeInfo {
@@ -29,6 +34,8 @@ export interface NativeInfo {
   readonly isa: string;
   /** The sets that this machine could use, best first. */
   readonly isas: readonly string[];
+  /** Whether the set in use multiplies bfloat16 itself. */
+  readonly bf16: boolean;
   readonly threads: number;
   /** The compiler that the addon was built with. */
   readonly compiler: string;
@@ -37,6 +44,37 @@ export interface NativeInfo {
 /** What a kernel of the addon takes: outputs, inputs, then dimensions and options spread into numbers and flags. */
 type Argument = HostArray | number | boolean | null;
 type Kernel = (...args: Argument[]) => void;
+
+/** A weight as products read it, in the layout of an instruction set. */
+interface Packing {
+  /** Writes to the weight's memory when it was packed. */
+  version: number;
+  readonly isa: string;
+  readonly data: Float32Array;
+}
+
+/** What all slices of one allocation share. */
+interface Memory {
+  /** Number of writes to it. */
+  version: number;
+  readonly packings: Map<string, Packing>;
+}
+
+/** Storage that knows its allocation. */
+class NativeStorage extends HostStorage {
+  constructor(
+    dtype: DType,
+    data: HostArray,
+    readonly memory: Memory = { version: 0, packings: new Map() },
+  ) {
+    super(dtype, data);
+  }
+
+  override slice(offset: number, length: number): NativeStorage {
+    return new NativeStorage(this.dtype, super.slice(offset, length).data, this.memory);
+  }
+}
+
 /** The kernels have the names of the Backend's methods. */
 type KernelName = Exclude<
   { [K in keyof Backend]: Backend[K] extends (...args: never[]) => void ? K : never }[keyof Backend],
@@ -46,6 +84,17 @@ type KernelName = Exclude<
 /** The addon's exports. */
 export type NativeAddon = Record<KernelName, Kernel> & {
   info(): NativeInfo;
+  peakProducts(out: Float32Array, iterations: number, bf16: boolean): number;
+  peakRead(out: Float32Array, inp: HostArray): void;
+  packedLength(K: number, N: number, bf16: boolean): number;
+  packWeight(
+    packed: HostArray,
+    weight: HostArray,
+    K: number,
+    N: number,
+    transposed: boolean,
+    bf16: boolean,
+  ): void;
   setThreads(threads: number): void;
   setIsa(isa: string): void;
   setErrorFactory(factory: (kind: string, where: string, rule: string, got: unknown) => Error): void;
@@ -55,6 +104,8 @@ export type NativeAddon = Record<KernelName, Kernel> & {
 
 const REMEDY = 'run `npm run build`';
 let loaded: NativeAddon | undefined;
+/** The instruction set in use, whose layout packings have. */
+let isa = '';
 
 /** The addon, loaded at the first call. Throws NativeError that says why it cannot be, and the remedy. */
 export function loadAddon(): NativeAddon {
@@ -67,7 +118,7 @@ export function loadAddon(): NativeAddon {
     addon.setErrorFactory((kind, where, rule, got) =>
       kind === 'ShapeError' ? new ShapeError(where, rule, got) : new NativeError(where, rule, got),
     );
-    addon.info(); // settles the instruction set: LOOPNN_ISA may be wrong
+    isa = addon.info().isa; // settles the instruction set: LOOPNN_ISA may be wrong
   } catch (error) {
     // Environment variables that ask for the impossible are the user's to mend, not a reason to fall back.
     if (error instanceof NativeError) {
@@ -94,35 +145,63 @@ function reasonNotLoaded(file: string, error: unknown): string {
   return `must fit this machine and Node ${process.versions.node}, but did not load (${reason.slice(0, 160)})`;
 }
 
+/** Uses another instruction set from now on. Throws NativeError where the machine does not have it. */
+export function setIsa(name: string): void {
+  loadAddon().setIsa(name);
+  isa = name;
+}
+
 /** The machine as the addon sees it. Throws NativeError when the addon cannot load. */
 export function nativeInfo(): NativeInfo {
   return loadAddon().info();
 }
+
+/** The array of a storage that is about to change. */
+const written = (where: string, storage: Storage): HostArray => {
+  if (storage instanceof NativeStorage) storage.memory.version++;
+  return host(where, storage);
+};
 
 const host = (where: string, storage: Storage): HostArray => {
   if (storage instanceof HostStorage) return storage.data;
   throw new NativeError(where, 'must be given storage of this backend');
 };
 
-/** Kernels in C++, float32. */
+/** Kernels in C++. Tensors are float32; `precision` says how products read their operands. */
 export class NativeBackend implements Backend {
   readonly name = 'native';
   readonly dtype = 'f32';
+  readonly precision: Precision;
   private readonly addon: NativeAddon;
+  private readonly bf16: boolean;
 
-  /** Throws NativeError when the addon is missing or does not fit the machine. */
-  constructor() {
+  /**
+   * `precision` is bf16 by default where the machine has instructions for it, f32 elsewhere.
+   * Throws NativeError when the addon is missing or does not fit the machine.
+   */
+  constructor(precision?: Precision) {
     this.addon = loadAddon();
+    this.precision = precision ?? (this.addon.info().bf16 ? 'bf16' : 'f32');
+    this.bf16 = this.precision === 'bf16';
+  }
+
+  get limits(): Limits {
+    const { addon } = this;
+    const out = new Float32Array(1);
+    return {
+      multiplyAdds: (precision, iterations) => addon.peakProducts(out, iterations, precision === 'bf16'),
+      read: (src) => addon.peakRead(out, host('read', src)),
+    };
   }
 
   get description(): string {
     const { isa, threads } = this.addon.info();
-    return `native (${isa}, f32, ${threads} thread${threads === 1 ? '' : 's'})`;
+    return `native (${isa}, ${this.precision}, ${threads} thread${threads === 1 ? '' : 's'})`;
   }
 
   // ---- storage ---------------------------------------------------------------------------------------------
 
-  allocate(dtype: DType, length: number): HostStorage {
+  allocate(dtype: DType, length: number): NativeStorage {
     if (length * 4 > constants.MAX_LENGTH) {
       throw new NativeError(
         'allocate',
@@ -137,9 +216,9 @@ export class NativeBackend implements Backend {
       throw new ShapeError('allocate', 'length must be a whole number', length);
     }
     const ArrayType = dtype === 'f32' ? Float32Array : Int32Array;
-    if (length === 0) return new HostStorage(dtype, new ArrayType(0));
+    if (length === 0) return new NativeStorage(dtype, new ArrayType(0));
     try {
-      return new HostStorage(dtype, new ArrayType(this.addon.allocate(length * 4)));
+      return new NativeStorage(dtype, new ArrayType(this.addon.allocate(length * 4)));
     } catch (error) {
       if (error instanceof NativeError) throw error;
       throw new NativeError('allocate', 'length must be one that a typed array can have', length);
@@ -152,6 +231,10 @@ export class NativeBackend implements Backend {
       throw new NativeError('free', 'must be given a whole storage, not a slice of one');
     }
     if (byteLength > 0) this.addon.free(buffer);
+    if (storage instanceof NativeStorage) {
+      for (const { data } of storage.memory.packings.values()) this.addon.free(data.buffer);
+      storage.memory.packings.clear();
+    }
   }
 
   slice(storage: Storage, offset: number, length: number): Storage {
@@ -161,19 +244,19 @@ export class NativeBackend implements Backend {
   }
 
   write(dst: Storage, values: HostArray): void {
-    const data = host('write', dst);
+    const data = written('write', dst);
     if (values.length > data.length) {
       throw new ShapeError('write', `must fit into ${data.length} elements`, values.length);
     }
     data.set(values);
   }
 
-  async read(src: Storage): Promise<HostArray> {
-    return host('read', src).slice();
+  async read(src: Storage, into?: HostArray): Promise<HostArray> {
+    return copyOf(host('read', src), into);
   }
 
   fill(dst: Storage, value: number): void {
-    const data = host('fill', dst);
+    const data = written('fill', dst);
     if (data instanceof Int32Array) {
       data.fill(value);
     } else {
@@ -182,7 +265,7 @@ export class NativeBackend implements Backend {
   }
 
   copy(dst: Storage, src: Storage): void {
-    const to = host('copy', dst);
+    const to = written('copy', dst);
     const from = host('copy', src);
     if (to instanceof Int32Array && from instanceof Int32Array) {
       if (to.length !== from.length) {
@@ -197,24 +280,59 @@ export class NativeBackend implements Backend {
   /** Hands typed arrays and numbers to a kernel, which checks them all. */
   private run(
     kernel: KernelName,
-    storages: readonly (Storage | null)[],
+    outputs: readonly (Storage | null)[],
+    inputs: readonly (Storage | Float32Array | null)[],
     ...rest: (number | boolean | null)[]
   ): void {
-    this.addon[kernel](...storages.map((storage) => storage && host(kernel, storage)), ...rest);
+    this.addon[kernel](
+      ...outputs.map((storage) => storage && written(kernel, storage)),
+      ...inputs.map((input) => (input instanceof Float32Array ? input : input && host(kernel, input))),
+      ...rest,
+    );
+  }
+
+  /** `weight` as B (K, N) of a product, or its transpose (N, K) as that B; packed anew if it was written to. */
+  private packed(
+    kernel: KernelName,
+    weight: Storage,
+    K: number,
+    N: number,
+    transposed: boolean,
+  ): Float32Array {
+    const data = host(kernel, weight);
+    if (data.length !== K * N) {
+      throw new ShapeError(kernel, `argument 'weight' must hold ${K * N} elements`, data.length);
+    }
+    if (!(weight instanceof NativeStorage))
+      throw new NativeError(kernel, 'must be given storage of this backend');
+    const { packings, version } = weight.memory;
+    const key = `${data.byteOffset} ${K} ${N} ${transposed} ${this.precision}`;
+    let packing = packings.get(key);
+    if (packing?.isa !== isa) {
+      if (packing) this.addon.free(packing.data.buffer);
+      const length = this.addon.packedLength(K, N, this.bf16);
+      packing = { version: -1, isa, data: new Float32Array(this.addon.allocate(length * 4)) };
+      packings.set(key, packing);
+    }
+    if (packing.version !== version) {
+      this.addon.packWeight(packing.data, data, K, N, transposed, this.bf16);
+      packing.version = version;
+    }
+    return packing.data;
   }
 
   // ---- element-wise ----------------------------------------------------------------------------------------
 
   add(out: Storage, a: Storage, b: Storage): void {
-    this.run('add', [out, a, b]);
+    this.run('add', [out], [a, b]);
   }
 
   geluForward(out: Storage, inp: Storage): void {
-    this.run('geluForward', [out, inp]);
+    this.run('geluForward', [out], [inp]);
   }
 
   geluBackward(dinp: Storage, dout: Storage, inp: Storage, accumulate: boolean): void {
-    this.run('geluBackward', [dinp, dout, inp], accumulate);
+    this.run('geluBackward', [dinp], [dout, inp], accumulate);
   }
 
   dropout(
@@ -224,7 +342,7 @@ export class NativeBackend implements Backend {
     dropout: Dropout,
     accumulate: boolean,
   ): void {
-    this.run('dropout', [out, inp], R, C, T, ...spread(dropout), accumulate);
+    this.run('dropout', [out], [inp], R, C, T, ...spread(dropout), accumulate);
   }
 
   gatedResidualForward(
@@ -235,7 +353,7 @@ export class NativeBackend implements Backend {
     { R, C, G }: GateDims,
     form: LoopForm,
   ): void {
-    this.run('gatedResidualForward', [out, x, f, gate], R, C, G, form === 'correction');
+    this.run('gatedResidualForward', [out], [x, f, gate], R, C, G, form === 'correction');
   }
 
   gatedResidualBackward(
@@ -253,7 +371,8 @@ export class NativeBackend implements Backend {
   ): void {
     this.run(
       'gatedResidualBackward',
-      [dx, df, dgate, dout, x, f, gate],
+      [dx, df, dgate],
+      [dout, x, f, gate],
       R,
       C,
       G,
@@ -273,7 +392,7 @@ export class NativeBackend implements Backend {
     wpe: Storage,
     { R, C }: RowDims,
   ): void {
-    this.run('embeddingForward', [out, tokens, positions, wte, wpe], R, C);
+    this.run('embeddingForward', [out], [tokens, positions, wte, wpe], R, C);
   }
 
   embeddingBackward(
@@ -284,7 +403,7 @@ export class NativeBackend implements Backend {
     positions: Storage,
     { R, C }: RowDims,
   ): void {
-    this.run('embeddingBackward', [dwte, dwpe, dout, tokens, positions], R, C);
+    this.run('embeddingBackward', [dwte, dwpe], [dout, tokens, positions], R, C);
   }
 
   layernormForward(
@@ -296,7 +415,7 @@ export class NativeBackend implements Backend {
     bias: Storage | null,
     { R, C }: RowDims,
   ): void {
-    this.run('layernormForward', [out, mean, rstd, inp, weight, bias], R, C);
+    this.run('layernormForward', [out, mean, rstd], [inp, weight, bias], R, C);
   }
 
   layernormBackward(
@@ -311,12 +430,13 @@ export class NativeBackend implements Backend {
     { R, C }: RowDims,
     accumulate: boolean,
   ): void {
-    this.run('layernormBackward', [dinp, dweight, dbias, dout, inp, weight, mean, rstd], R, C, accumulate);
+    this.run('layernormBackward', [dinp, dweight, dbias], [dout, inp, weight, mean, rstd], R, C, accumulate);
   }
 
   linearForward(out: Storage, inp: Storage, weight: Storage, bias: Storage | null, dims: LinearDims): void {
     const { R, K, N } = dims;
-    this.run('linearForward', [out, inp, weight, bias], R, K, N);
+    const packed = this.packed('linearForward', weight, K, N, false);
+    this.run('linearForward', [out], [inp, packed, bias], R, K, N, this.bf16);
   }
 
   linearBackwardInput(
@@ -326,7 +446,8 @@ export class NativeBackend implements Backend {
     { R, K, N }: LinearDims,
     accumulate: boolean,
   ): void {
-    this.run('linearBackwardInput', [dinp, dout, weight], R, K, N, accumulate);
+    const packed = this.packed('linearBackwardInput', weight, N, K, true);
+    this.run('linearBackwardInput', [dinp], [dout, packed], R, K, N, accumulate, this.bf16);
   }
 
   linearBackwardWeight(
@@ -336,7 +457,7 @@ export class NativeBackend implements Backend {
     inp: Storage,
     { R, K, N }: LinearDims,
   ): void {
-    this.run('linearBackwardWeight', [dweight, dbias, dout, inp], R, K, N);
+    this.run('linearBackwardWeight', [dweight, dbias], [dout, inp], R, K, N, this.bf16);
   }
 
   attentionForward(
@@ -346,7 +467,7 @@ export class NativeBackend implements Backend {
     { B, T, NH, HS }: AttentionDims,
     dropout: Dropout | null,
   ): void {
-    this.run('attentionForward', [out, lse, qkv], B, T, NH, HS, ...spread(dropout));
+    this.run('attentionForward', [out, lse], [qkv], B, T, NH, HS, ...spread(dropout), this.bf16);
   }
 
   attentionBackward(
@@ -359,13 +480,25 @@ export class NativeBackend implements Backend {
     dropout: Dropout | null,
     accumulate: boolean,
   ): void {
-    this.run('attentionBackward', [dqkv, dout, out, lse, qkv], B, T, NH, HS, ...spread(dropout), accumulate);
+    this.run(
+      'attentionBackward',
+      [dqkv],
+      [dout, out, lse, qkv],
+      B,
+      T,
+      NH,
+      HS,
+      ...spread(dropout),
+      accumulate,
+      this.bf16,
+    );
   }
 
   // ---- head ------------------------------------------------------------------------------------------------
 
   logits(out: Storage, inp: Storage, weight: Storage, { R, C, V }: HeadDims): void {
-    this.run('logits', [out, inp, weight], R, C, V);
+    const packed = this.packed('logits', weight, C, V, true);
+    this.run('logits', [out], [inp, packed], R, C, V, this.bf16);
   }
 
   headForward(
@@ -377,7 +510,8 @@ export class NativeBackend implements Backend {
     targets: Storage,
     { R, C, V }: HeadDims,
   ): void {
-    this.run('headForward', [loss, argmax, maxProb, inp, weight, targets], R, C, V);
+    const packed = this.packed('headForward', weight, C, V, true);
+    this.run('headForward', [loss, argmax, maxProb], [inp, packed, targets], R, C, V, this.bf16);
   }
 
   headForwardBackward(
@@ -392,12 +526,16 @@ export class NativeBackend implements Backend {
     rowWeights: Storage,
     { R, C, V }: HeadDims,
   ): void {
+    const packed = this.packed('headForwardBackward', weight, C, V, true);
+    const packedTransposed = this.packed('headForwardBackward', weight, V, C, false);
     this.run(
       'headForwardBackward',
-      [loss, argmax, maxProb, dinp, dweight, inp, weight, targets, rowWeights],
+      [loss, argmax, maxProb, dinp, dweight],
+      [inp, packed, packedTransposed, targets, rowWeights],
       R,
       C,
       V,
+      this.bf16,
     );
   }
 
@@ -405,11 +543,11 @@ export class NativeBackend implements Backend {
 
   adamw(param: Storage, grad: Storage, m: Storage, v: Storage, options: AdamWOptions): void {
     const { lr, beta1, beta2, eps, weightDecay, step, gradScale } = options;
-    this.run('adamw', [param, grad, m, v], lr, beta1, beta2, eps, weightDecay, step, gradScale);
+    this.run('adamw', [param, m, v], [grad], lr, beta1, beta2, eps, weightDecay, step, gradScale);
   }
 
   sumSquares(out: Storage, inp: Storage): void {
-    this.run('sumSquares', [out, inp]);
+    this.run('sumSquares', [out], [inp]);
   }
 }
 

@@ -17,7 +17,7 @@ import type {
   RowDims,
   Storage,
 } from './backend.js';
-import { dropoutKeep, dropoutThreshold, HostStorage, sampleKey } from './host.js';
+import { dropoutKeep, dropoutThreshold, copyOf, HostStorage, sampleKey } from './host.js';
 import { dot, expectLength, floats, gateValues, host, indices, integers } from './reference-arguments.js';
 import { attentionBackward, attentionForward } from './reference-attention.js';
 
@@ -28,6 +28,8 @@ const GELU_CUBIC = 0.044715;
 /** Kernels over Float32Array, or over Float64Array where finite differences need doubles. */
 export class ReferenceBackend implements Backend {
   readonly name = 'reference';
+  readonly precision = 'f32';
+  readonly limits = null;
   readonly description: string;
 
   constructor(readonly dtype: 'f32' | 'f64' = 'f32') {
@@ -54,8 +56,8 @@ export class ReferenceBackend implements Backend {
     host(dst).data.set(values);
   }
 
-  async read(src: Storage): Promise<HostArray> {
-    return host(src).data.slice();
+  async read(src: Storage, into?: HostArray): Promise<HostArray> {
+    return copyOf(host(src).data, into);
   }
 
   fill(dst: Storage, value: number): void {

@@ -9,11 +9,11 @@ import { DataError } from '../errors.js';
 import { compare, type Result } from '../experiments/compare.js';
 import { comparisonTable, renderReport } from '../experiments/report.js';
 import { findSuite, type Suite } from '../experiments/suites.js';
-import { parseRunConfig, type RunConfig } from '../train/config.js';
+import { parseRunConfig, type RunConfig, type TrainConfig } from '../train/config.js';
 import { interruptible } from './interrupt.js';
 import { duration, grouped, notice, Progress, printResult, table } from './output.js';
 import { prepareWithProgress } from './prepare.js';
-import { openRuntime } from './runtime.js';
+import { openRuntime, precisionOption, withPrecision } from './runtime.js';
 import { showTraining } from './training.js';
 
 /** Tokens of each sample. */
@@ -22,6 +22,7 @@ const SAMPLE_TOKENS = 200;
 interface CompareFlags {
   readonly suite: string;
   readonly out: string;
+  readonly precision: TrainConfig['precision'];
   readonly json?: true;
 }
 
@@ -34,12 +35,13 @@ export function compareCommand(program: Command): void {
       '--out <dir>',
       'folder for the data, the runs and the report; a comparison cut off goes on there',
     )
+    .addOption(precisionOption())
     .option('--json', 'print one JSON document at the end')
     .action((flags: CompareFlags) => interruptible((signal) => runComparison(flags, signal)));
 }
 
 async function runComparison(
-  { suite: suiteName, out, json }: CompareFlags,
+  { suite: suiteName, out, precision, json }: CompareFlags,
   signal: AbortSignal,
 ): Promise<void> {
   const suite = findSuite(suiteName);
@@ -50,14 +52,14 @@ async function runComparison(
   if (!data.tokenizer || !data.meta)
     throw new DataError(dataFolder, 'must have a tokenizer.json and a meta.json');
   const { vocabSize } = data.meta.tokenizer;
+  const runtime = openRuntime(precision);
+  notice(runtime.backend.description);
   const entrants = suite.models.map(({ preset, label }) => ({
     name: preset,
     label,
-    config: entrantConfig(suite, preset, vocabSize),
+    config: withPrecision(entrantConfig(suite, preset, vocabSize), runtime),
     store: new NodeStore(join(out, preset)),
   }));
-  const runtime = openRuntime();
-  notice(runtime.backend.description);
 
   const started = performance.now();
   const results: Result[] = [];

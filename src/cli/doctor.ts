@@ -15,7 +15,7 @@ export function doctorCommand(program: Command): void {
       const host = machine();
       const native = addon();
       const warnings: string[] = [];
-      const backend = createBackend('auto', (warning) => warnings.push(warning));
+      const backend = createBackend({ name: 'auto', onWarning: (warning) => warnings.push(warning) });
       const document = {
         machine: host,
         native,
@@ -33,6 +33,7 @@ export function doctorCommand(program: Command): void {
                 `addon       loaded, built with ${native.compiler}`,
                 `instruction sets  ${native.isas.join(', ')}; in use: ${native.isa}`,
                 `threads     ${native.threads}`,
+                `precision   ${backend.precision} by default: the instruction set ${native.bf16 ? 'multiplies' : 'does not multiply'} bfloat16`,
               ]),
           `backend     ${backend.description}`,
           ...warnings.map((warning) => `warning     ${warning}`),

@@ -2,11 +2,12 @@
 import { type Command, Option } from 'commander';
 import { NodeStore, nodeClock } from '../data/node-store.js';
 import { openDataset } from '../data/shard.js';
+import type { TrainConfig } from '../train/config.js';
 import { type Evaluation, evaluate } from '../train/evaluation.js';
 import { requireSameTokenizer } from '../train/run.js';
 import { wholeNumber, wholeNumbers } from './flags.js';
 import { grouped, notice, Progress, printResult, table } from './output.js';
-import { openModel, openRuntime } from './runtime.js';
+import { openModel, openRuntime, precisionOption } from './runtime.js';
 
 interface EvalFlags {
   readonly model: string;
@@ -14,6 +15,7 @@ interface EvalFlags {
   readonly split: 'train' | 'val';
   readonly loops?: number[];
   readonly batchSize: number;
+  readonly precision: TrainConfig['precision'];
   readonly json?: true;
 }
 
@@ -26,9 +28,10 @@ export function evalCommand(program: Command): void {
     .addOption(new Option('--split <name>', 'which split to score').choices(['val', 'train']).default('val'))
     .option('--loops <n,…>', 'loop counts to run, e.g. 1,2,4; the trained count by default', wholeNumbers)
     .option('--batch-size <n>', 'sequences in a forward pass', wholeNumber(1), 8)
+    .addOption(precisionOption())
     .option('--json', 'print one JSON document')
     .action(async (flags: EvalFlags) => {
-      const runtime = openRuntime();
+      const runtime = openRuntime(flags.precision);
       const { model, config, step } = await openModel(flags.model, runtime);
       await using data = await openDataset(flags.data);
       await requireSameTokenizer(new NodeStore(flags.model), data.tokenizer, flags.model);

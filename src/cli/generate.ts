@@ -2,10 +2,11 @@
 import type { Command } from 'commander';
 import { NodeStore } from '../data/node-store.js';
 import { generate, type StopReason } from '../generate/generate.js';
+import type { TrainConfig } from '../train/config.js';
 import { readRunTokenizer } from '../train/run.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { notice, printResult } from './output.js';
-import { openModel, openRuntime } from './runtime.js';
+import { openModel, openRuntime, precisionOption } from './runtime.js';
 
 interface GenerateFlags {
   readonly model: string;
@@ -16,6 +17,7 @@ interface GenerateFlags {
   readonly topP?: number;
   readonly seed: number;
   readonly loops?: number;
+  readonly precision: TrainConfig['precision'];
   readonly json?: true;
 }
 
@@ -31,11 +33,12 @@ export function generateCommand(program: Command): void {
     .option('--top-p <p>', 'sample among the most probable tokens that together reach p', anyNumber)
     .option('--seed <n>', 'the same seed gives the same text', wholeNumber(0), 1337)
     .option('--loops <n>', 'outer loops for each token; the trained count by default', wholeNumber(1))
+    .addOption(precisionOption())
     .option('--json', 'print one JSON document at the end')
     .action(async (flags: GenerateFlags) => {
-      const { model: folder, json, prompt, loops, topK = null, topP = null, ...rest } = flags;
+      const { model: folder, json, prompt, loops, precision, topK = null, topP = null, ...rest } = flags;
       const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
-      const { model, config } = await openModel(folder, openRuntime());
+      const { model, config } = await openModel(folder, openRuntime(precision));
       if (loops !== undefined && loops > config.model.nLoop && config.model.nLoop > 1) {
         notice(`loops ${loops}: beyond the ${config.model.nLoop} trained ones, which reuses the last gate`);
       }

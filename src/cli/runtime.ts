@@ -1,19 +1,30 @@
 /** What commands share to get a model into memory: the backend, a run's store, a configuration from flags. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { createBackend } from '../backend/create.js';
 import { NodeStore } from '../data/node-store.js';
 import { readConfigFile, readPreset } from '../data/presets.js';
 import { ConfigError } from '../errors.js';
 import { modelFields } from '../models/config.js';
-import { parseRunConfig, type RunConfig, trainFields } from '../train/config.js';
+import { parseRunConfig, type RunConfig, type TrainConfig, trainFields } from '../train/config.js';
 import { type LoadedModel, loadRun } from '../train/run.js';
 import { Runtime } from '../tensor/tensor.js';
 import { addFields, givenFields } from './flags.js';
 import { notice } from './output.js';
 
 /** A runtime on the fastest backend that works here; a fallback is told once, on stderr. */
-export function openRuntime(): Runtime {
-  return new Runtime(createBackend(undefined, notice));
+export function openRuntime(precision: TrainConfig['precision']): Runtime {
+  return new Runtime(createBackend({ precision, onWarning: notice }));
+}
+
+/** `--precision` for commands that train nothing. */
+export function precisionOption(): Option {
+  const { choices, help } = trainFields.precision;
+  return new Option('--precision <name>', help).choices(choices).default('auto');
+}
+
+/** The configuration with the precision that `auto` turned out to be, so that a run goes on with it on another machine. */
+export function withPrecision(config: RunConfig, { backend }: Runtime): RunConfig {
+  return { ...config, train: { ...config.train, precision: backend.precision } };
 }
 
 /** Loads the best weights of the run in a folder. */

@@ -13,7 +13,7 @@ import { type EvalEvent, type StepEvent, Trainer } from '../train/trainer.js';
 import { givenFields, kebab } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { grouped, notice, Progress, printResult } from './output.js';
-import { addConfigFlags, configFromFlags, openRuntime } from './runtime.js';
+import { addConfigFlags, configFromFlags, openRuntime, withPrecision } from './runtime.js';
 import { showTraining } from './training.js';
 
 interface TrainFlags extends Record<string, unknown> {
@@ -43,20 +43,21 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   }
   if (!exists && flags.resume) throw new ConfigError('--resume', 'needs a run in --out', flags.out);
   await using data = await openDataset(flags.data);
-  const config = flags.resume
+  const wanted = flags.resume
     ? resumedConfig(await readRunConfig(store, flags.out), flags)
     : configFromFlags(flags, data.meta ? { vocabSize: data.meta.tokenizer.vocabSize } : {});
-  if (data.meta && data.meta.largestId >= config.model.vocabSize) {
+  if (data.meta && data.meta.largestId >= wanted.model.vocabSize) {
     const where = `${flags.data}: largest token id`;
     throw new ConfigError(
       where,
-      `must be below the model's vocabSize = ${config.model.vocabSize}`,
+      `must be below the model's vocabSize = ${wanted.model.vocabSize}`,
       data.meta.largestId,
     );
   }
 
   await using _lock = await store.lock();
-  const runtime = openRuntime();
+  const runtime = openRuntime(wanted.train.precision);
+  const config = withPrecision(wanted, runtime);
   const model = new GPT(config.model, runtime, { train: true });
   const options = { model, config: config.train, train: data.train, val: data.val, store, clock: nodeClock };
   const trainer = new Trainer(options);

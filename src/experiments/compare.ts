@@ -14,6 +14,7 @@ import type { RunConfig } from '../train/config.js';
 import { evaluate } from '../train/evaluation.js';
 import { createRun, readRunConfig, runExists } from '../train/run.js';
 import type { Store } from '../train/store.js';
+import { median } from './statistics.js';
 import { type EvalEvent, METRICS_FILE, type StepEvent, type TrainEvent, Trainer } from '../train/trainer.js';
 
 /** One model of a comparison. */
@@ -160,11 +161,4 @@ async function score(entrant: Entrant, model: GPT, options: ComparisonOptions): 
     })),
     sample,
   };
-}
-
-/** The middle value, the mean of the two middle ones of an even number. */
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length / 2;
-  return sorted.length % 2 === 1 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2;
 }

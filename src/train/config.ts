@@ -13,6 +13,12 @@ export const trainFields = {
   },
   batchSize: { kind: 'int', min: 1, max: 65_536, default: 12, help: 'sequences in a micro-step (B)' },
   gradAccumSteps: { kind: 'int', min: 1, default: 1, help: 'micro-steps summed into one update' },
+  precision: {
+    kind: 'choice',
+    choices: ['auto', 'f32', 'bf16'],
+    default: 'auto',
+    help: 'operands of matrix products; auto is bf16 where the machine has instructions for it',
+  },
   maxSteps: { kind: 'int', min: 1, default: 2000, help: 'updates until the run is done' },
   lr: { kind: 'number', min: 0, default: 6e-4, help: 'peak learning rate' },
   minLr: { kind: 'number', min: 0, default: 6e-5, help: 'learning rate at the end of the cosine decay' },

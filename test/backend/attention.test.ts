@@ -60,7 +60,8 @@ async function casesFor([B, T, NH, HS]: number[], sharpness = 1): Promise<Kernel
 test('attention agrees with the reference, with any number of threads', async () => {
   const cases = [];
   for (const shape of SHAPES) cases.push(...(await casesFor(shape)));
-  await checkCases(cases);
+  // In bf16 the softmax weights and their gradients are rounded too, to 8 bits.
+  await checkCases(cases.map((c) => ({ ...c, bf16Tolerance: 2 ** -7 })));
 });
 
 test('attention agrees with the reference where scores are far apart', async () => {

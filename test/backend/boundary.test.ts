@@ -30,7 +30,12 @@ test('wrong lengths, dimensions and types are refused by name', () => {
     native.linearForward(out, f32(12), f32(6), f32(2), { ...dims, ...changes });
   linear({});
   refuses(() => linear({}, f32(7)), ShapeError, "linearForward: argument 'out' must hold 8 elements, got 7");
-  refuses(() => linear({ K: 4 }), ShapeError, "linearForward: argument 'inp' must hold 16 elements, got 12");
+  refuses(
+    () => linear({ R: 5 }, f32(10)),
+    ShapeError,
+    "linearForward: argument 'inp' must hold 15 elements, got 12",
+  );
+  refuses(() => linear({ K: 4 }), ShapeError, "linearForward: argument 'weight' must hold 8 elements, got 6");
   for (const R of [-1, 1.5, Number.NaN, 2 ** 31, Number.POSITIVE_INFINITY]) {
     refuses(
       () => linear({ R }),
@@ -39,9 +44,14 @@ test('wrong lengths, dimensions and types are refused by name', () => {
     );
   }
   refuses(
-    () => linear({ R: 2147483647, K: 2147483647, N: 2147483647 }),
+    () => native.geluForward(f32(1), native.allocate('i32', 1)),
+    NativeError,
+    "geluForward: argument 'inp' must be a Float32Array, got 'Int32Array'",
+  );
+  refuses(
+    () => linear({ R: 2147483647 }),
     ShapeError,
-    "linearForward: argument 'out' must hold 4611686014132420609 elements, got 8",
+    "linearForward: argument 'out' must hold 4294967294 elements, got 8",
   );
   refuses(
     () =>
@@ -62,7 +72,7 @@ test('wrong lengths, dimensions and types are refused by name', () => {
   refuses(
     () => addon.linearForward(new Float32Array(1), new Float32Array(1)),
     NativeError,
-    'linearForward: must be called with 7 arguments, got 2',
+    'linearForward: must be called with 8 arguments, got 2',
   );
   refuses(() => addon.fill(null, 1), NativeError, "fill: argument 'dst' must be a Float32Array, got 'null'");
   refuses(
@@ -226,9 +236,18 @@ test('untouched memory is not resident, and freed memory leaves at once', () => 
 test('createBackend chooses by name and falls back with one warning', () => {
   const warnings: string[] = [];
   const warn = (message: string) => warnings.push(message);
-  assert.ok(createBackend('auto', warn) instanceof NativeBackend);
-  assert.equal(createBackend('reference', warn).name, 'reference');
-  assert.throws(() => createBackend('cuda', warn), /backend: must be auto, native or reference, got 'cuda'/);
+  assert.ok(createBackend({ name: 'auto', onWarning: warn }) instanceof NativeBackend);
+  assert.equal(createBackend({ name: 'reference', onWarning: warn }).name, 'reference');
+  assert.equal(createBackend({ name: 'native', precision: 'bf16' }).precision, 'bf16');
+  assert.equal(createBackend({ name: 'reference' }).precision, 'f32');
+  assert.throws(
+    () => createBackend({ name: 'reference', precision: 'bf16' }),
+    /precision: must be f32 on the reference backend, got 'bf16'/,
+  );
+  assert.throws(
+    () => createBackend({ name: 'cuda', onWarning: warn }),
+    /backend: must be auto, native or reference, got 'cuda'/,
+  );
   assert.deepEqual(warnings, []);
 });
 
@@ -247,7 +266,7 @@ test('a missing, truncated or foreign addon is a NativeError with a remedy; auto
   try {
     const broken = path.join(dir, 'broken.node');
     writeFileSync(broken, 'not a library');
-    const attempt = `try { createBackend('native') } catch (e) { console.log(e.name + ' ' + e.message) }`;
+    const attempt = `try { createBackend({ name: 'native' }) } catch (e) { console.log(e.name + ' ' + e.message) }`;
     assert.equal(
       inFreshProcess({ LOOPNN_NATIVE_PATH: path.join(dir, 'missing.node') }, attempt),
       'NativeError native addon: must have been built, but its file is missing or unreadable; run `npm run build`',
@@ -258,7 +277,7 @@ test('a missing, truncated or foreign addon is a NativeError with a remedy; auto
       /^NativeError native addon: must fit this machine and Node .*; run `npm run build`$/,
     );
     assert.ok(!message.includes(dir), 'no path of the machine');
-    const fallback = `const w = []; const b = createBackend('auto', (m) => w.push(m)); console.log(b.name, w.length)`;
+    const fallback = `const w = []; const b = createBackend({ name: 'auto', onWarning: (m) => w.push(m) }); console.log(b.name, w.length)`;
     assert.equal(inFreshProcess({ LOOPNN_NATIVE_PATH: broken }, fallback), 'reference 1');
   } finally {
     rmSync(dir, { recursive: true });
@@ -266,12 +285,12 @@ test('a missing, truncated or foreign addon is a NativeError with a remedy; auto
 });
 
 test('LOOPNN_ISA and LOOPNN_NUM_THREADS decide at load; an impossible set is an error', () => {
-  const describe = `console.log(createBackend('native').description)`;
+  const describe = `console.log(createBackend({ name: 'native' }).description)`;
   assert.equal(
     inFreshProcess({ LOOPNN_ISA: 'portable', LOOPNN_NUM_THREADS: '3' }, describe),
     'native (portable, f32, 3 threads)',
   );
-  const attempt = `try { createBackend('native') } catch (e) { console.log(e.name + ' ' + e.message) }`;
+  const attempt = `try { createBackend({ name: 'native' }) } catch (e) { console.log(e.name + ' ' + e.message) }`;
   assert.match(
     inFreshProcess({ LOOPNN_ISA: 'sse9' }, attempt),
     /^ConfigError LOOPNN_ISA, LOOPNN_NUM_THREADS: instruction set must be one that this machine has \(.*portable\), got 'sse9'$/,

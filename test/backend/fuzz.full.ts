@@ -14,7 +14,8 @@ const CANARY = 0x7fc01234;
 
 /**
  * Arguments of each kernel: `f` floats and `i` ids below the limit after the colon, as lengths in products of
- * dimensions; a single capital word is a dimension; `drop`, `flag` and numbers stand for themselves.
+ * dimensions, `p` a packed weight; a single letter is a dimension; `drop`, `flag`, `precision` (one for the whole call)
+ * and numbers stand for themselves.
  */
 const KERNELS: Record<string, string> = {
   fill: 'f(n) 1.5',
@@ -29,16 +30,20 @@ const KERNELS: Record<string, string> = {
   embeddingBackward: 'f(V*C) f(T*C) f(R*C) i(R):V i(R):T R C',
   layernormForward: 'f(R*C) f(R) f(R) f(R*C) f(C) f(C)? R C',
   layernormBackward: 'f(R*C) f(C) f(C)? f(R*C) f(R*C) f(C) f(R) f(R) R C flag',
-  linearForward: 'f(R*N) f(R*K) f(K*N) f(N)? R K N',
-  linearBackwardInput: 'f(R*K) f(R*N) f(K*N) R K N flag',
-  linearBackwardWeight: 'f(K*N) f(N)? f(R*N) f(R*K) R K N',
-  attentionForward: 'f(B*T*H*S) f(B*H*T) f(3*B*T*H*S) B T H S drop',
-  attentionBackward: 'f(3*B*T*H*S) f(B*T*H*S) f(B*T*H*S) f(B*H*T) f(3*B*T*H*S) B T H S drop flag',
-  logits: 'f(R*V) f(R*C) f(V*C) R C V',
-  headForward: 'f(R) i(R):V? f(R)? f(R*C) f(V*C) i(R):V R C V',
-  headForwardBackward: 'f(R) i(R):V? f(R)? f(R*C) f(V*C) f(R*C) f(V*C) i(R):V f(R) R C V',
+  packedLength: 'K N flag',
+  packWeight: 'p(K,N) f(K*N) K N flag precision',
+  linearForward: 'f(R*N) f(R*K) p(K,N) f(N)? R K N precision',
+  linearBackwardInput: 'f(R*K) f(R*N) p(N,K) R K N flag precision',
+  linearBackwardWeight: 'f(K*N) f(N)? f(R*N) f(R*K) R K N precision',
+  attentionForward: 'f(B*T*H*S) f(B*H*T) f(3*B*T*H*S) B T H S drop precision',
+  attentionBackward: 'f(3*B*T*H*S) f(B*T*H*S) f(B*T*H*S) f(B*H*T) f(3*B*T*H*S) B T H S drop flag precision',
+  logits: 'f(R*V) f(R*C) p(C,V) R C V precision',
+  headForward: 'f(R) i(R):V? f(R)? f(R*C) p(C,V) i(R):V R C V precision',
+  headForwardBackward: 'f(R) i(R):V? f(R)? f(R*C) f(V*C) f(R*C) p(C,V) p(V,C) i(R):V f(R) R C V precision',
   adamw: 'f(n) f(n) f(n) f(n) 0.01 0.9 0.99 1e-8 0.1 3 1',
   sumSquares: 'f(1) f(n)',
+  peakProducts: 'f(1) n flag',
+  peakRead: 'f(1) f(n)',
 };
 
 let counter = 0;
@@ -72,10 +77,14 @@ function validArguments(spec: string): unknown[] {
   for (const name of 'BTHSRCKNVn') dims[name] = pick(side);
   dims.B = 1 + random(3);
   dims.H = 1 + random(3);
+  const bf16 = random(2) === 1;
   return spec.split(' ').flatMap((word): unknown[] => {
     if (word === 'flag') return [random(2) === 1];
+    if (word === 'precision') return [bf16];
     if (word === 'drop') return [0.25, random(2 ** 31), random(2 ** 31), random(1000)];
     if (word in dims) return [dims[word]];
+    const packed = /^p\((.),(.)\)$/.exec(word);
+    if (packed) return [guarded(addon.packedLength(dims[packed[1]], dims[packed[2]], bf16), null)];
     const array = /^([fi])\((.*)\)(?::(\w))?(\?)?$/.exec(word);
     if (!array) return [Number(word)];
     if (array[4] && random(3) === 0) return [null];

@@ -5,11 +5,12 @@
 import assert from 'node:assert/strict';
 import type { Backend, DType, HostArray, Storage } from '../../src/backend/backend.js';
 import { mix32 } from '../../src/backend/host.js';
-import { loadAddon, NativeBackend } from '../../src/backend/native.js';
+import { loadAddon, NativeBackend, setIsa } from '../../src/backend/native.js';
 import { ReferenceBackend } from '../../src/backend/reference.js';
 
 export const addon = loadAddon();
-export const native = new NativeBackend();
+export const native = new NativeBackend('f32');
+export const nativeBf16 = new NativeBackend('bf16');
 export const reference = new ReferenceBackend('f64');
 export const isas = addon.info().isas;
 const defaults = addon.info();
@@ -22,6 +23,20 @@ export interface KernelCase {
   call(backend: Backend, at: Record<string, Storage>): void;
   /** Allowed error relative to the largest value of an output; 1e-5 unless told. */
   tolerance?: number;
+  /**
+   * The same for the bf16 backend, on arrays that are rounded to bf16 beforehand, so that only what a kernel rounds in
+   * between differs from the reference; where it is absent, the kernel knows no precision.
+   */
+  bf16Tolerance?: number;
+}
+
+/** x rounded to bfloat16, to the nearest, ties to even. */
+export function roundToBf16(x: number): number {
+  const float = Float32Array.of(x);
+  const word = new Uint32Array(float.buffer);
+  if (Number.isNaN(x)) return Number.NaN;
+  word[0] = ((word[0] + 0x7fff + ((word[0] >>> 16) & 1)) & 0xffff0000) >>> 0;
+  return float[0];
 }
 
 /** `n` values in [−scale, scale), the same for the same seed. */
@@ -58,16 +73,34 @@ export async function run(backend: Backend, test: KernelCase): Promise<Record<st
 export async function onEveryIsa(body: (isa: string) => void | Promise<void>): Promise<void> {
   try {
     for (const isa of isas) {
-      addon.setIsa(isa);
+      setIsa(isa);
       await body(isa);
     }
   } finally {
-    addon.setIsa(defaults.isa);
+    setIsa(defaults.isa);
   }
 }
 
 /** Checks cases against the reference on every instruction set, and that 2 and 3 threads repeat the bits of 1. */
 export async function checkCases(cases: KernelCase[]): Promise<void> {
+  await checkOn(native, cases);
+  const rounded = cases
+    .filter(({ bf16Tolerance }) => bf16Tolerance !== undefined)
+    .map((test) => ({
+      ...test,
+      label: `bf16 ${test.label}`,
+      tolerance: test.bf16Tolerance!,
+      arrays: Object.fromEntries(
+        Object.entries(test.arrays).map(([name, array]) => [
+          name,
+          array instanceof Float32Array ? array.map(roundToBf16) : array,
+        ]),
+      ),
+    }));
+  await checkOn(nativeBf16, rounded);
+}
+
+async function checkOn(backend: Backend, cases: KernelCase[]): Promise<void> {
   const expected: Record<string, HostArray>[] = [];
   for (const test of cases) expected.push(await run(reference, test));
   try {
@@ -76,7 +109,7 @@ export async function checkCases(cases: KernelCase[]): Promise<void> {
       for (const threads of [1, 2, 3]) {
         addon.setThreads(threads);
         for (const [i, test] of cases.entries()) {
-          const got = await run(native, test);
+          const got = await run(backend, test);
           const where = `${test.label} on ${isa}`;
           if (threads === 1) {
             single[i] = got;

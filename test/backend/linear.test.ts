@@ -1,14 +1,20 @@
 /** Linear layers of the native backend: values, threads, and rows that do not depend on their neighbours. */
+import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { HostArray } from '../../src/backend/backend.js';
+import type { Backend, HostArray } from '../../src/backend/backend.js';
+import { setIsa } from '../../src/backend/native.js';
 import {
   assertSameBits,
   checkCases,
+  isas,
   type KernelCase,
   native,
+  nativeBf16,
   onEveryIsa,
+  roundToBf16,
   rowsOf,
   run,
+  upload,
   values,
 } from './helpers.js';
 
@@ -27,7 +33,9 @@ const SHAPES = [
   [100, 300, 130],
   [257, 31, 100],
   [470, 260, 530],
-  [8200, 3, 5], // a sum over rows so long that it is cut into slices
+  [8200, 3, 5],
+  [20, 9000, 9], // more than is packed at once, along the sum …
+  [9000, 17, 7], // … and along the rows
 ];
 
 test('linear layers agree with the reference, with any number of threads', async () => {
@@ -78,7 +86,7 @@ test('linear layers agree with the reference, with any number of threads', async
       call: (b, s) => b.linearBackwardWeight(s.dweight, null, s.dout, s.inp, dims),
     });
   }
-  await checkCases(cases);
+  await checkCases(cases.map((c) => ({ ...c, bf16Tolerance: 1e-5 })));
 });
 
 test('no rows: outputs of no elements, and gradients that gain nothing', async () => {
@@ -101,7 +109,14 @@ test('no rows: outputs of no elements, and gradients that gain nothing', async (
 });
 
 /** What the two forward products make of some rows. */
-async function forward(inp: Float32Array, weight: Float32Array, bias: Float32Array, K: number, N: number) {
+async function forward(
+  backend: Backend,
+  inp: Float32Array,
+  weight: Float32Array,
+  bias: Float32Array,
+  K: number,
+  N: number,
+) {
   const R = inp.length / K;
   const linear: KernelCase = {
     label: 'linearForward',
@@ -115,7 +130,7 @@ async function forward(inp: Float32Array, weight: Float32Array, bias: Float32Arr
     outputs: ['out'],
     call: (b, s) => b.logits(s.out, s.inp, s.weight, { R, C: K, V: N }),
   };
-  const results: HostArray[] = [(await run(native, linear)).out, (await run(native, logits)).out];
+  const results: HostArray[] = [(await run(backend, linear)).out, (await run(backend, logits)).out];
   return results;
 }
 
@@ -130,24 +145,91 @@ test('a row has the same bits alone, in a small batch and in a large one', async
     const weight = values(12, K * N);
     const bias = values(13, N);
     await onEveryIsa(async (isa) => {
-      const all = await forward(inp, weight, bias, K, N);
-      for (const [first, count] of [
-        [0, 1],
-        [13, 1],
-        [14, 3],
-        [223, 30],
-        [500, 29],
-        [929, 1],
-      ]) {
-        const some = await forward(rowsOf(inp, K, first, count), weight, bias, K, N);
-        for (const i of [0, 1]) {
-          assertSameBits(
-            some[i],
-            rowsOf(all[i], N, first, count),
-            `${isa} ${K}×${N} row ${first}, kernel ${i}`,
-          );
+      for (const backend of [native, nativeBf16]) {
+        const all = await forward(backend, inp, weight, bias, K, N);
+        for (const [first, count] of [
+          [0, 1],
+          [13, 1],
+          [14, 3],
+          [223, 30],
+          [500, 29],
+          [929, 1],
+        ]) {
+          const some = await forward(backend, rowsOf(inp, K, first, count), weight, bias, K, N);
+          for (const i of [0, 1]) {
+            assertSameBits(
+              some[i],
+              rowsOf(all[i], N, first, count),
+              `${isa} ${backend.precision} ${K}×${N} row ${first}, kernel ${i}`,
+            );
+          }
         }
       }
     });
   }
+});
+
+test('bf16 operands are rounded to the nearest, ties to even', async () => {
+  const bits = (...words: number[]) => new Float32Array(Uint32Array.from(words).buffer);
+  const inp = bits(
+    ...[0x3f800000, 0x3f808000, 0x3f808001, 0x3f818000, 0x3f817fff, 0xbf808000, 0xbf818000, 0x80000000],
+    ...[0x7f7fffff, 0x7f800000, 0xff800000, 0x7f7f7fff],
+  );
+  const got: KernelCase = {
+    label: 'linearForward with weight 1',
+    arrays: { out: new Float32Array(inp.length), inp, weight: Float32Array.of(1) },
+    outputs: ['out'],
+    call: (b, s) => b.linearForward(s.out, s.inp, s.weight, null, { R: inp.length, K: 1, N: 1 }),
+  };
+  const infinity = Number.POSITIVE_INFINITY;
+  await onEveryIsa(async (isa) => {
+    const { out } = await run(nativeBf16, got);
+    assert.deepEqual(Array.from(out).slice(0, 7), Array.from(inp, roundToBf16).slice(0, 7), isa);
+    assert.deepEqual(
+      Array.from(out).slice(0, 7),
+      [1, 1, 1 + 2 ** -7, 1 + 2 ** -6, 1 + 2 ** -7, -1, -1 - 2 ** -6],
+      isa,
+    );
+    assert.equal(out[7], 0, isa);
+    assert.deepEqual(Array.from(out).slice(8, 11), [infinity, infinity, -infinity], isa);
+    assert.equal(out[11], 3.3895313892515355e38, isa);
+    const nan = bits(0x7fffffff, 0xffffffff, 0x7f800001);
+    const { out: notNumbers } = await run(nativeBf16, {
+      ...got,
+      arrays: { out: new Float32Array(3), inp: nan, weight: Float32Array.of(1) },
+      call: (b, s) => b.linearForward(s.out, s.inp, s.weight, null, { R: 3, K: 1, N: 1 }),
+    });
+    assert.ok(notNumbers.every(Number.isNaN), isa);
+  });
+});
+
+test('a weight is packed anew after every kind of write to its memory, and only then', async () => {
+  const dims = { R: 1, K: 2, N: 1 };
+  const whole = upload(native, Float32Array.of(1, 2, 3, 4));
+  const weight = native.slice(whole, 1, 2);
+  const inp = upload(native, Float32Array.of(1, 10));
+  const out = upload(native, Float32Array.of(0));
+  const product = async () => {
+    native.linearForward(out, inp, weight, null, dims);
+    return (await native.read(out))[0];
+  };
+  assert.equal(await product(), 32);
+  native.write(native.slice(whole, 2, 1), Float32Array.of(5));
+  assert.equal(await product(), 52);
+  native.fill(whole, 1);
+  assert.equal(await product(), 11);
+  native.copy(weight, inp);
+  assert.equal(await product(), 101);
+  native.add(weight, weight, inp);
+  assert.equal(await product(), 202);
+  const state = () => upload(native, Float32Array.of(0, 0));
+  const options = { lr: 1, beta1: 0, beta2: 0, eps: 0, weightDecay: 0, step: 1, gradScale: 1 };
+  native.adamw(weight, upload(native, Float32Array.of(1, 1)), state(), state(), options);
+  assert.equal(await product(), 191);
+  for (const isa of isas) {
+    setIsa(isa);
+    assert.equal(await product(), 191, isa);
+  }
+  setIsa(isas[0]);
+  native.free(whole);
 });

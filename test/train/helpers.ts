@@ -36,7 +36,7 @@ export class MemoryStore implements Store {
   async createFolder(path: string, files: Iterable<readonly [string, FileContent]>): Promise<void> {
     for (const [name, content] of files) {
       const chunks: Uint8Array[] = [];
-      for await (const chunk of content) chunks.push(chunk);
+      for await (const chunk of content) chunks.push(chunk.slice());
       this.files.set(`${path}/${name}`, new Uint8Array(Buffer.concat(chunks)));
     }
   }
@@ -72,7 +72,7 @@ export function makeTrainer(
   store: Store,
   fields: Record<string, unknown> = {},
   modelFields: Record<string, unknown> = {},
-  backend: Backend = new NativeBackend(),
+  backend: Backend = new NativeBackend('f32'),
 ): { trainer: Trainer; model: GPT; runtime: Runtime } {
   const { model: modelConfig, train } = parseRunConfig(
     {

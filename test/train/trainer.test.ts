@@ -85,7 +85,7 @@ test('training gives the same bits on 1, 2 and 3 threads', async () => {
 
 test('the backends train alike', async () => {
   const [native, reference] = await Promise.all(
-    [new NativeBackend(), new ReferenceBackend()].map(async (backend) => {
+    [new NativeBackend('f32'), new ReferenceBackend()].map(async (backend) => {
       const store = new MemoryStore();
       await runAll(makeTrainer(store, {}, {}, backend).trainer);
       return losses(store) as { loss?: number }[];

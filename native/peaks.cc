@@ -1,0 +1,60 @@
+/** The machine's limits, for the benchmark: multiply-adds that wait for no memory, and memory that is only read. */
+#include "families.h"
+#include "gemm.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+namespace {
+
+constexpr int64_t kTasks = 64;
+
+/** As many independent sums as a tile has, so that no multiply-add waits for another. */
+template <class P>
+float multiplyAdds(int64_t iterations) {
+  vf sums[MR * NV];
+  for (int i = 0; i < MR * NV; i++) sums[i] = set1((float)i);
+  const vf a = set1(0.5f), b = set1(0.25f);
+  for (int64_t n = 0; n < iterations; n++) {
+#pragma GCC unroll 32
+    for (int i = 0; i < MR * NV; i++) sums[i] = P::multiplyAdd(a, b, sums[i]);
+  }
+  vf total{};
+  for (int i = 0; i < MR * NV; i++) total += sums[i];
+  return sumLanes(total);
+}
+
+double peakProducts(float* out, int64_t iterations, bool bf16) {
+  float* results = sharedScratch(kRowSums, kTasks * sizeof(float));
+  parallel(kTasks, [&](int64_t task, int) {
+    results[task] = bf16 ? multiplyAdds<Bf16>(iterations) : multiplyAdds<F32>(iterations);
+  });
+  out[0] = results[0];
+  return 2.0 * kTasks * (double)iterations * MR * NV * W * (bf16 ? Bf16::kDepth : F32::kDepth);
+}
+
+void peakRead(float* out, const float* inp, int64_t n) {
+  const int64_t block = roundUp(ceilDiv(n, kTasks), 8 * W);
+  float* results = sharedScratch(kRowSums, kTasks * sizeof(float));
+  parallel(kTasks, [&](int64_t task, int) {
+    vf sums[8] = {};
+    const int64_t end = min((task + 1) * block, n) - 8 * W;
+    for (int64_t i = task * block; i <= end; i += 8 * W) {
+#pragma GCC unroll 8
+      for (int u = 0; u < 8; u++) sums[u] += load(inp + i + u * W);
+    }
+    for (int u = 1; u < 8; u++) sums[0] += sums[u];
+    results[task] = sumLanes(sums[0]);
+  });
+  out[0] = 0;
+  for (int64_t task = 0; task < kTasks; task++) out[0] += results[task];
+}
+
+}  // namespace
+
+void addPeaks(Kernels& k) {
+  k.peakProducts = peakProducts;
+  k.peakRead = peakRead;
+}
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn
