@@ -1,19 +1,26 @@
-/** `loopnn bench`: speed and memory of training steps on random tokens. */
-import type { Command } from 'commander';
+/** `loopnn bench`: the machine's limits, the kernels' share of them, and speed and memory of whole steps. */
+import { type Command, Option } from 'commander';
 import { createBackend } from '../backend/create.js';
 import { machine } from '../data/machine.js';
 import { nodeClock } from '../data/node-store.js';
 import { readPreset } from '../data/presets.js';
-import { benchmark, type BenchmarkResult } from '../experiments/benchmark.js';
+import { benchmarkKernels, type KernelResult } from '../experiments/bench/kernels.js';
+import { LimitMeter, type MachineLimits } from '../experiments/bench/limits.js';
+import { benchmarkSteps, type StepsResult } from '../experiments/bench/steps.js';
 import { modelFields } from '../models/config.js';
 import { parseRunConfig, trainFields } from '../train/config.js';
 import { addFields, givenFields, wholeNumber } from './flags.js';
 import { byteSize, grouped, metric, notice, Progress, printResult, table } from './output.js';
 
 /** The training fields that a step's time depends on. */
-const timedFields = { batchSize: trainFields.batchSize, activationMemory: trainFields.activationMemory };
+const timedFields = {
+  batchSize: trainFields.batchSize,
+  activationMemory: trainFields.activationMemory,
+  precision: trainFields.precision,
+};
 
 interface BenchFlags extends Record<string, unknown> {
+  readonly only?: 'kernels' | 'steps';
   readonly steps: number;
   readonly json?: true;
 }
@@ -21,8 +28,11 @@ interface BenchFlags extends Record<string, unknown> {
 export function benchCommand(program: Command): void {
   const command = program
     .command('bench')
-    .description('time training steps on random tokens; several presets take turns, step by step')
-    .argument('[presets...]', 'presets to time', ['gpt2-45m'])
+    .description(
+      'the machine’s limits, each kernel’s share of them, and whole training steps on random tokens',
+    )
+    .argument('[presets...]', 'presets to time, in turns; kernels have the sizes of the first', ['gpt2-45m'])
+    .addOption(new Option('--only <part>', 'leave the other part out').choices(['kernels', 'steps']))
     .option('--steps <n>', 'timed steps of each', wholeNumber(1), 5)
     .option('--json', 'print one JSON document');
   addFields(command, modelFields, 'Model:');
@@ -40,42 +50,81 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
     };
     return { name, config: parseRunConfig(fields, `preset ${name}`) };
   });
-  const backend = createBackend(undefined, notice);
+  const [{ config }] = models;
+  const backend = createBackend({ precision: config.train.precision, onWarning: notice });
   const progress = new Progress('timing');
-  const results = await benchmark(models, flags.steps, backend, nodeClock, (done, of) => {
-    progress.update(done / of, `step ${done}/${of}`);
-  });
+  const show = (what: string) => (done: number, of: number) =>
+    progress.update(done / of, `${what} ${done}/${of}`);
+  const meter = flags.only === 'steps' && !backend.limits ? null : LimitMeter.open(backend, nodeClock);
+  const kernels =
+    flags.only === 'steps'
+      ? []
+      : await benchmarkKernels(
+          config.model,
+          config.train.batchSize,
+          backend,
+          meter,
+          nodeClock,
+          show('kernel'),
+        );
+  const results =
+    flags.only === 'kernels'
+      ? []
+      : await benchmarkSteps(models, flags.steps, backend, meter, nodeClock, show('step'));
   progress.clear();
+  const limits = meter?.result() ?? null;
+  meter?.dispose();
   const peakBytes = process.resourceUsage().maxRSS * 1024;
   const host = machine();
-  const document = { machine: host, backend: backend.description, steps: flags.steps, peakBytes, results };
+  const { description } = backend;
+  const document = {
+    machine: host,
+    backend: description,
+    limits,
+    kernels,
+    steps: flags.steps,
+    peakBytes,
+    results,
+  };
   printResult(flags.json === true, document, () =>
     [
       `${host.processor}, ${host.processors} processors, Node ${host.node}, commit ${host.commit ?? 'unknown'}`,
-      backend.description,
+      description,
+      ...(limits ? [limitsLine(limits)] : []),
       '',
-      summary(results),
-      '',
-      ...results.flatMap((result) => [kernels(result), '']),
+      ...(kernels.length > 0 ? [kernelTable(kernels), ''] : []),
+      ...(results.length > 0 ? [stepTable(results), ''] : []),
+      ...results.flatMap((result) => [shares(result), '']),
       `peak resident memory: ${byteSize(peakBytes)}`,
     ].join('\n'),
   );
 }
 
-function summary(results: readonly BenchmarkResult[]): string {
+function limitsLine({ f32, bf16, read }: MachineLimits): string {
+  const rate = (unit: string, { min, median, max }: MachineLimits['f32']) =>
+    `${metric(median)}${unit}/s (${metric(min)}–${metric(max)})`;
+  return `limits: float32 ${rate('FLOP', f32)}, bf16 ${rate('FLOP', bf16)}, memory read ${rate('B', read)}`;
+}
+
+function kernelTable(kernels: readonly KernelResult[]): string {
+  const header = ['kernel', 'size', 'ms', 'min', 'max', 'rate', 'of the limit', 'limit'];
+  const rows = kernels.map(({ kernel, size, ms, rate, limit, share }) => [
+    kernel,
+    size,
+    ms.median.toFixed(2),
+    ms.min.toFixed(2),
+    ms.max.toFixed(2),
+    `${metric(rate)}${limit === 'read' ? 'B/s' : 'FLOP/s'}`,
+    percent(share),
+    limit === 'read' ? 'memory' : limit,
+  ]);
+  return table(header, rows);
+}
+
+function stepTable(results: readonly StepsResult[]): string {
   const header = [
-    'model',
-    'B',
-    'T',
-    'ms/step',
-    'min',
-    'max',
-    'tokens/s',
-    'FLOP/s',
-    'forward',
-    'backward',
-    'optimizer',
-    'ratio',
+    ...['model', 'B', 'T', 'ms/step', 'min', 'max', 'tokens/s', 'FLOP/s', 'MFU'],
+    ...['forward', 'backward', 'optimizer', 'ratio', 'evaluation', 'MFU'],
   ];
   const rows = results.map((r) => [
     r.name,
@@ -86,17 +135,24 @@ function summary(results: readonly BenchmarkResult[]): string {
     r.stepMs.max.toFixed(1),
     grouped(r.tokensPerSecond),
     metric(r.flopsPerSecond),
+    percent(r.mfu),
     r.phaseMs.forward.toFixed(1),
     r.phaseMs.backward.toFixed(1),
     r.phaseMs.optimizer.toFixed(1),
     (r.stepMs.median / results[0].stepMs.median).toFixed(3),
+    r.evaluation.ms.toFixed(1),
+    percent(r.evaluation.mfu),
   ]);
   return table(header, rows);
 }
 
-function kernels({ name, kernelMs, stepMs }: BenchmarkResult): string {
+function shares({ name, kernelMs, stepMs }: StepsResult): string {
   const rows = Object.entries(kernelMs)
     .filter(([, ms]) => ms >= 0.001 * stepMs.median)
-    .map(([kernel, ms]) => [kernel, ms.toFixed(2), `${((100 * ms) / stepMs.median).toFixed(1)} %`]);
+    .map(([kernel, ms]) => [kernel, ms.toFixed(2), percent(ms / stepMs.median)]);
   return table([`${name}: kernel`, 'ms/step', 'share'], rows);
+}
+
+function percent(share: number | null): string {
+  return share === null ? '–' : `${(100 * share).toFixed(1)} %`;
 }

@@ -1,33 +1,28 @@
 /**
- * The benchmark: training steps on random tokens, timed by phase and by kernel. Several models take turns step by step, so
- * that a noisy machine disturbs all alike. Knows no terminal.
+ * Whole training steps and evaluations on random tokens, timed by phase and by kernel. Several models take turns step by
+ * step, so that a noisy machine disturbs all alike. Knows no terminal.
  */
-import type { Backend } from '../backend/backend.js';
-import { forwardFlopsPerToken } from '../models/cost.js';
-import { GPT } from '../models/gpt.js';
-import { hashWords } from '../nn/random.js';
-import { Tape } from '../tensor/tape.js';
-import { Runtime } from '../tensor/tensor.js';
-import type { Batch } from '../train/batches.js';
-import type { Clock } from '../train/clock.js';
-import type { RunConfig } from '../train/config.js';
-import { total } from '../train/evaluation.js';
-import { AdamW } from '../train/optimizer.js';
-import { checkpointedApplications } from '../train/trainer.js';
-import { median } from './compare.js';
+import type { Backend } from '../../backend/backend.js';
+import { forwardFlopsPerToken } from '../../models/cost.js';
+import { GPT } from '../../models/gpt.js';
+import { hashWords } from '../../nn/random.js';
+import { Tape } from '../../tensor/tape.js';
+import { Runtime } from '../../tensor/tensor.js';
+import type { Batch } from '../../train/batches.js';
+import type { Clock } from '../../train/clock.js';
+import type { RunConfig } from '../../train/config.js';
+import { total } from '../../train/evaluation.js';
+import { AdamW } from '../../train/optimizer.js';
+import { checkpointedApplications } from '../../train/trainer.js';
+import { median, type Spread, spread } from '../statistics.js';
+import type { LimitMeter } from './limits.js';
 
 export interface BenchmarkModel {
   readonly name: string;
   readonly config: RunConfig;
 }
 
-export interface Spread {
-  readonly min: number;
-  readonly median: number;
-  readonly max: number;
-}
-
-export interface BenchmarkResult {
+export interface StepsResult {
   readonly name: string;
   readonly batchSize: number;
   readonly blockSize: number;
@@ -36,7 +31,11 @@ export interface BenchmarkResult {
   readonly tokensPerSecond: number;
   /** Forward and backward FLOPs a second, recomputation not counted. */
   readonly flopsPerSecond: number;
+  /** Share of the limit of multiply-adds measured beside the steps; null where that cannot be measured. */
+  readonly mfu: number | null;
   readonly phaseMs: { readonly forward: number; readonly backward: number; readonly optimizer: number };
+  /** A forward pass alone, as in an evaluation. */
+  readonly evaluation: { readonly ms: number; readonly tokensPerSecond: number; readonly mfu: number | null };
   /** Milliseconds a step in each kernel, the longest first. */
   readonly kernelMs: Readonly<Record<string, number>>;
   /** Bytes that the pool holds for activations and gradients of activations. */
@@ -47,14 +46,15 @@ export interface BenchmarkResult {
  * Takes `steps` timed steps of each model after one untimed, which is checked: an untrained model's loss must be near
  * ln V. `onStep` hears of every step.
  */
-export async function benchmark(
+export async function benchmarkSteps(
   models: readonly BenchmarkModel[],
   steps: number,
   backend: Backend,
+  meter: LimitMeter | null,
   clock: Clock,
   onStep: (done: number, of: number) => void,
-): Promise<BenchmarkResult[]> {
-  const entrants = models.map((model) => new Entrant(model, backend, clock));
+): Promise<StepsResult[]> {
+  const entrants = models.map((model) => new Entrant(model, backend, meter, clock));
   const of = (steps + 1) * entrants.length;
   let done = 0;
   for (let step = 0; step <= steps; step++) {
@@ -77,10 +77,14 @@ class Entrant {
   private readonly optimizer: AdamW;
   private readonly checkpointed: number;
   private readonly phases = { forward: [] as number[], backward: [] as number[], optimizer: [] as number[] };
+  private readonly evaluations: number[] = [];
+  /** FLOPs a second that the machine could do around each step. */
+  private readonly limits: number[] = [];
 
   constructor(
     private readonly entry: BenchmarkModel,
-    backend: Backend,
+    private readonly backend: Backend,
+    private readonly meter: LimitMeter | null,
     private readonly clock: Clock,
   ) {
     const { model, train } = entry.config;
@@ -92,7 +96,8 @@ class Entrant {
   }
 
   async step(step: number): Promise<void> {
-    const { model, optimizer, clock } = this;
+    const { model, optimizer, clock, meter, backend } = this;
+    const before = meter?.sample(backend.precision);
     const { tokens, targets, B } = randomTokens(this.entry.config, step);
     const forward = {
       dropout: { seed: 1, step, microStep: 0 },
@@ -122,13 +127,32 @@ class Entrant {
     this.phases.forward.push(times[1] - times[0]);
     this.phases.backward.push(times[2] - times[1]);
     this.phases.optimizer.push(times[3] - times[2]);
+    this.evaluations.push(await this.evaluate(tokens, targets, B));
+    const after = meter?.sample(backend.precision);
+    if (before && after) this.limits.push((before + after) / 2);
   }
 
-  result(): BenchmarkResult {
+  /** Milliseconds of a forward pass, whose kernels are not counted with those of the step. */
+  private async evaluate(tokens: Int32Array, targets: Int32Array, B: number): Promise<number> {
+    const kernels = new Map(this.kernels);
+    const start = this.clock.now();
+    using losses = this.model.loss(tokens, targets, B, 1);
+    await losses.read();
+    const ms = this.clock.now() - start;
+    this.kernels.clear();
+    for (const [name, time] of kernels) this.kernels.set(name, time);
+    return ms;
+  }
+
+  result(): StepsResult {
     const { forward, backward, optimizer } = this.phases;
     const stepMs = forward.map((ms, i) => ms + backward[i] + optimizer[i]);
     const { model, train } = this.entry.config;
-    const tokensPerSecond = (train.batchSize * model.blockSize * 1000) / median(stepMs);
+    const tokens = train.batchSize * model.blockSize;
+    const tokensPerSecond = (tokens * 1000) / median(stepMs);
+    const evaluatedPerSecond = (tokens * 1000) / median(this.evaluations);
+    const forwardFlops = forwardFlopsPerToken(model, model.blockSize);
+    const share = (flops: number) => (this.limits.length > 0 ? flops / median(this.limits) : null);
     const kernelMs = [...this.kernels]
       .sort((a, b) => b[1] - a[1])
       .map(([name, ms]) => [name, ms / stepMs.length]);
@@ -136,10 +160,16 @@ class Entrant {
       name: this.entry.name,
       batchSize: train.batchSize,
       blockSize: model.blockSize,
-      stepMs: { min: Math.min(...stepMs), median: median(stepMs), max: Math.max(...stepMs) },
+      stepMs: spread(stepMs),
       tokensPerSecond,
-      flopsPerSecond: 3 * forwardFlopsPerToken(model, model.blockSize) * tokensPerSecond,
+      flopsPerSecond: 3 * forwardFlops * tokensPerSecond,
+      mfu: share(3 * forwardFlops * tokensPerSecond),
       phaseMs: { forward: median(forward), backward: median(backward), optimizer: median(optimizer) },
+      evaluation: {
+        ms: median(this.evaluations),
+        tokensPerSecond: evaluatedPerSecond,
+        mfu: share(forwardFlops * evaluatedPerSecond),
+      },
       kernelMs: Object.fromEntries(kernelMs),
       activationBytes: this.runtime.pool.bytes,
     };

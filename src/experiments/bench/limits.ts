@@ -1,0 +1,85 @@
+/**
+ * The machine's limits: multiply-adds that wait for nothing, and memory that is only read. A noisy machine changes from
+ * second to second, so whatever is quoted as a share of a limit is timed in turns with it.
+ */
+import type { Backend, Precision, Storage } from '../../backend/backend.js';
+import type { Clock } from '../../train/clock.js';
+import { spread, type Spread } from '../statistics.js';
+
+export interface MachineLimits {
+  /** FLOPs a second on all threads, a multiply-add being two; of several measurements. */
+  readonly f32: Spread;
+  readonly bf16: Spread;
+  /** Bytes read a second by all threads. */
+  readonly read: Spread;
+}
+
+/** What binds a kernel: products of a precision, or memory. */
+export type Limit = Precision | 'read';
+
+/** Larger than last-level caches. */
+const READ_FLOATS = 64 << 20;
+/** Milliseconds of one measurement, after as many that wake the threads up. */
+const SAMPLE_MS = 10;
+
+/** Measures limits; null where the backend cannot. */
+export class LimitMeter {
+  private readonly samples: Record<Limit, number[]> = { f32: [], bf16: [], read: [] };
+  private readonly iterations: Partial<Record<Precision, number>> = {};
+  private readonly memory: Storage;
+
+  private constructor(
+    private readonly backend: Backend,
+    private readonly limits: NonNullable<Backend['limits']>,
+    private readonly clock: Clock,
+  ) {
+    this.memory = backend.allocate('f32', READ_FLOATS);
+    backend.fill(this.memory, 1);
+  }
+
+  static open(backend: Backend, clock: Clock): LimitMeter | null {
+    return backend.limits ? new LimitMeter(backend, backend.limits, clock) : null;
+  }
+
+  /** One measurement of some 10 ms, in FLOPs or bytes a second. */
+  sample(limit: Limit): number {
+    const { limits, clock } = this;
+    let rate: number;
+    if (limit === 'read') {
+      const start = clock.now();
+      limits.read(this.memory);
+      rate = (READ_FLOATS * 4 * 1000) / (clock.now() - start);
+    } else {
+      const run = (iterations: number) => {
+        const start = clock.now();
+        const flops = limits.multiplyAdds(limit, iterations);
+        return { flops, ms: clock.now() - start };
+      };
+      let iterations = this.iterations[limit] ?? 1000;
+      run(iterations);
+      let { flops, ms } = run(iterations);
+      while (ms < SAMPLE_MS && this.iterations[limit] === undefined) {
+        iterations *= 2;
+        ({ flops, ms } = run(iterations));
+      }
+      this.iterations[limit] = iterations;
+      rate = (flops * 1000) / ms;
+    }
+    this.samples[limit].push(rate);
+    return rate;
+  }
+
+  /** All limits, from all samples so far and a few more. */
+  result(): MachineLimits {
+    for (let i = 0; i < 5; i++) for (const limit of ['f32', 'bf16', 'read'] as const) this.sample(limit);
+    return {
+      f32: spread(this.samples.f32),
+      bf16: spread(this.samples.bf16),
+      read: spread(this.samples.read),
+    };
+  }
+
+  dispose(): void {
+    this.backend.free(this.memory);
+  }
+}
