@@ -16,7 +16,7 @@ import { microStepLoss } from '../../src/train/trainer.js';
 
 const FOLDER = new URL('../../../test/golden/', import.meta.url);
 const files = readdirSync(FOLDER).filter((name) => name.endsWith('.safetensors'));
-const backends: Backend[] = [new ReferenceBackend(), new NativeBackend()];
+const backends: Backend[] = [new ReferenceBackend(), new NativeBackend('f32')];
 
 test('there are golden files for GPT-2 and for outer, inner and both kinds of loops', () => {
   for (const name of [
@@ -91,6 +91,39 @@ for (const file of files) {
       optimizer.dispose();
     });
   }
+}
+
+/** Relative errors of PyTorch's bf16 autocast on the same gradients (`make_autocast.py`). */
+const autocast = JSON.parse(readFileSync(new URL('autocast.json', FOLDER), 'utf8')).gradientError as Record<
+  string,
+  number
+>;
+
+for (const file of files) {
+  test(`${file} in bf16: gradients no further from the exact ones than 1.2 times PyTorch's autocast`, async () => {
+    const bytes = readFileSync(new URL(file, FOLDER));
+    const golden = parseSafetensors(bytes, file);
+    const runtime = new Runtime(new NativeBackend('bf16'));
+    const config = parseModelConfig(JSON.parse(safetensorsMetadata(bytes, file).config));
+    const model = new GPT(config, runtime, { train: true });
+    const { all } = model.parameters;
+    for (const p of all) runtime.backend.write(p.storage, floats(golden, `param.${p.name}`));
+    await microStepLoss(model, batch(golden, 'tokens', 'targets'), 1, {});
+    let difference = 0;
+    let norm = 0;
+    for (const p of all) {
+      const found = await runtime.backend.read(p.gradient!);
+      floats(golden, `grad.${p.name}`).forEach((want, i) => {
+        difference += (found[i] - want) ** 2;
+        norm += want ** 2;
+      });
+    }
+    const error = Math.sqrt(difference / norm);
+    const theirs = autocast[file.replace('.safetensors', '')];
+    assert.ok(error > 1e-5, `${error}: nothing was rounded`);
+    assert.ok(error <= 1.2 * theirs, `${error}, PyTorch's is ${theirs}`);
+    model.dispose();
+  });
 }
 
 /** Norm of the difference relative to the norm of what is expected. */
