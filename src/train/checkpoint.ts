@@ -102,9 +102,12 @@ async function folders(store: Store, kind: CheckpointKind): Promise<string[]> {
 type Section = readonly [prefix: string, flat: Storage];
 
 /** Elements read from the backend at a time, so that saving needs little memory of its own. */
-const CHUNK = 1 << 20;
+const CHUNK = 1 << 18;
 
-/** A safetensors file with every parameter's part of each section. */
+/**
+ * A safetensors file with every parameter's part of each section. Its chunks share one buffer: each must be used before the
+ * next is asked for.
+ */
 async function* tensorFile(parameters: Parameters, sections: readonly Section[]): AsyncGenerator<Uint8Array> {
   const { backend } = parameters.runtime;
   const entries = sections.flatMap(([prefix, flat]) =>
@@ -116,10 +119,12 @@ async function* tensorFile(parameters: Parameters, sections: readonly Section[])
     })),
   );
   yield safetensorsHeader(entries, { format: 'pt' });
+  const longest = Math.min(CHUNK, Math.max(...entries.map(({ part }) => part.length)));
+  const buffer = new (backend.dtype === 'f32' ? Float32Array : Float64Array)(longest);
   for (const { part } of entries) {
     for (let start = 0; start < part.length; start += CHUNK) {
       const chunk = backend.slice(part, start, Math.min(CHUNK, part.length - start));
-      const read = await backend.read(chunk);
+      const read = await backend.read(chunk, buffer);
       const values = read instanceof Float32Array ? read : Float32Array.from(read);
       yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     }

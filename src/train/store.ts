@@ -14,5 +14,5 @@ export interface Store {
   removeFolder(path: string): Promise<void>;
 }
 
-/** A file's content, in pieces so that a large one need not be in memory whole. */
+/** A file's content, in pieces so that a large one need not be in memory whole. A piece may be overwritten by the next. */
 export type FileContent = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
