@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t KB = 64;       // keys in a block
 constexpr int64_t QB = 32 * MR;  // queries in a forward task: enough to repay the packing of each key block
-constexpr int64_t QS = 4 * MR;   // queries in a step of the backward pass: whole words of pairs
+constexpr int64_t QS = 8 * MR;   // queries in a step of the backward pass: whole words of pairs
 constexpr float kMasked = -__builtin_inff();
 static_assert(KB % NR == 0 && KB % W == 0, "a key block is made of whole panels");
 static_assert(MR % 2 == 0, "a panel of queries is made of whole words of pairs");
@@ -84,23 +84,30 @@ struct ForwardScratch {
   }
 };
 
-/** Vector j of a row of raw scores; keys from n on are masked. */
-LOOPNN_INLINE vf maskedScores(const float* row, int64_t j, int64_t n) {
-  const vf x = load(row + j);
-  return n - j >= W ? x : (iota() < (int)max(n - j, 0) ? x : set1(kMasked));
+/** body(j, n) for every vector of a row's `keys` keys, of which n ≥ 1 are left; only the last may be cut short. */
+template <class Body>
+LOOPNN_INLINE void forEachKey(int64_t keys, Body body) {
+  for (int64_t j = 0; j < keys; j += W) body(j, keys - j);
 }
+
+/** Lanes from n on become `rest`. */
+LOOPNN_INLINE vf firstLanes(vf x, int64_t n, vf rest) { return n >= W ? x : (iota() < (int)n ? x : rest); }
 
 /**
  * Folds a panel of raw scores (rows, KB), whose first row sees `seen` keys of the block and each further row one more,
- * into the rows' running maxima and sums, and turns them into unnormalised weights. factor[r] brings what row r
- * summed before to its new maximum. Done in passes over the rows, so that one row's reduction hides another's.
+ * into the rows' running maxima and sums, and turns the `visible` keys of its last row into unnormalised weights, which
+ * are 0 where a row does not see the key. factor[r] brings what row r summed before to its new maximum. Done in passes
+ * over the rows, so that one row's reduction hides another's.
  */
-void softmaxPanel(float* scores, int64_t rows, int64_t seen, float scale, float* runningMax, float* runningSum,
-                  float* factor) {
+void softmaxPanel(float* scores, int64_t rows, int64_t seen, int64_t visible, float scale, float* runningMax,
+                  float* runningSum, float* factor) {
   float highest[MR], sums[MR];
   for (int64_t r = 0; r < rows; r++) {
+    const float* row = scores + r * KB;
     vf top = set1(kMasked);
-    for (int64_t j = 0; j < KB; j += W) top = maxv(top, maskedScores(scores + r * KB, j, seen + r));
+    forEachKey(min(seen + r, visible), [&](int64_t j, int64_t n) {
+      top = maxv(top, firstLanes(load(row + j), n, set1(kMasked)));
+    });
     highest[r] = maxLanes(top);
   }
   for (int64_t r = 0; r < rows; r += W) {
@@ -110,13 +117,16 @@ void softmaxPanel(float* scores, int64_t rows, int64_t seen, float scale, float*
     storeUpTo(runningMax + r, top, rows - r);
   }
   for (int64_t r = 0; r < rows; r++) {
+    float* row = scores + r * KB;
+    const int64_t keys = max(0, min(seen + r, visible));
     const vf minusTop = set1(-runningMax[r]), scales = set1(scale);
     vf sum{};
-    for (int64_t j = 0; j < KB; j += W) {
-      const vf weight = expv(fma(maskedScores(scores + r * KB, j, seen + r), scales, minusTop));
+    forEachKey(keys, [&](int64_t j, int64_t n) {
+      const vf weight = firstLanes(expv(fma(load(row + j), scales, minusTop)), n, vf{});
       sum += weight;
-      store(scores + r * KB + j, weight);
-    }
+      store(row + j, weight);
+    });
+    for (int64_t j = roundUp(keys, W); j < visible; j += W) store(row + j, vf{});
     sums[r] = sumLanes(sum);
   }
   for (int64_t r = 0; r < rows; r += W) {
@@ -148,7 +158,7 @@ void forwardQueries(float* out, float* lse, HeadView x, int64_t i0, int64_t i1, 
         multiply(steps, s.q + i * steps, MR, s.k + j * steps, NR, s.v, s.scores + j, KB, NR, {false, nullptr});
       }
       float factor[MR];
-      softmaxPanel(s.scores, rows, i0 + i - j0 + 1, scale, s.max + i, s.sum + i, factor);
+      softmaxPanel(s.scores, rows, i0 + i - j0 + 1, visible, scale, s.max + i, s.sum + i, factor);
       for (int64_t r = 0; r < rows; r++) {
         float* sums = s.out + (i + r) * wide;
         if (factor[r] != 1.0f) {
@@ -156,7 +166,7 @@ void forwardQueries(float* out, float* lse, HeadView x, int64_t i0, int64_t i1, 
         }
         if (!drop) continue;
         float* row = s.scores + r * KB;
-        for (int64_t j = 0; j < KB; j += W) {
+        for (int64_t j = 0; j < visible; j += W) {
           const uint32_t element = (uint32_t)(i0 + i + r) * 65536u + (uint32_t)(j0 + j);
           store(row + j, load(row + j) * dropoutMask(key, element, drop->threshold, drop->scale));
         }
@@ -227,25 +237,27 @@ struct BackwardScratch {
 };
 
 /**
- * Turns a row of scores and of dP = dout·vᵀ into the weights that met v (dropped and scaled) and into the gradient
- * of the raw scores, P⊙(dP − δ)/√HS. Keys from n on are masked.
+ * Turns the first `visible` scores of a row, and of dP = dout·vᵀ, into the weights that met v (dropped and scaled) and
+ * into the gradient of the raw scores, P⊙(dP − δ)/√HS; both are 0 from key n on.
  */
-LOOPNN_INLINE void softmaxBackward(float* scores, float* dscores, int64_t n, float scale, float lse, float delta,
-                                   const Dropout* drop, SampleKey key, uint32_t element) {
-  for (int64_t j = 0; j < KB; j += W) {
-    vf weight = expv(load(scores + j) * scale - lse);
-    vf dweight = load(dscores + j);
-    const vi visible = iota() < (int)(n - j);
-    weight = visible ? weight : vf{};
-    vf dropped = weight;
+LOOPNN_INLINE void softmaxBackward(float* scores, float* dscores, int64_t n, int64_t visible, float scale, float lse,
+                                   float delta, const Dropout* drop, SampleKey key, uint32_t element) {
+  const int64_t keys = max(0, min(n, visible));
+  const vf scales = set1(scale), minusLse = set1(-lse);
+  forEachKey(keys, [&](int64_t j, int64_t left) {
+    const vf weight = firstLanes(expv(fma(load(scores + j), scales, minusLse)), left, vf{});
+    vf dropped = weight, dweight = load(dscores + j);
     if (drop) {
       const vf mask = dropoutMask(key, element + (uint32_t)j, drop->threshold, drop->scale);
       dropped = weight * mask;
       dweight = dweight * mask;
     }
-    const vf d = weight * (dweight - delta) * scale;
     store(scores + j, dropped);
-    store(dscores + j, visible ? d : vf{});
+    store(dscores + j, firstLanes(weight * (dweight - delta) * scales, left, vf{}));
+  });
+  for (int64_t j = roundUp(keys, W); j < visible; j += W) {
+    store(scores + j, vf{});
+    store(dscores + j, vf{});
   }
 }
 
@@ -316,8 +328,8 @@ void backwardHead(float* dq, const float* dout, const float* out, const float* l
         }
         for (int64_t r = i; r < i + rows; r++) {
           const int64_t query = i0 + r;
-          softmaxBackward(s.weights + r * KB, s.dscores + r * KB, query - j0 + 1, scale, lse[query], s.delta[query],
-                          drop, key, (uint32_t)query * 65536u + (uint32_t)j0);
+          softmaxBackward(s.weights + r * KB, s.dscores + r * KB, query - j0 + 1, visible, scale, lse[query],
+                          s.delta[query], drop, key, (uint32_t)query * 65536u + (uint32_t)j0);
         }
         packPanel<P, MR>(s.panel, s.dscores + i * KB, KB, 1, rows, visible);
         for (int64_t c = 0; c < wide; c += NR) {

@@ -72,9 +72,9 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
       ? []
       : await benchmarkSteps(models, flags.steps, backend, meter, nodeClock, show('step'));
   progress.clear();
+  const peakBytes = process.resourceUsage().maxRSS * 1024;
   const limits = meter?.result() ?? null;
   meter?.dispose();
-  const peakBytes = process.resourceUsage().maxRSS * 1024;
   const host = machine();
   const { description } = backend;
   const document = {

@@ -26,16 +26,14 @@ const SAMPLE_MS = 10;
 export class LimitMeter {
   private readonly samples: Record<Limit, number[]> = { f32: [], bf16: [], read: [] };
   private readonly iterations: Partial<Record<Precision, number>> = {};
-  private readonly memory: Storage;
+  /** What is read; absent until it is wanted, so that a peak of resident memory taken before does not count it. */
+  private memory: Storage | null = null;
 
   private constructor(
     private readonly backend: Backend,
     private readonly limits: NonNullable<Backend['limits']>,
     private readonly clock: Clock,
-  ) {
-    this.memory = backend.allocate('f32', READ_FLOATS);
-    backend.fill(this.memory, 1);
-  }
+  ) {}
 
   static open(backend: Backend, clock: Clock): LimitMeter | null {
     return backend.limits ? new LimitMeter(backend, backend.limits, clock) : null;
@@ -43,9 +41,13 @@ export class LimitMeter {
 
   /** One measurement of some 10 ms, in FLOPs or bytes a second. */
   sample(limit: Limit): number {
-    const { limits, clock } = this;
+    const { backend, limits, clock } = this;
     let rate: number;
     if (limit === 'read') {
+      if (!this.memory) {
+        this.memory = backend.allocate('f32', READ_FLOATS);
+        backend.fill(this.memory, 1);
+      }
       const start = clock.now();
       limits.read(this.memory);
       rate = (READ_FLOATS * 4 * 1000) / (clock.now() - start);
@@ -80,6 +82,7 @@ export class LimitMeter {
   }
 
   dispose(): void {
-    this.backend.free(this.memory);
+    if (this.memory) this.backend.free(this.memory);
+    this.memory = null;
   }
 }
