@@ -14,7 +14,7 @@ namespace loopnn {
 namespace LOOPNN_ISA {
 namespace {
 
-constexpr int64_t KB = 64;       // keys in a block
+constexpr int64_t KB = 128;      // keys in a block
 constexpr int64_t QB = 32 * MR;  // queries in a forward task: enough to repay the packing of each key block
 constexpr int64_t QS = 8 * MR;   // queries in a step of the backward pass: whole words of pairs
 constexpr float kMasked = -__builtin_inff();

@@ -27,14 +27,24 @@ namespace {
 
 #if defined(__x86_64__)
 bool hasAvx512() {
+#ifdef LOOPNN_EMULATED
+  return true;
+#endif
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
+
+bool hasAvx512Bf16() {
+#ifdef LOOPNN_EMULATED
+  return true;
+#endif
+  return hasAvx512() && __builtin_cpu_supports("avx512bf16");
 }
 #endif
 
 const Isa kIsas[] = {
 #if defined(__x86_64__)
-    {"avx512bf16", true, [] { return hasAvx512() && __builtin_cpu_supports("avx512bf16"); }, avx512bf16::kernels},
+    {"avx512bf16", true, hasAvx512Bf16, avx512bf16::kernels},
     {"avx512", false, hasAvx512, avx512::kernels},
     {"avx2", false, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, avx2::kernels},
 #endif

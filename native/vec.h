@@ -222,7 +222,16 @@ LOOPNN_INLINE vf roundToBf16(vf x) {
 }
 
 /** Word l: a[l] and b[l] as bfloat16, a in the low half. */
-LOOPNN_INLINE vf interleavePairs(vf a, vf b) { return (vf)(((vu)roundToBf16(a) >> 16) | (vu)roundToBf16(b)); }
+LOOPNN_INLINE vf interleavePairs(vf a, vf b) {
+#if defined(__AVX512BF16__)
+  typedef uint16_t shorts __attribute__((vector_size(64)));
+  const shorts order = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return (vf)_mm512_permutexvar_epi16((__m512i)order, (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a));
+#else
+  return (vf)(((vu)roundToBf16(a) >> 16) | (vu)roundToBf16(b));
+#endif
+}
 
 /** Word l: values 2l and 2l + 1 of the 2W values of a and b as bfloat16, the first in the low half. */
 LOOPNN_INLINE vf adjacentPairs(vf a, vf b) {

@@ -4,6 +4,8 @@
  *
  *   node scripts/build-native.mjs [--force] [--sanitize address,undefined]
  *
+ * With --sanitize the addon is for tests: AVX-512 is emulated, so that the same code is checked on every machine.
+ *
  * Knows the flags of each instruction set; native/dispatch.cc knows which of them run.
  */
 import { execFile, execFileSync } from 'node:child_process';
@@ -19,12 +21,19 @@ const run = promisify(execFile);
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const sourceDir = path.join(root, 'native');
 
+/** Stands in for AVX-512 where its code is to be tested on any machine that has AVX2: see native/emulated.h. */
+const EMULATED = ['-mavx2', '-mfma', '-DLOOPNN_EMULATED', '-include', path.join(sourceDir, 'emulated.h')];
 const AVX512 = ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx2', '-mfma'];
 /** Instruction sets by architecture; `width` is the number of floats in a vector. */
 const ISAS = {
   x64: [
-    { name: 'avx512bf16', width: 16, flags: [...AVX512, '-mavx512bf16'] },
-    { name: 'avx512', width: 16, flags: AVX512 },
+    {
+      name: 'avx512bf16',
+      width: 16,
+      flags: [...AVX512, '-mavx512bf16'],
+      emulated: [...EMULATED, '-D__AVX512BF16__'],
+    },
+    { name: 'avx512', width: 16, flags: AVX512, emulated: EMULATED },
     { name: 'avx2', width: 8, flags: ['-mavx2', '-mfma'] },
     { name: 'portable', width: 4, flags: [] },
   ],
@@ -129,11 +138,16 @@ export async function buildNative({ force = false, sanitize = '', log = () => {}
 
   const units = [];
   for (const name of sources.keys()) {
-    if (!FAMILIES.includes(name)) units.push({ name, object: `${name}.o`, flags: [] });
+    if (!FAMILIES.includes(name))
+      units.push({ name, object: `${name}.o`, flags: sanitize ? ['-DLOOPNN_EMULATED'] : [] });
   }
   for (const isa of ISAS[process.arch] ?? ISAS.other) {
     for (const name of FAMILIES) {
-      const flags = [...isa.flags, `-DLOOPNN_ISA=${isa.name}`, `-DLOOPNN_WIDTH=${isa.width}`];
+      const flags = [
+        ...((sanitize && isa.emulated) || isa.flags),
+        `-DLOOPNN_ISA=${isa.name}`,
+        `-DLOOPNN_WIDTH=${isa.width}`,
+      ];
       units.push({ name, object: `${name}.${isa.name}.o`, flags });
     }
   }

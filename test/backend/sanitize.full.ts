@@ -1,4 +1,7 @@
-/** Long: the kernel tests on an addon built with AddressSanitizer and UndefinedBehaviorSanitizer. */
+/**
+ * Long: the kernel tests on an addon built with AddressSanitizer and UndefinedBehaviorSanitizer, in which every
+ * instruction set runs, emulated where the machine lacks it (native/emulated.h).
+ */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -28,13 +31,21 @@ test('the kernel tests pass under AddressSanitizer and UndefinedBehaviorSanitize
   const folder = join(ROOT, 'dist/test/backend');
   const files = readdirSync(folder).filter((name) => name.endsWith('.test.js'));
   assert.ok(files.length >= 5);
-  const tested = run(['--test', '--test-reporter=spec', ...files.map((name) => join(folder, name))], {
+  const sanitized = {
     LOOPNN_NATIVE_PATH: join(ROOT, 'dist/native-asan/loopnn.node'),
     LD_PRELOAD: libraries.join(' '),
     ASAN_OPTIONS: 'detect_leaks=0',
     UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
     NODE_TEST_CONTEXT: undefined,
-  });
+  };
+  if (process.arch === 'x64') {
+    const { stdout } = run([join(ROOT, 'dist/src/cli/main.js'), 'doctor'], sanitized);
+    assert.match(stdout, /avx512bf16, avx512, avx2, portable/);
+  }
+  const tested = run(
+    ['--test', '--test-reporter=spec', ...files.map((name) => join(folder, name))],
+    sanitized,
+  );
   const printed = tested.stdout + tested.stderr;
   assert.doesNotMatch(printed, /AddressSanitizer|runtime error:/);
   assert.equal(tested.status, 0, printed.slice(-5000));
