@@ -21,6 +21,7 @@ const SHAPES = [
   [1, 65, 3, 13],
   [1, 100, 2, 64],
   [1, 257, 1, 17],
+  [1, 470, 1, 9], // several groups of queries on every instruction set
   [1, 31, 1, 100],
   [1, 20, 1, 300],
 ];
