@@ -2,8 +2,8 @@
  * Causal self-attention in blocks (arXiv 2205.14135): scores live in registers and a small buffer, never as a
  * T×T matrix, and blocks above the diagonal are skipped. Products are the tiles of gemm.h on packed panels.
  *
- * Key blocks start at multiples of KB whatever the query, and masked keys add exact zeros, so the bits of a query's
- * output depend on the keys up to it and on nothing else. The backward pass runs each (b, h) in a fixed order.
+ * Key blocks start at multiples of KB whatever the query, and masked keys add exact zeros (their v being finite), so
+ * the bits of a query's output depend on the keys up to it and on nothing else. The backward pass runs each (b, h) in a fixed order.
  */
 #include <math.h>
 

@@ -13,8 +13,15 @@ template <class P>
 float multiplyAdds(int64_t iterations) {
   vf sums[MR * NV];
   for (int i = 0; i < MR * NV; i++) sums[i] = set1((float)i);
-  const vf a = set1(0.5f), b = set1(0.25f);
+  vf a = set1(0.5f);
+  const vf b = set1(0.25f);
   for (int64_t n = 0; n < iterations; n++) {
+    // Where multiplying and adding are two instructions, the product must not be moved out of the loop.
+#if defined(__x86_64__)
+    asm volatile("" : "+x"(a));
+#elif defined(__aarch64__)
+    asm volatile("" : "+w"(a));
+#endif
 #pragma GCC unroll 32
     for (int i = 0; i < MR * NV; i++) sums[i] = P::multiplyAdd(a, b, sums[i]);
   }

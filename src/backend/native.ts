@@ -122,7 +122,9 @@ export function loadAddon(): NativeAddon {
   } catch (error) {
     // Environment variables that ask for the impossible are the user's to mend, not a reason to fall back.
     if (error instanceof NativeError) {
-      throw new ConfigError('LOOPNN_ISA, LOOPNN_NUM_THREADS', error.message.replace(/^info: /, ''));
+      const rule = error.message.replace(/^info: /, '');
+      const [, threads] = /^LOOPNN_NUM_THREADS (.*)/.exec(rule) ?? [];
+      throw threads ? new ConfigError('LOOPNN_NUM_THREADS', threads) : new ConfigError('LOOPNN_ISA', rule);
     }
     throw new NativeError('native addon', reasonNotLoaded(file, error), undefined, REMEDY);
   }
@@ -309,6 +311,7 @@ export class NativeBackend implements Backend {
     const key = `${data.byteOffset} ${K} ${N} ${transposed} ${this.precision}`;
     let packing = packings.get(key);
     if (packing?.isa !== isa) {
+      packings.delete(key);
       if (packing) this.addon.free(packing.data.buffer);
       const length = this.addon.packedLength(K, N, this.bf16);
       packing = { version: -1, isa, data: new Float32Array(this.addon.allocate(length * 4)) };

@@ -10,6 +10,7 @@ import { compare, type Result } from '../experiments/compare.js';
 import { comparisonTable, renderReport } from '../experiments/report.js';
 import { findSuite, type Suite } from '../experiments/suites.js';
 import { parseRunConfig, type RunConfig, type TrainConfig } from '../train/config.js';
+import { readRunConfig, runExists } from '../train/run.js';
 import { interruptible } from './interrupt.js';
 import { duration, grouped, notice, Progress, printResult, table } from './output.js';
 import { prepareWithProgress } from './prepare.js';
@@ -40,6 +41,11 @@ export function compareCommand(program: Command): void {
     .action((flags: CompareFlags) => interruptible((signal) => runComparison(flags, signal)));
 }
 
+/** What an interrupted comparison began with, so that it goes on so on any machine; `auto` where there is none. */
+async function storedPrecision(first: NodeStore): Promise<TrainConfig['precision']> {
+  return (await runExists(first)) ? (await readRunConfig(first, 'compare')).train.precision : 'auto';
+}
+
 async function runComparison(
   { suite: suiteName, out, precision, json }: CompareFlags,
   signal: AbortSignal,
@@ -52,7 +58,8 @@ async function runComparison(
   if (!data.tokenizer || !data.meta)
     throw new DataError(dataFolder, 'must have a tokenizer.json and a meta.json');
   const { vocabSize } = data.meta.tokenizer;
-  const runtime = openRuntime(precision);
+  const stored = await storedPrecision(new NodeStore(join(out, suite.models[0].preset)));
+  const runtime = openRuntime(precision === 'auto' ? stored : precision);
   notice(runtime.backend.description);
   const entrants = suite.models.map(({ preset, label }) => ({
     name: preset,

@@ -115,7 +115,7 @@ async function requireSameRun({ name, config, store }: Entrant): Promise<void> {
     name,
     'its folder must hold a run of this suite, or none',
     'another configuration',
-    'delete it',
+    'choose another folder, or delete this one',
   );
 }
 

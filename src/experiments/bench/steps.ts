@@ -132,7 +132,10 @@ class Entrant {
     if (before && after) this.limits.push((before + after) / 2);
   }
 
-  /** Milliseconds of a forward pass, whose kernels are not counted with those of the step. */
+  /**
+   * Milliseconds of a forward pass, the packing of the weights that were just updated included. Its kernels are not counted
+   * with those of the step, and the step after it packs its weights itself, as in training.
+   */
   private async evaluate(tokens: Int32Array, targets: Int32Array, B: number): Promise<number> {
     const kernels = new Map(this.kernels);
     const start = this.clock.now();
@@ -141,6 +144,7 @@ class Entrant {
     const ms = this.clock.now() - start;
     this.kernels.clear();
     for (const [name, time] of kernels) this.kernels.set(name, time);
+    this.backend.write(this.model.parameters.storage, new Float32Array(0)); // no change, but packings are stale
     return ms;
   }
 
