@@ -1,6 +1,5 @@
 /** `loopnn bench`: the machine's limits, the kernels' share of them, and speed and memory of whole steps. */
 import { type Command, Option } from 'commander';
-import { createBackend } from '../backend/create.js';
 import { machine } from '../data/machine.js';
 import { nodeClock } from '../data/node-store.js';
 import { readPreset } from '../data/presets.js';
@@ -10,7 +9,8 @@ import { benchmarkSteps, type StepsResult } from '../experiments/bench/steps.js'
 import { modelFields } from '../models/config.js';
 import { parseRunConfig, trainFields } from '../train/config.js';
 import { addFields, givenFields, wholeNumber } from './flags.js';
-import { byteSize, grouped, metric, notice, Progress, printResult, table } from './output.js';
+import { byteSize, grouped, metric, Progress, printResult, table } from './output.js';
+import { openRuntime } from './runtime.js';
 
 /** The training fields that a step's time depends on. */
 const timedFields = {
@@ -51,7 +51,7 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
     return { name, config: parseRunConfig(fields, `preset ${name}`) };
   });
   const [{ config }] = models;
-  const backend = createBackend({ precision: config.train.precision, onWarning: notice });
+  const { backend } = openRuntime(config.train.precision);
   const progress = new Progress('timing');
   const show = (what: string) => (done: number, of: number) =>
     progress.update(done / of, `${what} ${done}/${of}`);

@@ -1,5 +1,6 @@
 /** `loopnn doctor`: what this machine offers, which backend runs, and, where the addon does not, why. */
 import type { Command } from 'commander';
+import type { Backend } from '../backend/backend.js';
 import { createBackend } from '../backend/create.js';
 import { nativeInfo } from '../backend/native.js';
 import { machine } from '../data/machine.js';
@@ -14,32 +15,46 @@ export function doctorCommand(program: Command): void {
     .action(({ json }: { json?: true }) => {
       const host = machine();
       const native = addon();
+      const wish = process.env.LOOPNN_BACKEND;
+      const asked = wish ? `, as LOOPNN_BACKEND=${wish} asks` : '';
       const warnings: string[] = [];
-      const backend = createBackend({ name: 'auto', onWarning: (warning) => warnings.push(warning) });
+      const warn = (warning: string) => warnings.push(warning);
+      const backend = chosenBackend(warn);
       const document = {
         machine: host,
         native,
-        backend: { name: backend.name, description: backend.description },
+        backend: backend && { name: backend.name, description: backend.description },
         warnings,
       };
       printResult(json === true, document, () =>
         [
-          `processor   ${host.processor}, ${host.processors} processors, ${host.memoryGiB} GiB`,
-          `system      ${host.system}, Node ${host.node}`,
-          `commit      ${host.commit ?? 'not a checkout'}`,
+          `processor         ${host.processor}, ${host.processors} processors, ${host.memoryGiB} GiB`,
+          `system            ${host.system}, Node ${host.node}`,
+          `commit            ${host.commit ?? 'not a checkout'}`,
           ...('error' in native
-            ? [`addon       not loaded: ${native.error}`]
+            ? [`addon             not loaded: ${native.error}`]
             : [
-                `addon       loaded, built with ${native.compiler}`,
+                `addon             loaded, built with ${native.compiler}`,
                 `instruction sets  ${native.isas.join(', ')}; in use: ${native.isa}`,
-                `threads     ${native.threads}`,
-                `precision   ${backend.precision} by default: the instruction set ${native.bf16 ? 'multiplies' : 'does not multiply'} bfloat16`,
+                `threads           ${native.threads}`,
+                `precision         ${native.bf16 ? 'bf16' : 'f32'} by default: the instruction set ${native.bf16 ? 'multiplies' : 'does not multiply'} bfloat16`,
               ]),
-          `backend     ${backend.description}`,
-          ...warnings.map((warning) => `warning     ${warning}`),
+          `backend           ${backend ? `${backend.description}${asked}` : 'none'}`,
+          ...warnings.map((warning) => `warning           ${warning}`),
         ].join('\n'),
       );
     });
+}
+
+/** The backend that commands would use; null, and a warning, where the environment asks for the impossible. */
+function chosenBackend(onWarning: (warning: string) => void): Backend | null {
+  try {
+    return createBackend({ onWarning });
+  } catch (error) {
+    if (!(error instanceof LoopnnError)) throw error;
+    onWarning(error.message);
+    return null;
+  }
 }
 
 function addon(): ReturnType<typeof nativeInfo> | { readonly error: string } {

@@ -7,7 +7,7 @@ import { type Evaluation, evaluate } from '../train/evaluation.js';
 import { requireSameTokenizer } from '../train/run.js';
 import { wholeNumber, wholeNumbers } from './flags.js';
 import { grouped, notice, Progress, printResult, table } from './output.js';
-import { openModel, openRuntime, precisionOption } from './runtime.js';
+import { openModel, precisionOption } from './runtime.js';
 
 interface EvalFlags {
   readonly model: string;
@@ -31,8 +31,8 @@ export function evalCommand(program: Command): void {
     .addOption(precisionOption())
     .option('--json', 'print one JSON document')
     .action(async (flags: EvalFlags) => {
-      const runtime = openRuntime(flags.precision);
-      const { model, config, step } = await openModel(flags.model, runtime);
+      const { model, config, step } = await openModel(flags.model, flags.precision);
+      const backend = model.runtime.backend.description;
       await using data = await openDataset(flags.data);
       await requireSameTokenizer(new NodeStore(flags.model), data.tokenizer, flags.model);
       const source = flags.split === 'train' ? data.train : data.val;
@@ -50,7 +50,14 @@ export function evalCommand(program: Command): void {
         );
         progress.clear();
       }
-      const document = { model: flags.model, step, split: flags.split, trainedLoops: trained, results };
+      const document = {
+        model: flags.model,
+        step,
+        backend,
+        split: flags.split,
+        trainedLoops: trained,
+        results,
+      };
       printResult(flags.json === true, document, () =>
         table(
           ['loops', 'tokens', 'loss (nats/token)', 'perplexity', 'bits per byte'],

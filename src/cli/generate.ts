@@ -6,7 +6,7 @@ import type { TrainConfig } from '../train/config.js';
 import { readRunTokenizer } from '../train/run.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { notice, printResult } from './output.js';
-import { openModel, openRuntime, precisionOption } from './runtime.js';
+import { openModel, precisionOption } from './runtime.js';
 
 interface GenerateFlags {
   readonly model: string;
@@ -31,14 +31,19 @@ export function generateCommand(program: Command): void {
     .option('--temperature <t>', '0 always takes the most probable token', anyNumber, 0.8)
     .option('--top-k <k>', 'sample among the k most probable tokens', wholeNumber(1))
     .option('--top-p <p>', 'sample among the most probable tokens that together reach p', anyNumber)
-    .option('--seed <n>', 'the same seed gives the same text', wholeNumber(0), 1337)
+    .option(
+      '--seed <n>',
+      'the same seed gives the same text on the same precision and instruction set',
+      wholeNumber(0),
+      1337,
+    )
     .option('--loops <n>', 'outer loops for each token; the trained count by default', wholeNumber(1))
     .addOption(precisionOption())
     .option('--json', 'print one JSON document at the end')
     .action(async (flags: GenerateFlags) => {
       const { model: folder, json, prompt, loops, precision, topK = null, topP = null, ...rest } = flags;
       const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
-      const { model, config } = await openModel(folder, openRuntime(precision));
+      const { model, config } = await openModel(folder, precision);
       if (loops !== undefined && loops > config.model.nLoop && config.model.nLoop > 1) {
         notice(`loops ${loops}: beyond the ${config.model.nLoop} trained ones, which reuses the last gate`);
       }

@@ -1,24 +1,31 @@
 /** What commands share to get a model into memory: the backend, a run's store, a configuration from flags. */
 import { type Command, Option } from 'commander';
 import { createBackend } from '../backend/create.js';
+import { nativeInfo } from '../backend/native.js';
 import { NodeStore } from '../data/node-store.js';
 import { readConfigFile, readPreset } from '../data/presets.js';
 import { ConfigError } from '../errors.js';
 import { modelFields } from '../models/config.js';
 import { parseRunConfig, type RunConfig, type TrainConfig, trainFields } from '../train/config.js';
-import { type LoadedModel, loadRun } from '../train/run.js';
+import { type LoadedModel, loadRun, readRunConfig } from '../train/run.js';
 import { Runtime } from '../tensor/tensor.js';
 import { addFields, givenFields } from './flags.js';
 import { notice } from './output.js';
 
-/** A runtime on the fastest backend that works here; a fallback is told once, on stderr. */
+/** A runtime on the fastest backend that works here; a fallback, and bf16 that costs time, are told once, on stderr. */
 export function openRuntime(precision: TrainConfig['precision']): Runtime {
-  return new Runtime(createBackend({ precision, onWarning: notice }));
+  const backend = createBackend({ precision, onWarning: notice });
+  if (backend.name === 'native' && backend.precision === 'bf16') {
+    const { bf16, isa } = nativeInfo();
+    if (!bf16) notice(`bf16 is computed from floats on ${isa}: the same rounding, but slower than f32`);
+  }
+  return new Runtime(backend);
 }
 
-/** `--precision` for commands that train nothing. */
+/** `--precision` for commands that work on trained runs. */
 export function precisionOption(): Option {
-  const { choices, help } = trainFields.precision;
+  const { choices } = trainFields.precision;
+  const help = 'operands of matrix products; auto is what the run was trained with';
   return new Option('--precision <name>', help).choices(choices).default('auto');
 }
 
@@ -27,9 +34,11 @@ export function withPrecision(config: RunConfig, { backend }: Runtime): RunConfi
   return { ...config, train: { ...config.train, precision: backend.precision } };
 }
 
-/** Loads the best weights of the run in a folder. */
-export function openModel(folder: string, runtime: Runtime): Promise<LoadedModel> {
-  return loadRun(new NodeStore(folder), folder, runtime);
+/** Loads the best weights of the run in a folder; `auto` is the precision that it was trained with. */
+export async function openModel(folder: string, precision: TrainConfig['precision']): Promise<LoadedModel> {
+  const store = new NodeStore(folder);
+  const { train } = await readRunConfig(store, folder);
+  return loadRun(store, folder, openRuntime(precision === 'auto' ? train.precision : precision));
 }
 
 /** Adds the flags that choose a configuration: a preset or a file, and every field. */
