@@ -16,11 +16,8 @@ float multiplyAdds(int64_t iterations) {
   vf a = set1(0.5f);
   const vf b = set1(0.25f);
   for (int64_t n = 0; n < iterations; n++) {
-    // Where multiplying and adding are two instructions, the product must not be moved out of the loop.
-#if defined(__x86_64__)
-    asm volatile("" : "+x"(a));
-#elif defined(__aarch64__)
-    asm volatile("" : "+w"(a));
+#if defined(__SSE2__) && LOOPNN_WIDTH == 4
+    asm volatile("" : "+x"(a));  // two instructions here: the product must not be moved out of the loop
 #endif
 #pragma GCC unroll 32
     for (int i = 0; i < MR * NV; i++) sums[i] = P::multiplyAdd(a, b, sums[i]);
