@@ -68,10 +68,11 @@ struct Carver {
 };
 
 struct ForwardScratch {
-  float *q, *k, *v, *scores, *weights, *out, *max, *sum;
+  float *gathered, *q, *k, *v, *scores, *weights, *out, *max, *sum;
 
   ForwardScratch(Carver carver, int64_t HS, int64_t* size = nullptr) {
     const int64_t wide = roundUp(HS, NR);
+    gathered = carver.take(QB * HS);
     q = carver.take(QB * HS);
     k = carver.take(KB * HS);
     v = carver.take(KB * wide);
@@ -94,18 +95,18 @@ LOOPNN_INLINE void forEachKey(int64_t keys, Body body) {
 LOOPNN_INLINE vf firstLanes(vf x, int64_t n, vf rest) { return n >= W ? x : (iota() < (int)n ? x : rest); }
 
 /**
- * Folds a panel of raw scores (rows, KB), whose first row sees `seen` keys of the block and each further row one more,
- * into the rows' running maxima and sums, and turns the `visible` keys of its last row into unnormalised weights, which
+ * Folds a panel of raw scores (rows, KB), whose row r sees `seen(r)` keys of the block (none if not positive), into the rows' running maxima and sums, and turns the `visible` keys of its last row into unnormalised weights, which
  * are 0 where a row does not see the key. factor[r] brings what row r summed before to its new maximum. Done in passes
  * over the rows, so that one row's reduction hides another's.
  */
-void softmaxPanel(float* scores, int64_t rows, int64_t seen, int64_t visible, float scale, float* runningMax,
+template <class Seen>
+void softmaxPanel(float* scores, int64_t rows, Seen seen, int64_t visible, float scale, float* runningMax,
                   float* runningSum, float* factor) {
   float highest[MR], sums[MR];
   for (int64_t r = 0; r < rows; r++) {
     const float* row = scores + r * KB;
     vf top = set1(kMasked);
-    forEachKey(min(seen + r, visible), [&](int64_t j, int64_t n) {
+    forEachKey(min(seen(r), visible), [&](int64_t j, int64_t n) {
       top = maxv(top, firstLanes(load(row + j), n, set1(kMasked)));
     });
     highest[r] = maxLanes(top);
@@ -118,7 +119,7 @@ void softmaxPanel(float* scores, int64_t rows, int64_t seen, int64_t visible, fl
   }
   for (int64_t r = 0; r < rows; r++) {
     float* row = scores + r * KB;
-    const int64_t keys = max(0, min(seen + r, visible));
+    const int64_t keys = max(0, min(seen(r), visible));
     const vf minusTop = set1(-runningMax[r]), scales = set1(scale);
     vf sum{};
     forEachKey(keys, [&](int64_t j, int64_t n) {
@@ -135,30 +136,48 @@ void softmaxPanel(float* scores, int64_t rows, int64_t seen, int64_t visible, fl
   }
 }
 
-/** Queries [i0, i1) of one head: out rows at `out` + t·C, lse at `lse` + t. */
+/** The queries of a task: n consecutive positions of a sequence, or n ascending ones out of a list. */
+struct Queries {
+  const int32_t* rows;  // null where consecutive
+  int64_t first;        // the first position; with a list, the row b·T that position 0 has
+  int64_t n;
+
+  int64_t operator[](int64_t i) const { return rows ? rows[i] - first : first + i; }
+};
+
+/** Some queries of one head: their rows of `out` lie C apart, their lse at `lse` + position. */
 template <class P>
-void forwardQueries(float* out, float* lse, HeadView x, int64_t i0, int64_t i1, int64_t C, int64_t HS,
-                    const Dropout* drop, SampleKey key, const ForwardScratch& s) {
+void forwardQueries(float* out, float* lse, HeadView x, Queries at, int64_t C, int64_t HS, const Dropout* drop,
+                    SampleKey key, const ForwardScratch& s) {
   const int64_t wide = roundUp(HS, NR), steps = stepsOf<P>(HS), room = stepsOf<P>(KB);
   const float scale = 1.0f / __builtin_sqrtf((float)HS);
-  packRowsA<P>(s.q, x.q + i0 * x.stride, x.stride, i1 - i0, HS);
-  for (int64_t i = 0; i < (i1 - i0) * wide; i++) s.out[i] = 0;
-  for (int64_t i = 0; i < i1 - i0; i++) s.max[i] = kMasked;
-  for (int64_t i = 0; i < i1 - i0; i++) s.sum[i] = 0;
-  for (int64_t j0 = 0; j0 < i1; j0 += KB) {
-    const int64_t keys = min(KB, i1 - j0);
+  const int64_t n = at.n, end = at[n - 1] + 1;  // keys that the last query sees
+  if (at.rows) {
+    for (int64_t i = 0; i < n; i++) {  // one after the other, as they may lie anywhere
+      for (int64_t c = 0; c < HS; c++) s.gathered[i * HS + c] = x.q[at[i] * x.stride + c];
+    }
+    packRowsA<P>(s.q, s.gathered, HS, n, HS);
+  } else {
+    packRowsA<P>(s.q, x.q + at.first * x.stride, x.stride, n, HS);
+  }
+  for (int64_t i = 0; i < n * wide; i++) s.out[i] = 0;
+  for (int64_t i = 0; i < n; i++) s.max[i] = kMasked;
+  for (int64_t i = 0; i < n; i++) s.sum[i] = 0;
+  for (int64_t j0 = 0; j0 < end; j0 += KB) {
+    const int64_t keys = min(KB, end - j0);
     packRowsTransposedB<P>(s.k, x.k + j0 * x.stride, x.stride, keys, HS);
     packRowsB<P>(s.v, x.v + j0 * x.stride, x.stride, keys, HS, room);
-    const int64_t firstPanel = max(0, j0 - i0) / MR * MR;
-    for (int64_t i = firstPanel; i < i1 - i0; i += MR) {
-      const int64_t rows = min(MR, i1 - i0 - i);
-      const int64_t visible = min(keys, i0 + i + rows - j0);  // keys that the last row of the panel sees
+    for (int64_t i = 0; i < n; i += MR) {
+      const int64_t rows = min(MR, n - i);
+      const int64_t visible = min(keys, at[i + rows - 1] + 1 - j0);  // keys that the last row of the panel sees
+      if (visible <= 0) continue;
       const TileFn multiply = tiles<P>[rows - 1];
       for (int64_t j = 0; j < visible; j += NR) {
         multiply(steps, s.q + i * steps, MR, s.k + j * steps, NR, s.v, s.scores + j, KB, NR, {false, nullptr});
       }
       float factor[MR];
-      softmaxPanel(s.scores, rows, i0 + i - j0 + 1, visible, scale, s.max + i, s.sum + i, factor);
+      softmaxPanel(s.scores, rows, [&](int64_t r) { return at[i + r] + 1 - j0; }, visible, scale, s.max + i, s.sum + i,
+                   factor);
       for (int64_t r = 0; r < rows; r++) {
         float* sums = s.out + (i + r) * wide;
         if (factor[r] != 1.0f) {
@@ -167,7 +186,7 @@ void forwardQueries(float* out, float* lse, HeadView x, int64_t i0, int64_t i1, 
         if (!drop) continue;
         float* row = s.scores + r * KB;
         for (int64_t j = 0; j < visible; j += W) {
-          const uint32_t element = (uint32_t)(i0 + i + r) * 65536u + (uint32_t)(j0 + j);
+          const uint32_t element = (uint32_t)at[i + r] * 65536u + (uint32_t)(j0 + j);
           store(row + j, load(row + j) * dropoutMask(key, element, drop->threshold, drop->scale));
         }
       }
@@ -178,18 +197,29 @@ void forwardQueries(float* out, float* lse, HeadView x, int64_t i0, int64_t i1, 
       }
     }
   }
-  for (int64_t i = i0; i < i1; i++) {
-    const float* sums = s.out + (i - i0) * wide;
-    const float total = s.sum[i - i0];
+  for (int64_t i = 0; i < n; i++) {
+    const float* sums = s.out + i * wide;
+    const float total = s.sum[i];
     const float inverse = 1.0f / total;
     for (int64_t c = 0; c < HS; c += W) storeUpTo(out + i * C + c, loadUpTo(sums + c, HS - c) * inverse, HS - c);
-    lse[i] = s.max[i - i0] + logf(total);
+    lse[at[i]] = s.max[i] + logf(total);
   }
 }
 
+/** Index of the first of n ascending values that is not below `limit`. */
+int64_t firstNotBelow(const int32_t* values, int64_t n, int64_t limit) {
+  int64_t low = 0, high = n;
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (values[middle] < limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 template <class P>
-void forwardAs(float* out, float* lse, const float* qkv, int64_t B, int64_t T, int64_t NH, int64_t HS,
-               const Dropout* drop) {
+void forwardAs(float* out, float* lse, const float* qkv, const int32_t* rows, int64_t N, int64_t B, int64_t T,
+               int64_t NH, int64_t HS, const Dropout* drop) {
   const int64_t C = NH * HS, groups = ceilDiv(T, QB);
   int64_t size = 0;
   ForwardScratch({nullptr}, HS, &size);
@@ -197,17 +227,25 @@ void forwardAs(float* out, float* lse, const float* qkv, int64_t B, int64_t T, i
   parallel(B * NH * groups, [&](int64_t task, int worker) {
     const int64_t head = task / groups, b = head / NH, h = head % NH;
     const int64_t i0 = (groups - 1 - task % groups) * QB;  // the longest rows first: an even finish
+    int64_t first = b * T, count = T;                      // rows of `out` that belong to the sequence
+    if (rows) {
+      first = firstNotBelow(rows, N, b * T);
+      count = firstNotBelow(rows, N, (b + 1) * T) - first;
+    }
+    if (i0 >= count) return;
+    const int64_t n = min(QB, count - i0);
+    const Queries queries = rows ? Queries{rows + first + i0, b * T, n} : Queries{nullptr, i0, n};
     const SampleKey key =
         drop ? sampleKey(drop->key0, drop->key1, (drop->firstSample + (uint32_t)b) * (uint32_t)NH + (uint32_t)h)
              : SampleKey{};
-    forwardQueries<P>(out + b * T * C + h * HS, lse + head * T, headView(qkv, b, h, T, NH, HS), i0, min(i0 + QB, T), C,
-                      HS, drop, key, ForwardScratch({workerScratch(worker)}, HS));
+    forwardQueries<P>(out + (first + i0) * C + h * HS, lse + head * T, headView(qkv, b, h, T, NH, HS), queries, C, HS,
+                      drop, key, ForwardScratch({workerScratch(worker)}, HS));
   });
 }
 
-void forward(float* out, float* lse, const float* qkv, int64_t B, int64_t T, int64_t NH, int64_t HS,
-             const Dropout* drop, bool bf16) {
-  (bf16 ? forwardAs<Bf16> : forwardAs<F32>)(out, lse, qkv, B, T, NH, HS, drop);
+void forward(float* out, float* lse, const float* qkv, const int32_t* rows, int64_t N, int64_t B, int64_t T, int64_t NH,
+             int64_t HS, const Dropout* drop, bool bf16) {
+  (bf16 ? forwardAs<Bf16> : forwardAs<F32>)(out, lse, qkv, rows, N, B, T, NH, HS, drop);
 }
 
 struct BackwardScratch {

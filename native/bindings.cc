@@ -60,23 +60,101 @@ napi_value add(Call& call) {
   return nullptr;
 }
 
-napi_value geluForward(Call& call) {
+Activation readActivation(Call& call, size_t index) {
+  const int64_t kind = call.dim(index, "activation", 0);
+  if (kind >= static_cast<int64_t>(Activation::kCount)) {
+    throw Refusal{"NativeError", "argument 'activation' must be the number of one", "", static_cast<double>(kind), true};
+  }
+  return static_cast<Activation>(kind);
+}
+
+napi_value activationForward(Call& call) {
   const int64_t n = call.length(0, "out");
+  const Activation kind = readActivation(call, 2);
   float* out = call.out(0, "out", {n});
   const float* inp = call.in(1, "inp", {n});
   call.noOverlap();
-  kernels().geluForward(out, inp, n);
+  kernels().activationForward(out, inp, n, kind);
   return nullptr;
 }
 
-napi_value geluBackward(Call& call) {
+napi_value activationBackward(Call& call) {
   const int64_t n = call.length(0, "dinp");
+  const Activation kind = readActivation(call, 3);
+  const bool accumulate = call.flag(4, "accumulate");
   float* dinp = call.out(0, "dinp", {n});
   const float* dout = call.in(1, "dout", {n});
   const float* inp = call.in(2, "inp", {n});
-  const bool accumulate = call.flag(3, "accumulate");
   call.noOverlap();
-  kernels().geluBackward(dinp, dout, inp, n, accumulate);
+  kernels().activationBackward(dinp, dout, inp, n, kind, accumulate);
+  return nullptr;
+}
+
+napi_value selectRows(Call& call) {
+  const int64_t R = call.dim(4, "R", 0), C = call.dim(5, "C");
+  const bool accumulate = call.flag(6, "accumulate");
+  float* out = call.out(0, "out", {R, C});
+  const int32_t* mask = call.inInts(1, "mask", {R});
+  const float* a = call.isNull(2) ? nullptr : call.in(2, "a", {R, C});
+  const float* b = call.isNull(3) ? nullptr : call.in(3, "b", {R, C});
+  call.noOverlap();
+  kernels().selectRows(out, mask, a, b, R, C, accumulate);
+  return nullptr;
+}
+
+napi_value scaleRowsForward(Call& call) {
+  const int64_t R = call.dim(3, "R", 0), C = call.dim(4, "C");
+  const bool accumulate = call.flag(5, "accumulate");
+  float* out = call.out(0, "out", {R, C});
+  const float* inp = call.in(1, "inp", {R, C});
+  const float* scale = call.in(2, "scale", {R});
+  call.noOverlap();
+  kernels().scaleRowsForward(out, inp, scale, R, C, accumulate);
+  return nullptr;
+}
+
+napi_value scaleRowsBackward(Call& call) {
+  const int64_t R = call.dim(5, "R", 0), C = call.dim(6, "C");
+  const bool accumulate = call.flag(7, "accumulate");
+  float* dinp = call.isNull(0) ? nullptr : call.out(0, "dinp", {R, C});
+  float* dscale = call.isNull(1) ? nullptr : call.out(1, "dscale", {R});
+  const float* dout = call.in(2, "dout", {R, C});
+  const float* inp = call.in(3, "inp", {R, C});
+  const float* scale = call.in(4, "scale", {R});
+  call.noOverlap();
+  kernels().scaleRowsBackward(dinp, dscale, dout, inp, scale, R, C, accumulate);
+  return nullptr;
+}
+
+/** Row numbers in ascending order, each once, below R. */
+const int32_t* readRows(Call& call, size_t index, const char* name, int64_t N, int64_t R) {
+  const int32_t* rows = call.inInts(index, name, {N});
+  call.ids(rows, N, name, 0, R);
+  for (int64_t i = 1; i < N; i++) {
+    if (rows[i] > rows[i - 1]) continue;
+    throw Refusal{"ShapeError", std::string("argument '") + name + "' must ascend", "", static_cast<double>(rows[i]),
+                  true};
+  }
+  return rows;
+}
+
+napi_value gatherRows(Call& call) {
+  const int64_t N = call.dim(3, "N", 0), R = call.dim(4, "R", 0), C = call.dim(5, "C");
+  float* out = call.out(0, "out", {N, C});
+  const float* inp = call.in(1, "inp", {R, C});
+  const int32_t* index = readRows(call, 2, "index", N, R);
+  call.noOverlap();
+  kernels().gatherRows(out, inp, index, N, C);
+  return nullptr;
+}
+
+napi_value scatterRows(Call& call) {
+  const int64_t N = call.dim(3, "N", 0), R = call.dim(4, "R", 0), C = call.dim(5, "C");
+  float* out = call.out(0, "out", {R, C});
+  const float* inp = call.in(1, "inp", {N, C});
+  const int32_t* index = readRows(call, 2, "index", N, R);
+  call.noOverlap();
+  kernels().scatterRows(out, inp, index, N, C);
   return nullptr;
 }
 
@@ -130,30 +208,30 @@ napi_value gatedResidualBackward(Call& call) {
 
 napi_value embeddingForward(Call& call) {
   const int64_t R = call.dim(5, "R", 0), C = call.dim(6, "C");
-  const int64_t V = call.rows(3, "wte", C), P = call.rows(4, "wpe", C);
+  const int64_t V = call.rows(3, "wte", C), P = call.isNull(4) ? 0 : call.rows(4, "wpe", C);
   float* out = call.out(0, "out", {R, C});
   const int32_t* tokens = call.inInts(1, "tokens", {R});
   const int32_t* positions = call.inInts(2, "positions", {R});
   const float* wte = call.in(3, "wte", {V, C});
-  const float* wpe = call.in(4, "wpe", {P, C});
+  const float* wpe = P ? call.in(4, "wpe", {P, C}) : nullptr;
   call.noOverlap();
   call.ids(tokens, R, "tokens", 0, V);
-  call.ids(positions, R, "positions", 0, P);
+  if (P) call.ids(positions, R, "positions", 0, P);
   kernels().embeddingForward(out, tokens, positions, wte, wpe, R, C);
   return nullptr;
 }
 
 napi_value embeddingBackward(Call& call) {
   const int64_t R = call.dim(5, "R", 0), C = call.dim(6, "C");
-  const int64_t V = call.rows(0, "dwte", C), P = call.rows(1, "dwpe", C);
+  const int64_t V = call.rows(0, "dwte", C), P = call.isNull(1) ? 0 : call.rows(1, "dwpe", C);
   float* dwte = call.out(0, "dwte", {V, C});
-  float* dwpe = call.out(1, "dwpe", {P, C});
+  float* dwpe = P ? call.out(1, "dwpe", {P, C}) : nullptr;
   const float* dout = call.in(2, "dout", {R, C});
   const int32_t* tokens = call.inInts(3, "tokens", {R});
   const int32_t* positions = call.inInts(4, "positions", {R});
   call.noOverlap();
   call.ids(tokens, R, "tokens", 0, V);
-  call.ids(positions, R, "positions", 0, P);
+  if (P) call.ids(positions, R, "positions", 0, P);
   kernels().embeddingBackward(dwte, dwpe, dout, tokens, positions, R, C);
   return nullptr;
 }
@@ -246,15 +324,19 @@ napi_value linearBackwardWeight(Call& call) {
 }
 
 napi_value attentionForward(Call& call) {
-  const int64_t B = call.dim(3, "B", 0), T = call.dim(4, "T"), NH = call.dim(5, "NH"), HS = call.dim(6, "HS");
+  const int64_t N = call.dim(4, "N", 0), B = call.dim(5, "B", 0), T = call.dim(6, "T");
+  const int64_t NH = call.dim(7, "NH"), HS = call.dim(8, "HS");
   Dropout store;
-  const Dropout* drop = readOptionalDropout(call, 7, store);
-  const bool bf16 = call.flag(11, "bf16");
-  float* out = call.out(0, "out", {B, T, NH, HS});
+  const Dropout* drop = readOptionalDropout(call, 9, store);
+  const bool bf16 = call.flag(13, "bf16");
+  const bool some = !call.isNull(3);
+  float* out = call.out(0, "out", {some ? N : B * T, NH, HS});
   float* lse = call.out(1, "lse", {B, NH, T});
   const float* qkv = call.in(2, "qkv", {B, T, 3, NH, HS});
+  const int32_t* rows = some ? readRows(call, 3, "rows", N, B * T) : nullptr;
   call.noOverlap();
-  kernels().attentionForward(out, lse, qkv, B, T, NH, HS, drop, bf16);
+  if (some && N == 0) return nullptr;  // an empty array has no address, and null would mean all
+  kernels().attentionForward(out, lse, qkv, rows, N, B, T, NH, HS, drop, bf16);
   return nullptr;
 }
 
@@ -379,8 +461,13 @@ const Binding kKernelBindings[] = {
     {"fill", 2, fill},
     {"copy", 2, copy},
     {"add", 3, add},
-    {"geluForward", 2, geluForward},
-    {"geluBackward", 4, geluBackward},
+    {"activationForward", 3, activationForward},
+    {"activationBackward", 5, activationBackward},
+    {"selectRows", 7, selectRows},
+    {"scaleRowsForward", 6, scaleRowsForward},
+    {"scaleRowsBackward", 8, scaleRowsBackward},
+    {"gatherRows", 6, gatherRows},
+    {"scatterRows", 6, scatterRows},
     {"dropout", 10, dropout},
     {"gatedResidualForward", 8, gatedResidualForward},
     {"gatedResidualBackward", 13, gatedResidualBackward},
@@ -393,7 +480,7 @@ const Binding kKernelBindings[] = {
     {"linearForward", 8, linearForward},
     {"linearBackwardInput", 8, linearBackwardInput},
     {"linearBackwardWeight", 8, linearBackwardWeight},
-    {"attentionForward", 12, attentionForward},
+    {"attentionForward", 14, attentionForward},
     {"attentionBackward", 15, attentionBackward},
     {"logits", 7, logits},
     {"headForward", 10, headForward},

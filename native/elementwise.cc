@@ -1,4 +1,4 @@
-/** Kernels that treat every element alike: fill, copy, add, GELU, dropout. */
+/** Kernels that treat every element alike: fill, copy, add, activations, dropout. */
 #include "families.h"
 #include "vec.h"
 
@@ -41,6 +41,9 @@ LOOPNN_INLINE vf geluExponential(vf x) {
   return expv(-x * fma(x * x, set1(kTwoSqrt2OverPi * kCubic), set1(kTwoSqrt2OverPi)));
 }
 
+/** s(1 − s) of the logistic s = 1/(1 + e), without cancellation. */
+LOOPNN_INLINE vf logisticSlope(vf s, vf e) { return s * (s < set1(0.5f) ? set1(1.0f) - s : e * s); }
+
 void geluForward(float* out, const float* inp, int64_t n) {
   forEachVector(n, [&](int64_t i, int64_t left) {
     const vf x = loadUpTo(inp + i, left);
@@ -49,18 +52,74 @@ void geluForward(float* out, const float* inp, int64_t n) {
 }
 
 void geluBackward(float* dinp, const float* dout, const float* inp, int64_t n, bool accumulate) {
-  const vf one = set1(1.0f), half = set1(0.5f);
+  const vf one = set1(1.0f);
   forEachVector(n, [&](int64_t i, int64_t left) {
     const vf x = loadUpTo(inp + i, left);
     const vf e = geluExponential(x);
     const vf s = one / (one + e);
-    const vf spread = s * (s < half ? one - s : e * s);  // s(1 − s) without cancellation
+    const vf spread = logisticSlope(s, e);
     const vf slope = fma(x * x, set1(3 * kTwoSqrt2OverPi * kCubic), set1(kTwoSqrt2OverPi));  // d(2u)/dx
     const vf derivative = s + (spread == 0.0f ? vf{} : x * slope * spread);
     vf d = loadUpTo(dout + i, left) * derivative;
     if (accumulate) d += loadUpTo(dinp + i, left);
     storeUpTo(dinp + i, d, left);
   });
+}
+
+/** body(x) of every element. */
+template <class Body>
+void mapElements(float* out, const float* inp, int64_t n, Body body) {
+  forEachVector(n, [&](int64_t i, int64_t left) { storeUpTo(out + i, body(loadUpTo(inp + i, left)), left); });
+}
+
+/** dout times body(x), the function's derivative. */
+template <class Body>
+void mapGradients(float* dinp, const float* dout, const float* inp, int64_t n, bool accumulate, Body body) {
+  forEachVector(n, [&](int64_t i, int64_t left) {
+    vf d = loadUpTo(dout + i, left) * body(loadUpTo(inp + i, left));
+    if (accumulate) d += loadUpTo(dinp + i, left);
+    storeUpTo(dinp + i, d, left);
+  });
+}
+
+void activationForward(float* out, const float* inp, int64_t n, Activation kind) {
+  const vf one = set1(1.0f), two = set1(2.0f);
+  switch (kind) {
+    case Activation::kGelu:
+      return geluForward(out, inp, n);
+    case Activation::kRelu:
+      return mapElements(out, inp, n, [](vf x) { return x > 0.0f ? x : vf{}; });
+    case Activation::kTanh:
+      return mapElements(out, inp, n, [=](vf x) { return one - two / (one + expv(two * x)); });
+    case Activation::kSigmoid:
+      return mapElements(out, inp, n, [=](vf x) { return one / (one + expv(-x)); });
+    case Activation::kCount:
+      return;
+  }
+}
+
+void activationBackward(float* dinp, const float* dout, const float* inp, int64_t n, Activation kind,
+                        bool accumulate) {
+  const vf one = set1(1.0f), two = set1(2.0f), four = set1(4.0f);
+  switch (kind) {
+    case Activation::kGelu:
+      return geluBackward(dinp, dout, inp, n, accumulate);
+    case Activation::kRelu:
+      return mapGradients(dinp, dout, inp, n, accumulate, [=](vf x) { return x > 0.0f ? one : vf{}; });
+    case Activation::kTanh:  // of the logistic of 2x, four times the slope
+      return mapGradients(dinp, dout, inp, n, accumulate, [=](vf x) {
+        const vf e = expv(-two * x);
+        const vf s = one / (one + e);
+        return four * logisticSlope(s, e);
+      });
+    case Activation::kSigmoid:
+      return mapGradients(dinp, dout, inp, n, accumulate, [=](vf x) {
+        const vf e = expv(-x);
+        return logisticSlope(one / (one + e), e);
+      });
+    case Activation::kCount:
+      return;
+  }
 }
 
 void dropout(float* out, const float* inp, int64_t R, int64_t C, int64_t T, const Dropout& drop, bool accumulate) {
@@ -87,8 +146,8 @@ void addElementwise(Kernels& k) {
   k.fill = fill;
   k.copy = copy;
   k.add = add;
-  k.geluForward = geluForward;
-  k.geluBackward = geluBackward;
+  k.activationForward = activationForward;
+  k.activationBackward = activationBackward;
   k.dropout = dropout;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Token and position embedding. The backward pass is cut by channels, not by rows: a token that occurs twice is
+ * Token embedding, with the positions' where there is one. The backward pass is cut by channels, not by rows: a token that occurs twice is
  * then added by one thread, in the order of the rows.
  */
 #include "families.h"
@@ -15,9 +15,10 @@ void forward(float* out, const int32_t* tokens, const int32_t* positions, const 
   parallel(ceilDiv(R, kRows), [&](int64_t task, int) {
     for (int64_t r = task * kRows; r < min((task + 1) * kRows, R); r++) {
       const float* token = wte + tokens[r] * C;
-      const float* position = wpe + positions[r] * C;
+      const float* position = wpe ? wpe + positions[r] * C : nullptr;
       for (int64_t c = 0; c < C; c += W) {
-        storeUpTo(out + r * C + c, loadUpTo(token + c, C - c) + loadUpTo(position + c, C - c), C - c);
+        const vf own = loadUpTo(token + c, C - c);
+        storeUpTo(out + r * C + c, position ? own + loadUpTo(position + c, C - c) : own, C - c);
       }
     }
   });
@@ -30,11 +31,11 @@ void backward(float* dwte, float* dwpe, const float* dout, const int32_t* tokens
     const int64_t begin = task * kCols, end = min(begin + kCols, C);
     for (int64_t r = 0; r < R; r++) {
       float* token = dwte + tokens[r] * C;
-      float* position = dwpe + positions[r] * C;
+      float* position = dwpe ? dwpe + positions[r] * C : nullptr;
       for (int64_t c = begin; c < end; c += W) {
         const vf d = loadUpTo(dout + r * C + c, end - c);
         storeUpTo(token + c, loadUpTo(token + c, end - c) + d, end - c);
-        storeUpTo(position + c, loadUpTo(position + c, end - c) + d, end - c);
+        if (position) storeUpTo(position + c, loadUpTo(position + c, end - c) + d, end - c);
       }
     }
   });

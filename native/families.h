@@ -8,6 +8,7 @@ namespace LOOPNN_ISA {
 
 void addElementwise(Kernels&);
 void addResidual(Kernels&);
+void addRows(Kernels&);
 void addEmbedding(Kernels&);
 void addLayernorm(Kernels&);
 void addLinear(Kernels&);

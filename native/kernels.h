@@ -25,20 +25,31 @@ struct AdamW {
   float lr, beta1, rest1, beta2, rest2, eps, weightDecay, gradScale, correction1, correction2;
 };
 
+/** Element-wise functions, numbered as src/backend/backend.ts lists them. */
+enum class Activation : int32_t { kGelu, kRelu, kTanh, kSigmoid, kCount };
+
 struct Kernels {
   // element-wise
   void (*fill)(float* dst, float value, int64_t n);
   void (*copy)(float* dst, const float* src, int64_t n);
   void (*add)(float* out, const float* a, const float* b, int64_t n);
-  void (*geluForward)(float* out, const float* inp, int64_t n);
-  void (*geluBackward)(float* dinp, const float* dout, const float* inp, int64_t n, bool accumulate);
+  void (*activationForward)(float* out, const float* inp, int64_t n, Activation);
+  void (*activationBackward)(float* dinp, const float* dout, const float* inp, int64_t n, Activation, bool accumulate);
   void (*dropout)(float* out, const float* inp, int64_t R, int64_t C, int64_t T, const Dropout&, bool accumulate);
   void (*gatedResidualForward)(float* out, const float* x, const float* f, const float* gate, int64_t R, int64_t C,
                                int64_t G, bool correction);
   void (*gatedResidualBackward)(float* dx, float* df, float* dgate, const float* dout, const float* x,
                                 const float* f, const float* gate, int64_t R, int64_t C, int64_t G,
                                 bool correction, bool accumulateX, bool accumulateF);
-  // embedding
+  // rows; `a` or `b` of selectRows may be null for zeros, an output of scaleRowsBackward may be null
+  void (*selectRows)(float* out, const int32_t* mask, const float* a, const float* b, int64_t R, int64_t C,
+                     bool accumulate);
+  void (*scaleRowsForward)(float* out, const float* inp, const float* scale, int64_t R, int64_t C, bool accumulate);
+  void (*scaleRowsBackward)(float* dinp, float* dscale, const float* dout, const float* inp, const float* scale,
+                            int64_t R, int64_t C, bool accumulate);
+  void (*gatherRows)(float* out, const float* inp, const int32_t* index, int64_t N, int64_t C);
+  void (*scatterRows)(float* out, const float* inp, const int32_t* index, int64_t N, int64_t C);
+  // embedding; `wpe` and `dwpe` may be null
   void (*embeddingForward)(float* out, const int32_t* tokens, const int32_t* positions, const float* wte,
                            const float* wpe, int64_t R, int64_t C);
   void (*embeddingBackward)(float* dwte, float* dwpe, const float* dout, const int32_t* tokens,
@@ -56,9 +67,9 @@ struct Kernels {
                  int64_t N, bool accumulate, bool bf16);
   void (*linearBackwardWeight)(float* dweight, float* dbias, const float* dout, const float* inp, int64_t R,
                                int64_t K, int64_t N, bool bf16);
-  // attention; `dropout` may be null
-  void (*attentionForward)(float* out, float* lse, const float* qkv, int64_t B, int64_t T, int64_t NH, int64_t HS,
-                           const Dropout* dropout, bool bf16);
+  // attention; `dropout` may be null; `rows` are N ascending queries b·T + t with a row of `out` each, null for all
+  void (*attentionForward)(float* out, float* lse, const float* qkv, const int32_t* rows, int64_t N, int64_t B,
+                           int64_t T, int64_t NH, int64_t HS, const Dropout* dropout, bool bf16);
   void (*attentionBackward)(float* dqkv, const float* dout, const float* out, const float* lse, const float* qkv,
                             int64_t B, int64_t T, int64_t NH, int64_t HS, const Dropout* dropout, bool accumulate,
                             bool bf16);

@@ -9,6 +9,7 @@ const Kernels& kernels() {
     Kernels k{};
     addElementwise(k);
     addResidual(k);
+    addRows(k);
     addEmbedding(k);
     addLayernorm(k);
     addLinear(k);

@@ -45,6 +45,7 @@ const FAMILIES = [
   'attention',
   'head',
   'elementwise',
+  'rows',
   'residual',
   'embedding',
   'layernorm',

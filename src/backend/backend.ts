@@ -15,6 +15,7 @@
  *
  * A backend runs kernels in the order they are called. Only `read` waits for them.
  */
+import type { RowKernels } from './rows.js';
 
 /** Element type of a storage. `f64` exists in the reference backend only, for finite differences. */
 export type DType = 'f32' | 'f64' | 'i32';
@@ -76,6 +77,16 @@ export interface GateDims {
  * - `correction`: x + gate ⊙ (f − x)
  */
 export type LoopForm = 'output' | 'correction';
+
+/**
+ * Functions of one element.
+ * - `gelu`: GPT-2's tanh form, ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))
+ * - `relu`: max(0, x)
+ * - `tanh`
+ * - `sigmoid`: 1/(1 + e^−x)
+ */
+export const ACTIVATIONS = ['gelu', 'relu', 'tanh', 'sigmoid'] as const;
+export type Activation = (typeof ACTIVATIONS)[number];
 
 /**
  * Counter-based dropout: whether an element is kept is a pure function of the key, the sample and the element's
@@ -147,9 +158,9 @@ export interface Backend {
 
   /** out = a + b, equal lengths; `out` may be `a` or `b`. */
   add(out: Storage, a: Storage, b: Storage): void;
-  /** GELU in GPT-2's tanh form: out = ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))). */
-  geluForward(out: Storage, inp: Storage): void;
-  geluBackward(dinp: Storage, dout: Storage, inp: Storage, accumulate: boolean): void;
+  /** out = kind(inp); see Activation. */
+  activationForward(out: Storage, inp: Storage, kind: Activation): void;
+  activationBackward(dinp: Storage, dout: Storage, inp: Storage, kind: Activation, accumulate: boolean): void;
   /** out[r, c] (+)= keep ? inp[r, c] / (1 − p) : 0, where sample = firstSample + ⌊r / T⌋ and element = (r mod T)·C + c. Its own backward. */
   dropout(
     out: Storage,
@@ -182,20 +193,50 @@ export interface Backend {
     accumulateF: boolean,
   ): void;
 
+  // ---- rows ------------------------------------------------------------------------------------------------
+
+  /** What decides about rows; cheap next to everything else. */
+  readonly rows: RowKernels;
+  /** out[r] (+)= mask[r] ? a[r] : b[r]; `mask (R)` i32, `a, b (R, C)`, null standing for zeros. */
+  selectRows(
+    out: Storage,
+    mask: Storage,
+    a: Storage | null,
+    b: Storage | null,
+    dims: RowDims,
+    accumulate: boolean,
+  ): void;
+  /** out[r] (+)= scale[r]·inp[r]; `scale (R)`. */
+  scaleRowsForward(out: Storage, inp: Storage, scale: Storage, dims: RowDims, accumulate: boolean): void;
+  /** dinp[r] (+)= scale[r]·dout[r]; dscale[r] += Σ_c dout·inp; either may be null where not wanted. */
+  scaleRowsBackward(
+    dinp: Storage | null,
+    dscale: Storage | null,
+    dout: Storage,
+    inp: Storage,
+    scale: Storage,
+    dims: RowDims,
+    accumulate: boolean,
+  ): void;
+  /** out[i] = inp[index[i]]; `inp (R, C)`, `index` ascending. */
+  gatherRows(out: Storage, inp: Storage, index: Storage, dims: RowDims): void;
+  /** out[index[i]] = inp[i], other rows as they are; `out (R, C)`, `index` ascending. */
+  scatterRows(out: Storage, inp: Storage, index: Storage, dims: RowDims): void;
+
   // ---- layers ----------------------------------------------------------------------------------------------
 
-  /** out[r] = wte[tokens[r]] + wpe[positions[r]]; `wte (V, C)`, `wpe (P, C)`. Throws ShapeError on an id outside its table. */
+  /** out[r] = wte[tokens[r]] + wpe[positions[r]]; `wte (V, C)`, `wpe (P, C)` or null for none. Throws ShapeError on an id outside its table. */
   embeddingForward(
     out: Storage,
     tokens: Storage,
     positions: Storage,
     wte: Storage,
-    wpe: Storage,
+    wpe: Storage | null,
     dims: RowDims,
   ): void;
   embeddingBackward(
     dwte: Storage,
-    dwpe: Storage,
+    dwpe: Storage | null,
     dout: Storage,
     tokens: Storage,
     positions: Storage,
@@ -244,6 +285,7 @@ export interface Backend {
   /**
    * Causal self-attention: out = softmax(q·kᵀ/√HS + causal mask)·v for each head; `qkv (B, T, 3·C)`, `out (B, T, C)`.
    * `lse (B, NH, T)` receives the log-sum-exp of each scaled score row, all that the backward pass needs.
+   * With `rows`, ascending numbers b·T + t, only these queries are computed: `out (rows, C)`, and their places of `lse`.
    * Dropout acts on the attention weights with sample = (firstSample + b)·NH + h and element = query·65536 + key.
    */
   attentionForward(
@@ -252,6 +294,7 @@ export interface Backend {
     qkv: Storage,
     dims: AttentionDims,
     dropout: Dropout | null,
+    rows: Storage | null,
   ): void;
   attentionBackward(
     dqkv: Storage,

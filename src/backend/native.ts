@@ -10,6 +10,7 @@ import { accessSync, constants as fsConstants } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { ConfigError, NativeError, ShapeError } from '../errors.js';
+import { ACTIVATIONS, type Activation } from './backend.js';
 import type {
   AdamWOptions,
   AttentionDims,
@@ -27,6 +28,7 @@ import type {
   Storage,
 } from './backend.js';
 import { copyOf, HostStorage } from './host.js';
+import { hostRows } from './rows.js';
 
 /** What `loopnn doctor` tells about the addon. */
 export interface NativeInfo {
@@ -330,12 +332,18 @@ export class NativeBackend implements Backend {
     this.run('add', [out], [a, b]);
   }
 
-  geluForward(out: Storage, inp: Storage): void {
-    this.run('geluForward', [out], [inp]);
+  activationForward(out: Storage, inp: Storage, kind: Activation): void {
+    this.run('activationForward', [out], [inp], ACTIVATIONS.indexOf(kind));
   }
 
-  geluBackward(dinp: Storage, dout: Storage, inp: Storage, accumulate: boolean): void {
-    this.run('geluBackward', [dinp], [dout, inp], accumulate);
+  activationBackward(
+    dinp: Storage,
+    dout: Storage,
+    inp: Storage,
+    kind: Activation,
+    accumulate: boolean,
+  ): void {
+    this.run('activationBackward', [dinp], [dout, inp], ACTIVATIONS.indexOf(kind), accumulate);
   }
 
   dropout(
@@ -385,6 +393,45 @@ export class NativeBackend implements Backend {
     );
   }
 
+  // ---- rows ------------------------------------------------------------------------------------------------
+
+  readonly rows = hostRows;
+
+  selectRows(
+    out: Storage,
+    mask: Storage,
+    a: Storage | null,
+    b: Storage | null,
+    { R, C }: RowDims,
+    accumulate: boolean,
+  ): void {
+    this.run('selectRows', [out], [mask, a, b], R, C, accumulate);
+  }
+
+  scaleRowsForward(out: Storage, inp: Storage, scale: Storage, { R, C }: RowDims, accumulate: boolean): void {
+    this.run('scaleRowsForward', [out], [inp, scale], R, C, accumulate);
+  }
+
+  scaleRowsBackward(
+    dinp: Storage | null,
+    dscale: Storage | null,
+    dout: Storage,
+    inp: Storage,
+    scale: Storage,
+    { R, C }: RowDims,
+    accumulate: boolean,
+  ): void {
+    this.run('scaleRowsBackward', [dinp, dscale], [dout, inp, scale], R, C, accumulate);
+  }
+
+  gatherRows(out: Storage, inp: Storage, index: Storage, { R, C }: RowDims): void {
+    this.run('gatherRows', [out], [inp, index], index.length, R, C);
+  }
+
+  scatterRows(out: Storage, inp: Storage, index: Storage, { R, C }: RowDims): void {
+    this.run('scatterRows', [out], [inp, index], index.length, R, C);
+  }
+
   // ---- layers ----------------------------------------------------------------------------------------------
 
   embeddingForward(
@@ -392,7 +439,7 @@ export class NativeBackend implements Backend {
     tokens: Storage,
     positions: Storage,
     wte: Storage,
-    wpe: Storage,
+    wpe: Storage | null,
     { R, C }: RowDims,
   ): void {
     this.run('embeddingForward', [out], [tokens, positions, wte, wpe], R, C);
@@ -400,7 +447,7 @@ export class NativeBackend implements Backend {
 
   embeddingBackward(
     dwte: Storage,
-    dwpe: Storage,
+    dwpe: Storage | null,
     dout: Storage,
     tokens: Storage,
     positions: Storage,
@@ -469,8 +516,10 @@ export class NativeBackend implements Backend {
     qkv: Storage,
     { B, T, NH, HS }: AttentionDims,
     dropout: Dropout | null,
+    rows: Storage | null,
   ): void {
-    this.run('attentionForward', [out, lse], [qkv], B, T, NH, HS, ...spread(dropout), this.bf16);
+    const count = rows?.length ?? 0;
+    this.run('attentionForward', [out, lse], [qkv, rows], count, B, T, NH, HS, ...spread(dropout), this.bf16);
   }
 
   attentionBackward(

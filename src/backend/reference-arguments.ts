@@ -53,6 +53,14 @@ export function indices(
   return data;
 }
 
+/** Row numbers below `end`, each once, in ascending order. */
+export function ascending(where: string, name: string, storage: Storage, end: number): Int32Array {
+  const data = indices(where, name, storage, storage.length, end);
+  const wrong = data.findIndex((row, i) => i > 0 && row <= data[i - 1]);
+  if (wrong > 0) throw new ShapeError(where, `argument '${name}' must ascend`, data[wrong]);
+  return data;
+}
+
 export function gateValues(where: string, gate: Storage, C: number, G: number): Floats {
   if (G !== 1 && G !== C) throw new ShapeError(where, `G must be 1 or C = ${C}`, G);
   return floats(where, 'gate', gate, G);

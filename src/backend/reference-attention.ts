@@ -1,7 +1,7 @@
 /** Causal self-attention of the reference backend, one query at a time. */
 import type { AttentionDims, Dropout, Storage } from './backend.js';
 import { dropoutKeep, dropoutThreshold, sampleKey } from './host.js';
-import { dot, floats } from './reference-arguments.js';
+import { ascending, dot, floats } from './reference-arguments.js';
 
 /** See Backend.attentionForward. */
 export function attentionForward(
@@ -10,9 +10,13 @@ export function attentionForward(
   qkv: Storage,
   { B, T, NH, HS }: AttentionDims,
   dropout: Dropout | null,
+  rows: Storage | null,
 ): void {
   const C = NH * HS;
-  const y = floats('attentionForward', 'out', out, B * T * C);
+  // Where each query's row of `out` lies: its own place, or its place in the list.
+  const places =
+    rows && new Map(Array.from(ascending('attentionForward', 'rows', rows, B * T), (r, i) => [r, i]));
+  const y = floats('attentionForward', 'out', out, (places?.size ?? B * T) * C);
   const lses = floats('attentionForward', 'lse', lse, B * NH * T);
   const x = floats('attentionForward', 'qkv', qkv, B * T * 3 * C);
   const weights = new Float64Array(T);
@@ -21,6 +25,9 @@ export function attentionForward(
     const base = Math.floor(bh / NH) * T * 3 * C + (bh % NH) * HS;
     const keep = attentionMask(dropout, bh, NH);
     for (let q = 0; q < T; q++) {
+      const own = Math.floor(bh / NH) * T + q;
+      const place = places ? places.get(own) : own;
+      if (place === undefined) continue;
       let max = Number.NEGATIVE_INFINITY;
       for (let k = 0; k <= q; k++) {
         weights[k] = dot(x, base + q * 3 * C, x, base + k * 3 * C + C, HS) / Math.sqrt(HS);
@@ -36,7 +43,7 @@ export function attentionForward(
         const v = base + k * 3 * C + 2 * C;
         for (let i = 0; i < HS; i++) row[i] += p * x[v + i];
       }
-      y.set(row, (Math.floor(bh / NH) * T + q) * C + (bh % NH) * HS);
+      y.set(row, place * C + (bh % NH) * HS);
     }
   }
 }

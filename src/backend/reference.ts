@@ -4,6 +4,7 @@
  */
 import { ShapeError } from '../errors.js';
 import type {
+  Activation,
   AdamWOptions,
   AttentionDims,
   Backend,
@@ -18,12 +19,37 @@ import type {
   Storage,
 } from './backend.js';
 import { dropoutKeep, dropoutThreshold, copyOf, HostStorage, sampleKey } from './host.js';
-import { dot, expectLength, floats, gateValues, host, indices, integers } from './reference-arguments.js';
+import {
+  ascending,
+  dot,
+  expectLength,
+  floats,
+  gateValues,
+  host,
+  indices,
+  integers,
+} from './reference-arguments.js';
 import { attentionBackward, attentionForward } from './reference-attention.js';
+import { hostRows } from './rows.js';
 
 const LAYERNORM_EPS = 1e-5;
 const GELU_SCALE = Math.sqrt(2 / Math.PI);
 const GELU_CUBIC = 0.044715;
+
+/** Value and derivative of each activation at x. */
+const FUNCTIONS: Readonly<Record<Activation, (x: number) => readonly [value: number, derivative: number]>> = {
+  gelu: (x) => {
+    const t = Math.tanh(GELU_SCALE * (x + GELU_CUBIC * x * x * x));
+    const slope = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * GELU_SCALE * (1 + 3 * GELU_CUBIC * x * x);
+    return [0.5 * x * (1 + t), slope];
+  },
+  relu: (x) => (x > 0 ? [x, 1] : [0, 0]),
+  tanh: (x) => [Math.tanh(x), 1 - Math.tanh(x) ** 2],
+  sigmoid: (x) => {
+    const s = 1 / (1 + Math.exp(-x));
+    return [s, s * (1 - s)];
+  },
+};
 
 /** Kernels over Float32Array, or over Float64Array where finite differences need doubles. */
 export class ReferenceBackend implements Backend {
@@ -78,25 +104,23 @@ export class ReferenceBackend implements Backend {
     for (let i = 0; i < y.length; i++) y[i] = p[i] + q[i];
   }
 
-  geluForward(out: Storage, inp: Storage): void {
-    const y = floats('geluForward', 'out', out);
-    const x = floats('geluForward', 'inp', inp, y.length);
-    for (let i = 0; i < y.length; i++) {
-      const v = x[i];
-      y[i] = 0.5 * v * (1 + Math.tanh(GELU_SCALE * (v + GELU_CUBIC * v * v * v)));
-    }
+  activationForward(out: Storage, inp: Storage, kind: Activation): void {
+    const y = floats('activationForward', 'out', out);
+    const x = floats('activationForward', 'inp', inp, y.length);
+    for (let i = 0; i < y.length; i++) y[i] = FUNCTIONS[kind](x[i])[0];
   }
 
-  geluBackward(dinp: Storage, dout: Storage, inp: Storage, accumulate: boolean): void {
-    const dx = floats('geluBackward', 'dinp', dinp);
-    const dy = floats('geluBackward', 'dout', dout, dx.length);
-    const x = floats('geluBackward', 'inp', inp, dx.length);
-    for (let i = 0; i < dx.length; i++) {
-      const v = x[i];
-      const t = Math.tanh(GELU_SCALE * (v + GELU_CUBIC * v * v * v));
-      const slope = 0.5 * (1 + t) + 0.5 * v * (1 - t * t) * GELU_SCALE * (1 + 3 * GELU_CUBIC * v * v);
-      dx[i] = (accumulate ? dx[i] : 0) + slope * dy[i];
-    }
+  activationBackward(
+    dinp: Storage,
+    dout: Storage,
+    inp: Storage,
+    kind: Activation,
+    accumulate: boolean,
+  ): void {
+    const dx = floats('activationBackward', 'dinp', dinp);
+    const dy = floats('activationBackward', 'dout', dout, dx.length);
+    const x = floats('activationBackward', 'inp', inp, dx.length);
+    for (let i = 0; i < dx.length; i++) dx[i] = (accumulate ? dx[i] : 0) + FUNCTIONS[kind](x[i])[1] * dy[i];
   }
 
   dropout(
@@ -170,6 +194,68 @@ export class ReferenceBackend implements Backend {
     for (let c = 0; c < G; c++) gg[c] += sums[c];
   }
 
+  // ---- rows ------------------------------------------------------------------------------------------------
+
+  readonly rows = hostRows;
+
+  selectRows(
+    out: Storage,
+    mask: Storage,
+    a: Storage | null,
+    b: Storage | null,
+    { R, C }: RowDims,
+    accumulate: boolean,
+  ): void {
+    const y = floats('selectRows', 'out', out, R * C);
+    const chosen = integers('selectRows', 'mask', mask, R);
+    const [p, q] = [a && floats('selectRows', 'a', a, R * C), b && floats('selectRows', 'b', b, R * C)];
+    for (let i = 0; i < R * C; i++) {
+      const from = chosen[Math.floor(i / C)] ? p : q;
+      y[i] = (accumulate ? y[i] : 0) + (from ? from[i] : 0);
+    }
+  }
+
+  scaleRowsForward(out: Storage, inp: Storage, scale: Storage, { R, C }: RowDims, accumulate: boolean): void {
+    const where = 'scaleRowsForward';
+    const [y, x] = [floats(where, 'out', out, R * C), floats(where, 'inp', inp, R * C)];
+    const s = floats(where, 'scale', scale, R);
+    for (let i = 0; i < R * C; i++) y[i] = (accumulate ? y[i] : 0) + s[Math.floor(i / C)] * x[i];
+  }
+
+  scaleRowsBackward(
+    dinp: Storage | null,
+    dscale: Storage | null,
+    dout: Storage,
+    inp: Storage,
+    scale: Storage,
+    { R, C }: RowDims,
+    accumulate: boolean,
+  ): void {
+    const where = 'scaleRowsBackward';
+    const [dy, x] = [floats(where, 'dout', dout, R * C), floats(where, 'inp', inp, R * C)];
+    const s = floats(where, 'scale', scale, R);
+    const dx = dinp && floats(where, 'dinp', dinp, R * C);
+    const ds = dscale && floats(where, 'dscale', dscale, R);
+    for (let r = 0; r < R; r++) {
+      if (ds) ds[r] += dot(dy, r * C, x, r * C, C);
+      for (let i = r * C; dx && i < (r + 1) * C; i++) dx[i] = (accumulate ? dx[i] : 0) + s[r] * dy[i];
+    }
+  }
+
+  gatherRows(out: Storage, inp: Storage, index: Storage, { R, C }: RowDims): void {
+    const rows = ascending('gatherRows', 'index', index, R);
+    const y = floats('gatherRows', 'out', out, rows.length * C);
+    const x = floats('gatherRows', 'inp', inp, R * C);
+    for (const [i, r] of rows.entries()) y.set(x.subarray(r * C, (r + 1) * C), i * C);
+  }
+
+  scatterRows(out: Storage, inp: Storage, index: Storage, { R, C }: RowDims): void {
+    const rows = ascending('scatterRows', 'index', index, R);
+    const y = floats('scatterRows', 'out', out, R * C);
+    const x = floats('scatterRows', 'inp', inp, rows.length * C);
+    for (const [i, r] of rows.entries()) y.set(x.subarray(i * C, (i + 1) * C), r * C);
+  }
+
   // ---- layers ----------------------------------------------------------------------------------------------
 
   embeddingForward(
@@ -177,23 +263,25 @@ export class ReferenceBackend implements Backend {
     tokens: Storage,
     positions: Storage,
     wte: Storage,
-    wpe: Storage,
+    wpe: Storage | null,
     { R, C }: RowDims,
   ): void {
     const where = 'embeddingForward';
     const y = floats(where, 'out', out, R * C);
     const te = floats(where, 'wte', wte);
-    const pe = floats(where, 'wpe', wpe);
+    const pe = wpe && floats(where, 'wpe', wpe);
     const token = indices(where, 'tokens', tokens, R, te.length / C);
-    const position = indices(where, 'positions', positions, R, pe.length / C);
+    const position = pe && indices(where, 'positions', positions, R, pe.length / C);
     for (let r = 0; r < R; r++) {
-      for (let c = 0; c < C; c++) y[r * C + c] = te[token[r] * C + c] + pe[position[r] * C + c];
+      for (let c = 0; c < C; c++) {
+        y[r * C + c] = te[token[r] * C + c] + (pe && position ? pe[position[r] * C + c] : 0);
+      }
     }
   }
 
   embeddingBackward(
     dwte: Storage,
-    dwpe: Storage,
+    dwpe: Storage | null,
     dout: Storage,
     tokens: Storage,
     positions: Storage,
@@ -201,14 +289,14 @@ export class ReferenceBackend implements Backend {
   ): void {
     const where = 'embeddingBackward';
     const te = floats(where, 'dwte', dwte);
-    const pe = floats(where, 'dwpe', dwpe);
+    const pe = dwpe && floats(where, 'dwpe', dwpe);
     const dy = floats(where, 'dout', dout, R * C);
     const token = indices(where, 'tokens', tokens, R, te.length / C);
-    const position = indices(where, 'positions', positions, R, pe.length / C);
+    const position = pe && indices(where, 'positions', positions, R, pe.length / C);
     for (let r = 0; r < R; r++) {
       for (let c = 0; c < C; c++) {
         te[token[r] * C + c] += dy[r * C + c];
-        pe[position[r] * C + c] += dy[r * C + c];
+        if (pe && position) pe[position[r] * C + c] += dy[r * C + c];
       }
     }
   }
@@ -363,8 +451,9 @@ export class ReferenceBackend implements Backend {
     qkv: Storage,
     dims: AttentionDims,
     dropout: Dropout | null,
+    rows: Storage | null,
   ): void {
-    attentionForward(out, lse, qkv, dims, dropout);
+    attentionForward(out, lse, qkv, dims, dropout, rows);
   }
 
   attentionBackward(

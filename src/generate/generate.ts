@@ -60,7 +60,7 @@ export async function* generate(
     if (options.signal?.aborted) reason = 'aborted';
     else if (ids.length > blockSize) reason = 'block size';
     if (reason !== 'tokens') break;
-    const logits = await model.lastLogits(Int32Array.from(ids), 1, forward);
+    const { logits } = await model.lastLogits(Int32Array.from(ids), 1, forward);
     const id = sample(logits.subarray(0, tokenizer.vocabSize), ids.length, options);
     if (id === tokenizer.eot) {
       reason = 'end of text';

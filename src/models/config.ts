@@ -10,7 +10,7 @@ const MAX_COUNT = 4096;
 export const modelFields = {
   depth: {
     kind: 'choice',
-    choices: ['gpt2', 'loop'],
+    choices: ['gpt2', 'loop', 'universal', 'adaptive', 'sharing'],
     default: 'gpt2',
     help: 'how the hidden state passes through the blocks',
   },
@@ -25,7 +25,13 @@ export const modelFields = {
   },
   nHead: { kind: 'int', min: 1, max: 65_536, default: 12, help: 'attention heads (NH)' },
   nEmbd: { kind: 'int', min: 1, max: 65_536, default: 768, help: 'channels (C)' },
-  nLoop: { kind: 'int', min: 1, max: MAX_COUNT, default: 1, help: 'loops over the whole stack (N)' },
+  nLoop: {
+    kind: 'int',
+    min: 1,
+    max: MAX_COUNT,
+    default: 1,
+    help: 'loops over the stack; steps of universal (N)',
+  },
   nInnerLoop: {
     kind: 'int',
     min: 1,
@@ -51,6 +57,63 @@ export const modelFields = {
     default: 1,
     help: 'initial value of every gate; 1/n is one over the loop count',
   },
+  residualInit: {
+    kind: 'choice',
+    choices: ['layers', 'applications', 'loops'],
+    default: 'layers',
+    help: 'divides the initial residual projections by √(2·layers), √(2·applications), or loops·√(2·layers)',
+  },
+  nPrelude: {
+    kind: 'int',
+    min: 0,
+    max: MAX_COUNT,
+    default: 0,
+    help: 'first layers that run once, before the loops',
+  },
+  nCoda: {
+    kind: 'int',
+    min: 0,
+    max: MAX_COUNT,
+    default: 0,
+    help: 'last layers that run once, after the loops',
+  },
+  inputInjection: {
+    kind: 'choice',
+    choices: ['none', 'add', 'linear'],
+    default: 'none',
+    help: 'how every loop meets the looped stack’s first input again: x + e, or x·A + e·B',
+  },
+  sharing: {
+    kind: 'choice',
+    choices: ['sequence', 'cycle', 'cycle-rev'],
+    default: 'cycle',
+    help: 'order in which sharing applies its layers: 1 1 2 2, 1 2 1 2 or 1 2 2 1',
+  },
+  nApplication: {
+    kind: 'int',
+    min: 1,
+    max: MAX_COUNT,
+    default: 12,
+    help: 'block applications of sharing (A); its layers are nLayer',
+  },
+  norm: {
+    kind: 'choice',
+    choices: ['post', 'pre'],
+    default: 'post',
+    help: 'where universal normalises: after each residual addition, as published, or before each half',
+  },
+  exitHead: {
+    kind: 'choice',
+    choices: ['shared', 'separate'],
+    default: 'shared',
+    help: 'the classifier at early exits: the model’s own, or one for each exit',
+  },
+  halting: {
+    kind: 'choice',
+    choices: ['none', 'act', 'confidence', 'geometric', 'multinomial', 'sequence'],
+    default: 'none',
+    help: 'what stops a token before the last step, where the depth has exits',
+  },
   dropout: { kind: 'number', min: 0, below: 1, default: 0, help: 'probability of dropping an activation' },
   bias: { kind: 'boolean', default: true, help: 'biases in linear layers and layer norms' },
   tiedHead: { kind: 'boolean', default: true, help: 'the head shares the token embedding’s weights' },
@@ -65,16 +128,94 @@ export function parseModelConfig(input: unknown, where = 'model'): ModelConfig {
   if (config.nEmbd % config.nHead !== 0) {
     throw new ConfigError(`${where}.nEmbd`, `must be a multiple of nHead = ${config.nHead}`, config.nEmbd);
   }
-  if (config.depth === 'gpt2') {
-    for (const name of ['nLoop', 'nInnerLoop'] as const) {
-      if (config[name] === 1) continue;
-      throw new ConfigError(
-        `${where}.${name}`,
-        'must be 1 where depth is gpt2, which walks the stack once',
-        config[name],
-        'set depth to loop',
-      );
+  requireMeaning(config, input as Partial<ModelConfig>, where);
+  return config;
+}
+
+/** Depths that have exits: a halting rule and losses at every exit make sense there. */
+const WITH_EXITS: readonly ModelConfig['depth'][] = ['loop', 'universal', 'adaptive'];
+
+/** Fields that only some depths read; elsewhere they must keep their default. */
+const READ_BY: Partial<Record<keyof ModelConfig, readonly ModelConfig['depth'][]>> = {
+  nLoop: ['loop', 'universal'],
+  nInnerLoop: ['loop'],
+  nPrelude: ['loop'],
+  nCoda: ['loop'],
+  inputInjection: ['loop'],
+  nApplication: ['sharing'],
+  sharing: ['sharing'],
+  norm: ['universal'],
+  exitHead: WITH_EXITS,
+  halting: WITH_EXITS,
+};
+
+/** Throws ConfigError where fields that are right on their own do not fit together. */
+function requireMeaning(config: ModelConfig, input: Partial<ModelConfig>, where: string): void {
+  for (const [name, depths] of Object.entries(READ_BY) as [keyof ModelConfig, readonly string[]][]) {
+    const usual = modelFields[name].default;
+    if (config[name] === usual || depths.includes(config.depth)) continue;
+    const rule = `must be ${usual} where depth is ${config.depth}`;
+    throw new ConfigError(`${where}.${name}`, rule, config[name], `set depth to ${depths.join(' or ')}`);
+  }
+  const { nLayer, nPrelude, nCoda, nApplication: A, sharing } = config;
+  if (nPrelude + nCoda >= nLayer) {
+    const rule = `must leave a layer to loop: nPrelude + nCoda below nLayer = ${nLayer}`;
+    throw new ConfigError(`${where}.nPrelude`, rule, nPrelude + nCoda);
+  }
+  if (config.inputInjection !== 'none' && config.nLoop === 1) {
+    const rule = 'must be none where nLoop is 1, which has no second loop to inject into';
+    throw new ConfigError(`${where}.inputInjection`, rule, config.inputInjection);
+  }
+  if (config.depth === 'universal' && config.nEmbd % 2 !== 0) {
+    throw new ConfigError(`${where}.nEmbd`, 'must be even for sines and cosines', config.nEmbd);
+  }
+  if (config.halting !== 'none' && exitCount(config) < 2) {
+    const rule = 'must be none where there is a single exit';
+    throw new ConfigError(`${where}.halting`, rule, config.halting, 'raise nLoop, or nLayer of adaptive');
+  }
+  if (config.halting === 'act' && config.exitHead === 'separate') {
+    throw new ConfigError(
+      `${where}.exitHead`,
+      'must be shared where halting is act, which averages the states',
+      config.exitHead,
+    );
+  }
+  if (config.halting === 'confidence' && nCoda > 0) {
+    const rule = 'must be 0 where halting is confidence, which reads a state before the coda';
+    throw new ConfigError(`${where}.nCoda`, rule, nCoda);
+  }
+  if (config.depth !== 'sharing') return;
+  if (input.nApplication === undefined) {
+    throw new ConfigError(`${where}.nApplication`, 'must be given where depth is sharing');
+  }
+  const least = { sequence: nLayer, cycle: nLayer, 'cycle-rev': 2 * nLayer }[sharing];
+  if (A < least || (sharing === 'sequence' && A % nLayer !== 0)) {
+    const multiple = sharing === 'sequence' ? `a multiple of nLayer = ${nLayer}` : `at least ${least}`;
+    throw new ConfigError(`${where}.nApplication`, `must be ${multiple} where sharing is ${sharing}`, A);
+  }
+}
+
+/** Exits of a model: states that its head could read, the last one included; 1 where the depth has no early ones. */
+export function exitCount({ depth, nLayer, nLoop }: ModelConfig): number {
+  if (depth === 'adaptive') return nLayer;
+  return WITH_EXITS.includes(depth) ? nLoop : 1;
+}
+
+/** Runs of a block in one forward pass, with `loops` loops or steps where the depth allows a choice. */
+export function applicationCount(config: ModelConfig, loops?: number): number {
+  const { depth, nLayer, nLoop, nInnerLoop, nPrelude, nCoda, nApplication } = config;
+  switch (depth) {
+    case 'gpt2':
+      return nLayer;
+    case 'adaptive':
+      return loops ?? nLayer;
+    case 'sharing':
+      return nApplication;
+    case 'universal':
+      return nLayer * (loops ?? nLoop);
+    case 'loop': {
+      const once = nPrelude + nCoda;
+      return (once + (nLayer - once) * (loops ?? nLoop)) * nInnerLoop;
     }
   }
-  return config;
 }

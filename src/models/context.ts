@@ -1,12 +1,13 @@
 /**
- * The context of one forward pass: the batch, the loop count, dropout, and which block applications are checkpointed.
- * It numbers the applications in order of execution. Knows no depth rule.
+ * The context of one forward pass: the batch, the loop count, dropout, which rows still run, and which block applications
+ * are checkpointed. It numbers the applications in order of execution. Knows no depth rule.
  */
 import type { Dropout } from '../backend/backend.js';
 import type { Application, Block, DropoutSite } from '../nn/block.js';
 import { hashWords } from '../nn/random.js';
-import { alias, checkpoint } from '../tensor/ops.js';
+import { alias, checkpoint, selectRows } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { Objective } from './objective.js';
 
 /** Names the masks of one micro-step: dropout is a function of these and of the place. */
 export interface DropoutKey {
@@ -16,13 +17,35 @@ export interface DropoutKey {
 }
 
 export interface ForwardOptions {
-  /** Loops over the stack, where the depth allows a choice; the trained count by default. */
+  /** Loops over the stack, or steps, where the depth allows a choice; the trained count by default. */
   readonly loops?: number;
-  /** Present in training only. */
+  /** Only the last so many loops pass gradients back; 0 or absent for all. */
+  readonly backpropLoops?: number;
+  /** Whether a halting rule may stop rows early; true by default. */
+  readonly earlyExit?: boolean;
+  /** What a halting rule must exceed to stop a row: a probability, in place of the rule's own threshold. */
+  readonly exitThreshold?: number;
+  /** Names the masks and whatever else is drawn; present in training only. */
   readonly dropout?: DropoutKey;
+  /** What is learned beyond the loss at the end; read in training only. */
+  readonly objective?: Objective;
   /** Whether an application keeps its input only and is computed again in the backward pass. */
   readonly checkpoint?: (application: number) => boolean;
 }
+
+/** What the loss wants of a pass, beyond the state at its end. */
+export interface Pass {
+  /** The state at every exit, none of which stops a row. */
+  readonly collectExits: boolean;
+  /** Exits drawn beforehand (R), i32, at which rows stop; null for none. */
+  readonly drawnExits: Tensor | null;
+  /** What a step of ACT costs, in nats. */
+  readonly ponderCost: number;
+  /** Factor on what the depth adds to the loss. */
+  readonly auxScale: number;
+}
+
+export const PLAIN_PASS: Pass = { collectExits: false, drawnExits: null, ponderCost: 0, auxScale: 1 };
 
 /** Where an application stands in the model. */
 export interface ApplicationPlace {
@@ -31,35 +54,67 @@ export interface ApplicationPlace {
   readonly inner: number;
 }
 
+/** The rows that still run, where some have halted. */
+export interface Running {
+  /** 1 where a row runs (R). */
+  readonly mask: Tensor;
+  /** The running rows in ascending order; null where all are computed, and the halted ones thrown away. */
+  readonly rows: Tensor | null;
+}
+
 const SITES: readonly DropoutSite[] = ['embedding', 'attention', 'attentionOutput', 'mlpOutput'];
 /** Application index of what lies outside every block. */
 const OUTSIDE = 0xffffffff;
 
-export class ForwardContext {
-  readonly loops: number | undefined;
+export class ForwardContext implements Disposable {
+  /** Null while every row runs. */
+  running: Running | null = null;
   private applications = 0;
 
   constructor(
     readonly B: number,
     readonly T: number,
+    /** Each row's position in its sequence (R). */
+    readonly positions: Tensor,
     private readonly dropoutRate: number,
-    private readonly options: ForwardOptions = {},
-  ) {
-    this.loops = options.loops;
+    readonly options: ForwardOptions = {},
+    readonly pass: Pass = PLAIN_PASS,
+  ) {}
+
+  [Symbol.dispose](): void {
+    this.positions.dispose();
   }
 
-  /** Runs a block as the next application; the caller owns the result. */
+  get loops(): number | undefined {
+    return this.options.loops;
+  }
+
+  /**
+   * Runs a block as the next application; the caller owns the result. A halted row keeps its state, which the block
+   * still normalises and projects to a key and a value for the others to attend to.
+   */
   apply(block: Block, x: Tensor, place: ApplicationPlace): Tensor {
     const index = this.applications++;
-    const { B, T } = this;
-    const at: Application = { B, T, dropout: (site) => this.mask(index, site) };
-    const run = (h: Tensor) => block.forward(h, at);
-    const y = this.options.checkpoint?.(index) ? checkpoint(x, run) : run(x);
+    const { B, T, running } = this;
+    const rows = running?.rows ?? null;
+    const at: Application = { B, T, rows, dropout: (site) => this.mask(index, site) };
+    const run = (h: Tensor) => {
+      if (!running || rows) return block.forward(h, at);
+      using y = block.forward(h, at);
+      return selectRows(running.mask, y, h);
+    };
+    const kept = running ? [running.mask] : [];
+    const y = this.options.checkpoint?.(index) ? checkpoint(x, run, kept) : run(x);
     x.runtime.observe?.(
       `application ${index} (loop ${place.loop + 1}, layer ${place.layer}, inner ${place.inner + 1})`,
       y,
     );
     return y;
+  }
+
+  /** `next`, but `former` in the rows that have halted; the caller owns the result. */
+  keepHalted(next: Tensor, former: Tensor): Tensor {
+    return this.running ? selectRows(this.running.mask, next, former) : alias(next);
   }
 
   /** Feeds x through `body` `count` times, freeing what lies between; the caller owns the result. */

@@ -1,6 +1,6 @@
 /** What a model costs: parameters, block applications, FLOPs and activation memory, from its configuration alone. */
 import { size } from '../tensor/tensor.js';
-import type { ModelConfig } from './config.js';
+import { applicationCount, type ModelConfig } from './config.js';
 import { GPTModules } from './gpt.js';
 
 export interface ModelCost {
@@ -33,7 +33,7 @@ export function modelCost(config: ModelConfig): ModelCost {
       .filter(({ spec }) => wanted(spec.role))
       .reduce((sum, { spec }) => sum + size(spec.shape), 0);
   const { blockSize: T, nLayer, nLoop, nInnerLoop } = config;
-  const applications = nLayer * nLoop * nInnerLoop;
+  const applications = applicationCount(config);
   const forward = forwardFlopsPerToken(config, T);
   return {
     parameters: {
@@ -53,12 +53,15 @@ export function modelCost(config: ModelConfig): ModelCost {
   };
 }
 
-/** FLOPs a token of one forward pass over sequences of T tokens, with the given number of outer loops. */
-export function forwardFlopsPerToken(config: ModelConfig, T: number, loops = config.nLoop): number {
-  const { nEmbd: C, vocabSize: V, nLayer, nInnerLoop } = config;
+/**
+ * FLOPs a token of one forward pass over sequences of T tokens, with the given number of loops or steps. What only some
+ * models spend beside blocks and head (halting units, injection, heads at early exits) is left out.
+ */
+export function forwardFlopsPerToken(config: ModelConfig, T: number, loops?: number): number {
+  const { nEmbd: C, vocabSize: V } = config;
   const block = 2 * 12 * C * C; // qkv 3·C², projection C², MLP 8·C²
   const attention = (2 * 2 * C * (T + 1)) / 2; // q·k and p·v against (T + 1)/2 keys on average
-  return nLayer * loops * nInnerLoop * (block + attention) + 2 * V * C;
+  return applicationCount(config, loops) * (block + attention) + 2 * V * C;
 }
 
 /** Floats that one application keeps for its backward pass, beyond its input. */
@@ -71,8 +74,8 @@ function applicationFloats({ nEmbd: C, nHead: NH }: ModelConfig, T: number): num
 
 /** Bytes that the backward pass needs of one sequence of T tokens when `checkpointed` applications keep only their input. */
 export function activationBytes(config: ModelConfig, T: number, checkpointed: number): number {
-  const { nEmbd: C, nLayer, nLoop, nInnerLoop } = config;
-  const applications = nLayer * nLoop * nInnerLoop;
+  const { nEmbd: C, nLoop, nInnerLoop } = config;
+  const applications = applicationCount(config);
   const gated = (nLoop > 1 ? nLoop : 0) + (nInnerLoop > 1 ? applications : 0);
   const stream = T * C * (applications + gated + 2); // inputs of applications, gates' outputs, embedding, final norm
   const recomputed = checkpointed > 0 ? 1 : 0; // the one being computed again
@@ -89,7 +92,7 @@ export function applicationsToCheckpoint(
   T: number,
   budgetBytes: number,
 ): number {
-  const applications = config.nLayer * config.nLoop * config.nInnerLoop;
+  const applications = applicationCount(config);
   let count = 0;
   while (count < applications && B * activationBytes(config, T, count) > budgetBytes) count++;
   return count;

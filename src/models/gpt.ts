@@ -6,13 +6,22 @@ import { ShapeError } from '../errors.js';
 import { Block } from '../nn/block.js';
 import { LayerNorm } from '../nn/layers.js';
 import { Parameters, ParameterScope, type ParameterSlot } from '../nn/parameters.js';
-import { dropout, embedding, headLoss, logits } from '../tensor/ops.js';
-import type { Runtime, Tensor } from '../tensor/tensor.js';
-import type { ModelConfig } from './config.js';
-import { ForwardContext, type ForwardOptions } from './context.js';
-import type { Depth } from './depth/depth.js';
+import { alias, detach, dropout, embedding, gatherRows, headLoss, logits, scaleRows } from '../tensor/ops.js';
+import { type Runtime, Tensor } from '../tensor/tensor.js';
+import { applicationCount, type ModelConfig } from './config.js';
+import { ForwardContext, type ForwardOptions, type Pass, PLAIN_PASS } from './context.js';
+import { AdaptiveDepth } from './depth/adaptive.js';
+import type { Depth, DepthOutput, Walker } from './depth/depth.js';
 import { GPT2Depth } from './depth/gpt2.js';
 import { LoopDepth } from './depth/loop.js';
+import { SharingDepth } from './depth/sharing.js';
+import { UniversalDepth } from './depth/universal.js';
+import { ExitHeads } from './exit-heads.js';
+import { ActWalker } from './halting/act.js';
+import type { ExitRule, LearnedRule } from './halting/halting.js';
+import { ChoiceRule, ConfidenceRule, GeometricRule } from './halting/rules.js';
+import { drawExits, exitWeights } from './objective.js';
+import { ExitWalker } from './walker.js';
 
 /** Standard deviation of GPT-2's initial weights. */
 const INIT_STD = 0.02;
@@ -21,26 +30,118 @@ const INIT_STD = 0.02;
 export class GPTModules {
   readonly slots: readonly ParameterSlot[];
   readonly wte: ParameterSlot;
-  readonly wpe: ParameterSlot;
-  readonly lnF: LayerNorm;
-  readonly head: ParameterSlot;
+  /** Null where the depth signals positions itself. */
+  readonly wpe: ParameterSlot | null;
+  readonly heads: ExitHeads;
   readonly depth: Depth;
+  readonly walker: Walker;
+  /** The halting rule, where it learns from an oracle. */
+  readonly learned: LearnedRule | null;
 
   constructor(config: ModelConfig) {
     const { vocabSize: V, blockSize, nEmbd: C, nHead: NH, nLayer, bias, tiedHead } = config;
+    const universal = config.depth === 'universal';
+    const post = universal && config.norm === 'post';
     const root = new ParameterScope();
     const scope = root.child('transformer');
-    this.wte = scope.declare('wte.weight', 'embedding', [V, C], { std: INIT_STD });
-    this.wpe = scope.declare('wpe.weight', 'position', [blockSize, C], { std: INIT_STD });
-    // Two residual additions a layer; looped applications of a layer count once, as the paper keeps GPT-2's init.
-    const residualStd = INIT_STD / Math.sqrt(2 * nLayer);
-    const options = { C, NH, bias, std: INIT_STD, residualStd };
+    // Vaswani et al. 2017 multiply embeddings by √C, the head's weights being the same: both then have unit variance.
+    const embeddingStd = universal ? 1 / Math.sqrt(C) : INIT_STD;
+    this.wte = scope.declare('wte.weight', 'embedding', [V, C], { std: embeddingStd });
+    this.wpe = universal ? null : scope.declare('wpe.weight', 'position', [blockSize, C], { std: INIT_STD });
+    const options = {
+      C,
+      NH,
+      bias,
+      std: INIT_STD,
+      residualStd: residualStd(config),
+      norm: post ? 'post' : 'pre',
+      activation: universal ? 'relu' : 'gelu',
+    } as const;
     const blocks = Array.from({ length: nLayer }, (_, l) => new Block(scope.child(`h.${l}`), options));
-    this.depth = config.depth === 'gpt2' ? new GPT2Depth(blocks) : new LoopDepth(scope, blocks, config);
-    this.lnF = new LayerNorm(scope.child('ln_f'), C, { bias });
-    this.head = tiedHead ? this.wte : root.declare('lm_head.weight', 'embedding', [V, C], { std: INIT_STD });
+    this.depth = createDepth(config, scope, blocks);
+    const norm = post ? null : new LayerNorm(scope.child('ln_f'), C, { bias });
+    const head = tiedHead
+      ? this.wte
+      : root.declare('lm_head.weight', 'embedding', [V, C], { std: embeddingStd });
+    this.heads = new ExitHeads(scope, { norm, head }, config, embeddingStd);
+    if (config.halting === 'act') {
+      this.walker = new ActWalker(scope, C, INIT_STD);
+      this.learned = null;
+    } else {
+      const rule = createRule(config, scope, this.heads);
+      this.walker = new ExitWalker(rule);
+      this.learned = rule && 'learn' in rule ? (rule as LearnedRule) : null;
+    }
     this.slots = root.slots;
   }
+}
+
+function createDepth(config: ModelConfig, scope: ParameterScope, blocks: readonly Block[]): Depth {
+  switch (config.depth) {
+    case 'gpt2':
+      return new GPT2Depth(blocks);
+    case 'loop':
+      return new LoopDepth(scope, blocks, config);
+    case 'universal':
+      return new UniversalDepth(blocks, config);
+    case 'adaptive':
+      return new AdaptiveDepth(blocks);
+    case 'sharing':
+      return new SharingDepth(blocks, config);
+  }
+}
+
+function createRule(config: ModelConfig, scope: ParameterScope, heads: ExitHeads): ExitRule | null {
+  const C = config.nEmbd;
+  switch (config.halting) {
+    case 'confidence':
+      return new ConfidenceRule(heads, config);
+    case 'geometric':
+      return new GeometricRule(scope, heads, C, INIT_STD);
+    case 'multinomial':
+    case 'sequence':
+      return new ChoiceRule(scope, heads, C, INIT_STD, config.halting === 'sequence');
+    default:
+      return null;
+  }
+}
+
+/**
+ * Standard deviation of the projections that end in a residual addition. GPT-2 divides by √(number of additions), two a
+ * layer; what looped additions count is a choice: not at all (`layers`), as any other (`applications`), or by the loop
+ * count itself instead of its root (`loops`, arXiv 2606.18524).
+ */
+function residualStd(config: ModelConfig): number {
+  const { nLayer, nLoop, nInnerLoop, residualInit } = config;
+  if (residualInit === 'loops') return INIT_STD / (nLoop * nInnerLoop * Math.sqrt(2 * nLayer));
+  return INIT_STD / Math.sqrt(2 * (residualInit === 'layers' ? nLayer : applicationCount(config)));
+}
+
+/** What a forward pass over targets found, row by row (R); its tensors belong to the caller. */
+export class LossOutput implements Disposable {
+  constructor(
+    /** Cross-entropy in nats; 0 where the target is −1. */
+    readonly losses: Tensor,
+    /** What halting adds: ACT's ponder cost in steps, or the cross-entropy with the oracle in nats; null for nothing. */
+    readonly auxLoss: Tensor | null,
+    /** Steps before the row halted, i32; null where all took every step. */
+    readonly stepsPerRow: Tensor | null,
+  ) {}
+
+  [Symbol.dispose](): void {
+    this.losses.dispose();
+    this.auxLoss?.dispose();
+    this.stepsPerRow?.dispose();
+  }
+}
+
+/** What the head reads at one exit, row by row (R). */
+export interface ExitReading {
+  readonly losses: Float32Array;
+  readonly argmax: Int32Array;
+  readonly maxProb: Float32Array;
+  /** The state itself (R, C). */
+  readonly state: Float32Array;
 }
 
 /** A model in memory. */
@@ -62,50 +163,189 @@ export class GPT {
 
   /**
    * Cross-entropy of every position in nats, (B·T); `tokens, targets (B, T)`, target −1 being ignored. While a tape
-   * records, its end is the mean over the counted targets times `lossScale`.
+   * records, its end is the mean over the counted targets times `lossScale`, and what `options.objective` adds.
    */
   loss(
     tokens: Int32Array,
     targets: Int32Array,
     B: number,
     lossScale: number,
-    options?: ForwardOptions,
-  ): Tensor {
+    options: ForwardOptions = {},
+  ): LossOutput {
     const { runtime } = this;
     const R = tokens.length;
     const counted = targets.reduce((n, t) => n + (t >= 0 ? 1 : 0), 0);
     const weight = lossScale / Math.max(1, counted);
-    using x = this.hidden(tokens, B, options);
     using target = runtime.from(targets, [R]);
+    const { objective } = runtime.tape ? options : { objective: undefined };
+    const mixed = objective?.exitLoss === 'mixed';
+    const key = options.dropout ?? { seed: 0, step: 0, microStep: 0 };
+    const exitCount = Math.min(this.modules.heads.count, options.loops ?? this.modules.heads.count);
+    using drawnExits = mixed ? runtime.from(drawExits(key, R, exitCount), [R]) : null;
+    using ctx = this.context(tokens, B, options, {
+      collectExits: objective?.exitLoss === 'uniform' || objective?.exitLoss === 'linear',
+      drawnExits,
+      ponderCost: objective?.ponderCost ?? 0,
+      auxScale: lossScale,
+    });
+    using output = this.hidden(tokens, ctx);
+    if (output.exits.length > 0) {
+      return this.lossOfExits(output.exits, target, weight, lossScale, ctx);
+    }
+    const losses = this.lossOfRows(output, target, weight);
+    const { auxLoss, stepsPerRow } = output;
+    return new LossOutput(losses, auxLoss && alias(auxLoss), stepsPerRow && alias(stepsPerRow));
+  }
+
+  /** The loss at every exit, weighted; and, where a halting rule learns, its loss against the oracle of those. */
+  private lossOfExits(
+    exits: readonly Tensor[],
+    target: Tensor,
+    weight: number,
+    lossScale: number,
+    ctx: ForwardContext,
+  ): LossOutput {
+    const { runtime } = this;
+    const { heads, learned } = this.modules;
+    const objective = ctx.options.objective!;
+    const { backend } = runtime;
+    const [R, N] = [target.size, exits.length];
+    const share = exitWeights(objective.exitLoss, N);
+    using costs = runtime.empty([N, R]);
+    using argmax = runtime.empty([R], 'i32');
+    let last: Tensor | null = null;
+    for (const [n, state] of exits.entries()) {
+      using normal = heads.normalise(state, n);
+      using weights = runtime.empty([R]);
+      backend.fill(weights.storage, weight * share[n]);
+      last?.dispose();
+      last = headLoss(normal, heads.weight(n), target, weights, argmax);
+      const cost = backend.slice(costs.storage, n * R, R);
+      if (objective.oracle === 'likelihood') backend.copy(cost, last.storage);
+      else backend.rows.differ(cost, argmax.storage, target.storage);
+    }
+    if (!learned) return new LossOutput(last!, null, null);
+    using oracle = runtime.empty([R], 'i32');
+    backend.rows.oracle(
+      oracle.storage,
+      costs.storage,
+      { B: ctx.B, T: ctx.T, N },
+      {
+        lambda: objective.oracleLambda,
+        sigma: objective.oracleSigma,
+        perSequence: learned.perSequence,
+      },
+    );
+    return new LossOutput(last!, learned.learn(exits, oracle, lossScale, ctx), null);
+  }
+
+  /** The loss of the state that each row ended with, read by the classifier of the exit where it did. */
+  private lossOfRows({ x, stepsPerRow }: DepthOutput, target: Tensor, weight: number): Tensor {
+    const { runtime } = this;
+    const { heads } = this.modules;
+    const { backend } = runtime;
+    const R = target.size;
     using weights = runtime.empty([R]);
-    runtime.backend.fill(weights.storage, weight);
-    return headLoss(x, this.modules.head.value, target, weights);
+    if (!stepsPerRow || !heads.separate) {
+      using normal = heads.normalise(x, this.lastExit);
+      backend.fill(weights.storage, weight);
+      return headLoss(normal, heads.weight(this.lastExit), target, weights);
+    }
+    const losses = runtime.from(new Float64Array(R), [R]);
+    for (let n = 0; n < heads.count; n++) {
+      using normal = heads.normalise(x, n);
+      backend.rows.weightsAt(weights.storage, stepsPerRow.storage, target.storage, n + 1, weight);
+      using own = headLoss(normal, heads.weight(n), target, weights);
+      using here = runtime.empty([R]);
+      backend.rows.weightsAt(here.storage, stepsPerRow.storage, target.storage, n + 1, 1);
+      backend.scaleRowsForward(losses.storage, own.storage, here.storage, { R, C: 1 }, true);
+    }
+    return losses;
   }
 
   /** Logits of the last position of each sequence, (B, V); `tokens (B, T)`. */
-  async lastLogits(tokens: Int32Array, B: number, options?: ForwardOptions): Promise<Float32Array> {
-    const { runtime, config } = this;
+  async lastLogits(
+    tokens: Int32Array,
+    B: number,
+    options?: ForwardOptions,
+  ): Promise<{ logits: Float32Array; steps: Int32Array | null }> {
+    const { runtime } = this;
     const T = tokens.length / B;
-    using x = this.hidden(tokens, B, options);
-    using last = runtime.empty([B, config.nEmbd]);
-    const { backend } = runtime;
+    using ctx = this.context(tokens, B, options);
+    using output = this.hidden(tokens, ctx);
+    const ends = Int32Array.from({ length: B }, (_, b) => b * T + T - 1);
+    using rows = runtime.from(ends, [B]);
+    using last = gatherRows(output.x, rows);
+    const taken = output.stepsPerRow && ((await output.stepsPerRow.read()) as Int32Array);
+    const steps = taken && ends.map((row) => taken[row]);
+    const { vocabSize: V, nEmbd: C } = this.config;
+    const all = new Float32Array(B * V);
     for (let b = 0; b < B; b++) {
-      const row = (from: Tensor, r: number) => backend.slice(from.storage, r * config.nEmbd, config.nEmbd);
-      backend.copy(row(last, b), row(x, b * T + T - 1));
+      const slice = runtime.backend.slice(last.storage, b * C, C);
+      using row = Tensor.over(runtime, [1, C], slice);
+      using y = this.read(row, steps ? steps[b] - 1 : this.exitAfter(options?.loops));
+      all.set((await y.read()) as Float32Array, b * V);
     }
-    using y = logits(last, this.modules.head.value);
-    return (await y.read()) as Float32Array;
+    return { logits: all, steps };
   }
 
-  /** Logits of every position, (B·T, V). */
+  /** Logits of every position at full depth, (B·T, V). */
   logits(tokens: Int32Array, B: number, options?: ForwardOptions): Tensor {
-    using x = this.hidden(tokens, B, options);
-    return logits(x, this.modules.head.value);
+    using ctx = this.context(tokens, B, { ...options, earlyExit: false });
+    using output = this.hidden(tokens, ctx);
+    return this.read(output.x, this.exitAfter(options?.loops));
   }
 
-  /** The hidden state that the head reads, (B·T, C). Throws ShapeError when T exceeds the block size. */
-  private hidden(tokens: Int32Array, B: number, options?: ForwardOptions): Tensor {
-    const { runtime, config, modules } = this;
+  /** What the head reads at every exit, at full depth; for a depth without exits, at its end. `tokens, targets (B, T)`. */
+  async readings(
+    tokens: Int32Array,
+    targets: Int32Array,
+    B: number,
+    options: ForwardOptions = {},
+  ): Promise<ExitReading[]> {
+    const { runtime } = this;
+    const { heads } = this.modules;
+    const R = tokens.length;
+    using ctx = this.context(tokens, B, options, { ...PLAIN_PASS, collectExits: true });
+    using output = this.hidden(tokens, ctx);
+    using target = runtime.from(targets, [R]);
+    using weights = runtime.empty([R]);
+    using argmax = runtime.empty([R], 'i32');
+    using maxProb = runtime.empty([R]);
+    const readings: ExitReading[] = [];
+    const states = output.exits.length > 0 ? output.exits : [output.x];
+    for (const [n, state] of states.entries()) {
+      using normal = heads.normalise(state, n);
+      using losses = headLoss(normal, heads.weight(n), target, weights, argmax, maxProb);
+      readings.push({
+        losses: (await losses.read()) as Float32Array,
+        argmax: (await argmax.read()) as Int32Array,
+        maxProb: (await maxProb.read()) as Float32Array,
+        state: (await state.read()) as Float32Array,
+      });
+    }
+    return readings;
+  }
+
+  private get lastExit(): number {
+    return this.modules.heads.count - 1;
+  }
+
+  /** Number of the exit after so many steps. */
+  private exitAfter(steps = this.modules.heads.count): number {
+    return steps - 1;
+  }
+
+  /** Logits of states at an exit. */
+  private read(state: Tensor, exit: number): Tensor {
+    const { heads } = this.modules;
+    using normal = heads.normalise(state, exit);
+    return logits(normal, heads.weight(exit));
+  }
+
+  /** Throws ShapeError when the sequences are longer than the block size. */
+  private context(tokens: Int32Array, B: number, options?: ForwardOptions, pass?: Pass): ForwardContext {
+    const { runtime, config } = this;
     const T = tokens.length / B;
     if (!Number.isInteger(T) || T < 1 || T > config.blockSize) {
       throw new ShapeError(
@@ -114,14 +354,20 @@ export class GPT {
         tokens.length,
       );
     }
-    const ctx = new ForwardContext(B, T, config.dropout, options);
-    using ids = runtime.from(tokens, [B * T]);
-    using positions = runtime.from(this.positionsOf(B, T), [B * T]);
-    using sum = embedding(ids, positions, modules.wte.value, modules.wpe.value);
+    const positions = runtime.from(this.positionsOf(B, T), [B * T]);
+    return new ForwardContext(B, T, positions, config.dropout, options, pass);
+  }
+
+  /** The state after the blocks, (B·T, C), and what else the depth leaves. */
+  private hidden(tokens: Int32Array, ctx: ForwardContext): DepthOutput {
+    const { runtime, config, modules } = this;
+    const R = tokens.length;
+    using ids = runtime.from(tokens, [R]);
+    using embedded = embedding(ids, ctx.positions, modules.wte.value, modules.wpe?.value ?? null);
+    using sum = config.depth === 'universal' ? scaleAll(embedded, Math.sqrt(config.nEmbd)) : alias(embedded);
     runtime.observe?.('embedding', sum);
-    using x = dropout(sum, T, ctx.embeddingDropout());
-    using y = modules.depth.run(x, ctx);
-    return modules.lnF.forward(y);
+    using x = dropout(sum, ctx.T, ctx.embeddingDropout());
+    return modules.depth.run(x, ctx, modules.walker);
   }
 
   /** 0..T−1 for each of B sequences; kept from call to call, since training asks for the same every time. */
@@ -136,4 +382,13 @@ export class GPT {
   dispose(): void {
     this.parameters.dispose();
   }
+}
+
+/** factor · x. */
+function scaleAll(x: Tensor, factor: number): Tensor {
+  const { runtime } = x;
+  using factors = runtime.empty([x.shape[0]]);
+  runtime.backend.fill(factors.storage, factor);
+  using constant = detach(factors);
+  return scaleRows(x, constant);
 }

@@ -1,9 +1,10 @@
 /**
- * GPT-2's transformer block and its two halves (Radford et al. 2019): pre-LayerNorm, each half added to its input.
- * A block knows nothing of its depth: which application it is comes with the call.
+ * The transformer block and its two halves, each added to its input. GPT-2 (Radford et al. 2019) normalises before each
+ * half; the original transformer (Vaswani et al. 2017) after each addition. A block knows nothing of its depth: which
+ * application it is, and for which rows, comes with the call.
  */
-import type { Dropout } from '../backend/backend.js';
-import { add, attention, dropout, gelu } from '../tensor/ops.js';
+import type { Activation, Dropout } from '../backend/backend.js';
+import { activation, add, alias, attention, dropout, gatherRows, scatterRows } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { LayerNorm, Linear } from './layers.js';
 import type { ParameterScope } from './parameters.js';
@@ -11,10 +12,12 @@ import type { ParameterScope } from './parameters.js';
 /** Places where dropout acts; part of each mask's key. */
 export type DropoutSite = 'embedding' | 'attention' | 'attentionOutput' | 'mlpOutput';
 
-/** One run of one block: the batch it runs on and its dropout masks. */
+/** One run of one block: the batch it runs on, the rows that it is to change, and its dropout masks. */
 export interface Application {
   readonly B: number;
   readonly T: number;
+  /** Ascending row numbers, or null for all; the other rows keep their state and are attended to. Not while recording. */
+  readonly rows: Tensor | null;
   dropout(site: DropoutSite): Dropout | null;
 }
 
@@ -26,9 +29,11 @@ export interface BlockOptions {
   readonly std: number;
   /** The same for the two projections that end in a residual addition. */
   readonly residualStd: number;
+  readonly norm: 'pre' | 'post';
+  readonly activation: Activation;
 }
 
-/** Causal multi-head self-attention; `x (R, C)` → (R, C). */
+/** Causal multi-head self-attention; `x (R, C)` → (R, C), or (rows, C) where only some are wanted. */
 class SelfAttention {
   private readonly cAttn: Linear;
   private readonly cProj: Linear;
@@ -42,50 +47,62 @@ class SelfAttention {
 
   forward(x: Tensor, at: Application): Tensor {
     using qkv = this.cAttn.forward(x); // (R, 3C)
-    using mixed = attention(qkv, at.B, at.T, this.heads, at.dropout('attention')); // (R, C)
+    using mixed = attention(qkv, at.B, at.T, this.heads, at.dropout('attention'), at.rows); // (R, C)
     using y = this.cProj.forward(mixed);
     return dropout(y, at.T, at.dropout('attentionOutput'));
   }
 }
 
-/** The position-wise network: linear to 4·C, GELU, linear back; `x (R, C)` → (R, C). */
+/** The position-wise network: linear to 4·C, activation, linear back; `x (R, C)` → (R, C). */
 class MLP {
   private readonly cFc: Linear;
   private readonly cProj: Linear;
+  private readonly activation: Activation;
 
-  constructor(scope: ParameterScope, { C, bias, std, residualStd }: BlockOptions) {
+  constructor(scope: ParameterScope, { C, bias, std, residualStd, activation }: BlockOptions) {
+    this.activation = activation;
     this.cFc = new Linear(scope.child('c_fc'), C, 4 * C, { bias, std });
     this.cProj = new Linear(scope.child('c_proj'), 4 * C, C, { bias, std: residualStd });
   }
 
   forward(x: Tensor, at: Application): Tensor {
     using wide = this.cFc.forward(x); // (R, 4C)
-    using active = gelu(wide);
+    using active = activation(wide, this.activation);
     using y = this.cProj.forward(active);
     return dropout(y, at.T, at.dropout('mlpOutput'));
   }
 }
 
-/** x + Attention(LN(x)), then x + MLP(LN(x)); `x (R, C)` → (R, C). */
+/**
+ * With norm `pre`, x + Attention(LN(x)), then x + MLP(LN(x)); with `post`, LN(x + Attention(x)), then LN(x + MLP(x));
+ * `x (R, C)` → (R, C).
+ */
 export class Block {
   private readonly ln1: LayerNorm;
   private readonly attn: SelfAttention;
   private readonly ln2: LayerNorm;
   private readonly mlp: MLP;
+  private readonly pre: boolean;
 
   constructor(scope: ParameterScope, options: BlockOptions) {
     this.ln1 = new LayerNorm(scope.child('ln_1'), options.C, options);
     this.attn = new SelfAttention(scope.child('attn'), options);
     this.ln2 = new LayerNorm(scope.child('ln_2'), options.C, options);
     this.mlp = new MLP(scope.child('mlp'), options);
+    this.pre = options.norm === 'pre';
   }
 
   forward(x: Tensor, at: Application): Tensor {
-    using a = this.ln1.forward(x);
-    using attended = this.attn.forward(a, at);
-    using h = add(x, attended);
-    using b = this.ln2.forward(h);
-    using transformed = this.mlp.forward(b, at);
-    return add(h, transformed);
+    const { pre, ln1, ln2, attn, mlp } = this;
+    using a = pre ? ln1.forward(x) : alias(x);
+    using attended = attn.forward(a, at);
+    using own = at.rows ? gatherRows(x, at.rows) : alias(x);
+    using sum = add(own, attended);
+    using h = pre ? alias(sum) : ln1.forward(sum);
+    using b = pre ? ln2.forward(h) : alias(h);
+    using transformed = mlp.forward(b, at);
+    using total = add(h, transformed);
+    using y = pre ? alias(total) : ln2.forward(total);
+    return at.rows ? scatterRows(x, y, at.rows) : alias(y);
   }
 }

@@ -12,10 +12,10 @@ export class Linear {
     private readonly scope: ParameterScope,
     K: number,
     N: number,
-    options: { bias: boolean; std: number },
+    options: { bias: boolean; std: number; biasInit?: number },
   ) {
     this.weight = scope.declare('weight', 'matrix', [K, N], { std: options.std });
-    this.bias = options.bias ? scope.declare('bias', 'bias', [N], { value: 0 }) : null;
+    this.bias = options.bias ? scope.declare('bias', 'bias', [N], { value: options.biasInit ?? 0 }) : null;
   }
 
   forward(x: Tensor): Tensor {

@@ -4,21 +4,22 @@
  *
  * Dimensions: R = B·T rows, C channels, NH heads, V vocabulary.
  */
-import type { Dropout, LoopForm, Storage } from '../backend/backend.js';
+import type { Activation, Dropout, LoopForm, Storage } from '../backend/backend.js';
+import type { ActOptions } from '../backend/rows.js';
 import { ShapeError } from '../errors.js';
 import { parameterGradient, Tape } from './tape.js';
 import { type Parameter, type Runtime, Tensor } from './tensor.js';
 
-/** wte[tokens] + wpe[positions]; `tokens, positions (R)` → (R, C). */
-export function embedding(tokens: Tensor, positions: Tensor, wte: Parameter, wpe: Parameter): Tensor {
+/** wte[tokens] + wpe[positions], or wte[tokens] alone; `tokens, positions (R)` → (R, C). */
+export function embedding(tokens: Tensor, positions: Tensor, wte: Parameter, wpe: Parameter | null): Tensor {
   const { runtime } = wte;
   const { backend, tape } = runtime;
   const dims = { R: tokens.size, C: wte.shape[1] };
   const out = produce(runtime, [dims.R, dims.C], (y) =>
-    backend.embeddingForward(y, tokens.storage, positions.storage, wte.storage, wpe.storage, dims),
+    backend.embeddingForward(y, tokens.storage, positions.storage, wte.storage, wpe?.storage ?? null, dims),
   );
   tape?.record(out, [tokens, positions], (dout) => {
-    const [dwte, dwpe] = [parameterGradient(wte), parameterGradient(wpe)];
+    const [dwte, dwpe] = [parameterGradient(wte), wpe && parameterGradient(wpe)];
     backend.embeddingBackward(dwte, dwpe, dout.storage, tokens.storage, positions.storage, dims);
   });
   return out;
@@ -79,28 +80,39 @@ export function linear(x: Tensor, weight: Parameter, bias: Parameter | null): Te
   return out;
 }
 
-/** GELU in GPT-2's tanh form, element by element. */
-export function gelu(x: Tensor): Tensor {
+/** A function of each element; see Activation. */
+export function activation(x: Tensor, kind: Activation): Tensor {
   const { runtime } = x;
   const { backend, tape } = runtime;
-  const out = produce(runtime, x.shape, (y) => backend.geluForward(y, x.storage));
+  const out = produce(runtime, x.shape, (y) => backend.activationForward(y, x.storage, kind));
   tape?.record(out, [x], (dout) => {
     const dx = tape.target(x);
-    backend.geluBackward(dx.storage, dout.storage, x.storage, dx.accumulate);
+    backend.activationBackward(dx.storage, dout.storage, x.storage, kind, dx.accumulate);
   });
   return out;
 }
 
-/** Causal multi-head self-attention of B sequences; `qkv (B·T, 3·C)` → (B·T, C). */
-export function attention(qkv: Tensor, B: number, T: number, NH: number, dropout: Dropout | null): Tensor {
+/**
+ * Causal multi-head self-attention of B sequences; `qkv (B·T, 3·C)` → (B·T, C). With `rows`, ascending, only these queries
+ * are computed, (rows, C); that records no gradient.
+ */
+export function attention(
+  qkv: Tensor,
+  B: number,
+  T: number,
+  NH: number,
+  dropout: Dropout | null,
+  rows: Tensor | null = null,
+): Tensor {
   const { runtime } = qkv;
   const { backend, tape } = runtime;
   const C = qkv.shape[1] / 3;
   const dims = { B, T, NH, HS: C / NH };
   using lse = runtime.empty([B, NH, T]);
-  const out = produce(runtime, [B * T, C], (y) =>
-    backend.attentionForward(y, lse.storage, qkv.storage, dims, dropout),
+  const out = produce(runtime, [rows ? rows.size : B * T, C], (y) =>
+    backend.attentionForward(y, lse.storage, qkv.storage, dims, dropout, rows?.storage ?? null),
   );
+  if (rows) return out;
   tape?.record(out, [qkv, out, lse], (dout) => {
     const d = tape.target(qkv);
     backend.attentionBackward(
@@ -179,6 +191,125 @@ export function gatedResidual(x: Tensor, f: Tensor, gate: Parameter, form: LoopF
   return out;
 }
 
+/** mask ? a : b, row by row; `mask (R)`, `a, b (R, C)`. */
+export function selectRows(mask: Tensor, a: Tensor, b: Tensor): Tensor {
+  const { runtime } = a;
+  const { backend, tape } = runtime;
+  const dims = rows(a);
+  const out = produce(runtime, a.shape, (y) =>
+    backend.selectRows(y, mask.storage, a.storage, b.storage, dims, false),
+  );
+  tape?.record(out, [mask], (dout) => {
+    const da = tape.target(a);
+    backend.selectRows(da.storage, mask.storage, dout.storage, null, dims, da.accumulate);
+    const db = tape.target(b);
+    backend.selectRows(db.storage, mask.storage, null, dout.storage, dims, db.accumulate);
+  });
+  return out;
+}
+
+/** scale ⊙ x, each row by its own factor, added to `to` where given; `x, to (R, C)`, `scale (R)` or (R, 1). */
+export function scaleRows(x: Tensor, scale: Tensor, to: Tensor | null = null): Tensor {
+  const { runtime } = x;
+  const { backend, tape } = runtime;
+  const dims = rows(x);
+  const out = produce(runtime, x.shape, (y) => {
+    if (to) backend.copy(y, to.storage);
+    backend.scaleRowsForward(y, x.storage, scale.storage, dims, to !== null);
+  });
+  tape?.record(out, [x, scale], (dout) => {
+    if (to) tape.pass(to, dout);
+    const dscale = tape.target(scale);
+    if (!dscale.accumulate) backend.fill(dscale.storage, 0);
+    const dx = tape.target(x);
+    backend.scaleRowsBackward(
+      dx.storage,
+      dscale.storage,
+      dout.storage,
+      x.storage,
+      scale.storage,
+      dims,
+      dx.accumulate,
+    );
+  });
+  return out;
+}
+
+/** The rows of x that `index` lists in ascending order; records no gradient. */
+export function gatherRows(x: Tensor, index: Tensor): Tensor {
+  const { backend } = x.runtime;
+  const out = x.runtime.empty([index.size, x.shape[1]]);
+  backend.gatherRows(out.storage, x.storage, index.storage, rows(x));
+  return out;
+}
+
+/** x with the rows that `index` lists replaced by those of `values`; records no gradient. */
+export function scatterRows(x: Tensor, values: Tensor, index: Tensor): Tensor {
+  const { backend } = x.runtime;
+  const out = x.runtime.empty(x.shape);
+  backend.copy(out.storage, x.storage);
+  backend.scatterRows(out.storage, values.storage, index.storage, rows(x));
+  return out;
+}
+
+/**
+ * One step of adaptive computation time: the weight p of this step's state, the sum of halting probabilities so far, and
+ * which rows go on; all (R), `h` may be (R, 1). See RowKernels.actForward.
+ */
+export function actStep(
+  h: Tensor,
+  sum: Tensor,
+  running: Tensor,
+  options: ActOptions,
+): { p: Tensor; nextSum: Tensor; goingOn: Tensor } {
+  const { runtime } = h;
+  const { backend, tape } = runtime;
+  const R = h.size;
+  const p = runtime.empty([R]);
+  const nextSum = runtime.empty([R]);
+  const goingOn = runtime.empty([R], 'i32');
+  const step = {
+    h: h.storage,
+    sum: sum.storage,
+    running: running.storage,
+    p: p.storage,
+    nextSum: nextSum.storage,
+    goingOn: goingOn.storage,
+  };
+  backend.rows.actForward(step, options);
+  tape?.record(p, [running, goingOn], (dp) => {
+    const [dh, dsum] = [tape.target(h), tape.target(sum)];
+    for (const { storage, accumulate } of [dh, dsum]) if (!accumulate) backend.fill(storage, 0);
+    // The tape keeps one output a node: the other's gradient is fetched here.
+    const dnextSum = nextSum.grad;
+    nextSum.grad = null;
+    backend.rows.actBackward(dh.storage, dsum.storage, dp.storage, dnextSum?.storage ?? null, step);
+    dnextSum?.release();
+  });
+  return { p, nextSum, goingOn };
+}
+
+/** The same value, through which no gradient passes. */
+export function detach(x: Tensor): Tensor {
+  const out = new Tensor(x.runtime, x.shape, x.buffer.retain());
+  x.runtime.tape?.record(out, [], () => {});
+  return out;
+}
+
+/** The value of `x` with the gradient going to `origin` instead: x counts as origin plus a constant. */
+export function constantOffset(x: Tensor, origin: Tensor): Tensor {
+  const out = new Tensor(x.runtime, x.shape, x.buffer.retain());
+  const { tape } = x.runtime;
+  tape?.record(out, [], (dout) => tape.pass(origin, dout));
+  return out;
+}
+
+/** Adds Σ weights ⊙ x to what the tape differentiates; equal sizes. */
+export function addToLoss(x: Tensor, weights: Tensor): void {
+  const { tape } = x.runtime;
+  tape?.recordLoss(weights, () => tape.pass(x, weights.buffer));
+}
+
 /** x · weightᵀ; `x (R, C)`, `weight (V, C)` → (R, V). For sampling: it records no gradient. */
 export function logits(x: Tensor, weight: Parameter): Tensor {
   const { runtime } = x;
@@ -189,26 +320,42 @@ export function logits(x: Tensor, weight: Parameter): Tensor {
 }
 
 /**
- * Cross-entropy of each row in nats; `x (R, C)`, `weight (V, C)`, `targets (R)` → (R). Rows with target −1 give 0.
+ * Cross-entropy of each row in nats; `x (R, C)`, `weight (V, C)`, `targets (R)` → (R). Rows with target −1 give 0. Where
+ * given, `argmax (R)` and `maxProb (R)` receive the most probable token and its probability.
  *
  * While a tape records, the total Σ_r rowWeights[r]·loss[r] is the end of the tape: the logits exist only here, so the
  * gradient by `weight` is added at once and the one by `x` is kept for the walk.
  */
-export function headLoss(x: Tensor, weight: Parameter, targets: Tensor, rowWeights: Tensor): Tensor {
+export function headLoss(
+  x: Tensor,
+  weight: Parameter,
+  targets: Tensor,
+  rowWeights: Tensor,
+  argmax: Tensor | null = null,
+  maxProb: Tensor | null = null,
+): Tensor {
   const { runtime } = x;
   const { backend, tape } = runtime;
   const dims = { ...rows(x), V: weight.shape[0] };
   if (!tape) {
     return produce(runtime, [dims.R], (loss) =>
-      backend.headForward(loss, null, null, x.storage, weight.storage, targets.storage, dims),
+      backend.headForward(
+        loss,
+        argmax?.storage ?? null,
+        maxProb?.storage ?? null,
+        x.storage,
+        weight.storage,
+        targets.storage,
+        dims,
+      ),
     );
   }
   using dx = runtime.empty(x.shape);
   const loss = produce(runtime, [dims.R], (y) =>
     backend.headForwardBackward(
       y,
-      null,
-      null,
+      argmax?.storage ?? null,
+      maxProb?.storage ?? null,
       dx.storage,
       parameterGradient(weight),
       x.storage,
@@ -223,15 +370,19 @@ export function headLoss(x: Tensor, weight: Parameter, targets: Tensor, rowWeigh
 }
 
 /**
- * Activation checkpointing: `body(x)` with only `x` kept for the backward pass, which runs `body` a second time.
- * `body` must compute the same bits again (dropout does, being counter-based).
+ * Activation checkpointing: `body(x)` with only `x`, and the constants it reads, kept for the backward pass, which runs
+ * `body` a second time. `body` must compute the same bits again (dropout does, being counter-based).
  */
-export function checkpoint(x: Tensor, body: (x: Tensor) => Tensor): Tensor {
+export function checkpoint(
+  x: Tensor,
+  body: (x: Tensor) => Tensor,
+  constants: readonly Tensor[] = [],
+): Tensor {
   const { runtime } = x;
   const { tape } = runtime;
   if (!tape) return body(x);
   const out = runtime.recording(null, () => body(x));
-  tape.record(out, [x], (dout) => {
+  tape.record(out, [x, ...constants], (dout) => {
     using input = new Tensor(runtime, x.shape, x.buffer.retain());
     // The repeated ops go on adding where x's gradient stands, in the order of a run without checkpointing: the same bits.
     input.grad = x.grad;

@@ -65,6 +65,11 @@ export class Tensor {
     readonly buffer: Buffer,
   ) {}
 
+  /** A tensor over a storage that the pool does not own. */
+  static over(runtime: Runtime, shape: readonly number[], storage: Storage): Tensor {
+    return new Tensor(runtime, shape, new Buffer(storage, null));
+  }
+
   get storage(): Storage {
     return this.buffer.storage;
   }

@@ -1,6 +1,6 @@
 /** The configuration of a training run, its defaults being nanoGPT's. */
 import { ConfigError } from '../errors.js';
-import { type ModelConfig, parseModelConfig } from '../models/config.js';
+import { exitCount, type ModelConfig, parseModelConfig } from '../models/config.js';
 import { type ConfigOf, parseFields, unknownName } from '../models/fields.js';
 
 export const trainFields = {
@@ -32,6 +32,38 @@ export const trainFields = {
   evalInterval: { kind: 'int', min: 1, default: 250, help: 'updates between evaluations' },
   evalBatches: { kind: 'int', min: 1, default: 20, help: 'fixed batches of each split in an evaluation' },
   checkpointInterval: { kind: 'int', min: 1, default: 250, help: 'updates between checkpoints' },
+  loopSampling: {
+    kind: 'choice',
+    choices: ['fixed', 'uniform', 'poisson'],
+    default: 'fixed',
+    help: 'loops of an update: nLoop, 1 to nLoop, or log-normal Poisson with mean nLoop',
+  },
+  backpropLoops: {
+    kind: 'int',
+    min: 0,
+    default: 0,
+    help: 'last loops, or steps, that gradients pass through; 0 for all',
+  },
+  exitLoss: {
+    kind: 'choice',
+    choices: ['last', 'uniform', 'linear', 'mixed'],
+    default: 'last',
+    help: 'exits whose losses are learned: the last, all alike, all by depth, or a random one for each token',
+  },
+  ponderCost: { kind: 'number', min: 0, default: 0.01, help: 'nats that a step of ACT costs (τ)' },
+  oracle: {
+    kind: 'choice',
+    choices: ['likelihood', 'correctness'],
+    default: 'likelihood',
+    help: 'what a learned halting rule’s oracle weighs against depth: the loss, or wrong tokens',
+  },
+  oracleLambda: { kind: 'number', min: 0, default: 0.02, help: 'what one more exit costs the oracle (λ)' },
+  oracleSigma: {
+    kind: 'number',
+    min: 0,
+    default: 2,
+    help: 'width of the oracle’s smoothing over neighbouring tokens (σ); 0 for none',
+  },
   activationMemory: {
     kind: 'numberOrWord',
     words: ['unlimited', 'checkpoint'],
@@ -60,10 +92,36 @@ export function parseRunConfig(input: unknown, where: string): RunConfig {
     }
   }
   const { model = {}, train = {} } = input as { model?: unknown; train?: unknown };
-  return {
+  const config = {
     model: parseModelConfig(model, `${where}: model`),
     train: parseTrainConfig(train, `${where}: train`),
   };
+  requireTogether(config, `${where}: train`);
+  return config;
+}
+
+/** Throws ConfigError where a way of training does not fit the model. */
+function requireTogether({ model, train }: RunConfig, where: string): void {
+  const refuse = (name: keyof TrainConfig, rule: string): never => {
+    throw new ConfigError(`${where}.${name}`, rule, train[name]);
+  };
+  const learned = ['geometric', 'multinomial', 'sequence'].includes(model.halting);
+  const { exitLoss } = train;
+  if (exitLoss !== 'last' && exitCount(model) < 2)
+    refuse('exitLoss', 'must be last where the model has a single exit');
+  if (exitLoss !== 'last' && model.halting === 'act')
+    refuse('exitLoss', 'must be last where halting is act, which averages the exits');
+  if (learned && exitLoss !== 'uniform' && exitLoss !== 'linear')
+    refuse(
+      'exitLoss',
+      `must be uniform or linear where halting is ${model.halting}, whose oracle compares all exits`,
+    );
+  if (exitLoss === 'last' && model.halting === 'confidence')
+    refuse('exitLoss', 'must train the early exits where halting is confidence');
+  if (train.loopSampling !== 'fixed' && model.nLoop === 1)
+    refuse('loopSampling', 'must be fixed where nLoop is 1');
+  if (train.backpropLoops > 0 && exitCount(model) < 2)
+    refuse('backpropLoops', 'must be 0 where the model takes a single step');
 }
 
 function parseTrainConfig(input: unknown, where: string): TrainConfig {

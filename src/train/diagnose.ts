@@ -26,7 +26,7 @@ export async function firstNonFinite(
     sums.push({ where, sum });
   };
   try {
-    model.loss(batch.tokens, batch.targets, batch.B, 1, options).dispose();
+    using _output = model.loss(batch.tokens, batch.targets, batch.B, 1, options);
   } finally {
     runtime.observe = null;
   }

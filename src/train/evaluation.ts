@@ -1,4 +1,5 @@
 /** Losses on held-out text: a quick estimate on fixed batches, and the whole of a source. */
+import type { ForwardOptions } from '../models/context.js';
 import type { GPT } from '../models/gpt.js';
 import { type Batch, batchAt, randomBatch, requireTokens, type TokenSource } from './batches.js';
 import type { Clock } from './clock.js';
@@ -19,7 +20,7 @@ export async function estimateLoss(
   for (let i = 0; i < batches.count; i++) {
     if (signal?.aborted) return null;
     const key = { seed: batches.seed, step: EVALUATION, microStep: i };
-    const losses = await rowLosses(model, await randomBatch(source, batches.B, T, vocabSize, key));
+    const { losses } = await scoreBatch(model, await randomBatch(source, batches.B, T, vocabSize, key), {});
     sum += total(losses) / losses.length;
     await clock.yield();
   }
@@ -37,7 +38,14 @@ export interface Evaluation {
   readonly perplexity: number;
   /** Bits per byte of the text; null where the number of bytes is not known. */
   readonly bpb: number | null;
+  /** Tokens that halted after 1, 2, … steps; null where none may halt early. */
+  readonly stepCounts: readonly number[] | null;
+  /** Mean of those; null likewise. */
+  readonly meanSteps: number | null;
 }
+
+/** How a model is run: see ForwardOptions. */
+export type RunOptions = Pick<ForwardOptions, 'loops' | 'earlyExit' | 'exitThreshold'>;
 
 /**
  * Loss over every token of a source but its first, in consecutive sequences of the block size (the last one shorter).
@@ -48,10 +56,9 @@ export async function evaluate(
   source: TokenSource,
   options: {
     readonly B: number;
-    readonly loops?: number;
     readonly bytes: number | null;
     readonly onProgress?: (fraction: number) => void;
-  },
+  } & RunOptions,
   clock: Clock,
 ): Promise<Evaluation> {
   requireTokens(source, 2);
@@ -59,9 +66,15 @@ export async function evaluate(
   const predicted = source.length - 1;
   const whole = Math.floor(predicted / blockSize);
   let nats = 0;
+  const counts: number[] = [];
+  const { loops, earlyExit, exitThreshold } = options;
+  const run = Object.fromEntries(
+    Object.entries({ loops, earlyExit, exitThreshold }).filter(([, value]) => value !== undefined),
+  );
   const score = async (offsets: number[], T: number) => {
-    const losses = await rowLosses(model, await batchAt(source, offsets, T, vocabSize), options.loops);
+    const { losses, steps } = await scoreBatch(model, await batchAt(source, offsets, T, vocabSize), run);
     nats += total(losses);
+    for (const n of steps ?? []) counts[n - 1] = (counts[n - 1] ?? 0) + 1;
     options.onProgress?.((offsets.at(-1)! + T) / predicted);
     await clock.yield();
   };
@@ -74,22 +87,28 @@ export async function evaluate(
   }
   if (predicted > whole * blockSize) await score([whole * blockSize], predicted - whole * blockSize);
   const loss = nats / predicted;
+  const stepCounts = counts.length > 0 ? Array.from(counts, (count) => count ?? 0) : null;
   return {
     loops: options.loops ?? nLoop,
     tokens: predicted,
     loss,
     perplexity: Math.exp(loss),
     bpb: options.bytes === null ? null : nats / Math.LN2 / options.bytes,
+    stepCounts,
+    meanSteps: stepCounts && total(stepCounts.map((count, i) => count * (i + 1))) / predicted,
   };
 }
 
-async function rowLosses(
+/** Losses of a batch's rows, and the steps that each took where they may differ. */
+async function scoreBatch(
   model: GPT,
   { tokens, targets, B }: Batch,
-  loops?: number,
-): Promise<ArrayLike<number> & Iterable<number>> {
-  using losses = model.loss(tokens, targets, B, 1, loops === undefined ? {} : { loops });
-  return losses.read();
+  options: ForwardOptions,
+): Promise<{ losses: ArrayLike<number> & Iterable<number>; steps: Int32Array | null }> {
+  using output = model.loss(tokens, targets, B, 1, options);
+  const { stepsPerRow } = output;
+  const steps = stepsPerRow ? ((await stepsPerRow.read()) as Int32Array) : null;
+  return { losses: await output.losses.read(), steps };
 }
 
 /** Sum in double precision. */

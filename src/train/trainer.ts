@@ -11,6 +11,7 @@ import { applicationsToCheckpoint } from '../models/cost.js';
 import type { ForwardOptions } from '../models/context.js';
 import type { GPT } from '../models/gpt.js';
 import { Tape } from '../tensor/tape.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { type Batch, randomBatch, requireTokens, type TokenSource } from './batches.js';
 import {
   type CheckpointKind,
@@ -24,6 +25,7 @@ import type { Clock } from './clock.js';
 import type { TrainConfig } from './config.js';
 import { firstNonFinite } from './diagnose.js';
 import { estimateLoss, total } from './evaluation.js';
+import { sampleLoops } from './loops.js';
 import { AdamW } from './optimizer.js';
 import { learningRate } from './schedule.js';
 import type { Store } from './store.js';
@@ -44,6 +46,10 @@ export interface StepEvent {
   readonly stepMs: number;
   readonly tokensPerSecond: number;
   readonly tokensSeen: number;
+  /** Mean of what halting adds: ACT's ponder cost in steps, or nats against the oracle; absent where it adds nothing. */
+  readonly auxLoss?: number;
+  /** Mean steps before a token halted; absent where none can. */
+  readonly meanSteps?: number;
 }
 
 /** Both splits were evaluated on fixed batches. */
@@ -152,11 +158,17 @@ export class Trainer {
     const { step } = this.state;
     model.parameters.zeroGradients();
     let loss = 0;
+    const extras: { auxLoss?: number; meanSteps?: number } = {};
     for (let microStep = 0; microStep < gradAccumSteps; microStep++) {
       if (signal?.aborted) return null;
       const batch = await this.batch(microStep);
       const forward = this.forwardOptions(microStep);
-      loss += (await microStepLoss(model, batch, 1 / gradAccumSteps, forward)) / gradAccumSteps;
+      const found = await microStepLoss(model, batch, 1 / gradAccumSteps, forward);
+      loss += found.loss / gradAccumSteps;
+      for (const name of ['auxLoss', 'meanSteps'] as const) {
+        const value = found[name];
+        if (value !== null) extras[name] = (extras[name] ?? 0) + value / gradAccumSteps;
+      }
       if (!Number.isFinite(loss)) throw await this.diverged('loss', loss, microStep);
       await clock.yield();
     }
@@ -180,6 +192,7 @@ export class Trainer {
       stepMs,
       tokensPerSecond: (stepTokens / stepMs) * 1000,
       tokensSeen: this.state.tokensSeen,
+      ...extras,
     } as const;
     await this.log(event);
     return event;
@@ -216,9 +229,14 @@ export class Trainer {
   }
 
   private forwardOptions(microStep: number): ForwardOptions {
-    const { seed } = this.options.config;
+    const { model, config } = this.options;
+    const key = { seed: config.seed, step: this.state.step, microStep };
+    const { loopSampling, backpropLoops, exitLoss, ponderCost, oracle, oracleLambda, oracleSigma } = config;
     return {
-      dropout: { seed, step: this.state.step, microStep },
+      dropout: key,
+      objective: { exitLoss, ponderCost, oracle, oracleLambda, oracleSigma },
+      backpropLoops,
+      ...(loopSampling === 'fixed' ? {} : { loops: sampleLoops(loopSampling, model.config.nLoop, key) }),
       checkpoint: (application) => application < this.checkpointed,
     };
   }
@@ -271,23 +289,34 @@ function metricsUpTo(log: string, step: number): string {
   return kept.map((line) => `${line}\n`).join('');
 }
 
-/**
- * Forward and backward of one micro-step; gradients are added to the parameters', times `lossScale`. Returns the mean
- * loss in nats per token, unscaled.
- */
+/** What a micro-step found: means over its tokens, unscaled. */
+export interface MicroStep {
+  /** Nats per token. */
+  readonly loss: number;
+  /** See StepEvent; null where absent. */
+  readonly auxLoss: number | null;
+  readonly meanSteps: number | null;
+}
+
+/** Forward and backward of one micro-step; gradients are added to the parameters', times `lossScale`. */
 export async function microStepLoss(
   model: GPT,
   { tokens, targets, B }: Batch,
   lossScale: number,
   forward: ForwardOptions,
-): Promise<number> {
+): Promise<MicroStep> {
   const { runtime } = model;
   const tape = new Tape(runtime);
   try {
-    using losses = runtime.recording(tape, () => model.loss(tokens, targets, B, lossScale, forward));
+    using output = runtime.recording(tape, () => model.loss(tokens, targets, B, lossScale, forward));
     tape.backward();
     const counted = targets.reduce((count, target) => count + (target >= 0 ? 1 : 0), 0);
-    return total(await losses.read()) / counted;
+    const mean = async (x: Tensor | null) => x && total(await x.read()) / x.size;
+    return {
+      loss: total(await output.losses.read()) / counted,
+      auxLoss: await mean(output.auxLoss),
+      meanSteps: await mean(output.stepsPerRow),
+    };
   } finally {
     tape.clear();
   }

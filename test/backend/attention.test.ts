@@ -42,7 +42,7 @@ async function casesFor([B, T, NH, HS]: number[], sharpness = 1): Promise<Kernel
         qkv: values(3, 3 * n, sharpness),
       },
       outputs: ['out', 'lse'],
-      call: (b, s) => b.attentionForward(s.out, s.lse, s.qkv, dims, dropout),
+      call: (b, s) => b.attentionForward(s.out, s.lse, s.qkv, dims, dropout, null),
     };
     cases.push(forward);
     const { out, lse } = await run(reference, forward);
@@ -86,7 +86,7 @@ test('position t of a sequence has the same bits whatever follows it and stands 
         qkv: Float32Array.from(batch.flatMap((x) => Array.from(x.subarray(0, T * 3 * C)))),
       },
       outputs: ['out', 'lse'],
-      call: (b, s) => b.attentionForward(s.out, s.lse, s.qkv, { B: batch.length, T, NH, HS }, null),
+      call: (b, s) => b.attentionForward(s.out, s.lse, s.qkv, { B: batch.length, T, NH, HS }, null, null),
     });
     await onEveryIsa(async (isa) => {
       const all = await run(native, forward([qkv], long));

@@ -44,9 +44,9 @@ test('wrong lengths, dimensions and types are refused by name', () => {
     );
   }
   refuses(
-    () => native.geluForward(f32(1), native.allocate('i32', 1)),
+    () => native.activationForward(f32(1), native.allocate('i32', 1), 'gelu'),
     NativeError,
-    "geluForward: argument 'inp' must be a Float32Array, got 'Int32Array'",
+    "activationForward: argument 'inp' must be a Float32Array, got 'Int32Array'",
   );
   refuses(
     () => linear({ R: 2147483647 }),
@@ -55,7 +55,14 @@ test('wrong lengths, dimensions and types are refused by name', () => {
   );
   refuses(
     () =>
-      native.attentionForward(f32(1), f32(1), f32(3), { B: 2 ** 30, T: 2 ** 30, NH: 2 ** 30, HS: 1 }, null),
+      native.attentionForward(
+        f32(1),
+        f32(1),
+        f32(3),
+        { B: 2 ** 30, T: 2 ** 30, NH: 2 ** 30, HS: 1 },
+        null,
+        null,
+      ),
     ShapeError,
     "attentionForward: argument 'out' must hold fewer than 2^63 elements, got 1",
   );
@@ -65,9 +72,9 @@ test('wrong lengths, dimensions and types are refused by name', () => {
     "linearForward: argument 'out' must be a Float32Array, got 'Int32Array'",
   );
   refuses(
-    () => native.geluForward(new HostStorage('f64', new Float64Array(3)), f32(3)),
+    () => native.activationForward(new HostStorage('f64', new Float64Array(3)), f32(3), 'gelu'),
     NativeError,
-    "geluForward: argument 'out' must be a Float32Array, got 'Float64Array'",
+    "activationForward: argument 'out' must be a Float32Array, got 'Float64Array'",
   );
   refuses(
     () => addon.linearForward(new Float32Array(1), new Float32Array(1)),
@@ -76,9 +83,9 @@ test('wrong lengths, dimensions and types are refused by name', () => {
   );
   refuses(() => addon.fill(null, 1), NativeError, "fill: argument 'dst' must be a Float32Array, got 'null'");
   refuses(
-    () => addon.geluBackward(new Float32Array(1), new Float32Array(1), new Float32Array(1), 1),
+    () => addon.activationBackward(new Float32Array(1), new Float32Array(1), new Float32Array(1), 0, 1),
     NativeError,
-    "geluBackward: argument 'accumulate' must be a boolean, got 'number'",
+    "activationBackward: argument 'accumulate' must be a boolean, got 'number'",
   );
   refuses(
     () => addon.add(new Float32Array(new SharedArrayBuffer(4)), new Float32Array(1), new Float32Array(1)),
@@ -125,9 +132,9 @@ test('outputs that overlap another argument are refused', () => {
     "add: argument 'out' must not overlap argument 'a'",
   );
   refuses(
-    () => native.geluForward(part(0, 10), part(0, 10)),
+    () => native.activationForward(part(0, 10), part(0, 10), 'gelu'),
     NativeError,
-    "geluForward: argument 'out' must not overlap argument 'inp'",
+    "activationForward: argument 'out' must not overlap argument 'inp'",
   );
   refuses(
     () => native.copy(part(0, 10), part(9, 10)),

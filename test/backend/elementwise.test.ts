@@ -1,7 +1,7 @@
 /** Element-wise kernels of the native backend: add, copy, fill, GELU, dropout, gated residual. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { LoopForm } from '../../src/backend/backend.js';
+import { ACTIVATIONS, type LoopForm } from '../../src/backend/backend.js';
 import { dropoutKeep, dropoutThreshold, sampleKey } from '../../src/backend/host.js';
 import {
   assertClose,
@@ -17,7 +17,7 @@ import {
 
 const LENGTHS = [0, 1, 2, 3, 5, 7, 13, 17, 31, 33, 65, 100, 257, 8191, 8193, 30_000];
 
-test('add, copy, fill and GELU agree with the reference', async () => {
+test('add, copy, fill and activations agree with the reference', async () => {
   const cases: KernelCase[] = [];
   for (const n of LENGTHS) {
     const arrays = { out: values(1, n), a: values(2, n, 6), b: values(3, n) };
@@ -26,22 +26,24 @@ test('add, copy, fill and GELU agree with the reference', async () => {
       { label: `add in place ${n}`, arrays, outputs: ['a'], call: (b, s) => b.add(s.a, s.a, s.b) },
       { label: `copy ${n}`, arrays, outputs: ['out'], call: (b, s) => b.copy(s.out, s.a), tolerance: 0 },
       { label: `fill ${n}`, arrays, outputs: ['out'], call: (b, s) => b.fill(s.out, 2.5), tolerance: 0 },
-      {
-        label: `geluForward ${n}`,
-        arrays,
-        outputs: ['out'],
-        call: (b, s) => b.geluForward(s.out, s.a),
-        tolerance: 3e-7,
-      },
     );
-    for (const accumulate of [false, true]) {
+    for (const kind of ACTIVATIONS) {
       cases.push({
-        label: `geluBackward ${n} accumulate ${accumulate}`,
+        label: `activationForward ${kind} ${n}`,
         arrays,
         outputs: ['out'],
-        call: (b, s) => b.geluBackward(s.out, s.b, s.a, accumulate),
-        tolerance: 1e-6,
+        call: (b, s) => b.activationForward(s.out, s.a, kind),
+        tolerance: 3e-7,
       });
+      for (const accumulate of [false, true]) {
+        cases.push({
+          label: `activationBackward ${kind} ${n} accumulate ${accumulate}`,
+          arrays,
+          outputs: ['out'],
+          call: (b, s) => b.activationBackward(s.out, s.b, s.a, kind, accumulate),
+          tolerance: 1e-6,
+        });
+      }
     }
   }
   await checkCases(cases);
@@ -54,7 +56,7 @@ test('GELU keeps its relative precision far out, where the exponential vanishes 
       label: 'gelu',
       arrays: { out: new Float32Array(x.length), x },
       outputs: ['out'],
-      call: (b, s) => b.geluForward(s.out, s.x),
+      call: (b, s) => b.activationForward(s.out, s.x, 'gelu'),
     });
     for (let i = 0; i < x.length; i++) {
       // ½(1 + tanh u) = 1/(1 + e^(−2u)), which does not cancel.
@@ -69,7 +71,7 @@ test('GELU keeps its relative precision far out, where the exponential vanishes 
       label: 'gelu',
       arrays: { out: new Float32Array(2), x: Float32Array.of(Number.NaN, Number.POSITIVE_INFINITY) },
       outputs: ['out'],
-      call: (b, s) => b.geluForward(s.out, s.x),
+      call: (b, s) => b.activationForward(s.out, s.x, 'gelu'),
     });
     assert.deepEqual(Array.from(odd.out), [Number.NaN, Number.POSITIVE_INFINITY], isa);
   });
@@ -201,7 +203,7 @@ test('element-wise results do not depend on where an element lies', async () => 
   const x = values(31, n, 5);
   await onEveryIsa(async (isa) => {
     const all = upload(native, new Float32Array(n));
-    native.geluForward(all, upload(native, x));
+    native.activationForward(all, upload(native, x), 'gelu');
     const whole = await native.read(all);
     for (const [first, count] of [
       [0, 1],
@@ -210,7 +212,7 @@ test('element-wise results do not depend on where an element lies', async () => 
       [19_983, 17],
     ]) {
       const part = upload(native, new Float32Array(count));
-      native.geluForward(part, upload(native, x.slice(first, first + count)));
+      native.activationForward(part, upload(native, x.slice(first, first + count)), 'gelu');
       assertSameBits(await native.read(part), whole.slice(first, first + count), `${isa} from ${first}`);
     }
   });

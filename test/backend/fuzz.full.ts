@@ -14,20 +14,25 @@ const CANARY = 0x7fc01234;
 
 /**
  * Arguments of each kernel: `f` floats and `i` ids below the limit after the colon, as lengths in products of
- * dimensions, `p` a packed weight; a single letter is a dimension; `drop`, `flag`, `precision` (one for the whole call)
+ * dimensions, `p` a packed weight, `r` ascending rows; a single letter is a dimension; `drop`, `flag`, `precision` (one for the whole call)
  * and numbers stand for themselves.
  */
 const KERNELS: Record<string, string> = {
   fill: 'f(n) 1.5',
   copy: 'f(n) f(n)',
   add: 'f(n) f(n) f(n)',
-  geluForward: 'f(n) f(n)',
-  geluBackward: 'f(n) f(n) f(n) flag',
+  activationForward: 'f(n) f(n) activation',
+  activationBackward: 'f(n) f(n) f(n) activation flag',
+  selectRows: 'f(R*C) i(R):n f(R*C)? f(R*C)? R C flag',
+  scaleRowsForward: 'f(R*C) f(R*C) f(R) R C flag',
+  scaleRowsBackward: 'f(R*C)? f(R)? f(R*C) f(R*C) f(R) R C flag',
+  gatherRows: 'f(R*C) f(R*C) r(R) R R C',
+  scatterRows: 'f(R*C) f(R*C) r(R) R R C',
   dropout: 'f(R*C) f(R*C) R C T drop flag',
   gatedResidualForward: 'f(R*C) f(R*C) f(R*C) f(C) R C C flag',
   gatedResidualBackward: 'f(R*C) f(R*C) f(C) f(R*C) f(R*C) f(R*C) f(C) R C C flag flag flag',
-  embeddingForward: 'f(R*C) i(R):V i(R):T f(V*C) f(T*C) R C',
-  embeddingBackward: 'f(V*C) f(T*C) f(R*C) i(R):V i(R):T R C',
+  embeddingForward: 'f(R*C) i(R):V i(R):T f(V*C) f(T*C)? R C',
+  embeddingBackward: 'f(V*C) f(T*C)? f(R*C) i(R):V i(R):T R C',
   layernormForward: 'f(R*C) f(R) f(R) f(R*C) f(C) f(C)? R C',
   layernormBackward: 'f(R*C) f(C) f(C)? f(R*C) f(R*C) f(C) f(R) f(R) R C flag',
   packedLength: 'K N flag',
@@ -35,7 +40,7 @@ const KERNELS: Record<string, string> = {
   linearForward: 'f(R*N) f(R*K) p(K,N) f(N)? R K N precision',
   linearBackwardInput: 'f(R*K) f(R*N) p(N,K) R K N flag precision',
   linearBackwardWeight: 'f(K*N) f(N)? f(R*N) f(R*K) R K N precision',
-  attentionForward: 'f(B*T*H*S) f(B*H*T) f(3*B*T*H*S) B T H S drop precision',
+  attentionForward: 'f(B*T*H*S) f(B*H*T) f(3*B*T*H*S) null 0 B T H S drop precision',
   attentionBackward: 'f(3*B*T*H*S) f(B*T*H*S) f(B*T*H*S) f(B*H*T) f(3*B*T*H*S) B T H S drop flag precision',
   logits: 'f(R*V) f(R*C) p(C,V) R C V precision',
   headForward: 'f(R) i(R):V? f(R)? f(R*C) p(C,V) i(R):V R C V precision',
@@ -52,13 +57,13 @@ const random = (end: number) => mix32(mix32(counter++) ^ 0x5eed) % end;
 const pick = <T>(from: readonly T[]): T => from[random(from.length)];
 
 /** An array with guards around it. */
-function guarded(length: number, limit: number | null): Float32Array | Int32Array {
+function guarded(length: number, limit: number | null, ascending = false): Float32Array | Int32Array {
   const words = new Uint32Array(length + 2 * GUARD).fill(CANARY);
-  const data = (limit === null ? new Float32Array(words.buffer) : new Int32Array(words.buffer)).subarray(
-    GUARD,
-    GUARD + length,
-  );
-  for (let i = 0; i < length; i++) data[i] = limit === null ? random(2000) / 1000 - 1 : random(limit);
+  const data = (
+    limit === null && !ascending ? new Float32Array(words.buffer) : new Int32Array(words.buffer)
+  ).subarray(GUARD, GUARD + length);
+  for (let i = 0; i < length; i++)
+    data[i] = ascending ? i : limit === null ? random(2000) / 1000 - 1 : random(limit);
   return data;
 }
 
@@ -80,11 +85,15 @@ function validArguments(spec: string): unknown[] {
   const bf16 = random(2) === 1;
   return spec.split(' ').flatMap((word): unknown[] => {
     if (word === 'flag') return [random(2) === 1];
+    if (word === 'activation') return [random(4)];
+    if (word === 'null') return [null];
     if (word === 'precision') return [bf16];
     if (word === 'drop') return [0.25, random(2 ** 31), random(2 ** 31), random(1000)];
     if (word in dims) return [dims[word]];
     const packed = /^p\((.),(.)\)$/.exec(word);
     if (packed) return [guarded(addon.packedLength(dims[packed[1]], dims[packed[2]], bf16), null)];
+    const rows = /^r\((.)\)$/.exec(word);
+    if (rows) return [guarded(dims[rows[1]], null, true)];
     const array = /^([fi])\((.*)\)(?::(\w))?(\?)?$/.exec(word);
     if (!array) return [Number(word)];
     if (array[4] && random(3) === 0) return [null];

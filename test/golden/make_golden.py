@@ -19,7 +19,7 @@ Randomness comes from numpy's RandomState, whose streams are frozen, so the file
 
 Dimensions: B batch, T time, C channels, NH heads, HS head size, V vocabulary.
 
-What it does not know: dropout, caches, sampled loop counts, the product's other depths.
+What it does not know: dropout, caches, sampled loop counts. The product's other depths are in `make_systems.py`.
 """
 
 import argparse
@@ -127,10 +127,10 @@ def parameter_shapes(config):
     return shapes
 
 
-def initial_parameters(config, rng):
+def initial_parameters(shapes, rng):
     """Random float32 parameters, none of them at a value (0 or 1) that could hide a mistake."""
     parameters = {}
-    for name, shape in parameter_shapes(config).items():
+    for name, shape in shapes.items():
         noise = torch.from_numpy(rng.standard_normal(shape))
         is_layernorm_weight = name.endswith(".weight") and ".ln_" in name
         if name.endswith(".gates"):
@@ -270,8 +270,11 @@ def is_kept_trained(name, parameter):
     return parameter.ndim == 1 or name.endswith(".gates") or name in samples
 
 
-def train(parameters, config, batches, dtype):
-    """One AdamW update per batch: losses before each update, gradient norms before clipping, final parameters."""
+def train(parameters, batches, dtype, objective):
+    """One AdamW update per batch: losses before each update, gradient norms before clipping, final parameters.
+
+    `objective(p, tokens, targets)` returns what is minimised and the loss to report.
+    """
     p = leaves(parameters, dtype)
     decayed = [value for name, value in p.items() if is_decayed(name, value)]
     others = [value for name, value in p.items() if not is_decayed(name, value)]
@@ -284,8 +287,8 @@ def train(parameters, config, batches, dtype):
     losses, norms = [], []
     for tokens, targets in batches:
         optimizer.zero_grad()
-        loss = mean_loss(forward(p, tokens, config), targets)
-        loss.backward()
+        minimised, loss = objective(p, tokens, targets)
+        minimised.backward()
         # Multiplies the gradients by min(1, GRAD_CLIP / (norm + 1e-6)).
         norm = torch.nn.utils.clip_grad_norm_(list(p.values()), GRAD_CLIP)
         optimizer.step()
@@ -299,7 +302,7 @@ def compute(name, dtype=torch.float64):
     """All values of one model's file; floating-point results stay in `dtype` (`param.*` is float32)."""
     config, T, n_ignored = MODELS[name]
     rng = np.random.RandomState(1000 + list(MODELS).index(name))
-    parameters = initial_parameters(config, rng)
+    parameters = initial_parameters(parameter_shapes(config), rng)
     tokens, targets = random_batch(config, T, n_ignored, rng)
     batches = [random_batch(config, T, n_ignored, rng) for _ in range(TRAIN_STEPS)]
 
@@ -307,7 +310,12 @@ def compute(name, dtype=torch.float64):
     logits = forward(p, tokens, config)
     loss = mean_loss(logits, targets)
     loss.backward()
-    losses, norms, trained = train(parameters, config, batches, dtype)
+
+    def objective(p, tokens, targets):
+        loss = mean_loss(forward(p, tokens, config), targets)
+        return loss, loss
+
+    losses, norms, trained = train(parameters, batches, dtype, objective)
 
     values = {f"param.{key}": value for key, value in parameters.items()}
     values.update({f"grad.{key}": value.grad for key, value in p.items()})
@@ -333,6 +341,14 @@ def stored_form(values):
     }
 
 
+def metadata(config, train_config=None):
+    """A file's `__metadata__`: the configuration and, where there is one, the training objective's, as JSON."""
+    result = {"config": json.dumps(config)}
+    if train_config:
+        result["train"] = json.dumps(train_config)
+    return result
+
+
 # ---- checks ----------------------------------------------------------------------------------------------------
 
 def relative_error(found, expected):
@@ -342,19 +358,20 @@ def relative_error(found, expected):
     return (found - expected).norm().item() / (scale if scale > 0 else 1.0)
 
 
-def check_stored(name):
-    """Compares a stored file with a fresh computation; returns the complaints."""
+def check_stored(name, compute, train_config=None):
+    """Compares a stored file with what `compute(name, dtype)` gives now; returns the complaints."""
     path = HERE / f"{name}.safetensors"
     if not path.exists():
         return [f"{path.name}: missing"]
     with safe_open(path, framework="pt") as file:
-        stored_config = json.loads(file.metadata()["config"])
+        stored_metadata = file.metadata()
         stored = {key: file.get_tensor(key) for key in file.keys()}
-    config, values = compute(name)
+    config, values = compute(name, torch.float64)
     fresh = stored_form(values)
+    expected_metadata = metadata(config, train_config)
     complaints = []
-    if stored_config != config:
-        complaints.append(f"{path.name}: config differs: stored {stored_config}, expected {config}")
+    if stored_metadata != expected_metadata:
+        complaints.append(f"{path.name}: metadata differ: stored {stored_metadata}, expected {expected_metadata}")
     if set(stored) != set(fresh):
         return complaints + [f"{path.name}: tensors differ: {sorted(set(stored) ^ set(fresh))}"]
     worst = 0.0
@@ -471,7 +488,7 @@ def check():
     for name, (config, _, _) in MODELS.items():
         complaints += check_transformers(name) if config["depth"] == "gpt2" else check_unrolled(name)
     for name in MODELS:
-        complaints += check_stored(name)
+        complaints += check_stored(name, compute)
     for complaint in complaints:
         print(f"FAIL {complaint}", file=sys.stderr)
     print("golden values: " + ("FAILED" if complaints else "all checks passed"))
@@ -484,7 +501,7 @@ def write():
     for name in MODELS:
         config, values = compute(name)
         path = HERE / f"{name}.safetensors"
-        save_file(stored_form(values), path, metadata={"config": json.dumps(config)})
+        save_file(stored_form(values), path, metadata=metadata(config))
         path.chmod(0o644)
         total += path.stat().st_size
         print(f"{path.name:36s} {path.stat().st_size:8d} bytes  loss {values['loss'].item():.4f}  "

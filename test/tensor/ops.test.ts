@@ -3,17 +3,22 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Dropout } from '../../src/backend/backend.js';
 import {
+  activation,
   add,
+  addToLoss,
   alias,
   attention,
   checkpoint,
+  constantOffset,
+  detach,
   dropout,
   embedding,
   gatedResidual,
-  gelu,
   headLoss,
   layerNorm,
   linear,
+  scaleRows,
+  selectRows,
 } from '../../src/tensor/ops.js';
 import { Tape } from '../../src/tensor/tape.js';
 import { checkGradients, doubleRuntime, read, randomParameter, randomTensor } from './helpers.js';
@@ -38,11 +43,39 @@ test('layerNorm: gradients by input, weight and bias', async () => {
   await checkGradients(runtime, { x, weight }, () => layerNorm(x, weight, null));
 });
 
-test('gelu, add and alias: gradients', async () => {
+test('rows: gradients of select and scale, of a constant offset, and none through detach', async () => {
+  const runtime = doubleRuntime();
+  const x = randomTensor(runtime, 'x', [4, 3]);
+  const y = randomTensor(runtime, 'y', [4, 3]);
+  const scale = randomTensor(runtime, 'scale', [4]);
+  const chosen = runtime.from(Int32Array.of(1, 0, 0, 1), [4]);
+  await checkGradients(runtime, { x, y }, () => selectRows(chosen, x, y));
+  await checkGradients(runtime, { x, scale }, () => scaleRows(x, scale));
+  await checkGradients(runtime, { x, y, scale }, () => scaleRows(x, scale, y));
+  for (const kind of ['relu', 'tanh', 'sigmoid'] as const) {
+    await checkGradients(runtime, { x }, () => activation(x, kind));
+  }
+  await checkGradients(runtime, { x }, () => {
+    using held = detach(y);
+    return add(x, held);
+  });
+  assert.equal(y.grad, null);
+
+  const tape = new Tape(runtime);
+  runtime.recording(tape, () => {
+    using moved = constantOffset(y, x);
+    addToLoss(moved, y);
+  });
+  tape.backward();
+  assert.deepEqual(Array.from(await runtime.backend.read(x.grad!.storage)), Array.from(await read(y)));
+  assert.equal(y.grad, null);
+});
+
+test('activations, add and alias: gradients', async () => {
   const runtime = doubleRuntime();
   const x = randomTensor(runtime, 'x', [3, 5]);
   const y = randomTensor(runtime, 'y', [3, 5]);
-  await checkGradients(runtime, { x }, () => gelu(x));
+  await checkGradients(runtime, { x }, () => activation(x, 'gelu'));
   await checkGradients(runtime, { x, y }, () => add(x, y));
   await checkGradients(runtime, { x }, () => {
     using twice = add(x, x);
@@ -54,9 +87,9 @@ test('a value read by two ops gets the sum of their gradients, even where they s
   const runtime = doubleRuntime();
   const x = randomTensor(runtime, 'x', [3, 4]);
   await checkGradients(runtime, { x }, () => {
-    using active = gelu(x);
+    using active = activation(x, 'gelu');
     using sum = add(x, active);
-    using more = gelu(sum);
+    using more = activation(sum, 'gelu');
     return add(sum, more);
   });
 });
@@ -157,7 +190,7 @@ test('checkpoint: the same gradients as without, nested too', async () => {
   await checkGradients(runtime, { x, weight }, () =>
     checkpoint(x, (h) => {
       using y = checkpoint(h, (k) => linear(k, weight, null));
-      using z = gelu(y);
+      using z = activation(y, 'gelu');
       return add(h, z);
     }),
   );

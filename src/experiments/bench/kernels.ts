@@ -94,7 +94,7 @@ const KERNELS: readonly Kernel[] = [
     name: 'attentionForward',
     arrays: (s) => ({ out: rows(s), lse: s.R * s.NH, qkv: 3 * rows(s) }),
     outputs: ['out', 'lse'],
-    call: (b, at, s) => b.attentionForward(at.out, at.lse, at.qkv, attentionDims(s), null),
+    call: (b, at, s) => b.attentionForward(at.out, at.lse, at.qkv, attentionDims(s), null, null),
     flops: attentionFlops,
     size: attentionSize,
   },
@@ -103,7 +103,7 @@ const KERNELS: readonly Kernel[] = [
     arrays: (s) => ({ dqkv: 3 * rows(s), dout: rows(s), out: rows(s), lse: s.R * s.NH, qkv: 3 * rows(s) }),
     outputs: ['dqkv'],
     call: (b, at, s) => {
-      b.attentionForward(at.out, at.lse, at.qkv, attentionDims(s), null);
+      b.attentionForward(at.out, at.lse, at.qkv, attentionDims(s), null, null);
       b.attentionBackward(at.dqkv, at.dout, at.out, at.lse, at.qkv, attentionDims(s), null, false);
     },
     flops: (s) => 3.5 * attentionFlops(s), // the forward pass that it needs is timed with it
@@ -175,17 +175,17 @@ const KERNELS: readonly Kernel[] = [
       ),
   },
   {
-    name: 'geluForward',
+    name: 'activationForward',
     arrays: (s) => ({ out: 4 * rows(s), inp: 4 * rows(s) }),
     outputs: ['out'],
-    call: (b, at) => b.geluForward(at.out, at.inp),
+    call: (b, at) => b.activationForward(at.out, at.inp, 'gelu'),
     size: wideSize,
   },
   {
-    name: 'geluBackward',
+    name: 'activationBackward',
     arrays: (s) => ({ dinp: 4 * rows(s), dout: 4 * rows(s), inp: 4 * rows(s) }),
     outputs: ['dinp'],
-    call: (b, at) => b.geluBackward(at.dinp, at.dout, at.inp, false),
+    call: (b, at) => b.activationBackward(at.dinp, at.dout, at.inp, 'gelu', false),
     size: wideSize,
   },
   {

@@ -106,14 +106,14 @@ class Entrant {
     const times = [clock.now()];
     model.parameters.zeroGradients();
     const tape = new Tape(this.runtime);
-    using losses = this.runtime.recording(tape, () => model.loss(tokens, targets, B, 1, forward));
-    const values = await losses.read();
+    using output = this.runtime.recording(tape, () => model.loss(tokens, targets, B, 1, forward));
+    const values = await output.losses.read();
     times.push(clock.now());
     tape.backward();
     const norm = await optimizer.gradientNorm();
     times.push(clock.now());
     optimizer.update(step + 1, 1e-4, Math.min(1, 1 / norm));
-    await losses.read();
+    await output.losses.read();
     times.push(clock.now());
     if (step === 0) {
       const loss = total(values) / values.length;
@@ -139,8 +139,8 @@ class Entrant {
   private async evaluate(tokens: Int32Array, targets: Int32Array, B: number): Promise<number> {
     const kernels = new Map(this.kernels);
     const start = this.clock.now();
-    using losses = this.model.loss(tokens, targets, B, 1);
-    await losses.read();
+    using output = this.model.loss(tokens, targets, B, 1);
+    await output.losses.read();
     const ms = this.clock.now() - start;
     this.kernels.clear();
     for (const [name, time] of kernels) this.kernels.set(name, time);

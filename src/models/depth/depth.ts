@@ -3,6 +3,32 @@ import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
 
 export interface Depth {
-  /** Carries `x (R, C)` through the blocks; the caller owns the result. */
-  run(x: Tensor, ctx: ForwardContext): Tensor;
+  /** Carries `x (R, C)` through the blocks, by way of `walker` where the depth has exits. */
+  run(x: Tensor, ctx: ForwardContext, walker: Walker): DepthOutput;
+}
+
+/** What a pass through the blocks leaves. */
+export class DepthOutput implements Disposable {
+  constructor(
+    /** The state that the head reads (R, C). */
+    readonly x: Tensor,
+    /** The states at each exit in order, the last one included; empty where nobody asked for them. */
+    readonly exits: readonly Tensor[] = [],
+    /** ACT's ponder cost of each row, in steps (R); null for none. Its gradient is on the tape already. */
+    readonly auxLoss: Tensor | null = null,
+    /** Steps that each row took before it halted (R), i32; null where all took every step. */
+    readonly stepsPerRow: Tensor | null = null,
+  ) {}
+
+  [Symbol.dispose](): void {
+    for (const tensor of [this.x, ...this.exits, this.auxLoss, this.stepsPerRow]) tensor?.dispose();
+  }
+}
+
+/** One step between two exits: step n, counted from 0, on the state (R, C); the caller owns the result. */
+export type Step = (x: Tensor, n: number) => Tensor;
+
+/** Takes a state from exit to exit, stopping rows where a halting rule says so. */
+export interface Walker {
+  walk(x: Tensor, count: number, step: Step, ctx: ForwardContext): DepthOutput;
 }

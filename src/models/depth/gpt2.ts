@@ -3,16 +3,17 @@ import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
-import type { Depth } from './depth.js';
+import { type Depth, DepthOutput } from './depth.js';
 
 export class GPT2Depth implements Depth {
   constructor(private readonly blocks: readonly Block[]) {}
 
-  run(x: Tensor, ctx: ForwardContext): Tensor {
+  run(x: Tensor, ctx: ForwardContext): DepthOutput {
     if ((ctx.loops ?? 1) !== 1)
       throw new ConfigError('loops', 'must be 1 for GPT-2, which walks the stack once', ctx.loops);
-    return ctx.loop(this.blocks.length, x, (h, layer) =>
+    const y = ctx.loop(this.blocks.length, x, (h, layer) =>
       ctx.apply(this.blocks[layer], h, { loop: 0, layer, inner: 0 }),
     );
+    return new DepthOutput(y);
   }
 }

@@ -3,34 +3,54 @@
  *
  *     x^(n) = x^(n-1) + α^(n) ⊙ f_θ(x^(n-1)),   n = 1..N
  *
- * where f_θ is the whole stack (outer loops), and, with inner loops, each block of it is looped in the same way. The
- * paper leaves open what f_θ is: the stack's output, or its correction to x; see LoopForm.
+ * where f_θ is the stack (outer loops), and, with inner loops, each block of it is looped in the same way. The paper
+ * leaves open what f_θ is: the stack's output, or its correction to x; see LoopForm.
+ *
+ * Beyond the paper, the first and last layers may stand outside the loops (prelude and coda), and every loop may meet the
+ * looped stack's first input e again (input injection): f_θ then reads x + e, or x·A + e·B.
  */
 import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';
+import { Linear } from '../../nn/layers.js';
 import type { ParameterScope, ParameterSlot } from '../../nn/parameters.js';
-import { gatedResidual } from '../../tensor/ops.js';
+import { add, alias, gatedResidual } from '../../tensor/ops.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ModelConfig } from '../config.js';
 import type { ForwardContext } from '../context.js';
-import type { Depth } from './depth.js';
+import { type Depth, DepthOutput, type Walker } from './depth.js';
 
 /** Gates are (loops, C) or (loops, 1); a count of 1 has no gates and adds nothing, so that it is GPT-2's walk. */
 export class LoopDepth implements Depth {
   private readonly gates: ParameterSlot | null;
   /** One set of inner gates a layer, shared by all outer loops. */
   private readonly innerGates: readonly (ParameterSlot | null)[];
+  /** A and B of a linear injection. */
+  private readonly injection: { readonly state: Linear; readonly input: Linear } | null;
+  /** Layers [first, end) are looped. */
+  private readonly first: number;
+  private readonly end: number;
 
   constructor(
     scope: ParameterScope,
     private readonly blocks: readonly Block[],
     private readonly config: ModelConfig,
   ) {
-    this.gates = declareGates(scope, config.nLoop, config);
-    this.innerGates = blocks.map((_, l) => declareGates(scope.child(`h.${l}`), config.nInnerLoop, config));
+    const { nLoop, nInnerLoop, nPrelude, nCoda, nEmbd: C } = config;
+    this.first = nPrelude;
+    this.end = blocks.length - nCoda;
+    this.gates = declareGates(scope, nLoop, config);
+    this.innerGates = blocks.map((_, l) => declareGates(scope.child(`h.${l}`), nInnerLoop, config));
+    const std = 1 / Math.sqrt(2 * C); // what comes out has the variance of what goes in
+    const matrix = (name: string, bias: boolean) =>
+      new Linear(scope.child(`injection.${name}`), C, C, { bias, std });
+    this.injection =
+      config.inputInjection === 'linear'
+        ? { state: matrix('state', config.bias), input: matrix('input', false) }
+        : null;
   }
 
-  run(x: Tensor, ctx: ForwardContext): Tensor {
+  run(x: Tensor, ctx: ForwardContext, walker: Walker): DepthOutput {
+    const { first, end, blocks } = this;
     const loops = ctx.loops ?? this.config.nLoop;
     if (loops > 1 && !this.gates) {
       throw new ConfigError(
@@ -39,32 +59,54 @@ export class LoopDepth implements Depth {
         loops,
       );
     }
-    return this.repeat(x, loops, this.gates, ctx, (h, loop) => this.stack(h, loop, ctx));
+    using e = this.stack(x, 0, first, 0, ctx);
+    const output = walker.walk(e, loops, (h, loop) => this.loop(h, e, loop, ctx), ctx);
+    if (end === blocks.length) return output;
+    // The coda belongs to the reading of a state: each exit passes through it.
+    const coda = (state: Tensor) => {
+      using owned = state;
+      return this.stack(owned, end, blocks.length, 0, ctx);
+    };
+    const exits = output.exits.map(coda);
+    if (exits.length > 0) output.x.dispose();
+    const y = exits.length > 0 ? alias(exits.at(-1)!) : coda(output.x);
+    return new DepthOutput(y, exits, output.auxLoss, output.stepsPerRow);
   }
 
-  /** f_θ of the outer loops: every layer in order, each looped nInnerLoop times. */
-  private stack(x: Tensor, loop: number, ctx: ForwardContext): Tensor {
-    return ctx.loop(this.blocks.length, x, (h, layer) =>
-      this.repeat(h, this.config.nInnerLoop, this.innerGates[layer], ctx, (y, inner) =>
-        ctx.apply(this.blocks[layer], y, { loop, layer, inner }),
-      ),
-    );
+  /** One outer loop: the update rule with what injection makes of the input; loops beyond the trained count reuse the last gate. */
+  private loop(x: Tensor, e: Tensor, loop: number, ctx: ForwardContext): Tensor {
+    using input = this.inject(x, e);
+    const f = this.stack(input, this.first, this.end, loop, ctx);
+    return this.gates ? this.update(x, f, this.gates, loop, ctx) : f;
   }
 
-  /** The update rule, `count` times; loops beyond the trained count reuse the last gate. */
-  private repeat(
-    x: Tensor,
-    count: number,
-    gates: ParameterSlot | null,
-    ctx: ForwardContext,
-    f: (x: Tensor, n: number) => Tensor,
-  ): Tensor {
-    if (!gates) return f(x, 0);
-    const last = gates.spec.shape[0] - 1;
-    return ctx.loop(count, x, (h, n) => {
-      using step = f(h, n);
-      return gatedResidual(h, step, gates.row(Math.min(n, last)), this.config.loopForm);
+  private inject(x: Tensor, e: Tensor): Tensor {
+    if (this.injection) {
+      using a = this.injection.state.forward(x);
+      using b = this.injection.input.forward(e);
+      return add(a, b);
+    }
+    return this.config.inputInjection === 'add' ? add(x, e) : alias(x);
+  }
+
+  /** Layers [from, to) in order, each looped nInnerLoop times. */
+  private stack(x: Tensor, from: number, to: number, loop: number, ctx: ForwardContext): Tensor {
+    return ctx.loop(to - from, x, (h, i) => {
+      const layer = from + i;
+      const gates = this.innerGates[layer];
+      return ctx.loop(this.config.nInnerLoop, h, (y, inner) => {
+        const f = ctx.apply(this.blocks[layer], y, { loop, layer, inner });
+        return gates ? this.update(y, f, gates, inner, ctx) : f;
+      });
     });
+  }
+
+  /** The update rule; takes `f`. */
+  private update(x: Tensor, f: Tensor, gates: ParameterSlot, n: number, ctx: ForwardContext): Tensor {
+    using step = f;
+    const last = gates.spec.shape[0] - 1;
+    using next = gatedResidual(x, step, gates.row(Math.min(n, last)), this.config.loopForm);
+    return ctx.keepHalted(next, x);
   }
 }
 

@@ -1,0 +1,140 @@
+/**
+ * The ablation behind the loop network's defaults: what the paper leaves open, decided stage by stage.
+ *
+ *     loopnn prepare sotu --tokenizer bytes --out DATA
+ *     node dist/bench/ablation.js DATA OUT run STAGE [SEED]     train what is missing, all seeds or one
+ *     node dist/bench/ablation.js DATA OUT table STAGE          print the table as Markdown
+ *
+ * Every run is a folder in OUT that goes on where it was cut off; several processes may work on one OUT with a seed
+ * each. The stages' settings stand in docs/reproduction.md.
+ */
+import { join } from 'node:path';
+import { createBackend } from '../src/backend/create.js';
+import { NodeStore, nodeClock } from '../src/data/node-store.js';
+import { openDataset } from '../src/data/shard.js';
+import { GPT } from '../src/models/gpt.js';
+import { Runtime } from '../src/tensor/tensor.js';
+import { parseRunConfig } from '../src/train/config.js';
+import { evaluate } from '../src/train/evaluation.js';
+import { createRun } from '../src/train/run.js';
+import { Trainer } from '../src/train/trainer.js';
+
+type Settings = Readonly<Record<string, unknown>>;
+
+/** One setting to be tried; `model` and `train` override the stage's common fields. */
+interface Variant {
+  readonly label: string;
+  readonly model: Settings;
+  readonly train?: Settings;
+}
+
+interface Stage {
+  readonly seeds: readonly number[];
+  readonly variants: readonly Variant[];
+}
+
+const MODEL = { vocabSize: 257, blockSize: 128, nEmbd: 64, nHead: 4 };
+const TRAIN = {
+  batchSize: 4,
+  maxSteps: 3000,
+  warmupSteps: 100,
+  lr: 3e-3,
+  minLr: 3e-4,
+  evalInterval: 500,
+  evalBatches: 32,
+  checkpointInterval: 500,
+  precision: 'f32',
+};
+const SEEDS = [1337, 1338, 1339];
+
+const shape = (nLayer: number, nLoop: number, nInnerLoop = 1) => ({
+  depth: 'loop',
+  nLayer,
+  nLoop,
+  nInnerLoop,
+});
+const gpt2 = (nLayer: number): Variant => ({ label: `${nLayer} layers`, model: { depth: 'gpt2', nLayer } });
+
+/** Update form × initial gate. */
+function forms(name: string, loops: Settings): Variant[] {
+  return ['output', 'correction'].flatMap((loopForm) =>
+    [1, '1/n', 0.1, 0].map((gateInit) => ({
+      label: `${name} ${loopForm}, gates at ${gateInit}`,
+      model: { ...loops, loopForm, gateInit },
+    })),
+  );
+}
+
+const STAGES: Readonly<Record<string, Stage>> = {
+  forms: {
+    seeds: SEEDS.slice(0, 2),
+    variants: [gpt2(1), gpt2(2), ...forms('1×2', shape(1, 2)), ...forms('2×6', shape(2, 6))],
+  },
+};
+
+const [dataFolder, out, mode, stageName, seedText] = process.argv.slice(2);
+const stage = STAGES[stageName];
+if (!stage || (mode !== 'run' && mode !== 'table')) {
+  console.error('usage: node dist/bench/ablation.js DATA OUT run|table STAGE [SEED]');
+  console.error(`stages: ${Object.keys(STAGES).join(', ')}`);
+  process.exit(2);
+}
+const folderOf = ({ label }: Variant, seed: number) => `${label} seed ${seed}`.replace(/[^a-z0-9.]+/gi, '-');
+const RESULT_FILE = 'result.json';
+
+if (mode === 'run') {
+  await using data = await openDataset(dataFolder);
+  const runtime = new Runtime(createBackend({ precision: 'f32' }));
+  for (const variant of stage.variants) {
+    for (const seed of stage.seeds) {
+      if (seedText === undefined || seed === Number(seedText)) await trainOne(variant, seed, data, runtime);
+    }
+  }
+} else {
+  console.log('| setting | val loss, each seed | mean | spread |');
+  console.log('|---|---|---|---|');
+  for (const variant of stage.variants) {
+    const losses: number[] = [];
+    for (const seed of stage.seeds) {
+      const store = new NodeStore(join(out, folderOf(variant, seed)));
+      if (!(await store.list('.')).includes(RESULT_FILE)) continue;
+      losses.push(JSON.parse(new TextDecoder().decode(await store.read(RESULT_FILE))).loss);
+    }
+    if (losses.length === 0) continue;
+    const mean = losses.reduce((sum, x) => sum + x, 0) / losses.length;
+    const spread = Math.max(...losses) - Math.min(...losses);
+    const each = losses.map((x) => x.toFixed(4)).join(', ');
+    console.log(`| ${variant.label} | ${each} | ${mean.toFixed(4)} | ${spread.toFixed(4)} |`);
+  }
+}
+
+/** Trains a variant with a seed, or goes on with it, and scores its final weights on the whole held-out text. */
+async function trainOne(
+  variant: Variant,
+  seed: number,
+  data: Awaited<ReturnType<typeof openDataset>>,
+  runtime: Runtime,
+): Promise<void> {
+  const store = new NodeStore(join(out, folderOf(variant, seed)));
+  if ((await store.list('.')).includes(RESULT_FILE)) return;
+  const config = parseRunConfig(
+    { model: { ...MODEL, ...variant.model }, train: { ...TRAIN, ...variant.train, seed } },
+    variant.label,
+  );
+  await createRun(store, config, data.tokenizer);
+  const model = new GPT(config.model, runtime, { train: true });
+  const { train, val } = data;
+  const trainer = new Trainer({ model, config: config.train, train, val, store, clock: nodeClock });
+  try {
+    await trainer.start();
+    for await (const event of trainer.run())
+      if (event.kind === 'eval') console.error(variant.label, seed, event);
+    const options = { B: 16, bytes: data.meta?.val.bytes ?? null };
+    const result = await evaluate(model, val, options, nodeClock);
+    await store.replace(RESULT_FILE, `${JSON.stringify(result, null, 2)}\n`);
+  } finally {
+    trainer.dispose();
+    model.dispose();
+    runtime.pool.trim();
+  }
+}

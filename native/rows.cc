@@ -1,0 +1,79 @@
+/** Kernels that treat whole rows alike: choose, scale, gather and scatter them. Rows are split among tasks. */
+#include "families.h"
+#include "vec.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+namespace {
+
+/** body(r) for every row. */
+template <class Body>
+LOOPNN_INLINE void forEachRow(int64_t R, int64_t C, Body body) {
+  const int64_t rows = max(1, 8192 / C);
+  parallel(ceilDiv(R, rows), [&](int64_t task, int) {
+    for (int64_t r = task * rows; r < min((task + 1) * rows, R); r++) body(r);
+  });
+}
+
+LOOPNN_INLINE void copyRow(float* to, const float* from, int64_t C) {
+  for (int64_t c = 0; c < C; c += W) storeUpTo(to + c, loadUpTo(from + c, C - c), C - c);
+}
+
+void select(float* out, const int32_t* mask, const float* a, const float* b, int64_t R, int64_t C, bool accumulate) {
+  forEachRow(R, C, [&](int64_t r) {
+    const float* from = mask[r] ? a : b;
+    float* to = out + r * C;
+    if (!from && accumulate) return;
+    for (int64_t c = 0; c < C; c += W) {
+      const vf value = from ? loadUpTo(from + r * C + c, C - c) : vf{};
+      storeUpTo(to + c, accumulate ? loadUpTo(to + c, C - c) + value : value, C - c);
+    }
+  });
+}
+
+void scaleForward(float* out, const float* inp, const float* scale, int64_t R, int64_t C, bool accumulate) {
+  forEachRow(R, C, [&](int64_t r) {
+    const vf factor = set1(scale[r]);
+    for (int64_t c = r * C; c < (r + 1) * C; c += W) {
+      const int64_t left = (r + 1) * C - c;
+      const vf value = loadUpTo(inp + c, left) * factor;
+      storeUpTo(out + c, accumulate ? loadUpTo(out + c, left) + value : value, left);
+    }
+  });
+}
+
+void scaleBackward(float* dinp, float* dscale, const float* dout, const float* inp, const float* scale, int64_t R,
+                   int64_t C, bool accumulate) {
+  forEachRow(R, C, [&](int64_t r) {
+    const vf factor = set1(scale[r]);
+    vf sum{};
+    for (int64_t c = r * C; c < (r + 1) * C; c += W) {
+      const int64_t left = (r + 1) * C - c;
+      const vf d = loadUpTo(dout + c, left);
+      if (dscale) sum = fma(d, loadUpTo(inp + c, left), sum);
+      if (dinp) storeUpTo(dinp + c, accumulate ? fma(d, factor, loadUpTo(dinp + c, left)) : d * factor, left);
+    }
+    if (dscale) dscale[r] += sumLanes(sum);
+  });
+}
+
+void gather(float* out, const float* inp, const int32_t* index, int64_t N, int64_t C) {
+  forEachRow(N, C, [&](int64_t i) { copyRow(out + i * C, inp + index[i] * C, C); });
+}
+
+void scatter(float* out, const float* inp, const int32_t* index, int64_t N, int64_t C) {
+  forEachRow(N, C, [&](int64_t i) { copyRow(out + index[i] * C, inp + i * C, C); });
+}
+
+}  // namespace
+
+void addRows(Kernels& k) {
+  k.selectRows = select;
+  k.scaleRowsForward = scaleForward;
+  k.scaleRowsBackward = scaleBackward;
+  k.gatherRows = gather;
+  k.scatterRows = scatter;
+}
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

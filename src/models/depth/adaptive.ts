@@ -1,0 +1,29 @@
+/**
+ * The Depth-Adaptive Transformer's depth (Elbayad et al. 2019, arXiv 1910.10073): GPT-2's walk, with an exit after every
+ * layer. Which exit a token takes is the halting rule's affair (`halting/`), what each exit is trained on the loss's
+ * (`exits.ts`). A token that has left keeps its state, which every deeper layer still projects to a key and a value.
+ */
+import { ConfigError } from '../../errors.js';
+import type { Block } from '../../nn/block.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { ForwardContext } from '../context.js';
+import type { Depth, DepthOutput, Walker } from './depth.js';
+
+export class AdaptiveDepth implements Depth {
+  constructor(private readonly blocks: readonly Block[]) {}
+
+  /** The context's loops are the layers to run; all by default. */
+  run(x: Tensor, ctx: ForwardContext, walker: Walker): DepthOutput {
+    const { blocks } = this;
+    const layers = ctx.loops ?? blocks.length;
+    if (layers > blocks.length) {
+      throw new ConfigError('loops', `must be at most the ${blocks.length} layers of this model`, layers);
+    }
+    return walker.walk(
+      x,
+      layers,
+      (h, layer) => ctx.apply(blocks[layer], h, { loop: 0, layer, inner: 0 }),
+      ctx,
+    );
+  }
+}

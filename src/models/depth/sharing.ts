@@ -1,0 +1,48 @@
+/**
+ * Parameter sharing across layers ("Lessons on Parameter Sharing across Layers in Transformers", Takase & Kiyono 2023,
+ * arXiv 2104.06022): M layers, A applications, in one of three orders. No gates and no outer residual.
+ *
+ *     SEQUENCE     1 1 2 2 3 3
+ *     CYCLE        1 2 3 1 2 3
+ *     CYCLE (REV)  1 2 3 3 2 1, the last M applications going backwards
+ */
+import { ConfigError } from '../../errors.js';
+import type { Block } from '../../nn/block.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { ModelConfig } from '../config.js';
+import type { ForwardContext } from '../context.js';
+import { type Depth, DepthOutput } from './depth.js';
+
+/** Which of M layers each of A applications uses, counted from 0. */
+export function sharingOrder(rule: ModelConfig['sharing'], M: number, A: number): number[] {
+  return Array.from({ length: A }, (_, i) => {
+    if (rule === 'sequence') return Math.floor((i * M) / A);
+    if (rule === 'cycle-rev' && i >= A - M) return A - 1 - i;
+    return i % M;
+  });
+}
+
+export class SharingDepth implements Depth {
+  private readonly order: readonly number[];
+
+  constructor(
+    private readonly blocks: readonly Block[],
+    { sharing, nApplication }: ModelConfig,
+  ) {
+    this.order = sharingOrder(sharing, blocks.length, nApplication);
+  }
+
+  run(x: Tensor, ctx: ForwardContext): DepthOutput {
+    if ((ctx.loops ?? 1) !== 1) {
+      throw new ConfigError(
+        'loops',
+        'must be 1 for parameter sharing, whose order of layers is fixed',
+        ctx.loops,
+      );
+    }
+    const y = ctx.loop(this.order.length, x, (h, i) =>
+      ctx.apply(this.blocks[this.order[i]], h, { loop: 0, layer: this.order[i], inner: 0 }),
+    );
+    return new DepthOutput(y);
+  }
+}

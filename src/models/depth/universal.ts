@@ -1,0 +1,64 @@
+/**
+ * The Universal Transformer's depth (Dehghani et al. 2019, arXiv 1807.03819): one block applied S times, a signal of
+ * position and time being added to the state before each application:
+ *
+ *     P^t[i, 2j]     = sin(i / 10000^(2j/C)) + sin(t / 10000^(2j/C))
+ *     P^t[i, 2j + 1] = cos(i / 10000^(2j/C)) + cos(t / 10000^(2j/C)),   t = 1..S, i = 0..T−1
+ *
+ * The paper normalises after each residual addition (norm `post`). Where a model has more than one layer, a step is the
+ * stack of them, and the signal is added before the first.
+ */
+import type { Block } from '../../nn/block.js';
+import { add, detach } from '../../tensor/ops.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { ModelConfig } from '../config.js';
+import type { ForwardContext } from '../context.js';
+import type { Depth, DepthOutput, Walker } from './depth.js';
+
+export class UniversalDepth implements Depth {
+  constructor(
+    private readonly blocks: readonly Block[],
+    private readonly config: ModelConfig,
+  ) {}
+
+  run(x: Tensor, ctx: ForwardContext, walker: Walker): DepthOutput {
+    const { runtime } = x;
+    const { blocks } = this;
+    const [R, C] = [x.shape[0], x.shape[1]];
+    const steps = ctx.loops ?? this.config.nLoop;
+    using places = runtime.from(sinusoids(ctx.T, C, 0), [ctx.T, C]);
+    using times = runtime.from(sinusoids(steps, C, 1), [steps, C]);
+    return walker.walk(
+      x,
+      steps,
+      (h, n) => {
+        using time = runtime.from(new Int32Array(R).fill(n), [R]);
+        using signal = runtime.empty([R, C]);
+        runtime.backend.embeddingForward(
+          signal.storage,
+          time.storage,
+          ctx.positions.storage,
+          times.storage,
+          places.storage,
+          { R, C },
+        );
+        using constant = detach(signal);
+        using input = add(h, constant);
+        using y = ctx.loop(blocks.length, input, (state, layer) =>
+          ctx.apply(blocks[layer], state, { loop: n, layer, inner: 0 }),
+        );
+        return ctx.keepHalted(y, h);
+      },
+      ctx,
+    );
+  }
+}
+
+/** Sines at even channels and cosines at odd ones of `count` numbers from `first` on, (count, C). */
+export function sinusoids(count: number, C: number, first: number): Float64Array {
+  return Float64Array.from({ length: count * C }, (_, k) => {
+    const c = k % C;
+    const angle = (first + Math.floor(k / C)) / 10_000 ** ((c - (c % 2)) / C);
+    return c % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
+  });
+}

@@ -1,0 +1,26 @@
+/** The contract of a halting rule that picks an exit for each row. ACT, which averages the exits, is a walker of its own. */
+import type { Tensor } from '../../tensor/tensor.js';
+import type { ForwardContext } from '../context.js';
+
+/** Stops rows at exits, outside training. */
+export interface ExitRule {
+  /** Begins a pass. */
+  start(ctx: ForwardContext): ExitDecision;
+}
+
+/** The rule's memory of one pass. */
+export interface ExitDecision extends Disposable {
+  /** Clears the elements of `mask (R)` whose rows leave at exit n with `state (R, C)`; never called for the last exit. */
+  decide(mask: Tensor, state: Tensor, n: number): void;
+}
+
+/** A rule that learns from an oracle which exit is right. */
+export interface LearnedRule extends ExitRule {
+  /** Whether the oracle decides for whole sequences. */
+  readonly perSequence: boolean;
+  /**
+   * Records the cross-entropy with the oracle's `exits (R)`, as a mean over rows, times `lossScale`; `states` are those of
+   * all exits. Returns it row by row (R). The states themselves learn nothing from it.
+   */
+  learn(states: readonly Tensor[], exits: Tensor, lossScale: number, ctx: ForwardContext): Tensor;
+}

@@ -1,0 +1,128 @@
+/**
+ * Takes a state from exit to exit: keeps the states that are asked for, truncates back-propagation, and stops rows where
+ * a halting rule, or an exit drawn beforehand, says so. Knows no depth rule: a step is a function that it is given.
+ */
+import { alias, constantOffset, detach } from '../tensor/ops.js';
+import { type Runtime, Tensor } from '../tensor/tensor.js';
+import type { ForwardContext } from './context.js';
+import { DepthOutput, type Step, type Walker } from './depth/depth.js';
+import type { ExitRule } from './halting/halting.js';
+
+export class ExitWalker implements Walker {
+  constructor(private readonly rule: ExitRule | null) {}
+
+  walk(x: Tensor, count: number, step: Step, ctx: ForwardContext): DepthOutput {
+    const { runtime } = x;
+    const { drawnExits, collectExits } = ctx.pass;
+    const decides =
+      this.rule !== null && !runtime.tape && !collectExits && ctx.options.earlyExit !== false && count > 1;
+    using decision = decides ? this.rule!.start(ctx) : null;
+    using rows = decision || drawnExits ? new RowsLeft(runtime, x.shape[0]) : null;
+    const exits: Tensor[] = [];
+    let h = x;
+    for (let n = 0; n < count; n++) {
+      rows?.count();
+      const former = h;
+      h = truncatedStep(x, former, n, count, step, ctx);
+      if (former !== x) former.dispose();
+      if (collectExits) exits.push(isTruncated(n, count, ctx) ? detach(h) : alias(h));
+      if (!rows || n === count - 1) continue;
+      rows.stop((mask) => {
+        if (drawnExits) runtime.backend.rows.stopAt(mask.storage, drawnExits.storage, n);
+        decision?.decide(mask, h, n);
+      });
+      ctx.running = rows.running;
+      if (rows.none) break;
+    }
+    ctx.running = null;
+    const stepsPerRow = rows ? rows.takeCounts() : null;
+    return new DepthOutput(h === x ? alias(x) : h, exits, null, stepsPerRow);
+  }
+}
+
+/** Whether step n of `count` lies before the last ones, through which alone gradients pass. */
+export function isTruncated(n: number, count: number, ctx: ForwardContext): boolean {
+  const last = ctx.options.backpropLoops ?? 0;
+  return last > 0 && n < count - last;
+}
+
+/**
+ * Step n, without gradients where it is truncated. After the last such step the state counts as the first one plus a
+ * constant: the gradient goes on to whatever made the first one, as along the residual path, or nothing would train the
+ * embedding of positions and the prelude.
+ */
+export function truncatedStep(
+  first: Tensor,
+  h: Tensor,
+  n: number,
+  count: number,
+  step: Step,
+  ctx: ForwardContext,
+): Tensor {
+  if (!isTruncated(n, count, ctx)) return step(h, n);
+  const next = first.runtime.recording(null, () => step(h, n));
+  if (isTruncated(n + 1, count, ctx)) return next;
+  using owned = next;
+  return constantOffset(owned, first);
+}
+
+/** Which rows still run, and how many steps each has taken. */
+export class RowsLeft implements Disposable {
+  private readonly counts: Tensor;
+  private mask: Tensor;
+  private rows: Tensor | null = null;
+  private taken = false;
+
+  constructor(
+    private readonly runtime: Runtime,
+    private readonly R: number,
+  ) {
+    this.counts = runtime.from(new Int32Array(R), [R]);
+    this.mask = runtime.from(new Int32Array(R).fill(1), [R]);
+  }
+
+  /** For the context: halted rows are skipped where nothing records, and masked where a tape does. */
+  get running(): { mask: Tensor; rows: Tensor | null } {
+    return { mask: this.mask, rows: this.rows };
+  }
+
+  /** Whether it is known that no row is left. */
+  get none(): boolean {
+    return this.rows?.size === 0;
+  }
+
+  /** Counts a step for each row that runs. */
+  count(): void {
+    this.runtime.backend.rows.count(this.counts.storage, this.mask.storage);
+  }
+
+  /** Lets `change` clear elements of a copy of the mask. */
+  stop(change: (mask: Tensor) => void): void {
+    const { runtime, R } = this;
+    const next = runtime.empty([R], 'i32');
+    runtime.backend.copy(next.storage, this.mask.storage);
+    change(next);
+    this.replace(next);
+  }
+
+  /** Takes a new mask. */
+  replace(mask: Tensor): void {
+    const { runtime } = this;
+    this.mask.dispose();
+    this.mask = mask;
+    this.rows?.dispose();
+    const rows = runtime.tape ? null : runtime.backend.rows.compact(mask.storage);
+    this.rows = rows && Tensor.over(runtime, [rows.length], rows);
+  }
+
+  takeCounts(): Tensor {
+    this.taken = true;
+    return this.counts;
+  }
+
+  [Symbol.dispose](): void {
+    this.mask.dispose();
+    this.rows?.dispose();
+    if (!this.taken) this.counts.dispose();
+  }
+}
