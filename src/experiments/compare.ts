@@ -1,114 +1,225 @@
 /**
- * A comparison: every model of a suite trained on the same tokens, then scored on the whole held-out text and asked for a
- * sample. A comparison that was cut off goes on where it was. Knows no terminal: it tells what happens as events.
+ * A comparison: every model of a suite trained on the same tokens with every seed, then scored on the whole held-out text,
+ * analysed and asked for a sample. Where the suite tunes the learning rate, short pilots choose it first, the same
+ * candidates for each model. What was cut off goes on where it was; what is finished is not repeated; a run that fails is told
+ * and left out. Knows no terminal: it tells what happens as events.
  */
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { ConfigError } from '../errors.js';
+import { ConfigError, LoopnnError } from '../errors.js';
 import { generate } from '../generate/generate.js';
-import { type ModelCost, modelCost } from '../models/cost.js';
+import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { TokenSource } from '../train/batches.js';
 import type { Clock } from '../train/clock.js';
-import type { RunConfig } from '../train/config.js';
+import { parseRunConfig, type RunConfig } from '../train/config.js';
 import { evaluate } from '../train/evaluation.js';
 import { createRun, readRunConfig, runExists } from '../train/run.js';
 import type { Store } from '../train/store.js';
-import { median } from './statistics.js';
 import { type EvalEvent, METRICS_FILE, type StepEvent, type TrainEvent, Trainer } from '../train/trainer.js';
+import { analyse } from './analysis.js';
+import { hasResult, readResult, type RunResult, writeResult } from './result.js';
+import { median } from './statistics.js';
+import { seedsOf, type Suite, type SuiteModel } from './suites.js';
 
-/** One model of a comparison. */
-export interface Entrant {
-  readonly name: string;
-  readonly label: string;
-  readonly config: RunConfig;
-  readonly store: Store;
-}
+/** A pilot trains for this share of a run's steps. */
+const PILOT_SHARE = 0.1;
+/** Held-out tokens that the analysis of a model reads. */
+const ANALYSED_TOKENS = 32_768;
+const SAMPLE_TOKENS = 200;
 
 export interface ComparisonData {
   readonly train: TokenSource;
   readonly val: TokenSource;
   /** Bytes of the held-out text, for bits per byte; null where not known. */
   readonly valBytes: number | null;
-  readonly tokenizer: Tokenizer;
+  readonly tokenizer: Tokenizer | null;
+  readonly vocabSize: number;
 }
 
-/** A point of a learning curve. */
-export interface CurvePoint {
-  readonly step: number;
-  readonly tokensSeen: number;
-  readonly trainLoss: number;
-  readonly valLoss: number;
+export interface ComparisonOptions {
+  readonly suite: Suite;
+  readonly seeds: number;
+  readonly data: ComparisonData;
+  readonly runtime: Runtime;
+  readonly clock: Clock;
+  /** The folder of a run, by its name. */
+  readonly store: (name: string) => Store;
 }
 
-/** What a comparison found of one model. */
-export interface Result {
+/** One run of a comparison: a pilot, or a model with a seed. */
+export interface Entrant {
+  /** Name of its folder. */
   readonly name: string;
   readonly label: string;
-  readonly cost: ModelCost;
-  readonly tokensSeen: number;
-  /** Nats per token on fixed batches of the training text, at the end. */
-  readonly trainLoss: number;
-  /** Nats per token on the whole held-out text, at the end. */
-  readonly valLoss: number;
-  readonly bpb: number | null;
-  /** Median over the training steps. */
-  readonly tokensPerSecond: number;
-  readonly stepMs: number;
-  readonly curve: readonly CurvePoint[];
-  readonly sample: string;
+  readonly config: RunConfig;
 }
 
 export type ComparisonEvent =
   | { readonly kind: 'start'; readonly entrant: Entrant; readonly step: number }
   | { readonly kind: 'train'; readonly entrant: Entrant; readonly event: TrainEvent }
-  | { readonly kind: 'result'; readonly entrant: Entrant; readonly result: Result };
+  | { readonly kind: 'tuned'; readonly model: SuiteModel; readonly lr: number; readonly pilots: Pilots }
+  | { readonly kind: 'failed'; readonly entrant: Entrant; readonly error: Error }
+  | { readonly kind: 'result'; readonly entrant: Entrant; readonly result: RunResult };
 
-export interface ComparisonOptions {
-  readonly entrants: readonly Entrant[];
-  readonly data: ComparisonData;
-  readonly runtime: Runtime;
-  readonly clock: Clock;
-  readonly prompt: string;
-  readonly sampleTokens: number;
-}
+/** Validation losses of a model's pilots by learning rate; null where one failed. */
+export type Pilots = readonly { readonly lr: number; readonly valLoss: number | null }[];
 
-/** Trains and scores one entrant after the other; ends early, resumable, when `signal` is aborted. */
+/** Trains and scores one run after the other; ends early, resumable, when `signal` is aborted. Throws ConfigError. */
 export async function* compare(
   options: ComparisonOptions,
   signal?: AbortSignal,
 ): AsyncGenerator<ComparisonEvent> {
-  const { entrants, data, runtime, clock } = options;
-  for (const entrant of entrants) {
-    if (signal?.aborted) return;
-    const { config, store } = entrant;
-    const model = new GPT(config.model, runtime, { train: true });
-    const trainer = new Trainer({
-      model,
-      config: config.train,
-      train: data.train,
-      val: data.val,
-      store,
-      clock,
-    });
-    try {
-      await requireSameRun(entrant);
-      await createRun(store, config, data.tokenizer);
-      await trainer.start();
-      yield { kind: 'start', entrant, step: trainer.step };
-      for await (const event of trainer.run(signal)) yield { kind: 'train', entrant, event };
+  const { suite, data, runtime, store } = options;
+  const precision = runtime.backend.precision;
+  // Every configuration is checked before the first run begins.
+  const configs = suite.models.map((model) => ({
+    model,
+    config: runConfig(suite, model, data.vocabSize, precision),
+  }));
+  const tuned = new Map<SuiteModel, RunConfig>();
+  for (const { model, config } of configs) {
+    if (suite.learningRates.length === 0) {
+      tuned.set(model, config);
+      continue;
+    }
+    const pilots: { lr: number; valLoss: number | null }[] = [];
+    for (const lr of suite.learningRates) {
+      const entrant = pilotOf(model, config, lr);
+      const valLoss = yield* runPilot(entrant, options, signal);
       if (signal?.aborted) return;
-      yield { kind: 'result', entrant, result: await score(entrant, model, options) };
-    } finally {
-      trainer.dispose();
-      model.dispose();
-      runtime.pool.trim();
+      pilots.push({ lr, valLoss });
+    }
+    const finished = pilots.filter(({ valLoss }) => valLoss !== null);
+    if (finished.length === 0) continue;
+    const best = finished.reduce((a, b) => (b.valLoss! < a.valLoss! ? b : a));
+    tuned.set(model, withRate(config, best.lr));
+    yield { kind: 'tuned', model, lr: best.lr, pilots };
+  }
+  for (const seed of seedsOf(options.seeds)) {
+    for (const [model, config] of tuned) {
+      const entrant = {
+        name: `${model.name}-seed${seed}`,
+        label: `${model.label}, seed ${seed}`,
+        config: { ...config, train: { ...config.train, seed } },
+      };
+      const folder = store(entrant.name);
+      await requireSameRun(entrant, folder);
+      if (await hasResult(folder)) {
+        yield { kind: 'result', entrant, result: await readResult(folder) };
+        continue;
+      }
+      yield* guarded(entrant, async function* (): AsyncGenerator<ComparisonEvent> {
+        using trained = new Training(entrant, folder, options);
+        yield* trained.run(signal);
+        if (signal?.aborted) return;
+        const result = await score(entrant, model, trained.model, folder, options);
+        await writeResult(folder, result);
+        yield { kind: 'result', entrant, result };
+      });
+      if (signal?.aborted) return;
     }
   }
 }
 
+/** The configuration of a suite's model. Throws ConfigError. */
+export function runConfig(
+  suite: Suite,
+  model: SuiteModel,
+  vocabSize: number,
+  precision: RunConfig['train']['precision'],
+): RunConfig {
+  return parseRunConfig(
+    {
+      model: { vocabSize, ...suite.model, ...model.model },
+      train: { ...suite.train, ...model.train, precision },
+    },
+    `suite ${suite.name}: ${model.name}`,
+  );
+}
+
+function withRate(config: RunConfig, lr: number): RunConfig {
+  return { ...config, train: { ...config.train, lr, minLr: lr / 10 } };
+}
+
+function pilotOf(model: SuiteModel, config: RunConfig, lr: number): Entrant {
+  const { train } = config;
+  const maxSteps = Math.max(1, Math.round(train.maxSteps * PILOT_SHARE));
+  const steps = { maxSteps, warmupSteps: Math.min(train.warmupSteps, Math.floor(maxSteps / 4)) };
+  const name = `pilots/${model.name}-lr${lr}`;
+  const { train: rated } = withRate(config, lr);
+  return { name, label: `${model.label}, pilot ${lr}`, config: { ...config, train: { ...rated, ...steps } } };
+}
+
+/** Trains a pilot, unless its log says that it is done; returns its last validation loss, or null where it failed. */
+async function* runPilot(
+  entrant: Entrant,
+  options: ComparisonOptions,
+  signal?: AbortSignal,
+): AsyncGenerator<ComparisonEvent, number | null> {
+  const folder = options.store(entrant.name);
+  await requireSameRun(entrant, folder);
+  const last = async () => {
+    const evals = (await eventsOf(folder)).filter((event) => event.kind === 'eval');
+    const event = evals.at(-1);
+    return event?.step === entrant.config.train.maxSteps ? event.valLoss : null;
+  };
+  const known = await last();
+  if (known !== null) return known;
+  yield* guarded(entrant, async function* () {
+    using trained = new Training(entrant, folder, options);
+    yield* trained.run(signal);
+  });
+  return last();
+}
+
+/** Passes a run's events on; turns an error of ours into one. */
+async function* guarded(
+  entrant: Entrant,
+  run: () => AsyncGenerator<ComparisonEvent>,
+): AsyncGenerator<ComparisonEvent> {
+  try {
+    yield* run();
+  } catch (error) {
+    if (!(error instanceof LoopnnError)) throw error;
+    yield { kind: 'failed', entrant, error };
+  }
+}
+
+/** A model in training, and its memory. */
+class Training implements Disposable {
+  readonly model: GPT;
+  private readonly trainer: Trainer;
+
+  constructor(
+    private readonly entrant: Entrant,
+    private readonly folder: Store,
+    private readonly options: ComparisonOptions,
+  ) {
+    const { data, runtime, clock } = options;
+    const { model, train } = entrant.config;
+    this.model = new GPT(model, runtime, { train: true });
+    const sources = { train: data.train, val: data.val };
+    this.trainer = new Trainer({ model: this.model, config: train, ...sources, store: folder, clock });
+  }
+
+  async *run(signal?: AbortSignal): AsyncGenerator<ComparisonEvent> {
+    const { entrant, folder, trainer } = this;
+    await createRun(folder, entrant.config, this.options.data.tokenizer);
+    await trainer.start();
+    yield { kind: 'start', entrant, step: trainer.step };
+    for await (const event of trainer.run(signal)) yield { kind: 'train', entrant, event };
+  }
+
+  [Symbol.dispose](): void {
+    this.trainer.dispose();
+    this.model.dispose();
+    this.options.runtime.pool.trim();
+  }
+}
+
 /** Throws ConfigError where an entrant's folder holds a run of another configuration, from another version of the suite. */
-async function requireSameRun({ name, config, store }: Entrant): Promise<void> {
+async function requireSameRun({ name, config }: Entrant, store: Store): Promise<void> {
   if (!(await runExists(store))) return;
   if (JSON.stringify(await readRunConfig(store, name)) === JSON.stringify(config)) return;
   throw new ConfigError(
@@ -119,39 +230,39 @@ async function requireSameRun({ name, config, store }: Entrant): Promise<void> {
   );
 }
 
-async function score(entrant: Entrant, model: GPT, options: ComparisonOptions): Promise<Result> {
-  const { data, clock, prompt, sampleTokens } = options;
-  const { name, label, config, store } = entrant;
-  const metrics = new TextDecoder()
+/** A run's log. */
+async function eventsOf(store: Store): Promise<(StepEvent | EvalEvent)[]> {
+  if (!(await store.list('.')).includes(METRICS_FILE)) return [];
+  const lines = new TextDecoder()
     .decode(await store.read(METRICS_FILE))
-    .trim()
-    .split('\n');
-  const events = metrics.map((line) => JSON.parse(line) as StepEvent | EvalEvent);
-  const steps = events.filter((event): event is StepEvent => event.kind === 'step');
-  const evals = events.filter((event): event is EvalEvent => event.kind === 'eval');
-  const { loss, bpb } = await evaluate(
-    model,
-    data.val,
-    { B: config.train.batchSize, bytes: data.valBytes },
-    clock,
-  );
-  const sampling = { temperature: 0.8, topK: 50, topP: null, seed: config.train.seed };
-  let sample = '';
-  for await (const { text } of generate(model, data.tokenizer, prompt, {
-    ...sampling,
-    tokens: sampleTokens,
-  })) {
-    sample += text;
-  }
+    .split('\n')
+    .filter((line) => line.endsWith('}'));
+  return lines.map((line) => JSON.parse(line) as StepEvent | EvalEvent);
+}
+
+async function score(
+  entrant: Entrant,
+  { name, label }: SuiteModel,
+  model: GPT,
+  folder: Store,
+  { data, clock, suite }: ComparisonOptions,
+): Promise<RunResult> {
+  const { config } = entrant;
+  const B = config.train.batchSize;
+  const evals = (await eventsOf(folder)).filter((event) => event.kind === 'eval');
+  const steps = (await eventsOf(folder)).filter((event) => event.kind === 'step');
+  const found = await evaluate(model, data.val, { B, bytes: data.valBytes }, clock);
   return {
     name,
     label,
+    seed: config.train.seed,
+    config,
     cost: modelCost(config.model),
     tokensSeen: evals.at(-1)!.tokensSeen,
     trainLoss: evals.at(-1)!.trainLoss,
-    valLoss: loss,
-    bpb,
-    tokensPerSecond: median(steps.map((step) => step.tokensPerSecond)),
+    valLoss: found.loss,
+    bpb: found.bpb,
+    meanSteps: found.meanSteps,
     stepMs: median(steps.map((step) => step.stepMs)),
     curve: evals.map(({ step, tokensSeen, trainLoss, valLoss }) => ({
       step,
@@ -159,6 +270,21 @@ async function score(entrant: Entrant, model: GPT, options: ComparisonOptions): 
       trainLoss,
       valLoss,
     })),
-    sample,
+    analysis: await analyse(model, data.val, ANALYSED_TOKENS, B, clock),
+    sample: await sampleOf(model, data.tokenizer, suite.prompt, config.train.seed),
   };
+}
+
+/** What the model makes of a prompt; nothing where no tokenizer came with the data. */
+async function sampleOf(
+  model: GPT,
+  tokenizer: Tokenizer | null,
+  prompt: string,
+  seed: number,
+): Promise<string> {
+  if (!tokenizer) return '';
+  const sampling = { temperature: 0.8, topK: 50, topP: null, seed, tokens: SAMPLE_TOKENS };
+  let sample = '';
+  for await (const { text } of generate(model, tokenizer, prompt, sampling)) sample += text;
+  return sample;
 }

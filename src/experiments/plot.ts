@@ -1,5 +1,5 @@
 /** Line charts as SVG text. Knows no experiment. */
-import { scaleLinear } from 'd3-scale';
+import { scaleLinear, scaleLog } from 'd3-scale';
 import { line } from 'd3-shape';
 
 export interface Series {
@@ -8,6 +8,8 @@ export interface Series {
   readonly points: readonly (readonly [x: number, y: number])[];
   /** Drawn thin and dashed, and left out of the legend. */
   readonly secondary?: boolean;
+  /** A dot at every point. */
+  readonly dots?: boolean;
 }
 
 export interface Chart {
@@ -15,19 +17,29 @@ export interface Chart {
   readonly xLabel: string;
   readonly yLabel: string;
   readonly series: readonly Series[];
+  readonly logX?: boolean;
 }
 
-const WIDTH = 860;
-const HEIGHT = 420;
-const MARGIN = { top: 40, right: 190, bottom: 52, left: 64 };
+const WIDTH = 980;
+const HEIGHT = 440;
+const MARGIN = { top: 40, right: 310, bottom: 52, left: 64 };
+/** Pixels between two lines of the legend. */
+const LINE = 18;
+
+/** A colour for the i-th of many series; neighbours differ most. */
+export function seriesColor(i: number): string {
+  const named = ['#3b6fb6', '#d1495b', '#2e8b57', '#b8860b', '#7b4fa6', '#4a9fa8'];
+  return named[i] ?? `hsl(${Math.round((i * 137.5) % 360)} 55% 45%)`;
+}
 
 /** A chart with axes, grid and a legend at the curves' ends; throws when a series has no finite points. */
-export function lineChart({ title, xLabel, yLabel, series }: Chart): string {
+export function lineChart({ title, xLabel, yLabel, series, logX = false }: Chart): string {
   const points = series.flatMap((s) => s.points);
   if (points.length === 0 || !points.flat().every(Number.isFinite))
     throw new Error(`${title}: points must be finite`);
   const extent = (values: number[]): [number, number] => [Math.min(...values), Math.max(...values)];
-  const x = scaleLinear(extent(points.map((p) => p[0])), [MARGIN.left, WIDTH - MARGIN.right]);
+  const across: [number, number] = [MARGIN.left, WIDTH - MARGIN.right];
+  const x = (logX ? scaleLog() : scaleLinear()).domain(extent(points.map((p) => p[0]))).range(across);
   const y = scaleLinear(extent(points.map((p) => p[1])), [HEIGHT - MARGIN.bottom, MARGIN.top]).nice();
   const path = line<readonly [number, number]>(
     (p) => round(x(p[0])),
@@ -39,17 +51,21 @@ export function lineChart({ title, xLabel, yLabel, series }: Chart): string {
     const text = `<text x="${MARGIN.left - 8}" y="${at}" dy="0.32em" text-anchor="end">${y.tickFormat(7)(tick)}</text>`;
     return `<line class="grid" x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${at}" y2="${at}"/>${text}`;
   });
+  const label = x.tickFormat(6, '~s');
   const xTicks = x.ticks(6).map((tick) => {
     const at = round(x(tick));
     const bottom = HEIGHT - MARGIN.bottom;
-    const text = `<text x="${at}" y="${bottom + 20}" text-anchor="middle">${x.tickFormat(6, '~s')(tick)}</text>`;
+    const text = `<text x="${at}" y="${bottom + 20}" text-anchor="middle">${label(tick)}</text>`;
     return `<line class="tick" x1="${at}" x2="${at}" y1="${bottom}" y2="${bottom + 6}"/>${text}`;
   });
-  const curves = series.map(({ color, points: own, secondary }) => {
+  const curves = series.map(({ color, points: own, secondary, dots }) => {
     const style = secondary
       ? 'stroke-width="1.2" stroke-dasharray="4 3" opacity="0.7"'
-      : 'stroke-width="2.4"';
-    return `<path fill="none" stroke="${color}" ${style} d="${path(own) ?? ''}"/>`;
+      : 'stroke-width="2.2"';
+    const marks = dots
+      ? own.map(([a, b]) => `<circle cx="${round(x(a))}" cy="${round(y(b))}" r="3" fill="${color}"/>`)
+      : [];
+    return `<path fill="none" stroke="${color}" ${style} d="${path(own) ?? ''}"/>${marks.join('')}`;
   });
   const legend = legendPlaces(
     series.filter((s) => !s.secondary),
@@ -76,13 +92,18 @@ export function lineChart({ title, xLabel, yLabel, series }: Chart): string {
   ].join('\n');
 }
 
-/** Heights for labels near their curves' ends, at least a line apart. */
+/** Heights for labels near their curves' ends, at least a line apart and inside the chart. */
 function legendPlaces<Item>(
   items: readonly Item[],
   height: (item: Item) => number,
 ): { item: Item; at: number }[] {
   const places = items.map((item) => ({ item, at: height(item) })).sort((a, b) => a.at - b.at);
-  for (let i = 1; i < places.length; i++) places[i].at = Math.max(places[i].at, places[i - 1].at + 18);
+  for (let i = 1; i < places.length; i++) places[i].at = Math.max(places[i].at, places[i - 1].at + LINE);
+  let limit = HEIGHT - 10;
+  for (const place of places.toReversed()) {
+    place.at = Math.min(place.at, limit);
+    limit = place.at - LINE;
+  }
   return places;
 }
 

@@ -69,6 +69,8 @@ const OUTSIDE = 0xffffffff;
 export class ForwardContext implements Disposable {
   /** Null while every row runs. */
   running: Running | null = null;
+  /** The state that the first step was given (R, C), where the pass collects exits. */
+  entry: Tensor | null = null;
   private applications = 0;
 
   constructor(
@@ -83,6 +85,7 @@ export class ForwardContext implements Disposable {
 
   [Symbol.dispose](): void {
     this.positions.dispose();
+    this.entry?.dispose();
   }
 
   get loops(): number | undefined {

@@ -296,13 +296,16 @@ export class GPT {
     return this.read(output.x, this.exitAfter(options?.loops));
   }
 
-  /** What the head reads at every exit, at full depth; for a depth without exits, at its end. `tokens, targets (B, T)`. */
+  /**
+   * What the head reads at every exit, at full depth; for a depth without exits, at its end. `tokens, targets (B, T)`.
+   * `entry` is the state before the first step (B·T, C), null where the depth has no exits.
+   */
   async readings(
     tokens: Int32Array,
     targets: Int32Array,
     B: number,
     options: ForwardOptions = {},
-  ): Promise<ExitReading[]> {
+  ): Promise<{ entry: Float32Array | null; exits: ExitReading[] }> {
     const { runtime } = this;
     const { heads } = this.modules;
     const R = tokens.length;
@@ -324,7 +327,7 @@ export class GPT {
         state: (await state.read()) as Float32Array,
       });
     }
-    return readings;
+    return { entry: ctx.entry && ((await ctx.entry.read()) as Float32Array), exits: readings };
   }
 
   private get lastExit(): number {

@@ -19,6 +19,7 @@ export class ExitWalker implements Walker {
     using decision = decides ? this.rule!.start(ctx) : null;
     using rows = decision || drawnExits ? new RowsLeft(runtime, x.shape[0]) : null;
     const exits: Tensor[] = [];
+    if (collectExits) ctx.entry = alias(x);
     let h = x;
     for (let n = 0; n < count; n++) {
       rows?.count();

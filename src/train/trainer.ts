@@ -8,7 +8,7 @@
 import type { Storage } from '../backend/backend.js';
 import { LoopnnError } from '../errors.js';
 import { applicationsToCheckpoint } from '../models/cost.js';
-import type { ForwardOptions } from '../models/context.js';
+import type { DropoutKey, ForwardOptions } from '../models/context.js';
 import type { GPT } from '../models/gpt.js';
 import { Tape } from '../tensor/tape.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -231,14 +231,7 @@ export class Trainer {
   private forwardOptions(microStep: number): ForwardOptions {
     const { model, config } = this.options;
     const key = { seed: config.seed, step: this.state.step, microStep };
-    const { loopSampling, backpropLoops, exitLoss, ponderCost, oracle, oracleLambda, oracleSigma } = config;
-    return {
-      dropout: key,
-      objective: { exitLoss, ponderCost, oracle, oracleLambda, oracleSigma },
-      backpropLoops,
-      ...(loopSampling === 'fixed' ? {} : { loops: sampleLoops(loopSampling, model.config.nLoop, key) }),
-      checkpoint: (application) => application < this.checkpointed,
-    };
+    return trainingOptions(model, config, key, this.checkpointed);
   }
 
   private log(event: StepEvent | EvalEvent): Promise<void> {
@@ -287,6 +280,23 @@ function metricsUpTo(log: string, step: number): string {
     }
   });
   return kept.map((line) => `${line}\n`).join('');
+}
+
+/** How a micro-step runs the model; the first `checkpointed` applications are recomputed in the backward pass. */
+export function trainingOptions(
+  { config: { nLoop } }: GPT,
+  config: TrainConfig,
+  key: DropoutKey,
+  checkpointed: number,
+): ForwardOptions {
+  const { loopSampling, backpropLoops, exitLoss, ponderCost, oracle, oracleLambda, oracleSigma } = config;
+  return {
+    dropout: key,
+    objective: { exitLoss, ponderCost, oracle, oracleLambda, oracleSigma },
+    backpropLoops,
+    ...(loopSampling === 'fixed' ? {} : { loops: sampleLoops(loopSampling, nLoop, key) }),
+    checkpoint: (application) => application < checkpointed,
+  };
 }
 
 /** What a micro-step found: means over its tokens, unscaled. */

@@ -43,7 +43,7 @@ def gradients(name, dtype):
     """Gradients of the golden batch with PyTorch's fused functions, in float64 or under autocast."""
     config, T, n_ignored = golden.MODELS[name]
     rng = golden.np.random.RandomState(1000 + list(golden.MODELS).index(name))
-    p = golden.leaves(golden.initial_parameters(config, rng), dtype)
+    p = golden.leaves(golden.initial_parameters(golden.parameter_shapes(config), rng), dtype)
     tokens, targets = golden.random_batch(config, T, n_ignored, rng)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.float32):
         loss = mean_loss(golden.forward(p, tokens, config), targets)

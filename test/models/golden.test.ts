@@ -20,7 +20,7 @@ const FOLDER = new URL('../../../test/golden/', import.meta.url);
 const files = readdirSync(FOLDER).filter((name) => name.endsWith('.safetensors'));
 const backends: Backend[] = [new ReferenceBackend(), new NativeBackend('f32')];
 
-test('there are golden files for GPT-2 and for outer, inner and both kinds of loops', () => {
+test('there are golden files for every system', () => {
   for (const name of [
     'gpt2',
     'loop-outer',
@@ -28,6 +28,25 @@ test('there are golden files for GPT-2 and for outer, inner and both kinds of lo
     'loop-both',
     'loop-outer-correction',
     'loop-outer-scalar',
+    'loop-layout',
+    'loop-injection',
+    'loop-truncated',
+    'loop-exits',
+    'loop-act',
+    'loop-confidence',
+    'universal-post',
+    'universal-pre',
+    'universal-act',
+    'adaptive-exits',
+    'adaptive-mixed',
+    'adaptive-mixed-separate',
+    'adaptive-geometric',
+    'adaptive-multinomial',
+    'adaptive-sequence',
+    'sharing-sequence',
+    'sharing-cycle',
+    'sharing-cycle-rev',
+    'sharing-cycle-rev-even',
   ]) {
     assert.ok(files.includes(`${name}.safetensors`), name);
   }

@@ -97,7 +97,7 @@ function backward(model: GPT, options: ForwardOptions): LossOutput {
 async function objectiveValue(model: GPT, options: ForwardOptions): Promise<number> {
   const exitLoss = options.objective?.exitLoss ?? 'last';
   if (exitLoss === 'uniform' || exitLoss === 'linear') {
-    const exits = await model.readings(tokens, targets, 2, options);
+    const { exits } = await model.readings(tokens, targets, 2, options);
     const weights = exitWeights(exitLoss, exits.length);
     return sum(exits.map(({ losses }, n) => (weights[n] * sum(losses)) / COUNTED));
   }

@@ -6,7 +6,7 @@ import { hashWords } from '../../src/nn/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import type { TokenSource } from '../../src/train/batches.js';
 import type { Clock } from '../../src/train/clock.js';
-import { parseRunConfig } from '../../src/train/config.js';
+import { parseRunConfig, type TrainConfig } from '../../src/train/config.js';
 import type { FileContent, Store } from '../../src/train/store.js';
 import { type TrainEvent, Trainer } from '../../src/train/trainer.js';
 
@@ -73,7 +73,7 @@ export function makeTrainer(
   fields: Record<string, unknown> = {},
   modelFields: Record<string, unknown> = {},
   backend: Backend = new NativeBackend('f32'),
-): { trainer: Trainer; model: GPT; runtime: Runtime } {
+): { trainer: Trainer; model: GPT; runtime: Runtime; config: TrainConfig } {
   const { model: modelConfig, train } = parseRunConfig(
     {
       model: {
@@ -109,7 +109,7 @@ export function makeTrainer(
     store,
     clock: testClock,
   });
-  return { trainer, model, runtime };
+  return { trainer, model, runtime, config: train };
 }
 
 /** Runs to the end, or aborts when `stop` says so. */

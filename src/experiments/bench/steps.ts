@@ -13,7 +13,7 @@ import type { Clock } from '../../train/clock.js';
 import type { RunConfig } from '../../train/config.js';
 import { total } from '../../train/evaluation.js';
 import { AdamW } from '../../train/optimizer.js';
-import { checkpointedApplications } from '../../train/trainer.js';
+import { checkpointedApplications, trainingOptions } from '../../train/trainer.js';
 import { median, type Spread, spread } from '../statistics.js';
 import type { LimitMeter } from './limits.js';
 
@@ -99,10 +99,8 @@ class Entrant {
     const { model, optimizer, clock, meter, backend } = this;
     const before = meter?.sample(backend.precision);
     const { tokens, targets, B } = randomTokens(this.entry.config, step);
-    const forward = {
-      dropout: { seed: 1, step, microStep: 0 },
-      checkpoint: (application: number) => application < this.checkpointed,
-    };
+    const key = { seed: 1, step, microStep: 0 };
+    const forward = trainingOptions(model, this.entry.config.train, key, this.checkpointed);
     const times = [clock.now()];
     model.parameters.zeroGradients();
     const tape = new Tape(this.runtime);

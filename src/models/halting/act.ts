@@ -32,6 +32,7 @@ export class ActWalker implements Walker {
     using rows = new RowsLeft(runtime, R);
     const ponder = runtime.from(new Float64Array(R), [R]);
     const exits: Tensor[] = [];
+    if (ctx.pass.collectExits) ctx.entry = alias(x);
     using zeros = runtime.from(new Float64Array(R), [R]);
     let sum = detach(zeros);
     let output: Tensor | null = null;

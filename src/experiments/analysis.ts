@@ -1,0 +1,205 @@
+/**
+ * What a trained model does from exit to exit: how its prediction sharpens, how its hidden state moves, what its gates have
+ * learned, and, where tokens halt early, at which steps. Knows no suite and no page.
+ */
+import type { GPT } from '../models/gpt.js';
+import { exitCount } from '../models/config.js';
+import { batchAt, type TokenSource } from '../train/batches.js';
+import type { Clock } from '../train/clock.js';
+import { evaluate, total } from '../train/evaluation.js';
+
+/** The movement of the hidden state in one step, means over tokens. */
+export interface StateChange {
+  /** ‖s_n − s_(n−1)‖ / ‖s_(n−1)‖. */
+  readonly relative: number;
+  /** cos(s_n, s_(n−1)). */
+  readonly cosine: number;
+}
+
+/** The learned gate of one loop over its channels. */
+export interface GateSummary {
+  readonly mean: number;
+  readonly std: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** The loss at some depth, or at some threshold. */
+export interface DepthPoint {
+  /** Mean steps a token. */
+  readonly steps: number;
+  readonly loss: number;
+  /** The threshold; absent where the depth was fixed. */
+  readonly threshold?: number;
+}
+
+export interface Analysis {
+  /** Nats per token when the head reads each exit's state. */
+  readonly lossByExit: readonly number[];
+  readonly change: readonly StateChange[];
+  /** Learned gates by parameter name, one summary a loop. */
+  readonly gates: Readonly<Record<string, readonly GateSummary[]>>;
+  /** The loss with 1, 2, … loops, layers or steps, beyond the trained count too; empty where the count is fixed. */
+  readonly lossByLoops: readonly { readonly loops: number; readonly loss: number }[];
+  /** Null where no token halts early. */
+  readonly halting: Halting | null;
+}
+
+export interface Halting {
+  readonly meanSteps: number;
+  /** Tokens that took 1, 2, … steps. */
+  readonly stepCounts: readonly number[];
+  /** Loss against mean depth, for thresholds of the rule; empty where it has none. */
+  readonly curve: readonly DepthPoint[];
+  /** Input tokens with the most steps and with the fewest, of those that occur often enough. */
+  readonly most: readonly TokenSteps[];
+  readonly least: readonly TokenSteps[];
+}
+
+export interface TokenSteps {
+  readonly id: number;
+  readonly count: number;
+  readonly meanSteps: number;
+}
+
+const THRESHOLDS = {
+  confidence: [0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99],
+  geometric: [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
+} as const;
+/** A token is listed if it occurs at least so often. */
+const LEAST_COUNT = 20;
+const LISTED = 12;
+
+/** Analyses a model on the first `tokens` tokens of held-out text. */
+export async function analyse(
+  model: GPT,
+  source: TokenSource,
+  tokens: number,
+  B: number,
+  clock: Clock,
+): Promise<Analysis> {
+  const part = firstTokens(source, tokens + 1);
+  const trained = exitCount(model.config);
+  const lossByLoops: { loops: number; loss: number }[] = [];
+  if (trained > 1) {
+    const most = model.config.depth === 'adaptive' ? trained : 2 * trained;
+    for (let loops = 1; loops <= most; loops++) {
+      const options = { B, loops, earlyExit: false, bytes: null };
+      lossByLoops.push({ loops, loss: (await evaluate(model, part, options, clock)).loss });
+    }
+  }
+  return {
+    ...(await exitBehaviour(model, part, B, clock)),
+    gates: await gateSummaries(model),
+    lossByLoops,
+    halting: model.config.halting === 'none' ? null : await haltingBehaviour(model, part, B, clock),
+  };
+}
+
+/** The first tokens of a source. */
+function firstTokens(source: TokenSource, count: number): TokenSource {
+  return {
+    name: source.name,
+    length: Math.min(count, source.length),
+    read: (offset, n) => source.read(offset, n),
+  };
+}
+
+async function exitBehaviour(
+  model: GPT,
+  source: TokenSource,
+  B: number,
+  clock: Clock,
+): Promise<Pick<Analysis, 'lossByExit' | 'change'>> {
+  const { blockSize: T, vocabSize, nEmbd: C } = model.config;
+  const nats: number[] = [];
+  const moved: { relative: number; cosine: number }[] = [];
+  let rows = 0;
+  for (let first = 0; first + B * T < source.length; first += B * T) {
+    const offsets = Array.from({ length: B }, (_, b) => first + b * T);
+    const batch = await batchAt(source, offsets, T, vocabSize);
+    const { entry, exits } = await model.readings(batch.tokens, batch.targets, B);
+    let former = entry;
+    for (const [n, { losses, state }] of exits.entries()) {
+      nats[n] = (nats[n] ?? 0) + total(losses);
+      if (former) {
+        moved[n] ??= { relative: 0, cosine: 0 };
+        for (let r = 0; r < B * T; r++) {
+          const { relative, cosine } = changeOf(former, state, r * C, C);
+          moved[n].relative += relative;
+          moved[n].cosine += cosine;
+        }
+      }
+      former = state;
+    }
+    rows += B * T;
+    await clock.yield();
+  }
+  return {
+    lossByExit: nats.map((sum) => sum / rows),
+    change: moved.map(({ relative, cosine }) => ({ relative: relative / rows, cosine: cosine / rows })),
+  };
+}
+
+/** How a row of C channels from `start` on moved between two states. */
+export function changeOf(before: Float32Array, after: Float32Array, start: number, C: number): StateChange {
+  let [difference, old, young, product] = [0, 0, 0, 0];
+  for (let i = start; i < start + C; i++) {
+    difference += (after[i] - before[i]) ** 2;
+    old += before[i] ** 2;
+    young += after[i] ** 2;
+    product += before[i] * after[i];
+  }
+  return {
+    relative: old === 0 ? 0 : Math.sqrt(difference / old),
+    cosine: old === 0 || young === 0 ? 0 : product / Math.sqrt(old * young),
+  };
+}
+
+/** The gates of every loop. */
+export async function gateSummaries(model: GPT): Promise<Record<string, GateSummary[]>> {
+  const summaries: Record<string, GateSummary[]> = {};
+  for (const parameter of model.parameters.all.filter(({ role }) => role === 'gate')) {
+    const values = Array.from(await parameter.read());
+    const width = parameter.shape[1];
+    summaries[parameter.name] = Array.from({ length: parameter.shape[0] }, (_, n) => {
+      const row = values.slice(n * width, (n + 1) * width);
+      const mean = total(row) / width;
+      const std = Math.sqrt(total(row.map((x) => (x - mean) ** 2)) / width);
+      return { mean, std, min: Math.min(...row), max: Math.max(...row) };
+    });
+  }
+  return summaries;
+}
+
+async function haltingBehaviour(model: GPT, source: TokenSource, B: number, clock: Clock): Promise<Halting> {
+  const { halting, blockSize: T, vocabSize } = model.config;
+  const { stepCounts, meanSteps } = await evaluate(model, source, { B, bytes: null }, clock);
+  const curve: DepthPoint[] = [];
+  for (const threshold of halting in THRESHOLDS ? THRESHOLDS[halting as keyof typeof THRESHOLDS] : []) {
+    const options = { B, exitThreshold: threshold, bytes: null };
+    const found = await evaluate(model, source, options, clock);
+    curve.push({ threshold, steps: found.meanSteps!, loss: found.loss });
+  }
+  const byToken = new Map<number, { count: number; steps: number }>();
+  for (let first = 0; first + B * T < source.length; first += B * T) {
+    const offsets = Array.from({ length: B }, (_, b) => first + b * T);
+    const { tokens, targets } = await batchAt(source, offsets, T, vocabSize);
+    using output = model.loss(tokens, targets, B, 1);
+    const steps = (await output.stepsPerRow!.read()) as Int32Array;
+    for (const [r, id] of tokens.entries()) {
+      const entry = byToken.get(id) ?? { count: 0, steps: 0 };
+      byToken.set(id, { count: entry.count + 1, steps: entry.steps + steps[r] });
+    }
+  }
+  const often = Array.from(byToken, ([id, { count, steps }]) => ({ id, count, meanSteps: steps / count }))
+    .filter(({ count }) => count >= LEAST_COUNT)
+    .sort((a, b) => b.meanSteps - a.meanSteps);
+  return {
+    meanSteps: meanSteps!,
+    stepCounts: stepCounts!,
+    curve,
+    most: often.slice(0, LISTED),
+    least: often.slice(-LISTED).reverse(),
+  };
+}

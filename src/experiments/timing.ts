@@ -1,0 +1,97 @@
+/**
+ * The speed of a suite's models, side by side: training steps in turns, and what skipping halted tokens saves in an
+ * evaluation. Apart from the trainings, which other work may have slowed.
+ */
+import type { Backend } from '../backend/backend.js';
+import { GPT } from '../models/gpt.js';
+import { Runtime } from '../tensor/tensor.js';
+import { batchAt, type TokenSource } from '../train/batches.js';
+import { loadWeights } from '../train/checkpoint.js';
+import type { Clock } from '../train/clock.js';
+import type { RunConfig } from '../train/config.js';
+import type { Store } from '../train/store.js';
+import { benchmarkSteps } from './bench/steps.js';
+import { median, type Spread } from './statistics.js';
+
+/** Timed steps of each model. */
+const STEPS = 12;
+/** Evaluations of each kind in turns. */
+const TURNS = 7;
+
+export interface TimedModel {
+  readonly name: string;
+  readonly config: RunConfig;
+  /** A trained run, whose tokens halt where they have learned to. */
+  readonly store: Store;
+}
+
+export interface Timing {
+  readonly name: string;
+  readonly stepMs: Spread;
+  readonly tokensPerSecond: number;
+  /**
+   * Milliseconds of evaluating one batch with halted tokens skipped, over those with every token computed and the halted
+   * ones thrown away; null where no token halts early.
+   */
+  readonly skippingRatio: number | null;
+}
+
+export async function measureTimings(
+  models: readonly TimedModel[],
+  val: TokenSource,
+  backend: Backend,
+  clock: Clock,
+  onStep: (done: number, of: number) => void,
+): Promise<Timing[]> {
+  const steps = await benchmarkSteps(models, STEPS, backend, null, clock, onStep);
+  const timings: Timing[] = [];
+  for (const [i, { name, config, store }] of models.entries()) {
+    const { stepMs, tokensPerSecond } = steps[i];
+    const skippingRatio =
+      config.model.halting === 'none' ? null : await skipping(config, store, val, backend, clock);
+    timings.push({ name, stepMs, tokensPerSecond, skippingRatio });
+  }
+  return timings;
+}
+
+async function skipping(
+  { model: config, train }: RunConfig,
+  store: Store,
+  val: TokenSource,
+  backend: Backend,
+  clock: Clock,
+): Promise<number> {
+  const { blockSize: T, vocabSize } = config;
+  const B = train.batchSize;
+  const offsets = Array.from({ length: B }, (_, b) => b * T);
+  const { tokens, targets } = await batchAt(val, offsets, T, vocabSize);
+  const models: GPT[] = [];
+  for (const used of [backend, computingAll(backend)]) {
+    const model = new GPT(config, new Runtime(used), { train: false });
+    await loadWeights(store, model);
+    models.push(model);
+  }
+  const times: [number[], number[]] = [[], []];
+  for (let turn = 0; turn <= TURNS; turn++) {
+    for (const [k, model] of models.entries()) {
+      const start = clock.now();
+      using output = model.loss(tokens, targets, B, 1);
+      await output.losses.read();
+      if (turn > 0) times[k].push(clock.now() - start); // the first packs the weights
+    }
+  }
+  for (const model of models) model.dispose();
+  return median(times[0]) / median(times[1]);
+}
+
+/** The backend as one that cannot tell which rows run, so that nothing is skipped. */
+function computingAll(backend: Backend): Backend {
+  const rows = { ...backend.rows, compact: () => null };
+  return new Proxy(backend, {
+    get(target, name) {
+      if (name === 'rows') return rows;
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}

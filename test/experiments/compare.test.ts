@@ -1,0 +1,206 @@
+/** A small suite end to end: pilots, seeds, stopping and going on, a run that fails, and the report in all its forms. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { NativeBackend } from '../../src/backend/native.js';
+import { compare, type ComparisonEvent, type ComparisonOptions } from '../../src/experiments/compare.js';
+import { chartFiles, renderHtml, renderMarkdown } from '../../src/experiments/document.js';
+import { reportSections } from '../../src/experiments/report.js';
+import type { RunResult } from '../../src/experiments/result.js';
+import { findSuite, SCALES, type Suite, SUITE_NAMES } from '../../src/experiments/suites.js';
+import { verdict } from '../../src/experiments/statistics.js';
+import { measureTimings } from '../../src/experiments/timing.js';
+import { runConfig } from '../../src/experiments/compare.js';
+import { ConfigError } from '../../src/errors.js';
+import { Runtime } from '../../src/tensor/tensor.js';
+import type { TokenSource } from '../../src/train/batches.js';
+import { MemoryStore, source, testClock, VOCAB } from '../train/helpers.js';
+
+const suite: Suite = {
+  name: 'tiny',
+  scale: 'mini',
+  title: 'A tiny suite',
+  models: [
+    { name: 'gpt2', label: '1 layer', model: { depth: 'gpt2', nLayer: 1 }, paper: { valLoss: 3.98 } },
+    { name: 'loop', label: '1 × 2', model: { depth: 'loop', nLayer: 1, nLoop: 2, nInnerLoop: 2 } },
+    {
+      name: 'adaptive',
+      label: 'adaptive',
+      model: { depth: 'adaptive', nLayer: 2, halting: 'geometric' },
+      train: { exitLoss: 'uniform' },
+    },
+    { name: 'act', label: 'act', model: { depth: 'universal', nLayer: 1, nLoop: 3, halting: 'act' } },
+  ],
+  groups: [{ title: 'All', baseline: 'gpt2', others: ['loop', 'adaptive', 'act'] }],
+  corpus: null,
+  model: { nEmbd: 8, nHead: 2, blockSize: 16 },
+  train: {
+    batchSize: 2,
+    maxSteps: 20,
+    warmupSteps: 2,
+    evalInterval: 5,
+    evalBatches: 2,
+    checkpointInterval: 5,
+  },
+  learningRates: [1e-3, 1e-2],
+  seeds: 2,
+  prompt: '',
+};
+
+function comparison(change: Partial<Suite> = {}, train: TokenSource = source(4000)) {
+  const stores = new Map<string, MemoryStore>();
+  const options: ComparisonOptions = {
+    suite: { ...suite, ...change },
+    seeds: 2,
+    data: { train, val: source(900), valBytes: 1800, tokenizer: null, vocabSize: VOCAB },
+    runtime: new Runtime(new NativeBackend('f32')),
+    clock: testClock,
+    store: (name) => {
+      if (!stores.has(name)) stores.set(name, new MemoryStore());
+      return stores.get(name)!;
+    },
+  };
+  return { options, stores };
+}
+
+async function collect(options: ComparisonOptions, stopAfter = Number.POSITIVE_INFINITY) {
+  const controller = new AbortController();
+  const events: ComparisonEvent[] = [];
+  let steps = 0;
+  for await (const event of compare(options, controller.signal)) {
+    events.push(event);
+    if (event.kind === 'train' && event.event.kind === 'step' && ++steps === stopAfter) controller.abort();
+  }
+  return { events, steps, results: events.flatMap((e) => (e.kind === 'result' ? [e.result] : [])) };
+}
+
+test('a suite stopped anywhere goes on where it was, ends with the same numbers, and repeats nothing', async () => {
+  const { results: expected } = await collect(comparison().options);
+  assert.equal(expected.length, 8);
+  const { options } = comparison();
+  let results: RunResult[] = [];
+  let total = 0;
+  // 8 pilots of 2 steps and 8 runs of 20: stopped in pilots, in runs, and right after checkpoints.
+  for (const stop of [1, 3, 7, 5, 11, 40, 60, 1000]) {
+    const part = await collect(options, stop);
+    results = part.results;
+    total += part.steps;
+  }
+  const timeless = (all: readonly RunResult[]) => all.map((r) => ({ ...r, stepMs: 0 }));
+  assert.deepEqual(timeless(results), timeless(expected));
+  assert.equal(total, 8 * 2 + 8 * 20);
+  assert.equal((await collect(options)).steps, 0);
+});
+
+test('pilots choose the rate with the lowest validation loss, each model from the same candidates', async () => {
+  const { events } = await collect(comparison().options);
+  const tuned = events.flatMap((e) => (e.kind === 'tuned' ? [e] : []));
+  assert.equal(tuned.length, suite.models.length);
+  for (const { lr, pilots } of tuned) {
+    assert.deepEqual(
+      pilots.map((p) => p.lr),
+      suite.learningRates,
+    );
+    const best = Math.min(...pilots.map((p) => p.valLoss!));
+    assert.equal(pilots.find((p) => p.lr === lr)!.valLoss, best);
+  }
+});
+
+test('a run that fails is told and left out; the others are made', async () => {
+  const { options } = comparison({ learningRates: [] });
+  const broken = {
+    name: 'broken',
+    label: 'broken',
+    model: { depth: 'gpt2', nLayer: 1 },
+    train: { lr: 1e30 },
+  };
+  const models = [broken, ...suite.models];
+  const { events, results } = await collect({ ...options, suite: { ...options.suite, models } });
+  const failed = events.flatMap((e) => (e.kind === 'failed' ? [e] : []));
+  assert.equal(failed.length, 2);
+  assert.match(failed[0].error.message, /must be finite/);
+  assert.equal(results.length, 8);
+});
+
+test('a wrong model anywhere in a suite is refused before any training', async () => {
+  const { options, stores } = comparison();
+  const models = [...suite.models, { name: 'bad', label: 'bad', model: { depth: 'gpt2', halting: 'act' } }];
+  await assert.rejects(
+    collect({ ...options, suite: { ...options.suite, models } }),
+    (error: Error) =>
+      error instanceof ConfigError && /suite tiny: bad: model.halting: must be none/.test(error.message),
+  );
+  assert.equal(stores.size, 0);
+});
+
+test('a folder of another suite’s run is refused', async () => {
+  const { options } = comparison({ learningRates: [] });
+  await collect(options, 3);
+  const other = { ...options, suite: { ...options.suite, train: { ...suite.train, gradClip: 2 } } };
+  await assert.rejects(collect(other), /gpt2-seed1337: its folder must hold a run of this suite/);
+});
+
+test('the report has every table, plot and list, in HTML and in Markdown', async () => {
+  const { options } = comparison({ learningRates: [] });
+  const { results } = await collect(options);
+  const models = suite.models.map(({ name }) => ({
+    name,
+    config: results.find((r) => r.name === name)!.config,
+    store: options.store(`${name}-seed1337`),
+  }));
+  const { val } = options.data;
+  const timings = await measureTimings(models, val, options.runtime.backend, testClock, () => {});
+  const context = {
+    suite,
+    facts: [['corpus', 'a <test>']] as [string, string][],
+    timings,
+    missing: ['one run is missing'],
+    tokenText: (id: number) => `token ${id}`,
+  };
+  const sections = reportSections(results, context);
+  const charts = chartFiles(sections);
+  const names = [
+    'loss-tokens',
+    'loss-flops',
+    'loss-time',
+    'loss-loops',
+    'sharpening',
+    'gates',
+    'change',
+    'cosine',
+    'halting',
+  ];
+  assert.deepEqual(charts.map(([name]) => name).sort(), names.map((name) => `${name}.svg`).sort());
+  const html = renderHtml('Report', sections);
+  assert.ok(html.includes('a &lt;test&gt;') && html.includes('±') && html.includes('3.98'));
+  const markdown = renderMarkdown('Report', sections);
+  for (const text of ['| 1 layer |', 'plots/gates.svg', 'one run is missing', 'seeds', 'most steps']) {
+    assert.ok(markdown.includes(text), text);
+  }
+  assert.equal(timings.filter(({ skippingRatio }) => skippingRatio !== null).length, 2);
+});
+
+test('a difference inside the seeds’ spread is called that', () => {
+  assert.equal(verdict([1, 1.2], [1.1, 1.3]).word, 'inside the seeds’ spread');
+  assert.equal(verdict([1, 1.05], [1.1, 1.3]).word, 'lower');
+  assert.equal(verdict([1.4, 1.5], [1.1, 1.3]).word, 'higher');
+  assert.equal(verdict([1], [2, 3]).word, 'one seed');
+});
+
+test('every suite’s models are valid at every scale, and groups name models of their suite', () => {
+  for (const name of SUITE_NAMES) {
+    for (const scale of SCALES) {
+      if (name === 'demo' && scale === 'full') continue;
+      const found = findSuite(name, scale);
+      for (const model of found.models) runConfig(found, model, 257, 'f32');
+      const names = found.models.map((model) => model.name);
+      assert.equal(new Set(names).size, names.length);
+      for (const { baseline, others } of found.groups) {
+        for (const member of [baseline, ...others]) assert.ok(names.includes(member), `${name}: ${member}`);
+      }
+    }
+  }
+  assert.throws(
+    () => findSuite('paper-3', 'mini'),
+    /--suite: unknown name, got 'paper-3'; did you mean 'paper-1'/,
+  );
+});

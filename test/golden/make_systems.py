@@ -1,0 +1,794 @@
+#!/usr/bin/env python3
+"""Makes the golden values of the systems beyond GPT-2 and the plain loop network, and proves that they are right.
+
+    python make_systems.py             write one <system>.safetensors per entry of SYSTEMS beside this script
+    python make_systems.py NAME ...    write only these
+    python make_systems.py --check     compute everything again, compare with the stored files, with GPT-2s of repeated
+                                       layers and with decoding by position; exits with 1 if anything disagrees
+
+A sibling of `make_golden.py`, whose helpers, precision and file layout it takes over; `README.md` lists what it stores
+in addition. It is written from the papers' definitions and shares no code with the product.
+
+Every model here is a walk: a first state x⁰ and `count` steps, each of which maps the state of all rows (B, T, C) to
+the next. A step is a layer (adaptive), an application of a shared layer (sharing), a loop over the stack (loop) or an
+application of the one block (universal). Rows can be held: a held row's state is copied onward, at every layer inside
+a step too, while the blocks go on making its keys and values from that state, so that other rows can attend to it.
+
+Decisions (when a row stops, which exit an oracle names) are integers that a rounding error could flip. Each one's
+distance from flipping is recorded, and none of a file's may be below SAFE: a seed that breaks this is refused.
+
+Dimensions: B batch, T time, R = B·T rows, C channels, V vocabulary, N exits.
+"""
+
+import argparse
+import json
+import math
+import sys
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save as serialize
+
+import make_golden as golden
+from make_golden import HERE, IGNORED, NARROW, attention, layernorm, linear, loop_config, model_config
+
+# ---- the systems -------------------------------------------------------------------------------------------------
+
+T = 17  # of blockSize 24
+SMALL = 20  # the width of three-layer models, for small files: no multiple of 8, HS = 5
+ACT_EPSILON = 0.01
+CHI = 0.5  # a geometric unit stops a row above this
+SAFE = 1e-4
+
+
+def system(config, seed, n_ignored=0, hinted=False, halting_scale=0.3, **train):
+    """One file: model configuration, seed, ignored targets per batch and the training objective's configuration.
+
+    hinted: three of four targets are the initial model's prediction at some exit; otherwise next to none is right.
+    halting_scale: the standard deviation of the halting weights.
+    """
+    return {"config": config, "seed": seed, "n_ignored": n_ignored, "hinted": hinted, "halting_scale": halting_scale,
+            "train": train}
+
+
+def extended(config, **fields):
+    """The configuration with fields that `make_golden.py` does not know."""
+    return {**config, **fields}
+
+
+def sharing(order, applications):
+    return extended(model_config(depth="sharing"), sharing=order, nApplication=applications)
+
+
+def universal(norm, steps, **fields):
+    return extended(model_config(depth="universal", nLayer=1, nLoop=steps), norm=norm, **fields)
+
+
+def adaptive(exit_head, **fields):
+    return extended(model_config(depth="adaptive", nLayer=3, nEmbd=SMALL), exitHead=exit_head, **fields)
+
+
+SYSTEMS = {
+    "sharing-sequence": system(sharing("sequence", 4), 2000),
+    "sharing-cycle": system(sharing("cycle", 5), 2001),
+    # With M = 2 and A = 5 this is the order 0 1 0 1 0 of the cycle; A = 6 gives 0 1 0 1 1 0.
+    "sharing-cycle-rev": system(sharing("cycle-rev", 5), 2002),
+    "sharing-cycle-rev-even": system(sharing("cycle-rev", 6), 2003),
+    "universal-post": system(universal("post", 3), 2004, n_ignored=5),
+    "universal-pre": system(universal("pre", 3), 2005),
+    "universal-act": system(
+        universal("post", 4, halting="act"), 2103, n_ignored=5, halting_scale=1.0, ponderCost=0.01),
+    "loop-act": system(
+        extended(loop_config(nLoop=3, loopForm="correction"), halting="act"), 2206, n_ignored=5, halting_scale=3.0,
+        ponderCost=0.02),
+    "loop-exits": system(
+        extended(loop_config(nLayer=1, nLoop=3), exitHead="shared"), 2300, n_ignored=5, exitLoss="linear"),
+    "adaptive-exits": system(adaptive("separate"), 2301, exitLoss="uniform"),
+    "adaptive-mixed": system(adaptive("shared"), 2302, n_ignored=5, exitLoss="mixed"),
+    "adaptive-mixed-separate": system(adaptive("separate"), 2303, n_ignored=5, exitLoss="mixed"),
+    "adaptive-geometric": system(
+        adaptive("shared", halting="geometric"), 2402, n_ignored=5,
+        exitLoss="uniform", oracle="likelihood", oracleLambda=0.02, oracleSigma=2),
+    "adaptive-multinomial": system(
+        adaptive("separate", halting="multinomial"), 2508, n_ignored=5, hinted=True,
+        exitLoss="linear", oracle="correctness", oracleLambda=0.05, oracleSigma=0),
+    "adaptive-sequence": system(
+        adaptive("shared", halting="sequence"), 2600, n_ignored=5,
+        exitLoss="uniform", oracle="likelihood", oracleLambda=0.01),
+    "loop-confidence": system(
+        extended(loop_config(nLoop=3), exitHead="shared", halting="confidence"), 2710, n_ignored=5,
+        exitLoss="uniform", exitThreshold=0.03),
+    "loop-layout": system(
+        extended(loop_config(nLayer=3, nLoop=3, loopForm="correction", nEmbd=SMALL),
+                 nPrelude=1, nCoda=1, inputInjection="add"), 2800),
+    "loop-injection": system(extended(loop_config(nLayer=1, nLoop=3), inputInjection="linear"), 2801),
+    "loop-truncated": system(
+        extended(loop_config(nLayer=1, nLoop=4), inputInjection="add"), 2802, backpropLoops=2),
+}
+
+
+# ---- parameters --------------------------------------------------------------------------------------------------
+
+def n_exits(config):
+    """How many exits a model has: one per layer (adaptive) or per step."""
+    return config["nLayer"] if config["depth"] == "adaptive" else config["nLoop"]
+
+
+def parameter_shapes(config):
+    """Name to shape of every parameter: `make_golden.py`'s, with what the system adds or leaves out."""
+    V, C, N = config["vocabSize"], config["nEmbd"], n_exits(config)
+    shapes = golden.parameter_shapes(config)
+    if config["depth"] == "universal":
+        del shapes["transformer.wpe.weight"], shapes["transformer.gates"]
+        if config["norm"] == "post":
+            del shapes["transformer.ln_f.weight"], shapes["transformer.ln_f.bias"]
+    if config.get("inputInjection") == "linear":
+        shapes["transformer.injection.state.weight"] = (C, C)
+        shapes["transformer.injection.state.bias"] = (C,)
+        shapes["transformer.injection.input.weight"] = (C, C)
+    if config.get("exitHead") == "separate":
+        for n in range(N - 1):
+            shapes[f"transformer.exits.{n}.ln_f.weight"] = (C,)
+            shapes[f"transformer.exits.{n}.ln_f.bias"] = (C,)
+            shapes[f"transformer.exits.{n}.lm_head.weight"] = (V, C)
+    units = {
+        "act": [("transformer.halting", 1)],
+        "geometric": [(f"transformer.halting.{n}", 1) for n in range(N - 1)],
+        "multinomial": [("transformer.halting", N)],
+        "sequence": [("transformer.halting", N)],
+    }
+    for name, width in units.get(config.get("halting"), []):
+        shapes[f"{name}.weight"] = (C, width)
+        shapes[f"{name}.bias"] = (width,)
+    return shapes
+
+
+def initial_parameters(config, halting_scale, rng):
+    """`make_golden.py`'s random parameters, with halting weights large enough to tell rows apart."""
+    parameters = golden.initial_parameters(parameter_shapes(config), rng)
+    for name, value in parameters.items():
+        if ".halting." in name and name.endswith(".weight"):
+            parameters[name] = (value.double() * (halting_scale / 0.08)).float()
+        elif ".injection." in name and name.endswith(".weight"):
+            parameters[name] = (value.double() * 2.5).float()
+    return parameters
+
+
+def is_kept_trained(name, parameter):
+    """Whether `trained.*` is stored: `make_golden.py`'s choice and the systems' own parameters."""
+    own = (".halting.", ".injection.", ".exits.")
+    return golden.is_kept_trained(name, parameter) or any(part in name for part in own)
+
+
+# ---- the walk ----------------------------------------------------------------------------------------------------
+
+def hold(held, old, new):
+    """`new`, but `old` for the rows of `held` (B, T); no row is held if it is None."""
+    return new if held is None else torch.where(held.unsqueeze(-1), old, new)
+
+
+def application_order(config):
+    """Which layer each application of a sharing model uses (Takase & Kiyono 2023), from 0."""
+    M, A = config["nLayer"], config["nApplication"]
+    if config["sharing"] == "sequence":
+        return [a // (A // M) for a in range(A)]
+    if config["sharing"] == "cycle":
+        return [a % M for a in range(A)]
+    forward = [a % M for a in range(A - M)]
+    return forward + list(reversed(range(M)))
+
+
+def position_time_signal(T, C, t, like):
+    """P^t (T, C): at (i, 2j) sin(i/10000^(2j/C)) + sin(t/10000^(2j/C)), at (i, 2j+1) the same with cos."""
+    divisor = 10000.0 ** (torch.arange(0, C, 2, dtype=torch.float64) / C)
+    position = torch.arange(T, dtype=torch.float64)[:, None] / divisor
+    time = float(t) / divisor
+    pairs = torch.stack([position.sin() + time.sin(), position.cos() + time.cos()], dim=-1)
+    return pairs.reshape(T, C).to(like.dtype)
+
+
+def universal_block(p, x, config):
+    """The Universal Transformer's block on x, which includes the signal: ReLU, LayerNorm after or before."""
+    h, n_head = "transformer.h.0", config["nHead"]
+
+    def transition(y):
+        return linear(p, f"{h}.mlp.c_proj", torch.relu(linear(p, f"{h}.mlp.c_fc", y)))
+
+    if config["norm"] == "post":
+        a = layernorm(p, f"{h}.ln_1", x + attention(p, f"{h}.attn", x, n_head))
+        return layernorm(p, f"{h}.ln_2", a + transition(a))
+    a = x + attention(p, f"{h}.attn", layernorm(p, f"{h}.ln_1", x), n_head)
+    return a + transition(layernorm(p, f"{h}.ln_2", a))
+
+
+class Walk:
+    """A model as a first state `first`, `count` steps `step(n, x, held)` (n from 0) and a `last` part."""
+
+    def __init__(self, p, tokens, config):
+        self.p, self.config = p, config
+        depth, T, C = config["depth"], tokens.shape[1], config["nEmbd"]
+        embedding = p["transformer.wte.weight"][tokens]
+        if depth == "universal":
+            self.first, self.count, self.step = embedding * math.sqrt(C), config["nLoop"], self.universal_step
+            return
+        self.first = embedding + p["transformer.wpe.weight"][:T]
+        layers = list(range(config["nLayer"]))
+        if depth == "loop":
+            prelude, coda = config.get("nPrelude", 0), config.get("nCoda", 0)
+            self.looped = layers[prelude:len(layers) - coda]
+            self.coda = layers[len(layers) - coda:]
+            self.first = self.stack(layers[:prelude], self.first, None)
+            self.count, self.step = config["nLoop"], self.loop_step
+        else:
+            order = application_order(config) if depth == "sharing" else layers
+            self.count = len(order)
+            self.step = lambda n, x, held: self.stack([order[n]], x, held)
+
+    def stack(self, layers, x, held):
+        for layer in layers:
+            x = hold(held, x, golden.block(self.p, layer, x, self.config))
+        return x
+
+    def universal_step(self, n, x, held):
+        signal = position_time_signal(*x.shape[1:], n + 1, x)
+        return hold(held, x, universal_block(self.p, x + signal, self.config))
+
+    def injected(self, x):
+        kind = self.config.get("inputInjection")
+        if kind == "add":
+            return x + self.first
+        if kind == "linear":
+            return (linear(self.p, "transformer.injection.state", x)
+                    + linear(self.p, "transformer.injection.input", self.first))
+        return x
+
+    def loop_step(self, n, x, held):
+        f = self.stack(self.looped, self.injected(x), held)
+        gate = self.p["transformer.gates"][n]
+        return hold(held, x, x + gate * (f if self.config["loopForm"] == "output" else f - x))
+
+    def last(self, x):
+        return self.stack(self.coda, x, None) if self.config["depth"] == "loop" else x
+
+    def states(self, backprop=None):
+        """The states after each step. With `backprop` = k, only the last k steps are differentiated: the state that
+        enters them counts as the first state plus a constant."""
+        x, result = self.first, []
+        for n in range(self.count):
+            if backprop is not None and n < self.count - backprop:
+                with torch.no_grad():
+                    x = self.step(n, x, None)
+                if n == self.count - backprop - 1:
+                    x = self.first + (x - self.first).detach()
+            else:
+                x = self.step(n, x, None)
+            result.append(x)
+        return result
+
+    def normalised(self, n, x):
+        """What exit n's classifier reads of the state x."""
+        if self.config.get("exitHead") == "separate" and n < self.count - 1:
+            return layernorm(self.p, f"transformer.exits.{n}.ln_f", x)
+        return layernorm(self.p, "transformer.ln_f", x) if "transformer.ln_f.weight" in self.p else x
+
+    def logits(self, n, x):
+        """Exit n's logits (B, T, V) from the state x."""
+        own = self.config.get("exitHead") == "separate" and n < self.count - 1
+        head = self.p[f"transformer.exits.{n}.lm_head.weight" if own else "transformer.wte.weight"]
+        return self.normalised(n, x) @ head.T
+
+
+# ---- decisions ---------------------------------------------------------------------------------------------------
+
+MARGINS = []  # how far the decisions since the last reset are from flipping
+
+
+def decided(distances):
+    """Records the distances of decisions from flipping."""
+    if distances.numel():
+        MARGINS.append(distances.detach().abs().min().item())
+
+
+def lead(scores, dim):
+    """How far the best of `scores` is from the second best along `dim`."""
+    two = scores.topk(2, dim=dim).values
+    return two.select(dim, 0) - two.select(dim, 1)
+
+
+def row_losses(logits, targets):
+    """Cross-entropy (B, T) of each row; 0 where the target is ignored."""
+    log_p = torch.log_softmax(logits, dim=-1)
+    picked = log_p.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return torch.where(targets == IGNORED, torch.zeros_like(picked), -picked)
+
+
+def at_exit(values, exits):
+    """values[exits[b, t]][b, t] of a list of N tensors (B, T, ...)."""
+    result = values[0]
+    for n, value in enumerate(values[1:], start=1):
+        chosen = exits == n
+        result = torch.where(chosen if value.ndim == 2 else chosen.unsqueeze(-1), value, result)
+    return result
+
+
+def mix32(x):
+    """A bijection of 32-bit numbers."""
+    x &= 0xFFFFFFFF
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & 0xFFFFFFFF
+    return x ^ (x >> 16)
+
+
+def hash_words(*words):
+    h = 0x6A09E667
+    for word in words:
+        h = mix32((h ^ mix32(word)) + 0x9E3779B9)
+    return h
+
+
+def drawn_exits(B, T, N):
+    """Each row's exit (B, T) in mixed training, with seed, step and micro-step 0."""
+    word = hash_words(0, 0, 0, 0x45786974)
+    return torch.tensor([hash_words(word, row) % N for row in range(B * T)]).reshape(B, T)
+
+
+# ---- adaptive computation time -----------------------------------------------------------------------------------
+
+def act(walk):
+    """Graves's halting: output Σ p_n s_n (B, T, C), steps N (B, T) and remainders (B, T)."""
+    x = walk.first
+    running = torch.ones(x.shape[:2], dtype=torch.bool)
+    total = torch.zeros(x.shape[:2], dtype=x.dtype)  # Σ h of the steps before
+    output, steps, remainder = torch.zeros_like(x), torch.zeros(x.shape[:2], dtype=torch.long), total
+    for n in range(walk.count):
+        x = walk.step(n, x, ~running)
+        h = torch.sigmoid(linear(walk.p, "transformer.halting", x)).squeeze(-1)
+        if n == walk.count - 1:
+            stops = running
+        else:
+            decided((total + h - (1 - ACT_EPSILON))[running])
+            stops = running & (total + h >= 1 - ACT_EPSILON)
+        probability = torch.where(stops, 1 - total, h)
+        output = output + torch.where(running, probability, torch.zeros_like(h)).unsqueeze(-1) * x
+        remainder = torch.where(stops, 1 - total, remainder)
+        steps = steps + running
+        total = torch.where(running, total + h, total)
+        running = running & ~stops
+    return output, steps, remainder
+
+
+# ---- learned halting ---------------------------------------------------------------------------------------------
+
+def smoothed(costs, sigma):
+    """Each row's weighted mean of its sequence's costs (N, B, T) with weights exp(−Δt²/σ), |Δt| ≤ ⌊√(16σ)⌋."""
+    if sigma == 0:
+        return costs
+    T = costs.shape[-1]
+    distance = torch.arange(T)[:, None] - torch.arange(T)[None, :]
+    near = distance.abs() <= math.floor(math.sqrt(16 * sigma))
+    weights = torch.exp(-(distance * distance).to(costs.dtype) / sigma) * near
+    return costs @ (weights / weights.sum(0)[None, :])
+
+
+def oracle_exits(exit_logits, targets, config, train):
+    """The exit (B, T) that the halting unit should choose for each row: least cost + λ·n, the first on ties."""
+    costs = []
+    for logits in exit_logits:
+        logits = logits.detach()
+        if train["oracle"] == "likelihood":
+            costs.append(row_losses(logits, targets))
+        else:
+            costs.append((logits.argmax(-1) != targets).to(logits.dtype))
+            counted = targets != IGNORED
+            own = logits.gather(-1, targets.clamp(min=0).unsqueeze(-1))
+            others = logits.scatter(-1, targets.clamp(min=0).unsqueeze(-1), -math.inf)
+            decided((own.squeeze(-1) - others.max(-1).values)[counted])
+    costs = torch.stack(costs)  # (N, B, T)
+    if config["halting"] == "sequence":
+        costs = costs.mean(-1, keepdim=True).expand_as(costs)
+    else:
+        costs = smoothed(costs, train["oracleSigma"])
+    N = len(exit_logits)
+    costs = costs + train["oracleLambda"] * torch.arange(N, dtype=costs.dtype)[:, None, None]
+    decided(lead(-costs, 0))
+    return costs.argmin(0)
+
+
+def chi(walk, n, z):
+    """Exit n's logit of leaving (B, T), geometric halting."""
+    return linear(walk.p, f"transformer.halting.{n}", z).squeeze(-1)
+
+
+def choice_logits(walk, z):
+    """Logits (B, T, N) over the exits from the first exit's z (B, T, C): of the row, or of the sequence so far."""
+    if walk.config["halting"] == "sequence":
+        z = z.cumsum(1) / torch.arange(1, z.shape[1] + 1, dtype=z.dtype)[:, None]
+    return linear(walk.p, "transformer.halting", z)
+
+
+def halting_loss(walk, states, oracle):
+    """Mean over all rows of the halting unit's cross-entropy to the oracle; the states are constants to it."""
+    z = [walk.normalised(n, state).detach() for n, state in enumerate(states)]
+    if walk.config["halting"] != "geometric":
+        log_q = torch.log_softmax(choice_logits(walk, z[0]), dim=-1)
+        return -log_q.gather(-1, oracle.unsqueeze(-1)).mean()
+    loss = 0.0
+    for n in range(walk.count - 1):
+        logit = chi(walk, n, z[n])
+        loss = loss - F.logsigmoid(logit) * (oracle == n)  # leaves: log χ
+        loss = loss - F.logsigmoid(-logit) * (oracle > n)  # stays: log (1 − χ)
+    return loss.mean()
+
+
+# ---- objectives --------------------------------------------------------------------------------------------------
+
+def objective(p, tokens, targets, config, train):
+    """What is minimised, the loss to report, and whatever else a file stores of a training pass."""
+    walk = Walk(p, tokens, config)
+    end = walk.count - 1
+    if config.get("halting") == "act":
+        output, steps, remainder = act(walk)
+        logits = walk.logits(end, output)
+        loss, aux = golden.mean_loss(logits, targets), (steps + remainder).mean()
+        return loss + train["ponderCost"] * aux, loss, {"logits": logits, "auxLoss": aux, "steps": steps.flatten()}
+
+    exit_loss = train.get("exitLoss")
+    if exit_loss is None:
+        logits = walk.logits(end, walk.last(walk.states(train.get("backpropLoops"))[-1]))
+        loss = golden.mean_loss(logits, targets)
+        return loss, loss, {"logits": logits}
+
+    if exit_loss == "mixed":
+        exits = drawn_exits(*tokens.shape, walk.count)
+        x = walk.first
+        for n in range(walk.count):
+            x = walk.step(n, x, exits < n)
+        mixed = at_exit([walk.logits(n, x) for n in range(walk.count)], exits)
+        loss = golden.mean_loss(mixed, targets)
+        return loss, loss, {"logits": walk.logits(end, walk.states()[-1]), "exits": exits.flatten()}
+
+    states = walk.states()
+    exit_logits = [walk.logits(n, state) for n, state in enumerate(states)]
+    losses = [golden.mean_loss(logits, targets) for logits in exit_logits]
+    weights = [1.0 if exit_loss == "uniform" else n + 1.0 for n in range(walk.count)]
+    minimised = sum(w * loss for w, loss in zip(weights, losses)) / sum(weights)
+    extras = {"logits": exit_logits[-1]}
+    if "oracle" in train:
+        oracle = oracle_exits(exit_logits, targets, config, train)
+        aux = halting_loss(walk, states, oracle)
+        minimised = minimised + aux
+        extras.update({"auxLoss": aux, "oracle": oracle.flatten()})
+    return minimised, losses[-1], extras
+
+
+# ---- inference ---------------------------------------------------------------------------------------------------
+
+def evaluate(p, tokens, targets, config, train):
+    """Rows leave when the halting unit says so: their losses (B, T) and how many steps they took (B, T)."""
+    walk = Walk(p, tokens, config)
+    if config["halting"] == "act":
+        output, steps, _ = act(walk)
+        return row_losses(walk.logits(walk.count - 1, output), targets), steps
+    end = walk.count - 1
+    x, running, chosen = walk.first, torch.ones_like(tokens, dtype=torch.bool), None
+    exits = torch.full_like(tokens, end)
+    for n in range(end + 1):
+        x = walk.step(n, x, ~running)
+        if n == end:
+            break
+        if config["halting"] == "geometric":
+            probability = torch.sigmoid(chi(walk, n, walk.normalised(n, x)))
+            decided((probability - CHI)[running])
+            leaves = running & (probability > CHI)
+        elif config["halting"] == "confidence":
+            confidence = torch.softmax(walk.logits(n, x), dim=-1).max(-1).values
+            decided((confidence - train["exitThreshold"])[running])
+            leaves = running & (confidence > train["exitThreshold"])
+        else:
+            if n == 0:
+                scores = choice_logits(walk, walk.normalised(0, x))
+                decided(lead(scores, -1))
+                chosen = scores.argmax(-1)
+            leaves = running & (chosen == n)
+        exits = torch.where(leaves, torch.full_like(exits, n), exits)
+        running = running & ~leaves
+    losses = at_exit([row_losses(walk.logits(n, x), targets) for n in range(end + 1)], exits)
+    return losses, exits + 1
+
+
+# ---- files -------------------------------------------------------------------------------------------------------
+
+def hinted_targets(parameters, tokens, targets, config, rng):
+    """`targets`, three of four of those that count replaced by the initial model's prediction at a random exit."""
+    p = {name: value.double() for name, value in parameters.items()}
+    walk = Walk(p, tokens, config)
+    predictions = [walk.logits(n, state).argmax(-1) for n, state in enumerate(walk.states())]
+    exits = torch.from_numpy(rng.randint(0, walk.count, size=tuple(tokens.shape)))
+    replaced = torch.from_numpy(rng.random_sample(tuple(tokens.shape)) < 0.75) & (targets != IGNORED)
+    return torch.where(replaced, at_exit(predictions, exits), targets)
+
+
+def compute(name, dtype=torch.float64):
+    """Configuration and all values of one file; floating-point results stay in `dtype` (`param.*` is float32)."""
+    spec = SYSTEMS[name]
+    config, train = spec["config"], spec["train"]
+    rng = np.random.RandomState(spec["seed"])
+    parameters = initial_parameters(config, spec["halting_scale"], rng)
+
+    def batch():
+        tokens, targets = golden.random_batch(config, T, spec["n_ignored"], rng)
+        if spec["hinted"]:
+            targets = hinted_targets(parameters, tokens, targets, config, rng)
+        return tokens, targets
+
+    tokens, targets = batch()
+    batches = [batch() for _ in range(golden.TRAIN_STEPS)]
+    MARGINS.clear()
+
+    p = golden.leaves(parameters, dtype)
+    minimised, loss, extras = objective(p, tokens, targets, config, train)
+    minimised.backward()
+    losses, norms, trained = golden.train(
+        parameters, batches, dtype, lambda *arguments: objective(*arguments, config, train)[:2])
+    values = {f"param.{key}": value for key, value in parameters.items()}
+    values.update({f"grad.{key}": value.grad for key, value in p.items()})
+    values.update({f"trained.{key}": value for key, value in trained.items() if is_kept_trained(key, value)})
+    values.update({
+        "loss": loss.detach().reshape(1),
+        "tokens": tokens,
+        "targets": targets,
+        "train_tokens": torch.stack([tokens for tokens, _ in batches]),
+        "train_targets": torch.stack([targets for _, targets in batches]),
+        "losses": losses,
+        "gradNorms": norms,
+    })
+    values.update({key: torch.atleast_1d(value.detach()) for key, value in extras.items()})
+    if "halting" in config:
+        with torch.no_grad():
+            eval_losses, eval_steps = evaluate(p, tokens, targets, config, train)
+        values.update({"eval.losses": eval_losses.flatten(), "eval.steps": eval_steps.flatten()})
+    margin = min(MARGINS, default=math.inf)
+    assert margin >= SAFE, f"{name}: a decision lies {margin:.1e} from flipping: choose another seed"
+    for key in ("steps", "oracle", "eval.steps"):
+        assert key not in values or len(values[key].unique()) > 1, f"{name}: all {key} are equal: choose another seed"
+    return config, values
+
+
+# ---- checks ------------------------------------------------------------------------------------------------------
+
+def expect(name, what, difference):
+    """Prints a comparison's largest difference; returns the complaints."""
+    print(f"{name:24s} vs {what}, max difference: {difference:.1e}")
+    return [] if difference <= 1e-11 else [f"{name}: disagrees with {what}"]
+
+
+def double_parameters(values):
+    return {key.removeprefix("param."): value.double() for key, value in values.items() if key.startswith("param.")}
+
+
+def check_repeated(name):
+    """A sharing model must be a GPT-2 whose layers are copies in the order written here; returns the complaints."""
+    orders = {
+        "sharing-sequence": "0011",
+        "sharing-cycle": "01010",
+        "sharing-cycle-rev": "01010",
+        "sharing-cycle-rev-even": "010110",
+    }
+    config, values = compute(name)
+    p = double_parameters(values)
+    copies = {key: value for key, value in p.items() if ".h." not in key}
+    for position, layer in enumerate(orders[name]):
+        prefix = f"transformer.h.{layer}."
+        copies.update({key.replace(prefix, f"transformer.h.{position}."): value
+                       for key, value in p.items() if key.startswith(prefix)})
+    expected = golden.forward(copies, values["tokens"], model_config(nLayer=len(orders[name])))
+    return expect(name, "a GPT-2 of repeated layers", (expected - values["logits"]).abs().max().item())
+
+
+class Decoder:
+    """One sequence, one position at a time, each layer with the keys and values of the positions before.
+
+    A row that has left asks nothing of attention any more, but still gives each (step, layer) its keys and values.
+    """
+
+    def __init__(self, p, config, train):
+        self.p, self.config, self.train, self.cache, self.means = p, config, train, {}, []
+
+    def norm(self, name, x):
+        y = (x - x.mean()) / torch.sqrt(x.var(unbiased=False) + golden.LN_EPS)
+        return y * self.p[f"{name}.weight"] + self.p[f"{name}.bias"]
+
+    def layer(self, slot, layer, x, active):
+        """The block's output for one row x (C), or x itself if it is not active; keeps the row's keys and values."""
+        p, config, h, C = self.p, self.config, f"transformer.h.{layer}", len(x)
+        post = config.get("norm") == "post"
+        heads, size = config["nHead"], C // config["nHead"]
+        q, k, v = linear(p, f"{h}.attn.c_attn", x if post else self.norm(f"{h}.ln_1", x)).split(C)
+        keys, values = self.cache.setdefault((slot, layer), ([], []))
+        keys.append(k)
+        values.append(v)
+        if not active:
+            return x
+        mixed = []
+        for head in range(heads):
+            part = slice(head * size, (head + 1) * size)
+            scores = torch.stack([q[part] @ key[part] for key in keys]) / math.sqrt(size)
+            weights = torch.exp(scores) / torch.exp(scores).sum()
+            mixed.append(sum(w * value[part] for w, value in zip(weights, values)))
+        a = x + linear(p, f"{h}.attn.c_proj", torch.cat(mixed))
+        if post:
+            a = self.norm(f"{h}.ln_1", a)
+        nonlinear = torch.relu if config["depth"] == "universal" else golden.gelu
+        hidden = nonlinear(linear(p, f"{h}.mlp.c_fc", a if post else self.norm(f"{h}.ln_2", a)))
+        y = a + linear(p, f"{h}.mlp.c_proj", hidden)
+        return self.norm(f"{h}.ln_2", y) if post else y
+
+    def step(self, n, x, active, position):
+        config = self.config
+        if config["depth"] == "adaptive":
+            return self.layer(n, n, x, active)
+        if config["depth"] == "universal":
+            signal = torch.empty_like(x)
+            for c in range(len(x)):
+                function = math.sin if c % 2 == 0 else math.cos
+                divisor = 10000.0 ** ((c - c % 2) / len(x))
+                signal[c] = function(position / divisor) + function((n + 1) / divisor)
+            y = self.layer(n, 0, x + signal, active)
+            return y if active else x
+        kind = config.get("inputInjection")
+        y = x
+        if kind == "add":
+            y = x + self.first
+        elif kind == "linear":
+            name = "transformer.injection"
+            y = linear(self.p, f"{name}.state", x) + self.first @ self.p[f"{name}.input.weight"]
+        for layer in range(config.get("nPrelude", 0), config["nLayer"] - config.get("nCoda", 0)):
+            y = self.layer(n, layer, y, active)
+        gate = self.p["transformer.gates"][n]
+        return (x + gate * (y if config["loopForm"] == "output" else y - x)) if active else x
+
+    def head(self, n, x):
+        """Exit n's normalised state and logits."""
+        own = self.config.get("exitHead") == "separate" and n < n_exits(self.config) - 1
+        name = f"transformer.exits.{n}." if own else "transformer."
+        z = self.norm(f"{name}ln_f", x) if f"{name}ln_f.weight" in self.p else x
+        return z, self.p[f"{name}lm_head.weight" if own else "transformer.wte.weight"] @ z
+
+    def row(self, token, position, forced=None):
+        """Logits and number of steps of the next position, which leaves where halting says so or at exit `forced`."""
+        p, config, end = self.p, self.config, n_exits(self.config) - 1
+        halting = config.get("halting") if forced is None else None
+        x = p["transformer.wte.weight"][token]
+        x = x * math.sqrt(len(x)) if config["depth"] == "universal" else x + p["transformer.wpe.weight"][position]
+        for layer in range(config.get("nPrelude", 0)):
+            x = self.layer("prelude", layer, x, True)
+        self.first = x
+        active, taken, total, output, logits = True, 0, 0.0, torch.zeros_like(x), None
+        for n in range(end + 1):
+            x = self.step(n, x, active, position)
+            if not active:
+                continue
+            taken = n + 1
+            if forced is not None:
+                leaves = n == forced
+                if leaves:
+                    y = x
+                    for layer in range(config["nLayer"] - config.get("nCoda", 0), config["nLayer"]):
+                        y = self.layer("coda", layer, y, True)
+                    logits = self.head(n, y)[1]
+            elif halting == "act":
+                h = torch.sigmoid(linear(p, "transformer.halting", x)).item()
+                leaves = n == end or total + h >= 0.99
+                output = output + (1 - total if leaves else h) * x
+                total += h
+                if leaves:
+                    logits = self.head(end, output)[1]
+            else:
+                z, exit_logits = self.head(n, x)
+                if halting == "geometric":
+                    leaves = n == end or linear(p, f"transformer.halting.{n}", z).item() > 0
+                elif halting == "confidence":
+                    leaves = n == end or torch.softmax(exit_logits, -1).max().item() > self.train["exitThreshold"]
+                else:
+                    if n == 0:
+                        self.means.append(z)
+                        read = z if halting == "multinomial" else sum(self.means) / len(self.means)
+                        chosen = linear(p, "transformer.halting", read).argmax().item()
+                    leaves = n == chosen
+                logits = exit_logits if leaves else None
+            active = not leaves
+        return logits, taken
+
+
+def decode(name, values, forced=None):
+    """Logits (R, V) and steps (R) of a file's first batch, one position at a time; `forced` is each row's exit."""
+    config, B = SYSTEMS[name]["config"], len(values["tokens"])
+    forced = [None] * (B * T) if forced is None else forced
+    logits, steps = [], []
+    with torch.no_grad():
+        for b, sequence in enumerate(values["tokens"].tolist()):
+            decoder = Decoder(double_parameters(values), config, SYSTEMS[name]["train"])
+            for position, token in enumerate(sequence):
+                row_logits, taken = decoder.row(token, position, forced[b * T + position])
+                logits.append(row_logits)
+                steps.append(taken)
+    return torch.stack(logits), torch.tensor(steps)
+
+
+def check_decoded(name):
+    """One position at a time with a cache must give the same: all rows at full depth, the drawn exits of mixed
+    training and what halting does at inference; returns the complaints."""
+    config, values = compute(name)
+    targets, complaints = values["targets"].flatten(), []
+    if config.get("halting") != "act":
+        logits, _ = decode(name, values, [n_exits(config) - 1] * len(targets))
+        difference = (logits - values["logits"].flatten(0, 1)).abs().max().item()
+        complaints += expect(name, "decoding, full depth", difference)
+    if "exits" in values:
+        logits, _ = decode(name, values, values["exits"].tolist())
+        difference = abs((row_losses(logits, targets).sum() / (targets != IGNORED).sum() - values["loss"]).item())
+        complaints += expect(name, "decoding, drawn exits", difference)
+    if "halting" in config:
+        logits, steps = decode(name, values)
+        difference = (row_losses(logits, targets) - values["eval.losses"]).abs().max().item()
+        complaints += expect(name, "decoding, halting", difference)
+        if not torch.equal(steps, values["eval.steps"]):
+            complaints.append(f"{name}: eval.steps disagree with decoding")
+    return complaints
+
+
+def check():
+    """Runs every check; returns the exit status."""
+    complaints = []
+    for name, spec in SYSTEMS.items():
+        if spec["config"]["depth"] == "sharing":
+            complaints += check_repeated(name)
+        else:
+            complaints += check_decoded(name)
+    for name, spec in SYSTEMS.items():
+        complaints += golden.check_stored(name, compute, spec["train"])
+    for complaint in complaints:
+        print(f"FAIL {complaint}", file=sys.stderr)
+    print("golden values: " + ("FAILED" if complaints else "all checks passed"))
+    return 1 if complaints else 0
+
+
+def save(values, path, metadata):
+    """Writes a file with its metadata in order: safetensors keeps them in a hash map, whose order is random."""
+    data = serialize(golden.stored_form(values), metadata=metadata)
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + size])
+    header["__metadata__"] = metadata
+    text = json.dumps(header, separators=(",", ":")).encode().ljust(size)
+    assert len(text) == size
+    path.write_bytes(data[:8] + text + data[8 + size:])
+
+
+def write(names):
+    """Writes the files of the systems `names`; returns the exit status."""
+    for name in names:
+        config, values = compute(name)
+        path = HERE / f"{name}.safetensors"
+        save(values, path, golden.metadata(config, SYSTEMS[name]["train"]))
+        path.chmod(0o644)
+        counts = "  ".join(f"{key} {values[key].unique(return_counts=True)[1].tolist()}"
+                           for key in ("steps", "oracle", "exits", "eval.steps") if key in values)
+        print(f"{path.name:36s} {path.stat().st_size:8d} bytes  loss {values['loss'].item():.4f}  "
+              f"training {values['losses'][0]:.4f} -> {values['losses'][-1]:.4f}  "
+              f"norms {values['gradNorms'].min():.2f}..{values['gradNorms'].max():.2f}  "
+              f"margin {min(MARGINS, default=math.inf):.1e}  {counts}")
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="systems to write (all)")
+    parser.add_argument("--check", action="store_true", help="verify the stored files instead of writing them")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)  # more threads would change the last bits of sums
+    return check() if arguments.check else write(arguments.names or list(SYSTEMS))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
