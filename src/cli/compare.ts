@@ -67,11 +67,19 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
   const suite = findSuite(flags.suite, flags.scale);
   // Wrong fields are found before anything is prepared.
   for (const model of suite.models) runConfig(suite, model, 257, 'f32');
+  if (!suite.corpus && flags.data === undefined) {
+    throw new ConfigError(
+      '--data',
+      `must be given for suite ${suite.name} at scale ${suite.scale}`,
+      undefined,
+      'a folder with train.bin and val.bin of OpenWebText, as nanoGPT prepares it',
+    );
+  }
   const seeds = flags.seeds ?? suite.seeds;
   const home = new NodeStore(out);
   await using _lock = await home.lock();
   const begun = await begin(home, suite, flags.precision);
-  const dataFolder = flags.data ?? (await prepareOnce(suite, join(out, 'data'), signal));
+  const dataFolder = flags.data ?? (await prepareOnce(suite.corpus!, join(out, 'data'), signal));
   await using data = await openDataset(dataFolder);
   const runtime = openRuntime(begun.precision);
   if (begun.precision === 'auto') await keep(home, { ...begun, precision: runtime.backend.precision });
@@ -201,16 +209,11 @@ function keep(home: NodeStore, begun: Begun): Promise<void> {
 }
 
 /** Prepares the suite's corpus unless an earlier run did; returns its folder. */
-async function prepareOnce(suite: Suite, folder: string, signal: AbortSignal): Promise<string> {
-  if (!suite.corpus) {
-    throw new ConfigError(
-      '--data',
-      `must be given for suite ${suite.name} at scale ${suite.scale}`,
-      undefined,
-      'a folder with train.bin and val.bin of OpenWebText, as nanoGPT prepares it',
-    );
-  }
-  const { name: corpus, tokenizer } = suite.corpus;
+async function prepareOnce(
+  { name: corpus, tokenizer }: NonNullable<Suite['corpus']>,
+  folder: string,
+  signal: AbortSignal,
+): Promise<string> {
   if ((await new NodeStore(folder).list('.')).includes('meta.json')) {
     await using found = await openDataset(folder);
     const same =

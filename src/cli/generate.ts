@@ -2,7 +2,9 @@
 import type { Command } from 'commander';
 import { NodeStore } from '../data/node-store.js';
 import { generate, type StopReason } from '../generate/generate.js';
+import { exitCount } from '../models/config.js';
 import type { TrainConfig } from '../train/config.js';
+import { total } from '../train/evaluation.js';
 import { readRunTokenizer } from '../train/run.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { notice, printResult } from './output.js';
@@ -17,6 +19,7 @@ interface GenerateFlags {
   readonly topP?: number;
   readonly seed: number;
   readonly loops?: number;
+  readonly exitThreshold?: number;
   readonly precision: TrainConfig['precision'];
   readonly json?: true;
 }
@@ -37,29 +40,39 @@ export function generateCommand(program: Command): void {
       wholeNumber(0),
       1337,
     )
-    .option('--loops <n>', 'outer loops for each token; the trained count by default', wholeNumber(1))
+    .option('--loops <n>', 'loops, steps or layers for each token; all by default', wholeNumber(1))
+    .option('--exit-threshold <p>', 'probability at which a halting rule stops a token', anyNumber)
     .addOption(precisionOption())
     .option('--json', 'print one JSON document at the end')
     .action(async (flags: GenerateFlags) => {
-      const { model: folder, json, prompt, loops, precision, topK = null, topP = null, ...rest } = flags;
+      const { model: folder, json, prompt, precision, topK = null, topP = null, ...rest } = flags;
+      const { loops } = flags;
       const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
       const { model, config } = await openModel(folder, precision);
       if (loops !== undefined && loops > config.model.nLoop && config.model.nLoop > 1) {
         notice(`loops ${loops}: beyond the ${config.model.nLoop} trained ones, which reuses the last gate`);
       }
-      const options = { ...rest, topK, topP, ...(loops === undefined ? {} : { loops }) };
+      const options = { ...rest, topK, topP };
       const stream = generate(model, tokenizer, prompt, options);
       const ids: number[] = [];
+      const steps: number[] = [];
       let text = '';
       let next = await stream.next();
       if (!json) process.stdout.write(prompt);
       for (; !next.done; next = await stream.next()) {
         if (next.value.id !== null) ids.push(next.value.id);
+        if (next.value.steps !== null) steps.push(next.value.steps);
         text += next.value.text;
         if (!json) process.stdout.write(next.value.text);
       }
       const stopped: StopReason = next.value;
-      printResult(json === true, { prompt, text, ids, stopped }, () => '');
+      const halted = steps.length > 0 ? { steps, meanSteps: total(steps) / steps.length } : {};
+      printResult(json === true, { prompt, text, ids, ...halted, stopped }, () => '');
+      if (halted.meanSteps !== undefined) {
+        notice(
+          `${halted.meanSteps.toFixed(2)} steps a token, of at most ${loops ?? exitCount(config.model)}`,
+        );
+      }
       if (stopped !== 'tokens') notice(`stopped: ${explain(stopped, config.model.blockSize)}`);
     });
 }

@@ -8,6 +8,7 @@ import { compareCommand } from './compare.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
 import { generateCommand } from './generate.js';
+import { inspectCommand } from './inspect.js';
 import { paramsCommand } from './params.js';
 import { prepareCommand } from './prepare.js';
 import { trainCommand } from './train.js';
@@ -29,6 +30,7 @@ async function main(argv: readonly string[]): Promise<void> {
     trainCommand,
     evalCommand,
     generateCommand,
+    inspectCommand,
     compareCommand,
     benchCommand,
     doctorCommand,

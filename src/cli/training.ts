@@ -7,7 +7,8 @@ export function showTraining(progress: Progress, event: TrainEvent, maxSteps: nu
   switch (event.kind) {
     case 'step': {
       const details = `step ${event.step}/${maxSteps}  loss ${event.loss.toFixed(3)}  ${grouped(event.tokensPerSecond)} tokens/s`;
-      progress.update(event.step / maxSteps, details, from / maxSteps);
+      const depth = event.meanSteps === undefined ? '' : `  ${event.meanSteps.toFixed(2)} steps a token`;
+      progress.update(event.step / maxSteps, details + depth, from / maxSteps);
       break;
     }
     case 'eval': {

@@ -9,6 +9,8 @@ export interface GenerateOptions extends SamplingOptions {
   readonly tokens: number;
   /** Outer loops for each token; the trained count where absent. */
   readonly loops?: number;
+  /** What a halting rule must exceed to stop a token, in place of the rule's own threshold. */
+  readonly exitThreshold?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -18,6 +20,8 @@ export type StopReason = 'tokens' | 'end of text' | 'block size' | 'aborted';
 export interface GeneratedToken {
   /** Null for what is left at the end of a character that was never finished. */
   readonly id: number | null;
+  /** Steps before the prediction halted; null where all take every step, and with a null id. */
+  readonly steps: number | null;
   /** The text that this token completes; empty while a character is unfinished. */
   readonly text: string;
 }
@@ -54,23 +58,27 @@ export async function* generate(
     );
   }
   const decoder = tokenizer.decoder();
-  const forward = options.loops === undefined ? {} : { loops: options.loops };
+  const { loops, exitThreshold } = options;
+  const forward = {
+    ...(loops === undefined ? {} : { loops }),
+    ...(exitThreshold === undefined ? {} : { exitThreshold }),
+  };
   let reason: StopReason = 'tokens';
   for (let made = 0; made < options.tokens; made++) {
     if (options.signal?.aborted) reason = 'aborted';
     else if (ids.length > blockSize) reason = 'block size';
     if (reason !== 'tokens') break;
-    const { logits } = await model.lastLogits(Int32Array.from(ids), 1, forward);
+    const { logits, steps } = await model.lastLogits(Int32Array.from(ids), 1, forward);
     const id = sample(logits.subarray(0, tokenizer.vocabSize), ids.length, options);
     if (id === tokenizer.eot) {
       reason = 'end of text';
       break;
     }
     ids.push(id);
-    yield { id, text: decoder.push(id) };
+    yield { id, steps: steps?.[0] ?? null, text: decoder.push(id) };
   }
   const rest = decoder.end();
-  if (rest !== '') yield { id: null, text: rest };
+  if (rest !== '') yield { id: null, steps: null, text: rest };
   return reason;
 }
 

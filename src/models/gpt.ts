@@ -2,7 +2,7 @@
  * The model: GPT-2's parts (Radford et al. 2019) around a depth rule. Embed the tokens; let the depth carry the hidden
  * state through the blocks; normalise; project to the vocabulary. Which depth is the configuration's choice.
  */
-import { ShapeError } from '../errors.js';
+import { ConfigError, ShapeError } from '../errors.js';
 import { Block } from '../nn/block.js';
 import { LayerNorm } from '../nn/layers.js';
 import { Parameters, ParameterScope, type ParameterSlot } from '../nn/parameters.js';
@@ -142,6 +142,8 @@ export interface ExitReading {
   readonly maxProb: Float32Array;
   /** The state itself (R, C). */
   readonly state: Float32Array;
+  /** The logits (R, V), where they were asked for. */
+  readonly logits: Float32Array | null;
 }
 
 /** A model in memory. */
@@ -305,6 +307,7 @@ export class GPT {
     targets: Int32Array,
     B: number,
     options: ForwardOptions = {},
+    wantLogits = false,
   ): Promise<{ entry: Float32Array | null; exits: ExitReading[] }> {
     const { runtime } = this;
     const { heads } = this.modules;
@@ -325,9 +328,15 @@ export class GPT {
         argmax: (await argmax.read()) as Int32Array,
         maxProb: (await maxProb.read()) as Float32Array,
         state: (await state.read()) as Float32Array,
+        logits: wantLogits ? await this.readLogits(normal, n) : null,
       });
     }
     return { entry: ctx.entry && ((await ctx.entry.read()) as Float32Array), exits: readings };
+  }
+
+  private async readLogits(normal: Tensor, exit: number): Promise<Float32Array> {
+    using y = logits(normal, this.modules.heads.weight(exit));
+    return (await y.read()) as Float32Array;
   }
 
   private get lastExit(): number {
@@ -346,7 +355,7 @@ export class GPT {
     return logits(normal, heads.weight(exit));
   }
 
-  /** Throws ShapeError when the sequences are longer than the block size. */
+  /** Throws ShapeError when the sequences are longer than the block size, ConfigError for a wrong threshold. */
   private context(tokens: Int32Array, B: number, options?: ForwardOptions, pass?: Pass): ForwardContext {
     const { runtime, config } = this;
     const T = tokens.length / B;
@@ -357,6 +366,7 @@ export class GPT {
         tokens.length,
       );
     }
+    requireThreshold(config, options?.exitThreshold);
     const positions = runtime.from(this.positionsOf(B, T), [B * T]);
     return new ForwardContext(B, T, positions, config.dropout, options, pass);
   }
@@ -385,6 +395,17 @@ export class GPT {
   dispose(): void {
     this.parameters.dispose();
   }
+}
+
+/** Throws ConfigError for a threshold outside (0, 1), and where the halting rule has none. */
+function requireThreshold({ halting }: ModelConfig, threshold?: number): void {
+  if (threshold === undefined) return;
+  if (!(threshold > 0 && threshold < 1)) {
+    throw new ConfigError('exitThreshold', 'must lie in (0, 1)', threshold);
+  }
+  if (halting === 'confidence' || halting === 'geometric') return;
+  const rule = 'must not be given where halting is neither confidence nor geometric';
+  throw new ConfigError('exitThreshold', rule, threshold, `this model's halting is ${halting}`);
 }
 
 /** factor · x. */

@@ -1,4 +1,5 @@
 /** Losses on held-out text: a quick estimate on fixed batches, and the whole of a source. */
+import { exitCount } from '../models/config.js';
 import type { ForwardOptions } from '../models/context.js';
 import type { GPT } from '../models/gpt.js';
 import { type Batch, batchAt, randomBatch, requireTokens, type TokenSource } from './batches.js';
@@ -29,7 +30,7 @@ export async function estimateLoss(
 
 /** What an evaluation of a whole source found. */
 export interface Evaluation {
-  /** Outer loops that were run; the trained count where none was asked for. */
+  /** Loops, steps or layers that were run; all where none was asked for. */
   readonly loops: number;
   /** Predicted tokens. */
   readonly tokens: number;
@@ -62,7 +63,7 @@ export async function evaluate(
   clock: Clock,
 ): Promise<Evaluation> {
   requireTokens(source, 2);
-  const { blockSize, vocabSize, nLoop } = model.config;
+  const { blockSize, vocabSize } = model.config;
   const predicted = source.length - 1;
   const whole = Math.floor(predicted / blockSize);
   let nats = 0;
@@ -89,7 +90,7 @@ export async function evaluate(
   const loss = nats / predicted;
   const stepCounts = counts.length > 0 ? Array.from(counts, (count) => count ?? 0) : null;
   return {
-    loops: options.loops ?? nLoop,
+    loops: options.loops ?? exitCount(model.config),
     tokens: predicted,
     loss,
     perplexity: Math.exp(loss),

@@ -377,7 +377,17 @@ test('without the addon, or with one that cannot load, the reference backend run
 });
 
 test('every command has --help, and the ones with figures print JSON', async () => {
-  for (const command of ['params', 'prepare', 'train', 'eval', 'generate', 'compare', 'bench', 'doctor']) {
+  for (const command of [
+    'params',
+    'prepare',
+    'train',
+    'eval',
+    'generate',
+    'inspect',
+    'compare',
+    'bench',
+    'doctor',
+  ]) {
     const { code, stdout } = await loopnn([command, '--help']);
     assert.equal(code, 0);
     assert.match(stdout, /Usage: loopnn/);
@@ -469,4 +479,72 @@ test('a run whose output nobody reads any more still saves when it is stopped', 
   setTimeout(() => child.kill('SIGTERM'), 1500);
   assert.equal(await ended, 143);
   assert.ok(readdirSync(join(out, 'checkpoints')).some((name) => name.startsWith('last-')));
+});
+
+test('a model that halts early trains, evaluates, generates and is inspected; wrong thresholds are refused', async () => {
+  const adaptive = join(folder, 'adaptive');
+  const model = ['--depth', 'adaptive', '--n-layer', '3', '--halting', 'geometric', '--exit-loss', 'uniform'];
+  const small = ['--n-embd', '16', '--n-head', '2', '--block-size', '16', '--batch-size', '4'];
+  const steps = ['--max-steps', '12', '--warmup-steps', '2', '--eval-interval', '6', '--eval-batches', '2'];
+  const trained = await loopnn(['train', ...model, ...small, ...steps, '--data', data, '--out', adaptive]);
+  assert.equal(trained.code, 0, trained.stderr);
+  const evaluate = async (...more: string[]) => {
+    const found = await loopnn(['eval', '--model', adaptive, '--data', data, '--json', ...more]);
+    assert.equal(found.code, 0, found.stderr);
+    return JSON.parse(found.stdout).results;
+  };
+  const [early] = await evaluate('--exit-threshold', '0.01');
+  assert.equal(early.meanSteps, 1);
+  const [late] = await evaluate('--exit-threshold', '0.999');
+  assert.equal(late.meanSteps, 3);
+  const [full] = await evaluate('--no-early-exit');
+  assert.equal(full.meanSteps, null);
+  assert.equal(full.loss, late.loss);
+  const depths = await evaluate('--loops', '1,2,3', '--no-early-exit');
+  assert.equal(depths[0].loss, early.loss);
+  assert.equal(depths[2].loss, full.loss);
+
+  const prompt = ['--model', adaptive, '--prompt', 'the', '--json'];
+  const made = JSON.parse((await loopnn(['generate', ...prompt, '--tokens', '4'])).stdout);
+  assert.equal(made.steps.length, made.ids.length);
+  const page = join(folder, 'inspect.html');
+  const seen = JSON.parse((await loopnn(['inspect', ...prompt, '--html', page])).stdout);
+  assert.equal(seen.tokens.length, 3);
+  assert.equal(seen.tokens[0].exits.length, 3);
+  assert.match(readFileSync(page, 'utf8'), /Framed: where a halting rule stops, the model’s own/);
+
+  const on = ['--model', adaptive, '--data', data];
+  await refused(
+    ['eval', ...on, '--exit-threshold', '1'],
+    /^loopnn: exitThreshold: must lie in \(0, 1\), got 1/,
+  );
+  await refused(['eval', ...on, '--loops', '4'], /loops: must be at most the 3 layers of this model, got 4/);
+  await refused(
+    ['eval', '--model', run, '--data', data, '--exit-threshold', '0.5'],
+    /exitThreshold: must not be given/,
+  );
+  await refused(
+    ['train', ...small, '--halting', 'act', '--data', data, '--out', join(folder, 'refused')],
+    /halting: must be none where depth is gpt2, got 'act'; set depth to loop or universal or adaptive/,
+  );
+});
+
+test('compare: an unknown suite, a full scale without data, and another suite’s folder are refused at once', async () => {
+  const out = join(folder, 'comparison');
+  const compare = (...args: string[]) => ['compare', '--out', out, ...args];
+  await refused(
+    compare('--suite', 'sistems'),
+    /--suite: unknown name, got 'sistems'; did you mean 'systems'/,
+  );
+  await refused(compare('--suite', 'demo', '--scale', 'full'), /--scale: must be mini for the demo/);
+  await refused(
+    compare('--suite', 'paper-2', '--scale', 'full'),
+    /--data: must be given for suite paper-2 at scale full/,
+  );
+  mkdirSync(out);
+  writeFileSync(join(out, 'comparison.json'), '{"suite":"loops","scale":"mini","precision":"f32"}');
+  await refused(
+    compare('--suite', 'paper-1'),
+    /--out: must hold a comparison of suite paper-1 at scale mini, or none/,
+  );
 });

@@ -1,0 +1,81 @@
+/** `loopnn inspect`: what a model does to each token of a text, loop by loop. */
+import { writeFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { NodeStore } from '../data/node-store.js';
+import { DataError } from '../errors.js';
+import { gateNorm, type Inspection, inspect, renderInspection, visible } from '../experiments/inspect.js';
+import type { TrainConfig } from '../train/config.js';
+import { readRunTokenizer } from '../train/run.js';
+import { anyNumber, wholeNumber } from './flags.js';
+import { notice, printResult, table } from './output.js';
+import { openModel, precisionOption } from './runtime.js';
+
+interface InspectFlags {
+  readonly model: string;
+  readonly prompt: string;
+  readonly loops?: number;
+  readonly top: number;
+  readonly exitThreshold: number;
+  readonly html?: string;
+  readonly precision: TrainConfig['precision'];
+  readonly json?: true;
+}
+
+export function inspectCommand(program: Command): void {
+  program
+    .command('inspect')
+    .description('predictions, losses and movement of each token of a text, loop by loop')
+    .requiredOption('--model <run>', 'folder of a trained run')
+    .requiredOption('--prompt <text>', 'text to inspect')
+    .option('--loops <n>', 'loops, steps or layers to run; all by default', wholeNumber(1))
+    .option('--top <k>', 'predictions to list at each exit', wholeNumber(1), 3)
+    .option('--exit-threshold <p>', 'probability that counts as confident', anyNumber, 0.9)
+    .option('--html <file>', 'write a page too')
+    .addOption(precisionOption())
+    .option('--json', 'print one JSON document')
+    .action(async ({ model: folder, prompt, precision, html, json, ...flags }: InspectFlags) => {
+      const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
+      const { model } = await openModel(folder, precision);
+      const { loops, top, exitThreshold: threshold } = flags;
+      const options = { top, threshold, ...(loops === undefined ? {} : { loops }) };
+      const inspection = await inspect(model, tokenizer, prompt, options);
+      if (html !== undefined) await writePage(html, renderInspection(inspection, `${folder}: ${prompt}`));
+      printResult(json === true, { model: folder, prompt, ...inspection }, () => render(inspection));
+      if (html !== undefined) notice(`page: ${html}`);
+    });
+}
+
+async function writePage(file: string, page: string): Promise<void> {
+  try {
+    await writeFile(file, page);
+  } catch (error) {
+    throw new DataError(file, `could not be written (${error instanceof Error ? error.message : error})`);
+  }
+}
+
+function render({ tokens, threshold, gates }: Inspection): string {
+  const rows = tokens.flatMap(({ text, exits, confidentAt, haltsAt }) =>
+    exits.map((exit, n) => [
+      n === 0 ? visible(text) : '',
+      String(n + 1),
+      exit.top.map((p) => `${visible(p.text)} ${(100 * p.probability).toFixed(1)} %`).join('  '),
+      exit.loss?.toFixed(3) ?? '–',
+      exit.relative?.toFixed(3) ?? '–',
+      exit.cosine?.toFixed(3) ?? '–',
+      [...(haltsAt === n + 1 ? ['halts'] : []), ...(confidentAt === n + 1 ? ['confident'] : [])].join(', '),
+    ]),
+  );
+  const header = ['token', 'step', 'predictions', 'loss', 'moved', 'cosine', 'exit'];
+  const learned = Object.entries(gates).map(
+    ([name, loops]) =>
+      `${name}: ${loops.map((g) => `${g.mean.toFixed(3)} (norm ${gateNorm(g).toFixed(3)})`).join(', ')}`,
+  );
+  return [
+    table(header, rows),
+    '',
+    `loss: nats of the token that follows; moved: ‖change‖/‖state‖ in the step; confident: first step above ${threshold}`,
+    ...(learned.length > 0
+      ? ['gates by loop, mean and norm/√C:', ...learned.map((line) => `  ${line}`)]
+      : []),
+  ].join('\n');
+}

@@ -1,0 +1,82 @@
+/** What `loopnn inspect` says of a text agrees with what the model computes. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { NativeBackend } from '../../src/backend/native.js';
+import { inspect, renderInspection } from '../../src/experiments/inspect.js';
+import { parseModelConfig } from '../../src/models/config.js';
+import { GPT } from '../../src/models/gpt.js';
+import { Runtime } from '../../src/tensor/tensor.js';
+import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
+
+const text = 'loops & <gates>';
+const options = { top: 3, threshold: 0.0043 };
+
+function build(config: Record<string, unknown>): GPT {
+  const shape = { vocabSize: 257, blockSize: 32, nLayer: 2, nHead: 2, nEmbd: 16 };
+  const model = new GPT(parseModelConfig({ ...shape, ...config }), new Runtime(new NativeBackend('f32')), {
+    train: false,
+  });
+  model.parameters.initialise(5);
+  return model;
+}
+
+test('the last exit’s predictions and losses are the model’s own; the gates are listed by loop', async () => {
+  const tokenizer = new BytesTokenizer();
+  const model = build({ depth: 'loop', nLoop: 3, gateInit: '1/n' });
+  const { tokens, gates } = await inspect(model, tokenizer, text, options);
+  const ids = Int32Array.from(tokenizer.encode(text));
+  const targets = Int32Array.from(ids, (_, t) => ids[t + 1] ?? -1);
+  using output = model.loss(ids, targets, 1, 1);
+  const losses = Array.from(await output.losses.read());
+  using logits = model.logits(ids, 1);
+  const all = (await logits.read()) as Float32Array;
+  assert.equal(tokens.length, ids.length);
+  for (const [t, token] of tokens.entries()) {
+    assert.equal(token.exits.length, 3);
+    const last = token.exits[2];
+    assert.equal(last.loss, t === ids.length - 1 ? null : losses[t]);
+    const row = all.subarray(t * 257, (t + 1) * 257);
+    assert.equal(last.top[0].id, row.indexOf(Math.max(...row)));
+    const total = row.reduce((sum, x) => sum + Math.exp(x), 0);
+    assert.ok(Math.abs(last.top[0].probability - Math.exp(row[last.top[0].id]) / total) < 1e-6);
+    const first = token.exits.findIndex(({ top }) => top[0].probability > options.threshold);
+    assert.equal(token.confidentAt, first < 0 ? null : first + 1);
+    assert.equal(token.haltsAt, null);
+    assert.ok(last.relative! > 0 && Math.abs(last.cosine!) <= 1);
+  }
+  assert.deepEqual(
+    gates['transformer.gates'].map(({ mean, std }) => [mean.toFixed(4), std.toFixed(4)]),
+    [1, 2, 3].map(() => ['0.3333', '0.0000']),
+  );
+});
+
+test('a halting rule’s steps are shown; fewer loops give fewer exits; a depth without exits has one', async () => {
+  const tokenizer = new BytesTokenizer();
+  const act = build({ depth: 'universal', nLoop: 4, halting: 'act' });
+  for (const { haltsAt } of (await inspect(act, tokenizer, text, options)).tokens) {
+    assert.ok(haltsAt! >= 1 && haltsAt! <= 4);
+  }
+  const adaptive = build({ depth: 'adaptive', nLayer: 3 });
+  const { tokens } = await inspect(adaptive, tokenizer, text, { ...options, loops: 2 });
+  assert.equal(tokens[0].exits.length, 2);
+  const plain = await inspect(build({ depth: 'gpt2' }), tokenizer, text, options);
+  assert.equal(plain.tokens[0].exits.length, 1);
+  assert.equal(plain.tokens[0].exits[0].relative, null);
+});
+
+test('the page escapes the text, and wrong input is refused', async () => {
+  const tokenizer = new BytesTokenizer();
+  const model = build({ depth: 'loop', nLoop: 2 });
+  const page = renderInspection(await inspect(model, tokenizer, text, options), text);
+  assert.ok(page.includes('loops &amp; &lt;gates&gt;') && !page.includes('<gates>'));
+  await assert.rejects(
+    inspect(model, tokenizer, '', options),
+    /prompt: must have 1 to blockSize = 32 tokens/,
+  );
+  for (const threshold of [0, 1, Number.NaN]) {
+    await assert.rejects(
+      inspect(model, tokenizer, 'a', { ...options, threshold }),
+      /exitThreshold: must lie in \(0, 1\)/,
+    );
+  }
+});
