@@ -209,7 +209,8 @@ const LOOPS: Pick<Suite, 'title' | 'models' | 'groups'> = {
 /** At this size two cores finish: the paper's proportions, bytes instead of tokens, 2 million of them. */
 const MINI: Pick<Suite, 'corpus' | 'model' | 'train' | 'learningRates' | 'prompt'> = {
   corpus: { name: 'sotu', tokenizer: 'bytes' },
-  model: { nEmbd: 96, nHead: 3, blockSize: 128 },
+  // The initial weights keep GPT-2's ratio to the width, 0.02·√(768/C): see docs/log.md.
+  model: { nEmbd: 96, nHead: 3, blockSize: 128, initStd: 0.057 },
   train: {
     batchSize: 4,
     maxSteps: 4000,

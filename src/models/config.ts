@@ -57,6 +57,12 @@ export const modelFields = {
     default: 1,
     help: 'initial value of every gate; 1/n is one over the loop count',
   },
+  initStd: {
+    kind: 'number',
+    min: 0,
+    default: 0.02,
+    help: 'standard deviation of the initial weights; GPT-2’s 0.02 suits its width of 768',
+  },
   residualInit: {
     kind: 'choice',
     choices: ['layers', 'applications', 'loops'],

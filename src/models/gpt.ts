@@ -23,9 +23,6 @@ import { ChoiceRule, ConfidenceRule, GeometricRule } from './halting/rules.js';
 import { drawExits, exitWeights } from './objective.js';
 import { ExitWalker } from './walker.js';
 
-/** Standard deviation of GPT-2's initial weights. */
-const INIT_STD = 0.02;
-
 /** The modules of a model, before it has memory; enough to count its parameters. */
 export class GPTModules {
   readonly slots: readonly ParameterSlot[];
@@ -39,20 +36,20 @@ export class GPTModules {
   readonly learned: LearnedRule | null;
 
   constructor(config: ModelConfig) {
-    const { vocabSize: V, blockSize, nEmbd: C, nHead: NH, nLayer, bias, tiedHead } = config;
+    const { vocabSize: V, blockSize, nEmbd: C, nHead: NH, nLayer, bias, tiedHead, initStd } = config;
     const universal = config.depth === 'universal';
     const post = universal && config.norm === 'post';
     const root = new ParameterScope();
     const scope = root.child('transformer');
     // Vaswani et al. 2017 multiply embeddings by √C, the head's weights being the same: both then have unit variance.
-    const embeddingStd = universal ? 1 / Math.sqrt(C) : INIT_STD;
+    const embeddingStd = universal ? 1 / Math.sqrt(C) : initStd;
     this.wte = scope.declare('wte.weight', 'embedding', [V, C], { std: embeddingStd });
-    this.wpe = universal ? null : scope.declare('wpe.weight', 'position', [blockSize, C], { std: INIT_STD });
+    this.wpe = universal ? null : scope.declare('wpe.weight', 'position', [blockSize, C], { std: initStd });
     const options = {
       C,
       NH,
       bias,
-      std: INIT_STD,
+      std: initStd,
       residualStd: residualStd(config),
       norm: post ? 'post' : 'pre',
       activation: universal ? 'relu' : 'gelu',
@@ -65,7 +62,7 @@ export class GPTModules {
       : root.declare('lm_head.weight', 'embedding', [V, C], { std: embeddingStd });
     this.heads = new ExitHeads(scope, { norm, head }, config, embeddingStd);
     if (config.halting === 'act') {
-      this.walker = new ActWalker(scope, C, INIT_STD);
+      this.walker = new ActWalker(scope, C, initStd);
       this.learned = null;
     } else {
       const rule = createRule(config, scope, this.heads);
@@ -92,15 +89,15 @@ function createDepth(config: ModelConfig, scope: ParameterScope, blocks: readonl
 }
 
 function createRule(config: ModelConfig, scope: ParameterScope, heads: ExitHeads): ExitRule | null {
-  const C = config.nEmbd;
+  const { nEmbd: C, initStd } = config;
   switch (config.halting) {
     case 'confidence':
       return new ConfidenceRule(heads, config);
     case 'geometric':
-      return new GeometricRule(scope, heads, C, INIT_STD);
+      return new GeometricRule(scope, heads, C, initStd);
     case 'multinomial':
     case 'sequence':
-      return new ChoiceRule(scope, heads, C, INIT_STD, config.halting === 'sequence');
+      return new ChoiceRule(scope, heads, C, initStd, config.halting === 'sequence');
     default:
       return null;
   }
@@ -112,9 +109,9 @@ function createRule(config: ModelConfig, scope: ParameterScope, heads: ExitHeads
  * count itself instead of its root (`loops`, arXiv 2606.18524).
  */
 function residualStd(config: ModelConfig): number {
-  const { nLayer, nLoop, nInnerLoop, residualInit } = config;
-  if (residualInit === 'loops') return INIT_STD / (nLoop * nInnerLoop * Math.sqrt(2 * nLayer));
-  return INIT_STD / Math.sqrt(2 * (residualInit === 'layers' ? nLayer : applicationCount(config)));
+  const { nLayer, nLoop, nInnerLoop, residualInit, initStd } = config;
+  if (residualInit === 'loops') return initStd / (nLoop * nInnerLoop * Math.sqrt(2 * nLayer));
+  return initStd / Math.sqrt(2 * (residualInit === 'layers' ? nLayer : applicationCount(config)));
 }
 
 /** What a forward pass over targets found, row by row (R); its tensors belong to the caller. */
