@@ -20,9 +20,9 @@ export interface Chart {
   readonly logX?: boolean;
 }
 
-const WIDTH = 980;
+const WIDTH = 1040;
 const HEIGHT = 440;
-const MARGIN = { top: 40, right: 310, bottom: 52, left: 64 };
+const MARGIN = { top: 40, right: 350, bottom: 52, left: 64 };
 /** Pixels between two lines of the legend. */
 const LINE = 18;
 

@@ -44,7 +44,7 @@ export interface StepsResult {
 
 /**
  * Takes `steps` timed steps of each model after one untimed, which is checked: an untrained model's loss must be near
- * ln V. `onStep` hears of every step.
+ * what random logits give. `onStep` hears of every step.
  */
 export async function benchmarkSteps(
   models: readonly BenchmarkModel[],
@@ -115,7 +115,8 @@ class Entrant {
     times.push(clock.now());
     if (step === 0) {
       const loss = total(values) / values.length;
-      const expected = Math.log(model.config.vocabSize);
+      // Universal's logits start with unit variance σ² = 1, which adds σ²/2.
+      const expected = Math.log(model.config.vocabSize) + (model.config.depth === 'universal' ? 0.5 : 0);
       if (!(Math.abs(loss - expected) < 0.5)) {
         throw new Error(`${this.entry.name}: first loss ${loss}, an untrained model has about ${expected}`);
       }
