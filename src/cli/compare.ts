@@ -5,7 +5,7 @@ import { type Machine, machine } from '../data/machine.js';
 import { NodeStore, nodeClock } from '../data/node-store.js';
 import { openDataset } from '../data/shard.js';
 import { ConfigError, DataError } from '../errors.js';
-import { compare, type ComparisonEvent, runConfig } from '../experiments/compare.js';
+import { compare, type ComparisonEvent, type Entrant, runConfig } from '../experiments/compare.js';
 import { chartFiles, renderHtml, renderMarkdown } from '../experiments/document.js';
 import { type ReportContext, reportSections, terminalTables } from '../experiments/report.js';
 import type { RunResult } from '../experiments/result.js';
@@ -97,7 +97,7 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
   const results: RunResult[] = [];
   const missing: string[] = [];
   const rates: string[] = [];
-  const show = new ComparisonProgress(suite);
+  const show = new ComparisonProgress(suite, seeds);
   const options = { suite, seeds, data: source, runtime, clock: nodeClock, store };
   for await (const event of compare(options, signal)) {
     show.event(event);
@@ -136,7 +136,7 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
     [
       'learning rate',
       rates.length > 0
-        ? `the best of ${suite.learningRates.join(', ')} in a pilot of a tenth of the steps: ${rates.join(', ')}`
+        ? `the best of ${suite.learningRates.join(', ')} in a pilot of a fifth of the steps: ${rates.join(', ')}`
         : `${train.lr} for all`,
     ],
     [
@@ -302,8 +302,13 @@ function commandLine({ suite, scale, data }: CompareFlags, seeds: number): strin
 class ComparisonProgress {
   private progress = new Progress('');
   private from = 0;
+  /** Pilots and runs that are over. */
+  private done = 0;
 
-  constructor(private readonly suite: Suite) {}
+  constructor(
+    private readonly suite: Suite,
+    private readonly seeds: number,
+  ) {}
 
   event(event: ComparisonEvent): void {
     switch (event.kind) {
@@ -314,21 +319,29 @@ class ComparisonProgress {
         this.progress = new Progress(entrant.label.padEnd(this.longest));
         const goesOn =
           step === 0 ? '' : step === maxSteps ? ', already trained' : `, going on at step ${step}`;
-        notice(`\n${entrant.label} (${entrant.name}${goesOn})`);
+        const { models, learningRates } = this.suite;
+        const all = models.length * (learningRates.length + this.seeds);
+        notice(`\n${entrant.label} (${this.done + 1} of ${all}: ${entrant.name}${goesOn})`);
         break;
       }
       case 'train':
         showTraining(this.progress, event.event, event.entrant.config.train.maxSteps, this.from);
+        if (event.event.kind === 'done' && isPilot(event.entrant)) this.done++;
         break;
       case 'tuned': {
+        // Pilots of an earlier call told nothing.
+        const { models, learningRates } = this.suite;
+        this.done = (models.indexOf(event.model) + 1) * learningRates.length;
         const pilots = event.pilots.map(({ lr, valLoss }) => `${lr}: ${valLoss?.toFixed(3) ?? 'failed'}`);
         this.progress.line(`${event.model.label}: learning rate ${event.lr} (${pilots.join(', ')})`);
         break;
       }
       case 'failed':
+        if (!isPilot(event.entrant)) this.done++;
         this.progress.line(`${event.entrant.label} failed: ${event.error.message}`);
         break;
       case 'result':
+        this.done++;
         this.progress.line(`${event.entrant.label}: val loss ${event.result.valLoss.toFixed(4)}`);
         break;
     }
@@ -341,4 +354,8 @@ class ComparisonProgress {
   private get longest(): number {
     return Math.max(...this.suite.models.map(({ label }) => label.length));
   }
+}
+
+function isPilot({ name }: Entrant): boolean {
+  return name.startsWith('pilots/');
 }

@@ -23,7 +23,7 @@ import { median } from './statistics.js';
 import { seedsOf, type Suite, type SuiteModel } from './suites.js';
 
 /** A pilot trains for this share of a run's steps. */
-const PILOT_SHARE = 0.1;
+const PILOT_SHARE = 0.2;
 /** Held-out tokens that the analysis of a model reads. */
 const ANALYSED_TOKENS = 32_768;
 const SAMPLE_TOKENS = 200;

@@ -79,7 +79,7 @@ test('a suite stopped anywhere goes on where it was, ends with the same numbers,
   const { options } = comparison();
   let results: RunResult[] = [];
   let total = 0;
-  // 8 pilots of 2 steps and 8 runs of 20: stopped in pilots, in runs, and right after checkpoints.
+  // 8 pilots of 4 steps and 8 runs of 20: stopped in pilots, in runs, and right after checkpoints.
   for (const stop of [1, 3, 7, 5, 11, 40, 60, 1000]) {
     const part = await collect(options, stop);
     results = part.results;
@@ -87,7 +87,7 @@ test('a suite stopped anywhere goes on where it was, ends with the same numbers,
   }
   const timeless = (all: readonly RunResult[]) => all.map((r) => ({ ...r, stepMs: 0 }));
   assert.deepEqual(timeless(results), timeless(expected));
-  assert.equal(total, 8 * 2 + 8 * 20);
+  assert.equal(total, 8 * 4 + 8 * 20);
   assert.equal((await collect(options)).steps, 0);
 });
 
