@@ -71,8 +71,15 @@ export interface RowKernels {
   argmax(exits: Storage, z: Storage, N: number): void;
   /** out[r] = 1 where a and b (i32) differ, else 0. */
   differ(out: Storage, a: Storage, b: Storage): void;
-  /** weights[r] = value where exits[r] = n, else 0; rows with target −1 get 0. */
-  weightsAt(weights: Storage, exits: Storage, targets: Storage, n: number, value: number): void;
+  /** weights[r] = value where exits[r] = n, or is later and n is `last`, else 0; rows with target −1 get 0. */
+  weightsAt(
+    weights: Storage,
+    exits: Storage,
+    targets: Storage,
+    n: number,
+    last: boolean,
+    value: number,
+  ): void;
   /**
    * exits[r] = the depth n with the least cost + λ·n; `costs (N, B·T)`, smoothed over neighbours or summed over the
    * sequence (Elbayad et al. 2019, arXiv 1910.10073). Smoothing takes a weighted mean, so λ keeps its unit.
@@ -188,11 +195,14 @@ export const hostRows: RowKernels = {
     for (let r = 0; r < y.length; r++) y[r] = p[r] === q[r] ? 0 : 1;
   },
 
-  weightsAt(weights, exits, targets, n, value) {
+  weightsAt(weights, exits, targets, n, last, value) {
     const w = floats('weightsAt', 'weights', weights);
     const exit = integers('weightsAt', 'exits', exits, w.length);
     const target = integers('weightsAt', 'targets', targets, w.length);
-    for (let r = 0; r < w.length; r++) w[r] = exit[r] === n && target[r] >= 0 ? value : 0;
+    for (let r = 0; r < w.length; r++) {
+      const here = exit[r] === n || (last && exit[r] > n);
+      w[r] = here && target[r] >= 0 ? value : 0;
+    }
   },
 
   oracle(exits, costs, { B, T, N }, { lambda, sigma, perSequence }) {

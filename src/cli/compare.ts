@@ -1,19 +1,28 @@
 /** `loopnn compare`: trains the models of a suite on the same tokens and sets them side by side. */
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { type Machine, machine } from '../data/machine.js';
+import { machine } from '../data/machine.js';
 import { NodeStore, nodeClock } from '../data/node-store.js';
 import { openDataset } from '../data/shard.js';
-import { ConfigError, DataError } from '../errors.js';
-import { compare, type ComparisonEvent, type Entrant, runConfig } from '../experiments/compare.js';
+import { ConfigError, DataError, LoopnnError } from '../errors.js';
+import {
+  compare,
+  type ComparisonEvent,
+  type ComparisonOptions,
+  type Entrant,
+  PILOT_SHARE,
+  type Pilots,
+  runConfig,
+} from '../experiments/compare.js';
 import { chartFiles, renderHtml, renderMarkdown } from '../experiments/document.js';
 import { type ReportContext, reportSections, terminalTables } from '../experiments/report.js';
 import type { RunResult } from '../experiments/result.js';
 import { findSuite, SCALES, type Scale, type Suite, SUITE_NAMES } from '../experiments/suites.js';
 import { measureTimings, type Timing } from '../experiments/timing.js';
-import type { Runtime } from '../tensor/tensor.js';
 import { parseFields } from '../models/fields.js';
+import type { Runtime } from '../tensor/tensor.js';
 import { type TrainConfig, trainFields } from '../train/config.js';
+import { readJSON } from '../train/run.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { duration, grouped, notice, Progress, printResult, table } from './output.js';
@@ -31,17 +40,21 @@ interface CompareFlags {
   readonly json?: true;
 }
 
-/** What a comparison began with, kept in its folder. */
+/** What a comparison began with, kept in its folder: it goes on with nothing else. */
 interface Begun {
   readonly suite: string;
-  readonly scale: Scale;
+  readonly scale: string;
   readonly precision: TrainConfig['precision'];
+  /** The data by its size and tokenizer. */
+  readonly data: string;
 }
 
 const BEGUN_FILE = 'comparison.json';
 const TIMINGS_FILE = 'timings.json';
 
 export function compareCommand(program: Command): void {
+  const precision = precisionOption();
+  precision.description = 'operands of matrix products; auto is what the comparison began with';
   program
     .command('compare')
     .description('train the models of a suite on the same tokens and compare them')
@@ -57,12 +70,13 @@ export function compareCommand(program: Command): void {
       '--out <dir>',
       'folder for the data, the runs and the report; a comparison cut off goes on there',
     )
-    .addOption(precisionOption())
+    .addOption(precision)
     .option('--json', 'print one JSON document at the end')
     .action((flags: CompareFlags) => interruptible((signal) => runComparison(flags, signal)));
 }
 
 async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<void> {
+  const started = performance.now();
   const { out, json } = flags;
   const suite = findSuite(flags.suite, flags.scale);
   // Wrong fields are found before anything is prepared.
@@ -78,134 +92,212 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
   const seeds = flags.seeds ?? suite.seeds;
   const home = new NodeStore(out);
   await using _lock = await home.lock();
-  const begun = await begin(home, suite, flags.precision);
+  const begun = await readBegun(home, suite);
   const dataFolder = flags.data ?? (await prepareOnce(suite.corpus!, join(out, 'data'), signal));
   await using data = await openDataset(dataFolder);
-  const runtime = openRuntime(begun.precision);
-  if (begun.precision === 'auto') await keep(home, { ...begun, precision: runtime.backend.precision });
+  const runtime = await begin(home, suite, flags.precision, describeData(data), begun);
   notice(runtime.backend.description);
 
-  const started = performance.now();
-  const store = (name: string) => new NodeStore(join(out, name));
-  const source = {
-    train: data.train,
-    val: data.val,
-    valBytes: data.meta?.val.bytes ?? null,
-    tokenizer: data.tokenizer,
-    vocabSize: data.meta?.tokenizer.vocabSize ?? 50_257,
+  const host = machine();
+  const provenance = {
+    machine: `${host.processor}, ${host.processors} processors, Node ${host.node}, ${host.system}`,
+    backend: runtime.backend.description,
+    commit: host.commit ?? 'not a checkout',
+  };
+  const options = {
+    suite,
+    seeds,
+    data: {
+      train: data.train,
+      val: data.val,
+      valBytes: data.meta?.val.bytes ?? null,
+      tokenizer: data.tokenizer,
+      vocabSize: data.meta?.tokenizer.vocabSize ?? 50_257,
+    },
+    runtime,
+    clock: nodeClock,
+    provenance,
+    store: (name: string) => new NodeStore(join(out, name)),
   };
   const results: RunResult[] = [];
   const missing: string[] = [];
-  const rates: string[] = [];
+  const tuned: { name: string; label: string; lr: number; pilots: Pilots }[] = [];
   const show = new ComparisonProgress(suite, seeds);
-  const options = { suite, seeds, data: source, runtime, clock: nodeClock, store };
   for await (const event of compare(options, signal)) {
     show.event(event);
     if (event.kind === 'result') results.push(event.result);
-    if (event.kind === 'failed') missing.push(`${event.entrant.label} failed: ${event.error.message}`);
-    if (event.kind === 'tuned') rates.push(`${event.model.label} ${event.lr}`);
+    // A pilot may fail: its learning rate is too high.
+    if (event.kind === 'failed' && !isPilot(event.entrant)) {
+      missing.push(`${event.entrant.label} failed: ${event.error.message}`);
+    }
+    if (event.kind === 'tuned') {
+      const { model, lr, pilots } = event;
+      tuned.push({ name: model.name, label: model.label, lr, pilots });
+    }
   }
   show.clear();
   const wanted = suite.models.length * seeds;
   if (signal.aborted) missing.push(`stopped with ${results.length} of ${wanted} runs finished`);
-  if (results.length === 0) {
-    for (const line of missing) notice(line);
-    return;
-  }
-  const timings = signal.aborted ? [] : await timeModels(home, suite, results, options);
+  else if (missing.length > 0) process.exitCode = 1;
 
-  const host = machine();
-  const [first] = results;
-  const { train } = first.config;
-  const meta = data.meta;
-  const corpus = suite.corpus && !flags.data ? suite.corpus.name : dataFolder;
-  const facts: [string, string][] = [
-    ['command', commandLine(flags, seeds)],
-    [
-      'text',
-      `${corpus}, ${grouped(data.train.length)} training and ${grouped(data.val.length)} held-out tokens, whole documents held out`,
-    ],
-    [
-      'tokenizer',
-      `${data.tokenizer?.name ?? 'unknown'}${meta ? `, ${grouped(meta.tokenizer.vocabSize)} tokens` : ''}`,
-    ],
-    [
-      'training',
-      `${grouped(first.tokensSeen)} tokens a run in ${grouped(train.maxSteps)} steps of ${grouped(first.tokensSeen / train.maxSteps)}, AdamW, cosine to a tenth of the peak, seeds from ${train.seed} on`,
-    ],
-    [
-      'learning rate',
-      rates.length > 0
-        ? `the best of ${suite.learningRates.join(', ')} in a pilot of a fifth of the steps: ${rates.join(', ')}`
-        : `${train.lr} for all`,
-    ],
-    [
-      'val loss',
-      'nats per token on all held-out tokens; curves use fixed batches, loops and exits the first 32,768',
-    ],
-    [
-      'step time',
-      timings.length > 0
-        ? 'steps of all models in turns, median; ratios to the baseline'
-        : 'of the trainings themselves',
-    ],
-    ['FLOPs', 'blocks, attention and one head, forward and backward; no token halting early'],
-    ['spread', '± one standard deviation over seeds'],
-    ['machine', `${host.processor}, ${host.processors} processors, Node ${host.node}, ${host.system}`],
-    ['backend', runtime.backend.description],
-    ['commit', host.commit ?? 'not a checkout'],
-  ];
-  const decode = (id: number) => data.tokenizer?.decode([id]) ?? String(id);
-  const context = { suite, facts, timings, missing, tokenText: decode };
-  await writeReport(home, results, context, host);
-  const document = documentOf(suite, results, timings, missing, host, runtime);
-  printResult(json === true, document, () => {
-    const tables = terminalTables(results, context).flatMap(({ title, header, rows, outcome }) => [
+  const report = async (timings: readonly Timing[]) => {
+    const facts = reportFacts(flags, suite, seeds, data, dataFolder, results, tuned, timings);
+    const tokenText = (id: number) => data.tokenizer?.decode([id]) ?? String(id);
+    const context = { suite, facts, timings, missing, tokenText };
+    const document = {
+      suite: suite.name,
+      scale: suite.scale,
+      ...provenance,
+      missing,
+      tuned,
+      timings,
+      results,
+    };
+    if (results.length > 0) await writeReport(home, results, context, document);
+    return { context, document };
+  };
+  let written = await report([]);
+  if (results.length > 0 && !signal.aborted) {
+    try {
+      written = await report(await timeModels(home, suite, results, options));
+    } catch (error) {
+      if (!(error instanceof LoopnnError)) throw error;
+      missing.push(`steps were not timed: ${error.message}`);
+      written = await report([]);
+    }
+  }
+  printResult(json === true, written.document, () => {
+    const tables = terminalTables(results, written.context).flatMap(({ title, header, rows, outcome }) => [
       '',
       title,
       table(header, rows),
       ...outcome.map((line) => `  ${line}`),
     ]);
     const samples = suite.name === 'demo' ? results : [];
+    const took = duration((performance.now() - started) / 1000);
     return [
       ...tables,
       '',
       ...samples.flatMap((r) => [`${r.label}:\n  ${suite.prompt}${r.sample}`.replace(/\n+/g, '\n  '), '']),
       ...missing,
-      `report: ${join(out, 'report.html')}  (${duration((performance.now() - started) / 1000)})`,
+      results.length > 0 ? `report: ${join(out, 'report.html')}  (${took})` : 'no run is finished yet',
     ].join('\n');
   });
-  if (missing.length > 0 && !signal.aborted) process.exitCode = 1;
 }
 
-/** Reads what the folder's comparison began with, or begins one. Throws ConfigError where it is another. */
-async function begin(home: NodeStore, suite: Suite, precision: TrainConfig['precision']): Promise<Begun> {
-  const { name, scale } = suite;
-  if ((await home.list('.')).includes(BEGUN_FILE)) {
-    const found = JSON.parse(new TextDecoder().decode(await home.read(BEGUN_FILE))) as Begun;
-    if (found.suite !== name || found.scale !== scale) {
-      const rule = `must hold a comparison of suite ${name} at scale ${scale}, or none`;
-      throw new ConfigError('--out', rule, `${found.suite} at ${found.scale}`);
-    }
-    const kept = parseFields(
-      { precision: trainFields.precision },
-      { precision: found.precision },
-      BEGUN_FILE,
+/** What the numbers hold for. */
+function reportFacts(
+  flags: CompareFlags,
+  suite: Suite,
+  seeds: number,
+  data: Awaited<ReturnType<typeof openDataset>>,
+  dataFolder: string,
+  results: readonly RunResult[],
+  tuned: readonly { readonly label: string; readonly lr: number }[],
+  timings: readonly Timing[],
+): [string, string][] {
+  const distinct = (values: readonly string[]) => [...new Set(values)].join('; ');
+  const where = [...results, ...timings].map(({ provenance }) => provenance);
+  const corpus = suite.corpus && !flags.data ? suite.corpus.name : dataFolder;
+  const rates = tuned.map(({ label, lr }) => `${label} ${lr}`).join(', ');
+  const share = `${100 * PILOT_SHARE} %`;
+  const facts: [string, string][] = [
+    ['command', commandLine(flags, seeds)],
+    [
+      'text',
+      `${corpus}, ${grouped(data.train.length)} training and ${grouped(data.val.length)} held-out tokens, whole documents held out`,
+    ],
+    ['tokenizer', data.tokenizer?.name ?? 'unknown'],
+  ];
+  const [first] = results;
+  if (first) {
+    const { maxSteps, lr, seed } = first.config.train;
+    const batch = grouped(first.tokensSeen / maxSteps);
+    facts.push([
+      'training',
+      `${grouped(first.tokensSeen)} tokens a run in ${grouped(maxSteps)} steps of ${batch}, AdamW, cosine to a tenth of the peak, seeds from ${seed} on`,
+    ]);
+    facts.push([
+      'learning rate',
+      rates === ''
+        ? `${lr} for all`
+        : `the best of ${suite.learningRates.join(', ')} in pilots of ${share} of the steps: ${rates}`,
+    ]);
+  }
+  if (suite.models.some(({ paper }) => paper)) {
+    facts.push([
+      'paper',
+      'nats per GPT-2 token on OpenWebText, not comparable with other tokenizers and texts; its 3.12 is OpenAI’s released model, which was not trained on that text',
+    ]);
+  }
+  facts.push(
+    [
+      'val loss',
+      'nats per token on all held-out tokens; curves use fixed batches, loops, exits and halting the first 32,768',
+    ],
+    [
+      'step time',
+      timings.length > 0
+        ? 'steps of all models in turns, median; ratios to the baseline'
+        : 'of the trainings themselves, beside whatever else ran',
+    ],
+    [
+      'FLOPs',
+      'blocks, attention and the heads that are trained, forward and backward; no token halting early',
+    ],
+    ['spread', '± one standard deviation over seeds'],
+    ['machine', distinct(where.map((p) => p.machine))],
+    ['backend', distinct(where.map((p) => p.backend))],
+    ['commit', distinct(where.map((p) => p.commit))],
+  );
+  return facts;
+}
+
+function describeData({ train, val, tokenizer }: Awaited<ReturnType<typeof openDataset>>): string {
+  return `${train.length} and ${val.length} tokens, tokenizer ${tokenizer?.name ?? 'unknown'}`;
+}
+
+/** What the folder's comparison began with; null where there is none. Throws ConfigError where it is another suite's. */
+async function readBegun(home: NodeStore, { name, scale }: Suite): Promise<Begun | null> {
+  if (!(await home.list('.')).includes(BEGUN_FILE)) return null;
+  const found = await readJSON(home, BEGUN_FILE, 'choose another folder, or delete this one');
+  const begun = {
+    ...found,
+    ...parseFields({ precision: trainFields.precision }, { precision: found.precision }, BEGUN_FILE),
+  } as unknown as Begun;
+  if (begun.suite === name && begun.scale === scale) return begun;
+  const rule = `must hold a comparison of suite ${name} at scale ${scale}, or none`;
+  throw new ConfigError('--out', rule, `${begun.suite} at ${begun.scale}`);
+}
+
+/** Opens the backend that the comparison began with, or notes what it begins with. Throws ConfigError where that differs. */
+async function begin(
+  home: NodeStore,
+  { name, scale }: Suite,
+  precision: TrainConfig['precision'],
+  data: string,
+  begun: Begun | null,
+): Promise<Runtime> {
+  if (begun && begun.data !== data) {
+    throw new ConfigError(
+      '--data',
+      `must stay the data that this comparison began with, ${begun.data}`,
+      data,
     );
-    if (precision === 'auto' || precision === kept.precision) return { ...found, ...kept };
+  }
+  if (begun && precision !== 'auto' && precision !== begun.precision) {
     throw new ConfigError(
       '--precision',
-      `must stay ${kept.precision}, which this comparison began with`,
+      `must stay ${begun.precision}, which this comparison began with`,
       precision,
     );
   }
-  const begun = { suite: name, scale, precision };
-  await keep(home, begun);
-  return begun;
-}
-
-function keep(home: NodeStore, begun: Begun): Promise<void> {
-  return home.replace(BEGUN_FILE, `${JSON.stringify(begun, null, 2)}\n`);
+  const runtime = openRuntime(begun?.precision ?? precision);
+  if (!begun) {
+    const noted: Begun = { suite: name, scale, precision: runtime.backend.precision, data };
+    await home.replace(BEGUN_FILE, `${JSON.stringify(noted, null, 2)}\n`);
+  }
+  return runtime;
 }
 
 /** Prepares the suite's corpus unless an earlier run did; returns its folder. */
@@ -236,13 +328,16 @@ async function timeModels(
   home: NodeStore,
   suite: Suite,
   results: readonly RunResult[],
-  { data, runtime, store }: Parameters<typeof compare>[0],
-): Promise<Timing[]> {
+  { data, runtime, store, provenance }: ComparisonOptions,
+): Promise<readonly Timing[]> {
   if (suite.scale === 'full') return [];
   const finished = suite.models.flatMap(({ name }) => results.find((r) => r.name === name) ?? []);
   if ((await home.list('.')).includes(TIMINGS_FILE)) {
-    const kept = JSON.parse(new TextDecoder().decode(await home.read(TIMINGS_FILE))) as Timing[];
-    if (finished.every(({ name }) => kept.some((timing) => timing.name === name))) return kept;
+    const { timings } = (await readJSON(home, TIMINGS_FILE, 'delete it to time the steps again')) as {
+      timings?: readonly Timing[];
+    };
+    if (timings && finished.every(({ name }) => timings.some((timing) => timing.name === name)))
+      return timings;
   }
   const progress = new Progress('timing steps in turns');
   const models = finished.map(({ name, config, seed }) => ({
@@ -250,52 +345,33 @@ async function timeModels(
     config,
     store: store(`${name}-seed${seed}`),
   }));
-  const timings = await measureTimings(models, data.val, runtime.backend, nodeClock, (done, of) =>
+  const { backend } = runtime;
+  const timings = await measureTimings(models, data.val, backend, nodeClock, provenance, (done, of) =>
     progress.update(done / of, `step ${done}/${of}`),
   );
   progress.clear();
-  await home.replace(TIMINGS_FILE, `${JSON.stringify(timings, null, 2)}\n`);
+  await home.replace(TIMINGS_FILE, `${JSON.stringify({ timings }, null, 2)}\n`);
   return timings;
-}
-
-function documentOf(
-  suite: Suite,
-  results: readonly RunResult[],
-  timings: readonly Timing[],
-  missing: readonly string[],
-  host: Machine,
-  runtime: Runtime,
-) {
-  const { name, scale } = suite;
-  return {
-    suite: name,
-    scale,
-    machine: host,
-    backend: runtime.backend.description,
-    missing,
-    timings,
-    results,
-  };
 }
 
 async function writeReport(
   home: NodeStore,
   results: readonly RunResult[],
   context: ReportContext,
-  host: Machine,
+  document: unknown,
 ): Promise<void> {
-  const { suite, timings, missing } = context;
+  const { title } = context.suite;
   const sections = reportSections(results, context);
-  await home.replace('report.html', renderHtml(suite.title, sections));
-  await home.replace('report.md', renderMarkdown(suite.title, sections));
+  await home.replace('report.html', renderHtml(title, sections));
+  await home.replace('report.md', renderMarkdown(title, sections));
   for (const [name, svg] of chartFiles(sections)) await home.replace(`plots/${name}`, svg);
-  const document = { suite: suite.name, scale: suite.scale, machine: host, missing, timings, results };
   await home.replace('results.json', `${JSON.stringify(document, null, 2)}\n`);
 }
 
-function commandLine({ suite, scale, data }: CompareFlags, seeds: number): string {
+function commandLine({ suite, scale, data, precision }: CompareFlags, seeds: number): string {
   const text = data === undefined ? '' : ' --data DATA';
-  return `loopnn compare --suite ${suite} --scale ${scale} --seeds ${seeds}${text} --out DIR`;
+  const bits = precision === 'auto' ? '' : ` --precision ${precision}`;
+  return `loopnn compare --suite ${suite} --scale ${scale} --seeds ${seeds}${text}${bits} --out DIR`;
 }
 
 /** Shows a comparison's events on stderr. */

@@ -7,8 +7,8 @@ import { type Evaluation, evaluate } from '../train/evaluation.js';
 import { requireSameTokenizer } from '../train/run.js';
 import { exitCount } from '../models/config.js';
 import { anyNumber, wholeNumber, wholeNumbers } from './flags.js';
-import { grouped, notice, Progress, printResult, table } from './output.js';
-import { openModel, precisionOption } from './runtime.js';
+import { grouped, Progress, printResult, table } from './output.js';
+import { noticeLoops, openModel, precisionOption } from './runtime.js';
 
 interface EvalFlags {
   readonly model: string;
@@ -42,14 +42,11 @@ export function evalCommand(program: Command): void {
       await requireSameTokenizer(new NodeStore(flags.model), data.tokenizer, flags.model);
       const source = flags.split === 'train' ? data.train : data.val;
       const bytes = data.meta?.[flags.split].bytes ?? null;
-      const { nLoop } = config.model;
       const trained = exitCount(config.model);
       const { exitThreshold, earlyExit } = flags;
       const results: Evaluation[] = [];
       for (const loops of flags.loops ?? [trained]) {
-        if (loops > nLoop && nLoop > 1) {
-          notice(`loops ${loops}: beyond the ${nLoop} trained ones, which reuses the last gate`);
-        }
+        noticeLoops(config.model, loops);
         const progress = new Progress(`loops ${loops}`);
         const onProgress = (fraction: number) => progress.update(fraction, `${flags.split} split`);
         results.push(

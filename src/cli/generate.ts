@@ -8,7 +8,7 @@ import { total } from '../train/evaluation.js';
 import { readRunTokenizer } from '../train/run.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { notice, printResult } from './output.js';
-import { openModel, precisionOption } from './runtime.js';
+import { noticeLoops, openModel, precisionOption } from './runtime.js';
 
 interface GenerateFlags {
   readonly model: string;
@@ -49,9 +49,7 @@ export function generateCommand(program: Command): void {
       const { loops } = flags;
       const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
       const { model, config } = await openModel(folder, precision);
-      if (loops !== undefined && loops > config.model.nLoop && config.model.nLoop > 1) {
-        notice(`loops ${loops}: beyond the ${config.model.nLoop} trained ones, which reuses the last gate`);
-      }
+      noticeLoops(config.model, loops);
       const options = { ...rest, topK, topP };
       const stream = generate(model, tokenizer, prompt, options);
       const ids: number[] = [];

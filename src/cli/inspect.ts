@@ -8,7 +8,7 @@ import type { TrainConfig } from '../train/config.js';
 import { readRunTokenizer } from '../train/run.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { notice, printResult, table } from './output.js';
-import { openModel, precisionOption } from './runtime.js';
+import { noticeLoops, openModel, precisionOption } from './runtime.js';
 
 interface InspectFlags {
   readonly model: string;
@@ -35,7 +35,8 @@ export function inspectCommand(program: Command): void {
     .option('--json', 'print one JSON document')
     .action(async ({ model: folder, prompt, precision, html, json, ...flags }: InspectFlags) => {
       const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
-      const { model } = await openModel(folder, precision);
+      const { model, config } = await openModel(folder, precision);
+      noticeLoops(config.model, flags.loops);
       const { loops, top, exitThreshold: threshold } = flags;
       const options = { top, threshold, ...(loops === undefined ? {} : { loops }) };
       const inspection = await inspect(model, tokenizer, prompt, options);

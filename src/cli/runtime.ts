@@ -5,7 +5,7 @@ import { nativeInfo } from '../backend/native.js';
 import { NodeStore } from '../data/node-store.js';
 import { readConfigFile, readPreset } from '../data/presets.js';
 import { ConfigError } from '../errors.js';
-import { modelFields } from '../models/config.js';
+import { type ModelConfig, modelFields } from '../models/config.js';
 import { parseRunConfig, type RunConfig, type TrainConfig, trainFields } from '../train/config.js';
 import { type LoadedModel, loadRun, readRunConfig } from '../train/run.js';
 import { Runtime } from '../tensor/tensor.js';
@@ -39,6 +39,12 @@ export async function openModel(folder: string, precision: TrainConfig['precisio
   const store = new NodeStore(folder);
   const { train } = await readRunConfig(store, folder);
   return loadRun(store, folder, openRuntime(precision === 'auto' ? train.precision : precision));
+}
+
+/** Says once, on stderr, that loops beyond the trained count reuse the last gate. */
+export function noticeLoops({ depth, nLoop }: ModelConfig, loops?: number): void {
+  if (depth !== 'loop' || nLoop === 1 || loops === undefined || loops <= nLoop) return;
+  notice(`loops ${loops}: beyond the ${nLoop} trained ones, which reuses the last gate`);
 }
 
 /** Adds the flags that choose a configuration: a preset or a file, and every field. */

@@ -47,6 +47,7 @@ export interface Analysis {
 
 export interface Halting {
   readonly meanSteps: number;
+  readonly loss: number;
   /** Tokens that took 1, 2, … steps. */
   readonly stepCounts: readonly number[];
   /** Loss against mean depth, for thresholds of the rule; empty where it has none. */
@@ -80,11 +81,13 @@ export async function analyse(
 ): Promise<Analysis> {
   const part = firstTokens(source, tokens + 1);
   const trained = exitCount(model.config);
+  // ACT's output is an average up to where it halts; there is no other.
+  const full = model.config.halting === 'act' ? {} : { earlyExit: false };
   const lossByLoops: { loops: number; loss: number }[] = [];
   if (trained > 1) {
     const most = model.config.depth === 'adaptive' ? trained : 2 * trained;
     for (let loops = 1; loops <= most; loops++) {
-      const options = { B, loops, earlyExit: false, bytes: null };
+      const options = { B, loops, bytes: null, ...full };
       lossByLoops.push({ loops, loss: (await evaluate(model, part, options, clock)).loss });
     }
   }
@@ -174,7 +177,7 @@ export async function gateSummaries(model: GPT): Promise<Record<string, GateSumm
 
 async function haltingBehaviour(model: GPT, source: TokenSource, B: number, clock: Clock): Promise<Halting> {
   const { halting, blockSize: T, vocabSize } = model.config;
-  const { stepCounts, meanSteps } = await evaluate(model, source, { B, bytes: null }, clock);
+  const { stepCounts, meanSteps, loss } = await evaluate(model, source, { B, bytes: null }, clock);
   const curve: DepthPoint[] = [];
   for (const threshold of halting in THRESHOLDS ? THRESHOLDS[halting as keyof typeof THRESHOLDS] : []) {
     const options = { B, exitThreshold: threshold, bytes: null };
@@ -197,6 +200,7 @@ async function haltingBehaviour(model: GPT, source: TokenSource, B: number, cloc
     .sort((a, b) => b.meanSteps - a.meanSteps);
   return {
     meanSteps: meanSteps!,
+    loss,
     stepCounts: stepCounts!,
     curve,
     most: often.slice(0, LISTED),

@@ -10,20 +10,27 @@ import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import type { TokenSource } from '../train/batches.js';
+import { requireTokens, type TokenSource } from '../train/batches.js';
 import type { Clock } from '../train/clock.js';
 import { parseRunConfig, type RunConfig } from '../train/config.js';
-import { evaluate } from '../train/evaluation.js';
-import { createRun, readRunConfig, runExists } from '../train/run.js';
+import { estimateLoss, evaluate } from '../train/evaluation.js';
+import { createRun, readJSON, readRunConfig, runExists } from '../train/run.js';
 import type { Store } from '../train/store.js';
-import { type EvalEvent, METRICS_FILE, type StepEvent, type TrainEvent, Trainer } from '../train/trainer.js';
+import {
+  type EvalEvent,
+  METRICS_FILE,
+  type StepEvent,
+  type TrainEvent,
+  Trainer,
+  TrainingError,
+} from '../train/trainer.js';
 import { analyse } from './analysis.js';
-import { hasResult, readResult, type RunResult, writeResult } from './result.js';
-import { median } from './statistics.js';
+import { hasResult, type Provenance, readResult, type RunResult, writeResult } from './result.js';
+import { mean, median } from './statistics.js';
 import { seedsOf, type Suite, type SuiteModel } from './suites.js';
 
 /** A pilot trains for this share of a run's steps. */
-const PILOT_SHARE = 0.2;
+export const PILOT_SHARE = 0.2;
 /** Held-out tokens that the analysis of a model reads. */
 const ANALYSED_TOKENS = 32_768;
 const SAMPLE_TOKENS = 200;
@@ -43,6 +50,7 @@ export interface ComparisonOptions {
   readonly data: ComparisonData;
   readonly runtime: Runtime;
   readonly clock: Clock;
+  readonly provenance: Provenance;
   /** The folder of a run, by its name. */
   readonly store: (name: string) => Store;
 }
@@ -73,6 +81,7 @@ export async function* compare(
   const { suite, data, runtime, store } = options;
   const precision = runtime.backend.precision;
   // Every configuration is checked before the first run begins.
+  for (const source of [data.train, data.val]) requireTokens(source, Number(suite.model.blockSize) + 1);
   const configs = suite.models.map((model) => ({
     model,
     config: runConfig(suite, model, data.vocabSize, precision),
@@ -91,7 +100,12 @@ export async function* compare(
       pilots.push({ lr, valLoss });
     }
     const finished = pilots.filter(({ valLoss }) => valLoss !== null);
-    if (finished.length === 0) continue;
+    if (finished.length === 0) {
+      const entrant = pilotOf(model, config, suite.learningRates[0]);
+      const error = new TrainingError(model.name, 'no pilot finished, at any learning rate');
+      yield { kind: 'failed', entrant: { ...entrant, name: model.name, label: model.label }, error };
+      continue;
+    }
     const best = finished.reduce((a, b) => (b.valLoss! < a.valLoss! ? b : a));
     tuned.set(model, withRate(config, best.lr));
     yield { kind: 'tuned', model, lr: best.lr, pilots };
@@ -106,14 +120,14 @@ export async function* compare(
       const folder = store(entrant.name);
       await requireSameRun(entrant, folder);
       if (await hasResult(folder)) {
-        yield { kind: 'result', entrant, result: await readResult(folder) };
+        yield { kind: 'result', entrant, result: await readResult(folder, entrant.name) };
         continue;
       }
-      yield* guarded(entrant, async function* (): AsyncGenerator<ComparisonEvent> {
+      yield* guarded(entrant, folder, async function* (): AsyncGenerator<ComparisonEvent> {
         using trained = new Training(entrant, folder, options);
         yield* trained.run(signal);
         if (signal?.aborted) return;
-        const result = await score(entrant, model, trained.model, folder, options);
+        const result = await score(entrant, model, trained, folder, options);
         await writeResult(folder, result);
         yield { kind: 'result', entrant, result };
       });
@@ -151,7 +165,7 @@ function pilotOf(model: SuiteModel, config: RunConfig, lr: number): Entrant {
   return { name, label: `${model.label}, pilot ${lr}`, config: { ...config, train: { ...rated, ...steps } } };
 }
 
-/** Trains a pilot, unless its log says that it is done; returns its last validation loss, or null where it failed. */
+/** Trains a pilot, unless it is done; returns its last validation loss, or null where it failed. */
 async function* runPilot(
   entrant: Entrant,
   options: ComparisonOptions,
@@ -159,29 +173,47 @@ async function* runPilot(
 ): AsyncGenerator<ComparisonEvent, number | null> {
   const folder = options.store(entrant.name);
   await requireSameRun(entrant, folder);
-  const last = async () => {
-    const evals = (await eventsOf(folder)).filter((event) => event.kind === 'eval');
-    const event = evals.at(-1);
-    return event?.step === entrant.config.train.maxSteps ? event.valLoss : null;
-  };
-  const known = await last();
-  if (known !== null) return known;
-  yield* guarded(entrant, async function* () {
+  if (await hasFailed(folder)) return null;
+  const known = lastEvaluation(await eventsOf(folder), entrant);
+  if (known) return known.valLoss;
+  let valLoss: number | null = null;
+  yield* guarded(entrant, folder, async function* () {
     using trained = new Training(entrant, folder, options);
     yield* trained.run(signal);
+    if (!signal?.aborted) valLoss = (await trained.finalLosses()).valLoss;
   });
-  return last();
+  return valLoss;
 }
 
-/** Passes a run's events on; turns an error of ours into one. */
+/** Marks a run that diverged: trained again it would do so again. */
+const FAILED_FILE = 'failed.json';
+
+async function hasFailed(folder: Store): Promise<boolean> {
+  return (await folder.list('.')).includes(FAILED_FILE);
+}
+
+/** Passes a run's events on; turns an error of ours into one, and remembers a divergence. */
 async function* guarded(
   entrant: Entrant,
+  folder: Store,
   run: () => AsyncGenerator<ComparisonEvent>,
 ): AsyncGenerator<ComparisonEvent> {
   try {
+    if (await hasFailed(folder)) {
+      const { message } = await readJSON(folder, FAILED_FILE);
+      throw new TrainingError(
+        entrant.name,
+        `failed before (${message})`,
+        undefined,
+        `delete it to try again`,
+      );
+    }
     yield* run();
   } catch (error) {
     if (!(error instanceof LoopnnError)) throw error;
+    if (error instanceof TrainingError && !(await hasFailed(folder))) {
+      await folder.replace(FAILED_FILE, `${JSON.stringify({ message: error.message })}\n`);
+    }
     yield { kind: 'failed', entrant, error };
   }
 }
@@ -200,7 +232,24 @@ class Training implements Disposable {
     const { model, train } = entrant.config;
     this.model = new GPT(model, runtime, { train: true });
     const sources = { train: data.train, val: data.val };
-    this.trainer = new Trainer({ model: this.model, config: train, ...sources, store: folder, clock });
+    try {
+      this.trainer = new Trainer({ model: this.model, config: train, ...sources, store: folder, clock });
+    } catch (error) {
+      this.model.dispose();
+      throw error;
+    }
+  }
+
+  /** The losses on fixed batches at the end: what the log says, or once more where its last line was lost. */
+  async finalLosses(): Promise<{ trainLoss: number; valLoss: number }> {
+    const { entrant, folder, model } = this;
+    const { data, clock } = this.options;
+    const logged = lastEvaluation(await eventsOf(folder), entrant);
+    if (logged) return logged;
+    const { batchSize: B, evalBatches: count, seed } = entrant.config.train;
+    const estimate = async (source: TokenSource) =>
+      (await estimateLoss(model, source, { B, count, seed }, clock)) ?? Number.NaN;
+    return { trainLoss: await estimate(data.train), valLoss: await estimate(data.val) };
   }
 
   async *run(signal?: AbortSignal): AsyncGenerator<ComparisonEvent> {
@@ -211,6 +260,10 @@ class Training implements Disposable {
     for await (const event of trainer.run(signal)) yield { kind: 'train', entrant, event };
   }
 
+  get tokensSeen(): number {
+    return this.trainer.progress.tokensSeen;
+  }
+
   [Symbol.dispose](): void {
     this.trainer.dispose();
     this.model.dispose();
@@ -218,16 +271,28 @@ class Training implements Disposable {
   }
 }
 
+/** The evaluation of a run's last step in its log, if it is there. */
+function lastEvaluation(
+  events: readonly (StepEvent | EvalEvent)[],
+  { config }: Entrant,
+): EvalEvent | undefined {
+  return events.findLast(
+    (event): event is EvalEvent => event.kind === 'eval' && event.step === config.train.maxSteps,
+  );
+}
+
 /** Throws ConfigError where an entrant's folder holds a run of another configuration, from another version of the suite. */
 async function requireSameRun({ name, config }: Entrant, store: Store): Promise<void> {
   if (!(await runExists(store))) return;
-  if (JSON.stringify(await readRunConfig(store, name)) === JSON.stringify(config)) return;
-  throw new ConfigError(
-    name,
-    'its folder must hold a run of this suite, or none',
-    'another configuration',
-    'choose another folder, or delete this one',
-  );
+  const found = await readRunConfig(store, name);
+  for (const part of ['model', 'train'] as const) {
+    for (const [field, wanted] of Object.entries(config[part])) {
+      const own = found[part][field as never];
+      if (own === wanted) continue;
+      const rule = `its folder must hold a run of this suite, or none: ${part}.${field} must be ${wanted}`;
+      throw new ConfigError(name, rule, own, 'choose another folder, or delete this one');
+    }
+  }
 }
 
 /** A run's log. */
@@ -243,35 +308,40 @@ async function eventsOf(store: Store): Promise<(StepEvent | EvalEvent)[]> {
 async function score(
   entrant: Entrant,
   { name, label }: SuiteModel,
-  model: GPT,
+  trained: Training,
   folder: Store,
-  { data, clock, suite }: ComparisonOptions,
+  { data, clock, suite, provenance }: ComparisonOptions,
 ): Promise<RunResult> {
   const { config } = entrant;
+  const { model } = trained;
   const B = config.train.batchSize;
-  const evals = (await eventsOf(folder)).filter((event) => event.kind === 'eval');
-  const steps = (await eventsOf(folder)).filter((event) => event.kind === 'step');
+  const events = await eventsOf(folder);
+  const stepMs = events.flatMap((event) => (event.kind === 'step' ? [event.stepMs] : []));
+  const curve = events.flatMap((event) => (event.kind === 'eval' ? [event] : []));
   const found = await evaluate(model, data.val, { B, bytes: data.valBytes }, clock);
+  const { trainLoss } = await trained.finalLosses();
   return {
     name,
     label,
     seed: config.train.seed,
     config,
     cost: modelCost(config.model),
-    tokensSeen: evals.at(-1)!.tokensSeen,
-    trainLoss: evals.at(-1)!.trainLoss,
+    tokensSeen: trained.tokensSeen,
+    trainLoss,
     valLoss: found.loss,
     bpb: found.bpb,
     meanSteps: found.meanSteps,
-    stepMs: median(steps.map((step) => step.stepMs)),
-    curve: evals.map(({ step, tokensSeen, trainLoss, valLoss }) => ({
+    // The mean, where the steps differ by their loops.
+    stepMs: config.train.loopSampling === 'fixed' ? median(stepMs) : mean(stepMs),
+    curve: curve.map(({ step, tokensSeen, trainLoss: own, valLoss }) => ({
       step,
       tokensSeen,
-      trainLoss,
+      trainLoss: own,
       valLoss,
     })),
     analysis: await analyse(model, data.val, ANALYSED_TOKENS, B, clock),
     sample: await sampleOf(model, data.tokenizer, suite.prompt, config.train.seed),
+    provenance,
   };
 }
 

@@ -31,7 +31,7 @@ export interface InspectedToken {
   readonly exits: readonly InspectedExit[];
   /** The exit, from 1, at which the highest probability first exceeds the threshold; null where it never does. */
   readonly confidentAt: number | null;
-  /** Steps that the model's own halting rule takes; null where it has none. */
+  /** Steps that the model's own halting rule takes; null where it has none. ACT then reads the average of the states so far. */
   readonly haltsAt: number | null;
 }
 
@@ -72,7 +72,7 @@ export async function inspect(
   if (halting !== 'none') {
     const own = { ...options, ...(halting === 'confidence' ? { exitThreshold: threshold } : {}) };
     using run = model.loss(ids, targets, 1, 1, own);
-    halts = (await run.stepsPerRow!.read()) as Int32Array;
+    halts = run.stepsPerRow && ((await run.stepsPerRow.read()) as Int32Array);
   }
   const textOf = (id: number) => tokenizer.decode([id]);
   const tokens = Array.from(ids, (id, t): InspectedToken => {
@@ -171,6 +171,7 @@ export function gateNorm({ mean, std }: GateSummary): number {
 
 /** Text whose blanks and control characters can be seen. */
 export function visible(text: string): string {
-  const named: Record<string, string> = { ' ': '␣', '\n': '⏎', '\t': '⇥', '': '∅' };
-  return named[text] ?? text.replace(/\n/g, '⏎').replace(/\t/g, '⇥').replace(/^ | $/g, '␣');
+  if (text === '') return '∅';
+  const named = text.replace(/\n/g, '⏎').replace(/\t/g, '⇥').replace(/^ | $/g, '␣');
+  return named.replace(/\p{Cc}/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }

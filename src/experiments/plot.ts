@@ -32,8 +32,9 @@ export function seriesColor(i: number): string {
   return named[i] ?? `hsl(${Math.round((i * 137.5) % 360)} 55% 45%)`;
 }
 
-/** A chart with axes, grid and a legend at the curves' ends; throws when a series has no finite points. */
-export function lineChart({ title, xLabel, yLabel, series, logX = false }: Chart): string {
+/** A chart with axes, grid and a legend at the curves' ends; throws where a point is not finite, or there is none. */
+export function lineChart({ title, xLabel, yLabel, series: given, logX = false }: Chart): string {
+  const series = given.filter((s) => s.points.length > 0);
   const points = series.flatMap((s) => s.points);
   if (points.length === 0 || !points.flat().every(Number.isFinite))
     throw new Error(`${title}: points must be finite`);

@@ -3,7 +3,7 @@ import type { Halting } from './analysis.js';
 import type { Block, Section } from './document.js';
 import { type Chart, lineChart, seriesColor } from './plot.js';
 import { type RunResult, trainingFlopsPerToken } from './result.js';
-import { deviation, mean, verdict } from './statistics.js';
+import { chanceOfSeparation, deviation, mean, verdict } from './statistics.js';
 import type { Suite, SuiteGroup } from './suites.js';
 import type { Timing } from './timing.js';
 
@@ -143,7 +143,10 @@ function sentence(model: ModelResults, baseline: ModelResults): string {
     case 'inside the seeds’ spread':
       return `${model.label} and ${baseline.label} differ by ${by}, which is inside the seeds’ spread (${runs}).`;
     default:
-      return `${model.label} is ${word} than ${baseline.label} by ${by}, with every seed (${runs}).`;
+      return (
+        `${model.label} is ${word} than ${baseline.label} by ${by}, with every seed (${runs}; ` +
+        `of equal models one pair in ${Math.round(1 / chanceOfSeparation(model.runs.length, baseline.runs.length))} would look so).`
+      );
   }
 }
 
@@ -174,7 +177,8 @@ function chart(name: string, what: Chart): Block {
 /** The mean over seeds of a curve, point by point. */
 function meanCurve({ runs }: ModelResults, y: (run: RunResult) => readonly number[]): number[] {
   const length = Math.min(...runs.map((run) => y(run).length));
-  return Array.from({ length }, (_, i) => mean(runs.map((run) => y(run)[i])));
+  // What was not finite has become null in the file.
+  return Array.from({ length }, (_, i) => mean(runs.map((run) => y(run)[i] ?? Number.NaN)));
 }
 
 function learningSection(models: readonly ModelResults[]): Section {
@@ -186,7 +190,7 @@ function learningSection(models: readonly ModelResults[]): Section {
         const values = meanCurve(model, (run) => run.curve.map((point) => point[loss]));
         return steps
           .map((point, i) => [x(model, point.tokensSeen), values[i], point.step] as const)
-          .filter(([, , step]) => step >= end / 10) // the steep beginning would flatten everything after it
+          .filter(([, y, step]) => Number.isFinite(y) && step >= end / 10) // the steep beginning would flatten everything after it
           .map(([a, b]) => [a, b] as const);
       };
       const { label, color } = model;
@@ -228,7 +232,8 @@ function learningSection(models: readonly ModelResults[]): Section {
 }
 
 /** Points (1, y₁), (2, y₂) … */
-const numbered = (values: readonly number[]) => values.map((y, i) => [i + 1, y] as const);
+const numbered = (values: readonly number[]) =>
+  values.map((y, i) => [i + 1, y] as const).filter(([, y]) => Number.isFinite(y));
 
 function loopSections(models: readonly ModelResults[]): Section[] {
   const series = (y: (run: RunResult) => readonly number[]) =>
@@ -272,7 +277,7 @@ function loopSections(models: readonly ModelResults[]): Section[] {
           color: model.color,
           points: numbered(meanCurve(model, (run) => run.analysis.gates[gate].map((g) => g.mean))),
           dots: true,
-          secondary: short !== '',
+          secondary: short !== '' && names.length > 1 && names.includes('transformer.gates'),
         };
       });
     }),
@@ -311,17 +316,20 @@ function haltingSections(models: readonly ModelResults[], { tokenText }: ReportC
     ];
   });
   const curves = halting.flatMap((model) => {
-    const { curve, meanSteps } = of(model);
+    const { curve, meanSteps, loss: own } = of(model);
     const { lossByExit, lossByLoops } = model.runs[0].analysis;
     const fixed = lossByLoops.slice(0, lossByExit.length).map(({ loops, loss }) => [loops, loss] as const);
-    const own =
+    const halted =
       curve.length > 1
         ? [...curve].sort((a, b) => a.steps - b.steps).map(({ steps, loss }) => [steps, loss] as const)
-        : [[meanSteps, model.runs[0].valLoss] as const];
+        : [[meanSteps, own] as const];
     const { label, color } = model;
     return [
-      { label, color, points: own, dots: true },
-      { label, color, points: fixed, secondary: true },
+      { label, color, points: halted, dots: true },
+      // ACT averages its exits, so that its loss at a fixed depth is no other thing.
+      ...(model.runs[0].config.model.halting === 'act'
+        ? []
+        : [{ label, color, points: fixed, secondary: true }]),
     ];
   });
   const lists = halting.map((model): Block => {
@@ -341,6 +349,17 @@ function haltingSections(models: readonly ModelResults[], { tokenText }: ReportC
           header: ['model', 'mean steps', 'tokens with 1, 2, … steps', 'time of skipping / masking'],
           rows,
         },
+        chart('steps', {
+          title: 'Histogram of steps: share of tokens that halt after each, first seed',
+          xLabel: 'steps',
+          yLabel: '% of tokens',
+          series: halting.map((model) => {
+            const { stepCounts } = of(model);
+            const all = stepCounts.reduce((sum, n) => sum + n, 0);
+            const { label, color } = model;
+            return { label, color, points: numbered(stepCounts.map((n) => (100 * n) / all)), dots: true };
+          }),
+        }),
         chart('halting', {
           title: 'Loss by mean steps: halting (solid), every token at the same depth (dashed)',
           xLabel: 'mean steps a token',

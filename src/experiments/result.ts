@@ -1,7 +1,10 @@
 /** What a comparison keeps of each finished run, in the run's own folder. */
+import { CheckpointError } from '../errors.js';
 import { forwardFlopsPerToken, type ModelCost } from '../models/cost.js';
-import { applicationCount } from '../models/config.js';
+import { exitCount } from '../models/config.js';
 import type { RunConfig } from '../train/config.js';
+import { meanLoops } from '../train/loops.js';
+import { readJSON } from '../train/run.js';
 import type { Store } from '../train/store.js';
 import type { Analysis } from './analysis.js';
 
@@ -11,6 +14,13 @@ export interface CurvePoint {
   readonly tokensSeen: number;
   readonly trainLoss: number;
   readonly valLoss: number;
+}
+
+/** What a measurement holds for. */
+export interface Provenance {
+  readonly machine: string;
+  readonly backend: string;
+  readonly commit: string;
 }
 
 export interface RunResult {
@@ -33,6 +43,8 @@ export interface RunResult {
   readonly curve: readonly CurvePoint[];
   readonly analysis: Analysis;
   readonly sample: string;
+  /** Where it was trained and scored: machine, backend, commit. */
+  readonly provenance: Provenance;
 }
 
 export const RESULT_FILE = 'result.json';
@@ -41,25 +53,25 @@ export async function hasResult(store: Store): Promise<boolean> {
   return (await store.list('.')).includes(RESULT_FILE);
 }
 
-export async function readResult(store: Store): Promise<RunResult> {
-  return JSON.parse(new TextDecoder().decode(await store.read(RESULT_FILE))) as RunResult;
+/** Reads a run's result. Throws CheckpointError where the file is damaged. */
+export async function readResult(store: Store, name: string): Promise<RunResult> {
+  const hint = `delete ${name}/${RESULT_FILE} to score the run again`;
+  const value = (await readJSON(store, RESULT_FILE, hint)) as Partial<RunResult>;
+  const whole =
+    Number.isFinite(value.valLoss) && Array.isArray(value.curve) && value.config && value.analysis;
+  if (!whole) throw new CheckpointError(`${name}/${RESULT_FILE}`, 'must be a whole result', undefined, hint);
+  return value as RunResult;
 }
 
 export async function writeResult(store: Store, result: RunResult): Promise<void> {
   await store.replace(RESULT_FILE, `${JSON.stringify(result, null, 2)}\n`);
 }
 
-/** Loops of an update, on average. */
-function meanLoops({ model, train }: RunConfig): number | undefined {
-  return train.loopSampling === 'uniform' ? (model.nLoop + 1) / 2 : undefined;
-}
-
 /** FLOPs of training on a token, forward and backward, where no token halts early. */
-export function trainingFlopsPerToken(config: RunConfig): number {
-  return 3 * forwardFlopsPerToken(config.model, config.model.blockSize, meanLoops(config));
-}
-
-/** Block applications of a training step, on average. */
-export function trainingApplications(config: RunConfig): number {
-  return applicationCount(config.model, meanLoops(config));
+export function trainingFlopsPerToken({ model, train }: RunConfig): number {
+  const { exitLoss, loopSampling } = train;
+  const sampled = loopSampling === 'fixed' ? undefined : meanLoops(loopSampling, model.nLoop);
+  const everyExit = exitLoss === 'uniform' || exitLoss === 'linear';
+  const heads = everyExit || (exitLoss === 'mixed' && model.exitHead === 'separate') ? exitCount(model) : 1;
+  return 3 * forwardFlopsPerToken(model, model.blockSize, sampled, heads);
 }

@@ -11,6 +11,7 @@ import type { Clock } from '../train/clock.js';
 import type { RunConfig } from '../train/config.js';
 import type { Store } from '../train/store.js';
 import { benchmarkSteps } from './bench/steps.js';
+import type { Provenance } from './result.js';
 import { median, type Spread } from './statistics.js';
 
 /** Timed steps of each model. */
@@ -34,6 +35,7 @@ export interface Timing {
    * ones thrown away; null where no token halts early.
    */
   readonly skippingRatio: number | null;
+  readonly provenance: Provenance;
 }
 
 export async function measureTimings(
@@ -41,6 +43,7 @@ export async function measureTimings(
   val: TokenSource,
   backend: Backend,
   clock: Clock,
+  provenance: Provenance,
   onStep: (done: number, of: number) => void,
 ): Promise<Timing[]> {
   const steps = await benchmarkSteps(models, STEPS, backend, null, clock, onStep);
@@ -49,7 +52,7 @@ export async function measureTimings(
     const { stepMs, tokensPerSecond } = steps[i];
     const skippingRatio =
       config.model.halting === 'none' ? null : await skipping(config, store, val, backend, clock);
-    timings.push({ name, stepMs, tokensPerSecond, skippingRatio });
+    timings.push({ name, stepMs, tokensPerSecond, skippingRatio, provenance });
   }
   return timings;
 }
@@ -68,7 +71,7 @@ async function skipping(
   const models: GPT[] = [];
   for (const used of [backend, computingAll(backend)]) {
     const model = new GPT(config, new Runtime(used), { train: false });
-    await loadWeights(store, model);
+    await loadWeights(store, model, 'last');
     models.push(model);
   }
   const times: [number[], number[]] = [[], []];
@@ -80,7 +83,10 @@ async function skipping(
       if (turn > 0) times[k].push(clock.now() - start); // the first packs the weights
     }
   }
-  for (const model of models) model.dispose();
+  for (const model of models) {
+    model.dispose();
+    model.runtime.pool.trim();
+  }
   return median(times[0]) / median(times[1]);
 }
 

@@ -141,7 +141,7 @@ export function parseModelConfig(input: unknown, where = 'model'): ModelConfig {
 /** Depths that have exits: a halting rule and losses at every exit make sense there. */
 const WITH_EXITS: readonly ModelConfig['depth'][] = ['loop', 'universal', 'adaptive'];
 
-/** Fields that only some depths read; elsewhere they must keep their default. */
+/** Fields that only some depths read; elsewhere they must keep their default. (The gates' and the update's may change it.) */
 const READ_BY: Partial<Record<keyof ModelConfig, readonly ModelConfig['depth'][]>> = {
   nLoop: ['loop', 'universal'],
   nInnerLoop: ['loop'],
@@ -165,8 +165,8 @@ function requireMeaning(config: ModelConfig, input: Partial<ModelConfig>, where:
   }
   const { nLayer, nPrelude, nCoda, nApplication: A, sharing } = config;
   if (nPrelude + nCoda >= nLayer) {
-    const rule = `must leave a layer to loop: nPrelude + nCoda below nLayer = ${nLayer}`;
-    throw new ConfigError(`${where}.nPrelude`, rule, nPrelude + nCoda);
+    const rule = `must leave a layer to loop: together below nLayer = ${nLayer}`;
+    throw new ConfigError(`${where}.nPrelude + nCoda`, rule, nPrelude + nCoda);
   }
   if (config.inputInjection !== 'none' && config.nLoop === 1) {
     const rule = 'must be none where nLoop is 1, which has no second loop to inject into';
@@ -178,6 +178,14 @@ function requireMeaning(config: ModelConfig, input: Partial<ModelConfig>, where:
   if (config.halting !== 'none' && exitCount(config) < 2) {
     const rule = 'must be none where there is a single exit';
     throw new ConfigError(`${where}.halting`, rule, config.halting, 'raise nLoop, or nLayer of adaptive');
+  }
+  if (config.exitHead === 'separate' && exitCount(config) < 2) {
+    throw new ConfigError(
+      `${where}.exitHead`,
+      'must be shared where there is a single exit',
+      config.exitHead,
+      'raise nLoop, or nLayer of adaptive',
+    );
   }
   if (config.halting === 'act' && config.exitHead === 'separate') {
     throw new ConfigError(

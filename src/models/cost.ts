@@ -54,14 +54,14 @@ export function modelCost(config: ModelConfig): ModelCost {
 }
 
 /**
- * FLOPs a token of one forward pass over sequences of T tokens, with the given number of loops or steps. What only some
- * models spend beside blocks and head (halting units, injection, heads at early exits) is left out.
+ * FLOPs a token of one forward pass over sequences of T tokens, with the given number of loops or steps, reading the head
+ * at so many exits. Halting units and injection are left out.
  */
-export function forwardFlopsPerToken(config: ModelConfig, T: number, loops?: number): number {
+export function forwardFlopsPerToken(config: ModelConfig, T: number, loops?: number, heads = 1): number {
   const { nEmbd: C, vocabSize: V } = config;
   const block = 2 * 12 * C * C; // qkv 3·C², projection C², MLP 8·C²
   const attention = (2 * 2 * C * (T + 1)) / 2; // q·k and p·v against (T + 1)/2 keys on average
-  return applicationCount(config, loops) * (block + attention) + 2 * V * C;
+  return applicationCount(config, loops) * (block + attention) + heads * 2 * V * C;
 }
 
 /** Floats that one application keeps for its backward pass, beyond its input. */
@@ -72,10 +72,17 @@ function applicationFloats({ nEmbd: C, nHead: NH }: ModelConfig, T: number): num
   return T * (layerNorms + attention + C + mlp); // and the sum between the two halves
 }
 
-/** Bytes that the backward pass needs of one sequence of T tokens when `checkpointed` applications keep only their input. */
-export function activationBytes(config: ModelConfig, T: number, checkpointed: number): number {
+/**
+ * Bytes that the backward pass needs of one sequence of T tokens when `checkpointed` of its block applications keep only
+ * their input.
+ */
+export function activationBytes(
+  config: ModelConfig,
+  T: number,
+  checkpointed: number,
+  applications = applicationCount(config),
+): number {
   const { nEmbd: C, nLoop, nInnerLoop } = config;
-  const applications = applicationCount(config);
   const gated = (nLoop > 1 ? nLoop : 0) + (nInnerLoop > 1 ? applications : 0);
   const stream = T * C * (applications + gated + 2); // inputs of applications, gates' outputs, embedding, final norm
   const recomputed = checkpointed > 0 ? 1 : 0; // the one being computed again
@@ -91,9 +98,9 @@ export function applicationsToCheckpoint(
   B: number,
   T: number,
   budgetBytes: number,
+  applications = applicationCount(config),
 ): number {
-  const applications = applicationCount(config);
   let count = 0;
-  while (count < applications && B * activationBytes(config, T, count) > budgetBytes) count++;
+  while (count < applications && B * activationBytes(config, T, count, applications) > budgetBytes) count++;
   return count;
 }

@@ -137,7 +137,7 @@ export interface ExitReading {
   readonly losses: Float32Array;
   readonly argmax: Int32Array;
   readonly maxProb: Float32Array;
-  /** The state itself (R, C). */
+  /** The state itself (R, C), before a coda. */
   readonly state: Float32Array;
   /** The logits (R, V), where they were asked for. */
   readonly logits: Float32Array | null;
@@ -179,8 +179,8 @@ export class GPT {
     const { objective } = runtime.tape ? options : { objective: undefined };
     const mixed = objective?.exitLoss === 'mixed';
     const key = options.dropout ?? { seed: 0, step: 0, microStep: 0 };
-    const exitCount = Math.min(this.modules.heads.count, options.loops ?? this.modules.heads.count);
-    using drawnExits = mixed ? runtime.from(drawExits(key, R, exitCount), [R]) : null;
+    const steps = options.loops ?? this.modules.heads.count;
+    using drawnExits = mixed ? runtime.from(drawExits(key, R, steps), [R]) : null;
     using ctx = this.context(tokens, B, options, {
       collectExits: objective?.exitLoss === 'uniform' || objective?.exitLoss === 'linear',
       drawnExits,
@@ -189,16 +189,16 @@ export class GPT {
     });
     using output = this.hidden(tokens, ctx);
     if (output.exits.length > 0) {
-      return this.lossOfExits(output.exits, target, weight, lossScale, ctx);
+      return this.lossOfExits(output, target, weight, lossScale, ctx);
     }
-    const losses = this.lossOfRows(output, target, weight);
+    const losses = this.lossOfRows(output, target, weight, this.exitAfter(options.loops));
     const { auxLoss, stepsPerRow } = output;
     return new LossOutput(losses, auxLoss && alias(auxLoss), stepsPerRow && alias(stepsPerRow));
   }
 
   /** The loss at every exit, weighted; and, where a halting rule learns, its loss against the oracle of those. */
   private lossOfExits(
-    exits: readonly Tensor[],
+    { exits, finish }: DepthOutput,
     target: Tensor,
     weight: number,
     lossScale: number,
@@ -214,7 +214,8 @@ export class GPT {
     using argmax = runtime.empty([R], 'i32');
     let last: Tensor | null = null;
     for (const [n, state] of exits.entries()) {
-      using normal = heads.normalise(state, n);
+      using read = finish(state);
+      using normal = heads.normalise(read, n);
       using weights = runtime.empty([R]);
       backend.fill(weights.storage, weight * share[n]);
       last?.dispose();
@@ -239,24 +240,27 @@ export class GPT {
   }
 
   /** The loss of the state that each row ended with, read by the classifier of the exit where it did. */
-  private lossOfRows({ x, stepsPerRow }: DepthOutput, target: Tensor, weight: number): Tensor {
+  private lossOfRows({ x, stepsPerRow }: DepthOutput, target: Tensor, weight: number, exit: number): Tensor {
     const { runtime } = this;
     const { heads } = this.modules;
     const { backend } = runtime;
     const R = target.size;
     using weights = runtime.empty([R]);
     if (!stepsPerRow || !heads.separate) {
-      using normal = heads.normalise(x, this.lastExit);
+      using normal = heads.normalise(x, exit);
       backend.fill(weights.storage, weight);
-      return headLoss(normal, heads.weight(this.lastExit), target, weights);
+      return headLoss(normal, heads.weight(exit), target, weights);
     }
     const losses = runtime.from(new Float64Array(R), [R]);
     for (let n = 0; n < heads.count; n++) {
+      const last = n === heads.count - 1;
+      const at = (out: Tensor, value: number) =>
+        backend.rows.weightsAt(out.storage, stepsPerRow.storage, target.storage, n + 1, last, value);
       using normal = heads.normalise(x, n);
-      backend.rows.weightsAt(weights.storage, stepsPerRow.storage, target.storage, n + 1, weight);
+      at(weights, weight);
       using own = headLoss(normal, heads.weight(n), target, weights);
       using here = runtime.empty([R]);
-      backend.rows.weightsAt(here.storage, stepsPerRow.storage, target.storage, n + 1, 1);
+      at(here, 1);
       backend.scaleRowsForward(losses.storage, own.storage, here.storage, { R, C: 1 }, true);
     }
     return losses;
@@ -288,9 +292,10 @@ export class GPT {
     return { logits: all, steps };
   }
 
-  /** Logits of every position at full depth, (B·T, V). */
+  /** Logits of every position, (B·T, V), at full depth; after ACT's average, where that is what the model ends with. */
   logits(tokens: Int32Array, B: number, options?: ForwardOptions): Tensor {
-    using ctx = this.context(tokens, B, { ...options, earlyExit: false });
+    const full = this.config.halting === 'act' ? {} : { earlyExit: false };
+    using ctx = this.context(tokens, B, { ...options, ...full });
     using output = this.hidden(tokens, ctx);
     return this.read(output.x, this.exitAfter(options?.loops));
   }
@@ -318,7 +323,8 @@ export class GPT {
     const readings: ExitReading[] = [];
     const states = output.exits.length > 0 ? output.exits : [output.x];
     for (const [n, state] of states.entries()) {
-      using normal = heads.normalise(state, n);
+      using read = output.finish(state);
+      using normal = heads.normalise(read, n);
       using losses = headLoss(normal, heads.weight(n), target, weights, argmax, maxProb);
       readings.push({
         losses: (await losses.read()) as Float32Array,
@@ -334,10 +340,6 @@ export class GPT {
   private async readLogits(normal: Tensor, exit: number): Promise<Float32Array> {
     using y = logits(normal, this.modules.heads.weight(exit));
     return (await y.read()) as Float32Array;
-  }
-
-  private get lastExit(): number {
-    return this.modules.heads.count - 1;
   }
 
   /** Number of the exit after so many steps. */
@@ -363,7 +365,7 @@ export class GPT {
         tokens.length,
       );
     }
-    requireThreshold(config, options?.exitThreshold);
+    requireExitOptions(config, options);
     const positions = runtime.from(this.positionsOf(B, T), [B * T]);
     return new ForwardContext(B, T, positions, config.dropout, options, pass);
   }
@@ -394,8 +396,13 @@ export class GPT {
   }
 }
 
-/** Throws ConfigError for a threshold outside (0, 1), and where the halting rule has none. */
-function requireThreshold({ halting }: ModelConfig, threshold?: number): void {
+/** Throws ConfigError for a threshold outside (0, 1), and for what the halting rule does not have. */
+function requireExitOptions({ halting }: ModelConfig, options: ForwardOptions = {}): void {
+  if (options.earlyExit === false && halting === 'act') {
+    const rule = 'must not be turned off where halting is act, whose output is the average until it halts';
+    throw new ConfigError('earlyExit', rule);
+  }
+  const { exitThreshold: threshold } = options;
   if (threshold === undefined) return;
   if (!(threshold > 0 && threshold < 1)) {
     throw new ConfigError('exitThreshold', 'must lie in (0, 1)', threshold);

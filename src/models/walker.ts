@@ -16,17 +16,17 @@ export class ExitWalker implements Walker {
     const { drawnExits, collectExits } = ctx.pass;
     const decides =
       this.rule !== null && !runtime.tape && !collectExits && ctx.options.earlyExit !== false && count > 1;
+    if (!decides && !drawnExits && !collectExits && !isTruncated(0, count, ctx)) {
+      return new DepthOutput(ctx.loop(count, x, step));
+    }
     using decision = decides ? this.rule!.start(ctx) : null;
     using rows = decision || drawnExits ? new RowsLeft(runtime, x.shape[0]) : null;
-    const exits: Tensor[] = [];
+    using owned = new OwnedStates(x);
     if (collectExits) ctx.entry = alias(x);
-    let h = x;
     for (let n = 0; n < count; n++) {
       rows?.count();
-      const former = h;
-      h = truncatedStep(x, former, n, count, step, ctx);
-      if (former !== x) former.dispose();
-      if (collectExits) exits.push(isTruncated(n, count, ctx) ? detach(h) : alias(h));
+      const h = owned.advance(truncatedStep(x, owned.state, n, count, step, ctx));
+      if (collectExits) owned.exits.push(isTruncated(n, count, ctx) ? detach(h) : alias(h));
       if (!rows || n === count - 1) continue;
       rows.stop((mask) => {
         if (drawnExits) runtime.backend.rows.stopAt(mask.storage, drawnExits.storage, n);
@@ -36,8 +36,37 @@ export class ExitWalker implements Walker {
       if (rows.none) break;
     }
     ctx.running = null;
-    const stepsPerRow = rows ? rows.takeCounts() : null;
-    return new DepthOutput(h === x ? alias(x) : h, exits, null, stepsPerRow);
+    return new DepthOutput(alias(owned.state), owned.takeExits(), null, rows ? rows.takeCounts() : null);
+  }
+}
+
+/** The state on its way and the exits kept so far, given back if the way ends early. */
+export class OwnedStates implements Disposable {
+  readonly exits: Tensor[] = [];
+  private current: Tensor;
+
+  constructor(private readonly first: Tensor) {
+    this.current = first;
+  }
+
+  get state(): Tensor {
+    return this.current;
+  }
+
+  /** Takes the next state and gives the former one back. */
+  advance(next: Tensor): Tensor {
+    if (this.current !== this.first) this.current.dispose();
+    this.current = next;
+    return next;
+  }
+
+  takeExits(): Tensor[] {
+    return this.exits.splice(0);
+  }
+
+  [Symbol.dispose](): void {
+    this.advance(this.first);
+    for (const exit of this.exits) exit.dispose();
   }
 }
 

@@ -277,10 +277,11 @@ export function actStep(
     goingOn: goingOn.storage,
   };
   backend.rows.actForward(step, options);
+  // A node has one output: this one's has nothing to do, but holds the gradient until the one of p, walked before it, takes it.
+  tape?.record(nextSum, [], () => {});
   tape?.record(p, [running, goingOn], (dp) => {
     const [dh, dsum] = [tape.target(h), tape.target(sum)];
     for (const { storage, accumulate } of [dh, dsum]) if (!accumulate) backend.fill(storage, 0);
-    // The tape keeps one output a node: the other's gradient is fetched here.
     const dnextSum = nextSum.grad;
     nextSum.grad = null;
     backend.rows.actBackward(dh.storage, dsum.storage, dp.storage, dnextSum?.storage ?? null, step);

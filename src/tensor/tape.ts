@@ -42,10 +42,13 @@ export class Tape {
       const { output, saved, backward } = node;
       const dout = output?.grad;
       if (output) output.grad = null;
-      if (!output) (backward as () => void)();
-      else if (dout) backward(dout);
-      dout?.release();
-      for (const buffer of saved) buffer.release();
+      try {
+        if (!output) (backward as () => void)();
+        else if (dout) backward(dout);
+      } finally {
+        dout?.release();
+        for (const buffer of saved) buffer.release();
+      }
     }
   }
 

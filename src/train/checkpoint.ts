@@ -76,9 +76,12 @@ export async function loadCheckpoint(
   return parseState(await readFile(store, `${path}/state.json`), `${path}/state.json`);
 }
 
-/** Loads the weights of a run's best checkpoint, or its latest where none is best; returns its step. Throws CheckpointError. */
-export async function loadWeights(store: Store, model: GPT): Promise<number> {
-  const folder = (await folders(store, 'best')).at(-1) ?? (await folders(store, 'last')).at(-1);
+/**
+ * Loads the weights of a run's best checkpoint, or of its latest where none is best or `kind` is `last`; returns its step.
+ * Throws CheckpointError.
+ */
+export async function loadWeights(store: Store, model: GPT, kind: CheckpointKind = 'best'): Promise<number> {
+  const folder = (await folders(store, kind)).at(-1) ?? (await folders(store, 'last')).at(-1);
   if (folder === undefined) {
     throw new CheckpointError(FOLDER, 'must hold a checkpoint', undefined, 'was this run ever trained?');
   }

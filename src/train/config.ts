@@ -42,7 +42,7 @@ export const trainFields = {
     kind: 'int',
     min: 0,
     default: 0,
-    help: 'last loops, or steps, that gradients pass through; 0 for all',
+    help: 'last loops, or steps, that gradients pass through (earlier gates learn nothing); 0 for all',
   },
   exitLoss: {
     kind: 'choice',
@@ -120,8 +120,17 @@ function requireTogether({ model, train }: RunConfig, where: string): void {
     refuse('exitLoss', 'must train the early exits where halting is confidence');
   if (train.loopSampling !== 'fixed' && model.nLoop === 1)
     refuse('loopSampling', 'must be fixed where nLoop is 1');
+  if (learned && train.loopSampling !== 'fixed')
+    refuse(
+      'loopSampling',
+      `must be fixed where halting is ${model.halting}, whose oracle compares all exits`,
+    );
+  if (model.exitHead === 'separate' && exitLoss === 'last')
+    refuse('exitLoss', 'must train the early exits where exitHead is separate');
   if (train.backpropLoops > 0 && exitCount(model) < 2)
     refuse('backpropLoops', 'must be 0 where the model takes a single step');
+  if (train.backpropLoops > 0 && model.depth === 'adaptive')
+    refuse('backpropLoops', 'must be 0 where depth is adaptive, whose first layers would learn nothing');
 }
 
 function parseTrainConfig(input: unknown, where: string): TrainConfig {

@@ -26,7 +26,9 @@ export async function firstNonFinite(
     sums.push({ where, sum });
   };
   try {
-    using _output = model.loss(batch.tokens, batch.targets, batch.B, 1, options);
+    // As in training, no rule stops a row.
+    const full = model.config.halting === 'act' ? options : { ...options, earlyExit: false };
+    using _output = model.loss(batch.tokens, batch.targets, batch.B, 1, full);
   } finally {
     runtime.observe = null;
   }

@@ -7,6 +7,16 @@ const SIGMA = 0.5;
 /** Counts are cut off at this multiple of the mean, to bound the memory of a step. */
 const MOST = 3;
 
+/** The mean of `sampleLoops`, but for the cut. */
+export function meanLoops(sampling: TrainConfig['loopSampling'], nLoop: number): number {
+  return sampling === 'uniform' ? (nLoop + 1) / 2 : nLoop;
+}
+
+/** The largest count that `sampleLoops` gives. */
+export function mostLoops(sampling: TrainConfig['loopSampling'], nLoop: number): number {
+  return sampling === 'poisson' && nLoop > 1 ? MOST * nLoop : nLoop;
+}
+
 /**
  * The loop count of a micro-step for a model with nLoop loops: always nLoop (`fixed`), 1 to nLoop, each as likely
  * (`uniform`), or 1 + Poisson(λ) with λ log-normal such that the mean is nLoop (`poisson`), at most 3·nLoop.

@@ -87,10 +87,18 @@ export async function loadRun(store: Store, name: string, runtime: Runtime): Pro
   }
 }
 
-function parseJSON(bytes: Uint8Array, where: string): Record<string, unknown> {
+/** Reads a JSON object. Throws CheckpointError that names the file, where it is damaged. */
+export async function readJSON(store: Store, path: string, hint?: string): Promise<Record<string, unknown>> {
+  const value = parseJSON(await store.read(path), path, hint);
+  if (typeof value === 'object' && value !== null) return value;
+  throw new CheckpointError(path, 'must hold a JSON object', value, hint);
+}
+
+function parseJSON(bytes: Uint8Array, where: string, hint?: string): Record<string, unknown> {
   try {
     return JSON.parse(new TextDecoder().decode(bytes));
   } catch (error) {
-    throw new CheckpointError(where, `must be JSON (${error instanceof Error ? error.message : error})`);
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CheckpointError(where, `must be JSON (${reason})`, undefined, hint);
   }
 }

@@ -7,6 +7,7 @@
  */
 import type { Storage } from '../backend/backend.js';
 import { LoopnnError } from '../errors.js';
+import { applicationCount } from '../models/config.js';
 import { applicationsToCheckpoint } from '../models/cost.js';
 import type { DropoutKey, ForwardOptions } from '../models/context.js';
 import type { GPT } from '../models/gpt.js';
@@ -25,7 +26,7 @@ import type { Clock } from './clock.js';
 import type { TrainConfig } from './config.js';
 import { firstNonFinite } from './diagnose.js';
 import { estimateLoss, total } from './evaluation.js';
-import { sampleLoops } from './loops.js';
+import { mostLoops, sampleLoops } from './loops.js';
 import { AdamW } from './optimizer.js';
 import { learningRate } from './schedule.js';
 import type { Store } from './store.js';
@@ -333,8 +334,14 @@ export async function microStepLoss(
 }
 
 /** How many applications, from the first, are recomputed in the backward pass. */
-export function checkpointedApplications(model: GPT, { activationMemory, batchSize }: TrainConfig): number {
-  const budget = { unlimited: Number.POSITIVE_INFINITY, checkpoint: 0 };
-  const bytes = typeof activationMemory === 'number' ? activationMemory * 1e6 : budget[activationMemory];
-  return applicationsToCheckpoint(model.config, batchSize, model.config.blockSize, bytes);
+export function checkpointedApplications({ config }: GPT, train: TrainConfig): number {
+  const { activationMemory, batchSize, loopSampling, exitLoss } = train;
+  if (activationMemory === 'unlimited') return 0;
+  if (activationMemory === 'checkpoint') return Number.POSITIVE_INFINITY;
+  // A sampled count may exceed nLoop, and every exit that is learned passes through the coda.
+  const loops = mostLoops(loopSampling, config.nLoop);
+  const codas = exitLoss === 'uniform' || exitLoss === 'linear' ? (loops - 1) * config.nCoda : 0;
+  const own = config.depth === 'adaptive' ? undefined : loops;
+  const applications = applicationCount(config, own) + codas * config.nInnerLoop;
+  return applicationsToCheckpoint(config, batchSize, config.blockSize, activationMemory * 1e6, applications);
 }

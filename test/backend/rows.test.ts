@@ -270,6 +270,8 @@ test('stopping, counting and compacting rows', async () => {
   rows.argmax(exits, f64(1, 3, 3, 5, 2, 2), 3);
   assert.deepEqual(Array.from(await reference.read(exits)), [1, 0]);
   const weights = f64(9, 9, 9);
-  rows.weightsAt(weights, i32(1, 1, 0), i32(5, -1, 5), 1, 0.25);
+  rows.weightsAt(weights, i32(1, 1, 2), i32(5, -1, 5), 1, false, 0.25);
   assert.deepEqual(Array.from(await reference.read(weights)), [0.25, 0, 0]);
+  rows.weightsAt(weights, i32(1, 1, 2), i32(5, -1, 5), 1, true, 0.25);
+  assert.deepEqual(Array.from(await reference.read(weights)), [0.25, 0, 0.25]);
 });

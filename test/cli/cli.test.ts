@@ -542,7 +542,7 @@ test('compare: an unknown suite, a full scale without data, and another suite’
     /--data: must be given for suite paper-2 at scale full/,
   );
   mkdirSync(out);
-  writeFileSync(join(out, 'comparison.json'), '{"suite":"loops","scale":"mini","precision":"f32"}');
+  writeFileSync(join(out, 'comparison.json'), '{"suite":"loops","scale":"mini","precision":"f32","data":""}');
   await refused(
     compare('--suite', 'paper-1'),
     /--out: must hold a comparison of suite paper-1 at scale mini, or none/,

@@ -46,6 +46,8 @@ const suite: Suite = {
   prompt: '',
 };
 
+const provenance = { machine: 'test', backend: 'test', commit: 'test' };
+
 function comparison(change: Partial<Suite> = {}, train: TokenSource = source(4000)) {
   const stores = new Map<string, MemoryStore>();
   const options: ComparisonOptions = {
@@ -54,6 +56,7 @@ function comparison(change: Partial<Suite> = {}, train: TokenSource = source(400
     data: { train, val: source(900), valBytes: 1800, tokenizer: null, vocabSize: VOCAB },
     runtime: new Runtime(new NativeBackend('f32')),
     clock: testClock,
+    provenance,
     store: (name) => {
       if (!stores.has(name)) stores.set(name, new MemoryStore());
       return stores.get(name)!;
@@ -121,6 +124,50 @@ test('a run that fails is told and left out; the others are made', async () => {
   assert.equal(results.length, 8);
 });
 
+test('a pilot that diverges loses, is not trained again, and a model without pilots is named', async () => {
+  const { options, stores } = comparison({ learningRates: [1e-3, 1e30], models: suite.models.slice(0, 1) });
+  const first = await collect(options);
+  const again = await collect(options);
+  for (const { events, results } of [first, again]) {
+    assert.equal(results.length, 2);
+    const [tuned] = events.flatMap((e) => (e.kind === 'tuned' ? [e] : []));
+    assert.deepEqual([tuned.lr, tuned.pilots[1].valLoss], [1e-3, null]);
+  }
+  assert.equal(again.steps, 0);
+  assert.ok(stores.has('pilots/gpt2-lr1e+30'));
+
+  const hopeless = comparison({ learningRates: [1e30], models: suite.models.slice(0, 1) });
+  const { events } = await collect(hopeless.options);
+  const messages = events.flatMap((e) =>
+    e.kind === 'failed' ? [`${e.entrant.name}: ${e.error.message}`] : [],
+  );
+  assert.match(messages.at(-1)!, /^gpt2: .*no pilot finished/);
+});
+
+test('a damaged result is named; a lost last evaluation is made again', async () => {
+  const { options, stores } = comparison({ learningRates: [], models: suite.models.slice(0, 1) });
+  const [expected] = (await collect(options)).results;
+  const store = stores.get('gpt2-seed1337')!;
+  for (const damage of ['{', '{}']) {
+    await store.replace('result.json', damage);
+    await assert.rejects(collect(options), /result.json: must be .*delete gpt2-seed1337\/result.json/);
+  }
+  const folder = [...store.files.keys()].filter((name) => name !== 'result.json');
+  assert.ok(folder.includes('metrics.jsonl'));
+  store.files.delete('result.json');
+  const log = store.text('metrics.jsonl').trimEnd().split('\n');
+  await store.replace('metrics.jsonl', `${log.slice(0, -1).join('\n')}\n`);
+  const [scored] = (await collect(options)).results;
+  assert.equal(scored.trainLoss, expected.trainLoss);
+  assert.equal(scored.valLoss, expected.valLoss);
+  assert.equal(scored.tokensSeen, expected.tokensSeen);
+});
+
+test('text too short for a sequence is refused at once', async () => {
+  const { options } = comparison({}, source(10));
+  await assert.rejects(collect(options), /must hold at least 17 tokens/);
+});
+
 test('a wrong model anywhere in a suite is refused before any training', async () => {
   const { options, stores } = comparison();
   const models = [...suite.models, { name: 'bad', label: 'bad', model: { depth: 'gpt2', halting: 'act' } }];
@@ -148,7 +195,7 @@ test('the report has every table, plot and list, in HTML and in Markdown', async
     store: options.store(`${name}-seed1337`),
   }));
   const { val } = options.data;
-  const timings = await measureTimings(models, val, options.runtime.backend, testClock, () => {});
+  const timings = await measureTimings(models, val, options.runtime.backend, testClock, provenance, () => {});
   const context = {
     suite,
     facts: [['corpus', 'a <test>']] as [string, string][],
@@ -167,6 +214,7 @@ test('the report has every table, plot and list, in HTML and in Markdown', async
     'gates',
     'change',
     'cosine',
+    'steps',
     'halting',
   ];
   assert.deepEqual(charts.map(([name]) => name).sort(), names.map((name) => `${name}.svg`).sort());

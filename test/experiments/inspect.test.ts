@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NativeBackend } from '../../src/backend/native.js';
-import { inspect, renderInspection } from '../../src/experiments/inspect.js';
+import { inspect, renderInspection, visible } from '../../src/experiments/inspect.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
@@ -53,12 +53,22 @@ test('the last exit’s predictions and losses are the model’s own; the gates 
 test('a halting rule’s steps are shown; fewer loops give fewer exits; a depth without exits has one', async () => {
   const tokenizer = new BytesTokenizer();
   const act = build({ depth: 'universal', nLoop: 4, halting: 'act' });
-  for (const { haltsAt } of (await inspect(act, tokenizer, text, options)).tokens) {
-    assert.ok(haltsAt! >= 1 && haltsAt! <= 4);
-  }
+  const ids = Int32Array.from(tokenizer.encode(text));
+  using run = act.loss(ids, new Int32Array(ids.length).fill(-1), 1, 1);
+  const taken = Array.from(await run.stepsPerRow!.read());
+  const seen = (await inspect(act, tokenizer, text, options)).tokens;
+  assert.deepEqual(
+    seen.map(({ haltsAt }) => haltsAt),
+    taken,
+  );
+  assert.ok(seen.every(({ exits }) => exits.length === 4));
   const adaptive = build({ depth: 'adaptive', nLayer: 3 });
   const { tokens } = await inspect(adaptive, tokenizer, text, { ...options, loops: 2 });
   assert.equal(tokens[0].exits.length, 2);
+  const halting = build({ depth: 'adaptive', nLayer: 3, halting: 'geometric' });
+  const one = await inspect(halting, tokenizer, text, { ...options, loops: 1 });
+  assert.equal(one.tokens[0].haltsAt, null);
+  assert.equal(visible('\x1b[31m'), '\\x1b[31m');
   const plain = await inspect(build({ depth: 'gpt2' }), tokenizer, text, options);
   assert.equal(plain.tokens[0].exits.length, 1);
   assert.equal(plain.tokens[0].exits[0].relative, null);

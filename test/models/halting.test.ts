@@ -8,7 +8,9 @@ import { ConfigError } from '../../src/errors.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
 import { GPT } from '../../src/models/gpt.js';
+import type { Objective } from '../../src/models/objective.js';
 import { normal } from '../../src/nn/random.js';
+import { Tape } from '../../src/tensor/tape.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { parseRunConfig } from '../../src/train/config.js';
 
@@ -99,6 +101,85 @@ for (const [name, [config, options]] of Object.entries(systems)) {
   });
 }
 
+const OBJECTIVE: Objective = {
+  exitLoss: 'uniform',
+  ponderCost: 0,
+  oracle: 'likelihood',
+  oracleLambda: 0,
+  oracleSigma: 0,
+};
+const shapes: Record<string, Record<string, unknown>> = {
+  loop: { depth: 'loop', nLayer: 1, nLoop: 3, loopForm: 'output' },
+  'loop with coda': { depth: 'loop', nLayer: 3, nPrelude: 1, nCoda: 1, nLoop: 3 },
+  universal: { depth: 'universal', nLayer: 1, nLoop: 3 },
+  adaptive: { depth: 'adaptive', nLayer: 3 },
+};
+
+for (const [shape, depth] of Object.entries(shapes)) {
+  for (const halting of ['none', 'confidence', 'geometric', 'multinomial', 'sequence']) {
+    if (halting === 'confidence' && shape === 'loop with coda') continue;
+    test(`${shape}, ${halting}: at every loop count each row is read as the exit that it took`, async () => {
+      for (const exitHead of ['shared', 'separate']) {
+        const model = build(new NativeBackend('f32'), { ...depth, halting, exitHead });
+        for (const loops of shape === 'adaptive' ? [1, 2, 3] : [1, 2, 3, 6]) {
+          const threshold = { confidence: 0.16, geometric: 0.5 }[halting];
+          const run = { loops, ...(threshold === undefined ? {} : { exitThreshold: threshold }) };
+          using output = model.loss(tokens, targets, 2, 1, run);
+          const losses = await output.losses.read();
+          const taken = output.stepsPerRow && Array.from(await output.stepsPerRow.read());
+          assert.equal(taken === null, halting === 'none' || loops === 1);
+          using full = model.loss(tokens, targets, 2, 1, { loops, earlyExit: false });
+          const { exits } = await model.readings(tokens, targets, 2, { loops });
+          assert.equal(exits.length, loops);
+          assert.deepEqual(await full.losses.read(), exits[loops - 1].losses);
+          // What a row is given while others go on does not change; what it attends to does, after its first exit.
+          for (const r of losses.keys()) {
+            if (shape === 'loop with coda' && taken) break; // the coda attends to the others' states
+            if ((taken ? taken[r] : loops) !== 1) continue;
+            assert.equal(losses[r], exits[0].losses[r]);
+          }
+          assert.ok(losses.every((x) => x > 0));
+          assert.equal(model.runtime.pool.live, output.stepsPerRow ? 3 : 2, 'the two outputs alone');
+        }
+      }
+    });
+  }
+}
+
+test('ACT has no full depth to be asked for, and shows all its exits to an inspection', async () => {
+  const model = build(new NativeBackend('f32'), systems['universal, ACT'][0]);
+  assert.throws(
+    () => model.loss(tokens, targets, 2, 1, { earlyExit: false }),
+    /earlyExit: must not be turned off where halting is act/,
+  );
+  const { exits } = await model.readings(tokens, targets, 2);
+  assert.equal(exits.length, 4);
+});
+
+test('a learned rule learns from the states that it decides on, before the coda', async () => {
+  const runtime = new Runtime(new NativeBackend('f32'));
+  const config = { ...tiny, ...shapes['loop with coda'], halting: 'multinomial' };
+  const model = new GPT(parseModelConfig(config), runtime, { train: true });
+  model.parameters.initialise(1);
+  // So dear an exit that the oracle always takes the first, whatever the coda makes of the states.
+  const objective = { ...OBJECTIVE, oracleLambda: 1000 };
+  const auxLoss = async () => {
+    const tape = new Tape(runtime);
+    using output = runtime.recording(tape, () => model.loss(tokens, targets, 2, 1, { objective }));
+    tape.clear();
+    return output.auxLoss!.read();
+  };
+  const before = await auxLoss();
+  for (const p of model.parameters.all.filter(({ name }) => name.includes('.h.2.'))) {
+    runtime.backend.write(p.storage, normal(9, p.name, p.size, 1));
+  }
+  assert.deepEqual(await auxLoss(), before);
+  for (const p of model.parameters.all.filter(({ name }) => name.includes('.h.1.'))) {
+    runtime.backend.write(p.storage, normal(9, p.name, p.size, 1));
+  }
+  assert.notDeepEqual(await auxLoss(), before);
+});
+
 test('a lower threshold of confidence lets tokens leave earlier; without early exit none does', async () => {
   const model = build(new NativeBackend('f32'), systems['loop, confidence'][0]);
   const mean = async (exitThreshold: number) => {
@@ -129,7 +210,7 @@ test('wrong combinations are refused before any training, by field and rule', ()
     ],
     [{ depth: 'sharing', nLayer: 3, nApplication: 2 }, /nApplication: must be at least 3/],
     [{ depth: 'sharing', nLayer: 3 }, /nApplication: must be given/],
-    [{ depth: 'loop', nLayer: 2, nPrelude: 1, nCoda: 1 }, /nPrelude: must leave a layer to loop/],
+    [{ depth: 'loop', nLayer: 2, nPrelude: 1, nCoda: 1 }, /nPrelude \+ nCoda: must leave a layer to loop/],
     [{ depth: 'loop', halting: 'act' }, /halting: must be none where there is a single exit/],
     [{ depth: 'loop', nLoop: 1, inputInjection: 'add' }, /inputInjection: must be none where nLoop is 1/],
     [{ depth: 'loop', nLoop: 3, norm: 'pre' }, /norm: must be post where depth is loop/],
@@ -154,6 +235,14 @@ test('wrong combinations are refused before any training, by field and rule', ()
     [{ depth: 'adaptive', halting: 'confidence' }, /exitLoss: must train the early exits/],
     [{ depth: 'loop' }, /loopSampling: must be fixed where nLoop is 1/, { loopSampling: 'uniform' }],
     [{ depth: 'gpt2' }, /backpropLoops: must be 0/, { backpropLoops: 1 }],
+    [{ depth: 'adaptive' }, /backpropLoops: must be 0 where depth is adaptive/, { backpropLoops: 1 }],
+    [{ depth: 'loop', exitHead: 'separate' }, /exitHead: must be shared where there is a single exit/],
+    [{ depth: 'adaptive', exitHead: 'separate' }, /exitLoss: must train the early exits where exitHead/],
+    [
+      { depth: 'loop', nLoop: 4, halting: 'geometric' },
+      /loopSampling: must be fixed where halting is geometric/,
+      { exitLoss: 'uniform', loopSampling: 'uniform' },
+    ],
   ];
   for (const [model, message, train = {}] of refused) {
     assert.throws(

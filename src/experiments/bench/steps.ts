@@ -3,6 +3,7 @@
  * step, so that a noisy machine disturbs all alike. Knows no terminal.
  */
 import type { Backend } from '../../backend/backend.js';
+import { applicationCount } from '../../models/config.js';
 import { forwardFlopsPerToken } from '../../models/cost.js';
 import { GPT } from '../../models/gpt.js';
 import { hashWords } from '../../nn/random.js';
@@ -12,6 +13,7 @@ import type { Batch } from '../../train/batches.js';
 import type { Clock } from '../../train/clock.js';
 import type { RunConfig } from '../../train/config.js';
 import { total } from '../../train/evaluation.js';
+import { meanLoops } from '../../train/loops.js';
 import { AdamW } from '../../train/optimizer.js';
 import { checkpointedApplications, trainingOptions } from '../../train/trainer.js';
 import { median, type Spread, spread } from '../statistics.js';
@@ -123,8 +125,13 @@ class Entrant {
       this.kernels.clear();
       return;
     }
-    this.phases.forward.push(times[1] - times[0]);
-    this.phases.backward.push(times[2] - times[1]);
+    // A sampled loop count is accounted for as the mean one, by the applications that were run.
+    const { loopSampling } = this.entry.config.train;
+    const { nLoop } = model.config;
+    const usual = applicationCount(model.config, meanLoops(loopSampling, nLoop));
+    const scale = loopSampling === 'fixed' ? 1 : usual / applicationCount(model.config, forward.loops);
+    this.phases.forward.push((times[1] - times[0]) * scale);
+    this.phases.backward.push((times[2] - times[1]) * scale);
     this.phases.optimizer.push(times[3] - times[2]);
     this.evaluations.push(await this.evaluate(tokens, targets, B));
     const after = meter?.sample(backend.precision);

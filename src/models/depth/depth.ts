@@ -1,4 +1,5 @@
 /** The contract of a depth rule: how the hidden state passes through the blocks. Each rule is one file beside this. */
+import { alias } from '../../tensor/ops.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
 
@@ -10,7 +11,7 @@ export interface Depth {
 /** What a pass through the blocks leaves. */
 export class DepthOutput implements Disposable {
   constructor(
-    /** The state that the head reads (R, C). */
+    /** The state that the head reads (R, C); where exits were asked for, the last of them. */
     readonly x: Tensor,
     /** The states at each exit in order, the last one included; empty where nobody asked for them. */
     readonly exits: readonly Tensor[] = [],
@@ -18,6 +19,8 @@ export class DepthOutput implements Disposable {
     readonly auxLoss: Tensor | null = null,
     /** Steps that each row took before it halted (R), i32; null where all took every step. */
     readonly stepsPerRow: Tensor | null = null,
+    /** What is left to do to an exit's state before the head reads it; the caller owns the result. */
+    readonly finish: (state: Tensor) => Tensor = alias,
   ) {}
 
   [Symbol.dispose](): void {

@@ -62,15 +62,12 @@ export class LoopDepth implements Depth {
     using e = this.stack(x, 0, first, 0, ctx);
     const output = walker.walk(e, loops, (h, loop) => this.loop(h, e, loop, ctx), ctx);
     if (end === blocks.length) return output;
-    // The coda belongs to the reading of a state: each exit passes through it.
-    const coda = (state: Tensor) => {
-      using owned = state;
-      return this.stack(owned, end, blocks.length, 0, ctx);
-    };
-    const exits = output.exits.map(coda);
-    if (exits.length > 0) output.x.dispose();
-    const y = exits.length > 0 ? alias(exits.at(-1)!) : coda(output.x);
-    return new DepthOutput(y, exits, output.auxLoss, output.stepsPerRow);
+    // The coda belongs to the reading of a state: each exit passes through it, unless nobody reads it.
+    const coda = (state: Tensor) => this.stack(state, end, blocks.length, 0, ctx);
+    const { x: state, exits, auxLoss, stepsPerRow } = output;
+    if (exits.length > 0) return new DepthOutput(state, exits, auxLoss, stepsPerRow, coda);
+    using owned = state;
+    return new DepthOutput(coda(owned), [], auxLoss, stepsPerRow);
   }
 
   /** One outer loop: the update rule with what injection makes of the input; loops beyond the trained count reuse the last gate. */

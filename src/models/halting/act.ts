@@ -11,7 +11,7 @@ import { activation, actStep, addToLoss, alias, detach, scaleRows } from '../../
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
 import { DepthOutput, type Step, type Walker } from '../depth/depth.js';
-import { isTruncated, RowsLeft, truncatedStep } from '../walker.js';
+import { isTruncated, OwnedStates, RowsLeft, truncatedStep } from '../walker.js';
 
 /** A row may stop once its halting probabilities reach 1 − ε, so that it can stop after one step. */
 const EPSILON = 0.01;
@@ -28,33 +28,27 @@ export class ActWalker implements Walker {
     const { runtime } = x;
     const { backend } = runtime;
     const R = x.shape[0];
+    if (ctx.pass.collectExits) return this.everyStep(x, count, step, ctx);
     const scale = ctx.pass.auxScale;
     using rows = new RowsLeft(runtime, R);
-    const ponder = runtime.from(new Float64Array(R), [R]);
-    const exits: Tensor[] = [];
-    if (ctx.pass.collectExits) ctx.entry = alias(x);
+    using ponder = runtime.from(new Float64Array(R), [R]);
+    using owned = new OwnedStates(x);
     using zeros = runtime.from(new Float64Array(R), [R]);
-    let sum = detach(zeros);
-    let output: Tensor | null = null;
-    let h = x;
+    using averaged = new OwnedStates(zeros); // zeros stand for the average before the first step
+    using sums = new OwnedStates(zeros);
+    sums.advance(detach(zeros));
     for (let n = 0; n < count; n++) {
       rows.count();
-      const former = h;
-      h = truncatedStep(x, former, n, count, step, ctx);
-      if (former !== x) former.dispose();
-      if (ctx.pass.collectExits) exits.push(alias(h));
+      const h = owned.advance(truncatedStep(x, owned.state, n, count, step, ctx));
       using state = isTruncated(n, count, ctx) ? detach(h) : alias(h);
       using z = this.unit.forward(state);
       using probability = activation(z, 'sigmoid');
       const { mask } = rows.running;
       const last = n === count - 1;
-      const act = actStep(probability, sum, mask, { epsilon: EPSILON, last });
+      const act = actStep(probability, sums.state, mask, { epsilon: EPSILON, last });
       using p = act.p;
-      sum.dispose();
-      sum = act.nextSum;
-      const mixed: Tensor = scaleRows(state, p, output);
-      output?.dispose();
-      output = mixed;
+      sums.advance(act.nextSum);
+      averaged.advance(scaleRows(state, p, n === 0 ? null : averaged.state));
       backend.rows.ponder(ponder.storage, p.storage, mask.storage, act.goingOn.storage);
       if (runtime.tape) {
         using weights = runtime.empty([R]);
@@ -67,8 +61,14 @@ export class ActWalker implements Walker {
       if (rows.none) break;
     }
     ctx.running = null;
-    sum.dispose();
-    if (h !== x) h.dispose();
-    return new DepthOutput(output!, exits, ponder, rows.takeCounts());
+    return new DepthOutput(alias(averaged.state), [], alias(ponder), rows.takeCounts());
+  }
+
+  /** The states of all steps, none of which stops a row. */
+  private everyStep(x: Tensor, count: number, step: Step, ctx: ForwardContext): DepthOutput {
+    using owned = new OwnedStates(x);
+    ctx.entry = alias(x);
+    for (let n = 0; n < count; n++) owned.exits.push(alias(owned.advance(step(owned.state, n))));
+    return new DepthOutput(alias(owned.state), owned.takeExits());
   }
 }

@@ -16,7 +16,7 @@ import type { ForwardContext } from '../context.js';
 import type { ExitHeads } from '../exit-heads.js';
 import type { ExitDecision, ExitRule, LearnedRule } from './halting.js';
 
-/** The threshold of confidence where the caller names none; `loopnn exits` tells what another would do. */
+/** The threshold of confidence where the caller names none; a comparison's report shows what others would do. */
 const CONFIDENCE = 0.9;
 const HALF = 0.5;
 
