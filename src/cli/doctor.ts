@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { Backend } from '../backend/backend.js';
 import { createBackend } from '../backend/create.js';
-import { nativeInfo } from '../backend/native.js';
+import { nativeInfo } from '../backend/addon.js';
 import { machine } from '../data/machine.js';
 import { LoopnnError } from '../errors.js';
 import { printResult } from './output.js';

@@ -1,7 +1,7 @@
 /** What commands share to get a model into memory: the backend, a run's store, a configuration from flags. */
 import { type Command, Option } from 'commander';
 import { createBackend } from '../backend/create.js';
-import { nativeInfo } from '../backend/native.js';
+import { nativeInfo } from '../backend/addon.js';
 import { NodeStore } from '../data/node-store.js';
 import { readConfigFile, readPreset } from '../data/presets.js';
 import { ConfigError } from '../errors.js';

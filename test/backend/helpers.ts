@@ -5,7 +5,8 @@
 import assert from 'node:assert/strict';
 import type { Backend, DType, HostArray, Storage } from '../../src/backend/backend.js';
 import { mix32 } from '../../src/backend/host.js';
-import { loadAddon, NativeBackend, setIsa } from '../../src/backend/native.js';
+import { loadAddon, setIsa } from '../../src/backend/addon.js';
+import { NativeBackend } from '../../src/backend/native.js';
 import { ReferenceBackend } from '../../src/backend/reference.js';
 
 export const addon = loadAddon();

@@ -1,7 +1,8 @@
 /** Training: exact resume, thread independence, flat memory, checkpointing, accumulation, divergence. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { loadAddon, NativeBackend } from '../../src/backend/native.js';
+import { loadAddon } from '../../src/backend/addon.js';
+import { NativeBackend } from '../../src/backend/native.js';
 import { ReferenceBackend } from '../../src/backend/reference.js';
 import { loadWeights } from '../../src/train/checkpoint.js';
 import { TrainingError } from '../../src/train/trainer.js';

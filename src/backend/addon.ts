@@ -1,0 +1,111 @@
+/** Loads the C++ addon and names what it exports; a reason and a remedy where it cannot be loaded. */
+import { accessSync, constants } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { ConfigError, NativeError, ShapeError } from '../errors.js';
+import type { Backend, HostArray } from './backend.js';
+
+/** What `loopnn doctor` tells about the addon. */
+export interface NativeInfo {
+  /** The instruction set in use. */
+  readonly isa: string;
+  /** The sets that this machine could use, best first. */
+  readonly isas: readonly string[];
+  /** Whether the set in use multiplies bfloat16 itself. */
+  readonly bf16: boolean;
+  readonly threads: number;
+  /** The compiler that the addon was built with. */
+  readonly compiler: string;
+}
+
+/** What a kernel of the addon takes: outputs, inputs, then dimensions and options spread into numbers and flags. */
+type Argument = HostArray | number | boolean | null;
+type Kernel = (...args: Argument[]) => void;
+
+/** The kernels have the names of the Backend's methods. */
+export type KernelName = Exclude<
+  { [K in keyof Backend]: Backend[K] extends (...args: never[]) => void ? K : never }[keyof Backend],
+  'allocate' | 'free' | 'slice' | 'write' | 'read'
+>;
+
+/** The addon's exports. */
+export type NativeAddon = Record<KernelName, Kernel> & {
+  info(): NativeInfo;
+  peakProducts(out: Float32Array, iterations: number, bf16: boolean): number;
+  peakRead(out: Float32Array, inp: HostArray): void;
+  packedLength(K: number, N: number, bf16: boolean): number;
+  packWeight(
+    packed: HostArray,
+    weight: HostArray,
+    K: number,
+    N: number,
+    transposed: boolean,
+    bf16: boolean,
+  ): void;
+  setThreads(threads: number): void;
+  setIsa(isa: string): void;
+  setErrorFactory(factory: (kind: string, where: string, rule: string, got: unknown) => Error): void;
+  allocate(bytes: number): ArrayBuffer;
+  free(buffer: ArrayBufferLike): void;
+};
+
+const REMEDY = 'run `npm run build`';
+let loaded: NativeAddon | undefined;
+/** The instruction set in use. */
+let isa = '';
+
+/** The addon, loaded at the first call. Throws NativeError that says why it cannot be, and the remedy. */
+export function loadAddon(): NativeAddon {
+  if (loaded) return loaded;
+  const file =
+    process.env.LOOPNN_NATIVE_PATH || fileURLToPath(new URL('../../native/loopnn.node', import.meta.url));
+  let addon: NativeAddon;
+  try {
+    addon = createRequire(import.meta.url)(file) as NativeAddon;
+    addon.setErrorFactory((kind, where, rule, got) =>
+      kind === 'ShapeError' ? new ShapeError(where, rule, got) : new NativeError(where, rule, got),
+    );
+    isa = addon.info().isa; // settles the instruction set: LOOPNN_ISA may be wrong
+  } catch (error) {
+    // Environment variables that ask for the impossible are the user's to mend, not a reason to fall back.
+    if (error instanceof NativeError) {
+      const rule = error.message.replace(/^info: /, '');
+      const [, threads] = /^LOOPNN_NUM_THREADS (.*)/.exec(rule) ?? [];
+      throw threads ? new ConfigError('LOOPNN_NUM_THREADS', threads) : new ConfigError('LOOPNN_ISA', rule);
+    }
+    throw new NativeError('native addon', reasonNotLoaded(file, error), undefined, REMEDY);
+  }
+  loaded = addon;
+  return addon;
+}
+
+/** One line without the file's path: the loader's own messages begin with it. */
+function reasonNotLoaded(file: string, error: unknown): string {
+  try {
+    accessSync(file, constants.R_OK);
+  } catch {
+    return 'must have been built, but its file is missing or unreadable';
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  const reason = message
+    .split('\n')[0]
+    .replaceAll(file, 'the file')
+    .replace(/^the file: /, '');
+  return `must fit this machine and Node ${process.versions.node}, but did not load (${reason.slice(0, 160)})`;
+}
+
+/** Uses another instruction set from now on. Throws NativeError where the machine does not have it. */
+export function setIsa(name: string): void {
+  loadAddon().setIsa(name);
+  isa = name;
+}
+
+/** The machine as the addon sees it. Throws NativeError when the addon cannot load. */
+export function nativeInfo(): NativeInfo {
+  return loadAddon().info();
+}
+
+/** The instruction set in use: packed weights have its layout. */
+export function isaInUse(): string {
+  return isa;
+}
