@@ -50,7 +50,7 @@ const TRAIN = {
 const SEEDS = [1337, 1338, 1339];
 
 /** What the first stage chose. */
-const WINNER = { loopForm: 'correction', gateInit: 1 };
+const WINNER = { loopForm: 'output', gateInit: 1 };
 
 const shape = (nLayer: number, nLoop: number, nInnerLoop = 1) => ({
   depth: 'loop',
@@ -71,7 +71,7 @@ function forms(name: string, loops: Settings): Variant[] {
 }
 
 function factor(label: string, model: Settings = {}, train: Settings = {}): Variant {
-  return { label: `2×6, ${label}`, model: { ...shape(2, 6), ...WINNER, ...model }, train };
+  return { label: `2×6 ${label}`, model: { ...shape(2, 6), ...WINNER, ...model }, train };
 }
 
 const STAGES: Readonly<Record<string, Stage>> = {
@@ -79,16 +79,21 @@ const STAGES: Readonly<Record<string, Stage>> = {
     seeds: SEEDS.slice(0, 2),
     variants: [gpt2(1), gpt2(2), ...forms('1×2', shape(1, 2)), ...forms('2×6', shape(2, 6))],
   },
-  // One factor at a time around the winner of the first stage.
+  // One factor at a time around the winner of the first stage, and what its rival might have needed.
   factors: {
     seeds: SEEDS,
     variants: [
       factor('as the first stage chose'),
+      factor('correction, lr 1.5e-3', { loopForm: 'correction' }, { lr: 1.5e-3, minLr: 1.5e-4 }),
+      factor('correction, residual init counts applications', {
+        loopForm: 'correction',
+        residualInit: 'applications',
+      }),
+      factor('lr 1.5e-3', {}, { lr: 1.5e-3, minLr: 1.5e-4 }),
       factor('scalar gates', { gate: 'scalar' }),
-      factor('decayed gates', {}, { decayGates: true }),
       factor('residual init counts applications', { residualInit: 'applications' }),
       factor('residual init counts loops', { residualInit: 'loops' }),
-      factor('lr 1.5e-3', {}, { lr: 1.5e-3, minLr: 1.5e-4 }),
+      factor('decayed gates', {}, { decayGates: true }),
       factor('lr 6e-3', {}, { lr: 6e-3, minLr: 6e-4 }),
     ],
   },
