@@ -97,6 +97,17 @@ const STAGES: Readonly<Record<string, Stage>> = {
       factor('lr 6e-3', {}, { lr: 6e-3, minLr: 6e-4 }),
     ],
   },
+  // The paper's smallest network, looped outside and inside: does the choice hold where loops multiply?
+  deep: {
+    seeds: SEEDS.slice(0, 2),
+    variants: [
+      gpt2(4),
+      ...['output', 'correction'].map((loopForm) => ({
+        label: `4×(6×2) ${loopForm}, gates at 1`,
+        model: { ...shape(4, 6, 2), loopForm, gateInit: 1 },
+      })),
+    ],
+  },
 };
 
 const [dataFolder, out, mode, stageName, seedText] = process.argv.slice(2);
