@@ -8,6 +8,7 @@ import { compareCommand } from './compare.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
 import { generateCommand } from './generate.js';
+import { importCommand } from './import.js';
 import { inspectCommand } from './inspect.js';
 import { paramsCommand } from './params.js';
 import { prepareCommand } from './prepare.js';
@@ -31,6 +32,7 @@ async function main(argv: readonly string[]): Promise<void> {
     evalCommand,
     generateCommand,
     inspectCommand,
+    importCommand,
     compareCommand,
     benchCommand,
     doctorCommand,

@@ -7,7 +7,7 @@ import { type Dtype, dtypeBytes } from './dtypes.js';
 import { duplicateKey } from './json-keys.js';
 
 /** The format's own limit, in bytes. */
-const MAX_HEADER_BYTES = 100_000_000;
+export const MAX_HEADER_BYTES = 100_000_000;
 
 /** Where one tensor lies, in bytes from the beginning of the data. */
 export interface TensorPlace {

@@ -5,7 +5,7 @@
 import { DataError } from '../errors.js';
 import { ByteLevelTokenizer } from './bpe.js';
 import { MergeTable } from './merges.js';
-import { END_OF_TEXT } from './tokenizer.js';
+import { END_OF_TEXT, type Tokenizer } from './tokenizer.js';
 
 /** Number of GPT-2's ids, the end of the text (the last one) included. */
 export const GPT2_VOCAB_SIZE = 50_257;
@@ -42,6 +42,24 @@ export async function loadGpt2(): Promise<ByteLevelTokenizer> {
     eot,
     toJSON: () => ({ type: 'gpt2' }),
   });
+}
+
+/** Whether a tokenizer is GPT-2's under another name, as read from a Hugging Face folder. Throws as `loadGpt2`. */
+export async function isGpt2(tokenizer: Tokenizer): Promise<boolean> {
+  if (!(tokenizer instanceof ByteLevelTokenizer) || tokenizer.vocabSize !== GPT2_VOCAB_SIZE) return false;
+  const own = tokenizer.vocabulary;
+  const { vocabulary } = await loadGpt2();
+  return (
+    own.eot === vocabulary.eot &&
+    vocabulary.tokens.every((bytes, id) => equal(bytes!, own.tokens[id] ?? [])) &&
+    equal(vocabulary.merges.pairs, own.merges.pairs)
+  );
+}
+
+function equal(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /**

@@ -112,6 +112,27 @@ export function byteLevelFromJSON(json: TokenizerJSON, where: string): ByteLevel
   });
 }
 
+/**
+ * Writes the content of `tokenizer.json` for GPT-2's older pair of files: `vocab.json`, and `merges.txt` with a pair of
+ * tokens a line, the first line being its version. Throws DataError where a line is no pair.
+ */
+export function tokenizerJSONFromVocab(vocab: unknown, merges: string, where: string): TokenizerJSON {
+  const lines = merges
+    .split(/\r?\n/)
+    .filter((line, i) => line !== '' && !(i === 0 && line.startsWith('#version')));
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const json = { model: { type: 'BPE', vocab, merges: lines.map((line) => line.split(' ')) } };
+  const eot = endOfText(vocabularyOf(json.model, where), [], where);
+  const content = Object.entries(vocab as Record<string, number>).find(([, id]) => id === eot)![0];
+  return {
+    version: '1.0',
+    added_tokens: [{ id: eot, content, special: true }],
+    pre_tokenizer: byteLevel,
+    decoder: byteLevel,
+    ...json,
+  };
+}
+
 /** The end-of-text id: the added or plain token of a usual name; throws DataError if there is none. */
 export function endOfText(
   ids: ReadonlyMap<string, number>,

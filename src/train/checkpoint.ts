@@ -1,15 +1,17 @@
 /**
  * Checkpoints of a run: folders `checkpoints/last-<step>` and `checkpoints/best-<step>`, each with `model.safetensors`,
- * `optimizer.safetensors` (moments `m.<name>`, `v.<name>`) and `state.json`. A folder appears whole or not at all, and the
- * former one of its kind goes only then, so the latest is never a damaged one. Knows no trainer.
+ * `optimizer.safetensors` (moments `m.<name>`, `v.<name>`; absent before the first update of weights from elsewhere) and
+ * `state.json`. A folder appears whole or not at all, and the former one of its kind goes only then, so the latest is
+ * never a damaged one. Knows no trainer.
  */
 import type { Storage } from '../backend/backend.js';
 import { CheckpointError } from '../errors.js';
+import { type LazyTensor, lazySafetensors } from '../formats/lazy-tensors.js';
 import { parseSafetensors, safetensorsHeader } from '../formats/safetensors.js';
 import type { GPT } from '../models/gpt.js';
 import type { Parameters } from '../nn/parameters.js';
 import type { AdamW } from './optimizer.js';
-import type { Store } from './store.js';
+import type { FileContent, Store } from './store.js';
 
 export type CheckpointKind = 'best' | 'last';
 
@@ -30,6 +32,9 @@ export function newCheckpointState(): TrainState {
 }
 
 const FOLDER = 'checkpoints';
+const MODEL_FILE = 'model.safetensors';
+const OPTIMIZER_FILE = 'optimizer.safetensors';
+const STATE_FILE = 'state.json';
 
 /** Writes a checkpoint and then removes older ones of its kind. Throws CheckpointError when the disk is full. */
 export async function saveCheckpoint(
@@ -40,20 +45,32 @@ export async function saveCheckpoint(
   state: TrainState,
 ): Promise<void> {
   const older = await folders(store, kind);
-  const name = `${kind}-${String(state.step).padStart(7, '0')}`;
+  const name = folderName(kind, state.step);
   const { parameters } = model;
   await store.createFolder(`${FOLDER}/${name}`, [
-    ['model.safetensors', tensorFile(parameters, [['', parameters.storage]])],
+    [MODEL_FILE, tensorFile(parameters, [['', parameters.storage]])],
     [
-      'optimizer.safetensors',
+      OPTIMIZER_FILE,
       tensorFile(parameters, [
         ['m.', optimizer.m],
         ['v.', optimizer.v],
       ]),
     ],
-    ['state.json', [new TextEncoder().encode(`${JSON.stringify(state, null, 2)}\n`)]],
+    stateFile(state),
   ]);
   for (const folder of older) if (folder !== name) await store.removeFolder(`${FOLDER}/${folder}`);
+}
+
+/**
+ * Writes weights that came from elsewhere as a run's checkpoint of step 0, from which training starts with fresh moments:
+ * it has no `optimizer.safetensors`. `tensors` are the model's parameters in their order.
+ */
+export async function saveInitialWeights(store: Store, tensors: readonly LazyTensor[]): Promise<void> {
+  const state: TrainState = { ...newCheckpointState(), savedAt: 0 };
+  await store.createFolder(`${FOLDER}/${folderName('last', 0)}`, [
+    [MODEL_FILE, lazySafetensors(tensors, { format: 'pt' })],
+    stateFile(state),
+  ]);
 }
 
 /** Loads the latest checkpoint of a kind into a model and its optimizer. Throws CheckpointError. */
@@ -68,31 +85,50 @@ export async function loadCheckpoint(
     throw new CheckpointError(FOLDER, `must hold a checkpoint named ${kind}-<step> to resume from`);
   }
   const path = `${FOLDER}/${folder}`;
-  await loadTensors(store, `${path}/model.safetensors`, model.parameters, [['', model.parameters.storage]]);
-  await loadTensors(store, `${path}/optimizer.safetensors`, model.parameters, [
+  const state = parseState(await readFile(store, `${path}/${STATE_FILE}`), `${path}/${STATE_FILE}`);
+  await loadTensors(store, `${path}/${MODEL_FILE}`, model.parameters, [['', model.parameters.storage]]);
+  // Weights from elsewhere have no moments yet: the optimizer's are zero, as at the start of any run.
+  if (state.step === 0 && !(await store.list(path)).includes(OPTIMIZER_FILE)) return state;
+  await loadTensors(store, `${path}/${OPTIMIZER_FILE}`, model.parameters, [
     ['m.', optimizer.m],
     ['v.', optimizer.v],
   ]);
-  return parseState(await readFile(store, `${path}/state.json`), `${path}/state.json`);
+  return state;
+}
+
+/** Loads the weights that `weightsFile` names; returns their step. Throws CheckpointError. */
+export async function loadWeights(store: Store, model: GPT, kind: CheckpointKind = 'best'): Promise<number> {
+  const { path, step } = await weightsFile(store, kind);
+  await loadTensors(store, path, model.parameters, [['', model.parameters.storage]]);
+  return step;
 }
 
 /**
- * Loads the weights of a run's best checkpoint, or of its latest where none is best or `kind` is `last`; returns its step.
+ * The file with the weights of a run's best checkpoint, or of its latest where none is best or `kind` is `last`.
  * Throws CheckpointError.
  */
-export async function loadWeights(store: Store, model: GPT, kind: CheckpointKind = 'best'): Promise<number> {
+export async function weightsFile(
+  store: Store,
+  kind: CheckpointKind = 'best',
+): Promise<{ path: string; step: number }> {
   const folder = (await folders(store, kind)).at(-1) ?? (await folders(store, 'last')).at(-1);
   if (folder === undefined) {
     throw new CheckpointError(FOLDER, 'must hold a checkpoint', undefined, 'was this run ever trained?');
   }
-  const path = `${FOLDER}/${folder}/model.safetensors`;
-  await loadTensors(store, path, model.parameters, [['', model.parameters.storage]]);
-  return Number(folder.split('-')[1]);
+  return { path: `${FOLDER}/${folder}/${MODEL_FILE}`, step: Number(folder.split('-')[1]) };
 }
 
 /** Whether a run can be resumed. */
 export async function hasCheckpoint(store: Store): Promise<boolean> {
   return (await folders(store, 'last')).length > 0;
+}
+
+function folderName(kind: CheckpointKind, step: number): string {
+  return `${kind}-${String(step).padStart(7, '0')}`;
+}
+
+function stateFile(state: TrainState): [string, FileContent] {
+  return [STATE_FILE, [new TextEncoder().encode(`${JSON.stringify(state, null, 2)}\n`)]];
 }
 
 /** Complete checkpoints of a kind, oldest first. */

@@ -1,5 +1,6 @@
 /** A run's folder: `config.json`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`. Knows no terminal. */
 import { CheckpointError, DataError } from '../errors.js';
+import type { ModelConfig } from '../models/config.js';
 import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
 import { tokenizerFromJSON } from '../tokenizer/load.js';
@@ -47,10 +48,26 @@ export async function readRunConfig(store: Store, name: string): Promise<RunConf
   if (!(await runExists(store))) {
     throw new CheckpointError(name, `must be the folder of a run, with a ${CONFIG_FILE}`);
   }
-  return parseRunConfig(parseJSON(await store.read(CONFIG_FILE), CONFIG_FILE), CONFIG_FILE);
+  const json = parseJSON(await store.read(CONFIG_FILE), CONFIG_FILE);
+  if (json?.model_type !== undefined) {
+    const hint = `make one of it: loopnn import ${name} --out <run>`;
+    throw new CheckpointError(name, 'must be the folder of a run', 'a Hugging Face model', hint);
+  }
+  return parseRunConfig(json, CONFIG_FILE);
 }
 
-/** Reads a run's tokenizer. Throws DataError when it has none. */
+/** Throws DataError where a tokenizer has ids that a model does not know. */
+export function requireFits(tokenizer: Tokenizer, model: ModelConfig, where: string): void {
+  if (tokenizer.vocabSize <= model.vocabSize) return;
+  throw new DataError(
+    where,
+    `must have at most as many ids as the model's vocabSize = ${model.vocabSize}`,
+    tokenizer.vocabSize,
+    'it is the tokenizer of another model',
+  );
+}
+
+/** Reads a run's tokenizer. Throws DataError when it has none, or one that does not fit its model. */
 export async function readRunTokenizer(store: Store, name: string): Promise<Tokenizer> {
   if (!(await store.list('.')).includes(TOKENIZER_FILE)) {
     const hint = `copy the ${TOKENIZER_FILE} of the data it was trained on into the run's folder`;
@@ -61,10 +78,13 @@ export async function readRunTokenizer(store: Store, name: string): Promise<Toke
       hint,
     );
   }
-  return tokenizerFromJSON(
+  const where = `${name}/${TOKENIZER_FILE}`;
+  const tokenizer = await tokenizerFromJSON(
     parseJSON(await store.read(TOKENIZER_FILE), TOKENIZER_FILE),
-    `${name}/${TOKENIZER_FILE}`,
+    where,
   );
+  if (await runExists(store)) requireFits(tokenizer, (await readRunConfig(store, name)).model, where);
+  return tokenizer;
 }
 
 /** A trained model, ready to evaluate or generate. */

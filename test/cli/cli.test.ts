@@ -384,6 +384,7 @@ test('every command has --help, and the ones with figures print JSON', async () 
     'eval',
     'generate',
     'inspect',
+    'import',
     'compare',
     'bench',
     'doctor',

@@ -1,0 +1,233 @@
+/**
+ * Models under Hugging Face's names: their `config.json` to a model's configuration and back, and which tensors of such a
+ * checkpoint are a model's. GPT-2 is `transformers`' own; a loop network has a model type of ours, whose PyTorch file is
+ * `python/modeling_loopnn.py`. Knows no file.
+ */
+import { CheckpointError, ConfigError } from '../errors.js';
+import { elementCount, type LazyTensor, renamed } from '../formats/lazy-tensors.js';
+import { type ModelConfig, parseModelConfig } from './config.js';
+import { GPTModules } from './gpt.js';
+
+/** `model_type` of exported loop networks. */
+export const LOOP_MODEL_TYPE = 'loopnn';
+/** Name of the PyTorch file that an exported loop network carries, without its ending. */
+export const MODELING_MODULE = 'modeling_loopnn';
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** A model's configuration out of a `config.json`, and what is worth telling of it. */
+export interface ImportedConfig {
+  readonly model: ModelConfig;
+  readonly notices: readonly string[];
+}
+
+/** GPT2Config's defaults for what decides the model; other values of these fields would be another model. */
+const GPT2_FIXED: readonly (readonly [field: string, allowed: readonly unknown[]])[] = [
+  ['activation_function', ['gelu_new', 'gelu_pytorch_tanh']],
+  ['layer_norm_epsilon', [1e-5]],
+  ['scale_attn_weights', [true]],
+  ['scale_attn_by_inverse_layer_idx', [false]],
+  ['add_cross_attention', [false]],
+];
+
+/** Our fields of a loop network and their names in `config.json`, besides those that GPT-2 has. */
+const LOOP_FIELDS = {
+  nLoop: 'n_loop',
+  nInnerLoop: 'n_inner_loop',
+  loopForm: 'loop_form',
+  gate: 'gate',
+  gateInit: 'gate_init',
+  residualInit: 'residual_init',
+  nPrelude: 'n_prelude',
+  nCoda: 'n_coda',
+  inputInjection: 'input_injection',
+  bias: 'bias',
+  dropout: 'dropout',
+} as const satisfies Partial<Record<keyof ModelConfig, string>>;
+
+/** Reads the content of a `config.json`. Throws ConfigError naming the field that no model here can have. */
+export function modelFromHuggingFace(json: unknown, where: string): ImportedConfig {
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    throw new ConfigError(where, 'must be an object of fields', json === null ? 'null' : typeof json);
+  }
+  const config = json as Json;
+  const type = config.model_type;
+  if (type !== 'gpt2' && type !== LOOP_MODEL_TYPE) {
+    const rule = `must be gpt2, or ${LOOP_MODEL_TYPE} for an exported loop network`;
+    throw new ConfigError(`${where}: model_type`, rule, type === undefined ? 'nothing' : type);
+  }
+  if (config.quantization_config !== undefined) {
+    const rule = 'must be absent: weights must be float32, float16 or bfloat16';
+    throw new ConfigError(`${where}: quantization_config`, rule);
+  }
+  const common = {
+    vocabSize: config.vocab_size,
+    blockSize: config.n_positions ?? config.n_ctx,
+    nLayer: config.n_layer,
+    nHead: config.n_head,
+    nEmbd: config.n_embd,
+    initStd: config.initializer_range,
+    tiedHead: config.tie_word_embeddings,
+  };
+  if (type === LOOP_MODEL_TYPE) {
+    const own = Object.entries(LOOP_FIELDS).map(([field, name]) => [field, config[name]]);
+    const fields = { depth: 'loop', ...common, ...Object.fromEntries(own) };
+    return { model: parseModelConfig(fields, `${where}: as model`), notices: [] };
+  }
+  for (const [field, allowed] of GPT2_FIXED) {
+    const value = config[field];
+    if (value === undefined || allowed.includes(value)) continue;
+    throw new ConfigError(`${where}: ${field}`, `must be ${allowed.join(' or ')}`, value);
+  }
+  const model = parseModelConfig(
+    { depth: 'gpt2', ...common, dropout: config.resid_pdrop ?? 0.1 },
+    `${where}: as model`,
+  );
+  const inner = config.n_inner ?? null;
+  if (inner !== null && inner !== 4 * model.nEmbd) {
+    throw new ConfigError(`${where}: n_inner`, `must be 4 · n_embd = ${4 * model.nEmbd}, or null`, inner);
+  }
+  const notices = ['embd_pdrop', 'attn_pdrop']
+    .filter((field) => (config[field] ?? 0.1) !== model.dropout)
+    .map((field) => `${field} ${config[field] ?? 0.1}: training will drop with resid_pdrop ${model.dropout}`);
+  return { model, notices };
+}
+
+/** Throws ConfigError where `transformers` would need a model file that we do not have. */
+export function requireExportable(model: ModelConfig): void {
+  if (model.depth !== 'gpt2' && model.depth !== 'loop') {
+    const rule = 'must be gpt2 or loop to be exported for Hugging Face';
+    throw new ConfigError('depth', rule, model.depth);
+  }
+  if (model.halting !== 'none') {
+    const rule = 'must be none to be exported for Hugging Face';
+    throw new ConfigError('halting', rule, model.halting);
+  }
+  if (model.exitHead !== 'shared') {
+    const rule = 'must be shared to be exported for Hugging Face';
+    throw new ConfigError('exitHead', rule, model.exitHead);
+  }
+}
+
+/** The content of `config.json`; `eot` is the end-of-text id, null where it is not known. Throws ConfigError. */
+export function huggingFaceConfig(model: ModelConfig, eot: number | null): Json {
+  requireExportable(model);
+  const common = {
+    vocab_size: model.vocabSize,
+    n_positions: model.blockSize,
+    n_embd: model.nEmbd,
+    n_layer: model.nLayer,
+    n_head: model.nHead,
+    initializer_range: model.initStd,
+    tie_word_embeddings: model.tiedHead,
+    bos_token_id: eot,
+    eos_token_id: eot,
+    dtype: 'float32',
+  };
+  if (model.depth === 'gpt2') {
+    return {
+      architectures: ['GPT2LMHeadModel'],
+      model_type: 'gpt2',
+      activation_function: 'gelu_new',
+      ...common,
+      n_inner: null,
+      layer_norm_epsilon: 1e-5,
+      resid_pdrop: model.dropout,
+      embd_pdrop: model.dropout,
+      attn_pdrop: model.dropout,
+    };
+  }
+  const own = Object.entries(LOOP_FIELDS).map(([field, name]) => [name, model[field as keyof ModelConfig]]);
+  return {
+    architectures: ['LoopForCausalLM'],
+    model_type: LOOP_MODEL_TYPE,
+    auto_map: {
+      AutoConfig: `${MODELING_MODULE}.LoopConfig`,
+      AutoModelForCausalLM: `${MODELING_MODULE}.LoopForCausalLM`,
+    },
+    ...common,
+    ...Object.fromEntries(own),
+  };
+}
+
+/** Names of a model's parameters and their shapes, in the order of its checkpoints. */
+export function parameterShapes(model: ModelConfig): Map<string, readonly number[]> {
+  return new Map(new GPTModules(model).slots.map(({ name, spec }) => [name, spec.shape]));
+}
+
+/** What a checkpoint may hold besides parameters: the causal mask that older versions saved with each layer. */
+const BUFFER = /^transformer\.h\.\d+\.attn\.(bias|masked_bias)$/;
+const HEAD = 'lm_head.weight';
+const EMBEDDING = 'transformer.wte.weight';
+
+/**
+ * A model's parameters out of a Hugging Face checkpoint, whose names may lack the prefix `transformer.`, in the order of
+ * `parameterShapes`. Throws CheckpointError for a tensor that is missing, has another shape, or belongs to no GPT-2, and
+ * for a head of its own where the configuration says that it is tied.
+ */
+export async function tensorsFromHuggingFace(
+  model: ModelConfig,
+  found: ReadonlyMap<string, LazyTensor>,
+  where: string,
+): Promise<LazyTensor[]> {
+  const named = new Map<string, LazyTensor>();
+  for (const [name, tensor] of found) {
+    const full = name === HEAD || name.startsWith('transformer.') ? name : `transformer.${name}`;
+    if (BUFFER.test(full)) continue;
+    if (named.has(full)) throw new CheckpointError(`${where}, tensor ${full}`, 'must come once', name);
+    named.set(full, renamed(tensor, full));
+  }
+  const tensors: LazyTensor[] = [];
+  for (const [name, shape] of parameterShapes(model)) {
+    const tensor = named.get(name);
+    if (!tensor) {
+      throw new CheckpointError(where, `must hold tensor ${name} of shape (${shape.join(', ')})`);
+    }
+    if (tensor.shape.join() !== shape.join()) {
+      const rule = `must have shape (${shape.join(', ')})`;
+      throw new CheckpointError(`${where}, tensor ${name}`, rule, tensor.shape);
+    }
+    named.delete(name);
+    tensors.push(tensor);
+  }
+  const head = named.get(HEAD);
+  if (head && model.tiedHead) {
+    await requireEqual(head, tensors.find(({ name }) => name === EMBEDDING)!, where);
+    named.delete(HEAD);
+  }
+  for (const name of named.keys()) {
+    throw new CheckpointError(`${where}, tensor ${name}`, 'is not part of this model');
+  }
+  return tensors;
+}
+
+async function requireEqual(head: LazyTensor, embedding: LazyTensor, where: string): Promise<void> {
+  const [a, b] = [await head.read(), await embedding.read()];
+  if (a.length === b.length && a.every((value, i) => value === b[i])) return;
+  throw new CheckpointError(
+    `${where}, tensor ${head.name}`,
+    `must equal ${embedding.name}, as config.json has tie_word_embeddings true`,
+    undefined,
+    'set it to false if the head is the model’s own',
+  );
+}
+
+/**
+ * What an exported checkpoint holds: the model's own tensors under their own names. `transformers`' GPT-2 always has
+ * biases, so a GPT-2 without them gets zeros.
+ */
+export function tensorsForHuggingFace(
+  model: ModelConfig,
+  own: ReadonlyMap<string, LazyTensor>,
+  where: string,
+): LazyTensor[] {
+  const layout = parameterShapes(model.depth === 'gpt2' ? { ...model, bias: true } : model);
+  return [...layout].map(([name, shape]) => {
+    const tensor = own.get(name);
+    if (tensor) return tensor;
+    if (model.bias || !name.endsWith('.bias')) {
+      throw new CheckpointError(where, `must hold tensor ${name} of shape (${shape.join(', ')})`);
+    }
+    return { name, shape, read: async () => new Float32Array(elementCount(shape)) };
+  });
+}

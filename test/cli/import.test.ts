@@ -1,0 +1,250 @@
+/** `loopnn import`, on folders that `transformers` wrote (`test/fixtures/huggingface/make_huggingface.py`). */
+import assert from 'node:assert/strict';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { NativeBackend } from '../../src/backend/native.js';
+import { ReferenceBackend } from '../../src/backend/reference.js';
+import { NodeStore } from '../../src/data/node-store.js';
+import { toFloat32 } from '../../src/formats/dtypes.js';
+import { parseSafetensors, serializeSafetensors } from '../../src/formats/safetensors.js';
+import { Runtime } from '../../src/tensor/tensor.js';
+import { byteLevelToJSON } from '../../src/tokenizer/huggingface-json.js';
+import { loadGpt2 } from '../../src/tokenizer/gpt2.js';
+import { loadRun } from '../../src/train/run.js';
+import { loopnn, temporaryFolder, writeCorpus } from './helpers.js';
+
+const FIXTURES = fileURLToPath(new URL('../../../test/fixtures/huggingface/', import.meta.url));
+const folder = temporaryFolder();
+
+async function importFixture(name: string, ...more: string[]) {
+  const out = join(folder, `run-${name}`);
+  rmSync(out, { recursive: true, force: true });
+  const result = await loopnn(['import', join(FIXTURES, name), '--out', out, '--json', ...more]);
+  assert.equal(result.code, 0, result.stderr);
+  return { out, document: JSON.parse(result.stdout), stderr: result.stderr };
+}
+
+/** A copy of a fixture that a test may spoil. */
+function copy(name: string, as: string): string {
+  const target = join(folder, as);
+  rmSync(target, { recursive: true, force: true });
+  cpSync(join(FIXTURES, name), target, { recursive: true });
+  return target;
+}
+
+function editConfig(source: string, fields: Record<string, unknown>): void {
+  const path = join(source, 'config.json');
+  writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...fields }));
+}
+
+async function refused(source: string, message: RegExp): Promise<void> {
+  const out = join(folder, 'refused');
+  const result = await loopnn(['import', source, '--out', out]);
+  assert.match(result.stderr, message);
+  assert.equal(result.code, 1, result.stderr);
+  assert.equal(result.stderr.trim().split('\n').length, 1, `one line: ${result.stderr}`);
+  assert.ok(!existsSync(out), 'nothing written');
+}
+
+for (const name of ['gpt2', 'sharded', 'bare']) {
+  test(`${name}: logits are those of transformers within 1e-4`, async () => {
+    const { out } = await importFixture(name);
+    const file = join(FIXTURES, name, 'expected.safetensors');
+    const expected = parseSafetensors(new Uint8Array(readFileSync(file)), file);
+    const tokens = expected.get('tokens')!.data as Int32Array;
+    const logits = toFloat32(expected.get('logits')!, file);
+    for (const backend of [new ReferenceBackend(), new NativeBackend('f32')]) {
+      const { model, step } = await loadRun(new NodeStore(out), out, new Runtime(backend));
+      assert.equal(step, 0);
+      using y = model.logits(tokens, 2);
+      const found = await y.read();
+      assert.equal(found.length, logits.length);
+      const worst = logits.reduce((most, value, i) => Math.max(most, Math.abs(value - found[i])), 0);
+      assert.ok(worst < 1e-4, `${backend.name}: ${worst}`);
+      model.dispose();
+    }
+  });
+}
+
+test('tokenizer.json, vocab.json with merges.txt, and none', async () => {
+  const whole = await importFixture('gpt2');
+  const pair = await importFixture('sharded');
+  const none = await importFixture('bare');
+  assert.deepEqual(
+    [whole, pair, none].map(({ document }) => document.tokenizer),
+    ['bpe-280', 'bpe-280', null],
+  );
+  assert.match(none.stderr, /bare: has no tokenizer; the run works on tokens/);
+  assert.deepEqual(readdirSync(none.out).sort(), ['checkpoints', 'config.json']);
+  const ids = async (run: string) => {
+    const prompt = ['--prompt', 'the gate, 你', '--tokens', '4', '--temperature', '0', '--json'];
+    const { stdout, stderr } = await loopnn(['generate', '--model', run, ...prompt]);
+    assert.equal(JSON.parse(stdout).prompt, 'the gate, 你', stderr);
+    return JSON.parse(readFileSync(join(run, 'tokenizer.json'), 'utf8')).model;
+  };
+  const [a, b] = [await ids(whole.out), await ids(pair.out)];
+  assert.deepEqual(a.merges, b.merges);
+  assert.deepEqual(a.vocab, b.vocab);
+});
+
+test('GPT-2’s own tokenizer is remembered by name, as data prepared with it has it', async () => {
+  const source = copy('gpt2', 'with-gpt2-tokenizer');
+  const tokenizer = await loadGpt2();
+  writeFileSync(join(source, 'tokenizer.json'), JSON.stringify(byteLevelToJSON(tokenizer)));
+  const file = join(source, 'model.safetensors');
+  const tensors = [...parseSafetensors(new Uint8Array(readFileSync(file)), file)].map(([name, tensor]) => {
+    const wte = name === 'transformer.wte.weight';
+    const data = wte ? new Float32Array(50_257 * 16) : toFloat32(tensor, name);
+    return { name, dtype: 'F32' as const, shape: wte ? [50_257, 16] : tensor.shape, data };
+  });
+  // Older versions saved the causal mask with each layer.
+  for (const [name, shape] of [
+    ['bias', [1, 1, 24, 24]],
+    ['masked_bias', []],
+  ] as const) {
+    const data = new Float32Array(shape.length === 0 ? 1 : 576);
+    tensors.push({ name: `transformer.h.0.attn.${name}`, dtype: 'F32', shape, data });
+  }
+  writeFileSync(file, Buffer.concat(serializeSafetensors(tensors)));
+  editConfig(source, { vocab_size: 50_257 });
+  const out = join(folder, 'run-gpt2-tokenizer');
+  assert.equal((await loopnn(['import', source, '--out', out])).code, 0);
+  assert.deepEqual(JSON.parse(readFileSync(join(out, 'tokenizer.json'), 'utf8')), { type: 'gpt2' });
+});
+
+test('an imported run evaluates, and trains on from the imported weights', async () => {
+  const { out } = await importFixture('gpt2');
+  const corpus = join(folder, 'corpus');
+  mkdirSync(corpus);
+  writeCorpus(corpus);
+  const data = join(folder, 'data');
+  const tokenizer = join(out, 'tokenizer.json');
+  const prepared = await loopnn(['prepare', corpus, '--out', data, '--tokenizer', tokenizer]);
+  assert.equal(prepared.code, 0, prepared.stderr);
+  const evaluated = async () => {
+    const result = await loopnn(['eval', '--model', out, '--data', data, '--precision', 'f32', '--json']);
+    assert.equal(result.code, 0, result.stderr);
+    return JSON.parse(result.stdout).results[0].loss as number;
+  };
+  const before = await evaluated();
+  const again = ['train', '--data', data, '--out', out];
+  const refusal = await loopnn(again);
+  assert.match(refusal.stderr, /--out: must not hold a run yet.*add --resume to continue it/);
+  const flags = '--max-steps 30 --warmup-steps 2 --lr 0.01 --min-lr 0.001 --batch-size 4 --eval-batches 4';
+  const trained = await loopnn([...again, '--resume', ...flags.split(' '), '--json']);
+  assert.equal(trained.code, 0, trained.stderr);
+  assert.equal(JSON.parse(trained.stdout).step, 30);
+  const metrics = readFileSync(join(out, 'metrics.jsonl'), 'utf8').trim().split('\n');
+  const [first] = metrics.map((line) => JSON.parse(line));
+  assert.deepEqual([first.kind, first.step], ['eval', 0]);
+  assert.ok(Math.abs(first.valLoss - before) < 0.5, `starts where it was: ${first.valLoss}, ${before}`);
+  assert.ok((await evaluated()) < before - 0.5, 'learned');
+});
+
+test('settings that no model here has are refused by name', async () => {
+  const source = copy('gpt2', 'odd');
+  for (const [field, value, message] of [
+    ['model_type', 'llama', /odd\/config\.json: model_type: must be gpt2, or loopnn .*, got 'llama'/],
+    ['activation_function', 'relu', /activation_function: must be gelu_new or gelu_pytorch_tanh, got 'relu'/],
+    ['n_inner', 48, /n_inner: must be 4 · n_embd = 64, or null, got 48/],
+    ['scale_attn_by_inverse_layer_idx', true, /scale_attn_by_inverse_layer_idx: must be false, got true/],
+    ['scale_attn_weights', false, /scale_attn_weights: must be true, got false/],
+    ['layer_norm_epsilon', 1e-6, /layer_norm_epsilon: must be 0\.00001, got 0\.000001/],
+    ['n_head', 5, /nEmbd: must be a multiple of nHead = 5, got 16/],
+    ['vocab_size', 70_000, /vocabSize: must be .*65536, got 70000/],
+    ['quantization_config', { bits: 4 }, /quantization_config: must be absent/],
+  ] as const) {
+    cpSync(join(FIXTURES, 'gpt2', 'config.json'), join(source, 'config.json'));
+    editConfig(source, { [field]: value });
+    await refused(source, message);
+  }
+});
+
+test('missing, foreign, misshapen and contradictory tensors are named', async () => {
+  const source = copy('gpt2', 'broken');
+  editConfig(source, { n_layer: 2 });
+  await refused(source, /broken, tensor transformer\.h\.2\.[\w.]+: is not part of this model/);
+  editConfig(source, { n_layer: 4 });
+  await refused(source, /broken: must hold tensor transformer\.h\.3\.ln_1\.weight of shape \(16\)/);
+  editConfig(source, { n_layer: 3, n_positions: 30 });
+  await refused(source, /tensor transformer\.wpe\.weight: must have shape \(30, 16\), got \(24, 16\)/);
+  const own = copy('sharded', 'own-head');
+  editConfig(own, { tie_word_embeddings: true });
+  await refused(
+    own,
+    /tensor lm_head\.weight: must equal transformer\.wte\.weight, as config\.json has tie_word/,
+  );
+  rmSync(join(own, 'model-00002-of-00004.safetensors'));
+  await refused(
+    own,
+    /own-head: must hold model-00002-of-00004\.safetensors, which model\.safetensors\.index/,
+  );
+  const index = join(own, 'model.safetensors.index.json');
+  writeFileSync(index, '{"weight_map": {"a": "../b.safetensors"}}');
+  await refused(own, /weight_map: must name files in the same folder, got '\.\.\/b\.safetensors'/);
+  const file = join(source, 'model.safetensors');
+  writeFileSync(file, Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0x7b]));
+  await refused(source, /model\.safetensors: its header must have at most 100000000 bytes/);
+  rmSync(file);
+  mkdirSync(file);
+  await refused(source, /model\.safetensors: must be a safetensors file, got 'a folder or device'/);
+});
+
+test('a tokenizer with ids beyond the model’s is refused, at import and afterwards', async () => {
+  const { out } = await importFixture('gpt2');
+  const source = copy('gpt2', 'other-tokenizer');
+  const tokenizer = JSON.parse(readFileSync(join(source, 'tokenizer.json'), 'utf8'));
+  tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 300, content: '<|more|>' });
+  const message = /tokenizer\.json: must have at most as many ids as the model's vocabSize = 280, got 301/;
+  writeFileSync(join(source, 'tokenizer.json'), JSON.stringify(tokenizer));
+  await refused(source, message);
+  cpSync(join(source, 'tokenizer.json'), join(out, 'tokenizer.json'));
+  const result = await loopnn(['generate', '--model', out, '--prompt', 'x']);
+  assert.match(result.stderr, message);
+  assert.equal(result.code, 1);
+  rmSync(join(source, 'tokenizer.json'));
+  cpSync(join(FIXTURES, 'sharded', 'vocab.json'), join(source, 'vocab.json'));
+  await refused(source, /must hold vocab\.json and merges\.txt together, got 'only vocab\.json'/);
+});
+
+test('pickled checkpoints are refused with the reason and the way to convert them', async () => {
+  const source = copy('gpt2', 'pickled');
+  renameSync(join(source, 'model.safetensors'), join(source, 'pytorch_model.bin'));
+  await refused(
+    source,
+    /pytorch_model\.bin: must not be a pickled checkpoint: opening one can run any code.*save_pretrained/,
+  );
+  renameSync(join(source, 'pytorch_model.bin'), join(source, 'ckpt.pt'));
+  await refused(source, /ckpt\.pt: must not be a pickled checkpoint.*safetensors\.torch\.save_file/);
+  await refused(join(source, 'ckpt.pt'), /ckpt\.pt: must not be a pickled checkpoint/);
+});
+
+test('a path that is a file, nothing, or a Hugging Face folder where a run is meant', async () => {
+  await refused(
+    join(FIXTURES, 'gpt2', 'model.safetensors'),
+    /must be a folder.*give the folder that the file/,
+  );
+  await refused(
+    join(folder, 'nowhere'),
+    /nowhere: must be a folder with config\.json and model\.safetensors/,
+  );
+  const { out } = await importFixture('gpt2');
+  const twice = await loopnn(['import', join(FIXTURES, 'gpt2'), '--out', out]);
+  assert.match(twice.stderr, /--out: must not hold a run yet, got '.*'; name a new folder/);
+  const direct = await loopnn(['generate', '--model', join(FIXTURES, 'gpt2'), '--prompt', 'x']);
+  assert.match(
+    direct.stderr,
+    /must be the folder of a run, got 'a Hugging Face model'; make one of it: loopnn import/,
+  );
+});
