@@ -7,6 +7,7 @@ import { benchCommand } from './bench.js';
 import { compareCommand } from './compare.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
+import { exportCommand } from './export.js';
 import { generateCommand } from './generate.js';
 import { importCommand } from './import.js';
 import { inspectCommand } from './inspect.js';
@@ -33,6 +34,7 @@ async function main(argv: readonly string[]): Promise<void> {
     generateCommand,
     inspectCommand,
     importCommand,
+    exportCommand,
     compareCommand,
     benchCommand,
     doctorCommand,

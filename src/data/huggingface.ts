@@ -18,6 +18,13 @@ const MERGES = 'merges.txt';
 /** Endings of files that PyTorch pickles. */
 const PICKLED = /\.(bin|pt|pth|ckpt|pkl)$/;
 
+const MODELING = new URL('../../../python/modeling_loopnn.py', import.meta.url);
+
+/** The PyTorch file that an exported loop network carries. */
+export function readModelingFile(): Promise<string> {
+  return readFile(MODELING, 'utf8');
+}
+
 /** An open folder. */
 export interface HuggingFaceFolder extends AsyncDisposable {
   /** The content of `config.json`, and the file's path for messages. */

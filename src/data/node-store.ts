@@ -59,9 +59,10 @@ export class NodeStore implements Store {
     }
   }
 
-  async replace(path: string, content: string): Promise<void> {
+  async replace(path: string, content: string | FileContent): Promise<void> {
     const target = join(this.folder, path);
-    await this.aside(target, (partial) => this.writeFile(partial, [Buffer.from(content)]));
+    const pieces = typeof content === 'string' ? [Buffer.from(content)] : content;
+    await this.aside(target, (partial) => this.writeFile(partial, pieces));
   }
 
   async createFolder(path: string, files: Iterable<readonly [string, FileContent]>): Promise<void> {

@@ -106,3 +106,21 @@ export class ByteLevelTokenizer implements Tokenizer {
     return merges.apply(Array.from(this.#utf8.encode(word), (byte) => idOfByte[byte]));
   }
 }
+
+/** Whether two tokenizers give every text the same ids and every id the same bytes, wherever they were read from. */
+export function sameByteLevel(a: Tokenizer, b: Tokenizer): boolean {
+  if (!(a instanceof ByteLevelTokenizer && b instanceof ByteLevelTokenizer)) return false;
+  const [own, other] = [a.vocabulary, b.vocabulary];
+  return (
+    a.vocabSize === b.vocabSize &&
+    a.eot === b.eot &&
+    own.tokens.every((bytes, id) => equal(bytes ?? [], other.tokens[id] ?? [])) &&
+    equal(own.merges.pairs, other.merges.pairs)
+  );
+}
+
+function equal(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

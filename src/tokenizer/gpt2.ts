@@ -3,7 +3,7 @@
  * only when asked for; the encoder is the one of `bpe.ts`.
  */
 import { DataError } from '../errors.js';
-import { ByteLevelTokenizer } from './bpe.js';
+import { ByteLevelTokenizer, sameByteLevel } from './bpe.js';
 import { MergeTable } from './merges.js';
 import { END_OF_TEXT, type Tokenizer } from './tokenizer.js';
 
@@ -46,20 +46,7 @@ export async function loadGpt2(): Promise<ByteLevelTokenizer> {
 
 /** Whether a tokenizer is GPT-2's under another name, as read from a Hugging Face folder. Throws as `loadGpt2`. */
 export async function isGpt2(tokenizer: Tokenizer): Promise<boolean> {
-  if (!(tokenizer instanceof ByteLevelTokenizer) || tokenizer.vocabSize !== GPT2_VOCAB_SIZE) return false;
-  const own = tokenizer.vocabulary;
-  const { vocabulary } = await loadGpt2();
-  return (
-    own.eot === vocabulary.eot &&
-    vocabulary.tokens.every((bytes, id) => equal(bytes!, own.tokens[id] ?? [])) &&
-    equal(vocabulary.merges.pairs, own.merges.pairs)
-  );
-}
-
-function equal(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
+  return tokenizer.vocabSize === GPT2_VOCAB_SIZE && sameByteLevel(await loadGpt2(), tokenizer);
 }
 
 /**

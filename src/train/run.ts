@@ -3,6 +3,7 @@ import { CheckpointError, DataError } from '../errors.js';
 import type { ModelConfig } from '../models/config.js';
 import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
+import { sameByteLevel } from '../tokenizer/bpe.js';
 import { tokenizerFromJSON } from '../tokenizer/load.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { loadWeights } from './checkpoint.js';
@@ -27,15 +28,22 @@ export async function requireSameTokenizer(
   data: Tokenizer | null,
   name: string,
 ): Promise<void> {
-  if (!data || !(await store.list('.')).includes(TOKENIZER_FILE)) return;
+  if (!data || !(await runHasTokenizer(store))) return;
   const own = parseJSON(await store.read(TOKENIZER_FILE), TOKENIZER_FILE);
   if (JSON.stringify(own) === JSON.stringify(data.toJSON())) return;
+  // Other tools write the same tokenizer with other settings beside it.
+  if (sameByteLevel(data, await tokenizerFromJSON(own, TOKENIZER_FILE))) return;
   throw new DataError(
     name,
     "must work on data with the run's own tokenizer",
     data.name,
     'prepare the data with --tokenizer <run>/tokenizer.json',
   );
+}
+
+/** Whether a run has a tokenizer. */
+export async function runHasTokenizer(store: Store): Promise<boolean> {
+  return (await store.list('.')).includes(TOKENIZER_FILE);
 }
 
 /** Whether a run was ever created here. */
@@ -69,7 +77,7 @@ export function requireFits(tokenizer: Tokenizer, model: ModelConfig, where: str
 
 /** Reads a run's tokenizer. Throws DataError when it has none, or one that does not fit its model. */
 export async function readRunTokenizer(store: Store, name: string): Promise<Tokenizer> {
-  if (!(await store.list('.')).includes(TOKENIZER_FILE)) {
+  if (!(await runHasTokenizer(store))) {
     const hint = `copy the ${TOKENIZER_FILE} of the data it was trained on into the run's folder`;
     throw new DataError(
       name,

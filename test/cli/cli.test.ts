@@ -385,6 +385,7 @@ test('every command has --help, and the ones with figures print JSON', async () 
     'generate',
     'inspect',
     'import',
+    'export',
     'compare',
     'bench',
     'doctor',

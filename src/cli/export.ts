@@ -1,0 +1,112 @@
+/** `loopnn export`: a run's best weights in the layout that other tools read. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Command, Option } from 'commander';
+import { readModelingFile } from '../data/huggingface.js';
+import { NodeStore } from '../data/node-store.js';
+import { TensorFiles } from '../data/tensor-files.js';
+import { ConfigError } from '../errors.js';
+import { elementCount, lazySafetensors } from '../formats/lazy-tensors.js';
+import { huggingFaceConfig, MODELING_MODULE, tensorsForHuggingFace } from '../models/huggingface.js';
+import { ByteLevelTokenizer } from '../tokenizer/bpe.js';
+import { byteLevelToJSON } from '../tokenizer/huggingface-json.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { weightsFile } from '../train/checkpoint.js';
+import { readRunConfig, readRunTokenizer, runHasTokenizer } from '../train/run.js';
+import { grouped, notice, printResult } from './output.js';
+
+interface ExportFlags {
+  readonly model: string;
+  readonly out: string;
+  readonly format: 'huggingface';
+  readonly json?: true;
+}
+
+export function exportCommand(program: Command): void {
+  program
+    .command('export')
+    .description('write a trained model for other tools')
+    .requiredOption('--model <run>', 'folder of a run')
+    .requiredOption('--out <folder>', 'new folder for the exported model')
+    .addOption(
+      new Option(
+        '--format <name>',
+        'huggingface: config.json and safetensors for transformers; loop networks bring their PyTorch file',
+      )
+        .choices(['huggingface'])
+        .default('huggingface'),
+    )
+    .option('--json', 'print one JSON document')
+    .action(exportHuggingFace);
+}
+
+async function exportHuggingFace(flags: ExportFlags): Promise<void> {
+  const { model: run, out } = flags;
+  await requireEmpty(out);
+  const store = new NodeStore(run);
+  const { model } = await readRunConfig(store, run);
+  const tokenizer = (await runHasTokenizer(store)) ? await readRunTokenizer(store, run) : null;
+  const config = huggingFaceConfig(model, tokenizer?.eot ?? null);
+  const { path, step } = await weightsFile(store);
+  await using weights = await TensorFiles.open([join(run, path)]);
+  const tensors = tensorsForHuggingFace(model, weights.tensors, path);
+
+  const target = new NodeStore(out);
+  const write = (name: string, json: unknown) => target.replace(name, `${JSON.stringify(json, null, 2)}\n`);
+  await target.replace('model.safetensors', lazySafetensors(tensors, { format: 'pt' }));
+  if (tokenizer) await writeTokenizer(tokenizer, model.blockSize, run, write);
+  const { bos_token_id, eos_token_id } = config;
+  await write('generation_config.json', { _from_model_config: true, bos_token_id, eos_token_id });
+  if (model.depth === 'loop') await target.replace(`${MODELING_MODULE}.py`, await readModelingFile());
+  // Last, so that a folder with it is a whole model.
+  await write('config.json', config);
+  const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const document = {
+    out,
+    step,
+    modelType: config.model_type,
+    parameters,
+    tokenizer: tokenizer?.name ?? null,
+  };
+  printResult(
+    flags.json === true,
+    document,
+    () => `${out}: ${config.model_type}, ${grouped(parameters)} parameters of step ${step}`,
+  );
+}
+
+/** Throws ConfigError where a folder has anything in it. */
+async function requireEmpty(folder: string): Promise<void> {
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
+    throw new ConfigError('--out', 'must be a new or empty folder', folder);
+  }
+  if (names.length > 0) throw new ConfigError('--out', 'must be a new or empty folder', folder);
+}
+
+async function writeTokenizer(
+  tokenizer: Tokenizer,
+  blockSize: number,
+  run: string,
+  write: (name: string, json: unknown) => Promise<void>,
+): Promise<void> {
+  const own = tokenizer.toJSON();
+  if (own.model === undefined && !(tokenizer instanceof ByteLevelTokenizer)) {
+    notice(`${run}: tokenizer ${tokenizer.name} has no form in Hugging Face's layout and is left out`);
+    return;
+  }
+  await write(
+    'tokenizer.json',
+    own.model === undefined ? byteLevelToJSON(tokenizer as ByteLevelTokenizer) : own,
+  );
+  const eot = tokenizer.decode([tokenizer.eot]);
+  await write('tokenizer_config.json', {
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    model_max_length: blockSize,
+    bos_token: eot,
+    eos_token: eot,
+  });
+}

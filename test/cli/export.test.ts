@@ -1,0 +1,156 @@
+/**
+ * `loopnn export`, and what `loopnn import` makes of it. That `transformers` computes the same from an exported folder is
+ * checked by hand: `test/formats/check_huggingface.py`.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { parseSafetensors, safetensorsMetadata } from '../../src/formats/safetensors.js';
+import { loopnn, SMALL, temporaryFolder, writeCorpus } from './helpers.js';
+
+const FIXTURES = fileURLToPath(new URL('../../../test/fixtures/huggingface/', import.meta.url));
+const folder = temporaryFolder();
+const at = (...names: string[]) => join(folder, ...names);
+
+async function succeeds(
+  ...args: string[]
+): Promise<{ document: ReturnType<typeof JSON.parse>; stderr: string }> {
+  const result = await loopnn([...args, '--json']);
+  assert.equal(result.code, 0, result.stderr);
+  return { document: JSON.parse(result.stdout), stderr: result.stderr };
+}
+
+async function refused(message: RegExp, ...args: string[]): Promise<void> {
+  const result = await loopnn(args);
+  assert.match(result.stderr, message);
+  assert.equal(result.code, 1);
+  assert.equal(result.stderr.trim().split('\n').length, 1, `one line: ${result.stderr}`);
+}
+
+function json(...path: string[]): Record<string, unknown> {
+  return JSON.parse(readFileSync(at(...path), 'utf8'));
+}
+
+function tensors(...path: string[]) {
+  const file = at(...path);
+  return parseSafetensors(new Uint8Array(readFileSync(file)), file);
+}
+
+const TRAIN = [...SMALL, '--max-steps', '6', '--precision', 'f32'];
+
+before(async () => {
+  mkdirSync(at('corpus'));
+  writeCorpus(at('corpus'));
+  for (const [name, tokenizer] of [
+    ['data', 'bpe:300'],
+    ['bytes', 'bytes'],
+  ]) {
+    await succeeds('prepare', at('corpus'), '--out', at(name), '--tokenizer', tokenizer);
+  }
+});
+
+test('an imported GPT-2 leaves as it came', async () => {
+  for (const name of ['gpt2', 'sharded']) {
+    await succeeds('import', join(FIXTURES, name), '--out', at(`in-${name}`));
+    await succeeds('export', '--model', at(`in-${name}`), '--out', at(`out-${name}`));
+    const found = json(`out-${name}`, 'config.json');
+    const came = JSON.parse(readFileSync(join(FIXTURES, name, 'config.json'), 'utf8'));
+    for (const [key, value] of Object.entries(found)) {
+      if (key !== 'dtype') assert.deepEqual(value, came[key], key);
+    }
+  }
+  assert.deepEqual(readdirSync(at('out-gpt2')), [
+    'config.json',
+    'generation_config.json',
+    'model.safetensors',
+    'tokenizer.json',
+    'tokenizer_config.json',
+  ]);
+  const own = readFileSync(at('out-gpt2', 'model.safetensors'));
+  assert.deepEqual(safetensorsMetadata(own, 'own'), { format: 'pt' });
+  const came = join(FIXTURES, 'gpt2', 'model.safetensors');
+  const expected = parseSafetensors(new Uint8Array(readFileSync(came)), came);
+  const found = tensors('out-gpt2', 'model.safetensors');
+  assert.deepEqual([...found.keys()].sort(), [...expected.keys()].sort());
+  for (const [name, { shape, data }] of expected) {
+    assert.deepEqual(found.get(name)!.shape, shape, name);
+    assert.deepEqual(found.get(name)!.data, data, name);
+  }
+  const tokenizer = JSON.parse(readFileSync(join(FIXTURES, 'gpt2', 'tokenizer.json'), 'utf8'));
+  assert.deepEqual(json('out-gpt2', 'tokenizer.json'), tokenizer);
+});
+
+test('a loop network leaves with its settings, gates and PyTorch file, and comes back the same', async () => {
+  const more = ['--n-layer', '3', '--n-prelude', '1', '--n-coda', '1', '--n-inner-loop', '2'];
+  const train = ['train', ...TRAIN, ...more, '--input-injection', 'linear', '--gate-init', '1/n'];
+  await succeeds(...train, '--data', at('data'), '--out', at('loop'));
+  const exported = await succeeds('export', '--model', at('loop'), '--out', at('loop-out'));
+  assert.equal(exported.document.modelType, 'loopnn');
+  const config = json('loop-out', 'config.json');
+  assert.deepEqual(
+    ['n_loop', 'n_inner_loop', 'n_prelude', 'gate_init', 'input_injection'].map((key) => config[key]),
+    [2, 2, 1, '1/n', 'linear'],
+  );
+  const file = readFileSync(at('loop-out', 'modeling_loopnn.py'), 'utf8');
+  for (const reference of Object.values(config.auto_map as Record<string, string>)) {
+    const [module, name] = reference.split('.');
+    assert.ok(module === 'modeling_loopnn' && file.includes(`class ${name}(`), reference);
+  }
+  assert.ok(tensors('loop-out', 'model.safetensors').has('transformer.gates'));
+
+  const { document } = await succeeds('import', at('loop-out'), '--out', at('loop-in'));
+  assert.deepEqual(document.model, json('loop', 'config.json').model);
+  const evaluated = async (run: string) => {
+    const result = await succeeds('eval', '--model', at(run), '--data', at('data'), '--precision', 'f32');
+    return result.document.results[0].loss;
+  };
+  assert.equal(await evaluated('loop-in'), await evaluated('loop'));
+});
+
+test('a tokenizer that another tool wrote again is still the data’s', async () => {
+  const path = at('loop-in', 'tokenizer.json');
+  const { model, added_tokens, ...rest } = JSON.parse(readFileSync(path, 'utf8'));
+  const merges = model.merges.map((pair: string[]) => pair.join(' '));
+  writeFileSync(path, JSON.stringify({ ...rest, truncation: {}, model: { ...model, merges }, added_tokens }));
+  await succeeds('eval', '--model', at('loop-in'), '--data', at('data'));
+  model.merges.pop();
+  writeFileSync(path, JSON.stringify({ ...rest, model, added_tokens }));
+  await refused(
+    /loop-in: must work on data with the run's own tokenizer/,
+    ...['eval', '--model', at('loop-in'), '--data', at('data')],
+  );
+});
+
+test('a GPT-2 without biases leaves with zeros, and bytes leave no tokenizer', async () => {
+  const gpt2 = ['--depth', 'gpt2', '--n-loop', '1', '--bias', 'false'];
+  await succeeds('train', ...TRAIN, ...gpt2, '--data', at('bytes'), '--out', at('bare'));
+  const { stderr } = await succeeds('export', '--model', at('bare'), '--out', at('bare-out'));
+  assert.match(stderr, /bare: tokenizer bytes has no form in Hugging Face's layout and is left out/);
+  assert.ok(!existsSync(at('bare-out', 'tokenizer.json')));
+  const bias = tensors('bare-out', 'model.safetensors').get('transformer.h.0.attn.c_attn.bias')!;
+  assert.deepEqual(bias.data, new Float32Array(48));
+  await succeeds('import', at('bare-out'), '--out', at('bare-in'));
+  const loss = async (run: string) =>
+    (await succeeds('eval', '--model', at(run), '--data', at('bytes'), '--precision', 'f32')).document
+      .results[0].loss;
+  const [came, went] = [await loss('bare-in'), await loss('bare')];
+  assert.ok(Math.abs(came - went) < 1e-6, `${came}, ${went}`);
+});
+
+test('depths without a PyTorch file, used folders and unfinished runs are refused, and nothing is written', async () => {
+  const exporting = (run: string, out: string) => ['export', '--model', at(run), '--out', at(out)];
+  const universal = ['--depth', 'universal', '--n-loop', '2'];
+  await succeeds('train', ...TRAIN, ...universal, '--data', at('data'), '--out', at('universal'));
+  await refused(/^loopnn: depth: must be gpt2 or loop to be exported/, ...exporting('universal', 'no'));
+  const act = ['--halting', 'act'];
+  await succeeds('train', ...TRAIN, ...act, '--data', at('data'), '--out', at('act'));
+  await refused(/^loopnn: halting: must be none to be exported/, ...exporting('act', 'no'));
+  await refused(/nothing: must be the folder of a run/, ...exporting('nothing', 'no'));
+  assert.ok(!existsSync(at('no')));
+  const before = readFileSync(at('loop-out', 'config.json'));
+  await refused(/--out: must be a new or empty folder, got/, ...exporting('bare', 'loop-out'));
+  await refused(/--out: must be a new or empty folder, got/, ...exporting('bare', 'loop-out/config.json'));
+  assert.deepEqual(readFileSync(at('loop-out', 'config.json')), before);
+});

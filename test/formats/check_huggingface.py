@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Checks `loopnn export` and `loopnn import` against PyTorch and `transformers`; run by hand after a build.
+
+    python test/formats/check_huggingface.py
+
+1. Every golden GPT-2 and loop network (`test/golden`, plain PyTorch in float64) becomes a run, is exported, loaded by
+   `AutoModelForCausalLM` and must give the golden logits within 1e-4.
+2. GPT-2 and loop networks are trained by loopnn, exported, scored by PyTorch (same loss on the same tokens), trained for a
+   few steps in PyTorch, saved, imported, and scored by loopnn: the same loss again. The tokenizer must give the same ids.
+3. Batches padded on the left, generation, gradient checkpointing and a model made from its configuration alone work.
+
+Prints what it measured; exits with 1 if anything is off. Last run: torch 2.15.0, transformers 5.23.0.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("LOOPNN_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOPNN = ["node", str(ROOT / "dist/src/cli/main.js")]
+LOGITS, LOSS = 1e-4, 2e-5
+failures = []
+
+
+def loopnn(*args):
+    result = subprocess.run([*LOOPNN, *map(str, args), "--json"], capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(f"loopnn {' '.join(map(str, args))}: {result.stderr}")
+    return json.loads(result.stdout)
+
+
+def check(what, error, limit):
+    bad = not error <= limit
+    print(f"{'FAIL' if bad else 'ok  '} {what}: {error:.2e} (limit {limit:.0e})")
+    if bad:
+        failures.append(what)
+
+
+def load(folder):
+    return AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, dtype=torch.float32).eval()
+
+
+def golden_models(work):
+    for path in sorted((ROOT / "test/golden").glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            config = json.loads(file.metadata()["config"])
+            values = {key: file.get_tensor(key) for key in file.keys()}
+        plain = config.get("halting", "none") == "none" and config.get("exitHead", "shared") == "shared"
+        if config["depth"] not in ("gpt2", "loop") or not plain:
+            continue
+        run = work / "golden" / path.stem
+        checkpoint = run / "checkpoints/last-0000000"
+        checkpoint.mkdir(parents=True)
+        (run / "config.json").write_text(json.dumps({"model": config}))
+        state = {"step": 0, "tokensSeen": 0, "bestValLoss": None, "evaluatedAt": -1, "savedAt": 0}
+        (checkpoint / "state.json").write_text(json.dumps(state))
+        parameters = {k.removeprefix("param."): v for k, v in values.items() if k.startswith("param.")}
+        save_file(parameters, checkpoint / "model.safetensors")
+        loopnn("export", "--model", run, "--out", run / "exported")
+        with torch.no_grad():
+            logits = load(run / "exported")(values["tokens"].long()).logits
+        check(f"golden {path.stem}: logits", (logits.reshape(values["logits"].shape) - values["logits"]).abs().max().item(), LOGITS)
+
+
+def loss_over(model, tokens, block_size):
+    """Nats a token over every token but the first, in consecutive sequences, as `loopnn eval` counts."""
+    nats, last = 0.0, len(tokens) - 1
+    with torch.no_grad():
+        for start in range(0, last, block_size):
+            piece = tokens[start:min(start + block_size, last) + 1]
+            logits = model(piece[None, :-1]).logits[0].double()
+            nats += F.cross_entropy(logits, piece[1:], reduction="sum").item()
+    return nats / last
+
+
+TRAINED = {
+    "gpt2": [],
+    "loop both, correction": ["--depth", "loop", "--n-loop", "3", "--n-inner-loop", "2"],
+    "loop, output, scalar gates": ["--depth", "loop", "--n-loop", "3", "--loop-form", "output", "--gate", "scalar"],
+    "loop, prelude, coda, linear injection": [
+        "--depth", "loop", "--n-layer", "3", "--n-prelude", "1", "--n-coda", "1", "--n-loop", "3",
+        "--input-injection", "linear", "--bias", "false", "--tied-head", "false",
+    ],
+}
+
+
+def prepare(work):
+    corpus = work / "corpus"
+    corpus.mkdir()
+    for i in range(12):
+        lines = [f"Line {j} of text {i}: round {j % 7} opens gate {(i * j) % 5} again, naïve or not." for j in range(60)]
+        (corpus / f"text-{i}.txt").write_text("\n".join(lines))
+    loopnn("prepare", corpus, "--out", work / "data", "--tokenizer", "bpe:400", "--val-fraction", "0.2")
+    return work / "data"
+
+
+def evaluate(run, data):
+    return loopnn("eval", "--model", run, "--data", data, "--precision", "f32")["results"][0]["loss"]
+
+
+def round_trip(work, data, name, flags):
+    T = 32
+    tokens = torch.from_numpy(np.fromfile(data / "val.bin", dtype="<u2").astype(np.int64))
+    train = torch.from_numpy(np.fromfile(data / "train.bin", dtype="<u2").astype(np.int64))
+    folder = work / name.replace(" ", "-").replace(",", "")
+    run, exported, saved, back = (folder / part for part in ("run", "exported", "saved", "back"))
+    size = ["--n-layer", "2", "--n-head", "2", "--n-embd", "32", "--block-size", T, "--batch-size", "4"]
+    size = [part for i, part in enumerate(size) if not (size[i - i % 2] in flags)]
+    steps = ["--max-steps", "40", "--warmup-steps", "2", "--eval-batches", "2", "--lr", "0.01", "--precision", "f32"]
+    loopnn("train", *size, *flags, *steps, "--data", data, "--out", run)
+    loopnn("export", "--model", run, "--out", exported)
+    model = load(exported)
+    ours = evaluate(run, data)
+    check(f"{name}: loss in PyTorch as in loopnn ({ours:.6f})", abs(loss_over(model, tokens, T) - ours), LOSS)
+
+    text = "Line 3 of text 1: naïve 你好 again."
+    tokenizer = AutoTokenizer.from_pretrained(exported, trust_remote_code=True)
+    inspected = loopnn("inspect", "--model", run, "--prompt", text, "--top", "1")
+    own = [token["id"] for token in inspected["tokens"]]
+    ids = tokenizer(text)["input_ids"]
+    check(f"{name}: differing ids of the tokenizer", float(len(set(map(tuple, [ids[-len(own):], own]))) - 1), 0)
+
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for step in range(8):
+        batch = torch.stack([train[i:i + T] for i in range(step * 97, step * 97 + 4 * T, T)])
+        loss = model(batch, labels=batch).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    theirs = loss_over(model, tokens, T)
+    model.save_pretrained(saved)
+    tokenizer.save_pretrained(saved)
+    check(f"{name}: reloaded by transformers", abs(loss_over(load(saved), tokens, T) - theirs), 1e-7)
+    loopnn("import", saved, "--out", back)
+    check(f"{name}: trained on in PyTorch to {theirs:.6f}, back in loopnn", abs(evaluate(back, data) - theirs), LOSS)
+    assert theirs != ours
+    # And a second time out: what comes back is what left.
+    loopnn("export", "--model", back, "--out", folder / "again")
+    check(f"{name}: exported again", abs(loss_over(load(folder / "again"), tokens, T) - theirs), 1e-7)
+    return exported
+
+
+def conveniences(exported):
+    model = load(exported)
+    tokens = torch.randint(1, 300, (1, 12))
+    padded = torch.cat([torch.zeros(1, 5, dtype=torch.long), tokens], dim=1)
+    seen = torch.cat([torch.zeros(1, 5, dtype=torch.long), torch.ones_like(tokens)], dim=1)
+    with torch.no_grad():
+        plain, left = model(tokens).logits, model(padded, attention_mask=seen).logits[:, 5:]
+        check("padding on the left changes nothing", (plain - left).abs().max().item(), 1e-4)
+        made = model.generate(tokens, max_new_tokens=5, do_sample=False, pad_token_id=0)
+        greedy = tokens
+        for _ in range(5):
+            greedy = torch.cat([greedy, model(greedy).logits[:, -1:].argmax(-1)], dim=1)
+        check("generate is greedy decoding", float(not torch.equal(made, greedy[:, : made.shape[1]])), 0)
+    gradients = []
+    for checkpointing in (False, True):
+        model.zero_grad()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        model.train()
+        model(tokens, labels=tokens).loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    check("gradient checkpointing leaves the gradient", (gradients[0] - gradients[1]).abs().max().item(), 1e-6)
+    config = AutoConfig.from_pretrained(exported, trust_remote_code=True)
+    fresh = AutoModelForCausalLM.from_config(config, trust_remote_code=True)
+    finite = all(p.isfinite().all() and p.abs().max() < 10 for p in fresh.parameters())
+    check("a model from its configuration alone has finite weights", float(not finite), 0)
+    spread = abs(fresh.transformer.wte.weight.std().item() / config.initializer_range - 1)
+    check("and an embedding with initializer_range", spread, 0.05)
+    check("and gates at gate_init", (fresh.transformer.gates - config.gate_init).abs().max().item(), 0)
+
+
+def main():
+    torch.set_num_threads(1)
+    torch.manual_seed(7)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        os.environ["HF_HOME"] = str(work / "cache")
+        os.environ["HF_MODULES_CACHE"] = str(work / "modules")
+        golden_models(work)
+        data = prepare(work)
+        exported = {name: round_trip(work, data, name, flags) for name, flags in TRAINED.items()}
+        conveniences(exported["loop both, correction"])
+    if failures:
+        sys.exit(f"{len(failures)} checks failed")
+
+
+if __name__ == "__main__":
+    main()
