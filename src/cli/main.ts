@@ -13,6 +13,7 @@ import { importCommand } from './import.js';
 import { inspectCommand } from './inspect.js';
 import { paramsCommand } from './params.js';
 import { prepareCommand } from './prepare.js';
+import { retrofitCommand } from './retrofit.js';
 import { trainCommand } from './train.js';
 
 const FAILED = 1;
@@ -35,6 +36,7 @@ async function main(argv: readonly string[]): Promise<void> {
     inspectCommand,
     importCommand,
     exportCommand,
+    retrofitCommand,
     compareCommand,
     benchCommand,
     doctorCommand,

@@ -386,6 +386,7 @@ test('every command has --help, and the ones with figures print JSON', async () 
     'inspect',
     'import',
     'export',
+    'retrofit',
     'compare',
     'bench',
     'doctor',
