@@ -29,6 +29,8 @@ export interface ForwardOptions {
   readonly dropout?: DropoutKey;
   /** What is learned beyond the loss at the end; read in training only. */
   readonly objective?: Objective;
+  /** Whether to say which rows' most probable token is not their target; read outside training only. */
+  readonly findWrong?: boolean;
   /** Whether an application keeps its input only and is computed again in the backward pass. */
   readonly checkpoint?: (application: number) => boolean;
 }

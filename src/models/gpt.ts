@@ -123,12 +123,15 @@ export class LossOutput implements Disposable {
     readonly auxLoss: Tensor | null,
     /** Steps before the row halted, i32; null where all took every step. */
     readonly stepsPerRow: Tensor | null,
+    /** 1 where the most probable token is not the target, else 0; null where not asked for. */
+    readonly wrong: Tensor | null = null,
   ) {}
 
   [Symbol.dispose](): void {
     this.losses.dispose();
     this.auxLoss?.dispose();
     this.stepsPerRow?.dispose();
+    this.wrong?.dispose();
   }
 }
 
@@ -191,9 +194,9 @@ export class GPT {
     if (output.exits.length > 0) {
       return this.lossOfExits(output, target, weight, lossScale, ctx);
     }
-    const losses = this.lossOfRows(output, target, weight, this.exitAfter(options.loops));
+    const { losses, wrong } = this.lossOfRows(output, target, weight, options);
     const { auxLoss, stepsPerRow } = output;
-    return new LossOutput(losses, auxLoss && alias(auxLoss), stepsPerRow && alias(stepsPerRow));
+    return new LossOutput(losses, auxLoss && alias(auxLoss), stepsPerRow && alias(stepsPerRow), wrong);
   }
 
   /** The loss at every exit, weighted; and, where a halting rule learns, its loss against the oracle of those. */
@@ -240,30 +243,48 @@ export class GPT {
   }
 
   /** The loss of the state that each row ended with, read by the classifier of the exit where it did. */
-  private lossOfRows({ x, stepsPerRow }: DepthOutput, target: Tensor, weight: number, exit: number): Tensor {
+  private lossOfRows(
+    { x, stepsPerRow }: DepthOutput,
+    target: Tensor,
+    weight: number,
+    { loops, findWrong = false }: ForwardOptions,
+  ): { losses: Tensor; wrong: Tensor | null } {
     const { runtime } = this;
     const { heads } = this.modules;
     const { backend } = runtime;
     const R = target.size;
     using weights = runtime.empty([R]);
-    if (!stepsPerRow || !heads.separate) {
+    const readAt = (exit: number) => {
       using normal = heads.normalise(x, exit);
+      using argmax = findWrong ? runtime.empty([R], 'i32') : null;
+      const losses = headLoss(normal, heads.weight(exit), target, weights, argmax);
+      if (!argmax) return { losses, wrong: null };
+      const wrong = runtime.empty([R]);
+      backend.rows.differ(wrong.storage, argmax.storage, target.storage);
+      return { losses, wrong };
+    };
+    if (!stepsPerRow || !heads.separate) {
       backend.fill(weights.storage, weight);
-      return headLoss(normal, heads.weight(exit), target, weights);
+      return readAt(this.exitAfter(loops));
     }
     const losses = runtime.from(new Float64Array(R), [R]);
+    const wrong = findWrong ? runtime.from(new Float64Array(R), [R]) : null;
     for (let n = 0; n < heads.count; n++) {
       const last = n === heads.count - 1;
       const at = (out: Tensor, value: number) =>
         backend.rows.weightsAt(out.storage, stepsPerRow.storage, target.storage, n + 1, last, value);
-      using normal = heads.normalise(x, n);
       at(weights, weight);
-      using own = headLoss(normal, heads.weight(n), target, weights);
+      const own = readAt(n);
+      using ownLosses = own.losses;
+      using ownWrong = own.wrong;
       using here = runtime.empty([R]);
       at(here, 1);
-      backend.scaleRowsForward(losses.storage, own.storage, here.storage, { R, C: 1 }, true);
+      backend.scaleRowsForward(losses.storage, ownLosses.storage, here.storage, { R, C: 1 }, true);
+      if (wrong && ownWrong) {
+        backend.scaleRowsForward(wrong.storage, ownWrong.storage, here.storage, { R, C: 1 }, true);
+      }
     }
-    return losses;
+    return { losses, wrong };
   }
 
   /** Logits of the last position of each sequence, (B, V); `tokens (B, T)`. */
