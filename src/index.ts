@@ -12,5 +12,7 @@ export { Runtime } from './tensor/tensor.js';
 export type { Tokenizer } from './tokenizer/tokenizer.js';
 export { parseRunConfig, type RunConfig, type TrainConfig } from './train/config.js';
 export { type Evaluation, evaluate } from './train/evaluation.js';
+export { cutLastWord, encodeLastWord, lastWordLoss } from './train/last-word.js';
 export { createRun, loadRun, readRunTokenizer } from './train/run.js';
+export { slidingLoss } from './train/sliding.js';
 export { type TrainEvent, Trainer } from './train/trainer.js';

@@ -1,19 +1,34 @@
-/** `loopnn eval`: loss, perplexity and bits per byte of a trained model on held-out text. */
+/** `loopnn eval`: what a trained model makes of held-out tokens, of any text file, or of the last words of texts. */
 import { type Command, Option } from 'commander';
+import { describeBroken, readJSONLines } from '../data/json-lines.js';
 import { NodeStore, nodeClock } from '../data/node-store.js';
 import { openDataset } from '../data/shard.js';
-import type { TrainConfig } from '../train/config.js';
-import { type Evaluation, evaluate } from '../train/evaluation.js';
-import { requireSameTokenizer } from '../train/run.js';
+import { encodeTextFile } from '../data/text-file.js';
+import { DataError, LoopnnError } from '../errors.js';
 import { exitCount } from '../models/config.js';
+import type { GPT } from '../models/gpt.js';
+import type { TrainConfig } from '../train/config.js';
+import { type Evaluation, evaluate, type RunOptions } from '../train/evaluation.js';
+import {
+  cutLastWord,
+  type EncodedLastWord,
+  encodeLastWord,
+  type LastWordEvaluation,
+  lastWordLoss,
+} from '../train/last-word.js';
+import { readRunTokenizer, requireSameTokenizer } from '../train/run.js';
+import { slidingLoss } from '../train/sliding.js';
 import { anyNumber, wholeNumber, wholeNumbers } from './flags.js';
-import { grouped, Progress, printResult, table } from './output.js';
+import { grouped, notice, Progress, printResult, table } from './output.js';
 import { noticeLoops, openModel, precisionOption } from './runtime.js';
 
 interface EvalFlags {
   readonly model: string;
-  readonly data: string;
+  readonly data?: string;
+  readonly text?: string;
+  readonly lambada?: string;
   readonly split: 'train' | 'val';
+  readonly stride?: number;
   readonly loops?: number[];
   readonly batchSize: number;
   readonly exitThreshold?: number;
@@ -22,13 +37,55 @@ interface EvalFlags {
   readonly json?: true;
 }
 
+/** How one pass over what is evaluated is run. */
+type PassOptions = RunOptions & { readonly B: number; readonly onProgress: (fraction: number) => void };
+
+/** What all kinds of evaluation report, beside their own columns. */
+type Result = Pick<Evaluation, 'loops' | 'loss' | 'perplexity' | 'bpb' | 'meanSteps'>;
+
+/** Something to evaluate a model on. */
+interface Task<R extends Result> {
+  /** Says what is being read while it goes on. */
+  readonly label: string;
+  /** Fields of the JSON document. */
+  readonly facts: Record<string, unknown>;
+  /** Columns between the loops and the loss. */
+  readonly columns: readonly (readonly [header: string, cell: (result: R) => string])[];
+  /** What the loss is counted per. */
+  readonly unit: 'token' | 'word';
+  run(options: PassOptions): Promise<R>;
+}
+
 export function evalCommand(program: Command): void {
-  program
+  const command = program
     .command('eval')
-    .description('loss, perplexity and bits per byte on every token of a split')
+    .description('loss, perplexity and bits per byte on a split of prepared data, a text file, or last words')
     .requiredOption('--model <run>', 'folder of a trained run')
-    .requiredOption('--data <dir>', 'folder that loopnn prepare wrote')
-    .addOption(new Option('--split <name>', 'which split to score').choices(['val', 'train']).default('val'))
+    .addOption(
+      new Option(
+        '--data <dir>',
+        'every token of a split of a folder that loopnn prepare wrote, in consecutive sequences',
+      ).conflicts(['text', 'lambada', 'stride']),
+    )
+    .addOption(
+      new Option('--text <file>', 'a text file, by a sliding window of the block size').conflicts('lambada'),
+    )
+    .addOption(
+      new Option('--lambada <file>', 'the last words of the texts in a JSONL file (field "text")').conflicts(
+        'stride',
+      ),
+    )
+    .addOption(
+      new Option('--split <name>', 'which split of --data to score')
+        .choices(['val', 'train'])
+        .default('val')
+        .conflicts(['text', 'lambada']),
+    )
+    .option(
+      '--stride <n>',
+      'tokens between two windows over --text, up to the block size, and scored in each; half of it by default',
+      wholeNumber(1),
+    )
     .option('--loops <n,…>', 'loops, steps or layers to run, e.g. 1,2,4; all by default', wholeNumbers)
     .option('--exit-threshold <p>', 'probability at which a halting rule stops a token', anyNumber)
     .option('--no-early-exit', 'let no halting rule stop a token')
@@ -36,64 +93,125 @@ export function evalCommand(program: Command): void {
     .addOption(precisionOption())
     .option('--json', 'print one JSON document')
     .action(async (flags: EvalFlags) => {
-      const { model, config, step } = await openModel(flags.model, flags.precision);
-      const backend = model.runtime.backend.description;
-      await using data = await openDataset(flags.data);
-      await requireSameTokenizer(new NodeStore(flags.model), data.tokenizer, flags.model);
-      const source = flags.split === 'train' ? data.train : data.val;
-      const bytes = data.meta?.[flags.split].bytes ?? null;
-      const trained = exitCount(config.model);
-      const { exitThreshold, earlyExit } = flags;
-      const results: Evaluation[] = [];
-      for (const loops of flags.loops ?? [trained]) {
-        noticeLoops(config.model, loops);
-        const progress = new Progress(`loops ${loops}`);
-        const onProgress = (fraction: number) => progress.update(fraction, `${flags.split} split`);
-        results.push(
-          await evaluate(
-            model,
-            source,
-            {
-              B: flags.batchSize,
-              loops,
-              earlyExit,
-              bytes,
-              onProgress,
-              ...(exitThreshold === undefined ? {} : { exitThreshold }),
-            },
-            nodeClock,
-          ),
-        );
-        progress.clear();
-      }
-      const halts = results.some((r) => r.meanSteps !== null);
-      const document = {
-        model: flags.model,
-        step,
-        backend,
-        split: flags.split,
-        trainedLoops: trained,
-        results,
-      };
-      printResult(flags.json === true, document, () =>
-        table(
-          [
-            'loops',
-            'tokens',
-            'loss (nats/token)',
-            'perplexity',
-            'bits per byte',
-            ...(halts ? ['mean steps'] : []),
-          ],
-          results.map((r) => [
-            `${r.loops}${r.loops === trained ? ' (trained)' : ''}`,
-            grouped(r.tokens),
-            r.loss.toFixed(4),
-            r.perplexity.toFixed(2),
-            r.bpb === null ? '–' : r.bpb.toFixed(4),
-            ...(halts ? [r.meanSteps?.toFixed(2) ?? '–'] : []),
-          ]),
-        ),
-      );
+      const { data, text, lambada } = flags;
+      if (data !== undefined) await evaluateData(flags, data);
+      else if (text !== undefined) await evaluateText(flags, text);
+      else if (lambada !== undefined) await evaluateLastWords(flags, lambada);
+      else command.error('error: one of --data, --text and --lambada must be given');
     });
+}
+
+async function evaluateData(flags: EvalFlags, folder: string): Promise<void> {
+  await using data = await openDataset(folder);
+  await requireSameTokenizer(new NodeStore(flags.model), data.tokenizer, flags.model);
+  const { split } = flags;
+  const bytes = data.meta?.[split].bytes ?? null;
+  await evaluateTask<Evaluation>(flags, (model) => ({
+    label: `${split} split`,
+    facts: { split },
+    columns: [['tokens', ({ tokens }) => grouped(tokens)]],
+    unit: 'token',
+    run: (options) => evaluate(model, data[split], { ...options, bytes }, nodeClock),
+  }));
+}
+
+async function evaluateText(flags: EvalFlags, path: string): Promise<void> {
+  const tokenizer = await readRunTokenizer(new NodeStore(flags.model), flags.model);
+  const { tokens, bytes, warnings } = await encodeTextFile(path, tokenizer);
+  for (const line of warnings) notice(line);
+  await evaluateTask<Evaluation>(flags, (model) => {
+    const { blockSize } = model.config;
+    const stride = flags.stride ?? Math.max(1, Math.floor(blockSize / 2));
+    return {
+      label: path,
+      facts: { text: path, bytes, textTokens: tokens.length, window: blockSize, stride },
+      columns: [
+        ['stride', () => String(stride)],
+        ['tokens', (result) => grouped(result.tokens)],
+      ],
+      unit: 'token',
+      run: (options) => slidingLoss(model, tokens, { ...options, bytes, stride }, nodeClock),
+    };
+  });
+}
+
+async function evaluateLastWords(flags: EvalFlags, path: string): Promise<void> {
+  const tokenizer = await readRunTokenizer(new NodeStore(flags.model), flags.model);
+  const { texts, broken } = await readJSONLines(path, 'text');
+  await evaluateTask<LastWordEvaluation>(flags, (model) => {
+    const words: EncodedLastWord[] = [];
+    for (const { line, text } of texts) {
+      try {
+        words.push(encodeLastWord(cutLastWord(text)!, tokenizer, model.config.blockSize));
+      } catch (error) {
+        if (!(error instanceof LoopnnError)) throw error;
+        broken.push({ line, reason: `(${error.message})` });
+      }
+    }
+    broken.sort((a, b) => a.line - b.line);
+    if (broken.length > 0) notice(`${path}: left out ${describeBroken(broken)}`);
+    if (words.length === 0) {
+      const rule = `must hold a last word that fits blockSize = ${model.config.blockSize}`;
+      throw new DataError(path, rule);
+    }
+    return {
+      label: path,
+      facts: { lambada: path, broken },
+      columns: [
+        ['words', (result) => grouped(result.words)],
+        ['accuracy', ({ accuracy }) => `${(100 * accuracy).toFixed(2)} %`],
+      ],
+      unit: 'word',
+      run: (options) => lastWordLoss(model, words, options, nodeClock),
+    };
+  });
+}
+
+/** Loads the model, runs a task at every loop count asked for, and prints what was found. */
+async function evaluateTask<R extends Result>(
+  flags: EvalFlags,
+  makeTask: (model: GPT) => Task<R>,
+): Promise<void> {
+  const { model, config, step } = await openModel(flags.model, flags.precision);
+  const task = makeTask(model);
+  const trained = exitCount(config.model);
+  const { exitThreshold, earlyExit, batchSize: B } = flags;
+  const results: R[] = [];
+  for (const loops of flags.loops ?? [trained]) {
+    noticeLoops(config.model, loops);
+    const progress = new Progress(`loops ${loops}`);
+    const onProgress = (fraction: number) => progress.update(fraction, task.label);
+    const threshold = exitThreshold === undefined ? {} : { exitThreshold };
+    results.push(await task.run({ B, loops, earlyExit, onProgress, ...threshold }));
+    progress.clear();
+  }
+  const halts = results.some((r) => r.meanSteps !== null);
+  const document = {
+    model: flags.model,
+    step,
+    backend: model.runtime.backend.description,
+    ...task.facts,
+    trainedLoops: trained,
+    results,
+  };
+  printResult(flags.json === true, document, () =>
+    table(
+      [
+        'loops',
+        ...task.columns.map(([header]) => header),
+        `loss (nats/${task.unit})`,
+        'perplexity',
+        'bits per byte',
+        ...(halts ? ['mean steps'] : []),
+      ],
+      results.map((r) => [
+        `${r.loops}${r.loops === trained ? ' (trained)' : ''}`,
+        ...task.columns.map(([, cell]) => cell(r)),
+        r.loss.toFixed(4),
+        r.perplexity.toFixed(2),
+        r.bpb === null ? '–' : r.bpb.toFixed(4),
+        ...(halts ? [r.meanSteps?.toFixed(2) ?? '–'] : []),
+      ]),
+    ),
+  );
 }

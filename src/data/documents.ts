@@ -71,6 +71,15 @@ export function fileDocument(path: string, size: number, warnings: TextWarnings,
   };
 }
 
+/** Opens one file of text; throws DataError if it is missing, a folder, empty or a binary file. */
+export async function openFile(path: string, warnings: TextWarnings): Promise<TextDocument> {
+  const source = await openPath(path);
+  const status = await stat(path);
+  if (!status.isFile()) throw new DataError(path, 'must be a file', 'a folder');
+  for await (const document of source.documents(warnings)) return document;
+  throw new DataError(path, 'must hold text', 'nothing');
+}
+
 /** Opens a file or a folder as a source; throws DataError if it is missing, empty or a binary file. */
 export async function openPath(path: string): Promise<TextSource> {
   const status = await stat(path).catch((error: unknown) => {

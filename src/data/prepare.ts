@@ -284,7 +284,7 @@ export async function namedTokenizer(spec: string): Promise<Tokenizer> {
 }
 
 /** A document in one piece, for tokenizers that need it so. */
-async function* whole(
+export async function* whole(
   pieces: AsyncIterable<string>,
   name: string,
   tokenizer: Tokenizer,

@@ -66,16 +66,11 @@ export async function evaluate(
   const { blockSize, vocabSize } = model.config;
   const predicted = source.length - 1;
   const whole = Math.floor(predicted / blockSize);
-  let nats = 0;
-  const counts: number[] = [];
-  const { loops, earlyExit, exitThreshold } = options;
-  const run = Object.fromEntries(
-    Object.entries({ loops, earlyExit, exitThreshold }).filter(([, value]) => value !== undefined),
-  );
+  const tally = new Tally();
+  const run = runOptions(options);
   const score = async (offsets: number[], T: number) => {
-    const { losses, steps } = await scoreBatch(model, await batchAt(source, offsets, T, vocabSize), run);
-    nats += total(losses);
-    for (const n of steps ?? []) counts[n - 1] = (counts[n - 1] ?? 0) + 1;
+    const batch = await batchAt(source, offsets, T, vocabSize);
+    tally.add(batch.targets, await scoreBatch(model, batch, run));
     options.onProgress?.((offsets.at(-1)! + T) / predicted);
     await clock.yield();
   };
@@ -87,29 +82,67 @@ export async function evaluate(
     );
   }
   if (predicted > whole * blockSize) await score([whole * blockSize], predicted - whole * blockSize);
-  const loss = nats / predicted;
-  const stepCounts = counts.length > 0 ? Array.from(counts, (count) => count ?? 0) : null;
+  const { nats, tokens } = tally;
+  const loss = nats / tokens;
   return {
     loops: options.loops ?? exitCount(model.config),
-    tokens: predicted,
+    tokens,
     loss,
     perplexity: Math.exp(loss),
     bpb: options.bytes === null ? null : nats / Math.LN2 / options.bytes,
-    stepCounts,
-    meanSteps: stepCounts && total(stepCounts.map((count, i) => count * (i + 1))) / predicted,
+    ...tally.steps(),
   };
 }
 
-/** Losses of a batch's rows, and the steps that each took where they may differ. */
-async function scoreBatch(
+/** The fields of RunOptions that are set, and nothing else. */
+export function runOptions({ loops, earlyExit, exitThreshold }: RunOptions): RunOptions {
+  return Object.fromEntries(
+    Object.entries({ loops, earlyExit, exitThreshold }).filter(([, value]) => value !== undefined),
+  );
+}
+
+/** What a pass found, row by row. */
+export interface Scores {
+  /** Nats; 0 where the target is −1. */
+  readonly losses: ArrayLike<number> & Iterable<number>;
+  /** Steps before the row halted; null where all took every step. */
+  readonly steps: Int32Array | null;
+  /** 1 where the most probable token is not the target; null where not asked for. */
+  readonly wrong: ArrayLike<number> | null;
+}
+
+/** Runs a batch. */
+export async function scoreBatch(
   model: GPT,
-  { tokens, targets, B }: Batch,
+  { tokens, targets, B }: Pick<Batch, 'tokens' | 'targets' | 'B'>,
   options: ForwardOptions,
-): Promise<{ losses: ArrayLike<number> & Iterable<number>; steps: Int32Array | null }> {
+): Promise<Scores> {
   using output = model.loss(tokens, targets, B, 1, options);
-  const { stepsPerRow } = output;
+  const { stepsPerRow, wrong } = output;
   const steps = stepsPerRow ? ((await stepsPerRow.read()) as Int32Array) : null;
-  return { losses: await output.losses.read(), steps };
+  return { losses: await output.losses.read(), steps, wrong: wrong && (await wrong.read()) };
+}
+
+/** Adds up what passes find of the tokens that count: those whose target is not −1. */
+export class Tally {
+  nats = 0;
+  tokens = 0;
+  private readonly counts: number[] = [];
+
+  add(targets: Int32Array, { losses, steps }: Scores): void {
+    this.nats += total(losses);
+    for (let r = 0; r < targets.length; r++) {
+      if (targets[r] < 0) continue;
+      this.tokens++;
+      if (steps) this.counts[steps[r] - 1] = (this.counts[steps[r] - 1] ?? 0) + 1;
+    }
+  }
+
+  steps(): Pick<Evaluation, 'stepCounts' | 'meanSteps'> {
+    if (this.counts.length === 0) return { stepCounts: null, meanSteps: null };
+    const stepCounts = Array.from(this.counts, (count) => count ?? 0);
+    return { stepCounts, meanSteps: total(stepCounts.map((count, i) => count * (i + 1))) / this.tokens };
+  }
 }
 
 /** Sum in double precision. */

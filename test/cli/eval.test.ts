@@ -1,0 +1,110 @@
+/** `loopnn eval` on any text file and on last words, as a user runs it. */
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { loopnn, SMALL, temporaryFolder, writeCorpus } from './helpers.js';
+
+const folder = temporaryFolder();
+const run = join(folder, 'run');
+const text = join(folder, 'some.txt');
+const words = join(folder, 'words.jsonl');
+const TEXT = `${'Line 3 of document 7: the same words come again and again.\n'.repeat(4)}Größe\n`;
+
+before(async () => {
+  mkdirSync(join(folder, 'corpus'));
+  const corpus = writeCorpus(join(folder, 'corpus'));
+  const data = join(folder, 'data');
+  const prepared = await loopnn(['prepare', corpus, '--out', data, '--tokenizer', 'bytes']);
+  assert.equal(prepared.code, 0, prepared.stderr);
+  const trained = await loopnn(['train', ...SMALL, '--data', data, '--out', run, '--max-steps', '200']);
+  assert.equal(trained.code, 0, trained.stderr);
+  writeFileSync(text, TEXT);
+  const lines = ['the same words come again', 'the same words come again and again.', 'Line 5 of document'];
+  writeFileSync(
+    words,
+    `${lines.map((line) => JSON.stringify({ text: line })).join('\n')}\nnothing\n{"text":1}\n`,
+  );
+});
+
+async function evaluate(...args: string[]) {
+  const result = await loopnn(['eval', '--model', run, '--json', ...args]);
+  assert.equal(result.code, 0, result.stderr);
+  return { ...JSON.parse(result.stdout), stderr: result.stderr };
+}
+
+test('--text: tokens, loss, perplexity and bits per byte at every loop count, half a block apart by default', async () => {
+  const found = await evaluate('--text', text, '--loops', '1,2');
+  const bytes = Buffer.byteLength(TEXT);
+  assert.deepEqual(
+    [found.text, found.bytes, found.textTokens, found.window, found.stride],
+    [text, bytes, bytes, 32, 16],
+  );
+  assert.deepEqual(
+    found.results.map((r: { loops: number; tokens: number }) => [r.loops, r.tokens]),
+    [
+      [1, bytes - 1],
+      [2, bytes - 1],
+    ],
+  );
+  for (const { loss, perplexity, bpb } of found.results) {
+    assert.ok(Math.abs(perplexity - Math.exp(loss)) < 1e-9);
+    assert.ok(Math.abs(bpb - loss / Math.LN2) < 1e-9, 'bytes are the tokens');
+  }
+  const [disjoint] = (await evaluate('--text', text, '--stride', '32')).results;
+  assert.equal(disjoint.tokens, bytes - Math.ceil(bytes / 32));
+  const table = await loopnn(['eval', '--model', run, '--text', text, '--stride', '1']);
+  assert.match(table.stdout, /loops +stride +tokens +loss \(nats\/token\) +perplexity +bits per byte/);
+});
+
+test('--lambada: accuracy, perplexity and bits per byte of last words; broken lines are counted and named', async () => {
+  const found = await evaluate('--lambada', words);
+  assert.match(found.stderr, /left out 2 broken lines: line 4 must be JSON, line 5 must have a text in/);
+  assert.deepEqual(
+    found.broken.map(({ line }: { line: number }) => line),
+    [4, 5],
+  );
+  const [{ words: count, tokens, accuracy, loss, perplexity, bpb }] = found.results;
+  const bytes = ' again'.length + ' again.'.length + ' document'.length;
+  assert.deepEqual([count, tokens], [3, bytes]);
+  assert.ok([0, 1 / 3, 2 / 3, 1].includes(accuracy));
+  assert.ok(Math.abs(perplexity - Math.exp(loss)) < 1e-9 * perplexity);
+  assert.ok(Math.abs(bpb - (3 * loss) / Math.LN2 / bytes) < 1e-9);
+  const table = await loopnn(['eval', '--model', run, '--lambada', words]);
+  assert.match(table.stdout, /loops +words +accuracy +loss \(nats\/word\) +perplexity +bits per byte/);
+
+  const long = join(folder, 'long.jsonl');
+  writeFileSync(long, `{"text":"a ${'x'.repeat(40)}"}\n{"text":"a b"}\n`);
+  const one = await evaluate('--lambada', long);
+  assert.equal(one.results[0].words, 1);
+  assert.match(
+    one.stderr,
+    /1 broken line: line 1 \(last word: must have 1 to 32 tokens \(blockSize\), got 41\)/,
+  );
+});
+
+test('what can not be evaluated is refused in one line', async () => {
+  const refused = async (args: string[], message: RegExp, code = 1) => {
+    const result = await loopnn(['eval', '--model', run, ...args]);
+    assert.match(result.stderr, message);
+    assert.equal(result.code, code, result.stderr);
+    assert.equal(result.stderr.trim().split('\n').length, 1, result.stderr);
+  };
+  await refused([], /one of --data, --text and --lambada must be given/, 2);
+  await refused(['--text', text, '--lambada', words], /--text.*cannot be used with.*--lambada/, 2);
+  await refused(['--text', text, '--split', 'val'], /--split.*cannot be used with.*--text/, 2);
+  await refused(['--lambada', words, '--stride', '4'], /--lambada.*cannot be used with.*--stride/, 2);
+  await refused(
+    ['--text', text, '--stride', '33'],
+    /^loopnn: stride: must be .* from 1 to blockSize = 32, got 33/,
+  );
+  await refused(['--text', folder], /must be a file, got 'a folder'/);
+  await refused(['--text', join(folder, 'none')], /none: must be a file or a folder, got/);
+  await refused(['--text', words, '--exit-threshold', '0.5'], /exitThreshold: must not be given/);
+  writeFileSync(join(folder, 'bin'), Uint8Array.of(1, 0, 2));
+  await refused(['--text', join(folder, 'bin')], /must be text in UTF-8/);
+  await refused(
+    ['--lambada', text],
+    /must have lines of JSON with a text in the field 'text'; 5 broken lines/,
+  );
+});
