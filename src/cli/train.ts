@@ -8,6 +8,7 @@ import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
 import { hasCheckpoint } from '../train/checkpoint.js';
 import { parseRunConfig, type RunConfig, trainFields } from '../train/config.js';
+import { hasTensorBoard, TensorBoardLog } from '../train/tensorboard.js';
 import { createRun, readRunConfig, requireSameTokenizer, runExists } from '../train/run.js';
 import { type EvalEvent, type StepEvent, Trainer } from '../train/trainer.js';
 import { givenFields, kebab } from './flags.js';
@@ -20,6 +21,7 @@ interface TrainFlags extends Record<string, unknown> {
   readonly data: string;
   readonly out: string;
   readonly resume?: true;
+  readonly tensorboard?: true;
   readonly json?: true;
 }
 
@@ -30,6 +32,10 @@ export function trainCommand(program: Command): void {
     .requiredOption('--data <dir>', 'folder that loopnn prepare wrote, or one of nanoGPT’s')
     .requiredOption('--out <run>', 'folder of the run')
     .option('--resume', 'continue the run in --out from its last checkpoint; training fields may be changed')
+    .option(
+      '--tensorboard',
+      'log for TensorBoard too, beside metrics.jsonl; a resumed run that has such a log continues it',
+    )
     .option('--json', 'print one JSON document at the end');
   addConfigFlags(command).action((flags: TrainFlags) => interruptible((signal) => train(flags, signal)));
 }
@@ -64,6 +70,10 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   if (flags.resume) await requireSameTokenizer(store, data.tokenizer, flags.out);
   await trainer.start();
   await createRun(store, config, data.tokenizer);
+  const logged = flags.tensorboard === true || (flags.resume === true && (await hasTensorBoard(store)));
+  const tensorboard = logged
+    ? await TensorBoardLog.open(store, trainer.progress, config, () => Date.now() / 1000)
+    : null;
 
   const cost = modelCost(config.model);
   notice(`${grouped(cost.parameters.total)} parameters, ${cost.applications} block applications`);
@@ -73,6 +83,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   let lastStep: StepEvent | null = null;
   let lastEval: EvalEvent | null = null;
   for await (const event of trainer.run(signal)) {
+    await tensorboard?.write(event);
     showTraining(progress, event, config.train.maxSteps, from);
     if (event.kind === 'step') lastStep = event;
     if (event.kind === 'eval') lastEval = event;

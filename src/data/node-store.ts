@@ -48,10 +48,10 @@ export class NodeStore implements Store {
     }
   }
 
-  async append(path: string, text: string): Promise<void> {
+  async append(path: string, content: string | Uint8Array): Promise<void> {
     const file = await this.openFor(join(this.folder, path), 'a');
     try {
-      await file.writeFile(text);
+      await file.writeFile(content);
     } catch (error) {
       throw isFull(error) ? diskFull(path) : error;
     } finally {
@@ -59,9 +59,10 @@ export class NodeStore implements Store {
     }
   }
 
-  async replace(path: string, content: string | FileContent): Promise<void> {
+  async replace(path: string, content: string | Uint8Array | FileContent): Promise<void> {
     const target = join(this.folder, path);
-    const pieces = typeof content === 'string' ? [Buffer.from(content)] : content;
+    const whole = typeof content === 'string' || content instanceof Uint8Array;
+    const pieces = whole ? [Buffer.from(content)] : content;
     await this.aside(target, (partial) => this.writeFile(partial, pieces));
   }
 

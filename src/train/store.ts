@@ -4,10 +4,10 @@ export interface Store {
   read(path: string): Promise<Uint8Array>;
   /** Names in a folder, sorted; none where the folder does not exist. */
   list(path: string): Promise<string[]>;
-  /** Adds text to the end of a file, creating it. */
-  append(path: string, text: string): Promise<void>;
+  /** Adds text or bytes to the end of a file, creating it. */
+  append(path: string, content: string | Uint8Array): Promise<void>;
   /** Writes a file such that a reader, or a crash at any moment, sees the former content or the new one. */
-  replace(path: string, content: string): Promise<void>;
+  replace(path: string, content: string | Uint8Array): Promise<void>;
   /** The same for a folder with all its files: it appears whole, and is on disk when this returns. */
   createFolder(path: string, files: Iterable<readonly [name: string, content: FileContent]>): Promise<void>;
   /** Removes a folder and all in it. */

@@ -12,6 +12,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
+import { eventStep } from '../../src/formats/tfevents.js';
+import { readTfRecords } from '../../src/formats/tfrecord.js';
 import { parseSafetensors } from '../../src/formats/safetensors.js';
 import { loopnn, outcome, SMALL, start, temporaryFolder, writeCorpus } from './helpers.js';
 
@@ -94,6 +96,22 @@ test('a copied and edited configuration file trains', async () => {
   ]);
   assert.equal(result.code, 0, result.stderr);
   assert.equal(JSON.parse(result.stdout).step, 3);
+});
+
+test('--tensorboard logs beside metrics.jsonl, and a resumed run goes on with it', async () => {
+  const out = join(folder, 'board');
+  const train = (...args: string[]) => loopnn(['train', '--data', data, '--out', out, ...args]);
+  const steps = () => {
+    const file = readFileSync(join(out, 'events.out.tfevents.loopnn'));
+    return [...readTfRecords(file)].map(({ data: event }) => eventStep(event, 'test'));
+  };
+  const first = await train(...SMALL, '--max-steps', '3', '--tensorboard');
+  assert.equal(first.code, 0, first.stderr);
+  // Version, hyper-parameters, configuration; then evaluations at 0 and at the end, and updates.
+  assert.deepEqual(steps(), [0, 0, 0, 0, 1, 2, 3, 3]);
+  const resumed = await train('--resume', '--max-steps', '4');
+  assert.equal(resumed.code, 0, resumed.stderr);
+  assert.deepEqual(steps(), [0, 0, 0, 0, 1, 2, 3, 3, 3, 4, 4]);
 });
 
 test('eval reports loss, perplexity and bits per byte for several loop counts', async () => {

@@ -25,12 +25,13 @@ export class MemoryStore implements Store {
     return [...new Set(below.map((name) => name.slice(prefix.length).split('/')[0]))].sort();
   }
 
-  async append(path: string, text: string): Promise<void> {
-    await this.replace(path, this.text(path) + text);
+  async append(path: string, content: string | Uint8Array): Promise<void> {
+    const former = this.files.get(path) ?? new Uint8Array();
+    this.files.set(path, new Uint8Array(Buffer.concat([former, Buffer.from(content)])));
   }
 
-  async replace(path: string, content: string): Promise<void> {
-    this.files.set(path, new TextEncoder().encode(content));
+  async replace(path: string, content: string | Uint8Array): Promise<void> {
+    this.files.set(path, new Uint8Array(Buffer.from(content)));
   }
 
   async createFolder(path: string, files: Iterable<readonly [string, FileContent]>): Promise<void> {
