@@ -13,7 +13,8 @@ export class LoopnnError extends Error {
    */
   constructor(where: string, rule: string, got?: unknown, hint?: string) {
     const found = got === undefined ? '' : `, got ${format(got)}`;
-    super(`${where}: ${rule}${found}${hint === undefined ? '' : `; ${hint}`}`);
+    const parts = [`${where}: `, rule, found, hint === undefined ? '' : `; ${hint}`];
+    super(parts.map(readable).join(''));
     this.name = new.target.name;
   }
 }
@@ -33,4 +34,13 @@ function format(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
   if (Array.isArray(value)) return `(${value.join(', ')})`;
   return String(value);
+}
+
+/** Characters of each part of a message; names and values from a damaged file may be of any length. */
+const LONGEST_PART = 1000;
+
+/** A part of a message on one line, without characters that steer a terminal, and cut to a readable length. */
+function readable(part: string): string {
+  const cut = part.length > LONGEST_PART ? `${part.slice(0, LONGEST_PART)}…` : part;
+  return cut.replace(/[\p{Cc}\u2028\u2029]/gu, (c) => JSON.stringify(c).slice(1, -1));
 }

@@ -1,5 +1,6 @@
 /** Reads texts from JSONL files: one JSON object a line. Knows which lines are broken, and goes on after them. */
 import { DataError } from '../errors.js';
+import { parseJSON } from '../formats/json.js';
 import { noWarnings, openFile } from './documents.js';
 
 /** Broken lines after which the file is taken for something else. */
@@ -74,7 +75,7 @@ export function describeBroken(broken: readonly BrokenLine[], most = 5): string 
 function textOf(content: string, field: string): string | { reason: string } {
   let value: unknown;
   try {
-    value = JSON.parse(content);
+    value = parseJSON(content);
   } catch {
     return { reason: 'must be JSON' };
   }

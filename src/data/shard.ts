@@ -2,15 +2,18 @@
  * Token shards: files of little-endian unsigned 16-bit ids without a header, nanoGPT's layout. Knows ids and
  * positions; knows no text.
  */
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { DataError } from '../errors.js';
+import { parseJSON } from '../formats/json.js';
 import { tokenizerFromJSON } from '../tokenizer/load.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { DATA_FILES, type DatasetMeta, parseMeta } from './meta.js';
 
 const ID_BYTES = 2;
+/** Of a `meta.json` or `tokenizer.json`: many times what a vocabulary of 16-bit ids takes. */
+const MOST_JSON_BYTES = 1 << 26;
 const SWAP = endianness() === 'BE';
 
 /** A shard open for reading at any place, without holding it in memory. */
@@ -161,14 +164,19 @@ async function readMeta(folder: string): Promise<DatasetMeta | null> {
 /** Parses a JSON file; undefined if it is missing. */
 export async function readJSON(path: string): Promise<unknown> {
   let text: string;
+  let size = 0;
   try {
-    text = await readFile(path, 'utf8');
+    size = (await stat(path)).size;
+    text = size > MOST_JSON_BYTES ? '' : await readFile(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new DataError(path, 'must be readable', error instanceof Error ? error.message : error);
   }
+  if (size > MOST_JSON_BYTES) {
+    throw new DataError(path, `must have at most ${MOST_JSON_BYTES} bytes`, `${size} bytes`);
+  }
   try {
-    return JSON.parse(text) as unknown;
+    return parseJSON(text);
   } catch (error) {
     throw new DataError(path, 'must be JSON', error instanceof Error ? error.message : error);
   }

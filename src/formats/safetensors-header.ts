@@ -4,7 +4,7 @@
  */
 import { CheckpointError } from '../errors.js';
 import { type Dtype, dtypeBytes } from './dtypes.js';
-import { duplicateKey } from './json-keys.js';
+import { duplicateKey, parseJSON } from './json.js';
 
 /** The format's own limit, in bytes. */
 export const MAX_HEADER_BYTES = 100_000_000;
@@ -40,7 +40,7 @@ export function readHeader(bytes: Uint8Array, size: number, where: string): Safe
   const { json, dataStart } = headerText(bytes, size, where);
   let parsed: unknown;
   try {
-    parsed = JSON.parse(json);
+    parsed = parseJSON(json);
   } catch (error) {
     throw new CheckpointError(
       where,
@@ -130,11 +130,17 @@ function readPlace(name: string, value: unknown, where: string): TensorPlace {
     );
   }
   const [begin, end] = offsets;
-  const expected = shape.reduce((product, size) => product * size, width);
+  let expected = width;
+  for (const size of shape) {
+    expected *= size;
+    if (expected > Number.MAX_SAFE_INTEGER) {
+      throw new CheckpointError(where, 'its sizes must multiply to a number of bytes', describe(shape));
+    }
+  }
   if (expected !== end - begin) {
     throw new CheckpointError(
       where,
-      `${String(dtype)} of shape (${shape.join(', ')}) must take ${expected} bytes`,
+      `${String(dtype)} of shape (${shape.slice(0, 16).join(', ')}${shape.length > 16 ? ', …' : ''}) must take ${expected} bytes`,
       `${end - begin}`,
     );
   }

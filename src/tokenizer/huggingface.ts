@@ -82,7 +82,10 @@ export class HuggingFaceTokenizer implements Tokenizer {
   /** Throws DataError if a character has no token and the vocabulary no unknown token. */
   encode(text: string): Uint16Array {
     if (text === '') return new Uint16Array(0);
-    const ids = this.#inner.encode(text, { add_special_tokens: false }).ids as (number | undefined)[];
+    const ids = this.#guard(() => this.#inner.encode(text, { add_special_tokens: false }).ids) as (
+      | number
+      | undefined
+    )[];
     return Uint16Array.from(ids, (id) => {
       if (id === undefined) {
         throw new DataError(
@@ -100,7 +103,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     let text = '';
     let run: number[] = [];
     const flush = (): void => {
-      if (run.length > 0) text += this.#inner.decode(run, { skip_special_tokens: false });
+      if (run.length > 0) text += this.#guard(() => this.#inner.decode(run, { skip_special_tokens: false }));
       run = [];
     };
     for (let i = 0; i < ids.length; i++) {
@@ -113,6 +116,21 @@ export class HuggingFaceTokenizer implements Tokenizer {
     }
     flush();
     return text;
+  }
+
+  /** What the library throws over settings that it took without checking is the file's fault. */
+  #guard<Result>(work: () => Result): Result {
+    try {
+      return work();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : error;
+      throw new DataError(
+        `tokenizer ${this.name}`,
+        'must be one that @huggingface/tokenizers can use',
+        reason,
+        'its tokenizer.json may be damaged',
+      );
+    }
   }
 
   decoder(): TokenDecoder {

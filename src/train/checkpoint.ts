@@ -6,6 +6,7 @@
  */
 import type { Storage } from '../backend/backend.js';
 import { CheckpointError } from '../errors.js';
+import { parseJSON } from '../formats/json.js';
 import { type LazyTensor, lazySafetensors } from '../formats/lazy-tensors.js';
 import { parseSafetensors, safetensorsHeader } from '../formats/safetensors.js';
 import type { GPT } from '../models/gpt.js';
@@ -210,7 +211,7 @@ async function readFile(store: Store, path: string): Promise<Uint8Array> {
 function parseState(bytes: Uint8Array, path: string): TrainState {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder().decode(bytes));
+    value = parseJSON(new TextDecoder().decode(bytes));
   } catch {
     throw new CheckpointError(path, 'must be JSON');
   }

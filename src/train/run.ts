@@ -1,5 +1,6 @@
 /** A run's folder: `config.json`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`. Knows no terminal. */
 import { CheckpointError, DataError } from '../errors.js';
+import { parseJSON as parseJSONText } from '../formats/json.js';
 import type { ModelConfig } from '../models/config.js';
 import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
@@ -124,7 +125,7 @@ export async function readJSON(store: Store, path: string, hint?: string): Promi
 
 function parseJSON(bytes: Uint8Array, where: string, hint?: string): Record<string, unknown> {
   try {
-    return JSON.parse(new TextDecoder().decode(bytes));
+    return parseJSONText(new TextDecoder().decode(bytes)) as Record<string, unknown>;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new CheckpointError(where, `must be JSON (${reason})`, undefined, hint);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { toFloat32 } from '../../src/formats/dtypes.js';
-import { duplicateKey } from '../../src/formats/json-keys.js';
+import { duplicateKey, parseJSON } from '../../src/formats/json.js';
 import {
   parseSafetensors,
   safetensorsHeader,
@@ -207,7 +207,36 @@ const hostile: readonly (readonly [promise: string, bytes: Uint8Array, message: 
   [
     'a size beyond reason',
     file(`{"a":${entry.replace('[2]', '[9007199254740991,9]')}}`, 8),
-    /must take .* bytes, got '8'/,
+    /its sizes must multiply to a number of bytes, got '\[9007199254740991,9\]'/,
+  ],
+  [
+    'sizes that overflow and then vanish',
+    file(
+      `{"a":${entry.replace('[2]', '[4503599627370496,4503599627370496,0]').replace('[0,8]', '[0,0]')}}`,
+      0,
+    ),
+    /tensor a: its sizes must multiply to a number of bytes/,
+  ],
+  [
+    'a header nested deep',
+    file('['.repeat(100_000) + ']'.repeat(100_000), 0),
+    /its header must be JSON \(nested more than 64 levels deep\)/,
+  ],
+  [
+    'a list nested deep in an entry',
+    file(`{"a":{"dtype":${'['.repeat(100_000)}${']'.repeat(100_000)},"shape":[],"data_offsets":[0,0]}}`, 0),
+    /its header must be JSON \(nested more than 64 levels deep\)/,
+  ],
+  [
+    'a name that steers the terminal',
+    file('{"a\\n\\u001b[2J":3}', 0),
+    /^m\.st: tensor a\\n\\u001b\[2J: its entry must be an object, got '3'$/,
+  ],
+  ['a name without end', file(`{"${'x'.repeat(1_000_000)}":3}`, 0), /^m\.st: tensor x{900,1000}….{0,100}$/],
+  [
+    'a shape without end',
+    file(JSON.stringify({ a: { dtype: 'F32', shape: Array(100_000).fill(1), data_offsets: [0, 8] } }), 8),
+    /tensor a: F32 of shape \((1, ){16}…\) must take 4 bytes, got '8'/,
   ],
   [
     'too few bytes for a shape',
@@ -282,4 +311,12 @@ test('duplicate keys are found however they are written', () => {
   assert.equal(duplicateKey('{"a":1, "\\u0061" : 2}'), 'a');
   assert.equal(duplicateKey('[{"x":"{\\"y\\":1,"},{"y":"a\\\\","y":2}]'), 'y');
   assert.equal(duplicateKey('["a","a",{"k":"k"}]'), undefined);
+});
+
+test('JSON is parsed up to a depth, brackets in strings apart', () => {
+  const nested = (levels: number) => '['.repeat(levels) + ']'.repeat(levels);
+  parseJSON(nested(64));
+  assert.throws(() => parseJSON(nested(65)), /nested more than 64 levels deep/);
+  assert.deepEqual(parseJSON(`["${'['.repeat(100)}\\"[", {}]`), [`${'['.repeat(100)}"[`, {}]);
+  for (const text of ['"', '"\\', '["a', ']]]']) assert.throws(() => parseJSON(text), SyntaxError);
 });

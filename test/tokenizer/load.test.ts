@@ -94,6 +94,29 @@ test('a vocabulary that token shards cannot hold is refused', async () => {
   });
 });
 
+test('what the library fails over only in use is an error of the file', async () => {
+  const json = {
+    added_tokens: [{ id: 1, content: '</s>', special: true }],
+    decoder: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always' },
+    model: {
+      type: 'Unigram',
+      unk_id: 0,
+      vocab: [
+        ['<unk>', 0],
+        ['</s>', 0],
+        [['b', 'c'], -2],
+        ['a', -3],
+      ],
+    },
+  };
+  const tokenizer = await tokenizerFromJSON(json);
+  assert.throws(() => tokenizer.decode([2]), {
+    name: 'DataError',
+    message:
+      /^tokenizer unigram-4: must be one that @huggingface\/tokenizers can use, got '.*'; its tokenizer/,
+  });
+});
+
 test('damaged tokenizer files say what is wrong', async () => {
   const good = trainBpe(['aa bb aa bb'], 260).toJSON();
   const model = good.model as Record<string, unknown>;

@@ -1,0 +1,48 @@
+/** Thousands of damaged data folders: each is opened and read, or refused. Belongs to the long run. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { openDataset } from '../../src/data/shard.js';
+import { Fuzz, fuzz } from '../fuzz.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'loopnn-test-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const split = (tokens: number) => ({ documents: 1, bytes: tokens - 1, tokens });
+const meta = {
+  format: 'loopnn-data-1',
+  tokenizer: { name: 'bytes', vocabSize: 257, eot: 256 },
+  largestId: 256,
+  seed: 1,
+  heldOut: { unit: 'documents', fraction: 0.1 },
+  sources: ['a'],
+  train: split(200),
+  val: split(50),
+};
+const ids = (length: number) => new Uint8Array(Uint16Array.from({ length }, (_, i) => i % 257).buffer);
+const FILES: Record<string, Uint8Array> = {
+  'meta.json': Buffer.from(JSON.stringify(meta)),
+  'tokenizer.json': Buffer.from('{"type":"bytes"}'),
+  'train.bin': ids(200),
+  'val.bin': ids(50),
+};
+
+test('3,000 folders with a damaged file', async () => {
+  const random = new Fuzz(30);
+  await fuzz(3000, ['DataError'], async () => {
+    const damaged = random.pick(Object.keys(FILES));
+    for (const [name, content] of Object.entries(FILES)) {
+      const lies = name === 'meta.json' && random.below(2) === 0;
+      const other = () => (lies ? Buffer.from(JSON.stringify(random.json(meta))) : random.bytes(content));
+      writeFileSync(join(folder, name), name === damaged ? other() : content);
+    }
+    await using data = await openDataset(folder);
+    for (const shard of [data.train, data.val]) {
+      const offset = random.pick([0, random.below(shard.length), -1, shard.length, 2 ** 53, 0.5]);
+      const count = random.pick([1, random.below(shard.length), shard.length, 2 ** 40, -1]);
+      assert.equal((await shard.read(offset, count)).length, count);
+    }
+  });
+});
