@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { CORPORA } from '../data/corpora.js';
 import { type PrepareProgress, type PrepareResult, prepareCorpus } from '../data/prepare.js';
+import { FIELD_DEFAULTS } from '../data/source.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { byteSize, grouped, notice, Progress, printResult, table } from './output.js';
@@ -11,6 +12,9 @@ interface PrepareFlags {
   readonly tokenizer: string;
   readonly valFraction?: number;
   readonly seed: number;
+  readonly field: string;
+  readonly column: string;
+  readonly maxBroken: number;
   readonly force?: true;
   readonly json?: true;
 }
@@ -21,7 +25,7 @@ export function prepareCommand(program: Command): void {
     .description('turn text into token shards (train.bin, val.bin, in nanoGPT’s layout)')
     .argument(
       '<sources...>',
-      `files, folders, or built-in corpora: ${CORPORA.map(({ name }) => name).join(', ')}`,
+      `files or folders of text, .jsonl or .parquet, also as .gz or .zst; or built-in corpora: ${CORPORA.map(({ name }) => name).join(', ')}`,
     )
     .requiredOption('--out <dir>', 'folder to make')
     .option(
@@ -35,12 +39,21 @@ export function prepareCommand(program: Command): void {
       anyNumber,
     )
     .option('--seed <n>', 'decides which documents are held out', wholeNumber(0), 2357)
+    .option('--field <name>', 'field of JSONL lines that holds the text', FIELD_DEFAULTS.field)
+    .option('--column <name>', 'column of parquet files that holds the text', FIELD_DEFAULTS.column)
+    .option(
+      '--max-broken <n>',
+      'broken JSONL lines to leave out before it stops',
+      wholeNumber(0),
+      FIELD_DEFAULTS.maxBroken,
+    )
     .option('--force', 'replace a folder that was prepared before')
     .option('--json', 'print one JSON document')
     .action((sources: string[], flags: PrepareFlags) =>
       interruptible(async (signal) => {
-        const { json, ...options } = flags;
-        const result = await prepareWithProgress({ sources, ...options, signal });
+        const { json, field, column, maxBroken, ...options } = flags;
+        const fields = { field, column, maxBroken };
+        const result = await prepareWithProgress({ sources, fields, ...options, signal });
         printResult(json === true, { out: flags.out, ...result }, () => render(flags.out, result));
       }),
     );

@@ -6,7 +6,9 @@ import { stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { DataError } from '../errors.js';
-import { fileDocument, listFolder, openPath, type TextSource } from './documents.js';
+import { fileDocument, listFolder, openPath } from './documents.js';
+import { packingOf } from './packing.js';
+import { FIELD_DEFAULTS, type FieldOptions, type TextSource } from './source.js';
 
 /** A corpus that a package holds. */
 export interface Corpus {
@@ -40,14 +42,18 @@ export const CORPORA: readonly Corpus[] = [
  * @param share the folder where Debian's packages keep shared files
  * @throws DataError if it is neither, or its package is not installed
  */
-export async function openSource(spec: string, share = '/usr/share'): Promise<TextSource> {
+export async function openSource(
+  spec: string,
+  share = '/usr/share',
+  fields: FieldOptions = FIELD_DEFAULTS,
+): Promise<TextSource> {
   const corpus = CORPORA.find(({ name }) => name === spec);
   if (corpus !== undefined) return openCorpus(corpus, share);
   if (!/[/\\.]/.test(spec) && (await stat(spec).catch(() => undefined)) === undefined) {
     const names = CORPORA.map(({ name }) => name).join(', ');
     throw new DataError('source', `must be a file, a folder or a corpus (${names})`, spec);
   }
-  return openPath(spec);
+  return openPath(spec, fields);
 }
 
 async function openCorpus(corpus: Corpus, share: string): Promise<TextSource> {
@@ -61,7 +67,7 @@ async function openCorpus(corpus: Corpus, share: string): Promise<TextSource> {
       for (const path of files) {
         const { size } = await stat(path);
         yield {
-          ...fileDocument(path, size, warnings, /\.(gz|dz)$/.test(path)),
+          ...fileDocument(path, size, warnings, packingOf(path).packing),
           name: `${corpus.name}/${basename(path)}`,
         };
       }

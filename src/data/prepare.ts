@@ -12,10 +12,17 @@ import { BpeTrainer, checkBpeVocabSize } from '../tokenizer/bpe-train.js';
 import { createTokenizer, tokenizerFromJSON } from '../tokenizer/load.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { openSource } from './corpora.js';
-import { describeWarnings, noWarnings, type TextDocument, type TextSource } from './documents.js';
 import { checkValFraction, defaultValFraction, heldOut } from './holdout.js';
 import { DATA_FILES, type DatasetMeta, META_FORMAT, type SplitMeta } from './meta.js';
 import { readJSON, ShardWriter } from './shard.js';
+import {
+  describeWarnings,
+  FIELD_DEFAULTS,
+  type FieldOptions,
+  noWarnings,
+  type TextDocument,
+  type TextSource,
+} from './source.js';
 import { piecesFrom, piecesUpTo } from './text.js';
 
 /** UTF-16 units of one document that a tokenizer which needs it whole can be given. */
@@ -33,6 +40,8 @@ export interface PrepareOptions {
   readonly valFraction?: number | undefined;
   /** Decides which documents are held out. */
   readonly seed: number;
+  /** The field of JSONL and the column of parquet that hold the text; default: `text`. */
+  readonly fields?: Partial<FieldOptions> | undefined;
   /** Replace a folder that was prepared before. */
   readonly force?: boolean | undefined;
   /** Stops the work; nothing of it stays. */
@@ -83,7 +92,8 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PrepareRes
   const out = resolve(options.out);
   const replaces = await checkOut(out, options.out, options.force ?? false);
   const makeTokenizer = await planTokenizer(options.tokenizer);
-  const sources = await Promise.all(options.sources.map((spec) => openSource(spec)));
+  const fields = { ...FIELD_DEFAULTS, ...options.fields };
+  const sources = await Promise.all(options.sources.map((spec) => openSource(spec, undefined, fields)));
 
   const aside = `${out}.partial`;
   try {

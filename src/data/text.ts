@@ -1,33 +1,12 @@
 /**
  * Bytes to text, piece by piece, in memory that does not grow with the text. Knows UTF-8 and where text may be
- * cut; knows no folders and no tokens.
+ * cut; knows no files and no tokens.
  */
 import { isUtf8 } from 'node:buffer';
-import { createReadStream } from 'node:fs';
-import { createGunzip } from 'node:zlib';
-import { DataError } from '../errors.js';
 import { cutBeforeSpace } from '../tokenizer/pretokenize.js';
 
-/** Bytes read at a time: enough for speed, little beside a corpus of many small files. */
-const CHUNK_BYTES = 1 << 18;
 /** UTF-16 units after which text without white space is cut all the same. */
 const LONGEST_WORD = 1 << 24;
-
-/** Reads a file in chunks, unpacking gzip (and dictzip, which is gzip) if asked to; throws DataError. */
-export async function* readChunks(path: string, gzip: boolean): AsyncGenerator<Uint8Array> {
-  const file = createReadStream(path, { highWaterMark: CHUNK_BYTES });
-  // An error of the file has to be passed on by hand: `pipe` does not.
-  const stream = gzip ? file.pipe(createGunzip()) : file;
-  if (stream !== file) file.on('error', (error) => stream.destroy(error));
-  try {
-    for await (const chunk of stream) yield chunk as Uint8Array;
-  } catch (error) {
-    throw new DataError(path, 'must be readable', error instanceof Error ? error.message : error);
-  } finally {
-    file.destroy();
-    stream.destroy();
-  }
-}
 
 /**
  * Decodes UTF-8, dropping a byte order mark at the beginning; what is not UTF-8 becomes U+FFFD.

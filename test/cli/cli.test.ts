@@ -473,6 +473,27 @@ test('a wrong environment variable is an error, an empty one is not', async () =
   assert.equal(doctor.backend.name, 'native');
 });
 
+test('prepare reads JSONL by field, tells its broken lines, and stops where they are many', async () => {
+  const path = join(folder, 'posts.jsonl');
+  const line = (i: number) => JSON.stringify({ id: i, body: `Post number ${i}.` });
+  writeFileSync(path, [line(0), line(1), '{"body": "cut', line(3)].join('\n'));
+  const out = join(folder, 'posts');
+  const args = ['prepare', path, '--out', out, '--tokenizer', 'bytes', '--field', 'body', '--json'];
+  await refused(
+    [...args, '--max-broken', '0'],
+    /must have at most 0 broken lines in all files, got .*line 3 \(no JSON\)/,
+  );
+  await refused(
+    args.slice(0, -3),
+    /line 1: must have the field 'text', got 'the text fields body'; name the field/,
+  );
+  const prepared = await loopnn(args);
+  assert.equal(prepared.code, 0, prepared.stderr);
+  assert.match(prepared.stderr, /warning: left out 1 broken line: .*posts\.jsonl, line 3 \(no JSON\)/);
+  const { meta } = JSON.parse(prepared.stdout);
+  assert.equal(meta.train.documents + meta.val.documents, 3);
+});
+
 test('Ctrl-C in prepare ends with 130 and leaves nothing half-made', async () => {
   const big = join(folder, 'big');
   mkdirSync(big);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { CORPORA, openSource } from '../../src/data/corpora.js';
-import { describeWarnings, noWarnings, type TextSource } from '../../src/data/documents.js';
+import { describeWarnings, noWarnings, type TextSource } from '../../src/data/source.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -61,11 +61,11 @@ test('binary and empty files in a folder are left out and counted; bad UTF-8 is 
     ['good.txt', 'café\r\n'],
     ['latin1.txt', 'caf\ufffd au lait'],
   ]);
-  assert.deepEqual(warnings, { binary: 2, empty: 1, invalidUtf8: 1 });
+  assert.deepEqual(warnings, { binary: 2, empty: 1, invalidUtf8: 1, broken: 0, brokenAt: [] });
   assert.deepEqual(describeWarnings(warnings), [
     'left out 2 files: not text',
     'left out 1 file: empty',
-    'replaced bytes that are not UTF-8 by U+FFFD in 1 file',
+    'replaced bytes that are not UTF-8 by U+FFFD in 1 document',
   ]);
   assert.deepEqual(describeWarnings(noWarnings()), []);
 });

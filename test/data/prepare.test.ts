@@ -262,6 +262,6 @@ test('what was left out or mended is told', async () => {
   const { warnings } = await prepare();
   assert.deepEqual(warnings, [
     'left out 1 file: not text',
-    'replaced bytes that are not UTF-8 by U+FFFD in 1 file',
+    'replaced bytes that are not UTF-8 by U+FFFD in 1 document',
   ]);
 });

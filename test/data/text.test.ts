@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { cutPieces, decodeUtf8, piecesFrom, piecesUpTo, readChunks } from '../../src/data/text.js';
+import { readChunks } from '../../src/data/packing.js';
+import { cutPieces, decodeUtf8, piecesFrom, piecesUpTo } from '../../src/data/text.js';
 import { trainBpe } from '../../src/tokenizer/bpe-train.js';
 import { oddText } from '../tokenizer/samples.js';
 
@@ -99,13 +100,16 @@ test('gzip is unpacked, and a file that is missing or no gzip is named', async (
   t.after(() => rm(folder, { recursive: true }));
   const path = join(folder, 'a.gz');
   await writeFile(path, gzipSync('packed text'));
-  assert.equal(Buffer.concat(await all(readChunks(path, true))).toString(), 'packed text');
+  assert.equal(Buffer.concat(await all(readChunks(path, 'gzip'))).toString(), 'packed text');
   await writeFile(path, 'not gzip');
-  await assert.rejects(all(readChunks(path, true)), {
+  await assert.rejects(all(readChunks(path, 'gzip')), {
     name: 'DataError',
     message: /a\.gz: must be readable, got/,
   });
-  for (const gzip of [false, true]) {
-    await assert.rejects(all(readChunks(join(folder, 'none'), gzip)), /none: must be readable, got 'ENOENT/);
+  for (const packing of ['none', 'gzip', 'zstd'] as const) {
+    await assert.rejects(
+      all(readChunks(join(folder, 'none'), packing)),
+      /none: must be readable, got 'ENOENT/,
+    );
   }
 });

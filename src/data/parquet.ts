@@ -1,0 +1,284 @@
+/**
+ * Parquet: one column of strings, row group by row group, so that memory grows with a group and not with a file.
+ * Knows files and columns; knows no tokens. The format itself is hyparquet's.
+ */
+import { isUtf8 } from 'node:buffer';
+import { type FileHandle, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { type FileMetaData, parquetMetadataAsync, parquetRead, parquetSchema } from 'hyparquet';
+import { compressors } from 'hyparquet-compressors';
+import { DataError } from '../errors.js';
+import { type Packing, readChunks } from './packing.js';
+import type { TextDocument, TextWarnings } from './source.js';
+
+/** Bytes that the column may have in one row group, unpacked: what is held in memory at a time. */
+export const MAX_GROUP_BYTES = 1 << 28;
+/** Bytes of a footer, above which a file is damaged or hostile. */
+const MAX_FOOTER_BYTES = 1 << 27;
+
+/** A parquet file's column of text, open for reading. */
+export interface ParquetText {
+  readonly rows: number;
+  /** Bytes of the column, unpacked: a little more than the text. */
+  readonly bytes: number;
+  /** The rows from number `skip` on; whole row groups before it are not read. */
+  documents(warnings: TextWarnings, skip?: number): AsyncGenerator<TextDocument>;
+  close(): Promise<void>;
+}
+
+/** The documents of a parquet file, one a row; a packed one is unpacked to a temporary file first. Throws DataError. */
+export async function* parquetDocuments(
+  path: string,
+  packing: Packing,
+  column: string,
+  warnings: TextWarnings,
+  skip = 0,
+): AsyncGenerator<TextDocument> {
+  if (packing !== 'none') {
+    yield* withUnpacked(path, packing, (file) =>
+      readDocuments(openParquet(file, column, path), warnings, skip),
+    );
+    return;
+  }
+  yield* readDocuments(openParquet(path, column), warnings, skip);
+}
+
+async function* readDocuments(
+  opened: Promise<ParquetText>,
+  warnings: TextWarnings,
+  skip: number,
+): AsyncGenerator<TextDocument> {
+  const text = await opened;
+  try {
+    yield* text.documents(warnings, skip);
+  } finally {
+    await text.close();
+  }
+}
+
+/** Random access needs a file: the packed one is written out where temporary files go. */
+async function* withUnpacked<Item>(
+  path: string,
+  packing: Packing,
+  read: (file: string) => AsyncIterable<Item>,
+): AsyncGenerator<Item> {
+  const folder = await mkdtemp(join(tmpdir(), 'loopnn-parquet-'));
+  try {
+    const file = join(folder, basename(path));
+    await writeFile(file, readChunks(path, packing));
+    yield* read(file);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Opens a column of strings.
+ *
+ * @param name the file's name in messages
+ * @throws DataError if the file is damaged, or the column is missing, nested, of another type, or has nulls
+ */
+export async function openParquet(path: string, column: string, name = path): Promise<ParquetText> {
+  const file = await open(path, 'r').catch((error: unknown) => {
+    throw new DataError(name, 'must be readable', messageOf(error));
+  });
+  try {
+    const buffer = await sliceable(file, name);
+    const metadata = await readMetadata(buffer, name);
+    const bytes = checkColumn(metadata, column, name);
+    return new OpenParquet(file, buffer, metadata, column, name, bytes);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+class OpenParquet implements ParquetText {
+  readonly rows: number;
+
+  constructor(
+    private readonly file: FileHandle,
+    private readonly buffer: Sliceable,
+    private readonly metadata: FileMetaData,
+    private readonly column: string,
+    private readonly name: string,
+    readonly bytes: number,
+  ) {
+    this.rows = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0);
+  }
+
+  async *documents(warnings: TextWarnings, skip = 0): AsyncGenerator<TextDocument> {
+    let row = 0;
+    for (const group of this.metadata.row_groups) {
+      const end = row + Number(group.num_rows);
+      if (end <= skip) {
+        row = end;
+        continue;
+      }
+      for (const value of await this.#group(row, end)) {
+        if (row >= skip) yield this.#document(value, row, warnings);
+        row++;
+      }
+    }
+  }
+
+  async #group(start: number, end: number): Promise<unknown[]> {
+    const values: unknown[] = [];
+    try {
+      await parquetRead({
+        file: this.buffer,
+        metadata: this.metadata,
+        columns: [this.column],
+        rowStart: start,
+        rowEnd: end,
+        compressors: boundedCompressors,
+        // Bytes stay bytes until their turn comes: they need no copy, and what is not UTF-8 can be told.
+        parsers: { stringFromBytes: (bytes) => bytes },
+        onChunk: ({ columnData }) => {
+          for (const value of columnData) values.push(value);
+        },
+      });
+    } catch (error) {
+      throw new DataError(this.name, `must hold rows ${start} to ${end - 1}`, messageOf(error), DAMAGED);
+    }
+    if (values.length !== end - start) {
+      const rule = `must hold rows ${start} to ${end - 1}`;
+      throw new DataError(this.name, rule, `${values.length} of them`, DAMAGED);
+    }
+    return values;
+  }
+
+  #document(value: unknown, row: number, warnings: TextWarnings): TextDocument {
+    const name = `${this.name}, row ${row}`;
+    if (!(value instanceof Uint8Array)) {
+      const got = value === null || value === undefined ? 'a null' : typeof value;
+      throw new DataError(name, `column '${this.column}' must hold text`, got, NULLS);
+    }
+    if (!isUtf8(value)) warnings.invalidUtf8++;
+    return {
+      name,
+      size: value.length,
+      async *pieces() {
+        if (value.length > 0) yield utf8.decode(value);
+      },
+    };
+  }
+
+  close(): Promise<void> {
+    return this.file.close();
+  }
+}
+
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+const DAMAGED = 'the file is damaged: fetch or write it again';
+const NULLS = 'leave out the rows without text when the file is written';
+
+interface Sliceable {
+  readonly byteLength: number;
+  slice(start: number, end?: number): Promise<ArrayBuffer>;
+}
+
+/** The file as hyparquet reads one. Ranges come from the file itself, so they are checked before memory is reserved. */
+async function sliceable(file: FileHandle, name: string): Promise<Sliceable> {
+  const status = await file.stat();
+  if (!status.isFile()) throw new DataError(name, 'must be a parquet file', 'no file');
+  const byteLength = status.size;
+  return {
+    byteLength,
+    async slice(start, end = byteLength) {
+      if (!(start >= 0 && start <= end && end <= byteLength)) {
+        throw new Error(`bytes ${start} to ${end} of a file of ${byteLength}`);
+      }
+      if (end - start > MAX_GROUP_BYTES) {
+        throw new Error(`${end - start} bytes in one piece, above ${MAX_GROUP_BYTES}`);
+      }
+      const bytes = new Uint8Array(end - start);
+      for (let done = 0; done < bytes.length; ) {
+        const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done);
+        if (bytesRead === 0) throw new Error('a file that became shorter while it was read');
+        done += bytesRead;
+      }
+      return bytes.buffer;
+    },
+  };
+}
+
+async function readMetadata(buffer: Sliceable, name: string): Promise<FileMetaData> {
+  const rule = 'must be a parquet file';
+  if (buffer.byteLength < 12) throw new DataError(name, rule, `${buffer.byteLength} bytes`);
+  try {
+    const tail = new DataView(await buffer.slice(buffer.byteLength - 8));
+    if (tail.getUint32(4, false) !== 0x50415231) throw new Error("no 'PAR1' at its end");
+    const footer = tail.getUint32(0, true);
+    if (footer > MAX_FOOTER_BYTES) throw new Error(`a footer of ${footer} bytes`);
+    return await parquetMetadataAsync(buffer, { geoparquet: false });
+  } catch (error) {
+    throw new DataError(name, rule, messageOf(error), 'it is truncated, damaged or of another format');
+  }
+}
+
+/** Checks that a column can be read as text, and gives its unpacked size. */
+function checkColumn(metadata: FileMetaData, column: string, name: string): number {
+  const damaged = (got: string) => new DataError(name, 'must be a parquet file', got, DAMAGED);
+  let children: ReturnType<typeof parquetSchema>['children'];
+  try {
+    children = parquetSchema(metadata).children;
+  } catch (error) {
+    throw damaged(messageOf(error));
+  }
+  const found = children.find(({ element }) => element.name === column);
+  if (found === undefined) {
+    const names = children.map(({ element }) => element.name).slice(0, 20);
+    const got = names.length > 0 ? names.join(', ') : 'none';
+    throw new DataError(name, `must have the column '${column}'`, got, 'name the column with --column');
+  }
+  const { type, repetition_type, converted_type, logical_type } = found.element;
+  const where = `${name}: column '${column}'`;
+  if (found.children.length > 0 || repetition_type === 'REPEATED') {
+    throw new DataError(where, 'must hold text', 'a nested column', 'write its text to a column of its own');
+  }
+  const kind = logical_type?.type ?? converted_type ?? type;
+  if (type !== 'BYTE_ARRAY' || !['STRING', 'UTF8', 'BYTE_ARRAY'].includes(String(kind))) {
+    throw new DataError(where, 'must hold text', String(kind), 'name another column with --column');
+  }
+  let bytes = 0;
+  let row = 0;
+  for (const [index, group] of metadata.row_groups.entries()) {
+    const chunk = group.columns.find((part) => part.meta_data?.path_in_schema[0] === column)?.meta_data;
+    const rows = Number(group.num_rows);
+    if (chunk === undefined || !(rows >= 0) || Number(chunk.num_values) !== rows) {
+      throw damaged(`row group ${index} without its column '${column}'`);
+    }
+    const size = Number(chunk.total_uncompressed_size);
+    if (!(size >= 0 && size <= MAX_GROUP_BYTES)) {
+      const rule = `must have at most ${MAX_GROUP_BYTES} bytes in a row group`;
+      throw new DataError(where, rule, size, 'write the file with smaller row groups');
+    }
+    const nulls = Number(chunk.statistics?.null_count ?? 0n);
+    if (nulls > 0) {
+      const got = `${nulls} null${nulls === 1 ? '' : 's'} in rows ${row} to ${row + rows - 1}`;
+      throw new DataError(where, 'must hold text', got, NULLS);
+    }
+    bytes += size;
+    row += rows;
+  }
+  return bytes;
+}
+
+/** A page says how large it will be, and that much is reserved before it is unpacked. */
+const boundedCompressors: typeof compressors = Object.fromEntries(
+  Object.entries(compressors).map(([codec, unpack]) => [
+    codec,
+    (input: Uint8Array, outputLength: number): Uint8Array => {
+      if (!(outputLength >= 0 && outputLength <= MAX_GROUP_BYTES)) {
+        throw new Error(`a page of ${outputLength} bytes, above ${MAX_GROUP_BYTES}`);
+      }
+      return unpack(input, outputLength);
+    },
+  ]),
+);
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

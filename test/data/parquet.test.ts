@@ -1,0 +1,131 @@
+/** Parquet files that pyarrow wrote (`make-fixtures.py`). */
+import assert from 'node:assert/strict';
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { openSource } from '../../src/data/corpora.js';
+import { openParquet } from '../../src/data/parquet.js';
+import { describeWarnings, FIELD_DEFAULTS, noWarnings } from '../../src/data/source.js';
+import { LoopnnError } from '../../src/errors.js';
+import { fixture, fixtureTexts, readSource, textsOf } from './helpers.js';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'loopnn-parquet-test-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const TEXTS = fixtureTexts();
+
+async function read(path: string, column = 'text', warnings = noWarnings()): Promise<string[]> {
+  return readSource(await openSource(path, undefined, { ...FIELD_DEFAULTS, column }), warnings);
+}
+
+function refused(path: string, column: string, message: RegExp): Promise<void> {
+  return assert.rejects(read(path, column), { name: 'DataError', message });
+}
+
+test('every compression, page version and encoding gives the texts in order', async () => {
+  const names = ['none', 'snappy', 'gzip', 'brotli', 'lz4', 'zstd', 'plain-v2', 'delta'];
+  for (const name of names) assert.deepEqual(await read(fixture(`${name}.parquet`)), TEXTS, name);
+  const many = await read(fixture('pages.parquet'));
+  assert.deepEqual(many, Array(40).fill(TEXTS).flat(), 'many pages, a dictionary');
+  assert.deepEqual(await read(fixture('required.parquet')), ['one', 'two']);
+  assert.deepEqual(await read(fixture('odd.parquet'), 'large'), ['large one', 'large two']);
+  assert.deepEqual(await read(fixture('empty.parquet')), []);
+});
+
+test('rows are skipped without reading the groups before them', async () => {
+  const text = await openParquet(fixture('snappy.parquet'), 'text');
+  assert.equal(text.rows, 60);
+  for (const skip of [0, 1, 15, 16, 17, 59, 60]) {
+    assert.deepEqual(await textsOf(text.documents(noWarnings(), skip)), TEXTS.slice(skip));
+  }
+  await text.close();
+});
+
+test('packed files and folders are read, and no temporary file stays', async () => {
+  const bytes = await readFile(fixture('zstd.parquet'));
+  await writeFile(join(folder, 'a.parquet.gz'), gzipSync(bytes));
+  await copyFile(fixture('snappy.parquet'), join(folder, 'b.parquet'));
+  await writeFile(join(folder, 'c.txt'), 'plain');
+  const temporary = async () =>
+    (await readdir(tmpdir())).filter((name) => /^loopnn-parquet-(?!test)/.test(name)).sort();
+  const before = await temporary();
+  assert.deepEqual(await read(folder), [...TEXTS, ...TEXTS, 'plain']);
+  assert.deepEqual(await temporary(), before);
+});
+
+test('a binary column is text if it is UTF-8, and mended if not', async () => {
+  const warnings = noWarnings();
+  assert.deepEqual(await read(fixture('odd.parquet'), 'bytes', warnings), ['caf\ufffd', 'good']);
+  assert.deepEqual(describeWarnings(warnings), ['replaced bytes that are not UTF-8 by U+FFFD in 1 document']);
+});
+
+test('missing, nested, numeric and null columns are named', async () => {
+  const odd = fixture('odd.parquet');
+  await refused(
+    odd,
+    'text',
+    /odd\.parquet: must have the column 'text', got 'lines, record, number, bytes, large'; name the column with --column$/,
+  );
+  await refused(
+    odd,
+    'lines',
+    /column 'lines': must hold text, got 'a nested column'; write its text to a column/,
+  );
+  await refused(odd, 'record', /column 'record': must hold text, got 'a nested column'/);
+  await refused(
+    odd,
+    'number',
+    /column 'number': must hold text, got 'INT64'; name another column with --column$/,
+  );
+  await refused(
+    fixture('nulls.parquet'),
+    'text',
+    /column 'text': must hold text, got '1 null in rows 8 to 15'; leave out the rows without text/,
+  );
+  await refused(
+    fixture('nulls-uncounted.parquet'),
+    'text',
+    /nulls-uncounted\.parquet, row 9: column 'text' must hold text, got 'a null'/,
+  );
+});
+
+test('a truncated or foreign file is named', async () => {
+  const path = join(folder, 'a.parquet');
+  const bytes = await readFile(fixture('snappy.parquet'));
+  for (const length of [1, 11, 100, bytes.length >> 1, bytes.length - 1]) {
+    await writeFile(path, bytes.subarray(0, length));
+    await refused(path, 'text', /a\.parquet: must be a parquet file, got/);
+  }
+  await writeFile(path, 'no parquet file, whatever its name says');
+  await refused(
+    path,
+    'text',
+    /must be a parquet file, got 'no 'PAR1' at its end'; it is truncated, damaged or/,
+  );
+  await refused(join(folder, 'none.parquet'), 'text', /must be a file or a folder, got 'ENOENT/);
+});
+
+test('a damaged byte gives an error of ours or other text, never a crash', async () => {
+  const path = join(folder, 'a.parquet');
+  for (const name of ['snappy', 'gzip', 'zstd', 'plain-v2', 'delta']) {
+    const bytes = await readFile(fixture(`${name}.parquet`));
+    for (let i = 0; i < 120; i++) {
+      const damaged = Buffer.from(bytes);
+      const at = (i * 7919 + 13) % bytes.length;
+      // Half of the damage goes to the footer, where lengths and offsets are.
+      const place = i % 2 === 0 ? at : bytes.length - 1 - (at % 600);
+      damaged[place] ^= 1 + ((i * 31) % 255);
+      await writeFile(path, damaged);
+      try {
+        await read(path);
+      } catch (error) {
+        assert.ok(error instanceof LoopnnError, `${name}, byte ${place}: ${(error as Error).stack}`);
+      }
+    }
+  }
+});
