@@ -11,7 +11,7 @@
 import { join } from 'node:path';
 import { createBackend } from '../src/backend/create.js';
 import { NodeStore, nodeClock } from '../src/data/node-store.js';
-import { openDataset } from '../src/data/shard.js';
+import { openDataset } from '../src/data/dataset.js';
 import { GPT } from '../src/models/gpt.js';
 import { Runtime } from '../src/tensor/tensor.js';
 import { parseRunConfig } from '../src/train/config.js';

@@ -2,7 +2,7 @@
 export { createBackend } from './backend/create.js';
 export { NodeStore, nodeClock } from './data/node-store.js';
 export { prepareCorpus } from './data/prepare.js';
-export { openDataset } from './data/shard.js';
+export { openDataset } from './data/dataset.js';
 export * from './errors.js';
 export { type GenerateOptions, generate, type StopReason } from './generate/generate.js';
 export { type ModelConfig, parseModelConfig } from './models/config.js';

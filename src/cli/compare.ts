@@ -1,9 +1,9 @@
 /** `loopnn compare`: trains the models of a suite on the same tokens and sets them side by side. */
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
+import { openDataset } from '../data/dataset.js';
 import { machine } from '../data/machine.js';
 import { NodeStore, nodeClock } from '../data/node-store.js';
-import { openDataset } from '../data/shard.js';
 import { ConfigError, DataError, LoopnnError } from '../errors.js';
 import {
   compare,

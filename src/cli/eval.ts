@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import { describeBroken, readJSONLines } from '../data/json-lines.js';
 import { NodeStore, nodeClock } from '../data/node-store.js';
-import { openDataset } from '../data/shard.js';
+import { openDataset } from '../data/dataset.js';
 import { encodeTextFile } from '../data/text-file.js';
 import { DataError, LoopnnError } from '../errors.js';
 import { exitCount } from '../models/config.js';
@@ -27,7 +27,7 @@ interface EvalFlags {
   readonly data?: string;
   readonly text?: string;
   readonly lambada?: string;
-  readonly split: 'train' | 'val';
+  readonly split?: 'train' | 'val';
   readonly stride?: number;
   readonly loops?: number[];
   readonly batchSize: number;
@@ -63,8 +63,8 @@ export function evalCommand(program: Command): void {
     .requiredOption('--model <run>', 'folder of a trained run')
     .addOption(
       new Option(
-        '--data <dir>',
-        'every token of a split of a folder that loopnn prepare wrote, in consecutive sequences',
+        '--data <path>',
+        'tokens of a folder that loopnn prepare, nanoGPT or llm.c wrote, or of one .bin file, in consecutive sequences',
       ).conflicts(['text', 'lambada', 'stride']),
     )
     .addOption(
@@ -76,9 +76,8 @@ export function evalCommand(program: Command): void {
       ),
     )
     .addOption(
-      new Option('--split <name>', 'which split of --data to score')
+      new Option('--split <name>', 'which split of --data to score; by default val, or the whole of one file')
         .choices(['val', 'train'])
-        .default('val')
         .conflicts(['text', 'lambada']),
     )
     .option(
@@ -101,17 +100,18 @@ export function evalCommand(program: Command): void {
     });
 }
 
-async function evaluateData(flags: EvalFlags, folder: string): Promise<void> {
-  await using data = await openDataset(folder);
+async function evaluateData(flags: EvalFlags, path: string): Promise<void> {
+  await using data = await openDataset(path);
   await requireSameTokenizer(new NodeStore(flags.model), data.tokenizer, flags.model);
-  const { split } = flags;
-  const bytes = data.meta?.[split].bytes ?? null;
+  const split = flags.split ?? (data.file === null ? 'val' : 'all');
+  const source = split === 'all' ? data.file! : data[split];
+  const bytes = split === 'all' ? null : (data.meta?.[split].bytes ?? null);
   await evaluateTask<Evaluation>(flags, (model) => ({
     label: `${split} split`,
     facts: { split },
     columns: [['tokens', ({ tokens }) => grouped(tokens)]],
     unit: 'token',
-    run: (options) => evaluate(model, data[split], { ...options, bytes }, nodeClock),
+    run: (options) => evaluate(model, source, { ...options, bytes }, nodeClock),
   }));
 }
 

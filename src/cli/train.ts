@@ -1,7 +1,7 @@
 /** `loopnn train`: trains a model on prepared data, or continues a run. */
 import type { Command } from 'commander';
 import { NodeStore, nodeClock } from '../data/node-store.js';
-import { openDataset } from '../data/shard.js';
+import { openDataset } from '../data/dataset.js';
 import { ConfigError } from '../errors.js';
 import { modelFields } from '../models/config.js';
 import { modelCost } from '../models/cost.js';
@@ -29,7 +29,7 @@ export function trainCommand(program: Command): void {
   const command = program
     .command('train')
     .description('train a model on prepared data')
-    .requiredOption('--data <dir>', 'folder that loopnn prepare wrote, or one of nanoGPT’s')
+    .requiredOption('--data <path>', 'folder that loopnn prepare, nanoGPT or llm.c wrote, or one .bin file')
     .requiredOption('--out <run>', 'folder of the run')
     .option('--resume', 'continue the run in --out from its last checkpoint; training fields may be changed')
     .option(

@@ -1,7 +1,8 @@
 /** Reads texts from JSONL files: one JSON object a line. Knows which lines are broken, and goes on after them. */
 import { DataError } from '../errors.js';
 import { parseJSON } from '../formats/json.js';
-import { noWarnings, openFile } from './documents.js';
+import { openFile } from './documents.js';
+import { noWarnings } from './source.js';
 
 /** Broken lines after which the file is taken for something else. */
 const MOST_BROKEN = 100;

@@ -3,8 +3,9 @@
  */
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { TokenSource } from '../train/batches.js';
-import { describeWarnings, noWarnings, openFile } from './documents.js';
+import { openFile } from './documents.js';
 import { whole } from './prepare.js';
+import { describeWarnings, noWarnings } from './source.js';
 
 export interface TextFile {
   readonly tokens: TokenSource;

@@ -494,6 +494,39 @@ test('prepare reads JSONL by field, tells its broken lines, and stops where they
   assert.equal(meta.train.documents + meta.val.documents, 3);
 });
 
+test('llm.c’s shards, nanoGPT’s and a single file are trained on and evaluated as they are', async () => {
+  const llmc = join(folder, 'llmc');
+  mkdirSync(llmc);
+  for (const split of ['train', 'val']) {
+    const ids = readFileSync(join(data, `${split}.bin`));
+    const header = new Int32Array(256);
+    header.set([20240520, 1, ids.length / 2]);
+    const name = split === 'train' ? 'lines_train_000001.bin' : 'lines_val.bin';
+    writeFileSync(join(llmc, name), Buffer.concat([Buffer.from(header.buffer), ids]));
+  }
+  const evaluate = async (...args: string[]) => {
+    const result = await loopnn(['eval', '--model', run, '--json', ...args]);
+    assert.equal(result.code, 0, result.stderr);
+    const { split, results } = JSON.parse(result.stdout);
+    return { split, tokens: results[0].tokens, loss: results[0].loss };
+  };
+  const expected = await evaluate('--data', data);
+  assert.equal(expected.split, 'val');
+  assert.deepEqual(await evaluate('--data', llmc), expected);
+  const whole = { ...expected, split: 'all' };
+  assert.deepEqual(await evaluate('--data', join(llmc, 'lines_val.bin')), whole);
+  assert.deepEqual(await evaluate('--data', join(data, 'val.bin')), whole);
+  const tail = await evaluate('--data', join(data, 'train.bin'), '--split', 'val');
+  assert.ok(tail.tokens > 0 && tail.tokens < expected.tokens * 2);
+  for (const source of [llmc, join(llmc, 'lines_train_000001.bin')]) {
+    const out = join(folder, 'llmc-run');
+    rmSync(out, { recursive: true, force: true });
+    const small = [...SMALL, '--vocab-size', '257', '--max-steps', '2'];
+    const trained = await loopnn(['train', ...small, '--data', source, '--out', out]);
+    assert.equal(trained.code, 0, trained.stderr);
+  }
+});
+
 test('Ctrl-C in prepare ends with 130 and leaves nothing half-made', async () => {
   const big = join(folder, 'big');
   mkdirSync(big);

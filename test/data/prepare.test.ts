@@ -3,8 +3,9 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { openDataset } from '../../src/data/dataset.js';
 import { type PrepareOptions, type PrepareProgress, prepareCorpus } from '../../src/data/prepare.js';
-import { openDataset, type TokenShard } from '../../src/data/shard.js';
+import type { TokenShard } from '../../src/data/shard.js';
 import { trainBpe } from '../../src/tokenizer/bpe-train.js';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { oddText } from '../tokenizer/samples.js';

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { openDataset } from '../../src/data/shard.js';
+import { openDataset } from '../../src/data/dataset.js';
 import { Fuzz, fuzz } from '../fuzz.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'loopnn-test-'));

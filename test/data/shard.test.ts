@@ -3,8 +3,9 @@ import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { openDataset } from '../../src/data/dataset.js';
 import { type DatasetMeta, META_FORMAT } from '../../src/data/meta.js';
-import { openDataset, openTokenShard, ShardWriter } from '../../src/data/shard.js';
+import { openTokenShard, ShardWriter } from '../../src/data/shard.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -141,4 +142,98 @@ test('a damaged meta.json or tokenizer.json is named', async () => {
   await refused(
     /tokenizer\.json: must have the 300 ids that meta\.json names, got 257; prepare the data again/,
   );
+});
+
+/** A token file as llm.c's `write_datafile` writes it. */
+async function writeLlmc(
+  name: string,
+  ids: readonly number[],
+  header: readonly number[] = [],
+): Promise<string> {
+  const words = new Int32Array(256);
+  words.set([20240520, 1, ids.length, ...header.slice(3)]);
+  for (const [i, word] of header.entries()) words[i] = word;
+  const path = join(folder, name);
+  await writeFile(
+    path,
+    Buffer.concat([Buffer.from(words.buffer), Buffer.from(Uint16Array.from(ids).buffer)]),
+  );
+  return path;
+}
+
+test("llm.c's header is recognised and skipped", async () => {
+  const path = await writeLlmc('tiny_val.bin', [50256, 1, 2, 3]);
+  const shard = await openTokenShard(path);
+  assert.equal(shard.length, 4);
+  assert.deepEqual([...(await shard.read(0, 4))], [50256, 1, 2, 3]);
+  assert.deepEqual([...(await shard.read(3, 1))], [3]);
+  await assert.rejects(shard.read(3, 2), /must be read within its 4 tokens, got '2 tokens from 3 on'/);
+  await shard.close();
+});
+
+test('an llm.c header that does not fit its file is refused', async () => {
+  const refused = async (path: Promise<string>, message: RegExp): Promise<void> =>
+    assert.rejects(openTokenShard(await path), { name: 'DataError', message });
+  await refused(
+    writeLlmc('a.bin', [1, 2], [20240520, 1, 3]),
+    /a\.bin: must hold the 3 tokens that its llm\.c header names, got '2 tokens'; it is truncated/,
+  );
+  await refused(writeLlmc('a.bin', [1, 2], [20240520, 1, -3]), /the -3 tokens/);
+  await refused(writeLlmc('a.bin', [1], [20240520, 2, 1]), /its llm\.c header must have version 1, got 2$/);
+  await refused(
+    writeLlmc('a.bin', [1, 0], [20240801, 7, 1]),
+    /a\.bin: must hold 16-bit ids, got 'llm\.c's 32-bit ones'/,
+  );
+  const path = await writeLlmc('a.bin', [1, 2]);
+  for (const bytes of [4, 6, 8, 10, 12, 1024]) {
+    await writeLlmc('a.bin', [1, 2]);
+    await truncate(path, bytes);
+    await refused(Promise.resolve(path), /a\.bin: (must hold the|its llm\.c header)/);
+  }
+});
+
+test("a folder of llm.c's shards joins them in order, each split its own", async () => {
+  await writeLlmc('web_train_000002.bin', [5, 6, 7]);
+  await writeLlmc('web_train_000001.bin', [1, 2, 3, 4]);
+  await writeLlmc('web_val_000000.bin', [9, 8]);
+  const data = await openDataset(folder);
+  assert.equal(data.train.length, 7);
+  for (let offset = 0; offset <= 7; offset++) {
+    for (let count = 0; offset + count <= 7; count++) {
+      const expected = [1, 2, 3, 4, 5, 6, 7].slice(offset, offset + count);
+      assert.deepEqual([...(await data.train.read(offset, count))], expected);
+    }
+  }
+  await assert.rejects(data.train.read(6, 2), /\(train\): must be read within its 7 tokens/);
+  assert.deepEqual([...(await data.val.read(0, 2))], [9, 8]);
+  assert.equal(data.file, null);
+  await data.close();
+
+  await rm(join(folder, 'web_val_000000.bin'));
+  await assert.rejects(openDataset(folder), {
+    name: 'DataError',
+    message:
+      /: must hold llm\.c's shards \*_val_\*\.bin, got 'none'; name a single file to hold out its tail$/,
+  });
+});
+
+test('a single file holds out its tail', async () => {
+  for (const path of [
+    await writeIds(
+      'one.bin',
+      Array.from({ length: 50 }, (_, i) => i),
+    ),
+    await writeLlmc(
+      'two.bin',
+      Array.from({ length: 50 }, (_, i) => i),
+    ),
+  ]) {
+    const data = await openDataset(path);
+    assert.equal(data.file?.length, 50);
+    assert.equal(data.train.length, 45);
+    assert.deepEqual([...(await data.train.read(40, 5))], [40, 41, 42, 43, 44]);
+    assert.deepEqual([...(await data.val.read(0, 5))], [45, 46, 47, 48, 49]);
+    await assert.rejects(data.train.read(40, 6), /must be read within its 45 tokens/);
+    await data.close();
+  }
 });
