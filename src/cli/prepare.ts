@@ -2,10 +2,11 @@
 import type { Command } from 'commander';
 import { CORPORA } from '../data/corpora.js';
 import { type PrepareProgress, type PrepareResult, prepareCorpus } from '../data/prepare.js';
+import { type DownloadPlan, HUB_NAMES } from '../data/hub-source.js';
 import { FIELD_DEFAULTS } from '../data/source.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
-import { byteSize, grouped, notice, Progress, printResult, table } from './output.js';
+import { byteSize, grouped, metric, notice, Progress, printResult, table } from './output.js';
 
 interface PrepareFlags {
   readonly out: string;
@@ -15,6 +16,9 @@ interface PrepareFlags {
   readonly field: string;
   readonly column: string;
   readonly maxBroken: number;
+  readonly split?: string;
+  readonly subset?: string;
+  readonly workers?: number;
   readonly force?: true;
   readonly json?: true;
 }
@@ -25,7 +29,7 @@ export function prepareCommand(program: Command): void {
     .description('turn text into token shards (train.bin, val.bin, in nanoGPT’s layout)')
     .argument(
       '<sources...>',
-      `files or folders of text, .jsonl or .parquet, also as .gz or .zst; or built-in corpora: ${CORPORA.map(({ name }) => name).join(', ')}`,
+      `files or folders of text, .jsonl or .parquet, also as .gz or .zst; or built-in corpora: ${CORPORA.map(({ name }) => name).join(', ')}; or datasets on the Hugging Face hub: ${HUB_NAMES.join(', ')}, hf:owner/name`,
     )
     .requiredOption('--out <dir>', 'folder to make')
     .option(
@@ -47,13 +51,22 @@ export function prepareCommand(program: Command): void {
       wholeNumber(0),
       FIELD_DEFAULTS.maxBroken,
     )
+    .option('--split <name>', 'split of a dataset on the hub; by default train')
+    .option('--subset <folder>', 'its folder, where a dataset has several with the split')
+    .option(
+      '--workers <n>',
+      'threads that encode; by default as many as there are processors, at most 8',
+      wholeNumber(1),
+    )
     .option('--force', 'replace a folder that was prepared before')
     .option('--json', 'print one JSON document')
     .action((sources: string[], flags: PrepareFlags) =>
       interruptible(async (signal) => {
-        const { json, field, column, maxBroken, ...options } = flags;
+        const { json, field, column, maxBroken, split, subset, ...options } = flags;
         const fields = { field, column, maxBroken };
-        const result = await prepareWithProgress({ sources, fields, ...options, signal });
+        const onPlan = (plan: DownloadPlan) => notice(describePlan(plan, options.tokenizer));
+        const hub = { split, subset, onPlan };
+        const result = await prepareWithProgress({ sources, fields, hub, ...options, signal });
         printResult(json === true, { out: flags.out, ...result }, () => render(flags.out, result));
       }),
     );
@@ -65,19 +78,45 @@ export async function prepareWithProgress(
 ): Promise<PrepareResult> {
   let progress = new Progress('');
   let phase = '';
+  let start = 0;
+  let from = 0;
   const onProgress = (at: PrepareProgress) => {
     if (at.phase !== phase) {
       progress.clear();
       progress = new Progress(at.phase.padEnd('train tokenizer'.length));
       phase = at.phase;
+      start = performance.now();
+      // What an earlier run did is no speed of this one.
+      from = at.bytes;
     }
-    const documents = `${grouped(at.documents)} documents`;
-    if (at.totalBytes) progress.update(at.bytes / at.totalBytes, `${documents}  ${byteSize(at.bytes)}`);
+    if (!at.totalBytes) return;
+    const megabytes = (at.bytes - from) / 1000 / Math.max(1, performance.now() - start);
+    const details = [
+      ...(at.phase === 'download' ? [] : [`${grouped(at.documents)} documents`]),
+      ...(at.tokens > 0 ? [`${metric(at.tokens)} tokens`] : []),
+      byteSize(at.bytes),
+      `${megabytes.toFixed(1)} MB/s`,
+    ];
+    progress.update(at.bytes / at.totalBytes, details.join('  '), from / at.totalBytes);
   };
   const result = await prepareCorpus({ ...options, onProgress });
   progress.clear();
   for (const warning of result.warnings) notice(`warning: ${warning}`);
   return result;
+}
+
+/** Bytes of shards for a byte of parquet, roughly: two for each token, and compressed text is about 0.6 of its size. */
+const SHARD_BYTES = { bytes: 3.3, other: 0.8 };
+
+/** What the disk will have to hold, as a sentence. */
+function describePlan(plan: DownloadPlan, tokenizer: string): string {
+  const { files, totalBytes, missingBytes, cache, freeBytes } = plan;
+  const shards = totalBytes * (tokenizer === 'bytes' ? SHARD_BYTES.bytes : SHARD_BYTES.other);
+  const free = freeBytes === undefined ? '' : ` (${byteSize(freeBytes)} free)`;
+  return (
+    `${files} parquet ${files === 1 ? 'file' : 'files'}, ${byteSize(totalBytes)}: ${byteSize(missingBytes)} to download to ` +
+    `${cache}${free}; the token shards will take about ${byteSize(shards)}`
+  );
 }
 
 function render(out: string, { meta }: PrepareResult): string {

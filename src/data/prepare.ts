@@ -5,16 +5,21 @@
  * The text is gone through two or three times and never held in memory: to count the documents, to train a
  * tokenizer if one is asked for (on the training split alone), and to encode.
  */
-import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { ConfigError, DataError } from '../errors.js';
 import { BpeTrainer, checkBpeVocabSize } from '../tokenizer/bpe-train.js';
 import { createTokenizer, tokenizerFromJSON } from '../tokenizer/load.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { openSource } from './corpora.js';
+import { defaultWorkers, Encoder } from './encoder.js';
 import { checkValFraction, defaultValFraction, heldOut } from './holdout.js';
+import { type HubOptions, isHubSpec, openHubSource } from './hub-source.js';
+import { readRecord, removeJournal, type SplitProgress, writeRecord } from './journal.js';
 import { DATA_FILES, type DatasetMeta, META_FORMAT, type SplitMeta } from './meta.js';
-import { readJSON, ShardWriter } from './shard.js';
+import { checkOut, moveInto, writeFlushed } from './output-folder.js';
+import { readJSON } from './shard.js';
 import {
   describeWarnings,
   FIELD_DEFAULTS,
@@ -23,10 +28,13 @@ import {
   type TextDocument,
   type TextSource,
 } from './source.js';
+import { BATCH_UNITS, batches, type Split, type SplitDocument, SplitWriters } from './split-writers.js';
 import { piecesFrom, piecesUpTo } from './text.js';
 
-/** UTF-16 units of one document that a tokenizer which needs it whole can be given. */
-const LONGEST_WHOLE_DOCUMENT = 1 << 28;
+/** Bytes of text below which other threads would not have started before the work is done. */
+const FEW_BYTES = 1 << 23;
+/** Bytes of text after which the shards are flushed and a record is written. */
+const RECORD_BYTES = 1 << 28;
 
 /** What to prepare, and how. */
 export interface PrepareOptions {
@@ -42,21 +50,27 @@ export interface PrepareOptions {
   readonly seed: number;
   /** The field of JSONL and the column of parquet that hold the text; default: `text`. */
   readonly fields?: Partial<FieldOptions> | undefined;
+  /** What of a dataset on the hub is wanted, and how the hub is reached. */
+  readonly hub?: Omit<HubOptions, 'signal' | 'onProgress'> | undefined;
+  /** Threads that encode; default: see `encoder.ts`. The result does not depend on it. */
+  readonly workers?: number | undefined;
+  /** Bytes of text between two records of what has been done of a dataset on the hub. */
+  readonly recordBytes?: number | undefined;
   /** Replace a folder that was prepared before. */
   readonly force?: boolean | undefined;
-  /** Stops the work; nothing of it stays. */
+  /** Stops the work; nothing of it stays, but what a dataset on the hub has cost so far. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: PrepareProgress) => void) | undefined;
 }
 
 /** How far the work is. */
 export interface PrepareProgress {
-  readonly phase: 'count' | 'train tokenizer' | 'encode';
+  readonly phase: 'download' | 'count' | 'train tokenizer' | 'encode';
   /** Documents begun in this phase. */
   readonly documents: number;
-  /** Bytes of text gone through in this phase. */
+  /** Bytes of text gone through in this phase, or downloaded. */
   readonly bytes: number;
-  /** Bytes of text that this phase goes through; undefined while unknown. */
+  /** Bytes of text that this phase goes through, roughly for a dataset on the hub; undefined while unknown. */
   readonly totalBytes: number | undefined;
   /** Token ids written. */
   readonly tokens: number;
@@ -68,8 +82,6 @@ export interface PrepareResult {
   /** Sentences for the user: what was left out or mended. */
   readonly warnings: readonly string[];
 }
-
-type Split = 'train' | 'val';
 
 /** What the first pass finds. */
 interface Census {
@@ -93,37 +105,61 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PrepareRes
   const replaces = await checkOut(out, options.out, options.force ?? false);
   const makeTokenizer = await planTokenizer(options.tokenizer);
   const fields = { ...FIELD_DEFAULTS, ...options.fields };
-  const sources = await Promise.all(options.sources.map((spec) => openSource(spec, undefined, fields)));
+  const sources: TextSource[] = [];
+  // Local sources first: what is wrong with them is told before anything is downloaded.
+  for (const hub of [false, true]) {
+    for (const [index, spec] of options.sources.entries()) {
+      if (isHubSpec(spec) === hub) sources[index] = await open(spec, fields, options);
+    }
+  }
 
   const aside = `${out}.partial`;
+  const resumable = sources.every(({ census }) => census !== undefined);
   try {
-    await rm(aside, { recursive: true, force: true });
+    if (!resumable) await rm(aside, { recursive: true, force: true });
     await mkdir(aside, { recursive: true });
-    const result = await new Preparation(options, sources).run(makeTokenizer, aside);
+    const result = await new Preparation(options, fields, sources).run(makeTokenizer, aside, resumable);
     options.signal?.throwIfAborted();
+    await removeJournal(aside);
     await moveInto(aside, out, replaces);
     return result;
   } finally {
-    await rm(aside, { recursive: true, force: true });
+    if (!resumable) await rm(aside, { recursive: true, force: true });
   }
+}
+
+function open(spec: string, fields: FieldOptions, options: PrepareOptions): Promise<TextSource> {
+  if (!isHubSpec(spec)) return openSource(spec, undefined, fields);
+  const { signal, onProgress } = options;
+  return openHubSource(spec, fields, {
+    ...options.hub,
+    signal,
+    onProgress: (bytes, totalBytes) =>
+      onProgress?.({ phase: 'download', documents: 0, bytes, totalBytes, tokens: 0 }),
+  });
 }
 
 class Preparation {
   readonly #options: PrepareOptions;
   readonly #sources: readonly TextSource[];
+  readonly #fields: FieldOptions;
   /** What the first pass met; the later ones meet the same. */
-  readonly #warnings = noWarnings();
+  #warnings = noWarnings();
 
-  constructor(options: PrepareOptions, sources: readonly TextSource[]) {
+  constructor(options: PrepareOptions, fields: FieldOptions, sources: readonly TextSource[]) {
     this.#options = options;
+    this.#fields = fields;
     this.#sources = sources;
   }
 
-  async run(makeTokenizer: TokenizerPlan, folder: string): Promise<PrepareResult> {
-    const census = await this.#count();
+  async run(makeTokenizer: TokenizerPlan, folder: string, resumable: boolean): Promise<PrepareResult> {
+    const known = resumable ? this.#knownCensus() : undefined;
+    const census = known ?? (await this.#count());
     const fraction = this.#options.valFraction ?? defaultValFraction(census.documents);
     const tokenizer = await makeTokenizer((trainer) => this.#feed(trainer, census, fraction));
-    const { largestId, train, val } = await this.#encode(tokenizer, census, fraction, folder);
+    const key = known === undefined ? null : this.#key(fraction, tokenizer);
+    const { train, val } = await this.#encode(tokenizer, census, fraction, folder, key);
+    const largestId = Math.max(train.largestId, val.largestId);
     const meta: DatasetMeta = {
       format: META_FORMAT,
       tokenizer: { name: tokenizer.name, vocabSize: tokenizer.vocabSize, eot: tokenizer.eot },
@@ -131,9 +167,10 @@ class Preparation {
       seed: this.#options.seed,
       heldOut: { unit: census.documents === 1 ? 'tail' : 'documents', fraction },
       sources: this.#sources.map(({ name }) => name),
-      train,
-      val,
+      train: sizes(train),
+      val: sizes(val),
     };
+    for (const name of [DATA_FILES.tokenizer, DATA_FILES.meta]) await rm(join(folder, name), { force: true });
     await writeFlushed(join(folder, DATA_FILES.tokenizer), `${JSON.stringify(tokenizer.toJSON())}\n`);
     await writeFlushed(join(folder, DATA_FILES.meta), `${JSON.stringify(meta, null, 2)}\n`);
     return { meta, warnings: describeWarnings(this.#warnings) };
@@ -176,56 +213,88 @@ class Preparation {
     }
   }
 
+  /** What the sources say of their size; undefined where the text has to be gone through. */
+  #knownCensus(): Census | undefined {
+    let documents = 0;
+    let bytes = 0;
+    for (const { census } of this.#sources) {
+      documents += census!.documents;
+      bytes += census!.bytes;
+    }
+    return documents < 2 ? undefined : { documents, bytes, units: bytes };
+  }
+
+  /** Everything that the shards depend on. */
+  #key(fraction: number, tokenizer: Tokenizer): string {
+    const texts = this.#sources.map(({ census }) => census!.fingerprint);
+    const { column } = this.#fields;
+    const content = [texts, column, this.#options.seed, fraction, tokenizer.toJSON()];
+    return createHash('sha256').update(JSON.stringify(content)).digest('hex');
+  }
+
+  /** Encodes all documents into the two shards; with a key, goes on from the record that has it, and keeps one. */
   async #encode(
     tokenizer: Tokenizer,
     census: Census,
     fraction: number,
     folder: string,
-  ): Promise<{ largestId: number; train: SplitMeta; val: SplitMeta }> {
-    const train = await ShardWriter.create(join(folder, DATA_FILES.train));
-    const val = await ShardWriter.create(join(folder, DATA_FILES.val));
-    const writers = { train, val };
-    const documents = { train: 0, val: 0 };
-    const bytes = { train: 0, val: 0 };
+    key: string | null,
+  ): Promise<Record<Split, SplitProgress>> {
+    const record = key === null ? null : await readRecord(folder, key);
+    if (record !== null) this.#warnings = record.warnings;
+    else if (key !== null) await clear(folder);
+    const { workers = census.bytes < FEW_BYTES ? 1 : defaultWorkers(), recordBytes = RECORD_BYTES } =
+      this.#options;
+    const path = (split: Split): string => join(folder, DATA_FILES[split]);
+    const encoder = new Encoder(tokenizer, workers);
+    let out: SplitWriters | undefined;
     try {
-      for await (const { split, name, pieces } of this.#split(census, fraction)) {
-        documents[split]++;
-        for await (const text of tokenizer.cuttable ? pieces : whole(pieces, name, tokenizer)) {
-          await writers[split].write(tokenizer.encode(text));
-          bytes[split] += Buffer.byteLength(text);
-          this.#progress({
-            phase: 'encode',
-            documents: documents.train + documents.val,
-            bytes: bytes.train + bytes.val,
-            totalBytes: census.bytes,
-            tokens: train.tokens + val.tokens,
-          });
-        }
-        await writers[split].write([tokenizer.eot]);
+      out = await SplitWriters.open(path, tokenizer.eot, record);
+      const writers = out;
+      const waiting: Promise<() => Promise<void>>[] = [];
+      let recorded = writers.bytes;
+      // Batches are written in the order in which they were read, however long each takes.
+      const writeNext = async (): Promise<void> => {
+        await (await waiting.shift()!)();
+        if (key === null || !writers.betweenDocuments || writers.bytes - recorded < recordBytes) return;
+        recorded = writers.bytes;
+        await writers.flush();
+        // Documents that were read ahead may have warned already; that the count is a little high does no harm.
+        await writeRecord(folder, { key, ...writers.progress(), warnings: this.#warnings });
+      };
+      const told = (): void =>
+        this.#progress({
+          phase: 'encode',
+          documents: writers.documents,
+          bytes: writers.bytes,
+          totalBytes: Math.max(census.bytes, writers.bytes),
+          tokens: writers.tokens,
+        });
+      const skip = record === null ? 0 : record.train.documents + record.val.documents;
+      const documents = this.#split(census, fraction, skip, key !== null);
+      for await (const units of batches(documents, tokenizer, Math.min(BATCH_UNITS, recordBytes))) {
+        while (waiting.length >= encoder.capacity) await writeNext();
+        const encoded = encoder.encode(units.map(({ text }) => text));
+        waiting.push(encoded.then((found) => () => writers.write(units, found, told)));
+        waiting.at(-1)!.catch(() => {});
+        this.#options.signal?.throwIfAborted();
       }
-      await train.finish();
-      await val.finish();
+      while (waiting.length > 0) await writeNext();
+      await writers.flush();
+      return writers.progress();
     } finally {
-      await train.close();
-      await val.close();
+      await encoder.close();
+      await out?.close();
     }
-    const sizes = (split: Split): SplitMeta => ({
-      documents: documents[split],
-      bytes: bytes[split],
-      tokens: writers[split].tokens,
-    });
-    return {
-      largestId: Math.max(train.largestId, val.largestId),
-      train: sizes('train'),
-      val: sizes('val'),
-    };
   }
 
   /** Every document with its split; a single document comes as two, its head and its tail. */
   async *#split(
     { documents, units }: Census,
     fraction: number,
-  ): AsyncGenerator<{ split: Split; name: string; pieces: AsyncIterable<string> }> {
+    skip = 0,
+    firstPass = false,
+  ): AsyncGenerator<SplitDocument> {
     if (documents === 1) {
       const cut = Math.max(1, Math.min(units - 1, Math.floor(units * (1 - fraction))));
       for await (const document of this.#documents()) {
@@ -236,8 +305,8 @@ class Preparation {
       return;
     }
     const isVal = heldOut(this.#options.seed, documents, fraction);
-    let index = 0;
-    for await (const document of this.#documents()) {
+    let index = skip;
+    for await (const document of this.#documents(firstPass ? this.#warnings : noWarnings(), skip)) {
       yield { split: isVal(index) ? 'val' : 'train', name: document.name, pieces: document.pieces() };
       index++;
     }
@@ -251,14 +320,29 @@ class Preparation {
   }
 
   /** One pass over all sources. */
-  async *#documents(warnings = noWarnings()): AsyncGenerator<TextDocument> {
-    for (const source of this.#sources) yield* source.documents(warnings);
+  async *#documents(warnings = noWarnings(), skip = 0): AsyncGenerator<TextDocument> {
+    let first = 0;
+    for (const source of this.#sources) {
+      const count = source.census?.documents ?? Number.POSITIVE_INFINITY;
+      if (first + count > skip) yield* source.documents(warnings, Math.max(0, skip - first));
+      first += count;
+    }
   }
 
   #progress(progress: PrepareProgress): void {
     this.#options.signal?.throwIfAborted();
     this.#options.onProgress?.(progress);
   }
+}
+
+function sizes({ documents, bytes, tokens }: SplitProgress): SplitMeta {
+  return { documents, bytes, tokens };
+}
+
+/** Makes room for new shards where older work broke off. */
+async function clear(folder: string): Promise<void> {
+  await removeJournal(folder);
+  for (const name of [DATA_FILES.train, DATA_FILES.val]) await rm(join(folder, name), { force: true });
 }
 
 /** Makes the tokenizer, training it with `feed` where that is asked for. */
@@ -291,80 +375,4 @@ export async function namedTokenizer(spec: string): Promise<Tokenizer> {
   const json = await readJSON(spec);
   if (json === undefined) throw new DataError(spec, 'must be a tokenizer.json', 'no such file');
   return tokenizerFromJSON(json, spec);
-}
-
-/** A document in one piece, for tokenizers that need it so. */
-export async function* whole(
-  pieces: AsyncIterable<string>,
-  name: string,
-  tokenizer: Tokenizer,
-): AsyncGenerator<string> {
-  let text = '';
-  for await (const piece of pieces) {
-    text += piece;
-    if (text.length > LONGEST_WHOLE_DOCUMENT) {
-      throw new DataError(
-        name,
-        `must have at most ${LONGEST_WHOLE_DOCUMENT} characters for tokenizer ${tokenizer.name}`,
-        undefined,
-        'split the document, or choose a byte-level tokenizer',
-      );
-    }
-  }
-  if (text !== '') yield text;
-}
-
-/** Whether `out` holds a prepared folder to be replaced; throws DataError if it holds anything else. */
-async function checkOut(out: string, shown: string, force: boolean): Promise<boolean> {
-  let names: string[];
-  try {
-    names = await readdir(out);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw new DataError(
-      shown,
-      'must be a folder to write to',
-      error instanceof Error ? error.message : error,
-    );
-  }
-  if (names.length === 0) return false;
-  const ours: string[] = Object.values(DATA_FILES);
-  const other = names.filter((name) => !ours.includes(name));
-  if (other.length > 0 || !names.includes(DATA_FILES.meta)) {
-    const found = (other.length > 0 ? other : names).slice(0, 3).join(', ');
-    throw new DataError(shown, 'must be a new folder or a prepared one', found, 'choose another folder');
-  }
-  if (!force)
-    throw new DataError(shown, 'must be a new folder', 'a prepared one', 'use --force to replace it');
-  return true;
-}
-
-async function writeFlushed(path: string, text: string): Promise<void> {
-  const file = await open(path, 'wx');
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** Gives the finished folder its name; what it replaces goes only once it is out of the way. */
-async function moveInto(aside: string, out: string, replaces: boolean): Promise<void> {
-  if (!replaces) {
-    // An empty folder may stand there.
-    await rmdir(out).catch(() => {});
-    await rename(aside, out);
-    return;
-  }
-  const former = `${out}.former`;
-  await rm(former, { recursive: true, force: true });
-  await rename(out, former);
-  try {
-    await rename(aside, out);
-  } catch (error) {
-    await rename(former, out);
-    throw error;
-  }
-  await rm(former, { recursive: true, force: true });
 }

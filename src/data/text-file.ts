@@ -4,7 +4,7 @@
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { TokenSource } from '../train/batches.js';
 import { openFile } from './documents.js';
-import { whole } from './prepare.js';
+import { whole } from './split-writers.js';
 import { describeWarnings, noWarnings } from './source.js';
 
 export interface TextFile {

@@ -15,6 +15,8 @@ import { before, test } from 'node:test';
 import { eventStep } from '../../src/formats/tfevents.js';
 import { readTfRecords } from '../../src/formats/tfrecord.js';
 import { parseSafetensors } from '../../src/formats/safetensors.js';
+import { fixture } from '../data/helpers.js';
+import { HubServer } from '../data/hub-server.js';
 import { loopnn, outcome, SMALL, start, temporaryFolder, writeCorpus } from './helpers.js';
 
 const folder = temporaryFolder();
@@ -525,6 +527,26 @@ test('llm.c’s shards, nanoGPT’s and a single file are trained on and evaluat
     const trained = await loopnn(['train', ...small, '--data', source, '--out', out]);
     assert.equal(trained.code, 0, trained.stderr);
   }
+});
+
+test('prepare takes a dataset from the hub that the environment names, and announces the disk it needs', async () => {
+  const file = { path: 'data/train-0.parquet', bytes: readFileSync(fixture('snappy.parquet')) };
+  const server = await new HubServer('owner/set', [file]).start();
+  const cache = join(folder, 'hub-cache');
+  const env = { HF_ENDPOINT: server.url, HF_TOKEN: 'hf_test', HF_HUB_CACHE: '', HF_HOME: cache };
+  const out = join(folder, 'hub-data');
+  const args = ['prepare', 'hf:owner/set', '--split', 'train', '--column', 'text', '--out', out, '--json'];
+  const prepared = await loopnn(args, env);
+  await server.stop();
+  assert.equal(prepared.code, 0, prepared.stderr);
+  assert.match(
+    prepared.stderr,
+    /^1 parquet file, 6\.47 KiB: 6\.47 KiB to download to .*hub-cache\/hub \(.* free\); the token shards will take about/,
+  );
+  const { meta } = JSON.parse(prepared.stdout);
+  assert.equal(meta.tokenizer.eot, 50256);
+  assert.equal(meta.train.documents + meta.val.documents, 60);
+  assert.deepEqual([...server.tokens], ['hf_test']);
 });
 
 test('Ctrl-C in prepare ends with 130 and leaves nothing half-made', async () => {

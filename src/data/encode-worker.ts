@@ -1,0 +1,16 @@
+/** The thread that `encoder.ts` starts: makes the tokenizer once, then answers each batch of texts with its ids. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { tokenizerFromJSON } from '../tokenizer/load.js';
+import { type EncodeReply, type EncodeRequest, encodeTexts } from './encoder.js';
+
+const port = parentPort!;
+const tokenizer = tokenizerFromJSON(workerData);
+
+port.on('message', async ({ batch, texts }: EncodeRequest) => {
+  try {
+    const encoded = encodeTexts(await tokenizer, texts);
+    port.postMessage({ batch, encoded } satisfies EncodeReply, [encoded.ids.buffer as ArrayBuffer]);
+  } catch (error) {
+    port.postMessage({ batch, error: error as Error } satisfies EncodeReply);
+  }
+});

@@ -1,0 +1,115 @@
+/**
+ * Encodes texts on several cores, in worker threads. Knows a tokenizer and batches of texts; knows no documents and no
+ * files. The ids are those of `tokenizer.encode`, whatever the number of workers.
+ */
+import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+
+/** Workers beyond this wait for the thread that reads and writes, and each takes some 50 MB. */
+const MOST_WORKERS = 8;
+
+/** The ids of a batch of texts. */
+export interface Encoded {
+  /** The ids of all texts, one after another. */
+  readonly ids: Uint16Array;
+  /** Number of ids of each text. */
+  readonly lengths: readonly number[];
+  /** Bytes of each text in UTF-8. */
+  readonly bytes: readonly number[];
+}
+
+/** The number of workers if the user names none: LOOPNN_NUM_THREADS where it is set, else the processors. */
+export function defaultWorkers(): number {
+  const asked = Number(process.env.LOOPNN_NUM_THREADS);
+  return Number.isInteger(asked) && asked > 0 ? asked : Math.min(MOST_WORKERS, availableParallelism());
+}
+
+/** Encodes texts one after another. */
+export function encodeTexts(tokenizer: Tokenizer, texts: readonly string[]): Encoded {
+  const parts = texts.map((text) => tokenizer.encode(text));
+  const ids = new Uint16Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    ids.set(part, at);
+    at += part.length;
+  }
+  const bytes = texts.map((text) => Buffer.byteLength(text));
+  return { ids, lengths: parts.map(({ length }) => length), bytes };
+}
+
+/** What a worker is given and answers; `encode-worker.ts` is the other side. */
+export interface EncodeRequest {
+  readonly batch: number;
+  readonly texts: readonly string[];
+}
+export type EncodeReply = { readonly batch: number } & (
+  | { readonly encoded: Encoded }
+  | { readonly error: Error }
+);
+
+/** Takes batches of texts and gives their ids; batches go to whichever worker is free. */
+export class Encoder {
+  /** Batches that may be under way so that no worker waits. */
+  readonly capacity: number;
+  readonly #tokenizer: Tokenizer;
+  readonly #workers: Worker[] = [];
+  readonly #load: number[] = [];
+  readonly #pending = new Map<
+    number,
+    { resolve: (encoded: Encoded) => void; reject: (error: Error) => void }
+  >();
+  #batches = 0;
+  #failure: Error | null = null;
+
+  /** With one worker everything happens in this thread. */
+  constructor(tokenizer: Tokenizer, workers: number) {
+    this.#tokenizer = tokenizer;
+    this.capacity = workers > 1 ? 2 * workers : 1;
+    for (let i = 0; workers > 1 && i < workers; i++) this.#start(i);
+  }
+
+  encode(texts: readonly string[]): Promise<Encoded> {
+    if (this.#workers.length === 0) return Promise.resolve(encodeTexts(this.#tokenizer, texts));
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    const batch = this.#batches++;
+    const index = this.#load.indexOf(Math.min(...this.#load));
+    this.#load[index]++;
+    const done = new Promise<Encoded>((resolve, reject) => this.#pending.set(batch, { resolve, reject }));
+    // Whoever asked may be waiting for an earlier batch when this one fails.
+    done.catch(() => {});
+    this.#workers[index].postMessage({ batch, texts } satisfies EncodeRequest);
+    return done;
+  }
+
+  async close(): Promise<void> {
+    this.#failure ??= new Error('the encoder is closed');
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+
+  #start(index: number): void {
+    const worker = new Worker(new URL('./encode-worker.js', import.meta.url), {
+      workerData: this.#tokenizer.toJSON(),
+    });
+    worker.on('message', (reply: EncodeReply) => {
+      this.#load[index]--;
+      const asked = this.#pending.get(reply.batch);
+      this.#pending.delete(reply.batch);
+      if ('encoded' in reply) asked?.resolve(reply.encoded);
+      else asked?.reject(reply.error);
+    });
+    const fail = (error: Error): void => {
+      this.#failure ??= error;
+      for (const { reject } of this.#pending.values()) reject(error);
+      this.#pending.clear();
+    };
+    worker.on('error', fail);
+    once(worker, 'exit').then(
+      () => fail(new Error('a worker that encodes has ended')),
+      () => {},
+    );
+    this.#workers.push(worker);
+    this.#load.push(0);
+  }
+}

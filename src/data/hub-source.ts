@@ -1,0 +1,208 @@
+/**
+ * A dataset on the hub as a source of documents: `openwebtext`, or `hf:owner/name`, at `@revision`. Knows how datasets
+ * name the files of a split; downloads belong to `hub.ts`, columns to `parquet.ts`.
+ */
+import { createHash } from 'node:crypto';
+import { DataError } from '../errors.js';
+import { Hub, type HubAccess, type HubFile, type HubListing } from './hub.js';
+import { openParquet } from './parquet.js';
+import type { FieldOptions, SourceCensus, TextDocument, TextSource, TextWarnings } from './source.js';
+
+/** The datasets that have a short name. */
+const NAMED: Readonly<Record<string, { readonly repo: string; readonly split: string }>> = {
+  openwebtext: { repo: 'Skylion007/openwebtext', split: 'train' },
+};
+/** Where the hub keeps the parquet files that it makes of datasets in other formats. */
+const CONVERTED = 'refs/convert/parquet';
+
+/** What of a dataset is wanted, and who hears of it. */
+export interface HubOptions extends HubAccess {
+  /** Default: train, or all files where none is named after a split. */
+  readonly split?: string | undefined;
+  /** The folder of the files, where a dataset has several with the split. */
+  readonly subset?: string | undefined;
+  /** Called with what the disk will have to hold, before it does. */
+  readonly onPlan?: ((plan: DownloadPlan) => void) | undefined;
+  readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
+}
+
+/** What a download needs. */
+export interface DownloadPlan {
+  readonly files: number;
+  readonly totalBytes: number;
+  /** Bytes of these that the cache has not got. */
+  readonly missingBytes: number;
+  readonly cache: string;
+  /** Bytes free where the cache is; undefined where that cannot be told. */
+  readonly freeBytes: number | undefined;
+}
+
+export const HUB_NAMES: readonly string[] = Object.keys(NAMED);
+
+/** Whether a source lies on the hub. */
+export function isHubSpec(spec: string): boolean {
+  return spec.startsWith('hf:') || Object.hasOwn(NAMED, spec);
+}
+
+/**
+ * Downloads the parquet files of a split into the hub's cache, as far as they are not there, and opens them.
+ *
+ * @throws DataError if the dataset, the split or the column is missing, or the download fails for good
+ */
+export async function openHubSource(
+  spec: string,
+  fields: FieldOptions,
+  options: HubOptions = {},
+): Promise<TextSource> {
+  const match = /^hf:([\w.-]+\/[\w.-]+)(?:@(\S+))?$/.exec(spec);
+  const name = NAMED[spec]?.repo ?? match?.[1];
+  if (name === undefined)
+    throw new DataError('source', 'must be hf:owner/name, with @revision if you like', spec);
+  const hub = new Hub(options);
+  const { listing, files } = await findFiles(hub, name, match?.[2], options);
+  await announce(hub, listing, files, options);
+
+  const totalBytes = files.reduce((sum, { size }) => sum + size, 0);
+  const shards: Shard[] = [];
+  let before = 0;
+  for (const file of files) {
+    const path = await hub.fetchFile(listing, file, (bytes) =>
+      options.onProgress?.(before + bytes, totalBytes),
+    );
+    before += file.size;
+    const shown = `hf:${name}/${file.path}`;
+    const text = await openParquet(path, fields.column, shown);
+    shards.push({ path, shown, documents: text.rows, bytes: text.bytes });
+    await text.close();
+  }
+  return new HubSource(spec.replace(/^hf:/, ''), shards, fields.column, fingerprint(files));
+}
+
+interface Shard {
+  readonly path: string;
+  readonly shown: string;
+  readonly documents: number;
+  readonly bytes: number;
+}
+
+class HubSource implements TextSource {
+  readonly census: SourceCensus;
+
+  constructor(
+    readonly name: string,
+    private readonly shards: readonly Shard[],
+    private readonly column: string,
+    fingerprint: string,
+  ) {
+    const sum = (key: 'documents' | 'bytes') => shards.reduce((total, shard) => total + shard[key], 0);
+    this.census = { documents: sum('documents'), bytes: sum('bytes'), fingerprint };
+  }
+
+  async *documents(warnings: TextWarnings, skip = 0): AsyncGenerator<TextDocument> {
+    let first = 0;
+    for (const { path, shown, documents } of this.shards) {
+      if (first + documents > skip) {
+        const text = await openParquet(path, this.column, shown);
+        try {
+          yield* text.documents(warnings, Math.max(0, skip - first));
+        } finally {
+          await text.close();
+        }
+      }
+      first += documents;
+    }
+  }
+}
+
+/** The parquet files wanted, of the dataset itself or else of what the hub made of it. */
+async function findFiles(
+  hub: Hub,
+  name: string,
+  revision: string | undefined,
+  options: HubOptions,
+): Promise<{ listing: HubListing; files: HubFile[] }> {
+  let listing = await hub.list(name, revision);
+  const isParquet = ({ path }: HubFile) => path.endsWith('.parquet');
+  if (revision === undefined && !listing.files.some(isParquet)) {
+    listing = await hub.list(name, CONVERTED).catch(() => listing);
+  }
+  const all = listing.files.filter(isParquet);
+  if (all.length === 0) throw new DataError(`hf:${name}`, 'must have parquet files', 'none');
+  return { listing, files: chooseFiles(`hf:${name}`, all, options) };
+}
+
+/** The files of a split, in order of their paths. Throws DataError where there are none, or more than one set of them. */
+export function chooseFiles(
+  where: string,
+  all: readonly HubFile[],
+  { split, subset }: Pick<HubOptions, 'split' | 'subset'>,
+): HubFile[] {
+  const inSubset = all.filter(({ path }) => subset === undefined || path.startsWith(`${subset}/`));
+  if (inSubset.length === 0) {
+    throw new DataError(where, `must have parquet files in the folder '${subset}'`, folders(all).join(', '));
+  }
+  const wanted = split ?? 'train';
+  const ofSplit = inSubset.filter(({ path }) => splitWords(path).includes(wanted));
+  const files = ofSplit.length === 0 && split === undefined ? inSubset : ofSplit;
+  if (files.length === 0) {
+    const known = ['train', 'validation', 'valid', 'val', 'dev', 'test'];
+    const there = known.filter((name) => inSubset.some(({ path }) => splitWords(path).includes(name)));
+    throw new DataError(
+      where,
+      `must have the split '${wanted}'`,
+      there.join(', ') || 'none',
+      'choose with --split',
+    );
+  }
+  const places = folders(files);
+  if (places.length > 1) {
+    throw new DataError(
+      where,
+      'must have the split in one folder',
+      places.join(', '),
+      'choose with --subset',
+    );
+  }
+  return [...files].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+}
+
+/** The words of a path that may name a split: `data/train-00000-of-00080.parquet` has data, train, 00000 … */
+function splitWords(path: string): string[] {
+  return path.split(/[/._-]/);
+}
+
+/** The folders of files, those that only name a split left out. */
+function folders(files: readonly HubFile[]): string[] {
+  const names = files.map(({ path }) => {
+    const parts = path.split('/').slice(0, -1);
+    if (/^(partial-)?(train|validation|valid|val|dev|test)$/.test(parts.at(-1) ?? '')) parts.pop();
+    return parts.join('/') || '.';
+  });
+  return [...new Set(names)].sort();
+}
+
+async function announce(
+  hub: Hub,
+  listing: HubListing,
+  files: readonly HubFile[],
+  { onPlan }: HubOptions,
+): Promise<void> {
+  let totalBytes = 0;
+  let missingBytes = 0;
+  for (const file of files) {
+    totalBytes += file.size;
+    if (!(await hub.has(listing.name, file))) missingBytes += file.size;
+  }
+  const free = await hub.free();
+  onPlan?.({ files: files.length, totalBytes, missingBytes, cache: hub.cache, freeBytes: free });
+  if (free !== undefined && missingBytes > free) {
+    const hint = 'name a larger disk with HF_HUB_CACHE';
+    throw new DataError(hub.cache, `must have ${missingBytes} bytes free`, free, hint);
+  }
+}
+
+function fingerprint(files: readonly HubFile[]): string {
+  const hash = createHash('sha256');
+  for (const { path, hash: own } of files) hash.update(`${path}\0${own.hex}\n`);
+  return hash.digest('hex');
+}

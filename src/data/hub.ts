@@ -1,0 +1,335 @@
+/**
+ * Datasets on the Hugging Face hub: which parquet files a split has, and their way into the hub's own cache on this
+ * machine. Knows the hub's addresses, the cache's layout and how downloads fail; knows no text.
+ *
+ * A file lies in the cache under the hash that the hub gives it, and gets that name only once size and hash are right;
+ * what broke off stays beside it as `.incomplete` and is gone on with from its last byte.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, rename, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { datasetInfo, downloadFile, HubApiError, listFiles } from '@huggingface/hub';
+import { ConfigError, DataError } from '../errors.js';
+
+/** How the hub is reached. */
+export interface HubAccess {
+  /** The hub's address; default: HF_ENDPOINT, else the public one. */
+  readonly endpoint?: string | undefined;
+  /** Default: HF_TOKEN. */
+  readonly token?: string | undefined;
+  /** Default: HF_HUB_CACHE, else HF_HOME/hub, else where the hub's other clients keep theirs. */
+  readonly cache?: string | undefined;
+  /** Milliseconds before the first new try; each further one waits twice as long. */
+  readonly retryMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A file of a dataset. */
+export interface HubFile {
+  readonly path: string;
+  readonly size: number;
+  /** SHA-256 of a large file; of a small one git's SHA-1, which counts a header of its own. */
+  readonly hash: { readonly kind: 'sha256' | 'git'; readonly hex: string };
+}
+
+/** A dataset at one commit. */
+export interface HubListing {
+  readonly name: string;
+  readonly commit: string;
+  readonly files: readonly HubFile[];
+}
+
+/** Tries without a new byte before it gives up. */
+const TRIES = 6;
+/** Times that a whole file may come with the wrong hash. */
+const WRONG_FILES = 3;
+const LONGEST_WAIT_MS = 60_000;
+const PUBLIC_ENDPOINT = 'https://huggingface.co';
+
+/** A connection to the hub. */
+export class Hub {
+  readonly cache: string;
+  readonly #endpoint: string;
+  readonly #token: string | undefined;
+  readonly #retryMs: number;
+  readonly #signal: AbortSignal | undefined;
+
+  /** Throws ConfigError for a token that is none. */
+  constructor(access: HubAccess = {}) {
+    this.#endpoint = (access.endpoint ?? (process.env.HF_ENDPOINT || PUBLIC_ENDPOINT)).replace(/\/+$/, '');
+    this.#token = access.token ?? (process.env.HF_TOKEN || undefined);
+    if (this.#token !== undefined && !/^hf_\S+$/.test(this.#token)) {
+      throw new ConfigError('HF_TOKEN', "must begin with 'hf_' and have no spaces");
+    }
+    if (!URL.canParse(this.#endpoint)) throw new ConfigError('HF_ENDPOINT', 'must be a URL', this.#endpoint);
+    this.cache = access.cache ?? cacheFolder();
+    this.#retryMs = access.retryMs ?? 1000;
+    this.#signal = access.signal;
+  }
+
+  /** All files of a dataset; throws DataError if it is missing, closed to us, or the hub cannot be reached. */
+  async list(name: string, revision = 'main'): Promise<HubListing> {
+    const common = { hubUrl: this.#endpoint, fetch: this.#fetch, ...this.#credentials() };
+    const where = `hf:${name}`;
+    try {
+      const { sha } = await datasetInfo({ ...common, name, revision, additionalFields: ['sha'] });
+      if (!/^[0-9a-f]{40}$/.test(sha)) throw new Error(`the commit ${sha}`);
+      const files: HubFile[] = [];
+      const repo = { type: 'dataset', name } as const;
+      for await (const file of listFiles({ ...common, repo, recursive: true, revision: sha })) {
+        if (file.type === 'file') files.push(hubFile(file, where));
+      }
+      return { name, commit: sha, files };
+    } catch (error) {
+      throw this.#explain(error, where);
+    }
+  }
+
+  /** The path that a file has in the cache, downloaded or not. */
+  blobPath(name: string, file: HubFile): string {
+    return join(this.#folder(name), 'blobs', file.hash.hex);
+  }
+
+  /** Whether the cache has a file complete, judged by its size; `fetchFile` looks at its hash too. */
+  async has(name: string, file: HubFile): Promise<boolean> {
+    return (await sizeOf(this.blobPath(name, file))) === file.size;
+  }
+
+  /** Bytes free where the cache is; undefined where that cannot be told. */
+  async free(): Promise<number | undefined> {
+    await mkdir(this.cache, { recursive: true });
+    return freeBytes(this.cache);
+  }
+
+  /**
+   * Makes sure that the cache has a file, complete and with the right hash, and returns its path.
+   *
+   * @param onBytes called with the bytes that the cache has of it
+   * @throws DataError if it cannot be had; the signal's reason if that is aborted
+   */
+  async fetchFile(listing: HubListing, file: HubFile, onBytes: (bytes: number) => void): Promise<string> {
+    const blob = this.blobPath(listing.name, file);
+    if ((await sizeOf(blob)) !== undefined) {
+      if (await isIntact(blob, file)) {
+        await this.#link(listing, file);
+        onBytes(file.size);
+        return blob;
+      }
+      await rm(blob);
+    }
+    await mkdir(dirname(blob), { recursive: true });
+    const incomplete = `${blob}.incomplete`;
+    let wrong = 0;
+    for (let failures = 0; ; ) {
+      const before = (await sizeOf(incomplete)) ?? 0;
+      try {
+        await this.#append(listing, file, incomplete, before, onBytes);
+        if (await isIntact(incomplete, file)) break;
+        await rm(incomplete);
+        wrong++;
+        throw new Error('bytes that do not have the hash which the hub names');
+      } catch (error) {
+        this.#signal?.throwIfAborted();
+        if (isLocal(error)) throw error;
+        const now = (await sizeOf(incomplete)) ?? 0;
+        failures = now > before ? 0 : failures + 1;
+        if (wrong >= WRONG_FILES || failures >= TRIES || !isPassing(error)) {
+          throw this.#explain(error, `hf:${listing.name}/${file.path}`);
+        }
+        await this.#wait(failures);
+      }
+    }
+    await rename(incomplete, blob);
+    await this.#link(listing, file);
+    return blob;
+  }
+
+  /** Adds what is missing of a file; throws if the connection breaks off or more comes than there should be. */
+  async #append(
+    listing: HubListing,
+    file: HubFile,
+    path: string,
+    have: number,
+    onBytes: (bytes: number) => void,
+  ): Promise<void> {
+    const start = have > file.size ? 0 : have;
+    const out = await open(path, start === 0 ? 'w' : 'a');
+    try {
+      onBytes(start);
+      if (start < file.size) {
+        const repo = { type: 'dataset', name: listing.name } as const;
+        const place = { repo, path: file.path, revision: listing.commit, hubUrl: this.#endpoint, xet: false };
+        const blob = await downloadFile({ ...place, fetch: this.#fetch, ...this.#credentials() });
+        if (blob === null) throw new Error('no such file');
+        if (blob.size !== file.size) throw new Error(`${blob.size} bytes where ${file.size} were listed`);
+        let at = start;
+        const stream = (start === 0 ? blob : blob.slice(start)).stream();
+        for await (const chunk of stream as unknown as AsyncIterable<Uint8Array>) {
+          this.#signal?.throwIfAborted();
+          if (at + chunk.length > file.size) {
+            await out.truncate(0);
+            throw new Error(`more than its ${file.size} bytes`);
+          }
+          await out.appendFile(chunk);
+          at += chunk.length;
+          onBytes(at);
+        }
+        if (at < file.size) throw new Error(`${at} of ${file.size} bytes`);
+      }
+      await out.sync();
+    } finally {
+      await out.close();
+    }
+  }
+
+  /** Shows the file under its own name too, as the hub's other clients look for it. */
+  async #link(listing: HubListing, file: HubFile): Promise<void> {
+    const folder = this.#folder(listing.name);
+    const pointer = join(folder, 'snapshots', listing.commit, file.path);
+    await mkdir(dirname(pointer), { recursive: true });
+    // Where links are not allowed the blob alone serves us.
+    await symlink(relative(dirname(pointer), this.blobPath(listing.name, file)), pointer).catch(() => {});
+    await mkdir(join(folder, 'refs'), { recursive: true });
+    await writeFile(join(folder, 'refs', 'main'), listing.commit, { flag: 'wx' }).catch(() => {});
+  }
+
+  #folder(name: string): string {
+    return join(this.cache, ['datasets', ...name.split('/')].join('--'));
+  }
+
+  #credentials(): { accessToken?: string } {
+    return this.#token === undefined ? {} : { accessToken: this.#token };
+  }
+
+  /** `fetch` that asks again where the hub is busy or cannot be reached, and holds it to the range asked for. */
+  readonly #fetch: typeof fetch = async (input, init) => {
+    const range = new Headers(init?.headers).get('range');
+    const signal = this.#signal ?? null;
+    for (let failures = 0; ; ) {
+      try {
+        const response = await fetch(input, { ...init, signal });
+        if (isBusy(response.status) && failures + 1 < TRIES) {
+          await response.body?.cancel();
+          await this.#wait(++failures, Number(response.headers.get('retry-after')));
+          continue;
+        }
+        if (range !== null && response.status === 200) {
+          await response.body?.cancel();
+          throw new RefusedRange('a whole file where a part was asked for');
+        }
+        // Answers that tell something are short; they are read here, so that one that breaks off is asked for again.
+        if (!response.ok || (range === null ? isJson(response) : range === 'bytes=0-0')) {
+          const { status, headers } = response;
+          return new Response(await response.arrayBuffer(), { status, headers: decoded(headers) });
+        }
+        return response;
+      } catch (error) {
+        this.#signal?.throwIfAborted();
+        if (error instanceof RefusedRange || ++failures >= TRIES) throw error;
+        await this.#wait(failures);
+      }
+    }
+  };
+
+  async #wait(failures: number, retryAfter = 0): Promise<void> {
+    const backoff = this.#retryMs * 2 ** Math.max(0, failures - 1);
+    const asked = Number.isFinite(retryAfter) ? retryAfter * 1000 : 0;
+    const signal = this.#signal;
+    await delay(Math.min(LONGEST_WAIT_MS, Math.max(backoff, asked)), undefined, signal ? { signal } : {});
+  }
+
+  #explain(error: unknown, where: string): unknown {
+    if (this.#signal?.aborted) return this.#signal.reason;
+    if (error instanceof DataError || isLocal(error)) return error;
+    if (error instanceof HubApiError) {
+      const { statusCode } = error;
+      if (statusCode === 401 || statusCode === 403) {
+        const hint = 'if the dataset is private or gated, accept its terms and set HF_TOKEN';
+        return new DataError(where, 'must be open to you', `status ${statusCode}`, hint);
+      }
+      if (statusCode === 404) return new DataError(where, 'must be a dataset on the hub', 'status 404');
+      return new DataError(where, 'must be given by the hub', `status ${statusCode}`, AGAIN);
+    }
+    const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
+    const message = error instanceof Error ? error.message : String(error);
+    return new DataError(where, 'must be given by the hub', `${message}${cause}`, AGAIN);
+  }
+}
+
+const AGAIN = 'run the same command again to go on where it broke off';
+
+/** The server does not know ranges, so that nothing can be gone on with. */
+class RefusedRange extends Error {}
+
+function isBusy(status: number): boolean {
+  return status === 408 || status === 429 || status >= 500;
+}
+
+function isJson(response: Response): boolean {
+  return response.headers.get('content-type')?.startsWith('application/json') === true;
+}
+
+/** The headers of a body that `fetch` has unpacked already. */
+function decoded(headers: Headers): Headers {
+  const copy = new Headers(headers);
+  copy.delete('content-encoding');
+  copy.delete('content-length');
+  return copy;
+}
+
+/** Whether trying again may help. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof RefusedRange) return false;
+  return !(error instanceof HubApiError) || isBusy(error.statusCode);
+}
+
+/** An error of this machine's own disk. */
+function isLocal(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return ['ENOSPC', 'EACCES', 'EROFS', 'EDQUOT', 'EIO', 'EISDIR', 'ENOTDIR', 'EPERM'].includes(code ?? '');
+}
+
+function hubFile(
+  file: { path: string; size: number; oid?: string; lfs?: { oid: string; size: number } },
+  where: string,
+): HubFile {
+  const unsafe = file.path.startsWith('/') || /(^|[/\\])\.\.([/\\]|$)/.test(file.path);
+  const hash = file.lfs
+    ? ({ kind: 'sha256', hex: file.lfs.oid } as const)
+    : ({ kind: 'git', hex: file.oid ?? '' } as const);
+  const size = file.lfs?.size ?? file.size;
+  const valid = hash.kind === 'sha256' ? /^[0-9a-f]{64}$/ : /^[0-9a-f]{40}$/;
+  if (unsafe || !valid.test(hash.hex) || !Number.isSafeInteger(size) || size < 0) {
+    throw new DataError(`${where}/${file.path}`, 'must have a safe path, a size and a hash', hash.hex);
+  }
+  return { path: file.path, size, hash };
+}
+
+/** Whether a file on disk has the size and the hash that the hub names. */
+async function isIntact(path: string, file: HubFile): Promise<boolean> {
+  if ((await sizeOf(path)) !== file.size) return false;
+  const hash = createHash(file.hash.kind === 'sha256' ? 'sha256' : 'sha1');
+  if (file.hash.kind === 'git') hash.update(`blob ${file.size}\0`);
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  return hash.digest('hex') === file.hash.hex;
+}
+
+/** Where the hub's clients keep files; variables that are empty count as not set. */
+function cacheFolder(): string {
+  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
+  const home = HF_HOME || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
+  return HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(home, 'hub');
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  return (await stat(path).catch(() => undefined))?.size;
+}
+
+/** Bytes that may still be written below a folder; undefined where that cannot be told. */
+export async function freeBytes(folder: string): Promise<number | undefined> {
+  const status = await statfs(folder).catch(() => undefined);
+  return status === undefined ? undefined : status.bavail * status.bsize;
+}

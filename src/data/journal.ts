@@ -1,0 +1,49 @@
+/**
+ * How far the encoding of a corpus has come, beside the shards that are being written, so that broken-off work goes on
+ * from there. Knows counts; knows no text.
+ *
+ * A record is written only once the shards' bytes that it speaks of are on the disk; what lies behind them is cut off
+ * when the work goes on. So nothing is lost and nothing comes twice.
+ */
+import { rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeFlushed } from './output-folder.js';
+import { readJSON } from './shard.js';
+import type { TextWarnings } from './source.js';
+
+const JOURNAL = 'progress.json';
+
+/** What has been written of one split. */
+export interface SplitProgress {
+  readonly documents: number;
+  readonly bytes: number;
+  readonly tokens: number;
+  readonly largestId: number;
+}
+
+/** A record of the journal. */
+export interface EncodeRecord {
+  /** Everything that the result depends on; work of another key is not gone on with. */
+  readonly key: string;
+  readonly train: SplitProgress;
+  readonly val: SplitProgress;
+  readonly warnings: TextWarnings;
+}
+
+/** The last record of a folder; null if there is none of this key. */
+export async function readRecord(folder: string, key: string): Promise<EncodeRecord | null> {
+  const record = (await readJSON(join(folder, JOURNAL)).catch(() => undefined)) as EncodeRecord | undefined;
+  return record?.key === key ? record : null;
+}
+
+export async function writeRecord(folder: string, record: EncodeRecord): Promise<void> {
+  const path = join(folder, JOURNAL);
+  await rm(`${path}.new`, { force: true });
+  await writeFlushed(`${path}.new`, `${JSON.stringify(record)}\n`);
+  await rename(`${path}.new`, path);
+}
+
+export async function removeJournal(folder: string): Promise<void> {
+  await rm(join(folder, JOURNAL), { force: true });
+  await rm(join(folder, `${JOURNAL}.new`), { force: true });
+}

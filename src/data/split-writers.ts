@@ -1,0 +1,168 @@
+/**
+ * From documents, each in its split, to two shards: stretches of text in batches for the encoder, and the writing of
+ * their ids with an end of text after each document. Knows splits and counts; knows no sources and no folders.
+ */
+import { DataError } from '../errors.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import type { Encoded } from './encoder.js';
+import type { EncodeRecord, SplitProgress } from './journal.js';
+import { ShardWriter } from './shard.js';
+
+/** UTF-16 units that are encoded together: enough to be worth a message to another thread. */
+export const BATCH_UNITS = 1 << 19;
+/** Texts that are encoded together, where they are short. */
+const BATCH_TEXTS = 4096;
+/** UTF-16 units of one document that a tokenizer which needs it whole can be given. */
+const LONGEST_WHOLE_DOCUMENT = 1 << 28;
+
+export type Split = 'train' | 'val';
+
+/** A document and where it belongs. */
+export interface SplitDocument {
+  readonly split: Split;
+  readonly name: string;
+  readonly pieces: AsyncIterable<string>;
+}
+
+/** A stretch of a document that is encoded at once. */
+export interface Unit {
+  readonly text: string;
+  readonly split: Split;
+  /** Whether the document ends with it. */
+  readonly last: boolean;
+}
+
+/** Documents as batches of stretches; an empty document is one of no text. */
+export async function* batches(
+  documents: AsyncIterable<SplitDocument>,
+  tokenizer: Tokenizer,
+  mostUnits = BATCH_UNITS,
+): AsyncGenerator<Unit[]> {
+  let batch: Unit[] = [];
+  let units = 0;
+  for await (const { split, name, pieces } of documents) {
+    let held = '';
+    for await (const text of tokenizer.cuttable ? pieces : whole(pieces, name, tokenizer)) {
+      if (held !== '') {
+        batch.push({ text: held, split, last: false });
+        units += held.length;
+        if (units >= mostUnits) {
+          yield batch;
+          batch = [];
+          units = 0;
+        }
+      }
+      held = text;
+    }
+    batch.push({ text: held, split, last: true });
+    units += held.length;
+    if (units >= mostUnits || batch.length >= BATCH_TEXTS) {
+      yield batch;
+      batch = [];
+      units = 0;
+    }
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/** The two shards being written, and the counts of what is in them. */
+export class SplitWriters {
+  betweenDocuments = true;
+  readonly #documents: Record<Split, number>;
+  readonly #bytes: Record<Split, number>;
+
+  private constructor(
+    private readonly writers: Record<Split, ShardWriter>,
+    private readonly eot: number,
+    record: EncodeRecord | null,
+  ) {
+    this.#documents = { train: record?.train.documents ?? 0, val: record?.val.documents ?? 0 };
+    this.#bytes = { train: record?.train.bytes ?? 0, val: record?.val.bytes ?? 0 };
+  }
+
+  /** Makes both files, or cuts those that are there to what a record says of them. */
+  static async open(
+    path: (split: Split) => string,
+    eot: number,
+    record: EncodeRecord | null,
+  ): Promise<SplitWriters> {
+    const writer = (split: Split): Promise<ShardWriter> =>
+      record === null ? ShardWriter.create(path(split)) : ShardWriter.resume(path(split), record[split]);
+    const train = await writer('train');
+    try {
+      return new SplitWriters({ train, val: await writer('val') }, eot, record);
+    } catch (error) {
+      await train.close();
+      throw error;
+    }
+  }
+
+  get documents(): number {
+    return this.#documents.train + this.#documents.val;
+  }
+
+  get bytes(): number {
+    return this.#bytes.train + this.#bytes.val;
+  }
+
+  get tokens(): number {
+    return this.writers.train.tokens + this.writers.val.tokens;
+  }
+
+  /** Writes a batch, an end of text after each document, and calls `told` after each stretch. */
+  async write(units: readonly Unit[], { ids, lengths, bytes }: Encoded, told: () => void): Promise<void> {
+    let at = 0;
+    for (const [i, { split, last }] of units.entries()) {
+      const writer = this.writers[split];
+      if (this.betweenDocuments) this.#documents[split]++;
+      await writer.write(ids.subarray(at, at + lengths[i]));
+      at += lengths[i];
+      this.#bytes[split] += bytes[i];
+      if (last) await writer.write([this.eot]);
+      this.betweenDocuments = last;
+      told();
+    }
+  }
+
+  /** Waits until all that was written is on the disk. */
+  async flush(): Promise<void> {
+    await this.writers.train.finish();
+    await this.writers.val.finish();
+  }
+
+  progress(): Record<Split, SplitProgress> {
+    const of = (split: Split): SplitProgress => ({
+      documents: this.#documents[split],
+      bytes: this.#bytes[split],
+      tokens: this.writers[split].tokens,
+      largestId: this.writers[split].largestId,
+    });
+    return { train: of('train'), val: of('val') };
+  }
+
+  async close(): Promise<void> {
+    await this.writers.train.close();
+    await this.writers.val.close();
+  }
+}
+
+/** A document in one piece, for tokenizers that need it so. */
+export async function* whole(
+  pieces: AsyncIterable<string>,
+  name: string,
+  tokenizer: Tokenizer,
+): AsyncGenerator<string> {
+  let text = '';
+  for await (const piece of pieces) {
+    text += piece;
+    if (text.length > LONGEST_WHOLE_DOCUMENT) {
+      throw new DataError(
+        name,
+        `must have at most ${LONGEST_WHOLE_DOCUMENT} characters for tokenizer ${tokenizer.name}`,
+        undefined,
+        'split the document, or choose a byte-level tokenizer',
+      );
+    }
+  }
+  if (text !== '') yield text;
+}
