@@ -1,10 +1,11 @@
 /** `loopnn eval`: what a trained model makes of held-out tokens, of any text file, or of the last words of texts. */
 import { type Command, Option } from 'commander';
-import { describeBroken, readJSONLines } from '../data/json-lines.js';
 import { NodeStore, nodeClock } from '../data/node-store.js';
 import { openDataset } from '../data/dataset.js';
+import { openPath } from '../data/documents.js';
+import { BROKEN_SHOWN, describeWarnings, noWarnings, textOf } from '../data/source.js';
 import { encodeTextFile } from '../data/text-file.js';
-import { DataError, LoopnnError } from '../errors.js';
+import { DataError } from '../errors.js';
 import { exitCount } from '../models/config.js';
 import type { GPT } from '../models/gpt.js';
 import type { TrainConfig } from '../train/config.js';
@@ -71,9 +72,10 @@ export function evalCommand(program: Command): void {
       new Option('--text <file>', 'a text file, by a sliding window of the block size').conflicts('lambada'),
     )
     .addOption(
-      new Option('--lambada <file>', 'the last words of the texts in a JSONL file (field "text")').conflicts(
-        'stride',
-      ),
+      new Option(
+        '--lambada <file>',
+        'the last words of texts, as LAMBADA asks: the field text of JSONL, or any source of prepare',
+      ).conflicts('stride'),
     )
     .addOption(
       new Option('--split <name>', 'which split of --data to score; by default val, or the whole of one file')
@@ -137,26 +139,35 @@ async function evaluateText(flags: EvalFlags, path: string): Promise<void> {
 
 async function evaluateLastWords(flags: EvalFlags, path: string): Promise<void> {
   const tokenizer = await readRunTokenizer(new NodeStore(flags.model), flags.model);
-  const { texts, broken } = await readJSONLines(path, 'text');
+  const warnings = noWarnings();
+  const texts: { name: string; text: string }[] = [];
+  for await (const document of (await openPath(path)).documents(warnings)) {
+    texts.push({ name: document.name, text: await textOf(document) });
+  }
+  for (const line of describeWarnings(warnings)) notice(line);
   await evaluateTask<LastWordEvaluation>(flags, (model) => {
     const words: EncodedLastWord[] = [];
-    for (const { line, text } of texts) {
+    const leftOut: string[] = [];
+    for (const { name, text } of texts) {
+      const cut = cutLastWord(text);
       try {
-        words.push(encodeLastWord(cutLastWord(text)!, tokenizer, model.config.blockSize));
+        if (cut) words.push(encodeLastWord(cut, tokenizer, model.config.blockSize));
+        else leftOut.push(`${name} (no word)`);
       } catch (error) {
-        if (!(error instanceof LoopnnError)) throw error;
-        broken.push({ line, reason: `(${error.message})` });
+        if (!(error instanceof DataError)) throw error;
+        leftOut.push(`${name} (${error.message})`);
       }
     }
-    broken.sort((a, b) => a.line - b.line);
-    if (broken.length > 0) notice(`${path}: left out ${describeBroken(broken)}`);
+    const more = leftOut.length > BROKEN_SHOWN ? '; …' : '';
+    const shown = `${leftOut.slice(0, BROKEN_SHOWN).join('; ')}${more}`;
     if (words.length === 0) {
       const rule = `must hold a last word that fits blockSize = ${model.config.blockSize}`;
-      throw new DataError(path, rule);
+      throw new DataError(path, rule, shown || 'no text');
     }
+    if (leftOut.length > 0) notice(`left out ${leftOut.length} of ${texts.length} texts: ${shown}`);
     return {
       label: path,
-      facts: { lambada: path, broken },
+      facts: { lambada: path, leftOut: leftOut.length + warnings.broken },
       columns: [
         ['words', (result) => grouped(result.words)],
         ['accuracy', ({ accuracy }) => `${(100 * accuracy).toFixed(2)} %`],

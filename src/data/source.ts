@@ -10,6 +10,13 @@ export interface TextDocument {
   pieces(): AsyncIterable<string>;
 }
 
+/** The whole text of a document. */
+export async function textOf(document: TextDocument): Promise<string> {
+  let text = '';
+  for await (const piece of document.pieces()) text += piece;
+  return text;
+}
+
 /** Where documents come from; they can be gone through more than once, in the same order. */
 export interface TextSource {
   /** Without folders: a corpus's name or a file's or folder's last name. */

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { noWarnings, type TextDocument, type TextSource } from '../../src/data/source.js';
+import { noWarnings, type TextDocument, textOf, type TextSource } from '../../src/data/source.js';
 
 const FIXTURES = fileURLToPath(new URL('../../../test/data/fixtures/', import.meta.url));
 
@@ -14,12 +14,6 @@ export function fixture(name: string): string {
 /** The texts of the parquet fixtures, in order. */
 export function fixtureTexts(): string[] {
   return JSON.parse(readFileSync(fixture('texts.json'), 'utf8')) as string[];
-}
-
-export async function textOf(document: TextDocument): Promise<string> {
-  let text = '';
-  for await (const piece of document.pieces()) text += piece;
-  return text;
 }
 
 export async function textsOf(documents: AsyncIterable<TextDocument>): Promise<string[]> {
