@@ -152,7 +152,7 @@ test('what cannot be retrofitted is refused, and nothing is written', async () =
     ],
     [/loops: must be at least 2, over the stack or in each layer, got 1/, '--layers', '0'],
     [/loopForm: must be correction where layers are looped/, '--inner-loops', '2', '--loop-form', 'output'],
-    [/nPrelude: must leave a layer to loop/, '--loops', '2', '--prelude', '3'],
+    [/nPrelude \+ nCoda: must leave a layer to loop/, '--loops', '2', '--prelude', '3'],
   ] as const) {
     const result = await loopnn(['retrofit', '--model', at('original'), '--out', at('no'), ...flags]);
     assert.match(result.stderr, message);
