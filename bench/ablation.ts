@@ -60,6 +60,13 @@ const shape = (nLayer: number, nLoop: number, nInnerLoop = 1) => ({
 });
 const gpt2 = (nLayer: number): Variant => ({ label: `${nLayer} layers`, model: { depth: 'gpt2', nLayer } });
 
+/** Both readings of the update rule, from gates at 1. */
+const readings = (name: string, loops: Settings): Variant[] =>
+  ['output', 'correction'].map((loopForm) => ({
+    label: `${name} ${loopForm}, gates at 1`,
+    model: { ...loops, loopForm, gateInit: 1 },
+  }));
+
 /** Update form × initial gate. */
 function forms(name: string, loops: Settings): Variant[] {
   return ['output', 'correction'].flatMap((loopForm) =>
@@ -97,16 +104,19 @@ const STAGES: Readonly<Record<string, Stage>> = {
       factor('lr 6e-3', {}, { lr: 6e-3, minLr: 6e-4 }),
     ],
   },
+  // Twice the tokens: does the choice hold, or does it only start sooner?
+  longer: {
+    seeds: SEEDS.slice(0, 2),
+    variants: [gpt2(2), ...readings('2×6', shape(2, 6))].map(({ label, model }) => ({
+      label: `${label}, twice the tokens`,
+      model,
+      train: { maxSteps: 4000 },
+    })),
+  },
   // The paper's smallest network, looped outside and inside: does the choice hold where loops multiply?
   deep: {
     seeds: SEEDS.slice(0, 2),
-    variants: [
-      gpt2(4),
-      ...['output', 'correction'].map((loopForm) => ({
-        label: `4×(6×2) ${loopForm}, gates at 1`,
-        model: { ...shape(4, 6, 2), loopForm, gateInit: 1 },
-      })),
-    ],
+    variants: [gpt2(4), gpt2(12), ...readings('4×(6×2)', shape(4, 6, 2))],
   },
 };
 
