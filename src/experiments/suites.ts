@@ -61,7 +61,19 @@ const loop = (nLayer: number, nLoop: number, more: Fields = {}): Fields => ({
   ...more,
 });
 
-const LITERAL = { loopForm: 'output', gateInit: 1 };
+/** A loop network by both readings of the update rule, which the paper leaves open, from gates at 1. */
+const readings = (
+  name: string,
+  label: string,
+  shape: Fields,
+  paper?: SuiteModel['paper'],
+): readonly SuiteModel[] =>
+  ['output', 'correction'].map((loopForm) => ({
+    name: `${name}-${loopForm}`,
+    label: `${label}, ${loopForm}`,
+    model: { ...shape, loopForm, gateInit: 1 },
+    ...(paper ? { paper } : {}),
+  }));
 
 const PAPER_1: Pick<Suite, 'title' | 'models' | 'groups'> = {
   title: 'Fewer layers, looped, against the 12-layer GPT-2 (the paper’s first experiment)',
@@ -93,27 +105,22 @@ const PAPER_1: Pick<Suite, 'title' | 'models' | 'groups'> = {
   ],
 };
 
+const ONE_LAYER: SuiteModel = {
+  name: 'gpt2-1',
+  label: '1 layer',
+  model: gpt2(1),
+  paper: { trainLoss: 3.96, valLoss: 3.98 },
+};
+const TWO_LAYERS: SuiteModel = { name: 'gpt2-2', label: '2 layers', model: gpt2(2) };
+const PAPER_1X2 = { trainLoss: 3.65, valLoss: 3.67 };
+const LOOP_1X2 = readings('loop-1x2', '1 layer × 2 loops', loop(1, 2), PAPER_1X2);
+
 const PAPER_2: Pick<Suite, 'title' | 'models' | 'groups'> = {
   title: 'One block run twice against one block run once (the paper’s second experiment)',
-  models: [
-    {
-      name: 'gpt2-1',
-      label: '1 layer',
-      model: gpt2(1),
-      paper: { trainLoss: 3.96, valLoss: 3.98 },
-    },
-    {
-      name: 'loop-1x2',
-      label: '1 layer × 2 loops',
-      model: loop(1, 2),
-      paper: { trainLoss: 3.65, valLoss: 3.67 },
-    },
-    { name: 'loop-1x2-literal', label: '1 layer × 2 loops, literal', model: loop(1, 2, LITERAL) },
-    { name: 'gpt2-2', label: '2 layers', model: gpt2(2) },
-  ],
+  models: [ONE_LAYER, ...LOOP_1X2, TWO_LAYERS],
   groups: [
-    { title: 'Equal parameters', baseline: 'gpt2-1', others: ['loop-1x2', 'loop-1x2-literal'] },
-    { title: 'Equal compute', baseline: 'gpt2-2', others: ['loop-1x2', 'loop-1x2-literal'] },
+    { title: 'Equal parameters', baseline: 'gpt2-1', others: LOOP_1X2.map(({ name }) => name) },
+    { title: 'Equal compute', baseline: 'gpt2-2', others: LOOP_1X2.map(({ name }) => name) },
   ],
 };
 
@@ -123,8 +130,7 @@ const ALIGNED = { exitLoss: 'uniform' };
 
 /** Models of two layers, most of them run for six applications. */
 const LOOPED: readonly SuiteModel[] = [
-  { name: 'loop', label: 'loop network 2 × 3', model: loop(2, 3) },
-  { name: 'loop-literal', label: 'loop network 2 × 3, literal', model: loop(2, 3, LITERAL) },
+  ...readings('loop', 'loop network 2 × 3', loop(2, 3)),
   { name: 'loop-inner', label: 'loop network 2, each × 3', model: loop(2, 1, { nInnerLoop: 3 }) },
   { name: 'loop-act', label: 'loop network 2 × 3, ACT', model: loop(2, 3, { halting: 'act' }) },
   { name: 'universal', label: 'Universal Transformer', model: UNIVERSAL },
@@ -244,7 +250,11 @@ const FULL: Pick<Suite, 'corpus' | 'model' | 'train' | 'learningRates' | 'prompt
 const DEMO: Omit<Suite, 'scale'> = {
   name: 'demo',
   title: 'One block, the same block looped twice, and two blocks',
-  models: PAPER_2.models.filter(({ name }) => name !== 'loop-1x2-literal'),
+  models: [
+    ONE_LAYER,
+    { name: 'loop-1x2', label: '1 layer × 2 loops', model: loop(1, 2), paper: PAPER_1X2 },
+    TWO_LAYERS,
+  ],
   groups: [
     { title: 'Equal parameters', baseline: 'gpt2-1', others: ['loop-1x2'] },
     { title: 'Equal compute', baseline: 'gpt2-2', others: ['loop-1x2'] },
