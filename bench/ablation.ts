@@ -81,7 +81,17 @@ function factor(label: string, model: Settings = {}, train: Settings = {}): Vari
   return { label: `2×6 ${label}`, model: { ...shape(2, 6), ...WINNER, ...model }, train };
 }
 
+/** Plain depth at a width: where it does not pay, looping cannot be expected to. */
+const depths = (nEmbd: number, maxSteps: number): Variant[] =>
+  [1, 2, 4, 12].map((nLayer) => ({
+    label: `C=${nEmbd}, ${nLayer} layers, ${maxSteps} steps`,
+    model: { depth: 'gpt2', nLayer, nEmbd, nHead: nEmbd / 32, initStd: 0.02 * Math.sqrt(768 / nEmbd) },
+    train: { maxSteps },
+  }));
+
 const STAGES: Readonly<Record<string, Stage>> = {
+  // At which size and after how many tokens do more layers lower the loss?
+  scale: { seeds: SEEDS.slice(0, 1), variants: [...depths(96, 4000), ...depths(64, 8000)] },
   forms: {
     seeds: SEEDS.slice(0, 2),
     variants: [gpt2(1), gpt2(2), ...forms('1×2', shape(1, 2)), ...forms('2×6', shape(2, 6))],
