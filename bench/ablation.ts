@@ -35,7 +35,12 @@ interface Stage {
 
 // The initial weights keep GPT-2's ratio to the width, 0.02·√(768/C): at 0.02 a model this narrow needs most of the
 // tokens to get past bigrams (docs/log.md).
-const MODEL = { vocabSize: 257, blockSize: 128, nEmbd: 96, nHead: 3, initStd: 0.057 };
+const width = (nEmbd: number) => ({
+  nEmbd,
+  nHead: nEmbd / 32,
+  initStd: Number((0.02 * Math.sqrt(768 / nEmbd)).toFixed(3)),
+});
+const MODEL = { vocabSize: 257, blockSize: 128, ...width(96) };
 const TRAIN = {
   batchSize: 4,
   maxSteps: 2000,
@@ -61,10 +66,11 @@ const shape = (nLayer: number, nLoop: number, nInnerLoop = 1) => ({
 const gpt2 = (nLayer: number): Variant => ({ label: `${nLayer} layers`, model: { depth: 'gpt2', nLayer } });
 
 /** Both readings of the update rule, from gates at 1. */
-const readings = (name: string, loops: Settings): Variant[] =>
+const readings = (name: string, loops: Settings, maxSteps = TRAIN.maxSteps): Variant[] =>
   ['output', 'correction'].map((loopForm) => ({
     label: `${name} ${loopForm}, gates at 1`,
     model: { ...loops, loopForm, gateInit: 1 },
+    train: { maxSteps },
   }));
 
 /** Update form × initial gate. */
@@ -85,7 +91,7 @@ function factor(label: string, model: Settings = {}, train: Settings = {}): Vari
 const depths = (nEmbd: number, maxSteps: number): Variant[] =>
   [1, 2, 4, 12].map((nLayer) => ({
     label: `C=${nEmbd}, ${nLayer} layers, ${maxSteps} steps`,
-    model: { depth: 'gpt2', nLayer, nEmbd, nHead: nEmbd / 32, initStd: 0.02 * Math.sqrt(768 / nEmbd) },
+    model: { depth: 'gpt2', nLayer, ...width(nEmbd) },
     train: { maxSteps },
   }));
 
@@ -114,14 +120,10 @@ const STAGES: Readonly<Record<string, Stage>> = {
       factor('lr 6e-3', {}, { lr: 6e-3, minLr: 6e-4 }),
     ],
   },
-  // Twice the tokens: does the choice hold, or does it only start sooner?
+  // In the suites' own size and length: does the choice hold, or does it only start sooner?
   longer: {
     seeds: SEEDS.slice(0, 2),
-    variants: [gpt2(2), ...readings('2×6', shape(2, 6))].map(({ label, model }) => ({
-      label: `${label}, twice the tokens`,
-      model,
-      train: { maxSteps: 4000 },
-    })),
+    variants: readings('C=64, 2×6', { ...shape(2, 6), ...width(64) }, 8000),
   },
   // The paper's smallest network, looped outside and inside: does the choice hold where loops multiply?
   deep: {
