@@ -61,7 +61,8 @@ export class BpeTrainer {
   /** Counts the words of one text; pieces of a longer text must be cut by `cutBeforeSpace`. */
   feed(text: string): void {
     const words = this.#words;
-    preTokenize(text, (word) => {
+    preTokenize(text, (start, end) => {
+      const word = text.slice(start, end);
       const count = words.get(word);
       if (count !== undefined) {
         words.set(word, count + 1);

@@ -3,7 +3,7 @@
  * where its vocabulary came from (`bpe-train.ts`, `gpt2.ts`, `huggingface-json.ts`).
  */
 import type { MergeTable } from './merges.js';
-import { ownString, preTokenize } from './pretokenize.js';
+import { preTokenize } from './pretokenize.js';
 import {
   ByteTokenDecoder,
   checkVocabSize,
@@ -13,11 +13,10 @@ import {
   type TokenizerJSON,
   unknownId,
 } from './tokenizer.js';
+import { WordCache } from './word-cache.js';
 
-/** Words in one generation of the cache; two generations are kept. */
-const CACHED_WORDS = 65_536;
-/** Longer words are rare and would make the cache's size depend on the text. */
-const CACHED_WORD_LENGTH = 64;
+/** Most bytes of a unit of UTF-16. */
+const UNIT_BYTES = 3;
 
 /** What a byte-level tokenizer is made of. */
 export interface ByteLevelVocabulary {
@@ -39,9 +38,7 @@ export class ByteLevelTokenizer implements Tokenizer {
   readonly eot: number;
   readonly cuttable = true;
   readonly vocabulary: ByteLevelVocabulary;
-  readonly #utf8 = new TextEncoder();
-  #recent = new Map<string, readonly number[]>();
-  #older = new Map<string, readonly number[]>();
+  readonly #cache = new WordCache();
 
   /** Throws DataError if the vocabulary does not fit 16-bit ids. */
   constructor(vocabulary: ByteLevelVocabulary) {
@@ -55,14 +52,14 @@ export class ByteLevelTokenizer implements Tokenizer {
   encode(text: string): Uint16Array {
     let ids = new Uint16Array(Math.max(16, text.length >> 1));
     let length = 0;
-    preTokenize(text, (word) => {
-      const wordIds = this.#encodeWord(word);
-      if (length + wordIds.length > ids.length) {
-        const larger = new Uint16Array(2 * ids.length + wordIds.length);
+    preTokenize(text, (start, end) => {
+      const most = length + UNIT_BYTES * (end - start);
+      if (most > ids.length) {
+        const larger = new Uint16Array(2 * most);
         larger.set(ids);
         ids = larger;
       }
-      for (let i = 0; i < wordIds.length; i++) ids[length++] = wordIds[i];
+      length = this.#encodeWord(text, start, end, ids, length);
     });
     return ids.slice(0, length);
   }
@@ -86,24 +83,46 @@ export class ByteLevelTokenizer implements Tokenizer {
     return this.vocabulary.toJSON(this);
   }
 
-  /** Two generations of remembered words: bounded, and the words in use survive when the older one is dropped. */
-  #encodeWord(word: string): readonly number[] {
-    const recent = this.#recent.get(word);
-    if (recent !== undefined) return recent;
-    const older = this.#older.get(word);
-    if (older === undefined && word.length > CACHED_WORD_LENGTH) return this.#mergeWord(word);
-    const ids = older ?? this.#mergeWord(word);
-    if (this.#recent.size >= CACHED_WORDS) {
-      this.#older = this.#recent;
-      this.#recent = new Map();
+  /** Writes the ids of the word from `start` to `end` to `ids` from `from` on; gives their end. */
+  #encodeWord(text: string, start: number, end: number, ids: Uint16Array, from: number): number {
+    const place = this.#cache.place(text, start, end);
+    if (place >= 0) {
+      const to = this.#cache.recall(place, text, start, end, ids, from);
+      if (to >= 0) return to;
     }
-    this.#recent.set(ownString(word), ids);
-    return ids;
+    const to = this.vocabulary.merges.apply(ids, from, this.#bytesToIds(text, start, end, ids, from));
+    if (place >= 0) this.#cache.remember(place, text, start, end, ids, from, to);
+    return to;
   }
 
-  #mergeWord(word: string): number[] {
-    const { idOfByte, merges } = this.vocabulary;
-    return merges.apply(Array.from(this.#utf8.encode(word), (byte) => idOfByte[byte]));
+  /** Writes the ids of a word's bytes in UTF-8, a lone half of a character as U+FFFD; gives their end. */
+  #bytesToIds(text: string, start: number, end: number, ids: Uint16Array, to: number): number {
+    const { idOfByte } = this.vocabulary;
+    for (let i = start; i < end; i++) {
+      let code = text.charCodeAt(i);
+      if (code < 0x80) {
+        ids[to++] = idOfByte[code];
+        continue;
+      }
+      if (code < 0x800) {
+        ids[to++] = idOfByte[0xc0 | (code >> 6)];
+      } else {
+        if (code >= 0xd800 && code <= 0xdfff) {
+          code = text.codePointAt(i)!;
+          if (code > 0xffff) i++;
+          else code = 0xfffd;
+        }
+        if (code > 0xffff) {
+          ids[to++] = idOfByte[0xf0 | (code >> 18)];
+          ids[to++] = idOfByte[0x80 | ((code >> 12) & 0x3f)];
+        } else {
+          ids[to++] = idOfByte[0xe0 | (code >> 12)];
+        }
+        ids[to++] = idOfByte[0x80 | ((code >> 6) & 0x3f)];
+      }
+      ids[to++] = idOfByte[0x80 | (code & 0x3f)];
+    }
+    return to;
   }
 }
 

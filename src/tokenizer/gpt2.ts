@@ -56,11 +56,12 @@ export async function isGpt2(tokenizer: Tokenizer): Promise<boolean> {
 function mergesOf(tokens: readonly Uint8Array[], idOfByte: Uint16Array): MergeTable {
   const table = new MergeTable();
   for (let id = 256; id < tokens.length; id++) {
-    const parts = table.apply(Array.from(tokens[id], (byte) => idOfByte[byte]));
-    if (parts.length !== 2) {
-      throw new DataError('tokenizer gpt2', `token ${id} must be a merge of two earlier ones`, parts.length);
+    const ids = Uint16Array.from(tokens[id], (byte) => idOfByte[byte]);
+    const parts = table.apply(ids, 0, ids.length);
+    if (parts !== 2) {
+      throw new DataError('tokenizer gpt2', `token ${id} must be a merge of two earlier ones`, parts);
     }
-    table.add(parts[0], parts[1], id);
+    table.add(ids[0], ids[1], id);
   }
   return table;
 }

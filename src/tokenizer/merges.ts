@@ -6,14 +6,25 @@ import { Heap } from './heap.js';
 /** Keys (rank, position) are packed into one number; positions stay below this. */
 const POSITIONS = 2 ** 32;
 /** Up to this many ids a word is merged by looking through it; the work grows with the square. */
-const SHORT_WORD = 32;
+const SHORT_WORD = 128;
+/** The hash's upper bits by which most pairs that do not merge are told without a look at the table. */
+const SIEVE_BITS = 19;
+/** The rank of a pair that does not merge. */
+const NONE = 0x7fff_ffff;
 
 /** An ordered table of merges over 16-bit ids; earlier merges go first. */
 export class MergeTable {
   /** The pairs in order of rank, left and right ids in turn. */
   readonly pairs: number[] = [];
-  readonly #rankOf = new Map<number, number>();
   readonly #result: number[] = [];
+  /** Ranks by pair, with open addressing: the pair and its rank + 1 in turn, 0 where a place is free. */
+  #places = new Int32Array(2 << 9);
+  /** Leaves of a hash the bits that are a place. */
+  #shift = 32 - 9;
+  /** A bit for each hash that some pair has. */
+  readonly #sieve = new Int32Array((1 << SIEVE_BITS) / 32);
+  /** Ranks of the pairs of the word in hand. */
+  readonly #ranks = new Int32Array(SHORT_WORD);
 
   /** Number of merges. */
   get size(): number {
@@ -22,47 +33,59 @@ export class MergeTable {
 
   /** Appends the merge (left, right) → result; a pair that is already there keeps its earlier rank. */
   add(left: number, right: number, result: number): void {
-    const key = left * 65_536 + right;
-    if (this.#rankOf.has(key)) return;
-    this.#rankOf.set(key, this.#result.length);
+    if (this.#rank(left, right) !== NONE) return;
     this.#result.push(result);
     this.pairs.push(left, right);
+    if (4 * this.size > this.#places.length) this.#grow();
+    else this.#place(left, right, this.size - 1);
   }
 
   /**
-   * Applies the merges to the ids of one word: always the merge of lowest rank, the leftmost first, until none
-   * applies. O(n log n), so that a word of a million letters is no trap. Changes `ids` and returns it.
+   * Applies the merges to a word, the ids from `start` to `end`: always the merge of lowest rank, the leftmost first,
+   * until none applies. O(n log n), so that a word of a million letters is no trap. What is left begins at `start`; gives
+   * its end.
    */
-  apply(ids: number[]): number[] {
-    return ids.length <= SHORT_WORD ? this.#applyByScan(ids) : this.#applyByQueue(ids);
+  apply(ids: Uint16Array, start: number, end: number): number {
+    return end - start <= SHORT_WORD
+      ? this.#applyByScan(ids, start, end)
+      : this.#applyByQueue(ids, start, end);
   }
 
-  /** Looks through the whole word for each merge: the fastest way for the words that make up most text. */
-  #applyByScan(ids: number[]): number[] {
+  /** Looks through the word for each merge: the fastest way for the words that make up most text. */
+  #applyByScan(ids: Uint16Array, start: number, end: number): number {
+    const ranks = this.#ranks;
+    let last = end - start - 1;
+    for (let i = 0; i < last; i++) ranks[i] = this.#rank(ids[start + i], ids[start + i + 1]);
     for (;;) {
-      let best = Number.POSITIVE_INFINITY;
+      let best = NONE;
       let at = 0;
-      for (let i = 0; i + 1 < ids.length; i++) {
-        const rank = this.#rank(ids[i], ids[i + 1]);
-        if (rank !== undefined && rank < best) {
-          best = rank;
+      for (let i = 0; i < last; i++) {
+        if (ranks[i] < best) {
+          best = ranks[i];
           at = i;
         }
       }
-      if (best === Number.POSITIVE_INFINITY) return ids;
-      ids[at] = this.#result[best];
-      ids.splice(at + 1, 1);
+      if (best === NONE) return start + last + 1;
+      ids[start + at] = this.#result[best];
+      for (let i = at + 1; i < last; i++) {
+        ids[start + i] = ids[start + i + 1];
+        ranks[i - 1] = ranks[i];
+      }
+      last--;
+      if (at > 0) ranks[at - 1] = this.#rank(ids[start + at - 1], ids[start + at]);
+      if (at < last) ranks[at] = this.#rank(ids[start + at], ids[start + at + 1]);
     }
   }
 
-  #applyByQueue(ids: number[]): number[] {
+  #applyByQueue(all: Uint16Array, start: number, end: number): number {
+    const ids = Int32Array.from(all.subarray(start, end));
     const n = ids.length;
     const next = Int32Array.from({ length: n }, (_, i) => i + 1);
     const previous = Int32Array.from({ length: n }, (_, i) => i - 1);
     const queue = new Heap<number>((a, b) => a < b);
     const offer = (i: number): void => {
       const rank = this.#rank(ids[i], ids[next[i]]);
-      if (rank !== undefined) queue.push(rank * POSITIONS + i);
+      if (rank !== NONE) queue.push(rank * POSITIONS + i);
     };
     for (let i = 0; i + 1 < n; i++) offer(i);
     for (let entry = queue.pop(); entry !== undefined; entry = queue.pop()) {
@@ -80,13 +103,43 @@ export class MergeTable {
       }
       if (previous[i] >= 0) offer(previous[i]);
     }
-    let length = 0;
-    for (let i = 0; i < n; i = next[i]) ids[length++] = ids[i];
-    ids.length = length;
-    return ids;
+    let to = start;
+    for (let i = 0; i < n; i = next[i]) all[to++] = ids[i];
+    return to;
   }
 
-  #rank(left: number, right: number): number | undefined {
-    return this.#rankOf.get(left * 65_536 + right);
+  #rank(left: number, right: number): number {
+    const pair = (left << 16) | right;
+    const hash = hashOf(pair);
+    const bit = hash >>> (32 - SIEVE_BITS);
+    if (((this.#sieve[bit >>> 5] >>> bit) & 1) === 0) return NONE;
+    const places = this.#places;
+    for (let at = 2 * (hash >>> this.#shift); ; at = (at + 2) & (places.length - 1)) {
+      if (places[at + 1] === 0) return NONE;
+      if (places[at] === pair) return places[at + 1] - 1;
+    }
+  }
+
+  #place(left: number, right: number, rank: number): void {
+    const pair = (left << 16) | right;
+    const hash = hashOf(pair);
+    const bit = hash >>> (32 - SIEVE_BITS);
+    this.#sieve[bit >>> 5] |= 1 << bit;
+    const places = this.#places;
+    let at = 2 * (hash >>> this.#shift);
+    while (places[at + 1] !== 0) at = (at + 2) & (places.length - 1);
+    places[at] = pair;
+    places[at + 1] = rank + 1;
+  }
+
+  /** Makes room, so that a quarter to a half of the places are taken. */
+  #grow(): void {
+    this.#places = new Int32Array(2 * this.#places.length);
+    this.#shift--;
+    for (let rank = 0; rank < this.size; rank++) {
+      this.#place(this.pairs[2 * rank], this.pairs[2 * rank + 1], rank);
+    }
   }
 }
+
+const hashOf = (pair: number): number => Math.imul(pair, 0x9e37_79b1);

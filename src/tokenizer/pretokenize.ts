@@ -16,11 +16,15 @@ const NUMBER = 2;
 const SPACE = 3;
 /** Half of a character beyond 16 bits: the class is that of the whole code point. */
 const SURROGATE = 4;
+/** Added to the class of a character of two units. */
+const PAIR = 8;
 
 const CLASSES = new Uint8Array(0x10000);
 for (let unit = 0; unit < CLASSES.length; unit++) {
   CLASSES[unit] = unit >= 0xd800 && unit <= 0xdfff ? SURROGATE : classOf(String.fromCharCode(unit));
 }
+/** Classes of the characters beyond 16 bits with PAIR, found when first met; 0 until then. */
+const PAIR_CLASSES = new Uint8Array(0x110000 - 0x10000);
 
 function classOf(character: string): number {
   if (/\p{L}/u.test(character)) return LETTER;
@@ -28,18 +32,18 @@ function classOf(character: string): number {
   return /\p{White_Space}/u.test(character) ? SPACE : OTHER;
 }
 
-/** The class of the character at `i`; lone surrogates are OTHER. */
+/** The class of the character at `i`, with PAIR if it has two units; lone surrogates are OTHER. */
 function classAt(text: string, i: number): number {
   const known = CLASSES[text.charCodeAt(i)];
-  return known === SURROGATE ? classOf(String.fromCodePoint(text.codePointAt(i)!)) : known;
+  if (known !== SURROGATE) return known;
+  const beyond = text.codePointAt(i)! - 0x10000;
+  if (beyond < 0) return OTHER;
+  PAIR_CLASSES[beyond] ||= PAIR | classOf(String.fromCodePoint(beyond + 0x10000));
+  return PAIR_CLASSES[beyond];
 }
 
-function isPair(text: string, i: number): boolean {
-  return text.codePointAt(i)! > 0xffff;
-}
-
-/** Calls `word` with each pre-token of the text, in order; together they are the text. */
-export function preTokenize(text: string, word: (word: string) => void): void {
+/** Calls `word` with the start and end of each pre-token of the text, in order; together they are the text. */
+export function preTokenize(text: string, word: (start: number, end: number) => void): void {
   const end = text.length;
   let i = 0;
   while (i < end) {
@@ -48,19 +52,22 @@ export function preTokenize(text: string, word: (word: string) => void): void {
     if (first === 0x27) {
       const length = contractionAt(text, i);
       if (length > 0) {
-        word(text.slice(i, i + length));
         i += length;
+        word(start, i);
         continue;
       }
     }
     if (first === 0x20 && i + 1 < end && classAt(text, i + 1) !== SPACE) i++;
-    const kind = classAt(text, i);
+    let found = classAt(text, i);
+    const kind = found & ~PAIR;
     do {
-      i += isPair(text, i) ? 2 : 1;
-    } while (i < end && classAt(text, i) === kind);
+      i += found >= PAIR ? 2 : 1;
+      if (i >= end) break;
+      found = classAt(text, i);
+    } while ((found & ~PAIR) === kind);
     // A run of white space leaves its last character to the word that follows it.
     if (kind === SPACE && i < end && i - start > 1) i--;
-    word(text.slice(start, i));
+    word(start, i);
   }
 }
 

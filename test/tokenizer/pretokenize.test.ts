@@ -9,7 +9,7 @@ const EXPRESSION =
 
 function words(text: string): string[] {
   const found: string[] = [];
-  preTokenize(text, (word) => found.push(word));
+  preTokenize(text, (start, end) => found.push(text.slice(start, end)));
   return found;
 }
 

@@ -1,0 +1,56 @@
+/**
+ * Remembers the ids of words in bounded memory: a word that falls into another's place takes it. Knows words and ids;
+ * knows no vocabulary.
+ *
+ * An entry is 32 numbers of 16 bits, one line of the processor's cache: the word's length, its units of UTF-16, the
+ * number of its ids and they themselves. Longer words are rare and are not remembered.
+ */
+
+/** 8 MB. */
+const ENTRIES = 1 << 17;
+const ENTRY = 32;
+const IDS = 16;
+/** Most units, and most ids, of a remembered word. */
+const MOST = 15;
+
+export class WordCache {
+  readonly #entries = new Uint16Array(ENTRIES * ENTRY);
+
+  /** The place of the word from `start` to `end`, or -1 if it is too long for one. */
+  place(text: string, start: number, end: number): number {
+    if (end - start > MOST) return -1;
+    let hash = 0;
+    for (let i = start; i < end; i++)
+      hash = Math.imul(hash ^ text.charCodeAt(i), 0x9e37_79b1) ^ (hash >>> 15);
+    return (((hash ^ (hash >>> 15)) >>> 0) % ENTRIES) * ENTRY;
+  }
+
+  /** Copies the word's ids to `ids` from `to` on and gives their end, or -1 if another word or none is in its place. */
+  recall(place: number, text: string, start: number, end: number, ids: Uint16Array, to: number): number {
+    const entries = this.#entries;
+    const length = end - start;
+    if (entries[place] !== length) return -1;
+    for (let i = 1; i <= length; i++) if (entries[place + i] !== text.charCodeAt(start + i - 1)) return -1;
+    const count = entries[place + IDS];
+    for (let i = 0; i < count; i++) ids[to + i] = entries[place + IDS + 1 + i];
+    return to + count;
+  }
+
+  /** Remembers the word's ids, those in `ids` from `from` to `to`. */
+  remember(
+    place: number,
+    text: string,
+    start: number,
+    end: number,
+    ids: Uint16Array,
+    from: number,
+    to: number,
+  ): void {
+    if (to - from > MOST) return;
+    const entries = this.#entries;
+    entries[place] = end - start;
+    for (let i = start; i < end; i++) entries[place + 1 + i - start] = text.charCodeAt(i);
+    entries[place + IDS] = to - from;
+    for (let i = from; i < to; i++) entries[place + IDS + 1 + i - from] = ids[i];
+  }
+}
