@@ -55,7 +55,7 @@ export function prepareCommand(program: Command): void {
     .option('--subset <folder>', 'its folder, where a dataset has several with the split')
     .option(
       '--workers <n>',
-      'threads that encode; by default as many as there are processors, at most 8',
+      'threads that encode; by default as many as there are processors, at most 6',
       wholeNumber(1),
     )
     .option('--force', 'replace a folder that was prepared before')

@@ -5,12 +5,15 @@ import { type EncodeReply, type EncodeRequest, encodeTexts } from './encoder.js'
 
 const port = parentPort!;
 const tokenizer = tokenizerFromJSON(workerData);
+// Each batch tells of it.
+tokenizer.catch(() => {});
 
 port.on('message', async ({ batch, texts }: EncodeRequest) => {
   try {
     const encoded = encodeTexts(await tokenizer, texts);
     port.postMessage({ batch, encoded } satisfies EncodeReply, [encoded.ids.buffer as ArrayBuffer]);
   } catch (error) {
-    port.postMessage({ batch, error: error as Error } satisfies EncodeReply);
+    const { name, message } = error as Error;
+    port.postMessage({ batch, error: { name, message } } satisfies EncodeReply);
   }
 });

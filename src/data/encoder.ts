@@ -5,10 +5,11 @@
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import * as errors from '../errors.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 
-/** Workers beyond this wait for the thread that reads and writes, and each takes some 50 MB. */
-const MOST_WORKERS = 8;
+/** A worker takes some 0.11 GB with GPT-2's tokenizer, and the thread that reads and writes 0.25: within 1 GB together. */
+const MOST_WORKERS = 6;
 
 /** The ids of a batch of texts. */
 export interface Encoded {
@@ -46,8 +47,17 @@ export interface EncodeRequest {
 }
 export type EncodeReply = { readonly batch: number } & (
   | { readonly encoded: Encoded }
-  | { readonly error: Error }
+  | { readonly error: { readonly name: string; readonly message: string } }
 );
+
+/** The error that was thrown in a worker: a copy between threads loses the class. */
+function thrown({ name, message }: { readonly name: string; readonly message: string }): Error {
+  const error = new Error(message);
+  const own = Object.values(errors).find((known) => known.name === name);
+  return Object.defineProperty(own ? Object.setPrototypeOf(error, own.prototype) : error, 'name', {
+    value: name,
+  });
+}
 
 /** Takes batches of texts and gives their ids; batches go to whichever worker is free. */
 export class Encoder {
@@ -97,7 +107,7 @@ export class Encoder {
       const asked = this.#pending.get(reply.batch);
       this.#pending.delete(reply.batch);
       if ('encoded' in reply) asked?.resolve(reply.encoded);
-      else asked?.reject(reply.error);
+      else asked?.reject(thrown(reply.error));
     });
     const fail = (error: Error): void => {
       this.#failure ??= error;

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Encoder, encodeTexts } from '../../src/data/encoder.js';
+import { DataError } from '../../src/errors.js';
 import { prepareCorpus } from '../../src/data/prepare.js';
 import { trainBpe } from '../../src/tokenizer/bpe-train.js';
 import { createTokenizer } from '../../src/tokenizer/load.js';
@@ -34,6 +35,24 @@ test('after a worker has ended its batches and later ones fail, none waits for e
   await encoder.close();
   await assert.rejects(waiting);
   await assert.rejects(encoder.encode(['b']));
+});
+
+test('an error in a worker keeps its class and its message', async () => {
+  const bytes = await createTokenizer('bytes');
+  const broken = Object.create(bytes, { toJSON: { value: () => ({ type: 'runes' }) } });
+  const encoder = new Encoder(broken, 2);
+  for (const text of ['a', 'b', 'c']) {
+    await assert.rejects(encoder.encode([text]), (error) => {
+      assert.ok(error instanceof DataError);
+      assert.equal(error.name, 'DataError');
+      assert.equal(
+        error.message,
+        "tokenizer.json: must have a Hugging Face model, or a type of bytes, gpt2, got 'runes'",
+      );
+      return true;
+    });
+  }
+  await encoder.close();
 });
 
 test('the shards have the same bytes for any number of workers', async (t) => {
