@@ -53,8 +53,11 @@ export async function batchAt(
   const B = offsets.length;
   const tokens = new Int32Array(B * T);
   const targets = new Int32Array(B * T);
+  const reads = offsets.map((offset) => source.read(offset, T + 1));
+  // All end before the first error is thrown: nobody reads on when the source is closed.
+  await Promise.allSettled(reads);
   for (const [b, offset] of offsets.entries()) {
-    const ids = await source.read(offset, T + 1);
+    const ids = await reads[b];
     for (let t = 0; t <= T; t++) {
       if (ids[t] >= vocabSize) {
         const where = `${source.name}, token ${offset + t}`;

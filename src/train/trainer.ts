@@ -13,7 +13,7 @@ import type { DropoutKey, ForwardOptions } from '../models/context.js';
 import type { GPT } from '../models/gpt.js';
 import { Tape } from '../tensor/tape.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type Batch, randomBatch, requireTokens, type TokenSource } from './batches.js';
+import { type Batch, type BatchKey, randomBatch, requireTokens, type TokenSource } from './batches.js';
 import {
   type CheckpointKind,
   hasCheckpoint,
@@ -28,6 +28,7 @@ import { firstNonFinite } from './diagnose.js';
 import { estimateLoss, total } from './evaluation.js';
 import { mostLoops, sampleLoops } from './loops.js';
 import { AdamW } from './optimizer.js';
+import { ReadAhead } from './read-ahead.js';
 import { learningRate } from './schedule.js';
 import type { Store } from './store.js';
 
@@ -94,6 +95,7 @@ export interface TrainerOptions {
 export class Trainer {
   private readonly optimizer: AdamW;
   private readonly checkpointed: number;
+  private readonly batches = new ReadAhead((key) => this.batch(key));
   private state: TrainState = newCheckpointState();
 
   constructor(private readonly options: TrainerOptions) {
@@ -126,6 +128,14 @@ export class Trainer {
 
   /** Trains until maxSteps or until `signal` is aborted; a checkpoint is written either way. Throws TrainingError. */
   async *run(signal?: AbortSignal): AsyncGenerator<TrainEvent> {
+    try {
+      yield* this.steps(signal);
+    } finally {
+      await this.batches.close();
+    }
+  }
+
+  private async *steps(signal?: AbortSignal): AsyncGenerator<TrainEvent> {
     const { config } = this.options;
     while (true) {
       const { step } = this.state;
@@ -162,7 +172,7 @@ export class Trainer {
     const extras: { auxLoss?: number; meanSteps?: number } = {};
     for (let microStep = 0; microStep < gradAccumSteps; microStep++) {
       if (signal?.aborted) return null;
-      const batch = await this.batch(microStep);
+      const batch = await this.batches.take(this.key(microStep), this.nextKey(microStep));
       const forward = this.forwardOptions(microStep);
       const found = await microStepLoss(model, batch, 1 / gradAccumSteps, forward);
       loss += found.loss / gradAccumSteps;
@@ -231,8 +241,7 @@ export class Trainer {
 
   private forwardOptions(microStep: number): ForwardOptions {
     const { model, config } = this.options;
-    const key = { seed: config.seed, step: this.state.step, microStep };
-    return trainingOptions(model, config, key, this.checkpointed);
+    return trainingOptions(model, config, this.key(microStep), this.checkpointed);
   }
 
   private log(event: StepEvent | EvalEvent): Promise<void> {
@@ -243,7 +252,7 @@ export class Trainer {
   private async diverged(what: string, value: number, microStep = 0): Promise<TrainingError> {
     const culprit = await firstNonFinite(
       this.options.model,
-      await this.batch(microStep),
+      await this.batch(this.key(microStep)),
       this.forwardOptions(microStep),
     );
     const { savedAt } = this.state;
@@ -256,15 +265,23 @@ export class Trainer {
     );
   }
 
-  /** The batch of a micro-step of the next update. */
-  private batch(microStep: number): Promise<Batch> {
+  /** The counter of a micro-step of the next update. */
+  private key(microStep: number): BatchKey {
+    return { seed: this.options.config.seed, step: this.state.step, microStep };
+  }
+
+  /** The counter after a micro-step's; null where the run ends. */
+  private nextKey(microStep: number): BatchKey | null {
+    const { gradAccumSteps, maxSteps } = this.options.config;
+    const key = this.key(microStep + 1);
+    if (key.microStep < gradAccumSteps) return key;
+    return key.step + 1 < maxSteps ? { ...key, step: key.step + 1, microStep: 0 } : null;
+  }
+
+  private batch(key: BatchKey): Promise<Batch> {
     const { model, config, train } = this.options;
     const { blockSize, vocabSize } = model.config;
-    return randomBatch(train, config.batchSize, blockSize, vocabSize, {
-      seed: config.seed,
-      step: this.state.step,
-      microStep,
-    });
+    return randomBatch(train, config.batchSize, blockSize, vocabSize, key);
   }
 }
 

@@ -74,6 +74,7 @@ export function makeTrainer(
   fields: Record<string, unknown> = {},
   modelFields: Record<string, unknown> = {},
   backend: Backend = new NativeBackend('f32'),
+  tokens: TokenSource = source(500),
 ): { trainer: Trainer; model: GPT; runtime: Runtime; config: TrainConfig } {
   const { model: modelConfig, train } = parseRunConfig(
     {
@@ -105,7 +106,7 @@ export function makeTrainer(
   const trainer = new Trainer({
     model,
     config: train,
-    train: source(500),
+    train: tokens,
     val: source(200),
     store,
     clock: testClock,
