@@ -184,22 +184,28 @@ async function sliceable(file: FileHandle, name: string): Promise<Sliceable> {
   const status = await file.stat();
   if (!status.isFile()) throw new DataError(name, 'must be a parquet file', 'no file');
   const byteLength = status.size;
+  const read = async (start: number, end: number): Promise<ArrayBuffer> => {
+    if (!(start >= 0 && start <= end && end <= byteLength)) {
+      throw new Error(`bytes ${start} to ${end} of a file of ${byteLength}`);
+    }
+    if (end - start > MAX_GROUP_BYTES) {
+      throw new Error(`${end - start} bytes in one piece, above ${MAX_GROUP_BYTES}`);
+    }
+    const bytes = new Uint8Array(end - start);
+    for (let done = 0; done < bytes.length; ) {
+      const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done);
+      if (bytesRead === 0) throw new Error('a file that became shorter while it was read');
+      done += bytesRead;
+    }
+    return bytes.buffer;
+  };
   return {
     byteLength,
-    async slice(start, end = byteLength) {
-      if (!(start >= 0 && start <= end && end <= byteLength)) {
-        throw new Error(`bytes ${start} to ${end} of a file of ${byteLength}`);
-      }
-      if (end - start > MAX_GROUP_BYTES) {
-        throw new Error(`${end - start} bytes in one piece, above ${MAX_GROUP_BYTES}`);
-      }
-      const bytes = new Uint8Array(end - start);
-      for (let done = 0; done < bytes.length; ) {
-        const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done);
-        if (bytesRead === 0) throw new Error('a file that became shorter while it was read');
-        done += bytesRead;
-      }
-      return bytes.buffer;
+    slice(start, end = byteLength) {
+      const bytes = read(start, end);
+      // hyparquet asks for ranges ahead, and forgets them when it fails over something else.
+      bytes.catch(() => {});
+      return bytes;
     },
   };
 }

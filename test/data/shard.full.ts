@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { openDataset } from '../../src/data/dataset.js';
+import { openTokenShard } from '../../src/data/shard.js';
 import { Fuzz, fuzz } from '../fuzz.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'loopnn-test-'));
@@ -44,5 +45,37 @@ test('3,000 folders with a damaged file', async () => {
       const count = random.pick([1, random.below(shard.length), shard.length, 2 ** 40, -1]);
       assert.equal((await shard.read(offset, count)).length, count);
     }
+  });
+});
+
+test('3,000 damaged token files of llm.c, alone and in a folder', async () => {
+  const random = new Fuzz(31);
+  const llmc = (tokens: number) => {
+    const header = new Int32Array(256);
+    header.set([20240520, 1, tokens]);
+    return new Uint8Array(Buffer.concat([new Uint8Array(header.buffer), ids(tokens)]));
+  };
+  const parts = mkdtempSync(join(folder, 'llmc-'));
+  const names = ['a_train_000001.bin', 'a_train_000002.bin', 'a_val_000000.bin'];
+  await fuzz(3000, ['DataError'], async () => {
+    const damaged = random.pick(names);
+    for (const name of names) {
+      const bytes = llmc(100 + random.below(100));
+      // The first three numbers are what a header says.
+      if (name === damaged && random.below(2) === 0) bytes[random.below(12)] ^= 1 << random.below(8);
+      else if (name === damaged) bytes.set([0, 0xff, 0x7f, 0x80], random.below(20));
+      writeFileSync(
+        join(parts, name),
+        name === damaged && random.below(3) === 0 ? random.bytes(bytes) : bytes,
+      );
+    }
+    const alone = await openTokenShard(join(parts, damaged));
+    try {
+      assert.equal((await alone.read(alone.length - 1, 1)).length, 1);
+    } finally {
+      await alone.close();
+    }
+    await using data = await openDataset(parts);
+    assert.equal((await data.train.read(0, data.train.length)).length, data.train.length);
   });
 });

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { openDataset } from '../../src/data/dataset.js';
 import { type DatasetMeta, META_FORMAT } from '../../src/data/meta.js';
 import { openTokenShard, ShardWriter } from '../../src/data/shard.js';
+import { randomBatch } from '../../src/train/batches.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -33,6 +34,28 @@ const meta: DatasetMeta = {
 
 const writeMeta = (content: unknown): Promise<void> =>
   writeFile(join(folder, 'meta.json'), JSON.stringify(content));
+
+test('a shard of 20 GB is read beyond 4 GB, and is not held in memory', async () => {
+  const [bytes, ids] = [20e9, [7, 65535, 50256]];
+  const path = await writeIds('train.bin', [1, 2]);
+  const file = await open(path, 'r+');
+  await file.truncate(bytes);
+  for (const end of [bytes, 2 ** 32 + 2]) {
+    await file.write(Buffer.from(Uint16Array.from(ids).buffer), 0, 6, end - 6);
+  }
+  await file.close();
+  const before = process.memoryUsage.rss();
+  const shard = await openTokenShard(path);
+  assert.equal(shard.length, bytes / 2);
+  assert.deepEqual([...(await shard.read(0, 3))], [1, 2, 0]);
+  assert.deepEqual([...(await shard.read(2 ** 31 - 3, 5))], [0, ...ids, 0]);
+  assert.deepEqual([...(await shard.read(shard.length - 4, 4))], [0, ...ids]);
+  await assert.rejects(shard.read(shard.length - 2, 3), /must be read within its 10000000000 tokens/);
+  const batch = await randomBatch(shard, 64, 1024, 65_536, { seed: 1, step: 1, microStep: 0 });
+  assert.equal(batch.tokens.length, 64 * 1024);
+  await shard.close();
+  assert.ok(process.memoryUsage.rss() - before < 50e6);
+});
 
 test('a shard is read at any place', async () => {
   const ids = [5, 65535, 256, 0, 50256];
