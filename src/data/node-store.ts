@@ -196,7 +196,8 @@ function codeOf(error: unknown): string {
 }
 
 const isMissing = (error: unknown) => codeOf(error) === 'ENOENT';
-const isFull = (error: unknown) => ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(codeOf(error));
+/** Whether something could not be written for want of space. */
+export const isFull = (error: unknown) => ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(codeOf(error));
 
 function diskFull(target: string): CheckpointError {
   return new CheckpointError(

@@ -9,6 +9,7 @@ import { basename, join } from 'node:path';
 import { type FileMetaData, parquetMetadataAsync, parquetRead, parquetSchema } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { DataError } from '../errors.js';
+import { isFull } from './node-store.js';
 import { type Packing, readChunks } from './packing.js';
 import type { TextDocument, TextWarnings } from './source.js';
 
@@ -66,7 +67,11 @@ async function* withUnpacked<Item>(
   const folder = await mkdtemp(join(tmpdir(), 'loopnn-parquet-'));
   try {
     const file = join(folder, basename(path));
-    await writeFile(file, readChunks(path, packing));
+    await writeFile(file, readChunks(path, packing)).catch((error: unknown) => {
+      if (!isFull(error)) throw error;
+      const rule = 'must be unpacked where temporary files go, and that disk is full';
+      throw new DataError(path, rule, tmpdir(), 'free some space, or set TMPDIR to another disk');
+    });
     yield* read(file);
   } finally {
     await rm(folder, { recursive: true, force: true });

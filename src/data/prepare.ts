@@ -18,6 +18,7 @@ import { checkValFraction, defaultValFraction, heldOut } from './holdout.js';
 import { type HubOptions, isHubSpec, openHubSource } from './hub-source.js';
 import { readRecord, removeJournal, type SplitProgress, writeRecord } from './journal.js';
 import { DATA_FILES, type DatasetMeta, META_FORMAT, type SplitMeta } from './meta.js';
+import { isFull } from './node-store.js';
 import { checkOut, moveInto, writeFlushed } from './output-folder.js';
 import { readJSON } from './shard.js';
 import {
@@ -123,20 +124,30 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PrepareRes
     await removeJournal(aside);
     await moveInto(aside, out, replaces);
     return result;
+  } catch (error) {
+    if (!isFull(error)) throw error;
+    const hint = resumable ? 'free some space and run it again to go on' : 'free some space and run it again';
+    throw new DataError(options.out, 'could not be written, the disk is full', undefined, hint);
   } finally {
     if (!resumable) await rm(aside, { recursive: true, force: true });
   }
 }
 
-function open(spec: string, fields: FieldOptions, options: PrepareOptions): Promise<TextSource> {
+async function open(spec: string, fields: FieldOptions, options: PrepareOptions): Promise<TextSource> {
   if (!isHubSpec(spec)) return openSource(spec, undefined, fields);
   const { signal, onProgress } = options;
-  return openHubSource(spec, fields, {
-    ...options.hub,
-    signal,
-    onProgress: (bytes, totalBytes) =>
-      onProgress?.({ phase: 'download', documents: 0, bytes, totalBytes, tokens: 0 }),
-  });
+  try {
+    return await openHubSource(spec, fields, {
+      ...options.hub,
+      signal,
+      onProgress: (bytes, totalBytes) =>
+        onProgress?.({ phase: 'download', documents: 0, bytes, totalBytes, tokens: 0 }),
+    });
+  } catch (error) {
+    if (!isFull(error)) throw error;
+    const hint = 'free some space, or set HF_HOME to another disk, and run it again to go on';
+    throw new DataError(spec, 'could not be stored, the disk of the cache is full', undefined, hint);
+  }
 }
 
 class Preparation {
@@ -188,7 +199,10 @@ class Preparation {
         this.#progress({ phase: 'count', documents, bytes, totalBytes: undefined, tokens: 0 });
       }
     }
-    if (units === 0) throw new DataError(this.#options.sources.join(' '), 'must hold text', 'none');
+    if (units === 0) {
+      const leftOut = describeWarnings(this.#warnings).join('; ') || undefined;
+      throw new DataError(this.#options.sources.join(' '), 'must hold text', 'none', leftOut);
+    }
     if (documents === 1 && units < 2) {
       throw new DataError(
         this.#options.sources.join(' '),
