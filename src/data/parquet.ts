@@ -95,7 +95,9 @@ export async function openParquet(path: string, column: string, name = path): Pr
     return new OpenParquet(file, buffer, metadata, column, name, bytes);
   } catch (error) {
     await file.close();
-    throw error;
+    if (error instanceof DataError) throw error;
+    // Any part of a damaged file's description may be missing.
+    throw new DataError(name, 'must be a parquet file', messageOf(error), DAMAGED);
   }
 }
 
@@ -232,12 +234,7 @@ async function readMetadata(buffer: Sliceable, name: string): Promise<FileMetaDa
 /** Checks that a column can be read as text, and gives its unpacked size. */
 function checkColumn(metadata: FileMetaData, column: string, name: string): number {
   const damaged = (got: string) => new DataError(name, 'must be a parquet file', got, DAMAGED);
-  let children: ReturnType<typeof parquetSchema>['children'];
-  try {
-    children = parquetSchema(metadata).children;
-  } catch (error) {
-    throw damaged(messageOf(error));
-  }
+  const { children } = parquetSchema(metadata);
   const found = children.find(({ element }) => element.name === column);
   if (found === undefined) {
     const names = children.map(({ element }) => element.name).slice(0, 20);
