@@ -1,9 +1,12 @@
 /** `loopnn import`: a model in Hugging Face's layout becomes a run, to evaluate, generate from and train on. */
 import type { Command } from 'commander';
-import { openHuggingFace } from '../data/huggingface.js';
+import type { DownloadOptions, DownloadPlan } from '../data/hub-download.js';
+import { openHubModel } from '../data/hub-model.js';
+import { folderFiles, type ModelFiles, openHuggingFace } from '../data/huggingface.js';
 import { NodeStore } from '../data/node-store.js';
 import { ConfigError } from '../errors.js';
 import { elementCount } from '../formats/lazy-tensors.js';
+import { modelCost } from '../models/cost.js';
 import { modelFromHuggingFace, tensorsFromHuggingFace } from '../models/huggingface.js';
 import { createTokenizer, tokenizerFromJSON } from '../tokenizer/load.js';
 import { isGpt2 } from '../tokenizer/gpt2.js';
@@ -11,7 +14,8 @@ import type { Tokenizer, TokenizerJSON } from '../tokenizer/tokenizer.js';
 import { saveInitialWeights } from '../train/checkpoint.js';
 import { parseRunConfig } from '../train/config.js';
 import { createRun, requireFits, runExists } from '../train/run.js';
-import { grouped, notice, printResult } from './output.js';
+import { interruptible } from './interrupt.js';
+import { byteSize, grouped, notice, Progress, printResult } from './output.js';
 
 interface ImportFlags {
   readonly out: string;
@@ -22,21 +26,31 @@ export function importCommand(program: Command): void {
   program
     .command('import')
     .description('make a run of a GPT-2, or an exported loop network, in Hugging Face’s layout')
-    .argument('<folder>', 'folder with config.json, *.safetensors and, if any, the tokenizer’s files')
+    .argument(
+      '<source>',
+      'folder with config.json, *.safetensors and, if any, the tokenizer’s files; or a model on the Hugging Face hub: hf:owner/name, hf:owner/name@revision',
+    )
     .requiredOption('--out <run>', 'folder of the new run; train it on with: loopnn train --resume')
     .option('--json', 'print one JSON document')
-    .action(importModel);
+    .action((source: string, flags: ImportFlags) =>
+      interruptible((signal) => importModel(source, flags, signal)),
+    );
 }
 
-async function importModel(source: string, flags: ImportFlags): Promise<void> {
+async function importModel(source: string, flags: ImportFlags, signal: AbortSignal): Promise<void> {
   const store = new NodeStore(flags.out);
   await requireNoRun(store);
-  await using folder = await openHuggingFace(localFolder(source));
-  const { model, notices } = modelFromHuggingFace(folder.config, folder.configPath);
-  const tensors = await tensorsFromHuggingFace(model, folder.weights.tensors, source);
-  const tokenizer = folder.tokenizer && (await readTokenizer(folder.tokenizer, folder.tokenizerPath));
-  if (tokenizer) requireFits(tokenizer, model, folder.tokenizerPath);
+  const download = new Download(signal);
+  const found = await openHuggingFace(await openSource(source, download));
+  const { model, notices } = modelFromHuggingFace(found.config, found.configPath);
+  const tokenizer = found.tokenizer && (await readTokenizer(found.tokenizer, found.tokenizerPath));
+  if (tokenizer) requireFits(tokenizer, model, found.tokenizerPath);
+  download.runBytes = 4 * modelCost(model).parameters.total;
+  await using weights = await found.openWeights();
+  download.progress.clear();
+  const tensors = await tensorsFromHuggingFace(model, weights.tensors, source);
 
+  signal.throwIfAborted();
   await using _lock = await store.lock();
   await saveInitialWeights(store, tensors);
   await createRun(store, parseRunConfig({ model }, source), tokenizer);
@@ -57,10 +71,38 @@ export async function requireNoRun(store: NodeStore): Promise<void> {
   throw new ConfigError('--out', 'must not hold a run yet', store.folder, 'name a new folder');
 }
 
-/** The folder that a source names. */
-function localFolder(source: string): string {
-  if (!source.startsWith('hf:')) return source;
-  throw new ConfigError('source', 'must be a folder', source, 'download the model first');
+/** The files of a folder, or of a model on the hub. */
+function openSource(source: string, download: Download): Promise<ModelFiles> {
+  return source.startsWith('hf:') ? openHubModel(source, download) : folderFiles(source);
+}
+
+/** A download as the terminal shows it: what it takes in one line, then a bar. */
+class Download implements DownloadOptions {
+  progress = new Progress('download');
+  /** Bytes of the run that the weights become. */
+  runBytes = 0;
+  /** Share that was there before. */
+  #from: number | undefined;
+
+  constructor(readonly signal: AbortSignal) {}
+
+  readonly onPlan = ({ files, totalBytes, missingBytes, cache, freeBytes }: DownloadPlan): void => {
+    this.progress.clear();
+    this.progress = new Progress('download');
+    this.#from = undefined;
+    const free = freeBytes === undefined ? '' : ` (${byteSize(freeBytes)} free)`;
+    notice(
+      `${files} ${files === 1 ? 'file' : 'files'} of weights, ${byteSize(totalBytes)}: ${byteSize(missingBytes)} to ` +
+        `download to ${cache}${free}; the run will take about ${byteSize(this.runBytes)}`,
+    );
+  };
+
+  readonly onProgress = (bytes: number, totalBytes: number): void => {
+    if (totalBytes === 0) return;
+    const fraction = bytes / totalBytes;
+    this.#from ??= fraction;
+    this.progress.update(fraction, byteSize(bytes), this.#from);
+  };
 }
 
 /** GPT-2's own tokenizer is remembered by its name, as in data prepared with it. */

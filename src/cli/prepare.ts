@@ -2,7 +2,8 @@
 import type { Command } from 'commander';
 import { CORPORA } from '../data/corpora.js';
 import { type PrepareProgress, type PrepareResult, prepareCorpus } from '../data/prepare.js';
-import { type DownloadPlan, HUB_NAMES } from '../data/hub-source.js';
+import type { DownloadPlan } from '../data/hub-download.js';
+import { HUB_NAMES } from '../data/hub-source.js';
 import { FIELD_DEFAULTS } from '../data/source.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';

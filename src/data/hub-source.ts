@@ -4,7 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import { DataError } from '../errors.js';
-import { Hub, type HubAccess, type HubFile, type HubListing } from './hub.js';
+import { Hub, type HubFile, type HubListing } from './hub.js';
+import { announce, type DownloadOptions, downloadFiles, parseHubSpec } from './hub-download.js';
 import { openParquet } from './parquet.js';
 import type { FieldOptions, SourceCensus, TextDocument, TextSource, TextWarnings } from './source.js';
 
@@ -16,25 +17,11 @@ const NAMED: Readonly<Record<string, { readonly repo: string; readonly split: st
 const CONVERTED = 'refs/convert/parquet';
 
 /** What of a dataset is wanted, and who hears of it. */
-export interface HubOptions extends HubAccess {
+export interface HubOptions extends DownloadOptions {
   /** Default: train, or all files where none is named after a split. */
   readonly split?: string | undefined;
   /** The folder of the files, where a dataset has several with the split. */
   readonly subset?: string | undefined;
-  /** Called with what the disk will have to hold, before it does. */
-  readonly onPlan?: ((plan: DownloadPlan) => void) | undefined;
-  readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
-}
-
-/** What a download needs. */
-export interface DownloadPlan {
-  readonly files: number;
-  readonly totalBytes: number;
-  /** Bytes of these that the cache has not got. */
-  readonly missingBytes: number;
-  readonly cache: string;
-  /** Bytes free where the cache is; undefined where that cannot be told. */
-  readonly freeBytes: number | undefined;
 }
 
 export const HUB_NAMES: readonly string[] = Object.keys(NAMED);
@@ -54,22 +41,14 @@ export async function openHubSource(
   fields: FieldOptions,
   options: HubOptions = {},
 ): Promise<TextSource> {
-  const match = /^hf:([\w.-]+\/[\w.-]+)(?:@(\S+))?$/.exec(spec);
-  const name = NAMED[spec]?.repo ?? match?.[1];
-  if (name === undefined)
-    throw new DataError('source', 'must be hf:owner/name, with @revision if you like', spec);
+  const named = Object.hasOwn(NAMED, spec) ? NAMED[spec].repo : undefined;
+  const { name, revision } = named === undefined ? parseHubSpec(spec) : { name: named, revision: undefined };
   const hub = new Hub(options);
-  const { listing, files } = await findFiles(hub, name, match?.[2], options);
+  const { listing, files } = await findFiles(hub, name, revision, options);
   await announce(hub, listing, files, options);
 
-  const totalBytes = files.reduce((sum, { size }) => sum + size, 0);
   const shards: Shard[] = [];
-  let before = 0;
-  for (const file of files) {
-    const path = await hub.fetchFile(listing, file, (bytes) =>
-      options.onProgress?.(before + bytes, totalBytes),
-    );
-    before += file.size;
+  for await (const { file, path } of downloadFiles(hub, listing, files, options)) {
     const shown = `hf:${name}/${file.path}`;
     const text = await openParquet(path, fields.column, shown);
     shards.push({ path, shown, documents: text.rows, bytes: text.bytes });
@@ -121,10 +100,11 @@ async function findFiles(
   revision: string | undefined,
   options: HubOptions,
 ): Promise<{ listing: HubListing; files: HubFile[] }> {
-  let listing = await hub.list(name, revision);
+  const repo = { type: 'dataset', name } as const;
+  let listing = await hub.list(repo, revision);
   const isParquet = ({ path }: HubFile) => path.endsWith('.parquet');
   if (revision === undefined && !listing.files.some(isParquet)) {
-    listing = await hub.list(name, CONVERTED).catch(() => listing);
+    listing = await hub.list(repo, CONVERTED).catch(() => listing);
   }
   const all = listing.files.filter(isParquet);
   if (all.length === 0) throw new DataError(`hf:${name}`, 'must have parquet files', 'none');
@@ -179,26 +159,6 @@ function folders(files: readonly HubFile[]): string[] {
     return parts.join('/') || '.';
   });
   return [...new Set(names)].sort();
-}
-
-async function announce(
-  hub: Hub,
-  listing: HubListing,
-  files: readonly HubFile[],
-  { onPlan }: HubOptions,
-): Promise<void> {
-  let totalBytes = 0;
-  let missingBytes = 0;
-  for (const file of files) {
-    totalBytes += file.size;
-    if (!(await hub.has(listing.name, file))) missingBytes += file.size;
-  }
-  const free = await hub.free();
-  onPlan?.({ files: files.length, totalBytes, missingBytes, cache: hub.cache, freeBytes: free });
-  if (free !== undefined && missingBytes > free) {
-    const hint = 'name a larger disk with HF_HUB_CACHE';
-    throw new DataError(hub.cache, `must have ${missingBytes} bytes free`, free, hint);
-  }
 }
 
 function fingerprint(files: readonly HubFile[]): string {

@@ -1,6 +1,6 @@
 /**
- * Datasets on the Hugging Face hub: which parquet files a split has, and their way into the hub's own cache on this
- * machine. Knows the hub's addresses, the cache's layout and how downloads fail; knows no text.
+ * Repositories on the Hugging Face hub: which files a dataset or a model has, and their way into the hub's own cache on this
+ * machine. Knows the hub's addresses, the cache's layout and how downloads fail; knows neither text nor tensors.
  *
  * A file lies in the cache under the hash that the hub gives it, and gets that name only once size and hash are right;
  * what broke off stays beside it as `.incomplete` and is gone on with from its last byte.
@@ -11,7 +11,7 @@ import { mkdir, open, rename, rm, stat, statfs, symlink, writeFile } from 'node:
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { datasetInfo, downloadFile, HubApiError, listFiles } from '@huggingface/hub';
+import { datasetInfo, downloadFile, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
 import { ConfigError, DataError } from '../errors.js';
 
 /** How the hub is reached. */
@@ -27,7 +27,14 @@ export interface HubAccess {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A file of a dataset. */
+/** A repository: a dataset or a model. */
+export interface HubRepo {
+  readonly type: 'dataset' | 'model';
+  /** `owner/name`. */
+  readonly name: string;
+}
+
+/** A file of a repository. */
 export interface HubFile {
   readonly path: string;
   readonly size: number;
@@ -35,9 +42,11 @@ export interface HubFile {
   readonly hash: { readonly kind: 'sha256' | 'git'; readonly hex: string };
 }
 
-/** A dataset at one commit. */
+/** A repository at one commit. */
 export interface HubListing {
-  readonly name: string;
+  readonly repo: HubRepo;
+  /** The branch, tag or commit that was asked for. */
+  readonly revision: string;
   readonly commit: string;
   readonly files: readonly HubFile[];
 }
@@ -48,6 +57,7 @@ const TRIES = 6;
 const WRONG_FILES = 3;
 const LONGEST_WAIT_MS = 60_000;
 const PUBLIC_ENDPOINT = 'https://huggingface.co';
+const MAIN = 'main';
 
 /** A connection to the hub. */
 export class Hub {
@@ -70,32 +80,36 @@ export class Hub {
     this.#signal = access.signal;
   }
 
-  /** All files of a dataset; throws DataError if it is missing, closed to us, or the hub cannot be reached. */
-  async list(name: string, revision = 'main'): Promise<HubListing> {
+  /** All files of a repository; throws DataError if it is missing, closed to us, or the hub cannot be reached. */
+  async list(repo: HubRepo, revision = MAIN): Promise<HubListing> {
     const common = { hubUrl: this.#endpoint, fetch: this.#fetch, ...this.#credentials() };
-    const where = `hf:${name}`;
+    const { type, name } = repo;
+    const where = revision === MAIN ? `hf:${name}` : `hf:${name}@${revision}`;
     try {
-      const { sha } = await datasetInfo({ ...common, name, revision, additionalFields: ['sha'] });
+      const asked = { ...common, name, revision };
+      const { sha } =
+        type === 'model'
+          ? await modelInfo({ ...asked, additionalFields: ['sha'] })
+          : await datasetInfo({ ...asked, additionalFields: ['sha'] });
       if (!/^[0-9a-f]{40}$/.test(sha)) throw new Error(`the commit ${sha}`);
       const files: HubFile[] = [];
-      const repo = { type: 'dataset', name } as const;
       for await (const file of listFiles({ ...common, repo, recursive: true, revision: sha })) {
         if (file.type === 'file') files.push(hubFile(file, where));
       }
-      return { name, commit: sha, files };
+      return { repo, revision, commit: sha, files };
     } catch (error) {
-      throw this.#explain(error, where);
+      throw this.#explain(error, where, type);
     }
   }
 
   /** The path that a file has in the cache, downloaded or not. */
-  blobPath(name: string, file: HubFile): string {
-    return join(this.#folder(name), 'blobs', file.hash.hex);
+  blobPath(repo: HubRepo, file: HubFile): string {
+    return join(this.#folder(repo), 'blobs', file.hash.hex);
   }
 
   /** Whether the cache has a file complete, judged by its size; `fetchFile` looks at its hash too. */
-  async has(name: string, file: HubFile): Promise<boolean> {
-    return (await sizeOf(this.blobPath(name, file))) === file.size;
+  async has(repo: HubRepo, file: HubFile): Promise<boolean> {
+    return (await sizeOf(this.blobPath(repo, file))) === file.size;
   }
 
   /** Bytes free where the cache is; undefined where that cannot be told. */
@@ -111,7 +125,8 @@ export class Hub {
    * @throws DataError if it cannot be had; the signal's reason if that is aborted
    */
   async fetchFile(listing: HubListing, file: HubFile, onBytes: (bytes: number) => void): Promise<string> {
-    const blob = this.blobPath(listing.name, file);
+    const { repo } = listing;
+    const blob = this.blobPath(repo, file);
     if ((await sizeOf(blob)) !== undefined) {
       if (await isIntact(blob, file)) {
         await this.#link(listing, file);
@@ -133,11 +148,11 @@ export class Hub {
         throw new Error('bytes that do not have the hash which the hub names');
       } catch (error) {
         this.#signal?.throwIfAborted();
-        if (isLocal(error)) throw error;
+        if (isLocal(error)) throw diskFault(error, incomplete);
         const now = (await sizeOf(incomplete)) ?? 0;
         failures = now > before ? 0 : failures + 1;
         if (wrong >= WRONG_FILES || failures >= TRIES || !isPassing(error)) {
-          throw this.#explain(error, `hf:${listing.name}/${file.path}`);
+          throw this.#explain(error, `hf:${repo.name}/${file.path}`, repo.type);
         }
         await this.#wait(failures);
       }
@@ -160,8 +175,8 @@ export class Hub {
     try {
       onBytes(start);
       if (start < file.size) {
-        const repo = { type: 'dataset', name: listing.name } as const;
-        const place = { repo, path: file.path, revision: listing.commit, hubUrl: this.#endpoint, xet: false };
+        const { repo, commit: revision } = listing;
+        const place = { repo, path: file.path, revision, hubUrl: this.#endpoint, xet: false };
         const blob = await downloadFile({ ...place, fetch: this.#fetch, ...this.#credentials() });
         if (blob === null) throw new Error('no such file');
         if (blob.size !== file.size) throw new Error(`${blob.size} bytes where ${file.size} were listed`);
@@ -187,17 +202,19 @@ export class Hub {
 
   /** Shows the file under its own name too, as the hub's other clients look for it. */
   async #link(listing: HubListing, file: HubFile): Promise<void> {
-    const folder = this.#folder(listing.name);
+    const folder = this.#folder(listing.repo);
     const pointer = join(folder, 'snapshots', listing.commit, file.path);
     await mkdir(dirname(pointer), { recursive: true });
     // Where links are not allowed the blob alone serves us.
-    await symlink(relative(dirname(pointer), this.blobPath(listing.name, file)), pointer).catch(() => {});
-    await mkdir(join(folder, 'refs'), { recursive: true });
-    await writeFile(join(folder, 'refs', 'main'), listing.commit, { flag: 'wx' }).catch(() => {});
+    await symlink(relative(dirname(pointer), this.blobPath(listing.repo, file)), pointer).catch(() => {});
+    if (listing.revision === listing.commit) return;
+    const ref = join(folder, 'refs', listing.revision);
+    await mkdir(dirname(ref), { recursive: true });
+    await writeFile(ref, listing.commit);
   }
 
-  #folder(name: string): string {
-    return join(this.cache, ['datasets', ...name.split('/')].join('--'));
+  #folder({ type, name }: HubRepo): string {
+    return join(this.cache, [`${type}s`, ...name.split('/')].join('--'));
   }
 
   #credentials(): { accessToken?: string } {
@@ -241,21 +258,23 @@ export class Hub {
     await delay(Math.min(LONGEST_WAIT_MS, Math.max(backoff, asked)), undefined, signal ? { signal } : {});
   }
 
-  #explain(error: unknown, where: string): unknown {
+  #explain(error: unknown, where: string, type: HubRepo['type']): unknown {
     if (this.#signal?.aborted) return this.#signal.reason;
     if (error instanceof DataError || isLocal(error)) return error;
     if (error instanceof HubApiError) {
       const { statusCode } = error;
       if (statusCode === 401 || statusCode === 403) {
-        const hint = 'if the dataset is private or gated, accept its terms and set HF_TOKEN';
+        const hint = `if the ${type} is private or gated, accept its terms and set HF_TOKEN; else it may not exist`;
         return new DataError(where, 'must be open to you', `status ${statusCode}`, hint);
       }
-      if (statusCode === 404) return new DataError(where, 'must be a dataset on the hub', 'status 404');
+      if (statusCode === 404) return new DataError(where, `must be a ${type} on the hub`, 'status 404');
       return new DataError(where, 'must be given by the hub', `status ${statusCode}`, AGAIN);
     }
     const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
     const message = error instanceof Error ? error.message : String(error);
-    return new DataError(where, 'must be given by the hub', `${message}${cause}`, AGAIN);
+    // While a body streams, the client's error is none of its own class.
+    const shown = message.replace(/^Api error with status (\d+)\..*$/s, 'status $1');
+    return new DataError(where, 'must be given by the hub', `${shown}${cause}`, AGAIN);
   }
 }
 
@@ -290,6 +309,17 @@ function isPassing(error: unknown): boolean {
 function isLocal(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return ['ENOSPC', 'EACCES', 'EROFS', 'EDQUOT', 'EIO', 'EISDIR', 'ENOTDIR', 'EPERM'].includes(code ?? '');
+}
+
+/** The same error with the file's name, which those of writing lack. */
+function diskFault(error: unknown, path: string): DataError {
+  const reason = error instanceof Error ? error.message : String(error);
+  return new DataError(
+    path,
+    `could not be written (${reason})`,
+    undefined,
+    'HF_HUB_CACHE names another place',
+  );
 }
 
 function hubFile(

@@ -24,13 +24,17 @@ export class TensorFiles implements AsyncDisposable {
     this.tensors = tensors;
   }
 
-  /** Opens files and checks their headers. Throws CheckpointError for a missing or damaged one, or a tensor in two. */
-  static async open(paths: readonly string[]): Promise<TensorFiles> {
+  /**
+   * Opens files and checks their headers. Throws CheckpointError for a missing or damaged one, or a tensor in two.
+   *
+   * @param shown the files' names in messages
+   */
+  static async open(paths: readonly string[], shown: readonly string[] = paths): Promise<TensorFiles> {
     const files: FileHandle[] = [];
     const tensors = new Map<string, LazyTensor>();
     try {
-      for (const path of paths) {
-        const file = await openFile(path);
+      for (const [i, path] of shown.entries()) {
+        const file = await openFile(paths[i], path);
         files.push(file);
         const { places, dataStart } = await placesIn(file, path);
         for (const place of places) {
@@ -53,17 +57,17 @@ export class TensorFiles implements AsyncDisposable {
   }
 }
 
-async function openFile(path: string): Promise<FileHandle> {
+async function openFile(path: string, shown: string): Promise<FileHandle> {
   let file: FileHandle;
   try {
     file = await open(path, 'r');
   } catch (error) {
     const reason = error instanceof Error ? error.message : error;
-    throw new CheckpointError(path, `must be a readable safetensors file (${reason})`);
+    throw new CheckpointError(shown, `must be a readable safetensors file (${reason})`);
   }
   if ((await file.stat()).isFile()) return file;
   await file.close();
-  throw new CheckpointError(path, 'must be a safetensors file', 'a folder or device');
+  throw new CheckpointError(shown, 'must be a safetensors file', 'a folder or device');
 }
 
 async function placesIn(

@@ -22,6 +22,7 @@ import { Runtime } from '../../src/tensor/tensor.js';
 import { byteLevelToJSON } from '../../src/tokenizer/huggingface-json.js';
 import { loadGpt2 } from '../../src/tokenizer/gpt2.js';
 import { loadRun } from '../../src/train/run.js';
+import { HubServer } from '../data/hub-server.js';
 import { loopnn, temporaryFolder, writeCorpus } from './helpers.js';
 
 const FIXTURES = fileURLToPath(new URL('../../../test/fixtures/huggingface/', import.meta.url));
@@ -247,4 +248,38 @@ test('a path that is a file, nothing, or a Hugging Face folder where a run is me
     direct.stderr,
     /must be the folder of a run, got 'a Hugging Face model'; make one of it: loopnn import/,
   );
+});
+
+test('a model on the hub that the environment names is imported as from its folder', async () => {
+  const names = readdirSync(join(FIXTURES, 'sharded')).filter((path) => path !== 'expected.safetensors');
+  const files = names.map((path) => ({ path, bytes: readFileSync(join(FIXTURES, 'sharded', path)) }));
+  const server = await new HubServer('owner/gpt', files, 'v1', 'model').start();
+  const env = { HF_ENDPOINT: server.url, HF_TOKEN: 'hf_test', HF_HUB_CACHE: join(folder, 'hub-cache') };
+  const local = await importFixture('sharded');
+  const out = join(folder, 'run-hub');
+  try {
+    const result = await loopnn(['import', 'hf:owner/gpt@v1', '--out', out, '--json'], env);
+    assert.equal(result.code, 0, result.stderr);
+    assert.deepEqual(JSON.parse(result.stdout), { ...local.document, run: out });
+    assert.match(
+      result.stderr,
+      /^4 files of weights, [\d.]+ KiB: [\d.]+ KiB to download to .*hub-cache \(.* free\); the run will take about [\d.]+ KiB\n$/,
+    );
+    assert.deepEqual([...server.tokens], ['hf_test']);
+    const paths = ['config.json', 'tokenizer.json', 'checkpoints/last-0000000/model.safetensors'];
+    for (const path of paths)
+      assert.deepEqual(readFileSync(join(out, path)), readFileSync(join(local.out, path)));
+
+    const refusedOut = join(folder, 'refused');
+    for (const [spec, message] of [
+      ['hf:owner/none', /hf:owner\/none: must be a model on the hub, got 'status 404'/],
+      ['hf:gpt', /source: must be hf:owner\/name, with @revision if you like, got 'hf:gpt'/],
+    ] as const) {
+      const { code, stderr } = await loopnn(['import', spec, '--out', refusedOut], env);
+      assert.match(stderr, message);
+      assert.deepEqual([code, stderr.trim().split('\n').length, existsSync(refusedOut)], [1, 1, false]);
+    }
+  } finally {
+    await server.stop();
+  }
 });

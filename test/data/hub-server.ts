@@ -25,7 +25,7 @@ export interface Failure {
   readonly ignoreRange?: true;
 }
 
-/** Which requests: for the dataset, for the list of files, for a file's size, for its bytes. */
+/** Which requests: for the repository, for the list of files, for a file's size, for its bytes. */
 export type Kind = 'info' | 'tree' | 'size' | 'bytes';
 
 export class HubServer {
@@ -37,6 +37,8 @@ export class HubServer {
   onBytes: (() => void) | undefined;
   /** A token without which nothing is shown. */
   secret: string | undefined;
+  /** Whether files are shown in lists, and given to nobody. */
+  gated = false;
   readonly sha = createHash('sha1').update('commit').digest('hex');
   readonly #failures: { kind: Kind; failure: Failure }[] = [];
   readonly #server = createServer((request, response) => this.#answer(request, response));
@@ -45,6 +47,7 @@ export class HubServer {
     readonly name: string,
     readonly files: HubServerFile[],
     readonly revision = 'main',
+    readonly type: 'dataset' | 'model' = 'dataset',
   ) {}
 
   async start(): Promise<this> {
@@ -90,7 +93,7 @@ export class HubServer {
       json(response, 401, { error: 'closed' });
       return;
     }
-    const api = `/api/datasets/${this.name}`;
+    const api = `/api/${this.type}s/${this.name}`;
     const known = [this.revision, this.sha];
     if (known.some((revision) => path === `${api}/revision/${revision}`)) {
       if (this.#status('info', path, response)) return;
@@ -101,8 +104,12 @@ export class HubServer {
       this.#tree(url, response);
       return;
     }
-    const resolve = `/datasets/${this.name}/resolve/${this.sha}/`;
+    const resolve = `${this.type === 'model' ? '' : '/datasets'}/${this.name}/resolve/${this.sha}/`;
     if (path.startsWith(resolve)) {
+      if (this.gated) {
+        json(response, 403, { error: 'gated' });
+        return;
+      }
       // As the real hub does, bytes come from another place.
       response.writeHead(302, { location: `${this.url}/storage/${path.slice(resolve.length)}` }).end();
       return;
