@@ -219,7 +219,7 @@ async function evaluateTask<R extends Result>(
         `${r.loops}${r.loops === trained ? ' (trained)' : ''}`,
         ...task.columns.map(([, cell]) => cell(r)),
         r.loss.toFixed(4),
-        r.perplexity.toFixed(2),
+        r.perplexity < 1e6 ? r.perplexity.toFixed(2) : r.perplexity.toExponential(2),
         r.bpb === null ? '–' : r.bpb.toFixed(4),
         ...(halts ? [r.meanSteps?.toFixed(2) ?? '–'] : []),
       ]),

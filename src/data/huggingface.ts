@@ -16,8 +16,8 @@ const INDEX = 'model.safetensors.index.json';
 const TOKENIZER = 'tokenizer.json';
 const VOCAB = 'vocab.json';
 const MERGES = 'merges.txt';
-/** Endings of files that PyTorch pickles. */
-const PICKLED = /\.(bin|pt|pth|ckpt|pkl)$/;
+/** Names of files that PyTorch pickles; other .bin files are often tokens. */
+const PICKLED = /\.(pt|pth|ckpt|pkl)$|model[\w.-]*\.bin$/;
 
 const MODELING = new URL('../../../python/modeling_loopnn.py', import.meta.url);
 
@@ -92,7 +92,8 @@ function requireWeights({ where, names }: ModelFiles): void {
   if (names.includes(WEIGHTS) || names.includes(INDEX)) return;
   const found = names.find((name) => PICKLED.test(name.replace(/\.index\.json$/, '')));
   if (found !== undefined) throw pickled(join(where, found), /^hf:([^@]+)/.exec(where)?.[1]);
-  throw new CheckpointError(where, `must hold ${WEIGHTS}, or ${INDEX} with its shards`);
+  const hint = names.includes('checkpoints') ? 'it is a run already, if loopnn wrote it' : undefined;
+  throw new CheckpointError(where, `must hold ${WEIGHTS}, or ${INDEX} with its shards`, undefined, hint);
 }
 
 async function weightFiles(files: ModelFiles): Promise<string[]> {
@@ -129,7 +130,11 @@ function pickled(path: string, repository?: string): CheckpointError {
 
 async function readTokenizer(files: ModelFiles): Promise<TokenizerJSON | null> {
   const { where, names } = files;
-  if (names.includes(TOKENIZER)) return (await readJSON(files, TOKENIZER)) as TokenizerJSON;
+  if (names.includes(TOKENIZER)) {
+    const json = await readJSON(files, TOKENIZER);
+    if (json === null) throw new DataError(join(where, TOKENIZER), 'must be a JSON object', 'null');
+    return json as TokenizerJSON;
+  }
   const parts = [VOCAB, MERGES].filter((name) => names.includes(name));
   if (parts.length === 0) return null;
   if (parts.length === 1) {

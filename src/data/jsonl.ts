@@ -85,7 +85,7 @@ function checkFields(path: string, field: string, bytes: Uint8Array): void {
     `${path}, line 1`,
     `must have the field '${field}'`,
     names.length > 0 ? `the text fields ${names.join(', ')}` : 'no text field',
-    'name the field with --field',
+    'loopnn prepare takes another with --field',
   );
 }
 

@@ -239,7 +239,12 @@ function checkColumn(metadata: FileMetaData, column: string, name: string): numb
   if (found === undefined) {
     const names = children.map(({ element }) => element.name).slice(0, 20);
     const got = names.length > 0 ? names.join(', ') : 'none';
-    throw new DataError(name, `must have the column '${column}'`, got, 'name the column with --column');
+    throw new DataError(
+      name,
+      `must have the column '${column}'`,
+      got,
+      'loopnn prepare takes another with --column',
+    );
   }
   const { type, repetition_type, converted_type, logical_type } = found.element;
   const where = `${name}: column '${column}'`;

@@ -99,7 +99,7 @@ async function headerBytes(file: FileHandle, path: string, size: number): Promis
   if (tokens < 1 || size !== LLMC_HEADER_BYTES + tokens * ID_BYTES) {
     const rule = `must hold the ${tokens} tokens that its llm.c header names`;
     const found = Math.max(0, (size - LLMC_HEADER_BYTES) / ID_BYTES);
-    throw new DataError(path, rule, `${found} tokens`, 'it is truncated: fetch or write it again');
+    throw new DataError(path, rule, `${found} tokens`, 'fetch or write it again');
   }
   return LLMC_HEADER_BYTES;
 }

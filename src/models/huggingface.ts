@@ -188,7 +188,7 @@ export async function tensorsFromHuggingFace(
       throw new CheckpointError(`${where}, tensor ${name}`, rule, tensor.shape);
     }
     named.delete(name);
-    tensors.push(tensor);
+    tensors.push(finite(tensor, where));
   }
   const head = named.get(HEAD);
   if (head && model.tiedHead) {
@@ -199,6 +199,22 @@ export async function tensorsFromHuggingFace(
     throw new CheckpointError(`${where}, tensor ${name}`, 'is not part of this model');
   }
   return tensors;
+}
+
+/** The same tensor, refused when it is read with a value that no arithmetic gets rid of. */
+function finite(tensor: LazyTensor, where: string): LazyTensor {
+  const { name, shape } = tensor;
+  return {
+    name,
+    shape,
+    async read() {
+      const values = await tensor.read();
+      const bad = values.findIndex((value) => !Number.isFinite(value));
+      if (bad < 0) return values;
+      const at = `${where}, tensor ${name}, element ${bad}`;
+      throw new CheckpointError(at, 'must be a finite number in float32', values[bad]);
+    },
+  };
 }
 
 async function requireEqual(head: LazyTensor, embedding: LazyTensor, where: string): Promise<void> {

@@ -33,7 +33,11 @@ export async function createTokenizer(name: string): Promise<Tokenizer> {
  */
 export async function tokenizerFromJSON(json: unknown, where = 'tokenizer.json'): Promise<Tokenizer> {
   if (!isRecord(json))
-    throw new DataError(where, 'must be a JSON object', json === null ? 'null' : typeof json);
+    throw new DataError(
+      where,
+      'must be a JSON object',
+      json === null ? 'null' : Array.isArray(json) ? 'a list' : typeof json,
+    );
   if (json.model === undefined) {
     const type = json.type;
     if (type === 'bytes' || type === 'gpt2') return createTokenizer(type);

@@ -40,7 +40,7 @@ test('another field is named with --field; a first line without it names those t
   assert.deepEqual(await readSource(await open(path, { field: 'content' })), ['hello']);
   await assert.rejects(readSource(await open()), {
     name: 'DataError',
-    message: `${path}, line 1: must have the field 'text', got 'the text fields url, content'; name the field with --field`,
+    message: `${path}, line 1: must have the field 'text', got 'the text fields url, content'; loopnn prepare takes another with --field`,
   });
   await writeFile(path, '{"n": 1}\n');
   await assert.rejects(readSource(await open()), /must have the field 'text', got 'no text field'/);

@@ -69,7 +69,7 @@ test('missing, nested, numeric and null columns are named', async () => {
   await refused(
     odd,
     'text',
-    /odd\.parquet: must have the column 'text', got 'lines, record, number, bytes, large'; name the column with --column$/,
+    /odd\.parquet: must have the column 'text', got 'lines, record, number, bytes, large'; loopnn prepare takes another with --column$/,
   );
   await refused(
     odd,

@@ -111,7 +111,10 @@ test('a missing, empty or odd-length shard is named with what was expected and f
   );
   const path = await writeIds('train.bin', [1, 2, 3]);
   await truncate(path, 5);
-  await refused(path, /train\.bin: its size must be a multiple of 2 bytes, got '5 bytes'; it is truncated/);
+  await refused(
+    path,
+    /train\.bin: its size must be a multiple of 2 bytes, got '5 bytes'; it is truncated/,
+  );
   await refused(folder, /: must be a token shard, got 'no file'/);
 });
 
@@ -199,7 +202,7 @@ test('an llm.c header that does not fit its file is refused', async () => {
     assert.rejects(openTokenShard(await path), { name: 'DataError', message });
   await refused(
     writeLlmc('a.bin', [1, 2], [20240520, 1, 3]),
-    /a\.bin: must hold the 3 tokens that its llm\.c header names, got '2 tokens'; it is truncated/,
+    /a\.bin: must hold the 3 tokens that its llm\.c header names, got '2 tokens'; fetch or write it again/,
   );
   await refused(writeLlmc('a.bin', [1, 2], [20240520, 1, -3]), /the -3 tokens/);
   await refused(writeLlmc('a.bin', [1], [20240520, 2, 1]), /its llm\.c header must have version 1, got 2$/);
