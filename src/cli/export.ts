@@ -1,11 +1,10 @@
 /** `loopnn export`: a run's best weights in the layout that other tools read. */
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { readModelingFile } from '../data/huggingface.js';
+import { requireNewFolder, writeNewFolder } from '../data/new-folder.js';
 import { NodeStore } from '../data/node-store.js';
 import { TensorFiles } from '../data/tensor-files.js';
-import { ConfigError } from '../errors.js';
 import { elementCount, lazySafetensors } from '../formats/lazy-tensors.js';
 import { huggingFaceConfig, MODELING_MODULE, tensorsForHuggingFace } from '../models/huggingface.js';
 import { ByteLevelTokenizer } from '../tokenizer/bpe.js';
@@ -13,6 +12,7 @@ import { byteLevelToJSON } from '../tokenizer/huggingface-json.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { weightsFile } from '../train/checkpoint.js';
 import { readRunConfig, readRunTokenizer, runHasTokenizer } from '../train/run.js';
+import { interruptible } from './interrupt.js';
 import { grouped, notice, printResult } from './output.js';
 
 interface ExportFlags {
@@ -37,12 +37,12 @@ export function exportCommand(program: Command): void {
         .default('huggingface'),
     )
     .option('--json', 'print one JSON document')
-    .action(exportHuggingFace);
+    .action((flags: ExportFlags) => interruptible((signal) => exportHuggingFace(flags, signal)));
 }
 
-async function exportHuggingFace(flags: ExportFlags): Promise<void> {
+async function exportHuggingFace(flags: ExportFlags, signal: AbortSignal): Promise<void> {
   const { model: run, out } = flags;
-  await requireEmpty(out);
+  await requireNewFolder(out, '--out');
   const store = new NodeStore(run);
   const { model } = await readRunConfig(store, run);
   const tokenizer = (await runHasTokenizer(store)) ? await readRunTokenizer(store, run) : null;
@@ -51,15 +51,16 @@ async function exportHuggingFace(flags: ExportFlags): Promise<void> {
   await using weights = await TensorFiles.open([join(run, path)]);
   const tensors = tensorsForHuggingFace(model, weights.tensors, path);
 
-  const target = new NodeStore(out);
-  const write = (name: string, json: unknown) => target.replace(name, `${JSON.stringify(json, null, 2)}\n`);
-  await target.replace('model.safetensors', lazySafetensors(tensors, { format: 'pt' }));
-  if (tokenizer) await writeTokenizer(tokenizer, model.blockSize, run, write);
-  const { bos_token_id, eos_token_id } = config;
-  await write('generation_config.json', { _from_model_config: true, bos_token_id, eos_token_id });
-  if (model.depth === 'loop') await target.replace(`${MODELING_MODULE}.py`, await readModelingFile());
-  // Last, so that a folder with it is a whole model.
-  await write('config.json', config);
+  const writeAll = async (target: NodeStore) => {
+    const write = (name: string, json: unknown) => target.replace(name, `${JSON.stringify(json, null, 2)}\n`);
+    await target.replace('model.safetensors', lazySafetensors(tensors, { format: 'pt' }));
+    if (tokenizer) await writeTokenizer(tokenizer, model.blockSize, run, write);
+    const { bos_token_id, eos_token_id } = config;
+    await write('generation_config.json', { _from_model_config: true, bos_token_id, eos_token_id });
+    if (model.depth === 'loop') await target.replace(`${MODELING_MODULE}.py`, await readModelingFile());
+    await write('config.json', config);
+  };
+  await writeNewFolder(out, '--out', writeAll, signal);
   const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
   const document = {
     out,
@@ -73,18 +74,6 @@ async function exportHuggingFace(flags: ExportFlags): Promise<void> {
     document,
     () => `${out}: ${config.model_type}, ${grouped(parameters)} parameters of step ${step}`,
   );
-}
-
-/** Throws ConfigError where a folder has anything in it. */
-async function requireEmpty(folder: string): Promise<void> {
-  let names: string[];
-  try {
-    names = await readdir(folder);
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
-    throw new ConfigError('--out', 'must be a new or empty folder', folder);
-  }
-  if (names.length > 0) throw new ConfigError('--out', 'must be a new or empty folder', folder);
 }
 
 async function writeTokenizer(

@@ -3,8 +3,8 @@ import type { Command } from 'commander';
 import type { DownloadOptions, DownloadPlan } from '../data/hub-download.js';
 import { openHubModel } from '../data/hub-model.js';
 import { folderFiles, type ModelFiles, openHuggingFace } from '../data/huggingface.js';
-import { NodeStore } from '../data/node-store.js';
-import { ConfigError } from '../errors.js';
+import { requireNewFolder, writeNewFolder } from '../data/new-folder.js';
+import type { NodeStore } from '../data/node-store.js';
 import { elementCount } from '../formats/lazy-tensors.js';
 import { modelCost } from '../models/cost.js';
 import { modelFromHuggingFace, tensorsFromHuggingFace } from '../models/huggingface.js';
@@ -13,9 +13,9 @@ import { isGpt2 } from '../tokenizer/gpt2.js';
 import type { Tokenizer, TokenizerJSON } from '../tokenizer/tokenizer.js';
 import { saveInitialWeights } from '../train/checkpoint.js';
 import { parseRunConfig } from '../train/config.js';
-import { createRun, requireFits, runExists } from '../train/run.js';
+import { createRun, requireFits } from '../train/run.js';
 import { interruptible } from './interrupt.js';
-import { byteSize, grouped, notice, Progress, printResult } from './output.js';
+import { byteSize, counted, grouped, notice, Progress, printResult } from './output.js';
 
 interface ImportFlags {
   readonly out: string;
@@ -38,8 +38,7 @@ export function importCommand(program: Command): void {
 }
 
 async function importModel(source: string, flags: ImportFlags, signal: AbortSignal): Promise<void> {
-  const store = new NodeStore(flags.out);
-  await requireNoRun(store);
+  await requireNewFolder(flags.out, '--out');
   const download = new Download(signal);
   const found = await openHuggingFace(await openSource(source, download));
   const { model, notices } = modelFromHuggingFace(found.config, found.configPath);
@@ -50,25 +49,21 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   download.progress.clear();
   const tensors = await tensorsFromHuggingFace(model, weights.tensors, source);
 
-  signal.throwIfAborted();
-  await using _lock = await store.lock();
-  await saveInitialWeights(store, tensors);
-  await createRun(store, parseRunConfig({ model }, source), tokenizer);
+  const config = parseRunConfig({ model }, source);
+  const write = async (store: NodeStore) => {
+    await saveInitialWeights(store, tensors);
+    await createRun(store, config, tokenizer);
+  };
+  await writeNewFolder(flags.out, '--out', write, signal);
   for (const line of notices) notice(line);
   if (!tokenizer) notice(`${source}: has no tokenizer; the run works on tokens, and data brings its own`);
   const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
   const document = { run: flags.out, model, parameters, tokenizer: tokenizer?.name ?? null };
   printResult(flags.json === true, document, () => {
     const { depth, nLayer, nEmbd, vocabSize } = model;
-    const size = `${nLayer} layers of ${nEmbd} channels, ${grouped(vocabSize)} tokens`;
+    const size = `${counted(nLayer, 'layer')} of ${nEmbd} channels, ${grouped(vocabSize)} tokens`;
     return `${flags.out}: ${depth} with ${size}, ${grouped(parameters)} parameters`;
   });
-}
-
-/** Throws ConfigError where a folder holds a run. */
-export async function requireNoRun(store: NodeStore): Promise<void> {
-  if (!(await runExists(store))) return;
-  throw new ConfigError('--out', 'must not hold a run yet', store.folder, 'name a new folder');
 }
 
 /** The files of a folder, or of a model on the hub. */
@@ -92,7 +87,7 @@ class Download implements DownloadOptions {
     this.#from = undefined;
     const free = freeBytes === undefined ? '' : ` (${byteSize(freeBytes)} free)`;
     notice(
-      `${files} ${files === 1 ? 'file' : 'files'} of weights, ${byteSize(totalBytes)}: ${byteSize(missingBytes)} to ` +
+      `${counted(files, 'file')} of weights, ${byteSize(totalBytes)}: ${byteSize(missingBytes)} to ` +
         `download to ${cache}${free}; the run will take about ${byteSize(this.runBytes)}`,
     );
   };

@@ -44,6 +44,7 @@ async function main(argv: readonly string[]): Promise<void> {
     add(program);
   }
   for (const command of program.commands) {
+    command.hook('preAction', requirePaths);
     command.exitOverride().option('--debug', 'show where an error came from').helpCommand(false);
   }
   // A reader that left (`loopnn params | head`) is no error.
@@ -57,6 +58,16 @@ async function main(argv: readonly string[]): Promise<void> {
   } catch (error) {
     process.exitCode = report(error, argv.includes('--debug'));
   }
+}
+
+/** Ends with wrong usage where a path is empty, as an unset variable of a shell leaves it: it would mean the folder we are in. */
+function requirePaths(command: Command): void {
+  const isPath = (name: string) => /<(run|dir|folder|path|file|source)s?(\.\.\.)?>/.test(name);
+  for (const option of command.options) {
+    if (!isPath(option.flags) || command.getOptionValue(option.attributeName()) !== '') continue;
+    command.error(`error: option '${option.flags}' must not be empty`);
+  }
+  if (command.processedArgs.flat().includes('')) command.error('error: an argument must not be empty');
 }
 
 /** Prints an error and returns the exit code. */

@@ -30,6 +30,11 @@ export function grouped(n: number): string {
   return Math.round(n).toLocaleString('en-US');
 }
 
+/** 1 layer, 2 layers. */
+export function counted(n: number, noun: string): string {
+  return `${grouped(n)} ${noun}${n === 1 ? '' : 's'}`;
+}
+
 /** A number with a metric prefix: 92.9 M, 1.23 G. */
 export function metric(n: number): string {
   const prefixes = ['', 'k', 'M', 'G', 'T', 'P'];

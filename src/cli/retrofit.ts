@@ -1,6 +1,7 @@
 /** `loopnn retrofit`: makes a loop network of a GPT-2, ready to train on. */
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
+import { requireNewFolder, writeNewFolder } from '../data/new-folder.js';
 import { NodeStore } from '../data/node-store.js';
 import { TensorFiles } from '../data/tensor-files.js';
 import { ConfigError } from '../errors.js';
@@ -11,8 +12,8 @@ import { saveInitialWeights, weightsFile } from '../train/checkpoint.js';
 import { parseRunConfig } from '../train/config.js';
 import { createRun, readRunConfig, readRunTokenizer, runHasTokenizer } from '../train/run.js';
 import { wholeNumber } from './flags.js';
-import { requireNoRun } from './import.js';
-import { grouped, notice, printResult } from './output.js';
+import { interruptible } from './interrupt.js';
+import { counted, grouped, notice, printResult } from './output.js';
 
 interface RetrofitFlags {
   readonly model: string;
@@ -46,13 +47,12 @@ export function retrofitCommand(program: Command): void {
     )
     .addOption(new Option('--gate <kind>', gate.help).choices(gate.choices).default(gate.default))
     .option('--json', 'print one JSON document')
-    .action(retrofit);
+    .action((flags: RetrofitFlags) => interruptible((signal) => retrofit(flags, signal)));
 }
 
-async function retrofit(flags: RetrofitFlags): Promise<void> {
+async function retrofit(flags: RetrofitFlags, signal: AbortSignal): Promise<void> {
   const { model: run, out, loopForm, gate } = flags;
-  const target = new NodeStore(out);
-  await requireNoRun(target);
+  await requireNewFolder(out, '--out');
   const store = new NodeStore(run);
   const original = await readRunConfig(store, run);
   const groups = chosenLayers(flags, original.model);
@@ -69,11 +69,14 @@ async function retrofit(flags: RetrofitFlags): Promise<void> {
   await using weights = await TensorFiles.open([join(run, path)]);
   const tensors = retrofitTensors(model, groups, weights.tensors, path);
 
-  await using _lock = await target.lock();
-  await saveInitialWeights(target, tensors);
-  await createRun(target, parseRunConfig({ model, train: original.train }, run), tokenizer);
+  const config = parseRunConfig({ model, train: original.train }, run);
+  const write = async (target: NodeStore) => {
+    await saveInitialWeights(target, tensors);
+    await createRun(target, config, tokenizer);
+  };
+  await writeNewFolder(out, '--out', write, signal);
   const left = original.model.nLayer - new Set(groups.flat()).size;
-  if (left > 0) notice(`${left} of the ${original.model.nLayer} layers are left out`);
+  if (left > 0) notice(`left out of the ${counted(original.model.nLayer, 'layer')}: ${left}`);
   if (loopForm === 'output') {
     notice('loop form output: starts with the embedding counted once too often; correction starts exactly');
   }
@@ -84,7 +87,7 @@ async function retrofit(flags: RetrofitFlags): Promise<void> {
     flags.json === true,
     document,
     () =>
-      `${out}: ${model.nLayer} layers, ${applications} block applications, ${grouped(parameters)} parameters`,
+      `${out}: ${counted(model.nLayer, 'layer')}, ${counted(applications, 'block application')}, ${grouped(parameters)} parameters`,
   );
 }
 

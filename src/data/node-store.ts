@@ -26,7 +26,9 @@ export class NodeStore implements Store {
     // Piece by piece: one call reads at most 2 GiB, and a large model's moments are more.
     const file = await open(join(this.folder, path), 'r');
     try {
-      const content = new Uint8Array((await file.stat()).size);
+      const status = await file.stat();
+      if (!status.isFile()) throw new CheckpointError(join(this.folder, path), 'must be a file', 'a folder');
+      const content = new Uint8Array(status.size);
       for (let at = 0; at < content.length; ) {
         const { bytesRead } = await file.read(content, at, Math.min(READ_BYTES, content.length - at), at);
         if (bytesRead === 0) return content.subarray(0, at);
@@ -44,7 +46,8 @@ export class NodeStore implements Store {
       return names.filter((name) => !name.endsWith(PARTIAL)).sort();
     } catch (error) {
       if (isMissing(error)) return [];
-      throw error;
+      if (codeOf(error) !== 'ENOTDIR') throw error;
+      throw new CheckpointError(join(this.folder, path), 'must be a folder', 'a file');
     }
   }
 
@@ -170,7 +173,7 @@ async function removeLeftovers(folder: string): Promise<void> {
 }
 
 /** Makes a rename in a folder survive a power cut; not every file system lets a folder be synced. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {
     await folder.sync();
@@ -196,7 +199,7 @@ function codeOf(error: unknown): string {
 }
 
 const isMissing = (error: unknown) => codeOf(error) === 'ENOENT';
-/** Whether something could not be written for want of space. */
+/** Whether a disk or a quota had no room for what was written. */
 export const isFull = (error: unknown) => ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(codeOf(error));
 
 function diskFull(target: string): CheckpointError {
@@ -204,6 +207,6 @@ function diskFull(target: string): CheckpointError {
     basename(target),
     'could not be written, the disk is full',
     undefined,
-    'free some space and resume: what was saved before is intact',
+    'free some space and try again: what was there before is intact',
   );
 }

@@ -18,8 +18,8 @@ import { checkValFraction, defaultValFraction, heldOut } from './holdout.js';
 import { type HubOptions, isHubSpec, openHubSource } from './hub-source.js';
 import { readRecord, removeJournal, type SplitProgress, writeRecord } from './journal.js';
 import { DATA_FILES, type DatasetMeta, META_FORMAT, type SplitMeta } from './meta.js';
-import { isFull } from './node-store.js';
 import { checkOut, moveInto, writeFlushed } from './output-folder.js';
+import { isFull } from './node-store.js';
 import { readJSON } from './shard.js';
 import {
   describeWarnings,
@@ -126,7 +126,7 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PrepareRes
     return result;
   } catch (error) {
     if (!isFull(error)) throw error;
-    const hint = resumable ? 'free some space and run it again to go on' : 'free some space and run it again';
+    const hint = resumable ? 'free some space and run the same command again to go on' : 'free some space';
     throw new DataError(options.out, 'could not be written, the disk is full', undefined, hint);
   } finally {
     if (!resumable) await rm(aside, { recursive: true, force: true });

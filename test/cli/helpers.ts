@@ -38,6 +38,12 @@ export function loopnn(args: readonly string[], env: Record<string, string> = {}
   return outcome(start(args, env));
 }
 
+/** Runs `loopnn` where no file may grow beyond some blocks of 512 bytes, which is told like a full disk. */
+export function loopnnWithin(blocks: number, args: readonly string[]): Promise<Outcome> {
+  const limited = ['-c', `ulimit -f ${blocks}; exec "$0" "$@"`, process.execPath, MAIN];
+  return outcome(spawn('sh', [...limited, ...args], { stdio: ['ignore', 'pipe', 'pipe'] }));
+}
+
 /** A folder that is removed after the test file. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'loopnn-test-'));

@@ -23,7 +23,7 @@ import { byteLevelToJSON } from '../../src/tokenizer/huggingface-json.js';
 import { loadGpt2 } from '../../src/tokenizer/gpt2.js';
 import { loadRun } from '../../src/train/run.js';
 import { HubServer } from '../data/hub-server.js';
-import { loopnn, temporaryFolder, writeCorpus } from './helpers.js';
+import { loopnn, loopnnWithin, temporaryFolder, writeCorpus } from './helpers.js';
 
 const FIXTURES = fileURLToPath(new URL('../../../test/fixtures/huggingface/', import.meta.url));
 const folder = temporaryFolder();
@@ -242,7 +242,7 @@ test('a path that is a file, nothing, or a Hugging Face folder where a run is me
   );
   const { out } = await importFixture('gpt2');
   const twice = await loopnn(['import', join(FIXTURES, 'gpt2'), '--out', out]);
-  assert.match(twice.stderr, /--out: must not hold a run yet, got '.*'; name a new folder/);
+  assert.match(twice.stderr, /--out: must be a new or empty folder, got '/);
   const direct = await loopnn(['generate', '--model', join(FIXTURES, 'gpt2'), '--prompt', 'x']);
   assert.match(
     direct.stderr,
@@ -282,4 +282,62 @@ test('a model on the hub that the environment names is imported as from its fold
   } finally {
     await server.stop();
   }
+});
+
+test('weights that are no numbers, and a tokenizer.json that is null, are refused', async () => {
+  const source = copy('gpt2', 'not-finite');
+  const file = join(source, 'model.safetensors');
+  const bytes = readFileSync(file);
+  const start = 8 + Number(bytes.readBigUInt64LE(0));
+  for (const value of [Number.NaN, Number.POSITIVE_INFINITY]) {
+    bytes.writeFloatLE(value, start + 8);
+    writeFileSync(file, bytes);
+    await refused(source, /tensor [\w.]+, element 2: must be a finite number in float32, got (NaN|Infinity)/);
+  }
+  const other = copy('gpt2', 'null-tokenizer');
+  writeFileSync(join(other, 'tokenizer.json'), 'null');
+  await refused(other, /tokenizer\.json: must be a JSON object, got 'null'/);
+});
+
+test('folders that hold something else are told apart from pickled models', async () => {
+  const source = join(folder, 'tokens');
+  mkdirSync(source);
+  writeFileSync(join(source, 'train.bin'), 'xx');
+  await refused(
+    source,
+    /tokens: must hold model\.safetensors, or model\.safetensors\.index\.json with its shards$/m,
+  );
+  const { out } = await importFixture('gpt2');
+  await refused(out, /must hold model\.safetensors, .*; it is a run already, if loopnn wrote it/);
+});
+
+test('a full disk, or a folder in use, leaves everything as it was', async (t) => {
+  if (process.platform === 'win32') return t.skip('needs a shell with ulimit');
+  const deep = join(folder, 'made', 'on', 'the way');
+  const { out } = await importFixture('gpt2');
+  for (const command of [
+    ['import', join(FIXTURES, 'gpt2')],
+    ['export', '--model', out],
+    ['retrofit', '--model', out, '--loops', '2'],
+  ]) {
+    const full = await loopnnWithin(40, [...command, '--out', deep]);
+    assert.match(full.stderr, /: could not be written, the disk is full; free some space and try again/);
+    assert.deepEqual([full.code, existsSync(join(folder, 'made'))], [1, false], full.stderr);
+
+    const used = join(folder, 'in-use');
+    mkdirSync(used, { recursive: true });
+    const nothing = await loopnnWithin(40, [...command, '--out', used]);
+    assert.deepEqual([nothing.code, readdirSync(used)], [1, []]);
+    writeFileSync(join(used, 'mine.partial'), 'mine');
+    const refusal = await loopnn([...command, '--out', used]);
+    assert.match(refusal.stderr, /^loopnn: --out: must be a new or empty folder, got '.*in-use'$/m);
+    assert.deepEqual(readdirSync(used), ['mine.partial']);
+    rmSync(used, { recursive: true });
+
+    const unset = await loopnn([...command, '--out', '']);
+    assert.match(unset.stderr, /^error: option '--out <\w+>' must not be empty$/m);
+    assert.equal(unset.code, 2);
+  }
+  const unset = await loopnn(['import', '', '--out', deep]);
+  assert.match(unset.stderr, /^error: an argument must not be empty$/m);
 });

@@ -103,7 +103,7 @@ test('layers are chosen in order, or averaged', async () => {
     return parseSafetensors(new Uint8Array(readFileSync(file)), file);
   };
   const { stderr } = await retrofit('chosen', '--layers', '2,0', '--loops', '2');
-  assert.match(stderr, /1 of the 3 layers are left out/);
+  assert.match(stderr, /left out of the 3 layers: 1/);
   const [original, chosen] = [weights('original'), weights('chosen')];
   const name = (layer: number) => `transformer.h.${layer}.mlp.c_fc.weight`;
   assert.deepEqual(chosen.get(name(0))!.data, original.get(name(2))!.data);
@@ -162,5 +162,5 @@ test('what cannot be retrofitted is refused, and nothing is written', async () =
   const twice = await loopnn(['retrofit', '--model', at('outer'), '--out', at('no'), '--loops', '2']);
   assert.match(twice.stderr, /depth: must be gpt2 to be made a loop network, got 'loop'/);
   const used = await loopnn(['retrofit', '--model', at('original'), '--out', at('outer'), '--loops', '2']);
-  assert.match(used.stderr, /--out: must not hold a run yet/);
+  assert.match(used.stderr, /--out: must be a new or empty folder, got/);
 });
