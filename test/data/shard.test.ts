@@ -111,10 +111,7 @@ test('a missing, empty or odd-length shard is named with what was expected and f
   );
   const path = await writeIds('train.bin', [1, 2, 3]);
   await truncate(path, 5);
-  await refused(
-    path,
-    /train\.bin: its size must be a multiple of 2 bytes, got '5 bytes'; it is truncated/,
-  );
+  await refused(path, /train\.bin: its size must be a multiple of 2 bytes, got '5 bytes'; it is truncated/);
   await refused(folder, /: must be a token shard, got 'no file'/);
 });
 
