@@ -38,7 +38,12 @@ export function retrofitCommand(program: Command): void {
     .requiredOption('--out <run>', 'folder of the new run; train it with: loopnn train --resume')
     .option('--layers <list>', 'layers to keep, in order: 0-5 or 0,2,4-6; all by default')
     .option('--average <groups>', 'layers that are each the mean of several instead: 0-1,2-3 or 0+6,1+7')
-    .option('--loops <n>', 'loops over the stack', wholeNumber(1), 1)
+    .option(
+      '--loops <n>',
+      'loops over the stack; these or the inner ones must be 2 or more',
+      wholeNumber(1),
+      1,
+    )
     .option('--inner-loops <n>', 'loops over each layer', wholeNumber(1), 1)
     .option('--prelude <n>', modelFields.nPrelude.help, wholeNumber(0), 0)
     .option('--coda <n>', modelFields.nCoda.help, wholeNumber(0), 0)
