@@ -126,7 +126,7 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PrepareRes
     return result;
   } catch (error) {
     if (!isFull(error)) throw error;
-    const hint = resumable ? 'free some space and run the same command again to go on' : 'free some space';
+    const hint = `free some space and try again${resumable ? ' to go on' : ''}`;
     throw new DataError(options.out, 'could not be written, the disk is full', undefined, hint);
   } finally {
     if (!resumable) await rm(aside, { recursive: true, force: true });

@@ -243,22 +243,6 @@ test('a full disk while a checkpoint is written: one clear error, and the former
   assert.ok(!readdirSync(join(out, 'checkpoints')).some((name) => name.endsWith('.partial')));
 });
 
-test('a full disk while text is prepared: one clear error, and no folder', async (t) => {
-  if (process.platform === 'win32') return t.skip('needs a shell with ulimit');
-  const out = join(folder, 'full-data');
-  const full = await loopnnWithin(40, [
-    'prepare',
-    join(folder, 'corpus'),
-    '--out',
-    out,
-    '--tokenizer',
-    'bytes',
-  ]);
-  assert.match(full.stderr, /full-data: could not be written, the disk is full; free some space$/m);
-  assert.equal(full.code, 1);
-  assert.ok(!readdirSync(folder).some((name) => name.startsWith('full-data')));
-});
-
 test('a run folder that another process works in is refused', async () => {
   const out = join(folder, 'busy');
   const args = [

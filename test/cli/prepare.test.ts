@@ -84,7 +84,7 @@ test('a full disk is told, and leaves nothing half-written', {
     assert.equal(code, 1);
     assert.equal(
       stderr,
-      `loopnn: ${out}: could not be written, the disk is full; free some space and run it again\n`,
+      `loopnn: ${out}: could not be written, the disk is full; free some space and try again\n`,
     );
     assert.deepEqual([contents(out), readdirSync(folder)], before);
   }
