@@ -1,0 +1,127 @@
+/**
+ * ONNX files: a graph as plain data, and the ModelProto that holds it, written piece by piece so that one tensor at a time
+ * is in memory. Knows the format (onnx/onnx.proto); knows no model and no operator.
+ */
+import { CheckpointError, ConfigError } from '../errors.js';
+import { bytesField, message, textField, varintField } from './protobuf.js';
+
+/** Element types by the numbers of TensorProto.DataType. */
+export const ONNX_TYPES = { float32: 1, int8: 3, int64: 7, float16: 10 } as const;
+export type OnnxType = keyof typeof ONNX_TYPES;
+const BYTES: Readonly<Record<OnnxType, number>> = { float32: 4, int8: 1, int64: 8, float16: 2 };
+
+/** One operation; attributes are whole numbers or lists of them. */
+export interface OnnxNode {
+  readonly op: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly attributes: Readonly<Record<string, number | readonly number[]>>;
+}
+
+/** An input or output; a dimension that is a text is symbolic. */
+export interface OnnxValue {
+  readonly name: string;
+  readonly type: OnnxType;
+  readonly shape: readonly (number | string)[];
+}
+
+/** A constant, whose little-endian bytes are read when they are written. */
+export interface OnnxInitializer {
+  readonly name: string;
+  readonly type: OnnxType;
+  readonly shape: readonly number[];
+  read(): Promise<Uint8Array>;
+}
+
+export interface OnnxGraph {
+  readonly nodes: readonly OnnxNode[];
+  readonly inputs: readonly OnnxValue[];
+  readonly outputs: readonly OnnxValue[];
+  readonly initializers: readonly OnnxInitializer[];
+}
+
+/** LayerNormalization came with 17; nothing here needs more. */
+export const OPSET = 17;
+/** The version of the format that came with that operator set. */
+const IR_VERSION = 8;
+/** A protobuf message must stay below 2 GiB. */
+const MAX_BYTES = 2 ** 31 - 1;
+
+/** The bytes of a model file, in order. Throws ConfigError for a model beyond 2 GiB, CheckpointError for a broken tensor. */
+export async function* onnxFile(graph: OnnxGraph): AsyncGenerator<Uint8Array> {
+  const body = message(
+    ...graph.nodes.map((node, i) => bytesField(1, nodeProto(node, i))),
+    textField(2, 'loopnn'),
+    ...graph.inputs.map((value) => bytesField(11, valueInfo(value))),
+    ...graph.outputs.map((value) => bytesField(12, valueInfo(value))),
+  );
+  const tensors = graph.initializers.map((tensor) => {
+    const length = tensor.shape.reduce((product, n) => product * n, BYTES[tensor.type]);
+    const fields = message(
+      ...tensor.shape.map((n) => varintField(1, n)),
+      varintField(2, ONNX_TYPES[tensor.type]),
+      textField(8, tensor.name),
+    );
+    const head = message(fields, lengthPrefix(9, length));
+    return { tensor, length, head: message(lengthPrefix(5, head.length + length), head) };
+  });
+  const graphLength = tensors.reduce((sum, { head, length }) => sum + head.length + length, body.length);
+  const start = message(
+    varintField(1, IR_VERSION),
+    textField(2, 'loopnn'),
+    bytesField(8, message(textField(1, ''), varintField(2, OPSET))),
+  );
+  const prefix = lengthPrefix(7, graphLength);
+  const total = start.length + prefix.length + graphLength;
+  if (total > MAX_BYTES) {
+    throw new ConfigError(
+      'ONNX',
+      `a file must have at most ${MAX_BYTES} bytes`,
+      total,
+      'use smaller weights',
+    );
+  }
+  yield start;
+  yield prefix;
+  yield body;
+  for (const { tensor, length, head } of tensors) {
+    yield head;
+    const bytes = await tensor.read();
+    if (bytes.length !== length) {
+      throw new CheckpointError(`tensor ${tensor.name}`, `must have ${length} bytes`, bytes.length);
+    }
+    yield bytes;
+  }
+}
+
+/** Key and length of a field whose bytes follow. */
+function lengthPrefix(field: number, length: number): Uint8Array {
+  return message(varintField(field, length).map((byte, i) => (i === 0 ? byte | 2 : byte)));
+}
+
+function nodeProto({ op, inputs, outputs, attributes }: OnnxNode, index: number): Uint8Array {
+  return message(
+    ...inputs.map((name) => textField(1, name)),
+    ...outputs.map((name) => textField(2, name)),
+    textField(3, `${op}_${index}`),
+    textField(4, op),
+    ...Object.entries(attributes).map(([name, value]) => bytesField(5, attribute(name, value))),
+  );
+}
+
+const INT = 2;
+const INTS = 7;
+
+function attribute(name: string, value: number | readonly number[]): Uint8Array {
+  const fields =
+    typeof value === 'number'
+      ? [varintField(3, value), varintField(20, INT)]
+      : [...value.map((n) => varintField(8, n)), varintField(20, INTS)];
+  return message(textField(1, name), ...fields);
+}
+
+function valueInfo({ name, type, shape }: OnnxValue): Uint8Array {
+  const dims = shape.map((n) => bytesField(1, typeof n === 'number' ? varintField(1, n) : textField(2, n)));
+  const tensor = message(varintField(1, ONNX_TYPES[type]), bytesField(2, message(...dims)));
+  return message(textField(1, name), bytesField(2, bytesField(1, tensor)));
+}

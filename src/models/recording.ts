@@ -1,0 +1,344 @@
+/**
+ * A backend that computes nothing: each inference kernel appends ONNX nodes to a graph, whose activations are
+ * (batch, time, C) with symbolic sizes. A storage holds the name of its value, or what the host wrote. Attention emits
+ * its key/value cache itself, so one graph serves prefill and decoding. It stands above both `backend` and `formats`,
+ * whose graph it fills. Knows no model and no file.
+ */
+import { ConfigError } from '../errors.js';
+import type { OnnxInitializer, OnnxNode, OnnxValue } from '../formats/onnx.js';
+import type {
+  Activation,
+  AttentionDims,
+  Backend,
+  DType,
+  Dropout,
+  GateDims,
+  HeadDims,
+  HostArray,
+  LoopForm,
+  RowDims,
+  Storage,
+} from '../backend/backend.js';
+import type { RowKernels } from '../backend/rows.js';
+
+/** Stands for a run of elements: the name of its value in the graph, or the values that the host gave. */
+class RecordedStorage implements Storage {
+  value: string | null = null;
+  host: HostArray | null = null;
+  /** What `fill` set every element to. */
+  filled: number | null = null;
+  /** The shape of the named tensor that this storage is. */
+  shape: readonly number[] | null = null;
+
+  constructor(
+    readonly dtype: DType,
+    readonly length: number,
+  ) {}
+}
+
+type Kernel = (...args: never[]) => never;
+
+/** A kernel that training or halting needs. */
+function refused(name: string): Kernel {
+  return () => {
+    throw new ConfigError('ONNX', 'must be of a pass that only kernels for inference take part in', name);
+  };
+}
+
+const INPUT = 'input_ids';
+const GELU_SCALE = Math.sqrt(2 / Math.PI);
+const GELU_CUBIC = 0.044715;
+
+export class RecordingBackend implements Backend {
+  readonly name = 'recording';
+  readonly dtype = 'f32';
+  readonly precision = 'f32';
+  readonly description = 'recording (an ONNX graph)';
+  readonly limits = null;
+  readonly nodes: OnnxNode[] = [];
+  readonly initializers: OnnxInitializer[] = [];
+  readonly inputs: OnnxValue[] = [{ name: INPUT, type: 'int64', shape: ['batch', 'time'] }];
+  readonly outputs: OnnxValue[] = [];
+  private readonly constants = new Map<string, string>();
+  private readonly caches: OnnxValue[] = [];
+  private names = 0;
+  private applications = 0;
+  private positions: { ids: string; mask: string } | null = null;
+
+  /** `tokens` is the array that stands for the graph's input wherever it is written. */
+  constructor(private readonly tokens: Int32Array) {}
+
+  // ---- storage ---------------------------------------------------------------------------------------------
+
+  allocate(dtype: DType, length: number): Storage {
+    return new RecordedStorage(dtype, length);
+  }
+
+  free(_storage: Storage): void {}
+
+  /** A part has a value of its own, except for rows of a named tensor. */
+  slice(storage: Storage, offset: number, length: number): Storage {
+    const part = new RecordedStorage(storage.dtype, length);
+    const { value, shape } = recorded(storage);
+    if (value !== null && shape?.length === 2 && length === shape[1]) {
+      part.value = this.node('Gather', [value, this.integers([offset / length], [])]);
+      part.shape = [length];
+    }
+    return part;
+  }
+
+  write(dst: Storage, values: HostArray): void {
+    const to = recorded(dst);
+    to.host = values;
+    to.value = (values as unknown) === this.tokens ? INPUT : null;
+    to.filled = null;
+  }
+
+  async read(_src: Storage): Promise<HostArray> {
+    return refused('read')();
+  }
+
+  fill(dst: Storage, value: number): void {
+    const to = recorded(dst);
+    to.filled = value;
+    to.value = this.scalar(value);
+  }
+
+  copy(dst: Storage, src: Storage): void {
+    this.set(dst, this.valueOf(src));
+  }
+
+  /** Says which tensor of the file a storage is. */
+  declare(storage: Storage, value: string, shape: readonly number[]): void {
+    const named = recorded(storage);
+    named.value = value;
+    named.shape = shape;
+  }
+
+  /** Makes the value of a storage an output of the graph. */
+  output(storage: Storage, name: string, shape: readonly (number | string)[]): void {
+    this.nodes.push({ op: 'Identity', inputs: [this.valueOf(storage)], outputs: [name], attributes: {} });
+    this.outputs.push({ name, type: 'float32', shape }, ...this.caches);
+  }
+
+  // ---- element-wise ----------------------------------------------------------------------------------------
+
+  add(out: Storage, a: Storage, b: Storage): void {
+    this.set(out, this.node('Add', [this.valueOf(a), this.valueOf(b)]));
+  }
+
+  activationForward(out: Storage, inp: Storage, kind: Activation): void {
+    const x = this.valueOf(inp);
+    if (kind !== 'gelu') {
+      this.set(out, this.node({ relu: 'Relu', tanh: 'Tanh', sigmoid: 'Sigmoid' }[kind], [x]));
+      return;
+    }
+    const cube = this.node('Mul', [this.node('Mul', [x, x]), x]);
+    const sum = this.node('Add', [x, this.node('Mul', [cube, this.scalar(GELU_CUBIC)])]);
+    const t = this.node('Tanh', [this.node('Mul', [sum, this.scalar(GELU_SCALE)])]);
+    const half = this.node('Mul', [x, this.scalar(0.5)]);
+    this.set(out, this.node('Mul', [half, this.node('Add', [t, this.scalar(1)])]));
+  }
+
+  gatedResidualForward(
+    out: Storage,
+    x: Storage,
+    f: Storage,
+    gate: Storage,
+    _dims: GateDims,
+    form: LoopForm,
+  ): void {
+    const from = this.valueOf(x);
+    const step = form === 'output' ? this.valueOf(f) : this.node('Sub', [this.valueOf(f), from]);
+    this.set(out, this.node('Add', [from, this.node('Mul', [step, this.valueOf(gate)])]));
+  }
+
+  scaleRowsForward(out: Storage, inp: Storage, scale: Storage, _dims: RowDims, accumulate: boolean): void {
+    if (recorded(scale).filled === null) refused('scaleRowsForward by row')();
+    const scaled = this.node('Mul', [this.valueOf(inp), this.valueOf(scale)]);
+    this.set(out, accumulate ? this.node('Add', [this.valueOf(out), scaled]) : scaled);
+  }
+
+  // ---- layers ----------------------------------------------------------------------------------------------
+
+  /** Rows of one number are that row of the table; other rows are the graph's input. Positions are always the graph's. */
+  embeddingForward(
+    out: Storage,
+    tokens: Storage,
+    _positions: Storage,
+    wte: Storage,
+    wpe: Storage | null,
+    { C }: RowDims,
+  ): void {
+    const { value, host } = recorded(tokens);
+    const ids = value ?? this.integers([(host as Int32Array)[0]], []);
+    if (value === null && host?.some((id) => id !== host[0])) refused('embeddingForward of constants')();
+    const rows = this.node('Gather', [this.table(wte, C), ids]);
+    if (!wpe) {
+      this.set(out, rows);
+      return;
+    }
+    const places = this.node('Gather', [this.table(wpe, C), this.placed().ids]);
+    this.set(out, this.node('Add', [rows, places]));
+  }
+
+  layernormForward(
+    out: Storage,
+    _mean: Storage,
+    _rstd: Storage,
+    inp: Storage,
+    weight: Storage,
+    bias: Storage | null,
+  ): void {
+    const inputs = [inp, weight, ...(bias ? [bias] : [])].map((s) => this.valueOf(s));
+    this.set(out, this.node('LayerNormalization', inputs, { axis: 2 }));
+  }
+
+  linearForward(out: Storage, inp: Storage, weight: Storage, bias: Storage | null): void {
+    const y = this.node('MatMul', [this.valueOf(inp), this.valueOf(weight)]);
+    this.set(out, bias ? this.node('Add', [y, this.valueOf(bias)]) : y);
+  }
+
+  /** With the cache: keys and values of the past come first, and what is attended to goes out again. */
+  attentionForward(
+    out: Storage,
+    _lse: Storage,
+    qkv: Storage,
+    { NH, HS }: AttentionDims,
+    _dropout: Dropout | null,
+    rows: Storage | null,
+  ): void {
+    if (rows) refused('attentionForward of rows')();
+    const a = this.applications++;
+    const thirds = [this.fresh(), this.fresh(), this.fresh()];
+    this.nodes.push({ op: 'Split', inputs: [this.valueOf(qkv)], outputs: thirds, attributes: { axis: 2 } });
+    const heads = this.integers([0, 0, NH, HS]);
+    const [q, k, v] = thirds.map((third) =>
+      this.node('Transpose', [this.node('Reshape', [third, heads])], { perm: [0, 2, 1, 3] }),
+    );
+    const cached = (part: string, now: string) => {
+      const past = `past_key_values.${a}.${part}`;
+      const present = `present.${a}.${part}`;
+      this.inputs.push({ name: past, type: 'float32', shape: ['batch', NH, 'past', HS] });
+      this.caches.push({ name: present, type: 'float32', shape: ['batch', NH, 'total', HS] });
+      this.nodes.push({ op: 'Concat', inputs: [past, now], outputs: [present], attributes: { axis: 2 } });
+      return present;
+    };
+    const keys = this.node('Transpose', [cached('key', k)], { perm: [0, 1, 3, 2] });
+    const values = cached('value', v);
+    const scaled = this.node('Mul', [q, this.scalar(1 / Math.sqrt(HS))]);
+    const scores = this.node('MatMul', [scaled, keys]);
+    const masked = this.node('Where', [this.placed().mask, scores, this.scalar(-3.4e38)]);
+    const mixed = this.node('MatMul', [this.node('Softmax', [masked], { axis: 3 }), values]);
+    const rowsOf = this.node('Transpose', [mixed], { perm: [0, 2, 1, 3] });
+    this.set(out, this.node('Reshape', [rowsOf, this.integers([0, 0, NH * HS])]));
+  }
+
+  // ---- head ------------------------------------------------------------------------------------------------
+
+  logits(out: Storage, inp: Storage, weight: Storage, _dims: HeadDims): void {
+    const transposed = this.node('Transpose', [this.valueOf(weight)], { perm: [1, 0] });
+    this.set(out, this.node('MatMul', [this.valueOf(inp), transposed]));
+  }
+
+  // ---- what only training and halting call -------------------------------------------------------------------
+
+  readonly rows = new Proxy({}, { get: (_, name) => refused(`rows.${String(name)}`) }) as RowKernels;
+  readonly activationBackward = refused('activationBackward');
+  readonly dropout = refused('dropout');
+  readonly gatedResidualBackward = refused('gatedResidualBackward');
+  readonly selectRows = refused('selectRows');
+  readonly scaleRowsBackward = refused('scaleRowsBackward');
+  readonly gatherRows = refused('gatherRows');
+  readonly scatterRows = refused('scatterRows');
+  readonly embeddingBackward = refused('embeddingBackward');
+  readonly layernormBackward = refused('layernormBackward');
+  readonly linearBackwardInput = refused('linearBackwardInput');
+  readonly linearBackwardWeight = refused('linearBackwardWeight');
+  readonly attentionBackward = refused('attentionBackward');
+  readonly headForward = refused('headForward');
+  readonly headForwardBackward = refused('headForwardBackward');
+  readonly adamw = refused('adamw');
+  readonly sumSquares = refused('sumSquares');
+
+  // ---- the graph -------------------------------------------------------------------------------------------
+
+  /** Positions (time) of the tokens, after the past, and which keys each may see (time, past + time). */
+  private placed(): { ids: string; mask: string } {
+    if (this.positions) return this.positions;
+    const sizeAt = (name: string, axis: number) =>
+      this.node('Gather', [this.node('Shape', [name]), this.integers([axis], [])]);
+    const [zero, one] = [this.integers([0], []), this.integers([1], [])];
+    const past = sizeAt('past_key_values.0.key', 2);
+    const total = this.node('Add', [past, sizeAt(INPUT, 1)]);
+    const ids = this.node('Range', [past, total, one]);
+    const column = this.node('Unsqueeze', [ids, this.integers([1])]);
+    const mask = this.node('LessOrEqual', [this.node('Range', [zero, total, one]), column]);
+    this.positions = { ids, mask };
+    return this.positions;
+  }
+
+  private fresh(): string {
+    return `value.${this.names++}`;
+  }
+
+  private node(op: string, inputs: readonly string[], attributes: OnnxNode['attributes'] = {}): string {
+    const output = this.fresh();
+    this.nodes.push({ op, inputs, outputs: [output], attributes });
+    return output;
+  }
+
+  private set(storage: Storage, value: string): void {
+    const to = recorded(storage);
+    to.value = value;
+    to.host = null;
+    to.filled = null;
+  }
+
+  private valueOf(storage: Storage): string {
+    const { value } = recorded(storage);
+    if (value === null) throw new Error('recording: a kernel read a storage that nothing wrote');
+    return value;
+  }
+
+  /** The named tensor, or what the host wrote as a constant (rows, C). */
+  private table(storage: Storage, C: number): string {
+    const { value, host } = recorded(storage);
+    if (value !== null || !host) return this.valueOf(storage);
+    const made = this.constant('float32', Float32Array.from(host), [host.length / C, C]);
+    this.set(storage, made);
+    return made;
+  }
+
+  private scalar(value: number): string {
+    return this.shared(`float ${value}`, () => this.constant('float32', Float32Array.of(value), []));
+  }
+
+  private integers(values: readonly number[], shape: readonly number[] = [values.length]): string {
+    return this.shared(`integers ${values} of ${shape}`, () =>
+      this.constant('int64', BigInt64Array.from(values, BigInt), shape),
+    );
+  }
+
+  private shared(key: string, make: () => string): string {
+    const name = this.constants.get(key) ?? make();
+    this.constants.set(key, name);
+    return name;
+  }
+
+  private constant(
+    type: 'float32' | 'int64',
+    data: Float32Array | BigInt64Array,
+    shape: readonly number[],
+  ): string {
+    const name = `constant.${this.initializers.length}`;
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    this.initializers.push({ name, type, shape, read: async () => bytes });
+    return name;
+  }
+}
+
+function recorded(storage: Storage): RecordedStorage {
+  if (storage instanceof RecordedStorage) return storage;
+  throw new Error('recording: a storage of another backend');
+}

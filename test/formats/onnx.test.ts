@@ -1,0 +1,197 @@
+/** ONNX export: what onnxruntime computes from a file against our own models, in prefill and token by token. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as node from 'onnxruntime-node';
+import * as web from 'onnxruntime-web';
+import { ReferenceBackend } from '../../src/backend/reference.js';
+import { toFloat32 } from '../../src/formats/dtypes.js';
+import type { LazyTensor } from '../../src/formats/lazy-tensors.js';
+import { onnxFile } from '../../src/formats/onnx.js';
+import { float16Bits, quantise, type WeightType } from '../../src/formats/onnx-weights.js';
+import { type ModelConfig, parseModelConfig } from '../../src/models/config.js';
+import { GPT } from '../../src/models/gpt.js';
+import { onnxGraph, scaledAxis } from '../../src/models/onnx.js';
+import { normal } from '../../src/nn/random.js';
+import { Runtime } from '../../src/tensor/tensor.js';
+
+const SIZE = { vocabSize: 37, blockSize: 12, nLayer: 2, nHead: 2, nEmbd: 16 };
+const V = SIZE.vocabSize;
+const B = 2;
+const T = 9;
+const TOKENS = Int32Array.from({ length: B * T }, (_, i) => (i * 7 + 3) % V);
+
+const CASES: readonly (readonly [name: string, config: Partial<ModelConfig>, loops?: number])[] = [
+  ['gpt2', { depth: 'gpt2' }],
+  ['gpt2 untied, no biases', { depth: 'gpt2', tiedHead: false, bias: false }],
+  ['loop correction', { depth: 'loop', nLoop: 3 }],
+  [
+    'loop output, scalar gates',
+    { depth: 'loop', nLoop: 2, loopForm: 'output', gate: 'scalar', gateInit: '1/n' },
+  ],
+  ['loop beyond its count', { depth: 'loop', nLoop: 2 }, 4],
+  ['loop inner', { depth: 'loop', nLoop: 2, nInnerLoop: 2 }],
+  ['loop add', { depth: 'loop', nLoop: 2, inputInjection: 'add' }],
+  ['loop layout', { depth: 'loop', nLayer: 3, nLoop: 2, nPrelude: 1, nCoda: 1, inputInjection: 'linear' }, 1],
+  ['universal post', { depth: 'universal', nLayer: 1, nLoop: 3 }],
+  ['universal pre', { depth: 'universal', nLoop: 2, norm: 'pre' }, 3],
+  ['adaptive shared', { depth: 'adaptive' }],
+  ['adaptive separate', { depth: 'adaptive', exitHead: 'separate' }, 1],
+  ['adaptive separate, last exit', { depth: 'adaptive', exitHead: 'separate' }],
+  ['sharing', { depth: 'sharing', nApplication: 4, sharing: 'cycle-rev' }],
+];
+
+/** A model with every parameter drawn, so that none is neutral, rounded as the file's weights are. */
+function modelOf(config: ModelConfig, type: WeightType): { model: GPT; weights: Map<string, LazyTensor> } {
+  const backend = new ReferenceBackend();
+  const model = new GPT(config, new Runtime(backend), { train: false });
+  const weights = new Map<string, LazyTensor>();
+  for (const { name, role, shape, size, storage } of model.parameters.all) {
+    const values = Float32Array.from(normal(5, name, size, role === 'gate' ? 0.5 : 0.2));
+    weights.set(name, { name, shape, read: async () => values });
+    backend.write(storage, rounded(values, shape, type, scaledAxis(role)));
+  }
+  return { model, weights };
+}
+
+function rounded(
+  values: Float32Array,
+  shape: readonly number[],
+  type: WeightType,
+  axis: number | null,
+): Float32Array {
+  if (type === 'float16') {
+    return toFloat32({ dtype: 'F16', data: Uint16Array.from(values, float16Bits) }, 'rounded');
+  }
+  if (type === 'float32' || axis === null) return values;
+  const { q, scales } = quantise(values, shape, axis);
+  return values.map((_, i) => q[i] * scales[axis === 1 ? i % shape[1] : Math.floor(i / shape[1])]);
+}
+
+type Session = node.InferenceSession | web.InferenceSession;
+type Make = (
+  type: 'int64' | 'float32',
+  data: BigInt64Array | Float32Array,
+  dims: readonly number[],
+) => node.Tensor;
+interface Engine {
+  readonly name: string;
+  readonly create: (file: Uint8Array) => Promise<Session>;
+  readonly tensor: Make;
+}
+
+const ENGINES: readonly Engine[] = [
+  {
+    name: 'onnxruntime-node',
+    create: (file) => node.InferenceSession.create(file, { intraOpNumThreads: 1, logSeverityLevel: 3 }),
+    tensor: (type, data, dims) => new node.Tensor(type, data as Float32Array, dims) as node.Tensor,
+  },
+  {
+    name: 'onnxruntime-web',
+    create: (file) =>
+      web.InferenceSession.create(file, { executionProviders: ['wasm'], logSeverityLevel: 3 }),
+    tensor: (type, data, dims) => new web.Tensor(type, data as Float32Array, dims) as node.Tensor,
+  },
+];
+
+async function bytesOf(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const all: Uint8Array[] = [];
+  for await (const piece of pieces) all.push(piece);
+  return new Uint8Array(Buffer.concat(all));
+}
+
+/** Logits (B, T, V) from runs over consecutive pieces of the sequences, each with the cache that the last one left. */
+async function inPieces(
+  session: Session,
+  { tensor }: Engine,
+  pieces: readonly number[],
+): Promise<Float32Array> {
+  const { inputNames } = session;
+  const empty = tensor('float32', new Float32Array(0), [B, SIZE.nHead, 0, SIZE.nEmbd / SIZE.nHead]);
+  let cache: Record<string, node.Tensor> = Object.fromEntries(
+    inputNames.filter((name) => name !== 'input_ids').map((name) => [name, empty]),
+  );
+  const all = new Float32Array(B * T * V);
+  let at = 0;
+  for (const count of pieces) {
+    const ids = BigInt64Array.from({ length: B * count }, (_, i) =>
+      BigInt(TOKENS[Math.floor(i / count) * T + at + (i % count)]),
+    );
+    const feeds = { input_ids: tensor('int64', ids, [B, count]), ...cache };
+    const out = (await session.run(feeds as never)) as unknown as Record<string, node.Tensor>;
+    const logits = out.logits.data as Float32Array;
+    for (let b = 0; b < B; b++) {
+      all.set(logits.subarray(b * count * V, (b + 1) * count * V), (b * T + at) * V);
+    }
+    cache = Object.fromEntries(
+      Object.keys(cache).map((name) => [name, out[name.replace('past_key_values', 'present')]]),
+    );
+    at += count;
+  }
+  assert.equal(at, T);
+  return all;
+}
+
+async function compare(
+  engine: Engine,
+  config: ModelConfig,
+  type: WeightType,
+  loops: number | undefined,
+): Promise<void> {
+  const { model, weights } = modelOf(config, type);
+  using own = model.logits(TOKENS, B, loops === undefined ? {} : { loops });
+  const expected = await own.read();
+  assert.ok(
+    expected.some((x) => Math.abs(x) > 0.1),
+    'logits that could differ',
+  );
+  const session = await engine.create(await bytesOf(onnxFile(onnxGraph(config, weights, type, loops))));
+  for (const pieces of [[T], new Array(T).fill(1), [4, 1, 3, 1]]) {
+    const found = await inPieces(session, engine, pieces);
+    for (const [i, value] of found.entries()) {
+      assert.ok(
+        Math.abs(value - expected[i]) <= 1e-3,
+        `${pieces}: element ${i} is ${value}, not ${expected[i]}`,
+      );
+    }
+  }
+  await session.release();
+}
+
+for (const engine of ENGINES) {
+  for (const [name, fields, loops] of CASES) {
+    test(`${name} in ${engine.name}: prefill and decoding`, async () => {
+      await compare(engine, parseModelConfig({ ...SIZE, ...fields }), 'float32', loops);
+    });
+  }
+  for (const type of ['float16', 'int8'] as const) {
+    test(`${type} weights in ${engine.name} are our own rounded weights`, async () => {
+      await compare(engine, parseModelConfig({ ...SIZE, depth: 'loop', nLoop: 3 }), type, undefined);
+    });
+  }
+}
+
+test('float16 is the nearest, ties to even', () => {
+  const cases: [number, number][] = [
+    [1, 0x3c00],
+    [-2, 0xc000],
+    [1 + 2 ** -11, 0x3c00],
+    [1 + 3 * 2 ** -11, 0x3c02],
+    [65504, 0x7bff],
+    [65519, 0x7bff],
+    [65520, 0x7c00],
+    [2 ** -24, 1],
+    [2 ** -25, 0],
+    [3 * 2 ** -25, 2],
+    [2 ** -14 - 2 ** -26, 0x400],
+    [Number.NaN, 0x7e00],
+  ];
+  for (const [x, bits] of cases) assert.equal(float16Bits(x), bits, String(x));
+});
+
+test('halting that depends on the data is refused', () => {
+  const config = parseModelConfig({ ...SIZE, depth: 'loop', nLoop: 3, halting: 'act' });
+  assert.throws(() => onnxGraph(config, new Map(), 'float32'), {
+    name: 'ConfigError',
+    message: "halting: must be none to be exported as ONNX, got 'act'",
+  });
+});
