@@ -5,20 +5,27 @@ import { readModelingFile } from '../data/huggingface.js';
 import { requireNewFolder, writeNewFolder } from '../data/new-folder.js';
 import { NodeStore } from '../data/node-store.js';
 import { TensorFiles } from '../data/tensor-files.js';
+import { ConfigError } from '../errors.js';
 import { elementCount, lazySafetensors } from '../formats/lazy-tensors.js';
+import { onnxFile } from '../formats/onnx.js';
+import { WEIGHT_TYPES, type WeightType } from '../formats/onnx-weights.js';
 import { huggingFaceConfig, MODELING_MODULE, tensorsForHuggingFace } from '../models/huggingface.js';
+import { onnxConfig, onnxGraph } from '../models/onnx.js';
 import { ByteLevelTokenizer } from '../tokenizer/bpe.js';
 import { byteLevelToJSON } from '../tokenizer/huggingface-json.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { weightsFile } from '../train/checkpoint.js';
 import { readRunConfig, readRunTokenizer, runHasTokenizer } from '../train/run.js';
+import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { grouped, notice, printResult } from './output.js';
 
 interface ExportFlags {
   readonly model: string;
   readonly out: string;
-  readonly format: 'huggingface';
+  readonly format: 'huggingface' | 'onnx';
+  readonly loops?: number;
+  readonly weights?: WeightType;
   readonly json?: true;
 }
 
@@ -31,13 +38,51 @@ export function exportCommand(program: Command): void {
     .addOption(
       new Option(
         '--format <name>',
-        'huggingface: config.json and safetensors for transformers; loop networks bring their PyTorch file',
+        'huggingface: config.json and safetensors for transformers; loop networks bring their PyTorch file. ' +
+          'onnx: model.onnx for onnxruntime, with a key/value cache',
       )
-        .choices(['huggingface'])
+        .choices(['huggingface', 'onnx'])
         .default('huggingface'),
     )
+    .option('--loops <n>', 'onnx: loops, steps or layers to write out; as trained by default', wholeNumber(1))
+    .addOption(
+      new Option('--weights <type>', 'onnx: how weights are stored; float32 by default').choices(
+        WEIGHT_TYPES,
+      ),
+    )
     .option('--json', 'print one JSON document')
-    .action((flags: ExportFlags) => interruptible((signal) => exportHuggingFace(flags, signal)));
+    .action((flags: ExportFlags) => interruptible((signal) => exportRun(flags, signal)));
+}
+
+async function exportRun(flags: ExportFlags, signal: AbortSignal): Promise<void> {
+  if (flags.format === 'onnx') return exportOnnx(flags, signal);
+  for (const name of ['loops', 'weights'] as const) {
+    if (flags[name] === undefined) continue;
+    throw new ConfigError(`--${name}`, 'must not be given where --format is huggingface', flags[name]);
+  }
+  return exportHuggingFace(flags, signal);
+}
+
+async function exportOnnx(flags: ExportFlags, signal: AbortSignal): Promise<void> {
+  const { model: run, out, loops, weights: type = 'float32' } = flags;
+  await requireNewFolder(out, '--out');
+  const store = new NodeStore(run);
+  const { model } = await readRunConfig(store, run);
+  const tokenizer = (await runHasTokenizer(store)) ? await readRunTokenizer(store, run) : null;
+  const { path, step } = await weightsFile(store);
+  await using weights = await TensorFiles.open([join(run, path)]);
+  const pieces = onnxFile(onnxGraph(model, weights.tensors, type, loops));
+
+  const writeAll = async (target: NodeStore) => {
+    const write = (name: string, content: unknown) =>
+      target.replace(name, `${JSON.stringify(content, null, 2)}\n`);
+    await target.replace('model.onnx', pieces);
+    if (tokenizer) await writeTokenizer(tokenizer, model.blockSize, run, write);
+    await write('config.json', onnxConfig(model, tokenizer?.eot ?? null, loops));
+  };
+  await writeNewFolder(out, '--out', writeAll, signal);
+  const document = { out, step, weights: type, loops: loops ?? null, tokenizer: tokenizer?.name ?? null };
+  printResult(flags.json === true, document, () => `${out}: ONNX, ${type} weights of step ${step}`);
 }
 
 async function exportHuggingFace(flags: ExportFlags, signal: AbortSignal): Promise<void> {

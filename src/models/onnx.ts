@@ -8,7 +8,7 @@ import type { LazyTensor } from '../formats/lazy-tensors.js';
 import type { OnnxGraph } from '../formats/onnx.js';
 import { storedWeights, type WeightType } from '../formats/onnx-weights.js';
 import { type Role, Runtime } from '../tensor/tensor.js';
-import type { ModelConfig } from './config.js';
+import { applicationCount, type ModelConfig } from './config.js';
 import { GPT } from './gpt.js';
 
 /** The dimension that has int8 scales: output channels of a matrix, rows of an embedding. */
@@ -48,4 +48,19 @@ export function onnxGraph(
   using logits = model.logits(tokens, 1, loops === undefined ? {} : { loops });
   recording.output(logits.storage, 'logits', ['batch', 'time', config.vocabSize]);
   return recording;
+}
+
+/** The `config.json` beside a graph: the cache's sizes under GPT-2's names, `n_layer` counting applications; and our own. */
+export function onnxConfig(model: ModelConfig, eot: number | null, loops?: number): Record<string, unknown> {
+  return {
+    model_type: 'gpt2',
+    vocab_size: model.vocabSize,
+    n_positions: model.blockSize,
+    n_embd: model.nEmbd,
+    n_head: model.nHead,
+    n_layer: applicationCount(model, loops),
+    bos_token_id: eot,
+    eos_token_id: eot,
+    loopnn: { ...model, loops: loops ?? null },
+  };
 }

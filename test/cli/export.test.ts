@@ -139,6 +139,34 @@ test('a GPT-2 without biases leaves with zeros, and bytes leave no tokenizer', a
   assert.ok(Math.abs(came - went) < 1e-6, `${came}, ${went}`);
 });
 
+test('a run leaves as ONNX with its tokenizer, and what ONNX cannot say is refused', async () => {
+  const onnx = (run: string, out: string) => [
+    'export',
+    '--model',
+    at(run),
+    '--out',
+    at(out),
+    '--format',
+    'onnx',
+  ];
+  const { document } = await succeeds(...onnx('loop', 'onnx'), '--weights', 'int8', '--loops', '3');
+  assert.deepEqual([document.weights, document.loops], ['int8', 3]);
+  const names = ['config.json', 'model.onnx', 'tokenizer.json', 'tokenizer_config.json'];
+  assert.deepEqual(readdirSync(at('onnx')), names);
+  assert.equal(json('onnx', 'config.json').n_layer, 10);
+  await refused(/--out: must be a new or empty folder, got/, ...onnx('loop', 'onnx'));
+  await refused(
+    /^loopnn: --loops: must not be given where --format is huggingface, got 2/,
+    ...['export', '--model', at('loop'), '--out', at('none'), '--loops', '2'],
+  );
+  await succeeds('train', ...TRAIN, '--halting', 'act', '--data', at('data'), '--out', at('halting'));
+  await refused(
+    /^loopnn: halting: must be none to be exported as ONNX, got 'act'/,
+    ...onnx('halting', 'none'),
+  );
+  assert.ok(!existsSync(at('none')));
+});
+
 test('depths without a PyTorch file, used folders and unfinished runs are refused, and nothing is written', async () => {
   const exporting = (run: string, out: string) => ['export', '--model', at(run), '--out', at(out)];
   const universal = ['--depth', 'universal', '--n-loop', '2'];
