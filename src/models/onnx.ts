@@ -40,10 +40,7 @@ export function onnxGraph(
     const tensor = weights.get(name);
     if (!tensor)
       throw new CheckpointError('ONNX', `must be given tensor ${name} of shape (${shape.join(', ')})`);
-    const { value, initializers, nodes } = storedWeights(tensor, type, scaledAxis(role));
-    recording.initializers.push(...initializers);
-    recording.nodes.push(...nodes);
-    recording.declare(storage, value, shape);
+    recording.declare(storage, storedWeights(tensor, type, scaledAxis(role)), shape);
   }
   using logits = model.logits(tokens, 1, loops === undefined ? {} : { loops });
   recording.output(logits.storage, 'logits', ['batch', 'time', config.vocabSize]);

@@ -6,6 +6,7 @@
  */
 import { ConfigError } from '../errors.js';
 import type { OnnxInitializer, OnnxNode, OnnxValue } from '../formats/onnx.js';
+import type { StoredWeights } from '../formats/onnx-weights.js';
 import type {
   Activation,
   AttentionDims,
@@ -29,6 +30,8 @@ class RecordedStorage implements Storage {
   filled: number | null = null;
   /** The shape of the named tensor that this storage is. */
   shape: readonly number[] | null = null;
+  /** What the file is to hold of that tensor, until a kernel reads it. */
+  weights: StoredWeights | null = null;
 
   constructor(
     readonly dtype: DType,
@@ -79,9 +82,9 @@ export class RecordingBackend implements Backend {
   /** A part has a value of its own, except for rows of a named tensor. */
   slice(storage: Storage, offset: number, length: number): Storage {
     const part = new RecordedStorage(storage.dtype, length);
-    const { value, shape } = recorded(storage);
-    if (value !== null && shape?.length === 2 && length === shape[1]) {
-      part.value = this.node('Gather', [value, this.integers([offset / length], [])]);
+    const { shape } = recorded(storage);
+    if (shape?.length === 2 && length === shape[1]) {
+      part.value = this.node('Gather', [this.valueOf(storage), this.integers([offset / length], [])]);
       part.shape = [length];
     }
     return part;
@@ -108,10 +111,10 @@ export class RecordingBackend implements Backend {
     this.set(dst, this.valueOf(src));
   }
 
-  /** Says which tensor of the file a storage is. */
-  declare(storage: Storage, value: string, shape: readonly number[]): void {
+  /** Says which tensor of the file a storage is; one that no kernel reads is left out. */
+  declare(storage: Storage, weights: StoredWeights, shape: readonly number[]): void {
     const named = recorded(storage);
-    named.value = value;
+    named.weights = weights;
     named.shape = shape;
   }
 
@@ -296,7 +299,14 @@ export class RecordingBackend implements Backend {
   }
 
   private valueOf(storage: Storage): string {
-    const { value } = recorded(storage);
+    const from = recorded(storage);
+    if (from.weights) {
+      this.initializers.push(...from.weights.initializers);
+      this.nodes.push(...from.weights.nodes);
+      from.value = from.weights.value;
+      from.weights = null;
+    }
+    const { value } = from;
     if (value === null) throw new Error('recording: a kernel read a storage that nothing wrote');
     return value;
   }
