@@ -70,7 +70,7 @@ export class TensorBoardLog {
     return log;
   }
 
-  /** Logs an event's figures, where it has any. */
+  /** Logs an event's figures; an event without figures leaves nothing. */
   async write(event: TrainEvent): Promise<void> {
     const scalars = scalarsOf(event);
     if (scalars) await this.store.append(EVENTS_FILE, scalarsRecord(this.wallTime(), event.step, scalars));

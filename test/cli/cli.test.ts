@@ -15,9 +15,16 @@ import { before, test } from 'node:test';
 import { eventStep } from '../../src/formats/tfevents.js';
 import { readTfRecords } from '../../src/formats/tfrecord.js';
 import { parseSafetensors } from '../../src/formats/safetensors.js';
-import { fixture } from '../data/helpers.js';
-import { HubServer } from '../data/hub-server.js';
-import { loopnn, loopnnWithin, outcome, SMALL, start, temporaryFolder, writeCorpus } from './helpers.js';
+import {
+  loopnn,
+  loopnnWithin,
+  outcome,
+  refused,
+  SMALL,
+  start,
+  temporaryFolder,
+  writeCorpus,
+} from './helpers.js';
 
 const folder = temporaryFolder();
 const data = join(folder, 'data');
@@ -51,18 +58,6 @@ before(async () => {
 function weights(folderOfRun: string): Buffer {
   const [last] = readdirSync(join(folderOfRun, 'checkpoints')).filter((name) => name.startsWith('last-'));
   return readFileSync(join(folderOfRun, 'checkpoints', last, 'model.safetensors'));
-}
-
-async function refused(
-  args: string[],
-  message: RegExp,
-  code = 1,
-  env: Record<string, string> = {},
-): Promise<void> {
-  const result = await loopnn(args, env);
-  assert.match(result.stderr, message);
-  assert.equal(result.code, code, result.stderr);
-  if (code === 1) assert.equal(result.stderr.trim().split('\n').length, 1, `one line: ${result.stderr}`);
 }
 
 test('a run holds its configuration, tokenizer, metrics and both checkpoints', () => {
@@ -469,27 +464,6 @@ test('a wrong environment variable is an error, an empty one is not', async () =
   assert.equal(doctor.backend.name, 'native');
 });
 
-test('prepare reads JSONL by field, tells its broken lines, and stops where they are many', async () => {
-  const path = join(folder, 'posts.jsonl');
-  const line = (i: number) => JSON.stringify({ id: i, body: `Post number ${i}.` });
-  writeFileSync(path, [line(0), line(1), '{"body": "cut', line(3)].join('\n'));
-  const out = join(folder, 'posts');
-  const args = ['prepare', path, '--out', out, '--tokenizer', 'bytes', '--field', 'body', '--json'];
-  await refused(
-    [...args, '--max-broken', '0'],
-    /must have at most 0 broken lines in all files, got .*line 3 \(no JSON\)/,
-  );
-  await refused(
-    args.slice(0, -3),
-    /line 1: must have the field 'text', got 'the text fields body'; loopnn prepare takes/,
-  );
-  const prepared = await loopnn(args);
-  assert.equal(prepared.code, 0, prepared.stderr);
-  assert.match(prepared.stderr, /warning: left out 1 broken line: .*posts\.jsonl, line 3 \(no JSON\)/);
-  const { meta } = JSON.parse(prepared.stdout);
-  assert.equal(meta.train.documents + meta.val.documents, 3);
-});
-
 test('llm.c’s shards, nanoGPT’s and a single file are trained on and evaluated as they are', async () => {
   const llmc = join(folder, 'llmc');
   mkdirSync(llmc);
@@ -521,44 +495,6 @@ test('llm.c’s shards, nanoGPT’s and a single file are trained on and evaluat
     const trained = await loopnn(['train', ...small, '--data', source, '--out', out]);
     assert.equal(trained.code, 0, trained.stderr);
   }
-});
-
-test('prepare takes a dataset from the hub that the environment names, and announces the disk it needs', async () => {
-  const file = { path: 'data/train-0.parquet', bytes: readFileSync(fixture('snappy.parquet')) };
-  const server = await new HubServer('owner/set', [file]).start();
-  const cache = join(folder, 'hub-cache');
-  const env = { HF_ENDPOINT: server.url, HF_TOKEN: 'hf_test', HF_HUB_CACHE: '', HF_HOME: cache };
-  const out = join(folder, 'hub-data');
-  const args = ['prepare', 'hf:owner/set', '--split', 'train', '--column', 'text', '--out', out, '--json'];
-  const prepared = await loopnn(args, env);
-  await server.stop();
-  assert.equal(prepared.code, 0, prepared.stderr);
-  assert.match(
-    prepared.stderr,
-    /^1 parquet file, 6\.47 KiB: 6\.47 KiB to download to .*hub-cache\/hub \(.* free\); the token shards will take about/,
-  );
-  const { meta } = JSON.parse(prepared.stdout);
-  assert.equal(meta.tokenizer.eot, 50256);
-  assert.equal(meta.train.documents + meta.val.documents, 60);
-  assert.deepEqual([...server.tokens], ['hf_test']);
-});
-
-test('Ctrl-C in prepare ends with 130 and leaves nothing half-made', async () => {
-  const big = join(folder, 'big');
-  mkdirSync(big);
-  writeFileSync(join(big, 'a.txt'), 'Some words, again and again. '.repeat(2_000_000));
-  writeFileSync(join(big, 'b.txt'), 'More words.');
-  const out = join(folder, 'big-data');
-  const child = start(['prepare', big, '--out', out, '--tokenizer', 'bpe:1000']);
-  const poll = setInterval(() => {
-    if (!readdirSync(folder).includes('big-data.partial')) return;
-    child.kill('SIGINT');
-    clearInterval(poll);
-  }, 5);
-  const result = await outcome(child);
-  assert.equal(result.code, 130, result.stderr);
-  assert.doesNotMatch(result.stderr, /unexpected|AbortError/);
-  assert.ok(!readdirSync(folder).some((name) => name.startsWith('big-data')));
 });
 
 test('a run whose output nobody reads any more still saves when it is stopped', async () => {

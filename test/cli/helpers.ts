@@ -1,4 +1,5 @@
 /** Shared by the command-line tests: running `loopnn`, temporary folders, a small corpus. */
+import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -42,6 +43,19 @@ export function loopnn(args: readonly string[], env: Record<string, string> = {}
 export function loopnnWithin(blocks: number, args: readonly string[]): Promise<Outcome> {
   const limited = ['-c', `ulimit -f ${blocks}; exec "$0" "$@"`, process.execPath, MAIN];
   return outcome(spawn('sh', [...limited, ...args], { stdio: ['ignore', 'pipe', 'pipe'] }));
+}
+
+/** Asserts that a command ends with `code` and a message, on one line where it is no wrong usage. */
+export async function refused(
+  args: string[],
+  message: RegExp,
+  code = 1,
+  env: Record<string, string> = {},
+): Promise<void> {
+  const result = await loopnn(args, env);
+  assert.match(result.stderr, message);
+  assert.equal(result.code, code, result.stderr);
+  if (code === 1) assert.equal(result.stderr.trim().split('\n').length, 1, `one line: ${result.stderr}`);
 }
 
 /** A folder that is removed after the test file. */

@@ -1,14 +1,11 @@
-/** `loopnn prepare` on what cannot be prepared: one line, and what stood there before stays. */
+/** `loopnn prepare` as a user runs it: its sources, what it refuses, and what stays when it is stopped. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { loopnn, MAIN, outcome, temporaryFolder } from './helpers.js';
-
-const fixture = (name: string) =>
-  fileURLToPath(new URL(`../../../test/data/fixtures/${name}`, import.meta.url));
+import { fixture } from '../data/helpers.js';
+import { HubServer } from '../data/hub-server.js';
+import { loopnn, loopnnWithin, outcome, refused, start, temporaryFolder } from './helpers.js';
 
 const contents = (folder: string) =>
   readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), 'hex')]);
@@ -63,24 +60,8 @@ test('a full disk is told, and leaves nothing half-written', {
   writeFileSync(text, 'long text '.repeat(100_000));
   const before = [contents(out), readdirSync(folder)];
   for (const workers of ['1', '2']) {
-    // A limit on the size of files is met like a full disk.
-    const limited = 'trap "" XFSZ; ulimit -f 200; exec "$0" "$@"';
-    const args = [
-      MAIN,
-      'prepare',
-      text,
-      '--out',
-      out,
-      '--force',
-      '--tokenizer',
-      'bytes',
-      '--workers',
-      workers,
-    ];
-    const run = spawn('sh', ['-c', limited, process.execPath, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const { code, stderr } = await outcome(run);
+    const args = ['prepare', text, '--out', out, '--force', '--tokenizer', 'bytes', '--workers', workers];
+    const { code, stderr } = await loopnnWithin(200, args);
     assert.equal(code, 1);
     assert.equal(
       stderr,
@@ -88,4 +69,66 @@ test('a full disk is told, and leaves nothing half-written', {
     );
     assert.deepEqual([contents(out), readdirSync(folder)], before);
   }
+});
+
+test('prepare reads JSONL by field, tells its broken lines, and stops where they are many', async () => {
+  const folder = temporaryFolder();
+  const path = join(folder, 'posts.jsonl');
+  const line = (i: number) => JSON.stringify({ id: i, body: `Post number ${i}.` });
+  writeFileSync(path, [line(0), line(1), '{"body": "cut', line(3)].join('\n'));
+  const out = join(folder, 'posts');
+  const args = ['prepare', path, '--out', out, '--tokenizer', 'bytes', '--field', 'body', '--json'];
+  await refused(
+    [...args, '--max-broken', '0'],
+    /must have at most 0 broken lines in all files, got .*line 3 \(no JSON\)/,
+  );
+  await refused(
+    args.slice(0, -3),
+    /line 1: must have the field 'text', got 'the text fields body'; loopnn prepare takes/,
+  );
+  const prepared = await loopnn(args);
+  assert.equal(prepared.code, 0, prepared.stderr);
+  assert.match(prepared.stderr, /warning: left out 1 broken line: .*posts\.jsonl, line 3 \(no JSON\)/);
+  const { meta } = JSON.parse(prepared.stdout);
+  assert.equal(meta.train.documents + meta.val.documents, 3);
+});
+
+test('prepare takes a dataset from the hub that the environment names, and announces the disk it needs', async () => {
+  const folder = temporaryFolder();
+  const file = { path: 'data/train-0.parquet', bytes: readFileSync(fixture('snappy.parquet')) };
+  const server = await new HubServer('owner/set', [file]).start();
+  const cache = join(folder, 'hub-cache');
+  const env = { HF_ENDPOINT: server.url, HF_TOKEN: 'hf_test', HF_HUB_CACHE: '', HF_HOME: cache };
+  const out = join(folder, 'hub-data');
+  const args = ['prepare', 'hf:owner/set', '--split', 'train', '--column', 'text', '--out', out, '--json'];
+  const prepared = await loopnn(args, env);
+  await server.stop();
+  assert.equal(prepared.code, 0, prepared.stderr);
+  assert.match(
+    prepared.stderr,
+    /^1 parquet file, 6\.47 KiB: 6\.47 KiB to download to .*hub-cache\/hub \(.* free\); the token shards will take about/,
+  );
+  const { meta } = JSON.parse(prepared.stdout);
+  assert.equal(meta.tokenizer.eot, 50256);
+  assert.equal(meta.train.documents + meta.val.documents, 60);
+  assert.deepEqual([...server.tokens], ['hf_test']);
+});
+
+test('Ctrl-C in prepare ends with 130 and leaves nothing half-made', async () => {
+  const folder = temporaryFolder();
+  const big = join(folder, 'big');
+  mkdirSync(big);
+  writeFileSync(join(big, 'a.txt'), 'Some words, again and again. '.repeat(2_000_000));
+  writeFileSync(join(big, 'b.txt'), 'More words.');
+  const out = join(folder, 'big-data');
+  const child = start(['prepare', big, '--out', out, '--tokenizer', 'bpe:1000']);
+  const poll = setInterval(() => {
+    if (!readdirSync(folder).includes('big-data.partial')) return;
+    child.kill('SIGINT');
+    clearInterval(poll);
+  }, 5);
+  const result = await outcome(child);
+  assert.equal(result.code, 130, result.stderr);
+  assert.doesNotMatch(result.stderr, /unexpected|AbortError/);
+  assert.ok(!readdirSync(folder).some((name) => name.startsWith('big-data')));
 });
