@@ -6,7 +6,14 @@ import { isUtf8 } from 'node:buffer';
 import { type FileHandle, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { type FileMetaData, parquetMetadataAsync, parquetRead, parquetSchema } from 'hyparquet';
+import {
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetRead,
+  parquetSchema,
+  type RowGroup,
+} from 'hyparquet';
+import { parquetHeader } from 'hyparquet/src/column.js';
 import { compressors } from 'hyparquet-compressors';
 import { DataError } from '../errors.js';
 import { isFull } from './node-store.js';
@@ -15,6 +22,8 @@ import type { TextDocument, TextWarnings } from './source.js';
 
 /** Bytes that the column may have in one row group, unpacked: what is held in memory at a time. */
 export const MAX_GROUP_BYTES = 1 << 28;
+/** Rows of one row group: a column may say the same text again in no bytes at all, and every row has its place in memory. */
+export const MAX_GROUP_ROWS = 1 << 23;
 /** Bytes of a footer, above which a file is damaged or hostile. */
 const MAX_FOOTER_BYTES = 1 << 27;
 
@@ -123,18 +132,20 @@ class OpenParquet implements ParquetText {
         row = end;
         continue;
       }
-      for (const value of await this.#group(row, end)) {
+      for (const value of await this.#group(group, row, end)) {
         if (row >= skip) yield this.#document(value, row, warnings);
         row++;
       }
     }
   }
 
-  async #group(start: number, end: number): Promise<unknown[]> {
+  async #group(group: RowGroup, start: number, end: number): Promise<unknown[]> {
     const values: unknown[] = [];
     try {
+      const chunk = await readChunk(this.buffer, columnOf(group, this.column));
+      checkPages(chunk.bytes, end - start);
       await parquetRead({
-        file: this.buffer,
+        file: chunk.within(this.buffer),
         metadata: this.metadata,
         columns: [this.column],
         rowStart: start,
@@ -177,8 +188,57 @@ class OpenParquet implements ParquetText {
   }
 }
 
+type ColumnMetaData = NonNullable<RowGroup['columns'][number]['meta_data']>;
+
+function columnOf(group: RowGroup, column: string): ColumnMetaData | undefined {
+  return group.columns.find((part) => part.meta_data?.path_in_schema[0] === column)?.meta_data;
+}
+
+/** A column's bytes in one row group, and the file with these bytes at hand. */
+async function readChunk(buffer: Sliceable, column: ColumnMetaData | undefined) {
+  if (column === undefined) throw new Error('a row group without the column');
+  // As hyparquet finds it: what is checked is what it reads.
+  const start = Number(column.dictionary_page_offset || column.data_page_offset);
+  const end = start + Number(column.total_compressed_size);
+  const bytes = await buffer.slice(start, end);
+  return {
+    bytes,
+    within: (file: Sliceable): Sliceable => ({
+      byteLength: file.byteLength,
+      slice: async (from, to) => (from === start && to === end ? bytes : file.slice(from, to)),
+    }),
+  };
+}
+
+/** Checks what the pages claim to hold: places for as many values are reserved before one is read. */
+function checkPages(bytes: ArrayBuffer, rows: number): void {
+  const reader = { view: new DataView(bytes), offset: 0 };
+  let left = rows;
+  while (left > 0 && reader.offset < bytes.byteLength) {
+    const header = parquetHeader(reader);
+    const { compressed_page_size: packed, uncompressed_page_size: unpacked } = header;
+    if (!(packed >= 0 && packed <= bytes.byteLength - reader.offset)) {
+      throw new Error(`a page of ${packed} bytes`);
+    }
+    reader.offset += packed;
+    const dictionary = header.dictionary_page_header?.num_values ?? 0;
+    // A text in a dictionary takes the four bytes of its length, and those of its own.
+    if (!(dictionary >= 0 && dictionary <= unpacked / 4)) {
+      throw new Error(`a dictionary of ${dictionary} texts in ${unpacked} bytes`);
+    }
+    const { data_page_header: first, data_page_header_v2: second } = header;
+    for (const values of [first?.num_values, second?.num_values, second?.num_rows]) {
+      if (values !== undefined && !(values >= 0 && values <= left)) {
+        throw new Error(`a page of ${values} values where ${left} are left`);
+      }
+    }
+    left -= first?.num_values ?? second?.num_rows ?? 0;
+  }
+}
+
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 const DAMAGED = 'the file is damaged: fetch or write it again';
+const SMALLER = 'write the file with smaller row groups';
 const NULLS = 'leave out the rows without text when the file is written';
 
 interface Sliceable {
@@ -191,28 +251,22 @@ async function sliceable(file: FileHandle, name: string): Promise<Sliceable> {
   const status = await file.stat();
   if (!status.isFile()) throw new DataError(name, 'must be a parquet file', 'no file');
   const byteLength = status.size;
-  const read = async (start: number, end: number): Promise<ArrayBuffer> => {
-    if (!(start >= 0 && start <= end && end <= byteLength)) {
-      throw new Error(`bytes ${start} to ${end} of a file of ${byteLength}`);
-    }
-    if (end - start > MAX_GROUP_BYTES) {
-      throw new Error(`${end - start} bytes in one piece, above ${MAX_GROUP_BYTES}`);
-    }
-    const bytes = new Uint8Array(end - start);
-    for (let done = 0; done < bytes.length; ) {
-      const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done);
-      if (bytesRead === 0) throw new Error('a file that became shorter while it was read');
-      done += bytesRead;
-    }
-    return bytes.buffer;
-  };
   return {
     byteLength,
-    slice(start, end = byteLength) {
-      const bytes = read(start, end);
-      // hyparquet asks for ranges ahead, and forgets them when it fails over something else.
-      bytes.catch(() => {});
-      return bytes;
+    async slice(start, end = byteLength) {
+      if (!(start >= 0 && start <= end && end <= byteLength)) {
+        throw new Error(`bytes ${start} to ${end} of a file of ${byteLength}`);
+      }
+      if (end - start > MAX_GROUP_BYTES) {
+        throw new Error(`${end - start} bytes in one piece, above ${MAX_GROUP_BYTES}`);
+      }
+      const bytes = new Uint8Array(end - start);
+      for (let done = 0; done < bytes.length; ) {
+        const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done);
+        if (bytesRead === 0) throw new Error('a file that became shorter while it was read');
+        done += bytesRead;
+      }
+      return bytes.buffer;
     },
   };
 }
@@ -258,7 +312,7 @@ function checkColumn(metadata: FileMetaData, column: string, name: string): numb
   let bytes = 0;
   let row = 0;
   for (const [index, group] of metadata.row_groups.entries()) {
-    const chunk = group.columns.find((part) => part.meta_data?.path_in_schema[0] === column)?.meta_data;
+    const chunk = columnOf(group, column);
     const rows = Number(group.num_rows);
     if (chunk === undefined || !(rows >= 0) || Number(chunk.num_values) !== rows) {
       throw damaged(`row group ${index} without its column '${column}'`);
@@ -266,7 +320,10 @@ function checkColumn(metadata: FileMetaData, column: string, name: string): numb
     const size = Number(chunk.total_uncompressed_size);
     if (!(size >= 0 && size <= MAX_GROUP_BYTES)) {
       const rule = `must have at most ${MAX_GROUP_BYTES} bytes in a row group`;
-      throw new DataError(where, rule, size, 'write the file with smaller row groups');
+      throw new DataError(where, rule, size, SMALLER);
+    }
+    if (rows > MAX_GROUP_ROWS) {
+      throw new DataError(where, `must have at most ${MAX_GROUP_ROWS} rows in a row group`, rows, SMALLER);
     }
     const nulls = Number(chunk.statistics?.null_count ?? 0n);
     if (nulls > 0) {

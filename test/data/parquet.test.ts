@@ -110,6 +110,38 @@ test('a truncated or foreign file is named', async () => {
   await refused(join(folder, 'none.parquet'), 'text', /must be a file or a folder, got 'ENOENT/);
 });
 
+test('pages that claim more values than there are rows are refused before places for them are reserved', async () => {
+  const path = join(folder, 'a.parquet');
+  // 1,000 rows become 8,191: the page header's data_page_header and its num_values, in Thrift's compact form.
+  const pages = await readFile(fixture('pages.parquet'));
+  pages.write('2c15fe7f', pages.lastIndexOf(Buffer.from('2c15d00f', 'hex')), 'hex');
+  await writeFile(path, pages);
+  await refused(path, 'text', /must hold rows 1000 to 1999, got 'a page of 8191 values where 1000 are left'/);
+  // The dictionary's page, 14 bytes unpacked, becomes one of 3.
+  const dictionary = await readFile(fixture('required.parquet'));
+  dictionary.write('1504151c', 4, 'hex');
+  assert.deepEqual(dictionary, await readFile(fixture('required.parquet')));
+  dictionary.write('15041506', 4, 'hex');
+  await writeFile(path, dictionary);
+  await refused(path, 'text', /must hold rows 0 to 1, got 'a dictionary of 2 texts in 3 bytes'; the file is/);
+});
+
+test('a footer that leaves out what every column has is refused', async () => {
+  const path = join(folder, 'a.parquet');
+  const bytes = await readFile(fixture('required.parquet'));
+  const footer = bytes.length - 8 - bytes.readUInt32LE(bytes.length - 8);
+  // Another field's number: the schema's element loses its name, the column its path.
+  for (const [at, value] of [
+    [14, 19],
+    [40, 51],
+  ]) {
+    const damaged = Buffer.from(bytes);
+    damaged[footer + at] = value;
+    await writeFile(path, damaged);
+    await refused(path, 'text', /a\.parquet: must be a parquet file, got 'Cannot read properties/);
+  }
+});
+
 test('a damaged byte gives an error of ours or other text, never a crash', async () => {
   const path = join(folder, 'a.parquet');
   for (const name of ['snappy', 'gzip', 'zstd', 'plain-v2', 'delta']) {
