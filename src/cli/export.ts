@@ -44,7 +44,11 @@ export function exportCommand(program: Command): void {
         .choices(['huggingface', 'onnx'])
         .default('huggingface'),
     )
-    .option('--loops <n>', 'onnx: loops, steps or layers to write out; as trained by default', wholeNumber(1))
+    .option(
+      '--loops <n>',
+      'onnx: loops, steps or layers to write out; without it the file asks for them (input loops) where the depth allows',
+      wholeNumber(1),
+    )
     .addOption(
       new Option('--weights <type>', 'onnx: how weights are stored; float32 by default').choices(
         WEIGHT_TYPES,
@@ -71,7 +75,8 @@ async function exportOnnx(flags: ExportFlags, signal: AbortSignal): Promise<void
   const tokenizer = (await runHasTokenizer(store)) ? await readRunTokenizer(store, run) : null;
   const { path, step } = await weightsFile(store);
   await using weights = await TensorFiles.open([join(run, path)]);
-  const pieces = onnxFile(onnxGraph(model, weights.tensors, type, loops));
+  const graph = onnxGraph(model, weights.tensors, type, loops);
+  const pieces = onnxFile(graph);
 
   const writeAll = async (target: NodeStore) => {
     const write = (name: string, content: unknown) =>
@@ -81,8 +86,18 @@ async function exportOnnx(flags: ExportFlags, signal: AbortSignal): Promise<void
     await write('config.json', onnxConfig(model, tokenizer?.eot ?? null, loops));
   };
   await writeNewFolder(out, '--out', writeAll, signal);
-  const document = { out, step, weights: type, loops: loops ?? null, tokenizer: tokenizer?.name ?? null };
-  printResult(flags.json === true, document, () => `${out}: ONNX, ${type} weights of step ${step}`);
+  const { inputs, outputs } = graph;
+  const asks = inputs.some(({ name }) => name === 'loops') ? ', which asks for the loops' : '';
+  const document = {
+    out,
+    step,
+    weights: type,
+    loops: loops ?? null,
+    tokenizer: tokenizer?.name ?? null,
+    inputs,
+    outputs,
+  };
+  printResult(flags.json === true, document, () => `${out}: ONNX${asks}, ${type} weights of step ${step}`);
 }
 
 async function exportHuggingFace(flags: ExportFlags, signal: AbortSignal): Promise<void> {

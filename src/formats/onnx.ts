@@ -6,16 +6,16 @@ import { CheckpointError, ConfigError } from '../errors.js';
 import { bytesField, message, textField, varintField } from './protobuf.js';
 
 /** Element types by the numbers of TensorProto.DataType. */
-export const ONNX_TYPES = { float32: 1, int8: 3, int64: 7, float16: 10 } as const;
+export const ONNX_TYPES = { float32: 1, int8: 3, int64: 7, bool: 9, float16: 10 } as const;
 export type OnnxType = keyof typeof ONNX_TYPES;
-const BYTES: Readonly<Record<OnnxType, number>> = { float32: 4, int8: 1, int64: 8, float16: 2 };
+const BYTES: Readonly<Record<OnnxType, number>> = { float32: 4, int8: 1, int64: 8, bool: 1, float16: 2 };
 
-/** One operation; attributes are whole numbers or lists of them. */
+/** One operation; attributes are whole numbers, lists of them, or graphs. An input that is not given is named ''. */
 export interface OnnxNode {
   readonly op: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  readonly attributes: Readonly<Record<string, number | readonly number[]>>;
+  readonly attributes: Readonly<Record<string, number | readonly number[] | OnnxBody>>;
 }
 
 /** An input or output; a dimension that is a text is symbolic. */
@@ -33,10 +33,14 @@ export interface OnnxInitializer {
   read(): Promise<Uint8Array>;
 }
 
-export interface OnnxGraph {
+/** A graph within a node, which sees the values of the graph around it. */
+export interface OnnxBody {
   readonly nodes: readonly OnnxNode[];
   readonly inputs: readonly OnnxValue[];
   readonly outputs: readonly OnnxValue[];
+}
+
+export interface OnnxGraph extends OnnxBody {
   readonly initializers: readonly OnnxInitializer[];
 }
 
@@ -49,12 +53,7 @@ const MAX_BYTES = 2 ** 31 - 1;
 
 /** The bytes of a model file, in order. Throws ConfigError for a model beyond 2 GiB, CheckpointError for a broken tensor. */
 export async function* onnxFile(graph: OnnxGraph): AsyncGenerator<Uint8Array> {
-  const body = message(
-    ...graph.nodes.map((node, i) => bytesField(1, nodeProto(node, i))),
-    textField(2, 'loopnn'),
-    ...graph.inputs.map((value) => bytesField(11, valueInfo(value))),
-    ...graph.outputs.map((value) => bytesField(12, valueInfo(value))),
-  );
+  const body = bodyProto(graph, 'loopnn');
   const tensors = graph.initializers.map((tensor) => {
     const length = tensor.shape.reduce((product, n) => product * n, BYTES[tensor.type]);
     const fields = message(
@@ -99,6 +98,15 @@ function lengthPrefix(field: number, length: number): Uint8Array {
   return message(varintField(field, length).map((byte, i) => (i === 0 ? byte | 2 : byte)));
 }
 
+function bodyProto({ nodes, inputs, outputs }: OnnxBody, name: string): Uint8Array {
+  return message(
+    ...nodes.map((node, i) => bytesField(1, nodeProto(node, i))),
+    textField(2, name),
+    ...inputs.map((value) => bytesField(11, valueInfo(value))),
+    ...outputs.map((value) => bytesField(12, valueInfo(value))),
+  );
+}
+
 function nodeProto({ op, inputs, outputs, attributes }: OnnxNode, index: number): Uint8Array {
   return message(
     ...inputs.map((name) => textField(1, name)),
@@ -110,14 +118,14 @@ function nodeProto({ op, inputs, outputs, attributes }: OnnxNode, index: number)
 }
 
 const INT = 2;
+const GRAPH = 5;
 const INTS = 7;
 
-function attribute(name: string, value: number | readonly number[]): Uint8Array {
-  const fields =
-    typeof value === 'number'
-      ? [varintField(3, value), varintField(20, INT)]
-      : [...value.map((n) => varintField(8, n)), varintField(20, INTS)];
-  return message(textField(1, name), ...fields);
+function attribute(name: string, value: OnnxNode['attributes'][string]): Uint8Array {
+  const field = textField(1, name);
+  if (typeof value === 'number') return message(field, varintField(3, value), varintField(20, INT));
+  if ('nodes' in value) return message(field, bytesField(6, bodyProto(value, name)), varintField(20, GRAPH));
+  return message(field, ...value.map((n) => varintField(8, n)), varintField(20, INTS));
 }
 
 function valueInfo({ name, type, shape }: OnnxValue): Uint8Array {

@@ -150,16 +150,21 @@ export interface ExitReading {
 export class GPT {
   readonly parameters: Parameters;
   private readonly modules: GPTModules;
+  private readonly walker: Walker;
   private positions = new Int32Array(0);
   private positionsT = 0;
 
-  /** Allocates the parameters, all zero; with `train`, their gradients too. */
+  /**
+   * Allocates the parameters, all zero; with `train`, their gradients too. `walker` takes states from exit to exit in place
+   * of the walker that the configuration asks for.
+   */
   constructor(
     readonly config: ModelConfig,
     readonly runtime: Runtime,
-    { train }: { train: boolean },
+    { train, walker }: { train: boolean; walker?: Walker },
   ) {
     this.modules = new GPTModules(config);
+    this.walker = walker ?? this.modules.walker;
     this.parameters = new Parameters(runtime, this.modules.slots, train);
   }
 
@@ -400,7 +405,7 @@ export class GPT {
     using sum = config.depth === 'universal' ? scaleAll(embedded, Math.sqrt(config.nEmbd)) : alias(embedded);
     runtime.observe?.('embedding', sum);
     using x = dropout(sum, ctx.T, ctx.embeddingDropout());
-    return modules.depth.run(x, ctx, modules.walker);
+    return modules.depth.run(x, ctx, this.walker);
   }
 
   /** 0..T−1 for each of B sequences; kept from call to call, since training asks for the same every time. */

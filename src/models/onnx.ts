@@ -7,8 +7,9 @@ import { CheckpointError, ConfigError } from '../errors.js';
 import type { LazyTensor } from '../formats/lazy-tensors.js';
 import type { OnnxGraph } from '../formats/onnx.js';
 import { storedWeights, type WeightType } from '../formats/onnx-weights.js';
-import { type Role, Runtime } from '../tensor/tensor.js';
+import { type Role, Runtime, Tensor } from '../tensor/tensor.js';
 import { applicationCount, type ModelConfig } from './config.js';
+import { DepthOutput, type Step, type Walker } from './depth/depth.js';
 import { GPT } from './gpt.js';
 
 /** The dimension that has int8 scales: output channels of a matrix, rows of an embedding. */
@@ -19,9 +20,31 @@ export function scaledAxis(role: Role): number | null {
   return SCALED[role] ?? null;
 }
 
+/** Passes of a loop that are recorded: as many steps at most can a Universal Transformer take, whose steps all differ. */
+const RECORDED_LOOPS = 64;
+
+/** Records the steps between exits as one loop. */
+class LoopWalker implements Walker {
+  constructor(private readonly recording: RecordingBackend) {}
+
+  walk(x: Tensor, count: number, step: Step): DepthOutput {
+    const { recording } = this;
+    const { runtime, shape } = x;
+    const out = runtime.empty(shape);
+    recording.loop(out.storage, x.storage, count, (state, next, n) => {
+      using h = Tensor.over(runtime, shape, state);
+      using y = step(h, n);
+      recording.copy(next, y.storage);
+    });
+    return new DepthOutput(out);
+  }
+}
+
 /**
- * The graph of a model with `loops` loops or steps, the trained count by default: `input_ids (batch, time)` and the cache
- * of every application → `logits (batch, time, V)` and the cache with the new tokens. Throws ConfigError for halting.
+ * The graph of a model: `input_ids (batch, time)` and the cache of every application → `logits (batch, time, V)` and the
+ * cache with the new tokens. Given `loops`, they are written out one after the other; otherwise depths that run one body
+ * any number of times take the input `loops` (a scalar), and their caches in the loop are (loops, batch, heads, time, C/NH).
+ * Throws ConfigError for halting.
  */
 export function onnxGraph(
   config: ModelConfig,
@@ -35,19 +58,26 @@ export function onnxGraph(
   // Tables over positions are as long as the traced sequence.
   const tokens = new Int32Array(config.blockSize);
   const recording = new RecordingBackend(tokens);
-  const model = new GPT(config, new Runtime(recording), { train: false });
+  const free =
+    loops === undefined && (config.depth === 'universal' || (config.depth === 'loop' && config.nLoop > 1));
+  const walker = free ? { walker: new LoopWalker(recording) } : {};
+  const count = free ? Math.max(RECORDED_LOOPS, config.nLoop + 1) : loops;
+  const model = new GPT(config, new Runtime(recording), { train: false, ...walker });
   for (const { name, role, shape, storage } of model.parameters.all) {
     const tensor = weights.get(name);
     if (!tensor)
       throw new CheckpointError('ONNX', `must be given tensor ${name} of shape (${shape.join(', ')})`);
     recording.declare(storage, storedWeights(tensor, type, scaledAxis(role)), shape);
   }
-  using logits = model.logits(tokens, 1, loops === undefined ? {} : { loops });
+  using logits = model.logits(tokens, 1, count === undefined ? {} : { loops: count });
   recording.output(logits.storage, 'logits', ['batch', 'time', config.vocabSize]);
   return recording;
 }
 
-/** The `config.json` beside a graph: the cache's sizes under GPT-2's names, `n_layer` counting applications; and our own. */
+/**
+ * The `config.json` beside a graph: the cache's sizes under GPT-2's names, `n_layer` counting the applications of `loops`
+ * loops; and our own configuration, with null loops where they are an input or the depth has none.
+ */
 export function onnxConfig(model: ModelConfig, eot: number | null, loops?: number): Record<string, unknown> {
   return {
     model_type: 'gpt2',

@@ -1,8 +1,8 @@
 /**
  * A backend that computes nothing: each inference kernel appends ONNX nodes to a graph, whose activations are
  * (batch, time, C) with symbolic sizes. A storage holds the name of its value, or what the host wrote. Attention emits
- * its key/value cache itself, so one graph serves prefill and decoding. It stands above both `backend` and `formats`,
- * whose graph it fills. Knows no model and no file.
+ * its key/value cache itself, so one graph serves prefill and decoding. The passes of a loop may become one ONNX Loop.
+ * It stands above both `backend` and `formats`, whose graph it fills. Knows no model and no file.
  */
 import { ConfigError } from '../errors.js';
 import type { OnnxInitializer, OnnxNode, OnnxValue } from '../formats/onnx.js';
@@ -21,6 +21,7 @@ import type {
   Storage,
 } from '../backend/backend.js';
 import type { RowKernels } from '../backend/rows.js';
+import { LoopPass, loopBody, STATE } from './loop-body.js';
 
 /** Stands for a run of elements: the name of its value in the graph, or the values that the host gave. */
 class RecordedStorage implements Storage {
@@ -49,6 +50,8 @@ function refused(name: string): Kernel {
 }
 
 const INPUT = 'input_ids';
+/** The input that says how many passes a loop has, and the dimension of its caches that counts them. */
+const LOOPS = 'loops';
 const GELU_SCALE = Math.sqrt(2 / Math.PI);
 const GELU_CUBIC = 0.044715;
 
@@ -66,6 +69,8 @@ export class RecordingBackend implements Backend {
   private readonly caches: OnnxValue[] = [];
   private names = 0;
   private applications = 0;
+  /** The pass of a loop that is being recorded; null outside. */
+  private pass: LoopPass | null = null;
   private positions: { ids: string; mask: string } | null = null;
 
   /** `tokens` is the array that stands for the graph's input wherever it is written. */
@@ -84,7 +89,13 @@ export class RecordingBackend implements Backend {
     const part = new RecordedStorage(storage.dtype, length);
     const { shape } = recorded(storage);
     if (shape?.length === 2 && length === shape[1]) {
-      part.value = this.node('Gather', [this.valueOf(storage), this.integers([offset / length], [])]);
+      // Outside of a loop that may be recorded: each of its passes takes rows of its own.
+      const row = {
+        inputs: [this.valueOf(storage), this.integers([offset / length], [])],
+        outputs: [this.fresh()],
+      };
+      this.nodes.push({ op: 'Gather', ...row, attributes: {} });
+      part.value = row.outputs[0];
       part.shape = [length];
     }
     return part;
@@ -213,8 +224,7 @@ export class RecordingBackend implements Backend {
   ): void {
     if (rows) refused('attentionForward of rows')();
     const a = this.applications++;
-    const thirds = [this.fresh(), this.fresh(), this.fresh()];
-    this.nodes.push({ op: 'Split', inputs: [this.valueOf(qkv)], outputs: thirds, attributes: { axis: 2 } });
+    const thirds = this.emit('Split', [this.valueOf(qkv)], 3, { axis: 2 });
     const heads = this.integers([0, 0, NH, HS]);
     const [q, k, v] = thirds.map((third) =>
       this.node('Transpose', [this.node('Reshape', [third, heads])], { perm: [0, 2, 1, 3] }),
@@ -222,10 +232,17 @@ export class RecordingBackend implements Backend {
     const cached = (part: string, now: string) => {
       const past = `past_key_values.${a}.${part}`;
       const present = `present.${a}.${part}`;
-      this.inputs.push({ name: past, type: 'float32', shape: ['batch', NH, 'past', HS] });
-      this.caches.push({ name: present, type: 'float32', shape: ['batch', NH, 'total', HS] });
-      this.nodes.push({ op: 'Concat', inputs: [past, now], outputs: [present], attributes: { axis: 2 } });
-      return present;
+      const { pass } = this;
+      const passes = pass ? [LOOPS] : [];
+      this.inputs.push({ name: past, type: 'float32', shape: [...passes, 'batch', NH, 'past', HS] });
+      this.caches.push({ name: present, type: 'float32', shape: [...passes, 'batch', NH, 'total', HS] });
+      if (!pass) {
+        this.nodes.push({ op: 'Concat', inputs: [past, now], outputs: [present], attributes: { axis: 2 } });
+        return present;
+      }
+      const all = this.node('Concat', [pass.own(past), now], { axis: 2 });
+      pass.caches.push({ name: all, type: 'float32', shape: ['batch', NH, 'total', HS] });
+      return all;
     };
     const keys = this.node('Transpose', [cached('key', k)], { perm: [0, 1, 3, 2] });
     const values = cached('value', v);
@@ -264,6 +281,51 @@ export class RecordingBackend implements Backend {
   readonly adamw = refused('adamw');
   readonly sumSquares = refused('sumSquares');
 
+  // ---- loops -----------------------------------------------------------------------------------------------
+
+  /**
+   * Records `pass(state, next, n)` for n from 0 to count − 1 as one ONNX Loop over the state, whose own count is the
+   * graph's input `loops`. Passes may differ only in rows of parameters and in constants; see `loopBody`.
+   */
+  loop(
+    out: Storage,
+    from: Storage,
+    count: number,
+    pass: (state: Storage, next: Storage, n: number) => void,
+  ): void {
+    this.placed();
+    const start = { applications: this.applications, inputs: this.inputs.length, caches: this.caches.length };
+    const passes = Array.from({ length: count }, (_, n) => {
+      this.applications = start.applications;
+      this.inputs.length = start.inputs;
+      this.caches.length = start.caches;
+      const [state, next] = [0, 1].map(() => new RecordedStorage(from.dtype, from.length));
+      state.value = STATE;
+      const recording = new LoopPass();
+      this.pass = recording;
+      pass(state, next, n);
+      this.pass = null;
+      recording.end = this.valueOf(next);
+      return recording;
+    });
+    const body = loopBody(passes, {
+      stack: (names) => {
+        const rows = names.map((name) => this.node('Unsqueeze', [name, this.integers([0])]));
+        return this.node('Concat', rows, { axis: 0 });
+      },
+      integer: (n) => this.integers([n], []),
+    });
+    this.inputs.splice(1, 0, { name: LOOPS, type: 'int64', shape: [] });
+    const result = this.fresh();
+    this.nodes.push({
+      op: 'Loop',
+      inputs: [LOOPS, '', this.valueOf(from)],
+      outputs: [result, ...this.caches.slice(start.caches).map(({ name }) => name)],
+      attributes: { body },
+    });
+    this.set(out, result);
+  }
+
   // ---- the graph -------------------------------------------------------------------------------------------
 
   /** Positions (time) of the tokens, after the past, and which keys each may see (time, past + time). */
@@ -272,7 +334,8 @@ export class RecordingBackend implements Backend {
     const sizeAt = (name: string, axis: number) =>
       this.node('Gather', [this.node('Shape', [name]), this.integers([axis], [])]);
     const [zero, one] = [this.integers([0], []), this.integers([1], [])];
-    const past = sizeAt('past_key_values.0.key', 2);
+    // Counted from the end: within a loop, a cache's first dimension counts the passes.
+    const past = sizeAt('past_key_values.0.key', -2);
     const total = this.node('Add', [past, sizeAt(INPUT, 1)]);
     const ids = this.node('Range', [past, total, one]);
     const column = this.node('Unsqueeze', [ids, this.integers([1])]);
@@ -286,9 +349,20 @@ export class RecordingBackend implements Backend {
   }
 
   private node(op: string, inputs: readonly string[], attributes: OnnxNode['attributes'] = {}): string {
-    const output = this.fresh();
-    this.nodes.push({ op, inputs, outputs: [output], attributes });
-    return output;
+    return this.emit(op, inputs, 1, attributes)[0];
+  }
+
+  /** Appends a node where recording stands: to the pass of a loop, or to the graph. */
+  private emit(
+    op: string,
+    inputs: readonly string[],
+    count: number,
+    attributes: OnnxNode['attributes'],
+  ): string[] {
+    const { pass } = this;
+    const outputs = Array.from({ length: count }, () => pass?.fresh() ?? this.fresh());
+    (pass ?? this).nodes.push({ op, inputs, outputs, attributes });
+    return outputs;
   }
 
   private set(storage: Storage, value: string): void {

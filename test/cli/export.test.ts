@@ -154,6 +154,13 @@ test('a run leaves as ONNX with its tokenizer, and what ONNX cannot say is refus
   const names = ['config.json', 'model.onnx', 'tokenizer.json', 'tokenizer_config.json'];
   assert.deepEqual(readdirSync(at('onnx')), names);
   assert.equal(json('onnx', 'config.json').n_layer, 10);
+  assert.ok(document.inputs.every(({ name }: { name: string }) => name !== 'loops'));
+  const free = (await succeeds(...onnx('loop', 'onnx-free'))).document;
+  assert.deepEqual(free.inputs.slice(0, 2), [
+    { name: 'input_ids', type: 'int64', shape: ['batch', 'time'] },
+    { name: 'loops', type: 'int64', shape: [] },
+  ]);
+  assert.equal((json('onnx-free', 'config.json').loopnn as { loops: unknown }).loops, null);
   await refused(/--out: must be a new or empty folder, got/, ...onnx('loop', 'onnx'));
   await refused(
     /^loopnn: --loops: must not be given where --format is huggingface, got 2/,

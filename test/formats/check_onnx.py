@@ -14,22 +14,27 @@ def check(path):
     onnx.checker.check_model(path, full_check=True)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     outputs = [o.name for o in session.get_outputs()]
-    past = {i.name: i.shape for i in session.get_inputs() if i.name != "input_ids"}
+    past = {i.name: i.shape for i in session.get_inputs() if i.name not in ("input_ids", "loops")}
+    asks = any(i.name == "loops" for i in session.get_inputs())
     tokens = (np.arange(10, dtype=np.int64) % 7).reshape(2, 5)
 
     def run(ids, cache):
-        out = dict(zip(outputs, session.run(None, {"input_ids": ids, **cache})))
+        feeds = {"input_ids": ids, **({"loops": np.array(loops)} if asks else {}), **cache}
+        out = dict(zip(outputs, session.run(None, feeds)))
         return out["logits"], {n: out[n.replace("past_key_values", "present")] for n in cache}
 
-    empty = {n: np.zeros((2, s[1], 0, s[3]), np.float32) for n, s in past.items()}
-    whole, _ = run(tokens, empty)
-    cache, steps = empty, []
-    for t in range(tokens.shape[1]):
-        logits, cache = run(tokens[:, t : t + 1], cache)
-        steps.append(logits)
-    error = np.abs(np.concatenate(steps, 1) - whole).max()
-    assert error < 1e-3, error
-    print(f"{path}: checked, {len(past) // 2} applications, cached and whole differ by {error:.2g}")
+    for loops in [1, 3, 7] if asks else [None]:
+        sizes = {"batch": 2, "past": 0, "loops": loops}
+        empty = {n: np.zeros([sizes.get(d, d) for d in s], np.float32) for n, s in past.items()}
+        whole, _ = run(tokens, empty)
+        cache, steps = empty, []
+        for t in range(tokens.shape[1]):
+            logits, cache = run(tokens[:, t : t + 1], cache)
+            steps.append(logits)
+        error = np.abs(np.concatenate(steps, 1) - whole).max()
+        assert error < 1e-3, error
+        what = f"{len(past) // 2} caches" + (f", {loops} loops" if asks else "")
+        print(f"{path}: checked, {what}, cached and whole differ by {error:.2g}")
 
 
 for file in sys.argv[1:]:

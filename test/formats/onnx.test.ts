@@ -6,10 +6,10 @@ import * as web from 'onnxruntime-web';
 import { ReferenceBackend } from '../../src/backend/reference.js';
 import { toFloat32 } from '../../src/formats/dtypes.js';
 import type { LazyTensor } from '../../src/formats/lazy-tensors.js';
-import { onnxFile } from '../../src/formats/onnx.js';
+import { type OnnxGraph, type OnnxValue, onnxFile } from '../../src/formats/onnx.js';
 import { float16Bits, quantise, type WeightType } from '../../src/formats/onnx-weights.js';
 import { type ModelConfig, parseModelConfig } from '../../src/models/config.js';
-import { GPT } from '../../src/models/gpt.js';
+import { GPT, GPTModules } from '../../src/models/gpt.js';
 import { onnxGraph, scaledAxis } from '../../src/models/onnx.js';
 import { normal } from '../../src/nn/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
@@ -28,12 +28,20 @@ const CASES: readonly (readonly [name: string, config: Partial<ModelConfig>, loo
     'loop output, scalar gates',
     { depth: 'loop', nLoop: 2, loopForm: 'output', gate: 'scalar', gateInit: '1/n' },
   ],
-  ['loop beyond its count', { depth: 'loop', nLoop: 2 }, 4],
+  ['loop written out', { depth: 'loop', nLoop: 2 }, 2],
+  ['loop written out beyond its count', { depth: 'loop', nLoop: 2 }, 4],
   ['loop inner', { depth: 'loop', nLoop: 2, nInnerLoop: 2 }],
   ['loop add', { depth: 'loop', nLoop: 2, inputInjection: 'add' }],
-  ['loop layout', { depth: 'loop', nLayer: 3, nLoop: 2, nPrelude: 1, nCoda: 1, inputInjection: 'linear' }, 1],
+  ['loop without outer loops', { depth: 'loop', nLoop: 1, nInnerLoop: 2 }],
+  ['loop layout', { depth: 'loop', nLayer: 3, nLoop: 2, nPrelude: 1, nCoda: 1, inputInjection: 'linear' }],
+  [
+    'loop layout written out',
+    { depth: 'loop', nLayer: 3, nLoop: 2, nPrelude: 1, nCoda: 1, inputInjection: 'linear' },
+    1,
+  ],
   ['universal post', { depth: 'universal', nLayer: 1, nLoop: 3 }],
-  ['universal pre', { depth: 'universal', nLoop: 2, norm: 'pre' }, 3],
+  ['universal pre', { depth: 'universal', nLoop: 2, norm: 'pre' }],
+  ['universal pre written out', { depth: 'universal', nLoop: 2, norm: 'pre' }, 3],
   ['adaptive shared', { depth: 'adaptive' }],
   ['adaptive separate', { depth: 'adaptive', exitHead: 'separate' }, 1],
   ['adaptive separate, last exit', { depth: 'adaptive', exitHead: 'separate' }],
@@ -103,55 +111,73 @@ async function bytesOf(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
 async function inPieces(
   session: Session,
   { tensor }: Engine,
+  { inputs }: OnnxGraph,
+  loops: number,
   pieces: readonly number[],
 ): Promise<Float32Array> {
-  const { inputNames } = session;
-  const empty = tensor('float32', new Float32Array(0), [B, SIZE.nHead, 0, SIZE.nEmbd / SIZE.nHead]);
-  let cache: Record<string, node.Tensor> = Object.fromEntries(
-    inputNames.filter((name) => name !== 'input_ids').map((name) => [name, empty]),
+  assert.deepEqual(
+    session.inputNames,
+    inputs.map(({ name }) => name),
   );
+  const sizes: Record<string, number> = { batch: B, past: 0, loops };
+  const empty = ({ shape }: OnnxValue) =>
+    tensor(
+      'float32',
+      new Float32Array(0),
+      shape.map((n) => (typeof n === 'number' ? n : sizes[n])),
+    );
+  let cache: Record<string, node.Tensor> = Object.fromEntries(
+    inputs.filter(({ type }) => type === 'float32').map((value) => [value.name, empty(value)]),
+  );
+  const count = asksForLoops({ inputs })
+    ? { loops: tensor('int64', BigInt64Array.of(BigInt(loops)), []) }
+    : {};
   const all = new Float32Array(B * T * V);
   let at = 0;
-  for (const count of pieces) {
-    const ids = BigInt64Array.from({ length: B * count }, (_, i) =>
-      BigInt(TOKENS[Math.floor(i / count) * T + at + (i % count)]),
+  for (const length of pieces) {
+    const ids = BigInt64Array.from({ length: B * length }, (_, i) =>
+      BigInt(TOKENS[Math.floor(i / length) * T + at + (i % length)]),
     );
-    const feeds = { input_ids: tensor('int64', ids, [B, count]), ...cache };
+    const feeds = { input_ids: tensor('int64', ids, [B, length]), ...count, ...cache };
     const out = (await session.run(feeds as never)) as unknown as Record<string, node.Tensor>;
     const logits = out.logits.data as Float32Array;
     for (let b = 0; b < B; b++) {
-      all.set(logits.subarray(b * count * V, (b + 1) * count * V), (b * T + at) * V);
+      all.set(logits.subarray(b * length * V, (b + 1) * length * V), (b * T + at) * V);
     }
     cache = Object.fromEntries(
       Object.keys(cache).map((name) => [name, out[name.replace('past_key_values', 'present')]]),
     );
-    at += count;
+    at += length;
   }
   assert.equal(at, T);
   return all;
 }
 
-async function compare(
-  engine: Engine,
-  config: ModelConfig,
-  type: WeightType,
-  loops: number | undefined,
-): Promise<void> {
+const asksForLoops = ({ inputs }: Pick<OnnxGraph, 'inputs'>) => inputs.some(({ name }) => name === 'loops');
+
+/** One file against our model: with the loops written out, or with every count that it may be asked for. */
+async function compare(engine: Engine, config: ModelConfig, type: WeightType, loops?: number): Promise<void> {
   const { model, weights } = modelOf(config, type);
-  using own = model.logits(TOKENS, B, loops === undefined ? {} : { loops });
-  const expected = await own.read();
-  assert.ok(
-    expected.some((x) => Math.abs(x) > 0.1),
-    'logits that could differ',
-  );
-  const session = await engine.create(await bytesOf(onnxFile(onnxGraph(config, weights, type, loops))));
-  for (const pieces of [[T], new Array(T).fill(1), [4, 1, 3, 1]]) {
-    const found = await inPieces(session, engine, pieces);
-    for (const [i, value] of found.entries()) {
-      assert.ok(
-        Math.abs(value - expected[i]) <= 1e-3,
-        `${pieces}: element ${i} is ${value}, not ${expected[i]}`,
-      );
+  const graph = onnxGraph(config, weights, type, loops);
+  const free =
+    loops === undefined && (config.depth === 'universal' || (config.depth === 'loop' && config.nLoop > 1));
+  assert.equal(asksForLoops(graph), free);
+  const session = await engine.create(await bytesOf(onnxFile(graph)));
+  for (const count of free ? [1, config.nLoop, config.nLoop + 2] : [loops]) {
+    using own = model.logits(TOKENS, B, count === undefined ? {} : { loops: count });
+    const expected = await own.read();
+    assert.ok(
+      expected.some((x) => Math.abs(x) > 0.1),
+      'logits that could differ',
+    );
+    for (const pieces of [[T], new Array(T).fill(1), [4, 1, 3, 1]]) {
+      const found = await inPieces(session, engine, graph, count ?? 0, pieces);
+      for (const [i, value] of found.entries()) {
+        assert.ok(
+          Math.abs(value - expected[i]) <= 1e-3,
+          `${count} loops, ${pieces}: element ${i} is ${value}, not ${expected[i]}`,
+        );
+      }
     }
   }
   await session.release();
@@ -186,6 +212,34 @@ test('float16 is the nearest, ties to even', () => {
     [Number.NaN, 0x7e00],
   ];
   for (const [x, bits] of cases) assert.equal(float16Bits(x), bits, String(x));
+});
+
+test('what changes with every step limits their number, gates do not', async () => {
+  const [{ create, tensor }] = ENGINES;
+  const run = async (config: ModelConfig, loops: number) => {
+    const graph = onnxGraph(config, modelOf(config, 'float32').weights, 'float32');
+    const session = await create(await bytesOf(onnxFile(graph)));
+    await inPieces(session, { name: '', create, tensor }, graph, loops, [T]).finally(() => session.release());
+  };
+  const universal = parseModelConfig({ ...SIZE, depth: 'universal', nLayer: 1, nLoop: 3 });
+  await run(universal, 64);
+  await assert.rejects(run(universal, 65), /indices element out of data bounds, idx=64/);
+  await run(parseModelConfig({ ...SIZE, depth: 'loop', nLoop: 3 }), 65);
+});
+
+test('a file beyond 2 GiB is refused before a weight is read', async () => {
+  const config = parseModelConfig({ depth: 'gpt2', nLayer: 10, nEmbd: 2048, nHead: 16 });
+  const weights = new Map<string, LazyTensor>(
+    new GPTModules(config).slots.map(({ name, spec: { shape } }) => [
+      name,
+      { name, shape, read: async () => assert.fail('no weight is to be read') },
+    ]),
+  );
+  await assert.rejects(onnxFile(onnxGraph(config, weights, 'float32')).next(), {
+    name: 'ConfigError',
+    message: /^ONNX: a file must have at most 2147483647 bytes, got 24\d{8}; use smaller weights$/,
+  });
+  assert.ok((await onnxFile(onnxGraph(config, weights, 'float16')).next()).value);
 });
 
 test('halting that depends on the data is refused', () => {
