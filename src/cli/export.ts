@@ -39,7 +39,7 @@ export function exportCommand(program: Command): void {
       new Option(
         '--format <name>',
         'huggingface: config.json and safetensors for transformers; loop networks bring their PyTorch file. ' +
-          'onnx: model.onnx for onnxruntime, with a key/value cache',
+          'onnx: a graph for onnxruntime and transformers.js, with a key/value cache',
       )
         .choices(['huggingface', 'onnx'])
         .default('huggingface'),
@@ -67,6 +67,13 @@ async function exportRun(flags: ExportFlags, signal: AbortSignal): Promise<void>
   return exportHuggingFace(flags, signal);
 }
 
+/** Where transformers.js looks for a graph by its `dtype`: fp32, fp16, q8. */
+const ONNX_FILES: Readonly<Record<WeightType, string>> = {
+  float32: 'onnx/model.onnx',
+  float16: 'onnx/model_fp16.onnx',
+  int8: 'onnx/model_quantized.onnx',
+};
+
 async function exportOnnx(flags: ExportFlags, signal: AbortSignal): Promise<void> {
   const { model: run, out, loops, weights: type = 'float32' } = flags;
   await requireNewFolder(out, '--out');
@@ -81,7 +88,7 @@ async function exportOnnx(flags: ExportFlags, signal: AbortSignal): Promise<void
   const writeAll = async (target: NodeStore) => {
     const write = (name: string, content: unknown) =>
       target.replace(name, `${JSON.stringify(content, null, 2)}\n`);
-    await target.replace('model.onnx', pieces);
+    await target.replace(ONNX_FILES[type], pieces);
     if (tokenizer) await writeTokenizer(tokenizer, model.blockSize, run, write);
     await write('config.json', onnxConfig(model, tokenizer?.eot ?? null, loops));
   };

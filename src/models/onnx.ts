@@ -41,8 +41,9 @@ class LoopWalker implements Walker {
 }
 
 /**
- * The graph of a model: `input_ids (batch, time)` and the cache of every application → `logits (batch, time, V)` and the
- * cache with the new tokens. Given `loops`, they are written out one after the other; otherwise depths that run one body
+ * The graph of a model: `input_ids (batch, time)`, `attention_mask (batch, past + time)` and the cache of every application
+ * → `logits (batch, time, V)` and the cache with the new tokens. The mask is 1 but for padding, which no token sees and which
+ * takes no position. Given `loops`, they are written out one after the other; otherwise depths that run one body
  * any number of times take the input `loops` (a scalar), and their caches in the loop are (loops, batch, heads, time, C/NH).
  * Throws ConfigError for halting.
  */

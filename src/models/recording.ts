@@ -5,7 +5,7 @@
  * It stands above both `backend` and `formats`, whose graph it fills. Knows no model and no file.
  */
 import { ConfigError } from '../errors.js';
-import type { OnnxInitializer, OnnxNode, OnnxValue } from '../formats/onnx.js';
+import { ONNX_TYPES, type OnnxInitializer, type OnnxNode, type OnnxValue } from '../formats/onnx.js';
 import type { StoredWeights } from '../formats/onnx-weights.js';
 import type {
   Activation,
@@ -50,6 +50,8 @@ function refused(name: string): Kernel {
 }
 
 const INPUT = 'input_ids';
+/** 1 for every token of the past and of the input that counts, 0 for padding (batch, total). */
+const MASK = 'attention_mask';
 /** The input that says how many passes a loop has, and the dimension of its caches that counts them. */
 const LOOPS = 'loops';
 const GELU_SCALE = Math.sqrt(2 / Math.PI);
@@ -63,7 +65,10 @@ export class RecordingBackend implements Backend {
   readonly limits = null;
   readonly nodes: OnnxNode[] = [];
   readonly initializers: OnnxInitializer[] = [];
-  readonly inputs: OnnxValue[] = [{ name: INPUT, type: 'int64', shape: ['batch', 'time'] }];
+  readonly inputs: OnnxValue[] = [
+    { name: INPUT, type: 'int64', shape: ['batch', 'time'] },
+    { name: MASK, type: 'int64', shape: ['batch', 'total'] },
+  ];
   readonly outputs: OnnxValue[] = [];
   private readonly constants = new Map<string, string>();
   private readonly caches: OnnxValue[] = [];
@@ -315,7 +320,7 @@ export class RecordingBackend implements Backend {
       },
       integer: (n) => this.integers([n], []),
     });
-    this.inputs.splice(1, 0, { name: LOOPS, type: 'int64', shape: [] });
+    this.inputs.splice(2, 0, { name: LOOPS, type: 'int64', shape: [] });
     const result = this.fresh();
     this.nodes.push({
       op: 'Loop',
@@ -328,19 +333,26 @@ export class RecordingBackend implements Backend {
 
   // ---- the graph -------------------------------------------------------------------------------------------
 
-  /** Positions (time) of the tokens, after the past, and which keys each may see (time, past + time). */
+  /**
+   * Positions (batch, time) of the tokens, padding not counted, and which keys each may see (batch, 1, time, total): what
+   * came no later, and no padding.
+   */
   private placed(): { ids: string; mask: string } {
     if (this.positions) return this.positions;
-    const sizeAt = (name: string, axis: number) =>
-      this.node('Gather', [this.node('Shape', [name]), this.integers([axis], [])]);
     const [zero, one] = [this.integers([0], []), this.integers([1], [])];
-    // Counted from the end: within a loop, a cache's first dimension counts the passes.
-    const past = sizeAt('past_key_values.0.key', -2);
-    const total = this.node('Add', [past, sizeAt(INPUT, 1)]);
-    const ids = this.node('Range', [past, total, one]);
-    const column = this.node('Unsqueeze', [ids, this.integers([1])]);
-    const mask = this.node('LessOrEqual', [this.node('Range', [zero, total, one]), column]);
-    this.positions = { ids, mask };
+    const sizes = this.node('Shape', [MASK]);
+    const total = this.node('Gather', [sizes, one]);
+    const past = this.node('Sub', [total, this.node('Gather', [this.node('Shape', [INPUT]), one])]);
+    const counted = this.node('CumSum', [MASK, one]);
+    const places = this.node('Max', [this.node('Sub', [counted, one]), zero]);
+    const start = this.node('Unsqueeze', [past, this.integers([0])]);
+    const end = this.node('Unsqueeze', [total, this.integers([0])]);
+    const ids = this.node('Slice', [places, start, end, this.integers([1])]);
+    const column = this.node('Unsqueeze', [this.node('Range', [past, total, one]), this.integers([1])]);
+    const causal = this.node('LessOrEqual', [this.node('Range', [zero, total, one]), column]);
+    const kept = this.node('Cast', [MASK], { to: ONNX_TYPES.bool });
+    const keys = this.node('Unsqueeze', [kept, this.integers([1, 2])]);
+    this.positions = { ids, mask: this.node('And', [causal, keys]) };
     return this.positions;
   }
 

@@ -151,13 +151,15 @@ test('a run leaves as ONNX with its tokenizer, and what ONNX cannot say is refus
   ];
   const { document } = await succeeds(...onnx('loop', 'onnx'), '--weights', 'int8', '--loops', '3');
   assert.deepEqual([document.weights, document.loops], ['int8', 3]);
-  const names = ['config.json', 'model.onnx', 'tokenizer.json', 'tokenizer_config.json'];
+  const names = ['config.json', 'onnx', 'tokenizer.json', 'tokenizer_config.json'];
   assert.deepEqual(readdirSync(at('onnx')), names);
+  assert.deepEqual(readdirSync(at('onnx', 'onnx')), ['model_quantized.onnx']);
   assert.equal(json('onnx', 'config.json').n_layer, 10);
   assert.ok(document.inputs.every(({ name }: { name: string }) => name !== 'loops'));
   const free = (await succeeds(...onnx('loop', 'onnx-free'))).document;
-  assert.deepEqual(free.inputs.slice(0, 2), [
+  assert.deepEqual(free.inputs.slice(0, 3), [
     { name: 'input_ids', type: 'int64', shape: ['batch', 'time'] },
+    { name: 'attention_mask', type: 'int64', shape: ['batch', 'total'] },
     { name: 'loops', type: 'int64', shape: [] },
   ]);
   assert.equal((json('onnx-free', 'config.json').loopnn as { loops: unknown }).loops, null);

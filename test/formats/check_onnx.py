@@ -14,12 +14,15 @@ def check(path):
     onnx.checker.check_model(path, full_check=True)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     outputs = [o.name for o in session.get_outputs()]
-    past = {i.name: i.shape for i in session.get_inputs() if i.name not in ("input_ids", "loops")}
+    past = {i.name: i.shape for i in session.get_inputs() if i.name not in ("input_ids", "attention_mask", "loops")}
     asks = any(i.name == "loops" for i in session.get_inputs())
     tokens = (np.arange(10, dtype=np.int64) % 7).reshape(2, 5)
 
     def run(ids, cache):
-        feeds = {"input_ids": ids, **({"loops": np.array(loops)} if asks else {}), **cache}
+        total = ids.shape[1] + next(iter(cache.values())).shape[-2]
+        feeds = {"input_ids": ids, "attention_mask": np.ones((2, total), np.int64), **cache}
+        if asks:
+            feeds["loops"] = np.array(loops)
         out = dict(zip(outputs, session.run(None, feeds)))
         return out["logits"], {n: out[n.replace("past_key_values", "present")] for n in cache}
 

@@ -6,7 +6,7 @@ import * as web from 'onnxruntime-web';
 import { ReferenceBackend } from '../../src/backend/reference.js';
 import { toFloat32 } from '../../src/formats/dtypes.js';
 import type { LazyTensor } from '../../src/formats/lazy-tensors.js';
-import { type OnnxGraph, type OnnxValue, onnxFile } from '../../src/formats/onnx.js';
+import { type OnnxGraph, onnxFile } from '../../src/formats/onnx.js';
 import { float16Bits, quantise, type WeightType } from '../../src/formats/onnx-weights.js';
 import { type ModelConfig, parseModelConfig } from '../../src/models/config.js';
 import { GPT, GPTModules } from '../../src/models/gpt.js';
@@ -107,50 +107,76 @@ async function bytesOf(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   return new Uint8Array(Buffer.concat(all));
 }
 
-/** Logits (B, T, V) from runs over consecutive pieces of the sequences, each with the cache that the last one left. */
-async function inPieces(
-  session: Session,
-  { tensor }: Engine,
-  { inputs }: OnnxGraph,
-  loops: number,
-  pieces: readonly number[],
-): Promise<Float32Array> {
-  assert.deepEqual(
-    session.inputNames,
-    inputs.map(({ name }) => name),
-  );
-  const sizes: Record<string, number> = { batch: B, past: 0, loops };
-  const empty = ({ shape }: OnnxValue) =>
-    tensor(
-      'float32',
-      new Float32Array(0),
-      shape.map((n) => (typeof n === 'number' ? n : sizes[n])),
+/** A file in use: what its inputs are, and the cache that the last run left. */
+class Use {
+  private cache: Record<string, node.Tensor>;
+
+  constructor(
+    private readonly session: Session,
+    private readonly tensor: Make,
+    { inputs }: OnnxGraph,
+    private readonly loops: number,
+  ) {
+    assert.deepEqual(
+      session.inputNames,
+      inputs.map(({ name }) => name),
     );
-  let cache: Record<string, node.Tensor> = Object.fromEntries(
-    inputs.filter(({ type }) => type === 'float32').map((value) => [value.name, empty(value)]),
-  );
-  const count = asksForLoops({ inputs })
-    ? { loops: tensor('int64', BigInt64Array.of(BigInt(loops)), []) }
-    : {};
+    const sizes: Record<string, number> = { batch: B, past: 0, loops };
+    const caches = inputs.filter(({ type }) => type === 'float32');
+    this.cache = Object.fromEntries(
+      caches.map(({ name, shape }) => {
+        const dims = shape.map((n) => (typeof n === 'number' ? n : sizes[n]));
+        return [name, tensor('float32', new Float32Array(0), dims)];
+      }),
+    );
+  }
+
+  /** Logits (B, time, V) of the next tokens (B, time), with the mask (B, past + time). */
+  async run(ids: readonly number[], mask: readonly number[]): Promise<Float32Array> {
+    const { session, tensor, loops, cache } = this;
+    const integers = (values: readonly number[], dims: readonly number[]) =>
+      tensor('int64', BigInt64Array.from(values, BigInt), dims);
+    const feeds = {
+      input_ids: integers(ids, [B, ids.length / B]),
+      attention_mask: integers(mask, [B, mask.length / B]),
+      ...(session.inputNames.includes('loops') ? { loops: integers([loops], []) } : {}),
+      ...cache,
+    };
+    const out = (await session.run(feeds as never)) as unknown as Record<string, node.Tensor>;
+    this.cache = Object.fromEntries(
+      Object.keys(cache).map((name) => [name, out[name.replace('past_key_values', 'present')]]),
+    );
+    return out.logits.data as Float32Array;
+  }
+}
+
+/** Logits (B, T, V) from runs over consecutive pieces of the sequences. */
+async function inPieces(use: Use, pieces: readonly number[]): Promise<Float32Array> {
   const all = new Float32Array(B * T * V);
   let at = 0;
   for (const length of pieces) {
-    const ids = BigInt64Array.from({ length: B * length }, (_, i) =>
-      BigInt(TOKENS[Math.floor(i / length) * T + at + (i % length)]),
+    const ids = Array.from(
+      { length: B * length },
+      (_, i) => TOKENS[Math.floor(i / length) * T + at + (i % length)],
     );
-    const feeds = { input_ids: tensor('int64', ids, [B, length]), ...count, ...cache };
-    const out = (await session.run(feeds as never)) as unknown as Record<string, node.Tensor>;
-    const logits = out.logits.data as Float32Array;
+    const logits = await use.run(ids, new Array(B * (at + length)).fill(1));
     for (let b = 0; b < B; b++) {
       all.set(logits.subarray(b * length * V, (b + 1) * length * V), (b * T + at) * V);
     }
-    cache = Object.fromEntries(
-      Object.keys(cache).map((name) => [name, out[name.replace('past_key_values', 'present')]]),
-    );
     at += length;
   }
   assert.equal(at, T);
   return all;
+}
+
+function assertClose(found: ArrayLike<number>, expected: ArrayLike<number>, what: string): void {
+  assert.equal(found.length, expected.length);
+  for (let i = 0; i < found.length; i++) {
+    assert.ok(
+      Math.abs(found[i] - expected[i]) <= 1e-3,
+      `${what}: element ${i} is ${found[i]}, not ${expected[i]}`,
+    );
+  }
 }
 
 const asksForLoops = ({ inputs }: Pick<OnnxGraph, 'inputs'>) => inputs.some(({ name }) => name === 'loops');
@@ -171,13 +197,8 @@ async function compare(engine: Engine, config: ModelConfig, type: WeightType, lo
       'logits that could differ',
     );
     for (const pieces of [[T], new Array(T).fill(1), [4, 1, 3, 1]]) {
-      const found = await inPieces(session, engine, graph, count ?? 0, pieces);
-      for (const [i, value] of found.entries()) {
-        assert.ok(
-          Math.abs(value - expected[i]) <= 1e-3,
-          `${count} loops, ${pieces}: element ${i} is ${value}, not ${expected[i]}`,
-        );
-      }
+      const found = await inPieces(new Use(session, engine.tensor, graph, count ?? 0), pieces);
+      assertClose(found, expected, `${count} loops, ${pieces}`);
     }
   }
   await session.release();
@@ -195,6 +216,33 @@ for (const engine of ENGINES) {
     });
   }
 }
+
+test('padding changes nothing for the tokens beside it', async () => {
+  for (const depth of ['gpt2', 'loop', 'universal'] as const) {
+    const config = parseModelConfig({ ...SIZE, depth, ...(depth === 'gpt2' ? {} : { nLoop: 2 }) });
+    const { model, weights } = modelOf(config, 'float32');
+    const graph = onnxGraph(config, weights, 'float32');
+    const [long, short, next] = [
+      [3, 10, 17, 24, 31],
+      [8, 15],
+      [5, 6],
+    ];
+    const alone = async (ids: readonly number[]) => {
+      using logits = model.logits(Int32Array.from(ids), 1);
+      return (await logits.read()).subarray((ids.length - 1) * V);
+    };
+    const session = await ENGINES[0].create(await bytesOf(onnxFile(graph)));
+    const use = new Use(session, ENGINES[0].tensor, graph, 2);
+    const mask = [1, 1, 1, 1, 1, 0, 0, 0, 1, 1];
+    const first = await use.run([...long, 0, 0, 0, ...short], mask);
+    assertClose(first.subarray(4 * V, 5 * V), await alone(long), `${depth}, unpadded`);
+    assertClose(first.subarray(9 * V, 10 * V), await alone(short), `${depth}, padded`);
+    const second = await use.run(next, [...mask.slice(0, 5), 1, ...mask.slice(5), 1]);
+    assertClose(second.subarray(0, V), await alone([...long, 5]), `${depth}, unpadded, then one token`);
+    assertClose(second.subarray(V), await alone([...short, 6]), `${depth}, padded, then one token`);
+    await session.release();
+  }
+});
 
 test('float16 is the nearest, ties to even', () => {
   const cases: [number, number][] = [
@@ -219,7 +267,7 @@ test('what changes with every step limits their number, gates do not', async () 
   const run = async (config: ModelConfig, loops: number) => {
     const graph = onnxGraph(config, modelOf(config, 'float32').weights, 'float32');
     const session = await create(await bytesOf(onnxFile(graph)));
-    await inPieces(session, { name: '', create, tensor }, graph, loops, [T]).finally(() => session.release());
+    await inPieces(new Use(session, tensor, graph, loops), [T]).finally(() => session.release());
   };
   const universal = parseModelConfig({ ...SIZE, depth: 'universal', nLayer: 1, nLoop: 3 });
   await run(universal, 64);
