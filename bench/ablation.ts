@@ -125,6 +125,17 @@ const STAGES: Readonly<Record<string, Stage>> = {
     seeds: SEEDS.slice(0, 2),
     variants: readings('C=64, 2×6', { ...shape(2, 6), ...width(64) }, 8000),
   },
+  // Which learning rate is best at the suites' length, and could it have been seen earlier on the way?
+  rates: {
+    seeds: SEEDS.slice(0, 1),
+    variants: [1.5e-3, 3e-3, 6e-3].flatMap((lr) =>
+      [gpt2(1), gpt2(2), ...readings('1×2', shape(1, 2), 8000)].map(({ label, model }) => ({
+        label: `C=64, ${label}, lr ${lr}`,
+        model: { ...model, ...width(64) },
+        train: { maxSteps: 8000, lr, minLr: lr / 10 },
+      })),
+    ),
+  },
   // The paper's smallest network, looped outside and inside: does the choice hold where loops multiply?
   deep: {
     seeds: SEEDS.slice(0, 2),

@@ -9,9 +9,10 @@ import {
   compare,
   type ComparisonEvent,
   type ComparisonOptions,
-  type Entrant,
+  isPilot,
   PILOT_SHARE,
   type Pilots,
+  runName,
   runConfig,
 } from '../experiments/compare.js';
 import { chartFiles, renderHtml, renderMarkdown } from '../experiments/document.js';
@@ -221,7 +222,7 @@ function reportFacts(
       'learning rate',
       rates === ''
         ? `${lr} for all`
-        : `the best of ${suite.learningRates.join(', ')} in pilots of ${share} of the steps: ${rates}`,
+        : `the best of ${suite.learningRates.join(', ')} after ${share} of the first seed’s run: ${rates}`,
     ]);
   }
   if (suite.models.some(({ paper }) => paper)) {
@@ -340,10 +341,10 @@ async function timeModels(
       return timings;
   }
   const progress = new Progress('timing steps in turns');
-  const models = finished.map(({ name, config, seed }) => ({
+  const models = finished.map(({ name, config }) => ({
     name,
     config,
-    store: store(`${name}-seed${seed}`),
+    store: store(runName(name, config.train, suite)),
   }));
   const { backend } = runtime;
   const timings = await measureTimings(models, data.val, backend, nodeClock, provenance, (done, of) =>
@@ -390,19 +391,23 @@ class ComparisonProgress {
     switch (event.kind) {
       case 'start': {
         const { entrant, step } = event;
-        const { maxSteps } = entrant.config.train;
         this.from = step;
         this.progress = new Progress(entrant.label.padEnd(this.longest));
         const goesOn =
-          step === 0 ? '' : step === maxSteps ? ', already trained' : `, going on at step ${step}`;
+          step === 0 ? '' : step === entrant.until ? ', already trained' : `, going on at step ${step}`;
         const { models, learningRates } = this.suite;
         const all = models.length * (learningRates.length + this.seeds);
         notice(`\n${entrant.label} (${this.done + 1} of ${all}: ${entrant.name}${goesOn})`);
         break;
       }
       case 'train':
-        showTraining(this.progress, event.event, event.entrant.config.train.maxSteps, this.from);
-        if (event.event.kind === 'done' && isPilot(event.entrant)) this.done++;
+        if (
+          isPilot(event.entrant) &&
+          event.event.kind === 'stopped' &&
+          event.event.step === event.entrant.until
+        ) {
+          this.done++;
+        } else showTraining(this.progress, event.event, event.entrant.until, this.from);
         break;
       case 'tuned': {
         // Pilots of an earlier call told nothing.
@@ -430,8 +435,4 @@ class ComparisonProgress {
   private get longest(): number {
     return Math.max(...this.suite.models.map(({ label }) => label.length));
   }
-}
-
-function isPilot({ name }: Entrant): boolean {
-  return name.startsWith('pilots/');
 }

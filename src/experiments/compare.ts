@@ -1,7 +1,7 @@
 /**
  * A comparison: every model of a suite trained on the same tokens with every seed, then scored on the whole held-out text,
- * analysed and asked for a sample. Where the suite tunes the learning rate, short pilots choose it first, the same
- * candidates for each model. What was cut off goes on where it was; what is finished is not repeated; a run that fails is told
+ * analysed and asked for a sample. Where the suite tunes the learning rate, pilots choose it first, the same candidates for
+ * each model: a pilot is the beginning of the first seed's run, and the best one goes on. What was cut off goes on where it was; what is finished is not repeated; a run that fails is told
  * and left out. Knows no terminal: it tells what happens as events.
  */
 import { ConfigError, LoopnnError } from '../errors.js';
@@ -29,8 +29,11 @@ import { hasResult, type Provenance, readResult, type RunResult, writeResult } f
 import { mean, median } from './statistics.js';
 import { seedsOf, type Suite, type SuiteModel } from './suites.js';
 
-/** A pilot trains for this share of a run's steps. */
-export const PILOT_SHARE = 0.2;
+/**
+ * A pilot is this share of a run, with the run's own schedule. A shorter schedule would decay sooner, and so choose rates
+ * that are too high for the whole run (docs/log.md).
+ */
+export const PILOT_SHARE = 0.25;
 /** Held-out tokens that the analysis of a model reads. */
 const ANALYSED_TOKENS = 32_768;
 const SAMPLE_TOKENS = 200;
@@ -61,6 +64,8 @@ export interface Entrant {
   readonly name: string;
   readonly label: string;
   readonly config: RunConfig;
+  /** The last step that is trained: for a pilot, one before the run's end. */
+  readonly until: number;
 }
 
 export type ComparisonEvent =
@@ -94,16 +99,15 @@ export async function* compare(
     }
     const pilots: { lr: number; valLoss: number | null }[] = [];
     for (const lr of suite.learningRates) {
-      const entrant = pilotOf(model, config, lr);
+      const entrant = pilotOf(runOf(model, withRate(config, lr), suite));
       const valLoss = yield* runPilot(entrant, options, signal);
       if (signal?.aborted) return;
       pilots.push({ lr, valLoss });
     }
     const finished = pilots.filter(({ valLoss }) => valLoss !== null);
     if (finished.length === 0) {
-      const entrant = pilotOf(model, config, suite.learningRates[0]);
       const error = new TrainingError(model.name, 'no pilot finished, at any learning rate');
-      yield { kind: 'failed', entrant: { ...entrant, name: model.name, label: model.label }, error };
+      yield { kind: 'failed', entrant: { ...runOf(model, config, suite), ...model }, error };
       continue;
     }
     const best = finished.reduce((a, b) => (b.valLoss! < a.valLoss! ? b : a));
@@ -112,11 +116,7 @@ export async function* compare(
   }
   for (const seed of seedsOf(options.seeds)) {
     for (const [model, config] of tuned) {
-      const entrant = {
-        name: `${model.name}-seed${seed}`,
-        label: `${model.label}, seed ${seed}`,
-        config: { ...config, train: { ...config.train, seed } },
-      };
+      const entrant = runOf(model, config, suite, seed);
       const folder = store(entrant.name);
       await requireSameRun(entrant, folder);
       if (await hasResult(folder)) {
@@ -156,13 +156,31 @@ function withRate(config: RunConfig, lr: number): RunConfig {
   return { ...config, train: { ...config.train, lr, minLr: lr / 10 } };
 }
 
-function pilotOf(model: SuiteModel, config: RunConfig, lr: number): Entrant {
-  const { train } = config;
-  const maxSteps = Math.max(1, Math.round(train.maxSteps * PILOT_SHARE));
-  const steps = { maxSteps, warmupSteps: Math.min(train.warmupSteps, Math.floor(maxSteps / 4)) };
-  const name = `pilots/${model.name}-lr${lr}`;
-  const { train: rated } = withRate(config, lr);
-  return { name, label: `${model.label}, pilot ${lr}`, config: { ...config, train: { ...rated, ...steps } } };
+/** The folder of a model's run, which tells the learning rate where that is chosen. */
+export function runName(model: string, { lr, seed }: RunConfig['train'], suite: Suite): string {
+  return `${model}${suite.learningRates.length > 0 ? `-lr${lr}` : ''}-seed${seed}`;
+}
+
+/** A model's run with a seed, by default the first. */
+function runOf(model: SuiteModel, config: RunConfig, suite: Suite, seed = seedsOf(1)[0]): Entrant {
+  const train = { ...config.train, seed };
+  return {
+    name: runName(model.name, train, suite),
+    label: `${model.label}, seed ${seed}`,
+    config: { ...config, train },
+    until: train.maxSteps,
+  };
+}
+
+/** The beginning of a run, up to an evaluation. */
+function pilotOf(run: Entrant): Entrant {
+  const { maxSteps, evalInterval, lr } = run.config.train;
+  const until = Math.min(maxSteps, Math.ceil((maxSteps * PILOT_SHARE) / evalInterval) * evalInterval);
+  return { ...run, label: `${run.label}, lr ${lr}`, until };
+}
+
+export function isPilot({ until, config }: Entrant): boolean {
+  return until < config.train.maxSteps;
 }
 
 /** Trains a pilot, unless it is done; returns its last validation loss, or null where it failed. */
@@ -173,9 +191,10 @@ async function* runPilot(
 ): AsyncGenerator<ComparisonEvent, number | null> {
   const folder = options.store(entrant.name);
   await requireSameRun(entrant, folder);
-  if (await hasFailed(folder)) return null;
+  // A run may have failed after it was chosen as a pilot: the choice stays.
   const known = lastEvaluation(await eventsOf(folder), entrant);
   if (known) return known.valLoss;
+  if (await hasFailed(folder)) return null;
   let valLoss: number | null = null;
   yield* guarded(entrant, folder, async function* () {
     using trained = new Training(entrant, folder, options);
@@ -257,7 +276,12 @@ class Training implements Disposable {
     await createRun(folder, entrant.config, this.options.data.tokenizer);
     await trainer.start();
     yield { kind: 'start', entrant, step: trainer.step };
-    for await (const event of trainer.run(signal)) yield { kind: 'train', entrant, event };
+    const end = new AbortController();
+    if (trainer.step >= entrant.until) end.abort();
+    for await (const event of trainer.run(AbortSignal.any([end.signal, ...(signal ? [signal] : [])]))) {
+      if (event.kind === 'eval' && event.step === entrant.until) end.abort();
+      yield { kind: 'train', entrant, event };
+    }
   }
 
   get tokensSeen(): number {
@@ -271,14 +295,12 @@ class Training implements Disposable {
   }
 }
 
-/** The evaluation of a run's last step in its log, if it is there. */
+/** The evaluation of an entrant's last step in its log, if it is there. */
 function lastEvaluation(
   events: readonly (StepEvent | EvalEvent)[],
-  { config }: Entrant,
+  { until }: Entrant,
 ): EvalEvent | undefined {
-  return events.findLast(
-    (event): event is EvalEvent => event.kind === 'eval' && event.step === config.train.maxSteps,
-  );
+  return events.findLast((event): event is EvalEvent => event.kind === 'eval' && event.step === until);
 }
 
 /** Throws ConfigError where an entrant's folder holds a run of another configuration, from another version of the suite. */

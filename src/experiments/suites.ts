@@ -35,7 +35,7 @@ export interface Suite {
   /** Model and training fields that all models share. */
   readonly model: Fields;
   readonly train: Fields;
-  /** Peak learning rates, of which a short pilot picks one for each model; none for the one in `train`. */
+  /** Peak learning rates, of which pilots pick one for each model; none for the one in `train`. */
   readonly learningRates: readonly number[];
   /** Runs of each model, where the caller names no number. */
   readonly seeds: number;
