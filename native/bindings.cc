@@ -288,6 +288,39 @@ napi_value packWeight(Call& call) {
   return nullptr;
 }
 
+/** A weight (K, N) that packWeightInt8 has packed. */
+const float* readInt8(Call& call, size_t index, int64_t K, int64_t N) {
+  return call.in(index, "packed", {kernels().packedInt8Length(K, N)});
+}
+
+napi_value packedInt8Length(Call& call) {
+  const int64_t K = call.dim(0, "K"), N = call.dim(1, "N");
+  napi_value length;
+  napi_create_int64(call.env(), kernels().packedInt8Length(K, N), &length);
+  return length;
+}
+
+napi_value packWeightInt8(Call& call) {
+  const int64_t K = call.dim(2, "K"), N = call.dim(3, "N");
+  const bool transposed = call.flag(4, "transposed");
+  float* packed = call.out(0, "packed", {kernels().packedInt8Length(K, N)});
+  const float* weight = call.in(1, "weight", {K, N});
+  call.noOverlap();
+  kernels().packWeightInt8(packed, weight, K, N, transposed);
+  return nullptr;
+}
+
+napi_value linearInt8(Call& call) {
+  const int64_t R = call.dim(4, "R", 0), K = call.dim(5, "K"), N = call.dim(6, "N");
+  float* out = call.out(0, "out", {R, N});
+  const float* inp = call.in(1, "inp", {R, K});
+  const float* packed = readInt8(call, 2, K, N);
+  const float* bias = call.isNull(3) ? nullptr : call.in(3, "bias", {N});
+  call.noOverlap();
+  kernels().linearInt8(out, inp, packed, bias, R, K, N);
+  return nullptr;
+}
+
 napi_value linearForward(Call& call) {
   const int64_t R = call.dim(4, "R", 0), K = call.dim(5, "K"), N = call.dim(6, "N");
   const bool bf16 = call.flag(7, "bf16");
@@ -355,6 +388,49 @@ napi_value attentionBackward(Call& call) {
   return nullptr;
 }
 
+napi_value cachePageLength(Call& call) {
+  const int64_t NH = call.dim(0, "NH"), HS = call.dim(1, "HS");
+  const bool bf16 = call.flag(2, "bf16");
+  napi_value length;
+  napi_create_int64(call.env(), kernels().cachePageLength(NH, HS, bf16), &length);
+  return length;
+}
+
+/** A table of S sequences whose rows add up to R, and whose positions lie in pages that exist. */
+const int32_t* readTable(Call& call, size_t index, int64_t S, int64_t width, int64_t R, int64_t pages) {
+  const int32_t* table = call.inInts(index, "table", {S, width});
+  int64_t rows = 0;
+  for (int64_t s = 0; s < S; s++) {
+    const int32_t* entry = table + s * width;
+    const int64_t end = int64_t{entry[0]} + entry[1], used = (end + kPagePositions - 1) / kPagePositions;
+    if (entry[0] < 0 || entry[1] < 0 || used > width - 2) {
+      throw Refusal{"ShapeError", "argument 'table' must give each sequence whole numbers of positions, and pages for them",
+                    "", static_cast<double>(s), true};
+    }
+    call.ids(entry + 2, used, "table", 0, pages);
+    rows += entry[0];
+  }
+  if (rows == R) return table;
+  throw Refusal{"ShapeError", "argument 'table' must give the sequences " + std::to_string(R) + " rows in all", "",
+                static_cast<double>(rows), true};
+}
+
+napi_value cachedAttention(Call& call) {
+  const int64_t N = call.dim(5, "N", 0), R = call.dim(6, "R", 0), S = call.dim(7, "S", 0), width = call.dim(8, "width", 2);
+  const int64_t NH = call.dim(9, "NH"), HS = call.dim(10, "HS");
+  const bool bf16 = call.flag(11, "bf16"), some = !call.isNull(4);
+  const int64_t pageLength = kernels().cachePageLength(NH, HS, bf16), pages = call.rows(1, "cache", pageLength);
+  float* out = call.out(0, "out", {some ? N : R, NH, HS});
+  float* cache = call.out(1, "cache", {pages, pageLength});
+  const float* qkv = call.in(2, "qkv", {R, 3, NH, HS});
+  const int32_t* table = readTable(call, 3, S, width, R, pages);
+  const int32_t* rows = some ? readRows(call, 4, "rows", N, R) : nullptr;
+  call.noOverlap();
+  const int32_t none = 0;  // an empty array has no address, and null would mean all
+  kernels().cachedAttention(out, cache, qkv, table, S, width, some && N == 0 ? &none : rows, N, NH, HS, bf16);
+  return nullptr;
+}
+
 napi_value logits(Call& call) {
   const int64_t R = call.dim(3, "R", 0), C = call.dim(4, "C"), V = call.dim(5, "V");
   const bool bf16 = call.flag(6, "bf16");
@@ -378,6 +454,20 @@ napi_value headForward(Call& call) {
   call.noOverlap();
   call.ids(targets, R, "targets", -1, V);
   kernels().head(loss, argmax, maxProb, nullptr, nullptr, inp, packed, nullptr, targets, nullptr, R, C, V, bf16);
+  return nullptr;
+}
+
+napi_value headInt8(Call& call) {
+  const int64_t R = call.dim(6, "R", 0), C = call.dim(7, "C"), V = call.dim(8, "V");
+  float* loss = call.out(0, "loss", {R});
+  int32_t* argmax = call.isNull(1) ? nullptr : call.outInts(1, "argmax", {R});
+  float* maxProb = call.isNull(2) ? nullptr : call.out(2, "maxProb", {R});
+  const float* inp = call.in(3, "inp", {R, C});
+  const float* packed = readInt8(call, 4, C, V);
+  const int32_t* targets = call.inInts(5, "targets", {R});
+  call.noOverlap();
+  call.ids(targets, R, "targets", -1, V);
+  kernels().headInt8(loss, argmax, maxProb, inp, packed, targets, R, C, V);
   return nullptr;
 }
 
@@ -477,13 +567,19 @@ const Binding kKernelBindings[] = {
     {"layernormBackward", 11, layernormBackward},
     {"packedLength", 3, packedLength},
     {"packWeight", 6, packWeight},
+    {"packedInt8Length", 2, packedInt8Length},
+    {"packWeightInt8", 5, packWeightInt8},
+    {"linearInt8", 7, linearInt8},
     {"linearForward", 8, linearForward},
     {"linearBackwardInput", 8, linearBackwardInput},
     {"linearBackwardWeight", 8, linearBackwardWeight},
     {"attentionForward", 14, attentionForward},
     {"attentionBackward", 15, attentionBackward},
+    {"cachePageLength", 3, cachePageLength},
+    {"cachedAttention", 12, cachedAttention},
     {"logits", 7, logits},
     {"headForward", 10, headForward},
+    {"headInt8", 9, headInt8},
     {"headForwardBackward", 14, headForwardBackward},
     {"adamw", 11, adamw},
     {"sumSquares", 2, sumSquares},

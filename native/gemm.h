@@ -53,6 +53,8 @@ struct F32 {
   }
   /** Words s … s + W − 1 of one lane whose kc values lie side by side; zero from kc on. */
   LOOPNN_INLINE vf along(const float* from, int64_t s, int64_t kc) { return loadUpTo(from + s, kc - s); }
+  /** `word` with W lanes' value k in it, and zeros for those after it. */
+  LOOPNN_INLINE vf place(vf, vf value, int64_t) { return value; }
 };
 
 /** Operands rounded to bfloat16 as they are packed, two of them to a word; products and sums are in float. */
@@ -67,6 +69,10 @@ struct Bf16 {
   LOOPNN_INLINE vf along(const float* from, int64_t s, int64_t kc) {
     const int64_t left = kc - 2 * s;
     return adjacentPairs(loadUpTo(from + 2 * s, left), left > W ? loadUpTo(from + 2 * s + W, left - W) : vf{});
+  }
+  LOOPNN_INLINE vf place(vf word, vf value, int64_t k) {
+    if (k % 2 == 0) return interleavePairs(value, vf{});
+    return (vf)(((vu)word & 0xffffu) | (vu)interleavePairs(vf{}, value));
   }
 };
 

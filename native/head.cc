@@ -7,6 +7,7 @@
 
 #include "families.h"
 #include "gemm.h"
+#include "int8.h"
 
 namespace loopnn {
 namespace LOOPNN_ISA {
@@ -117,9 +118,25 @@ void head(float* loss, int32_t* argmax, float* maxProb, float* dinp, float* dwei
                                       rowWeights, R, C, V);
 }
 
+void headInt8(float* loss, int32_t* argmax, float* maxProb, const float* inp, const float* packed,
+              const int32_t* targets, int64_t R, int64_t C, int64_t V) {
+  const int64_t most = rowsAtOnce<F32>(R, V);
+  float* scratch = sharedScratch(kLogits, (size_t)(most * V) * sizeof(float));
+  for (int64_t r0 = 0; r0 < R; r0 += most) {
+    const int64_t rows = min(most, R - r0);
+    linearInt8(scratch, inp + r0 * C, packed, nullptr, rows, C, V);
+    parallel(rows, [&](int64_t task, int) {
+      const int64_t r = r0 + task;
+      crossEntropy<false>(scratch + task * V, V, targets[r], loss + r, argmax ? argmax + r : nullptr,
+                          maxProb ? maxProb + r : nullptr);
+    });
+  }
+}
+
 }  // namespace
 
 void addHead(Kernels& k) {
+  k.headInt8 = headInt8;
   k.head = head;
 }
 

@@ -28,6 +28,9 @@ struct AdamW {
 /** Element-wise functions, numbered as src/backend/backend.ts lists them. */
 enum class Activation : int32_t { kGelu, kRelu, kTanh, kSigmoid, kCount };
 
+/** Positions in a page of the key/value cache. */
+constexpr int64_t kPagePositions = 128;
+
 struct Kernels {
   // element-wise
   void (*fill)(float* dst, float value, int64_t n);
@@ -67,16 +70,29 @@ struct Kernels {
                  int64_t N, bool accumulate, bool bf16);
   void (*linearBackwardWeight)(float* dweight, float* dbias, const float* dout, const float* inp, int64_t R,
                                int64_t K, int64_t N, bool bf16);
+  // linear with a weight in int8 of packedInt8Length floats, see int8.h
+  int64_t (*packedInt8Length)(int64_t K, int64_t N);
+  void (*packWeightInt8)(float* packed, const float* weight, int64_t K, int64_t N, bool transposed);
+  void (*linearInt8)(float* out, const float* inp, const float* packed, const float* bias, int64_t R, int64_t K,
+                     int64_t N);
   // attention; `dropout` may be null; `rows` are N ascending queries b·T + t with a row of `out` each, null for all
   void (*attentionForward)(float* out, float* lse, const float* qkv, const int32_t* rows, int64_t N, int64_t B,
                            int64_t T, int64_t NH, int64_t HS, const Dropout* dropout, bool bf16);
   void (*attentionBackward)(float* dqkv, const float* dout, const float* out, const float* lse, const float* qkv,
                             int64_t B, int64_t T, int64_t NH, int64_t HS, const Dropout* dropout, bool accumulate,
                             bool bf16);
+  // attention over a cache of pages of cachePageLength floats each; `table` (S, width) holds for each sequence the number of
+  // its rows, its past positions, and its pages; `rows` and N as above
+  int64_t (*cachePageLength)(int64_t NH, int64_t HS, bool bf16);
+  void (*cachedAttention)(float* out, float* cache, const float* qkv, const int32_t* table, int64_t S, int64_t width,
+                          const int32_t* rows, int64_t N, int64_t NH, int64_t HS, bool bf16);
   // head; `argmax` and `maxProb` may be null, `dinp` null asks for no gradients
   void (*head)(float* loss, int32_t* argmax, float* maxProb, float* dinp, float* dweight, const float* inp,
                const float* packed, const float* packedTransposed, const int32_t* targets, const float* rowWeights,
                int64_t R, int64_t C, int64_t V, bool bf16);
+  // the same without gradients, from a weight in int8
+  void (*headInt8)(float* loss, int32_t* argmax, float* maxProb, const float* inp, const float* packed,
+                   const int32_t* targets, int64_t R, int64_t C, int64_t V);
   // optimizer
   void (*adamw)(float* param, const float* grad, float* m, float* v, int64_t n, const AdamW&);
   void (*sumSquares)(float* out, const float* inp, int64_t n);

@@ -13,7 +13,9 @@ const Kernels& kernels() {
     addEmbedding(k);
     addLayernorm(k);
     addLinear(k);
+    addInt8(k);
     addAttention(k);
+    addCache(k);
     addHead(k);
     addOptimizer(k);
     addPeaks(k);

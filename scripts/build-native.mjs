@@ -43,6 +43,7 @@ const ISAS = {
 const FAMILIES = [
   'gemm',
   'attention',
+  'cache',
   'head',
   'elementwise',
   'rows',
@@ -50,6 +51,7 @@ const FAMILIES = [
   'embedding',
   'layernorm',
   'linear',
+  'int8',
   'optimizer',
   'peaks',
   'table',

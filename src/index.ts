@@ -1,10 +1,12 @@
 /** The library: what `import … from 'loopnn'` gives. */
 export { createBackend } from './backend/create.js';
 export { NodeStore, nodeClock } from './data/node-store.js';
+export { type LoadOptions, loadModel } from './data/load-model.js';
 export { prepareCorpus } from './data/prepare.js';
 export { openDataset } from './data/dataset.js';
 export * from './errors.js';
-export { type GenerateOptions, generate, type StopReason } from './generate/generate.js';
+export type { GenerationEnd, StopReason, TokenLogprob } from './generate/engine.js';
+export { type GeneratedText, type GenerateOptions, Model } from './generate/model.js';
 export { type ModelConfig, parseModelConfig } from './models/config.js';
 export { type ModelCost, modelCost } from './models/cost.js';
 export { GPT } from './models/gpt.js';

@@ -10,6 +10,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** Each floor may import from those below it, and from itself. */
 const FLOORS = [
   ['cli', 'index.ts'],
+  ['serve'],
   ['experiments'],
   ['data'],
   ['train'],

@@ -25,11 +25,14 @@ type Kernel = (...args: Argument[]) => void;
 /** The kernels have the names of the Backend's methods. */
 export type KernelName = Exclude<
   { [K in keyof Backend]: Backend[K] extends (...args: never[]) => void ? K : never }[keyof Backend],
-  'allocate' | 'free' | 'slice' | 'write' | 'read'
+  'allocate' | 'free' | 'slice' | 'write' | 'read' | 'cachePageLength'
 >;
 
+/** The same with weights in int8. */
+export type Int8Kernel = 'linearInt8' | 'headInt8';
+
 /** The addon's exports. */
-export type NativeAddon = Record<KernelName, Kernel> & {
+export type NativeAddon = Record<KernelName | Int8Kernel, Kernel> & {
   info(): NativeInfo;
   peakProducts(out: Float32Array, iterations: number, bf16: boolean): number;
   peakRead(out: Float32Array, inp: HostArray): void;
@@ -42,6 +45,9 @@ export type NativeAddon = Record<KernelName, Kernel> & {
     transposed: boolean,
     bf16: boolean,
   ): void;
+  packedInt8Length(K: number, N: number): number;
+  packWeightInt8(packed: HostArray, weight: HostArray, K: number, N: number, transposed: boolean): void;
+  cachePageLength(NH: number, HS: number, bf16: boolean): number;
   setThreads(threads: number): void;
   setIsa(isa: string): void;
   setErrorFactory(factory: (kind: string, where: string, rule: string, got: unknown) => Error): void;
@@ -98,6 +104,11 @@ function reasonNotLoaded(file: string, error: unknown): string {
 export function setIsa(name: string): void {
   loadAddon().setIsa(name);
   isa = name;
+}
+
+/** Uses so many threads from now on, for everything in the process. Throws ShapeError or NativeError for a wrong number. */
+export function setThreads(threads: number): void {
+  loadAddon().setThreads(threads);
 }
 
 /** The machine as the addon sees it. Throws NativeError when the addon cannot load. */

@@ -57,6 +57,19 @@ export interface AttentionDims {
   readonly HS: number;
 }
 
+/** Positions in a page of a key/value cache. */
+export const PAGE_POSITIONS = 128;
+
+/** Self-attention of R new rows over a key/value cache: `qkv (R, 3·C)`, each third split into NH heads of HS. */
+export interface CachedAttentionDims {
+  readonly R: number;
+  readonly NH: number;
+  readonly HS: number;
+  /** Sequences, and the numbers that the table holds for each. */
+  readonly S: number;
+  readonly width: number;
+}
+
 /** The head: `inp (R, C)` against `weight (V, C)`. */
 export interface HeadDims {
   readonly R: number;
@@ -305,6 +318,25 @@ export interface Backend {
     dims: AttentionDims,
     dropout: Dropout | null,
     accumulate: boolean,
+  ): void;
+
+  /** Elements of one page of a key/value cache, of type `dtype`: the keys and values of PAGE_POSITIONS positions. */
+  cachePageLength(NH: number, HS: number): number;
+  /**
+   * Causal self-attention of new rows over the past of their sequences: appends their keys and values to the cache, a
+   * whole number of pages whose content is the backend's own affair, and attends to all up to the row's own. `table
+   * (S, width)` i32 holds, for each sequence in the order of its rows: the number of its rows, the number of its
+   * positions in the cache, and its pages. What a page holds from a sequence's end on counts for nothing, so that a
+   * sequence is cut by giving a smaller number. A row's bits are those that `attentionForward` gives it.
+   * With `rows`, ascending, only these queries are computed: `out (rows, C)`; all keys and values are appended.
+   */
+  cachedAttention(
+    out: Storage,
+    cache: Storage,
+    qkv: Storage,
+    table: Storage,
+    dims: CachedAttentionDims,
+    rows: Storage | null,
   ): void;
 
   // ---- head ------------------------------------------------------------------------------------------------

@@ -4,17 +4,22 @@ import type { Backend, Precision } from './backend.js';
 import { NativeBackend } from './native.js';
 import { ReferenceBackend } from './reference.js';
 
+export const WEIGHTS = ['float', 'int8'] as const;
+export type Weights = (typeof WEIGHTS)[number];
+
 export interface BackendOptions {
   /** `auto`, `native` or `reference`; the environment variable LOOPNN_BACKEND, or else `auto`, by default. */
   readonly name?: string;
   /** `auto` is bf16 where the machine has instructions for it, f32 elsewhere. */
   readonly precision?: Precision | 'auto';
+  /** `int8`: products of inference read weights that were rounded to 8 bits; `float`, the default: as `precision` says. */
+  readonly weights?: Weights;
   /** Hears why `auto` fell back, and what to do. */
   readonly onWarning?: (message: string) => void;
 }
 
 /**
- * A backend. `auto` is the native one, or the reference one with a single warning.
+ * A backend. `auto` is the native one, or the reference one, which has f32 only, with a single warning.
  *
  * Throws ConfigError on an unknown name or a precision that the backend lacks, and NativeError when `native` is asked
  * for and cannot load.
@@ -22,31 +27,36 @@ export interface BackendOptions {
 export function createBackend({
   name = process.env.LOOPNN_BACKEND || 'auto',
   precision = 'auto',
+  weights = 'float',
   onWarning = (message) => console.warn(message),
 }: BackendOptions = {}): Backend {
   switch (name) {
     case 'reference':
-      return createReference(precision);
+      return createReference(precision, weights);
     case 'native':
-      return createNative(precision);
+      return createNative(precision, weights);
     case 'auto':
       try {
-        return createNative(precision);
+        return createNative(precision, weights);
       } catch (error) {
         if (!(error instanceof NativeError)) throw error;
-        onWarning(`using the slow reference backend: ${error.message}`);
-        return createReference(precision);
+        const change = precision === 'bf16' ? ', in f32' : '';
+        onWarning(`using the slow reference backend${change}: ${error.message}`);
+        return createReference('f32', weights);
       }
     default:
       throw new ConfigError('backend', 'must be auto, native or reference', name);
   }
 }
 
-function createNative(precision: Precision | 'auto'): Backend {
-  return new NativeBackend(precision === 'auto' ? undefined : precision);
+function createNative(precision: Precision | 'auto', weights: Weights): Backend {
+  return new NativeBackend(precision === 'auto' ? undefined : precision, weights === 'int8');
 }
 
-function createReference(precision: Precision | 'auto'): Backend {
+function createReference(precision: Precision | 'auto', weights: Weights): Backend {
+  if (weights === 'int8') {
+    throw new ConfigError('weights', 'must be float on the reference backend', weights);
+  }
   if (precision === 'bf16') {
     throw new ConfigError('precision', 'must be f32 on the reference backend', precision);
   }

@@ -7,12 +7,13 @@
  */
 import { constants } from 'node:buffer';
 import { NativeError, ShapeError } from '../errors.js';
-import { isaInUse, type KernelName, loadAddon, type NativeAddon } from './addon.js';
+import { type Int8Kernel, isaInUse, type KernelName, loadAddon, type NativeAddon } from './addon.js';
 import { ACTIVATIONS, type Activation } from './backend.js';
 import type {
   AdamWOptions,
   AttentionDims,
   Backend,
+  CachedAttentionDims,
   DType,
   Dropout,
   GateDims,
@@ -78,10 +79,14 @@ export class NativeBackend implements Backend {
   private readonly bf16: boolean;
 
   /**
-   * `precision` is bf16 by default where the machine has instructions for it, f32 elsewhere.
+   * `precision` is bf16 by default where the machine has instructions for it, f32 elsewhere; with `int8`, forward products
+   * read weights that were rounded to 8 bits (see native/int8.h), and their inputs as floats.
    * Throws NativeError when the addon is missing or does not fit the machine.
    */
-  constructor(precision?: Precision) {
+  constructor(
+    precision?: Precision,
+    private readonly int8 = false,
+  ) {
     this.addon = loadAddon();
     this.precision = precision ?? (this.addon.info().bf16 ? 'bf16' : 'f32');
     this.bf16 = this.precision === 'bf16';
@@ -98,7 +103,8 @@ export class NativeBackend implements Backend {
 
   get description(): string {
     const { isa, threads } = this.addon.info();
-    return `native (${isa}, ${this.precision}, ${threads} thread${threads === 1 ? '' : 's'})`;
+    const format = this.int8 ? `${this.precision}, int8 weights` : this.precision;
+    return `native (${isa}, ${format}, ${threads} thread${threads === 1 ? '' : 's'})`;
   }
 
   // ---- storage ---------------------------------------------------------------------------------------------
@@ -181,7 +187,7 @@ export class NativeBackend implements Backend {
 
   /** Hands typed arrays and numbers to a kernel, which checks them all. */
   private run(
-    kernel: KernelName,
+    kernel: KernelName | Int8Kernel,
     outputs: readonly (Storage | null)[],
     inputs: readonly (Storage | Float32Array | null)[],
     ...rest: (number | boolean | null)[]
@@ -200,6 +206,7 @@ export class NativeBackend implements Backend {
     K: number,
     N: number,
     transposed: boolean,
+    int8 = false,
   ): Float32Array {
     const data = host(kernel, weight);
     if (data.length !== K * N) {
@@ -208,18 +215,20 @@ export class NativeBackend implements Backend {
     if (!(weight instanceof NativeStorage))
       throw new NativeError(kernel, 'must be given storage of this backend');
     const { packings, version } = weight.memory;
-    const key = `${data.byteOffset} ${K} ${N} ${transposed} ${this.precision}`;
+    const format = int8 ? 'int8' : this.precision;
+    const key = `${data.byteOffset} ${K} ${N} ${transposed} ${format}`;
     let packing = packings.get(key);
     const isa = isaInUse();
     if (packing?.isa !== isa) {
       packings.delete(key);
       if (packing) this.addon.free(packing.data.buffer);
-      const length = this.addon.packedLength(K, N, this.bf16);
+      const length = int8 ? this.addon.packedInt8Length(K, N) : this.addon.packedLength(K, N, this.bf16);
       packing = { version: -1, isa, data: new Float32Array(this.addon.allocate(length * 4)) };
       packings.set(key, packing);
     }
     if (packing.version !== version) {
-      this.addon.packWeight(packing.data, data, K, N, transposed, this.bf16);
+      if (int8) this.addon.packWeightInt8(packing.data, data, K, N, transposed);
+      else this.addon.packWeight(packing.data, data, K, N, transposed, this.bf16);
       packing.version = version;
     }
     return packing.data;
@@ -384,6 +393,11 @@ export class NativeBackend implements Backend {
 
   linearForward(out: Storage, inp: Storage, weight: Storage, bias: Storage | null, dims: LinearDims): void {
     const { R, K, N } = dims;
+    if (this.int8) {
+      const packed = this.packed('linearForward', weight, K, N, false, true);
+      this.run('linearInt8', [out], [inp, packed, bias], R, K, N);
+      return;
+    }
     const packed = this.packed('linearForward', weight, K, N, false);
     this.run('linearForward', [out], [inp, packed, bias], R, K, N, this.bf16);
   }
@@ -445,9 +459,30 @@ export class NativeBackend implements Backend {
     );
   }
 
+  cachePageLength(NH: number, HS: number): number {
+    return this.addon.cachePageLength(NH, HS, this.bf16);
+  }
+
+  cachedAttention(
+    out: Storage,
+    cache: Storage,
+    qkv: Storage,
+    table: Storage,
+    { R, NH, HS, S, width }: CachedAttentionDims,
+    rows: Storage | null,
+  ): void {
+    const count = rows?.length ?? 0;
+    this.run('cachedAttention', [out, cache], [qkv, table, rows], count, R, S, width, NH, HS, this.bf16);
+  }
+
   // ---- head ------------------------------------------------------------------------------------------------
 
   logits(out: Storage, inp: Storage, weight: Storage, { R, C, V }: HeadDims): void {
+    if (this.int8) {
+      const packed = this.packed('logits', weight, C, V, true, true);
+      this.run('linearInt8', [out], [inp, packed, null], R, C, V);
+      return;
+    }
     const packed = this.packed('logits', weight, C, V, true);
     this.run('logits', [out], [inp, packed], R, C, V, this.bf16);
   }
@@ -461,6 +496,11 @@ export class NativeBackend implements Backend {
     targets: Storage,
     { R, C, V }: HeadDims,
   ): void {
+    if (this.int8) {
+      const packed = this.packed('headForward', weight, C, V, true, true);
+      this.run('headInt8', [loss, argmax, maxProb], [inp, packed, targets], R, C, V);
+      return;
+    }
     const packed = this.packed('headForward', weight, C, V, true);
     this.run('headForward', [loss, argmax, maxProb], [inp, packed, targets], R, C, V, this.bf16);
   }

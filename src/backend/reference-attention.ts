@@ -1,7 +1,14 @@
 /** Causal self-attention of the reference backend, one query at a time. */
-import type { AttentionDims, Dropout, Storage } from './backend.js';
+import { ShapeError } from '../errors.js';
+import {
+  type AttentionDims,
+  type CachedAttentionDims,
+  type Dropout,
+  PAGE_POSITIONS,
+  type Storage,
+} from './backend.js';
 import { dropoutKeep, dropoutThreshold, sampleKey } from './host.js';
-import { ascending, dot, floats } from './reference-arguments.js';
+import { ascending, dot, floats, integers } from './reference-arguments.js';
 
 /** See Backend.attentionForward. */
 export function attentionForward(
@@ -46,6 +53,93 @@ export function attentionForward(
       y.set(row, place * C + (bh % NH) * HS);
     }
   }
+}
+
+/** Elements of a page: for each head, the keys of PAGE_POSITIONS positions (PAGE_POSITIONS, HS), then their values. */
+export function cachePageLength(NH: number, HS: number): number {
+  return 2 * NH * PAGE_POSITIONS * HS;
+}
+
+/** See Backend.cachedAttention. */
+export function cachedAttention(
+  out: Storage,
+  cache: Storage,
+  qkv: Storage,
+  table: Storage,
+  { R, NH, HS, S, width }: CachedAttentionDims,
+  rows: Storage | null,
+): void {
+  const where = 'cachedAttention';
+  const C = NH * HS;
+  const listed = rows ? Array.from(ascending(where, 'rows', rows, R)) : null;
+  const places = listed && new Map(listed.map((r, i) => [r, i]));
+  const y = floats(where, 'out', out, (listed?.length ?? R) * C);
+  const pages = floats(where, 'cache', cache);
+  const x = floats(where, 'qkv', qkv, R * 3 * C);
+  const pageLength = cachePageLength(NH, HS);
+  const entries = cacheTable(table, { R, S, width }, pages.length / pageLength);
+  let first = 0;
+  for (const { count, past, own } of entries) {
+    const at = (h: number, position: number) =>
+      own[Math.floor(position / PAGE_POSITIONS)] * pageLength +
+      (2 * h * PAGE_POSITIONS + (position % PAGE_POSITIONS)) * HS;
+    const valuesAfterKeys = PAGE_POSITIONS * HS;
+    const weights = new Float64Array(past + count);
+    const sums = new Float64Array(HS);
+    for (let h = 0; h < NH; h++) {
+      for (let i = 0; i < count; i++) {
+        const q = (first + i) * 3 * C + h * HS;
+        const end = past + i;
+        pages.set(x.subarray(q + C, q + C + HS), at(h, end));
+        pages.set(x.subarray(q + 2 * C, q + 2 * C + HS), at(h, end) + valuesAfterKeys);
+        const place = places ? places.get(first + i) : first + i;
+        if (place === undefined) continue;
+        let max = Number.NEGATIVE_INFINITY;
+        for (let k = 0; k <= end; k++) {
+          weights[k] = dot(x, q, pages, at(h, k), HS) / Math.sqrt(HS);
+          max = Math.max(max, weights[k]);
+        }
+        let sum = 0;
+        for (let k = 0; k <= end; k++) sum += Math.exp(weights[k] - max);
+        const logSumExp = max + Math.log(sum);
+        sums.fill(0);
+        for (let k = 0; k <= end; k++) {
+          const p = Math.exp(weights[k] - logSumExp);
+          const v = at(h, k) + valuesAfterKeys;
+          for (let c = 0; c < HS; c++) sums[c] += p * pages[v + c];
+        }
+        y.set(sums, place * C + h * HS);
+      }
+    }
+    first += count;
+  }
+}
+
+/** The sequences of a table, checked against the rows and the pages that there are. */
+function cacheTable(
+  table: Storage,
+  { R, S, width }: { R: number; S: number; width: number },
+  pages: number,
+): { count: number; past: number; own: Int32Array }[] {
+  const where = 'cachedAttention';
+  const values = integers(where, 'table', table, S * width);
+  const entries = Array.from({ length: S }, (_, s) => {
+    const [count, past] = values.subarray(s * width);
+    const used = Math.ceil((count + past) / PAGE_POSITIONS);
+    if (count < 0 || past < 0 || used > width - 2) {
+      const rule = "argument 'table' must give each sequence whole numbers of positions, and pages for them";
+      throw new ShapeError(where, rule, s);
+    }
+    const own = values.subarray(s * width + 2, s * width + 2 + used);
+    for (const page of own) {
+      if (page >= 0 && page < pages) continue;
+      throw new ShapeError(where, `argument 'table' must hold ids from 0 to ${pages - 1}`, page);
+    }
+    return { count, past, own };
+  });
+  const rows = entries.reduce((sum, { count }) => sum + count, 0);
+  if (rows === R) return entries;
+  throw new ShapeError(where, `argument 'table' must give the sequences ${R} rows in all`, rows);
 }
 
 /** See Backend.attentionBackward. */

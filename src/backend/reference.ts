@@ -8,6 +8,7 @@ import type {
   AdamWOptions,
   AttentionDims,
   Backend,
+  CachedAttentionDims,
   DType,
   Dropout,
   GateDims,
@@ -29,7 +30,12 @@ import {
   indices,
   integers,
 } from './reference-arguments.js';
-import { attentionBackward, attentionForward } from './reference-attention.js';
+import {
+  attentionBackward,
+  attentionForward,
+  cachedAttention,
+  cachePageLength,
+} from './reference-attention.js';
 import { hostRows } from './rows.js';
 
 const LAYERNORM_EPS = 1e-5;
@@ -467,6 +473,21 @@ export class ReferenceBackend implements Backend {
     accumulate: boolean,
   ): void {
     attentionBackward(dqkv, dout, out, lse, qkv, dims, dropout, accumulate);
+  }
+
+  cachePageLength(NH: number, HS: number): number {
+    return cachePageLength(NH, HS);
+  }
+
+  cachedAttention(
+    out: Storage,
+    cache: Storage,
+    qkv: Storage,
+    table: Storage,
+    dims: CachedAttentionDims,
+    rows: Storage | null,
+  ): void {
+    cachedAttention(out, cache, qkv, table, dims, rows);
   }
 
   // ---- head ------------------------------------------------------------------------------------------------

@@ -50,11 +50,15 @@ export interface RowKernels {
   ponder(ponder: Storage, p: Storage, running: Storage, goingOn: Storage): void;
   /** out[r] = value where a row runs and does not go on, else 0. */
   stopped(out: Storage, running: Storage, goingOn: Storage, value: number): void;
-  /** out[b, t] = mean of inp[b, 0..t]; `inp, out (B·T, C)`. */
+  /**
+   * out[t] = mean of inp[0..t] and the `past` rows before them; `inp, out (T, C)`. `sums (C)` goes from call to call: the
+   * sum of the past rows, then of these too; overwritten where past is 0.
+   */
   causalMean(
     out: Storage,
     inp: Storage,
-    dims: { readonly B: number; readonly T: number; readonly C: number },
+    sums: Storage,
+    dims: { readonly T: number; readonly C: number; readonly past: number },
   ): void;
   /** Stops the rows whose value exceeds the threshold. */
   stopAbove(running: Storage, values: Storage, threshold: number): void;
@@ -139,16 +143,15 @@ export const hostRows: RowKernels = {
     for (let r = 0; r < y.length; r++) y[r] = runs[r] && !goes[r] ? value : 0;
   },
 
-  causalMean(out, inp, { B, T, C }) {
-    const y = floats('causalMean', 'out', out, B * T * C);
-    const x = floats('causalMean', 'inp', inp, B * T * C);
-    const sums = new Float64Array(C);
-    for (let r = 0; r < B * T; r++) {
-      const t = r % T;
-      if (t === 0) sums.fill(0);
+  causalMean(out, inp, sums, { T, C, past }) {
+    const y = floats('causalMean', 'out', out, T * C);
+    const x = floats('causalMean', 'inp', inp, T * C);
+    const total = floats('causalMean', 'sums', sums, C);
+    if (past === 0) total.fill(0);
+    for (let t = 0; t < T; t++) {
       for (let c = 0; c < C; c++) {
-        sums[c] += x[r * C + c];
-        y[r * C + c] = sums[c] / (t + 1);
+        total[c] += x[t * C + c];
+        y[t * C + c] = total[c] / (past + t + 1);
       }
     }
   },

@@ -1,8 +1,10 @@
-/** `loopnn bench`: the machine's limits, the kernels' share of them, and speed and memory of whole steps. */
+/** `loopnn bench`: the machine's limits, the kernels' share of them, speed and memory of whole steps, and decoding. */
 import { type Command, Option } from 'commander';
+import type { Weights } from '../backend/create.js';
 import { machine } from '../data/machine.js';
 import { nodeClock } from '../data/node-store.js';
 import { readPreset } from '../data/presets.js';
+import { benchmarkDecoding, type DecodingResult } from '../experiments/bench/decoding.js';
 import { benchmarkKernels, type KernelResult } from '../experiments/bench/kernels.js';
 import { LimitMeter, type MachineLimits } from '../experiments/bench/limits.js';
 import { benchmarkSteps, type StepsResult } from '../experiments/bench/steps.js';
@@ -10,7 +12,7 @@ import { modelFields } from '../models/config.js';
 import { parseRunConfig, trainFields } from '../train/config.js';
 import { addFields, givenFields, wholeNumber } from './flags.js';
 import { byteSize, grouped, metric, Progress, printResult, table } from './output.js';
-import { openRuntime } from './runtime.js';
+import { openRuntime, weightsOption } from './runtime.js';
 
 /** The training fields that a step's time depends on. */
 const timedFields = {
@@ -19,9 +21,12 @@ const timedFields = {
   precision: trainFields.precision,
 };
 
+const PARTS = ['kernels', 'steps', 'decoding'] as const;
+
 interface BenchFlags extends Record<string, unknown> {
-  readonly only?: 'kernels' | 'steps';
+  readonly only?: (typeof PARTS)[number];
   readonly steps: number;
+  readonly weights: Weights;
   readonly json?: true;
 }
 
@@ -29,11 +34,12 @@ export function benchCommand(program: Command): void {
   const command = program
     .command('bench')
     .description(
-      'the machine’s limits, each kernel’s share of them, and whole training steps on random tokens',
+      'the machine’s limits, each kernel’s share of them, whole training steps and decoding on random tokens',
     )
     .argument('[presets...]', 'presets to time, in turns; kernels have the sizes of the first', ['gpt2-45m'])
-    .addOption(new Option('--only <part>', 'leave the other part out').choices(['kernels', 'steps']))
-    .option('--steps <n>', 'timed steps of each', wholeNumber(1), 5)
+    .addOption(new Option('--only <part>', 'leave the other parts out').choices(PARTS))
+    .option('--steps <n>', 'timed steps of each, or runs of eight tokens', wholeNumber(1), 5)
+    .addOption(weightsOption())
     .option('--json', 'print one JSON document');
   addFields(command, modelFields, 'Model:');
   addFields(command, timedFields, 'Training:').action((presets: string[], flags: BenchFlags) =>
@@ -51,26 +57,28 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
     return { name, config: parseRunConfig(fields, `preset ${name}`) };
   });
   const [{ config }] = models;
-  const { backend } = openRuntime(config.train.precision);
+  const { backend } = openRuntime(config.train.precision, flags.weights);
   const progress = new Progress('timing');
   const show = (what: string) => (done: number, of: number) =>
     progress.update(done / of, `${what} ${done}/${of}`);
-  const meter = flags.only === 'steps' && !backend.limits ? null : LimitMeter.open(backend, nodeClock);
-  const kernels =
-    flags.only === 'steps'
-      ? []
-      : await benchmarkKernels(
-          config.model,
-          config.train.batchSize,
-          backend,
-          meter,
-          nodeClock,
-          show('kernel'),
-        );
-  const results =
-    flags.only === 'kernels'
-      ? []
-      : await benchmarkSteps(models, flags.steps, backend, meter, nodeClock, show('step'));
+  const wants = (part: (typeof PARTS)[number]) => flags.only === undefined || flags.only === part;
+  const meter = !wants('kernels') && !backend.limits ? null : LimitMeter.open(backend, nodeClock);
+  const kernels = wants('kernels')
+    ? await benchmarkKernels(config.model, config.train.batchSize, backend, meter, nodeClock, show('kernel'))
+    : [];
+  const results = wants('steps')
+    ? await benchmarkSteps(models, flags.steps, backend, meter, nodeClock, show('step'))
+    : [];
+  const decoding = wants('decoding')
+    ? await benchmarkDecoding(
+        models,
+        flags.steps,
+        { backend, weights: flags.weights },
+        meter,
+        nodeClock,
+        show('run'),
+      )
+    : [];
   progress.clear();
   const peakBytes = process.resourceUsage().maxRSS * 1024;
   const limits = meter?.result() ?? null;
@@ -85,6 +93,7 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
     steps: flags.steps,
     peakBytes,
     results,
+    decoding,
   };
   printResult(flags.json === true, document, () =>
     [
@@ -95,6 +104,8 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
       ...(kernels.length > 0 ? [kernelTable(kernels), ''] : []),
       ...(results.length > 0 ? [stepTable(results), ''] : []),
       ...results.flatMap((result) => [shares(result), '']),
+      ...(decoding.length > 0 ? [decodingTable(decoding), ''] : []),
+      ...decoding.flatMap((result) => [decodingShares(result), '']),
       `peak resident memory: ${byteSize(peakBytes)}`,
     ].join('\n'),
   );
@@ -146,11 +157,40 @@ function stepTable(results: readonly StepsResult[]): string {
   return table(header, rows);
 }
 
+function decodingTable(results: readonly DecodingResult[]): string {
+  const header = [
+    ...['model', 'sequences', 'context', 'ms/token', 'min', 'max', 'tokens/s'],
+    ...['of memory', 'outside kernels', 'prefill tokens/s', 'of products'],
+  ];
+  const rows = results.map((r) => [
+    r.name,
+    String(r.sequences),
+    String(r.context),
+    r.stepMs.median.toFixed(2),
+    r.stepMs.min.toFixed(2),
+    r.stepMs.max.toFixed(2),
+    r.tokensPerSecond.toFixed(1),
+    percent(r.share),
+    percent(r.overhead),
+    grouped(r.prefill.tokensPerSecond),
+    percent(r.prefill.share),
+  ]);
+  return table(header, rows);
+}
+
 function shares({ name, kernelMs, stepMs }: StepsResult): string {
+  return kernelShares(`${name}: kernel`, kernelMs, stepMs.median);
+}
+
+function decodingShares({ name, sequences, context, kernelMs, stepMs }: DecodingResult): string {
+  return kernelShares(`${name}, ${sequences} × ${context}: kernel`, kernelMs, stepMs.median);
+}
+
+function kernelShares(title: string, kernelMs: Readonly<Record<string, number>>, stepMs: number): string {
   const rows = Object.entries(kernelMs)
-    .filter(([, ms]) => ms >= 0.001 * stepMs.median)
-    .map(([kernel, ms]) => [kernel, ms.toFixed(2), percent(ms / stepMs.median)]);
-  return table([`${name}: kernel`, 'ms/step', 'share'], rows);
+    .filter(([, ms]) => ms >= 0.001 * stepMs)
+    .map(([kernel, ms]) => [kernel, ms.toFixed(2), percent(ms / stepMs)]);
+  return table([title, 'ms/step', 'share'], rows);
 }
 
 function percent(share: number | null): string {

@@ -1,5 +1,6 @@
 /** `loopnn eval`: what a trained model makes of held-out tokens, of any text file, or of the last words of texts. */
 import { type Command, Option } from 'commander';
+import type { Weights } from '../backend/create.js';
 import { NodeStore, nodeClock } from '../data/node-store.js';
 import { openDataset } from '../data/dataset.js';
 import { openPath } from '../data/documents.js';
@@ -21,7 +22,7 @@ import { readRunTokenizer, requireSameTokenizer } from '../train/run.js';
 import { slidingLoss } from '../train/sliding.js';
 import { anyNumber, wholeNumber, wholeNumbers } from './flags.js';
 import { grouped, notice, Progress, printResult, table } from './output.js';
-import { noticeLoops, openModel, precisionOption } from './runtime.js';
+import { noticeLoops, openModel, precisionOption, weightsOption } from './runtime.js';
 
 interface EvalFlags {
   readonly model: string;
@@ -35,6 +36,7 @@ interface EvalFlags {
   readonly exitThreshold?: number;
   readonly earlyExit: boolean;
   readonly precision: TrainConfig['precision'];
+  readonly weights: Weights;
   readonly json?: true;
 }
 
@@ -92,6 +94,7 @@ export function evalCommand(program: Command): void {
     .option('--no-early-exit', 'let no halting rule stop a token')
     .option('--batch-size <n>', 'sequences in a forward pass', wholeNumber(1), 8)
     .addOption(precisionOption())
+    .addOption(weightsOption())
     .option('--json', 'print one JSON document')
     .action(async (flags: EvalFlags) => {
       const { data, text, lambada } = flags;
@@ -183,7 +186,7 @@ async function evaluateTask<R extends Result>(
   flags: EvalFlags,
   makeTask: (model: GPT) => Task<R>,
 ): Promise<void> {
-  const { model, config, step } = await openModel(flags.model, flags.precision);
+  const { model, config, step } = await openModel(flags.model, flags.precision, flags.weights);
   const task = makeTask(model);
   const trained = exitCount(config.model);
   const { exitThreshold, earlyExit, batchSize: B } = flags;

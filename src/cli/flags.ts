@@ -31,14 +31,13 @@ export function givenFields(options: Record<string, unknown>, fields: Fields): R
   );
 }
 
-/** A whole number of at least `least`. */
-export function wholeNumber(least: number): (text: string) => number {
+/** A whole number of at least `least` and at most `most`. */
+export function wholeNumber(least: number, most = Number.POSITIVE_INFINITY): (text: string) => number {
   return usage((text) => {
     const value = Number(text);
-    if (!Number.isInteger(value) || value < least) {
-      throw new InvalidArgumentError(`It must be a whole number of at least ${least}.`);
-    }
-    return value;
+    if (Number.isInteger(value) && value >= least && value <= most) return value;
+    const range = most === Number.POSITIVE_INFINITY ? `of at least ${least}` : `from ${least} to ${most}`;
+    throw new InvalidArgumentError(`It must be a whole number ${range}.`);
   });
 }
 
@@ -47,6 +46,11 @@ export function anyNumber(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('It must be a number.');
   return value;
+}
+
+/** The values of a flag that may be given several times. */
+export function several(text: string, former: readonly string[] = []): string[] {
+  return [...former, text];
 }
 
 /** Whole numbers of at least 1, separated by commas. */

@@ -1,26 +1,26 @@
 /** `loopnn generate`: continues a prompt, streaming the text as it is made. */
 import type { Command } from 'commander';
+import type { Weights } from '../backend/create.js';
 import { NodeStore } from '../data/node-store.js';
-import { generate, type StopReason } from '../generate/generate.js';
+import type { StopReason } from '../generate/engine.js';
+import { type GenerateOptions, Model } from '../generate/model.js';
 import { exitCount } from '../models/config.js';
 import type { TrainConfig } from '../train/config.js';
 import { total } from '../train/evaluation.js';
 import { readRunTokenizer } from '../train/run.js';
-import { anyNumber, wholeNumber } from './flags.js';
+import { anyNumber, several, wholeNumber } from './flags.js';
 import { notice, printResult } from './output.js';
-import { noticeLoops, openModel, precisionOption } from './runtime.js';
+import { noticeLoops, openModel, precisionOption, weightsOption } from './runtime.js';
 
-interface GenerateFlags {
+interface GenerateFlags
+  extends Omit<GenerateOptions, 'maxTokens' | 'topLogprobs' | 'logitBias' | 'draft' | 'signal'> {
   readonly model: string;
   readonly prompt: string;
   readonly tokens: number;
-  readonly temperature: number;
-  readonly topK?: number;
-  readonly topP?: number;
-  readonly seed: number;
-  readonly loops?: number;
-  readonly exitThreshold?: number;
+  readonly draftLoops?: number;
+  readonly draftTokens: number;
   readonly precision: TrainConfig['precision'];
+  readonly weights: Weights;
   readonly json?: true;
 }
 
@@ -31,9 +31,14 @@ export function generateCommand(program: Command): void {
     .requiredOption('--model <run>', 'folder of a trained run')
     .option('--prompt <text>', 'text to continue; a new document where empty', '')
     .option('--tokens <n>', 'most tokens to make', wholeNumber(1), 100)
+    .option('--stop <text>', 'end before this text; may be given several times', several)
     .option('--temperature <t>', '0 always takes the most probable token', anyNumber, 0.8)
     .option('--top-k <k>', 'sample among the k most probable tokens', wholeNumber(1))
     .option('--top-p <p>', 'sample among the most probable tokens that together reach p', anyNumber)
+    .option('--min-p <p>', 'sample among tokens at least p times as probable as the most probable', anyNumber)
+    .option('--repetition-penalty <x>', 'divide the scores of tokens in the prompt or the text', anyNumber)
+    .option('--frequency-penalty <x>', 'take x from a token’s score each time it is made', anyNumber)
+    .option('--presence-penalty <x>', 'take x from the scores of tokens that were made', anyNumber)
     .option(
       '--seed <n>',
       'the same seed gives the same text on the same precision and instruction set',
@@ -42,36 +47,54 @@ export function generateCommand(program: Command): void {
     )
     .option('--loops <n>', 'loops, steps or layers for each token; all by default', wholeNumber(1))
     .option('--exit-threshold <p>', 'probability at which a halting rule stops a token', anyNumber)
+    .option('--draft-loops <n>', 'draft with so many loops; the same text, perhaps sooner', wholeNumber(1))
+    .option('--draft-tokens <n>', 'tokens drafted before each check', wholeNumber(1), 4)
     .addOption(precisionOption())
+    .addOption(weightsOption())
     .option('--json', 'print one JSON document at the end')
     .action(async (flags: GenerateFlags) => {
-      const { model: folder, json, prompt, precision, topK = null, topP = null, ...rest } = flags;
-      const { loops } = flags;
+      const {
+        model: folder,
+        json,
+        prompt,
+        tokens,
+        precision,
+        weights,
+        draftLoops,
+        draftTokens,
+        ...rest
+      } = flags;
+      const draft = draftLoops === undefined ? {} : { draft: { loops: draftLoops, tokens: draftTokens } };
+      const options = { ...rest, ...draft };
       const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
-      const { model, config } = await openModel(folder, precision);
-      noticeLoops(config.model, loops);
-      const options = { ...rest, topK, topP };
-      const stream = generate(model, tokenizer, prompt, options);
+      const { model: gpt } = await openModel(folder, precision, weights);
+      const { config } = gpt;
+      noticeLoops(config, options.loops);
+      const stream = new Model(gpt, tokenizer).generate(prompt, { ...options, maxTokens: tokens });
       const ids: number[] = [];
       const steps: number[] = [];
       let text = '';
       let next = await stream.next();
       if (!json) process.stdout.write(prompt);
       for (; !next.done; next = await stream.next()) {
-        if (next.value.id !== null) ids.push(next.value.id);
-        if (next.value.steps !== null) steps.push(next.value.steps);
+        if (next.value.id !== null) {
+          ids.push(next.value.id);
+          steps.push(next.value.steps);
+        }
         text += next.value.text;
         if (!json) process.stdout.write(next.value.text);
       }
-      const stopped: StopReason = next.value;
-      const halted = steps.length > 0 ? { steps, meanSteps: total(steps) / steps.length } : {};
-      printResult(json === true, { prompt, text, ids, ...halted, stopped }, () => '');
+      const { reason, drafted, accepted } = next.value;
+      const drafts = draftLoops === undefined ? {} : { drafted, accepted };
+      const halted =
+        config.halting !== 'none' && ids.length > 0 ? { steps, meanSteps: total(steps) / steps.length } : {};
+      printResult(json === true, { prompt, text, ids, ...halted, ...drafts, stopped: reason }, () => '');
       if (halted.meanSteps !== undefined) {
-        notice(
-          `${halted.meanSteps.toFixed(2)} steps a token, of at most ${loops ?? exitCount(config.model)}`,
-        );
+        const most = options.loops ?? exitCount(config);
+        notice(`${halted.meanSteps.toFixed(2)} steps a token, of at most ${most}`);
       }
-      if (stopped !== 'tokens') notice(`stopped: ${explain(stopped, config.model.blockSize)}`);
+      if (draftLoops !== undefined) notice(`${accepted} of ${drafted} drafted tokens stood`);
+      if (reason !== 'tokens') notice(`stopped: ${explain(reason, config.blockSize)}`);
     });
 }
 

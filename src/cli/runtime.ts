@@ -1,6 +1,6 @@
 /** What commands share to get a model into memory: the backend, a run's store, a configuration from flags. */
 import { type Command, Option } from 'commander';
-import { createBackend } from '../backend/create.js';
+import { createBackend, WEIGHTS, type Weights } from '../backend/create.js';
 import { nativeInfo } from '../backend/addon.js';
 import { NodeStore } from '../data/node-store.js';
 import { readConfigFile, readPreset } from '../data/presets.js';
@@ -13,8 +13,8 @@ import { addFields, givenFields } from './flags.js';
 import { notice } from './output.js';
 
 /** A runtime on the fastest backend that works here; a fallback, and bf16 that costs time, are told once, on stderr. */
-export function openRuntime(precision: TrainConfig['precision']): Runtime {
-  const backend = createBackend({ precision, onWarning: notice });
+export function openRuntime(precision: TrainConfig['precision'], weights: Weights = 'float'): Runtime {
+  const backend = createBackend({ precision, weights, onWarning: notice });
   if (backend.name === 'native' && backend.precision === 'bf16') {
     const { bf16, isa } = nativeInfo();
     if (!bf16) notice(`bf16 is computed from floats on ${isa}: the same rounding, but slower than f32`);
@@ -29,16 +29,27 @@ export function precisionOption(): Option {
   return new Option('--precision <name>', help).choices(choices).default('auto');
 }
 
+/** `--weights` for commands that only read a model. */
+export function weightsOption(): Option {
+  const help =
+    'how products read the weights: as --precision says, or rounded to 8 bits, for half the memory to read';
+  return new Option('--weights <name>', help).choices(WEIGHTS).default('float');
+}
+
 /** The configuration with the precision that `auto` turned out to be, so that a run goes on with it on another machine. */
 export function withPrecision(config: RunConfig, { backend }: Runtime): RunConfig {
   return { ...config, train: { ...config.train, precision: backend.precision } };
 }
 
 /** Loads the best weights of the run in a folder; `auto` is the precision that it was trained with. */
-export async function openModel(folder: string, precision: TrainConfig['precision']): Promise<LoadedModel> {
+export async function openModel(
+  folder: string,
+  precision: TrainConfig['precision'],
+  weights?: Weights,
+): Promise<LoadedModel> {
   const store = new NodeStore(folder);
   const { train } = await readRunConfig(store, folder);
-  return loadRun(store, folder, openRuntime(precision === 'auto' ? train.precision : precision));
+  return loadRun(store, folder, openRuntime(precision === 'auto' ? train.precision : precision, weights));
 }
 
 /** Says once, on stderr, that loops beyond the trained count reuse the last gate. */

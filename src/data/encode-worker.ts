@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { tokenizerFromJSON } from '../tokenizer/load.js';
 import { type EncodeReply, type EncodeRequest, encodeTexts } from './encoder.js';
+import { sentError } from './thread-errors.js';
 
 const port = parentPort!;
 const tokenizer = tokenizerFromJSON(workerData);
@@ -13,7 +14,6 @@ port.on('message', async ({ batch, texts }: EncodeRequest) => {
     const encoded = encodeTexts(await tokenizer, texts);
     port.postMessage({ batch, encoded } satisfies EncodeReply, [encoded.ids.buffer as ArrayBuffer]);
   } catch (error) {
-    const { name, message } = error as Error;
-    port.postMessage({ batch, error: { name, message } } satisfies EncodeReply);
+    port.postMessage({ batch, error: sentError(error) } satisfies EncodeReply);
   }
 });

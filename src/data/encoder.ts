@@ -5,8 +5,8 @@
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import * as errors from '../errors.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { receivedError, type SentError } from './thread-errors.js';
 
 /** A worker takes some 0.11 GB with GPT-2's tokenizer, and the thread that reads and writes 0.25: within 1 GB together. */
 const MOST_WORKERS = 6;
@@ -47,17 +47,8 @@ export interface EncodeRequest {
 }
 export type EncodeReply = { readonly batch: number } & (
   | { readonly encoded: Encoded }
-  | { readonly error: { readonly name: string; readonly message: string } }
+  | { readonly error: SentError }
 );
-
-/** The error that was thrown in a worker: a copy between threads loses the class. */
-function thrown({ name, message }: { readonly name: string; readonly message: string }): Error {
-  const error = new Error(message);
-  const own = Object.values(errors).find((known) => known.name === name);
-  return Object.defineProperty(own ? Object.setPrototypeOf(error, own.prototype) : error, 'name', {
-    value: name,
-  });
-}
 
 /** Takes batches of texts and gives their ids; batches go to whichever worker is free. */
 export class Encoder {
@@ -107,7 +98,7 @@ export class Encoder {
       const asked = this.#pending.get(reply.batch);
       this.#pending.delete(reply.batch);
       if ('encoded' in reply) asked?.resolve(reply.encoded);
-      else asked?.reject(thrown(reply.error));
+      else asked?.reject(receivedError(reply.error));
     });
     const fail = (error: Error): void => {
       this.#failure ??= error;

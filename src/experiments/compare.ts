@@ -5,7 +5,7 @@
  * and left out. Knows no terminal: it tells what happens as events.
  */
 import { ConfigError, LoopnnError } from '../errors.js';
-import { generate } from '../generate/generate.js';
+import { Model } from '../generate/model.js';
 import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
@@ -375,8 +375,10 @@ async function sampleOf(
   seed: number,
 ): Promise<string> {
   if (!tokenizer) return '';
-  const sampling = { temperature: 0.8, topK: 50, topP: null, seed, tokens: SAMPLE_TOKENS };
+  const options = { temperature: 0.8, topK: 50, seed, maxTokens: SAMPLE_TOKENS };
+  // Not disposed of: the weights are the training's.
+  const stream = new Model(model, tokenizer).generate(prompt, options);
   let sample = '';
-  for await (const { text } of generate(model, tokenizer, prompt, sampling)) sample += text;
+  for await (const { text } of stream) sample += text;
   return sample;
 }

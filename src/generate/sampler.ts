@@ -1,51 +1,126 @@
-/** Sampling one token from logits. Knows no model. */
-import { CheckpointError, ConfigError } from '../errors.js';
+/**
+ * What is drawn from logits: the sampling options, in their order. Knows no model; the arithmetic is in `candidates.ts`.
+ *
+ * The order is that of Hugging Face's processors, with OpenAI's penalties where vLLM has them: logitBias, repetitionPenalty,
+ * frequencyPenalty and presencePenalty; then temperature, topK, topP, minP, each among what the former ones have left.
+ */
+import { ConfigError } from '../errors.js';
 import { hashWords } from '../nn/random.js';
+import type { Candidates } from './candidates.js';
 
 export interface SamplingOptions {
-  /** Divides the logits; 0 always takes the most probable token. */
-  readonly temperature: number;
-  /** Only the k most probable tokens; null for all. */
-  readonly topK: number | null;
-  /** Only the most probable tokens that together reach probability p (Holtzman et al. 2019, arXiv 1904.09751); null for all. */
-  readonly topP: number | null;
-  /** Names the sequence of random numbers: the same seed and prompt give the same text. */
-  readonly seed: number;
+  /** Divides the scores; 0 always takes the most probable token, and 1, the default, is the model's own distribution. */
+  readonly temperature?: number;
+  /** Only the k most probable tokens. */
+  readonly topK?: number;
+  /** Only the fewest most probable tokens that together reach probability p (Holtzman et al. 2019, arXiv 1904.09751). */
+  readonly topP?: number;
+  /** Only tokens at least so many times as probable as the most probable one (Nguyen et al. 2024, arXiv 2407.01082). */
+  readonly minP?: number;
+  /** Divides positive scores of tokens in prompt or answer, multiplies negative ones (Keskar et al. 2019, arXiv 1909.05858). */
+  readonly repetitionPenalty?: number;
+  /** Taken from a token's score for every time that the answer has it (OpenAI's API). */
+  readonly frequencyPenalty?: number;
+  /** Taken once from the score of every token that the answer has (OpenAI's API). */
+  readonly presencePenalty?: number;
+  /** Added to the scores of single ids; −Infinity for never. */
+  readonly logitBias?: Readonly<Record<number, number>>;
+  /** Names the sequence of random numbers: the same seed and prompt give the same text. 1337 by default. */
+  readonly seed?: number;
 }
 
-/** Throws ConfigError for a temperature, topK or topP outside its range. */
-export function checkSampling({ temperature, topK, topP, seed }: SamplingOptions): void {
-  if (!(temperature >= 0)) throw new ConfigError('temperature', 'must be at least 0', temperature);
-  if (topK !== null && !(Number.isInteger(topK) && topK >= 1)) {
-    throw new ConfigError('topK', 'must be a whole number of at least 1', topK);
+const DEFAULT_SEED = 1337;
+
+/** Draws the tokens of one sequence. */
+export class Sampler {
+  private readonly bias: readonly (readonly [id: number, bias: number])[];
+  /** How often the answer has each token, 0 for the prompt's; null where no penalty asks. */
+  private readonly counts: Map<number, number> | null;
+
+  /**
+   * `candidates` has the vocabulary's size and may be shared by samplers that take turns.
+   * Throws ConfigError for options outside their range.
+   */
+  constructor(
+    private readonly options: SamplingOptions,
+    prompt: ArrayLike<number>,
+    private readonly candidates: Candidates,
+  ) {
+    const V = candidates.scores.length;
+    checkSampling(options, V);
+    this.bias = Object.entries(options.logitBias ?? {}).map(([id, bias]) => [Number(id), bias]);
+    const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = options;
+    const penalised = repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
+    this.counts = penalised ? new Map() : null;
+    if (repetitionPenalty === 1) return;
+    for (let i = 0; i < prompt.length; i++) if (prompt[i] < V) this.counts!.set(prompt[i], 0);
   }
-  if (topP !== null && !(topP > 0 && topP <= 1)) throw new ConfigError('topP', 'must lie in (0, 1]', topP);
-  if (!(Number.isInteger(seed) && seed >= 0))
-    throw new ConfigError('seed', 'must be a whole number of at least 0', seed);
+
+  /**
+   * Draws the token at place `position` of the sequence from `logits (V)`: a function of these, the seed and the tokens
+   * taken before. Ties go to the lower id. Throws CheckpointError where logits are not finite, ConfigError where logitBias
+   * leaves no token.
+   */
+  draw(logits: Float32Array, position: number): number {
+    this.candidates.reset(logits);
+    this.adjust();
+    return this.choose(position);
+  }
+
+  /** Counts a token to the answer, for the penalties; what it returns takes that back, the last one first. */
+  take(id: number): () => void {
+    const { counts } = this;
+    if (!counts) return () => {};
+    const before = counts.get(id);
+    counts.set(id, (before ?? 0) + 1);
+    return () => (before === undefined ? counts.delete(id) : counts.set(id, before));
+  }
+
+  private adjust(): void {
+    const { scores } = this.candidates;
+    const { repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = this.options;
+    for (const [id, bias] of this.bias) scores[id] += bias;
+    for (const [id, count] of this.counts ?? []) {
+      const score = scores[id] > 0 ? scores[id] / repetitionPenalty : scores[id] * repetitionPenalty;
+      scores[id] = count > 0 ? score - count * frequencyPenalty - presencePenalty : score;
+    }
+    if (this.bias.length > 0 && scores.every((score) => score === Number.NEGATIVE_INFINITY)) {
+      throw new ConfigError('logitBias', 'must leave a token that may come');
+    }
+  }
+
+  private choose(position: number): number {
+    const { candidates } = this;
+    const { temperature = 1, topK, topP, minP, seed = DEFAULT_SEED } = this.options;
+    const best = candidates.best();
+    if (temperature === 0) return best;
+    if (topK !== undefined) candidates.keepTop(topK);
+    candidates.weigh(temperature);
+    if (topP !== undefined) candidates.keepShare(topP);
+    if (minP !== undefined) candidates.keepAbove(minP);
+    return candidates.draw(hashWords(seed, position, 0), hashWords(seed, position, 1));
+  }
 }
 
-/** Draws a token id; `position` is the counter of the draw. Ties are broken towards the lower id. */
-export function sample(logits: Float32Array, position: number, options: SamplingOptions): number {
-  const { temperature, topK, topP, seed } = options;
-  if (temperature === 0) return logits.reduce((best, x, id) => (x > logits[best] ? id : best), 0);
-  const ids = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || a - b);
-  let kept = topK === null ? ids : ids.slice(0, topK);
-  const max = logits[kept[0]];
-  if (!Number.isFinite(max))
-    throw new CheckpointError('logits', 'must be finite', max, 'the model has diverged');
-  const weights = kept.map((id) => Math.exp((logits[id] - max) / temperature));
-  let total = weights.reduce((sum, w) => sum + w, 0);
-  if (topP !== null) {
-    let count = 0;
-    let reached = 0;
-    while (count < kept.length && reached < topP * total) reached += weights[count++];
-    kept = kept.slice(0, count);
-    total = reached;
+function checkSampling(options: SamplingOptions, V: number): void {
+  const check = (name: keyof SamplingOptions, rule: string, holds: (value: number) => boolean) => {
+    const value = options[name] as number | undefined;
+    if (value !== undefined && !holds(value)) throw new ConfigError(name, rule, value);
+  };
+  check('temperature', 'must be at least 0', (t) => t >= 0 && t < Number.POSITIVE_INFINITY);
+  check('topK', 'must be a whole number of at least 1', (k) => Number.isInteger(k) && k >= 1);
+  check('topP', 'must lie in (0, 1]', (p) => p > 0 && p <= 1);
+  check('minP', 'must lie in [0, 1]', (p) => p >= 0 && p <= 1);
+  check('repetitionPenalty', 'must be above 0', (x) => x > 0 && x < Number.POSITIVE_INFINITY);
+  check('frequencyPenalty', 'must be finite', Number.isFinite);
+  check('presencePenalty', 'must be finite', Number.isFinite);
+  check('seed', 'must be a whole number of at least 0', (seed) => Number.isInteger(seed) && seed >= 0);
+  for (const [id, bias] of Object.entries(options.logitBias ?? {})) {
+    if (!(Number.isInteger(Number(id)) && Number(id) >= 0 && Number(id) < V)) {
+      throw new ConfigError('logitBias', `must be for token ids from 0 to ${V - 1}`, id);
+    }
+    if (!(bias < Number.POSITIVE_INFINITY)) {
+      throw new ConfigError(`logitBias[${id}]`, 'must be finite, or −Infinity for never', bias);
+    }
   }
-  let remaining = (hashWords(seed, position) / 2 ** 32) * total;
-  for (const [i, id] of kept.entries()) {
-    remaining -= weights[i];
-    if (remaining < 0) return id;
-  }
-  return kept.at(-1)!;
 }

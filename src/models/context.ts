@@ -7,6 +7,7 @@ import type { Application, Block, DropoutSite } from '../nn/block.js';
 import { hashWords } from '../nn/random.js';
 import { alias, checkpoint, selectRows } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { ApplicationPlace, Batch } from './batch.js';
 import type { Objective } from './objective.js';
 
 /** Names the masks of one micro-step: dropout is a function of these and of the place. */
@@ -31,8 +32,18 @@ export interface ForwardOptions {
   readonly objective?: Objective;
   /** Whether to say which rows' most probable token is not their target; read outside training only. */
   readonly findWrong?: boolean;
+  /** Where the walk begins, in place of its first state; outside training, and without halting. */
+  readonly from?: Waypoint;
+  /** Sees the state after the last step (R, C), before a coda; without halting. */
+  readonly onLastState?: (state: Tensor) => void;
   /** Whether an application keeps its input only and is computed again in the backward pass. */
   readonly checkpoint?: (application: number) => boolean;
+}
+
+/** The state (R, C) that so many steps left, for a pass with more steps to go on from. */
+export interface Waypoint {
+  readonly steps: number;
+  readonly state: Tensor;
 }
 
 /** What the loss wants of a pass, beyond the state at its end. */
@@ -48,13 +59,6 @@ export interface Pass {
 }
 
 export const PLAIN_PASS: Pass = { collectExits: false, drawnExits: null, ponderCost: 0, auxScale: 1 };
-
-/** Where an application stands in the model. */
-export interface ApplicationPlace {
-  readonly loop: number;
-  readonly layer: number;
-  readonly inner: number;
-}
 
 /** The rows that still run, where some have halted. */
 export interface Running {
@@ -76,17 +80,13 @@ export class ForwardContext implements Disposable {
   private applications = 0;
 
   constructor(
-    readonly B: number,
-    readonly T: number,
-    /** Each row's position in its sequence (R). */
-    readonly positions: Tensor,
+    readonly batch: Batch,
     private readonly dropoutRate: number,
     readonly options: ForwardOptions = {},
     readonly pass: Pass = PLAIN_PASS,
   ) {}
 
   [Symbol.dispose](): void {
-    this.positions.dispose();
     this.entry?.dispose();
   }
 
@@ -100,9 +100,15 @@ export class ForwardContext implements Disposable {
    */
   apply(block: Block, x: Tensor, place: ApplicationPlace): Tensor {
     const index = this.applications++;
-    const { B, T, running } = this;
+    const { batch, running } = this;
     const rows = running?.rows ?? null;
-    const at: Application = { B, T, rows, dropout: (site) => this.mask(index, site) };
+    const dropout = (site: DropoutSite) => this.mask(index, site);
+    const at: Application = {
+      T: batch.T,
+      rows,
+      dropout,
+      attend: (qkv, NH) => batch.attend(qkv, NH, place, dropout('attention'), rows),
+    };
     const run = (h: Tensor) => {
       if (!running || rows) return block.forward(h, at);
       using y = block.forward(h, at);

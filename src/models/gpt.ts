@@ -8,6 +8,7 @@ import { LayerNorm } from '../nn/layers.js';
 import { Parameters, ParameterScope, type ParameterSlot } from '../nn/parameters.js';
 import { alias, detach, dropout, embedding, gatherRows, headLoss, logits, scaleRows } from '../tensor/ops.js';
 import { type Runtime, Tensor } from '../tensor/tensor.js';
+import { type Batch, WholeSequences } from './batch.js';
 import { applicationCount, type ModelConfig } from './config.js';
 import { ForwardContext, type ForwardOptions, type Pass, PLAIN_PASS } from './context.js';
 import { AdaptiveDepth } from './depth/adaptive.js';
@@ -146,13 +147,17 @@ export interface ExitReading {
   readonly logits: Float32Array | null;
 }
 
+/** Logits (B, V), and the steps before each prediction halted (B); null where all took every step. */
+export interface LastLogits {
+  readonly logits: Float32Array;
+  readonly steps: Int32Array | null;
+}
+
 /** A model in memory. */
 export class GPT {
   readonly parameters: Parameters;
   private readonly modules: GPTModules;
   private readonly walker: Walker;
-  private positions = new Int32Array(0);
-  private positionsT = 0;
 
   /**
    * Allocates the parameters, all zero; with `train`, their gradients too. `walker` takes states from exit to exit in place
@@ -189,7 +194,8 @@ export class GPT {
     const key = options.dropout ?? { seed: 0, step: 0, microStep: 0 };
     const steps = options.loops ?? this.modules.heads.count;
     using drawnExits = mixed ? runtime.from(drawExits(key, R, steps), [R]) : null;
-    using ctx = this.context(tokens, B, options, {
+    using batch = this.whole(tokens, B);
+    using ctx = this.context(batch, options, {
       collectExits: objective?.exitLoss === 'uniform' || objective?.exitLoss === 'linear',
       drawnExits,
       ponderCost: objective?.ponderCost ?? 0,
@@ -237,7 +243,7 @@ export class GPT {
     backend.rows.oracle(
       oracle.storage,
       costs.storage,
-      { B: ctx.B, T: ctx.T, N },
+      { B: R / ctx.batch.T, T: ctx.batch.T, N },
       {
         lambda: objective.oracleLambda,
         sigma: objective.oracleSigma,
@@ -293,27 +299,41 @@ export class GPT {
   }
 
   /** Logits of the last position of each sequence, (B, V); `tokens (B, T)`. */
-  async lastLogits(
+  async lastLogits(tokens: Int32Array, B: number, options?: ForwardOptions): Promise<LastLogits> {
+    using batch = this.whole(tokens, B);
+    const { T } = batch;
+    return this.logitsAt(
+      tokens,
+      batch,
+      Int32Array.from({ length: B }, (_, b) => b * T + T - 1),
+      options,
+    );
+  }
+
+  /** Logits of some rows, ascending; `tokens (R)` are the rows of the batch. */
+  async logitsAt(
     tokens: Int32Array,
-    B: number,
+    batch: Batch,
+    rows: Int32Array,
     options?: ForwardOptions,
-  ): Promise<{ logits: Float32Array; steps: Int32Array | null }> {
+  ): Promise<LastLogits> {
     const { runtime } = this;
-    const T = tokens.length / B;
-    using ctx = this.context(tokens, B, options);
+    using ctx = this.context(batch, options);
     using output = this.hidden(tokens, ctx);
-    const ends = Int32Array.from({ length: B }, (_, b) => b * T + T - 1);
-    using rows = runtime.from(ends, [B]);
-    using last = gatherRows(output.x, rows);
+    using index = runtime.from(rows, [rows.length]);
+    using states = gatherRows(output.x, index);
     const taken = output.stepsPerRow && ((await output.stepsPerRow.read()) as Int32Array);
-    const steps = taken && ends.map((row) => taken[row]);
+    const steps = taken && rows.map((row) => taken[row]);
+    if (!steps || !this.modules.heads.separate) {
+      using y = this.read(states, this.exitAfter(options?.loops));
+      return { logits: (await y.read()) as Float32Array, steps };
+    }
     const { vocabSize: V, nEmbd: C } = this.config;
-    const all = new Float32Array(B * V);
-    for (let b = 0; b < B; b++) {
-      const slice = runtime.backend.slice(last.storage, b * C, C);
-      using row = Tensor.over(runtime, [1, C], slice);
-      using y = this.read(row, steps ? steps[b] - 1 : this.exitAfter(options?.loops));
-      all.set((await y.read()) as Float32Array, b * V);
+    const all = new Float32Array(rows.length * V);
+    for (const [i, count] of steps.entries()) {
+      using state = Tensor.over(runtime, [1, C], runtime.backend.slice(states.storage, i * C, C));
+      using y = this.read(state, count - 1);
+      all.set((await y.read()) as Float32Array, i * V);
     }
     return { logits: all, steps };
   }
@@ -321,7 +341,8 @@ export class GPT {
   /** Logits of every position, (B·T, V), at full depth; after ACT's average, where that is what the model ends with. */
   logits(tokens: Int32Array, B: number, options?: ForwardOptions): Tensor {
     const full = this.config.halting === 'act' ? {} : { earlyExit: false };
-    using ctx = this.context(tokens, B, { ...options, ...full });
+    using batch = this.whole(tokens, B);
+    using ctx = this.context(batch, { ...options, ...full });
     using output = this.hidden(tokens, ctx);
     return this.read(output.x, this.exitAfter(options?.loops));
   }
@@ -340,7 +361,8 @@ export class GPT {
     const { runtime } = this;
     const { heads } = this.modules;
     const R = tokens.length;
-    using ctx = this.context(tokens, B, options, { ...PLAIN_PASS, collectExits: true });
+    using batch = this.whole(tokens, B);
+    using ctx = this.context(batch, options, { ...PLAIN_PASS, collectExits: true });
     using output = this.hidden(tokens, ctx);
     using target = runtime.from(targets, [R]);
     using weights = runtime.empty([R]);
@@ -380,20 +402,23 @@ export class GPT {
     return logits(normal, heads.weight(exit));
   }
 
-  /** Throws ShapeError when the sequences are longer than the block size, ConfigError for a wrong threshold. */
-  private context(tokens: Int32Array, B: number, options?: ForwardOptions, pass?: Pass): ForwardContext {
-    const { runtime, config } = this;
+  /** B sequences of equal length. Throws ShapeError when they are longer than the block size. */
+  private whole(tokens: Int32Array, B: number): WholeSequences {
     const T = tokens.length / B;
-    if (!Number.isInteger(T) || T < 1 || T > config.blockSize) {
-      throw new ShapeError(
-        'tokens',
-        `must be ${B} sequences of 1 to ${config.blockSize} tokens`,
-        tokens.length,
-      );
-    }
-    requireExitOptions(config, options);
-    const positions = runtime.from(this.positionsOf(B, T), [B * T]);
-    return new ForwardContext(B, T, positions, config.dropout, options, pass);
+    const { blockSize } = this.config;
+    if (Number.isInteger(T) && T >= 1 && T <= blockSize) return new WholeSequences(B, T, this.runtime);
+    throw new ShapeError('tokens', `must be ${B} sequences of 1 to ${blockSize} tokens`, tokens.length);
+  }
+
+  private context(batch: Batch, options?: ForwardOptions, pass?: Pass): ForwardContext {
+    this.requireOptions(options);
+    return new ForwardContext(batch, this.config.dropout, options, pass);
+  }
+
+  /** Throws ConfigError for a loop count, a threshold or an early exit that this model does not have. */
+  requireOptions(options: ForwardOptions = {}): void {
+    if (options.loops !== undefined) this.modules.depth.requireLoops(options.loops);
+    requireExitOptions(this.config, options);
   }
 
   /** The state after the blocks, (B·T, C), and what else the depth leaves. */
@@ -401,20 +426,11 @@ export class GPT {
     const { runtime, config, modules } = this;
     const R = tokens.length;
     using ids = runtime.from(tokens, [R]);
-    using embedded = embedding(ids, ctx.positions, modules.wte.value, modules.wpe?.value ?? null);
+    using embedded = embedding(ids, ctx.batch.positions, modules.wte.value, modules.wpe?.value ?? null);
     using sum = config.depth === 'universal' ? scaleAll(embedded, Math.sqrt(config.nEmbd)) : alias(embedded);
     runtime.observe?.('embedding', sum);
-    using x = dropout(sum, ctx.T, ctx.embeddingDropout());
+    using x = dropout(sum, ctx.batch.T, ctx.embeddingDropout());
     return modules.depth.run(x, ctx, this.walker);
-  }
-
-  /** 0..T−1 for each of B sequences; kept from call to call, since training asks for the same every time. */
-  private positionsOf(B: number, T: number): Int32Array {
-    if (this.positions.length !== B * T || this.positionsT !== T) {
-      this.positionsT = T;
-      this.positions = Int32Array.from({ length: B * T }, (_, r) => r % T);
-    }
-    return this.positions;
   }
 
   dispose(): void {
@@ -423,7 +439,7 @@ export class GPT {
 }
 
 /** Throws ConfigError for a threshold outside (0, 1), and for what the halting rule does not have. */
-function requireExitOptions({ halting }: ModelConfig, options: ForwardOptions = {}): void {
+function requireExitOptions({ halting }: ModelConfig, options: ForwardOptions): void {
   if (options.earlyExit === false && halting === 'act') {
     const rule = 'must not be turned off where halting is act, whose output is the average until it halts';
     throw new ConfigError('earlyExit', rule);

@@ -281,6 +281,8 @@ export class RecordingBackend implements Backend {
   readonly linearBackwardInput = refused('linearBackwardInput');
   readonly linearBackwardWeight = refused('linearBackwardWeight');
   readonly attentionBackward = refused('attentionBackward');
+  readonly cachePageLength = refused('cachePageLength');
+  readonly cachedAttention = refused('cachedAttention');
   readonly headForward = refused('headForward');
   readonly headForwardBackward = refused('headForwardBackward');
   readonly adamw = refused('adamw');

@@ -17,7 +17,10 @@ export class ExitWalker implements Walker {
     const decides =
       this.rule !== null && !runtime.tape && !collectExits && ctx.options.earlyExit !== false && count > 1;
     if (!decides && !drawnExits && !collectExits && !isTruncated(0, count, ctx)) {
-      return new DepthOutput(ctx.loop(count, x, step));
+      const { steps, state } = ctx.options.from ?? { steps: 0, state: x };
+      const last = ctx.loop(count - steps, state, (h, i) => step(h, steps + i));
+      ctx.options.onLastState?.(last);
+      return new DepthOutput(last);
     }
     using decision = decides ? this.rule!.start(ctx) : null;
     using rows = decision || drawnExits ? new RowsLeft(runtime, x.shape[0]) : null;
@@ -27,13 +30,13 @@ export class ExitWalker implements Walker {
       rows?.count();
       const h = owned.advance(truncatedStep(x, owned.state, n, count, step, ctx));
       if (collectExits) owned.exits.push(isTruncated(n, count, ctx) ? detach(h) : alias(h));
-      if (!rows || n === count - 1) continue;
+      if (!rows || rows.none || n === count - 1) continue;
       rows.stop((mask) => {
         if (drawnExits) runtime.backend.rows.stopAt(mask.storage, drawnExits.storage, n);
         decision?.decide(mask, h, n);
       });
       ctx.running = rows.running;
-      if (rows.none) break;
+      if (rows.none && !ctx.batch.cached) break;
     }
     ctx.running = null;
     return new DepthOutput(alias(owned.state), owned.takeExits(), null, rows ? rows.takeCounts() : null);

@@ -4,7 +4,7 @@
  * application it is, and for which rows, comes with the call.
  */
 import type { Activation, Dropout } from '../backend/backend.js';
-import { activation, add, alias, attention, dropout, gatherRows, scatterRows } from '../tensor/ops.js';
+import { activation, add, alias, dropout, gatherRows, scatterRows } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { LayerNorm, Linear } from './layers.js';
 import type { ParameterScope } from './parameters.js';
@@ -12,13 +12,15 @@ import type { ParameterScope } from './parameters.js';
 /** Places where dropout acts; part of each mask's key. */
 export type DropoutSite = 'embedding' | 'attention' | 'attentionOutput' | 'mlpOutput';
 
-/** One run of one block: the batch it runs on, the rows that it is to change, and its dropout masks. */
+/** One run of one block: what its rows attend to, the rows that it is to change, and its dropout masks. */
 export interface Application {
-  readonly B: number;
+  /** Rows of a sequence, as dropout counts its samples. */
   readonly T: number;
   /** Ascending row numbers, or null for all; the other rows keep their state and are attended to. Not while recording. */
   readonly rows: Tensor | null;
   dropout(site: DropoutSite): Dropout | null;
+  /** Causal self-attention with NH heads; `qkv (R, 3·C)` → (R, C), or (rows, C). */
+  attend(qkv: Tensor, NH: number): Tensor;
 }
 
 export interface BlockOptions {
@@ -47,7 +49,7 @@ class SelfAttention {
 
   forward(x: Tensor, at: Application): Tensor {
     using qkv = this.cAttn.forward(x); // (R, 3C)
-    using mixed = attention(qkv, at.B, at.T, this.heads, at.dropout('attention'), at.rows); // (R, C)
+    using mixed = at.attend(qkv, this.heads); // (R, C)
     using y = this.cProj.forward(mixed);
     return dropout(y, at.T, at.dropout('attentionOutput'));
   }

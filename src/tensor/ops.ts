@@ -129,6 +129,26 @@ export function attention(
   return out;
 }
 
+/**
+ * Causal multi-head self-attention of new rows over a key/value cache, to which it appends theirs (see
+ * Backend.cachedAttention); `qkv (R, 3·C)`, `table (S, width)` → (R, C), or (rows, C). It records no gradient.
+ */
+export function cachedAttention(
+  qkv: Tensor,
+  cache: Storage,
+  table: Tensor,
+  NH: number,
+  rows: Tensor | null,
+): Tensor {
+  const { runtime } = qkv;
+  const [R, C] = [qkv.shape[0], qkv.shape[1] / 3];
+  const [S, width] = table.shape;
+  const dims = { R, NH, HS: C / NH, S, width };
+  return produce(runtime, [rows ? rows.size : R, C], (y) =>
+    runtime.backend.cachedAttention(y, cache, qkv.storage, table.storage, dims, rows?.storage ?? null),
+  );
+}
+
 /** Counter-based dropout over sequences of T rows; without one, `x` itself under a new owner. */
 export function dropout(x: Tensor, T: number, mask: Dropout | null): Tensor {
   if (!mask) return alias(x);

@@ -14,7 +14,8 @@ const CANARY = 0x7fc01234;
 
 /**
  * Arguments of each kernel: `f` floats and `i` ids below the limit after the colon, as lengths in products of
- * dimensions, `p` a packed weight, `r` ascending rows; a single letter is a dimension; `drop`, `flag`, `precision` (one for the whole call)
+ * dimensions, `p` a packed weight, `q` one in int8, `c` two pages of a cache and `table` a sequence of R rows in them,
+ * `r` ascending rows; a single letter is a dimension; `drop`, `flag`, `precision` (one for the whole call)
  * and numbers stand for themselves.
  */
 const KERNELS: Record<string, string> = {
@@ -37,14 +38,20 @@ const KERNELS: Record<string, string> = {
   layernormBackward: 'f(R*C) f(C) f(C)? f(R*C) f(R*C) f(C) f(R) f(R) R C flag',
   packedLength: 'K N flag',
   packWeight: 'p(K,N) f(K*N) K N flag precision',
+  packedInt8Length: 'K N',
+  packWeightInt8: 'q(K,N) f(K*N) K N flag',
+  linearInt8: 'f(R*N) f(R*K) q(K,N) f(N)? R K N',
   linearForward: 'f(R*N) f(R*K) p(K,N) f(N)? R K N precision',
   linearBackwardInput: 'f(R*K) f(R*N) p(N,K) R K N flag precision',
   linearBackwardWeight: 'f(K*N) f(N)? f(R*N) f(R*K) R K N precision',
   attentionForward: 'f(B*T*H*S) f(B*H*T) f(3*B*T*H*S) null 0 B T H S drop precision',
   attentionBackward: 'f(3*B*T*H*S) f(B*T*H*S) f(B*T*H*S) f(B*H*T) f(3*B*T*H*S) B T H S drop flag precision',
+  cachePageLength: 'H S flag',
+  cachedAttention: 'f(R*H*S) c(H,S) f(3*R*H*S) table null 0 R 1 4 H S precision',
   logits: 'f(R*V) f(R*C) p(C,V) R C V precision',
   headForward: 'f(R) i(R):V? f(R)? f(R*C) p(C,V) i(R):V R C V precision',
   headForwardBackward: 'f(R) i(R):V? f(R)? f(R*C) f(V*C) f(R*C) p(C,V) p(V,C) i(R):V f(R) R C V precision',
+  headInt8: 'f(R) i(R):V? f(R)? f(R*C) q(C,V) i(R):V R C V',
   adamw: 'f(n) f(n) f(n) f(n) 0.01 0.9 0.99 1e-8 0.1 3 1',
   sumSquares: 'f(1) f(n)',
   peakProducts: 'f(1) n flag',
@@ -92,6 +99,14 @@ function validArguments(spec: string): unknown[] {
     if (word in dims) return [dims[word]];
     const packed = /^p\((.),(.)\)$/.exec(word);
     if (packed) return [guarded(addon.packedLength(dims[packed[1]], dims[packed[2]], bf16), null)];
+    const int8 = /^q\((.),(.)\)$/.exec(word);
+    if (int8) return [guarded(addon.packedInt8Length(dims[int8[1]], dims[int8[2]]), null)];
+    if (word === 'c(H,S)') return [guarded(2 * addon.cachePageLength(dims.H, dims.S, bf16), null)];
+    if (word === 'table') {
+      const table = guarded(4, 2);
+      table.set([dims.R, random(180), random(2), random(2)]);
+      return [table];
+    }
     const rows = /^r\((.)\)$/.exec(word);
     if (rows) return [guarded(dims[rows[1]], null, true)];
     const array = /^([fi])\((.*)\)(?::(\w))?(\?)?$/.exec(word);

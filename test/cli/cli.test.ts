@@ -151,6 +151,21 @@ test('generate streams the same text for the same seed, another for another', as
   assert.deepEqual((await text('--temperature', '0')).ids, (await text('--top-k', '1')).ids);
   const plain = await loopnn(['generate', '--model', run, '--prompt', 'Line', '--tokens', '12']);
   assert.equal(plain.stdout, `Line${first.text}\n`);
+  assert.deepEqual((await text('--min-p', '1')).ids, (await text('--top-k', '1')).ids);
+  const greedy = async (...more: string[]) => (await text('--temperature', '0', ...more)).ids;
+  for (const penalty of ['--frequency-penalty', '--presence-penalty']) {
+    assert.equal(new Set(await greedy(penalty, '1e6')).size, 12, `${penalty}: no token twice`);
+  }
+  assert.notDeepEqual(await greedy('--repetition-penalty', '5'), await greedy());
+});
+
+test('generate ends before the first of several stop texts', async () => {
+  const args = ['generate', '--model', run, '--prompt', 'Line', '--tokens', '12'];
+  const { text } = JSON.parse((await loopnn([...args, '--json'])).stdout);
+  const stops = ['--stop', text.slice(5, 8), '--stop', 'never to be found'];
+  const stopped = await loopnn([...args, ...stops]);
+  assert.equal(stopped.stdout, `Line${text.slice(0, text.indexOf(text.slice(5, 8)))}\n`);
+  assert.match(stopped.stderr, /^stopped: stop text$/m);
 });
 
 test('generation ends at the block size and says so', async () => {
@@ -360,6 +375,9 @@ test('generate refuses what it cannot do', async () => {
   );
   await refused(generate('--temperature', '-1'), /temperature: must be at least 0, got -1/);
   await refused(generate('--top-p', '2'), /topP: must lie in \(0, 1\], got 2/);
+  await refused(generate('--min-p', '2'), /minP: must lie in \[0, 1\], got 2/);
+  await refused(generate('--repetition-penalty', '0'), /repetitionPenalty: must be above 0, got 0/);
+  await refused(generate('--stop', ''), /stop: must be texts that are not empty/);
   await refused(['generate', '--model', join(folder, 'nothing')], /nothing: must/);
   const broken = join(folder, 'broken');
   cpSync(run, broken, { recursive: true });
@@ -378,7 +396,7 @@ test('without the addon, or with one that cannot load, the reference backend run
     assert.equal(result.code, 0, result.stderr);
     const warnings = result.stderr.trim().split('\n');
     assert.equal(warnings.length, 1, result.stderr);
-    assert.match(warnings[0], /using the slow reference backend: native addon.*npm run build/);
+    assert.match(warnings[0], /using the slow reference backend(, in f32)?: native addon.*npm run build/);
     const doctor = JSON.parse((await loopnn(['doctor', '--json'], env)).stdout);
     assert.equal(doctor.backend.name, 'reference');
     assert.match(doctor.native.error, /native addon/);

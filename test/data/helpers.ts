@@ -2,7 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { NodeStore } from '../../src/data/node-store.js';
 import { noWarnings, type TextDocument, textOf, type TextSource } from '../../src/data/source.js';
+import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
+import { createRun } from '../../src/train/run.js';
+import { makeTrainer, runAll, source } from '../train/helpers.js';
 
 const FIXTURES = fileURLToPath(new URL('../../../test/data/fixtures/', import.meta.url));
 
@@ -24,4 +28,16 @@ export async function textsOf(documents: AsyncIterable<TextDocument>): Promise<s
 
 export function readSource(source: TextSource, warnings = noWarnings()): Promise<string[]> {
   return textsOf(source.documents(warnings));
+}
+
+/** Writes a run that knows bytes and was trained for a moment; `fields` override the model's. */
+export async function writeRun(folder: string, fields: Record<string, unknown> = {}): Promise<void> {
+  const store = new NodeStore(folder);
+  const train = { maxSteps: 3, lr: 0.01 };
+  const vocab = { vocabSize: 257, ...fields };
+  const { trainer, model, config } = makeTrainer(store, train, vocab, undefined, source(500, 257));
+  await createRun(store, { model: model.config, train: config }, new BytesTokenizer());
+  await runAll(trainer);
+  trainer.dispose();
+  model.dispose();
 }

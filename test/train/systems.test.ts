@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { modelCost } from '../../src/models/cost.js';
-import { generate } from '../../src/generate/generate.js';
+import { Model } from '../../src/generate/model.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { evaluate } from '../../src/train/evaluation.js';
 import { sampleLoops } from '../../src/train/loops.js';
@@ -81,9 +81,9 @@ for (const [name, [model, train = {}]] of Object.entries(systems)) {
     assert.ok(found.loss < Math.log(257) && Number.isFinite(found.bpb));
     const halts = loaded.model.config.halting !== 'none';
     assert.equal(found.meanSteps !== null, halts);
-    const sampling = { temperature: 0, topK: null, topP: null, seed: 1, tokens: 5 };
     let made = 0;
-    for await (const { id } of generate(loaded.model, new BytesTokenizer(), 'ab', sampling)) {
+    const generator = new Model(loaded.model, new BytesTokenizer());
+    for await (const { id } of generator.generate('ab', { temperature: 0, maxTokens: 5 })) {
       made++;
       assert.ok(id === null || id < 257);
     }

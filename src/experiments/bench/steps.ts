@@ -18,6 +18,7 @@ import { AdamW } from '../../train/optimizer.js';
 import { checkpointedApplications, trainingOptions } from '../../train/trainer.js';
 import { median, type Spread, spread } from '../statistics.js';
 import type { LimitMeter } from './limits.js';
+import { timed } from './timed.js';
 
 export interface BenchmarkModel {
   readonly name: string;
@@ -190,22 +191,6 @@ class Entrant {
     this.optimizer.dispose();
     this.runtime.pool.trim();
   }
-}
-
-/** The backend with the time of every call added up by kernel; kernels of this backend run while they are called. */
-function timed(backend: Backend, clock: Clock, times: Map<string, number>): Backend {
-  return new Proxy(backend, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name, target);
-      if (typeof value !== 'function') return value;
-      return (...args: unknown[]) => {
-        const start = clock.now();
-        const result: unknown = value.apply(target, args);
-        times.set(String(name), (times.get(String(name)) ?? 0) + clock.now() - start);
-        return result;
-      };
-    },
-  });
 }
 
 function randomTokens({ model, train }: RunConfig, step: number): Batch {

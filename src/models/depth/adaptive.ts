@@ -12,13 +12,16 @@ import type { Depth, DepthOutput, Walker } from './depth.js';
 export class AdaptiveDepth implements Depth {
   constructor(private readonly blocks: readonly Block[]) {}
 
+  requireLoops(loops: number): void {
+    const { length } = this.blocks;
+    if (loops <= length) return;
+    throw new ConfigError('loops', `must be at most the ${length} layers of this model`, loops);
+  }
+
   /** The context's loops are the layers to run; all by default. */
   run(x: Tensor, ctx: ForwardContext, walker: Walker): DepthOutput {
     const { blocks } = this;
     const layers = ctx.loops ?? blocks.length;
-    if (layers > blocks.length) {
-      throw new ConfigError('loops', `must be at most the ${blocks.length} layers of this model`, layers);
-    }
     return walker.walk(
       x,
       layers,

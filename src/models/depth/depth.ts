@@ -4,6 +4,8 @@ import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
 
 export interface Depth {
+  /** Throws ConfigError for a loop count that this depth cannot run. */
+  requireLoops(loops: number): void;
   /** Carries `x (R, C)` through the blocks, by way of `walker` where the depth has exits. */
   run(x: Tensor, ctx: ForwardContext, walker: Walker): DepthOutput;
 }

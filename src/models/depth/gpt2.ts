@@ -8,9 +8,12 @@ import { type Depth, DepthOutput } from './depth.js';
 export class GPT2Depth implements Depth {
   constructor(private readonly blocks: readonly Block[]) {}
 
+  requireLoops(loops: number): void {
+    if (loops === 1) return;
+    throw new ConfigError('loops', 'must be 1 for GPT-2, which walks the stack once', loops);
+  }
+
   run(x: Tensor, ctx: ForwardContext): DepthOutput {
-    if ((ctx.loops ?? 1) !== 1)
-      throw new ConfigError('loops', 'must be 1 for GPT-2, which walks the stack once', ctx.loops);
     const y = ctx.loop(this.blocks.length, x, (h, layer) =>
       ctx.apply(this.blocks[layer], h, { loop: 0, layer, inner: 0 }),
     );

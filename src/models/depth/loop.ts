@@ -49,16 +49,15 @@ export class LoopDepth implements Depth {
         : null;
   }
 
+  requireLoops(loops: number): void {
+    if (loops === 1 || this.gates) return;
+    const rule = 'must be 1 for a model trained without outer loops, which has no gates';
+    throw new ConfigError('loops', rule, loops);
+  }
+
   run(x: Tensor, ctx: ForwardContext, walker: Walker): DepthOutput {
     const { first, end, blocks } = this;
     const loops = ctx.loops ?? this.config.nLoop;
-    if (loops > 1 && !this.gates) {
-      throw new ConfigError(
-        'loops',
-        'must be 1 for a model trained without outer loops, which has no gates',
-        loops,
-      );
-    }
     using e = this.stack(x, 0, first, 0, ctx);
     const output = walker.walk(e, loops, (h, loop) => this.loop(h, e, loop, ctx), ctx);
     if (end === blocks.length) return output;

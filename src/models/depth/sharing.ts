@@ -9,6 +9,7 @@
 import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import type { ApplicationPlace } from '../batch.js';
 import type { ModelConfig } from '../config.js';
 import type { ForwardContext } from '../context.js';
 import { type Depth, DepthOutput } from './depth.js';
@@ -23,26 +24,25 @@ export function sharingOrder(rule: ModelConfig['sharing'], M: number, A: number)
 }
 
 export class SharingDepth implements Depth {
-  private readonly order: readonly number[];
+  private readonly places: readonly ApplicationPlace[];
 
   constructor(
     private readonly blocks: readonly Block[],
     { sharing, nApplication }: ModelConfig,
   ) {
-    this.order = sharingOrder(sharing, blocks.length, nApplication);
+    const order = sharingOrder(sharing, blocks.length, nApplication);
+    const timesBefore = (i: number) => order.slice(0, i).filter((layer) => layer === order[i]).length;
+    this.places = order.map((layer, i) => ({ loop: timesBefore(i), layer, inner: 0 }));
+  }
+
+  requireLoops(loops: number): void {
+    if (loops === 1) return;
+    throw new ConfigError('loops', 'must be 1 for parameter sharing, whose order of layers is fixed', loops);
   }
 
   run(x: Tensor, ctx: ForwardContext): DepthOutput {
-    if ((ctx.loops ?? 1) !== 1) {
-      throw new ConfigError(
-        'loops',
-        'must be 1 for parameter sharing, whose order of layers is fixed',
-        ctx.loops,
-      );
-    }
-    const y = ctx.loop(this.order.length, x, (h, i) =>
-      ctx.apply(this.blocks[this.order[i]], h, { loop: 0, layer: this.order[i], inner: 0 }),
-    );
+    const { places, blocks } = this;
+    const y = ctx.loop(places.length, x, (h, i) => ctx.apply(blocks[places[i].layer], h, places[i]));
     return new DepthOutput(y);
   }
 }

@@ -16,17 +16,30 @@ import type { ForwardContext } from '../context.js';
 import type { Depth, DepthOutput, Walker } from './depth.js';
 
 export class UniversalDepth implements Depth {
+  private places: Float64Array = new Float64Array(0);
+
   constructor(
     private readonly blocks: readonly Block[],
     private readonly config: ModelConfig,
   ) {}
+
+  requireLoops(): void {}
+
+  /** The signal of the first positions, computed once. */
+  private placesBelow(reach: number, C: number): Float64Array {
+    if (this.places.length < reach * C) {
+      this.places = sinusoids(Math.min(2 * reach, this.config.blockSize), C, 0);
+    }
+    return this.places.subarray(0, reach * C);
+  }
 
   run(x: Tensor, ctx: ForwardContext, walker: Walker): DepthOutput {
     const { runtime } = x;
     const { blocks } = this;
     const [R, C] = [x.shape[0], x.shape[1]];
     const steps = ctx.loops ?? this.config.nLoop;
-    using places = runtime.from(sinusoids(ctx.T, C, 0), [ctx.T, C]);
+    const { reach } = ctx.batch;
+    using places = runtime.from(this.placesBelow(reach, C), [reach, C]);
     using times = runtime.from(sinusoids(steps, C, 1), [steps, C]);
     return walker.walk(
       x,
@@ -37,7 +50,7 @@ export class UniversalDepth implements Depth {
         runtime.backend.embeddingForward(
           signal.storage,
           time.storage,
-          ctx.positions.storage,
+          ctx.batch.positions.storage,
           times.storage,
           places.storage,
           { R, C },

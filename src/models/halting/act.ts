@@ -58,7 +58,7 @@ export class ActWalker implements Walker {
       }
       rows.replace(act.goingOn);
       ctx.running = rows.running;
-      if (rows.none) break;
+      if (rows.none && !ctx.batch.cached) break;
     }
     ctx.running = null;
     return new DepthOutput(alias(averaged.state), [], alias(ponder), rows.takeCounts());

@@ -154,10 +154,7 @@ export class ChoiceRule implements LearnedRule {
   private read(state: Tensor, ctx: ForwardContext): Tensor {
     using normal = withoutGradient(this.heads, state, 0);
     if (!this.perSequence) return this.unit.forward(normal);
-    const { runtime } = state;
-    const [R, C] = [state.shape[0], state.shape[1]];
-    using pooled = runtime.empty([R, C]);
-    runtime.backend.rows.causalMean(pooled.storage, normal.storage, { B: ctx.B, T: ctx.T, C });
+    using pooled = ctx.batch.causalMean(normal);
     using input = detach(pooled);
     return this.unit.forward(input);
   }

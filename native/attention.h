@@ -1,0 +1,263 @@
+/**
+ * Causal self-attention in blocks (arXiv 2205.14135), the forward pass: scores live in registers and a small buffer, never
+ * as a T×T matrix, and blocks above the diagonal are skipped. Products are the tiles of gemm.h on packed panels. Knows
+ * not where keys and values come from.
+ *
+ * Key blocks start at multiples of KB whatever the query, and masked keys add exact zeros (their v being finite), so
+ * the bits of a query's output depend on the keys up to it and on nothing else.
+ */
+#pragma once
+
+#include <math.h>
+
+#include "gemm.h"
+#include "kernels.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+namespace {
+
+constexpr int64_t KB = 128;      // keys in a block
+constexpr int64_t QB = 32 * MR;  // queries in a forward task: enough to repay the packing of each key block
+constexpr float kMasked = -__builtin_inff();
+static_assert(KB % NR == 0 && KB % W == 0, "a key block is made of whole panels");
+
+/** Where one head's q, k, v of one sequence lie: position t is at data + t·stride. */
+struct HeadView {
+  const float *q, *k, *v;
+  int64_t stride;
+};
+
+HeadView headView(const float* qkv, int64_t b, int64_t h, int64_t T, int64_t NH, int64_t HS) {
+  const int64_t C = NH * HS;
+  const float* q = qkv + b * T * 3 * C + h * HS;
+  return {q, q + C, q + 2 * C, 3 * C};
+}
+
+/** Rows as the A operand over channels: panels of MR rows, each (steps of HS, MR). */
+template <class P>
+void packRowsA(float* dst, const float* src, int64_t stride, int64_t rows, int64_t HS) {
+  for (int64_t i = 0; i < rows; i += MR) {
+    packPanel<P, MR>(dst + i * stepsOf<P>(HS), src + i * stride, stride, 1, rows - i, HS);
+  }
+}
+
+/** Rows as the transposed B operand over channels: panels of NR rows, each (steps of HS, NR). */
+template <class P>
+void packRowsTransposedB(float* dst, const float* src, int64_t stride, int64_t rows, int64_t HS) {
+  for (int64_t j = 0; j < rows; j += NR) {
+    packPanel<P, NR>(dst + j * stepsOf<P>(HS), src + j * stride, stride, 1, rows - j, HS);
+  }
+}
+
+/** Rows as the B operand that is summed over rows: panels of NR channels, each (steps of rows, NR), `room` steps apart. */
+template <class P>
+void packRowsB(float* dst, const float* src, int64_t stride, int64_t rows, int64_t HS, int64_t room) {
+  for (int64_t c = 0; c < HS; c += NR) packPanel<P, NR>(dst + c * room, src + c, 1, stride, HS - c, rows);
+}
+
+/** Hands out parts of a scratch area, each on a cache line. With a null base it only counts. */
+struct Carver {
+  float* base;
+  int64_t used = 0;
+
+  float* take(int64_t floats) {
+    float* part = base ? base + used : nullptr;
+    used += roundUp(floats + W, 16);
+    return part;
+  }
+};
+
+struct ForwardScratch {
+  float *gathered, *q, *k, *v, *scores, *weights, *out, *max, *sum;
+
+  ForwardScratch(Carver carver, int64_t HS, int64_t* size = nullptr) {
+    const int64_t wide = roundUp(HS, NR);
+    gathered = carver.take(QB * HS);
+    q = carver.take(QB * HS);
+    k = carver.take(KB * HS);
+    v = carver.take(KB * wide);
+    scores = carver.take(MR * KB);
+    weights = carver.take(KB * MR);
+    out = carver.take(QB * wide);
+    max = carver.take(QB);
+    sum = carver.take(QB);
+    if (size) *size = carver.used;
+  }
+};
+
+/** body(j, n) for every vector of a row's `keys` keys, of which n ≥ 1 are left; only the last may be cut short. */
+template <class Body>
+LOOPNN_INLINE void forEachKey(int64_t keys, Body body) {
+  for (int64_t j = 0; j < keys; j += W) body(j, keys - j);
+}
+
+/** Lanes from n on become `rest`. */
+LOOPNN_INLINE vf firstLanes(vf x, int64_t n, vf rest) { return n >= W ? x : (iota() < (int)n ? x : rest); }
+
+/**
+ * Folds a panel of raw scores (rows, KB), whose row r sees `seen(r)` keys of the block (none if not positive), into the rows' running maxima and sums, and turns the `visible` keys of its last row into unnormalised weights, which
+ * are 0 where a row does not see the key. factor[r] brings what row r summed before to its new maximum. Done in passes
+ * over the rows, so that one row's reduction hides another's.
+ */
+template <class Seen>
+void softmaxPanel(float* scores, int64_t rows, Seen seen, int64_t visible, float scale, float* runningMax,
+                  float* runningSum, float* factor) {
+  float highest[MR], sums[MR];
+  for (int64_t r = 0; r < rows; r++) {
+    const float* row = scores + r * KB;
+    vf top = set1(kMasked);
+    forEachKey(min(seen(r), visible), [&](int64_t j, int64_t n) {
+      top = maxv(top, firstLanes(load(row + j), n, set1(kMasked)));
+    });
+    highest[r] = maxLanes(top);
+  }
+  for (int64_t r = 0; r < rows; r += W) {
+    const vf before = loadUpTo(runningMax + r, rows - r);
+    const vf top = maxv(before, loadUpTo(highest + r, rows - r) * scale);
+    storeUpTo(factor + r, before == top ? set1(1.0f) : expv(before - top), rows - r);
+    storeUpTo(runningMax + r, top, rows - r);
+  }
+  for (int64_t r = 0; r < rows; r++) {
+    float* row = scores + r * KB;
+    const int64_t keys = max(0, min(seen(r), visible));
+    const vf minusTop = set1(-runningMax[r]), scales = set1(scale);
+    vf sum{};
+    forEachKey(keys, [&](int64_t j, int64_t n) {
+      const vf weight = firstLanes(expv(fma(load(row + j), scales, minusTop)), n, vf{});
+      sum += weight;
+      store(row + j, weight);
+    });
+    for (int64_t j = roundUp(keys, W); j < visible; j += W) store(row + j, vf{});
+    sums[r] = sumLanes(sum);
+  }
+  for (int64_t r = 0; r < rows; r += W) {
+    const vf total = fma(loadUpTo(runningSum + r, rows - r), loadUpTo(factor + r, rows - r), loadUpTo(sums + r, rows - r));
+    storeUpTo(runningSum + r, total, rows - r);
+  }
+}
+
+/**
+ * The queries of a task: n consecutive rows of a sequence, or n ascending ones out of a list. Row r stands at position
+ * past + r.
+ */
+struct Queries {
+  const int32_t* rows;  // null where consecutive
+  int64_t first;        // the first row; with a list, the number that row 0 of the sequence has in it
+  int64_t n;
+  int64_t past;
+
+  int64_t row(int64_t i) const { return rows ? rows[i] - first : first + i; }
+  int64_t position(int64_t i) const { return past + row(i); }
+};
+
+/** A block of keys and values, packed: panels of NR keys, and panels of NR channels `room` words apart. */
+struct KeyBlock {
+  const float *k, *v;
+  int64_t room;
+};
+
+/** The key blocks of a sequence whose keys lie beside its queries: packed when they are asked for. */
+template <class P>
+struct FreshKeys {
+  HeadView x;
+  int64_t HS;
+  float *k, *v;  // scratch
+
+  KeyBlock block(int64_t j0, int64_t keys) const {
+    const int64_t room = stepsOf<P>(KB);
+    packRowsTransposedB<P>(k, x.k + j0 * x.stride, x.stride, keys, HS);
+    packRowsB<P>(v, x.v + j0 * x.stride, x.stride, keys, HS, room);
+    return {k, v, room};
+  }
+};
+
+/** A panel of A that has one row only and no room for more: its words one after the other. */
+template <class P>
+LOOPNN_INLINE void packRow(float* dst, const float* src, int64_t k) {
+  for (int64_t s = 0; s < stepsOf<P>(k); s += W) store(dst + s, P::along(src, s, k));
+}
+
+/**
+ * Some queries of one head: `q` is row 0 of the sequence, the rows of `out` lie C apart, and `lse`, where wanted, takes
+ * what belongs to a position.
+ */
+template <class P, class Keys>
+void forwardQueries(float* out, float* lse, const float* q, int64_t stride, const Keys& keysOf, Queries at, int64_t C,
+                    int64_t HS, const Dropout* drop, SampleKey key, const ForwardScratch& s) {
+  const int64_t wide = roundUp(HS, NR), steps = stepsOf<P>(HS);
+  const float scale = 1.0f / __builtin_sqrtf((float)HS);
+  const int64_t n = at.n, end = at.position(n - 1) + 1;  // keys that the last query sees
+  const float* queries = q + at.row(0) * stride;
+  int64_t apart = stride;
+  if (at.rows) {
+    for (int64_t i = 0; i < n; i++) {  // one after the other, as they may lie anywhere
+      for (int64_t c = 0; c < HS; c++) s.gathered[i * HS + c] = q[at.row(i) * stride + c];
+    }
+    queries = s.gathered;
+    apart = HS;
+  }
+  const int64_t ldq = n == 1 ? 1 : MR;
+  if (n == 1) packRow<P>(s.q, queries, HS);
+  else packRowsA<P>(s.q, queries, apart, n, HS);
+  for (int64_t i = 0; i < n * wide; i++) s.out[i] = 0;
+  for (int64_t i = 0; i < n; i++) s.max[i] = kMasked;
+  for (int64_t i = 0; i < n; i++) s.sum[i] = 0;
+  for (int64_t j0 = 0; j0 < end; j0 += KB) {
+    const int64_t keys = min(KB, end - j0);
+    const KeyBlock block = keysOf.block(j0, keys);
+    for (int64_t i = 0; i < n; i += MR) {
+      const int64_t rows = min(MR, n - i);
+      const int64_t visible = min(keys, at.position(i + rows - 1) + 1 - j0);  // keys that the last row of the panel sees
+      if (visible <= 0) continue;
+      const TileFn multiply = tiles<P>[rows - 1];
+      for (int64_t j = 0; j < visible; j += NR) {
+        multiply(steps, s.q + i * steps, ldq, block.k + j * steps, NR, block.v, s.scores + j, KB, NR, {false, nullptr});
+      }
+      float factor[MR];
+      softmaxPanel(s.scores, rows, [&](int64_t r) { return at.position(i + r) + 1 - j0; }, visible, scale, s.max + i,
+                   s.sum + i, factor);
+      for (int64_t r = 0; r < rows; r++) {
+        float* sums = s.out + (i + r) * wide;
+        if (factor[r] != 1.0f) {
+          for (int64_t c = 0; c < wide; c += W) store(sums + c, load(sums + c) * factor[r]);
+        }
+        if (!drop) continue;
+        float* row = s.scores + r * KB;
+        for (int64_t j = 0; j < visible; j += W) {
+          const uint32_t element = (uint32_t)at.position(i + r) * 65536u + (uint32_t)(j0 + j);
+          store(row + j, load(row + j) * dropoutMask(key, element, drop->threshold, drop->scale));
+        }
+      }
+      const int64_t ldw = rows == 1 ? 1 : MR;
+      if (rows == 1) packRow<P>(s.weights, s.scores, visible);
+      else packPanel<P, MR>(s.weights, s.scores, KB, 1, rows, visible);
+      for (int64_t c = 0; c < wide; c += NR) {
+        multiply(stepsOf<P>(visible), s.weights, ldw, block.v + c * block.room, NR, block.k, s.out + i * wide + c, wide,
+                 NR, {true, nullptr});
+      }
+    }
+  }
+  for (int64_t i = 0; i < n; i++) {
+    const float* sums = s.out + i * wide;
+    const float total = s.sum[i];
+    const float inverse = 1.0f / total;
+    for (int64_t c = 0; c < HS; c += W) storeUpTo(out + i * C + c, loadUpTo(sums + c, HS - c) * inverse, HS - c);
+    if (lse) lse[at.position(i)] = s.max[i] + logf(total);
+  }
+}
+
+/** Index of the first of n ascending values that is not below `limit`. */
+int64_t firstNotBelow(const int32_t* values, int64_t n, int64_t limit) {
+  int64_t low = 0, high = n;
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (values[middle] < limit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+}  // namespace
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

@@ -1,0 +1,101 @@
+/**
+ * Attention over a key/value cache. A page holds the keys and values of one key block of attention.h, for every head in
+ * the very panels that its tiles read: nothing is packed twice, and the bits are those of whole sequences.
+ *
+ * A sequence is a row of the table: how many rows it gets, how many positions it has already, and its pages in order.
+ */
+#include "attention.h"
+
+#include "families.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+namespace {
+
+static_assert(KB == kPagePositions, "a page is a block of keys");
+
+template <class P>
+int64_t keyWords(int64_t HS) {
+  return KB * stepsOf<P>(HS);
+}
+
+/** Words of a page that belong to one head: keys, then values. */
+template <class P>
+int64_t headWords(int64_t HS) {
+  return keyWords<P>(HS) + roundUp(HS, NR) * stepsOf<P>(KB);
+}
+
+int64_t pageLength(int64_t NH, int64_t HS, bool bf16) { return NH * (bf16 ? headWords<Bf16>(HS) : headWords<F32>(HS)); }
+
+/** One head of one sequence in the cache. */
+template <class P>
+struct CachedKeys {
+  float* head;  // of page 0 of the pool
+  const int32_t* pages;
+  int64_t pageWords, HS;
+
+  float* at(int64_t position) const { return head + pages[position / KB] * pageWords; }
+
+  KeyBlock block(int64_t j0, int64_t) const {
+    const float* k = at(j0);
+    return {k, k + keyWords<P>(HS), stepsOf<P>(KB)};
+  }
+
+  /** Stores the key and value of a position; what a page holds after it counts no more. */
+  void append(int64_t position, const float* key, const float* value) const {
+    const int64_t t = position % KB, steps = stepsOf<P>(HS);
+    float* k = at(position);
+    float* lane = k + t / NR * NR * steps + t % NR;
+    for (int64_t s = 0; s < steps; s += W) {
+      const vf words = P::along(key, s, HS);
+      for (int64_t i = 0; i < min(W, steps - s); i++) lane[(s + i) * NR] = words[i];
+    }
+    float* v = k + keyWords<P>(HS) + t / P::kDepth * NR;
+    for (int64_t c = 0; c < HS; c += W) {
+      float* words = v + c / NR * NR * stepsOf<P>(KB) + c % NR;
+      store(words, P::place(load(words), loadUpTo(value + c, HS - c), t));
+    }
+  }
+};
+
+template <class P>
+void attentionAs(float* out, float* cache, const float* qkv, const int32_t* table, int64_t S, int64_t width,
+                 const int32_t* rows, int64_t N, int64_t NH, int64_t HS) {
+  const int64_t C = NH * HS, stride = 3 * C, pageWords = NH * headWords<P>(HS);
+  int64_t size = 0;
+  ForwardScratch({nullptr}, HS, &size);
+  reserveScratch((size_t)size * sizeof(float));
+  parallel(S * NH, [&](int64_t task, int worker) {
+    const int64_t sequence = task / NH, h = task % NH;
+    const int32_t* entry = table + sequence * width;
+    int64_t first = 0;
+    for (int64_t s = 0; s < sequence; s++) first += table[s * width];
+    const int64_t count = entry[0], past = entry[1];
+    const float* q = qkv + first * stride + h * HS;
+    const CachedKeys<P> keys = {cache + h * headWords<P>(HS), entry + 2, pageWords, HS};
+    for (int64_t i = 0; i < count; i++) keys.append(past + i, q + i * stride + C, q + i * stride + 2 * C);
+    const int64_t from = rows ? firstNotBelow(rows, N, first) : first;  // rows of `out`
+    const int64_t to = rows ? firstNotBelow(rows, N, first + count) : first + count;
+    const ForwardScratch s({workerScratch(worker)}, HS);
+    for (int64_t i = from; i < to; i += QB) {
+      const int64_t n = min(QB, to - i);
+      const Queries queries = rows ? Queries{rows + i, first, n, past} : Queries{nullptr, i - first, n, past};
+      forwardQueries<P>(out + i * C + h * HS, nullptr, q, stride, keys, queries, C, HS, nullptr, {}, s);
+    }
+  });
+}
+
+void attention(float* out, float* cache, const float* qkv, const int32_t* table, int64_t S, int64_t width,
+               const int32_t* rows, int64_t N, int64_t NH, int64_t HS, bool bf16) {
+  (bf16 ? attentionAs<Bf16> : attentionAs<F32>)(out, cache, qkv, table, S, width, rows, N, NH, HS);
+}
+
+}  // namespace
+
+void addCache(Kernels& k) {
+  k.cachePageLength = pageLength;
+  k.cachedAttention = attention;
+}
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

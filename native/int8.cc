@@ -1,0 +1,135 @@
+/**
+ * Products with a weight in int8: see int8.h. A panel is NR columns, group by group: NR scales, then for each k NR integers
+ * side by side. A tile keeps a few rows of C in registers along the whole of k, once as the sum of the group under way and
+ * once as the sum of the groups before, scaled.
+ */
+#include "int8.h"
+
+#include <math.h>
+
+#include "families.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+namespace {
+
+constexpr int64_t kGroup = 64;                       // values along k that share a scale
+constexpr int64_t kGroupFloats = NR + kGroup * NR / 4;  // of a panel
+constexpr int kRows = LOOPNN_WIDTH == 16 ? 6 : 3;    // both sums of a tile, a row of B and a broadcast fit the registers
+constexpr int64_t kTall = 8 * kRows;                 // rows of a task: they stay in the second-level cache
+constexpr int64_t kWide = 8 * NR;                    // and its columns
+constexpr int64_t kAhead = 1024;                     // bytes: what is read is asked for so far ahead
+typedef int8_t bytes __attribute__((vector_size(W)));
+
+int64_t panelFloats(int64_t K) { return ceilDiv(K, kGroup) * kGroupFloats; }
+
+LOOPNN_INLINE vf widen(const int8_t* p) {
+  bytes b;
+  __builtin_memcpy(&b, p, sizeof b);
+  return __builtin_convertvector(__builtin_convertvector(b, vi), vf);
+}
+
+/** C (ROWS, cols) of one panel; rows of `a` and of `c` lie lda and ldc apart. */
+template <int ROWS>
+void tile(const float* panel, int64_t K, const float* a, int64_t lda, float* c, int64_t ldc, int64_t cols,
+          const float* bias) {
+  vf total[ROWS][NV] = {};
+  for (int64_t k0 = 0; k0 < K; k0 += kGroup, panel += kGroupFloats) {
+    const int8_t* b = reinterpret_cast<const int8_t*>(panel + NR);
+    const int64_t n = min(kGroup, K - k0);
+    vf acc[ROWS][NV] = {};
+    for (int64_t k = 0; k < n; k++, b += NR) {
+      if (k % (64 / NR) == 0) __builtin_prefetch(b + kAhead);
+      vf bv[NV];
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; v++) bv[v] = widen(b + v * W);
+#pragma GCC unroll 8
+      for (int i = 0; i < ROWS; i++) {
+        const vf av = set1(a[i * lda + k0 + k]);
+#pragma GCC unroll 2
+        for (int v = 0; v < NV; v++) acc[i][v] = fma(av, bv[v], acc[i][v]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS; i++) {
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; v++) total[i][v] = fma(acc[i][v], load(panel + v * W), total[i][v]);
+    }
+  }
+  for (int v = 0; v < NV; v++) {
+    const int64_t left = cols - v * W;
+    if (left <= 0) break;
+    for (int i = 0; i < ROWS; i++) {
+      const vf sum = bias ? total[i][v] + loadUpTo(bias + v * W, left) : total[i][v];
+      storeUpTo(c + i * ldc + v * W, sum, left);
+    }
+  }
+}
+
+using Tile = void (*)(const float*, int64_t, const float*, int64_t, float*, int64_t, int64_t, const float*);
+constexpr Tile tileOf[] = {
+    tile<1>, tile<2>, tile<3>,
+#if LOOPNN_WIDTH == 16
+    tile<4>, tile<5>, tile<6>,
+#endif
+};
+
+/** One panel: its scales, and its integers, those beyond K and N being zero. */
+void packPanel(float* panel, const Matrix& b, int64_t K, int64_t cols) {
+  for (int64_t k0 = 0; k0 < K; k0 += kGroup, panel += kGroupFloats) {
+    const int64_t n = min(kGroup, K - k0);
+    int8_t* integers = reinterpret_cast<int8_t*>(panel + NR);
+    for (int64_t j = 0; j < NR; j++) {
+      const float* from = b.data + j * b.cs + k0 * b.rs;
+      float largest = 0;
+      for (int64_t k = 0; j < cols && k < n; k++) largest = fmaxf(largest, fabsf(from[k * b.rs]));
+      const float scale = largest / 127, inverse = largest > 0 ? 127 / largest : 0;
+      panel[j] = scale;
+      for (int64_t k = 0; k < kGroup; k++) {
+        const float x = j < cols && k < n ? from[k * b.rs] * inverse : 0;
+        integers[k * NR + j] = static_cast<int8_t>(fmaxf(-127, fminf(127, rintf(x))));
+      }
+    }
+  }
+}
+
+int64_t packedInt8Length(int64_t K, int64_t N) { return int8Length(K, N); }
+
+void packWeightInt8(float* packed, const float* weight, int64_t K, int64_t N, bool transposed) {
+  packInt8(packed, transposed ? Matrix{weight, 1, K} : Matrix{weight, N, 1}, K, N);
+}
+
+}  // namespace
+
+int64_t int8Length(int64_t K, int64_t N) { return ceilDiv(N, NR) * panelFloats(K); }
+
+void packInt8(float* packed, const Matrix& b, int64_t K, int64_t N) {
+  parallel(ceilDiv(N, NR), [&](int64_t task, int) {
+    const int64_t j = task * NR;
+    packPanel(packed + task * panelFloats(K), {b.data + j * b.cs, b.rs, b.cs}, K, N - j);
+  });
+}
+
+void linearInt8(float* out, const float* inp, const float* packed, const float* bias, int64_t R, int64_t K, int64_t N) {
+  // Few rows leave their tasks little to do but read B: narrower ones then share it out evenly.
+  const int64_t wide = R <= kTall ? 2 * NR : kWide, down = ceilDiv(R, kTall);
+  parallel(down * ceilDiv(N, wide), [&](int64_t task, int) {
+    const int64_t i0 = task % down * kTall, j0 = task / down * wide;
+    const int64_t i1 = min(R, i0 + kTall), j1 = min(N, j0 + wide);
+    for (int64_t j = j0; j < j1; j += NR) {
+      const float* panel = packed + j / NR * panelFloats(K);
+      for (int64_t i = i0; i < i1; i += kRows) {
+        tileOf[min(kRows, i1 - i) - 1](panel, K, inp + i * K, K, out + i * N + j, N, N - j, bias ? bias + j : nullptr);
+      }
+    }
+  });
+}
+
+void addInt8(Kernels& k) {
+  k.packedInt8Length = packedInt8Length;
+  k.packWeightInt8 = packWeightInt8;
+  k.linearInt8 = linearInt8;
+}
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

@@ -1,0 +1,20 @@
+/**
+ * Products with a weight in int8: each column is cut into groups of kGroup values along k, each group with a scale of its
+ * own, so that weight = scale·integer. Inputs stay floats, and so do sums. For inference: nothing here is accumulated into.
+ */
+#pragma once
+
+#include "gemm.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+
+/** Floats that a packed B (K, N) takes. */
+int64_t int8Length(int64_t K, int64_t N);
+/** Packs B (K, N): integers from −127 to 127 and, for each group, the scale that its largest value needs. */
+void packInt8(float* packed, const Matrix& b, int64_t K, int64_t N);
+/** out (R, N) = inp (R, K)·B + bias; `bias` may be null. Bits of a row depend on that row alone. */
+void linearInt8(float* out, const float* inp, const float* packed, const float* bias, int64_t R, int64_t K, int64_t N);
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

@@ -1,0 +1,203 @@
+/**
+ * The tokens that may come next: their scores, which of them are still in, and the draw among those. Everything takes time
+ * linear in the vocabulary and no memory beyond what the constructor takes. Knows no options and no model.
+ */
+import { CheckpointError } from '../errors.js';
+import { uniform } from '../nn/random.js';
+
+/**
+ * Weights below e^−40 of the largest count as none: all of a vocabulary together they are less than 2⁻³², the step of the
+ * number that draws.
+ */
+const FLOOR = -40;
+/** Steps of the table of exponentials for each unit. */
+const RESOLUTION = 64;
+const EXP = Float64Array.from({ length: -FLOOR * RESOLUTION + 1 }, (_, i) => Math.exp(-i / RESOLUTION));
+
+/** eˣ for x from −40 to 0, to 16 digits: a table and a short series, at a quarter of the time of Math.exp. */
+function exp(x: number): number {
+  const i = (-x * RESOLUTION) | 0;
+  const r = x + i / RESOLUTION;
+  return EXP[i] * (1 + r * (1 + r * (1 / 2 + r * (1 / 6 + r * (1 / 24 + r * (1 / 120 + r / 720))))));
+}
+
+/** A float's bits are cut into digits of 11, the last of which overlaps the second. */
+const DIGITS = [21, 10, 0];
+const LARGEST_DIGIT = 2 ** 11 - 1;
+
+export class Candidates {
+  /** A score for each of V tokens; a caller may change them between `reset` and `best`. */
+  readonly scores: Float32Array;
+  private readonly bits: Int32Array;
+  /** The tokens that are in, in ascending order, and the weight of each. */
+  private readonly ids: Int32Array;
+  private readonly weights: Float64Array;
+  private count = 0;
+  private max = 0;
+  private readonly keys: Uint32Array;
+  private readonly bins = new Float64Array(LARGEST_DIGIT + 1);
+
+  constructor(V: number) {
+    this.scores = new Float32Array(V);
+    this.bits = new Int32Array(this.scores.buffer);
+    this.ids = new Int32Array(V);
+    this.weights = new Float64Array(V);
+    this.keys = new Uint32Array(V);
+  }
+
+  /** Takes every token in, `logits (V)` being the scores. */
+  reset(logits: Float32Array): void {
+    this.scores.set(logits);
+    this.count = this.ids.length;
+    for (let i = 0; i < this.count; i++) this.ids[i] = i;
+  }
+
+  /** The token with the highest score, the lower one of two. Throws CheckpointError where a score is NaN or infinite. */
+  best(): number {
+    const { scores } = this;
+    let best = 0;
+    let max = scores[0];
+    let sum = 0;
+    for (let i = 0; i < scores.length; i++) {
+      const score = scores[i];
+      sum += score;
+      if (score > max) {
+        max = score;
+        best = i;
+      }
+    }
+    // −∞ is a token that must not come; the sum is NaN where any score is.
+    if (Number.isNaN(sum) || !Number.isFinite(max)) {
+      const got = Number.isNaN(sum) ? Number.NaN : max;
+      throw new CheckpointError('logits', 'must be finite', got, 'the model has diverged');
+    }
+    this.max = max;
+    return best;
+  }
+
+  /** Weighs the tokens that are in: e^((score − the highest) / temperature). */
+  weigh(temperature: number): void {
+    const { scores, ids, weights, max } = this;
+    let kept = 0;
+    for (let j = 0; j < this.count; j++) {
+      const id = ids[j];
+      const x = (scores[id] - max) / temperature;
+      if (x < FLOOR) continue;
+      ids[kept] = id;
+      weights[kept++] = exp(x);
+    }
+    this.count = kept;
+  }
+
+  /** The sum of the weights. */
+  get total(): number {
+    let total = 0;
+    for (let j = 0; j < this.count; j++) total += this.weights[j];
+    return total;
+  }
+
+  /** The highest score, as `best` found it. */
+  get highest(): number {
+    return this.max;
+  }
+
+  /** Keeps the k tokens with the highest scores, of equal ones the lower; weights are lost. */
+  keepTop(k: number): void {
+    if (k >= this.count) return;
+    this.weights.fill(1, 0, this.count);
+    this.keepUntil(k);
+  }
+
+  /** Keeps the fewest tokens with the highest scores that together have a share p of the weight, of equal ones the lower. */
+  keepShare(p: number): void {
+    if (p === 1) return;
+    const { total, count } = this;
+    // Tokens that weigh less than this have no more than 1 − p together: most of a vocabulary.
+    this.keepAbove(((1 - p) * total) / count);
+    this.keepUntil(p * total);
+  }
+
+  /** Keeps tokens with a weight of at least `least`; the highest is 1. */
+  keepAbove(least: number): void {
+    const { ids, weights } = this;
+    let kept = 0;
+    for (let j = 0; j < this.count; j++) {
+      if (weights[j] < least) continue;
+      ids[kept] = ids[j];
+      weights[kept++] = weights[j];
+    }
+    this.count = kept;
+  }
+
+  /**
+   * The token that comes first when token i arrives after an exponential time of rate weight i: each wins with the
+   * probability of its weight. The times are named by (a, b) and the token's id, so that two distributions that are alike
+   * mostly draw the same token; and of equal times the lower id wins.
+   */
+  draw(a: number, b: number): number {
+    const { ids, weights } = this;
+    let first = ids[0];
+    let best = Number.POSITIVE_INFINITY;
+    for (let j = 0; j < this.count; j++) {
+      const u = uniform(a, b, ids[j]);
+      // −ln u ≥ 1 − u, which most tokens lose by already.
+      if (1 - u >= best * weights[j]) continue;
+      const time = -Math.log(u) / weights[j];
+      if (time >= best) continue;
+      best = time;
+      first = ids[j];
+    }
+    return first;
+  }
+
+  /** The tokens that are in, by falling score, of equal ones the lower first. */
+  ranked(): number[] {
+    const { scores } = this;
+    return Array.from(this.ids.subarray(0, this.count)).sort((a, b) => scores[b] - scores[a] || a - b);
+  }
+
+  /**
+   * Keeps the highest scores until their weights together reach `target`, the last one included. The score where that
+   * happens is found digit by digit: a histogram of the weights by the leading digit says in which bin it lies, one of the
+   * next digit in that bin says more.
+   */
+  private keepUntil(target: number): void {
+    const { ids, keys, weights, bits, bins, count } = this;
+    for (let j = 0; j < count; j++) {
+      // A float's bits, as a number that grows with the float; 0 and −0 are one.
+      const b = bits[ids[j]];
+      keys[j] = (b < 0 ? -0x80000000 - b : b) + 0x80000000;
+    }
+    let reached = 0;
+    let found = 0;
+    let mask = 0;
+    for (const shift of DIGITS) {
+      bins.fill(0);
+      for (let j = 0; j < count; j++) {
+        if ((keys[j] & mask) === found) bins[(keys[j] >>> shift) & LARGEST_DIGIT] += weights[j];
+      }
+      let digit = -1;
+      for (let d = LARGEST_DIGIT; d >= 0; d--) {
+        if (bins[d] === 0) continue;
+        if (digit >= 0) reached += bins[digit];
+        digit = d;
+        // Sums in another order may round to less than the target: the last bin is then the one.
+        if (reached + bins[d] >= target) break;
+      }
+      found |= digit << shift;
+      mask |= LARGEST_DIGIT << shift;
+    }
+    const cut = found >>> 0;
+    let kept = 0;
+    for (let j = 0; j < count; j++) {
+      if (keys[j] < cut) continue;
+      if (keys[j] === cut) {
+        if (reached >= target) continue;
+        reached += weights[j];
+      }
+      ids[kept] = ids[j];
+      weights[kept++] = weights[j];
+    }
+    this.count = kept;
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * Continuous batching: requests join and leave the running batch at token boundaries, and each is answered as if it had
+ * been computed alone. Knows tokens and text; knows no file and no protocol.
+ *
+ * A step is one call of the decoder: every sequence whose prompt it knows goes on by one token, and up to `prefillChunk`
+ * tokens of waiting prompts come along, so that a long prompt does not hold up the others.
+ */
+import { ConfigError } from '../errors.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { Candidates } from './candidates.js';
+import { type Decoder, type Extension, groupsOf, type SequenceOptions } from './decoder.js';
+import { Generation } from './generation.js';
+import type { SamplingOptions } from './sampler.js';
+import { type DraftOptions, speculate } from './speculation.js';
+
+export interface GenerationRequest extends SamplingOptions, SequenceOptions {
+  /** Token ids, at least one and at most the block size. */
+  readonly prompt: ArrayLike<number>;
+  /** Most tokens to make. */
+  readonly maxTokens: number;
+  /** Texts before which generation stops; they are not part of the answer. */
+  readonly stop?: readonly string[];
+  /** How many of the most probable tokens to tell at each place; absent for no log-probabilities at all. */
+  readonly topLogprobs?: number;
+  /** Drafts tokens with fewer loops; changes the time an answer takes, never the answer. */
+  readonly draft?: DraftOptions;
+}
+
+/** A candidate at one place. */
+export interface TokenLogprob {
+  readonly id: number;
+  /** Natural logarithm of its probability in the model's own distribution, before any sampling option. */
+  readonly logprob: number;
+}
+
+export interface GeneratedToken {
+  readonly id: number;
+  /** The text that is now certain to belong to the answer; empty inside a character or a possible stop text. */
+  readonly text: string;
+  /** As TokenLogprob has it; null where `topLogprobs` is absent. */
+  readonly logprob: number | null;
+  /** The most probable tokens in falling order; null where `topLogprobs` is absent. */
+  readonly top: readonly TokenLogprob[] | null;
+  /** Loops, steps or layers that the model spent on this token. */
+  readonly steps: number;
+}
+
+export type StopReason = 'tokens' | 'end of text' | 'stop text' | 'block size' | 'aborted';
+
+/** How a generation ended. */
+export interface GenerationEnd {
+  readonly reason: StopReason;
+  /** Text that was held back and belongs to the answer after all. */
+  readonly text: string;
+  readonly promptTokens: number;
+  /** Tokens made, an end-of-text token not counted. */
+  readonly tokens: number;
+  /** Loops, steps or layers spent on the tokens made. */
+  readonly steps: number;
+  /** Tokens of drafts that were checked, and how many of them stood. */
+  readonly drafted: number;
+  readonly accepted: number;
+}
+
+export interface EngineOptions {
+  /** Most sequences that run at a time; further requests wait in order. 8 by default. */
+  readonly maxSequences?: number;
+  /** Most prompt tokens in one step. 256 by default. */
+  readonly prefillChunk?: number;
+}
+
+export class Engine {
+  private readonly maxSequences: number;
+  private readonly prefillChunk: number;
+  private readonly candidates: Candidates;
+  private running: Generation[] = [];
+  private waiting: Generation[] = [];
+  /** Settles when there is no more work; null while there is none. */
+  private work: Promise<void> | null = null;
+  private disposed = false;
+
+  /** Throws ConfigError for options out of range, and for a tokenizer with ids that the model does not have. */
+  constructor(
+    private readonly decoder: Decoder,
+    private readonly tokenizer: Tokenizer,
+    { maxSequences = 8, prefillChunk = 256 }: EngineOptions = {},
+  ) {
+    requireCount('maxSequences', maxSequences);
+    requireCount('prefillChunk', prefillChunk);
+    const { config } = decoder.model;
+    if (tokenizer.vocabSize > config.vocabSize) {
+      throw new ConfigError(
+        `tokenizer ${tokenizer.name}`,
+        `must have at most the model's vocabSize = ${config.vocabSize} tokens`,
+        tokenizer.vocabSize,
+      );
+    }
+    this.maxSequences = maxSequences;
+    this.prefillChunk = prefillChunk;
+    this.candidates = new Candidates(tokenizer.vocabSize);
+  }
+
+  /** How many requests run, and how many wait for a place. */
+  get load(): { running: number; waiting: number } {
+    return { running: this.running.length, waiting: this.waiting.length };
+  }
+
+  /**
+   * Answers a request, yielding tokens as they are made; the answer is a function of the request alone. A reader may be slow
+   * or stop reading: nobody else waits for it. An aborted request ends with the reason `aborted` before the next step.
+   *
+   * Throws ConfigError for a wrong request before anything is computed, and whatever fails while it is.
+   */
+  async *generate(
+    request: GenerationRequest,
+    signal?: AbortSignal,
+  ): AsyncGenerator<GeneratedToken, GenerationEnd> {
+    if (this.disposed) throw new ConfigError('engine', 'must not be used after it was disposed of');
+    const generation = this.open(request);
+    const abort = () => generation.abort();
+    if (signal?.aborted) abort();
+    signal?.addEventListener('abort', abort);
+    this.waiting.push(generation);
+    this.work ??= this.run();
+    try {
+      return yield* generation.events();
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      generation.abort();
+    }
+  }
+
+  /** Aborts every request and refuses new ones; settles when the decoder is no longer in use. */
+  async dispose(): Promise<void> {
+    this.disposed = true;
+    for (const generation of [...this.running, ...this.waiting]) generation.abort();
+    await this.work;
+  }
+
+  private open(request: GenerationRequest): Generation {
+    const { decoder, tokenizer, candidates } = this;
+    const { vocabSize: V, blockSize } = decoder.model.config;
+    const prompt = Int32Array.from(request.prompt);
+    if (prompt.length === 0) {
+      const hint = 'the end-of-text token begins a new document';
+      throw new ConfigError('prompt', 'must have at least one token', undefined, hint);
+    }
+    if (prompt.length > blockSize) {
+      const rule = `must have at most blockSize = ${blockSize} tokens`;
+      throw new ConfigError('prompt', rule, prompt.length, 'shorten it');
+    }
+    for (let i = 0; i < prompt.length; i++) {
+      const id = request.prompt[i];
+      if (Number.isInteger(id) && id >= 0 && id < V) continue;
+      throw new ConfigError(`prompt[${i}]`, `must be a token id from 0 to ${V - 1}`, id);
+    }
+    requireCount('maxTokens', request.maxTokens);
+    if (request.loops !== undefined) requireCount('loops', request.loops);
+    if (request.topLogprobs !== undefined) requireCount('topLogprobs', request.topLogprobs, 0);
+    return new Generation({ ...request, prompt }, { decoder, tokenizer, candidates });
+  }
+
+  private async run(): Promise<void> {
+    while (this.running.length + this.waiting.length > 0) {
+      await turn();
+      this.admit();
+      await this.step();
+    }
+    this.work = null;
+  }
+
+  /** Lets go of those that are over, and the next ones in. */
+  private admit(): void {
+    this.running = this.running.filter((generation) => !generation.leave());
+    this.waiting = this.waiting.filter((generation) => !generation.leave());
+    const places = this.maxSequences - this.running.length;
+    this.running.push(...this.waiting.splice(0, places));
+  }
+
+  private async step(): Promise<void> {
+    const moving: Generation[] = [];
+    const batch: Extension[] = [];
+    const drafting: Generation[] = [];
+    let budget = this.prefillChunk;
+    for (const generation of this.running) {
+      const { prefilling, sequence } = generation;
+      if (generation.draft) {
+        drafting.push(generation);
+        continue;
+      }
+      const tokens = generation.next(prefilling ? budget : 1);
+      if (tokens.length === 0) continue;
+      if (prefilling) budget -= tokens.length;
+      moving.push(generation);
+      batch.push({ sequence, tokens });
+    }
+    try {
+      if (batch.length > 0) {
+        const { logits, steps } = await this.decoder.extend(batch);
+        const V = logits.length / batch.length;
+        for (const [b, generation] of moving.entries()) {
+          generation.take(logits.subarray(b * V, b * V + V), steps[b]);
+        }
+      }
+      for (const group of groupsOf(drafting, ({ draft, sequence }) => [draft, sequence.options])) {
+        await speculate(this.decoder, group, group[0].draft!);
+      }
+    } catch (error) {
+      // What the decoder holds of a half-done step is unknown, for every sequence.
+      for (const generation of this.running) generation.fail(error);
+    }
+    this.running = this.running.filter((generation) => !generation.leave());
+  }
+}
+
+function requireCount(name: string, value: number, least = 1): void {
+  if (Number.isInteger(value) && value >= least) return;
+  throw new ConfigError(name, `must be a whole number of at least ${least}`, value);
+}
+
+/** Lets the event loop run whatever waits. */
+function turn(): Promise<void> {
+  // Node and Deno have setImmediate; a browser's timers come close.
+  const { setImmediate = setTimeout } = globalThis as { setImmediate?: (done: () => void) => void };
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}

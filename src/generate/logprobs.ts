@@ -1,0 +1,27 @@
+/** Log-probabilities of tokens in a model's own distribution, as an answer tells them. Knows no sampling option. */
+import type { Candidates } from './candidates.js';
+import type { TokenLogprob } from './engine.js';
+
+/**
+ * log softmax(logits) at a token, and the k most probable tokens with theirs, in falling order, of equal ones the lower first;
+ * `logits (V)`.
+ */
+export function logprobsOf(
+  logits: Float32Array,
+  id: number,
+  k: number,
+  candidates: Candidates,
+): { logprob: number; top: TokenLogprob[] } {
+  candidates.reset(logits);
+  candidates.best();
+  candidates.weigh(1);
+  const logTotal = candidates.highest + Math.log(candidates.total);
+  const logprob = logits[id] - logTotal;
+  if (k === 0) return { logprob, top: [] };
+  candidates.reset(logits);
+  candidates.keepTop(k);
+  return {
+    logprob,
+    top: candidates.ranked().map((best) => ({ id: best, logprob: logits[best] - logTotal })),
+  };
+}

@@ -1,0 +1,77 @@
+/** A trained model with its tokenizer, as a library's user holds it: text in, text out. Knows no file. */
+import type { ModelConfig } from '../models/config.js';
+import type { GPT } from '../models/gpt.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { Decoder } from './decoder.js';
+import { Engine, type GeneratedToken, type GenerationEnd, type GenerationRequest } from './engine.js';
+
+export interface GenerateOptions extends Omit<GenerationRequest, 'prompt' | 'maxTokens'> {
+  /** Most tokens to make; as many as the block size has room for by default. */
+  readonly maxTokens?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** A token as it is made; with a null id, text that was held back until the answer was over. */
+export interface GeneratedText extends Omit<GeneratedToken, 'id'> {
+  readonly id: number | null;
+}
+
+export class Model implements Disposable, AsyncDisposable {
+  readonly config: ModelConfig;
+  private readonly decoder: Decoder;
+  private readonly engine: Engine;
+  private freed: Promise<void> | null = null;
+
+  /** `gpt` and its runtime's memory are disposed of with the model. Throws ConfigError where the tokenizer has ids that the model does not. */
+  constructor(
+    private readonly gpt: GPT,
+    readonly tokenizer: Tokenizer,
+  ) {
+    this.config = gpt.config;
+    this.decoder = new Decoder(gpt);
+    this.engine = new Engine(this.decoder, tokenizer);
+  }
+
+  /**
+   * Continues a prompt, text or token ids, yielding tokens as they are made; returns how it ended. An empty prompt starts a
+   * new document. Several answers may be under way at once: each is as if it were alone.
+   *
+   * Throws ConfigError for a prompt longer than the block size and for options out of range.
+   */
+  async *generate(
+    prompt: string | ArrayLike<number>,
+    { signal, ...options }: GenerateOptions = {},
+  ): AsyncGenerator<GeneratedText, GenerationEnd> {
+    const { tokenizer, config } = this;
+    const given = typeof prompt === 'string' ? tokenizer.encode(prompt) : prompt;
+    const ids = given.length === 0 ? [tokenizer.eot] : given;
+    const request = { maxTokens: config.blockSize, ...options, prompt: ids };
+    const end = yield* this.engine.generate(request, signal);
+    if (end.text === '') return end;
+    yield { id: null, text: end.text, logprob: null, top: null, steps: 0 };
+    return { ...end, text: '' };
+  }
+
+  /**
+   * Ends what is being generated and gives the memory back; settles when it has. `generate` throws ConfigError from then on.
+   */
+  dispose(): Promise<void> {
+    this.freed ??= this.free();
+    return this.freed;
+  }
+
+  [Symbol.dispose](): void {
+    void this.dispose();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  private async free(): Promise<void> {
+    await this.engine.dispose();
+    this.decoder.dispose();
+    this.gpt.dispose();
+    this.gpt.runtime.pool.trim();
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * From token ids to the text of an answer, piece by piece: characters are never split, and the answer ends before a stop
+ * text. Knows no model.
+ *
+ * After each token the whole text so far is looked at. As soon as it contains a stop text, complete, the answer is over: it
+ * ends before the stop text that begins first. Text that may still turn out to be the beginning of one is held back.
+ */
+import { ConfigError } from '../errors.js';
+import type { TokenDecoder } from '../tokenizer/tokenizer.js';
+
+export class TextStream {
+  private held = '';
+  private over = false;
+
+  /** Throws ConfigError for an empty stop text. */
+  constructor(
+    private readonly decoder: TokenDecoder,
+    private readonly stops: readonly string[] = [],
+  ) {
+    if (stops.includes('')) throw new ConfigError('stop', 'must be texts that are not empty');
+  }
+
+  /** Whether a stop text has been found; nothing may be pushed from then on. */
+  get stopped(): boolean {
+    return this.over;
+  }
+
+  /** Takes the next token and gives the text that is now certain to belong to the answer. */
+  push(id: number): string {
+    return this.take(this.decoder.push(id), true);
+  }
+
+  /** Gives what was held back, an unfinished character as U+FFFD. */
+  end(): string {
+    return this.over ? '' : this.take(this.decoder.end(), false);
+  }
+
+  private take(text: string, more: boolean): string {
+    const all = this.held + text;
+    const starts = this.stops.map((stop) => all.indexOf(stop)).filter((start) => start >= 0);
+    this.over = starts.length > 0;
+    const end = this.over ? Math.min(...starts) : all.length - (more ? this.undecided(all) : 0);
+    this.held = this.over ? '' : all.slice(end);
+    return all.slice(0, end);
+  }
+
+  /** Length of the longest end of a text with which a stop text begins. */
+  private undecided(text: string): number {
+    let longest = 0;
+    for (const stop of this.stops) {
+      for (let n = Math.min(stop.length - 1, text.length); n > longest; n--) {
+        if (text.endsWith(stop.slice(0, n))) longest = n;
+      }
+    }
+    return longest;
+  }
+}

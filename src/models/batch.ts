@@ -1,0 +1,102 @@
+/**
+ * The rows of a forward pass: where each stands in its sequence, and what it attends to. Whole sequences here; sequences
+ * that grow, over a key/value cache, in `generate/cache.ts`. Knows no depth rule.
+ */
+import type { Dropout } from '../backend/backend.js';
+import { attention } from '../tensor/ops.js';
+import type { Runtime, Tensor } from '../tensor/tensor.js';
+
+/** Where an application stands in the model: no two of one pass stand at the same place. */
+export interface ApplicationPlace {
+  readonly loop: number;
+  readonly layer: number;
+  readonly inner: number;
+}
+
+export interface Batch extends Disposable {
+  /** Each row's position in its sequence (R). */
+  readonly positions: Tensor;
+  /** All positions are below this. */
+  readonly reach: number;
+  /** Rows of a sequence, as dropout counts its samples. */
+  readonly T: number;
+  /**
+   * Whether keys and values outlive the pass. Then a row that has halted goes through every application all the same, for
+   * a later row may run longer and attend to it.
+   */
+  readonly cached: boolean;
+  /** Causal self-attention as `place`; `qkv (R, 3·C)` → (R, C), or (rows, C) where only some queries are wanted. */
+  attend(
+    qkv: Tensor,
+    NH: number,
+    place: ApplicationPlace,
+    dropout: Dropout | null,
+    rows: Tensor | null,
+  ): Tensor;
+  /** The mean over a row and all before it in its sequence; `x (R, C)` → (R, C), without gradient. */
+  causalMean(x: Tensor): Tensor;
+}
+
+/** B sequences of T rows, with nothing before them. */
+export class WholeSequences implements Batch {
+  readonly cached = false;
+  readonly positions: Tensor;
+
+  constructor(
+    readonly B: number,
+    readonly T: number,
+    runtime: Runtime,
+  ) {
+    this.positions = runtime.from(positionsOf(B, T), [B * T]);
+  }
+
+  get reach(): number {
+    return this.T;
+  }
+
+  attend(
+    qkv: Tensor,
+    NH: number,
+    _place: ApplicationPlace,
+    dropout: Dropout | null,
+    rows: Tensor | null,
+  ): Tensor {
+    return attention(qkv, this.B, this.T, NH, dropout, rows);
+  }
+
+  causalMean(x: Tensor): Tensor {
+    const { runtime } = x;
+    using sums = runtime.empty([x.shape[1]]);
+    const out = runtime.empty(x.shape);
+    for (let b = 0; b < this.B; b++) meanOfRows(out, x, b * this.T, this.T, 0, sums);
+    return out;
+  }
+
+  [Symbol.dispose](): void {
+    this.positions.dispose();
+  }
+}
+
+/** `causalMean` of the rows [first, first + T) of one sequence, after `past` rows that `sums (C)` holds. */
+export function meanOfRows(
+  out: Tensor,
+  x: Tensor,
+  first: number,
+  T: number,
+  past: number,
+  sums: Tensor,
+): void {
+  const { backend } = x.runtime;
+  const C = x.shape[1];
+  const part = (of: Tensor) => backend.slice(of.storage, first * C, T * C);
+  backend.rows.causalMean(part(out), part(x), sums.storage, { T, C, past });
+}
+
+/** 0..T−1 for each of B sequences; kept from call to call, since training asks for the same every time. */
+let latest = { B: 0, T: 0, positions: new Int32Array(0) };
+function positionsOf(B: number, T: number): Int32Array {
+  if (latest.B !== B || latest.T !== T) {
+    latest = { B, T, positions: Int32Array.from({ length: B * T }, (_, r) => r % T) };
+  }
+  return latest.positions;
+}

@@ -1,0 +1,361 @@
+/** The engine: answers in a batch are the answers alone, sequences are freed, readers and failures hurt nobody else. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Backend } from '../../src/backend/backend.js';
+import { NativeBackend } from '../../src/backend/native.js';
+import { ReferenceBackend } from '../../src/backend/reference.js';
+import { CheckpointError, ConfigError } from '../../src/errors.js';
+import { Decoder, type Extension, type Next } from '../../src/generate/decoder.js';
+import { Engine, type GenerationRequest } from '../../src/generate/engine.js';
+import { hashWords } from '../../src/nn/random.js';
+import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
+import { answer, CountingDecoder, randomModel, ScriptedDecoder } from './helpers.js';
+
+const tokenizer = new BytesTokenizer();
+const backends: [string, () => Backend][] = [
+  ['native', () => new NativeBackend('f32')],
+  ['reference', () => new ReferenceBackend('f32')],
+];
+
+const systems: Record<string, readonly [config: Record<string, unknown>, loops: readonly number[]]> = {
+  gpt2: [{ depth: 'gpt2', nLayer: 2 }, []],
+  loop: [{ depth: 'loop', nLayer: 2, nLoop: 3, nPrelude: 1 }, [1, 2, 5]],
+  'loop, confidence': [{ depth: 'loop', nLoop: 3, halting: 'confidence' }, [2]],
+  'universal, ACT': [{ depth: 'universal', nLoop: 3, halting: 'act' }, [2, 4]],
+  'adaptive, geometric': [{ depth: 'adaptive', nLayer: 3, halting: 'geometric' }, [1, 2]],
+  sharing: [{ depth: 'sharing', nLayer: 2, nApplication: 4, sharing: 'cycle-rev' }, []],
+};
+
+/** A request that differs from the others in whatever it can. */
+function requestOf(n: number, loops: readonly number[]): GenerationRequest {
+  const random = (end: number, use: number) => hashWords(n, use) % end;
+  const styles = [
+    { temperature: 0 },
+    { temperature: 0.8, topK: 40 },
+    { topP: 0.9, repetitionPenalty: 1.3 },
+    { minP: 0.02, presencePenalty: 0.5, logitBias: { 65: 2 } },
+  ];
+  const chosen = random(2, 1) === 0 ? undefined : loops[random(loops.length, 2)];
+  return {
+    prompt: Array.from({ length: 1 + random(12, 3) }, (_, i) => random(257, 10 + i)),
+    maxTokens: 1 + random(10, 4),
+    seed: n,
+    ...styles[random(styles.length, 5)],
+    ...(chosen === undefined ? {} : { loops: chosen }),
+    ...(random(2, 6) === 0 ? {} : { topLogprobs: random(4, 7) }),
+    ...(random(3, 8) === 0 ? { stop: ['A', 'e', ' '] } : {}),
+  };
+}
+
+for (const [backendName, backend] of backends) {
+  for (const [name, [config, loops]] of Object.entries(systems)) {
+    test(`${name} on ${backendName}: with random joins and aborts every answer is the one computed alone`, async () => {
+      const model = randomModel(config, backend());
+      const decoder = new CountingDecoder(model);
+      const engine = new Engine(decoder, tokenizer, { maxSequences: 8, prefillChunk: 5 });
+      const requests = Array.from({ length: 24 }, (_, n) => requestOf(n, loops));
+      const together = await Promise.all(
+        requests.map(async (request, n) => {
+          for (let i = hashWords(n, 100) % 12; i > 0; i--) await turn();
+          const controller = new AbortController();
+          const last = hashWords(n, 101) % 3 === 0 ? hashWords(n, 102) % 4 : Number.POSITIVE_INFINITY;
+          if (last === 0) setImmediate(() => controller.abort());
+          return answer(engine, request, controller.signal, (made) => made === last && controller.abort());
+        }),
+      );
+      assert.deepEqual(engine.load, { running: 0, waiting: 0 });
+      assert.equal(decoder.opened, requests.length);
+      assert.equal(decoder.living.size, 0, 'sequences left open');
+      assert.ok(Math.max(...decoder.stepSizes.map((sizes) => sizes.length)) >= 6, 'they ran together');
+      let aborted = 0;
+      for (const [n, request] of requests.entries()) {
+        const alone = await answer(new Engine(new Decoder(model), tokenizer), request);
+        const { tokens, end } = together[n];
+        if (end.reason !== 'aborted') {
+          assert.deepEqual(together[n], alone, `request ${n}`);
+          continue;
+        }
+        aborted++;
+        assert.deepEqual(tokens, alone.tokens.slice(0, tokens.length), `request ${n}`);
+        assert.equal(end.tokens, tokens.length);
+      }
+      assert.ok(aborted >= 3, `${aborted} aborted`);
+      assert.equal(model.runtime.pool.live, 0, 'buffers left over');
+    });
+  }
+}
+
+test('an answer tells its tokens, steps and end', async () => {
+  const model = randomModel({ depth: 'loop', nLoop: 3 });
+  const engine = new Engine(new Decoder(model), tokenizer);
+  const prompt = tokenizer.encode('ab');
+  const greedy = { prompt, temperature: 0, maxTokens: 4 };
+  const { tokens, end } = await answer(engine, { ...greedy, topLogprobs: 2 });
+  assert.deepEqual(
+    { ...end, text: '' },
+    { reason: 'tokens', text: '', promptTokens: 2, tokens: 4, steps: 12, drafted: 0, accepted: 0 },
+  );
+  for (const { id, logprob, top, steps } of tokens) {
+    assert.deepEqual([top![0], top!.length, steps], [{ id, logprob }, 2, 3]);
+  }
+  const { logits } = await model.lastLogits(Int32Array.from(prompt), 1);
+  const max = Math.max(...logits);
+  const lse = max + Math.log(logits.reduce((sum, x) => sum + Math.exp(x - max), 0));
+  assert.equal(tokens[0].id, logits.indexOf(max));
+  assert.ok(Math.abs(tokens[0].logprob! - (max - lse)) < 1e-10);
+
+  const plain = await answer(engine, { ...greedy, loops: 1 });
+  assert.equal(plain.end.steps, 4);
+  assert.deepEqual([plain.tokens[0].logprob, plain.tokens[0].top], [null, null]);
+  const full = await answer(engine, { ...greedy, maxTokens: 1000, logitBias: { [tokenizer.eot]: -100 } });
+  assert.deepEqual(
+    [full.end.reason, full.end.tokens],
+    ['block size', 31],
+    'the last token is made, not read',
+  );
+});
+
+test('halting models tell the steps of each token', async () => {
+  const model = randomModel({ depth: 'loop', nLoop: 4, halting: 'confidence' });
+  const engine = new Engine(new Decoder(model), tokenizer);
+  const request = { prompt: [1, 2, 3], temperature: 0, maxTokens: 6 };
+  const early = await answer(engine, { ...request, exitThreshold: 0.001 });
+  assert.deepEqual(
+    early.tokens.map(({ steps }) => steps),
+    early.tokens.map(() => 1),
+  );
+  assert.equal(early.end.steps, early.tokens.length);
+  const late = await answer(engine, { ...request, exitThreshold: 0.999 });
+  assert.equal(late.end.steps, 4 * late.tokens.length);
+});
+
+test('texts: characters whole, stop texts left out, the end of text not told', async () => {
+  const model = randomModel({ blockSize: 64 });
+  const say = async (text: string, stop: string[], maxTokens = 50) => {
+    const script = [0, ...tokenizer.encode(text), tokenizer.eot];
+    const engine = new Engine(new ScriptedDecoder(model, script), tokenizer);
+    const request = { prompt: [65], temperature: 0, maxTokens, stop };
+    const { tokens, end, text: whole } = await answer(engine, request);
+    return { pieces: tokens.map((token) => token.text), reason: end.reason, whole, held: end.text, end };
+  };
+  const wide = await say('é你😀', []);
+  assert.deepEqual(wide.pieces, ['', 'é', '', '', '你', '', '', '', '😀']);
+  assert.deepEqual([wide.reason, wide.whole, wide.end.tokens], ['end of text', 'é你😀', 9]);
+  const stopped = await say('one END two', ['END']);
+  assert.deepEqual([stopped.reason, stopped.whole, stopped.end.tokens], ['stop text', 'one ', 7]);
+  const inside = await say('ab你好 cd', ['好']);
+  assert.deepEqual([inside.reason, inside.whole], ['stop text', 'ab你']);
+  const never = await say('one EN', ['END']);
+  assert.deepEqual([never.reason, never.whole, never.held], ['end of text', 'one EN', 'EN']);
+  const cut = await say('a😀', [], 3);
+  assert.deepEqual([cut.reason, cut.whole, cut.held], ['tokens', 'a\ufffd', '\ufffd']);
+});
+
+test('a long prompt comes in pieces, beside tokens of those that run', async () => {
+  const decoder = new CountingDecoder(randomModel());
+  const engine = new Engine(decoder, tokenizer, { prefillChunk: 4 });
+  const bias = { logitBias: { [tokenizer.eot]: -100 } };
+  const first = answer(engine, { prompt: [1], maxTokens: 12, ...bias }, undefined, (made) => {
+    if (made !== 2) return;
+    for (const length of [11, 3])
+      void answer(engine, { prompt: new Array(length).fill(2), maxTokens: 2, ...bias });
+  });
+  await first;
+  const sizes = decoder.stepSizes;
+  const from = sizes.findIndex((step) => step.length > 1);
+  assert.deepEqual(sizes.slice(from, from + 5), [
+    [1, 4],
+    [1, 4],
+    [1, 3, 1],
+    [1, 1, 2],
+    [1, 1],
+  ]);
+});
+
+test('who comes first is served first, and no more run than there is room for', async () => {
+  const decoder = new CountingDecoder(randomModel());
+  const engine = new Engine(decoder, tokenizer, { maxSequences: 2 });
+  const bias = { logitBias: { [tokenizer.eot]: -100 } };
+  const order: number[] = [];
+  const all = [0, 1, 2, 3, 4].map(async (n) => {
+    await answer(
+      engine,
+      { prompt: [n], maxTokens: 3, ...bias },
+      undefined,
+      (made) => made === 1 && order.push(n),
+    );
+  });
+  await turn();
+  assert.deepEqual(engine.load, { running: 2, waiting: 3 });
+  await Promise.all(all);
+  assert.deepEqual(order, [0, 1, 2, 3, 4]);
+  assert.equal(Math.max(...decoder.stepSizes.map((step) => step.length)), 2);
+});
+
+test('a reader that is slow or leaves holds up nobody', async () => {
+  const decoder = new CountingDecoder(randomModel());
+  const engine = new Engine(decoder, tokenizer);
+  const request = { prompt: [1, 2], maxTokens: 20, logitBias: { [tokenizer.eot]: -100 } };
+  const slow = engine.generate(request);
+  await slow.next();
+  const other = await answer(engine, request);
+  assert.equal(other.end.tokens, 20);
+  assert.deepEqual(engine.load, { running: 0, waiting: 0 }, 'the slow one is done too');
+  const rest: unknown[] = [];
+  let next = await slow.next();
+  for (; !next.done; next = await slow.next()) rest.push(next.value);
+  assert.deepEqual(rest, other.tokens.slice(1));
+
+  const before = decoder.stepSizes.length;
+  let taken = 0;
+  for await (const _ of engine.generate({ ...request, maxTokens: 30 })) if (++taken === 2) break;
+  for (let i = 0; i < 3; i++) await turn();
+  assert.deepEqual([decoder.living.size, engine.load.running], [0, 0]);
+  assert.ok(decoder.stepSizes.length - before <= 3, 'no step after it left, but for the one under way');
+});
+
+test('an aborted request ends before the next step, also while it waits', async () => {
+  const decoder = new CountingDecoder(randomModel());
+  const engine = new Engine(decoder, tokenizer, { maxSequences: 1 });
+  const request = { prompt: [1], maxTokens: 25, logitBias: { [tokenizer.eot]: -100 } };
+  const [a, b] = [new AbortController(), new AbortController()];
+  const running = answer(engine, request, a.signal, (made) => made === 3 && a.abort());
+  const waiting = answer(engine, request, b.signal);
+  await turn();
+  b.abort();
+  const ends = [(await running).end, (await waiting).end];
+  assert.deepEqual(
+    ends.map(({ reason, tokens }) => [reason, tokens <= 4]),
+    [
+      ['aborted', true],
+      ['aborted', true],
+    ],
+  );
+  assert.equal(ends[1].tokens, 0);
+  assert.equal(decoder.living.size, 0);
+  const never = await answer(engine, request, AbortSignal.abort());
+  assert.deepEqual([never.end.reason, never.tokens], ['aborted', []]);
+  assert.ok(decoder.stepSizes.length <= 4);
+});
+
+/** Spoils what the decoder says. */
+class FailingDecoder extends CountingDecoder {
+  fails = false;
+
+  override async extend(batch: readonly Extension[]): Promise<Next> {
+    if (this.fails) {
+      this.fails = false;
+      throw new Error('no more memory');
+    }
+    const next = await super.extend(batch);
+    const V = this.model.config.vocabSize;
+    for (const [b, { tokens }] of batch.entries()) {
+      if (tokens[0] === 99) next.logits[b * V + 7] = Number.NaN;
+    }
+    return next;
+  }
+}
+
+test('a request that fails does not hurt the others; a failing step ends those that run, not the engine', async () => {
+  const decoder = new FailingDecoder(randomModel());
+  const engine = new Engine(decoder, tokenizer, { maxSequences: 3 });
+  const request = { prompt: [5, 6], maxTokens: 8, seed: 3, logitBias: { [tokenizer.eot]: -100, 99: -100 } };
+  const alone = await answer(engine, request);
+  const [good, bad] = await Promise.allSettled([
+    answer(engine, request),
+    answer(engine, { ...request, prompt: [99] }),
+  ]);
+  assert.deepEqual(good.status === 'fulfilled' && good.value, alone);
+  assert.ok(bad.status === 'rejected' && bad.reason instanceof CheckpointError);
+  assert.match(bad.reason.message, /^logits: must be finite, got NaN/);
+
+  const all = await Promise.allSettled(
+    [0, 1, 2, 3].map((n) =>
+      answer(engine, request, undefined, (made) => {
+        if (n === 0 && made === 2) decoder.fails = true;
+      }),
+    ),
+  );
+  assert.deepEqual(
+    all.map((one) => (one.status === 'rejected' ? one.reason.message : one.value)),
+    ['no more memory', 'no more memory', 'no more memory', alone],
+    'the one that waited is answered',
+  );
+  assert.equal(decoder.living.size, 0);
+  assert.deepEqual(engine.load, { running: 0, waiting: 0 });
+});
+
+test('the event loop has its turn between steps', async () => {
+  const decoder = new CountingDecoder(randomModel());
+  const engine = new Engine(decoder, tokenizer);
+  let turns = 0;
+  let counting = true;
+  const count = () => {
+    turns++;
+    if (counting) setImmediate(count);
+  };
+  setImmediate(count);
+  await answer(engine, { prompt: [1], maxTokens: 20, logitBias: { [tokenizer.eot]: -100 } });
+  counting = false;
+  assert.ok(turns >= decoder.stepSizes.length - 1, `${turns} turns in ${decoder.stepSizes.length} steps`);
+});
+
+test('dispose aborts what runs and waits, and refuses what comes', async () => {
+  const decoder = new CountingDecoder(randomModel());
+  const engine = new Engine(decoder, tokenizer, { maxSequences: 1 });
+  const request = { prompt: [1], maxTokens: 25, logitBias: { [tokenizer.eot]: -100 } };
+  let gone: Promise<void> | undefined;
+  const all = [1, 2].map(() =>
+    answer(engine, request, undefined, (made) => {
+      if (made === 2) gone = engine.dispose();
+    }),
+  );
+  const ends = (await Promise.all(all)).map(({ end }) => end.reason);
+  await gone;
+  assert.deepEqual(ends, ['aborted', 'aborted']);
+  assert.equal(decoder.living.size, 0);
+  await assert.rejects(
+    engine.generate(request).next(),
+    refusal(/^engine: must not be used after it was disposed of$/),
+  );
+});
+
+test('wrong requests are refused before anything is computed', async () => {
+  const decoder = new CountingDecoder(randomModel());
+  const engine = new Engine(decoder, tokenizer);
+  const right: GenerationRequest = { prompt: [1], maxTokens: 2 };
+  const wrong: [Partial<GenerationRequest>, RegExp][] = [
+    [{ prompt: [] }, /^prompt: must have at least one token; the end-of-text token begins a new document$/],
+    [
+      { prompt: new Array(33).fill(1) },
+      /^prompt: must have at most blockSize = 32 tokens, got 33; shorten it$/,
+    ],
+    [{ prompt: [1, 257] }, /^prompt\[1\]: must be a token id from 0 to 256, got 257$/],
+    [{ prompt: [-1] }, /^prompt\[0\]: must be a token id from 0 to 256, got -1$/],
+    [{ prompt: [1.5] }, /^prompt\[0\]: must be a token id from 0 to 256, got 1\.5$/],
+    [{ maxTokens: 0 }, /^maxTokens: must be a whole number of at least 1, got 0$/],
+    [{ loops: 0.5 }, /^loops: must be a whole number of at least 1, got 0\.5$/],
+    [{ topLogprobs: -1 }, /^topLogprobs: must be a whole number of at least 0, got -1$/],
+    [{ temperature: -1 }, /^temperature: must be at least 0, got -1$/],
+    [{ stop: [''] }, /^stop: must be texts that are not empty$/],
+  ];
+  for (const [fields, message] of wrong) {
+    await assert.rejects(engine.generate({ ...right, ...fields }).next(), refusal(message));
+  }
+  assert.deepEqual([decoder.opened, decoder.stepSizes.length, engine.load.waiting], [0, 0, 0]);
+  assert.throws(
+    () => new Engine(decoder, tokenizer, { maxSequences: 0 }),
+    refusal(/^maxSequences: must be a whole number of at least 1, got 0$/),
+  );
+  assert.throws(
+    () => new Engine(new Decoder(randomModel({ vocabSize: 100 })), tokenizer),
+    refusal(/^tokenizer bytes: must have at most the model's vocabSize = 100 tokens, got 257$/),
+  );
+});
+
+const refusal = (message: RegExp) => (error: unknown) => {
+  assert.ok(error instanceof ConfigError, String(error));
+  assert.match(error.message, message);
+  return true;
+};
