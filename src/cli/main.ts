@@ -14,6 +14,7 @@ import { inspectCommand } from './inspect.js';
 import { paramsCommand } from './params.js';
 import { prepareCommand } from './prepare.js';
 import { retrofitCommand } from './retrofit.js';
+import { serveCommand } from './serve.js';
 import { trainCommand } from './train.js';
 
 const FAILED = 1;
@@ -33,6 +34,7 @@ async function main(argv: readonly string[]): Promise<void> {
     trainCommand,
     evalCommand,
     generateCommand,
+    serveCommand,
     inspectCommand,
     importCommand,
     exportCommand,

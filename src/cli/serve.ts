@@ -1,0 +1,124 @@
+/** `loopnn serve`: an OpenAI-compatible server for a trained run. */
+import { readFileSync } from 'node:fs';
+import type { Weights } from '../backend/create.js';
+import { constants } from 'node:os';
+import type { Command } from 'commander';
+import { ConfigError } from '../errors.js';
+import { DEFAULT_LIMITS, ModelServer } from '../serve/server.js';
+import type { TrainConfig } from '../train/config.js';
+import { wholeNumber } from './flags.js';
+import { notice } from './output.js';
+import { precisionOption, weightsOption } from './runtime.js';
+
+interface ServeFlags {
+  readonly model: string;
+  readonly host: string;
+  readonly port: number;
+  readonly apiKey?: readonly string[];
+  readonly chatTemplate?: string;
+  readonly maxConcurrency: number;
+  readonly maxQueue: number;
+  readonly timeout: number;
+  readonly precision: TrainConfig['precision'];
+  readonly weights: Weights;
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/** Where keys may be given without standing in the list of processes; several are separated by commas. */
+const KEY_VARIABLE = 'LOOPNN_API_KEY';
+const LOOPBACK = /^(127\.|localhost$|::1$)/;
+/** A day, in seconds. */
+const LONGEST_TIMEOUT = 86_400;
+
+export function serveCommand(program: Command): void {
+  program
+    .command('serve')
+    .description('serve a trained model by OpenAI’s API')
+    .requiredOption('--model <run>', 'folder of a trained run; its last name is the model’s name')
+    .option('--host <address>', 'address to listen on; others than this machine reach 0.0.0.0', '127.0.0.1')
+    .option('--port <n>', 'port to listen on; 0 for any free one', wholeNumber(0, 65_535), 8080)
+    .option(
+      '--api-key <key>',
+      `a key that clients must send, and more by repetition; ${KEY_VARIABLE} by default, separated by commas`,
+      (key: string, former: string[] = []) => [...former, key],
+    )
+    .option(
+      '--chat-template <file>',
+      'a chat template in Jinja, as Hugging Face’s; a plain dialogue by default',
+    )
+    .option('--max-concurrency <n>', 'sequences that run at once', wholeNumber(1), 8)
+    .option(
+      '--max-queue <n>',
+      'sequences that wait; beyond them requests are refused',
+      wholeNumber(0),
+      DEFAULT_LIMITS.maxQueue,
+    )
+    .option(
+      '--timeout <seconds>',
+      'longest time for an answer',
+      wholeNumber(1, LONGEST_TIMEOUT),
+      DEFAULT_LIMITS.timeoutMs / 1000,
+    )
+    .addOption(precisionOption())
+    .addOption(weightsOption())
+    .action(serve);
+}
+
+async function serve(flags: ServeFlags): Promise<void> {
+  const { model: folder, host, precision, weights, maxConcurrency, maxQueue, timeout } = flags;
+  const apiKeys = flags.apiKey ?? keysOf(process.env[KEY_VARIABLE]);
+  const server = await ModelServer.start({
+    folder,
+    precision,
+    weights,
+    chatTemplate: flags.chatTemplate === undefined ? null : readTemplate(flags.chatTemplate),
+    maxSequences: maxConcurrency,
+    host,
+    port: flags.port,
+    apiKeys,
+    limits: { ...DEFAULT_LIMITS, maxQueue, timeoutMs: timeout * 1000 },
+    log: notice,
+    notice,
+  });
+  const stopped = stopOnSignal(server);
+  if (apiKeys.length === 0 && !LOOPBACK.test(host)) {
+    notice(`--host ${host}: anybody who reaches it may use the model; --api-key keeps strangers out`);
+  }
+  notice(`listening on ${server.url}`);
+  server.ready.then(
+    ({ backend, step }) => notice(`${folder} is loaded, step ${step}: ${backend}`),
+    () => {},
+  );
+  try {
+    await Promise.race([stopped, server.failed]);
+  } finally {
+    await server.close();
+  }
+}
+
+/** Resolves when a signal has ended the server in order; a second signal ends the process at once. */
+function stopOnSignal(server: ModelServer): Promise<void> {
+  let stopping = false;
+  return new Promise((resolve, reject) => {
+    const onSignal = (name: (typeof SIGNALS)[number]) => {
+      if (stopping) process.exit(128 + constants.signals[name]);
+      stopping = true;
+      notice(`${name}: finishing what runs (again to quit at once)`);
+      server.drain().then(resolve, reject);
+    };
+    for (const name of SIGNALS) process.on(name, onSignal);
+  });
+}
+
+function keysOf(variable: string | undefined): string[] {
+  return (variable ?? '').split(',').filter((key) => key !== '');
+}
+
+function readTemplate(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : error;
+    throw new ConfigError('--chat-template', `must be a readable file (${reason})`, file);
+  }
+}

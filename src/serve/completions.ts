@@ -1,0 +1,78 @@
+/** `/v1/completions`: what it takes, and how its answers look. */
+import { wrongField } from './api-error.js';
+import type { Format } from './answer.js';
+import type { Fields } from './fields.js';
+import type { ModelInfo, NamedLogprob, Prompt, ServedToken } from './messages.js';
+import { type CompletionRequest, readRequest } from './requests.js';
+
+/** OpenAI's default, and what it gives at most. */
+const MAX_TOKENS = 16;
+const MOST_LOGPROBS = 5;
+
+export function readCompletion(fields: Fields, info: ModelInfo): CompletionRequest {
+  fields.unsupported('echo', 'must be false: prompts are not repeated', false);
+  fields.unsupported('suffix', 'must be absent: the model only continues texts', '');
+  const most = fields.whole('best_of', { min: 1, max: Number.MAX_SAFE_INTEGER });
+  const n = fields.whole('n', { min: 1, max: Number.MAX_SAFE_INTEGER }) ?? 1;
+  if (most !== undefined && most !== n) throw wrongField('best_of', `must be n = ${n} or absent`, most);
+  return readRequest(
+    fields,
+    {
+      prompts: readPrompts(fields),
+      maxTokens: fields.whole('max_tokens', { min: 1, max: Number.MAX_SAFE_INTEGER }) ?? MAX_TOKENS,
+      topLogprobs: fields.whole('logprobs', { min: 0, max: MOST_LOGPROBS }),
+    },
+    info,
+  );
+}
+
+/** A text, token ids, or a list of either; an absent prompt begins a new document. */
+function readPrompts(fields: Fields): Prompt[] {
+  const value = fields.raw('prompt') ?? '';
+  if (typeof value === 'string') return [{ kind: 'text', text: value }];
+  const rule = 'must be a text, a list of token ids, or a list of either';
+  if (!Array.isArray(value)) throw wrongField('prompt', rule, value);
+  if (value.length === 0) throw wrongField('prompt', 'must not be an empty list');
+  if (value.every(isId)) return [{ kind: 'ids', ids: Int32Array.from(value) }];
+  return value.map((prompt: unknown): Prompt => {
+    if (typeof prompt === 'string') return { kind: 'text', text: prompt };
+    if (Array.isArray(prompt) && prompt.every(isId)) return { kind: 'ids', ids: Int32Array.from(prompt) };
+    throw wrongField('prompt', rule, prompt);
+  });
+}
+
+/** Which ids there are, the engine knows. */
+function isId(value: unknown): value is number {
+  return typeof value === 'number' && value >= 0 && value === (value | 0);
+}
+
+export const completionFormat: Format = {
+  idPrefix: 'cmpl',
+  object: 'text_completion',
+  chunkObject: 'text_completion',
+  whole: (text, tokens) => ({ text, logprobs: logprobs(tokens, 0) }),
+  part: ({ text, token, textLength }) => ({ text, logprobs: token ? logprobs([token], textLength) : null }),
+};
+
+/** Lists side by side; null where nobody asked. `offset` is where the first token begins in the answer, in characters. */
+function logprobs(tokens: readonly ServedToken[], offset: number): object | null {
+  const asked = tokens.flatMap((token) => token.logprobs ?? []);
+  if (asked.length === 0) return null;
+  let at = offset;
+  return {
+    tokens: asked.map(({ name }) => name),
+    token_logprobs: asked.map(({ logprob }) => logprob),
+    top_logprobs: asked.map(({ top, ...own }) => byName([...top, own])),
+    text_offset: asked.map(({ name }) => {
+      const start = at;
+      at += name.length;
+      return start;
+    }),
+  };
+}
+
+/** Log-probabilities by token; of tokens of the same name, the most probable. */
+function byName(candidates: readonly NamedLogprob[]): Record<string, number> {
+  const falling = candidates.toSorted((a, b) => a.logprob - b.logprob);
+  return Object.fromEntries(falling.map(({ name, logprob }) => [name, logprob]));
+}

@@ -1,0 +1,160 @@
+/** The engine as the thread of HTTP sees it: tasks go in, events come out. Knows no HTTP, tokens or models. */
+import { Worker } from 'node:worker_threads';
+import { receivedError } from '../data/thread-errors.js';
+import type { GenerationEnd } from '../generate/engine.js';
+import type { EngineOptions, FromEngine, Load, ModelInfo, ServedToken, Task, ToEngine } from './messages.js';
+
+/** What happens to one of several tasks, `index` being its place among them, and when: milliseconds of performance.now(). */
+export type RunEvent = { readonly index: number; readonly at: number } & (
+  | { readonly token: ServedToken; readonly end?: undefined }
+  | { readonly end: GenerationEnd; readonly token?: undefined }
+);
+
+/** Events of a group of tasks, in the order in which they came. */
+class Events {
+  readonly #queue: RunEvent[] = [];
+  #failure: { readonly reason: unknown } | null = null;
+  #wake = () => {};
+
+  push(event: RunEvent): void {
+    this.#queue.push(event);
+    this.#wake();
+  }
+
+  /** Ends them with an error, at once. */
+  fail(reason: unknown): void {
+    this.#failure ??= { reason };
+    this.#wake();
+  }
+
+  async next(): Promise<RunEvent> {
+    while (this.#failure === null && this.#queue.length === 0) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    if (this.#failure !== null) throw this.#failure.reason;
+    return this.#queue.shift()!;
+  }
+}
+
+export class EngineThread {
+  /** Resolves once the model is loaded; rejects with the error that prevented it. */
+  readonly ready: Promise<ModelInfo>;
+  /** Rejects when the model cannot be loaded, or the thread dies unasked; never resolves. */
+  readonly failed: Promise<never>;
+  load: Load = { running: 0, waiting: 0 };
+  readonly #worker: Worker;
+  readonly #exited: Promise<unknown>;
+  readonly #tasks = new Map<number, { readonly index: number; readonly events: Events }>();
+  #count = 0;
+  #loaded = false;
+  #closing = false;
+
+  /** @param notice takes lines that concern the whole server */
+  constructor(options: EngineOptions, notice: (line: string) => void) {
+    const { folder, precision, weights, chatTemplate, maxSequences } = options;
+    this.#worker = new Worker(new URL('./engine-worker.js', import.meta.url), {
+      workerData: { folder, precision, weights, chatTemplate, maxSequences } satisfies EngineOptions,
+    });
+    this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve));
+    const ready = deferred<ModelInfo>();
+    const failed = deferred<never>();
+    this.ready = ready.promise;
+    this.failed = failed.promise;
+    const die = (error: Error) => {
+      ready.reject(error);
+      if (!this.#closing) failed.reject(error);
+      for (const { events } of this.#tasks.values()) events.fail(error);
+      this.#tasks.clear();
+    };
+    this.#worker.on('error', die);
+    this.#worker.on('exit', (code) => die(new Error(`the engine's thread has ended with code ${code}`)));
+    this.#worker.on('message', (message: FromEngine) => {
+      if (message.kind === 'notice') notice(message.line);
+      else if (message.kind === 'ready') {
+        this.#loaded = true;
+        ready.resolve(message.info);
+      } else if (message.kind === 'failed') die(receivedError(message.error));
+      else this.#take(message);
+    });
+  }
+
+  /** Tasks that the engine has been given and is not done with. */
+  get inFlight(): number {
+    return this.#tasks.size;
+  }
+
+  /**
+   * Works on several tasks side by side, until all have ended. Throws the first error of any of them, and the signal's
+   * reason as soon as it aborts; the others then stop at their next token.
+   */
+  async *run(tasks: readonly Task[], signal: AbortSignal): AsyncGenerator<RunEvent, void> {
+    signal.throwIfAborted();
+    const events = new Events();
+    const numbered = tasks.map((task, index) => {
+      const id = this.#count++;
+      this.#tasks.set(id, { index, events });
+      return { id, task };
+    });
+    this.#post({ kind: 'generate', tasks: numbered });
+    const abort = () => {
+      for (const { id } of numbered) if (this.#tasks.has(id)) this.#post({ kind: 'abort', id });
+    };
+    // Whoever aborts may never ask for another event.
+    const onAbort = () => {
+      events.fail(signal.reason);
+      abort();
+    };
+    signal.addEventListener('abort', onAbort);
+    try {
+      for (let left = tasks.length; left > 0; ) {
+        const event = await events.next();
+        if (event.end) left--;
+        yield event;
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      abort();
+    }
+  }
+
+  /** Ends the thread, and whatever still runs in it. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    // Before it is loaded, nothing in it needs an orderly end.
+    if (this.#loaded) this.#post({ kind: 'close' });
+    else await this.#worker.terminate();
+    await this.#exited;
+  }
+
+  #take({ load, events }: Extract<FromEngine, { kind: 'events' }>): void {
+    const at = performance.now();
+    this.load = load;
+    for (const event of events) {
+      const task = this.#tasks.get(event.id);
+      if (!task) continue;
+      const { index, events: queue } = task;
+      if ('token' in event) queue.push({ index, at, token: event.token });
+      else this.#tasks.delete(event.id);
+      if ('end' in event) queue.push({ index, at, end: event.end });
+      if ('error' in event) queue.fail(receivedError(event.error));
+    }
+  }
+
+  #post(message: ToEngine): void {
+    this.#worker.postMessage(message);
+  }
+}
+
+/** A promise that others settle; a rejection that nobody waits for is no accident. */
+function deferred<Value>() {
+  let resolve!: (value: Value) => void;
+  let reject!: (error: Error) => void;
+  const promise = new Promise<Value>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  promise.catch(() => {});
+  return { promise, resolve, reject };
+}

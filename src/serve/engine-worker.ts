@@ -1,0 +1,133 @@
+/**
+ * The thread that `engine-thread.ts` starts: loads a run, then generates. Whatever takes long happens here, so that the
+ * thread of HTTP stays free. Knows no HTTP.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { createBackend } from '../backend/create.js';
+import { NodeStore } from '../data/node-store.js';
+import { sentError } from '../data/thread-errors.js';
+import { Decoder } from '../generate/decoder.js';
+import { Engine, type GeneratedToken } from '../generate/engine.js';
+import { Runtime } from '../tensor/tensor.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { loadRun, readRunConfig, readRunTokenizer } from '../train/run.js';
+import type {
+  EngineOptions,
+  FromEngine,
+  NumberedTask,
+  Prompt,
+  ServedToken,
+  Task,
+  TaskEvent,
+  ToEngine,
+} from './messages.js';
+import { Prompts } from './prompts.js';
+
+const port = parentPort!;
+
+function post(message: FromEngine): void {
+  port.postMessage(message);
+}
+
+async function load({ folder, precision, weights, chatTemplate, maxSequences }: EngineOptions) {
+  const store = new NodeStore(folder);
+  const { train, model: config } = await readRunConfig(store, folder);
+  const tokenizer = await readRunTokenizer(store, folder);
+  const prompts = new Prompts(tokenizer, config.blockSize, chatTemplate);
+  const backend = createBackend({
+    precision: precision === 'auto' ? train.precision : precision,
+    weights,
+    onWarning: (line) => post({ kind: 'notice', line }),
+  });
+  const { model, step } = await loadRun(store, folder, new Runtime(backend));
+  const decoder = new Decoder(model);
+  const engine = new Engine(decoder, tokenizer, { maxSequences });
+  const info = { config, step, backend: backend.description, vocabSize: tokenizer.vocabSize };
+  return { tokenizer, prompts, model, decoder, engine, info };
+}
+
+class EngineService {
+  readonly #aborts = new Map<number, AbortController>();
+  #events: TaskEvent[] = [];
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly tokenizer: Tokenizer,
+    private readonly prompts: Prompts,
+  ) {}
+
+  /** Begins to work on tasks; each distinct prompt becomes tokens once. */
+  start(tasks: readonly NumberedTask[]): void {
+    const encoded = new Map<Prompt, Promise<ArrayLike<number>>>();
+    for (const { prompt } of tasks.map(({ task }) => task)) {
+      if (!encoded.has(prompt)) encoded.set(prompt, this.#encode(prompt));
+    }
+    for (const { id, task } of tasks) this.#run(id, task, encoded.get(task.prompt)!);
+  }
+
+  /** Works on a task until it ends, fails or is aborted. */
+  async #run(id: number, { prompt, options }: Task, ids: Promise<ArrayLike<number>>): Promise<void> {
+    const controller = new AbortController();
+    this.#aborts.set(id, controller);
+    try {
+      const stop = [...(options.stop ?? []), ...(prompt.kind === 'chat' ? this.prompts.chatStop : [])];
+      const stream = this.engine.generate({ ...options, prompt: await ids, stop }, controller.signal);
+      let next = await stream.next();
+      for (; !next.done; next = await stream.next()) this.#tell({ id, token: this.#served(next.value) });
+      this.#tell({ id, end: next.value });
+    } catch (error) {
+      this.#tell({ id, error: sentError(error) });
+    } finally {
+      this.#aborts.delete(id);
+    }
+  }
+
+  /** Throws by its promise only, which whoever waits for the prompt sees. */
+  async #encode(prompt: Prompt): Promise<ArrayLike<number>> {
+    return this.prompts.encode(prompt);
+  }
+
+  abort(id: number): void {
+    this.#aborts.get(id)?.abort();
+  }
+
+  #served({ id, logprob, text, top, steps }: GeneratedToken): ServedToken {
+    if (top === null || logprob === null) return { text, logprobs: null, steps };
+    const name = (token: number) => this.tokenizer.decode([token]);
+    const candidates = top.map((candidate) => ({ name: name(candidate.id), logprob: candidate.logprob }));
+    return { text, logprobs: { name: name(id), logprob, top: candidates }, steps };
+  }
+
+  /** Sends events in bundles: what all sequences of a step have to tell is one message. */
+  #tell(event: TaskEvent): void {
+    if (this.#events.push(event) > 1) return;
+    setImmediate(() => {
+      post({ kind: 'events', load: this.engine.load, events: this.#events });
+      this.#events = [];
+    });
+  }
+}
+
+try {
+  const { tokenizer, prompts, model, decoder, engine, info } = await load(workerData);
+  const service = new EngineService(engine, tokenizer, prompts);
+  port.on('message', async (message: ToEngine) => {
+    switch (message.kind) {
+      case 'generate':
+        service.start(message.tasks);
+        break;
+      case 'abort':
+        service.abort(message.id);
+        break;
+      case 'close':
+        await engine.dispose();
+        decoder.dispose();
+        model.dispose();
+        port.close();
+        break;
+    }
+  });
+  post({ kind: 'ready', info });
+} catch (error) {
+  post({ kind: 'failed', error: sentError(error) });
+}

@@ -1,0 +1,95 @@
+/** What the thread of HTTP and the thread of the engine tell each other. */
+import type { Weights } from '../backend/create.js';
+import type { SentError } from '../data/thread-errors.js';
+import type { GenerationEnd, GenerationRequest } from '../generate/engine.js';
+import type { ModelConfig } from '../models/config.js';
+import type { TrainConfig } from '../train/config.js';
+
+/** What the engine's thread is started with. */
+export interface EngineOptions {
+  /** Folder of the run. */
+  readonly folder: string;
+  readonly precision: TrainConfig['precision'];
+  readonly weights: Weights;
+  /** A chat template in Jinja; null for the plain one. */
+  readonly chatTemplate: string | null;
+  /** Sequences that run at once. */
+  readonly maxSequences: number;
+}
+
+export interface ChatMessage {
+  readonly role: 'system' | 'developer' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+/** A prompt as it was sent: it becomes tokens beside the engine, since that may take long. */
+export type Prompt =
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'ids'; readonly ids: Int32Array }
+  | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] };
+
+export type GenerationOptions = Omit<GenerationRequest, 'prompt'>;
+
+/** One answer to make. */
+export interface Task {
+  readonly prompt: Prompt;
+  readonly options: GenerationOptions;
+}
+
+/** A token by its text, an unfinished character being U+FFFD. */
+export interface NamedLogprob {
+  readonly name: string;
+  readonly logprob: number;
+}
+
+/** A token that was made. */
+export interface ServedToken {
+  /** The text that is now certain to belong to the answer. */
+  readonly text: string;
+  /** The token and the most probable ones in its place; null where not asked for. */
+  readonly logprobs: (NamedLogprob & { readonly top: readonly NamedLogprob[] }) | null;
+  /** Loops, steps or layers spent on it. */
+  readonly steps: number;
+}
+
+/** What happens to the task of number `id`. */
+export type TaskEvent = { readonly id: number } & (
+  | { readonly token: ServedToken }
+  | { readonly end: GenerationEnd }
+  | { readonly error: SentError }
+);
+
+/** What is known of a model once it is loaded. */
+export interface ModelInfo {
+  readonly config: ModelConfig;
+  /** Update that the weights are from. */
+  readonly step: number;
+  /** The backend, in one line. */
+  readonly backend: string;
+  /** Ids of the tokenizer. */
+  readonly vocabSize: number;
+}
+
+/** Sequences that run, and that wait for a place. */
+export interface Load {
+  readonly running: number;
+  readonly waiting: number;
+}
+
+/** A task and its number. */
+export interface NumberedTask {
+  readonly id: number;
+  readonly task: Task;
+}
+
+/** All tasks of a request are one message, so that a prompt that they share is sent once. */
+export type ToEngine =
+  | { readonly kind: 'generate'; readonly tasks: readonly NumberedTask[] }
+  | { readonly kind: 'abort'; readonly id: number }
+  | { readonly kind: 'close' };
+
+export type FromEngine =
+  | { readonly kind: 'notice'; readonly line: string }
+  | { readonly kind: 'ready'; readonly info: ModelInfo }
+  | { readonly kind: 'failed'; readonly error: SentError }
+  | { readonly kind: 'events'; readonly load: Load; readonly events: readonly TaskEvent[] };

@@ -1,0 +1,52 @@
+/** What a request of either kind comes to: tasks for the engine, and how to answer. */
+import { randomInt } from 'node:crypto';
+import { hashWords } from '../nn/random.js';
+import { wrongField } from './api-error.js';
+import type { Fields } from './fields.js';
+import type { ModelInfo, Prompt, Task } from './messages.js';
+import { given, readOptions } from './options.js';
+
+/** Choices of one request; whoever wants more asks again. */
+const MOST_CHOICES = 128;
+/** A seed for who gives none. */
+const SEEDS = 2 ** 32;
+
+export interface CompletionRequest {
+  /** n tasks for each prompt, one after another. */
+  readonly tasks: readonly Task[];
+  /** Choices for each prompt. */
+  readonly n: number;
+  readonly stream: boolean;
+  /** Whether a stream ends with a chunk of usage. */
+  readonly includeUsage: boolean;
+}
+
+/** What only one kind of request knows. */
+export interface Asked {
+  readonly prompts: readonly Prompt[];
+  readonly maxTokens: number;
+  readonly topLogprobs: number | undefined;
+}
+
+/**
+ * The request that the shared fields describe. Choice k of a prompt has a seed made of the request's and k, choice 0 the
+ * request's own: more choices leave the first one as it was.
+ */
+export function readRequest(fields: Fields, asked: Asked, info: ModelInfo): CompletionRequest {
+  const { prompts, maxTokens, topLogprobs } = asked;
+  const n = fields.whole('n', { min: 1, max: MOST_CHOICES }) ?? 1;
+  if (prompts.length * n > MOST_CHOICES) {
+    throw wrongField('n', `times the number of prompts must be at most ${MOST_CHOICES}`, prompts.length * n);
+  }
+  const stream = fields.boolean('stream') ?? false;
+  const streamOptions = fields.object('stream_options');
+  if (streamOptions && !stream) throw wrongField('stream_options', 'must be absent where stream is not true');
+  const { seed = randomInt(SEEDS), ...options } = readOptions(fields, maxTokens, info);
+  const tasks = prompts.flatMap((prompt) =>
+    Array.from({ length: n }, (_, k) => {
+      const own = k === 0 ? seed : hashWords(seed, k) >>> 0;
+      return { prompt, options: { ...options, seed: own, ...given({ topLogprobs }) } };
+    }),
+  );
+  return { tasks, n, stream, includeUsage: streamOptions?.boolean('include_usage') ?? false };
+}

@@ -1,0 +1,160 @@
+/**
+ * An HTTP server around a run: starts its engine, keeps slow and greedy clients in bounds, and stops without cutting off who is
+ * being answered. Knows no terminal and no signals.
+ */
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { basename, resolve } from 'node:path';
+import { createAdaptorServer } from '@hono/node-server';
+import { createApp, ROUTES, type ServerState } from './app.js';
+import { EngineThread } from './engine-thread.js';
+import type { Exchange } from './exchange.js';
+import { ApiKeys } from './keys.js';
+import type { EngineOptions, ModelInfo } from './messages.js';
+import { Metrics } from './metrics.js';
+
+export interface Limits {
+  /** Sequences that wait for a place in the running batch; beyond them requests are refused. */
+  readonly maxQueue: number;
+  /** Longest time from a request to the end of its answer. */
+  readonly timeoutMs: number;
+  /** Longest body. Parsing it blocks everybody for some milliseconds. */
+  readonly bodyBytes: number;
+  /** All headers of a request together. */
+  readonly headerBytes: number;
+  /** Longest time a client may take to send its headers. */
+  readonly headersTimeoutMs: number;
+  /** Longest time a client may take to send a whole request. */
+  readonly requestTimeoutMs: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  maxQueue: 64,
+  timeoutMs: 600_000,
+  bodyBytes: 2 ** 20,
+  headerBytes: 16 * 2 ** 10,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+};
+
+/** How often the timeouts of senders are looked at. */
+const CHECK_MS = 500;
+/** A connection on which nothing has moved for so long after an answer's time is over has nobody at its end. */
+const IDLE_MARGIN_MS = 10_000;
+
+export interface ServeOptions extends EngineOptions {
+  readonly host: string;
+  /** 0 for any free port. */
+  readonly port: number;
+  /** Bearer tokens, one of which every request but `/health` must carry; none for no such check. */
+  readonly apiKeys: readonly string[];
+  readonly limits: Limits;
+  /** Takes one line for each request. */
+  readonly log: (line: string) => void;
+  /** Takes lines that concern the whole server. */
+  readonly notice: (line: string) => void;
+}
+
+/** A server that listens; it loads its model meanwhile. */
+export class ModelServer {
+  /** Resolves once the model answers; rejects with what prevented it. */
+  readonly ready: Promise<ModelInfo>;
+  /** Rejects when the model cannot be loaded, or the engine dies; never resolves. */
+  readonly failed: Promise<never>;
+  #state: ServerState = 'loading';
+  readonly #engine: EngineThread;
+  readonly #metrics = new Metrics();
+  readonly #open = new Set<Exchange>();
+  readonly #http: Server;
+
+  private constructor(private readonly options: ServeOptions) {
+    const { apiKeys, limits, folder, maxSequences, notice } = options;
+    const keys = new ApiKeys(apiKeys);
+    this.#engine = new EngineThread(options, notice);
+    this.ready = this.#engine.ready;
+    this.failed = this.#engine.failed;
+    this.ready.then(
+      () => {
+        if (this.#state === 'loading') this.#state = 'ok';
+      },
+      () => {},
+    );
+    const app = createApp({
+      engine: this.#engine,
+      metrics: this.#metrics,
+      keys,
+      modelId: basename(resolve(folder)),
+      capacity: maxSequences + limits.maxQueue,
+      bodyBytes: limits.bodyBytes,
+      timeoutMs: limits.timeoutMs,
+      state: () => this.#state,
+      begun: (exchange) => this.#begun(exchange),
+    });
+    this.#http = createAdaptorServer({
+      fetch: app.fetch,
+      overrideGlobalObjects: false,
+      serverOptions: {
+        maxHeaderSize: limits.headerBytes,
+        headersTimeout: limits.headersTimeoutMs,
+        requestTimeout: limits.requestTimeoutMs,
+        connectionsCheckingInterval: CHECK_MS,
+      },
+    }) as Server;
+    this.#http.setTimeout(limits.timeoutMs + IDLE_MARGIN_MS);
+  }
+
+  /** Listens. Throws ConfigError for keys that cannot be, Node's error for an address that is taken. */
+  static async start(options: ServeOptions): Promise<ModelServer> {
+    const server = new ModelServer(options);
+    try {
+      server.#http.listen(options.port, options.host);
+      await once(server.#http, 'listening');
+    } catch (error) {
+      await server.#end();
+      throw error;
+    }
+    return server;
+  }
+
+  get url(): string {
+    const { address, port, family } = this.#http.address() as AddressInfo;
+    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  }
+
+  /** Refuses what is new, waits for what is being answered, and ends. */
+  async drain(): Promise<void> {
+    this.#state = 'draining';
+    while (this.#open.size > 0) await Promise.all([...this.#open].map(({ ended }) => ended));
+    await this.close();
+  }
+
+  /** Ends at once, and cuts off whoever is being answered. */
+  async close(): Promise<void> {
+    const closed = this.#http.listening ? once(this.#http, 'close') : null;
+    this.#http.close();
+    this.#http.closeAllConnections();
+    await closed;
+    await this.#end();
+  }
+
+  async #end(): Promise<void> {
+    this.#metrics.dispose();
+    await this.#engine.close();
+  }
+
+  #begun(exchange: Exchange): void {
+    this.#open.add(exchange);
+    exchange.ended.then((status) => {
+      this.#open.delete(exchange);
+      this.#metrics.requests.add(1, { route: routeOf(exchange.path), status });
+      this.options.log(exchange.line(status));
+    });
+  }
+}
+
+/** The route of a path, so that strange paths make no series of their own. */
+function routeOf(path: string): string {
+  if (path.startsWith(`${ROUTES.models}/`)) return ROUTES.model;
+  return Object.values(ROUTES).find((route) => route === path) ?? 'other';
+}

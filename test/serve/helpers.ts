@@ -1,0 +1,103 @@
+/** Shared by the server's tests: a small run, a server around it, requests by hand. */
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { after } from 'node:test';
+import OpenAI from 'openai';
+import { DEFAULT_LIMITS, type Limits, ModelServer, type ServeOptions } from '../../src/serve/server.js';
+import { loopnn, SMALL, temporaryFolder, writeCorpus } from '../cli/helpers.js';
+
+/** Id of the end-of-text token of the bytes tokenizer. */
+const EOT = 256;
+/** Never ends before its last token. */
+export const ENDLESS = { logit_bias: { [EOT]: -100 } };
+export const BLOCK_SIZE = 1024;
+
+/** Trains a loop network of bytes in a moment; returns its folder, whose name is `tiny`. */
+export async function trainedRun(): Promise<string> {
+  const folder = temporaryFolder();
+  const [corpus, data, run] = ['corpus', 'data', 'tiny'].map((name) => join(folder, name));
+  mkdirSync(corpus);
+  writeCorpus(corpus);
+  const size = ['--block-size', String(BLOCK_SIZE), '--batch-size', '1', '--max-steps', '20'];
+  for (const args of [
+    ['prepare', corpus, '--out', data, '--tokenizer', 'bytes'],
+    ['train', ...SMALL, ...size, '--data', data, '--out', run],
+  ]) {
+    const result = await loopnn(args);
+    assert.equal(result.code, 0, result.stderr);
+  }
+  return run;
+}
+
+export type Overrides = Partial<Omit<ServeOptions, 'limits'>> & { readonly limits?: Partial<Limits> };
+
+/** A server that has loaded its run, and the lines of its log; it is closed after the test file. */
+export async function serveRun(folder: string, overrides: Overrides = {}) {
+  const lines: string[] = [];
+  const server = await ModelServer.start({
+    folder,
+    precision: 'f32',
+    weights: 'float',
+    chatTemplate: null,
+    maxSequences: 4,
+    host: '127.0.0.1',
+    port: 0,
+    apiKeys: [],
+    log: (line) => lines.push(line),
+    notice: () => {},
+    ...overrides,
+    limits: { ...DEFAULT_LIMITS, ...overrides.limits },
+  });
+  after(() => server.close());
+  await server.ready;
+  return { server, lines, url: server.url };
+}
+
+/** OpenAI's own client; it asks only once. */
+export function clientOf(url: string, apiKey = 'none'): OpenAI {
+  return new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0 });
+}
+
+/** POSTs a JSON body, given as a value or as text. */
+export function post(url: string, path: string, body: unknown, headers: Record<string, string> = {}) {
+  return fetch(url + path, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+  });
+}
+
+/** Writes bytes to a socket and gives what comes back until the server closes it. */
+export function exchange(url: string, ...pieces: readonly string[]): Promise<string> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve) => {
+    const socket = connect(Number(port), hostname);
+    let answer = '';
+    socket.setEncoding('utf8').on('data', (text: string) => {
+      answer += text;
+    });
+    // A server that closes while we still write is no failure of the test.
+    socket.on('error', () => {});
+    socket.on('close', () => resolve(answer));
+    for (const piece of pieces) socket.write(piece);
+  });
+}
+
+/** Waits until `happened`, for some seconds at most. */
+export async function until(happened: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  for (let i = 0; i < 500; i++) {
+    if (await happened()) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.fail(`${what}: did not happen`);
+}
+
+/** The value of a series in Prometheus's text format. */
+export async function metric(url: string, series: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const line = text.split('\n').find((one) => one.startsWith(`${series} `));
+  assert.ok(line, `${series} in ${text}`);
+  return Number(line.slice(series.length + 1));
+}

@@ -1,0 +1,161 @@
+/** Parts of the server by themselves: prompts and templates, keys, counters. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ConfigError } from '../../src/errors.js';
+import { parseModelConfig } from '../../src/models/config.js';
+import { Fields } from '../../src/serve/fields.js';
+import { ApiKeys } from '../../src/serve/keys.js';
+import type { ChatMessage, ModelInfo, Prompt } from '../../src/serve/messages.js';
+import { Metrics } from '../../src/serve/metrics.js';
+import { readOptions } from '../../src/serve/options.js';
+import { Prompts } from '../../src/serve/prompts.js';
+import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
+
+const tokenizer = new BytesTokenizer();
+const { eot } = tokenizer;
+const bytes = (text: string) => [...Buffer.from(text)];
+const encode = (prompts: Prompts, prompt: Prompt) => Array.from(prompts.encode(prompt));
+const user = (content: string): ChatMessage => ({ role: 'user', content });
+
+test('an empty prompt begins a document; a long one is refused, far too long ones before they are encoded', () => {
+  const prompts = new Prompts(tokenizer, 16, null);
+  assert.deepEqual(encode(prompts, { kind: 'text', text: '' }), [eot]);
+  assert.deepEqual(encode(prompts, { kind: 'ids', ids: new Int32Array() }), [eot]);
+  assert.deepEqual(encode(prompts, { kind: 'text', text: 'x'.repeat(16) }), bytes('x'.repeat(16)));
+  const tooLong = (length: number, told: RegExp) =>
+    assert.throws(() => prompts.encode({ kind: 'text', text: 'x'.repeat(length) }), told);
+  tooLong(
+    17,
+    /^ConfigError: prompt: must have at most the model's blockSize = 16 tokens, got 17; shorten it$/,
+  );
+  const never = new Prompts(
+    Object.assign(Object.create(tokenizer), { encode: () => assert.fail('encoded') }),
+    16,
+    null,
+  );
+  assert.throws(() => never.encode({ kind: 'text', text: 'x'.repeat(16 * 128 + 1) }), /got 17; shorten/);
+});
+
+test('the plain template is a dialogue', () => {
+  const prompts = new Prompts(tokenizer, 1024, null);
+  const messages: ChatMessage[] = [
+    { role: 'developer', content: 'Be short.' },
+    user('Hi {{ x }}'),
+    { role: 'assistant', content: 'Ho' },
+    user('Why?'),
+  ];
+  assert.deepEqual(
+    encode(prompts, { kind: 'chat', messages }),
+    bytes('Be short.\n\nUser: Hi {{ x }}\n\nAssistant: Ho\n\nUser: Why?\n\nAssistant:'),
+  );
+  assert.deepEqual(prompts.chatStop, ['\nUser:']);
+});
+
+test('a template of one’s own: its end-of-text tokens are tokens, a message’s are text', () => {
+  const template =
+    '{{ bos_token }}{% for message in messages %}{{ message.content }}{{ eos_token }}{% endfor %}' +
+    "{% if add_generation_prompt %}{{ '>' }}{% endif %}";
+  const prompts = new Prompts(tokenizer, 1024, template);
+  assert.deepEqual(encode(prompts, { kind: 'chat', messages: [user('a'), user('<|endoftext|>')] }), [
+    eot,
+    ...bytes('a'),
+    eot,
+    ...bytes('<|endoftext|>'),
+    eot,
+    ...bytes('>'),
+  ]);
+  assert.deepEqual(prompts.chatStop, []);
+  const strict = new Prompts(tokenizer, 1024, "{{ raise_exception('no dialogue') }}");
+  assert.throws(
+    () => strict.encode({ kind: 'chat', messages: [user('a')] }),
+    (error: unknown) => error instanceof ConfigError && /^messages: .*no dialogue/.test(error.message),
+  );
+  assert.throws(() => new Prompts(tokenizer, 16, '{% if %}'), /^ConfigError: chat template: must be Jinja/);
+});
+
+test('exits: the model’s own rule by a threshold, and only where it has one', () => {
+  const info = (halting: string): ModelInfo => ({
+    config: parseModelConfig({ depth: 'loop', nLoop: 4, nEmbd: 16, nHead: 2, halting }, 'test'),
+    step: 0,
+    backend: 'none',
+    vocabSize: 256,
+  });
+  const read = (halting: string, exit: unknown) => readOptions(new Fields({ exit }), 5, info(halting));
+  assert.deepEqual(read('confidence', { threshold: 0.75 }), {
+    maxTokens: 5,
+    temperature: 1,
+    exitThreshold: 0.75,
+  });
+  assert.equal(read('confidence', { criterion: 'confidence', threshold: 0.5 }).exitThreshold, 0.5);
+  assert.deepEqual(read('confidence', {}), { maxTokens: 5, temperature: 1 });
+  assert.deepEqual(read('none', null), { maxTokens: 5, temperature: 1 });
+  const refused = (halting: string, exit: unknown, param: string) =>
+    assert.throws(() => read(halting, exit), { status: 400, details: { param } });
+  refused('none', { threshold: 0.5 }, 'exit');
+  refused('confidence', 0.5, 'exit');
+  refused('confidence', { criterion: 'entropy' }, 'exit.criterion');
+  refused('confidence', { threshold: 2 }, 'exit.threshold');
+});
+
+test('keys: one of several, exactly, as a bearer token', () => {
+  const keys = new ApiKeys(['alpha-key', 'beta-key-2']);
+  for (const given of ['Bearer alpha-key', 'bearer beta-key-2', 'Bearer  alpha-key']) keys.check(given);
+  for (const given of [
+    undefined,
+    '',
+    'alpha-key',
+    'Bearer',
+    'Bearer alpha-ke',
+    'Basic alpha-key',
+    'Bearer alpha-key ',
+  ]) {
+    assert.throws(() => keys.check(given), { status: 401 }, given);
+  }
+  new ApiKeys([]).check(undefined);
+  for (const key of ['', 'short', 'with space', 'ümlaut-key', 'x'.repeat(513)]) {
+    assert.throws(
+      () => new ApiKeys([key]),
+      (error: unknown) => error instanceof ConfigError && !/ümlaut/.test(error.message),
+    );
+  }
+});
+
+test('counters and histograms in Prometheus’s words', () => {
+  const metrics = new Metrics();
+  metrics.requests.add(1, { route: '/a', status: 200 });
+  metrics.requests.add(1, { route: '/a', status: 200 });
+  metrics.requests.add(1, { route: '/a', status: 404 });
+  for (const seconds of [0.001, 0.02, 100]) metrics.firstToken.observe(seconds);
+  const lines = metrics.render({ running: 2, waiting: 1 }).split('\n');
+  metrics.dispose();
+  const of = (name: string) => lines.filter((line) => line.startsWith(name));
+  assert.deepEqual(of('loopnn_requests_total'), [
+    'loopnn_requests_total{route="/a",status="200"} 2',
+    'loopnn_requests_total{route="/a",status="404"} 1',
+  ]);
+  const buckets = of('loopnn_time_to_first_token_seconds_bucket');
+  const cumulative = buckets.map((line) => Number(line.split(' ')[1]));
+  assert.deepEqual(cumulative, [1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3]);
+  assert.equal(buckets[0], 'loopnn_time_to_first_token_seconds_bucket{le="0.001"} 1');
+  assert.match(buckets.at(-1)!, /\{le="\+Inf"\} 3$/);
+  assert.deepEqual(of('loopnn_time_to_first_token_seconds_sum'), [
+    'loopnn_time_to_first_token_seconds_sum 100.021',
+  ]);
+  assert.deepEqual(
+    [of('loopnn_running_sequences'), of('loopnn_waiting_sequences')],
+    [['loopnn_running_sequences 2'], ['loopnn_waiting_sequences 1']],
+  );
+  // Each series has its help and its type before it, and the text ends with a line.
+  const named = lines
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => /^[a-z_]+/.exec(line)![0]);
+  for (const name of named) {
+    const base = name.replace(/_(bucket|sum|count)$/, '');
+    assert.ok(
+      lines.some((line) => line.startsWith(`# TYPE ${base} `)) ||
+        lines.some((line) => line.startsWith(`# TYPE ${name} `)),
+      name,
+    );
+  }
+  assert.equal(lines.at(-1), '');
+});
