@@ -126,6 +126,20 @@ napi_value scaleRowsBackward(Call& call) {
   return nullptr;
 }
 
+napi_value copyColumns(Call& call) {
+  const int64_t R = call.dim(2, "R", 0), C = call.dim(3, "C"), first = call.dim(4, "first", 0), count = call.dim(5, "count");
+  const bool accumulate = call.flag(6, "accumulate");
+  float* out = call.out(0, "out", {R, C});
+  const float* inp = call.in(1, "inp", {R, C});
+  if (first + count > C) {
+    throw Refusal{"ShapeError", "arguments 'first' + 'count' must be at most C", "", static_cast<double>(first + count),
+                  true};
+  }
+  call.noOverlap();
+  kernels().copyColumns(out, inp, R, C, first, count, accumulate);
+  return nullptr;
+}
+
 /** Row numbers in ascending order, each once, below R. */
 const int32_t* readRows(Call& call, size_t index, const char* name, int64_t N, int64_t R) {
   const int32_t* rows = call.inInts(index, name, {N});
@@ -556,6 +570,7 @@ const Binding kKernelBindings[] = {
     {"selectRows", 7, selectRows},
     {"scaleRowsForward", 6, scaleRowsForward},
     {"scaleRowsBackward", 8, scaleRowsBackward},
+    {"copyColumns", 7, copyColumns},
     {"gatherRows", 6, gatherRows},
     {"scatterRows", 6, scatterRows},
     {"dropout", 10, dropout},

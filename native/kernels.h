@@ -50,6 +50,7 @@ struct Kernels {
   void (*scaleRowsForward)(float* out, const float* inp, const float* scale, int64_t R, int64_t C, bool accumulate);
   void (*scaleRowsBackward)(float* dinp, float* dscale, const float* dout, const float* inp, const float* scale,
                             int64_t R, int64_t C, bool accumulate);
+  void (*copyColumns)(float* out, const float* inp, int64_t R, int64_t C, int64_t first, int64_t count, bool accumulate);
   void (*gatherRows)(float* out, const float* inp, const int32_t* index, int64_t N, int64_t C);
   void (*scatterRows)(float* out, const float* inp, const int32_t* index, int64_t N, int64_t C);
   // embedding; `wpe` and `dwpe` may be null

@@ -57,6 +57,17 @@ void scaleBackward(float* dinp, float* dscale, const float* dout, const float* i
   });
 }
 
+void columns(float* out, const float* inp, int64_t R, int64_t C, int64_t first, int64_t count, bool accumulate) {
+  forEachRow(R, C, [&](int64_t r) {
+    float* to = out + r * C + first;
+    const float* from = inp + r * C + first;
+    for (int64_t c = 0; c < count; c += W) {
+      const vf value = loadUpTo(from + c, count - c);
+      storeUpTo(to + c, accumulate ? loadUpTo(to + c, count - c) + value : value, count - c);
+    }
+  });
+}
+
 void gather(float* out, const float* inp, const int32_t* index, int64_t N, int64_t C) {
   forEachRow(N, C, [&](int64_t i) { copyRow(out + i * C, inp + index[i] * C, C); });
 }
@@ -71,6 +82,7 @@ void addRows(Kernels& k) {
   k.selectRows = select;
   k.scaleRowsForward = scaleForward;
   k.scaleRowsBackward = scaleBackward;
+  k.copyColumns = columns;
   k.gatherRows = gather;
   k.scatterRows = scatter;
 }

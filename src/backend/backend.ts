@@ -42,6 +42,12 @@ export interface RowDims {
   readonly C: number;
 }
 
+/** Columns [first, first + count) of matrices (R, C). */
+export interface ColumnDims extends RowDims {
+  readonly first: number;
+  readonly count: number;
+}
+
 /** A linear layer `inp (R, K) → out (R, N)`, `weight (K, N)`. */
 export interface LinearDims {
   readonly R: number;
@@ -231,6 +237,8 @@ export interface Backend {
     dims: RowDims,
     accumulate: boolean,
   ): void;
+  /** Columns [first, first + count) of `out` become those of `inp`, or grow by them; `out, inp (R, C)`. */
+  copyColumns(out: Storage, inp: Storage, dims: ColumnDims, accumulate: boolean): void;
   /** out[i] = inp[index[i]]; `inp (R, C)`, `index` ascending. */
   gatherRows(out: Storage, inp: Storage, index: Storage, dims: RowDims): void;
   /** out[index[i]] = inp[i], other rows as they are; `out (R, C)`, `index` ascending. */

@@ -13,6 +13,7 @@ import type {
   AdamWOptions,
   AttentionDims,
   Backend,
+  ColumnDims,
   CachedAttentionDims,
   DType,
   Dropout,
@@ -330,6 +331,10 @@ export class NativeBackend implements Backend {
     accumulate: boolean,
   ): void {
     this.run('scaleRowsBackward', [dinp, dscale], [dout, inp, scale], R, C, accumulate);
+  }
+
+  copyColumns(out: Storage, inp: Storage, { R, C, first, count }: ColumnDims, accumulate: boolean): void {
+    this.run('copyColumns', [out], [inp], R, C, first, count, accumulate);
   }
 
   gatherRows(out: Storage, inp: Storage, index: Storage, { R, C }: RowDims): void {

@@ -8,6 +8,7 @@ import type {
   AdamWOptions,
   AttentionDims,
   Backend,
+  ColumnDims,
   CachedAttentionDims,
   DType,
   Dropout,
@@ -245,6 +246,16 @@ export class ReferenceBackend implements Backend {
     for (let r = 0; r < R; r++) {
       if (ds) ds[r] += dot(dy, r * C, x, r * C, C);
       for (let i = r * C; dx && i < (r + 1) * C; i++) dx[i] = (accumulate ? dx[i] : 0) + s[r] * dy[i];
+    }
+  }
+
+  copyColumns(out: Storage, inp: Storage, { R, C, first, count }: ColumnDims, accumulate: boolean): void {
+    const [y, x] = [floats('copyColumns', 'out', out, R * C), floats('copyColumns', 'inp', inp, R * C)];
+    if (first + count > C) {
+      throw new ShapeError('copyColumns: first + count', `must be at most C = ${C}`, first + count);
+    }
+    for (let r = 0; r < R; r++) {
+      for (let i = r * C + first; i < r * C + first + count; i++) y[i] = (accumulate ? y[i] : 0) + x[i];
     }
   }
 

@@ -186,7 +186,7 @@ async function evaluateTask<R extends Result>(
   flags: EvalFlags,
   makeTask: (model: GPT) => Task<R>,
 ): Promise<void> {
-  const { model, config, step } = await openModel(flags.model, flags.precision, flags.weights);
+  const { model, config, step } = await openModel(flags.model, flags);
   const task = makeTask(model);
   const trained = exitCount(config.model);
   const { exitThreshold, earlyExit, batchSize: B } = flags;

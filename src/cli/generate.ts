@@ -1,31 +1,28 @@
 /** `loopnn generate`: continues a prompt, streaming the text as it is made. */
 import type { Command } from 'commander';
-import type { Weights } from '../backend/create.js';
 import { NodeStore } from '../data/node-store.js';
 import type { StopReason } from '../generate/engine.js';
 import { type GenerateOptions, Model } from '../generate/model.js';
 import { exitCount } from '../models/config.js';
-import type { TrainConfig } from '../train/config.js';
 import { total } from '../train/evaluation.js';
 import { readRunTokenizer } from '../train/run.js';
 import { anyNumber, several, wholeNumber } from './flags.js';
 import { notice, printResult } from './output.js';
-import { noticeLoops, openModel, precisionOption, weightsOption } from './runtime.js';
+import { addOpenFlags, noticeLoops, type OpenFlags, openModel } from './runtime.js';
 
 interface GenerateFlags
-  extends Omit<GenerateOptions, 'maxTokens' | 'topLogprobs' | 'logitBias' | 'draft' | 'signal'> {
+  extends OpenFlags,
+    Omit<GenerateOptions, 'maxTokens' | 'topLogprobs' | 'logitBias' | 'draft' | 'signal'> {
   readonly model: string;
   readonly prompt: string;
   readonly tokens: number;
   readonly draftLoops?: number;
   readonly draftTokens: number;
-  readonly precision: TrainConfig['precision'];
-  readonly weights: Weights;
   readonly json?: true;
 }
 
 export function generateCommand(program: Command): void {
-  program
+  const command = program
     .command('generate')
     .description('continue a prompt with a trained model')
     .requiredOption('--model <run>', 'folder of a trained run')
@@ -49,53 +46,53 @@ export function generateCommand(program: Command): void {
     .option('--exit-threshold <p>', 'probability at which a halting rule stops a token', anyNumber)
     .option('--draft-loops <n>', 'draft with so many loops; the same text, perhaps sooner', wholeNumber(1))
     .option('--draft-tokens <n>', 'tokens drafted before each check', wholeNumber(1), 4)
-    .addOption(precisionOption())
-    .addOption(weightsOption())
-    .option('--json', 'print one JSON document at the end')
-    .action(async (flags: GenerateFlags) => {
-      const {
-        model: folder,
-        json,
-        prompt,
-        tokens,
-        precision,
-        weights,
-        draftLoops,
-        draftTokens,
-        ...rest
-      } = flags;
-      const draft = draftLoops === undefined ? {} : { draft: { loops: draftLoops, tokens: draftTokens } };
-      const options = { ...rest, ...draft };
-      const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
-      const { model: gpt } = await openModel(folder, precision, weights);
-      const { config } = gpt;
-      noticeLoops(config, options.loops);
-      const stream = new Model(gpt, tokenizer).generate(prompt, { ...options, maxTokens: tokens });
-      const ids: number[] = [];
-      const steps: number[] = [];
-      let text = '';
-      let next = await stream.next();
-      if (!json) process.stdout.write(prompt);
-      for (; !next.done; next = await stream.next()) {
-        if (next.value.id !== null) {
-          ids.push(next.value.id);
-          steps.push(next.value.steps);
-        }
-        text += next.value.text;
-        if (!json) process.stdout.write(next.value.text);
+    .option('--json', 'print one JSON document at the end');
+  addOpenFlags(command).action(async (flags: GenerateFlags) => {
+    const {
+      model: folder,
+      json,
+      prompt,
+      tokens,
+      precision,
+      weights,
+      kvSharing,
+      kvLoops,
+      draftLoops,
+      draftTokens,
+      ...rest
+    } = flags;
+    const draft = draftLoops === undefined ? {} : { draft: { loops: draftLoops, tokens: draftTokens } };
+    const options = { ...rest, ...draft };
+    const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
+    const { model: gpt } = await openModel(folder, { precision, weights, kvSharing, kvLoops });
+    const { config } = gpt;
+    noticeLoops(config, options.loops);
+    const stream = new Model(gpt, tokenizer).generate(prompt, { ...options, maxTokens: tokens });
+    const ids: number[] = [];
+    const steps: number[] = [];
+    let text = '';
+    let next = await stream.next();
+    if (!json) process.stdout.write(prompt);
+    for (; !next.done; next = await stream.next()) {
+      if (next.value.id !== null) {
+        ids.push(next.value.id);
+        steps.push(next.value.steps);
       }
-      const { reason, drafted, accepted } = next.value;
-      const drafts = draftLoops === undefined ? {} : { drafted, accepted };
-      const halted =
-        config.halting !== 'none' && ids.length > 0 ? { steps, meanSteps: total(steps) / steps.length } : {};
-      printResult(json === true, { prompt, text, ids, ...halted, ...drafts, stopped: reason }, () => '');
-      if (halted.meanSteps !== undefined) {
-        const most = options.loops ?? exitCount(config);
-        notice(`${halted.meanSteps.toFixed(2)} steps a token, of at most ${most}`);
-      }
-      if (draftLoops !== undefined) notice(`${accepted} of ${drafted} drafted tokens stood`);
-      if (reason !== 'tokens') notice(`stopped: ${explain(reason, config.blockSize)}`);
-    });
+      text += next.value.text;
+      if (!json) process.stdout.write(next.value.text);
+    }
+    const { reason, drafted, accepted } = next.value;
+    const drafts = draftLoops === undefined ? {} : { drafted, accepted };
+    const halted =
+      config.halting !== 'none' && ids.length > 0 ? { steps, meanSteps: total(steps) / steps.length } : {};
+    printResult(json === true, { prompt, text, ids, ...halted, ...drafts, stopped: reason }, () => '');
+    if (halted.meanSteps !== undefined) {
+      const most = options.loops ?? exitCount(config);
+      notice(`${halted.meanSteps.toFixed(2)} steps a token, of at most ${most}`);
+    }
+    if (draftLoops !== undefined) notice(`${accepted} of ${drafted} drafted tokens stood`);
+    if (reason !== 'tokens') notice(`stopped: ${explain(reason, config.blockSize)}`);
+  });
 }
 
 function explain(reason: StopReason, blockSize: number): string {

@@ -35,7 +35,7 @@ export function inspectCommand(program: Command): void {
     .option('--json', 'print one JSON document')
     .action(async ({ model: folder, prompt, precision, html, json, ...flags }: InspectFlags) => {
       const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
-      const { model, config } = await openModel(folder, precision);
+      const { model, config } = await openModel(folder, { precision });
       noticeLoops(config.model, flags.loops);
       const { loops, top, exitThreshold: threshold } = flags;
       const options = { top, threshold, ...(loops === undefined ? {} : { loops }) };

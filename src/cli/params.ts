@@ -42,6 +42,7 @@ function render(models: readonly Report[]): string {
     'gates',
     'FLOPs/token fwd',
     'bwd',
+    'K/V a token',
     'activations',
     'checkpointed',
   ];
@@ -56,6 +57,7 @@ function render(models: readonly Report[]): string {
     grouped(m.parameters.gates),
     metric(m.flopsPerToken.forward),
     metric(m.flopsPerToken.backward),
+    byteSize(m.cacheBytesPerToken),
     byteSize(m.activationBytesPerSequence.kept),
     byteSize(m.activationBytesPerSequence.checkpointed),
   ]);
@@ -64,6 +66,7 @@ function render(models: readonly Report[]): string {
     '',
     'parameters: nanoGPT’s count, without the position embedding and the gates; in total: all that is trained.',
     'Where a preset leaves the vocabulary to the data (mini-*), GPT-2’s is assumed: --vocab-size n counts with another.',
-    'FLOPs: a multiply-add is two; causal attention at the full block size. Activations: bytes for one sequence.',
+    'FLOPs: a multiply-add is two; causal attention at the full block size. K/V: keys and values in float32.',
+    'Activations: bytes for one sequence.',
   ].join('\n');
 }

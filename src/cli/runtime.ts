@@ -1,25 +1,29 @@
 /** What commands share to get a model into memory: the backend, a run's store, a configuration from flags. */
 import { type Command, Option } from 'commander';
+import type { Backend } from '../backend/backend.js';
 import { createBackend, WEIGHTS, type Weights } from '../backend/create.js';
 import { nativeInfo } from '../backend/addon.js';
-import { NodeStore } from '../data/node-store.js';
+import { type OpenOptions, openRun } from '../data/open-run.js';
 import { readConfigFile, readPreset } from '../data/presets.js';
 import { ConfigError } from '../errors.js';
 import { type ModelConfig, modelFields } from '../models/config.js';
 import { parseRunConfig, type RunConfig, type TrainConfig, trainFields } from '../train/config.js';
-import { type LoadedModel, loadRun, readRunConfig } from '../train/run.js';
+import type { LoadedModel } from '../train/run.js';
 import { Runtime } from '../tensor/tensor.js';
-import { addFields, givenFields } from './flags.js';
+import { addFields, givenFields, wholeNumber } from './flags.js';
 import { notice } from './output.js';
 
 /** A runtime on the fastest backend that works here; a fallback, and bf16 that costs time, are told once, on stderr. */
 export function openRuntime(precision: TrainConfig['precision'], weights: Weights = 'float'): Runtime {
   const backend = createBackend({ precision, weights, onWarning: notice });
-  if (backend.name === 'native' && backend.precision === 'bf16') {
-    const { bf16, isa } = nativeInfo();
-    if (!bf16) notice(`bf16 is computed from floats on ${isa}: the same rounding, but slower than f32`);
-  }
+  noticePrecision(backend);
   return new Runtime(backend);
+}
+
+function noticePrecision(backend: Backend): void {
+  if (backend.name !== 'native' || backend.precision !== 'bf16') return;
+  const { bf16, isa } = nativeInfo();
+  if (!bf16) notice(`bf16 is computed from floats on ${isa}: the same rounding, but slower than f32`);
 }
 
 /** `--precision` for commands that work on trained runs. */
@@ -36,20 +40,45 @@ export function weightsOption(): Option {
   return new Option('--weights <name>', help).choices(WEIGHTS).default('float');
 }
 
+/** The flags of commands that decode. */
+export function addOpenFlags(command: Command): Command {
+  const { kvSharing, kvLoops } = modelFields;
+  const help = 'whose keys and values the loops share; by default what the run was trained with';
+  return command
+    .addOption(precisionOption())
+    .addOption(weightsOption())
+    .addOption(new Option('--kv-sharing <name>', help).choices(kvSharing.choices))
+    .option('--kv-loops <n>', kvLoops.help, wholeNumber(1));
+}
+
 /** The configuration with the precision that `auto` turned out to be, so that a run goes on with it on another machine. */
 export function withPrecision(config: RunConfig, { backend }: Runtime): RunConfig {
   return { ...config, train: { ...config.train, precision: backend.precision } };
 }
 
+/** The flags that say how a run is opened. */
+export interface OpenFlags {
+  readonly precision: TrainConfig['precision'];
+  readonly weights?: Weights | undefined;
+  readonly kvSharing?: ModelConfig['kvSharing'] | undefined;
+  readonly kvLoops?: number | undefined;
+}
+
+/** What they mean, without those that were not given. */
+export function openOptions({ precision, weights, kvSharing, kvLoops }: OpenFlags): OpenOptions {
+  return {
+    precision,
+    ...(weights === undefined ? {} : { weights }),
+    ...(kvSharing === undefined ? {} : { kvSharing }),
+    ...(kvLoops === undefined ? {} : { kvLoops }),
+  };
+}
+
 /** Loads the best weights of the run in a folder; `auto` is the precision that it was trained with. */
-export async function openModel(
-  folder: string,
-  precision: TrainConfig['precision'],
-  weights?: Weights,
-): Promise<LoadedModel> {
-  const store = new NodeStore(folder);
-  const { train } = await readRunConfig(store, folder);
-  return loadRun(store, folder, openRuntime(precision === 'auto' ? train.precision : precision, weights));
+export async function openModel(folder: string, flags: OpenFlags): Promise<LoadedModel> {
+  const loaded = await openRun(folder, { ...openOptions(flags), onWarning: notice });
+  noticePrecision(loaded.model.runtime.backend);
+  return loaded;
 }
 
 /** Says once, on stderr, that loops beyond the trained count reuse the last gate. */

@@ -1,16 +1,14 @@
 /** `loopnn serve`: an OpenAI-compatible server for a trained run. */
 import { readFileSync } from 'node:fs';
-import type { Weights } from '../backend/create.js';
 import { constants } from 'node:os';
 import type { Command } from 'commander';
 import { ConfigError } from '../errors.js';
 import { DEFAULT_LIMITS, ModelServer } from '../serve/server.js';
-import type { TrainConfig } from '../train/config.js';
 import { wholeNumber } from './flags.js';
 import { notice } from './output.js';
-import { precisionOption, weightsOption } from './runtime.js';
+import { addOpenFlags, type OpenFlags, openOptions } from './runtime.js';
 
-interface ServeFlags {
+interface ServeFlags extends OpenFlags {
   readonly model: string;
   readonly host: string;
   readonly port: number;
@@ -19,8 +17,6 @@ interface ServeFlags {
   readonly maxConcurrency: number;
   readonly maxQueue: number;
   readonly timeout: number;
-  readonly precision: TrainConfig['precision'];
-  readonly weights: Weights;
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -31,7 +27,7 @@ const LOOPBACK = /^(127\.|localhost$|::1$)/;
 const LONGEST_TIMEOUT = 86_400;
 
 export function serveCommand(program: Command): void {
-  program
+  const command = program
     .command('serve')
     .description('serve a trained model by OpenAI’s API')
     .requiredOption('--model <run>', 'folder of a trained run; its last name is the model’s name')
@@ -58,19 +54,16 @@ export function serveCommand(program: Command): void {
       'longest time for an answer',
       wholeNumber(1, LONGEST_TIMEOUT),
       DEFAULT_LIMITS.timeoutMs / 1000,
-    )
-    .addOption(precisionOption())
-    .addOption(weightsOption())
-    .action(serve);
+    );
+  addOpenFlags(command).action(serve);
 }
 
 async function serve(flags: ServeFlags): Promise<void> {
-  const { model: folder, host, precision, weights, maxConcurrency, maxQueue, timeout } = flags;
+  const { model: folder, host, maxConcurrency, maxQueue, timeout } = flags;
   const apiKeys = flags.apiKey ?? keysOf(process.env[KEY_VARIABLE]);
   const server = await ModelServer.start({
     folder,
-    precision,
-    weights,
+    run: openOptions(flags),
     chatTemplate: flags.chatTemplate === undefined ? null : readTemplate(flags.chatTemplate),
     maxSequences: maxConcurrency,
     host,

@@ -182,15 +182,18 @@ export class Engine {
     const batch: Extension[] = [];
     const drafting: Generation[] = [];
     let budget = this.prefillChunk;
+    // Where the cuts of a prompt would change its answer, there are none.
+    const inOnePass = this.decoder.model.config.kvSharing === 'last-loop';
     for (const generation of this.running) {
       const { prefilling, sequence } = generation;
       if (generation.draft) {
         drafting.push(generation);
         continue;
       }
-      const tokens = generation.next(prefilling ? budget : 1);
+      const room = inOnePass && budget > 0 ? Number.POSITIVE_INFINITY : budget;
+      const tokens = generation.next(prefilling ? room : 1);
       if (tokens.length === 0) continue;
-      if (prefilling) budget -= tokens.length;
+      if (prefilling) budget = Math.max(0, budget - tokens.length);
       moving.push(generation);
       batch.push({ sequence, tokens });
     }

@@ -37,6 +37,14 @@ export function requireDraft(config: ModelConfig, { loops, tokens }: DraftOption
     const rule = 'must not be given where halting decides on the loops of each token';
     throw new ConfigError('draft', rule, undefined, `this model's halting is ${config.halting}`);
   }
+  if (config.kvSharing !== 'per-application') {
+    throw new ConfigError(
+      'draft',
+      'must not be given where loops share keys and values',
+      undefined,
+      'a draft leaves states, and no keys',
+    );
+  }
   if (most < 1) throw new ConfigError('draft', 'must not be given where each token takes a single loop');
   if (!(Number.isInteger(loops) && loops >= 1 && loops <= most)) {
     throw new ConfigError('draft.loops', `must be a whole number from 1 to ${most}`, loops);

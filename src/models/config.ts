@@ -120,6 +120,19 @@ export const modelFields = {
     default: 'none',
     help: 'what stops a token before the last step, where the depth has exits',
   },
+  kvSharing: {
+    kind: 'choice',
+    choices: ['per-application', 'first-loop', 'last-loop'],
+    default: 'per-application',
+    help: 'whose keys and values the loops share: nobody’s, those of the first, or in decoding those of the last for the past',
+  },
+  kvLoops: {
+    kind: 'int',
+    min: 1,
+    max: MAX_COUNT,
+    default: 1,
+    help: 'loops that keep keys and values of their own (k); loop n shares those of loop n mod k',
+  },
   dropout: { kind: 'number', min: 0, below: 1, default: 0, help: 'probability of dropping an activation' },
   bias: { kind: 'boolean', default: true, help: 'biases in linear layers and layer norms' },
   tiedHead: { kind: 'boolean', default: true, help: 'the head shares the token embedding’s weights' },
@@ -151,6 +164,7 @@ const READ_BY: Partial<Record<keyof ModelConfig, readonly ModelConfig['depth'][]
   nApplication: ['sharing'],
   sharing: ['sharing'],
   norm: ['universal'],
+  kvSharing: ['loop', 'universal'],
   exitHead: WITH_EXITS,
   halting: WITH_EXITS,
 };
@@ -197,6 +211,15 @@ function requireMeaning(config: ModelConfig, input: Partial<ModelConfig>, where:
   if (config.halting === 'confidence' && nCoda > 0) {
     const rule = 'must be 0 where halting is confidence, which reads a state before the coda';
     throw new ConfigError(`${where}.nCoda`, rule, nCoda);
+  }
+  const { kvSharing, kvLoops, nLoop } = config;
+  if (kvSharing !== 'per-application' && kvLoops >= nLoop) {
+    const rule = `must be below nLoop = ${nLoop} where kvSharing is ${kvSharing}, or nothing is shared`;
+    throw new ConfigError(`${where}.kvLoops`, rule, kvLoops);
+  }
+  if (kvSharing === 'per-application' && kvLoops !== 1) {
+    const rule = 'must be 1 where kvSharing is per-application';
+    throw new ConfigError(`${where}.kvLoops`, rule, kvLoops, 'set kvSharing to first-loop or last-loop');
   }
   if (config.depth !== 'sharing') return;
   if (input.nApplication === undefined) {

@@ -5,9 +5,11 @@
 import type { Dropout } from '../backend/backend.js';
 import type { Application, Block, DropoutSite } from '../nn/block.js';
 import { hashWords } from '../nn/random.js';
-import { alias, checkpoint, selectRows } from '../tensor/ops.js';
+import { alias, checkpoint, selectRows, withKeysOf } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ApplicationPlace, Batch } from './batch.js';
+import type { ModelConfig } from './config.js';
+import { KeyValueSharing } from './kv-sharing.js';
 import type { Objective } from './objective.js';
 
 /** Names the masks of one micro-step: dropout is a function of these and of the place. */
@@ -77,17 +79,23 @@ export class ForwardContext implements Disposable {
   running: Running | null = null;
   /** The state that the first step was given (R, C), where the pass collects exits. */
   entry: Tensor | null = null;
+  private readonly sharing: KeyValueSharing | null;
+  private readonly dropoutRate: number;
   private applications = 0;
 
   constructor(
     readonly batch: Batch,
-    private readonly dropoutRate: number,
+    config: ModelConfig,
     readonly options: ForwardOptions = {},
     readonly pass: Pass = PLAIN_PASS,
-  ) {}
+  ) {
+    this.dropoutRate = config.dropout;
+    this.sharing = KeyValueSharing.of(config);
+  }
 
   [Symbol.dispose](): void {
     this.entry?.dispose();
+    this.sharing?.[Symbol.dispose]();
   }
 
   get loops(): number | undefined {
@@ -100,22 +108,30 @@ export class ForwardContext implements Disposable {
    */
   apply(block: Block, x: Tensor, place: ApplicationPlace): Tensor {
     const index = this.applications++;
-    const { batch, running } = this;
+    const { batch, running, sharing } = this;
     const rows = running?.rows ?? null;
     const dropout = (site: DropoutSite) => this.mask(index, site);
+    const slot = sharing?.slot(place) ?? place;
+    const lends = sharing?.lends(place) ?? false;
+    const keys = sharing?.keysAt(place) ?? null;
     const at: Application = {
       T: batch.T,
       rows,
       dropout,
-      attend: (qkv, NH) => batch.attend(qkv, NH, place, dropout('attention'), rows),
+      attend: (qkv, NH) => {
+        if (lends) sharing!.keep(place, qkv);
+        using own = keys ? withKeysOf(qkv, keys.qkv, keys.recorded) : alias(qkv);
+        return batch.attend(own, NH, slot, dropout('attention'), rows);
+      },
     };
     const run = (h: Tensor) => {
       if (!running || rows) return block.forward(h, at);
       using y = block.forward(h, at);
       return selectRows(running.mask, y, h);
     };
-    const kept = running ? [running.mask] : [];
-    const y = this.options.checkpoint?.(index) ? checkpoint(x, run, kept) : run(x);
+    const kept = [...(running ? [running.mask] : []), ...(keys ? [keys.qkv] : [])];
+    // What an application lends must be on the tape itself.
+    const y = this.options.checkpoint?.(index) && !lends ? checkpoint(x, run, kept) : run(x);
     x.runtime.observe?.(
       `application ${index} (loop ${place.loop + 1}, layer ${place.layer}, inner ${place.inner + 1})`,
       y,

@@ -22,6 +22,8 @@ export interface ModelCost {
    * two. The backward pass costs twice the forward pass.
    */
   readonly flopsPerToken: { readonly forward: number; readonly backward: number };
+  /** Bytes of keys and values that a decoder keeps of one token, in float32; half of that in bf16. */
+  readonly cacheBytesPerToken: number;
   /** Bytes that the backward pass needs of one sequence of the block size: all kept, and every application checkpointed. */
   readonly activationBytesPerSequence: { readonly kept: number; readonly checkpointed: number };
 }
@@ -45,6 +47,7 @@ export function modelCost(config: ModelConfig): ModelCost {
     loops: nLoop,
     innerLoops: nInnerLoop,
     applications,
+    cacheBytesPerToken: 4 * 2 * config.nEmbd * cacheSlots(config),
     flopsPerToken: { forward, backward: 2 * forward },
     activationBytesPerSequence: {
       kept: activationBytes(config, T, 0),
@@ -62,6 +65,11 @@ export function forwardFlopsPerToken(config: ModelConfig, T: number, loops?: num
   const block = 2 * 12 * C * C; // qkv 3·C², projection C², MLP 8·C²
   const attention = (2 * 2 * C * (T + 1)) / 2; // q·k and p·v against (T + 1)/2 keys on average
   return applicationCount(config, loops) * (block + attention) + heads * 2 * V * C;
+}
+
+/** Keys and values that a decoder keeps of one token: one of each an application, or for as many loops as have their own. */
+function cacheSlots(config: ModelConfig): number {
+  return applicationCount(config, config.kvSharing === 'per-application' ? undefined : config.kvLoops);
 }
 
 /** Floats that one application keeps for its backward pass, beyond its input. */

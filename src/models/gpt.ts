@@ -412,7 +412,7 @@ export class GPT {
 
   private context(batch: Batch, options?: ForwardOptions, pass?: Pass): ForwardContext {
     this.requireOptions(options);
-    return new ForwardContext(batch, this.config.dropout, options, pass);
+    return new ForwardContext(batch, this.config, options, pass);
   }
 
   /** Throws ConfigError for a loop count, a threshold or an early exit that this model does not have. */

@@ -107,6 +107,10 @@ export function requireExportable(model: ModelConfig): void {
     const rule = 'must be shared to be exported for Hugging Face';
     throw new ConfigError('exitHead', rule, model.exitHead);
   }
+  if (model.kvSharing === 'first-loop') {
+    const rule = 'must be per-application or last-loop to be exported for Hugging Face';
+    throw new ConfigError('kvSharing', rule, model.kvSharing);
+  }
 }
 
 /** The content of `config.json`; `eot` is the end-of-text id, null where it is not known. Throws ConfigError. */

@@ -56,6 +56,13 @@ export function onnxGraph(
   if (config.halting !== 'none') {
     throw new ConfigError('halting', 'must be none to be exported as ONNX', config.halting);
   }
+  if (config.kvSharing === 'first-loop') {
+    throw new ConfigError(
+      'kvSharing',
+      'must be per-application or last-loop to be exported as ONNX',
+      config.kvSharing,
+    );
+  }
   // Tables over positions are as long as the traced sequence.
   const tokens = new Int32Array(config.blockSize);
   const recording = new RecordingBackend(tokens);

@@ -274,6 +274,7 @@ export class RecordingBackend implements Backend {
   readonly gatedResidualBackward = refused('gatedResidualBackward');
   readonly selectRows = refused('selectRows');
   readonly scaleRowsBackward = refused('scaleRowsBackward');
+  readonly copyColumns = refused('copyColumns');
   readonly gatherRows = refused('gatherRows');
   readonly scatterRows = refused('scatterRows');
   readonly embeddingBackward = refused('embeddingBackward');

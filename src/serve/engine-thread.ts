@@ -53,9 +53,9 @@ export class EngineThread {
 
   /** @param notice takes lines that concern the whole server */
   constructor(options: EngineOptions, notice: (line: string) => void) {
-    const { folder, precision, weights, chatTemplate, maxSequences } = options;
+    const { folder, run, chatTemplate, maxSequences } = options;
     this.#worker = new Worker(new URL('./engine-worker.js', import.meta.url), {
-      workerData: { folder, precision, weights, chatTemplate, maxSequences } satisfies EngineOptions,
+      workerData: { folder, run, chatTemplate, maxSequences } satisfies EngineOptions,
     });
     this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve));
     const ready = deferred<ModelInfo>();

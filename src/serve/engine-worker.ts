@@ -3,14 +3,13 @@
  * thread of HTTP stays free. Knows no HTTP.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { createBackend } from '../backend/create.js';
 import { NodeStore } from '../data/node-store.js';
+import { openRun } from '../data/open-run.js';
 import { sentError } from '../data/thread-errors.js';
 import { Decoder } from '../generate/decoder.js';
 import { Engine, type GeneratedToken } from '../generate/engine.js';
-import { Runtime } from '../tensor/tensor.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { loadRun, readRunConfig, readRunTokenizer } from '../train/run.js';
+import { readRunTokenizer } from '../train/run.js';
 import type {
   EngineOptions,
   FromEngine,
@@ -29,20 +28,15 @@ function post(message: FromEngine): void {
   port.postMessage(message);
 }
 
-async function load({ folder, precision, weights, chatTemplate, maxSequences }: EngineOptions) {
-  const store = new NodeStore(folder);
-  const { train, model: config } = await readRunConfig(store, folder);
-  const tokenizer = await readRunTokenizer(store, folder);
-  const prompts = new Prompts(tokenizer, config.blockSize, chatTemplate);
-  const backend = createBackend({
-    precision: precision === 'auto' ? train.precision : precision,
-    weights,
-    onWarning: (line) => post({ kind: 'notice', line }),
-  });
-  const { model, step } = await loadRun(store, folder, new Runtime(backend));
+async function load({ folder, run, chatTemplate, maxSequences }: EngineOptions) {
+  const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
+  const onWarning = (line: string) => post({ kind: 'notice', line });
+  const { model, config, step } = await openRun(folder, { ...run, onWarning });
+  const prompts = new Prompts(tokenizer, config.model.blockSize, chatTemplate);
   const decoder = new Decoder(model);
   const engine = new Engine(decoder, tokenizer, { maxSequences });
-  const info = { config, step, backend: backend.description, vocabSize: tokenizer.vocabSize };
+  const backend = model.runtime.backend.description;
+  const info = { config: config.model, step, backend, vocabSize: tokenizer.vocabSize };
   return { tokenizer, prompts, model, decoder, engine, info };
 }
 

@@ -1,16 +1,15 @@
 /** What the thread of HTTP and the thread of the engine tell each other. */
-import type { Weights } from '../backend/create.js';
+import type { OpenOptions } from '../data/open-run.js';
 import type { SentError } from '../data/thread-errors.js';
 import type { GenerationEnd, GenerationRequest } from '../generate/engine.js';
 import type { ModelConfig } from '../models/config.js';
-import type { TrainConfig } from '../train/config.js';
 
 /** What the engine's thread is started with. */
 export interface EngineOptions {
   /** Folder of the run. */
   readonly folder: string;
-  readonly precision: TrainConfig['precision'];
-  readonly weights: Weights;
+  /** How it is opened. */
+  readonly run: Omit<OpenOptions, 'onWarning'>;
   /** A chat template in Jinja; null for the plain one. */
   readonly chatTemplate: string | null;
   /** Sequences that run at once. */

@@ -4,7 +4,7 @@
  *
  * Dimensions: R = B·T rows, C channels, NH heads, V vocabulary.
  */
-import type { Activation, Dropout, LoopForm, Storage } from '../backend/backend.js';
+import type { Activation, ColumnDims, Dropout, LoopForm, Storage } from '../backend/backend.js';
 import type { ActOptions } from '../backend/rows.js';
 import { ShapeError } from '../errors.js';
 import { parameterGradient, Tape } from './tape.js';
@@ -147,6 +147,33 @@ export function cachedAttention(
   return produce(runtime, [rows ? rows.size : R, C], (y) =>
     runtime.backend.cachedAttention(y, cache, qkv.storage, table.storage, dims, rows?.storage ?? null),
   );
+}
+
+/**
+ * The queries of `qkv` with the keys and values of `from`; both (R, 3·C). With `learns`, the gradient of keys and values
+ * goes to `from`; otherwise to nobody.
+ */
+export function withKeysOf(qkv: Tensor, from: Tensor, learns: boolean): Tensor {
+  const { runtime } = qkv;
+  const { backend, tape } = runtime;
+  const dims = rows(qkv);
+  const C = dims.C / 3;
+  const queries = { ...dims, first: 0, count: C };
+  const keys = { ...dims, first: C, count: 2 * C };
+  const out = produce(runtime, qkv.shape, (y) => {
+    backend.copyColumns(y, qkv.storage, queries, false);
+    backend.copyColumns(y, from.storage, keys, false);
+  });
+  tape?.record(out, [], (dout) => {
+    const back = (x: Tensor, columns: ColumnDims) => {
+      const { storage, accumulate } = tape.target(x);
+      if (!accumulate) backend.fill(storage, 0);
+      backend.copyColumns(storage, dout.storage, columns, accumulate);
+    };
+    back(qkv, queries);
+    if (learns) back(from, keys);
+  });
+  return out;
 }
 
 /** Counter-based dropout over sequences of T rows; without one, `x` itself under a new owner. */

@@ -1,7 +1,7 @@
 /** A run's folder: `config.json`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`. Knows no terminal. */
 import { CheckpointError, DataError } from '../errors.js';
 import { parseJSON as parseJSONText } from '../formats/json.js';
-import type { ModelConfig } from '../models/config.js';
+import { type ModelConfig, parseModelConfig } from '../models/config.js';
 import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
 import { sameByteLevel } from '../tokenizer/bpe.js';
@@ -104,9 +104,20 @@ export interface LoadedModel {
   readonly step: number;
 }
 
+/** Whose keys and values the loops share, in place of what the model was trained with; the weights fit all the same. */
+export type KeyValueOptions = Partial<Pick<ModelConfig, 'kvSharing' | 'kvLoops'>>;
+
 /** Loads a run's best weights. Throws CheckpointError or ConfigError. */
-export async function loadRun(store: Store, name: string, runtime: Runtime): Promise<LoadedModel> {
-  const config = await readRunConfig(store, name);
+export async function loadRun(
+  store: Store,
+  name: string,
+  runtime: Runtime,
+  { kvSharing, kvLoops }: KeyValueOptions = {},
+): Promise<LoadedModel> {
+  const trained = await readRunConfig(store, name);
+  const shared = kvSharing === undefined ? {} : { kvSharing, kvLoops: 1 };
+  const slots = kvLoops === undefined ? {} : { kvLoops };
+  const config = { ...trained, model: parseModelConfig({ ...trained.model, ...shared, ...slots }) };
   const model = new GPT(config.model, runtime, { train: false });
   try {
     return { model, config, step: await loadWeights(store, model) };

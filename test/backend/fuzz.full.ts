@@ -28,6 +28,7 @@ const KERNELS: Record<string, string> = {
   scaleRowsForward: 'f(R*C) f(R*C) f(R) R C flag',
   scaleRowsBackward: 'f(R*C)? f(R)? f(R*C) f(R*C) f(R) R C flag',
   gatherRows: 'f(R*C) f(R*C) r(R) R R C',
+  copyColumns: 'f(R*C) f(R*C) R C 1 2 flag',
   scatterRows: 'f(R*C) f(R*C) r(R) R R C',
   dropout: 'f(R*C) f(R*C) R C T drop flag',
   gatedResidualForward: 'f(R*C) f(R*C) f(R*C) f(C) R C C flag',

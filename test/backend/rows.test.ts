@@ -70,6 +70,16 @@ test('rows: select, scale, gather and scatter agree with the reference', async (
           call: (k, s) => k.scaleRowsBackward(s.out, s.dscale, s.b, s.a, s.scale, dims, accumulate),
           tolerance: 1e-6,
         },
+        {
+          label: `copyColumns ${R}×${C} ${accumulate}`,
+          arrays,
+          outputs: ['out'],
+          call: (k, s) => {
+            const first = Math.floor(C / 3);
+            k.copyColumns(s.out, s.a, { ...dims, first, count: C - first - Math.floor(C / 5) }, accumulate);
+          },
+          tolerance: 1e-7,
+        },
       );
     }
     cases.push(

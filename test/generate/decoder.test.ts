@@ -44,6 +44,16 @@ const systems: Record<string, System> = {
     { exitThreshold: 0.16 },
     { exitThreshold: 0.16, loops: 2 },
   ],
+  'loop, keys of the first loop': [
+    { depth: 'loop', nLayer: 2, nLoop: 3, nInnerLoop: 2, kvSharing: 'first-loop' },
+    { loops: 1 },
+    {},
+    { loops: 4 },
+  ],
+  'loop, keys of the first two loops, confidence': [
+    { depth: 'loop', nLayer: 1, nLoop: 5, halting: 'confidence', kvSharing: 'first-loop', kvLoops: 2 },
+    { exitThreshold: 0.16 },
+  ],
   universal: [{ depth: 'universal', nLayer: 1, nLoop: 3 }, {}, { loops: 2 }],
   'universal, ACT': [{ depth: 'universal', nLayer: 1, nLoop: 4, halting: 'act' }, {}],
   'universal, pre, sequence': [

@@ -174,8 +174,11 @@ def gelu(x):
     return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
-def attention(p, name, x, n_head):
-    """Causal self-attention: softmax(Q Kᵀ / √HS, only positions ≤ the own one) V for each head, then c_proj."""
+def attention(p, name, x, n_head, memory=None):
+    """Causal self-attention: softmax(Q Kᵀ / √HS, only positions ≤ the own one) V for each head, then c_proj.
+
+    Keys and values are made of `memory`, which is `x` unless given.
+    """
     B, T, C = x.shape
     HS = C // n_head
 
@@ -183,7 +186,8 @@ def attention(p, name, x, n_head):
         return y.reshape(B, T, n_head, HS).permute(0, 2, 1, 3)  # (B, NH, T, HS)
 
     qkv = linear(p, f"{name}.c_attn", x)  # (B, T, 3C): queries, keys, values
-    q, k, v = heads(qkv[..., :C]), heads(qkv[..., C:2 * C]), heads(qkv[..., 2 * C:])
+    kv = qkv if memory is None else linear(p, f"{name}.c_attn", memory)
+    q, k, v = heads(qkv[..., :C]), heads(kv[..., C:2 * C]), heads(kv[..., 2 * C:])
     scores = torch.einsum("bhid,bhjd->bhij", q, k) / math.sqrt(HS)
     future = torch.ones(T, T, dtype=torch.bool).triu(1)
     weights = torch.softmax(scores.masked_fill(future, -math.inf), dim=-1)
@@ -191,10 +195,14 @@ def attention(p, name, x, n_head):
     return linear(p, f"{name}.c_proj", mixed.permute(0, 2, 1, 3).reshape(B, T, C))
 
 
-def block(p, layer, x, config):
-    """One pre-LayerNorm transformer block: x + Attn(LN(x)), then x + MLP(LN(x))."""
+def block(p, layer, x, config, memory=None):
+    """One pre-LayerNorm transformer block: x + Attn(LN(x)), then x + MLP(LN(x)).
+
+    With `memory`, keys and values are made of LN(memory).
+    """
     h = f"transformer.h.{layer}"
-    x = x + attention(p, f"{h}.attn", layernorm(p, f"{h}.ln_1", x), config["nHead"])
+    normal = None if memory is None else layernorm(p, f"{h}.ln_1", memory)
+    x = x + attention(p, f"{h}.attn", layernorm(p, f"{h}.ln_1", x), config["nHead"], normal)
     hidden = gelu(linear(p, f"{h}.mlp.c_fc", layernorm(p, f"{h}.ln_2", x)))
     return x + linear(p, f"{h}.mlp.c_proj", hidden)
 

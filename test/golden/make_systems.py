@@ -101,6 +101,10 @@ SYSTEMS = {
         extended(loop_config(nLayer=3, nLoop=3, loopForm="correction", nEmbd=SMALL),
                  nPrelude=1, nCoda=1, inputInjection="add"), 2800),
     "loop-injection": system(extended(loop_config(nLayer=1, nLoop=3), inputInjection="linear"), 2801),
+    "loop-first-keys": system(
+        extended(loop_config(nLoop=3, loopForm="correction"), kvSharing="first-loop"), 2803, n_ignored=5),
+    "loop-first-keys-mod": system(
+        extended(loop_config(nLayer=1, nLoop=5), kvSharing="first-loop", kvLoops=2), 2804),
     "loop-truncated": system(
         extended(loop_config(nLayer=1, nLoop=4), inputInjection="add"), 2802, backpropLoops=2),
 }
@@ -205,6 +209,7 @@ class Walk:
 
     def __init__(self, p, tokens, config):
         self.p, self.config = p, config
+        self.inputs = {}  # (slot, layer) → the input of the layer whose keys and values later loops share
         depth, T, C = config["depth"], tokens.shape[1], config["nEmbd"]
         embedding = p["transformer.wte.weight"][tokens]
         if depth == "universal":
@@ -241,8 +246,20 @@ class Walk:
                     + linear(self.p, "transformer.injection.input", self.first))
         return x
 
+    def memory(self, n, layer, x):
+        """What loop n makes a layer's keys and values of: None for its own input, or that of an earlier loop."""
+        if self.config.get("kvSharing") != "first-loop":
+            return None
+        slots = self.config.get("kvLoops", 1)
+        if n < slots:
+            self.inputs[n, layer] = x
+            return None
+        return self.inputs[n % slots, layer]
+
     def loop_step(self, n, x, held):
-        f = self.stack(self.looped, self.injected(x), held)
+        f = self.injected(x)
+        for layer in self.looped:
+            f = hold(held, f, golden.block(self.p, layer, f, self.config, self.memory(n, layer, f)))
         gate = self.p["transformer.gates"][n]
         return hold(held, x, x + gate * (f if self.config["loopForm"] == "output" else f - x))
 

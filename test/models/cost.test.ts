@@ -30,6 +30,18 @@ test('the paper’s models have the paper’s parameter counts, layers and appli
   assert.equal(cost('gpt2-67m-loop').parameters.gates, 6 * 768 + 4 * 2 * 768);
 });
 
+test('a decoder keeps keys and values of every application, or of the loops that have their own', () => {
+  const { model } = parseRunConfig(readPreset('gpt2-67m-loop'), 'preset');
+  const bytes = (fields: object) => modelCost(parseModelConfig({ ...model, ...fields })).cacheBytesPerToken;
+  const slot = 4 * 2 * 768;
+  assert.equal(bytes({}), 4 * 6 * 2 * slot);
+  assert.equal(bytes({ kvSharing: 'first-loop' }), 4 * 2 * slot);
+  assert.equal(bytes({ kvSharing: 'last-loop', kvLoops: 3 }), 3 * 4 * 2 * slot);
+  assert.equal(bytes({ nPrelude: 1, nCoda: 1, kvSharing: 'last-loop' }), 4 * 2 * slot);
+  assert.throws(() => bytes({ kvSharing: 'last-loop', kvLoops: 6 }), /kvLoops: must be below nLoop = 6/);
+  assert.throws(() => bytes({ kvLoops: 2 }), /kvLoops: must be 1 where kvSharing is per-application/);
+});
+
 test('looping the one block twice costs 1.17 times the FLOPs', () => {
   const ratio = cost('gpt2-45m-loop').flopsPerToken.forward / cost('gpt2-45m').flopsPerToken.forward;
   assert.ok(Math.abs(ratio - 1.169) < 0.001, String(ratio));

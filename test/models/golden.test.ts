@@ -31,6 +31,8 @@ test('there are golden files for every system', () => {
     'loop-layout',
     'loop-injection',
     'loop-truncated',
+    'loop-first-keys',
+    'loop-first-keys-mod',
     'loop-exits',
     'loop-act',
     'loop-confidence',

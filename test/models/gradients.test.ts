@@ -37,6 +37,18 @@ const variants: Record<string, Variant> = {
     { depth: 'loop', nLayer: 3, nPrelude: 1, nCoda: 1, nLoop: 2 },
     { objective: objective(uniform) },
   ],
+  'keys of the first loop': [{ depth: 'loop', nLoop: 3, kvSharing: 'first-loop' }],
+  'keys of the first two of five loops, inner loops, dropout': [
+    {
+      depth: 'loop',
+      nLoop: 5,
+      nInnerLoop: 2,
+      loopForm: 'output',
+      dropout: 0.2,
+      kvSharing: 'first-loop',
+      kvLoops: 2,
+    },
+  ],
   universal: [{ depth: 'universal', nLayer: 1, nLoop: 3 }],
   'universal, pre-norm, two layers': [{ depth: 'universal', nLoop: 2, norm: 'pre', dropout: 0.2 }],
   'universal, ACT': [

@@ -38,8 +38,7 @@ export async function serveRun(folder: string, overrides: Overrides = {}) {
   const lines: string[] = [];
   const server = await ModelServer.start({
     folder,
-    precision: 'f32',
-    weights: 'float',
+    run: { precision: 'f32' },
     chatTemplate: null,
     maxSequences: 4,
     host: '127.0.0.1',

@@ -1,0 +1,29 @@
+/** Opens a trained run in a folder: its backend, and its best weights. */
+import { createBackend, type BackendOptions } from '../backend/create.js';
+import { Runtime } from '../tensor/tensor.js';
+import { type KeyValueOptions, type LoadedModel, loadRun, readRunConfig } from '../train/run.js';
+import { NodeStore } from './node-store.js';
+
+export interface OpenOptions extends Omit<BackendOptions, 'name'>, KeyValueOptions {
+  /** `auto`, `native` or `reference`; the environment variable LOOPNN_BACKEND, or else `auto`, by default. */
+  readonly backend?: string;
+}
+
+/**
+ * A run's model; `precision` is by default what it was trained with. Throws CheckpointError where the folder holds no run, and
+ * ConfigError for wrong options.
+ */
+export async function openRun(
+  folder: string,
+  { backend: name, precision = 'auto', weights, onWarning, ...keys }: OpenOptions = {},
+): Promise<LoadedModel> {
+  const store = new NodeStore(folder);
+  const { train } = await readRunConfig(store, folder);
+  const backend = createBackend({
+    precision: precision === 'auto' ? train.precision : precision,
+    ...(name === undefined ? {} : { name }),
+    ...(weights === undefined ? {} : { weights }),
+    ...(onWarning === undefined ? {} : { onWarning }),
+  });
+  return loadRun(store, folder, new Runtime(backend), keys);
+}
