@@ -13,15 +13,12 @@ import {
   parquetSchema,
   type RowGroup,
 } from 'hyparquet';
-import { parquetHeader } from 'hyparquet/src/column.js';
-import { compressors } from 'hyparquet-compressors';
 import { DataError } from '../errors.js';
 import { isFull } from './node-store.js';
 import { type Packing, readChunks } from './packing.js';
+import { MAX_GROUP_BYTES, PageChecks } from './parquet-pages.js';
 import type { TextDocument, TextWarnings } from './source.js';
 
-/** Bytes that the column may have in one row group, unpacked: what is held in memory at a time. */
-export const MAX_GROUP_BYTES = 1 << 28;
 /** Rows of one row group: a column may say the same text again in no bytes at all, and every row has its place in memory. */
 export const MAX_GROUP_ROWS = 1 << 23;
 /** Bytes of a footer, above which a file is damaged or hostile. */
@@ -143,14 +140,15 @@ class OpenParquet implements ParquetText {
     const values: unknown[] = [];
     try {
       const chunk = await readChunk(this.buffer, columnOf(group, this.column));
-      checkPages(chunk.bytes, end - start);
+      const pages = new PageChecks(chunk.bytes, end - start, isOptional(this.metadata, this.column));
+      if (chunk.codec === 'UNCOMPRESSED') pages.checkPlain();
       await parquetRead({
         file: chunk.within(this.buffer),
         metadata: this.metadata,
         columns: [this.column],
         rowStart: start,
         rowEnd: end,
-        compressors: boundedCompressors,
+        compressors: pages.compressors,
         // Bytes stay bytes until their turn comes: they need no copy, and what is not UTF-8 can be told.
         parsers: { stringFromBytes: (bytes) => bytes },
         onChunk: ({ columnData }) => {
@@ -194,6 +192,11 @@ function columnOf(group: RowGroup, column: string): ColumnMetaData | undefined {
   return group.columns.find((part) => part.meta_data?.path_in_schema[0] === column)?.meta_data;
 }
 
+function isOptional(metadata: FileMetaData, column: string): boolean {
+  const { children } = parquetSchema(metadata);
+  return children.some(({ element }) => element.name === column && element.repetition_type === 'OPTIONAL');
+}
+
 /** A column's bytes in one row group, and the file with these bytes at hand. */
 async function readChunk(buffer: Sliceable, column: ColumnMetaData | undefined) {
   if (column === undefined) throw new Error('a row group without the column');
@@ -203,37 +206,12 @@ async function readChunk(buffer: Sliceable, column: ColumnMetaData | undefined) 
   const bytes = await buffer.slice(start, end);
   return {
     bytes,
+    codec: column.codec,
     within: (file: Sliceable): Sliceable => ({
       byteLength: file.byteLength,
       slice: async (from, to) => (from === start && to === end ? bytes : file.slice(from, to)),
     }),
   };
-}
-
-/** Checks what the pages claim to hold: places for as many values are reserved before one is read. */
-function checkPages(bytes: ArrayBuffer, rows: number): void {
-  const reader = { view: new DataView(bytes), offset: 0 };
-  let left = rows;
-  while (left > 0 && reader.offset < bytes.byteLength) {
-    const header = parquetHeader(reader);
-    const { compressed_page_size: packed, uncompressed_page_size: unpacked } = header;
-    if (!(packed >= 0 && packed <= bytes.byteLength - reader.offset)) {
-      throw new Error(`a page of ${packed} bytes`);
-    }
-    reader.offset += packed;
-    const dictionary = header.dictionary_page_header?.num_values ?? 0;
-    // A text in a dictionary takes the four bytes of its length, and those of its own.
-    if (!(dictionary >= 0 && dictionary <= unpacked / 4)) {
-      throw new Error(`a dictionary of ${dictionary} texts in ${unpacked} bytes`);
-    }
-    const { data_page_header: first, data_page_header_v2: second } = header;
-    for (const values of [first?.num_values, second?.num_values, second?.num_rows]) {
-      if (values !== undefined && !(values >= 0 && values <= left)) {
-        throw new Error(`a page of ${values} values where ${left} are left`);
-      }
-    }
-    left -= first?.num_values ?? second?.num_rows ?? 0;
-  }
 }
 
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -335,19 +313,6 @@ function checkColumn(metadata: FileMetaData, column: string, name: string): numb
   }
   return bytes;
 }
-
-/** A page says how large it will be, and that much is reserved before it is unpacked. */
-const boundedCompressors: typeof compressors = Object.fromEntries(
-  Object.entries(compressors).map(([codec, unpack]) => [
-    codec,
-    (input: Uint8Array, outputLength: number): Uint8Array => {
-      if (!(outputLength >= 0 && outputLength <= MAX_GROUP_BYTES)) {
-        throw new Error(`a page of ${outputLength} bytes, above ${MAX_GROUP_BYTES}`);
-      }
-      return unpack(input, outputLength);
-    },
-  ]),
-);
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

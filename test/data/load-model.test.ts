@@ -38,7 +38,8 @@ test('a loaded model continues texts and ids, at any loop count', async () => {
   assert.equal(await textOf(model, model.tokenizer.encode('ab'), options), text);
   // Like distributions mostly draw the same, so it is their probabilities that tell.
   const firstLogprob = async (loops: number) => {
-    for await (const { logprob } of model.generate('ab', { ...options, loops, topLogprobs: 0 })) return logprob;
+    for await (const { logprob } of model.generate('ab', { ...options, loops, topLogprobs: 0 }))
+      return logprob;
     return null;
   };
   assert.notEqual(await firstLogprob(1), await firstLogprob(2));

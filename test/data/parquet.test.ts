@@ -126,6 +126,25 @@ test('pages that claim more values than there are rows are refused before places
   await refused(path, 'text', /must hold rows 0 to 1, got 'a dictionary of 2 texts in 3 bytes'; the file is/);
 });
 
+test('runs that claim more values than their page has are refused before they are written out', async () => {
+  const path = join(folder, 'a.parquet');
+  const plain = await readFile(fixture('none.parquet'));
+  // Levels of 2 bytes, a run of 16 ones; then places of 4 bits in a dictionary, bit-packed.
+  const levels = Buffer.from('0200000020010405', 'hex');
+  const at = plain.indexOf(levels, plain.indexOf(levels) + 1); // the first are those of another column
+  for (const run of [at + 4, at + 7]) {
+    const bytes = Buffer.from(plain);
+    bytes[run] = 63 << 1;
+    await writeFile(path, bytes);
+    await refused(path, 'text', /must hold rows 0 to 15, got 'a run of 63 values where 16 are left'/);
+  }
+  // The second version of pages has them in front, unpacked.
+  const second = await readFile(fixture('plain-v2.parquet'));
+  second[second.indexOf(Buffer.from('3201', 'hex'), 187)] = 63 << 1;
+  await writeFile(path, second);
+  await refused(path, 'text', /must hold rows 0 to 24, got 'a run of 63 values where 25 are left'/);
+});
+
 test('a footer that leaves out what every column has is refused', async () => {
   const path = join(folder, 'a.parquet');
   const bytes = await readFile(fixture('required.parquet'));
