@@ -6,10 +6,11 @@ import { NodeStore } from '../data/node-store.js';
 import { readConfigFile, readPreset } from '../data/presets.js';
 import { ConfigError } from '../errors.js';
 import { type ModelConfig, modelFields } from '../models/config.js';
+import { EXIT_CRITERIA, type ExitCriterion, type ExitOptions } from '../models/halting/exit-options.js';
 import { parseRunConfig, type RunConfig, type TrainConfig, trainFields } from '../train/config.js';
 import { type LoadedModel, loadRun, readRunConfig } from '../train/run.js';
 import { Runtime } from '../tensor/tensor.js';
-import { addFields, givenFields } from './flags.js';
+import { addFields, anyNumber, givenFields } from './flags.js';
 import { notice } from './output.js';
 
 /** A runtime on the fastest backend that works here; a fallback, and bf16 that costs time, are told once, on stderr. */
@@ -34,6 +35,36 @@ export function weightsOption(): Option {
   const help =
     'how products read the weights: as --precision says, or rounded to 8 bits, for half the memory to read';
   return new Option('--weights <name>', help).choices(WEIGHTS).default('float');
+}
+
+/** `--exit-criterion` for commands that let tokens leave early. */
+export function exitCriterionOption(): Option {
+  const help = 'what lets a token leave before the last loop; the model’s own halting rule by default';
+  return new Option('--exit-criterion <name>', help).choices(EXIT_CRITERIA);
+}
+
+/** `--exit-threshold`, beside it. */
+export function exitThresholdOption(): Option {
+  const help = 'the criterion’s threshold; loopnn exits shows what thresholds do';
+  return new Option('--exit-threshold <x>', help).argParser(anyNumber);
+}
+
+export interface ExitFlags {
+  readonly exitCriterion?: ExitCriterion;
+  readonly exitThreshold?: number;
+}
+
+/** The exits that those flags ask for; nothing where they are not given. */
+export function exitOptions({ exitCriterion: criterion, exitThreshold: threshold }: ExitFlags): {
+  readonly exit?: ExitOptions;
+} {
+  if (criterion === undefined && threshold === undefined) return {};
+  return {
+    exit: {
+      ...(criterion === undefined ? {} : { criterion }),
+      ...(threshold === undefined ? {} : { threshold }),
+    },
+  };
 }
 
 /** The configuration with the precision that `auto` turned out to be, so that a run goes on with it on another machine. */

@@ -8,6 +8,7 @@ import { hashWords } from '../nn/random.js';
 import { alias, checkpoint, selectRows } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ApplicationPlace, Batch } from './batch.js';
+import type { ExitOptions } from './halting/exit-options.js';
 import type { Objective } from './objective.js';
 
 /** Names the masks of one micro-step: dropout is a function of these and of the place. */
@@ -24,8 +25,8 @@ export interface ForwardOptions {
   readonly backpropLoops?: number;
   /** Whether a halting rule may stop rows early; true by default. */
   readonly earlyExit?: boolean;
-  /** What a halting rule must exceed to stop a row: a probability, in place of the rule's own threshold. */
-  readonly exitThreshold?: number;
+  /** By what rows leave early; the model's own halting rule, where it has one, by default. */
+  readonly exit?: ExitOptions;
   /** Names the masks and whatever else is drawn; present in training only. */
   readonly dropout?: DropoutKey;
   /** What is learned beyond the loss at the end; read in training only. */

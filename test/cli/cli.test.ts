@@ -545,6 +545,9 @@ test('a model that halts early trains, evaluates, generates and is inspected; wr
   const [full] = await evaluate('--no-early-exit');
   assert.equal(full.meanSteps, null);
   assert.equal(full.loss, late.loss);
+  const criterion = ['--exit-criterion', 'entropy', '--exit-threshold'];
+  assert.equal((await evaluate(...criterion, '100'))[0].loss, early.loss);
+  assert.equal((await evaluate(...criterion, '1e-9'))[0].loss, late.loss);
   const depths = await evaluate('--loops', '1,2,3', '--no-early-exit');
   assert.equal(depths[0].loss, early.loss);
   assert.equal(depths[2].loss, full.loss);
@@ -561,12 +564,12 @@ test('a model that halts early trains, evaluates, generates and is inspected; wr
   const on = ['--model', adaptive, '--data', data];
   await refused(
     ['eval', ...on, '--exit-threshold', '1'],
-    /^loopnn: exitThreshold: must lie in \(0, 1\), got 1/,
+    /^loopnn: exit\.threshold: must lie in \(0, 1\) for geometric, got 1/,
   );
   await refused(['eval', ...on, '--loops', '4'], /loops: must be at most the 3 layers of this model, got 4/);
   await refused(
     ['eval', '--model', run, '--data', data, '--exit-threshold', '0.5'],
-    /exitThreshold: must not be given/,
+    /exit: must not be given where a model has a single exit; this model's depth is gpt2/,
   );
   await refused(
     ['train', ...small, '--halting', 'act', '--data', data, '--out', join(folder, 'refused')],
