@@ -102,7 +102,7 @@ test('what can not be evaluated is refused in one line', async () => {
   await refused(['--text', join(folder, 'none')], /none: must be a file or a folder, got/);
   await refused(
     ['--text', text, '--exit-threshold', '0.5'],
-    /exit: must not be given where a model has a single exit/,
+    /exit\.criterion: must be given where the model has no halting rule/,
   );
   await refused(['--text', words], /must be a file of text, got 'jsonl'/);
   writeFileSync(join(folder, 'bin'), Uint8Array.of(1, 0, 2));
