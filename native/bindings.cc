@@ -179,12 +179,14 @@ napi_value rowEntropy(Call& call) {
 }
 
 napi_value rowDivergence(Call& call) {
-  const int64_t R = call.dim(3, "R", 0), V = call.dim(4, "V");
-  float* out = call.out(0, "out", {R});
-  const float* logits = call.in(1, "logits", {R, V});
+  const int64_t N = call.dim(4, "N", 0), R = call.dim(5, "R", 0), V = call.dim(6, "V");
+  const bool some = !call.isNull(3);
+  float* out = call.out(0, "out", {some ? N : R});
+  const float* logits = call.in(1, "logits", {some ? N : R, V});
   const float* former = call.in(2, "former", {R, V});
+  const int32_t* rows = some ? readRows(call, 3, "rows", N, R) : nullptr;
   call.noOverlap();
-  kernels().rowDivergence(out, logits, former, R, V);
+  kernels().rowDivergence(out, logits, former, rows, some ? N : R, V);
   return nullptr;
 }
 
@@ -590,7 +592,7 @@ const Binding kKernelBindings[] = {
     {"scatterRows", 6, scatterRows},
     {"rowChange", 6, rowChange},
     {"rowEntropy", 4, rowEntropy},
-    {"rowDivergence", 5, rowDivergence},
+    {"rowDivergence", 7, rowDivergence},
     {"dropout", 10, dropout},
     {"gatedResidualForward", 8, gatedResidualForward},
     {"gatedResidualBackward", 13, gatedResidualBackward},

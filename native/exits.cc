@@ -63,9 +63,9 @@ void entropy(float* out, const float* logits, int64_t R, int64_t V) {
   });
 }
 
-void divergence(float* out, const float* logits, const float* former, int64_t R, int64_t V) {
-  forEachRow(R, V, [&](int64_t r) {
-    const float *x = logits + r * V, *y = former + r * V;
+void divergence(float* out, const float* logits, const float* former, const int32_t* rows, int64_t N, int64_t V) {
+  forEachRow(N, V, [&](int64_t r) {
+    const float *x = logits + r * V, *y = former + (rows ? rows[r] : r) * V;
     const float shiftX = largest(x, V), shiftY = largest(y, V);
     vf sumX{}, sumY{}, weighted{};
     for (int64_t i = 0; i < V; i += W) {

@@ -245,8 +245,17 @@ export interface Backend {
   rowChange(out: Storage, x: Storage, former: Storage, before: Storage | null, dims: RowDims): void;
   /** out[r] = the entropy of softmax(logits[r]) in nats; `out (R)`, `logits (R, V)`. */
   rowEntropy(out: Storage, logits: Storage, dims: Pick<HeadDims, 'R' | 'V'>): void;
-  /** out[r] = KL(softmax(logits[r]) ‖ softmax(former[r])) in nats, to about 1e-6; `out (R)`, `logits, former (R, V)`. */
-  rowDivergence(out: Storage, logits: Storage, former: Storage, dims: Pick<HeadDims, 'R' | 'V'>): void;
+  /**
+   * out[r] = KL(softmax(logits[r]) ‖ softmax(former[r])) in nats, to about 1e-6; `out (R)`, `logits, former (R, V)`. With
+   * `rows`, ascending, these of `former` are compared: `out (rows)`, `logits (rows, V)`.
+   */
+  rowDivergence(
+    out: Storage,
+    logits: Storage,
+    former: Storage,
+    rows: Storage | null,
+    dims: Pick<HeadDims, 'R' | 'V'>,
+  ): void;
 
   // ---- layers ----------------------------------------------------------------------------------------------
 

@@ -350,8 +350,14 @@ export class NativeBackend implements Backend {
     this.run('rowEntropy', [out], [logits], R, V);
   }
 
-  rowDivergence(out: Storage, logits: Storage, former: Storage, { R, V }: Pick<HeadDims, 'R' | 'V'>): void {
-    this.run('rowDivergence', [out], [logits, former], R, V);
+  rowDivergence(
+    out: Storage,
+    logits: Storage,
+    former: Storage,
+    rows: Storage | null,
+    { R, V }: Pick<HeadDims, 'R' | 'V'>,
+  ): void {
+    this.run('rowDivergence', [out], [logits, former, rows], rows?.length ?? 0, R, V);
   }
 
   // ---- layers ----------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 /** The reference backend's measures of rows that may leave: movement of a state, entropy and change of a prediction. */
 import type { HeadDims, RowDims, Storage } from './backend.js';
-import { floats, type Floats } from './reference-arguments.js';
+import { ascending, floats, type Floats } from './reference-arguments.js';
 
 export function rowChange(
   out: Storage,
@@ -36,15 +36,18 @@ export function rowDivergence(
   out: Storage,
   logits: Storage,
   former: Storage,
+  rows: Storage | null,
   { R, V }: Pick<HeadDims, 'R' | 'V'>,
 ): void {
   const where = 'rowDivergence';
-  const y = floats(where, 'out', out, R);
-  const [x, before] = [floats(where, 'logits', logits, R * V), floats(where, 'former', former, R * V)];
-  for (let r = 0; r < R; r++) {
-    const [p, q] = [logProbabilities(x, r, V), logProbabilities(before, r, V)];
+  const compared = rows && ascending(where, 'rows', rows, R);
+  const count = compared?.length ?? R;
+  const y = floats(where, 'out', out, count);
+  const [x, before] = [floats(where, 'logits', logits, count * V), floats(where, 'former', former, R * V)];
+  for (let i = 0; i < count; i++) {
+    const [p, q] = [logProbabilities(x, i, V), logProbabilities(before, compared ? compared[i] : i, V)];
     const d = p.reduce((sum, log, v) => sum + Math.exp(log) * (log - q[v]), 0);
-    y[r] = Math.max(0, d); // rounding
+    y[i] = Math.max(0, d); // rounding
   }
 }
 

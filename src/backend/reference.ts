@@ -273,8 +273,14 @@ export class ReferenceBackend implements Backend {
     rowEntropy(out, logits, dims);
   }
 
-  rowDivergence(out: Storage, logits: Storage, former: Storage, dims: Pick<HeadDims, 'R' | 'V'>): void {
-    rowDivergence(out, logits, former, dims);
+  rowDivergence(
+    out: Storage,
+    logits: Storage,
+    former: Storage,
+    rows: Storage | null,
+    dims: Pick<HeadDims, 'R' | 'V'>,
+  ): void {
+    rowDivergence(out, logits, former, rows, dims);
   }
 
   // ---- layers ----------------------------------------------------------------------------------------------

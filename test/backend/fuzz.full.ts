@@ -31,7 +31,7 @@ const KERNELS: Record<string, string> = {
   scatterRows: 'f(R*C) f(R*C) r(R) R R C',
   rowChange: 'f(R) f(R*C) f(R*C) f(R*C)? R C',
   rowEntropy: 'f(R) f(R*V) R V',
-  rowDivergence: 'f(R) f(R*V) f(R*V) R V',
+  rowDivergence: 'f(R) f(R*V) f(R*V) r(R) R R V',
   dropout: 'f(R*C) f(R*C) R C T drop flag',
   gatedResidualForward: 'f(R*C) f(R*C) f(R*C) f(C) R C C flag',
   gatedResidualBackward: 'f(R*C) f(R*C) f(C) f(R*C) f(R*C) f(R*C) f(C) R C C flag flag flag',

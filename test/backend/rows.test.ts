@@ -265,9 +265,9 @@ const MEASURES: Record<string, (b: Backend, s: Record<string, Storage>, R: numbe
   'second difference': (b, s, R, C) => b.rowChange(s.out, s.x, s.former, s.before, { R, C }),
   entropy: (b, s, R, V) => b.rowEntropy(s.out, s.sharp, { R, V }),
   'entropy, nearly flat': (b, s, R, V) => b.rowEntropy(s.out, s.x, { R, V }),
-  divergence: (b, s, R, V) => b.rowDivergence(s.out, s.x, s.sharp, { R, V }),
-  'divergence of neighbours': (b, s, R, V) => b.rowDivergence(s.out, s.near, s.sharp, { R, V }),
-  'divergence from itself': (b, s, R, V) => b.rowDivergence(s.out, s.sharp, s.sharp, { R, V }),
+  divergence: (b, s, R, V) => b.rowDivergence(s.out, s.x, s.sharp, null, { R, V }),
+  'divergence of neighbours': (b, s, R, V) => b.rowDivergence(s.out, s.near, s.sharp, null, { R, V }),
+  'divergence from itself': (b, s, R, V) => b.rowDivergence(s.out, s.sharp, s.sharp, null, { R, V }),
 };
 
 test('what exits are decided by agrees with the reference, and a row has the same bits alone', async () => {
@@ -295,6 +295,31 @@ test('what exits are decided by agrees with the reference, and a row has the sam
         assertSameBits(alone.out, out.slice(R - 1), `${label} on ${isa}, alone`);
       }
     });
+  }
+});
+
+test('divergence from some rows of the former predictions is that from those rows alone', async () => {
+  const [R, V] = [17, 65];
+  const former = values(1, R * V, 4);
+  for (const rows of [[0, 1, 16], [3, 4, 9, 12], []].map((list) => Int32Array.from(list))) {
+    const logits = values(2, rows.length * V, 4);
+    const out = new Float32Array(rows.length);
+    const some: KernelCase = {
+      label: `divergence of ${rows.length} rows`,
+      arrays: { out, logits, former, rows },
+      outputs: ['out'],
+      call: (b, s) => b.rowDivergence(s.out, s.logits, s.former, s.rows, { R, V }),
+    };
+    await checkCases([some]);
+    const own = new Float32Array(rows.length * V);
+    for (const [i, r] of rows.entries()) own.set(rowsOf(former, V, r), i * V);
+    const gathered = await run(native, {
+      label: 'gathered',
+      arrays: { out, logits, own },
+      outputs: ['out'],
+      call: (b, s) => b.rowDivergence(s.out, s.logits, s.own, null, { R: rows.length, V }),
+    });
+    assertSameBits((await run(native, some)).out, gathered.out, some.label);
   }
 });
 
