@@ -172,6 +172,38 @@ napi_value scatterRows(Call& call) {
   return nullptr;
 }
 
+napi_value rowChange(Call& call) {
+  const int64_t R = call.dim(4, "R", 0), C = call.dim(5, "C");
+  float* out = call.out(0, "out", {R});
+  const float* x = call.in(1, "x", {R, C});
+  const float* former = call.in(2, "former", {R, C});
+  const float* before = call.isNull(3) ? nullptr : call.in(3, "before", {R, C});
+  call.noOverlap();
+  kernels().rowChange(out, x, former, before, R, C);
+  return nullptr;
+}
+
+napi_value rowEntropy(Call& call) {
+  const int64_t R = call.dim(2, "R", 0), V = call.dim(3, "V");
+  float* out = call.out(0, "out", {R});
+  const float* logits = call.in(1, "logits", {R, V});
+  call.noOverlap();
+  kernels().rowEntropy(out, logits, R, V);
+  return nullptr;
+}
+
+napi_value rowDivergence(Call& call) {
+  const int64_t N = call.dim(4, "N", 0), R = call.dim(5, "R", 0), V = call.dim(6, "V");
+  const bool some = !call.isNull(3);
+  float* out = call.out(0, "out", {some ? N : R});
+  const float* logits = call.in(1, "logits", {some ? N : R, V});
+  const float* former = call.in(2, "former", {R, V});
+  const int32_t* rows = some ? readRows(call, 3, "rows", N, R) : nullptr;
+  call.noOverlap();
+  kernels().rowDivergence(out, logits, former, rows, some ? N : R, V);
+  return nullptr;
+}
+
 napi_value dropout(Call& call) {
   const int64_t R = call.dim(2, "R", 0), C = call.dim(3, "C"), T = call.dim(4, "T");
   const Dropout drop = readDropout(call, 5);
@@ -573,6 +605,9 @@ const Binding kKernelBindings[] = {
     {"copyColumns", 7, copyColumns},
     {"gatherRows", 6, gatherRows},
     {"scatterRows", 6, scatterRows},
+    {"rowChange", 6, rowChange},
+    {"rowEntropy", 4, rowEntropy},
+    {"rowDivergence", 7, rowDivergence},
     {"dropout", 10, dropout},
     {"gatedResidualForward", 8, gatedResidualForward},
     {"gatedResidualBackward", 13, gatedResidualBackward},

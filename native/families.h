@@ -9,6 +9,7 @@ namespace LOOPNN_ISA {
 void addElementwise(Kernels&);
 void addResidual(Kernels&);
 void addRows(Kernels&);
+void addExits(Kernels&);
 void addEmbedding(Kernels&);
 void addLayernorm(Kernels&);
 void addLinear(Kernels&);

@@ -53,6 +53,10 @@ struct Kernels {
   void (*copyColumns)(float* out, const float* inp, int64_t R, int64_t C, int64_t first, int64_t count, bool accumulate);
   void (*gatherRows)(float* out, const float* inp, const int32_t* index, int64_t N, int64_t C);
   void (*scatterRows)(float* out, const float* inp, const int32_t* index, int64_t N, int64_t C);
+  // exits; `before` may be null; `rows` are the N rows of `former` that those of `logits` are compared with, null for all
+  void (*rowChange)(float* out, const float* x, const float* former, const float* before, int64_t R, int64_t C);
+  void (*rowEntropy)(float* out, const float* logits, int64_t R, int64_t V);
+  void (*rowDivergence)(float* out, const float* logits, const float* former, const int32_t* rows, int64_t N, int64_t V);
   // embedding; `wpe` and `dwpe` may be null
   void (*embeddingForward)(float* out, const int32_t* tokens, const int32_t* positions, const float* wte,
                            const float* wpe, int64_t R, int64_t C);

@@ -10,6 +10,7 @@ const Kernels& kernels() {
     addElementwise(k);
     addResidual(k);
     addRows(k);
+    addExits(k);
     addEmbedding(k);
     addLayernorm(k);
     addLinear(k);

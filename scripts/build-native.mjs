@@ -47,6 +47,7 @@ const FAMILIES = [
   'head',
   'elementwise',
   'rows',
+  'exits',
   'residual',
   'embedding',
   'layernorm',

@@ -244,6 +244,27 @@ export interface Backend {
   /** out[index[i]] = inp[i], other rows as they are; `out (R, C)`, `index` ascending. */
   scatterRows(out: Storage, inp: Storage, index: Storage, dims: RowDims): void;
 
+  // ---- exits -----------------------------------------------------------------------------------------------
+
+  /**
+   * How far states moved: out[r] = ‖x − former‖ / ‖former‖; with `before`, how far from where they were heading,
+   * ‖(x − former) − (former − before)‖ / ‖former‖. `out (R)`, the states (R, C).
+   */
+  rowChange(out: Storage, x: Storage, former: Storage, before: Storage | null, dims: RowDims): void;
+  /** out[r] = the entropy of softmax(logits[r]) in nats; `out (R)`, `logits (R, V)`. */
+  rowEntropy(out: Storage, logits: Storage, dims: Pick<HeadDims, 'R' | 'V'>): void;
+  /**
+   * out[r] = KL(softmax(logits[r]) ‖ softmax(former[r])) in nats, to about 1e-6; `out (R)`, `logits, former (R, V)`. With
+   * `rows`, ascending, these of `former` are compared: `out (rows)`, `logits (rows, V)`.
+   */
+  rowDivergence(
+    out: Storage,
+    logits: Storage,
+    former: Storage,
+    rows: Storage | null,
+    dims: Pick<HeadDims, 'R' | 'V'>,
+  ): void;
+
   // ---- layers ----------------------------------------------------------------------------------------------
 
   /** out[r] = wte[tokens[r]] + wpe[positions[r]]; `wte (V, C)`, `wpe (P, C)` or null for none. Throws ShapeError on an id outside its table. */

@@ -345,6 +345,26 @@ export class NativeBackend implements Backend {
     this.run('scatterRows', [out], [inp, index], index.length, R, C);
   }
 
+  // ---- exits -----------------------------------------------------------------------------------------------
+
+  rowChange(out: Storage, x: Storage, former: Storage, before: Storage | null, { R, C }: RowDims): void {
+    this.run('rowChange', [out], [x, former, before], R, C);
+  }
+
+  rowEntropy(out: Storage, logits: Storage, { R, V }: Pick<HeadDims, 'R' | 'V'>): void {
+    this.run('rowEntropy', [out], [logits], R, V);
+  }
+
+  rowDivergence(
+    out: Storage,
+    logits: Storage,
+    former: Storage,
+    rows: Storage | null,
+    { R, V }: Pick<HeadDims, 'R' | 'V'>,
+  ): void {
+    this.run('rowDivergence', [out], [logits, former, rows], rows?.length ?? 0, R, V);
+  }
+
   // ---- layers ----------------------------------------------------------------------------------------------
 
   embeddingForward(

@@ -37,6 +37,7 @@ import {
   cachedAttention,
   cachePageLength,
 } from './reference-attention.js';
+import { rowChange, rowDivergence, rowEntropy } from './reference-exits.js';
 import { hostRows } from './rows.js';
 
 const LAYERNORM_EPS = 1e-5;
@@ -271,6 +272,26 @@ export class ReferenceBackend implements Backend {
     const y = floats('scatterRows', 'out', out, R * C);
     const x = floats('scatterRows', 'inp', inp, rows.length * C);
     for (const [i, r] of rows.entries()) y.set(x.subarray(i * C, (i + 1) * C), r * C);
+  }
+
+  // ---- exits -----------------------------------------------------------------------------------------------
+
+  rowChange(out: Storage, x: Storage, former: Storage, before: Storage | null, dims: RowDims): void {
+    rowChange(out, x, former, before, dims);
+  }
+
+  rowEntropy(out: Storage, logits: Storage, dims: Pick<HeadDims, 'R' | 'V'>): void {
+    rowEntropy(out, logits, dims);
+  }
+
+  rowDivergence(
+    out: Storage,
+    logits: Storage,
+    former: Storage,
+    rows: Storage | null,
+    dims: Pick<HeadDims, 'R' | 'V'>,
+  ): void {
+    rowDivergence(out, logits, former, rows, dims);
   }
 
   // ---- layers ----------------------------------------------------------------------------------------------

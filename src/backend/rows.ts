@@ -62,6 +62,8 @@ export interface RowKernels {
   ): void;
   /** Stops the rows whose value exceeds the threshold. */
   stopAbove(running: Storage, values: Storage, threshold: number): void;
+  /** Stops the rows whose value lies below the threshold. */
+  stopBelow(running: Storage, values: Storage, threshold: number): void;
   /** Stops the rows whose exit is depth n. */
   stopAt(running: Storage, exits: Storage, n: number): void;
   /** counts[r] += 1 where a row runs. */
@@ -160,6 +162,12 @@ export const hostRows: RowKernels = {
     const runs = integers('stopAbove', 'running', running, running.length);
     const x = floats('stopAbove', 'values', values, running.length);
     for (let r = 0; r < runs.length; r++) if (x[r] > threshold) runs[r] = 0;
+  },
+
+  stopBelow(running, values, threshold) {
+    const runs = integers('stopBelow', 'running', running, running.length);
+    const x = floats('stopBelow', 'values', values, running.length);
+    for (let r = 0; r < runs.length; r++) if (x[r] < threshold) runs[r] = 0;
   },
 
   stopAt(running, exits, n) {

@@ -20,11 +20,20 @@ import {
 } from '../train/last-word.js';
 import { readRunTokenizer, requireSameTokenizer } from '../train/run.js';
 import { slidingLoss } from '../train/sliding.js';
-import { anyNumber, wholeNumber, wholeNumbers } from './flags.js';
+import { wholeNumber, wholeNumbers } from './flags.js';
 import { grouped, notice, Progress, printResult, table } from './output.js';
-import { noticeLoops, openModel, precisionOption, weightsOption } from './runtime.js';
+import {
+  exitCriterionOption,
+  type ExitFlags,
+  exitOptions,
+  exitThresholdOption,
+  noticeLoops,
+  openModel,
+  precisionOption,
+  weightsOption,
+} from './runtime.js';
 
-interface EvalFlags {
+interface EvalFlags extends ExitFlags {
   readonly model: string;
   readonly data?: string;
   readonly text?: string;
@@ -33,7 +42,6 @@ interface EvalFlags {
   readonly stride?: number;
   readonly loops?: number[];
   readonly batchSize: number;
-  readonly exitThreshold?: number;
   readonly earlyExit: boolean;
   readonly precision: TrainConfig['precision'];
   readonly weights: Weights;
@@ -90,7 +98,8 @@ export function evalCommand(program: Command): void {
       wholeNumber(1),
     )
     .option('--loops <n,…>', 'loops, steps or layers to run, e.g. 1,2,4; all by default', wholeNumbers)
-    .option('--exit-threshold <p>', 'probability at which a halting rule stops a token', anyNumber)
+    .addOption(exitCriterionOption())
+    .addOption(exitThresholdOption())
     .option('--no-early-exit', 'let no halting rule stop a token')
     .option('--batch-size <n>', 'sequences in a forward pass', wholeNumber(1), 8)
     .addOption(precisionOption())
@@ -189,14 +198,13 @@ async function evaluateTask<R extends Result>(
   const { model, config, step } = await openModel(flags.model, flags);
   const task = makeTask(model);
   const trained = exitCount(config.model);
-  const { exitThreshold, earlyExit, batchSize: B } = flags;
+  const { earlyExit, batchSize: B } = flags;
   const results: R[] = [];
   for (const loops of flags.loops ?? [trained]) {
     noticeLoops(config.model, loops);
     const progress = new Progress(`loops ${loops}`);
     const onProgress = (fraction: number) => progress.update(fraction, task.label);
-    const threshold = exitThreshold === undefined ? {} : { exitThreshold };
-    results.push(await task.run({ B, loops, earlyExit, onProgress, ...threshold }));
+    results.push(await task.run({ B, loops, earlyExit, onProgress, ...exitOptions(flags) }));
     progress.clear();
   }
   const halts = results.some((r) => r.meanSteps !== null);

@@ -8,11 +8,21 @@ import { total } from '../train/evaluation.js';
 import { readRunTokenizer } from '../train/run.js';
 import { anyNumber, several, wholeNumber } from './flags.js';
 import { notice, printResult } from './output.js';
-import { addOpenFlags, noticeLoops, type OpenFlags, openModel } from './runtime.js';
+import {
+  addOpenFlags,
+  exitCriterionOption,
+  type ExitFlags,
+  exitOptions,
+  exitThresholdOption,
+  noticeLoops,
+  type OpenFlags,
+  openModel,
+} from './runtime.js';
 
 interface GenerateFlags
   extends OpenFlags,
-    Omit<GenerateOptions, 'maxTokens' | 'topLogprobs' | 'logitBias' | 'draft' | 'signal'> {
+    ExitFlags,
+    Omit<GenerateOptions, 'maxTokens' | 'topLogprobs' | 'logitBias' | 'draft' | 'exit' | 'signal'> {
   readonly model: string;
   readonly prompt: string;
   readonly tokens: number;
@@ -43,7 +53,8 @@ export function generateCommand(program: Command): void {
       1337,
     )
     .option('--loops <n>', 'loops, steps or layers for each token; all by default', wholeNumber(1))
-    .option('--exit-threshold <p>', 'probability at which a halting rule stops a token', anyNumber)
+    .addOption(exitCriterionOption())
+    .addOption(exitThresholdOption())
     .option('--draft-loops <n>', 'draft with so many loops; the same text, perhaps sooner', wholeNumber(1))
     .option('--draft-tokens <n>', 'tokens drafted before each check', wholeNumber(1), 4)
     .option('--json', 'print one JSON document at the end');
@@ -59,10 +70,12 @@ export function generateCommand(program: Command): void {
       kvLoops,
       draftLoops,
       draftTokens,
+      exitCriterion: _criterion,
+      exitThreshold: _threshold,
       ...rest
     } = flags;
     const draft = draftLoops === undefined ? {} : { draft: { loops: draftLoops, tokens: draftTokens } };
-    const options = { ...rest, ...draft };
+    const options = { ...rest, ...draft, ...exitOptions(flags) };
     const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
     const { model: gpt } = await openModel(folder, { precision, weights, kvSharing, kvLoops });
     const { config } = gpt;
@@ -84,7 +97,9 @@ export function generateCommand(program: Command): void {
     const { reason, drafted, accepted } = next.value;
     const drafts = draftLoops === undefined ? {} : { drafted, accepted };
     const halted =
-      config.halting !== 'none' && ids.length > 0 ? { steps, meanSteps: total(steps) / steps.length } : {};
+      (config.halting !== 'none' || options.exit) && ids.length > 0
+        ? { steps, meanSteps: total(steps) / steps.length }
+        : {};
     printResult(json === true, { prompt, text, ids, ...halted, ...drafts, stopped: reason }, () => '');
     if (halted.meanSteps !== undefined) {
       const most = options.loops ?? exitCount(config);

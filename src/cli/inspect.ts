@@ -1,13 +1,11 @@
 /** `loopnn inspect`: what a model does to each token of a text, loop by loop. */
-import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { NodeStore } from '../data/node-store.js';
-import { DataError } from '../errors.js';
 import { gateNorm, type Inspection, inspect, renderInspection, visible } from '../experiments/inspect.js';
 import type { TrainConfig } from '../train/config.js';
 import { readRunTokenizer } from '../train/run.js';
 import { anyNumber, wholeNumber } from './flags.js';
-import { notice, printResult, table } from './output.js';
+import { notice, printResult, table, writePage } from './output.js';
 import { noticeLoops, openModel, precisionOption } from './runtime.js';
 
 interface InspectFlags {
@@ -44,14 +42,6 @@ export function inspectCommand(program: Command): void {
       printResult(json === true, { model: folder, prompt, ...inspection }, () => render(inspection));
       if (html !== undefined) notice(`page: ${html}`);
     });
-}
-
-async function writePage(file: string, page: string): Promise<void> {
-  try {
-    await writeFile(file, page);
-  } catch (error) {
-    throw new DataError(file, `could not be written (${error instanceof Error ? error.message : error})`);
-  }
 }
 
 function render({ tokens, threshold, gates }: Inspection): string {

@@ -7,6 +7,7 @@ import { benchCommand } from './bench.js';
 import { compareCommand } from './compare.js';
 import { doctorCommand } from './doctor.js';
 import { evalCommand } from './eval.js';
+import { exitsCommand } from './exits.js';
 import { exportCommand } from './export.js';
 import { generateCommand } from './generate.js';
 import { importCommand } from './import.js';
@@ -36,6 +37,7 @@ async function main(argv: readonly string[]): Promise<void> {
     generateCommand,
     serveCommand,
     inspectCommand,
+    exitsCommand,
     importCommand,
     exportCommand,
     retrofitCommand,

@@ -1,4 +1,6 @@
 /** How commands print: results on stdout, as text or one JSON document; progress and notices on stderr. */
+import { writeFile } from 'node:fs/promises';
+import { DataError } from '../errors.js';
 
 /** Prints a command's result: `document` as JSON where `--json` was given, else `text`. */
 export function printResult(json: boolean, document: unknown, text: () => string): void {
@@ -8,6 +10,15 @@ export function printResult(json: boolean, document: unknown, text: () => string
 /** A line of information that is not part of the result. */
 export function notice(line: string): void {
   process.stderr.write(`${line}\n`);
+}
+
+/** Writes a page to a file. Throws DataError where it cannot. */
+export async function writePage(file: string, page: string): Promise<void> {
+  try {
+    await writeFile(file, page);
+  } catch (error) {
+    throw new DataError(file, `could not be written (${error instanceof Error ? error.message : error})`);
+  }
 }
 
 /** Columns under a header; after the first, which names the row, columns of numbers stand to the right. */

@@ -7,10 +7,11 @@ import { type OpenOptions, openRun } from '../data/open-run.js';
 import { readConfigFile, readPreset } from '../data/presets.js';
 import { ConfigError } from '../errors.js';
 import { type ModelConfig, modelFields } from '../models/config.js';
+import { EXIT_CRITERIA, type ExitCriterion, type ExitOptions } from '../models/halting/exit-options.js';
 import { parseRunConfig, type RunConfig, type TrainConfig, trainFields } from '../train/config.js';
 import type { LoadedModel } from '../train/run.js';
 import { Runtime } from '../tensor/tensor.js';
-import { addFields, givenFields, wholeNumber } from './flags.js';
+import { addFields, anyNumber, givenFields, wholeNumber } from './flags.js';
 import { notice } from './output.js';
 
 /** A runtime on the fastest backend that works here; a fallback, and bf16 that costs time, are told once, on stderr. */
@@ -49,6 +50,36 @@ export function addOpenFlags(command: Command): Command {
     .addOption(weightsOption())
     .addOption(new Option('--kv-sharing <name>', help).choices(kvSharing.choices))
     .option('--kv-loops <n>', kvLoops.help, wholeNumber(1));
+}
+
+/** `--exit-criterion` for commands that let tokens leave early. */
+export function exitCriterionOption(): Option {
+  const help = 'what lets a token leave before the last loop; the model’s own halting rule by default';
+  return new Option('--exit-criterion <name>', help).choices(EXIT_CRITERIA);
+}
+
+/** `--exit-threshold`, beside it. */
+export function exitThresholdOption(): Option {
+  const help = 'the criterion’s threshold; loopnn exits shows what thresholds do';
+  return new Option('--exit-threshold <x>', help).argParser(anyNumber);
+}
+
+export interface ExitFlags {
+  readonly exitCriterion?: ExitCriterion;
+  readonly exitThreshold?: number;
+}
+
+/** The exits that those flags ask for; nothing where they are not given. */
+export function exitOptions({ exitCriterion: criterion, exitThreshold: threshold }: ExitFlags): {
+  readonly exit?: ExitOptions;
+} {
+  if (criterion === undefined && threshold === undefined) return {};
+  return {
+    exit: {
+      ...(criterion === undefined ? {} : { criterion }),
+      ...(threshold === undefined ? {} : { threshold }),
+    },
+  };
 }
 
 /** The configuration with the precision that `auto` turned out to be, so that a run goes on with it on another machine. */

@@ -180,7 +180,7 @@ async function haltingBehaviour(model: GPT, source: TokenSource, B: number, cloc
   const { stepCounts, meanSteps, loss } = await evaluate(model, source, { B, bytes: null }, clock);
   const curve: DepthPoint[] = [];
   for (const threshold of halting in THRESHOLDS ? THRESHOLDS[halting as keyof typeof THRESHOLDS] : []) {
-    const options = { B, exitThreshold: threshold, bytes: null };
+    const options = { B, exit: { threshold }, bytes: null };
     const found = await evaluate(model, source, options, clock);
     curve.push({ threshold, steps: found.meanSteps!, loss: found.loss });
   }

@@ -58,7 +58,7 @@ export async function inspect(
   { loops, top, threshold }: InspectOptions,
 ): Promise<Inspection> {
   if (!(threshold > 0 && threshold < 1)) {
-    throw new ConfigError('exitThreshold', 'must lie in (0, 1)', threshold);
+    throw new ConfigError('exit.threshold', 'must lie in (0, 1)', threshold);
   }
   const ids = Int32Array.from(tokenizer.encode(text));
   const { blockSize, vocabSize: V, nEmbd: C, halting } = model.config;
@@ -70,7 +70,7 @@ export async function inspect(
   const { entry, exits } = await model.readings(ids, targets, 1, options, true);
   let halts: Int32Array | null = null;
   if (halting !== 'none') {
-    const own = { ...options, ...(halting === 'confidence' ? { exitThreshold: threshold } : {}) };
+    const own = { ...options, ...(halting === 'confidence' ? { exit: { threshold } } : {}) };
     using run = model.loss(ids, targets, 1, 1, own);
     halts = run.stepsPerRow && ((await run.stepsPerRow.read()) as Int32Array);
   }

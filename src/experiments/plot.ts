@@ -18,6 +18,8 @@ export interface Chart {
   readonly yLabel: string;
   readonly series: readonly Series[];
   readonly logX?: boolean;
+  /** Whether the legend tells each curve's last value; true by default. */
+  readonly lastValues?: boolean;
 }
 
 const WIDTH = 1040;
@@ -33,7 +35,8 @@ export function seriesColor(i: number): string {
 }
 
 /** A chart with axes, grid and a legend at the curves' ends; throws where a point is not finite, or there is none. */
-export function lineChart({ title, xLabel, yLabel, series: given, logX = false }: Chart): string {
+export function lineChart(chart: Chart): string {
+  const { title, xLabel, yLabel, series: given, logX = false, lastValues = true } = chart;
   const series = given.filter((s) => s.points.length > 0);
   const points = series.flatMap((s) => s.points);
   if (points.length === 0 || !points.flat().every(Number.isFinite))
@@ -73,7 +76,8 @@ export function lineChart({ title, xLabel, yLabel, series: given, logX = false }
     (s) => y(s.points.at(-1)![1]),
   ).map(({ item, at }) => {
     const end = x(item.points.at(-1)![0]);
-    const text = `${item.label}: ${item.points.at(-1)![1].toFixed(3)}`;
+    const last = lastValues ? `: ${item.points.at(-1)![1].toFixed(3)}` : '';
+    const text = `${item.label}${last}`;
     return (
       `<circle cx="${round(end)}" cy="${round(y(item.points.at(-1)![1]))}" r="3.5" fill="${item.color}"/>` +
       `<text x="${WIDTH - MARGIN.right + 12}" y="${round(at)}" dy="0.32em" style="fill:${item.color}" font-weight="600">${escapeText(text)}</text>`

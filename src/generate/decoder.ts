@@ -5,6 +5,7 @@
 import { ConfigError } from '../errors.js';
 import { exitCount } from '../models/config.js';
 import type { ForwardOptions } from '../models/context.js';
+import type { ExitOptions } from '../models/halting/exit-options.js';
 import type { GPT, LastLogits } from '../models/gpt.js';
 import { CachedBatch, CachedSequence, KeyValueCache } from './cache.js';
 
@@ -12,8 +13,8 @@ import { CachedBatch, CachedSequence, KeyValueCache } from './cache.js';
 export interface SequenceOptions {
   /** Loops, steps or layers for each token; the trained count where absent. */
   readonly loops?: number;
-  /** What a halting rule must exceed to stop a token, in place of the rule's own threshold. */
-  readonly exitThreshold?: number;
+  /** By what tokens leave early; the model's own halting rule, where it has one, by default. */
+  readonly exit?: ExitOptions;
 }
 
 /** New tokens of one sequence, at least one. */

@@ -50,11 +50,11 @@ export class Generation implements Speculating {
     this.vocabSize = tokenizer.vocabSize;
     this.sampler = new Sampler(request, request.prompt, candidates);
     this.text = new TextStream(tokenizer.decoder(), request.stop);
-    const { loops, exitThreshold, draft } = request;
-    if (draft) requireDraft(decoder.model.config, draft, loops);
+    const { loops, exit, draft } = request;
+    if (draft) requireDraft(decoder.model.config, draft, { loops, exit });
     this.sequence = decoder.open({
       ...(loops === undefined ? {} : { loops }),
-      ...(exitThreshold === undefined ? {} : { exitThreshold }),
+      ...(exit === undefined ? {} : { exit }),
     });
   }
 

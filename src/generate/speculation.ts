@@ -10,7 +10,7 @@
 import { ConfigError } from '../errors.js';
 import { exitCount, type ModelConfig } from '../models/config.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { Decoder, Sequence } from './decoder.js';
+import type { Decoder, Sequence, SequenceOptions } from './decoder.js';
 
 export interface DraftOptions {
   /** Loops, steps or layers of a draft, fewer than those of the answer. */
@@ -30,13 +30,18 @@ export interface Speculating {
   check(logits: Float32Array, steps: number): boolean;
 }
 
-/** Throws ConfigError where a model cannot draft so for an answer of `loops`. */
-export function requireDraft(config: ModelConfig, { loops, tokens }: DraftOptions, full?: number): void {
-  const most = (full ?? exitCount(config)) - 1;
+/** Throws ConfigError where a model cannot draft so for such an answer. */
+export function requireDraft(
+  config: ModelConfig,
+  { loops, tokens }: DraftOptions,
+  answer: { readonly [Name in keyof SequenceOptions]: SequenceOptions[Name] | undefined } = {},
+): void {
+  const most = (answer.loops ?? exitCount(config)) - 1;
   if (config.halting !== 'none') {
     const rule = 'must not be given where halting decides on the loops of each token';
     throw new ConfigError('draft', rule, undefined, `this model's halting is ${config.halting}`);
   }
+  if (answer.exit) throw new ConfigError('draft', 'must not be given together with exit');
   if (config.kvSharing !== 'per-application') {
     throw new ConfigError(
       'draft',

@@ -9,6 +9,7 @@ import { alias, checkpoint, selectRows, withKeysOf } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ApplicationPlace, Batch } from './batch.js';
 import type { ModelConfig } from './config.js';
+import type { ExitOptions } from './halting/exit-options.js';
 import { KeyValueSharing } from './kv-sharing.js';
 import type { Objective } from './objective.js';
 
@@ -26,8 +27,8 @@ export interface ForwardOptions {
   readonly backpropLoops?: number;
   /** Whether a halting rule may stop rows early; true by default. */
   readonly earlyExit?: boolean;
-  /** What a halting rule must exceed to stop a row: a probability, in place of the rule's own threshold. */
-  readonly exitThreshold?: number;
+  /** By what rows leave early; the model's own halting rule, where it has one, by default. */
+  readonly exit?: ExitOptions;
   /** Names the masks and whatever else is drawn; present in training only. */
   readonly dropout?: DropoutKey;
   /** What is learned beyond the loss at the end; read in training only. */

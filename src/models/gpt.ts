@@ -19,8 +19,10 @@ import { SharingDepth } from './depth/sharing.js';
 import { UniversalDepth } from './depth/universal.js';
 import { ExitHeads } from './exit-heads.js';
 import { ActWalker } from './halting/act.js';
-import type { ExitRule, LearnedRule } from './halting/halting.js';
-import { ChoiceRule, ConfidenceRule, GeometricRule } from './halting/rules.js';
+import { createCriteria } from './halting/criteria.js';
+import { requireExit } from './halting/exit-options.js';
+import type { LearnedRule } from './halting/halting.js';
+import { ChoiceRule, GeometricRule } from './halting/rules.js';
 import { drawExits, exitWeights } from './objective.js';
 import { ExitWalker } from './walker.js';
 
@@ -66,9 +68,10 @@ export class GPTModules {
       this.walker = new ActWalker(scope, C, initStd);
       this.learned = null;
     } else {
-      const rule = createRule(config, scope, this.heads);
-      this.walker = new ExitWalker(rule);
-      this.learned = rule && 'learn' in rule ? (rule as LearnedRule) : null;
+      const criteria = createCriteria(this.heads, config);
+      this.learned = createLearnedRule(config, scope, this.heads);
+      const own = this.learned ?? (config.halting === 'confidence' ? criteria.confidence : null);
+      this.walker = new ExitWalker(own, own ? { ...criteria, [config.halting]: own } : criteria);
     }
     this.slots = root.slots;
   }
@@ -89,11 +92,9 @@ function createDepth(config: ModelConfig, scope: ParameterScope, blocks: readonl
   }
 }
 
-function createRule(config: ModelConfig, scope: ParameterScope, heads: ExitHeads): ExitRule | null {
+function createLearnedRule(config: ModelConfig, scope: ParameterScope, heads: ExitHeads): LearnedRule | null {
   const { nEmbd: C, initStd } = config;
   switch (config.halting) {
-    case 'confidence':
-      return new ConfidenceRule(heads, config);
     case 'geometric':
       return new GeometricRule(scope, heads, C, initStd);
     case 'multinomial':
@@ -415,7 +416,7 @@ export class GPT {
     return new ForwardContext(batch, this.config, options, pass);
   }
 
-  /** Throws ConfigError for a loop count, a threshold or an early exit that this model does not have. */
+  /** Throws ConfigError for a loop count, or an exit, that this model does not have. */
   requireOptions(options: ForwardOptions = {}): void {
     if (options.loops !== undefined) this.modules.depth.requireLoops(options.loops);
     requireExitOptions(this.config, options);
@@ -438,20 +439,13 @@ export class GPT {
   }
 }
 
-/** Throws ConfigError for a threshold outside (0, 1), and for what the halting rule does not have. */
-function requireExitOptions({ halting }: ModelConfig, options: ForwardOptions): void {
-  if (options.earlyExit === false && halting === 'act') {
+/** Throws ConfigError for exits that the model does not have, and for a halting rule turned off where it cannot be. */
+function requireExitOptions(config: ModelConfig, { earlyExit, exit }: ForwardOptions): void {
+  if (earlyExit === false && config.halting === 'act') {
     const rule = 'must not be turned off where halting is act, whose output is the average until it halts';
     throw new ConfigError('earlyExit', rule);
   }
-  const { exitThreshold: threshold } = options;
-  if (threshold === undefined) return;
-  if (!(threshold > 0 && threshold < 1)) {
-    throw new ConfigError('exitThreshold', 'must lie in (0, 1)', threshold);
-  }
-  if (halting === 'confidence' || halting === 'geometric') return;
-  const rule = 'must not be given where halting is neither confidence nor geometric';
-  throw new ConfigError('exitThreshold', rule, threshold, `this model's halting is ${halting}`);
+  if (exit) requireExit(config, exit);
 }
 
 /** factor · x. */

@@ -277,6 +277,9 @@ export class RecordingBackend implements Backend {
   readonly copyColumns = refused('copyColumns');
   readonly gatherRows = refused('gatherRows');
   readonly scatterRows = refused('scatterRows');
+  readonly rowChange = refused('rowChange');
+  readonly rowEntropy = refused('rowEntropy');
+  readonly rowDivergence = refused('rowDivergence');
   readonly embeddingBackward = refused('embeddingBackward');
   readonly layernormBackward = refused('layernormBackward');
   readonly linearBackwardInput = refused('linearBackwardInput');

@@ -9,20 +9,25 @@ import { DepthOutput, type Step, type Walker } from './depth/depth.js';
 import type { ExitRule } from './halting/halting.js';
 
 export class ExitWalker implements Walker {
-  constructor(private readonly rule: ExitRule | null) {}
+  /** The model's own rule, and whatever else an exit can be decided by, by name. */
+  constructor(
+    private readonly own: ExitRule | null,
+    private readonly criteria: Readonly<Record<string, ExitRule>>,
+  ) {}
 
   walk(x: Tensor, count: number, step: Step, ctx: ForwardContext): DepthOutput {
     const { runtime } = x;
     const { drawnExits, collectExits } = ctx.pass;
-    const decides =
-      this.rule !== null && !runtime.tape && !collectExits && ctx.options.earlyExit !== false && count > 1;
+    const { exit, earlyExit } = ctx.options;
+    const rule = exit?.criterion ? this.criteria[exit.criterion] : this.own;
+    const decides = rule !== null && !runtime.tape && !collectExits && earlyExit !== false && count > 1;
     if (!decides && !drawnExits && !collectExits && !isTruncated(0, count, ctx)) {
       const { steps, state } = ctx.options.from ?? { steps: 0, state: x };
       const last = ctx.loop(count - steps, state, (h, i) => step(h, steps + i));
       ctx.options.onLastState?.(last);
       return new DepthOutput(last);
     }
-    using decision = decides ? this.rule!.start(ctx) : null;
+    using decision = decides ? rule.start(ctx, x) : null;
     using rows = decision || drawnExits ? new RowsLeft(runtime, x.shape[0]) : null;
     using owned = new OwnedStates(x);
     if (collectExits) ctx.entry = alias(x);

@@ -1,6 +1,7 @@
 /** The parameters of a request that both kinds of completion share, and what they mean to the engine. */
 import { ConfigError } from '../errors.js';
 import { exitCount } from '../models/config.js';
+import { EXIT_CRITERIA, type ExitOptions } from '../models/halting/exit-options.js';
 import { ApiError, wrongField } from './api-error.js';
 import type { Fields, Range } from './fields.js';
 import type { GenerationOptions, ModelInfo } from './messages.js';
@@ -21,7 +22,6 @@ const API_NAMES: Readonly<Record<string, string>> = {
   presencePenalty: 'presence_penalty',
   logitBias: 'logit_bias',
   maxTokens: 'max_tokens',
-  exitThreshold: 'exit',
 };
 
 /** The engine's options but for log-probabilities, which the two kinds ask for in different words; no seed where none is given. */
@@ -46,7 +46,7 @@ export function readOptions(
       logitBias: readLogitBias(fields, info.vocabSize),
       stop: readStop(fields),
     }),
-    ...readExit(fields, info),
+    ...readExit(fields),
   };
 }
 
@@ -80,18 +80,16 @@ function readLogitBias(fields: Fields, vocabSize: number): Record<number, number
 }
 
 /** How tokens may leave early: `{ criterion, threshold }`, the criterion being the model's own rule where it is absent. */
-function readExit(fields: Fields, { config: { halting } }: ModelInfo): { readonly exitThreshold?: number } {
+function readExit(fields: Fields): { readonly exit?: ExitOptions } {
   const exit = fields.object('exit');
   if (!exit) return {};
-  if (halting === 'none') {
-    const hint = 'ask for a number of loops';
-    throw wrongField('exit', 'must be absent for a model without a halting rule', undefined, hint);
+  const criterion = exit.text('criterion');
+  const known = EXIT_CRITERIA.find((name) => name === criterion);
+  if (criterion !== undefined && !known) {
+    throw wrongField('exit.criterion', `must be ${EXIT_CRITERIA.join(', ')}`, criterion);
   }
-  const criterion = exit.text('criterion') ?? halting;
-  if (criterion !== halting) {
-    throw wrongField('exit.criterion', `must be '${halting}', the model's own rule`, criterion);
-  }
-  return given({ exitThreshold: exit.number('threshold', { min: 0, max: 1 }) });
+  const threshold = exit.number('threshold', { min: 0, max: Number.MAX_VALUE });
+  return { exit: given({ criterion: known, threshold }) };
 }
 
 /** What the engine's error means to whoever sent the request. */

@@ -46,7 +46,7 @@ export interface Evaluation {
 }
 
 /** How a model is run: see ForwardOptions. */
-export type RunOptions = Pick<ForwardOptions, 'loops' | 'earlyExit' | 'exitThreshold'>;
+export type RunOptions = Pick<ForwardOptions, 'loops' | 'earlyExit' | 'exit'>;
 
 /**
  * Loss over every token of a source but its first, in consecutive sequences of the block size (the last one shorter).
@@ -95,9 +95,9 @@ export async function evaluate(
 }
 
 /** The fields of RunOptions that are set, and nothing else. */
-export function runOptions({ loops, earlyExit, exitThreshold }: RunOptions): RunOptions {
+export function runOptions({ loops, earlyExit, exit }: RunOptions): RunOptions {
   return Object.fromEntries(
-    Object.entries({ loops, earlyExit, exitThreshold }).filter(([, value]) => value !== undefined),
+    Object.entries({ loops, earlyExit, exit }).filter(([, value]) => value !== undefined),
   );
 }
 

@@ -1,6 +1,7 @@
 /** Kernels about rows: select, scale, gather, scatter, attention for some queries, and the decisions of halting. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Backend, Storage } from '../../src/backend/backend.js';
 import { ShapeError } from '../../src/errors.js';
 import {
   assertSameBits,
@@ -11,6 +12,7 @@ import {
   nativeBf16,
   onEveryIsa,
   reference,
+  rowsOf,
   run,
   upload,
   values,
@@ -267,11 +269,91 @@ test('halting losses: values, and gradients against finite differences', async (
   }
 });
 
+/** What exits are decided by; `x, former, before, sharp, near (R, width)`. */
+const MEASURES: Record<string, (b: Backend, s: Record<string, Storage>, R: number, width: number) => void> = {
+  change: (b, s, R, C) => b.rowChange(s.out, s.x, s.former, null, { R, C }),
+  'second difference': (b, s, R, C) => b.rowChange(s.out, s.x, s.former, s.before, { R, C }),
+  entropy: (b, s, R, V) => b.rowEntropy(s.out, s.sharp, { R, V }),
+  'entropy, nearly flat': (b, s, R, V) => b.rowEntropy(s.out, s.x, { R, V }),
+  divergence: (b, s, R, V) => b.rowDivergence(s.out, s.x, s.sharp, null, { R, V }),
+  'divergence of neighbours': (b, s, R, V) => b.rowDivergence(s.out, s.near, s.sharp, null, { R, V }),
+  'divergence from itself': (b, s, R, V) => b.rowDivergence(s.out, s.sharp, s.sharp, null, { R, V }),
+};
+
+test('what exits are decided by agrees with the reference, and a row has the same bits alone', async () => {
+  for (const [R, width] of [...ROWS, [9, 3000]]) {
+    const sharp = values(4, R * width, 12);
+    const near = sharp.map((x, i) => x + (i % 7) / 100);
+    const [x, former, before] = [1, 2, 3].map((seed) => values(seed, R * width));
+    const all = { x, former, before, sharp, near };
+    const caseOf = (label: string, first: number, count: number): KernelCase => ({
+      label: `${label} ${R}×${width}`,
+      arrays: {
+        out: new Float32Array(count),
+        ...Object.fromEntries(
+          Object.entries(all).map(([name, array]) => [name, rowsOf(array, width, first, count)]),
+        ),
+      },
+      outputs: ['out'],
+      call: (b, s) => MEASURES[label](b, s, count, width),
+    });
+    await checkCases(Object.keys(MEASURES).map((label) => caseOf(label, 0, R)));
+    await onEveryIsa(async (isa) => {
+      for (const label of Object.keys(MEASURES)) {
+        const { out } = await run(native, caseOf(label, 0, R));
+        const alone = await run(native, caseOf(label, R - 1, 1));
+        assertSameBits(alone.out, out.slice(R - 1), `${label} on ${isa}, alone`);
+      }
+    });
+  }
+});
+
+test('divergence from some rows of the former predictions is that from those rows alone', async () => {
+  const [R, V] = [17, 65];
+  const former = values(1, R * V, 4);
+  for (const rows of [[0, 1, 16], [3, 4, 9, 12], []].map((list) => Int32Array.from(list))) {
+    const logits = values(2, rows.length * V, 4);
+    const out = new Float32Array(rows.length);
+    const some: KernelCase = {
+      label: `divergence of ${rows.length} rows`,
+      arrays: { out, logits, former, rows },
+      outputs: ['out'],
+      call: (b, s) => b.rowDivergence(s.out, s.logits, s.former, s.rows, { R, V }),
+    };
+    await checkCases([some]);
+    const own = new Float32Array(rows.length * V);
+    for (const [i, r] of rows.entries()) own.set(rowsOf(former, V, r), i * V);
+    const gathered = await run(native, {
+      label: 'gathered',
+      arrays: { out, logits, own },
+      outputs: ['out'],
+      call: (b, s) => b.rowDivergence(s.out, s.logits, s.own, null, { R: rows.length, V }),
+    });
+    assertSameBits((await run(native, some)).out, gathered.out, some.label);
+  }
+});
+
+test('a state of zeros has not moved by any measure, nor stays where it is', async () => {
+  for (const backend of [native, reference]) {
+    const zeros = backend.allocate(backend.dtype, 8);
+    const [out, x] = [backend.allocate(backend.dtype, 2), upload(backend, values(1, 8))];
+    const running = upload(backend, Int32Array.of(1, 1));
+    for (const state of [zeros, x]) {
+      backend.rowChange(out, state, zeros, null, { R: 2, C: 4 });
+      backend.rows.stopBelow(running, out, 1e30);
+    }
+    assert.deepEqual(Array.from(await backend.read(running)), [1, 1]);
+  }
+});
+
 test('stopping, counting and compacting rows', async () => {
   const running = i32(1, 1, 1, 0);
   const counts = i32(0, 0, 0, 0);
   rows.stopAbove(running, f64(0.2, 0.9, 0.5, 0.1), 0.5);
   rows.count(counts, running);
+  const others = i32(1, 1, 1, 0);
+  rows.stopBelow(others, f64(0.2, 0.9, 0.5, 0.1), 0.5);
+  assert.deepEqual(Array.from(await reference.read(others)), [0, 1, 1, 0]);
   rows.stopAt(running, i32(4, 4, 2, 4), 2);
   rows.count(counts, running);
   assert.deepEqual(Array.from(await reference.read(counts)), [2, 0, 1, 0]);

@@ -545,9 +545,31 @@ test('a model that halts early trains, evaluates, generates and is inspected; wr
   const [full] = await evaluate('--no-early-exit');
   assert.equal(full.meanSteps, null);
   assert.equal(full.loss, late.loss);
+  const criterion = ['--exit-criterion', 'entropy', '--exit-threshold'];
+  assert.equal((await evaluate(...criterion, '100'))[0].loss, early.loss);
+  assert.equal((await evaluate(...criterion, '1e-9'))[0].loss, late.loss);
   const depths = await evaluate('--loops', '1,2,3', '--no-early-exit');
   assert.equal(depths[0].loss, early.loss);
   assert.equal(depths[2].loss, full.loss);
+
+  const sweep = ['exits', '--model', adaptive, '--data', data, '--max-tokens', '256', '--points', '3'];
+  const plots = join(folder, 'exits.html');
+  const both = await loopnn([...sweep, '--criterion', 'geometric,kl', '--out', plots, '--json']);
+  assert.equal(both.code, 0, both.stderr);
+  const { criteria, fixed, tokens } = JSON.parse(both.stdout);
+  assert.deepEqual([tokens, fixed.length], [256, 3]);
+  assert.deepEqual(
+    criteria.map((found: { criterion: string }) => found.criterion),
+    ['geometric', 'kl'],
+  );
+  assert.match(readFileSync(plots, 'utf8'), /<svg .*Loss by mean loops/s);
+  const shown = await loopnn([...sweep, '--criterion', 'change', '--thresholds', '0.5,1e9']);
+  assert.match(shown.stdout, /^exit by +threshold +mean loops +loss +against full +time\n/);
+  assert.match(shown.stdout, / 1000000000 +1\.00 /);
+  assert.match(shown.stdout, /^all tokens alike: .* within 0\.01 nats of full depth\.$/m);
+  await refused([...sweep, '--criterion', 'boredom'], /It must be change, second-difference, kl/, 2);
+  await refused([...sweep, '--thresholds', '1'], /thresholds: must be given for a single criterion/);
+  await refused([...sweep, '--out', folder], /could not be written/);
 
   const prompt = ['--model', adaptive, '--prompt', 'the', '--json'];
   const made = JSON.parse((await loopnn(['generate', ...prompt, '--tokens', '4'])).stdout);
@@ -561,12 +583,12 @@ test('a model that halts early trains, evaluates, generates and is inspected; wr
   const on = ['--model', adaptive, '--data', data];
   await refused(
     ['eval', ...on, '--exit-threshold', '1'],
-    /^loopnn: exitThreshold: must lie in \(0, 1\), got 1/,
+    /^loopnn: exit\.threshold: must lie in \(0, 1\) for geometric, got 1/,
   );
   await refused(['eval', ...on, '--loops', '4'], /loops: must be at most the 3 layers of this model, got 4/);
   await refused(
     ['eval', '--model', run, '--data', data, '--exit-threshold', '0.5'],
-    /exitThreshold: must not be given/,
+    /exit\.criterion: must be given where the model has no halting rule; one of change, second-difference/,
   );
   await refused(
     ['train', ...small, '--halting', 'act', '--data', data, '--out', join(folder, 'refused')],

@@ -100,7 +100,10 @@ test('what can not be evaluated is refused in one line', async () => {
   );
   await refused(['--text', folder], /must be a file, got 'a folder'/);
   await refused(['--text', join(folder, 'none')], /none: must be a file or a folder, got/);
-  await refused(['--text', text, '--exit-threshold', '0.5'], /exitThreshold: must not be given/);
+  await refused(
+    ['--text', text, '--exit-threshold', '0.5'],
+    /exit\.criterion: must be given where the model has no halting rule/,
+  );
   await refused(['--text', words], /must be a file of text, got 'jsonl'/);
   writeFileSync(join(folder, 'bin'), Uint8Array.of(1, 0, 2));
   await refused(['--text', join(folder, 'bin')], /must be text in UTF-8/);

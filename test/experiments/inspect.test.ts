@@ -86,7 +86,7 @@ test('the page escapes the text, and wrong input is refused', async () => {
   for (const threshold of [0, 1, Number.NaN]) {
     await assert.rejects(
       inspect(model, tokenizer, 'a', { ...options, threshold }),
-      /exitThreshold: must lie in \(0, 1\)/,
+      /exit\.threshold: must lie in \(0, 1\)/,
     );
   }
 });

@@ -41,8 +41,30 @@ const systems: Record<string, System> = {
   'loop, ACT': [{ depth: 'loop', nLayer: 2, nLoop: 4, halting: 'act' }, {}, { loops: 2 }],
   'loop, confidence, separate': [
     { depth: 'loop', nLayer: 1, nLoop: 4, halting: 'confidence', exitHead: 'separate' },
-    { exitThreshold: 0.16 },
-    { exitThreshold: 0.16, loops: 2 },
+    { exit: { threshold: 0.16 } },
+    { exit: { threshold: 0.16 }, loops: 2 },
+  ],
+  'loop, by each criterion': [
+    { depth: 'loop', nLayer: 1, nLoop: 4, loopForm: 'output' },
+    { exit: { criterion: 'change', threshold: 0.874 } },
+    { exit: { criterion: 'second-difference', threshold: 0.973 } },
+    { exit: { criterion: 'kl', threshold: 0.318 } },
+    { exit: { criterion: 'entropy', threshold: 2.73 } },
+    { exit: { criterion: 'confidence', threshold: 0.22 }, loops: 5 },
+  ],
+  'universal, sequence, by other criteria': [
+    { depth: 'universal', nLayer: 1, nLoop: 4, halting: 'sequence', exitHead: 'separate' },
+    { exit: { criterion: 'change', threshold: 0.499 } },
+    { exit: { criterion: 'kl', threshold: 1.23 } },
+  ],
+  'adaptive, by what the head reads': [
+    { depth: 'adaptive', nLayer: 4 },
+    { exit: { criterion: 'kl', threshold: 0.284 } },
+    { exit: { criterion: 'entropy', threshold: 2.51 } },
+  ],
+  'loop with coda, by its movement': [
+    { depth: 'loop', nLayer: 3, nLoop: 4, nPrelude: 1, nCoda: 1 },
+    { exit: { criterion: 'second-difference', threshold: 0.227 } },
   ],
   'loop, keys of the first loop': [
     { depth: 'loop', nLayer: 2, nLoop: 3, nInnerLoop: 2, kvSharing: 'first-loop' },
@@ -52,7 +74,7 @@ const systems: Record<string, System> = {
   ],
   'loop, keys of the first two loops, confidence': [
     { depth: 'loop', nLayer: 1, nLoop: 5, halting: 'confidence', kvSharing: 'first-loop', kvLoops: 2 },
-    { exitThreshold: 0.16 },
+    { exit: { threshold: 0.16 } },
   ],
   universal: [{ depth: 'universal', nLayer: 1, nLoop: 3 }, {}, { loops: 2 }],
   'universal, ACT': [{ depth: 'universal', nLayer: 1, nLoop: 4, halting: 'act' }, {}],
@@ -121,8 +143,10 @@ for (const [name, [config, ...settings]] of Object.entries(systems)) {
         const whole = await uncached(model, tokens, 1, options);
         assert.deepEqual(await cached(decoder, tokens, 1, options), whole, backend.description);
         const steps = whole.map((next) => next.steps[0]);
-        if (config.halting !== undefined && !options.loops)
-          assert.ok(new Set(steps).size > 1, `halts unevenly: ${steps}`);
+        if ((config.halting !== undefined || options.exit) && !options.loops) {
+          const what = options.exit?.criterion ?? '';
+          assert.ok(new Set(steps).size > 1, `${what} halts unevenly: ${steps}`);
+        }
       }
       assert.equal(decoder.cache.used, 0, 'pages left over');
       assert.equal(model.runtime.pool.live, 0, 'buffers left over');

@@ -120,13 +120,13 @@ test('halting models tell the steps of each token', async () => {
   const model = randomModel({ depth: 'loop', nLoop: 4, halting: 'confidence' });
   const engine = new Engine(new Decoder(model), tokenizer);
   const request = { prompt: [1, 2, 3], temperature: 0, maxTokens: 6 };
-  const early = await answer(engine, { ...request, exitThreshold: 0.001 });
+  const early = await answer(engine, { ...request, exit: { threshold: 0.001 } });
   assert.deepEqual(
     early.tokens.map(({ steps }) => steps),
     early.tokens.map(() => 1),
   );
   assert.equal(early.end.steps, early.tokens.length);
-  const late = await answer(engine, { ...request, exitThreshold: 0.999 });
+  const late = await answer(engine, { ...request, exit: { threshold: 0.999 } });
   assert.equal(late.end.steps, 4 * late.tokens.length);
 });
 

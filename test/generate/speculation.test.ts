@@ -7,6 +7,7 @@ import { ConfigError } from '../../src/errors.js';
 import { Decoder } from '../../src/generate/decoder.js';
 import { Engine, type GenerationRequest } from '../../src/generate/engine.js';
 import type { DraftOptions } from '../../src/generate/speculation.js';
+import type { ExitOptions } from '../../src/models/halting/exit-options.js';
 import type { SamplingOptions } from '../../src/generate/sampler.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { answer, randomModel } from './helpers.js';
@@ -86,9 +87,20 @@ test('drafts at the same depth as before all stand, whatever is drawn', async ()
 });
 
 test('drafts that a model cannot make are refused', async () => {
-  const refused = async (config: Record<string, unknown>, draft: DraftOptions, loops?: number) => {
+  const refused = async (
+    config: Record<string, unknown>,
+    draft: DraftOptions,
+    loops?: number,
+    exit?: ExitOptions,
+  ) => {
     const engine = new Engine(new Decoder(randomModel(config)), tokenizer);
-    const request = { prompt: [1], maxTokens: 2, draft, ...(loops === undefined ? {} : { loops }) };
+    const request = {
+      prompt: [1],
+      maxTokens: 2,
+      draft,
+      ...(loops === undefined ? {} : { loops }),
+      ...(exit ? { exit } : {}),
+    };
     await assert.rejects(engine.generate(request).next(), (error) => {
       assert.ok(error instanceof ConfigError);
       refusals.push(error.message);
@@ -102,11 +114,13 @@ test('drafts that a model cannot make are refused', async () => {
   await refused(loop, { loops: 1, tokens: 0 });
   await refused({ depth: 'gpt2' }, { loops: 1, tokens: 2 });
   await refused({ ...loop, halting: 'act' }, { loops: 1, tokens: 2 });
+  await refused(loop, { loops: 1, tokens: 2 }, 3, { criterion: 'kl', threshold: 0.1 });
   assert.deepEqual(refusals, [
     'draft.loops: must be a whole number from 1 to 2, got 3',
     'draft.loops: must be a whole number from 1 to 1, got 2',
     'draft.tokens: must be a whole number of at least 1, got 0',
     'draft: must not be given where each token takes a single loop',
     "draft: must not be given where halting decides on the loops of each token; this model's halting is act",
+    'draft: must not be given together with exit',
   ]);
 });

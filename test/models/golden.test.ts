@@ -139,7 +139,7 @@ function trainOptions(bytes: Uint8Array, file: string): ForwardOptions {
   return {
     dropout: { seed: 0, step: 0, microStep: 0 },
     objective: { exitLoss, ponderCost, oracle, oracleLambda, oracleSigma },
-    ...(exitThreshold === undefined ? {} : { exitThreshold }),
+    ...(exitThreshold === undefined ? {} : { exit: { threshold: exitThreshold } }),
     ...(loops === undefined ? {} : { loops }),
     ...(backpropLoops === undefined ? {} : { backpropLoops }),
   };

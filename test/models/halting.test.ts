@@ -32,7 +32,7 @@ const systems: Record<string, readonly [model: Record<string, unknown>, options?
   'universal, sequence': [{ depth: 'universal', nLayer: 1, nLoop: 4, halting: 'sequence' }],
   'loop, confidence': [
     { depth: 'loop', nLayer: 2, nLoop: 4, halting: 'confidence' },
-    { exitThreshold: 0.16 },
+    { exit: { threshold: 0.16 } },
   ],
 };
 
@@ -123,7 +123,7 @@ for (const [shape, depth] of Object.entries(shapes)) {
         const model = build(new NativeBackend('f32'), { ...depth, halting, exitHead });
         for (const loops of shape === 'adaptive' ? [1, 2, 3] : [1, 2, 3, 6]) {
           const threshold = { confidence: 0.16, geometric: 0.5 }[halting];
-          const run = { loops, ...(threshold === undefined ? {} : { exitThreshold: threshold }) };
+          const run = { loops, ...(threshold === undefined ? {} : { exit: { threshold } }) };
           using output = model.loss(tokens, targets, 2, 1, run);
           const losses = await output.losses.read();
           const taken = output.stepsPerRow && Array.from(await output.stepsPerRow.read());
@@ -182,8 +182,8 @@ test('a learned rule learns from the states that it decides on, before the coda'
 
 test('a lower threshold of confidence lets tokens leave earlier; without early exit none does', async () => {
   const model = build(new NativeBackend('f32'), systems['loop, confidence'][0]);
-  const mean = async (exitThreshold: number) => {
-    const { steps } = await score(model, tokens, { exitThreshold });
+  const mean = async (threshold: number) => {
+    const { steps } = await score(model, tokens, { exit: { threshold } });
     return steps.reduce((total, n) => total + n, 0) / steps.length;
   };
   const means = [await mean(0.05), await mean(0.15), await mean(0.2), await mean(0.999)];

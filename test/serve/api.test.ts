@@ -259,7 +259,9 @@ test('what is wrong with a request is told by field', async () => {
     [{ prompt: 'x'.repeat(BLOCK_SIZE + 1) }, 'prompt'],
     [{ max_tokens: 0 }, 'max_tokens'],
     [{ loops: 17 }, 'loops'],
-    [{ exit: { criterion: 'confidence', threshold: 0.9 } }, 'exit'],
+    [{ exit: { threshold: 0.9 } }, 'exit.criterion'],
+    [{ exit: { criterion: 'geometric' } }, 'exit.criterion'],
+    [{ exit: { criterion: 'entropy', threshold: 0 } }, 'exit.threshold'],
     [{ model: null }, 'model'],
   ];
   for (const [fields, param] of wrong) {

@@ -73,28 +73,27 @@ test('a template of one’s own: its end-of-text tokens are tokens, a message’
   assert.throws(() => new Prompts(tokenizer, 16, '{% if %}'), /^ConfigError: chat template: must be Jinja/);
 });
 
-test('exits: the model’s own rule by a threshold, and only where it has one', () => {
-  const info = (halting: string): ModelInfo => ({
-    config: parseModelConfig({ depth: 'loop', nLoop: 4, nEmbd: 16, nHead: 2, halting }, 'test'),
+test('exits: a criterion and a threshold, either of which may be absent', () => {
+  const info: ModelInfo = {
+    config: parseModelConfig({ depth: 'loop', nLoop: 4, nEmbd: 16, nHead: 2 }, 'test'),
     step: 0,
     backend: 'none',
     vocabSize: 256,
-  });
-  const read = (halting: string, exit: unknown) => readOptions(new Fields({ exit }), 5, info(halting));
-  assert.deepEqual(read('confidence', { threshold: 0.75 }), {
+  };
+  const read = (exit: unknown) => readOptions(new Fields({ exit }), 5, info);
+  assert.deepEqual(read({ criterion: 'kl', threshold: 2.5 }).exit, { criterion: 'kl', threshold: 2.5 });
+  assert.deepEqual(read({ threshold: 0.75 }), {
     maxTokens: 5,
     temperature: 1,
-    exitThreshold: 0.75,
+    exit: { threshold: 0.75 },
   });
-  assert.equal(read('confidence', { criterion: 'confidence', threshold: 0.5 }).exitThreshold, 0.5);
-  assert.deepEqual(read('confidence', {}), { maxTokens: 5, temperature: 1 });
-  assert.deepEqual(read('none', null), { maxTokens: 5, temperature: 1 });
-  const refused = (halting: string, exit: unknown, param: string) =>
-    assert.throws(() => read(halting, exit), { status: 400, details: { param } });
-  refused('none', { threshold: 0.5 }, 'exit');
-  refused('confidence', 0.5, 'exit');
-  refused('confidence', { criterion: 'entropy' }, 'exit.criterion');
-  refused('confidence', { threshold: 2 }, 'exit.threshold');
+  assert.deepEqual(read({}).exit, {});
+  assert.deepEqual(read(null), { maxTokens: 5, temperature: 1 });
+  const refused = (exit: unknown, param: string) =>
+    assert.throws(() => read(exit), { status: 400, details: { param } });
+  refused(0.5, 'exit');
+  refused({ criterion: 'boredom' }, 'exit.criterion');
+  refused({ threshold: -1 }, 'exit.threshold');
 });
 
 test('keys: one of several, exactly, as a bearer token', () => {

@@ -55,7 +55,10 @@ test('accuracy, perplexity and bits per byte are those of each text by itself', 
   const systems: [Record<string, unknown>, RunOptions][] = [
     [{ depth: 'loop', nLayer: 1, nLoop: 2 }, {}],
     [{ depth: 'loop', nLayer: 1, nLoop: 2 }, { loops: 1 }],
-    [{ depth: 'adaptive', nLayer: 3, halting: 'geometric', exitHead: 'separate' }, { exitThreshold: 0.4 }],
+    [
+      { depth: 'adaptive', nLayer: 3, halting: 'geometric', exitHead: 'separate' },
+      { exit: { threshold: 0.4 } },
+    ],
     [{ depth: 'universal', nLayer: 1, nLoop: 3, halting: 'sequence' }, {}],
   ];
   for (const tokenizer of tokenizers) {

@@ -68,7 +68,7 @@ test('every stride and loop count gives what scoring each token by itself gives'
   const systems: [Record<string, unknown>, RunOptions][] = [
     [{}, {}],
     [{}, { loops: 1 }],
-    [{ halting: 'confidence' }, { exitThreshold: 0.3 }],
+    [{ halting: 'confidence' }, { exit: { threshold: 0.3 } }],
     [{ depth: 'adaptive', nLayer: 3, nLoop: 1, halting: 'geometric', exitHead: 'separate' }, {}],
     [
       { depth: 'adaptive', nLayer: 3, nLoop: 1, halting: 'geometric', exitHead: 'separate' },

@@ -4,8 +4,8 @@ import type { ForwardContext } from '../context.js';
 
 /** Stops rows at exits, outside training. */
 export interface ExitRule {
-  /** Begins a pass. */
-  start(ctx: ForwardContext): ExitDecision;
+  /** Begins a pass, from the state `entry (R, C)` that the first step is given. */
+  start(ctx: ForwardContext, entry: Tensor): ExitDecision;
 }
 
 /** The rule's memory of one pass. */

@@ -1,63 +1,21 @@
 /**
- * The Depth-Adaptive Transformer's halting rules (Elbayad et al. 2019, arXiv 1910.10073): confidence, and the three that learn
- * from an oracle. They read a state as the exit's classifier does, and pass no gradient back into it.
+ * The Depth-Adaptive Transformer's halting rules that learn from an oracle (Elbayad et al. 2019, arXiv 1910.10073). They read a
+ * state as the exit's classifier does, and pass no gradient back into it. Its fourth rule, confidence, is a criterion that needs
+ * no training (`criteria.ts`).
  *
- * - confidence: leave at the first exit whose most probable token has p > τ
  * - geometric: χ_n = σ(w_n·h_n + b_n); leave at the first exit with χ_n > ½
  * - multinomial: at the first exit, the exit of the largest softmax(W·h_1 + b)
  * - sequence: the same from the mean of h_1 over the positions so far
  */
 import { Linear } from '../../nn/layers.js';
 import type { ParameterScope } from '../../nn/parameters.js';
-import { activation, addToLoss, detach, gatherRows } from '../../tensor/ops.js';
+import { activation, addToLoss, detach } from '../../tensor/ops.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { ModelConfig } from '../config.js';
 import type { ForwardContext } from '../context.js';
 import type { ExitHeads } from '../exit-heads.js';
-import type { ExitDecision, ExitRule, LearnedRule } from './halting.js';
+import type { ExitDecision, LearnedRule } from './halting.js';
 
-/** The threshold of confidence where the caller names none; a comparison's report shows what others would do. */
-const CONFIDENCE = 0.9;
 const HALF = 0.5;
-
-export class ConfidenceRule implements ExitRule {
-  constructor(
-    private readonly heads: ExitHeads,
-    private readonly config: ModelConfig,
-  ) {}
-
-  start(ctx: ForwardContext): ExitDecision {
-    const threshold = ctx.options.exitThreshold ?? CONFIDENCE;
-    return {
-      decide: (mask, state, n) => {
-        const { runtime } = mask;
-        const { backend } = runtime;
-        const R = mask.size;
-        const rows = ctx.running?.rows ?? null;
-        using read = rows ? gatherRows(state, rows) : null; // the head is dear: only for rows that run
-        using normal = this.heads.normalise(read ?? state, n);
-        const count = normal.shape[0];
-        using none = runtime.from(new Int32Array(count).fill(-1), [count]);
-        using loss = runtime.empty([count]);
-        using highest = runtime.empty([count]);
-        const dims = { R: count, C: this.config.nEmbd, V: this.config.vocabSize };
-        backend.headForward(
-          loss.storage,
-          null,
-          highest.storage,
-          normal.storage,
-          this.heads.weight(n).storage,
-          none.storage,
-          dims,
-        );
-        using all = runtime.from(new Float64Array(R), [R, 1]);
-        if (rows) backend.scatterRows(all.storage, highest.storage, rows.storage, { R, C: 1 });
-        backend.rows.stopAbove(mask.storage, (rows ? all : highest).storage, threshold);
-      },
-      [Symbol.dispose]() {},
-    };
-  }
-}
 
 export class GeometricRule implements LearnedRule {
   readonly perSequence = false;
@@ -76,7 +34,7 @@ export class GeometricRule implements LearnedRule {
   }
 
   start(ctx: ForwardContext): ExitDecision {
-    const threshold = ctx.options.exitThreshold ?? HALF;
+    const threshold = ctx.options.exit?.threshold ?? HALF;
     return {
       decide: (mask, state, n) => {
         if (n >= this.units.length) return; // beyond the trained exits nothing was learned

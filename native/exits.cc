@@ -1,0 +1,94 @@
+/**
+ * What a row tells about whether it has thought enough: how far its state moved, how unsure its prediction is, and how
+ * much that changed. Each row is computed by itself, always in the same order.
+ */
+#include <math.h>
+
+#include "families.h"
+#include "vec.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+namespace {
+
+/** body(r) for every row of `width` floats. */
+template <class Body>
+LOOPNN_INLINE void forEachRow(int64_t R, int64_t width, Body body) {
+  const int64_t rows = max(1, 8192 / width);
+  parallel(ceilDiv(R, rows), [&](int64_t task, int) {
+    for (int64_t r = task * rows; r < min((task + 1) * rows, R); r++) body(r);
+  });
+}
+
+void change(float* out, const float* x, const float* former, const float* before, int64_t R, int64_t C) {
+  forEachRow(R, C, [&](int64_t r) {
+    vf moved{}, size{};
+    for (int64_t c = r * C; c < (r + 1) * C; c += W) {
+      const int64_t left = (r + 1) * C - c;
+      const vf from = loadUpTo(former + c, left);
+      vf step = loadUpTo(x + c, left) - from;
+      if (before) step -= from - loadUpTo(before + c, left);
+      moved = fma(step, step, moved);
+      size = fma(from, from, size);
+    }
+    out[r] = __builtin_sqrtf(sumLanes(moved) / sumLanes(size));
+  });
+}
+
+float largest(const float* x, int64_t n) {
+  vf best = set1(-__builtin_inff());
+  for (int64_t i = 0; i < n; i += W) {
+    const int64_t left = n - i;
+    best = maxv(best, left >= W ? load(x + i) : (iota() < (int)left ? loadFirst(x + i, (int)left) : best));
+  }
+  return maxLanes(best);
+}
+
+/** `x`, but 0 in the lanes past the end. */
+LOOPNN_INLINE vf within(vf x, int64_t left) { return left >= W ? x : (iota() < (int)left ? x : vf{}); }
+
+void entropy(float* out, const float* logits, int64_t R, int64_t V) {
+  forEachRow(R, V, [&](int64_t r) {
+    const float* x = logits + r * V;
+    const float shift = largest(x, V);
+    vf sum{}, weighted{};
+    for (int64_t i = 0; i < V; i += W) {
+      const vf z = loadUpTo(x + i, V - i) - shift;
+      const vf e = within(expv(z), V - i);
+      sum += e;
+      weighted = fma(e, z, weighted);
+    }
+    const float total = sumLanes(sum);
+    out[r] = logf(total) - sumLanes(weighted) / total;
+  });
+}
+
+void divergence(float* out, const float* logits, const float* former, const int32_t* rows, int64_t N, int64_t V) {
+  forEachRow(N, V, [&](int64_t r) {
+    const float *x = logits + r * V, *y = former + (rows ? rows[r] : r) * V;
+    const float shiftX = largest(x, V), shiftY = largest(y, V);
+    vf sumX{}, sumY{}, weighted{};
+    for (int64_t i = 0; i < V; i += W) {
+      const int64_t left = V - i;
+      const vf zx = loadUpTo(x + i, left) - shiftX, zy = loadUpTo(y + i, left) - shiftY;
+      const vf e = within(expv(zx), left);
+      sumX += e;
+      sumY += within(expv(zy), left);
+      weighted = fma(e, zx - zy, weighted);
+    }
+    const float total = sumLanes(sumX);
+    const float d = sumLanes(weighted) / total - logf(total) + logf(sumLanes(sumY));
+    out[r] = d < 0 ? 0 : d;  // rounding; NaN stays NaN
+  });
+}
+
+}  // namespace
+
+void addExits(Kernels& k) {
+  k.rowChange = change;
+  k.rowEntropy = entropy;
+  k.rowDivergence = divergence;
+}
+
+}  // namespace LOOPNN_ISA
+}  // namespace loopnn

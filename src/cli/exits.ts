@@ -1,0 +1,112 @@
+/** `loopnn exits`: what letting tokens leave early costs in loss and saves in loops and time, by criterion and threshold. */
+import { type Command, InvalidArgumentError } from 'commander';
+import { openDataset } from '../data/dataset.js';
+import { machine } from '../data/machine.js';
+import { NodeStore, nodeClock } from '../data/node-store.js';
+import { renderHtml } from '../experiments/document.js';
+import { sweepExits } from '../experiments/exits.js';
+import { exitSections, exitSentences, exitTable } from '../experiments/exits-report.js';
+import { EXIT_CRITERIA, type ExitCriterion } from '../models/halting/exit-options.js';
+import type { TrainConfig } from '../train/config.js';
+import { requireSameTokenizer } from '../train/run.js';
+import { anyNumber, wholeNumber } from './flags.js';
+import { grouped, notice, Progress, printResult, table, writePage } from './output.js';
+import { noticeLoops, openModel, precisionOption } from './runtime.js';
+
+interface ExitsFlags {
+  readonly model: string;
+  readonly data: string;
+  readonly criterion?: ExitCriterion[];
+  readonly thresholds?: number[];
+  readonly points: number;
+  readonly loops?: number;
+  readonly batchSize: number;
+  readonly maxTokens: number;
+  readonly tolerance: number;
+  readonly out?: string;
+  readonly precision: TrainConfig['precision'];
+  readonly json?: true;
+}
+
+export function exitsCommand(program: Command): void {
+  program
+    .command('exits')
+    .description('loss against loops and time when tokens leave early, by criterion and threshold')
+    .requiredOption('--model <run>', 'folder of a trained run')
+    .requiredOption(
+      '--data <path>',
+      'held-out tokens: the val split of a folder that loopnn prepare, nanoGPT or llm.c wrote, or one .bin file',
+    )
+    .option(
+      '--criterion <name,…>',
+      `of ${EXIT_CRITERIA.join(', ')}; all that the model has by default`,
+      criteria,
+    )
+    .option('--thresholds <x,…>', 'thresholds of one criterion, in place of a sweep', numbers)
+    .option('--points <n>', 'thresholds of each criterion’s sweep', wholeNumber(1), 8)
+    .option(
+      '--loops <n>',
+      'loops, steps or layers of full depth; the trained count by default',
+      wholeNumber(2),
+    )
+    .option('--max-tokens <n>', 'tokens to measure on', wholeNumber(1), 16_384)
+    .option('--batch-size <n>', 'sequences in a forward pass', wholeNumber(1), 8)
+    .option('--tolerance <nats>', 'loss above full depth that the best threshold may cost', anyNumber, 0.01)
+    .option('--out <file>', 'write a page with plots')
+    .addOption(precisionOption())
+    .option('--json', 'print one JSON document')
+    .action(runExits);
+}
+
+async function runExits(flags: ExitsFlags): Promise<void> {
+  const { model: folder, data: path, criterion, batchSize: B, precision, out, json, ...rest } = flags;
+  await using data = await openDataset(path);
+  await requireSameTokenizer(new NodeStore(folder), data.tokenizer, folder);
+  const { model, config, step } = await openModel(folder, { precision });
+  noticeLoops(config.model, rest.loops);
+  const progress = new Progress('exits');
+  const onProgress = (fraction: number, what: string) => progress.update(fraction, what);
+  const options = { ...rest, B, onProgress, ...(criterion ? { criteria: criterion } : {}) };
+  const sweep = await sweepExits(model, data.file ?? data.val, options, nodeClock);
+  progress.clear();
+  const host = machine();
+  const { description } = model.runtime.backend;
+  const held = `${grouped(sweep.tokens)} held-out tokens in ${sweep.batches} batches`;
+  printResult(json === true, { model: folder, step, backend: description, ...sweep }, () => {
+    const { header, rows } = exitTable(sweep);
+    return [
+      table(header, rows),
+      '',
+      `${held}; loss in nats a token; time over that of full depth, ${(1000 * sweep.fullMs).toFixed(1)} µs a token`,
+      '',
+      ...exitSentences(sweep),
+    ].join('\n');
+  });
+  if (out === undefined) return;
+  const facts = [
+    ['model', `${folder}, step ${step}`],
+    ['text', `${path}: ${held}`],
+    ['full depth', `${sweep.fixed.length} loops, ${(1000 * sweep.fullMs).toFixed(1)} µs a token`],
+    [
+      'times',
+      'the median over batches of a run’s time over that of full depth, run right before or after it',
+    ],
+    ['machine', `${host.processor}, ${host.processors} processors, Node ${host.node}, ${host.system}`],
+    ['backend', description],
+    ['commit', host.commit ?? 'not a checkout'],
+  ] as const;
+  await writePage(out, renderHtml(`Early exits of ${folder}`, exitSections(sweep, facts)));
+  notice(`page: ${out}`);
+}
+
+function criteria(text: string): ExitCriterion[] {
+  return text.split(',').map((name) => {
+    const known = EXIT_CRITERIA.find((criterion) => criterion === name);
+    if (known) return known;
+    throw new InvalidArgumentError(`It must be ${EXIT_CRITERIA.join(', ')}.`);
+  });
+}
+
+function numbers(text: string): number[] {
+  return text.split(',').map(anyNumber);
+}

@@ -1,0 +1,61 @@
+/**
+ * Criteria by which a row leaves any model with exits, without training. At exit n, with the state x_n (x_0 the first step's
+ * input) and p_n = softmax of what the head reads of it, a row leaves where
+ *
+ * - change: ‖x_n − x_(n−1)‖ / ‖x_(n−1)‖ < τ
+ * - second-difference, from exit 2 on: ‖(x_n − x_(n−1)) − (x_(n−1) − x_(n−2))‖ / ‖x_(n−1)‖ < τ (Pappone et al. 2025, arXiv
+ *   2509.23314, who do not divide, and leave at the second time in a row)
+ * - kl, from exit 2 on: KL(p_n ‖ p_(n−1)) < τ (Geiping et al. 2025, arXiv 2502.05171, the other way round)
+ * - entropy: that of p_n, in nats, < τ
+ * - confidence: max p_n > τ (Elbayad et al. 2019, arXiv 1910.10073)
+ *
+ * The last three cost a run of the head for each row that still goes on. They read a state without its coda, so that models
+ * with one do not have them.
+ */
+import type { Tensor } from '../../tensor/tensor.js';
+import type { ModelConfig } from '../config.js';
+import type { ForwardContext } from '../context.js';
+import type { ExitHeads } from '../exit-heads.js';
+import type { Criterion } from './exit-options.js';
+import type { ExitDecision, ExitRule } from './halting.js';
+import { Divergence, type Measure, Movement, PredictionEntropy, TopProbability } from './measures.js';
+
+/** The threshold of confidence where the caller names none. */
+const CONFIDENCE = 0.9;
+
+/** The criteria of a model, which share its classifiers. */
+export function createCriteria(heads: ExitHeads, { vocabSize: V }: ModelConfig): Record<Criterion, ExitRule> {
+  return {
+    change: new MeasuredRule((entry) => new Movement(entry, 1)),
+    'second-difference': new MeasuredRule((entry) => new Movement(entry, 2)),
+    kl: new MeasuredRule(() => new Divergence(heads, V)),
+    entropy: new MeasuredRule(() => new PredictionEntropy(heads, V)),
+    confidence: new MeasuredRule(() => new TopProbability(heads, V), { above: CONFIDENCE }),
+  };
+}
+
+/** Rows leave where a measure lies below the threshold; or above it, whose usual value is then `above`. */
+class MeasuredRule implements ExitRule {
+  constructor(
+    private readonly begin: (entry: Tensor) => Measure,
+    private readonly usual: { readonly above?: number } = {},
+  ) {}
+
+  start(ctx: ForwardContext, entry: Tensor): ExitDecision {
+    const { above } = this.usual;
+    const threshold = ctx.options.exit?.threshold ?? above!; // requireExit has seen to the others
+    const measure = this.begin(entry);
+    return {
+      decide: (mask, state, n) => {
+        using values = measure.of(state, n, ctx.running);
+        if (!values) return;
+        const { rows } = mask.runtime.backend;
+        if (above === undefined) rows.stopBelow(mask.storage, values.storage, threshold);
+        else rows.stopAbove(mask.storage, values.storage, threshold);
+      },
+      [Symbol.dispose]() {
+        measure[Symbol.dispose]();
+      },
+    };
+  }
+}

@@ -1,0 +1,203 @@
+/** What criteria measure of each row from exit to exit: how far its state moved, and what the head makes of it. */
+import type { Storage } from '../../backend/backend.js';
+import { alias, gatherRows, logits } from '../../tensor/ops.js';
+import { Tensor } from '../../tensor/tensor.js';
+import type { Running } from '../context.js';
+import type { ExitHeads } from '../exit-heads.js';
+
+/** The measurements of one pass. */
+export interface Measure extends Disposable {
+  /**
+   * The value of every row (R) after exit n, for its `state (R, C)`; of rows that have left, any value. Null while there is
+   * nothing to compare with. The caller owns the result.
+   */
+  of(state: Tensor, n: number, running: Running | null): Tensor | null;
+}
+
+/** How far states move, or (`order` 2) how far from where they were heading; see Backend.rowChange. */
+export class Movement implements Measure {
+  /** The newest first. */
+  private readonly former: Tensor[];
+
+  constructor(
+    entry: Tensor,
+    private readonly order: 1 | 2,
+  ) {
+    this.former = [alias(entry)];
+  }
+
+  of(state: Tensor): Tensor | null {
+    const { former, order } = this;
+    const { runtime, shape } = state;
+    let out: Tensor | null = null;
+    if (former.length === order) {
+      const [from, before] = former;
+      const dims = { R: shape[0], C: shape[1] };
+      out = runtime.empty([dims.R]);
+      runtime.backend.rowChange(out.storage, state.storage, from.storage, before?.storage ?? null, dims);
+      former.pop()!.dispose();
+    }
+    former.unshift(alias(state));
+    return out;
+  }
+
+  [Symbol.dispose](): void {
+    for (const state of this.former) state.dispose();
+  }
+}
+
+/** The highest probability. */
+export class TopProbability implements Measure {
+  constructor(
+    private readonly heads: ExitHeads,
+    private readonly V: number,
+  ) {}
+
+  of(state: Tensor, n: number, running: Running | null): Tensor {
+    return ofRunning([state], running, ([some]) => {
+      const { runtime, shape } = some;
+      const [R, C] = shape;
+      using normal = this.heads.normalise(some, n);
+      using none = runtime.from(new Int32Array(R).fill(-1), [R]);
+      using loss = runtime.empty([R]);
+      const highest = runtime.empty([R]);
+      runtime.backend.headForward(
+        loss.storage,
+        null,
+        highest.storage,
+        normal.storage,
+        this.heads.weight(n).storage,
+        none.storage,
+        { R, C, V: this.V },
+      );
+      return highest;
+    });
+  }
+
+  [Symbol.dispose](): void {}
+}
+
+/** The entropy of the prediction. */
+export class PredictionEntropy implements Measure {
+  constructor(
+    private readonly heads: ExitHeads,
+    private readonly V: number,
+  ) {}
+
+  of(state: Tensor, n: number, running: Running | null): Tensor {
+    const { heads, V } = this;
+    const { backend } = state.runtime;
+    return ofRunning([state], running, (some) =>
+      byPieces(some, n, heads, V, (out, [now], R) => backend.rowEntropy(out, now, { R, V })),
+    );
+  }
+
+  [Symbol.dispose](): void {}
+}
+
+/** Logits that exist at a time, in numbers. */
+const MOST_LOGITS = 1 << 24;
+
+/**
+ * KL of a prediction from the former one. Former logits are kept where those of all rows are few enough; otherwise the
+ * former state is kept, and read again.
+ */
+export class Divergence implements Measure {
+  /** Logits (R, V) or a state (R, C). */
+  private former: Tensor | null = null;
+
+  constructor(
+    private readonly heads: ExitHeads,
+    private readonly V: number,
+  ) {}
+
+  of(state: Tensor, n: number, running: Running | null): Tensor | null {
+    const { heads, V, former } = this;
+    const { runtime, shape } = state;
+    const { backend } = runtime;
+    const R = shape[0];
+    if (R * V > MOST_LOGITS) {
+      this.former = alias(state);
+      if (!former) return null;
+      using before = former;
+      return ofRunning([state, before], running, (some) =>
+        byPieces(some, n, heads, V, (out, [now, then], count) =>
+          backend.rowDivergence(out, now, then, null, { R: count, V }),
+        ),
+      );
+    }
+    const rows = running?.rows ?? null;
+    using some = rows ? gatherRows(state, rows) : alias(state);
+    const now = read(some, n, heads);
+    if (!former) {
+      this.former = now;
+      return null;
+    }
+    using logitsNow = now;
+    using values = runtime.empty([some.shape[0]]);
+    const places = rows?.storage ?? null;
+    backend.rowDivergence(values.storage, logitsNow.storage, former.storage, places, { R, V });
+    if (places) backend.scatterRows(former.storage, logitsNow.storage, places, { R, C: V });
+    else backend.copy(former.storage, logitsNow.storage);
+    return atPlaces(values, rows, R);
+  }
+
+  [Symbol.dispose](): void {
+    this.former?.dispose();
+  }
+}
+
+/** A measure of the rows that still run, in all R places. */
+function ofRunning(
+  states: readonly Tensor[],
+  running: Running | null,
+  measure: (states: readonly Tensor[]) => Tensor,
+): Tensor {
+  const rows = running?.rows ?? null;
+  if (!rows) return measure(states);
+  const some = states.map((state) => gatherRows(state, rows));
+  using values = measure(some);
+  for (const state of some) state.dispose();
+  return atPlaces(values, rows, states[0].shape[0]);
+}
+
+/** The values of some rows at their places among R, zeros elsewhere. */
+function atPlaces(values: Tensor, rows: Tensor | null, R: number): Tensor {
+  if (!rows) return alias(values);
+  const { runtime } = values;
+  const all = runtime.from(new Float64Array(R), [R]);
+  runtime.backend.scatterRows(all.storage, values.storage, rows.storage, { R, C: 1 });
+  return all;
+}
+
+/** The logits of states at exit n. */
+function read(state: Tensor, n: number, heads: ExitHeads): Tensor {
+  using normal = heads.normalise(state, n);
+  return logits(normal, heads.weight(n));
+}
+
+/** What `kernel` makes of the logits of states at exits n, n − 1, …, so many rows at a time. */
+function byPieces(
+  states: readonly Tensor[],
+  n: number,
+  heads: ExitHeads,
+  V: number,
+  kernel: (out: Storage, logits: readonly Storage[], R: number) => void,
+): Tensor {
+  const { runtime, shape } = states[0];
+  const { backend } = runtime;
+  const [all, C] = shape;
+  const out = runtime.empty([all]);
+  const most = Math.max(1, Math.floor(MOST_LOGITS / (V * states.length)));
+  for (let first = 0; first < all; first += most) {
+    const R = Math.min(most, all - first);
+    const pieces = states.map((state, back) => {
+      using part = Tensor.over(runtime, [R, C], backend.slice(state.storage, first * C, R * C));
+      return read(part, n - back, heads);
+    });
+    const storages = pieces.map(({ storage }) => storage);
+    kernel(backend.slice(out.storage, first, R), storages, R);
+    for (const piece of pieces) piece.dispose();
+  }
+  return out;
+}
