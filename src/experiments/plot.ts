@@ -84,7 +84,7 @@ export function lineChart(chart: Chart): string {
     );
   });
   return [
-    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" xmlns="http://www.w3.org/2000/svg" role="img" font-family="system-ui, sans-serif" font-size="13">`,
+    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="${escapeText(title)}" font-family="system-ui, sans-serif" font-size="13">`,
     '<style>.grid{stroke:#8884;} .tick{stroke:#888;} text{fill:currentColor;}</style>',
     `<text x="${MARGIN.left}" y="20" font-size="15" font-weight="600">${escapeText(title)}</text>`,
     ...yGrid,
