@@ -27,27 +27,36 @@ export function exitTable(sweep: ExitSweep): { header: string[]; rows: string[][
   return { header: HEADER, rows };
 }
 
-/** For each criterion, the threshold to take. */
+/** For each criterion, the threshold to take; and what takes the least time of all, which may well be fewer loops for all. */
 export function exitSentences(sweep: ExitSweep): string[] {
   const { criteria, tolerance, fixed } = sweep;
   const full = fullDepth(sweep);
+  const good = [...fixed, ...criteria.flatMap(({ points }) => points)].filter(
+    ({ loss }) => loss <= full.loss + tolerance,
+  );
+  const fastest = good.reduce((best, point) => (point.time < best.time ? point : best));
+  const within = `within ${tolerance} nats of full depth`;
   const said = (name: string, best: ExitPoint | null) => {
-    const within = `within ${tolerance} nats of full depth`;
     if (!best) return `${name}: nothing tried stays ${within}.`;
-    const time =
-      best.time < 0.995
-        ? `${percent(1 - best.time)} less time`
-        : best.time <= 1.005
-          ? 'the same time'
-          : `${percent(best.time - 1)} more time`;
     const at = best.threshold === null ? '' : `threshold ${best.threshold} takes `;
     const loss = signed(best.loss - full.loss);
-    return `${name}: ${at}${best.loops.toFixed(2)} of ${full.loops} loops at ${loss} nats and ${time}, the fewest ${within}.`;
+    return `${name}: ${at}${best.loops.toFixed(2)} of ${full.loops} loops at ${loss} nats and ${inTime(best)}, the fewest ${within}.`;
   };
   return [
     ...criteria.map(({ criterion, best }) => said(criterion, best)),
     said(REFERENCE, cheapest(fixed, full.loss + tolerance)),
+    `Least time ${within}: ${nameOf(fastest)}, ${inTime(fastest)}.`,
   ];
+}
+
+function nameOf({ criterion, threshold, loops }: ExitPoint): string {
+  if (criterion === null) return `${loops} loops for all tokens alike`;
+  return threshold === null ? criterion : `${criterion} at threshold ${threshold}`;
+}
+
+function inTime({ time }: ExitPoint): string {
+  if (Math.abs(time - 1) <= 0.005) return 'the same time';
+  return `${percent(Math.abs(time - 1))} ${time < 1 ? 'less' : 'more'} time`;
 }
 
 /** The page's sections; `facts` say what the numbers hold for. */

@@ -567,6 +567,7 @@ test('a model that halts early trains, evaluates, generates and is inspected; wr
   assert.match(shown.stdout, /^exit by +threshold +mean loops +loss +against full +time\n/);
   assert.match(shown.stdout, / 1000000000 +1\.00 /);
   assert.match(shown.stdout, /^all tokens alike: .* within 0\.01 nats of full depth\.$/m);
+  assert.match(shown.stdout, /^Least time within 0\.01 nats of full depth: /m);
   await refused([...sweep, '--criterion', 'boredom'], /It must be change, second-difference, kl/, 2);
   await refused([...sweep, '--thresholds', '1'], /thresholds: must be given for a single criterion/);
   await refused([...sweep, '--out', folder], /could not be written/);

@@ -162,7 +162,11 @@ test('every point is what an evaluation with that exit finds; time is told again
   assert.equal(rows.length, 4 + sweep.criteria.reduce((sum, { points }) => sum + points.length, 0));
   assert.ok(rows.every((row) => row.length === header.length));
   const sentences = exitSentences(sweep);
-  assert.equal(sentences.length, 7);
+  assert.equal(sentences.length, 8);
+  assert.match(
+    sentences.pop()!,
+    /^Least time within 0\.01 nats of full depth: .*(alike|threshold [\d.e-]+), .* time\.$/,
+  );
   for (const sentence of sentences) {
     assert.match(
       sentence,
