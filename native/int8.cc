@@ -81,8 +81,11 @@ void packPanel(float* panel, const Matrix& b, int64_t K, int64_t cols) {
     int8_t* integers = reinterpret_cast<int8_t*>(panel + NR);
     for (int64_t j = 0; j < NR; j++) {
       const float* from = b.data + j * b.cs + k0 * b.rs;
-      float largest = 0;
-      for (int64_t k = 0; j < cols && k < n; k++) largest = fmaxf(largest, fabsf(from[k * b.rs]));
+      float largest = 0;  // NaN where any value is, and so is every product with the group then
+      for (int64_t k = 0; j < cols && k < n; k++) {
+        const float size = fabsf(from[k * b.rs]);
+        if (size > largest || size != size) largest = size;
+      }
       const float scale = largest / 127, inverse = largest > 0 ? 127 / largest : 0;
       panel[j] = scale;
       for (int64_t k = 0; k < kGroup; k++) {

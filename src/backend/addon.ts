@@ -55,7 +55,8 @@ export type NativeAddon = Record<KernelName | Int8Kernel, Kernel> & {
   free(buffer: ArrayBufferLike): void;
 };
 
-const REMEDY = 'run `npm run build`';
+/** What to do about an addon that is missing or old. */
+export const REMEDY = 'run `npm run build`';
 let loaded: NativeAddon | undefined;
 /** The instruction set in use. */
 let isa = '';

@@ -4,6 +4,7 @@ import type { Backend, Precision } from './backend.js';
 import { NativeBackend } from './native.js';
 import { ReferenceBackend } from './reference.js';
 
+const PRECISIONS = ['auto', 'f32', 'bf16'] as const;
 export const WEIGHTS = ['float', 'int8'] as const;
 export type Weights = (typeof WEIGHTS)[number];
 
@@ -30,6 +31,8 @@ export function createBackend({
   weights = 'float',
   onWarning = (message) => console.warn(message),
 }: BackendOptions = {}): Backend {
+  requireOneOf('precision', precision, PRECISIONS);
+  requireOneOf('weights', weights, WEIGHTS);
   switch (name) {
     case 'reference':
       return createReference(precision, weights);
@@ -47,6 +50,11 @@ export function createBackend({
     default:
       throw new ConfigError('backend', 'must be auto, native or reference', name);
   }
+}
+
+/** For callers without types. */
+function requireOneOf(where: string, value: string, choices: readonly string[]): void {
+  if (!choices.includes(value)) throw new ConfigError(where, `must be ${choices.join(' or ')}`, value);
 }
 
 function createNative(precision: Precision | 'auto', weights: Weights): Backend {

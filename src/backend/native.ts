@@ -7,7 +7,7 @@
  */
 import { constants } from 'node:buffer';
 import { NativeError, ShapeError } from '../errors.js';
-import { type Int8Kernel, isaInUse, type KernelName, loadAddon, type NativeAddon } from './addon.js';
+import { type Int8Kernel, isaInUse, type KernelName, loadAddon, type NativeAddon, REMEDY } from './addon.js';
 import { ACTIVATIONS, type Activation } from './backend.js';
 import type {
   AdamWOptions,
@@ -193,7 +193,10 @@ export class NativeBackend implements Backend {
     inputs: readonly (Storage | Float32Array | null)[],
     ...rest: (number | boolean | null)[]
   ): void {
-    this.addon[kernel](
+    const run = this.addon[kernel];
+    if (!run)
+      throw new NativeError('native addon', 'must be that of this version', `none with ${kernel}`, REMEDY);
+    run(
       ...outputs.map((storage) => storage && written(kernel, storage)),
       ...inputs.map((input) => (input instanceof Float32Array ? input : input && host(kernel, input))),
       ...rest,

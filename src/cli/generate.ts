@@ -27,9 +27,11 @@ interface GenerateFlags
   readonly prompt: string;
   readonly tokens: number;
   readonly draftLoops?: number;
-  readonly draftTokens: number;
+  readonly draftTokens?: number;
   readonly json?: true;
 }
+
+const DRAFT_TOKENS = 4;
 
 export function generateCommand(program: Command): void {
   const command = program
@@ -56,7 +58,7 @@ export function generateCommand(program: Command): void {
     .addOption(exitCriterionOption())
     .addOption(exitThresholdOption())
     .option('--draft-loops <n>', 'draft with so many loops; the same text, perhaps sooner', wholeNumber(1))
-    .option('--draft-tokens <n>', 'tokens drafted before each check', wholeNumber(1), 4)
+    .option('--draft-tokens <n>', 'tokens drafted before each check, 4 by default', wholeNumber(1))
     .option('--json', 'print one JSON document at the end');
   addOpenFlags(command).action(async (flags: GenerateFlags) => {
     const {
@@ -74,10 +76,14 @@ export function generateCommand(program: Command): void {
       exitThreshold: _threshold,
       ...rest
     } = flags;
-    const draft = draftLoops === undefined ? {} : { draft: { loops: draftLoops, tokens: draftTokens } };
+    if (draftLoops === undefined && draftTokens !== undefined) {
+      command.error('error: --draft-tokens needs --draft-loops');
+    }
+    const draft =
+      draftLoops === undefined ? {} : { draft: { loops: draftLoops, tokens: draftTokens ?? DRAFT_TOKENS } };
     const options = { ...rest, ...draft, ...exitOptions(flags) };
-    const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
     const { model: gpt } = await openModel(folder, { precision, weights, kvSharing, kvLoops });
+    const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
     const { config } = gpt;
     noticeLoops(config, options.loops);
     const stream = new Model(gpt, tokenizer).generate(prompt, { ...options, maxTokens: tokens });

@@ -1,5 +1,6 @@
 /** Loads a trained run from its folder, for `import { loadModel } from 'loopnn'`. */
 import { setThreads } from '../backend/addon.js';
+import { ConfigError } from '../errors.js';
 import { Model } from '../generate/model.js';
 import { readRunTokenizer } from '../train/run.js';
 import { NodeStore } from './node-store.js';
@@ -17,9 +18,12 @@ export interface LoadOptions extends OpenOptions {
  * options.
  */
 export async function loadModel(folder: string, { threads, ...options }: LoadOptions = {}): Promise<Model> {
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
+    throw new ConfigError('threads', 'must be a whole number of at least 1', threads);
+  }
   const { model } = await openRun(folder, options);
-  if (threads !== undefined && model.runtime.backend.name === 'native') setThreads(threads);
   try {
+    if (threads !== undefined && model.runtime.backend.name === 'native') setThreads(threads);
     return new Model(model, await readRunTokenizer(new NodeStore(folder), folder));
   } catch (error) {
     model.dispose();

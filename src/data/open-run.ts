@@ -18,12 +18,19 @@ export async function openRun(
   { backend: name, precision = 'auto', weights, onWarning, ...keys }: OpenOptions = {},
 ): Promise<LoadedModel> {
   const store = new NodeStore(folder);
-  const { train } = await readRunConfig(store, folder);
+  const { train, model } = await readRunConfig(store, folder);
   const backend = createBackend({
     precision: precision === 'auto' ? train.precision : precision,
     ...(name === undefined ? {} : { name }),
     ...(weights === undefined ? {} : { weights }),
     ...(onWarning === undefined ? {} : { onWarning }),
   });
-  return loadRun(store, folder, new Runtime(backend), keys);
+  const loaded = await loadRun(store, folder, new Runtime(backend), keys);
+  const { kvSharing, kvLoops } = loaded.config.model;
+  if (kvSharing !== model.kvSharing || kvLoops !== model.kvLoops) {
+    onWarning?.(
+      `${folder} was trained with kvSharing ${model.kvSharing}: with ${kvSharing} it is another model`,
+    );
+  }
+  return loaded;
 }

@@ -2,9 +2,11 @@
  * Runs a model over growing sequences: each call hands it the new tokens of some sequences and takes the logits after the
  * last of them. What came before is in a key/value cache. Knows no sampling and no text.
  */
+import { PAGE_POSITIONS } from '../backend/backend.js';
 import { ConfigError } from '../errors.js';
 import { exitCount } from '../models/config.js';
 import type { ForwardOptions } from '../models/context.js';
+import { cacheSlots } from '../models/cost.js';
 import type { ExitOptions } from '../models/halting/exit-options.js';
 import type { GPT, LastLogits } from '../models/gpt.js';
 import { CachedBatch, CachedSequence, KeyValueCache } from './cache.js';
@@ -70,6 +72,12 @@ export class Decoder implements Disposable {
   open(options: SequenceOptions = {}): Sequence {
     this.model.requireOptions(options);
     return new Sequence(options, new CachedSequence(this.cache));
+  }
+
+  /** Bytes of the cache that a sequence of so many tokens takes. */
+  cacheBytes(tokens: number, { loops }: SequenceOptions): number {
+    const pages = Math.ceil(tokens / PAGE_POSITIONS) * cacheSlots(this.model.config, loops);
+    return pages * this.cache.pageBytes;
   }
 
   /**

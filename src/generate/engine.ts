@@ -57,7 +57,7 @@ export interface GenerationEnd {
   readonly tokens: number;
   /** Loops, steps or layers spent on the tokens made. */
   readonly steps: number;
-  /** Tokens of drafts that were checked, and how many of them stood. */
+  /** Tokens that were drafted, but for those beyond the answer's end, and how many of them stood. */
   readonly drafted: number;
   readonly accepted: number;
 }
@@ -67,11 +67,14 @@ export interface EngineOptions {
   readonly maxSequences?: number;
   /** Most prompt tokens in one step. 256 by default. */
   readonly prefillChunk?: number;
+  /** Most bytes of keys and values that requests which run may come to need together; no bound by default. */
+  readonly maxCacheBytes?: number;
 }
 
 export class Engine {
   private readonly maxSequences: number;
   private readonly prefillChunk: number;
+  private readonly maxCacheBytes: number;
   private readonly candidates: Candidates;
   private running: Generation[] = [];
   private waiting: Generation[] = [];
@@ -83,7 +86,7 @@ export class Engine {
   constructor(
     private readonly decoder: Decoder,
     private readonly tokenizer: Tokenizer,
-    { maxSequences = 8, prefillChunk = 256 }: EngineOptions = {},
+    { maxSequences = 8, prefillChunk = 256, maxCacheBytes = Number.POSITIVE_INFINITY }: EngineOptions = {},
   ) {
     requireCount('maxSequences', maxSequences);
     requireCount('prefillChunk', prefillChunk);
@@ -97,6 +100,7 @@ export class Engine {
     }
     this.maxSequences = maxSequences;
     this.prefillChunk = prefillChunk;
+    this.maxCacheBytes = maxCacheBytes;
     this.candidates = new Candidates(tokenizer.vocabSize);
   }
 
@@ -157,7 +161,12 @@ export class Engine {
     requireCount('maxTokens', request.maxTokens);
     if (request.loops !== undefined) requireCount('loops', request.loops);
     if (request.topLogprobs !== undefined) requireCount('topLogprobs', request.topLogprobs, 0);
-    return new Generation({ ...request, prompt }, { decoder, tokenizer, candidates });
+    const generation = new Generation({ ...request, prompt }, { decoder, tokenizer, candidates });
+    const { cacheBytes } = generation;
+    if (cacheBytes <= this.maxCacheBytes) return generation;
+    const megabytes = (bytes: number) => Math.round(bytes / 2 ** 20);
+    const rule = `must need at most ${megabytes(this.maxCacheBytes)} MiB of keys and values`;
+    throw new ConfigError('request', rule, `${megabytes(cacheBytes)} MiB`, 'ask for fewer tokens or loops');
   }
 
   private async run(): Promise<void> {
@@ -173,8 +182,13 @@ export class Engine {
   private admit(): void {
     this.running = this.running.filter((generation) => !generation.leave());
     this.waiting = this.waiting.filter((generation) => !generation.leave());
-    const places = this.maxSequences - this.running.length;
-    this.running.push(...this.waiting.splice(0, places));
+    let room = this.maxCacheBytes - this.running.reduce((bytes, { cacheBytes }) => bytes + cacheBytes, 0);
+    // In order: one that needs much is not overtaken for ever by those that need little.
+    while (this.waiting.length > 0 && this.running.length < this.maxSequences) {
+      room -= this.waiting[0].cacheBytes;
+      if (room < 0) break;
+      this.running.push(this.waiting.shift()!);
+    }
   }
 
   private async step(): Promise<void> {

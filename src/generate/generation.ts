@@ -58,6 +58,13 @@ export class Generation implements Speculating {
     });
   }
 
+  /** Bytes of the cache that the request may come to need. */
+  get cacheBytes(): number {
+    const { prompt, maxTokens } = this.request;
+    const tokens = Math.min(prompt.length + maxTokens, this.blockSize);
+    return this.surroundings.decoder.cacheBytes(tokens, this.sequence.options);
+  }
+
   /** Whether the prompt is not in the sequence yet, or not all of it. */
   get prefilling(): boolean {
     return this.sequence.length < this.request.prompt.length;
@@ -98,13 +105,20 @@ export class Generation implements Speculating {
     if (this.checked === 0) for (const { undo } of [...this.drafts].reverse()) undo();
     const { id } = this.drafts[this.checked++];
     this.take(logits, steps);
-    const stands = this.drawn === id;
-    this.drafted++;
-    if (stands) this.accepted++;
-    if (stands && !this.over && this.checked < this.drafts.length) return true;
+    const goesOn = this.drawn === id && !this.over && this.checked < this.drafts.length;
+    if (!goesOn) this.endRound();
+    return goesOn;
+  }
+
+  /** Counts the tokens of a draft, the last of which to be checked may be the first that did not stand. */
+  private endRound(): void {
+    if (this.checked > 0) {
+      const stands = this.drawn === this.drafts[this.checked - 1].id;
+      this.drafted += stands ? this.checked : this.drafts.length;
+      this.accepted += stands ? this.checked : this.checked - 1;
+    }
     this.drafts = [];
     this.checked = 0;
-    return false;
   }
 
   /** Ends the request before the next step; the tokens made are not lost. */
@@ -168,6 +182,7 @@ export class Generation implements Speculating {
 
   private end(reason: StopReason): void {
     if (this.over) return;
+    this.endRound();
     const { made: tokens, steps, drafted, accepted } = this;
     const text = this.text.end();
     const promptTokens = this.request.prompt.length;

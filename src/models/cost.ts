@@ -47,7 +47,7 @@ export function modelCost(config: ModelConfig): ModelCost {
     loops: nLoop,
     innerLoops: nInnerLoop,
     applications,
-    cacheBytesPerToken: 4 * 2 * config.nEmbd * cacheSlots(config),
+    cacheBytesPerToken: 4 * 2 * config.nEmbd * cacheSlots(config, nLoop),
     flopsPerToken: { forward, backward: 2 * forward },
     activationBytesPerSequence: {
       kept: activationBytes(config, T, 0),
@@ -68,8 +68,8 @@ export function forwardFlopsPerToken(config: ModelConfig, T: number, loops?: num
 }
 
 /** Keys and values that a decoder keeps of one token: one of each an application, or for as many loops as have their own. */
-function cacheSlots(config: ModelConfig): number {
-  return applicationCount(config, config.kvSharing === 'per-application' ? undefined : config.kvLoops);
+export function cacheSlots(config: ModelConfig, loops?: number): number {
+  return applicationCount(config, config.kvSharing === 'per-application' ? loops : config.kvLoops);
 }
 
 /** Floats that one application keeps for its backward pass, beyond its input. */

@@ -2,6 +2,7 @@
  * The thread that `engine-thread.ts` starts: loads a run, then generates. Whatever takes long happens here, so that the
  * thread of HTTP stays free. Knows no HTTP.
  */
+import { totalmem } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { NodeStore } from '../data/node-store.js';
 import { openRun } from '../data/open-run.js';
@@ -22,6 +23,9 @@ import type {
 } from './messages.js';
 import { Prompts } from './prompts.js';
 
+/** Share of the machine's memory that keys and values may take; while their pool grows, it takes up to three times as much. */
+const CACHE_SHARE = 1 / 8;
+
 const port = parentPort!;
 
 function post(message: FromEngine): void {
@@ -34,7 +38,7 @@ async function load({ folder, run, chatTemplate, maxSequences }: EngineOptions) 
   const { model, config, step } = await openRun(folder, { ...run, onWarning });
   const prompts = new Prompts(tokenizer, config.model.blockSize, chatTemplate);
   const decoder = new Decoder(model);
-  const engine = new Engine(decoder, tokenizer, { maxSequences });
+  const engine = new Engine(decoder, tokenizer, { maxSequences, maxCacheBytes: CACHE_SHARE * totalmem() });
   const backend = model.runtime.backend.description;
   const info = { config: config.model, step, backend, vocabSize: tokenizer.vocabSize };
   return { tokenizer, prompts, model, decoder, engine, info };

@@ -100,6 +100,19 @@ test('the loss, the most probable token and its probability come from the same l
   }
 });
 
+test('a weight that is not finite makes no finite product', async () => {
+  const [K, N] = [100, 20];
+  for (const value of [Number.NaN, Number.POSITIVE_INFINITY]) {
+    const weight = values(9, K * N);
+    weight[70 * N + 3] = value;
+    const out = int8.allocate('f32', N);
+    int8.linearForward(out, upload(int8, values(10, K)), upload(int8, weight), null, { R: 1, K, N });
+    const got = await int8.read(out);
+    for (const [n, y] of got.entries())
+      assert.equal(Number.isFinite(y), n !== 3, `${value}: column ${n} is ${y}`);
+  }
+});
+
 test('a row’s bits depend on neither the other rows nor the threads', async () => {
   const [R, K, N] = [61, 200, 300];
   const [inp, weight, bias] = [values(6, R * K), values(7, K * N), values(8, N)];

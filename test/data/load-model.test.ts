@@ -12,7 +12,6 @@ import {
   type DataError,
   loadModel,
   type Model,
-  ShapeError,
 } from '../../src/index.js';
 import type { GenerateOptions } from '../../src/index.js';
 import { writeRun } from './helpers.js';
@@ -121,11 +120,36 @@ test('threads, precision and backend are the caller’s choice', async () => {
     await using plain = await loadModel(run, { backend: 'reference' });
     const options = { temperature: 0, maxTokens: 6 };
     assert.equal(await textOf(plain, 'ab', options), await textOf(model, 'ab', options));
-    await assert.rejects(loadModel(run, { backend: 'native', threads: 0 }), ShapeError);
   } finally {
     setThreads(threads);
   }
   await assert.rejects(loadModel(run, { backend: 'gpu' }), ConfigError);
+});
+
+test('keys and values may be shared in another way than the run was trained for, which is said', async () => {
+  const warnings: string[] = [];
+  const onWarning = (line: string) => warnings.push(line);
+  await using model = await loadModel(run, { kvSharing: 'first-loop', onWarning });
+  assert.deepEqual([model.config.kvSharing, model.config.kvLoops], ['first-loop', 1]);
+  assert.match(
+    warnings.join(),
+    /trained with kvSharing per-application: with first-loop it is another model/,
+  );
+  await using same = await loadModel(run, { kvSharing: 'per-application', onWarning });
+  assert.equal(same.config.kvSharing, 'per-application');
+  assert.equal(warnings.length, 1);
+});
+
+test('options that do not exist are refused, also where no types are checked', async () => {
+  const wrong: [object, RegExp][] = [
+    [{ weights: 'int4' }, /weights: must be float or int8, got 'int4'/],
+    [{ precision: 'fp16' }, /precision: must be auto or f32 or bf16, got 'fp16'/],
+    [{ threads: 0 }, /threads: must be a whole number of at least 1, got 0/],
+    [{ kvSharing: 'first' }, /kvSharing: must be one of/],
+    [{ kvLoops: 2 }, /kvLoops: must be 1 where kvSharing is per-application/],
+  ];
+  for (const [options, message] of wrong)
+    await assert.rejects(loadModel(run, options), { name: 'ConfigError', message });
 });
 
 test('what is no run, or has no tokenizer, is refused', async () => {

@@ -193,6 +193,28 @@ test('who comes first is served first, and no more run than there is room for', 
   assert.equal(Math.max(...decoder.stepSizes.map((step) => step.length)), 2);
 });
 
+test('requests whose keys and values would not fit together wait for each other, and one that never fits is refused', async () => {
+  const model = randomModel({ depth: 'loop', nLoop: 3, blockSize: 300 });
+  const decoder = new CountingDecoder(model);
+  const page = decoder.cacheBytes(1, { loops: 1 });
+  assert.equal(decoder.cacheBytes(129, {}), 2 * 3 * page);
+  const engine = new Engine(decoder, tokenizer, { maxCacheBytes: 7 * page });
+  const bias = { logitBias: { [tokenizer.eot]: -100 } };
+  const request = { prompt: [1, 2, 3], maxTokens: 9, ...bias };
+  const all = [{ loops: 2 }, { loops: 3 }, { loops: 3 }, { loops: 1 }].map((more) =>
+    answer(engine, { ...request, ...more }),
+  );
+  await turn();
+  assert.deepEqual(engine.load, { running: 2, waiting: 2 }, 'pages 2 + 3, then 3 + 1');
+  await Promise.all(all);
+  assert.equal(Math.max(...decoder.stepSizes.map((step) => step.length)), 2);
+  await answer(engine, { ...request, maxTokens: 297, loops: 2 });
+  await assert.rejects(
+    answer(engine, { ...request, maxTokens: 297 }),
+    /request: must need at most 0 MiB of keys and values, got '0 MiB'; ask for fewer tokens or loops/,
+  );
+});
+
 test('a reader that is slow or leaves holds up nobody', async () => {
   const decoder = new CountingDecoder(randomModel());
   const engine = new Engine(decoder, tokenizer);
