@@ -6,10 +6,7 @@ import { ShapeError } from '../errors.js';
 import type {
   Activation,
   AdamWOptions,
-  AttentionDims,
   Backend,
-  ColumnDims,
-  CachedAttentionDims,
   DType,
   Dropout,
   GateDims,
@@ -21,16 +18,7 @@ import type {
   Storage,
 } from './backend.js';
 import { dropoutKeep, dropoutThreshold, copyOf, HostStorage, sampleKey } from './host.js';
-import {
-  ascending,
-  dot,
-  expectLength,
-  floats,
-  gateValues,
-  host,
-  indices,
-  integers,
-} from './reference-arguments.js';
+import { dot, expectLength, floats, gateValues, host, indices, integers } from './reference-arguments.js';
 import {
   attentionBackward,
   attentionForward,
@@ -38,6 +26,14 @@ import {
   cachePageLength,
 } from './reference-attention.js';
 import { rowChange, rowDivergence, rowEntropy } from './reference-exits.js';
+import {
+  copyColumns,
+  gatherRows,
+  scaleRowsBackward,
+  scaleRowsForward,
+  scatterRows,
+  selectRows,
+} from './reference-rows.js';
 import { hostRows } from './rows.js';
 
 const LAYERNORM_EPS = 1e-5;
@@ -206,93 +202,18 @@ export class ReferenceBackend implements Backend {
 
   readonly rows = hostRows;
 
-  selectRows(
-    out: Storage,
-    mask: Storage,
-    a: Storage | null,
-    b: Storage | null,
-    { R, C }: RowDims,
-    accumulate: boolean,
-  ): void {
-    const y = floats('selectRows', 'out', out, R * C);
-    const chosen = integers('selectRows', 'mask', mask, R);
-    const [p, q] = [a && floats('selectRows', 'a', a, R * C), b && floats('selectRows', 'b', b, R * C)];
-    for (let i = 0; i < R * C; i++) {
-      const from = chosen[Math.floor(i / C)] ? p : q;
-      y[i] = (accumulate ? y[i] : 0) + (from ? from[i] : 0);
-    }
-  }
+  readonly selectRows = selectRows;
+  readonly scaleRowsForward = scaleRowsForward;
+  readonly scaleRowsBackward = scaleRowsBackward;
+  readonly copyColumns = copyColumns;
+  readonly gatherRows = gatherRows;
+  readonly scatterRows = scatterRows;
 
-  scaleRowsForward(out: Storage, inp: Storage, scale: Storage, { R, C }: RowDims, accumulate: boolean): void {
-    const where = 'scaleRowsForward';
-    const [y, x] = [floats(where, 'out', out, R * C), floats(where, 'inp', inp, R * C)];
-    const s = floats(where, 'scale', scale, R);
-    for (let i = 0; i < R * C; i++) y[i] = (accumulate ? y[i] : 0) + s[Math.floor(i / C)] * x[i];
-  }
+  // ---- exits ----------------------------------------------------------------------------------------------
 
-  scaleRowsBackward(
-    dinp: Storage | null,
-    dscale: Storage | null,
-    dout: Storage,
-    inp: Storage,
-    scale: Storage,
-    { R, C }: RowDims,
-    accumulate: boolean,
-  ): void {
-    const where = 'scaleRowsBackward';
-    const [dy, x] = [floats(where, 'dout', dout, R * C), floats(where, 'inp', inp, R * C)];
-    const s = floats(where, 'scale', scale, R);
-    const dx = dinp && floats(where, 'dinp', dinp, R * C);
-    const ds = dscale && floats(where, 'dscale', dscale, R);
-    for (let r = 0; r < R; r++) {
-      if (ds) ds[r] += dot(dy, r * C, x, r * C, C);
-      for (let i = r * C; dx && i < (r + 1) * C; i++) dx[i] = (accumulate ? dx[i] : 0) + s[r] * dy[i];
-    }
-  }
-
-  copyColumns(out: Storage, inp: Storage, { R, C, first, count }: ColumnDims, accumulate: boolean): void {
-    const [y, x] = [floats('copyColumns', 'out', out, R * C), floats('copyColumns', 'inp', inp, R * C)];
-    if (first + count > C) {
-      throw new ShapeError('copyColumns: first + count', `must be at most C = ${C}`, first + count);
-    }
-    for (let r = 0; r < R; r++) {
-      for (let i = r * C + first; i < r * C + first + count; i++) y[i] = (accumulate ? y[i] : 0) + x[i];
-    }
-  }
-
-  gatherRows(out: Storage, inp: Storage, index: Storage, { R, C }: RowDims): void {
-    const rows = ascending('gatherRows', 'index', index, R);
-    const y = floats('gatherRows', 'out', out, rows.length * C);
-    const x = floats('gatherRows', 'inp', inp, R * C);
-    for (const [i, r] of rows.entries()) y.set(x.subarray(r * C, (r + 1) * C), i * C);
-  }
-
-  scatterRows(out: Storage, inp: Storage, index: Storage, { R, C }: RowDims): void {
-    const rows = ascending('scatterRows', 'index', index, R);
-    const y = floats('scatterRows', 'out', out, R * C);
-    const x = floats('scatterRows', 'inp', inp, rows.length * C);
-    for (const [i, r] of rows.entries()) y.set(x.subarray(i * C, (i + 1) * C), r * C);
-  }
-
-  // ---- exits -----------------------------------------------------------------------------------------------
-
-  rowChange(out: Storage, x: Storage, former: Storage, before: Storage | null, dims: RowDims): void {
-    rowChange(out, x, former, before, dims);
-  }
-
-  rowEntropy(out: Storage, logits: Storage, dims: Pick<HeadDims, 'R' | 'V'>): void {
-    rowEntropy(out, logits, dims);
-  }
-
-  rowDivergence(
-    out: Storage,
-    logits: Storage,
-    former: Storage,
-    rows: Storage | null,
-    dims: Pick<HeadDims, 'R' | 'V'>,
-  ): void {
-    rowDivergence(out, logits, former, rows, dims);
-  }
+  readonly rowChange = rowChange;
+  readonly rowEntropy = rowEntropy;
+  readonly rowDivergence = rowDivergence;
 
   // ---- layers ----------------------------------------------------------------------------------------------
 
@@ -483,44 +404,10 @@ export class ReferenceBackend implements Backend {
     for (let n = 0; n < N; n++) db[n] += row[n];
   }
 
-  attentionForward(
-    out: Storage,
-    lse: Storage,
-    qkv: Storage,
-    dims: AttentionDims,
-    dropout: Dropout | null,
-    rows: Storage | null,
-  ): void {
-    attentionForward(out, lse, qkv, dims, dropout, rows);
-  }
-
-  attentionBackward(
-    dqkv: Storage,
-    dout: Storage,
-    out: Storage,
-    lse: Storage,
-    qkv: Storage,
-    dims: AttentionDims,
-    dropout: Dropout | null,
-    accumulate: boolean,
-  ): void {
-    attentionBackward(dqkv, dout, out, lse, qkv, dims, dropout, accumulate);
-  }
-
-  cachePageLength(NH: number, HS: number): number {
-    return cachePageLength(NH, HS);
-  }
-
-  cachedAttention(
-    out: Storage,
-    cache: Storage,
-    qkv: Storage,
-    table: Storage,
-    dims: CachedAttentionDims,
-    rows: Storage | null,
-  ): void {
-    cachedAttention(out, cache, qkv, table, dims, rows);
-  }
+  readonly attentionForward = attentionForward;
+  readonly attentionBackward = attentionBackward;
+  readonly cachePageLength = cachePageLength;
+  readonly cachedAttention = cachedAttention;
 
   // ---- head ------------------------------------------------------------------------------------------------
 

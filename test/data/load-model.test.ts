@@ -6,13 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { nativeInfo, setThreads } from '../../src/backend/addon.js';
 import { NodeStore } from '../../src/data/node-store.js';
-import {
-  CheckpointError,
-  ConfigError,
-  type DataError,
-  loadModel,
-  type Model,
-} from '../../src/index.js';
+import { CheckpointError, ConfigError, type DataError, loadModel, type Model } from '../../src/index.js';
 import type { GenerateOptions } from '../../src/index.js';
 import { writeRun } from './helpers.js';
 
