@@ -13,6 +13,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { nativeInfo } from '../src/backend/addon.js';
 import { machine } from '../src/data/machine.js';
 import { nodeClock } from '../src/data/node-store.js';
 import { type OpenOptions, openRun } from '../src/data/open-run.js';
@@ -113,7 +114,8 @@ const runners = [
   await peer('onnxruntime f32', 32, 'onnx', 'onnx-float32/onnx/model.onnx'),
   await peer('llama.cpp F32', 32, 'llama', 'F32.gguf'),
   await ours('loopnn bf16', 16, { precision: 'bf16' }),
-  await peer('PyTorch bf16', 16, 'torch', 'hf', 'bfloat16'),
+  // Without instructions for it a prompt of a thousand tokens takes PyTorch minutes.
+  ...(nativeInfo().bf16 ? [await peer('PyTorch bf16', 16, 'torch', 'hf', 'bfloat16')] : []),
   await peer('llama.cpp BF16', 16, 'llama', 'BF16.gguf'),
   await ours('loopnn int8', 8, { precision: 'bf16', weights: 'int8' }),
   await peer('onnxruntime int8', 8, 'onnx', 'onnx-int8/onnx/model_quantized.onnx'),

@@ -19,30 +19,51 @@ constexpr int kRows = LOOPNN_WIDTH == 16 ? 6 : 3;    // both sums of a tile, a r
 constexpr int64_t kTall = 8 * kRows;                 // rows of a task: they stay in the second-level cache
 constexpr int64_t kWide = 8 * NR;                    // and its columns
 constexpr int64_t kAhead = 1024;                     // bytes: what is read is asked for so far ahead
-typedef int8_t bytes __attribute__((vector_size(W)));
 
 int64_t panelFloats(int64_t K) { return ceilDiv(K, kGroup) * kGroupFloats; }
 
-LOOPNN_INLINE vf widen(const int8_t* p) {
-  bytes b;
-  __builtin_memcpy(&b, p, sizeof b);
-  return __builtin_convertvector(__builtin_convertvector(b, vi), vf);
+/** A panel's integers as they are packed: read once, ahead of time. */
+struct Packed {
+  const float* panel;
+
+  const int8_t* group(int64_t k0) const { return reinterpret_cast<const int8_t*>(panel + k0 / kGroup * kGroupFloats + NR); }
+  static LOOPNN_INLINE vf at(const int8_t* p) { return widen(p); }
+  static LOOPNN_INLINE void fetch(const int8_t* p, int64_t k) {
+    if (k % (64 / NR) == 0) __builtin_prefetch(p + kAhead);
+  }
+};
+
+/** The same as floats, for more rows than one tile has. */
+struct Widened {
+  const float* values;
+
+  const float* group(int64_t k0) const { return values + k0 * NR; }
+  static LOOPNN_INLINE vf at(const float* p) { return load(p); }
+  static LOOPNN_INLINE void fetch(const float*, int64_t) {}
+};
+
+void widenPanel(float* values, const float* panel, int64_t K) {
+  for (int64_t k0 = 0; k0 < K; k0 += kGroup) {
+    const int8_t* from = Packed{panel}.group(k0);
+    const int64_t n = min(kGroup, K - k0) * NR;
+    for (int64_t i = 0; i < n; i += W) store(values + k0 * NR + i, widen(from + i));
+  }
 }
 
 /** C (ROWS, cols) of one panel; rows of `a` and of `c` lie lda and ldc apart. */
-template <int ROWS>
-void tile(const float* panel, int64_t K, const float* a, int64_t lda, float* c, int64_t ldc, int64_t cols,
-          const float* bias) {
+template <int ROWS, class Integers>
+LOOPNN_INLINE void tileOver(const float* panel, Integers integers, int64_t K, const float* a, int64_t lda, float* c,
+                            int64_t ldc, int64_t cols, const float* bias) {
   vf total[ROWS][NV] = {};
   for (int64_t k0 = 0; k0 < K; k0 += kGroup, panel += kGroupFloats) {
-    const int8_t* b = reinterpret_cast<const int8_t*>(panel + NR);
+    auto* b = integers.group(k0);
     const int64_t n = min(kGroup, K - k0);
     vf acc[ROWS][NV] = {};
     for (int64_t k = 0; k < n; k++, b += NR) {
-      if (k % (64 / NR) == 0) __builtin_prefetch(b + kAhead);
+      Integers::fetch(b, k);
       vf bv[NV];
 #pragma GCC unroll 2
-      for (int v = 0; v < NV; v++) bv[v] = widen(b + v * W);
+      for (int v = 0; v < NV; v++) bv[v] = Integers::at(b + v * W);
 #pragma GCC unroll 8
       for (int i = 0; i < ROWS; i++) {
         const vf av = set1(a[i * lda + k0 + k]);
@@ -66,7 +87,15 @@ void tile(const float* panel, int64_t K, const float* a, int64_t lda, float* c, 
   }
 }
 
-using Tile = void (*)(const float*, int64_t, const float*, int64_t, float*, int64_t, int64_t, const float*);
+/** With the panel's integers as floats, or null. */
+template <int ROWS>
+void tile(const float* panel, const float* widened, int64_t K, const float* a, float* c, int64_t ldc, int64_t cols,
+          const float* bias) {
+  if (widened) tileOver<ROWS>(panel, Widened{widened}, K, a, K, c, ldc, cols, bias);
+  else tileOver<ROWS>(panel, Packed{panel}, K, a, K, c, ldc, cols, bias);
+}
+
+using Tile = void (*)(const float*, const float*, int64_t, const float*, float*, int64_t, int64_t, const float*);
 constexpr Tile tileOf[] = {
     tile<1>, tile<2>, tile<3>,
 #if LOOPNN_WIDTH == 16
@@ -116,13 +145,18 @@ void packInt8(float* packed, const Matrix& b, int64_t K, int64_t N) {
 void linearInt8(float* out, const float* inp, const float* packed, const float* bias, int64_t R, int64_t K, int64_t N) {
   // Few rows leave their tasks little to do but read B: narrower ones then share it out evenly.
   const int64_t wide = R <= kTall ? 2 * NR : kWide, down = ceilDiv(R, kTall);
-  parallel(down * ceilDiv(N, wide), [&](int64_t task, int) {
+  const bool tall = R > kRows;
+  if (tall) reserveScratch((size_t)(K * NR) * sizeof(float));
+  parallel(down * ceilDiv(N, wide), [&](int64_t task, int worker) {
+    float* widened = tall ? workerScratch(worker) : nullptr;
     const int64_t i0 = task % down * kTall, j0 = task / down * wide;
     const int64_t i1 = min(R, i0 + kTall), j1 = min(N, j0 + wide);
     for (int64_t j = j0; j < j1; j += NR) {
       const float* panel = packed + j / NR * panelFloats(K);
+      if (tall) widenPanel(widened, panel, K);
       for (int64_t i = i0; i < i1; i += kRows) {
-        tileOf[min(kRows, i1 - i) - 1](panel, K, inp + i * K, K, out + i * N + j, N, N - j, bias ? bias + j : nullptr);
+        tileOf[min(kRows, i1 - i) - 1](panel, widened, K, inp + i * K, out + i * N + j, N, N - j,
+                                       bias ? bias + j : nullptr);
       }
     }
   });

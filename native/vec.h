@@ -53,6 +53,18 @@ LOOPNN_INLINE void parallel(int64_t tasks, Body body) {
            &body);
 }
 
+/** W integers of 8 bits as floats. GCC takes vectors of 8 bytes apart, lane by lane. */
+LOOPNN_INLINE vf widen(const int8_t* p) {
+#if LOOPNN_WIDTH == 8
+  return (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+#else
+  typedef int8_t bytes __attribute__((vector_size(W)));
+  bytes b;
+  __builtin_memcpy(&b, p, sizeof b);
+  return __builtin_convertvector(__builtin_convertvector(b, vi), vf);
+#endif
+}
+
 /** x in every lane. Written out: 0 + x would be an addition, since it turns −0 into 0. */
 LOOPNN_INLINE vf set1(float x) {
 #if LOOPNN_WIDTH == 16

@@ -120,7 +120,9 @@ class Onnx:
 class Llama:
     def __init__(self, file, _):
         import llama_cpp
+        import numpy as np
 
+        self.np, self.llama = np, llama_cpp
         self.model = llama_cpp.Llama(file, n_ctx=1024, n_batch=1024, n_threads=THREADS, n_threads_batch=THREADS,
                                      verbose=False)
 
@@ -129,7 +131,8 @@ class Llama:
 
     def next(self, ids):
         self.model.eval(ids)
-        return int(self.model.scores[self.model.n_tokens - 1].argmax())
+        last = self.llama.llama_get_logits_ith(self.model.ctx, -1)
+        return int(self.np.ctypeslib.as_array(last, shape=(self.model.n_vocab(),)).argmax())
 
 
 def serve(kind, path, precision):
