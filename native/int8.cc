@@ -27,8 +27,8 @@ struct Packed {
   const float* panel;
 
   const int8_t* group(int64_t k0) const { return reinterpret_cast<const int8_t*>(panel + k0 / kGroup * kGroupFloats + NR); }
-  static LOOPNN_INLINE vf at(const int8_t* p) { return widen(p); }
-  static LOOPNN_INLINE void fetch(const int8_t* p, int64_t k) {
+  LOOPNN_INLINE vf at(const int8_t* p) { return widen(p); }
+  LOOPNN_INLINE void fetch(const int8_t* p, int64_t k) {
     if (k % (64 / NR) == 0) __builtin_prefetch(p + kAhead);
   }
 };
@@ -38,8 +38,8 @@ struct Widened {
   const float* values;
 
   const float* group(int64_t k0) const { return values + k0 * NR; }
-  static LOOPNN_INLINE vf at(const float* p) { return load(p); }
-  static LOOPNN_INLINE void fetch(const float*, int64_t) {}
+  LOOPNN_INLINE vf at(const float* p) { return load(p); }
+  LOOPNN_INLINE void fetch(const float*, int64_t) {}
 };
 
 void widenPanel(float* values, const float* panel, int64_t K) {
