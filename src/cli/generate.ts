@@ -5,7 +5,7 @@ import type { StopReason } from '../generate/engine.js';
 import { type GenerateOptions, Model } from '../generate/model.js';
 import { exitCount } from '../models/config.js';
 import { total } from '../train/evaluation.js';
-import { readRunTokenizer } from '../train/run.js';
+import { readRunConfig, readRunTokenizer } from '../train/run.js';
 import { anyNumber, several, wholeNumber } from './flags.js';
 import { notice, printResult } from './output.js';
 import {
@@ -82,8 +82,10 @@ export function generateCommand(program: Command): void {
     const draft =
       draftLoops === undefined ? {} : { draft: { loops: draftLoops, tokens: draftTokens ?? DRAFT_TOKENS } };
     const options = { ...rest, ...draft, ...exitOptions(flags) };
+    const store = new NodeStore(folder);
+    await readRunConfig(store, folder);
+    const tokenizer = await readRunTokenizer(store, folder);
     const { model: gpt } = await openModel(folder, { precision, weights, kvSharing, kvLoops });
-    const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
     const { config } = gpt;
     noticeLoops(config, options.loops);
     const stream = new Model(gpt, tokenizer).generate(prompt, { ...options, maxTokens: tokens });

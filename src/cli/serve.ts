@@ -104,7 +104,10 @@ function stopOnSignal(server: ModelServer): Promise<void> {
 }
 
 function keysOf(variable: string | undefined): string[] {
-  return (variable ?? '').split(',').filter((key) => key !== '');
+  return (variable ?? '')
+    .split(',')
+    .map((key) => key.trim())
+    .filter((key) => key !== '');
 }
 
 function readTemplate(file: string): string {

@@ -1,5 +1,5 @@
 /** The routes: who may ask, what is refused, who answers. Knows no sockets and no signals. */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import { type Envelope, type Format, streamedAnswer, wholeAnswer } from './answer.js';
@@ -117,7 +117,11 @@ export function createApp(options: AppOptions): Hono<Env> {
     const request = read(fields, info);
     const { length } = request.tasks;
     if (length > capacity)
-      throw wrongField('n', `asks for more sequences than the ${capacity} served`, length);
+      throw wrongField(
+        request.n > 1 ? 'n' : 'prompt',
+        `asks for more sequences than the ${capacity} served`,
+        length,
+      );
     if (engine.inFlight + length > capacity) {
       const seconds = Math.min(LONGEST_RETRY, Math.max(1, Math.ceil(metrics.answers.mean)));
       const headers = { 'retry-after': String(seconds) };
@@ -127,7 +131,7 @@ export function createApp(options: AppOptions): Hono<Env> {
       id: `${format.idPrefix}-${randomUUID()}`,
       created: Math.floor(Date.now() / 1000),
       model: modelId,
-      system_fingerprint: fingerprint(info),
+      system_fingerprint: info.fingerprint,
     };
     const events = generate(c, request);
     if (!request.stream) return c.json(await wholeAnswer(events, request, format, envelope));
@@ -201,10 +205,4 @@ async function* resumed(
   } finally {
     await rest.return();
   }
-}
-
-/** Names everything that an answer's bits depend on besides the request. */
-function fingerprint({ config, step, backend }: ModelInfo): string {
-  const hash = createHash('sha256').update(JSON.stringify([config, step, backend]));
-  return `fp_${hash.digest('hex').slice(0, 12)}`;
 }

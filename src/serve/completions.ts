@@ -34,6 +34,13 @@ function readPrompts(fields: Fields): Prompt[] {
   if (!Array.isArray(value)) throw wrongField('prompt', rule, value);
   if (value.length === 0) throw wrongField('prompt', 'must not be an empty list');
   if (value.every(isId)) return [{ kind: 'ids', ids: Int32Array.from(value) }];
+  if (typeof value[0] === 'number') {
+    throw wrongField(
+      'prompt',
+      'must hold token ids only',
+      value.find((id) => !isId(id)),
+    );
+  }
   return value.map((prompt: unknown): Prompt => {
     if (typeof prompt === 'string') return { kind: 'text', text: prompt };
     if (Array.isArray(prompt) && prompt.every(isId)) return { kind: 'ids', ids: Int32Array.from(prompt) };

@@ -2,6 +2,7 @@
  * The thread that `engine-thread.ts` starts: loads a run, then generates. Whatever takes long happens here, so that the
  * thread of HTTP stays free. Knows no HTTP.
  */
+import { createHash } from 'node:crypto';
 import { totalmem } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { NodeStore } from '../data/node-store.js';
@@ -9,8 +10,9 @@ import { openRun } from '../data/open-run.js';
 import { sentError } from '../data/thread-errors.js';
 import { Decoder } from '../generate/decoder.js';
 import { Engine, type GeneratedToken } from '../generate/engine.js';
+import type { GPT } from '../models/gpt.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { readRunTokenizer } from '../train/run.js';
+import { readRunConfig, readRunTokenizer } from '../train/run.js';
 import type {
   EngineOptions,
   FromEngine,
@@ -33,15 +35,28 @@ function post(message: FromEngine): void {
 }
 
 async function load({ folder, run, chatTemplate, maxSequences }: EngineOptions) {
-  const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
+  const store = new NodeStore(folder);
+  // What is small comes first: mistakes are told before a large model is read.
+  const { model: trained } = await readRunConfig(store, folder);
+  const tokenizer = await readRunTokenizer(store, folder);
+  const prompts = new Prompts(tokenizer, trained.blockSize, chatTemplate);
   const onWarning = (line: string) => post({ kind: 'notice', line });
   const { model, config, step } = await openRun(folder, { ...run, onWarning });
-  const prompts = new Prompts(tokenizer, config.model.blockSize, chatTemplate);
   const decoder = new Decoder(model);
   const engine = new Engine(decoder, tokenizer, { maxSequences, maxCacheBytes: CACHE_SHARE * totalmem() });
   const backend = model.runtime.backend.description;
-  const info = { config: config.model, step, backend, vocabSize: tokenizer.vocabSize };
+  const fingerprint = await fingerprintOf(model, [config.model, backend, tokenizer, chatTemplate]);
+  const info = { config: config.model, step, backend, vocabSize: tokenizer.vocabSize, fingerprint };
   return { tokenizer, prompts, model, decoder, engine, info };
+}
+
+/** Of what JSON can tell, and of the first values of each parameter, which no two trainings share. */
+async function fingerprintOf({ parameters, runtime: { backend } }: GPT, facts: unknown): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify(facts));
+  for (const { storage, size } of parameters.all) {
+    hash.update((await backend.read(backend.slice(storage, 0, Math.min(size, 64)))) as Float32Array);
+  }
+  return `fp_${hash.digest('hex').slice(0, 12)}`;
 }
 
 class EngineService {

@@ -67,6 +67,8 @@ export interface ModelInfo {
   readonly backend: string;
   /** Ids of the tokenizer. */
   readonly vocabSize: number;
+  /** Differs where answers to the same request may: by the weights, the tokenizer, the template or the backend. */
+  readonly fingerprint: string;
 }
 
 /** Sequences that run, and that wait for a place. */

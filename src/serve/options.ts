@@ -31,11 +31,12 @@ export function readOptions(
   info: ModelInfo,
 ): Omit<GenerationOptions, 'seed'> & { readonly seed?: number } {
   const { config } = info;
+  const topP = fields.number('top_p', { min: 0, max: 1 }); // 0 leaves the most probable token
   return {
     maxTokens: Math.min(maxTokens, config.blockSize),
-    temperature: fields.number('temperature', { min: 0, max: 2 }) ?? 1,
+    temperature: topP === 0 ? 0 : (fields.number('temperature', { min: 0, max: 2 }) ?? 1),
     ...given({
-      topP: fields.number('top_p', { min: 0, max: 1 }),
+      topP: topP === 0 ? undefined : topP,
       topK: fields.whole('top_k', ANY),
       minP: fields.number('min_p', { min: 0, max: 1 }),
       repetitionPenalty: fields.number('repetition_penalty', { min: 0.01, max: 100 }),

@@ -11,10 +11,11 @@ import type { ChatMessage, Prompt } from './messages.js';
 /** For models that have seen no chat but plain text: a dialogue as a book prints it. */
 const PLAIN_TEMPLATE =
   "{% for message in messages %}{% if message.role in ['system', 'developer'] %}{{ message.content }}" +
-  '{% else %}{{ message.role | capitalize }}: {{ message.content }}{% endif %}' +
+  "{% elif message.role == 'assistant' %}Assistant: {{ message.content | trim }}" +
+  '{% else %}User: {{ message.content }}{% endif %}' +
   "{{ '\\n\\n' }}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}";
 /** Where a plain dialogue goes on to the next speaker, the answer is over. */
-const PLAIN_STOP = ['\nUser:'];
+const PLAIN_STOP = ['\n\nUser:', '\nUser:'];
 
 /** Characters of GPT-2's longest token: a longer text has too many tokens, and need not be encoded to know it. */
 const LONGEST_TOKEN = 128;
@@ -50,7 +51,7 @@ export class Prompts {
   #encodeText(prompt: Exclude<Prompt, { kind: 'ids' }>): ArrayLike<number> {
     const text = prompt.kind === 'text' ? prompt.text : this.#render(prompt.messages);
     const least = Math.ceil(text.length / LONGEST_TOKEN);
-    if (least > this.blockSize) throw this.#tooLong(least);
+    if (least > this.blockSize) throw this.#tooLong(`at least ${least}`);
     if (prompt.kind === 'text') return this.tokenizer.encode(text);
     const parts = text.split(this.#eot).map((part) => Array.from(this.tokenizer.encode(part)));
     return parts.flatMap((ids, i) => (i === 0 ? ids : [this.tokenizer.eot, ...ids]));
@@ -65,7 +66,7 @@ export class Prompts {
     }
   }
 
-  #tooLong(length: number): ConfigError {
+  #tooLong(length: number | string): ConfigError {
     const rule = `must have at most the model's blockSize = ${this.blockSize} tokens`;
     return new ConfigError('prompt', rule, length, 'shorten it');
   }

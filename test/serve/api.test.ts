@@ -2,9 +2,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import OpenAI from 'openai';
-import { BLOCK_SIZE, clientOf, ENDLESS, metric, serveRun, trainedRun, until } from './helpers.js';
+import {
+  BLOCK_SIZE,
+  clientOf,
+  ENDLESS,
+  metric,
+  type Overrides,
+  serveRun,
+  trainedRun,
+  until,
+} from './helpers.js';
 
-const { url, lines } = await serveRun(await trainedRun());
+const run = await trainedRun();
+const { url, lines } = await serveRun(run);
 const client = clientOf(url);
 const base = { model: 'tiny', prompt: 'Line 7', max_tokens: 12, ...ENDLESS };
 
@@ -31,6 +41,18 @@ test('models are listed and found by name; another name is the 404 that clients 
     return true;
   });
   await assert.rejects(client.completions.create({ ...base, model: 'huge' }), OpenAI.NotFoundError);
+});
+
+test('the fingerprint tells a server from one that answers otherwise', async () => {
+  const fingerprintOf = async (overrides: Overrides) => {
+    const other = await serveRun(run, overrides);
+    const answer = await clientOf(other.url).completions.create(base);
+    return answer.system_fingerprint;
+  };
+  const { system_fingerprint: own } = await client.completions.create(base);
+  assert.equal(await fingerprintOf({}), own);
+  assert.notEqual(await fingerprintOf({ chatTemplate: '{{ bos_token }}' }), own);
+  assert.notEqual(await fingerprintOf({ folder: await trainedRun('--seed', '7') }), own, 'other weights');
 });
 
 test('a completion has text, usage, loops, and a request id', async () => {
@@ -237,6 +259,7 @@ test('what is wrong with a request is told by field', async () => {
     [{ temperature: 'hot' }, 'temperature'],
     [{ temperature: 2.1 }, 'temperature'],
     [{ top_p: -1 }, 'top_p'],
+    [{ prompt: [1, 99_999_999_999] }, 'prompt'],
     [{ top_k: 0.5 }, 'top_k'],
     [{ n: 0 }, 'n'],
     [{ n: 1000 }, 'n'],

@@ -15,7 +15,7 @@ export const ENDLESS = { logit_bias: { [EOT]: -100 } };
 export const BLOCK_SIZE = 1024;
 
 /** Trains a loop network of bytes in a moment; returns its folder, whose name is `tiny`. */
-export async function trainedRun(): Promise<string> {
+export async function trainedRun(...flags: string[]): Promise<string> {
   const folder = temporaryFolder();
   const [corpus, data, run] = ['corpus', 'data', 'tiny'].map((name) => join(folder, name));
   mkdirSync(corpus);
@@ -23,7 +23,7 @@ export async function trainedRun(): Promise<string> {
   const size = ['--block-size', String(BLOCK_SIZE), '--batch-size', '1', '--max-steps', '20'];
   for (const args of [
     ['prepare', corpus, '--out', data, '--tokenizer', 'bytes'],
-    ['train', ...SMALL, ...size, '--data', data, '--out', run],
+    ['train', ...SMALL, ...size, ...flags, '--data', data, '--out', run],
   ]) {
     const result = await loopnn(args);
     assert.equal(result.code, 0, result.stderr);

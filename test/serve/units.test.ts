@@ -33,7 +33,10 @@ test('an empty prompt begins a document; a long one is refused, far too long one
     16,
     null,
   );
-  assert.throws(() => never.encode({ kind: 'text', text: 'x'.repeat(16 * 128 + 1) }), /got 17; shorten/);
+  assert.throws(
+    () => never.encode({ kind: 'text', text: 'x'.repeat(16 * 128 + 1) }),
+    /got 'at least 17'; shorten/,
+  );
 });
 
 test('the plain template is a dialogue', () => {
@@ -41,14 +44,14 @@ test('the plain template is a dialogue', () => {
   const messages: ChatMessage[] = [
     { role: 'developer', content: 'Be short.' },
     user('Hi {{ x }}'),
-    { role: 'assistant', content: 'Ho' },
+    { role: 'assistant', content: ' Ho\n' }, // as it was answered after `Assistant:`
     user('Why?'),
   ];
   assert.deepEqual(
     encode(prompts, { kind: 'chat', messages }),
     bytes('Be short.\n\nUser: Hi {{ x }}\n\nAssistant: Ho\n\nUser: Why?\n\nAssistant:'),
   );
-  assert.deepEqual(prompts.chatStop, ['\nUser:']);
+  assert.deepEqual(prompts.chatStop, ['\n\nUser:', '\nUser:']);
 });
 
 test('a template of one’s own: its end-of-text tokens are tokens, a message’s are text', () => {
@@ -73,12 +76,19 @@ test('a template of one’s own: its end-of-text tokens are tokens, a message’
   assert.throws(() => new Prompts(tokenizer, 16, '{% if %}'), /^ConfigError: chat template: must be Jinja/);
 });
 
+test('top_p of 0 leaves the most probable token only', () => {
+  const info = { config: parseModelConfig({}, 'test'), vocabSize: 256 } as ModelInfo;
+  const options = readOptions(new Fields({ top_p: 0, temperature: 1.5 }), 5, info);
+  assert.deepEqual(options, { maxTokens: 5, temperature: 0 });
+});
+
 test('exits: a criterion and a threshold, either of which may be absent', () => {
   const info: ModelInfo = {
     config: parseModelConfig({ depth: 'loop', nLoop: 4, nEmbd: 16, nHead: 2 }, 'test'),
     step: 0,
     backend: 'none',
     vocabSize: 256,
+    fingerprint: 'fp_0',
   };
   const read = (exit: unknown) => readOptions(new Fields({ exit }), 5, info);
   assert.deepEqual(read({ criterion: 'kl', threshold: 2.5 }).exit, { criterion: 'kl', threshold: 2.5 });
