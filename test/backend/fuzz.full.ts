@@ -28,7 +28,7 @@ const KERNELS: Record<string, string> = {
   scaleRowsForward: 'f(R*C) f(R*C) f(R) R C flag',
   scaleRowsBackward: 'f(R*C)? f(R)? f(R*C) f(R*C) f(R) R C flag',
   gatherRows: 'f(R*C) f(R*C) r(R) R R C',
-  copyColumns: 'f(R*C) f(R*C) R C 1 2 flag',
+  copyColumns: 'f(R*C) f(R*C) R C 0 C flag',
   scatterRows: 'f(R*C) f(R*C) r(R) R R C',
   rowChange: 'f(R) f(R*C) f(R*C) f(R*C)? R C',
   rowEntropy: 'f(R) f(R*V) R V',
