@@ -161,6 +161,7 @@ NAPI_MODULE_INIT() {
   napi_set_instance_data(env, instance, [](napi_env, void* data, void*) { delete static_cast<Instance*>(data); },
                          nullptr);
   define(env, exports, kKernelBindings);
+  define(env, exports, kRowBindings);
   define(env, exports, kMemoryBindings);
   define(env, exports, kMachineBindings);
   return exports;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "args.h"
+#include "kernels.h"
 
 namespace loopnn {
 
@@ -12,8 +13,15 @@ struct Binding {
   napi_value (*run)(Call&);
 };
 
-/** The kernels, and the functions for memory; each list ends with a null name. */
+/** The kernels, those that work row by row, and the functions for memory; each list ends with a null name. */
 extern const Binding kKernelBindings[];
+extern const Binding kRowBindings[];
 extern const Binding kMemoryBindings[];
+
+/** Those of the instruction set in use. */
+inline const Kernels& kernels() { return currentIsa().kernels(); }
+
+/** Reads row numbers in ascending order, each once, below R. */
+const int32_t* readRows(Call& call, size_t index, const char* name, int64_t N, int64_t R);
 
 }  // namespace loopnn

@@ -63,9 +63,11 @@ class Decoder:
         post = config.get("norm") == "post"
         heads, size = config["nHead"], C // config["nHead"]
         q, k, v = linear(p, f"{h}.attn.c_attn", x if post else self.norm(f"{h}.ln_1", x)).split(C)
-        keys, values = self.cache.setdefault((slot, layer), ([], []))
-        keys.append(k)
-        values.append(v)
+        home = slot % config.get("kvLoops", 1) if config.get("kvSharing") and isinstance(slot, int) else slot
+        keys, values = self.cache.setdefault((home, layer), ([], []))
+        if home == slot:  # a later loop finds those of an earlier one, this position's included
+            keys.append(k)
+            values.append(v)
         if not active:
             return x
         mixed = []
