@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import { eventStep } from '../../src/formats/tfevents.js';
 import { readTfRecords } from '../../src/formats/tfrecord.js';
 import { parseSafetensors } from '../../src/formats/safetensors.js';
@@ -23,35 +23,16 @@ import {
   SMALL,
   start,
   temporaryFolder,
-  writeCorpus,
+  trainSmall,
 } from './helpers.js';
 
 const folder = temporaryFolder();
-const data = join(folder, 'data');
-const run = join(folder, 'run');
+const { data, run, meta, summary } = await trainSmall(folder, 'run', '--max-steps', '30');
 
-before(async () => {
-  mkdirSync(join(folder, 'corpus'));
-  const corpus = writeCorpus(join(folder, 'corpus'));
-  const prepared = await loopnn(['prepare', corpus, '--out', data, '--tokenizer', 'bytes', '--json']);
-  assert.equal(prepared.code, 0, prepared.stderr);
-  const { meta } = JSON.parse(prepared.stdout);
+test('what prepare and train print tells of the documents, and of a loss that fell', () => {
   assert.deepEqual([meta.train.documents, meta.val.documents], [9, 1]);
-  const trained = await loopnn([
-    'train',
-    ...SMALL,
-    '--data',
-    data,
-    '--out',
-    run,
-    '--max-steps',
-    '30',
-    '--json',
-  ]);
-  assert.equal(trained.code, 0, trained.stderr);
-  const summary = JSON.parse(trained.stdout);
   assert.equal(summary.finished, true);
-  assert.ok(summary.valLoss < 5, trained.stdout);
+  assert.ok(summary.valLoss < 5, String(summary.valLoss));
 });
 
 /** The bytes of a run's latest weights. */
@@ -125,53 +106,6 @@ test('eval reports loss, perplexity and bits per byte for several loop counts', 
     assert.ok(Math.abs(perplexity - Math.exp(loss)) < 1e-9 && bpb > 0 && bpb < loss / Math.LN2 + 0.01);
   }
   assert.notEqual(results[0].loss, results[1].loss);
-});
-
-test('generate streams the same text for the same seed, another for another', async () => {
-  const text = async (...more: string[]) => {
-    const result = await loopnn([
-      'generate',
-      '--model',
-      run,
-      '--prompt',
-      'Line',
-      '--tokens',
-      '12',
-      '--json',
-      ...more,
-    ]);
-    assert.equal(result.code, 0, result.stderr);
-    return JSON.parse(result.stdout);
-  };
-  const first = await text();
-  assert.equal(first.ids.length, 12);
-  assert.equal(first.stopped, 'tokens');
-  assert.deepEqual(await text(), first);
-  assert.notDeepEqual((await text('--seed', '2')).ids, first.ids);
-  assert.deepEqual((await text('--temperature', '0')).ids, (await text('--top-k', '1')).ids);
-  const plain = await loopnn(['generate', '--model', run, '--prompt', 'Line', '--tokens', '12']);
-  assert.equal(plain.stdout, `Line${first.text}\n`);
-  assert.deepEqual((await text('--min-p', '1')).ids, (await text('--top-k', '1')).ids);
-  const greedy = async (...more: string[]) => (await text('--temperature', '0', ...more)).ids;
-  for (const penalty of ['--frequency-penalty', '--presence-penalty']) {
-    assert.equal(new Set(await greedy(penalty, '1e6')).size, 12, `${penalty}: no token twice`);
-  }
-  assert.notDeepEqual(await greedy('--repetition-penalty', '5'), await greedy());
-});
-
-test('generate ends before the first of several stop texts', async () => {
-  const args = ['generate', '--model', run, '--prompt', 'Line', '--tokens', '12'];
-  const { text } = JSON.parse((await loopnn([...args, '--json'])).stdout);
-  const stops = ['--stop', text.slice(5, 8), '--stop', 'never to be found'];
-  const stopped = await loopnn([...args, ...stops]);
-  assert.equal(stopped.stdout, `Line${text.slice(0, text.indexOf(text.slice(5, 8)))}\n`);
-  assert.match(stopped.stderr, /^stopped: stop text$/m);
-});
-
-test('generation ends at the block size and says so', async () => {
-  const result = await loopnn(['generate', '--model', run, '--prompt', 'Line', '--tokens', '100']);
-  assert.equal(result.code, 0);
-  assert.match(result.stderr, /stopped: the sequence has filled the block size of 32 tokens/);
 });
 
 test('--resume after SIGKILL ends with the bits of a run that was never killed', async () => {
@@ -365,26 +299,6 @@ test('a nanoGPT folder without meta.json trains, and an id beyond the vocabulary
   const failed = await loopnn(train('60', join(folder, 'from-bare-60')));
   assert.equal(failed.code, 1);
   assert.match(failed.stderr, /token \d+: must be below the model's vocabSize = 60, got \d+/);
-});
-
-test('generate refuses what it cannot do', async () => {
-  const generate = (...args: string[]) => ['generate', '--model', run, ...args];
-  await refused(
-    generate('--prompt', 'x'.repeat(40)),
-    /prompt: must have at most blockSize = 32 tokens, got 40/,
-  );
-  await refused(generate('--temperature', '-1'), /temperature: must be at least 0, got -1/);
-  await refused(generate('--top-p', '2'), /topP: must lie in \(0, 1\], got 2/);
-  await refused(generate('--min-p', '2'), /minP: must lie in \[0, 1\], got 2/);
-  await refused(generate('--repetition-penalty', '0'), /repetitionPenalty: must be above 0, got 0/);
-  await refused(generate('--stop', ''), /stop: must be texts that are not empty/);
-  await refused(['generate', '--model', join(folder, 'nothing')], /nothing: must/);
-  const broken = join(folder, 'broken');
-  cpSync(run, broken, { recursive: true });
-  for (const name of readdirSync(join(broken, 'checkpoints'))) {
-    truncateSync(join(broken, 'checkpoints', name, 'model.safetensors'), 1000);
-  }
-  await refused(['generate', '--model', broken], /model\.safetensors/);
 });
 
 test('without the addon, or with one that cannot load, the reference backend runs after one warning', async () => {

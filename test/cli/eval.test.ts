@@ -1,24 +1,17 @@
 /** `loopnn eval` on any text file and on last words, as a user runs it. */
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
-import { loopnn, SMALL, temporaryFolder, writeCorpus } from './helpers.js';
+import { loopnn, temporaryFolder, trainSmall } from './helpers.js';
 
 const folder = temporaryFolder();
-const run = join(folder, 'run');
+const { run } = await trainSmall(folder, 'run', '--max-steps', '200');
 const text = join(folder, 'some.txt');
 const words = join(folder, 'words.jsonl');
 const TEXT = `${'Line 3 of document 7: the same words come again and again.\n'.repeat(4)}Größe\n`;
 
-before(async () => {
-  mkdirSync(join(folder, 'corpus'));
-  const corpus = writeCorpus(join(folder, 'corpus'));
-  const data = join(folder, 'data');
-  const prepared = await loopnn(['prepare', corpus, '--out', data, '--tokenizer', 'bytes']);
-  assert.equal(prepared.code, 0, prepared.stderr);
-  const trained = await loopnn(['train', ...SMALL, '--data', data, '--out', run, '--max-steps', '200']);
-  assert.equal(trained.code, 0, trained.stderr);
+before(() => {
   writeFileSync(text, TEXT);
   const lines = ['the same words come again', 'the same words come again and again.', 'Line 5 of document'];
   writeFileSync(

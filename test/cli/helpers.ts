@@ -1,7 +1,7 @@
 /** Shared by the command-line tests: running `loopnn`, temporary folders, a small corpus. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
@@ -95,3 +95,20 @@ export const SMALL = [
   ],
   ...['--batch-size', '4', '--warmup-steps', '2', '--eval-batches', '2', '--dropout', '0.1', '--lr', '0.01'],
 ];
+
+/** Runs a command that must succeed, and returns what it prints as JSON. */
+export async function printed(...args: string[]) {
+  const result = await loopnn([...args, '--json']);
+  assert.equal(result.code, 0, result.stderr);
+  return JSON.parse(result.stdout);
+}
+
+/** Prepares the corpus as bytes below `folder`, and trains `SMALL` with `flags` on it. */
+export async function trainSmall(folder: string, run: string, ...flags: string[]) {
+  const [corpus, data, out] = ['corpus', 'data', run].map((name) => join(folder, name));
+  mkdirSync(corpus);
+  writeCorpus(corpus);
+  const { meta } = await printed('prepare', corpus, '--out', data, '--tokenizer', 'bytes');
+  const summary = await printed('train', ...SMALL, ...flags, '--data', data, '--out', out);
+  return { data, run: out, meta, summary };
+}

@@ -1,12 +1,10 @@
 /** Shared by the server's tests: a small run, a server around it, requests by hand. */
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join } from 'node:path';
 import { after } from 'node:test';
 import OpenAI from 'openai';
 import { DEFAULT_LIMITS, type Limits, ModelServer, type ServeOptions } from '../../src/serve/server.js';
-import { loopnn, SMALL, temporaryFolder, writeCorpus } from '../cli/helpers.js';
+import { temporaryFolder, trainSmall } from '../cli/helpers.js';
 
 /** Id of the end-of-text token of the bytes tokenizer. */
 const EOT = 256;
@@ -16,18 +14,8 @@ export const BLOCK_SIZE = 1024;
 
 /** Trains a loop network of bytes in a moment; returns its folder, whose name is `tiny`. */
 export async function trainedRun(...flags: string[]): Promise<string> {
-  const folder = temporaryFolder();
-  const [corpus, data, run] = ['corpus', 'data', 'tiny'].map((name) => join(folder, name));
-  mkdirSync(corpus);
-  writeCorpus(corpus);
   const size = ['--block-size', String(BLOCK_SIZE), '--batch-size', '1', '--max-steps', '20'];
-  for (const args of [
-    ['prepare', corpus, '--out', data, '--tokenizer', 'bytes'],
-    ['train', ...SMALL, ...size, ...flags, '--data', data, '--out', run],
-  ]) {
-    const result = await loopnn(args);
-    assert.equal(result.code, 0, result.stderr);
-  }
+  const { run } = await trainSmall(temporaryFolder(), 'tiny', ...size, ...flags);
   return run;
 }
 
