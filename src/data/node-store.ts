@@ -5,6 +5,7 @@ import { setImmediate } from 'node:timers/promises';
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { Clock } from '../train/clock.js';
 import type { FileContent, Store } from '../train/store.js';
+import { NodeFile } from './node-file.js';
 
 export const nodeClock: Clock = {
   now: () => performance.now(),
@@ -13,8 +14,6 @@ export const nodeClock: Clock = {
 
 /** Holds the number of the process that works in a folder. */
 const LOCK_FILE = 'lock';
-/** Most bytes that one read asks for. */
-const READ_BYTES = 1 << 30;
 /** Ending of what is being written or removed; leftovers of a crash go with the next write in their folder. */
 const PARTIAL = '.partial';
 
@@ -23,21 +22,15 @@ export class NodeStore implements Store {
   constructor(readonly folder: string) {}
 
   async read(path: string): Promise<Uint8Array> {
-    // Piece by piece: one call reads at most 2 GiB, and a large model's moments are more.
-    const file = await open(join(this.folder, path), 'r');
-    try {
-      const status = await file.stat();
-      if (!status.isFile()) throw new CheckpointError(join(this.folder, path), 'must be a file', 'a folder');
-      const content = new Uint8Array(status.size);
-      for (let at = 0; at < content.length; ) {
-        const { bytesRead } = await file.read(content, at, Math.min(READ_BYTES, content.length - at), at);
-        if (bytesRead === 0) return content.subarray(0, at);
-        at += bytesRead;
-      }
-      return content;
-    } finally {
-      await file.close();
-    }
+    await using file = await this.open(path);
+    const content = new Uint8Array(file.size);
+    await file.read(content, 0);
+    return content;
+  }
+
+  open(path: string): Promise<NodeFile> {
+    const whole = join(this.folder, path);
+    return NodeFile.open(whole, whole);
   }
 
   async list(path: string): Promise<string[]> {

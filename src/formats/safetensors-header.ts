@@ -5,9 +5,12 @@
 import { CheckpointError } from '../errors.js';
 import { type Dtype, dtypeBytes } from './dtypes.js';
 import { duplicateKey, parseJSON } from './json.js';
+import type { RandomAccessFile } from './random-access.js';
 
 /** The format's own limit, in bytes. */
-export const MAX_HEADER_BYTES = 100_000_000;
+const MAX_HEADER_BYTES = 100_000_000;
+/** Bytes of header length at a file's beginning. */
+const LENGTH_BYTES = 8;
 
 /** Where one tensor lies, in bytes from the beginning of the data. */
 export interface TensorPlace {
@@ -62,8 +65,22 @@ export function readHeader(bytes: Uint8Array, size: number, where: string): Safe
   return { tensors, metadata, dataStart };
 }
 
+/** Reads and checks the header of a file, and nothing else of it; as `readHeader`. */
+export async function readFileHeader(file: RandomAccessFile, where: string): Promise<SafetensorsHeader> {
+  const start = new Uint8Array(Math.min(file.size, LENGTH_BYTES));
+  await file.read(start, 0);
+  const length = start.length < LENGTH_BYTES ? 0 : Number(new DataView(start.buffer).getBigUint64(0, true));
+  // An impossible length is for `readHeader` to name.
+  if (length === 0 || length > MAX_HEADER_BYTES || LENGTH_BYTES + length > file.size) {
+    return readHeader(start, file.size, where);
+  }
+  const header = new Uint8Array(LENGTH_BYTES + length);
+  await file.read(header, 0);
+  return readHeader(header, file.size, where);
+}
+
 function headerText(bytes: Uint8Array, size: number, where: string): { json: string; dataStart: number } {
-  if (size < 8) {
+  if (size < LENGTH_BYTES) {
     throw new CheckpointError(
       where,
       "must begin with a safetensors file's 8 bytes of header length",
@@ -80,7 +97,7 @@ function headerText(bytes: Uint8Array, size: number, where: string): { json: str
       'it may not be a safetensors file',
     );
   }
-  const dataStart = 8 + Number(length);
+  const dataStart = LENGTH_BYTES + Number(length);
   if (dataStart > size) {
     throw new CheckpointError(
       where,
@@ -91,7 +108,7 @@ function headerText(bytes: Uint8Array, size: number, where: string): { json: str
   }
   try {
     const json = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
-      bytes.subarray(8, dataStart),
+      bytes.subarray(LENGTH_BYTES, dataStart),
     );
     return { json, dataStart };
   } catch {

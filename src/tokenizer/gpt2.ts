@@ -26,14 +26,11 @@ export async function loadGpt2(): Promise<ByteLevelTokenizer> {
       ranks.length,
     );
   }
-  const utf8 = new TextEncoder();
-  const tokens = ranks.map((token) =>
-    typeof token === 'string' ? utf8.encode(token) : Uint8Array.from(token),
-  );
+  const tokens = bytesOf(ranks);
   const idOfByte = new Uint16Array(256);
   for (let id = 0; id < 256; id++) idOfByte[tokens[id][0]] = id;
   const merges = mergesOf(tokens, idOfByte);
-  const eot = tokens.push(utf8.encode(END_OF_TEXT)) - 1;
+  const eot = tokens.push(new TextEncoder().encode(END_OF_TEXT)) - 1;
   return new ByteLevelTokenizer({
     name: 'gpt2',
     tokens,
@@ -49,15 +46,35 @@ export async function isGpt2(tokenizer: Tokenizer): Promise<boolean> {
   return tokenizer.vocabSize === GPT2_VOCAB_SIZE && sameByteLevel(await loadGpt2(), tokenizer);
 }
 
+/** The bytes of each token, in one piece of memory: tens of thousands of small ones would take longer. */
+function bytesOf(ranks: readonly (string | readonly number[])[]): Uint8Array[] {
+  const utf8 = new TextEncoder();
+  const lengths = ranks.map((token) => (typeof token === 'string' ? 3 : 1) * token.length); // at most 3 bytes a unit
+  const memory = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0));
+  let end = 0;
+  return ranks.map((token) => {
+    const start = end;
+    if (typeof token === 'string') {
+      end += utf8.encodeInto(token, memory.subarray(start)).written;
+    } else {
+      memory.set(token, start);
+      end += token.length;
+    }
+    return memory.subarray(start, end);
+  });
+}
+
 /**
  * Recovers the merges from a vocabulary in order of training: encoded by the merges before it, each token
  * falls into the two parts of which it was made.
  */
 function mergesOf(tokens: readonly Uint8Array[], idOfByte: Uint16Array): MergeTable {
   const table = new MergeTable();
+  const ids = new Uint16Array(Math.max(...tokens.map((token) => token.length)));
   for (let id = 256; id < tokens.length; id++) {
-    const ids = Uint16Array.from(tokens[id], (byte) => idOfByte[byte]);
-    const parts = table.apply(ids, 0, ids.length);
+    const token = tokens[id];
+    for (let i = 0; i < token.length; i++) ids[i] = idOfByte[token[i]];
+    const parts = table.apply(ids, 0, token.length);
     if (parts !== 2) {
       throw new DataError('tokenizer gpt2', `token ${id} must be a merge of two earlier ones`, parts);
     }

@@ -4,11 +4,13 @@
  * `state.json`. A folder appears whole or not at all, and the former one of its kind goes only then, so the latest is
  * never a damaged one. Knows no trainer.
  */
-import type { Storage } from '../backend/backend.js';
+import type { Backend, Storage } from '../backend/backend.js';
 import { CheckpointError } from '../errors.js';
 import { parseJSON } from '../formats/json.js';
 import { type LazyTensor, lazySafetensors } from '../formats/lazy-tensors.js';
-import { parseSafetensors, safetensorsHeader } from '../formats/safetensors.js';
+import type { RandomAccessFile } from '../formats/random-access.js';
+import { safetensorsHeader } from '../formats/safetensors.js';
+import { readFileHeader } from '../formats/safetensors-header.js';
 import type { GPT } from '../models/gpt.js';
 import type { Parameters } from '../nn/parameters.js';
 import type { AdamW } from './optimizer.js';
@@ -86,7 +88,10 @@ export async function loadCheckpoint(
     throw new CheckpointError(FOLDER, `must hold a checkpoint named ${kind}-<step> to resume from`);
   }
   const path = `${FOLDER}/${folder}`;
-  const state = parseState(await readFile(store, `${path}/${STATE_FILE}`), `${path}/${STATE_FILE}`);
+  const state = parseState(
+    await readable(path, store.read(`${path}/${STATE_FILE}`)),
+    `${path}/${STATE_FILE}`,
+  );
   await loadTensors(store, `${path}/${MODEL_FILE}`, model.parameters, [['', model.parameters.storage]]);
   // Weights from elsewhere have no moments yet: the optimizer's are zero, as at the start of any run.
   if (state.step === 0 && !(await store.list(path)).includes(OPTIMIZER_FILE)) return state;
@@ -177,31 +182,58 @@ async function loadTensors(
   parameters: Parameters,
   sections: readonly Section[],
 ): Promise<void> {
-  const tensors = parseSafetensors(await readFile(store, path), path);
+  await using file = await readable(path, store.open(path));
+  const { tensors, dataStart } = await readFileHeader(file, path);
+  const places = new Map(tensors.map((place) => [place.name, place]));
+  const parts: { readonly part: Storage; readonly offset: number }[] = [];
   for (const [prefix, flat] of sections) {
     for (const parameter of parameters.all) {
       const name = prefix + parameter.name;
-      const tensor = tensors.get(name);
+      const place = places.get(name);
       const shape = parameter.shape.join(', ');
-      if (!tensor) throw new CheckpointError(path, `must hold tensor ${name} of shape (${shape})`);
-      if (!(tensor.data instanceof Float32Array)) {
-        throw new CheckpointError(`${path}, tensor ${name}`, 'must have dtype F32', tensor.dtype);
+      if (!place) throw new CheckpointError(path, `must hold tensor ${name} of shape (${shape})`);
+      if (place.dtype !== 'F32') {
+        throw new CheckpointError(`${path}, tensor ${name}`, 'must have dtype F32', place.dtype);
       }
-      if (tensor.shape.join(', ') !== shape) {
-        throw new CheckpointError(`${path}, tensor ${name}`, `must have shape (${shape})`, tensor.shape);
+      if (place.shape.join(', ') !== shape) {
+        throw new CheckpointError(`${path}, tensor ${name}`, `must have shape (${shape})`, place.shape);
       }
-      parameters.runtime.backend.write(parameters.partOf(flat, parameter), tensor.data);
-      tensors.delete(name);
+      parts.push({ part: parameters.partOf(flat, parameter), offset: dataStart + place.begin });
+      places.delete(name);
     }
   }
-  for (const name of tensors.keys()) {
+  for (const name of places.keys()) {
     throw new CheckpointError(`${path}, tensor ${name}`, 'is not part of this model');
   }
+  await fill(parameters.runtime.backend, file, parts);
 }
 
-async function readFile(store: Store, path: string): Promise<Uint8Array> {
+/** Fills storages with the float32 values at their offsets in a file; while one chunk is written, the next is read. */
+async function fill(
+  backend: Backend,
+  file: RandomAccessFile,
+  parts: readonly { readonly part: Storage; readonly offset: number }[],
+): Promise<void> {
+  const buffers = [new Float32Array(CHUNK), new Float32Array(CHUNK)];
+  let writeFormer = () => {};
+  for (const { part, offset } of parts) {
+    for (let start = 0; start < part.length; start += CHUNK) {
+      const length = Math.min(CHUNK, part.length - start);
+      const values = buffers[0].subarray(0, length);
+      const reading = file.read(new Uint8Array(values.buffer, 0, values.byteLength), offset + 4 * start);
+      writeFormer();
+      await reading;
+      writeFormer = () => backend.write(backend.slice(part, start, length), values);
+      buffers.reverse();
+    }
+  }
+  writeFormer();
+}
+
+/** What a store reads, or a CheckpointError that names the path. */
+async function readable<Content>(path: string, content: Promise<Content>): Promise<Content> {
   try {
-    return await store.read(path);
+    return await content;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new CheckpointError(path, `could not be read (${reason})`);

@@ -1,7 +1,12 @@
-/** Where runs are kept, as training needs it: files in folders, replaced whole. The host supplies it. */
+/** What training needs of its host to keep runs. */
+import type { RandomAccessFile } from '../formats/random-access.js';
+
+/** Where runs are kept: files in folders, replaced whole. The host supplies it. */
 export interface Store {
   /** The content of a file. Throws where there is none. */
   read(path: string): Promise<Uint8Array>;
+  /** Opens a file to be read in parts. Throws where there is none. */
+  open(path: string): Promise<RandomAccessFile>;
   /** Names in a folder, sorted; none where the folder does not exist. */
   list(path: string): Promise<string[]>;
   /** Adds text or bytes to the end of a file, creating it. */

@@ -1,6 +1,7 @@
 /** Shared by the training tests: a store and a token source in memory, and small trainers. */
 import type { Backend } from '../../src/backend/backend.js';
 import { NativeBackend } from '../../src/backend/native.js';
+import type { RandomAccessFile } from '../../src/formats/random-access.js';
 import { GPT } from '../../src/models/gpt.js';
 import { hashWords } from '../../src/nn/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
@@ -17,6 +18,15 @@ export class MemoryStore implements Store {
     const content = this.files.get(path);
     if (!content) throw new Error(`no file ${path}`);
     return content;
+  }
+
+  async open(path: string): Promise<RandomAccessFile> {
+    const content = await this.read(path);
+    return {
+      size: content.length,
+      read: async (into, offset) => into.set(content.subarray(offset, offset + into.length)),
+      [Symbol.asyncDispose]: async () => {},
+    };
   }
 
   async list(path: string): Promise<string[]> {
