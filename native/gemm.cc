@@ -59,9 +59,18 @@ void multiplyTile(const Product& p, const float* packedA, const float* packedB, 
   const int64_t steps = stepsOf<P>(p.K);
   for (int64_t s0 = 0; s0 < steps; s0 += KC) {
     const int64_t sc = min(KC, steps - s0);
-    for (int64_t j = j0; j < j1; j += NR) {
-      const Store how = {p.accumulate || s0 > 0, p.bias && s0 == 0 ? p.bias + j : nullptr};
-      const float* panel = packedB + j / NR * roomB + s0 * NR;
+    auto howAt = [&](int64_t j) { return Store{p.accumulate || s0 > 0, p.bias && s0 == 0 ? p.bias + j : nullptr}; };
+    auto panelAt = [&](int64_t j) { return packedB + j / NR * roomB + s0 * NR; };
+    int64_t j = j0;
+    if (i1 - i0 == 1) {
+      const float* a = packedA + i0 * steps + s0 * MR;
+      for (; j + kAbreast * NR <= roundUp(j1, NR); j += kAbreast * NR) {
+        rowTile<P>(sc, a, MR, panelAt(j), roomB, p.c + i0 * p.ldc + j, p.N - j, howAt(j));
+      }
+    }
+    for (; j < j1; j += NR) {
+      const Store how = howAt(j);
+      const float* panel = panelAt(j);
       // What is read after this panel: the one to its right, or the first one of the next steps.
       const float* next = j + NR < j1 ? panel + roomB : s0 + KC < steps ? packedB + j0 / NR * roomB + (s0 + KC) * NR : panel;
       for (int64_t i = i0; i < i1; i += MR) {

@@ -28,6 +28,8 @@ constexpr int MR = 4;
 constexpr int NV = 2;
 constexpr int NR = NV * W;
 constexpr int kFetch = 256 / NR;
+constexpr int kAbreast = 4;       // panels that one row is multiplied with at once
+constexpr int64_t kAhead = 256;   // words: what a row reads is asked for so far ahead
 constexpr int KC = LOOPNN_WIDTH == 16 ? 256 : 384;  // steps after which C is stored: a panel of B stays in the first-level cache
 
 /** A matrix in memory: element (i, j) lies at data[i·rs + j·cs]; one of the strides is 1. */
@@ -217,6 +219,34 @@ void tile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t ld
       if (how.add) sum += loadUpTo(to, n);
       storeUpTo(to, sum, n);
     }
+  }
+}
+
+/**
+ * The same for one row and kAbreast panels of B, `apart` words from each other: sums go along k in order, so that a step
+ * waits for the one before, and several panels at once fill the wait. Each is read once, from memory: what it needs later
+ * is fetched on the way.
+ */
+template <class P>
+void rowTile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t apart, float* c, int64_t cols, Store how) {
+  vf acc[kAbreast][NV] = {};
+  for (int64_t s = 0; s < steps; s++) {
+    const vf av = set1(a[s * lda]);
+#pragma GCC unroll 8
+    for (int p = 0; p < kAbreast; p++) {
+      const float* panel = b + p * apart + s * NR;
+      for (int line = 0; line < NR; line += 16) __builtin_prefetch(panel + kAhead + line);
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; v++) acc[p][v] = P::multiplyAdd(av, load(panel + v * W), acc[p][v]);
+    }
+  }
+  for (int v = 0; v < kAbreast * NV; v++) {
+    const int64_t n = cols - v * W;
+    if (n <= 0) break;
+    vf sum = acc[v / NV][v % NV];
+    if (how.bias) sum += loadUpTo(how.bias + v * W, n);
+    if (how.add) sum += loadUpTo(c + v * W, n);
+    storeUpTo(c + v * W, sum, n);
   }
 }
 

@@ -18,7 +18,7 @@ constexpr int64_t kGroupFloats = NR + kGroup * NR / 4;  // of a panel
 constexpr int kRows = LOOPNN_WIDTH == 16 ? 6 : 3;    // both sums of a tile, a row of B and a broadcast fit the registers
 constexpr int64_t kTall = 8 * kRows;                 // rows of a task: they stay in the second-level cache
 constexpr int64_t kWide = 8 * NR;                    // and its columns
-constexpr int64_t kAhead = 1024;                     // bytes: what is read is asked for so far ahead
+constexpr int64_t kBytesAhead = 1024;                // bytes: what is read is asked for so far ahead
 
 int64_t panelFloats(int64_t K) { return ceilDiv(K, kGroup) * kGroupFloats; }
 
@@ -27,9 +27,11 @@ struct Packed {
   const float* panel;
 
   const int8_t* group(int64_t k0) const { return reinterpret_cast<const int8_t*>(panel + k0 / kGroup * kGroupFloats + NR); }
+  /** Integers from a panel to the next one, which lies so many floats after it. */
+  LOOPNN_INLINE int64_t apart(int64_t floats) { return 4 * floats; }
   LOOPNN_INLINE vf at(const int8_t* p) { return widen(p); }
   LOOPNN_INLINE void fetch(const int8_t* p, int64_t k) {
-    if (k % (64 / NR) == 0) __builtin_prefetch(p + kAhead);
+    if (k % (64 / NR) == 0) __builtin_prefetch(p + kBytesAhead);
   }
 };
 
@@ -38,6 +40,7 @@ struct Widened {
   const float* values;
 
   const float* group(int64_t k0) const { return values + k0 * NR; }
+  LOOPNN_INLINE int64_t apart(int64_t) { return 0; }
   LOOPNN_INLINE vf at(const float* p) { return load(p); }
   LOOPNN_INLINE void fetch(const float*, int64_t) {}
 };
@@ -50,34 +53,45 @@ void widenPanel(float* values, const float* panel, int64_t K) {
   }
 }
 
-/** C (ROWS, cols) of one panel; rows of `a` and of `c` lie lda and ldc apart. */
-template <int ROWS, class Integers>
-LOOPNN_INLINE void tileOver(const float* panel, Integers integers, int64_t K, const float* a, int64_t lda, float* c,
-                            int64_t ldc, int64_t cols, const float* bias) {
-  vf total[ROWS][NV] = {};
+/**
+ * C (ROWS, cols) of PANELS panels, side by side in C and `apart` floats apart in memory; rows of `a` and of `c` lie lda and
+ * ldc apart. Sums go along k in order, so that a step waits for the one before: several panels at once fill the wait.
+ */
+template <int ROWS, int PANELS, class Integers>
+LOOPNN_INLINE void tileOver(const float* panel, int64_t apart, Integers integers, int64_t K, const float* a, int64_t lda,
+                            float* c, int64_t ldc, int64_t cols, const float* bias) {
+  constexpr int VECTORS = PANELS * NV;
+  vf total[ROWS][VECTORS] = {};
   for (int64_t k0 = 0; k0 < K; k0 += kGroup, panel += kGroupFloats) {
     auto* b = integers.group(k0);
     const int64_t n = min(kGroup, K - k0);
-    vf acc[ROWS][NV] = {};
+    vf acc[ROWS][VECTORS] = {};
     for (int64_t k = 0; k < n; k++, b += NR) {
-      Integers::fetch(b, k);
-      vf bv[NV];
-#pragma GCC unroll 2
-      for (int v = 0; v < NV; v++) bv[v] = Integers::at(b + v * W);
+      vf av[ROWS];
 #pragma GCC unroll 8
-      for (int i = 0; i < ROWS; i++) {
-        const vf av = set1(a[i * lda + k0 + k]);
+      for (int i = 0; i < ROWS; i++) av[i] = set1(a[i * lda + k0 + k]);
+#pragma GCC unroll 4
+      for (int p = 0; p < PANELS; p++) {
+        auto* of = b + p * Integers::apart(apart);
+        Integers::fetch(of, k);
 #pragma GCC unroll 2
-        for (int v = 0; v < NV; v++) acc[i][v] = fma(av, bv[v], acc[i][v]);
+        for (int v = 0; v < NV; v++) {
+          const vf bv = Integers::at(of + v * W);
+#pragma GCC unroll 8
+          for (int i = 0; i < ROWS; i++) acc[i][p * NV + v] = fma(av[i], bv, acc[i][p * NV + v]);
+        }
       }
     }
 #pragma GCC unroll 8
     for (int i = 0; i < ROWS; i++) {
-#pragma GCC unroll 2
-      for (int v = 0; v < NV; v++) total[i][v] = fma(acc[i][v], load(panel + v * W), total[i][v]);
+#pragma GCC unroll 8
+      for (int v = 0; v < VECTORS; v++) {
+        const vf scale = load(panel + v / NV * apart + v % NV * W);
+        total[i][v] = fma(acc[i][v], scale, total[i][v]);
+      }
     }
   }
-  for (int v = 0; v < NV; v++) {
+  for (int v = 0; v < VECTORS; v++) {
     const int64_t left = cols - v * W;
     if (left <= 0) break;
     for (int i = 0; i < ROWS; i++) {
@@ -91,8 +105,8 @@ LOOPNN_INLINE void tileOver(const float* panel, Integers integers, int64_t K, co
 template <int ROWS>
 void tile(const float* panel, const float* widened, int64_t K, const float* a, float* c, int64_t ldc, int64_t cols,
           const float* bias) {
-  if (widened) tileOver<ROWS>(panel, Widened{widened}, K, a, K, c, ldc, cols, bias);
-  else tileOver<ROWS>(panel, Packed{panel}, K, a, K, c, ldc, cols, bias);
+  if (widened) tileOver<ROWS, 1>(panel, 0, Widened{widened}, K, a, K, c, ldc, cols, bias);
+  else tileOver<ROWS, 1>(panel, 0, Packed{panel}, K, a, K, c, ldc, cols, bias);
 }
 
 using Tile = void (*)(const float*, const float*, int64_t, const float*, float*, int64_t, int64_t, const float*);
@@ -144,13 +158,18 @@ void packInt8(float* packed, const Matrix& b, int64_t K, int64_t N) {
 
 void linearInt8(float* out, const float* inp, const float* packed, const float* bias, int64_t R, int64_t K, int64_t N) {
   // Few rows leave their tasks little to do but read B: narrower ones then share it out evenly.
-  const int64_t wide = R <= kTall ? 2 * NR : kWide, down = ceilDiv(R, kTall);
+  const int64_t wide = R <= kTall ? kAbreast * NR : kWide, down = ceilDiv(R, kTall);
   const bool tall = R > kRows;
   if (tall) reserveScratch((size_t)(K * NR) * sizeof(float));
   parallel(down * ceilDiv(N, wide), [&](int64_t task, int worker) {
     float* widened = tall ? workerScratch(worker) : nullptr;
     const int64_t i0 = task % down * kTall, j0 = task / down * wide;
     const int64_t i1 = min(R, i0 + kTall), j1 = min(N, j0 + wide);
+    if (R == 1 && j0 + wide <= roundUp(N, NR)) {
+      const float* panel = packed + j0 / NR * panelFloats(K);
+      tileOver<1, kAbreast>(panel, panelFloats(K), Packed{panel}, K, inp, K, out + j0, N, N - j0, bias ? bias + j0 : nullptr);
+      return;
+    }
     for (int64_t j = j0; j < j1; j += NR) {
       const float* panel = packed + j / NR * panelFloats(K);
       if (tall) widenPanel(widened, panel, K);
