@@ -12,17 +12,6 @@ const PENALTY: Range = { min: -2, max: 2 };
 const BIAS: Range = { min: -100, max: 100 };
 /** Loops beyond the trained count buy little, and a pass cannot be interrupted: so many times the trained count. */
 const MOST_LOOPS = 8;
-/** The engine's names of what it may refuse, where the API has others. */
-const API_NAMES: Readonly<Record<string, string>> = {
-  topK: 'top_k',
-  topP: 'top_p',
-  minP: 'min_p',
-  repetitionPenalty: 'repetition_penalty',
-  frequencyPenalty: 'frequency_penalty',
-  presencePenalty: 'presence_penalty',
-  logitBias: 'logit_bias',
-  maxTokens: 'max_tokens',
-};
 
 /** The engine's options but for log-probabilities, which the two kinds ask for in different words; no seed where none is given. */
 export function readOptions(
@@ -93,12 +82,11 @@ function readExit(fields: Fields): { readonly exit?: ExitOptions } {
   return { exit: given({ criterion: known, threshold }) };
 }
 
-/** What the engine's error means to whoever sent the request. */
+/** What the engine's error means to whoever sent the request: what the fields' bounds let through, it names as the API does. */
 export function apiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (!(error instanceof ConfigError)) return new ApiError(500, 'the server failed; its log says why');
-  const [where] = error.message.split(':');
-  const param = API_NAMES[where] ?? where;
+  const [param] = error.message.split(':');
   const tooLong = /blockSize/.test(error.message);
   return new ApiError(400, error.message, { param, ...(tooLong ? { code: 'context_length_exceeded' } : {}) });
 }

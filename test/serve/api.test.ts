@@ -315,3 +315,19 @@ test('what is wrong with a request is told by field', async () => {
   const ignored = { ...base, user: 'me', unheard_of: [1], stop: null, n: null };
   assert.equal((await client.completions.create(ignored)).choices.length, 1);
 });
+
+test('what lies at the bounds of a field is answered: the engine refuses nothing that the fields let through', async () => {
+  const { MAX_SAFE_INTEGER: huge } = Number;
+  for (const fields of [
+    { temperature: 2, top_p: 1, min_p: 1, top_k: huge, frequency_penalty: 2, presence_penalty: 2 },
+    { temperature: 0, top_p: 0, min_p: 0, top_k: 1, frequency_penalty: -2, presence_penalty: -2 },
+    { temperature: 1e-9, top_p: 1e-9, repetition_penalty: 0.01, max_tokens: huge, stop: 'e' },
+    {
+      repetition_penalty: 100,
+      logit_bias: Object.fromEntries(Array.from({ length: 257 }, (_, id) => [id, -100])),
+    },
+    { logit_bias: { 0: 100 }, logprobs: 5 },
+  ]) {
+    await client.completions.create({ ...base, ...fields });
+  }
+});
