@@ -28,7 +28,7 @@ export function readChat(fields: Fields, info: ModelInfo): CompletionRequest {
   return readRequest(
     fields,
     {
-      prompts: [{ kind: 'chat', messages: readMessages(fields, info.config.blockSize) }],
+      prompts: [{ kind: 'chat', messages: readMessages(fields) }],
       maxTokens: maxTokens ?? info.config.blockSize,
       topLogprobs: wanted ? (top ?? 0) : undefined,
     },
@@ -36,14 +36,10 @@ export function readChat(fields: Fields, info: ModelInfo): CompletionRequest {
   );
 }
 
-function readMessages(fields: Fields, blockSize: number): ChatMessage[] {
+function readMessages(fields: Fields): ChatMessage[] {
   const messages = fields.raw('messages');
   if (!Array.isArray(messages) || messages.length === 0) {
     throw wrongField('messages', 'must be a list of at least one message', messages);
-  }
-  // Each takes a token at least.
-  if (messages.length > blockSize) {
-    throw wrongField('messages', `must be at most the model's blockSize = ${blockSize}`, messages.length);
   }
   return messages.map((value: unknown, i): ChatMessage => {
     const message = new Fields(value, `messages[${i}]`);

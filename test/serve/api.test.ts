@@ -331,3 +331,20 @@ test('what lies at the bounds of a field is answered: the engine refuses nothing
     await client.completions.create({ ...base, ...fields });
   }
 });
+
+test('a context that is too long has OpenAI’s code, and the name of the field that it came in', async () => {
+  const tooLong = (param: string) => (error: unknown) => {
+    assert.ok(error instanceof OpenAI.BadRequestError, String(error));
+    assert.deepEqual([error.param, error.code], [param, 'context_length_exceeded'], error.message);
+    assert.match(error.message, new RegExp(`${param}: must have at most the model's blockSize`));
+    return true;
+  };
+  for (const length of [BLOCK_SIZE + 1, 200 * BLOCK_SIZE]) {
+    const content = 'x'.repeat(length);
+    await assert.rejects(client.completions.create({ ...base, prompt: content }), tooLong('prompt'));
+    const long = { ...chat, messages: [{ role: 'user' as const, content }] };
+    await assert.rejects(client.chat.completions.create(long), tooLong('messages'));
+  }
+  const many = Array.from({ length: BLOCK_SIZE + 1 }, () => ({ role: 'user', content: '' }) as const);
+  await assert.rejects(client.chat.completions.create({ ...chat, messages: many }), tooLong('messages'));
+});
