@@ -7,6 +7,7 @@ import type { Fields, Range } from './fields.js';
 import type { GenerationOptions, ModelInfo } from './messages.js';
 
 const ANY: Range = { min: 1, max: Number.MAX_SAFE_INTEGER };
+const SEED: Range = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
 const MOST_STOPS = 4;
 const PENALTY: Range = { min: -2, max: 2 };
 const BIAS: Range = { min: -100, max: 100 };
@@ -31,7 +32,7 @@ export function readOptions(
       repetitionPenalty: fields.number('repetition_penalty', { min: 0.01, max: 100 }),
       frequencyPenalty: fields.number('frequency_penalty', PENALTY),
       presencePenalty: fields.number('presence_penalty', PENALTY),
-      seed: fields.whole('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
+      seed: fields.whole('seed', SEED),
       loops: fields.whole('loops', { min: 1, max: MOST_LOOPS * exitCount(config) }),
       logitBias: readLogitBias(fields, info.vocabSize),
       stop: readStop(fields),

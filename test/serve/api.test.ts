@@ -80,6 +80,22 @@ test('the same seed gives the same text, another seed another, and the loops ask
   assert.deepEqual(loopsOf(choices[0]), { total: 60, mean: 5 });
 });
 
+test('seeds are any safe integers, and differ in all their bits', async () => {
+  const seeds = [
+    1,
+    -1,
+    2 ** 32 - 1,
+    2 ** 32 + 1,
+    2 ** 52 + 1,
+    Number.MAX_SAFE_INTEGER,
+    Number.MIN_SAFE_INTEGER,
+  ];
+  const second = async (seed: number) =>
+    (await client.completions.create({ ...base, seed, n: 2 })).choices[1].text;
+  const texts = await Promise.all(seeds.flatMap((seed) => [text({ seed }), second(seed)]));
+  assert.equal(new Set(texts).size, texts.length);
+});
+
 test('a stream gives the text of the whole answer, and usage where it is asked for', async () => {
   const whole = await text({ seed: 3, max_tokens: 40 });
   const options = { ...base, seed: 3, max_tokens: 40, stream: true } as const;
@@ -264,6 +280,8 @@ test('what is wrong with a request is told by field', async () => {
     [{ n: 0 }, 'n'],
     [{ n: 1000 }, 'n'],
     [{ seed: 'a' }, 'seed'],
+    [{ seed: 0.5 }, 'seed'],
+    [{ seed: 2 ** 53 }, 'seed'],
     [{ stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop'],
     [{ stop: [''] }, 'stop'],
     [{ stop: 7 }, 'stop'],
