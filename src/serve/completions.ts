@@ -57,24 +57,19 @@ export const completionFormat: Format = {
   idPrefix: 'cmpl',
   object: 'text_completion',
   chunkObject: 'text_completion',
-  whole: (text, tokens) => ({ text, logprobs: logprobs(tokens, 0) }),
-  part: ({ text, token, textLength }) => ({ text, logprobs: token ? logprobs([token], textLength) : null }),
+  whole: (text, tokens) => ({ text, logprobs: logprobs(tokens) }),
+  part: ({ text, token }) => ({ text, logprobs: token ? logprobs([token]) : null }),
 };
 
-/** Lists side by side; null where nobody asked. `offset` is where the first token begins in the answer, in characters. */
-function logprobs(tokens: readonly ServedToken[], offset: number): object | null {
+/** Lists side by side; null where nobody asked. */
+function logprobs(tokens: readonly ServedToken[]): object | null {
   const asked = tokens.flatMap((token) => token.logprobs ?? []);
   if (asked.length === 0) return null;
-  let at = offset;
   return {
     tokens: asked.map(({ name }) => name),
     token_logprobs: asked.map(({ logprob }) => logprob),
     top_logprobs: asked.map(({ top, ...own }) => byName([...top, own])),
-    text_offset: asked.map(({ name }) => {
-      const start = at;
-      at += name.length;
-      return start;
-    }),
+    text_offset: asked.map(({ offset }) => offset),
   };
 }
 

@@ -41,12 +41,18 @@ export interface NamedLogprob {
   readonly logprob: number;
 }
 
+export interface ServedLogprobs extends NamedLogprob {
+  /** Code points of the answer's text before the token; before the character of which it is a part. */
+  readonly offset: number;
+  readonly top: readonly NamedLogprob[];
+}
+
 /** A token that was made. */
 export interface ServedToken {
   /** The text that is now certain to belong to the answer. */
   readonly text: string;
   /** The token and the most probable ones in its place; null where not asked for. */
-  readonly logprobs: (NamedLogprob & { readonly top: readonly NamedLogprob[] }) | null;
+  readonly logprobs: ServedLogprobs | null;
   /** Loops, steps or layers spent on it. */
   readonly steps: number;
 }

@@ -178,6 +178,21 @@ test('log-probabilities of completions: four lists side by side', async () => {
   }
 });
 
+test('offsets are where tokens begin in the text, broken characters or not, streamed or not', async () => {
+  const options = { ...base, temperature: 2, logprobs: 0, max_tokens: 200, seed: 3 };
+  const { choices } = await client.completions.create(options);
+  const text = Array.from(choices[0].text);
+  const { tokens, text_offset: offsets } = choices[0].logprobs!;
+  const whole = tokens!.flatMap((token, i) => (/^[ -~]$/.test(token) ? [[token, text[offsets![i]]]] : []));
+  assert.ok(whole.length > 20 && whole.length < 180, `${whole.length} of 200 tokens are ASCII`);
+  for (const [token, found] of whole) assert.equal(found, token);
+  const streamed = [];
+  for await (const { choices } of await client.completions.create({ ...options, stream: true })) {
+    streamed.push(...(choices[0].logprobs?.text_offset ?? []));
+  }
+  assert.deepEqual(streamed, offsets);
+});
+
 const messages: OpenAI.ChatCompletionMessageParam[] = [
   { role: 'system', content: 'Lines.' },
   {

@@ -9,6 +9,7 @@ import type { ChatMessage, ModelInfo, Prompt } from '../../src/serve/messages.js
 import { Metrics } from '../../src/serve/metrics.js';
 import { readOptions } from '../../src/serve/options.js';
 import { Prompts } from '../../src/serve/prompts.js';
+import { ServedTokens } from '../../src/serve/served-tokens.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 
 const tokenizer = new BytesTokenizer();
@@ -104,6 +105,18 @@ test('exits: a criterion and a threshold, either of which may be absent', () => 
   refused(0.5, 'exit');
   refused({ criterion: 'boredom' }, 'exit.criterion');
   refused({ threshold: -1 }, 'exit.threshold');
+});
+
+test('offsets of tokens count code points, and parts of a character share its own', () => {
+  const offsets = (ids: readonly number[]) => {
+    const served = new ServedTokens(tokenizer);
+    const token = { text: '', logprob: -1, top: [], steps: 1 };
+    return ids.map((id) => served.next({ id, ...token }).logprobs!.offset);
+  };
+  assert.deepEqual(offsets(bytes('aé😀日b')), [0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4]);
+  const [broken, lone] = [0xc3, 0x80];
+  // The text is a, U+FFFD, b, U+FFFD, c.
+  assert.deepEqual(offsets([...bytes('a'), broken, ...bytes('b'), lone, ...bytes('c')]), [0, 1, 2, 3, 4]);
 });
 
 test('keys: one of several, exactly, as a bearer token', () => {
