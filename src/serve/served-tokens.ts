@@ -1,7 +1,7 @@
-/** The tokens of one answer as they are served: by name, and by where they begin in its text. */
-import type { GeneratedToken } from '../generate/engine.js';
+/** The tokens of one answer as they are served: by their bytes, and by where they begin in its text. */
+import type { GeneratedToken, TokenLogprob } from '../generate/engine.js';
 import type { TokenDecoder, Tokenizer } from '../tokenizer/tokenizer.js';
-import type { ServedToken } from './messages.js';
+import type { BytesLogprob, ServedToken } from './messages.js';
 
 export class ServedTokens {
   readonly #decoder: TokenDecoder;
@@ -15,10 +15,13 @@ export class ServedTokens {
   /** Takes the next token of the answer. */
   next({ id, logprob, text, top, steps }: GeneratedToken): ServedToken {
     if (top === null || logprob === null) return { text, logprobs: null, steps };
-    const name = (token: number) => this.tokenizer.decode([token]);
-    const candidates = top.map((candidate) => ({ name: name(candidate.id), logprob: candidate.logprob }));
-    const offset = this.#offset(id);
-    return { text, logprobs: { name: name(id), logprob, offset, top: candidates }, steps };
+    const own = this.#withBytes({ id, logprob });
+    const candidates = top.map((candidate) => this.#withBytes(candidate));
+    return { text, logprobs: { ...own, offset: this.#offset(id), top: candidates }, steps };
+  }
+
+  #withBytes({ id, logprob }: TokenLogprob): BytesLogprob {
+    return { bytes: Array.from(this.tokenizer.bytesOf(id)), logprob };
   }
 
   /** Where the next token begins: all parts of a character where that begins, and a whole text after one that it breaks off. */

@@ -264,6 +264,19 @@ test('log-probabilities of chats: a record for each token, streamed and not', as
   assert.deepEqual(streamed, content);
 });
 
+test('a part of a character has its bytes, and is named by them as OpenAI does', async () => {
+  const first = 0xc3;
+  const options = { logit_bias: { [first]: 100 }, temperature: 0 };
+  const body = { ...chat, ...options, logprobs: true, max_completion_tokens: 1 };
+  const { choices } = await client.chat.completions.create(body);
+  const [{ token, bytes }] = choices[0].logprobs!.content!;
+  assert.deepEqual([token, bytes, choices[0].message.content], ['\\xc3', [first], '\ufffd']);
+  const completion = await client.completions.create({ ...base, ...options, logprobs: 1, max_tokens: 1 });
+  const { tokens, top_logprobs } = completion.choices[0].logprobs!;
+  assert.deepEqual(tokens, ['bytes:\\xc3']);
+  assert.ok('bytes:\\xc3' in top_logprobs![0], JSON.stringify(top_logprobs));
+});
+
 test('a client that leaves costs nothing from the next token on, streaming or not', async () => {
   const endless = { ...base, max_tokens: 1000, loops: 16 };
   const running = () => metric(url, 'loopnn_running_sequences');
