@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { Command } from 'commander';
 import { ConfigError } from '../errors.js';
+import { ApiKeys } from '../serve/keys.js';
 import { DEFAULT_LIMITS, ModelServer } from '../serve/server.js';
 import { wholeNumber } from './flags.js';
 import { notice } from './output.js';
@@ -60,7 +61,9 @@ export function serveCommand(program: Command): void {
 
 async function serve(flags: ServeFlags): Promise<void> {
   const { model: folder, host, maxConcurrency, maxQueue, timeout } = flags;
-  const apiKeys = flags.apiKey ?? keysOf(process.env[KEY_VARIABLE]);
+  const keys = flags.apiKey
+    ? new ApiKeys(flags.apiKey, '--api-key')
+    : new ApiKeys(keysOf(process.env[KEY_VARIABLE]), KEY_VARIABLE);
   const server = await ModelServer.start({
     folder,
     run: openOptions(flags),
@@ -68,13 +71,13 @@ async function serve(flags: ServeFlags): Promise<void> {
     maxSequences: maxConcurrency,
     host,
     port: flags.port,
-    apiKeys,
+    keys,
     limits: { ...DEFAULT_LIMITS, maxQueue, timeoutMs: timeout * 1000 },
     log: notice,
     notice,
   });
   const stopped = stopOnSignal(server);
-  if (apiKeys.length === 0 && !LOOPBACK.test(host)) {
+  if (keys.open && !LOOPBACK.test(host)) {
     notice(`--host ${host}: anybody who reaches it may use the model; --api-key keeps strangers out`);
   }
   notice(`listening on ${server.url}`);

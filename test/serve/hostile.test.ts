@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, test } from 'node:test';
 import OpenAI from 'openai';
+import { ApiKeys } from '../../src/serve/keys.js';
 import { clientOf, ENDLESS, exchange, metric, post, serveRun, trainedRun, until } from './helpers.js';
 
 const run = await trainedRun();
@@ -179,7 +180,7 @@ test('nobody writes lines of their own into the log', async () => {
 });
 
 test('API keys: all but /health wants one of them', async () => {
-  const keyed = await serveRun(run, { apiKeys: ['first-key-1', 'second-key-2'] });
+  const keyed = await serveRun(run, { keys: new ApiKeys(['first-key-1', 'second-key-2'], 'keys') });
   for (const key of ['first-key-1', 'second-key-2']) {
     assert.equal((await clientOf(keyed.url, key).completions.create(body)).choices[0].text, expected);
   }
@@ -197,7 +198,6 @@ test('API keys: all but /health wants one of them', async () => {
   assert.equal((await fetch(`${keyed.url}/metrics`)).status, 401);
   assert.equal((await fetch(`${keyed.url}/nothing`)).status, 401);
   assert.equal((await fetch(`${keyed.url}/health`)).status, 200);
-  await assert.rejects(serveRun(run, { apiKeys: ['short'] }), /^ConfigError: --api-key: must have 8 to 512/);
 });
 
 test('an answer that takes too long is a 504, and in a stream its last event', async () => {

@@ -160,7 +160,7 @@ test('names of tokens are texts, or their bytes where they are parts of characte
 });
 
 test('keys: one of several, exactly, as a bearer token', () => {
-  const keys = new ApiKeys(['alpha-key', 'beta-key-2']);
+  const keys = new ApiKeys(['alpha-key', 'beta-key-2'], 'keys');
   for (const given of ['Bearer alpha-key', 'bearer beta-key-2', 'Bearer  alpha-key']) keys.check(given);
   for (const given of [
     undefined,
@@ -173,11 +173,14 @@ test('keys: one of several, exactly, as a bearer token', () => {
   ]) {
     assert.throws(() => keys.check(given), { status: 401 }, given);
   }
-  new ApiKeys([]).check(undefined);
+  new ApiKeys([], 'keys').check(undefined);
   for (const key of ['', 'short', 'with space', 'ümlaut-key', 'x'.repeat(513)]) {
     assert.throws(
-      () => new ApiKeys([key]),
-      (error: unknown) => error instanceof ConfigError && !/ümlaut/.test(error.message),
+      () => new ApiKeys([key], 'keys'),
+      (error: unknown) =>
+        error instanceof ConfigError &&
+        /^keys: must have 8/.test(error.message) &&
+        !/ümlaut/.test(error.message),
     );
   }
 });
