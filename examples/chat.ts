@@ -6,6 +6,7 @@
  *
  * The URL is http://127.0.0.1:8080 by default; a key is taken from LOOPNN_API_KEY. An empty line or Ctrl-D ends the chat,
  * Ctrl-C the answer that is being written, or the chat. Where the model cannot take in the whole chat, its oldest turns go.
+ * After a refusal the chat goes on without what was refused; the exit code is then 1, as where there is no server.
  */
 import { createInterface } from 'node:readline/promises';
 import { parseArgs } from 'node:util';
@@ -16,13 +17,21 @@ interface Message {
 }
 
 interface Chunk {
-  readonly choices: readonly { readonly delta: { readonly content?: string } }[];
+  readonly choices: readonly {
+    readonly delta: { readonly content?: string };
+    readonly finish_reason: string | null;
+  }[];
   readonly usage?: {
     readonly completion_tokens: number;
     readonly loops: { readonly mean: number | null };
   } | null;
   readonly error?: { readonly message: string };
 }
+
+process.on('uncaughtException', (error) => {
+  tell(error);
+  process.exit(1);
+});
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -38,6 +47,10 @@ const headers = {
   ...(process.env.LOOPNN_API_KEY ? { authorization: `Bearer ${process.env.LOOPNN_API_KEY}` } : {}),
 };
 
+interface RefusalBody {
+  readonly error: { readonly message: string; readonly code: string | null };
+}
+
 /** What the server says is wrong. */
 class Refusal extends Error {
   constructor(
@@ -48,11 +61,17 @@ class Refusal extends Error {
   }
 }
 
+/** Prints on one line what went wrong; a connection's errors have their reason in a cause. */
+function tell({ message, cause }: Error): void {
+  console.error(`chat: ${cause instanceof Error ? `${url}: ${message} (${cause.message})` : message}`);
+}
+
 /** A good response. Throws a Refusal for any other. */
 async function ask(path: string, init: RequestInit = {}): Promise<Response> {
   const response = await fetch(new URL(path, url), { headers, ...init });
   if (response.ok) return response;
-  const { error } = (await response.json()) as { error: { message: string; code: string | null } };
+  const unknown = { error: { message: response.statusText, code: null } };
+  const { error } = (await response.json().catch(() => unknown)) as RefusalBody;
   throw new Refusal(`${response.status}: ${error.message}`, error.code);
 }
 
@@ -68,15 +87,16 @@ async function* events(response: Response): AsyncGenerator<Chunk> {
   }
 }
 
-/** The answer to a chat, without as many of its oldest turns as the model cannot take in. */
+/** The answer to a chat, which loses as many of its oldest turns as the model cannot take in. */
 async function answerToMost(model: string, messages: Message[], signal: AbortSignal): Promise<string> {
-  for (;;) {
+  for (let first = 0; ; first += 2) {
     try {
-      return await answer(model, messages, signal);
+      const content = await answer(model, messages.slice(first), signal);
+      messages.splice(0, first);
+      return content;
     } catch (error) {
       const tooLong = error instanceof Refusal && error.code === 'context_length_exceeded';
-      if (!tooLong || messages.length === 1) throw error;
-      messages.splice(0, 2);
+      if (!tooLong || first === messages.length - 1) throw error;
     }
   }
 }
@@ -93,6 +113,7 @@ async function answer(model: string, messages: readonly Message[], signal: Abort
     ...(values.loops === undefined ? {} : { loops: Number(values.loops) }),
   };
   let content = '';
+  let cut = false;
   try {
     const response = await ask('/v1/chat/completions', {
       method: 'POST',
@@ -100,15 +121,22 @@ async function answer(model: string, messages: readonly Message[], signal: Abort
       signal,
     });
     for await (const { choices, usage, error } of events(response)) {
-      if (error) throw new Error(error.message);
+      if (error) throw new Refusal(error.message, null);
       const piece = choices[0]?.delta.content ?? '';
       process.stdout.write(piece);
       content += piece;
-      if (usage)
-        process.stdout.write(`\n(${usage.completion_tokens} tokens, ${usage.loops.mean ?? 0} loops each)`);
+      cut ||= choices[0]?.finish_reason === 'length';
+      if (!usage) continue;
+      const { completion_tokens: tokens, loops } = usage;
+      const limit = tokens < body.max_tokens ? 'the end of the model’s block' : '--tokens';
+      const note = cut ? `; cut off by ${limit}` : '';
+      process.stdout.write(`\n(${tokens} tokens, ${loops.mean ?? 0} loops each${note})`);
     }
   } catch (error) {
-    if (!signal.aborted) throw error;
+    if (!signal.aborted) {
+      if (content !== '') process.stdout.write('\n');
+      throw error;
+    }
   }
   process.stdout.write('\n');
   return content;
@@ -127,7 +155,14 @@ for await (const line of terminal) {
   if (line.trim() === '') break;
   controller = new AbortController();
   messages.push({ role: 'user', content: line });
-  messages.push({ role: 'assistant', content: await answerToMost(model, messages, controller.signal) });
+  try {
+    messages.push({ role: 'assistant', content: await answerToMost(model, messages, controller.signal) });
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    tell(error);
+    process.exitCode = 1;
+    messages.pop();
+  }
   controller = null;
   terminal.prompt();
 }

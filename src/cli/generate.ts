@@ -51,7 +51,7 @@ export function generateCommand(program: Command): void {
     .option(
       '--seed <n>',
       'the same seed gives the same text on the same precision and instruction set',
-      wholeNumber(0),
+      wholeNumber(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
       1337,
     )
     .option('--loops <n>', 'loops, steps or layers for each token; all by default', wholeNumber(1))

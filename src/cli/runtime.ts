@@ -6,7 +6,7 @@ import { nativeInfo } from '../backend/addon.js';
 import { type OpenOptions, openRun } from '../data/open-run.js';
 import { readConfigFile, readPreset } from '../data/presets.js';
 import { ConfigError } from '../errors.js';
-import { type ModelConfig, modelFields } from '../models/config.js';
+import { type ModelConfig, modelFields, requireSharing } from '../models/config.js';
 import { EXIT_CRITERIA, type ExitCriterion, type ExitOptions } from '../models/halting/exit-options.js';
 import { parseRunConfig, type RunConfig, type TrainConfig, trainFields } from '../train/config.js';
 import type { LoadedModel } from '../train/run.js';
@@ -144,11 +144,13 @@ export function configFromFlags(
   // The first parse checks the file alone, so that its mistakes are named as its own.
   parseRunConfig(base, where);
   const { model, train } = base as { model?: object; train?: object };
-  return parseRunConfig(
+  const parsed = parseRunConfig(
     {
       model: { ...defaults, ...model, ...givenFields(options, modelFields) },
       train: { ...train, ...givenFields(options, trainFields) },
     },
     where,
   );
+  if (options.kvLoops !== undefined) requireSharing(parsed.model, `${where}: model`);
+  return parsed;
 }

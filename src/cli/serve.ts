@@ -1,10 +1,11 @@
 /** `loopnn serve`: an OpenAI-compatible server for a trained run. */
 import { readFileSync } from 'node:fs';
-import { constants } from 'node:os';
 import type { Command } from 'commander';
 import { ConfigError } from '../errors.js';
+import { ApiKeys } from '../serve/keys.js';
 import { DEFAULT_LIMITS, ModelServer } from '../serve/server.js';
-import { wholeNumber } from './flags.js';
+import { several, wholeNumber } from './flags.js';
+import { onSignal } from './interrupt.js';
 import { notice } from './output.js';
 import { addOpenFlags, type OpenFlags, openOptions } from './runtime.js';
 
@@ -19,7 +20,6 @@ interface ServeFlags extends OpenFlags {
   readonly timeout: number;
 }
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /** Where keys may be given without standing in the list of processes; several are separated by commas. */
 const KEY_VARIABLE = 'LOOPNN_API_KEY';
 const LOOPBACK = /^(127\.|localhost$|::1$)/;
@@ -36,7 +36,7 @@ export function serveCommand(program: Command): void {
     .option(
       '--api-key <key>',
       `a key that clients must send, and more by repetition; ${KEY_VARIABLE} by default, separated by commas`,
-      (key: string, former: string[] = []) => [...former, key],
+      several,
     )
     .option(
       '--chat-template <file>',
@@ -60,7 +60,9 @@ export function serveCommand(program: Command): void {
 
 async function serve(flags: ServeFlags): Promise<void> {
   const { model: folder, host, maxConcurrency, maxQueue, timeout } = flags;
-  const apiKeys = flags.apiKey ?? keysOf(process.env[KEY_VARIABLE]);
+  const keys = flags.apiKey
+    ? new ApiKeys(flags.apiKey, '--api-key')
+    : new ApiKeys(keysOf(process.env[KEY_VARIABLE]), KEY_VARIABLE);
   const server = await ModelServer.start({
     folder,
     run: openOptions(flags),
@@ -68,13 +70,13 @@ async function serve(flags: ServeFlags): Promise<void> {
     maxSequences: maxConcurrency,
     host,
     port: flags.port,
-    apiKeys,
+    keys,
     limits: { ...DEFAULT_LIMITS, maxQueue, timeoutMs: timeout * 1000 },
     log: notice,
     notice,
   });
   const stopped = stopOnSignal(server);
-  if (apiKeys.length === 0 && !LOOPBACK.test(host)) {
+  if (keys.open && !LOOPBACK.test(host)) {
     notice(`--host ${host}: anybody who reaches it may use the model; --api-key keeps strangers out`);
   }
   notice(`listening on ${server.url}`);
@@ -89,17 +91,13 @@ async function serve(flags: ServeFlags): Promise<void> {
   }
 }
 
-/** Resolves when a signal has ended the server in order; a second signal ends the process at once. */
+/** Resolves when a signal has ended the server in order. */
 function stopOnSignal(server: ModelServer): Promise<void> {
-  let stopping = false;
   return new Promise((resolve, reject) => {
-    const onSignal = (name: (typeof SIGNALS)[number]) => {
-      if (stopping) process.exit(128 + constants.signals[name]);
-      stopping = true;
+    onSignal((name) => {
       notice(`${name}: finishing what runs (again to quit at once)`);
       server.drain().then(resolve, reject);
-    };
-    for (const name of SIGNALS) process.on(name, onSignal);
+    });
   });
 }
 

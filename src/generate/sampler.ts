@@ -25,7 +25,7 @@ export interface SamplingOptions {
   readonly presencePenalty?: number;
   /** Added to the scores of single ids; −Infinity for never. */
   readonly logitBias?: Readonly<Record<number, number>>;
-  /** Names the sequence of random numbers: the same seed and prompt give the same text. 1337 by default. */
+  /** Names the sequence of random numbers: the same seed, any safe integer, and prompt give the same text. 1337 by default. */
   readonly seed?: number;
 }
 
@@ -114,7 +114,7 @@ function checkSampling(options: SamplingOptions, V: number): void {
   check('repetitionPenalty', 'must be above 0', (x) => x > 0 && x < Number.POSITIVE_INFINITY);
   check('frequencyPenalty', 'must be finite', Number.isFinite);
   check('presencePenalty', 'must be finite', Number.isFinite);
-  check('seed', 'must be a whole number of at least 0', (seed) => Number.isInteger(seed) && seed >= 0);
+  check('seed', 'must be a whole number within ±(2⁵³ − 1)', Number.isSafeInteger);
   for (const [id, bias] of Object.entries(options.logitBias ?? {})) {
     if (!(Number.isInteger(Number(id)) && Number(id) >= 0 && Number(id) < V)) {
       throw new ConfigError('logitBias', `must be for token ids from 0 to ${V - 1}`, id);

@@ -6,6 +6,7 @@ import { type ConfigOf, parseFields } from './fields.js';
 const MAX_BLOCK_SIZE = 65_536;
 /** More layers or loops than this are a slip of the finger. */
 const MAX_COUNT = 4096;
+const SET_SHARING = 'set kvSharing to first-loop or last-loop';
 
 export const modelFields = {
   depth: {
@@ -141,6 +142,13 @@ export const modelFields = {
 /** Everything that decides a model's parameters and its forward pass. */
 export type ModelConfig = ConfigOf<typeof modelFields>;
 
+/** Throws ConfigError unless loops share keys, for whoever asks for kvLoops: a configuration by itself has them always. */
+export function requireSharing({ kvSharing, kvLoops }: ModelConfig, where = 'model'): void {
+  if (kvSharing !== 'per-application') return;
+  const rule = 'must not be given where kvSharing is per-application';
+  throw new ConfigError(`${where}.kvLoops`, rule, kvLoops, SET_SHARING);
+}
+
 /** Parses and checks a model's configuration. Throws ConfigError naming the field. */
 export function parseModelConfig(input: unknown, where = 'model'): ModelConfig {
   const config = parseFields(modelFields, input, where);
@@ -219,7 +227,7 @@ function requireMeaning(config: ModelConfig, input: Partial<ModelConfig>, where:
   }
   if (kvSharing === 'per-application' && kvLoops !== 1) {
     const rule = 'must be 1 where kvSharing is per-application';
-    throw new ConfigError(`${where}.kvLoops`, rule, kvLoops, 'set kvSharing to first-loop or last-loop');
+    throw new ConfigError(`${where}.kvLoops`, rule, kvLoops, SET_SHARING);
   }
   if (config.depth !== 'sharing') return;
   if (input.nApplication === undefined) {

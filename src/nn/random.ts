@@ -1,10 +1,20 @@
 /** Reproducible random numbers: pure functions of a seed and a counter, the same on every machine. */
 import { mix32 } from '../backend/host.js';
 
-/** One 32-bit word out of several, each bit of which depends on all of them. */
+/**
+ * One 32-bit word out of several safe integers, each bit of which depends on all of their bits: one outside [0, 2³²) counts
+ * as two words.
+ */
 export function hashWords(...words: number[]): number {
   let h = 0x6a09e667;
-  for (const word of words) h = mix32((h ^ mix32(word >>> 0)) + 0x9e3779b9);
+  const add = (word: number) => {
+    h = mix32((h ^ mix32(word >>> 0)) + 0x9e3779b9);
+  };
+  for (const word of words) {
+    add(word);
+    const high = Math.floor(word / 2 ** 32);
+    if (high !== 0) add(high);
+  }
   return h;
 }
 

@@ -13,8 +13,6 @@ export interface ChoicePart {
   readonly text: string;
   /** The token it came with; null for the last piece. */
   readonly token: ServedToken | null;
-  /** Characters of the answer before the token, told by the tokens' names. */
-  readonly textLength: number;
 }
 
 /** How answers of one kind look. */
@@ -91,7 +89,6 @@ export async function* streamedAnswer(
   failed: (error: unknown) => void,
 ): AsyncGenerator<Uint8Array, void> {
   const ends = new Map<number, GenerationEnd>();
-  const textLengths = tasks.map(() => 0);
   const chunk = (choices: readonly object[], usage: Usage | null = null) =>
     event(
       JSON.stringify({
@@ -107,15 +104,13 @@ export async function* streamedAnswer(
     if (opening) for (const index of tasks.keys()) yield chunk([{ index, ...opening, ...open }]);
     for await (const { index, token, end } of events) {
       const { text } = token ?? end;
-      const textLength = textLengths[index];
-      textLengths[index] += token?.logprobs?.name.length ?? 0;
       // Inside a character or a possible stop text there is nothing to tell yet.
       if (token && (text !== '' || token.logprobs)) {
-        yield chunk([{ index, ...format.part({ text, token, textLength }), ...open }]);
+        yield chunk([{ index, ...format.part({ text, token }), ...open }]);
       }
       if (end) {
         ends.set(index, end);
-        yield chunk([{ index, ...format.part({ text, token: null, textLength }), ...closing(end) }]);
+        yield chunk([{ index, ...format.part({ text, token: null }), ...closing(end) }]);
       }
     }
     if (includeUsage) yield chunk([], usageOf(ends, n));

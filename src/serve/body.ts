@@ -1,7 +1,10 @@
-/** Reads a request's body as JSON, and no more of it than allowed. */
+/** Reads a request's body as JSON, and keeps no more of it than allowed. */
 import type { IncomingMessage } from 'node:http';
 import { parseJSON } from '../formats/json.js';
 import { ApiError } from './api-error.js';
+
+/** So many times the limit is read of a body: many clients look for an answer only once they have sent everything. */
+const DRAINED = 64;
 
 /**
  * The JSON of a body. Throws the 415 for another type (a page elsewhere could send it from a browser unasked), the 413 for a
@@ -23,25 +26,26 @@ export async function readJSON(incoming: IncomingMessage, limit: number): Promis
   }
 }
 
-/** Reads to the end or to the limit; what comes after it is left to whoever ends the connection. */
+/** Reads to the end, and lets go of what is beyond the limit; at many times the limit it leaves off, and the connection ends. */
 function readBytes(incoming: IncomingMessage, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
-    const tooLarge = () => {
+    const tooLarge = (headers = {}) =>
+      reject(new ApiError(413, `body: must have at most ${limit} bytes`, { headers }));
+    const leaveOff = () => {
       incoming.pause();
       incoming.off('data', onData);
-      const message = `body: must have at most ${limit} bytes`;
-      reject(new ApiError(413, message, { headers: { connection: 'close' } }));
+      tooLarge({ connection: 'close' });
     };
     const onData = (chunk: Buffer) => {
       size += chunk.length;
-      if (size > limit) tooLarge();
-      else chunks.push(chunk);
+      if (size <= limit) chunks.push(chunk);
+      else if (size > DRAINED * limit) leaveOff();
     };
-    if (Number(incoming.headers['content-length']) > limit) return tooLarge();
+    if (Number(incoming.headers['content-length']) > DRAINED * limit) return leaveOff();
     incoming.on('data', onData);
-    incoming.once('end', () => resolve(Buffer.concat(chunks)));
+    incoming.once('end', () => (size > limit ? tooLarge() : resolve(Buffer.concat(chunks))));
     incoming.once('error', reject);
     incoming.once('close', () => reject(new ApiError(400, 'body: must be sent to its end')));
   });

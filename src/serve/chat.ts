@@ -2,15 +2,14 @@
 import { wrongField } from './api-error.js';
 import type { Format } from './answer.js';
 import { Fields } from './fields.js';
-import type { ChatMessage, ModelInfo, NamedLogprob, ServedToken } from './messages.js';
+import type { BytesLogprob, ChatMessage, ModelInfo, ServedToken } from './messages.js';
 import { type CompletionRequest, readRequest } from './requests.js';
+import { escaped, textOf } from './token-names.js';
 
 const ROLES: readonly string[] = ['system', 'developer', 'user', 'assistant'] satisfies ChatMessage['role'][];
 const ANY_COUNT = { min: 1, max: Number.MAX_SAFE_INTEGER };
 /** What OpenAI gives at most. */
 const MOST_LOGPROBS = 20;
-/** What stands for bytes that are no whole character. */
-const REPLACEMENT = '\ufffd';
 
 export function readChat(fields: Fields, info: ModelInfo): CompletionRequest {
   for (const field of ['tools', 'functions']) {
@@ -28,7 +27,7 @@ export function readChat(fields: Fields, info: ModelInfo): CompletionRequest {
   return readRequest(
     fields,
     {
-      prompts: [{ kind: 'chat', messages: readMessages(fields, info.config.blockSize) }],
+      prompts: [{ kind: 'chat', messages: readMessages(fields) }],
       maxTokens: maxTokens ?? info.config.blockSize,
       topLogprobs: wanted ? (top ?? 0) : undefined,
     },
@@ -36,14 +35,10 @@ export function readChat(fields: Fields, info: ModelInfo): CompletionRequest {
   );
 }
 
-function readMessages(fields: Fields, blockSize: number): ChatMessage[] {
+function readMessages(fields: Fields): ChatMessage[] {
   const messages = fields.raw('messages');
   if (!Array.isArray(messages) || messages.length === 0) {
     throw wrongField('messages', 'must be a list of at least one message', messages);
-  }
-  // Each takes a token at least.
-  if (messages.length > blockSize) {
-    throw wrongField('messages', `must be at most the model's blockSize = ${blockSize}`, messages.length);
   }
   return messages.map((value: unknown, i): ChatMessage => {
     const message = new Fields(value, `messages[${i}]`);
@@ -95,7 +90,6 @@ function logprobs(tokens: readonly ServedToken[]): object | null {
   return { content, refusal: null };
 }
 
-/** A token with its bytes, which are unknown where they are a part of a character. */
-function record({ name, logprob }: NamedLogprob): { token: string; logprob: number; bytes: number[] | null } {
-  return { token: name, logprob, bytes: name.includes(REPLACEMENT) ? null : [...Buffer.from(name)] };
+function record({ bytes, logprob }: BytesLogprob): object {
+  return { token: textOf(bytes) ?? escaped(bytes), logprob, bytes };
 }

@@ -2,8 +2,9 @@
 import { wrongField } from './api-error.js';
 import type { Format } from './answer.js';
 import type { Fields } from './fields.js';
-import type { ModelInfo, NamedLogprob, Prompt, ServedToken } from './messages.js';
+import type { BytesLogprob, ModelInfo, Prompt, ServedToken } from './messages.js';
 import { type CompletionRequest, readRequest } from './requests.js';
+import { escaped, textOf } from './token-names.js';
 
 /** OpenAI's default, and what it gives at most. */
 const MAX_TOKENS = 16;
@@ -57,29 +58,28 @@ export const completionFormat: Format = {
   idPrefix: 'cmpl',
   object: 'text_completion',
   chunkObject: 'text_completion',
-  whole: (text, tokens) => ({ text, logprobs: logprobs(tokens, 0) }),
-  part: ({ text, token, textLength }) => ({ text, logprobs: token ? logprobs([token], textLength) : null }),
+  whole: (text, tokens) => ({ text, logprobs: logprobs(tokens) }),
+  part: ({ text, token }) => ({ text, logprobs: token ? logprobs([token]) : null }),
 };
 
-/** Lists side by side; null where nobody asked. `offset` is where the first token begins in the answer, in characters. */
-function logprobs(tokens: readonly ServedToken[], offset: number): object | null {
+/** Lists side by side; null where nobody asked. */
+function logprobs(tokens: readonly ServedToken[]): object | null {
   const asked = tokens.flatMap((token) => token.logprobs ?? []);
   if (asked.length === 0) return null;
-  let at = offset;
   return {
-    tokens: asked.map(({ name }) => name),
+    tokens: asked.map(nameOf),
     token_logprobs: asked.map(({ logprob }) => logprob),
     top_logprobs: asked.map(({ top, ...own }) => byName([...top, own])),
-    text_offset: asked.map(({ name }) => {
-      const start = at;
-      at += name.length;
-      return start;
-    }),
+    text_offset: asked.map(({ offset }) => offset),
   };
 }
 
 /** Log-probabilities by token; of tokens of the same name, the most probable. */
-function byName(candidates: readonly NamedLogprob[]): Record<string, number> {
+function byName(candidates: readonly BytesLogprob[]): Record<string, number> {
   const falling = candidates.toSorted((a, b) => a.logprob - b.logprob);
-  return Object.fromEntries(falling.map(({ name, logprob }) => [name, logprob]));
+  return Object.fromEntries(falling.map((candidate) => [nameOf(candidate), candidate.logprob]));
+}
+
+function nameOf({ bytes }: BytesLogprob): string {
+  return textOf(bytes) ?? `bytes:${escaped(bytes)}`;
 }

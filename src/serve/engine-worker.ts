@@ -9,7 +9,7 @@ import { NodeStore } from '../data/node-store.js';
 import { openRun } from '../data/open-run.js';
 import { sentError } from '../data/thread-errors.js';
 import { Decoder } from '../generate/decoder.js';
-import { Engine, type GeneratedToken } from '../generate/engine.js';
+import { Engine } from '../generate/engine.js';
 import type { GPT } from '../models/gpt.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { readRunConfig, readRunTokenizer } from '../train/run.js';
@@ -18,12 +18,12 @@ import type {
   FromEngine,
   NumberedTask,
   Prompt,
-  ServedToken,
   Task,
   TaskEvent,
   ToEngine,
 } from './messages.js';
 import { Prompts } from './prompts.js';
+import { ServedTokens } from './served-tokens.js';
 
 /** Share of the machine's memory that keys and values may take; while their pool grows, it takes up to three times as much. */
 const CACHE_SHARE = 1 / 8;
@@ -85,8 +85,9 @@ class EngineService {
     try {
       const stop = [...(options.stop ?? []), ...(prompt.kind === 'chat' ? this.prompts.chatStop : [])];
       const stream = this.engine.generate({ ...options, prompt: await ids, stop }, controller.signal);
+      const served = new ServedTokens(this.tokenizer);
       let next = await stream.next();
-      for (; !next.done; next = await stream.next()) this.#tell({ id, token: this.#served(next.value) });
+      for (; !next.done; next = await stream.next()) this.#tell({ id, token: served.next(next.value) });
       this.#tell({ id, end: next.value });
     } catch (error) {
       this.#tell({ id, error: sentError(error) });
@@ -102,13 +103,6 @@ class EngineService {
 
   abort(id: number): void {
     this.#aborts.get(id)?.abort();
-  }
-
-  #served({ id, logprob, text, top, steps }: GeneratedToken): ServedToken {
-    if (top === null || logprob === null) return { text, logprobs: null, steps };
-    const name = (token: number) => this.tokenizer.decode([token]);
-    const candidates = top.map((candidate) => ({ name: name(candidate.id), logprob: candidate.logprob }));
-    return { text, logprobs: { name: name(id), logprob, top: candidates }, steps };
   }
 
   /** Sends events in bundles: what all sequences of a step have to tell is one message. */

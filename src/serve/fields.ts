@@ -44,7 +44,8 @@ export class Fields {
   }
 
   whole(field: string, { min, max }: Range): number | undefined {
-    const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
+    const bounded = min < 0 || max < Number.MAX_SAFE_INTEGER;
+    const range = bounded ? `from ${min} to ${max}` : `of at least ${min}`;
     return this.#check(
       field,
       `a whole number ${range}`,

@@ -9,12 +9,16 @@ const KEY = /^[\x21-\x7e]{8,512}$/;
 export class ApiKeys {
   readonly #hashes: readonly Buffer[];
 
-  /** No keys at all let everybody in. Throws ConfigError for a key that no header can carry, or that is too short. */
-  constructor(keys: readonly string[]) {
+  /**
+   * No keys at all let everybody in. Throws ConfigError for a key that no header can carry, or that is too short.
+   *
+   * @param where what the keys were given by, for messages
+   */
+  constructor(keys: readonly string[], where: string) {
     for (const key of keys) {
       if (KEY.test(key)) continue;
       // The key itself is not shown: errors end up in logs.
-      throw new ConfigError('--api-key', 'must have 8 to 512 printable ASCII characters without spaces');
+      throw new ConfigError(where, 'must have 8 to 512 printable ASCII characters without spaces');
     }
     this.#hashes = keys.map(hash);
   }

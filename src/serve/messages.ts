@@ -35,10 +35,16 @@ export interface Task {
   readonly options: GenerationOptions;
 }
 
-/** A token by its text, an unfinished character being U+FFFD. */
-export interface NamedLogprob {
-  readonly name: string;
+/** A token by its bytes, which may be a part of a character. */
+export interface BytesLogprob {
+  readonly bytes: readonly number[];
   readonly logprob: number;
+}
+
+export interface ServedLogprobs extends BytesLogprob {
+  /** Code points of the answer's text before the token; before the character of which it is a part. */
+  readonly offset: number;
+  readonly top: readonly BytesLogprob[];
 }
 
 /** A token that was made. */
@@ -46,7 +52,7 @@ export interface ServedToken {
   /** The text that is now certain to belong to the answer. */
   readonly text: string;
   /** The token and the most probable ones in its place; null where not asked for. */
-  readonly logprobs: (NamedLogprob & { readonly top: readonly NamedLogprob[] }) | null;
+  readonly logprobs: ServedLogprobs | null;
   /** Loops, steps or layers spent on it. */
   readonly steps: number;
 }

@@ -7,22 +7,12 @@ import type { Fields, Range } from './fields.js';
 import type { GenerationOptions, ModelInfo } from './messages.js';
 
 const ANY: Range = { min: 1, max: Number.MAX_SAFE_INTEGER };
+const SEED: Range = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
 const MOST_STOPS = 4;
 const PENALTY: Range = { min: -2, max: 2 };
 const BIAS: Range = { min: -100, max: 100 };
 /** Loops beyond the trained count buy little, and a pass cannot be interrupted: so many times the trained count. */
 const MOST_LOOPS = 8;
-/** The engine's names of what it may refuse, where the API has others. */
-const API_NAMES: Readonly<Record<string, string>> = {
-  topK: 'top_k',
-  topP: 'top_p',
-  minP: 'min_p',
-  repetitionPenalty: 'repetition_penalty',
-  frequencyPenalty: 'frequency_penalty',
-  presencePenalty: 'presence_penalty',
-  logitBias: 'logit_bias',
-  maxTokens: 'max_tokens',
-};
 
 /** The engine's options but for log-probabilities, which the two kinds ask for in different words; no seed where none is given. */
 export function readOptions(
@@ -42,7 +32,7 @@ export function readOptions(
       repetitionPenalty: fields.number('repetition_penalty', { min: 0.01, max: 100 }),
       frequencyPenalty: fields.number('frequency_penalty', PENALTY),
       presencePenalty: fields.number('presence_penalty', PENALTY),
-      seed: fields.whole('seed', { min: 0, max: Number.MAX_SAFE_INTEGER }),
+      seed: fields.whole('seed', SEED),
       loops: fields.whole('loops', { min: 1, max: MOST_LOOPS * exitCount(config) }),
       logitBias: readLogitBias(fields, info.vocabSize),
       stop: readStop(fields),
@@ -93,12 +83,11 @@ function readExit(fields: Fields): { readonly exit?: ExitOptions } {
   return { exit: given({ criterion: known, threshold }) };
 }
 
-/** What the engine's error means to whoever sent the request. */
+/** What the engine's error means to whoever sent the request: what the fields' bounds let through, it names as the API does. */
 export function apiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (!(error instanceof ConfigError)) return new ApiError(500, 'the server failed; its log says why');
-  const [where] = error.message.split(':');
-  const param = API_NAMES[where] ?? where;
+  const [param] = error.message.split(':');
   const tooLong = /blockSize/.test(error.message);
   return new ApiError(400, error.message, { param, ...(tooLong ? { code: 'context_length_exceeded' } : {}) });
 }

@@ -44,14 +44,15 @@ export class Prompts {
   /** The ids of a prompt, an empty one being a new document. Throws ConfigError for one that is too long, or no chat. */
   encode(prompt: Prompt): ArrayLike<number> {
     const ids = prompt.kind === 'ids' ? prompt.ids : this.#encodeText(prompt);
-    if (ids.length > this.blockSize) throw this.#tooLong(ids.length);
+    if (ids.length > this.blockSize) throw this.#tooLong(prompt, ids.length);
     return ids.length === 0 ? [this.tokenizer.eot] : ids;
   }
 
   #encodeText(prompt: Exclude<Prompt, { kind: 'ids' }>): ArrayLike<number> {
+    // Each message takes a token at least.
+    if (prompt.kind === 'chat') this.#requireLeast(prompt, prompt.messages.length);
     const text = prompt.kind === 'text' ? prompt.text : this.#render(prompt.messages);
-    const least = Math.ceil(text.length / LONGEST_TOKEN);
-    if (least > this.blockSize) throw this.#tooLong(`at least ${least}`);
+    this.#requireLeast(prompt, Math.ceil(text.length / LONGEST_TOKEN));
     if (prompt.kind === 'text') return this.tokenizer.encode(text);
     const parts = text.split(this.#eot).map((part) => Array.from(this.tokenizer.encode(part)));
     return parts.flatMap((ids, i) => (i === 0 ? ids : [this.tokenizer.eot, ...ids]));
@@ -66,9 +67,16 @@ export class Prompts {
     }
   }
 
-  #tooLong(length: number | string): ConfigError {
+  #requireLeast(prompt: Prompt, tokens: number): void {
+    if (tokens > this.blockSize) throw this.#tooLong(prompt, `at least ${tokens}`);
+  }
+
+  /** Named after the field that it came in. */
+  #tooLong({ kind }: Prompt, length: number | string): ConfigError {
     const rule = `must have at most the model's blockSize = ${this.blockSize} tokens`;
-    return new ConfigError('prompt', rule, length, 'shorten it');
+    return kind === 'chat'
+      ? new ConfigError('messages', rule, length, 'shorten them')
+      : new ConfigError('prompt', rule, length, 'shorten it');
   }
 }
 

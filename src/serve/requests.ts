@@ -44,7 +44,7 @@ export function readRequest(fields: Fields, asked: Asked, info: ModelInfo): Comp
   const { seed = randomInt(SEEDS), ...options } = readOptions(fields, maxTokens, info);
   const tasks = prompts.flatMap((prompt) =>
     Array.from({ length: n }, (_, k) => {
-      const own = k === 0 ? seed : hashWords(seed, k) >>> 0;
+      const own = k === 0 ? seed : hashWords(seed, k);
       return { prompt, options: { ...options, seed: own, ...given({ topLogprobs }) } };
     }),
   );

@@ -10,7 +10,7 @@ import { createAdaptorServer } from '@hono/node-server';
 import { createApp, ROUTES, type ServerState } from './app.js';
 import { EngineThread } from './engine-thread.js';
 import type { Exchange } from './exchange.js';
-import { ApiKeys } from './keys.js';
+import type { ApiKeys } from './keys.js';
 import type { EngineOptions, ModelInfo } from './messages.js';
 import { Metrics } from './metrics.js';
 
@@ -48,7 +48,7 @@ export interface ServeOptions extends EngineOptions {
   /** 0 for any free port. */
   readonly port: number;
   /** Bearer tokens, one of which every request but `/health` must carry; none for no such check. */
-  readonly apiKeys: readonly string[];
+  readonly keys: ApiKeys;
   readonly limits: Limits;
   /** Takes one line for each request. */
   readonly log: (line: string) => void;
@@ -69,8 +69,7 @@ export class ModelServer {
   readonly #http: Server;
 
   private constructor(private readonly options: ServeOptions) {
-    const { apiKeys, limits, folder, maxSequences, notice } = options;
-    const keys = new ApiKeys(apiKeys);
+    const { keys, limits, folder, maxSequences, notice } = options;
     this.#engine = new EngineThread(options, notice);
     this.ready = this.#engine.ready;
     this.failed = this.#engine.failed;
@@ -104,7 +103,7 @@ export class ModelServer {
     this.#http.setTimeout(limits.timeoutMs + IDLE_MARGIN_MS);
   }
 
-  /** Listens. Throws ConfigError for keys that cannot be, Node's error for an address that is taken. */
+  /** Listens. Throws Node's error for an address that is taken. */
   static async start(options: ServeOptions): Promise<ModelServer> {
     const server = new ModelServer(options);
     try {

@@ -72,7 +72,6 @@ export class ByteLevelTokenizer implements Tokenizer {
     return new ByteTokenDecoder((id) => this.bytesOf(id));
   }
 
-  /** The bytes of a token; throws DataError for an unknown id. */
   bytesOf(id: number): Uint8Array {
     const bytes = this.vocabulary.tokens[id];
     if (bytes === undefined) throw unknownId(this.name, id, this.vocabSize);

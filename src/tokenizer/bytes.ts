@@ -28,20 +28,20 @@ export class BytesTokenizer implements Tokenizer {
   }
 
   decode(ids: ArrayLike<number>): string {
-    return decodeByteTokens(bytesOf, ids);
+    return decodeByteTokens((id) => this.bytesOf(id), ids);
   }
 
   decoder(): TokenDecoder {
-    return new ByteTokenDecoder(bytesOf);
+    return new ByteTokenDecoder((id) => this.bytesOf(id));
+  }
+
+  bytesOf(id: number): Uint8Array {
+    const bytes = TOKENS[id];
+    if (bytes === undefined) throw unknownId('bytes', id, VOCAB_SIZE);
+    return bytes;
   }
 
   toJSON(): TokenizerJSON {
     return { type: 'bytes' };
   }
-}
-
-function bytesOf(id: number): Uint8Array {
-  const bytes = TOKENS[id];
-  if (bytes === undefined) throw unknownId('bytes', id, VOCAB_SIZE);
-  return bytes;
 }

@@ -4,6 +4,7 @@
  */
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { DataError } from '../errors.js';
+import { alphabetToBytes } from './byte-alphabet.js';
 import { addedTokens, endOfText, isRecord } from './huggingface-json.js';
 import {
   checkVocabSize,
@@ -118,6 +119,12 @@ export class HuggingFaceTokenizer implements Tokenizer {
     return text;
   }
 
+  bytesOf(id: number): Uint8Array {
+    const text = this.decode([id]);
+    const part = text.includes('\ufffd') ? partOfCharacter(this.#inner.id_to_token(id) ?? '') : undefined;
+    return part ?? new TextEncoder().encode(text);
+  }
+
   /** What the library throws over settings that it took without checking is the file's fault. */
   #guard<Result>(work: () => Result): Result {
     try {
@@ -177,6 +184,12 @@ class WindowDecoder implements TokenDecoder {
     const given = this.#decode(this.#window.slice(0, this.#given));
     return this.#decode(this.#window).slice(given.length);
   }
+}
+
+/** The bytes of a token that is no whole text: `<0xE6>`, or written in GPT-2's alphabet; undefined for any other. */
+function partOfCharacter(token: string): Uint8Array | undefined {
+  const byte = /^<0x([0-9A-F]{2})>$/.exec(token);
+  return byte ? Uint8Array.of(Number.parseInt(byte[1], 16)) : alphabetToBytes(token);
 }
 
 /** The ids of a model's vocabulary: an object for most models, a list of [token, score] for Unigram. */

@@ -29,6 +29,8 @@ export interface Tokenizer {
   encode(text: string): Uint16Array;
   /** Decodes ids to text, bytes that are not UTF-8 to U+FFFD; throws DataError for an id not in the vocabulary. */
   decode(ids: ArrayLike<number>): string;
+  /** The bytes of UTF-8 that an id stands for, which may be a part of a character; throws DataError for an unknown id. */
+  bytesOf(id: number): Uint8Array;
   /** Starts decoding one id at a time. */
   decoder(): TokenDecoder;
   /** Gives the content of `tokenizer.json`, from which `tokenizerFromJSON` makes an equal tokenizer. */

@@ -1,7 +1,7 @@
 /** A run's folder: `config.json`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`. Knows no terminal. */
 import { CheckpointError, DataError } from '../errors.js';
 import { parseJSON as parseJSONText } from '../formats/json.js';
-import { type ModelConfig, parseModelConfig } from '../models/config.js';
+import { type ModelConfig, parseModelConfig, requireSharing } from '../models/config.js';
 import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
 import { sameByteLevel } from '../tokenizer/bpe.js';
@@ -118,6 +118,7 @@ export async function loadRun(
   const shared = kvSharing === undefined ? {} : { kvSharing, kvLoops: 1 };
   const slots = kvLoops === undefined ? {} : { kvLoops };
   const config = { ...trained, model: parseModelConfig({ ...trained.model, ...shared, ...slots }) };
+  if (kvLoops !== undefined) requireSharing(config.model);
   const model = new GPT(config.model, runtime, { train: false });
   try {
     return { model, config, step: await loadWeights(store, model) };

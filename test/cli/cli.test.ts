@@ -243,6 +243,10 @@ test('impossible configurations are refused before anything is written', async (
     train('--block-size', '60000', '--n-embd', '8', '--n-head', '1', '--n-layer', '1'),
     /must hold at least 60001 tokens/,
   );
+  await refused(
+    train('--kv-loops', '1'),
+    /model\.kvLoops: must not be given where kvSharing is per-application, got 1; set kvSharing to first-loop/,
+  );
   const file = join(folder, 'wrong.json');
   writeFileSync(file, '{"model": {"nLayr": 3}}');
   await refused(

@@ -52,6 +52,7 @@ test('generate refuses what it cannot do', async () => {
   await refused(generate('--top-p', '2'), /topP: must lie in \(0, 1\], got 2/);
   await refused(generate('--min-p', '2'), /minP: must lie in \[0, 1\], got 2/);
   await refused(generate('--repetition-penalty', '0'), /repetitionPenalty: must be above 0, got 0/);
+  await refused(generate('--kv-loops', '1'), /kvLoops: must not be given where kvSharing is per-application/);
   await refused(generate('--stop', ''), /stop: must be texts that are not empty/);
   await refused(['generate', '--model', join(folder, 'nothing')], /nothing: must/);
   const broken = join(folder, 'broken');

@@ -142,6 +142,12 @@ test('what cannot be served is told on one line, and leaves nothing behind', asy
   await fails(/^loopnn: chat template: must be Jinja/, '--model', run, '--chat-template', template);
   await fails(/--chat-template: must be a readable file/, '--model', run, '--chat-template', folder);
   await fails(/^loopnn: --api-key: must have 8/, '--model', run, '--api-key', 'x');
+  await fails(/^loopnn: model\.kvLoops: must not be given where/, '--model', run, '--kv-loops', '1');
+  const short = await loopnn(served('--model', run), { LOOPNN_API_KEY: 'long-enough,short' });
+  assert.equal(
+    short.stderr,
+    'loopnn: LOOPNN_API_KEY: must have 8 to 512 printable ASCII characters without spaces\n',
+  );
   const taken = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => taken.once('listening', resolve));
   const { port } = taken.address() as { port: number };

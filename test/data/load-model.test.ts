@@ -141,6 +141,7 @@ test('options that do not exist are refused, also where no types are checked', a
     [{ threads: 0 }, /threads: must be a whole number of at least 1, got 0/],
     [{ kvSharing: 'first' }, /kvSharing: must be one of/],
     [{ kvLoops: 2 }, /kvLoops: must be 1 where kvSharing is per-application/],
+    [{ kvLoops: 1 }, /kvLoops: must not be given where kvSharing is per-application, got 1; set kvSharing/],
   ];
   for (const [options, message] of wrong)
     await assert.rejects(loadModel(run, options), { name: 'ConfigError', message });

@@ -177,6 +177,13 @@ test('seeds and positions draw independently of each other', () => {
   assert.equal(again({}), again({ seed: 1337 }));
 });
 
+test('every bit of a seed and its sign count, and seeds of 32 bits draw what they always drew', () => {
+  const seeds = [0, 1].flatMap((low) => [0, 1, 2 ** 10, -1, -(2 ** 20)].map((high) => low + high * 2 ** 32));
+  assert.equal(new Set(seeds.map((seed) => hashWords(seed, 5, 1))).size, seeds.length);
+  assert.notEqual(hashWords(-1, 5), hashWords(2 ** 32 - 1, 5));
+  assert.deepEqual([hashWords(1337, 5, 1), hashWords(2 ** 32 - 1, 7)], [3585999706, 2987799031]);
+});
+
 test('edges: a tiny temperature, k beyond the vocabulary, p = 1, one token, tokens out of reach', () => {
   const logits = logitsOf(5, 50, 2);
   const best = logits.indexOf(Math.max(...logits));
@@ -238,7 +245,8 @@ test('options out of range are refused by name', () => {
     [{ repetitionPenalty: 0 }, /^repetitionPenalty: must be above 0, got 0$/],
     [{ frequencyPenalty: Number.POSITIVE_INFINITY }, /^frequencyPenalty: must be finite, got Infinity$/],
     [{ presencePenalty: Number.NaN }, /^presencePenalty: must be finite, got NaN$/],
-    [{ seed: -1 }, /^seed: must be a whole number of at least 0, got -1$/],
+    [{ seed: 0.5 }, /^seed: must be a whole number within ±\(2⁵³ − 1\), got 0\.5$/],
+    [{ seed: 2 ** 53 }, /^seed: must be a whole number within /],
     [{ logitBias: { 3: 1 } }, /^logitBias: must be for token ids from 0 to 2, got '3'$/],
     [
       { logitBias: { 1: Number.POSITIVE_INFINITY } },

@@ -80,6 +80,22 @@ test('the same seed gives the same text, another seed another, and the loops ask
   assert.deepEqual(loopsOf(choices[0]), { total: 60, mean: 5 });
 });
 
+test('seeds are any safe integers, and differ in all their bits', async () => {
+  const seeds = [
+    1,
+    -1,
+    2 ** 32 - 1,
+    2 ** 32 + 1,
+    2 ** 52 + 1,
+    Number.MAX_SAFE_INTEGER,
+    Number.MIN_SAFE_INTEGER,
+  ];
+  const second = async (seed: number) =>
+    (await client.completions.create({ ...base, seed, n: 2 })).choices[1].text;
+  const texts = await Promise.all(seeds.flatMap((seed) => [text({ seed }), second(seed)]));
+  assert.equal(new Set(texts).size, texts.length);
+});
+
 test('a stream gives the text of the whole answer, and usage where it is asked for', async () => {
   const whole = await text({ seed: 3, max_tokens: 40 });
   const options = { ...base, seed: 3, max_tokens: 40, stream: true } as const;
@@ -162,6 +178,21 @@ test('log-probabilities of completions: four lists side by side', async () => {
   }
 });
 
+test('offsets are where tokens begin in the text, broken characters or not, streamed or not', async () => {
+  const options = { ...base, temperature: 2, logprobs: 0, max_tokens: 200, seed: 3 };
+  const { choices } = await client.completions.create(options);
+  const text = Array.from(choices[0].text);
+  const { tokens, text_offset: offsets } = choices[0].logprobs!;
+  const whole = tokens!.flatMap((token, i) => (/^[ -~]$/.test(token) ? [[token, text[offsets![i]]]] : []));
+  assert.ok(whole.length > 20 && whole.length < 180, `${whole.length} of 200 tokens are ASCII`);
+  for (const [token, found] of whole) assert.equal(found, token);
+  const streamed = [];
+  for await (const { choices } of await client.completions.create({ ...options, stream: true })) {
+    streamed.push(...(choices[0].logprobs?.text_offset ?? []));
+  }
+  assert.deepEqual(streamed, offsets);
+});
+
 const messages: OpenAI.ChatCompletionMessageParam[] = [
   { role: 'system', content: 'Lines.' },
   {
@@ -233,6 +264,19 @@ test('log-probabilities of chats: a record for each token, streamed and not', as
   assert.deepEqual(streamed, content);
 });
 
+test('a part of a character has its bytes, and is named by them as OpenAI does', async () => {
+  const first = 0xc3;
+  const options = { logit_bias: { [first]: 100 }, temperature: 0 };
+  const body = { ...chat, ...options, logprobs: true, max_completion_tokens: 1 };
+  const { choices } = await client.chat.completions.create(body);
+  const [{ token, bytes }] = choices[0].logprobs!.content!;
+  assert.deepEqual([token, bytes, choices[0].message.content], ['\\xc3', [first], '\ufffd']);
+  const completion = await client.completions.create({ ...base, ...options, logprobs: 1, max_tokens: 1 });
+  const { tokens, top_logprobs } = completion.choices[0].logprobs!;
+  assert.deepEqual(tokens, ['bytes:\\xc3']);
+  assert.ok('bytes:\\xc3' in top_logprobs![0], JSON.stringify(top_logprobs));
+});
+
 test('a client that leaves costs nothing from the next token on, streaming or not', async () => {
   const endless = { ...base, max_tokens: 1000, loops: 16 };
   const running = () => metric(url, 'loopnn_running_sequences');
@@ -264,6 +308,8 @@ test('what is wrong with a request is told by field', async () => {
     [{ n: 0 }, 'n'],
     [{ n: 1000 }, 'n'],
     [{ seed: 'a' }, 'seed'],
+    [{ seed: 0.5 }, 'seed'],
+    [{ seed: 2 ** 53 }, 'seed'],
     [{ stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop'],
     [{ stop: [''] }, 'stop'],
     [{ stop: 7 }, 'stop'],
@@ -314,4 +360,37 @@ test('what is wrong with a request is told by field', async () => {
   }
   const ignored = { ...base, user: 'me', unheard_of: [1], stop: null, n: null };
   assert.equal((await client.completions.create(ignored)).choices.length, 1);
+});
+
+test('what lies at the bounds of a field is answered: the engine refuses nothing that the fields let through', async () => {
+  const { MAX_SAFE_INTEGER: huge } = Number;
+  for (const fields of [
+    { temperature: 2, top_p: 1, min_p: 1, top_k: huge, frequency_penalty: 2, presence_penalty: 2 },
+    { temperature: 0, top_p: 0, min_p: 0, top_k: 1, frequency_penalty: -2, presence_penalty: -2 },
+    { temperature: 1e-9, top_p: 1e-9, repetition_penalty: 0.01, max_tokens: huge, stop: 'e' },
+    {
+      repetition_penalty: 100,
+      logit_bias: Object.fromEntries(Array.from({ length: 257 }, (_, id) => [id, -100])),
+    },
+    { logit_bias: { 0: 100 }, logprobs: 5 },
+  ]) {
+    await client.completions.create({ ...base, ...fields });
+  }
+});
+
+test('a context that is too long has OpenAI’s code, and the name of the field that it came in', async () => {
+  const tooLong = (param: string) => (error: unknown) => {
+    assert.ok(error instanceof OpenAI.BadRequestError, String(error));
+    assert.deepEqual([error.param, error.code], [param, 'context_length_exceeded'], error.message);
+    assert.match(error.message, new RegExp(`${param}: must have at most the model's blockSize`));
+    return true;
+  };
+  for (const length of [BLOCK_SIZE + 1, 200 * BLOCK_SIZE]) {
+    const content = 'x'.repeat(length);
+    await assert.rejects(client.completions.create({ ...base, prompt: content }), tooLong('prompt'));
+    const long = { ...chat, messages: [{ role: 'user' as const, content }] };
+    await assert.rejects(client.chat.completions.create(long), tooLong('messages'));
+  }
+  const many = Array.from({ length: BLOCK_SIZE + 1 }, () => ({ role: 'user', content: '' }) as const);
+  await assert.rejects(client.chat.completions.create({ ...chat, messages: many }), tooLong('messages'));
 });

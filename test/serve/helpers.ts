@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after } from 'node:test';
 import OpenAI from 'openai';
+import { ApiKeys } from '../../src/serve/keys.js';
 import { DEFAULT_LIMITS, type Limits, ModelServer, type ServeOptions } from '../../src/serve/server.js';
 import { temporaryFolder, trainSmall } from '../cli/helpers.js';
 
@@ -31,7 +32,7 @@ export async function serveRun(folder: string, overrides: Overrides = {}) {
     maxSequences: 4,
     host: '127.0.0.1',
     port: 0,
-    apiKeys: [],
+    keys: new ApiKeys([], 'keys'),
     log: (line) => lines.push(line),
     notice: () => {},
     ...overrides,

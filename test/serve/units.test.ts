@@ -3,12 +3,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ConfigError } from '../../src/errors.js';
 import { parseModelConfig } from '../../src/models/config.js';
+import { chatFormat } from '../../src/serve/chat.js';
+import { completionFormat } from '../../src/serve/completions.js';
 import { Fields } from '../../src/serve/fields.js';
 import { ApiKeys } from '../../src/serve/keys.js';
-import type { ChatMessage, ModelInfo, Prompt } from '../../src/serve/messages.js';
+import type { ChatMessage, ModelInfo, Prompt, ServedToken } from '../../src/serve/messages.js';
 import { Metrics } from '../../src/serve/metrics.js';
 import { readOptions } from '../../src/serve/options.js';
 import { Prompts } from '../../src/serve/prompts.js';
+import { ServedTokens } from '../../src/serve/served-tokens.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 
 const tokenizer = new BytesTokenizer();
@@ -106,8 +109,58 @@ test('exits: a criterion and a threshold, either of which may be absent', () => 
   refused({ threshold: -1 }, 'exit.threshold');
 });
 
+test('offsets of tokens count code points, and parts of a character share its own', () => {
+  const offsets = (ids: readonly number[]) => {
+    const served = new ServedTokens(tokenizer);
+    const token = { text: '', logprob: -1, top: [], steps: 1 };
+    return ids.map((id) => served.next({ id, ...token }).logprobs!.offset);
+  };
+  assert.deepEqual(offsets(bytes('aé😀日b')), [0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4]);
+  const [broken, lone] = [0xc3, 0x80];
+  // The text is a, U+FFFD, b, U+FFFD, c.
+  assert.deepEqual(offsets([...bytes('a'), broken, ...bytes('b'), lone, ...bytes('c')]), [0, 1, 2, 3, 4]);
+});
+
+test('names of tokens are texts, or their bytes where they are parts of characters; candidates of either kind', () => {
+  const logprob = (text: string | number[], logprob: number) => ({
+    bytes: typeof text === 'string' ? bytes(text) : text,
+    logprob,
+  });
+  const parts = [logprob([0x20, 0xe6, 0x97], -1), logprob([0xa5], -2), logprob('日', -3)];
+  const token: ServedToken = {
+    text: '',
+    logprobs: { ...logprob('\n\\', -4), offset: 7, top: parts },
+    steps: 1,
+  };
+  assert.deepEqual(chatFormat.part({ text: '', token }), {
+    delta: { content: '' },
+    logprobs: {
+      content: [
+        {
+          ...{ token: '\n\\', bytes: [0x0a, 0x5c], logprob: -4 },
+          top_logprobs: [
+            { token: ' \\xe6\\x97', bytes: [0x20, 0xe6, 0x97], logprob: -1 },
+            { token: '\\xa5', bytes: [0xa5], logprob: -2 },
+            { token: '日', bytes: bytes('日'), logprob: -3 },
+          ],
+        },
+      ],
+      refusal: null,
+    },
+  });
+  assert.deepEqual(completionFormat.part({ text: '', token }), {
+    text: '',
+    logprobs: {
+      tokens: ['\n\\'],
+      token_logprobs: [-4],
+      top_logprobs: [{ 'bytes: \\xe6\\x97': -1, 'bytes:\\xa5': -2, 日: -3, '\n\\': -4 }],
+      text_offset: [7],
+    },
+  });
+});
+
 test('keys: one of several, exactly, as a bearer token', () => {
-  const keys = new ApiKeys(['alpha-key', 'beta-key-2']);
+  const keys = new ApiKeys(['alpha-key', 'beta-key-2'], 'keys');
   for (const given of ['Bearer alpha-key', 'bearer beta-key-2', 'Bearer  alpha-key']) keys.check(given);
   for (const given of [
     undefined,
@@ -120,11 +173,14 @@ test('keys: one of several, exactly, as a bearer token', () => {
   ]) {
     assert.throws(() => keys.check(given), { status: 401 }, given);
   }
-  new ApiKeys([]).check(undefined);
+  new ApiKeys([], 'keys').check(undefined);
   for (const key of ['', 'short', 'with space', 'ümlaut-key', 'x'.repeat(513)]) {
     assert.throws(
-      () => new ApiKeys([key]),
-      (error: unknown) => error instanceof ConfigError && !/ümlaut/.test(error.message),
+      () => new ApiKeys([key], 'keys'),
+      (error: unknown) =>
+        error instanceof ConfigError &&
+        /^keys: must have 8/.test(error.message) &&
+        !/ümlaut/.test(error.message),
     );
   }
 });

@@ -83,6 +83,36 @@ test('byte-level files with other settings do not use our encoder', async () => 
   assert.deepEqual(tokenizer.encode('aa'), ours.encode(' aa'));
 });
 
+test('a token has its bytes, also where they are a part of a character', async () => {
+  const json = trainBpe(['aa bb aa'], 260).toJSON();
+  const prefixed = { ...json, pre_tokenizer: { type: 'ByteLevel', add_prefix_space: true } };
+  const fallback = {
+    added_tokens: [{ id: 1, content: '</s>', special: true }],
+    decoder: { type: 'Sequence', decoders: [{ type: 'ByteFallback' }, { type: 'Fuse' }] },
+    model: {
+      type: 'BPE',
+      unk_token: '<unk>',
+      byte_fallback: true,
+      vocab: { '<unk>': 0, '</s>': 1, '<0xC3>': 2, '<0xA9>': 3, é: 4, '\ufffd': 5, '<0x41>': 6 },
+      merges: [],
+    },
+  };
+  for (const tokenizer of await Promise.all(
+    [{ type: 'bytes' }, json, prefixed, fallback].map((one) => tokenizerFromJSON(one)),
+  )) {
+    const bytes = (text: string) =>
+      Array.from(tokenizer.encode(text), (id) => [...tokenizer.bytesOf(id)]).flat();
+    assert.deepEqual(bytes('é').slice(-2), [0xc3, 0xa9], tokenizer.name);
+    assert.equal(Buffer.from(tokenizer.bytesOf(tokenizer.eot)).toString(), tokenizer.decode([tokenizer.eot]));
+    assert.throws(() => tokenizer.bytesOf(60_000), /a token id must be a whole number/);
+  }
+  const other = await tokenizerFromJSON(fallback);
+  assert.deepEqual(
+    [2, 3, 4, 5, 6].map((id) => [...other.bytesOf(id)]),
+    [[0xc3], [0xa9], [0xc3, 0xa9], [0xef, 0xbf, 0xbd], [0x41]],
+  );
+});
+
 test('a vocabulary that token shards cannot hold is refused', async () => {
   const vocab = Object.fromEntries(Array.from({ length: 65_537 }, (_, i) => [`t${i}`, i]));
   const json = { added_tokens: [eot], model: { type: 'WordPiece', vocab } };
