@@ -214,7 +214,8 @@ async function fill(
   file: RandomAccessFile,
   parts: readonly { readonly part: Storage; readonly offset: number }[],
 ): Promise<void> {
-  const buffers = [new Float32Array(CHUNK), new Float32Array(CHUNK)];
+  const longest = Math.min(CHUNK, Math.max(...parts.map(({ part }) => part.length)));
+  const buffers = [new Float32Array(longest), new Float32Array(longest)];
   let writeFormer = () => {};
   for (const { part, offset } of parts) {
     for (let start = 0; start < part.length; start += CHUNK) {
