@@ -5,7 +5,6 @@
 
 namespace loopnn {
 
-/** Row numbers in ascending order, each once, below R. */
 const int32_t* readRows(Call& call, size_t index, const char* name, int64_t N, int64_t R) {
   const int32_t* rows = call.inInts(index, name, {N});
   call.ids(rows, N, name, 0, R);

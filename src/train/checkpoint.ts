@@ -88,10 +88,8 @@ export async function loadCheckpoint(
     throw new CheckpointError(FOLDER, `must hold a checkpoint named ${kind}-<step> to resume from`);
   }
   const path = `${FOLDER}/${folder}`;
-  const state = parseState(
-    await readable(path, store.read(`${path}/${STATE_FILE}`)),
-    `${path}/${STATE_FILE}`,
-  );
+  const statePath = `${path}/${STATE_FILE}`;
+  const state = parseState(await readable(statePath, store.read(statePath)), statePath);
   await loadTensors(store, `${path}/${MODEL_FILE}`, model.parameters, [['', model.parameters.storage]]);
   // Weights from elsewhere have no moments yet: the optimizer's are zero, as at the start of any run.
   if (state.step === 0 && !(await store.list(path)).includes(OPTIMIZER_FILE)) return state;
