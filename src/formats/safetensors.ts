@@ -1,96 +1,15 @@
-/**
- * The safetensors format over bytes: 8 bytes of header length (little-endian), a JSON header, then the tensors'
- * values back to back. Knows the format; knows no files and no models. Values are viewed in the machine's byte
- * order, which is little-endian wherever this runs.
- */
+/** Writes the beginning of a safetensors file. Knows the format; knows no files and no models. */
 import { CheckpointError } from '../errors.js';
-import { ARRAYS, type Dtype, type TensorData } from './dtypes.js';
-import { readHeader } from './safetensors-header.js';
+import { ARRAYS } from './dtypes.js';
 
 /** The dtypes that can be written. */
 export type WritableDtype = 'F32' | 'F64' | 'I32';
-
-/** A tensor as read. */
-export interface SafeTensor {
-  readonly dtype: Dtype;
-  readonly shape: readonly number[];
-  readonly data: TensorData;
-}
 
 /** What a header says of a tensor. */
 export interface TensorEntry {
   readonly name: string;
   readonly dtype: WritableDtype;
   readonly shape: readonly number[];
-}
-
-/** A tensor to be written. */
-export interface WritableTensor extends TensorEntry {
-  readonly data: Float32Array | Float64Array | Int32Array;
-}
-
-/**
- * Reads a file's tensors, in the order of their data. Each `data` is a view of `bytes`, or a copy where its offset
- * is not a multiple of the value's size.
- *
- * @param where the file's name, for messages
- * @throws CheckpointError if the file is damaged in any way
- */
-export function parseSafetensors(bytes: Uint8Array, where: string): Map<string, SafeTensor> {
-  const { tensors, dataStart } = readHeader(bytes, bytes.byteLength, where);
-  const result = new Map<string, SafeTensor>();
-  for (const { name, dtype, shape, begin, end } of tensors) {
-    const ArrayType = ARRAYS[dtype];
-    const start = bytes.byteOffset + dataStart + begin;
-    const length = (end - begin) / ArrayType.BYTES_PER_ELEMENT;
-    const data =
-      start % ArrayType.BYTES_PER_ELEMENT === 0
-        ? new ArrayType(bytes.buffer as ArrayBuffer, start, length)
-        : new ArrayType(new Uint8Array(bytes.subarray(dataStart + begin, dataStart + end)).buffer);
-    result.set(name, { dtype, shape, data });
-  }
-  return result;
-}
-
-/** Reads the header's `__metadata__`, {} if it has none; throws CheckpointError if the file is damaged. */
-export function safetensorsMetadata(bytes: Uint8Array, where: string): Record<string, string> {
-  return readHeader(bytes, bytes.byteLength, where).metadata;
-}
-
-/**
- * Writes a file as chunks, the header first and then each tensor's own bytes, uncopied: wider dtypes first, so that
- * every tensor is aligned, and otherwise in the order given.
- *
- * @throws CheckpointError if a name comes twice or the data does not fit its dtype and shape
- */
-export function serializeSafetensors(
-  tensors: Iterable<WritableTensor>,
-  metadata: Readonly<Record<string, string>> = {},
-): Uint8Array[] {
-  const ordered = [...tensors].sort(
-    (a, b) => ARRAYS[b.dtype].BYTES_PER_ELEMENT - ARRAYS[a.dtype].BYTES_PER_ELEMENT,
-  );
-  for (const { name, dtype, shape, data } of ordered) {
-    if (!(data instanceof ARRAYS[dtype])) {
-      throw new CheckpointError(
-        `tensor ${name}`,
-        `its data must be a ${ARRAYS[dtype].name}`,
-        data.constructor.name,
-      );
-    }
-    if (data.length !== elements(shape)) {
-      throw new CheckpointError(
-        `tensor ${name}`,
-        `must hold ${elements(shape)} values for shape (${shape.join(', ')})`,
-        data.length,
-      );
-    }
-  }
-  const header = safetensorsHeader(ordered, metadata);
-  return [
-    header,
-    ...ordered.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
-  ];
 }
 
 /**

@@ -14,7 +14,6 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { eventStep } from '../../src/formats/tfevents.js';
 import { readTfRecords } from '../../src/formats/tfrecord.js';
-import { parseSafetensors } from '../../src/formats/safetensors.js';
 import {
   loopnn,
   loopnnWithin,
@@ -25,6 +24,7 @@ import {
   temporaryFolder,
   trainSmall,
 } from './helpers.js';
+import { parseSafetensors } from '../formats/safetensors-bytes.js';
 
 const folder = temporaryFolder();
 const { data, run, meta, summary } = await trainSmall(folder, 'run', '--max-steps', '30');

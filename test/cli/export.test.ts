@@ -7,8 +7,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { parseSafetensors, safetensorsMetadata } from '../../src/formats/safetensors.js';
 import { loopnn, SMALL, temporaryFolder, writeCorpus } from './helpers.js';
+import { parseSafetensors, safetensorsMetadata } from '../formats/safetensors-bytes.js';
 
 const FIXTURES = fileURLToPath(new URL('../../../test/fixtures/huggingface/', import.meta.url));
 const folder = temporaryFolder();

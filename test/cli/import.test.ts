@@ -17,13 +17,13 @@ import { NativeBackend } from '../../src/backend/native.js';
 import { ReferenceBackend } from '../../src/backend/reference.js';
 import { NodeStore } from '../../src/data/node-store.js';
 import { toFloat32 } from '../../src/formats/dtypes.js';
-import { parseSafetensors, serializeSafetensors } from '../../src/formats/safetensors.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { byteLevelToJSON } from '../../src/tokenizer/huggingface-json.js';
 import { loadGpt2 } from '../../src/tokenizer/gpt2.js';
 import { loadRun } from '../../src/train/run.js';
 import { HubServer } from '../data/hub-server.js';
 import { loopnn, loopnnWithin, temporaryFolder, writeCorpus } from './helpers.js';
+import { parseSafetensors, serializeSafetensors } from '../formats/safetensors-bytes.js';
 
 const FIXTURES = fileURLToPath(new URL('../../../test/fixtures/huggingface/', import.meta.url));
 const folder = temporaryFolder();

@@ -6,11 +6,11 @@ import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ReferenceBackend } from '../../src/backend/reference.js';
 import { NodeStore } from '../../src/data/node-store.js';
-import { parseSafetensors } from '../../src/formats/safetensors.js';
 import type { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { loadRun } from '../../src/train/run.js';
 import { loopnn, temporaryFolder, writeCorpus } from './helpers.js';
+import { parseSafetensors } from '../formats/safetensors-bytes.js';
 
 const FIXTURE = fileURLToPath(new URL('../../../test/fixtures/huggingface/gpt2/', import.meta.url));
 const folder = temporaryFolder();

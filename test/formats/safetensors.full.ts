@@ -2,12 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ARRAYS } from '../../src/formats/dtypes.js';
-import {
-  parseSafetensors,
-  safetensorsMetadata,
-  serializeSafetensors,
-} from '../../src/formats/safetensors.js';
 import { Fuzz, fuzz } from '../fuzz.js';
+import { parseSafetensors, safetensorsMetadata, serializeSafetensors } from './safetensors-bytes.js';
 
 const good = new Uint8Array(
   Buffer.concat(

@@ -3,14 +3,15 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { toFloat32 } from '../../src/formats/dtypes.js';
 import { duplicateKey, parseJSON } from '../../src/formats/json.js';
+import { safetensorsHeader } from '../../src/formats/safetensors.js';
+import { readFileHeader, readHeader } from '../../src/formats/safetensors-header.js';
+import { memoryFile } from './memory-file.js';
 import {
   parseSafetensors,
-  safetensorsHeader,
   safetensorsMetadata,
   serializeSafetensors,
   type WritableTensor,
-} from '../../src/formats/safetensors.js';
-import { readHeader } from '../../src/formats/safetensors-header.js';
+} from './safetensors-bytes.js';
 
 const fixture = new Uint8Array(
   readFileSync(new URL('../../../test/formats/fixture.safetensors', import.meta.url)),
@@ -121,16 +122,6 @@ test('names that objects treat specially survive', () => {
 });
 
 test('tensors that do not fit are not written', () => {
-  const data = new Float32Array(2);
-  const write = (tensor: WritableTensor): unknown => serializeSafetensors([tensor]);
-  assert.throws(
-    () => write({ name: 'w', dtype: 'F32', shape: [3], data }),
-    /tensor w: must hold 3 values for shape \(3\), got 2/,
-  );
-  assert.throws(
-    () => write({ name: 'w', dtype: 'I32', shape: [2], data }),
-    /tensor w: its data must be a Int32Array/,
-  );
   const entry = { name: 'w', dtype: 'F32', shape: [2] } as const;
   assert.throws(() => safetensorsHeader([entry, entry]), /tensor w: must have a name of its own/);
   assert.throws(
@@ -282,8 +273,10 @@ const hostile: readonly (readonly [promise: string, bytes: Uint8Array, message: 
 ];
 
 for (const [promise, bytes, message] of hostile) {
-  test(`refused: ${promise}`, () => {
-    assert.throws(() => parseSafetensors(bytes, 'm.st'), { name: 'CheckpointError', message });
+  test(`refused: ${promise}`, async () => {
+    const refusal = { name: 'CheckpointError', message };
+    assert.throws(() => parseSafetensors(bytes, 'm.st'), refusal);
+    await assert.rejects(readFileHeader(memoryFile(bytes), 'm.st'), refusal);
   });
 }
 

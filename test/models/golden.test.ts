@@ -5,7 +5,6 @@ import { test } from 'node:test';
 import type { Backend } from '../../src/backend/backend.js';
 import { NativeBackend } from '../../src/backend/native.js';
 import { ReferenceBackend } from '../../src/backend/reference.js';
-import { parseSafetensors, type SafeTensor, safetensorsMetadata } from '../../src/formats/safetensors.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
 import { parseFields } from '../../src/models/fields.js';
@@ -15,6 +14,7 @@ import { Runtime } from '../../src/tensor/tensor.js';
 import { parseRunConfig, trainFields } from '../../src/train/config.js';
 import { AdamW } from '../../src/train/optimizer.js';
 import { microStepLoss } from '../../src/train/trainer.js';
+import { parseSafetensors, type SafeTensor, safetensorsMetadata } from '../formats/safetensors-bytes.js';
 
 const FOLDER = new URL('../../../test/golden/', import.meta.url);
 const files = readdirSync(FOLDER).filter((name) => name.endsWith('.safetensors'));

@@ -2,12 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CheckpointError } from '../../src/errors.js';
-import {
-  parseSafetensors,
-  serializeSafetensors,
-  type WritableTensor,
-} from '../../src/formats/safetensors.js';
 import { makeTrainer, MemoryStore, runAll } from './helpers.js';
+import { parseSafetensors, serializeSafetensors, type WritableTensor } from '../formats/safetensors-bytes.js';
 
 /** A store with a checkpoint at step 3, and the paths of its files. */
 async function trained() {
@@ -96,6 +92,8 @@ test('a missing file and a damaged state are refused', async () => {
   store.files.set(state, intact);
   store.files.delete(weights);
   await refused(store, /model\.safetensors: could not be read/);
+  store.files.delete(state);
+  await refused(store, /state\.json: could not be read/);
 });
 
 test('only the newest checkpoint of each kind is kept', async () => {

@@ -10,6 +10,7 @@ import type { Clock } from '../../src/train/clock.js';
 import { parseRunConfig, type TrainConfig } from '../../src/train/config.js';
 import type { FileContent, Store } from '../../src/train/store.js';
 import { type TrainEvent, Trainer } from '../../src/train/trainer.js';
+import { memoryFile } from '../formats/memory-file.js';
 
 export class MemoryStore implements Store {
   readonly files = new Map<string, Uint8Array>();
@@ -21,12 +22,7 @@ export class MemoryStore implements Store {
   }
 
   async open(path: string): Promise<RandomAccessFile> {
-    const content = await this.read(path);
-    return {
-      size: content.length,
-      read: async (into, offset) => into.set(content.subarray(offset, offset + into.length)),
-      [Symbol.asyncDispose]: async () => {},
-    };
+    return memoryFile(await this.read(path));
   }
 
   async list(path: string): Promise<string[]> {
