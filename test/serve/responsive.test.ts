@@ -9,7 +9,7 @@ import { clientOf, ENDLESS, trainedRun, until } from './helpers.js';
 
 /** A block that would be felt; what comes from the host may strike several rounds, not all. */
 const MOST_MS = 50;
-const ROUNDS = 4;
+const ROUNDS = 10;
 
 const server = fork(MAIN, ['serve', '--model', await trainedRun(), '--port', '0', '--max-concurrency', '8'], {
   execArgv: ['--import', new URL('./loop-watch.js', import.meta.url).href],
