@@ -54,8 +54,11 @@ const TRAIN = {
 };
 const SEEDS = [1337, 1338, 1339];
 
-/** What the first stage chose. */
-const WINNER = { loopForm: 'output', gateInit: 1 };
+/** What the first stage chose, and what the suites' length chose instead: the default. */
+const FIRST_CHOICE = { loopForm: 'output', gateInit: 1 };
+const DEFAULT = { loopForm: 'correction', gateInit: 1 };
+/** The suites' size and length. */
+const SUITE = { model: width(64), train: { maxSteps: 8000, warmupSteps: 200 } };
 
 const shape = (nLayer: number, nLoop: number, nInnerLoop = 1) => ({
   depth: 'loop',
@@ -65,12 +68,12 @@ const shape = (nLayer: number, nLoop: number, nInnerLoop = 1) => ({
 });
 const gpt2 = (nLayer: number): Variant => ({ label: `${nLayer} layers`, model: { depth: 'gpt2', nLayer } });
 
-/** Both readings of the update rule, from gates at 1. */
-const readings = (name: string, loops: Settings, maxSteps = TRAIN.maxSteps): Variant[] =>
+/** Both readings of the update rule, from gates at 1, as the suites train them. */
+const readings = (name: string, loops: Settings): Variant[] =>
   ['output', 'correction'].map((loopForm) => ({
-    label: `${name} ${loopForm}, gates at 1`,
-    model: { ...loops, loopForm, gateInit: 1 },
-    train: { maxSteps },
+    label: `C=64, ${name} ${loopForm}, gates at 1`,
+    model: { ...SUITE.model, ...loops, loopForm, gateInit: 1 },
+    train: SUITE.train,
   }));
 
 /** Update form × initial gate. */
@@ -84,7 +87,15 @@ function forms(name: string, loops: Settings): Variant[] {
 }
 
 function factor(label: string, model: Settings = {}, train: Settings = {}): Variant {
-  return { label: `2×6 ${label}`, model: { ...shape(2, 6), ...WINNER, ...model }, train };
+  return { label: `2×6 ${label}`, model: { ...shape(2, 6), ...FIRST_CHOICE, ...model }, train };
+}
+
+function defaultBut(label: string, model: Settings = {}, train: Settings = {}): Variant {
+  return {
+    label: `C=64, 1×2 ${label}`,
+    model: { ...SUITE.model, ...shape(1, 2), ...DEFAULT, ...model },
+    train: { ...SUITE.train, ...train },
+  };
 }
 
 /** Plain depth at a width: where it does not pay, looping cannot be expected to. */
@@ -104,7 +115,7 @@ const STAGES: Readonly<Record<string, Stage>> = {
   },
   // One factor at a time around the winner of the first stage, and what its rival might have needed.
   factors: {
-    seeds: SEEDS,
+    seeds: SEEDS.slice(0, 2),
     variants: [
       factor('as the first stage chose'),
       factor('correction, lr 1.5e-3', { loopForm: 'correction' }, { lr: 1.5e-3, minLr: 1.5e-4 }),
@@ -115,31 +126,42 @@ const STAGES: Readonly<Record<string, Stage>> = {
       factor('lr 1.5e-3', {}, { lr: 1.5e-3, minLr: 1.5e-4 }),
       factor('scalar gates', { gate: 'scalar' }),
       factor('residual init counts applications', { residualInit: 'applications' }),
-      factor('residual init counts loops', { residualInit: 'loops' }),
-      factor('decayed gates', {}, { decayGates: true }),
-      factor('lr 6e-3', {}, { lr: 6e-3, minLr: 6e-4 }),
     ],
   },
   // In the suites' own size and length: does the choice hold, or does it only start sooner?
   longer: {
     seeds: SEEDS.slice(0, 2),
-    variants: readings('C=64, 2×6', { ...shape(2, 6), ...width(64) }, 8000),
+    variants: readings('2×6', shape(2, 6)),
+  },
+  // One factor at a time around the default, in the suites' size and length.
+  default: {
+    seeds: SEEDS,
+    variants: [
+      defaultBut('default'),
+      defaultBut('gates from 1/n', { gateInit: '1/n' }),
+      defaultBut('scalar gates', { gate: 'scalar' }),
+      defaultBut('decayed gates', {}, { decayGates: true }),
+      defaultBut('residual init counts loops', { residualInit: 'loops' }),
+      defaultBut('residual init counts applications', { residualInit: 'applications' }),
+      defaultBut('lr 1.5e-3', {}, { lr: 1.5e-3, minLr: 1.5e-4 }),
+      defaultBut('lr 6e-3', {}, { lr: 6e-3, minLr: 6e-4 }),
+    ],
   },
   // Which learning rate is best at the suites' length, and could it have been seen earlier on the way?
   rates: {
     seeds: SEEDS.slice(0, 1),
     variants: [1.5e-3, 3e-3, 6e-3].flatMap((lr) =>
-      [gpt2(1), gpt2(2), ...readings('1×2', shape(1, 2), 8000)].map(({ label, model }) => ({
+      [gpt2(1), gpt2(2)].map(({ label, model }) => ({
         label: `C=64, ${label}, lr ${lr}`,
-        model: { ...model, ...width(64) },
+        model: { ...model, ...SUITE.model },
         train: { maxSteps: 8000, lr, minLr: lr / 10 },
       })),
     ),
   },
-  // The paper's smallest network, looped outside and inside: does the choice hold where loops multiply?
+  // The default's rival where loops multiply: the suite `paper-1` has `correction` at 4×(6×2).
   deep: {
     seeds: SEEDS.slice(0, 2),
-    variants: [gpt2(4), gpt2(12), ...readings('4×(6×2)', shape(4, 6, 2))],
+    variants: readings('4×(6×2)', shape(4, 6, 2)).slice(0, 1),
   },
 };
 
