@@ -23,8 +23,8 @@ const STYLE = `
 body { font: 15px/1.55 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; } h3 { font-size: 1rem; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; margin: 0.6rem 0; }
-th, td { padding: 0.3rem 0.6rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th, td { padding: 0.3rem 0.45rem; text-align: right; border-bottom: 1px solid #8884; }
+td, th:first-child { white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
 th { font-weight: 600; vertical-align: bottom; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.1rem 1rem; } dt { color: #888; } dd { margin: 0; }
 blockquote { margin: 0.4rem 0 1rem; padding: 0.5rem 1rem; border-left: 3px solid #8886; white-space: pre-wrap; }

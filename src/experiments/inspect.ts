@@ -145,7 +145,9 @@ export function renderInspection({ tokens, threshold, gates }: Inspection, title
     return `<li><code>${escapeText(name)}</code>: ${values}</li>`;
   });
   const rule =
-    tokens[0].haltsAt === null ? `the first with a probability above ${threshold}` : 'the model’s own';
+    tokens[0].haltsAt === null
+      ? `the first with a probability above ${threshold}, or the last`
+      : 'the model’s own';
   return `<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -66,7 +66,7 @@ const HEADER = [
   'val loss',
   'against baseline',
   'bits/byte',
-  'MFLOPs/token',
+  'MFLOPs per token',
   'FLOPs ratio',
   'step ratio',
   'tokens/s',
@@ -140,7 +140,7 @@ function sentence(model: ModelResults, baseline: ModelResults): string {
   switch (word) {
     case 'one seed':
       return `${model.label}: ${signed(difference)} nats against ${baseline.label}; one seed says nothing about chance.`;
-    case 'inside the seeds’ spread':
+    case 'inside the spread':
       return `${model.label} and ${baseline.label} differ by ${by}, which is inside the seeds’ spread (${runs}).`;
     default:
       return (

@@ -41,10 +41,10 @@ export interface Verdict {
   /** Difference of the means. */
   readonly difference: number;
   /**
-   * `lower` and `higher` where every seed is below, or above, every seed of the baseline; `inside the seeds’ spread` where
+   * `lower` and `higher` where every seed is below, or above, every seed of the baseline; `inside the spread` where
    * they overlap; `one seed` where nothing can be said.
    */
-  readonly word: 'lower' | 'higher' | 'inside the seeds’ spread' | 'one seed';
+  readonly word: 'lower' | 'higher' | 'inside the spread' | 'one seed';
 }
 
 export function verdict(losses: readonly number[], baseline: readonly number[]): Verdict {
@@ -52,5 +52,5 @@ export function verdict(losses: readonly number[], baseline: readonly number[]):
   if (losses.length < 2 || baseline.length < 2) return { difference, word: 'one seed' };
   if (Math.max(...losses) < Math.min(...baseline)) return { difference, word: 'lower' };
   if (Math.min(...losses) > Math.max(...baseline)) return { difference, word: 'higher' };
-  return { difference, word: 'inside the seeds’ spread' };
+  return { difference, word: 'inside the spread' };
 }

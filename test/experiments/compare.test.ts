@@ -228,7 +228,7 @@ test('the report has every table, plot and list, in HTML and in Markdown', async
 });
 
 test('a difference inside the seeds’ spread is called that', () => {
-  assert.equal(verdict([1, 1.2], [1.1, 1.3]).word, 'inside the seeds’ spread');
+  assert.equal(verdict([1, 1.2], [1.1, 1.3]).word, 'inside the spread');
   assert.equal(verdict([1, 1.05], [1.1, 1.3]).word, 'lower');
   assert.equal(verdict([1.4, 1.5], [1.1, 1.3]).word, 'higher');
   assert.equal(verdict([1], [2, 3]).word, 'one seed');
