@@ -46,6 +46,15 @@ export class KeyValueCache implements Disposable {
     return this.free.pop()!;
   }
 
+  /** A page of its own with the content of another. Throws NativeError when memory is short. */
+  duplicate(page: number): number {
+    const copy = this.take(); // may move the pool
+    const { backend } = this.runtime;
+    const at = (n: number) => backend.slice(this.storage, n * this.pageLength, this.pageLength);
+    backend.copy(at(copy), at(page));
+    return copy;
+  }
+
   give(pages: Iterable<number>): void {
     this.free.push(...pages);
   }
@@ -97,6 +106,19 @@ export class CachedSequence implements Disposable {
   sums(C: number): Tensor {
     this.summed ??= this.cache.runtime.empty([C]);
     return this.summed;
+  }
+
+  /** Becomes a copy of another sequence; must be empty. Throws NativeError when memory is short. */
+  copy(other: CachedSequence): void {
+    const used = Math.ceil(other.length / PAGE_POSITIONS);
+    for (const [slot, pages] of other.pages) {
+      const own: number[] = [];
+      this.pages.set(slot, own);
+      for (const page of pages.slice(0, used)) own.push(this.cache.duplicate(page));
+    }
+    const { summed } = other;
+    if (summed) this.cache.runtime.backend.copy(this.sums(summed.size).storage, summed.storage);
+    this.length = other.length;
   }
 
   [Symbol.dispose](): void {

@@ -45,6 +45,11 @@ export class Sequence implements Disposable {
     return this.cached.length;
   }
 
+  /** Takes the tokens of another sequence with the same options for its own, which must have none. */
+  copy(other: Sequence): void {
+    this.cached.copy(other.cached);
+  }
+
   /** Forgets all but the first `length` tokens. */
   cut(length: number): void {
     this.cached.length = Math.min(length, this.cached.length);

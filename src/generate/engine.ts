@@ -3,7 +3,8 @@
  * been computed alone. Knows tokens and text; knows no file and no protocol.
  *
  * A step is one call of the decoder: every sequence whose prompt it knows goes on by one token, and up to `prefillChunk`
- * tokens of waiting prompts come along, so that a long prompt does not hold up the others.
+ * tokens of waiting prompts come along, so that a long prompt does not hold up the others. A prompt that several requests
+ * wait for is read once: those that have not begun it copy what the first one made of it.
  */
 import { ConfigError } from '../errors.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -195,6 +196,7 @@ export class Engine {
     const moving: Generation[] = [];
     const batch: Extension[] = [];
     const drafting: Generation[] = [];
+    const following = new Map<Generation, Generation[]>();
     let budget = this.prefillChunk;
     // Where the cuts of a prompt would change its answer, there are none.
     const inOnePass = this.decoder.model.config.kvSharing === 'last-loop';
@@ -202,6 +204,14 @@ export class Engine {
       const { prefilling, sequence } = generation;
       if (generation.draft) {
         drafting.push(generation);
+        continue;
+      }
+      const leader =
+        sequence.length > 0
+          ? undefined
+          : moving.find((other) => other.prefilling && generation.startsAs(other));
+      if (leader) {
+        following.set(leader, [...(following.get(leader) ?? []), generation]);
         continue;
       }
       const room = inOnePass && budget > 0 ? Number.POSITIVE_INFINITY : budget;
@@ -216,7 +226,11 @@ export class Engine {
         const { logits, steps } = await this.decoder.extend(batch);
         const V = logits.length / batch.length;
         for (const [b, generation] of moving.entries()) {
-          generation.take(logits.subarray(b * V, b * V + V), steps[b]);
+          const next = logits.subarray(b * V, b * V + V);
+          // Before the first one may end, and give its sequence back.
+          const done = generation.prefilling ? [] : (following.get(generation) ?? []);
+          for (const { sequence } of done) sequence.copy(generation.sequence);
+          for (const reader of [generation, ...done]) reader.take(next, steps[b]);
         }
       }
       for (const group of groupsOf(drafting, ({ draft, sequence }) => [draft, sequence.options])) {

@@ -70,6 +70,12 @@ export class Generation implements Speculating {
     return this.sequence.length < this.request.prompt.length;
   }
 
+  /** Whether another one's sequence, once its prompt is in, is what this one's will be. */
+  startsAs(other: Generation): boolean {
+    const key = ({ sequence, request }: Generation) => JSON.stringify([sequence.options, request.prompt]);
+    return this.request.prompt.length === other.request.prompt.length && key(this) === key(other);
+  }
+
   /** The tokens to extend the sequence by next: a piece of the prompt, of at most `most` tokens, or the one drawn last. */
   next(most: number): ArrayLike<number> {
     if (!this.prefilling) return [this.drawn];

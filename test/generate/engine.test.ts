@@ -86,6 +86,46 @@ for (const [backendName, backend] of backends) {
   }
 }
 
+const sharingPrompts: typeof systems = {
+  ...systems,
+  'adaptive, sequence': [{ depth: 'adaptive', nLayer: 3, halting: 'sequence' }, []],
+  'loop, last-loop keys': [{ depth: 'loop', nLayer: 2, nLoop: 3, kvSharing: 'last-loop' }, []],
+};
+for (const [name, [config]] of Object.entries(sharingPrompts)) {
+  test(`${name}: a prompt that several requests wait for is read once, whoever of them leaves`, async () => {
+    const model = randomModel({ ...config, blockSize: 128 });
+    const decoder = new CountingDecoder(model);
+    const engine = new Engine(decoder, tokenizer, { maxSequences: 8, prefillChunk: 30 });
+    const prompt = Array.from({ length: 100 }, (_, i) => hashWords(5, i) % 257);
+    const requests = Array.from({ length: 6 }, (_, seed) => ({
+      prompt,
+      seed,
+      maxTokens: seed === 1 ? 1 : 6,
+      topLogprobs: 2,
+    }));
+    const other = { ...requests[0], prompt: [...prompt.slice(0, 99), (prompt[99] + 1) % 257] };
+    const leaving = new AbortController();
+    const first = answer(engine, requests[0], leaving.signal);
+    const rest = Promise.all([...requests.slice(1), other].map((request) => answer(engine, request)));
+    await turn();
+    await turn();
+    leaving.abort();
+    assert.equal((await first).end.reason, 'aborted');
+    const together = await rest;
+    const alone = (request: GenerationRequest) => answer(new Engine(new Decoder(model), tokenizer), request);
+    for (const [n, request] of [...requests.slice(1), other].entries()) {
+      assert.deepEqual(together[n], await alone(request), `request ${n}`);
+    }
+    const read = decoder.stepSizes.flat().reduce((sum, n) => sum + n, 0);
+    const made = together.reduce((sum, { tokens }) => sum + tokens.length - 1, 0);
+    // The first reader's beginning, the second one's whole prompt, and the other prompt.
+    assert.ok(read - made > 200 && read - made <= 300, `${read - made} tokens of prompts were read`);
+    assert.equal(decoder.living.size, 0);
+    assert.equal(decoder.cache.used, 0);
+    assert.equal(model.runtime.pool.live, 0);
+  });
+}
+
 test('an answer tells its tokens, steps and end', async () => {
   const model = randomModel({ depth: 'loop', nLoop: 3 });
   const engine = new Engine(new Decoder(model), tokenizer);
