@@ -158,6 +158,17 @@ const STAGES: Readonly<Record<string, Stage>> = {
       })),
     ),
   },
+  // Was the paper's baseline in the suite `paper-1` held back by its learning rate, 3e-3?
+  baseline: {
+    seeds: SEEDS.slice(0, 2),
+    variants: [
+      {
+        label: 'C=64, 12 layers, lr 1.5e-3',
+        model: { ...gpt2(12).model, ...SUITE.model },
+        train: { ...SUITE.train, lr: 1.5e-3, minLr: 1.5e-4 },
+      },
+    ],
+  },
   // The default's rival where loops multiply: the suite `paper-1` has `correction` at 4×(6×2).
   deep: {
     seeds: SEEDS.slice(0, 2),
