@@ -114,6 +114,7 @@ body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.55rem; border: 1px solid #8884; text-align: left; white-space: nowrap; }
 td small { opacity: 0.75; } td.token { font-weight: 600; }
+td.over { opacity: 0.35; }
 td.stop { outline: 2px solid #d1495b; outline-offset: -2px; }
 code { white-space: pre; } .scroll { overflow-x: auto; }
 `;
@@ -132,7 +133,7 @@ export function renderInspection({ tokens, threshold, gates }: Inspection, title
       const shade = `background:rgb(59 111 182 / ${(0.75 * best.probability).toFixed(2)})`;
       const moved = exit.relative === null ? '' : ` moved ${exit.relative.toFixed(2)}`;
       const loss = exit.loss === null ? '' : ` loss ${exit.loss.toFixed(2)}`;
-      const css = n + 1 === stop ? ' class="stop"' : '';
+      const css = n + 1 === stop ? ' class="stop"' : haltsAt !== null && n + 1 > stop ? ' class="over"' : '';
       return (
         `<td${css} style="${shade}" title="${escapeText(hover)}"><code>${escapeText(visible(best.text))}</code> ` +
         `${(100 * best.probability).toFixed(0)} %<br><small>${loss}${moved}</small></td>`

@@ -5,7 +5,7 @@ import { NativeBackend } from '../../src/backend/native.js';
 import type { ReferenceBackend } from '../../src/backend/reference.js';
 import { hostRows } from '../../src/backend/rows.js';
 import { ConfigError } from '../../src/errors.js';
-import { parseModelConfig } from '../../src/models/config.js';
+import { exitCount, parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
 import { GPT } from '../../src/models/gpt.js';
 import type { Objective } from '../../src/models/objective.js';
@@ -146,15 +146,29 @@ for (const [shape, depth] of Object.entries(shapes)) {
   }
 }
 
-test('ACT has no full depth to be asked for, and shows all its exits to an inspection', async () => {
+test('ACT has no full depth to be asked for', () => {
   const model = build(new NativeBackend('f32'), systems['universal, ACT'][0]);
   assert.throws(
     () => model.loss(tokens, targets, 2, 1, { earlyExit: false }),
     /earlyExit: must not be turned off where halting is act/,
   );
-  const { exits } = await model.readings(tokens, targets, 2);
-  assert.equal(exits.length, 4);
 });
+
+for (const name of ['universal, ACT', 'loop, ACT']) {
+  test(`${name}: an inspection shows all exits, from the one where a token halts on its own output`, async () => {
+    const model = build(new NativeBackend('f32'), systems[name][0]);
+    const { losses, steps } = await score(model, tokens);
+    const { exits } = await model.readings(tokens, targets, 2);
+    assert.ok(new Set(steps).size > 1, 'tokens halt at different steps');
+    assert.equal(exits.length, exitCount(model.config));
+    for (const [t, step] of steps.entries()) {
+      for (const exit of exits.slice(step - 1)) {
+        assert.ok(Math.abs(exit.losses[t] - losses[t]) < 1e-5, `token ${t} after step ${step}`);
+      }
+    }
+    assert.equal(model.runtime.pool.live, 0);
+  });
+}
 
 test('a learned rule learns from the states that it decides on, before the coda', async () => {
   const runtime = new Runtime(new NativeBackend('f32'));

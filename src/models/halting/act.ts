@@ -28,7 +28,8 @@ export class ActWalker implements Walker {
     const { runtime } = x;
     const { backend } = runtime;
     const R = x.shape[0];
-    if (ctx.pass.collectExits) return this.everyStep(x, count, step, ctx);
+    const { collectExits } = ctx.pass;
+    if (collectExits) ctx.entry = alias(x);
     const scale = ctx.pass.auxScale;
     using rows = new RowsLeft(runtime, R);
     using ponder = runtime.from(new Float64Array(R), [R]);
@@ -47,6 +48,8 @@ export class ActWalker implements Walker {
       const last = n === count - 1;
       const act = actStep(probability, sums.state, mask, { epsilon: EPSILON, last });
       using p = act.p;
+      if (collectExits)
+        owned.exits.push(this.outputAt(n, state, probability, sums.state, mask, averaged.state));
       sums.advance(act.nextSum);
       averaged.advance(scaleRows(state, p, n === 0 ? null : averaged.state));
       backend.rows.ponder(ponder.storage, p.storage, mask.storage, act.goingOn.storage);
@@ -61,14 +64,23 @@ export class ActWalker implements Walker {
       if (rows.none && !ctx.batch.cached) break;
     }
     ctx.running = null;
-    return new DepthOutput(alias(averaged.state), [], alias(ponder), rows.takeCounts());
+    // Once no row is left every further exit is the output.
+    while (collectExits && owned.exits.length < count) owned.exits.push(alias(averaged.state));
+    return new DepthOutput(alias(averaged.state), owned.takeExits(), alias(ponder), rows.takeCounts());
   }
 
-  /** The states of all steps, none of which stops a row. */
-  private everyStep(x: Tensor, count: number, step: Step, ctx: ForwardContext): DepthOutput {
-    using owned = new OwnedStates(x);
-    ctx.entry = alias(x);
-    for (let n = 0; n < count; n++) owned.exits.push(alias(owned.advance(step(owned.state, n))));
-    return new DepthOutput(alias(owned.state), owned.takeExits());
+  /** What the model would put out if step n were the last: Σ p_k s_k before, and the remainder on s_n where a row still runs. */
+  private outputAt(
+    n: number,
+    state: Tensor,
+    probability: Tensor,
+    sum: Tensor,
+    mask: Tensor,
+    averaged: Tensor,
+  ): Tensor {
+    const { p, nextSum, goingOn } = actStep(probability, sum, mask, { epsilon: EPSILON, last: true });
+    const output = scaleRows(state, p, n === 0 ? null : averaged);
+    for (const tensor of [p, nextSum, goingOn]) tensor.dispose();
+    return output;
   }
 }
