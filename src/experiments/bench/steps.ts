@@ -3,7 +3,6 @@
  * step, so that a noisy machine disturbs all alike. Knows no terminal.
  */
 import type { Backend } from '../../backend/backend.js';
-import { applicationCount } from '../../models/config.js';
 import { forwardFlopsPerToken } from '../../models/cost.js';
 import { GPT } from '../../models/gpt.js';
 import { hashWords } from '../../nn/random.js';
@@ -103,7 +102,12 @@ class Entrant {
     const before = meter?.sample(backend.precision);
     const { tokens, targets, B } = randomTokens(this.entry.config, step);
     const key = { seed: 1, step, microStep: 0 };
-    const forward = trainingOptions(model, this.entry.config.train, key, this.checkpointed);
+    const drawn = trainingOptions(model, this.entry.config.train, key, this.checkpointed);
+    // A sampled loop count is timed at the mean one, or in turns at the two beside it.
+    const { loopSampling } = this.entry.config.train;
+    const loops = meanLoops(loopSampling, model.config.nLoop);
+    const beside = step % 2 === 0 ? Math.floor(loops) : Math.ceil(loops);
+    const forward = loopSampling === 'fixed' ? drawn : { ...drawn, loops: beside };
     const times = [clock.now()];
     model.parameters.zeroGradients();
     const tape = new Tape(this.runtime);
@@ -126,13 +130,8 @@ class Entrant {
       this.kernels.clear();
       return;
     }
-    // A sampled loop count is accounted for as the mean one, by the applications that were run.
-    const { loopSampling } = this.entry.config.train;
-    const { nLoop } = model.config;
-    const usual = applicationCount(model.config, meanLoops(loopSampling, nLoop));
-    const scale = loopSampling === 'fixed' ? 1 : usual / applicationCount(model.config, forward.loops);
-    this.phases.forward.push((times[1] - times[0]) * scale);
-    this.phases.backward.push((times[2] - times[1]) * scale);
+    this.phases.forward.push(times[1] - times[0]);
+    this.phases.backward.push(times[2] - times[1]);
     this.phases.optimizer.push(times[3] - times[2]);
     this.evaluations.push(await this.evaluate(tokens, targets, B));
     const after = meter?.sample(backend.precision);
