@@ -119,11 +119,11 @@ export async function* compare(
       const entrant = runOf(model, config, suite, seed);
       const folder = store(entrant.name);
       await requireSameRun(entrant, folder);
-      if (await hasResult(folder)) {
-        yield { kind: 'result', entrant, result: await readResult(folder, entrant.name) };
-        continue;
-      }
       yield* guarded(entrant, folder, async function* (): AsyncGenerator<ComparisonEvent> {
+        if (await hasResult(folder)) {
+          yield { kind: 'result', entrant, result: await readResult(folder, entrant.name) };
+          return;
+        }
         using trained = new Training(entrant, folder, options);
         yield* trained.run(signal);
         if (signal?.aborted) return;

@@ -144,13 +144,18 @@ test('a pilot that diverges loses, is not trained again, and a model without pil
   assert.match(messages.at(-1)!, /^gpt2: .*no pilot finished/);
 });
 
-test('a damaged result is named; a lost last evaluation is made again', async () => {
-  const { options, stores } = comparison({ learningRates: [], models: suite.models.slice(0, 1) });
-  const [expected] = (await collect(options)).results;
+test('a damaged result is named, and the others stand; a lost last evaluation is made again', async () => {
+  const { options, stores } = comparison({ learningRates: [], models: suite.models.slice(0, 2) });
+  const { results } = await collect(options);
+  const [expected] = results;
   const store = stores.get('gpt2-seed1337')!;
   for (const damage of ['{', '{}']) {
     await store.replace('result.json', damage);
-    await assert.rejects(collect(options), /result.json: must be .*delete gpt2-seed1337\/result.json/);
+    const again = await collect(options);
+    const failed = again.events.flatMap((e) => (e.kind === 'failed' ? [e.error.message] : []));
+    assert.equal(failed.length, 1);
+    assert.match(failed[0], /result.json: must be .*delete gpt2-seed1337\/result.json/);
+    assert.equal(again.results.length, results.length - 1);
   }
   const folder = [...store.files.keys()].filter((name) => name !== 'result.json');
   assert.ok(folder.includes('metrics.jsonl'));
