@@ -246,7 +246,7 @@ function reportFacts(
       'FLOPs',
       'blocks, attention and the heads that are trained, forward and backward; no token halting early',
     ],
-    ['spread', '± one standard deviation over seeds'],
+    ['spread', '± one standard deviation over seeds; batches of the train loss differ with the seed'],
     ['machine', distinct(where.map((p) => p.machine))],
     ['backend', distinct(where.map((p) => p.backend))],
     ['commit', distinct(where.map((p) => p.commit))],

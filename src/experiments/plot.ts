@@ -18,6 +18,9 @@ export interface Chart {
   readonly yLabel: string;
   readonly series: readonly Series[];
   readonly logX?: boolean;
+  readonly logY?: boolean;
+  /** Where the vertical axis ends, with what lies above cut off; the largest value by default. */
+  readonly top?: number;
   /** Whether the legend tells each curve's last value; true by default. */
   readonly lastValues?: boolean;
 }
@@ -36,7 +39,7 @@ export function seriesColor(i: number): string {
 
 /** A chart with axes, grid and a legend at the curves' ends; throws where a point is not finite, or there is none. */
 export function lineChart(chart: Chart): string {
-  const { title, xLabel, yLabel, series: given, logX = false, lastValues = true } = chart;
+  const { title, xLabel, yLabel, series: given, logX = false, logY = false, lastValues = true } = chart;
   const series = given.filter((s) => s.points.length > 0);
   const points = series.flatMap((s) => s.points);
   if (points.length === 0 || !points.flat().every(Number.isFinite))
@@ -44,7 +47,12 @@ export function lineChart(chart: Chart): string {
   const extent = (values: number[]): [number, number] => [Math.min(...values), Math.max(...values)];
   const across: [number, number] = [MARGIN.left, WIDTH - MARGIN.right];
   const x = (logX ? scaleLog() : scaleLinear()).domain(extent(points.map((p) => p[0]))).range(across);
-  const y = scaleLinear(extent(points.map((p) => p[1])), [HEIGHT - MARGIN.bottom, MARGIN.top]).nice();
+  const [low, high] = extent(points.map((p) => p[1]));
+  const upwards: [number, number] = [low, Math.min(high, chart.top ?? high)];
+  const y = (logY ? scaleLog() : scaleLinear())
+    .domain(upwards)
+    .range([HEIGHT - MARGIN.bottom, MARGIN.top])
+    .nice();
   const path = line<readonly [number, number]>(
     (p) => round(x(p[0])),
     (p) => round(y(p[1])),
@@ -73,13 +81,15 @@ export function lineChart(chart: Chart): string {
   });
   const legend = legendPlaces(
     series.filter((s) => !s.secondary),
-    (s) => y(s.points.at(-1)![1]),
+    (s) => Math.max(MARGIN.top, y(s.points.at(-1)![1])),
   ).map(({ item, at }) => {
     const end = x(item.points.at(-1)![0]);
     const last = lastValues ? `: ${item.points.at(-1)![1].toFixed(3)}` : '';
     const text = `${item.label}${last}`;
+    const height = y(item.points.at(-1)![1]);
+    const dot = `<circle cx="${round(end)}" cy="${round(height)}" r="3.5" fill="${item.color}"/>`;
     return (
-      `<circle cx="${round(end)}" cy="${round(y(item.points.at(-1)![1]))}" r="3.5" fill="${item.color}"/>` +
+      (height < MARGIN.top ? '' : dot) +
       `<text x="${WIDTH - MARGIN.right + 12}" y="${round(at)}" dy="0.32em" style="fill:${item.color}" font-weight="600">${escapeText(text)}</text>`
     );
   });
@@ -91,10 +101,20 @@ export function lineChart(chart: Chart): string {
     ...xTicks,
     `<text x="${(MARGIN.left + WIDTH - MARGIN.right) / 2}" y="${HEIGHT - 10}" text-anchor="middle">${escapeText(xLabel)}</text>`,
     `<text transform="translate(16 ${HEIGHT / 2}) rotate(-90)" text-anchor="middle">${escapeText(yLabel)}</text>`,
-    ...curves,
+    ...(chart.top === undefined ? curves : cutOff(curves)),
     ...legend,
     '</svg>',
   ].join('\n');
+}
+
+/** The curves in a picture of their own, which ends where the axis does. */
+function cutOff(curves: readonly string[]): string[] {
+  const top = MARGIN.top - 4; // a line on the axis keeps its width
+  return [
+    `<svg y="${top}" width="${WIDTH}" height="${HEIGHT}" viewBox="0 ${top} ${WIDTH} ${HEIGHT}">`,
+    ...curves,
+    '</svg>',
+  ];
 }
 
 /** Heights for labels near their curves' ends, at least a line apart and inside the chart. */

@@ -1,4 +1,5 @@
 /** The report of a comparison: tables against baselines with their spread over seeds, and the plots. Knows no file. */
+import { exitCount } from '../models/config.js';
 import type { Halting } from './analysis.js';
 import type { Block, Section } from './document.js';
 import { type Chart, lineChart, seriesColor } from './plot.js';
@@ -246,15 +247,26 @@ function loopSections(models: readonly ModelResults[]): Section[] {
       }))
       .filter(({ points }) => points.length > 1);
   const blocks: Block[] = [];
-  const add = (name: string, title: string, xLabel: string, yLabel: string, drawn: Chart['series']) => {
-    if (drawn.length > 0) blocks.push(chart(name, { title, xLabel, yLabel, series: drawn }));
+  const add = (
+    name: string,
+    title: string,
+    xLabel: string,
+    yLabel: string,
+    drawn: Chart['series'],
+    scale: Pick<Chart, 'logY' | 'top'> = {},
+  ) => {
+    if (drawn.length > 0) blocks.push(chart(name, { title, xLabel, yLabel, series: drawn, ...scale }));
   };
+  // One network far from its trained count must not press all others into a line.
+  const losses = models.map((model) => mean(model.runs.map(({ valLoss }) => valLoss)));
+  const top = Math.max(...losses) + 0.5;
   add(
     'loss-loops',
     'Validation loss by the loops, steps or layers that are run',
     'loops',
     'nats per token',
     series((run) => run.analysis.lossByLoops.map(({ loss }) => loss)),
+    { top },
   );
   add(
     'sharpening',
@@ -262,6 +274,7 @@ function loopSections(models: readonly ModelResults[]): Section[] {
     'exit',
     'nats per token',
     series((run) => run.analysis.lossByExit),
+    { top },
   );
   add(
     'gates',
@@ -288,6 +301,7 @@ function loopSections(models: readonly ModelResults[]): Section[] {
     'step',
     '‖s_n − s_(n−1)‖ / ‖s_(n−1)‖',
     series((run) => run.analysis.change.map(({ relative }) => relative)),
+    { logY: true },
   );
   add(
     'cosine',
@@ -303,15 +317,24 @@ function haltingSections(models: readonly ModelResults[], { tokenText }: ReportC
   const halting = models.filter(({ runs }) => runs[0].analysis.halting !== null);
   if (halting.length === 0) return [];
   const of = (model: ModelResults): Halting => model.runs[0].analysis.halting!;
+  /** Percentages of tokens that halt after step 1, 2 …, over all seeds. */
+  const shares = ({ runs }: ModelResults): number[] => {
+    const counts = runs.map(({ analysis }) => analysis.halting!.stepCounts);
+    const all = counts.flat().reduce((sum, n) => sum + n, 0);
+    return Array.from({ length: exitCount(runs[0].config.model) }, (_, step) => {
+      const halted = counts.reduce((sum, own) => sum + (own[step] ?? 0), 0);
+      return (100 * halted) / all;
+    });
+  };
   const rows = halting.map((model) => {
-    const { stepCounts } = of(model);
-    const all = stepCounts.reduce((sum, n) => sum + n, 0);
     const steps = mean(model.runs.map(({ meanSteps }) => meanSteps!));
     const saved = model.timing?.skippingRatio ?? null;
     return [
       model.label,
       steps.toFixed(2),
-      stepCounts.map((count) => `${Math.round((100 * count) / all)} %`).join(', '),
+      shares(model)
+        .map((share) => `${Math.round(share)} %`)
+        .join(', '),
       saved === null ? '–' : saved.toFixed(2),
     ];
   });
@@ -350,20 +373,20 @@ function haltingSections(models: readonly ModelResults[], { tokenText }: ReportC
           rows,
         },
         chart('steps', {
-          title: 'Histogram of steps: share of tokens that halt after each, first seed',
+          title: 'Histogram of steps: share of tokens that halt after each',
           xLabel: 'steps',
           yLabel: '% of tokens',
+          lastValues: false,
           series: halting.map((model) => {
-            const { stepCounts } = of(model);
-            const all = stepCounts.reduce((sum, n) => sum + n, 0);
             const { label, color } = model;
-            return { label, color, points: numbered(stepCounts.map((n) => (100 * n) / all)), dots: true };
+            return { label, color, points: numbered(shares(model)), dots: true };
           }),
         }),
         chart('halting', {
           title: 'Loss by mean steps: halting (solid), every token at the same depth (dashed)',
           xLabel: 'mean steps a token',
           yLabel: 'nats per token',
+          lastValues: false,
           series: curves,
         }),
         { kind: 'text', text: 'Input tokens by their mean steps, first seed, of those that occur often:' },
