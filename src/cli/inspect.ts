@@ -32,8 +32,8 @@ export function inspectCommand(program: Command): void {
     .addOption(precisionOption())
     .option('--json', 'print one JSON document')
     .action(async ({ model: folder, prompt, precision, html, json, ...flags }: InspectFlags) => {
-      const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
       const { model, config } = await openModel(folder, { precision });
+      const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
       noticeLoops(config.model, flags.loops);
       const { loops, top, exitThreshold: threshold } = flags;
       const options = { top, threshold, ...(loops === undefined ? {} : { loops }) };
