@@ -44,6 +44,8 @@ export function lineChart(chart: Chart): string {
   const points = series.flatMap((s) => s.points);
   if (points.length === 0 || !points.flat().every(Number.isFinite))
     throw new Error(`${title}: points must be finite`);
+  if (logY && points.some(([, height]) => height <= 0))
+    throw new Error(`${title}: a logarithmic axis has no place for 0`);
   const extent = (values: number[]): [number, number] => [Math.min(...values), Math.max(...values)];
   const across: [number, number] = [MARGIN.left, WIDTH - MARGIN.right];
   const x = (logX ? scaleLog() : scaleLinear()).domain(extent(points.map((p) => p[0]))).range(across);
@@ -58,18 +60,23 @@ export function lineChart(chart: Chart): string {
     (p) => round(y(p[1])),
   );
 
+  const height = logY ? y.tickFormat(7, '~g') : y.tickFormat(7);
   const yGrid = y.ticks(7).map((tick) => {
     const at = round(y(tick));
-    const text = `<text x="${MARGIN.left - 8}" y="${at}" dy="0.32em" text-anchor="end">${y.tickFormat(7)(tick)}</text>`;
+    const text = `<text x="${MARGIN.left - 8}" y="${at}" dy="0.32em" text-anchor="end">${height(tick)}</text>`;
     return `<line class="grid" x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${at}" y2="${at}"/>${text}`;
   });
   const label = x.tickFormat(6, '~s');
-  const xTicks = x.ticks(6).map((tick) => {
-    const at = round(x(tick));
-    const bottom = HEIGHT - MARGIN.bottom;
-    const text = `<text x="${at}" y="${bottom + 20}" text-anchor="middle">${label(tick)}</text>`;
-    return `<line class="tick" x1="${at}" x2="${at}" y1="${bottom}" y2="${bottom + 6}"/>${text}`;
-  });
+  const whole = points.every(([at]) => Number.isInteger(at));
+  const xTicks = x
+    .ticks(6)
+    .filter((tick) => Number.isInteger(tick) || !whole)
+    .map((tick) => {
+      const at = round(x(tick));
+      const bottom = HEIGHT - MARGIN.bottom;
+      const text = `<text x="${at}" y="${bottom + 20}" text-anchor="middle">${label(tick)}</text>`;
+      return `<line class="tick" x1="${at}" x2="${at}" y1="${bottom}" y2="${bottom + 6}"/>${text}`;
+    });
   const curves = series.map(({ color, points: own, secondary, dots }) => {
     const style = secondary
       ? 'stroke-width="1.2" stroke-dasharray="4 3" opacity="0.7"'

@@ -300,7 +300,8 @@ function loopSections(models: readonly ModelResults[]): Section[] {
     'Change of the hidden state in each step: relative norm',
     'step',
     '‖s_n − s_(n−1)‖ / ‖s_(n−1)‖',
-    series((run) => run.analysis.change.map(({ relative }) => relative)),
+    // Once all tokens have halted nothing changes.
+    series((run) => run.analysis.change.map(({ relative }) => (relative > 0 ? relative : Number.NaN))),
     { logY: true },
   );
   add(
