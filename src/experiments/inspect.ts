@@ -31,7 +31,7 @@ export interface InspectedToken {
   readonly exits: readonly InspectedExit[];
   /** The exit, from 1, at which the highest probability first exceeds the threshold; null where it never does. */
   readonly confidentAt: number | null;
-  /** Steps that the model's own halting rule takes; null where it has none. ACT then reads the average of the states so far. */
+  /** Steps that the model's own halting rule takes; null where it has none. An exit of ACT is what it would put out there: an average of the states so far. */
   readonly haltsAt: number | null;
 }
 

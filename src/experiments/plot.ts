@@ -44,15 +44,14 @@ export function lineChart(chart: Chart): string {
   const points = series.flatMap((s) => s.points);
   if (points.length === 0 || !points.flat().every(Number.isFinite))
     throw new Error(`${title}: points must be finite`);
-  if (logY && points.some(([, height]) => height <= 0))
+  if (logY && Math.min(...points.map((p) => p[1])) <= 0)
     throw new Error(`${title}: a logarithmic axis has no place for 0`);
   const extent = (values: number[]): [number, number] => [Math.min(...values), Math.max(...values)];
   const across: [number, number] = [MARGIN.left, WIDTH - MARGIN.right];
   const x = (logX ? scaleLog() : scaleLinear()).domain(extent(points.map((p) => p[0]))).range(across);
   const [low, high] = extent(points.map((p) => p[1]));
-  const upwards: [number, number] = [low, Math.min(high, chart.top ?? high)];
   const y = (logY ? scaleLog() : scaleLinear())
-    .domain(upwards)
+    .domain([low, Math.min(high, chart.top ?? high)])
     .range([HEIGHT - MARGIN.bottom, MARGIN.top])
     .nice();
   const path = line<readonly [number, number]>(
@@ -60,10 +59,10 @@ export function lineChart(chart: Chart): string {
     (p) => round(y(p[1])),
   );
 
-  const height = logY ? y.tickFormat(7, '~g') : y.tickFormat(7);
+  const yLabelOf = logY ? y.tickFormat(7, '~g') : y.tickFormat(7);
   const yGrid = y.ticks(7).map((tick) => {
     const at = round(y(tick));
-    const text = `<text x="${MARGIN.left - 8}" y="${at}" dy="0.32em" text-anchor="end">${height(tick)}</text>`;
+    const text = `<text x="${MARGIN.left - 8}" y="${at}" dy="0.32em" text-anchor="end">${yLabelOf(tick)}</text>`;
     return `<line class="grid" x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${at}" y2="${at}"/>${text}`;
   });
   const label = x.tickFormat(6, '~s');

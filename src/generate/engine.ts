@@ -206,10 +206,8 @@ export class Engine {
         drafting.push(generation);
         continue;
       }
-      const leader =
-        sequence.length > 0
-          ? undefined
-          : moving.find((other) => other.prefilling && generation.startsAs(other));
+      const fresh = sequence.length === 0;
+      const leader = moving.find((other) => fresh && other.prefilling && generation.startsAs(other));
       if (leader) {
         following.set(leader, [...(following.get(leader) ?? []), generation]);
         continue;

@@ -48,8 +48,7 @@ export class ActWalker implements Walker {
       const last = n === count - 1;
       const act = actStep(probability, sums.state, mask, { epsilon: EPSILON, last });
       using p = act.p;
-      if (collectExits)
-        owned.exits.push(this.outputAt(n, state, probability, sums.state, mask, averaged.state));
+      if (collectExits) owned.exits.push(outputAt(n, state, probability, sums.state, mask, averaged.state));
       sums.advance(act.nextSum);
       averaged.advance(scaleRows(state, p, n === 0 ? null : averaged.state));
       backend.rows.ponder(ponder.storage, p.storage, mask.storage, act.goingOn.storage);
@@ -68,19 +67,19 @@ export class ActWalker implements Walker {
     while (collectExits && owned.exits.length < count) owned.exits.push(alias(averaged.state));
     return new DepthOutput(alias(averaged.state), owned.takeExits(), alias(ponder), rows.takeCounts());
   }
+}
 
-  /** What the model would put out if step n were the last: Σ p_k s_k before, and the remainder on s_n where a row still runs. */
-  private outputAt(
-    n: number,
-    state: Tensor,
-    probability: Tensor,
-    sum: Tensor,
-    mask: Tensor,
-    averaged: Tensor,
-  ): Tensor {
-    const { p, nextSum, goingOn } = actStep(probability, sum, mask, { epsilon: EPSILON, last: true });
-    const output = scaleRows(state, p, n === 0 ? null : averaged);
-    for (const tensor of [p, nextSum, goingOn]) tensor.dispose();
-    return output;
-  }
+/** What the model would put out if step n were the last: Σ p_k s_k before, and the remainder on s_n where a row still runs. */
+function outputAt(
+  n: number,
+  state: Tensor,
+  probability: Tensor,
+  sum: Tensor,
+  mask: Tensor,
+  averaged: Tensor,
+): Tensor {
+  const { p, nextSum, goingOn } = actStep(probability, sum, mask, { epsilon: EPSILON, last: true });
+  const output = scaleRows(state, p, n === 0 ? null : averaged);
+  for (const tensor of [p, nextSum, goingOn]) tensor.dispose();
+  return output;
 }
