@@ -6,6 +6,9 @@ import { type ConfigOf, parseFields } from './fields.js';
 const MAX_BLOCK_SIZE = 65_536;
 /** More layers or loops than this are a slip of the finger. */
 const MAX_COUNT = 4096;
+/** GPT-2's standard deviation of the initial weights, and the width of its smallest model, which it suits. */
+const GPT2_STD = 0.02;
+const GPT2_WIDTH = 768;
 const SET_SHARING = 'set kvSharing to first-loop or last-loop';
 
 export const modelFields = {
@@ -59,10 +62,11 @@ export const modelFields = {
     help: 'initial value of every gate; 1/n is one over the loop count',
   },
   initStd: {
-    kind: 'number',
+    kind: 'numberOrWord',
+    words: ['width'],
     min: 0,
-    default: 0.02,
-    help: 'standard deviation of the initial weights; GPT-2’s 0.02 suits its width of 768',
+    default: GPT2_STD,
+    help: 'standard deviation of the initial weights: GPT-2’s 0.02 suits its width of 768, width is 0.02·√(768/C)',
   },
   residualInit: {
     kind: 'choice',
@@ -141,6 +145,14 @@ export const modelFields = {
 
 /** Everything that decides a model's parameters and its forward pass. */
 export type ModelConfig = ConfigOf<typeof modelFields>;
+
+/**
+ * Standard deviation of the initial weights. With `width` it grows as 1/√C, so that a narrow network's first
+ * activations are as large as GPT-2's: with 0.02 at C = 64 a short training hardly leaves the beginning (docs/log.md).
+ */
+export function initialStd({ initStd, nEmbd: C }: ModelConfig): number {
+  return initStd === 'width' ? GPT2_STD * Math.sqrt(GPT2_WIDTH / C) : initStd;
+}
 
 /** Throws ConfigError unless loops share keys, for whoever asks for kvLoops: a configuration by itself has them always. */
 export function requireSharing({ kvSharing, kvLoops }: ModelConfig, where = 'model'): void {

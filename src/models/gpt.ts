@@ -9,7 +9,7 @@ import { Parameters, ParameterScope, type ParameterSlot } from '../nn/parameters
 import { alias, detach, dropout, embedding, gatherRows, headLoss, logits, scaleRows } from '../tensor/ops.js';
 import { type Runtime, Tensor } from '../tensor/tensor.js';
 import { type Batch, WholeSequences } from './batch.js';
-import { applicationCount, type ModelConfig } from './config.js';
+import { applicationCount, initialStd, type ModelConfig } from './config.js';
 import { ForwardContext, type ForwardOptions, type Pass, PLAIN_PASS } from './context.js';
 import { AdaptiveDepth } from './depth/adaptive.js';
 import type { Depth, DepthOutput, Walker } from './depth/depth.js';
@@ -39,7 +39,8 @@ export class GPTModules {
   readonly learned: LearnedRule | null;
 
   constructor(config: ModelConfig) {
-    const { vocabSize: V, blockSize, nEmbd: C, nHead: NH, nLayer, bias, tiedHead, initStd } = config;
+    const { vocabSize: V, blockSize, nEmbd: C, nHead: NH, nLayer, bias, tiedHead } = config;
+    const initStd = initialStd(config);
     const universal = config.depth === 'universal';
     const post = universal && config.norm === 'post';
     const root = new ParameterScope();
@@ -93,7 +94,8 @@ function createDepth(config: ModelConfig, scope: ParameterScope, blocks: readonl
 }
 
 function createLearnedRule(config: ModelConfig, scope: ParameterScope, heads: ExitHeads): LearnedRule | null {
-  const { nEmbd: C, initStd } = config;
+  const { nEmbd: C } = config;
+  const initStd = initialStd(config);
   switch (config.halting) {
     case 'geometric':
       return new GeometricRule(scope, heads, C, initStd);
@@ -111,7 +113,8 @@ function createLearnedRule(config: ModelConfig, scope: ParameterScope, heads: Ex
  * count itself instead of its root (`loops`, arXiv 2606.18524).
  */
 function residualStd(config: ModelConfig): number {
-  const { nLayer, nLoop, nInnerLoop, residualInit, initStd } = config;
+  const { nLayer, nLoop, nInnerLoop, residualInit } = config;
+  const initStd = initialStd(config);
   if (residualInit === 'loops') return initStd / (nLoop * nInnerLoop * Math.sqrt(2 * nLayer));
   return initStd / Math.sqrt(2 * (residualInit === 'layers' ? nLayer : applicationCount(config)));
 }

@@ -5,7 +5,7 @@
  */
 import { CheckpointError, ConfigError } from '../errors.js';
 import { elementCount, type LazyTensor, renamed } from '../formats/lazy-tensors.js';
-import { type ModelConfig, parseModelConfig } from './config.js';
+import { type ModelConfig, initialStd, parseModelConfig } from './config.js';
 import { GPTModules } from './gpt.js';
 
 /** `model_type` of exported loop networks. */
@@ -122,7 +122,7 @@ export function huggingFaceConfig(model: ModelConfig, eot: number | null): Json 
     n_embd: model.nEmbd,
     n_layer: model.nLayer,
     n_head: model.nHead,
-    initializer_range: model.initStd,
+    initializer_range: initialStd(model),
     tie_word_embeddings: model.tiedHead,
     bos_token_id: eot,
     eos_token_id: eot,
