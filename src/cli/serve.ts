@@ -18,6 +18,7 @@ interface ServeFlags extends OpenFlags {
   readonly maxConcurrency: number;
   readonly maxQueue: number;
   readonly timeout: number;
+  readonly drainTimeout: number;
 }
 
 /** Where keys may be given without standing in the list of processes; several are separated by commas. */
@@ -35,7 +36,7 @@ export function serveCommand(program: Command): void {
     .option('--port <n>', 'port to listen on; 0 for any free one', wholeNumber(0, 65_535), 8080)
     .option(
       '--api-key <key>',
-      `a key that clients must send, and more by repetition; ${KEY_VARIABLE} by default, separated by commas`,
+      `a key that clients must send, and more by repetition; better in ${KEY_VARIABLE}, separated by commas: a flag shows in the list of processes`,
       several,
     )
     .option(
@@ -54,12 +55,18 @@ export function serveCommand(program: Command): void {
       'longest time for an answer',
       wholeNumber(1, LONGEST_TIMEOUT),
       DEFAULT_LIMITS.timeoutMs / 1000,
+    )
+    .option(
+      '--drain-timeout <seconds>',
+      'longest time that answers under way may take after SIGTERM or Ctrl-C',
+      wholeNumber(0, LONGEST_TIMEOUT),
+      DEFAULT_LIMITS.drainTimeoutMs / 1000,
     );
   addOpenFlags(command).action(serve);
 }
 
 async function serve(flags: ServeFlags): Promise<void> {
-  const { model: folder, host, maxConcurrency, maxQueue, timeout } = flags;
+  const { model: folder, host, maxConcurrency, maxQueue, timeout, drainTimeout } = flags;
   const keys = flags.apiKey
     ? new ApiKeys(flags.apiKey, '--api-key')
     : new ApiKeys(keysOf(process.env[KEY_VARIABLE]), KEY_VARIABLE);
@@ -71,7 +78,12 @@ async function serve(flags: ServeFlags): Promise<void> {
     host,
     port: flags.port,
     keys,
-    limits: { ...DEFAULT_LIMITS, maxQueue, timeoutMs: timeout * 1000 },
+    limits: {
+      ...DEFAULT_LIMITS,
+      maxQueue,
+      timeoutMs: timeout * 1000,
+      drainTimeoutMs: drainTimeout * 1000,
+    },
     log: notice,
     notice,
   });

@@ -3,8 +3,8 @@
  * being answered. Knows no terminal and no signals.
  */
 import { once } from 'node:events';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { Server, ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 import { basename, resolve } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { createApp, ROUTES, type ServerState } from './app.js';
@@ -27,6 +27,8 @@ export interface Limits {
   readonly headersTimeoutMs: number;
   /** Longest time a client may take to send a whole request. */
   readonly requestTimeoutMs: number;
+  /** Longest time that answers under way may take once the server has been asked to end. */
+  readonly drainTimeoutMs: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -36,6 +38,7 @@ export const DEFAULT_LIMITS: Limits = {
   headerBytes: 16 * 2 ** 10,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
+  drainTimeoutMs: 30_000,
 };
 
 /** How often the timeouts of senders are looked at. */
@@ -101,6 +104,7 @@ export class ModelServer {
       },
     }) as Server;
     this.#http.setTimeout(limits.timeoutMs + IDLE_MARGIN_MS);
+    closeWaitingResponses(this.#http);
   }
 
   /** Listens. Throws Node's error for an address that is taken. */
@@ -121,10 +125,16 @@ export class ModelServer {
     return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
-  /** Refuses what is new, waits for what is being answered, and ends. */
+  /** Refuses what is new, waits for what is being answered, as long as `drainTimeoutMs` allows, and ends. */
   async drain(): Promise<void> {
     this.#state = 'draining';
+    const { limits, notice } = this.options;
+    const timer = setTimeout(() => {
+      notice(`${this.#open.size} answers are cut off: the time to finish them is over`);
+      this.#http.closeAllConnections();
+    }, limits.drainTimeoutMs);
     while (this.#open.size > 0) await Promise.all([...this.#open].map(({ ended }) => ended));
+    clearTimeout(timer);
     await this.close();
   }
 
@@ -150,6 +160,30 @@ export class ModelServer {
       this.options.log(exchange.line(status));
     });
   }
+}
+
+/**
+ * Closes the responses that wait behind another on a connection (pipelining) when the connection is gone: Node tells only
+ * the one that is being sent, so the others would stay open for ever.
+ */
+function closeWaitingResponses(http: Server): void {
+  const open = new WeakMap<Socket, Set<ServerResponse>>();
+  http.on('connection', (socket: Socket) => {
+    const responses = new Set<ServerResponse>();
+    open.set(socket, responses);
+    socket.once('close', () => {
+      for (const response of responses) {
+        if (response.socket !== null) continue;
+        response.destroy();
+        response.emit('close');
+      }
+    });
+  });
+  http.on('request', ({ socket }, response) => {
+    const responses = open.get(socket)!;
+    responses.add(response);
+    response.once('close', () => responses.delete(response));
+  });
 }
 
 /** The route of a path, so that strange paths make no series of their own. */

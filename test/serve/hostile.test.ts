@@ -143,6 +143,41 @@ test('clients that hang up in the middle of a body or of an answer', async () =>
   }
 });
 
+test('a client that sends many requests at once and hangs up leaves nothing behind', async () => {
+  const own = await serveRun(run, { maxSequences: 2 });
+  const { port, hostname } = new URL(own.url);
+  const long = JSON.stringify({ ...body, max_tokens: 900, loops: 16, stream: true });
+  const one = `${head([`Content-Length: ${long.length}`])}${long}`;
+  const before = own.lines.length;
+  const socket = connect(Number(port), hostname);
+  socket.on('error', () => {});
+  socket.write(one.repeat(50));
+  await once(socket, 'data');
+  socket.destroy();
+  await until(() => own.lines.length === before + 50, 'the end of every request');
+  await idle(own.url);
+  assert.equal(await metric(own.url, 'loopnn_waiting_sequences'), 0);
+  await own.server.drain();
+});
+
+test('answers under way do not keep a server that ends longer than its limit', async () => {
+  const notices: string[] = [];
+  const own = await serveRun(run, {
+    limits: { drainTimeoutMs: 200 },
+    notice: (line) => notices.push(line),
+  });
+  const long = { ...body, max_tokens: 1000, loops: 16, n: 4 };
+  const stream = await clientOf(own.url).completions.create({ ...long, stream: true });
+  const cut = assert.rejects(async () => {
+    for await (const _ of stream);
+  });
+  const started = performance.now();
+  await own.server.drain();
+  assert.ok(performance.now() - started < 3000);
+  await cut;
+  assert.match(notices.join('\n'), /^1 answers are cut off: the time to finish them is over$/m);
+});
+
 test('a full queue is a 429 with retry-after; what can never fit is a 400', async () => {
   const client = clientOf(url);
   const controller = new AbortController();
