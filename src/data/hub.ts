@@ -51,8 +51,15 @@ export interface HubListing {
   readonly files: readonly HubFile[];
 }
 
-/** Tries without a new byte before it gives up. */
+/** Tries without progress before it gives up. */
 const TRIES = 6;
+/** Bytes that a try must add to a file to count as progress, where so many are missing. */
+const LEAST_PROGRESS = 1 << 16;
+/** Requests for a repository's list of files: a thousand files come with each. */
+const MOST_PAGES = 1000;
+/** Bytes and time of an answer that is no file. */
+const MOST_ANSWER_BYTES = 1 << 26;
+const LONGEST_ANSWER_MS = 120_000;
 /** Times that a whole file may come with the wrong hash. */
 const WRONG_FILES = 3;
 const LONGEST_WAIT_MS = 60_000;
@@ -82,9 +89,14 @@ export class Hub {
 
   /** All files of a repository; throws DataError if it is missing, closed to us, or the hub cannot be reached. */
   async list(repo: HubRepo, revision = MAIN): Promise<HubListing> {
-    const common = { hubUrl: this.#endpoint, fetch: this.#fetch, ...this.#credentials() };
     const { type, name } = repo;
     const where = revision === MAIN ? `hf:${name}` : `hf:${name}@${revision}`;
+    let requests = 0;
+    const fetchPage: typeof fetch = (input, init) => {
+      if (++requests <= MOST_PAGES) return this.#fetch(input, init);
+      throw new DataError(where, `must have a list of files of at most ${MOST_PAGES} pages`, 'more');
+    };
+    const common = { hubUrl: this.#endpoint, fetch: fetchPage, ...this.#credentials() };
     try {
       const asked = { ...common, name, revision };
       const { sha } =
@@ -150,7 +162,7 @@ export class Hub {
         this.#signal?.throwIfAborted();
         if (isLocal(error)) throw diskFault(error, incomplete);
         const now = (await sizeOf(incomplete)) ?? 0;
-        failures = now > before ? 0 : failures + 1;
+        failures = now - before >= Math.min(LEAST_PROGRESS, file.size - before) ? 0 : failures + 1;
         if (wrong >= WRONG_FILES || failures >= TRIES || !isPassing(error)) {
           throw this.#explain(error, `hf:${repo.name}/${file.path}`, repo.type);
         }
@@ -224,9 +236,10 @@ export class Hub {
   /** `fetch` that asks again where the hub is busy or cannot be reached, and holds it to the range asked for. */
   readonly #fetch: typeof fetch = async (input, init) => {
     const range = new Headers(init?.headers).get('range');
-    const signal = this.#signal ?? null;
     for (let failures = 0; ; ) {
       try {
+        // Each request has a signal of its own: what it adds to the command's would stay there until all are done.
+        const signal = this.#signal ? AbortSignal.any([this.#signal]) : null;
         const response = await fetch(input, { ...init, signal });
         if (isBusy(response.status) && failures + 1 < TRIES) {
           await response.body?.cancel();
@@ -235,17 +248,17 @@ export class Hub {
         }
         if (range !== null && response.status === 200) {
           await response.body?.cancel();
-          throw new RefusedRange('a whole file where a part was asked for');
+          throw new Refusal('a whole file where a part was asked for');
         }
         // Answers that tell something are short; they are read here, so that one that breaks off is asked for again.
         if (!response.ok || (range === null ? isJson(response) : range === 'bytes=0-0')) {
           const { status, headers } = response;
-          return new Response(await response.arrayBuffer(), { status, headers: decoded(headers) });
+          return new Response(await readAnswer(response), { status, headers: decoded(headers) });
         }
         return response;
       } catch (error) {
         this.#signal?.throwIfAborted();
-        if (error instanceof RefusedRange || ++failures >= TRIES) throw error;
+        if (error instanceof Refusal || ++failures >= TRIES) throw error;
         await this.#wait(failures);
       }
     }
@@ -280,8 +293,8 @@ export class Hub {
 
 const AGAIN = 'run the same command again to go on where it broke off';
 
-/** The server does not know ranges, so that nothing can be gone on with. */
-class RefusedRange extends Error {}
+/** An answer that cannot be used and would not be better the next time. */
+class Refusal extends Error {}
 
 function isBusy(status: number): boolean {
   return status === 408 || status === 429 || status >= 500;
@@ -289,6 +302,21 @@ function isBusy(status: number): boolean {
 
 function isJson(response: Response): boolean {
   return response.headers.get('content-type')?.startsWith('application/json') === true;
+}
+
+/** The whole body of an answer that is no file. Throws Refusal where it is too long, or takes too long. */
+async function readAnswer({ body }: Response): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  const end = performance.now() + LONGEST_ANSWER_MS;
+  let size = 0;
+  for await (const part of (body ?? []) as AsyncIterable<Uint8Array>) {
+    parts.push(part);
+    size += part.length;
+    if (size > MOST_ANSWER_BYTES) throw new Refusal(`an answer of more than ${MOST_ANSWER_BYTES} bytes`);
+    if (performance.now() > end)
+      throw new Refusal(`an answer that ${LONGEST_ANSWER_MS / 1000} s did not end`);
+  }
+  return Buffer.concat(parts);
 }
 
 /** The headers of a body that `fetch` has unpacked already. */
@@ -301,7 +329,7 @@ function decoded(headers: Headers): Headers {
 
 /** Whether trying again may help. */
 function isPassing(error: unknown): boolean {
-  if (error instanceof RefusedRange) return false;
+  if (error instanceof Refusal) return false;
   return !(error instanceof HubApiError) || isBusy(error.statusCode);
 }
 

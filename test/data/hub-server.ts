@@ -39,6 +39,8 @@ export class HubServer {
   secret: string | undefined;
   /** Whether files are shown in lists, and given to nobody. */
   gated = false;
+  /** What of the list of files does not end: its pages, with files or without, or a page. */
+  endless: 'pages' | 'empty pages' | 'page' | null = null;
   readonly sha = createHash('sha1').update('commit').digest('hex');
   readonly #failures: { kind: Kind; failure: Failure }[] = [];
   readonly #server = createServer((request, response) => this.#answer(request, response));
@@ -120,6 +122,21 @@ export class HubServer {
   /** The list of files, two a page. */
   #tree(url: URL, response: ServerResponse): void {
     if (this.#status('tree', url.search, response)) return;
+    if (this.endless === 'page') {
+      const piece = Buffer.alloc(1 << 20, ' ');
+      response.writeHead(200, { 'content-type': 'application/json' });
+      const more = (): void => void response.write(piece, (error) => error ?? more());
+      more();
+      return;
+    }
+    if (this.endless !== null) {
+      const page = Number(url.searchParams.get('cursor') ?? 0);
+      url.searchParams.set('cursor', String(page + 1));
+      response.setHeader('Link', `<${url}>; rel="next"`);
+      const file = { type: 'file', path: `${page}.txt`, size: 1, oid: this.sha };
+      json(response, 200, this.endless === 'pages' ? [file] : []);
+      return;
+    }
     const start = Number(url.searchParams.get('cursor') ?? 0);
     const page = this.files.slice(start, start + 2).map(({ path, bytes, small }) => {
       const oid = createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');

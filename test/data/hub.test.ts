@@ -1,5 +1,6 @@
 /** Datasets from the hub: a server on loopback (`hub-server.ts`) with files that pyarrow wrote. */
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import {
   copyFileSync,
   mkdirSync,
@@ -273,4 +274,34 @@ test('the files of a split are found in every way that datasets name them', () =
   const two = ['a/train-0.parquet', 'b/train/0.parquet'];
   assert.throws(() => choose(two), /x: must have the split in one folder, got 'a, b'; choose with --subset$/);
   assert.deepEqual(choose(two, { subset: 'b' }), ['b/train/0.parquet']);
+});
+
+test('a list of files that does not end is given up, with nothing left at the signal', async () => {
+  const warnings: Error[] = [];
+  const warned = (warning: Error) => warnings.push(warning);
+  process.on('warning', warned);
+  const { signal } = new AbortController();
+  try {
+    for (const [endless, message] of [
+      ['empty pages', /^hf:owner\/set: must have a list of files of at most 1000 pages, got 'more'$/],
+      ['pages', /at most 1000 pages/],
+      ['page', /must be given by the hub, got 'an answer of more than 67108864 bytes'/],
+    ] as const) {
+      server.endless = endless;
+      server.requests.length = 0;
+      await assert.rejects(prepare({ signal }), { message });
+      assert.ok(server.requests.length <= 1001, String(server.requests.length));
+    }
+  } finally {
+    process.off('warning', warned);
+  }
+  assert.deepEqual(warnings, []);
+  assert.ok(getEventListeners(signal, 'abort').length < 10);
+});
+
+test('a file that comes byte by byte is given up', async () => {
+  const drop = { dropAfter: 1 };
+  server.fail('bytes', ...Array(30).fill(drop));
+  await assert.rejects(prepare(), /must be given by the hub/);
+  assert.ok(server.unusedFailures > 20);
 });
