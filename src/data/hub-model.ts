@@ -16,6 +16,7 @@ export async function openHubModel(spec: string, options: DownloadOptions = {}):
   return {
     where: spec,
     names: [...byPath.keys()].filter((path) => !path.includes('/')).sort(),
+    size: async (name) => byPath.get(name)!.size,
     announce: (names) => announce(hub, listing, filesOf(names), options),
     async fetch(names) {
       const paths: string[] = [];

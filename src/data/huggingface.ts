@@ -4,7 +4,7 @@
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { CheckpointError, DataError } from '../errors.js';
+import { CheckpointError, DataError, LoopnnError } from '../errors.js';
 import { parseJSON } from '../formats/json.js';
 import { tokenizerJSONFromVocab } from '../tokenizer/huggingface-json.js';
 import type { TokenizerJSON } from '../tokenizer/tokenizer.js';
@@ -16,6 +16,8 @@ const INDEX = 'model.safetensors.index.json';
 const TOKENIZER = 'tokenizer.json';
 const VOCAB = 'vocab.json';
 const MERGES = 'merges.txt';
+/** Of a file other than weights: many times what a vocabulary of 16-bit ids takes. */
+const MOST_TEXT_BYTES = 1 << 26;
 /** Names of files that PyTorch pickles; other .bin files are often tokens. */
 const PICKLED = /\.(pt|pth|ckpt|pkl)$|model[\w.-]*\.bin$/;
 
@@ -31,6 +33,8 @@ export interface ModelFiles {
   /** For messages: the folder, or what else the user named. */
   readonly where: string;
   readonly names: readonly string[];
+  /** A file's bytes. Throws CheckpointError for a folder or device. */
+  size(name: string): Promise<number>;
   /** Says what fetching files will take, where it takes something; throws where there is no room for them. */
   announce(names: readonly string[]): Promise<void>;
   /** Makes sure that files are on this machine, and returns their paths. */
@@ -60,6 +64,12 @@ export async function folderFiles(folder: string): Promise<ModelFiles> {
   return {
     where: folder,
     names: (await readdir(folder)).sort(),
+    async size(name) {
+      const status = await stat(join(folder, name));
+      if (!status.isFile())
+        throw new CheckpointError(join(folder, name), 'must be a file', 'a folder or device');
+      return status.size;
+    },
     announce: async () => {},
     fetch: async (names) => names.map((name) => join(folder, name)),
   };
@@ -155,10 +165,16 @@ async function readJSON(files: ModelFiles, name: string): Promise<unknown> {
 }
 
 async function readText(files: ModelFiles, name: string): Promise<string> {
-  const [path] = await files.fetch([name]);
   try {
+    const size = await files.size(name);
+    if (size > MOST_TEXT_BYTES) {
+      const rule = `must have at most ${MOST_TEXT_BYTES} bytes`;
+      throw new CheckpointError(join(files.where, name), rule, `${size} bytes`);
+    }
+    const [path] = await files.fetch([name]);
     return await readFile(path, 'utf8');
   } catch (error) {
+    if (error instanceof LoopnnError) throw error;
     const reason = error instanceof Error ? error.message : error;
     throw new CheckpointError(join(files.where, name), `must be a readable file (${reason})`);
   }

@@ -1,10 +1,13 @@
 /** Files of Node's file system, read in parts. */
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CheckpointError } from '../errors.js';
 import type { RandomAccessFile } from '../formats/random-access.js';
 
 /** Most bytes that one read asks for: a call reads at most 2 GiB. */
 const READ_BYTES = 1 << 30;
+/** Opening a named pipe for reading would otherwise wait for somebody who writes. */
+const READ_AT_ONCE = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 export class NodeFile implements RandomAccessFile {
   private constructor(
@@ -19,7 +22,7 @@ export class NodeFile implements RandomAccessFile {
    * @param shown the file's name in messages
    */
   static async open(path: string, shown: string): Promise<NodeFile> {
-    const file = await open(path, 'r');
+    const file = await open(path, READ_AT_ONCE);
     const status = await file.stat();
     if (status.isFile()) return new NodeFile(file, shown, status.size);
     await file.close();
