@@ -8,6 +8,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { ConfigError, DataError } from '../errors.js';
 import { BpeTrainer, checkBpeVocabSize } from '../tokenizer/bpe-train.js';
 import { createTokenizer, tokenizerFromJSON } from '../tokenizer/load.js';
@@ -34,6 +35,8 @@ import { piecesFrom, piecesUpTo } from './text.js';
 
 /** Bytes of text below which other threads would not have started before the work is done. */
 const FEW_BYTES = 1 << 23;
+/** Time for which merges are learned without listening to signals. */
+const SLICE_MS = 100;
 /** Bytes of text after which the shards are flushed and a record is written. */
 const RECORD_BYTES = 1 << 28;
 
@@ -167,7 +170,8 @@ class Preparation {
     const known = resumable ? this.#knownCensus() : undefined;
     const census = known ?? (await this.#count());
     const fraction = this.#options.valFraction ?? defaultValFraction(census.documents);
-    const tokenizer = await makeTokenizer((trainer) => this.#feed(trainer, census, fraction));
+    const { signal } = this.#options;
+    const tokenizer = await makeTokenizer((trainer) => this.#feed(trainer, census, fraction), signal);
     const key = known === undefined ? null : this.#key(fraction, tokenizer);
     const { train, val } = await this.#encode(tokenizer, census, fraction, folder, key);
     const largestId = Math.max(train.largestId, val.largestId);
@@ -360,21 +364,36 @@ async function clear(folder: string): Promise<void> {
 }
 
 /** Makes the tokenizer, training it with `feed` where that is asked for. */
-type TokenizerPlan = (feed: (trainer: BpeTrainer) => Promise<void>) => Promise<Tokenizer>;
+type TokenizerPlan = (
+  feed: (trainer: BpeTrainer) => Promise<void>,
+  signal?: AbortSignal,
+) => Promise<Tokenizer>;
 
 /** Checks the tokenizer asked for before any work is done. */
 async function planTokenizer(spec: string): Promise<TokenizerPlan> {
   if (spec.startsWith('bpe:')) {
     const vocabSize = Number(spec.slice('bpe:'.length));
     checkBpeVocabSize(vocabSize);
-    return async (feed) => {
+    return async (feed, signal) => {
       const trainer = new BpeTrainer(vocabSize);
       await feed(trainer);
-      return trainer.train();
+      return finish(trainer.learn(), signal);
     };
   }
   const tokenizer = await namedTokenizer(spec);
   return async () => tokenizer;
+}
+
+/** Does long work slice by slice; throws the signal's reason if it is aborted between two. */
+async function finish<Result>(work: Generator<unknown, Result>, signal?: AbortSignal): Promise<Result> {
+  for (let end = performance.now() + SLICE_MS; ; ) {
+    const { done, value } = work.next();
+    if (done) return value;
+    if (performance.now() < end) continue;
+    await setImmediate();
+    signal?.throwIfAborted();
+    end = performance.now() + SLICE_MS;
+  }
 }
 
 /**

@@ -75,6 +75,15 @@ export class BpeTrainer {
 
   /** Learns the merges from the words counted so far. */
   train(): ByteLevelTokenizer {
+    const work = this.learn();
+    for (;;) {
+      const { done, value } = work.next();
+      if (done) return value;
+    }
+  }
+
+  /** Does what `train` does, and yields after each merge: learning them all may take minutes. */
+  *learn(): Generator<undefined, ByteLevelTokenizer, undefined> {
     const tokens: Uint8Array[] = Array.from(BYTE_OF_ID, (byte) => Uint8Array.of(byte));
     const merges = new MergeTable();
     const idOf = new Map<string, number>();
@@ -94,6 +103,7 @@ export class BpeTrainer {
       }
       merges.add(left, right, id);
       corpus.merge(left, right, id);
+      yield;
     }
     const eot = tokens.push(new TextEncoder().encode(END_OF_TEXT)) - 1;
     return new ByteLevelTokenizer({

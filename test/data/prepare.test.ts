@@ -6,6 +6,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { openDataset } from '../../src/data/dataset.js';
 import { type PrepareOptions, type PrepareProgress, prepareCorpus } from '../../src/data/prepare.js';
 import type { TokenShard } from '../../src/data/shard.js';
+import { hashWords } from '../../src/nn/random.js';
 import { trainBpe } from '../../src/tokenizer/bpe-train.js';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { oddText } from '../tokenizer/samples.js';
@@ -121,6 +122,23 @@ test('bpe:N is trained on the training split alone', async () => {
   assert.notDeepEqual(data.tokenizer!.toJSON(), trainBpe(texts, 280).toJSON());
   assert.deepEqual(await documentsOf(data.train, data.tokenizer!), train);
   await data.close();
+});
+
+test('training a tokenizer listens to the signal, whatever its words', async () => {
+  // One word of 300,000 letters, in which each merge looks at every place.
+  const letters = Array.from({ length: 300_000 }, (_, i) => 'ACGT'[hashWords(1, i) & 3]).join('');
+  await writeFile(join(text, 'a.txt'), letters);
+  const controller = new AbortController();
+  let stopped = 0;
+  const onProgress = ({ phase }: PrepareProgress): void => {
+    if (phase !== 'train tokenizer' || stopped > 0) return;
+    stopped = performance.now() + 500;
+    setTimeout(() => controller.abort(), 500);
+  };
+  await assert.rejects(prepare({ tokenizer: 'bpe:65000', onProgress, signal: controller.signal }), {
+    name: 'AbortError',
+  });
+  assert.ok(performance.now() - stopped < 5000);
 });
 
 test('a tokenizer.json prepares other text with the same ids', async () => {
