@@ -85,6 +85,15 @@ test('no two modules import each other in a circle, types apart', () => {
   for (const path of edges.keys()) visit(path, []);
 });
 
+test('every package in the lock file has a checksum', () => {
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { integrity?: string }>;
+  };
+  const without = Object.keys(packages).filter((path) => path !== '' && !packages[path].integrity);
+  assert.deepEqual(without, []);
+  assert.ok(Object.keys(packages).length > 100);
+});
+
 test('the README’s folder tree names every folder and nothing else', () => {
   const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
   const tree = /<!-- tree -->\s*```\n([\s\S]*?)```/.exec(readme);
