@@ -7,6 +7,7 @@ import { Template } from '@huggingface/jinja';
 import { ConfigError } from '../errors.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { ChatMessage, Prompt } from './messages.js';
+import { within } from './time-limit.js';
 
 /** For models that have seen no chat but plain text: a dialogue as a book prints it. */
 const PLAIN_TEMPLATE =
@@ -17,6 +18,8 @@ const PLAIN_TEMPLATE =
 /** Where a plain dialogue goes on to the next speaker, the answer is over. */
 const PLAIN_STOP = ['\n\nUser:', '\nUser:'];
 
+/** Longest time for a template: answers under way wait for it. */
+const RENDER_MS = 250;
 /** Characters of GPT-2's longest token: a longer text has too many tokens, and need not be encoded to know it. */
 const LONGEST_TOKEN = 128;
 
@@ -61,7 +64,9 @@ export class Prompts {
   #render(messages: readonly ChatMessage[]): string {
     const tokens = { bos_token: this.#eot, eos_token: this.#eot };
     try {
-      return this.#template.render({ messages, add_generation_prompt: true, ...tokens });
+      return within(RENDER_MS, () =>
+        this.#template.render({ messages, add_generation_prompt: true, ...tokens }),
+      );
     } catch (error) {
       throw new ConfigError('messages', `must suit the chat template (${reason(error)})`);
     }

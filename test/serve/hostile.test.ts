@@ -160,6 +160,29 @@ test('a client that sends many requests at once and hangs up leaves nothing behi
   await own.server.drain();
 });
 
+test('a template that takes too long for its messages is stopped, and nobody else with it', async () => {
+  const pairs =
+    '{% for a in messages %}{% for b in messages %}{{ a.content ~ b.content }}{% endfor %}{% endfor %}';
+  const own = await serveRun(run, { chatTemplate: pairs, limits: { bodyBytes: 2 ** 20 } });
+  const chat = (messages: number) => ({
+    model: 'tiny',
+    messages: Array.from({ length: messages }, () => ({ role: 'user', content: 'x' })),
+    max_tokens: 1,
+  });
+  assert.equal((await post(own.url, '/v1/chat/completions', chat(3))).status, 200);
+  const started = performance.now();
+  const slow = Array.from({ length: 3 }, () =>
+    refused(
+      post(own.url, '/v1/chat/completions', chat(1000)),
+      400,
+      /^messages: must suit .*\(took longer than 250 ms\)/,
+    ),
+  );
+  await Promise.all(slow);
+  assert.ok(performance.now() - started < 5000);
+  assert.equal((await clientOf(own.url).completions.create(body)).choices[0].text, expected);
+});
+
 test('answers under way do not keep a server that ends longer than its limit', async () => {
   const notices: string[] = [];
   const own = await serveRun(run, {
