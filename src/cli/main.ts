@@ -40,10 +40,12 @@ async function main(argv: readonly string[]): Promise<void> {
     command.hook('preAction', requirePaths);
     command.exitOverride().option('--debug', 'show where an error came from').helpCommand(false);
   }
-  // A reader that left (`loopnn params | head`) is no error.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) =>
-    process.exit(error.code === 'EPIPE' ? (process.exitCode ?? 0) : FAILED),
-  );
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // A reader that left (`loopnn params | head`) is no error.
+    if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
+    process.stderr.write(`loopnn: standard output: could not be written (${error.message})\n`);
+    process.exit(FAILED);
+  });
   // Nobody left to read the progress (`2>&1 | tee`, and Ctrl-C took tee first): the work goes on to its safe point.
   process.stderr.on('error', () => {});
   try {
