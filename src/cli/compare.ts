@@ -168,22 +168,26 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
     }
   }
   printResult(json === true, written.document, () => {
-    const tables = terminalTables(results, written.context).flatMap(({ title, header, rows, outcome }) => [
-      '',
-      title,
-      table(header, rows),
-      ...outcome.map((line) => `  ${line}`),
-    ]);
     const samples = suite.name === 'demo' ? results : [];
     const took = duration((performance.now() - started) / 1000);
     return [
-      ...tables,
+      '',
+      renderTables(results, written.context),
       '',
       ...samples.flatMap((r) => [`${r.label}:\n  ${suite.prompt}${r.sample}`.replace(/\n+/g, '\n  '), '']),
       ...missing,
       results.length > 0 ? `report: ${join(out, 'report.html')}  (${took})` : 'no run is finished yet',
     ].join('\n');
   });
+}
+
+/** The tables of a comparison as the terminal shows them, each with its outcome in sentences. */
+export function renderTables(results: readonly RunResult[], context: ReportContext): string {
+  return terminalTables(results, context)
+    .map(({ title, header, rows, outcome }) =>
+      [title, table(header, rows), ...outcome.map((line) => `  ${line}`)].join('\n'),
+    )
+    .join('\n\n');
 }
 
 /** What the numbers hold for. */

@@ -1,0 +1,24 @@
+/** The README shows what the program prints. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { renderTables } from '../src/cli/compare.js';
+import { findSuite } from '../src/experiments/suites.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const read = (...path: string[]): string => readFileSync(join(ROOT, ...path), 'utf8');
+
+test('the README’s output of the demo is what its committed results print', () => {
+  const { suite, results, timings, missing } = JSON.parse(read('docs', 'results', 'demo', 'results.json'));
+  const context = { suite: findSuite(suite, 'mini'), timings, missing, facts: [], tokenText: String };
+  assert.equal(results.length, 3);
+  assert.ok(read('README.md').includes(`\`\`\`\n${renderTables(results, context)}\n\`\`\``));
+});
+
+test('the README’s picture of the demo is its results’', () => {
+  const picture = /!\[Learning curves of the demo\]\((.*)\)/.exec(read('README.md'))![1];
+  assert.equal(picture, 'docs/results/demo/plots/loss-tokens.svg');
+  assert.match(read(picture), /1 layer × 2 loops: 1\.\d{3}/);
+});
