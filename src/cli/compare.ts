@@ -199,6 +199,13 @@ function reportFacts(
 ): [string, string][] {
   const distinct = (values: readonly string[]) => [...new Set(values)].join('; ');
   const where = [...results, ...timings].map(({ provenance }) => provenance);
+  const unit = data.meta?.heldOut.unit;
+  const heldOut =
+    unit === 'documents'
+      ? ', whole documents held out'
+      : unit === 'tail'
+        ? ', the end of a document held out'
+        : '';
   const corpus = suite.corpus && !flags.data ? suite.corpus.name : dataFolder;
   const rates = tuned.map(({ label, lr }) => `${label} ${lr}`).join(', ');
   const share = `${100 * PILOT_SHARE} %`;
@@ -206,7 +213,7 @@ function reportFacts(
     ['command', commandLine(flags, seeds)],
     [
       'text',
-      `${corpus}, ${grouped(data.train.length)} training and ${grouped(data.val.length)} held-out tokens, whole documents held out`,
+      `${corpus}, ${grouped(data.train.length)} training and ${grouped(data.val.length)} held-out tokens${heldOut}`,
     ],
     ['tokenizer', data.tokenizer?.name ?? 'unknown'],
   ];

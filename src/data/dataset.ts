@@ -7,17 +7,10 @@ import { join } from 'node:path';
 import { DataError } from '../errors.js';
 import { tokenizerFromJSON } from '../tokenizer/load.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { SMALL_VAL_FRACTION } from './holdout.js';
+import { USUAL_VAL_FRACTION } from './holdout.js';
+import { readJSON } from './json-file.js';
 import { DATA_FILES, type DatasetMeta } from './meta.js';
-import {
-  JoinedShards,
-  openShard,
-  openTokenShard,
-  readJSON,
-  readMeta,
-  ShardRange,
-  type TokenShard,
-} from './shard.js';
+import { JoinedShards, openShard, openTokenShard, readMeta, ShardRange, type TokenShard } from './shard.js';
 
 /** Tokens of a single file that are held out at most. */
 const MOST_VAL_TOKENS = 10_000_000;
@@ -102,7 +95,7 @@ function openShards(folder: string, train: readonly string[], val: readonly stri
 
 function openFile(path: string): Promise<Dataset> {
   return withShards([() => openTokenShard(path)], ([file]) => {
-    const held = Math.min(MOST_VAL_TOKENS, Math.floor(file.length * SMALL_VAL_FRACTION));
+    const held = Math.min(MOST_VAL_TOKENS, Math.floor(file.length * USUAL_VAL_FRACTION));
     const train = new ShardRange(file, 0, file.length - held);
     const val = new ShardRange(file, file.length - held, held);
     return { train, val, file, meta: null, tokenizer: null };

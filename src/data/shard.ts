@@ -2,11 +2,11 @@
  * Token shards: files of little-endian unsigned 16-bit ids, without a header as nanoGPT writes them or with llm.c's.
  * Knows ids and positions; knows no text, and no folders (`dataset.ts`).
  */
-import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { DataError } from '../errors.js';
-import { parseJSON } from '../formats/json.js';
+import { readJSON } from './json-file.js';
 import { DATA_FILES, type DatasetMeta, parseMeta } from './meta.js';
 
 const ID_BYTES = 2;
@@ -15,8 +15,6 @@ const LLMC_MAGIC = 20240520;
 const LLMC_MAGIC_32 = 20240801;
 const LLMC_VERSION = 1;
 const LLMC_HEADER_BYTES = 256 * 4;
-/** Of a `meta.json` or `tokenizer.json`: many times what a vocabulary of 16-bit ids takes. */
-const MOST_JSON_BYTES = 1 << 26;
 const SWAP = endianness() === 'BE';
 
 /** A shard open for reading at any place, without holding it in memory. */
@@ -212,95 +210,4 @@ export async function readMeta(folder: string): Promise<DatasetMeta | null> {
   const path = join(folder, DATA_FILES.meta);
   const json = await readJSON(path);
   return json === undefined ? null : parseMeta(json, path);
-}
-
-/** Parses a JSON file; undefined if it is missing. */
-export async function readJSON(path: string): Promise<unknown> {
-  let text: string;
-  let size = 0;
-  try {
-    size = (await stat(path)).size;
-    text = size > MOST_JSON_BYTES ? '' : await readFile(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new DataError(path, 'must be readable', error instanceof Error ? error.message : error);
-  }
-  if (size > MOST_JSON_BYTES) {
-    throw new DataError(path, `must have at most ${MOST_JSON_BYTES} bytes`, `${size} bytes`);
-  }
-  try {
-    return parseJSON(text);
-  } catch (error) {
-    throw new DataError(path, 'must be JSON', error instanceof Error ? error.message : error);
-  }
-}
-
-/** Writes a shard, a megabyte at a time. */
-export class ShardWriter {
-  tokens = 0;
-  largestId = 0;
-  readonly #file: FileHandle;
-  readonly #buffer = new Uint16Array(1 << 19);
-  #filled = 0;
-  /** Tokens in the file. */
-  #written = 0;
-
-  private constructor(file: FileHandle) {
-    this.#file = file;
-  }
-
-  static async create(path: string): Promise<ShardWriter> {
-    return new ShardWriter(await open(path, 'wx'));
-  }
-
-  /** Goes on with a shard: what lies beyond the tokens known to be whole is cut off. Throws DataError if some are missing. */
-  static async resume(path: string, known: { tokens: number; largestId: number }): Promise<ShardWriter> {
-    const file = await open(path, 'r+');
-    try {
-      const { size } = await file.stat();
-      if (size < known.tokens * ID_BYTES) {
-        const rule = `must hold the ${known.tokens} tokens written before`;
-        throw new DataError(path, rule, `${size} bytes`, 'delete its folder to start anew');
-      }
-      await file.truncate(known.tokens * ID_BYTES);
-      const writer = new ShardWriter(file);
-      writer.tokens = known.tokens;
-      writer.largestId = known.largestId;
-      writer.#written = known.tokens;
-      return writer;
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
-  }
-
-  async write(ids: ArrayLike<number>): Promise<void> {
-    for (let i = 0; i < ids.length; i++) {
-      if (ids[i] > this.largestId) this.largestId = ids[i];
-      this.#buffer[this.#filled++] = ids[i];
-      if (this.#filled === this.#buffer.length) await this.#flush();
-    }
-    this.tokens += ids.length;
-  }
-
-  /** Writes what is left and waits for the disk. */
-  async finish(): Promise<void> {
-    await this.#flush();
-    await this.#file.sync();
-  }
-
-  close(): Promise<void> {
-    return this.#file.close();
-  }
-
-  async #flush(): Promise<void> {
-    const bytes = Buffer.from(this.#buffer.buffer, 0, this.#filled * ID_BYTES);
-    if (SWAP) bytes.swap16();
-    for (let done = 0; done < bytes.length; ) {
-      const place = this.#written * ID_BYTES + done;
-      done += (await this.#file.write(bytes, done, bytes.length - done, place)).bytesWritten;
-    }
-    this.#written += this.#filled;
-    this.#filled = 0;
-  }
 }

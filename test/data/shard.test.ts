@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { openDataset } from '../../src/data/dataset.js';
 import { type DatasetMeta, META_FORMAT } from '../../src/data/meta.js';
-import { openTokenShard, ShardWriter } from '../../src/data/shard.js';
+import { openTokenShard } from '../../src/data/shard.js';
+import { ShardWriter } from '../../src/data/shard-writer.js';
 import { randomBatch } from '../../src/train/batches.js';
 
 let folder: string;
