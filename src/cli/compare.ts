@@ -20,10 +20,12 @@ import { type ReportContext, reportSections, terminalTables } from '../experimen
 import type { RunResult } from '../experiments/result.js';
 import { findSuite, SCALES, type Scale, type Suite, SUITE_NAMES } from '../experiments/suites.js';
 import { measureTimings, type Timing } from '../experiments/timing.js';
+import type { IntegerType } from '../formats/integers.js';
 import { parseFields } from '../models/fields.js';
 import type { Runtime } from '../tensor/tensor.js';
 import { type TrainConfig, trainFields } from '../train/config.js';
 import { readJSON } from '../train/run.js';
+import { DATA_SOURCES, dtypeOption } from './data.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { duration, grouped, notice, Progress, printResult, table } from './output.js';
@@ -36,6 +38,7 @@ interface CompareFlags {
   readonly scale: Scale;
   readonly seeds?: number;
   readonly data?: string;
+  readonly dtype?: IntegerType;
   readonly out: string;
   readonly precision: TrainConfig['precision'];
   readonly json?: true;
@@ -66,7 +69,8 @@ export function compareCommand(program: Command): void {
         .default('mini'),
     )
     .option('--seeds <k>', 'runs of each model; the suite’s own number by default', wholeNumber(1))
-    .option('--data <dir>', 'prepared data in place of the suite’s own, e.g. OpenWebText')
+    .option('--data <path>', `tokens in place of the suite’s own, e.g. OpenWebText’s: ${DATA_SOURCES}`)
+    .addOption(dtypeOption())
     .requiredOption(
       '--out <dir>',
       'folder for the data, the runs and the report; a comparison cut off goes on there',
@@ -95,7 +99,7 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
   await using _lock = await home.lock();
   const begun = await readBegun(home, suite);
   const dataFolder = flags.data ?? (await prepareOnce(suite.corpus!, join(out, 'data'), signal));
-  await using data = await openDataset(dataFolder);
+  await using data = await openDataset(dataFolder, flags);
   const runtime = await begin(home, suite, flags.precision, describeData(data), begun);
   notice(runtime.backend.description);
 
@@ -203,6 +207,13 @@ function reportFacts(
 ): [string, string][] {
   const distinct = (values: readonly string[]) => [...new Set(values)].join('; ');
   const where = [...results, ...timings].map(({ provenance }) => provenance);
+  const unit = data.meta?.heldOut.unit;
+  const heldOut =
+    unit === 'documents'
+      ? ', whole documents held out'
+      : unit === 'tail'
+        ? ', the end of a document held out'
+        : '';
   const corpus = suite.corpus && !flags.data ? suite.corpus.name : dataFolder;
   const rates = tuned.map(({ label, lr }) => `${label} ${lr}`).join(', ');
   const share = `${100 * PILOT_SHARE} %`;
@@ -210,7 +221,7 @@ function reportFacts(
     ['command', commandLine(flags, seeds)],
     [
       'text',
-      `${corpus}, ${grouped(data.train.length)} training and ${grouped(data.val.length)} held-out tokens, whole documents held out`,
+      `${corpus}, ${grouped(data.train.length)} training and ${grouped(data.val.length)} held-out tokens${heldOut}`,
     ],
     ['tokenizer', data.tokenizer?.name ?? 'unknown'],
   ];
@@ -373,8 +384,9 @@ async function writeReport(
   await home.replace('results.json', `${JSON.stringify(document, null, 2)}\n`);
 }
 
-function commandLine({ suite, scale, data, precision }: CompareFlags, seeds: number): string {
-  const text = data === undefined ? '' : ' --data DATA';
+function commandLine({ suite, scale, data, dtype, precision }: CompareFlags, seeds: number): string {
+  const ids = dtype === undefined ? '' : ` --dtype ${dtype}`;
+  const text = data === undefined ? '' : ` --data DATA${ids}`;
   const bits = precision === 'auto' ? '' : ` --precision ${precision}`;
   return `loopnn compare --suite ${suite} --scale ${scale} --seeds ${seeds}${text}${bits} --out DIR`;
 }

@@ -7,6 +7,7 @@ import { openPath } from '../data/documents.js';
 import { BROKEN_SHOWN, describeWarnings, noWarnings, textOf } from '../data/source.js';
 import { encodeTextFile } from '../data/text-file.js';
 import { DataError } from '../errors.js';
+import type { IntegerType } from '../formats/integers.js';
 import { exitCount } from '../models/config.js';
 import type { GPT } from '../models/gpt.js';
 import type { TrainConfig } from '../train/config.js';
@@ -20,6 +21,7 @@ import {
 } from '../train/last-word.js';
 import { readRunTokenizer, requireSameTokenizer } from '../train/run.js';
 import { slidingLoss } from '../train/sliding.js';
+import { DATA_SOURCES, dtypeOption } from './data.js';
 import { wholeNumber, wholeNumbers } from './flags.js';
 import { grouped, notice, Progress, printResult, table } from './output.js';
 import {
@@ -36,6 +38,7 @@ import {
 interface EvalFlags extends ExitFlags {
   readonly model: string;
   readonly data?: string;
+  readonly dtype?: IntegerType;
   readonly text?: string;
   readonly lambada?: string;
   readonly split?: 'train' | 'val';
@@ -73,11 +76,13 @@ export function evalCommand(program: Command): void {
     .description('loss, perplexity and bits per byte on a split of prepared data, a text file, or last words')
     .requiredOption('--model <run>', 'folder of a trained run')
     .addOption(
-      new Option(
-        '--data <path>',
-        'tokens of a folder that loopnn prepare, nanoGPT or llm.c wrote, or of one .bin file, in consecutive sequences',
-      ).conflicts(['text', 'lambada', 'stride']),
+      new Option('--data <path>', `tokens of ${DATA_SOURCES}, in consecutive sequences`).conflicts([
+        'text',
+        'lambada',
+        'stride',
+      ]),
     )
+    .addOption(dtypeOption().conflicts(['text', 'lambada']))
     .addOption(
       new Option('--text <file>', 'a text file, by a sliding window of the block size').conflicts('lambada'),
     )
@@ -115,7 +120,7 @@ export function evalCommand(program: Command): void {
 }
 
 async function evaluateData(flags: EvalFlags, path: string): Promise<void> {
-  await using data = await openDataset(path);
+  await using data = await openDataset(path, flags);
   await requireSameTokenizer(new NodeStore(flags.model), data.tokenizer, flags.model);
   const split = flags.split ?? (data.file === null ? 'val' : 'all');
   const source = split === 'all' ? data.file! : data[split];

@@ -6,9 +6,11 @@ import { NodeStore, nodeClock } from '../data/node-store.js';
 import { renderHtml } from '../experiments/document.js';
 import { sweepExits } from '../experiments/exits.js';
 import { exitSections, exitSentences, exitTable } from '../experiments/exits-report.js';
+import type { IntegerType } from '../formats/integers.js';
 import { EXIT_CRITERIA, type ExitCriterion } from '../models/halting/exit-options.js';
 import type { TrainConfig } from '../train/config.js';
 import { requireSameTokenizer } from '../train/run.js';
+import { DATA_SOURCES, dtypeOption } from './data.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { grouped, notice, Progress, printResult, table, writePage } from './output.js';
 import { noticeLoops, openModel, precisionOption } from './runtime.js';
@@ -16,6 +18,7 @@ import { noticeLoops, openModel, precisionOption } from './runtime.js';
 interface ExitsFlags {
   readonly model: string;
   readonly data: string;
+  readonly dtype?: IntegerType;
   readonly criterion?: ExitCriterion[];
   readonly thresholds?: number[];
   readonly points: number;
@@ -33,10 +36,8 @@ export function exitsCommand(program: Command): void {
     .command('exits')
     .description('loss against loops and time when tokens leave early, by criterion and threshold')
     .requiredOption('--model <run>', 'folder of a trained run')
-    .requiredOption(
-      '--data <path>',
-      'held-out tokens: the val split of a folder that loopnn prepare, nanoGPT or llm.c wrote, or one .bin file',
-    )
+    .requiredOption('--data <path>', `held-out tokens: of ${DATA_SOURCES}, in a folder the val split`)
+    .addOption(dtypeOption())
     .option(
       '--criterion <name,…>',
       `of ${EXIT_CRITERIA.join(', ')}; all that the model has by default`,
@@ -59,8 +60,8 @@ export function exitsCommand(program: Command): void {
 }
 
 async function runExits(flags: ExitsFlags): Promise<void> {
-  const { model: folder, data: path, criterion, batchSize: B, precision, out, json, ...rest } = flags;
-  await using data = await openDataset(path);
+  const { model: folder, data: path, dtype, criterion, batchSize: B, precision, out, json, ...rest } = flags;
+  await using data = await openDataset(path, { dtype });
   await requireSameTokenizer(new NodeStore(folder), data.tokenizer, folder);
   const { model, config, step } = await openModel(folder, { precision });
   noticeLoops(config.model, rest.loops);

@@ -40,7 +40,7 @@ export function prepareCommand(program: Command): void {
     )
     .option(
       '--val-fraction <f>',
-      'share of documents to hold out; by default it goes by their number',
+      'share of the text to hold out; by default a tenth, of large corpora 6 MB or 0.05 %',
       anyNumber,
     )
     .option('--seed <n>', 'decides which documents are held out', wholeNumber(0), 2357)
@@ -121,14 +121,19 @@ function describePlan(plan: DownloadPlan, tokenizer: string): string {
 }
 
 function render(out: string, { meta }: PrepareResult): string {
+  const all = meta.train.tokens + meta.val.tokens;
   const rows = (['train', 'val'] as const).map((split) => {
     const { documents, bytes, tokens } = meta[split];
-    return [split, grouped(documents), grouped(bytes), grouped(tokens), (bytes / tokens).toFixed(3)];
+    const share = `${((100 * tokens) / all).toPrecision(3)} %`;
+    return [split, grouped(documents), grouped(bytes), grouped(tokens), share, (bytes / tokens).toFixed(3)];
   });
   const { name, vocabSize } = meta.tokenizer;
+  const { unit, fraction } = meta.heldOut;
+  const what = unit === 'documents' ? 'whole documents' : 'the end of one document';
   return [
-    table(['split', 'documents', 'bytes', 'tokens', 'bytes/token'], rows),
+    table(['split', 'documents', 'bytes', 'tokens', 'of all', 'bytes/token'], rows),
     '',
+    `held out: ${what}, asked for ${Number((100 * fraction).toPrecision(3))} %`,
     `tokenizer ${name} (${grouped(vocabSize)} ids), written to ${out}`,
   ].join('\n');
 }

@@ -2,7 +2,9 @@
 import type { Command } from 'commander';
 import { NodeStore, nodeClock } from '../data/node-store.js';
 import { openDataset } from '../data/dataset.js';
+import type { TokenShard } from '../data/shard.js';
 import { ConfigError } from '../errors.js';
+import type { IntegerType } from '../formats/integers.js';
 import { modelFields } from '../models/config.js';
 import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
@@ -11,6 +13,7 @@ import { parseRunConfig, type RunConfig, trainFields } from '../train/config.js'
 import { hasTensorBoard, TensorBoardLog } from '../train/tensorboard.js';
 import { createRun, readRunConfig, requireSameTokenizer, runExists } from '../train/run.js';
 import { type EvalEvent, type StepEvent, Trainer } from '../train/trainer.js';
+import { DATA_SOURCES, dtypeOption } from './data.js';
 import { givenFields, kebab } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { grouped, notice, Progress, printResult } from './output.js';
@@ -19,6 +22,7 @@ import { showTraining } from './training.js';
 
 interface TrainFlags extends Record<string, unknown> {
   readonly data: string;
+  readonly dtype?: IntegerType;
   readonly out: string;
   readonly resume?: true;
   readonly tensorboard?: true;
@@ -29,7 +33,8 @@ export function trainCommand(program: Command): void {
   const command = program
     .command('train')
     .description('train a model on prepared data')
-    .requiredOption('--data <path>', 'folder that loopnn prepare, nanoGPT or llm.c wrote, or one .bin file')
+    .requiredOption('--data <path>', DATA_SOURCES)
+    .addOption(dtypeOption())
     .requiredOption('--out <run>', 'folder of the run')
     .option('--resume', 'continue the run in --out from its last checkpoint; training fields may be changed')
     .option(
@@ -48,7 +53,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
     throw new ConfigError('--out', 'must not hold a run yet', flags.out, 'add --resume to continue it');
   }
   if (!exists && flags.resume) throw new ConfigError('--resume', 'needs a run in --out', flags.out);
-  await using data = await openDataset(flags.data);
+  await using data = await openDataset(flags.data, flags);
   const wanted = flags.resume
     ? resumedConfig(await readRunConfig(store, flags.out), flags)
     : configFromFlags(flags, data.meta ? { vocabSize: data.meta.tokenizer.vocabSize } : {});
@@ -60,6 +65,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
       data.meta.largestId,
     );
   }
+  if (!data.meta && !flags.resume) await noticeVocabulary(data.train, wanted.model.vocabSize);
 
   await using _lock = await store.lock();
   const runtime = openRuntime(wanted.train.precision);
@@ -103,6 +109,21 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
     const loss = lastEval ? `, validation loss ${lastEval.valLoss.toFixed(4)}` : '';
     return `${flags.out}: step ${trainer.step} of ${config.train.maxSteps}${loss}`;
   });
+}
+
+/** Says where the ids look like those of a much smaller vocabulary than the model's: nobody else knows it. */
+async function noticeVocabulary(train: TokenShard, vocabSize: number): Promise<void> {
+  const [stretches, length] = [64, Math.min(1024, train.length)];
+  let largest = 0;
+  for (let i = 0; i < stretches; i++) {
+    const at = Math.floor((i / (stretches - 1)) * (train.length - length));
+    for (const id of await train.read(at, length)) if (id > largest) largest = id;
+  }
+  if (2 * (largest + 1) > vocabSize) return;
+  notice(
+    `no id that was looked at is above ${largest}, and the model has ${vocabSize}: ` +
+      `if the vocabulary is small (nanoGPT's meta.pkl is not read), give --vocab-size ${largest + 1}`,
+  );
 }
 
 /** A run's configuration with the training fields given as flags; its model can not change. */

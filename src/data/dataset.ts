@@ -1,26 +1,23 @@
 /**
- * What `--data` may name: a prepared folder, nanoGPT's, llm.c's, or a single file of tokens. Knows which files are
- * which split; knows no text and no training.
+ * What `--data` may name: a folder that `loopnn prepare` or nanoGPT wrote, a folder of shards as llm.c and build-nanogpt
+ * write them, or a single file of tokens. Knows which files are which split; knows no text and no training.
  */
 import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { DataError } from '../errors.js';
+import type { IntegerType } from '../formats/integers.js';
 import { tokenizerFromJSON } from '../tokenizer/load.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { SMALL_VAL_FRACTION } from './holdout.js';
-import { DATA_FILES, type DatasetMeta } from './meta.js';
-import {
-  JoinedShards,
-  openShard,
-  openTokenShard,
-  readJSON,
-  readMeta,
-  ShardRange,
-  type TokenShard,
-} from './shard.js';
+import { type Split, USUAL_VAL_FRACTION } from './holdout.js';
+import { readJSON } from './json-file.js';
+import { DATA_FILES, type DatasetMeta, parseMeta } from './meta.js';
+import { JoinedShards, ShardRange, type TokenShard } from './shard.js';
+import { openTokenFile } from './token-file.js';
 
 /** Tokens of a single file that are held out at most. */
 const MOST_VAL_TOKENS = 10_000_000;
+/** What helps where a prepared val split is short. */
+const HOLD_OUT_MORE = 'prepare the data again with a larger --val-fraction';
 
 /** Tokens to train and to validate on. */
 export interface Dataset {
@@ -37,33 +34,42 @@ export interface Dataset {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** What the user says of the data. */
+export interface DatasetOptions {
+  /** The type of ids in files without a header: uint16 where a folder has `train.bin` and `val.bin`, else it must be said. */
+  readonly dtype?: IntegerType | undefined;
+}
+
 /**
- * Opens a folder with `train.bin` and `val.bin`, one with llm.c's `*_train_*.bin` and `*_val_*.bin`, or a single
- * file, of which the last tenth, at most ten million tokens, is held out.
+ * Opens a folder with `train.bin` and `val.bin`, one with shards `*_train_*` and `*_val_*` of llm.c (`.bin`) or numpy (`.npy`),
+ * or a single file, of which the last tenth, at most ten million tokens, is held out.
  *
- * @throws DataError if a file is missing or damaged
+ * @throws DataError if a file is missing or damaged, holds no tokens, or does not say of what type they are
  */
-export async function openDataset(path: string): Promise<Dataset> {
+export async function openDataset(path: string, { dtype }: DatasetOptions = {}): Promise<Dataset> {
   const status = await stat(path).catch(() => undefined);
-  if (status?.isFile()) return openFile(path);
+  if (status?.isFile()) return openFile(path, dtype);
   const names = status?.isDirectory() ? (await readdir(path)).sort() : [];
-  const shards = (split: string): string[] =>
-    names.filter((name) => new RegExp(`_${split}(_\\d+)?\\.bin$`).test(name)).map((name) => join(path, name));
-  const [train, val] = [shards('train'), shards('val')];
-  if (names.includes(DATA_FILES.train) || train.length + val.length === 0) return openFolder(path);
-  for (const [split, found] of [
-    ['train', train],
-    ['val', val],
-  ] as const) {
-    if (found.length > 0) continue;
-    const rule = `must hold llm.c's shards *_${split}_*.bin`;
+  const shards = (split: Split): string[] =>
+    names.filter((name) => new RegExp(`(^|_)${split}(_\\d+)?\\.(bin|npy)$`).test(name));
+  const found = { train: shards('train'), val: shards('val') };
+  const all = [...found.train, ...found.val];
+  const ours = names.includes(DATA_FILES.train) || names.includes(DATA_FILES.val);
+  if (ours || all.length === 0) return openFolder(path, dtype);
+  for (const split of ['train', 'val'] as const) {
+    if (found[split].length > 0) continue;
+    const rule = `must hold shards *_${split}_*.bin or *_${split}_*.npy`;
     throw new DataError(path, rule, 'none', 'name a single file to hold out its tail');
   }
-  return openShards(path, train, val);
+  const other = all.find((name) => name.slice(-4) !== all[0].slice(-4));
+  if (other !== undefined) {
+    throw new DataError(path, 'must hold shards of one kind', `${all[0]} and ${other}`, 'move one kind away');
+  }
+  return openShards(path, found, dtype);
 }
 
 /** A folder that `loopnn prepare` or nanoGPT wrote. */
-async function openFolder(folder: string): Promise<Dataset> {
+async function openFolder(folder: string, dtype: IntegerType | undefined): Promise<Dataset> {
   const meta = await readMeta(folder);
   const json = await readJSON(join(folder, DATA_FILES.tokenizer));
   const tokenizer =
@@ -77,19 +83,37 @@ async function openFolder(folder: string): Promise<Dataset> {
     );
   }
   return withShards(
-    [
-      () => openShard(join(folder, DATA_FILES.train), meta),
-      () => openShard(join(folder, DATA_FILES.val), meta),
-    ],
+    (['train', 'val'] as const).map((split) => () => openSplit(folder, split, meta, dtype)),
     ([train, val]) => ({ train, val, file: null, meta, tokenizer }),
   );
 }
 
-/** A folder of llm.c's shards. */
-function openShards(folder: string, train: readonly string[], val: readonly string[]): Promise<Dataset> {
-  const paths = [...train, ...val];
+/** `train.bin` or `val.bin` of a folder that has both. */
+function openSplit(
+  folder: string,
+  split: Split,
+  meta: DatasetMeta | null,
+  dtype: IntegerType | undefined,
+): Promise<TokenShard> {
+  const path = join(folder, DATA_FILES[split]);
+  if (meta === null) return openTokenFile(path, { dtype, usual: 'uint16' });
+  if (dtype !== undefined && dtype !== 'uint16') {
+    const rule = `must hold ${dtype}, as --dtype says`;
+    throw new DataError(path, rule, `uint16 by its ${DATA_FILES.meta}`, 'leave --dtype out');
+  }
+  const tooShort = split === 'val' ? HOLD_OUT_MORE : undefined;
+  return openTokenFile(path, { usual: 'uint16', tokens: meta[split].tokens, tooShort });
+}
+
+/** A folder of shards. */
+function openShards(
+  folder: string,
+  found: Readonly<Record<Split, readonly string[]>>,
+  dtype: IntegerType | undefined,
+): Promise<Dataset> {
+  const { train, val } = found;
   return withShards(
-    paths.map((path) => () => openShard(path, null)),
+    [...train, ...val].map((name) => () => openTokenFile(join(folder, name), { dtype })),
     (shards) => ({
       train: new JoinedShards(`${folder} (train)`, shards.slice(0, train.length)),
       val: new JoinedShards(`${folder} (val)`, shards.slice(train.length)),
@@ -100,13 +124,26 @@ function openShards(folder: string, train: readonly string[], val: readonly stri
   );
 }
 
-function openFile(path: string): Promise<Dataset> {
-  return withShards([() => openTokenShard(path)], ([file]) => {
-    const held = Math.min(MOST_VAL_TOKENS, Math.floor(file.length * SMALL_VAL_FRACTION));
+async function openFile(path: string, dtype: IntegerType | undefined): Promise<Dataset> {
+  const open = await fileOpener(path, dtype);
+  return withShards([open], ([file]) => {
+    const held = Math.min(MOST_VAL_TOKENS, Math.floor(file.length * USUAL_VAL_FRACTION));
     const train = new ShardRange(file, 0, file.length - held);
     const val = new ShardRange(file, file.length - held, held);
     return { train, val, file, meta: null, tokenizer: null };
   });
+}
+
+/** A single file; one of two splits is known by its folder. */
+async function fileOpener(path: string, dtype: IntegerType | undefined): Promise<() => Promise<TokenShard>> {
+  const folder = dirname(path);
+  const split = (['train', 'val'] as const).find((name) => basename(path) === DATA_FILES[name]);
+  if (split === undefined) return () => openTokenFile(path, { dtype });
+  const names = await readdir(folder);
+  const both = names.includes(DATA_FILES.train) && names.includes(DATA_FILES.val);
+  if (!both) return () => openTokenFile(path, { dtype });
+  const meta = await readMeta(folder);
+  return () => openSplit(folder, split, meta, dtype);
 }
 
 /** Opens shards and makes a dataset of them; if one cannot be opened, closes the others. */
@@ -125,4 +162,11 @@ async function withShards(
     await close();
     throw error;
   }
+}
+
+/** Reads the folder's `meta.json`; null if there is none. nanoGPT's `meta.pkl` is not read. */
+async function readMeta(folder: string): Promise<DatasetMeta | null> {
+  const path = join(folder, DATA_FILES.meta);
+  const json = await readJSON(path);
+  return json === undefined ? null : parseMeta(json, path);
 }

@@ -1,20 +1,61 @@
 /**
- * Which documents are held out for validation. A pure function of the seed, the number of documents and the
- * document's index, so that it streams; knows no text.
+ * What is held out for validation: a rule over documents in their order, of which it knows number and bytes, no text.
+ *
+ * The share is one of bytes, which are known before anything is encoded. It asks for T = share · bytes, and between 0.7 T and
+ * 1.45 T are held out, whatever the seed and however unequal the documents. A first pass adds each document to a `SizeCensus`,
+ * whose memory does not grow with their number. Then the split is the first of these that is possible:
+ *
+ * 1. Documents by chance. Document i is held out if a hash of (seed, i) falls below the share. Document by document, this
+ *    chance is corrected as far as needed, and no further, for what is held out to end between 0.75 T and 1.3 T. Documents of
+ *    more than 0.75 T all stay in train, and the chance of the others is higher by as much.
+ * 2. One whole document of 0.7 T to 1.45 T, where those others would have to give more than half of themselves.
+ * 3. The end of the largest document, T bytes.
+ *
+ * Why 1 keeps its bounds: a document that would exceed 1.45 T is not taken; one is taken if what follows could not reach
+ * 0.7 T without it. Both at once are impossible, since then less than 0.7 T is held out and no document has more than 0.75 T.
+ *
+ * A decision needs the bytes held out and passed so far, and nothing else, so that it streams and can be taken up again.
+ * Corpora too large for a first pass go by 1 alone, with an estimate of their bytes that the documents passed correct. Then
+ * the bounds are no promise, but chance among so many documents misses the share by little.
+ *
+ * A share above 0.6 asks for the same the other way round: the rule then chooses what is trained on.
  */
 import { ConfigError } from '../errors.js';
 import { hashWords } from '../nn/random.js';
 
-/** From this many documents on a corpus is large, and a small share is enough to measure the loss. */
-export const LARGE_CORPUS = 10_000;
-/** Share of documents held out of a large corpus, as nanoGPT does. */
-export const LARGE_VAL_FRACTION = 0.0005;
-/** Share of documents held out of a small corpus, and of the text of a single document. */
-export const SMALL_VAL_FRACTION = 0.1;
+export type Split = 'train' | 'val';
 
-/** The share held out if the user names none. */
-export function defaultValFraction(documents: number): number {
-  return documents >= LARGE_CORPUS ? LARGE_VAL_FRACTION : SMALL_VAL_FRACTION;
+/** The share held out of ordinary corpora, and of a single file of tokens. */
+export const USUAL_VAL_FRACTION = 0.1;
+/** The share held out of corpora of OpenWebText's size, nanoGPT's. */
+const LEAST_VAL_FRACTION = 0.0005;
+/** The share held out at most, where a corpus is so short that the usual one measures nothing. */
+const MOST_VAL_FRACTION = 0.25;
+/** Bytes held out at least, twice what GPT-2's longest sequence takes in English: an evaluation has to read one. */
+const LEAST_BYTES = 8192;
+/** Bytes above which more measures no better: the presets' evaluations read up to 819,200 tokens of about 4.5 bytes. */
+const ENOUGH_BYTES = 6e6;
+
+/** Bounds on what is held out, as parts of what was asked for: never outside, and where chance is corrected. */
+const LEAST = 0.7;
+const MOST = 1.45;
+const LOW = 0.75;
+const HIGH = 1.3;
+/** Size of the largest document that may be drawn, likewise. */
+const DRAWN = MOST - LEAST;
+/** The share from which on the rule chooses what is trained on; up to there 1.45 of it leaves some of every corpus. */
+const OTHER_WAY_ROUND = 0.6;
+/** A character takes at most four bytes in UTF-8: this many have a place to cut at. */
+export const LEAST_TO_CUT = 5;
+
+/**
+ * The share held out if the user names none: a tenth, but at least 8 kB of up to a quarter, and no more than 6 MB or 0.05 %,
+ * whichever is more.
+ */
+export function defaultValFraction(bytes: number): number {
+  const least = Math.min(MOST_VAL_FRACTION, LEAST_BYTES / bytes);
+  const most = Math.max(LEAST_VAL_FRACTION, ENOUGH_BYTES / bytes);
+  return Math.min(Math.max(USUAL_VAL_FRACTION, least), most);
 }
 
 /** Checks a share to hold out; throws ConfigError. */
@@ -24,23 +65,176 @@ export function checkValFraction(valFraction: number): void {
   }
 }
 
-/**
- * Makes the rule for a corpus of at least two documents: document i is held out if a hash of (seed, i) falls
- * below the share. If that holds out none or all, the document with the lowest hash is held out, or the highest
- * kept, so that both splits have one.
- */
-export function heldOut(seed: number, documents: number, valFraction: number): (index: number) => boolean {
-  const score = (index: number): number => hashWords(seed, index) / 2 ** 32;
-  let count = 0;
-  let lowest = 0;
-  let highest = 0;
-  for (let i = 0; i < documents; i++) {
-    const here = score(i);
-    if (here < valFraction) count++;
-    if (here < score(lowest)) lowest = i;
-    if (here > score(highest)) highest = i;
+/** Documents whose sizes differ by less than a fifteenth. */
+interface SizeClass {
+  bytes: number;
+  /** The document with the lowest hash, and its hash. */
+  index: number;
+  hash: number;
+}
+
+/** Number and sizes of documents, added in their order. */
+export class SizeCensus {
+  documents = 0;
+  bytes = 0;
+  /** The first of the largest documents. */
+  largest = { index: 0, bytes: 0 };
+  /** By `sizeClass`. */
+  readonly classes: SizeClass[] = [];
+
+  constructor(readonly seed: number) {}
+
+  add(bytes: number): void {
+    const index = this.documents++;
+    this.bytes += bytes;
+    if (bytes > this.largest.bytes) this.largest = { index, bytes };
+    const place = sizeClass(bytes);
+    while (this.classes.length <= place) this.classes.push({ bytes: 0, index: -1, hash: 2 ** 32 });
+    const found = this.classes[place];
+    found.bytes += bytes;
+    const hash = hashWords(this.seed, index);
+    if (hash < found.hash) Object.assign(found, { index, hash });
   }
-  if (count === 0) return (index) => index === lowest;
-  if (count === documents) return (index) => index !== highest;
-  return (index) => score(index) < valFraction;
+}
+
+/** Sizes below 32 each have a class, then come sixteen to an octave. */
+function sizeClass(bytes: number): number {
+  let mantissa = bytes;
+  let octave = 0;
+  while (mantissa >= 32) {
+    mantissa = Math.floor(mantissa / 2);
+    octave++;
+  }
+  return 16 * octave + mantissa;
+}
+
+/** The smallest size of a class. */
+function classStart(place: number): number {
+  return place < 32 ? place : (16 + (place % 16)) * 2 ** (Math.floor(place / 16) - 1);
+}
+
+/** The largest size of a class. */
+function classEnd(place: number): number {
+  return classStart(place + 1) - 1;
+}
+
+/** The rule for one corpus. */
+export class HoldOut {
+  /** Where the one document is cut that lies in both splits, its first bytes in train; null where there is none. */
+  readonly cut: { readonly index: number; readonly bytes: number } | null = null;
+  /** The split that the rule chooses documents for, and its share. */
+  readonly chosen: Split;
+  readonly share: number;
+  /** Whether only the number of documents is known for certain. */
+  readonly estimated: boolean;
+  /** The one document that is chosen, if only one is. */
+  readonly only: number | null = null;
+  /** Bytes of the documents that may be drawn, each smaller than `limit`. */
+  readonly drawable: number = 0;
+  readonly limit: number = 0;
+
+  private constructor(
+    valFraction: number,
+    readonly seed: number,
+    readonly documents: number,
+    readonly bytes: number,
+    sizes: SizeCensus | null,
+  ) {
+    this.chosen = valFraction > OTHER_WAY_ROUND ? 'train' : 'val';
+    this.share = this.chosen === 'val' ? valFraction : 1 - valFraction;
+    const target = this.share * bytes;
+    this.estimated = sizes === null;
+    if (sizes === null) {
+      this.drawable = bytes;
+      this.limit = Number.POSITIVE_INFINITY;
+      return;
+    }
+    const { classes, largest } = sizes;
+    let next = 0;
+    for (; next < classes.length && classEnd(next) <= DRAWN * target; next++) {
+      this.drawable += classes[next].bytes;
+    }
+    this.limit = classStart(next);
+    if (target <= this.drawable * Math.max(0.5, HIGH * this.share)) return;
+    const fitting = classes.filter(
+      ({ index }, place) =>
+        index >= 0 && classStart(place) >= LEAST * target && classEnd(place) <= MOST * target,
+    );
+    if (fitting.length > 0) this.only = lowestHash(fitting);
+    else if (largest.bytes < LEAST_TO_CUT) this.only = lowestHash(classes.filter(({ index }) => index >= 0));
+    else {
+      const rest = this.chosen === 'val' ? largest.bytes - target : target;
+      const cut = Math.max(1, Math.min(largest.bytes - 1, Math.floor(rest)));
+      this.cut = { index: largest.index, bytes: cut };
+    }
+  }
+
+  /** The rule for documents that have all been counted, at least one with `LEAST_TO_CUT` bytes, or two. */
+  static measured(sizes: SizeCensus, valFraction: number): HoldOut {
+    return new HoldOut(valFraction, sizes.seed, sizes.documents, sizes.bytes, sizes);
+  }
+
+  /** The rule for at least two documents of which only the number is known, and roughly the bytes of all together. */
+  static estimated(documents: number, bytes: number, seed: number, valFraction: number): HoldOut {
+    return new HoldOut(valFraction, seed, documents, bytes, null);
+  }
+
+  /** What is held out: whole documents, or the end of one. */
+  get unit(): 'documents' | 'tail' {
+    return this.cut === null ? 'documents' : 'tail';
+  }
+}
+
+function lowestHash(classes: readonly SizeClass[]): number {
+  return classes.reduce((lowest, found) => (found.hash < lowest.hash ? found : lowest)).index;
+}
+
+/** One pass over the documents, from the first on or from where `passed` bytes in each split lie behind. */
+export class Drawing {
+  #chosenBytes: number;
+  #passed: number;
+
+  constructor(
+    private readonly rule: HoldOut,
+    passed: Readonly<Record<Split, number>> = { train: 0, val: 0 },
+  ) {
+    this.#chosenBytes = passed[rule.chosen];
+    this.#passed = passed.train + passed.val;
+  }
+
+  /** Where the next document, number `index`, belongs whole. A document that is cut is not for this to say. */
+  next(index: number, bytes: number): Split {
+    const { chosen } = this.rule;
+    return this.#isChosen(index, bytes) ? chosen : chosen === 'val' ? 'train' : 'val';
+  }
+
+  #isChosen(index: number, bytes: number): boolean {
+    const { cut, only, limit, share, drawable, estimated, documents, seed, chosen } = this.rule;
+    if (cut !== null || only !== null) return index === only;
+    if (bytes >= limit) return false;
+    // What is estimated of the bytes matters less and less.
+    const left = estimated ? this.rule.bytes * (1 - index / documents) : drawable - this.#passed;
+    const target = share * (estimated ? this.#passed + left : this.rule.bytes);
+    const held = this.#chosenBytes;
+    const chance = within(
+      (share * this.rule.bytes) / drawable,
+      (LOW * target - held) / left,
+      (HIGH * target - held) / left,
+    );
+    const draw = hashWords(seed, index) / 2 ** 32;
+    let isChosen = chosen === 'val' ? draw < chance : 1 - draw <= chance;
+    if (left - bytes < LEAST * target - held) isChosen = true;
+    if (held + bytes > MOST * target) isChosen = false;
+    if (estimated && index === documents - 1) {
+      if (held === 0) isChosen = true;
+      else if (held === this.#passed) isChosen = false;
+    }
+    this.#passed += bytes;
+    if (isChosen) this.#chosenBytes += bytes;
+    return isChosen;
+  }
+}
+
+function within(value: number, least: number, most: number): number {
+  return Math.max(least, Math.min(most, value));
 }

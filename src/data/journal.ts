@@ -7,8 +7,8 @@
  */
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readJSON } from './json-file.js';
 import { writeFlushed } from './output-folder.js';
-import { readJSON } from './shard.js';
 import type { TextWarnings } from './source.js';
 
 const JOURNAL = 'progress.json';

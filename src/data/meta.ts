@@ -29,8 +29,14 @@ export interface DatasetMeta {
   /** The largest id in either split. */
   readonly largestId: number;
   readonly seed: number;
-  /** What was held out: whole documents, or the tail of a single one; and the share asked for. */
-  readonly heldOut: { readonly unit: 'documents' | 'tail'; readonly fraction: number };
+  readonly heldOut: {
+    /** Whole documents, or the end of one. */
+    readonly unit: 'documents' | 'tail';
+    /** The share of the text that was asked for. */
+    readonly fraction: number;
+    /** The share of the tokens that it came to; absent in folders of earlier versions. */
+    readonly share?: number;
+  };
   /** Names of corpora, files and folders, without paths. */
   readonly sources: readonly string[];
   readonly train: SplitMeta;

@@ -171,10 +171,11 @@ class OpenParquet implements ParquetText {
       const got = value === null || value === undefined ? 'a null' : typeof value;
       throw new DataError(name, `column '${this.column}' must hold text`, got, NULLS);
     }
-    if (!isUtf8(value)) warnings.invalidUtf8++;
+    const valid = isUtf8(value);
+    if (!valid) warnings.invalidUtf8++;
     return {
       name,
-      size: value.length,
+      size: valid ? value.length : Buffer.byteLength(utf8.decode(value)),
       async *pieces() {
         if (value.length > 0) yield utf8.decode(value);
       },

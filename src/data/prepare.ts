@@ -2,8 +2,8 @@
  * Prepares a corpus for training: texts to two token shards, a held-out one and the rest. Knows the order of the
  * work and what a prepared folder holds; it prints nothing and handles no signals.
  *
- * The text is gone through two or three times and never held in memory: to count the documents, to train a
- * tokenizer if one is asked for (on the training split alone), and to encode.
+ * The text is gone through up to three times and never held in memory: to measure the documents (`splits.ts`), to train
+ * a tokenizer if one is asked for (on the training split alone), and to encode.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
@@ -15,23 +15,22 @@ import { createTokenizer, tokenizerFromJSON } from '../tokenizer/load.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { openSource } from './corpora.js';
 import { defaultWorkers, Encoder } from './encoder.js';
-import { checkValFraction, defaultValFraction, heldOut } from './holdout.js';
+import { checkValFraction, type Split } from './holdout.js';
 import { type HubOptions, isHubSpec, openHubSource } from './hub-source.js';
+import { readJSON } from './json-file.js';
 import { readRecord, removeJournal, type SplitProgress, writeRecord } from './journal.js';
 import { DATA_FILES, type DatasetMeta, META_FORMAT, type SplitMeta } from './meta.js';
 import { checkOut, moveInto, writeFlushed } from './output-folder.js';
 import { isFull } from './node-store.js';
-import { readJSON } from './shard.js';
 import {
   describeWarnings,
   FIELD_DEFAULTS,
   type FieldOptions,
   noWarnings,
-  type TextDocument,
   type TextSource,
 } from './source.js';
-import { BATCH_UNITS, batches, type Split, type SplitDocument, SplitWriters } from './split-writers.js';
-import { piecesFrom, piecesUpTo } from './text.js';
+import { BATCH_UNITS, batches, SplitWriters } from './split-writers.js';
+import { SplitCorpus } from './splits.js';
 
 /** Bytes of text below which other threads would not have started before the work is done. */
 const FEW_BYTES = 1 << 23;
@@ -39,6 +38,8 @@ const FEW_BYTES = 1 << 23;
 const SLICE_MS = 100;
 /** Bytes of text after which the shards are flushed and a record is written. */
 const RECORD_BYTES = 1 << 28;
+/** Changes whenever documents would go to other splits: what was written before is then not gone on with. */
+const RECORD_RULES = 'hold-out by bytes';
 
 /** What to prepare, and how. */
 export interface PrepareOptions {
@@ -48,7 +49,7 @@ export interface PrepareOptions {
   readonly out: string;
   /** 'bytes', 'gpt2', 'bpe:N' (trained here, N ids) or the path of a `tokenizer.json`. */
   readonly tokenizer: string;
-  /** Share of documents to hold out; default: see `holdout.ts`. */
+  /** Share of the text to hold out; default: see `holdout.ts`. */
   readonly valFraction?: number | undefined;
   /** Decides which documents are held out. */
   readonly seed: number;
@@ -60,6 +61,8 @@ export interface PrepareOptions {
   readonly workers?: number | undefined;
   /** Bytes of text between two records of what has been done of a dataset on the hub. */
   readonly recordBytes?: number | undefined;
+  /** Bytes of text from which on datasets on the hub are not measured first; default: see `splits.ts`. */
+  readonly large?: number | undefined;
   /** Replace a folder that was prepared before. */
   readonly force?: boolean | undefined;
   /** Stops the work; nothing of it stays, but what a dataset on the hub has cost so far. */
@@ -85,14 +88,6 @@ export interface PrepareResult {
   readonly meta: DatasetMeta;
   /** Sentences for the user: what was left out or mended. */
   readonly warnings: readonly string[];
-}
-
-/** What the first pass finds. */
-interface Census {
-  readonly documents: number;
-  readonly bytes: number;
-  /** UTF-16 units. */
-  readonly units: number;
 }
 
 /**
@@ -167,20 +162,29 @@ class Preparation {
   }
 
   async run(makeTokenizer: TokenizerPlan, folder: string, resumable: boolean): Promise<PrepareResult> {
-    const known = resumable ? this.#knownCensus() : undefined;
-    const census = known ?? (await this.#count());
-    const fraction = this.#options.valFraction ?? defaultValFraction(census.documents);
-    const { signal } = this.#options;
-    const tokenizer = await makeTokenizer((trainer) => this.#feed(trainer, census, fraction), signal);
-    const key = known === undefined ? null : this.#key(fraction, tokenizer);
-    const { train, val } = await this.#encode(tokenizer, census, fraction, folder, key);
-    const largestId = Math.max(train.largestId, val.largestId);
+    const { sources, seed, valFraction, large, signal } = this.#options;
+    const corpus = await SplitCorpus.open(this.#sources, {
+      where: sources.join(' '),
+      seed,
+      valFraction,
+      large,
+      onMeasure: (documents, bytes) =>
+        this.#progress({ phase: 'count', documents, bytes, totalBytes: undefined, tokens: 0 }),
+    });
+    this.#warnings = corpus.warnings ?? this.#warnings;
+    const tokenizer = await makeTokenizer((trainer) => this.#feed(trainer, corpus), signal);
+    const key = resumable ? this.#key(corpus.valFraction, tokenizer) : null;
+    const { train, val } = await this.#encode(tokenizer, corpus, folder, key);
     const meta: DatasetMeta = {
       format: META_FORMAT,
       tokenizer: { name: tokenizer.name, vocabSize: tokenizer.vocabSize, eot: tokenizer.eot },
-      largestId,
-      seed: this.#options.seed,
-      heldOut: { unit: census.documents === 1 ? 'tail' : 'documents', fraction },
+      largestId: Math.max(train.largestId, val.largestId),
+      seed,
+      heldOut: {
+        unit: corpus.unit,
+        fraction: corpus.valFraction,
+        share: val.tokens / (train.tokens + val.tokens),
+      },
       sources: this.#sources.map(({ name }) => name),
       train: sizes(train),
       val: sizes(val),
@@ -191,77 +195,40 @@ class Preparation {
     return { meta, warnings: describeWarnings(this.#warnings) };
   }
 
-  async #count(): Promise<Census> {
+  async #feed(trainer: BpeTrainer, corpus: SplitCorpus): Promise<void> {
     let documents = 0;
     let bytes = 0;
-    let units = 0;
-    for await (const document of this.#documents(this.#warnings)) {
-      documents++;
-      for await (const piece of document.pieces()) {
-        bytes += Buffer.byteLength(piece);
-        units += piece.length;
-        this.#progress({ phase: 'count', documents, bytes, totalBytes: undefined, tokens: 0 });
-      }
-    }
-    if (units === 0) {
-      const leftOut = describeWarnings(this.#warnings).join('; ') || undefined;
-      throw new DataError(this.#options.sources.join(' '), 'must hold text', 'none', leftOut);
-    }
-    if (documents === 1 && units < 2) {
-      throw new DataError(
-        this.#options.sources.join(' '),
-        'a single document must have text for two splits',
-        `${units} character`,
-      );
-    }
-    return { documents, bytes, units };
-  }
-
-  async #feed(trainer: BpeTrainer, census: Census, fraction: number): Promise<void> {
-    let documents = 0;
-    let bytes = 0;
-    for await (const { split, pieces } of this.#split(census, fraction)) {
+    for await (const { split, pieces } of corpus.documents()) {
       if (split === 'val') continue;
       documents++;
       for await (const piece of pieces) {
         trainer.feed(piece);
         bytes += Buffer.byteLength(piece);
-        this.#progress({ phase: 'train tokenizer', documents, bytes, totalBytes: census.bytes, tokens: 0 });
+        this.#progress({ phase: 'train tokenizer', documents, bytes, totalBytes: corpus.bytes, tokens: 0 });
       }
     }
   }
 
-  /** What the sources say of their size; undefined where the text has to be gone through. */
-  #knownCensus(): Census | undefined {
-    let documents = 0;
-    let bytes = 0;
-    for (const { census } of this.#sources) {
-      documents += census!.documents;
-      bytes += census!.bytes;
-    }
-    return documents < 2 ? undefined : { documents, bytes, units: bytes };
-  }
-
   /** Everything that the shards depend on. */
-  #key(fraction: number, tokenizer: Tokenizer): string {
+  #key(valFraction: number, tokenizer: Tokenizer): string {
     const texts = this.#sources.map(({ census }) => census!.fingerprint);
     const { column } = this.#fields;
-    const content = [texts, column, this.#options.seed, fraction, tokenizer.toJSON()];
+    const { seed, large } = this.#options;
+    const content = [RECORD_RULES, texts, column, seed, valFraction, large, tokenizer.toJSON()];
     return createHash('sha256').update(JSON.stringify(content)).digest('hex');
   }
 
   /** Encodes all documents into the two shards; with a key, goes on from the record that has it, and keeps one. */
   async #encode(
     tokenizer: Tokenizer,
-    census: Census,
-    fraction: number,
+    corpus: SplitCorpus,
     folder: string,
     key: string | null,
   ): Promise<Record<Split, SplitProgress>> {
     const record = key === null ? null : await readRecord(folder, key);
     if (record !== null) this.#warnings = record.warnings;
     else if (key !== null) await clear(folder);
-    const { workers = census.bytes < FEW_BYTES ? 1 : defaultWorkers(), recordBytes = RECORD_BYTES } =
+    const { workers = corpus.bytes < FEW_BYTES ? 1 : defaultWorkers(), recordBytes = RECORD_BYTES } =
       this.#options;
     const path = (split: Split): string => join(folder, DATA_FILES[split]);
     const encoder = new Encoder(tokenizer, workers);
@@ -285,11 +252,15 @@ class Preparation {
           phase: 'encode',
           documents: writers.documents,
           bytes: writers.bytes,
-          totalBytes: Math.max(census.bytes, writers.bytes),
+          totalBytes: Math.max(corpus.bytes, writers.bytes),
           tokens: writers.tokens,
         });
-      const skip = record === null ? 0 : record.train.documents + record.val.documents;
-      const documents = this.#split(census, fraction, skip, key !== null);
+      const passed = {
+        documents: writers.documents,
+        bytes: { train: record?.train.bytes ?? 0, val: record?.val.bytes ?? 0 },
+      };
+      // What a first pass has met is not told again.
+      const documents = corpus.documents(passed, corpus.warnings === null ? this.#warnings : undefined);
       for await (const units of batches(documents, tokenizer, Math.min(BATCH_UNITS, recordBytes))) {
         while (waiting.length >= encoder.capacity) await writeNext();
         const encoded = encoder.encode(units.map(({ text }) => text));
@@ -303,47 +274,6 @@ class Preparation {
     } finally {
       await encoder.close();
       await out?.close();
-    }
-  }
-
-  /** Every document with its split; a single document comes as two, its head and its tail. */
-  async *#split(
-    { documents, units }: Census,
-    fraction: number,
-    skip = 0,
-    firstPass = false,
-  ): AsyncGenerator<SplitDocument> {
-    if (documents === 1) {
-      const cut = Math.max(1, Math.min(units - 1, Math.floor(units * (1 - fraction))));
-      for await (const document of this.#documents()) {
-        const { name } = document;
-        yield { split: 'train', name, pieces: piecesUpTo(document.pieces(), cut) };
-        yield { split: 'val', name, pieces: piecesFrom(document.pieces(), cut) };
-      }
-      return;
-    }
-    const isVal = heldOut(this.#options.seed, documents, fraction);
-    let index = skip;
-    for await (const document of this.#documents(firstPass ? this.#warnings : noWarnings(), skip)) {
-      yield { split: isVal(index) ? 'val' : 'train', name: document.name, pieces: document.pieces() };
-      index++;
-    }
-    if (index !== documents) {
-      throw new DataError(
-        this.#options.sources.join(' '),
-        `must keep their ${documents} documents while they are read`,
-        index,
-      );
-    }
-  }
-
-  /** One pass over all sources. */
-  async *#documents(warnings = noWarnings(), skip = 0): AsyncGenerator<TextDocument> {
-    let first = 0;
-    for (const source of this.#sources) {
-      const count = source.census?.documents ?? Number.POSITIVE_INFINITY;
-      if (first + count > skip) yield* source.documents(warnings, Math.max(0, skip - first));
-      first += count;
     }
   }
 

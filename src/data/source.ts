@@ -4,7 +4,7 @@
 export interface TextDocument {
   /** For messages: the file's path, with the line or row where it holds several, or a name within its corpus. */
   readonly name: string;
-  /** Size of the text in bytes where it is known before reading. */
+  /** Size of the text in bytes where it is known before reading; a file's may be a little off. */
   readonly size: number | undefined;
   /** The text, cut by `cutPieces`. */
   pieces(): AsyncIterable<string>;

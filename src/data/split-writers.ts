@@ -5,8 +5,10 @@
 import { DataError } from '../errors.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { Encoded } from './encoder.js';
+import type { Split } from './holdout.js';
 import type { EncodeRecord, SplitProgress } from './journal.js';
-import { ShardWriter } from './shard.js';
+import { ShardWriter } from './shard-writer.js';
+import type { SplitDocument } from './splits.js';
 
 /** UTF-16 units that are encoded together: enough to be worth a message to another thread. */
 export const BATCH_UNITS = 1 << 19;
@@ -14,15 +16,6 @@ export const BATCH_UNITS = 1 << 19;
 const BATCH_TEXTS = 4096;
 /** UTF-16 units of one document that a tokenizer which needs it whole can be given. */
 const LONGEST_WHOLE_DOCUMENT = 1 << 28;
-
-export type Split = 'train' | 'val';
-
-/** A document and where it belongs. */
-export interface SplitDocument {
-  readonly split: Split;
-  readonly name: string;
-  readonly pieces: AsyncIterable<string>;
-}
 
 /** A stretch of a document that is encoded at once. */
 export interface Unit {

@@ -79,23 +79,49 @@ export function characterStart(text: string, at: number): number {
   return at > 0 && at < text.length && text.codePointAt(at - 1)! > 0xffff ? at - 1 : at;
 }
 
-/** The pieces of one text up to `end` UTF-16 units, or from there on. */
-export async function* piecesUpTo(pieces: AsyncIterable<string>, end: number): AsyncGenerator<string> {
+/**
+ * The pieces of a text of `total` bytes up to the first character that begins at byte `cut` or behind it; where there is none,
+ * up to the last character. So neither side of a text of two characters is empty.
+ */
+export async function* piecesUpTo(
+  pieces: AsyncIterable<string>,
+  cut: number,
+  total: number,
+): AsyncGenerator<string> {
   let at = 0;
   for await (const piece of pieces) {
-    const inside = characterStart(piece, Math.min(piece.length, end - at));
+    const end = at + Buffer.byteLength(piece);
+    const inside = cutInside(piece, at, end, cut, total);
     if (inside > 0) yield piece.slice(0, inside);
-    at += piece.length;
-    if (at >= end) return;
+    if (end >= cut) return;
+    at = end;
   }
 }
 
-/** The pieces of one text from `start` UTF-16 units on: what `piecesUpTo` leaves. */
-export async function* piecesFrom(pieces: AsyncIterable<string>, start: number): AsyncGenerator<string> {
+/** What `piecesUpTo` leaves. */
+export async function* piecesFrom(
+  pieces: AsyncIterable<string>,
+  cut: number,
+  total: number,
+): AsyncGenerator<string> {
   let at = 0;
   for await (const piece of pieces) {
-    const outside = characterStart(piece, Math.max(0, Math.min(piece.length, start - at)));
-    if (outside < piece.length) yield piece.slice(outside);
-    at += piece.length;
+    const end = at + Buffer.byteLength(piece);
+    const inside = at >= cut ? 0 : cutInside(piece, at, end, cut, total);
+    if (inside < piece.length) yield piece.slice(inside);
+    at = end;
   }
+}
+
+/** How many UTF-16 units of a piece, bytes `at` to `end` of the text, lie before the cut. */
+function cutInside(piece: string, at: number, end: number, cut: number, total: number): number {
+  if (end < cut) return piece.length;
+  let inside = 0;
+  for (let byte = at; byte < cut; ) {
+    const character = piece.codePointAt(inside)!;
+    byte += character < 0x80 ? 1 : character < 0x800 ? 2 : character < 0x10000 ? 3 : 4;
+    inside += character < 0x10000 ? 1 : 2;
+  }
+  const all = inside === piece.length && end === total;
+  return all ? characterStart(piece, piece.length - 1) : inside;
 }

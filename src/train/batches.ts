@@ -8,6 +8,8 @@ export interface TokenSource {
   readonly name: string;
   /** Number of tokens. */
   readonly length: number;
+  /** What to do where more tokens are needed, for messages. */
+  readonly tooShort?: string | undefined;
   read(offset: number, count: number): Promise<Uint16Array>;
 }
 
@@ -77,6 +79,6 @@ export function requireTokens(source: TokenSource, least: number): void {
     source.name,
     `must hold at least ${least} tokens, one sequence and its last target`,
     source.length,
-    'choose a smaller blockSize or more text',
+    `choose a smaller blockSize or ${source.tooShort ?? 'more text'}`,
   );
 }

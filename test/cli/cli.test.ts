@@ -30,7 +30,7 @@ const folder = temporaryFolder();
 const { data, run, meta, summary } = await trainSmall(folder, 'run', '--max-steps', '30');
 
 test('what prepare and train print tells of the documents, and of a loss that fell', () => {
-  assert.deepEqual([meta.train.documents, meta.val.documents], [9, 1]);
+  assert.deepEqual([meta.train.documents, meta.val.documents], [8, 2]);
   assert.equal(summary.finished, true);
   assert.ok(summary.valLoss < 5, String(summary.valLoss));
 });
@@ -271,6 +271,14 @@ test('missing, empty and truncated shards are named', async () => {
   await refused(train, /train\.bin: .*empty/);
   rmSync(join(bad, 'train.bin'));
   await refused(train, /train\.bin: must be a token shard/);
+  const book = join(folder, 'book.txt');
+  writeFileSync(book, 'It was the best of times.\n'.repeat(100));
+  for (const dtype of [[], ['--dtype', 'uint16']]) {
+    await refused(
+      ['train', ...SMALL, '--data', book, ...dtype, '--out', join(folder, 'unused')],
+      /book\.txt: must hold token ids, got 'text'; prepare it: loopnn prepare .*book\.txt --out data\/book/,
+    );
+  }
   await refused(
     ['train', ...SMALL, '--data', join(folder, 'nowhere'), '--out', join(folder, 'unused')],
     /nowhere/,
@@ -296,6 +304,12 @@ test('a nanoGPT folder without meta.json trains, and an id beyond the vocabulary
   ];
   const result = await loopnn(train('257', out));
   assert.equal(result.code, 0, result.stderr);
+  assert.doesNotMatch(result.stderr, /vocab-size/);
+  const large = await loopnn(train('1000', join(folder, 'from-bare-1000')));
+  assert.match(
+    large.stderr,
+    /no id that was looked at is above 256, and the model has 1000: .*meta\.pkl is not read.*give --vocab-size 257/,
+  );
   await refused(
     ['generate', '--model', out, '--prompt', 'x'],
     /must hold a tokenizer\.json.*copy the tokenizer\.json/,
@@ -422,6 +436,9 @@ test('llm.c’s shards, nanoGPT’s and a single file are trained on and evaluat
   const whole = { ...expected, split: 'all' };
   assert.deepEqual(await evaluate('--data', join(llmc, 'lines_val.bin')), whole);
   assert.deepEqual(await evaluate('--data', join(data, 'val.bin')), whole);
+  const bare = join(folder, 'ids.bin');
+  cpSync(join(data, 'val.bin'), bare);
+  assert.deepEqual(await evaluate('--data', bare, '--dtype', 'uint16'), whole);
   const tail = await evaluate('--data', join(data, 'train.bin'), '--split', 'val');
   assert.ok(tail.tokens > 0 && tail.tokens < expected.tokens * 2);
   for (const source of [llmc, join(llmc, 'lines_train_000001.bin')]) {

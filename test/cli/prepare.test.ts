@@ -14,8 +14,10 @@ async function prepared(folder: string): Promise<string> {
   const out = join(folder, 'out');
   const text = join(folder, 'good.txt');
   writeFileSync(text, 'good text '.repeat(50));
-  const { code, stderr } = await loopnn(['prepare', text, '--out', out, '--tokenizer', 'bytes']);
+  const { code, stdout, stderr } = await loopnn(['prepare', text, '--out', out, '--tokenizer', 'bytes']);
   assert.equal(code, 0, stderr);
+  assert.match(stdout, /\nval +1 +125 +126 +25\.1 % +0\.992\n/);
+  assert.match(stdout, /\nheld out: the end of one document, asked for 25 %\n/);
   return out;
 }
 

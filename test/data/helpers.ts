@@ -15,6 +15,21 @@ export function fixture(name: string): string {
   return join(FIXTURES, name);
 }
 
+/** Ids as numpy's `tofile` writes them, by default as nanoGPT does. */
+export function idBytes(ids: ArrayLike<number>, bits: 16 | 32 | 64 = 16): Buffer {
+  const bytes = Buffer.alloc((ids.length * bits) / 8);
+  for (let i = 0; i < ids.length; i++) bytes.writeUIntLE(ids[i], (i * bits) / 8, bits === 16 ? 2 : 4);
+  return bytes;
+}
+
+/** A token file as llm.c's `write_datafile` writes it; `header` overrides the first numbers. */
+export function llmcBytes(ids: readonly number[], header: readonly number[] = []): Buffer {
+  const words = new Int32Array(256);
+  words.set([20240520, 1, ids.length]);
+  words.set(header);
+  return Buffer.concat([Buffer.from(words.buffer), idBytes(ids, words[0] === 20240801 ? 32 : 16)]);
+}
+
 /** The texts of the parquet fixtures, in order. */
 export function fixtureTexts(): string[] {
   return JSON.parse(readFileSync(fixture('texts.json'), 'utf8')) as string[];

@@ -75,7 +75,7 @@ test('a split is downloaded shard by shard and gives what its files give locally
   assert.deepEqual(readdirSync(out).sort(), ['meta.json', 'tokenizer.json', 'train.bin', 'val.bin']);
   assert.deepEqual(meta.sources, ['owner/set']);
   assert.equal(meta.train.documents + meta.val.documents, 60);
-  assert.deepEqual([...phases.keys()], ['download', 'encode'], 'the text is not gone through to count it');
+  assert.deepEqual([...phases.keys()], ['download', 'count', 'encode']);
   const totalBytes = FILES.slice(1, 4).reduce((sum, { bytes }) => sum + bytes.length, 0);
   assert.equal(phases.get('download')!.bytes, totalBytes);
   assert.equal(phases.get('encode')!.documents, 60);
@@ -174,26 +174,49 @@ test('a file that never has its hash, or another size than listed, is an error a
   );
 });
 
-test('work that stops while it downloads or encodes goes on where it was', async () => {
+test('a large dataset is not gone through to measure it', async () => {
+  const phases = new Set<string>();
+  const { meta } = await prepare({ large: 1, onProgress: ({ phase }) => phases.add(phase) });
+  assert.deepEqual([...phases], ['download', 'encode']);
+  assert.equal(meta.train.documents + meta.val.documents, 60);
+  const share = meta.val.bytes / (meta.train.bytes + meta.val.bytes);
+  assert.ok(share > 0.7 * meta.heldOut.fraction && share < 1.45 * meta.heldOut.fraction, `${share}`);
+});
+
+for (const [name, large] of [
+  ['measured', undefined],
+  ['large', 1],
+] as const) {
+  test(`work on a ${name} dataset goes on where it stopped while it downloaded or encoded`, async () => {
+    await prepare({ large });
+    const whole = shards(out);
+    for (const name of [out, join(folder, 'cache')]) rmSync(name, { recursive: true });
+    assert.ok((await stopOften({ large })) > 5);
+    assert.deepEqual(shards(out), whole);
+    assert.ok(!readdirSync(folder).includes('out.partial'));
+  });
+}
+
+/** Prepares by many runs, each of which is stopped after a while; returns how many it took. */
+async function stopOften(options: Partial<PrepareOptions>): Promise<number> {
   for (let round = 0; ; round++) {
     const controller = new AbortController();
     const seen = { download: 0, encode: 0 };
     const onProgress = ({ phase }: PrepareProgress): void => {
+      if (phase !== 'download' && phase !== 'encode') return;
       const limit = phase === 'download' ? 2 + round : 13;
-      if (++seen[phase as keyof typeof seen] > limit) controller.abort(new Error('stopped'));
+      if (++seen[phase] > limit) controller.abort(new Error('stopped'));
     };
     try {
-      await prepare({ onProgress, signal: controller.signal, recordBytes: 1, workers: 1 });
-      break;
+      await prepare({ ...options, onProgress, signal: controller.signal, recordBytes: 1, workers: 1 });
+      return round;
     } catch (error) {
       assert.match(String(error), /stopped/);
       assert.ok(round < 40);
       assert.ok(!readdirSync(folder).includes('out'));
     }
   }
-  assert.deepEqual(shards(out), expected);
-  assert.ok(!readdirSync(folder).includes('out.partial'));
-});
+}
 
 test('other settings do not go on with what was written under the first', async () => {
   const controller = new AbortController();

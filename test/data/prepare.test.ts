@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { openDataset } from '../../src/data/dataset.js';
 import { type PrepareOptions, type PrepareProgress, prepareCorpus } from '../../src/data/prepare.js';
 import type { TokenShard } from '../../src/data/shard.js';
@@ -71,7 +72,11 @@ test('whole documents are held out, in order, and meta.json tells what there is'
     tokenizer: { name: 'bytes', vocabSize: 257, eot: 256 },
     largestId: 256,
     seed: 1,
-    heldOut: { unit: 'documents', fraction: 0.1 },
+    heldOut: {
+      unit: 'documents',
+      fraction: 0.25,
+      share: data.val.length / (data.train.length + data.val.length),
+    },
     sources: ['text'],
     train: size(train),
     val: size(val),
@@ -106,8 +111,41 @@ test('one document holds out its tail at a character boundary', async () => {
     const [tail] = await documentsOf(data.val, data.tokenizer!);
     await data.close();
     assert.equal(head + tail, content);
-    assert.ok(Math.abs(tail.length - Math.max(1, content.length * (valFraction ?? 0.1))) <= 2);
+    assert.ok(Math.abs(tail.length - Math.max(1, content.length * (valFraction ?? 0.25))) <= 2);
   }
+});
+
+test('a small file beside a large one: the large one is cut, whatever the seed, packed or not', async () => {
+  const large = Array.from({ length: 5000 }, (_, i) => `Line ${i} of a long text, é and 日本.\n`).join('');
+  await writeFile(join(text, 'a.txt'), 'short, '.repeat(30));
+  await writeFile(join(text, 'b.txt'), `\ufeff${large}`);
+  for (const seed of [1, 7, 8, 9]) {
+    const { meta } = await prepare({ force: true, seed });
+    assert.equal(meta.heldOut.unit, 'tail');
+    assert.deepEqual([meta.train.documents, meta.val.documents], [2, 1]);
+    assert.ok(Math.abs(meta.heldOut.share! - 0.1) < 0.001, `${meta.heldOut.share}`);
+  }
+  const bytes = await readFile(join(out, 'val.bin'));
+  await rm(join(text, 'b.txt'));
+  await writeFile(join(text, 'b.txt.gz'), gzipSync(large));
+  await prepare({ force: true });
+  assert.deepEqual(await readFile(join(out, 'val.bin')), bytes);
+  await using data = await openDataset(out);
+  const [, head] = await documentsOf(data.train, data.tokenizer!);
+  const [tail] = await documentsOf(data.val, data.tokenizer!);
+  assert.equal(head + tail, large);
+});
+
+test('the share does not jump with the number of documents', async () => {
+  const shares: number[] = [];
+  for (const count of [9_999, 10_000]) {
+    const lines = Array.from({ length: count }, (_, i) => JSON.stringify({ text: `a short document, ${i}` }));
+    await writeFile(join(text, 'a.jsonl'), lines.join('\n'));
+    const { meta } = await prepare({ force: true });
+    shares.push(meta.heldOut.share!);
+    assert.equal(meta.heldOut.unit, 'documents');
+  }
+  for (const share of shares) assert.ok(Math.abs(share - 0.1) < 0.01, `${share}`);
 });
 
 test('bpe:N is trained on the training split alone', async () => {
@@ -156,7 +194,7 @@ test('a tokenizer.json prepares other text with the same ids', async () => {
 test('a text that spells the end-of-text token does not end there', async () => {
   await writeFile(join(text, 'a.txt'), 'one <|endoftext|> two');
   await writeFile(join(text, 'b.txt'), 'three <|endoftext|> four');
-  const { meta } = await prepare({ tokenizer: 'bpe:258' });
+  const { meta } = await prepare({ tokenizer: 'bpe:258', valFraction: 0.5 });
   assert.equal(meta.train.documents + meta.val.documents, 2);
   const data = await openDataset(out);
   assert.equal((await documentsOf(data.train, data.tokenizer!)).length, 1);
@@ -168,6 +206,7 @@ test('a long document streams in pieces, with the ids of the whole', async () =>
   const content = Array.from({ length: 60_000 }, (_, i) => `${word}${i}\n`).join('');
   await writeFile(join(text, 'a.txt'), content);
   await writeFile(join(text, 'b.txt'), 'short');
+  await writeFile(join(text, 'c.txt'), content);
   let longest = 0;
   let before = 0;
   const onProgress = ({ phase, bytes }: PrepareProgress): void => {
@@ -175,12 +214,10 @@ test('a long document streams in pieces, with the ids of the whole', async () =>
     longest = Math.max(longest, bytes - before);
     before = bytes;
   };
-  // With two documents the seed decides which is held out: either shard may be the long one.
-  await prepare({ tokenizer: 'gpt2', onProgress });
+  await prepare({ tokenizer: 'gpt2', valFraction: 0.5, onProgress });
   const data = await openDataset(out);
-  const shard = data.train.length > data.val.length ? data.train : data.val;
   const ids = data.tokenizer!.encode(content);
-  assert.deepEqual((await shard.read(0, shard.length)).subarray(0, -1), ids);
+  assert.deepEqual((await data.val.read(0, data.val.length)).subarray(0, -1), ids);
   await data.close();
   assert.ok(longest < content.length / 4, `a piece of ${longest} bytes of ${content.length}`);
 });
@@ -270,7 +307,7 @@ test('sources without text are refused', async () => {
   await writeFile(join(text, 'mark.txt'), '\ufeff');
   await assert.rejects(prepare(), /text: must hold text, got 'none'$/);
   await writeFile(join(text, 'mark.txt'), 'x');
-  await assert.rejects(prepare(), /a single document must have text for two splits, got '1 character'$/);
+  await assert.rejects(prepare(), /a single document must have at least 5 bytes, for two splits, got 1$/);
   assert.deepEqual(await readdir(folder), ['text']);
 });
 

@@ -82,16 +82,18 @@ test('a stretch without white space is cut at a character, so that memory is bou
   }
 });
 
-test('head and tail of a text are the text, and no character is split', async () => {
-  const pieces = ['ab', '😀c', 'd', '😀😀'];
-  const text = pieces.join('');
-  for (let cut = 0; cut <= text.length; cut++) {
-    const head = (await all(piecesUpTo(each(pieces), cut))).join('');
-    const tail = (await all(piecesFrom(each(pieces), cut))).join('');
-    assert.equal(head + tail, text);
-    assert.doesNotMatch(head, LONE);
-    assert.doesNotMatch(tail, LONE);
-    assert.ok(Math.abs(head.length - cut) <= 1);
+test('head and tail of a text are the text, neither is empty, and no character is split', async () => {
+  for (const pieces of [['ab', '😀c', 'd', '😀😀'], ['😀', 'é'], ['a', '日'], ['日本'], ['\ud800a']]) {
+    const text = pieces.join('');
+    const total = Buffer.byteLength(text);
+    for (let cut = 1; cut < total; cut++) {
+      const head = (await all(piecesUpTo(each(pieces), cut, total))).join('');
+      const tail = (await all(piecesFrom(each(pieces), cut, total))).join('');
+      assert.equal(head + tail, text);
+      assert.ok(head !== '' && tail !== '');
+      if (!LONE.test(text)) assert.doesNotMatch(`${head}|${tail}`, LONE);
+      assert.ok(Math.abs(Buffer.byteLength(head) - cut) <= 3);
+    }
   }
 });
 

@@ -1,12 +1,13 @@
 /** Thousands of damaged data folders: each is opened and read, or refused. Belongs to the long run. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { openDataset } from '../../src/data/dataset.js';
-import { openTokenShard } from '../../src/data/shard.js';
+import { openTokenFile } from '../../src/data/token-file.js';
 import { Fuzz, fuzz } from '../fuzz.js';
+import { fixture } from './helpers.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'loopnn-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -69,7 +70,7 @@ test('3,000 damaged token files of llm.c, alone and in a folder', async () => {
         name === damaged && random.below(3) === 0 ? random.bytes(bytes) : bytes,
       );
     }
-    const alone = await openTokenShard(join(parts, damaged));
+    const alone = await openTokenFile(join(parts, damaged));
     try {
       assert.equal((await alone.read(alone.length - 1, 1)).length, 1);
     } finally {
@@ -77,5 +78,25 @@ test('3,000 damaged token files of llm.c, alone and in a folder', async () => {
     }
     await using data = await openDataset(parts);
     assert.equal((await data.train.read(0, data.train.length)).length, data.train.length);
+  });
+});
+
+test('3,000 damaged .npy files', async () => {
+  const random = new Fuzz(32);
+  const names = ['little-u2', 'big-i8', 'version-2', 'version-3', 'records', 'matrix'];
+  const files = names.map((name) => new Uint8Array(readFileSync(fixture(`npy/${name}.npy`))));
+  const path = join(folder, 'ids.npy');
+  await fuzz(3000, ['DataError'], async () => {
+    const bytes = Uint8Array.from(random.pick(files));
+    // The header, whose length and dictionary say everything.
+    for (let i = random.below(3); i >= 0; i--)
+      bytes[6 + random.below(80)] = random.pick([0, 40, 41, 44, 57, 255]);
+    writeFileSync(path, random.below(3) === 0 ? random.bytes(bytes) : bytes);
+    const shard = await openTokenFile(path);
+    try {
+      assert.equal((await shard.read(0, shard.length)).length, shard.length);
+    } finally {
+      await shard.close();
+    }
   });
 });

@@ -1,0 +1,77 @@
+/** Writes token shards as nanoGPT does: little-endian unsigned 16-bit ids without a header. */
+import { type FileHandle, open } from 'node:fs/promises';
+import { endianness } from 'node:os';
+import { DataError } from '../errors.js';
+
+const ID_BYTES = 2;
+const SWAP = endianness() === 'BE';
+
+/** Writes a shard, a megabyte at a time. */
+export class ShardWriter {
+  tokens = 0;
+  largestId = 0;
+  readonly #file: FileHandle;
+  readonly #buffer = new Uint16Array(1 << 19);
+  #filled = 0;
+  /** Tokens in the file. */
+  #written = 0;
+
+  private constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  static async create(path: string): Promise<ShardWriter> {
+    return new ShardWriter(await open(path, 'wx'));
+  }
+
+  /** Goes on with a shard: what lies beyond the tokens known to be whole is cut off. Throws DataError if some are missing. */
+  static async resume(path: string, known: { tokens: number; largestId: number }): Promise<ShardWriter> {
+    const file = await open(path, 'r+');
+    try {
+      const { size } = await file.stat();
+      if (size < known.tokens * ID_BYTES) {
+        const rule = `must hold the ${known.tokens} tokens written before`;
+        throw new DataError(path, rule, `${size} bytes`, 'delete its folder to start anew');
+      }
+      await file.truncate(known.tokens * ID_BYTES);
+      const writer = new ShardWriter(file);
+      writer.tokens = known.tokens;
+      writer.largestId = known.largestId;
+      writer.#written = known.tokens;
+      return writer;
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  async write(ids: ArrayLike<number>): Promise<void> {
+    for (let i = 0; i < ids.length; i++) {
+      if (ids[i] > this.largestId) this.largestId = ids[i];
+      this.#buffer[this.#filled++] = ids[i];
+      if (this.#filled === this.#buffer.length) await this.#flush();
+    }
+    this.tokens += ids.length;
+  }
+
+  /** Writes what is left and waits for the disk. */
+  async finish(): Promise<void> {
+    await this.#flush();
+    await this.#file.sync();
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+
+  async #flush(): Promise<void> {
+    const bytes = Buffer.from(this.#buffer.buffer, 0, this.#filled * ID_BYTES);
+    if (SWAP) bytes.swap16();
+    for (let done = 0; done < bytes.length; ) {
+      const place = this.#written * ID_BYTES + done;
+      done += (await this.#file.write(bytes, done, bytes.length - done, place)).bytesWritten;
+    }
+    this.#written += this.#filled;
+    this.#filled = 0;
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * The documents of all sources, each with the split that it belongs to. Knows passes over sources, of which the first may
+ * measure them; the rule is `holdout.ts`'s. Knows no tokens.
+ */
+import { DataError } from '../errors.js';
+import { defaultValFraction, Drawing, HoldOut, LEAST_TO_CUT, SizeCensus, type Split } from './holdout.js';
+import {
+  describeWarnings,
+  noWarnings,
+  type TextDocument,
+  type TextSource,
+  type TextWarnings,
+} from './source.js';
+import { piecesFrom, piecesUpTo } from './text.js';
+
+/** Bytes of text from which on a source that says how much it holds is not measured first. */
+const LARGE = 2 ** 30;
+
+/** How the documents are divided. */
+export interface SplitOptions {
+  /** The sources as the user named them, for messages. */
+  readonly where: string;
+  readonly seed: number;
+  /** Share to hold out; `defaultValFraction` if undefined. */
+  readonly valFraction: number | undefined;
+  /** Default: 1 GiB. */
+  readonly large?: number | undefined;
+  /** Hears how far the first pass is. */
+  readonly onMeasure: (documents: number, bytes: number) => void;
+}
+
+/** A document, or the part of one, and where it belongs. */
+export interface SplitDocument {
+  readonly split: Split;
+  readonly name: string;
+  readonly pieces: AsyncIterable<string>;
+}
+
+/** What earlier work has done with. */
+export interface Passed {
+  /** Documents that `documents` has given, a cut one counting twice. */
+  readonly documents: number;
+  /** Bytes of theirs. */
+  readonly bytes: Readonly<Record<Split, number>>;
+}
+
+/** A corpus whose documents can be gone through any number of times, in the same order and the same splits. */
+export class SplitCorpus {
+  private constructor(
+    private readonly sources: readonly TextSource[],
+    private readonly options: SplitOptions,
+    private readonly rule: HoldOut,
+    /** The share asked for. */
+    readonly valFraction: number,
+    /** What the first pass met, and a later one meets again; null where there was no first pass. */
+    readonly warnings: TextWarnings | null,
+    /** Bytes of documents that do not say them themselves, or wrongly, by number. */
+    private readonly sizes: ReadonlyMap<number, number>,
+  ) {}
+
+  /**
+   * Measures the sources, unless they are large and say how much they hold.
+   *
+   * @throws DataError if there is no text, or only a document too short to be cut
+   */
+  static async open(sources: readonly TextSource[], options: SplitOptions): Promise<SplitCorpus> {
+    const { seed, valFraction, large = LARGE } = options;
+    const known = knownSize(sources);
+    if (known !== undefined && known.documents > 1 && known.bytes >= large) {
+      const { documents, bytes } = known;
+      const share = valFraction ?? defaultValFraction(bytes);
+      const rule = HoldOut.estimated(documents, bytes, seed, share);
+      return new SplitCorpus(sources, options, rule, share, null, new Map());
+    }
+    const warnings = noWarnings();
+    const census = new SizeCensus(seed);
+    const sizes = new Map<number, number>();
+    for await (const document of allDocuments(sources, warnings)) {
+      const index = census.documents;
+      let bytes = 0;
+      for await (const piece of document.pieces()) {
+        bytes += Buffer.byteLength(piece);
+        options.onMeasure(index + 1, census.bytes + bytes);
+      }
+      census.add(bytes);
+      if (bytes !== document.size) sizes.set(index, bytes);
+    }
+    if (census.bytes === 0) {
+      const leftOut = describeWarnings(warnings).join('; ') || undefined;
+      throw new DataError(options.where, 'must hold text', 'none', leftOut);
+    }
+    if (census.documents === 1 && census.bytes < LEAST_TO_CUT) {
+      const rule = `a single document must have at least ${LEAST_TO_CUT} bytes, for two splits`;
+      throw new DataError(options.where, rule, census.bytes);
+    }
+    const share = valFraction ?? defaultValFraction(census.bytes);
+    return new SplitCorpus(sources, options, HoldOut.measured(census, share), share, warnings, sizes);
+  }
+
+  /** Bytes of text, roughly where they were not measured. */
+  get bytes(): number {
+    return this.rule.bytes;
+  }
+
+  /** What is held out: whole documents, or the end of one. */
+  get unit(): 'documents' | 'tail' {
+    return this.rule.unit;
+  }
+
+  /**
+   * One pass, from where earlier work has come to. The document that is cut comes as two.
+   *
+   * @param warnings what documents are read with; by default they were read with others before
+   * @throws DataError if there are more or fewer documents than there were
+   */
+  async *documents(passed?: Passed, warnings = noWarnings()): AsyncGenerator<SplitDocument> {
+    const { documents, cut } = this.rule;
+    // Only a rule that knows no sizes can be taken up from bytes alone; others go through all documents again.
+    const skip = this.warnings === null ? (passed?.documents ?? 0) : 0;
+    const drawing = new Drawing(this.rule, skip > 0 ? passed?.bytes : undefined);
+    const done = passed?.documents ?? 0;
+    let given = skip;
+    let index = skip;
+    for await (const document of allDocuments(this.sources, warnings, skip)) {
+      const { name } = document;
+      const size = this.sizes.get(index) ?? document.size ?? 0;
+      const parts =
+        index === cut?.index
+          ? halves(document, cut.bytes, size)
+          : [{ split: drawing.next(index, size), name, pieces: document.pieces() }];
+      for (const part of parts) if (given++ >= done) yield part;
+      index++;
+    }
+    if (index !== documents) {
+      throw new DataError(
+        this.options.where,
+        `must keep their ${documents} documents while they are read`,
+        index,
+      );
+    }
+  }
+}
+
+/** The beginning of a document to train on, and the rest to hold out. */
+function halves(document: TextDocument, cut: number, size: number): SplitDocument[] {
+  const { name } = document;
+  return [
+    { split: 'train', name, pieces: piecesUpTo(document.pieces(), cut, size) },
+    { split: 'val', name, pieces: piecesFrom(document.pieces(), cut, size) },
+  ];
+}
+
+/** What the sources say of their size; undefined where the text has to be gone through. */
+function knownSize(sources: readonly TextSource[]): { documents: number; bytes: number } | undefined {
+  let documents = 0;
+  let bytes = 0;
+  for (const { census } of sources) {
+    if (census === undefined) return undefined;
+    documents += census.documents;
+    bytes += census.bytes;
+  }
+  return { documents, bytes };
+}
+
+/** One pass over all sources, from document `skip` on. */
+async function* allDocuments(
+  sources: readonly TextSource[],
+  warnings: TextWarnings,
+  skip = 0,
+): AsyncGenerator<TextDocument> {
+  let first = 0;
+  for (const source of sources) {
+    const count = source.census?.documents ?? Number.POSITIVE_INFINITY;
+    if (first + count > skip) yield* source.documents(warnings, Math.max(0, skip - first));
+    first += count;
+  }
+}
