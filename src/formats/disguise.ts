@@ -116,7 +116,7 @@ function isPickle({ head, size, last }: FileSample): boolean {
 /** Behind the mark of its order of bytes: characters whose halves are where they belong, hardly any of them controls. */
 function isUtf16(sample: FileSample): boolean {
   const text = sample.blocks.map((block) => decode(block, 'utf-16le') ?? '\0').join('');
-  return sample.size >= LEAST_BYTES && !/[\0-\x08\x0e-\x1f]/.test(text);
+  return sample.size >= LEAST_BYTES && !text.split('').some((one) => isControl(one.charCodeAt(0)));
 }
 
 function isText({ blocks }: FileSample): boolean {
