@@ -23,7 +23,7 @@ import { measureTimings, type Timing } from '../experiments/timing.js';
 import { parseFields } from '../models/fields.js';
 import type { Runtime } from '../tensor/tensor.js';
 import { type TrainConfig, trainFields } from '../train/config.js';
-import { readJSON } from '../train/run.js';
+import { readJSON } from '../train/json.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { duration, grouped, notice, Progress, printResult, table } from './output.js';

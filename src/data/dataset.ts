@@ -6,6 +6,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError } from '../errors.js';
 import { tokenizerFromJSON } from '../tokenizer/load.js';
+import { namedTokens } from '../tokenizer/special-tokens.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { SMALL_VAL_FRACTION } from './holdout.js';
 import { DATA_FILES, type DatasetMeta } from './meta.js';
@@ -65,9 +66,11 @@ export async function openDataset(path: string): Promise<Dataset> {
 /** A folder that `loopnn prepare` or nanoGPT wrote. */
 async function openFolder(folder: string): Promise<Dataset> {
   const meta = await readMeta(folder);
-  const json = await readJSON(join(folder, DATA_FILES.tokenizer));
-  const tokenizer =
-    json === undefined ? null : await tokenizerFromJSON(json, join(folder, DATA_FILES.tokenizer));
+  const path = join(folder, DATA_FILES.tokenizer);
+  const json = await readJSON(path);
+  const config = await readJSON(join(folder, DATA_FILES.tokenizerConfig));
+  const { eos_token: token } = namedTokens(config, undefined, folder).names;
+  const tokenizer = json === undefined ? null : await tokenizerFromJSON(json, path, { token });
   if (meta !== null && tokenizer !== null && meta.tokenizer.vocabSize !== tokenizer.vocabSize) {
     throw new DataError(
       join(folder, DATA_FILES.tokenizer),
