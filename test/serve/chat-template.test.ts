@@ -20,25 +20,25 @@ interface Case {
   readonly template: string;
   readonly bos: string | null;
   readonly eos: string;
-  readonly thoughtsAreSpecial: boolean;
+  readonly tokenizer: string;
   readonly messages: readonly ChatMessage[];
   readonly ids: readonly number[];
 }
 
 const cases = JSON.parse(read('expected.json')) as readonly Case[];
 const tokenizers = new Map<string, Tokenizer>();
-for (const file of ['tokenizer.json', 'tokenizer-open-thoughts.json']) {
+for (const file of new Set(cases.map(({ tokenizer }) => tokenizer))) {
   tokenizers.set(file, await tokenizerFromJSON(JSON.parse(read(file)), file));
 }
 
 test('prompts have the ids of transformers, and what messages spell stays text', () => {
   assert.ok(cases.length > 40);
-  for (const { template, bos, eos, thoughtsAreSpecial, messages, ids } of cases) {
-    const tokenizer = tokenizers.get(thoughtsAreSpecial ? 'tokenizer.json' : 'tokenizer-open-thoughts.json')!;
+  for (const { template, bos, eos, tokenizer: file, messages, ids } of cases) {
+    const tokenizer = tokenizers.get(file)!;
     const names = { eos_token: eos, ...(bos === null ? {} : { bos_token: bos }) };
     const source = { source: read(`templates/${template}.jinja`), where: template };
     const spans = new ChatTemplate(source, tokenizer.specials, names).render(messages);
-    assert.deepEqual(encodeSpans(tokenizer, spans), ids, `${template}: ${JSON.stringify(messages)}`);
+    assert.deepEqual(encodeSpans(tokenizer, spans), ids, `${template}, ${file}: ${JSON.stringify(messages)}`);
   }
 });
 
