@@ -24,7 +24,7 @@ import type { IntegerType } from '../formats/integers.js';
 import { parseFields } from '../models/fields.js';
 import type { Runtime } from '../tensor/tensor.js';
 import { type TrainConfig, trainFields } from '../train/config.js';
-import { readJSON } from '../train/run.js';
+import { readJSON } from '../train/json.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';

@@ -9,13 +9,29 @@ import { ConfigError } from '../errors.js';
 import { elementCount, lazySafetensors } from '../formats/lazy-tensors.js';
 import { onnxFile } from '../formats/onnx.js';
 import { WEIGHT_TYPES, type WeightType } from '../formats/onnx-weights.js';
-import { huggingFaceConfig, MODELING_MODULE, tensorsForHuggingFace } from '../models/huggingface.js';
+import { textIdFields } from '../generate/text-ids.js';
+import type { ModelConfig } from '../models/config.js';
+import {
+  huggingFaceConfig,
+  MODELING_MODULE,
+  tensorsForHuggingFace,
+  type TextIdFields,
+} from '../models/huggingface.js';
 import { onnxConfig, onnxGraph } from '../models/onnx.js';
 import { ByteLevelTokenizer } from '../tokenizer/bpe.js';
 import { byteLevelToJSON } from '../tokenizer/huggingface-json.js';
+import { TOKENIZER_CONFIG_FILE, type TokenNames } from '../tokenizer/special-tokens.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { weightsFile } from '../train/checkpoint.js';
-import { readRunConfig, readRunTokenizer, runHasTokenizer } from '../train/run.js';
+import {
+  CHAT_TEMPLATE_FILE,
+  type Conventions,
+  GENERATION_CONFIG_FILE,
+  readConventions,
+  textIdsOf,
+  tokenNames,
+} from '../train/conventions.js';
+import { readRunConfig, readRunTokenizer, runHasTokenizer, TOKENIZER_FILE } from '../train/run.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { grouped, notice, printResult } from './output.js';
@@ -79,18 +95,16 @@ async function exportOnnx(flags: ExportFlags, signal: AbortSignal): Promise<void
   await requireNewFolder(out, '--out');
   const store = new NodeStore(run);
   const { model } = await readRunConfig(store, run);
-  const tokenizer = (await runHasTokenizer(store)) ? await readRunTokenizer(store, run) : null;
+  const texts = await readTexts(store, run, model);
   const { path, step } = await weightsFile(store);
   await using weights = await TensorFiles.open([join(run, path)]);
   const graph = onnxGraph(model, weights.tensors, type, loops);
   const pieces = onnxFile(graph);
 
   const writeAll = async (target: NodeStore) => {
-    const write = (name: string, content: unknown) =>
-      target.replace(name, `${JSON.stringify(content, null, 2)}\n`);
     await target.replace(ONNX_FILES[type], pieces);
-    if (tokenizer) await writeTokenizer(tokenizer, model.blockSize, run, write);
-    await write('config.json', onnxConfig(model, tokenizer?.eot ?? null, loops));
+    await writeTexts(target, texts, model.blockSize, run);
+    await writeJSON(target, 'config.json', onnxConfig(model, texts.ids, loops));
   };
   await writeNewFolder(out, '--out', writeAll, signal);
   const { inputs, outputs } = graph;
@@ -100,7 +114,7 @@ async function exportOnnx(flags: ExportFlags, signal: AbortSignal): Promise<void
     step,
     weights: type,
     loops: loops ?? null,
-    tokenizer: tokenizer?.name ?? null,
+    tokenizer: texts.tokenizer?.name ?? null,
     inputs,
     outputs,
   };
@@ -112,20 +126,17 @@ async function exportHuggingFace(flags: ExportFlags, signal: AbortSignal): Promi
   await requireNewFolder(out, '--out');
   const store = new NodeStore(run);
   const { model } = await readRunConfig(store, run);
-  const tokenizer = (await runHasTokenizer(store)) ? await readRunTokenizer(store, run) : null;
-  const config = huggingFaceConfig(model, tokenizer?.eot ?? null);
+  const texts = await readTexts(store, run, model);
+  const config = huggingFaceConfig(model, texts.ids);
   const { path, step } = await weightsFile(store);
   await using weights = await TensorFiles.open([join(run, path)]);
   const tensors = tensorsForHuggingFace(model, weights.tensors, path);
 
   const writeAll = async (target: NodeStore) => {
-    const write = (name: string, json: unknown) => target.replace(name, `${JSON.stringify(json, null, 2)}\n`);
     await target.replace('model.safetensors', lazySafetensors(tensors, { format: 'pt' }));
-    if (tokenizer) await writeTokenizer(tokenizer, model.blockSize, run, write);
-    const { bos_token_id, eos_token_id } = config;
-    await write('generation_config.json', { _from_model_config: true, bos_token_id, eos_token_id });
+    await writeTexts(target, texts, model.blockSize, run);
     if (model.depth === 'loop') await target.replace(`${MODELING_MODULE}.py`, await readModelingFile());
-    await write('config.json', config);
+    await writeJSON(target, 'config.json', config);
   };
   await writeNewFolder(out, '--out', writeAll, signal);
   const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
@@ -134,7 +145,7 @@ async function exportHuggingFace(flags: ExportFlags, signal: AbortSignal): Promi
     step,
     modelType: config.model_type,
     parameters,
-    tokenizer: tokenizer?.name ?? null,
+    tokenizer: texts.tokenizer?.name ?? null,
   };
   printResult(
     flags.json === true,
@@ -143,26 +154,57 @@ async function exportHuggingFace(flags: ExportFlags, signal: AbortSignal): Promi
   );
 }
 
+/** How a run's texts are written. */
+interface Texts extends Conventions {
+  readonly tokenizer: Tokenizer | null;
+  readonly ids: TextIdFields;
+}
+
+async function readTexts(store: NodeStore, run: string, { vocabSize }: ModelConfig): Promise<Texts> {
+  const tokenizer = (await runHasTokenizer(store)) ? await readRunTokenizer(store, run) : null;
+  const conventions = await readConventions(store, run);
+  const { bos, eos } = textIdsOf(conventions, run, vocabSize);
+  const eot = tokenizer?.eot ?? null;
+  const ids = {
+    // Where nobody said anything, one token parts documents; what ends without a beginning has none.
+    bos: bos ?? (eos.length === 0 ? eot : null),
+    eos: eos.length === 0 && eot !== null ? [eot] : eos,
+  };
+  return { tokenizer, ids: textIdFields(ids), ...conventions };
+}
+
+/** Writes the tokenizer, the ids by which texts begin and end, and the chat template, under transformers' file names. */
+async function writeTexts(target: NodeStore, texts: Texts, blockSize: number, run: string): Promise<void> {
+  const { tokenizer, tokens, generation, chatTemplate, ids } = texts;
+  if (tokenizer) await writeTokenizer(target, tokenizer, tokenNames({ tokens }, tokenizer), blockSize, run);
+  await writeJSON(target, GENERATION_CONFIG_FILE, {
+    ...(generation ?? { _from_model_config: true }),
+    ...ids,
+  });
+  if (chatTemplate !== null) await target.replace(CHAT_TEMPLATE_FILE, chatTemplate);
+}
+
 async function writeTokenizer(
+  target: NodeStore,
   tokenizer: Tokenizer,
+  names: TokenNames,
   blockSize: number,
   run: string,
-  write: (name: string, json: unknown) => Promise<void>,
 ): Promise<void> {
   const own = tokenizer.toJSON();
   if (own.model === undefined && !(tokenizer instanceof ByteLevelTokenizer)) {
     notice(`${run}: tokenizer ${tokenizer.name} has no form in Hugging Face's layout and is left out`);
     return;
   }
-  await write(
-    'tokenizer.json',
-    own.model === undefined ? byteLevelToJSON(tokenizer as ByteLevelTokenizer) : own,
-  );
-  const eot = tokenizer.decode([tokenizer.eot]);
-  await write('tokenizer_config.json', {
+  const json = own.model === undefined ? byteLevelToJSON(tokenizer as ByteLevelTokenizer) : own;
+  await writeJSON(target, TOKENIZER_FILE, json);
+  await writeJSON(target, TOKENIZER_CONFIG_FILE, {
     tokenizer_class: 'PreTrainedTokenizerFast',
     model_max_length: blockSize,
-    bos_token: eot,
-    eos_token: eot,
+    ...names,
   });
+}
+
+function writeJSON(target: NodeStore, name: string, content: unknown): Promise<void> {
+  return target.replace(name, `${JSON.stringify(content, null, 2)}\n`);
 }

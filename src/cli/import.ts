@@ -2,15 +2,16 @@
 import type { Command } from 'commander';
 import type { DownloadOptions, DownloadPlan } from '../data/hub-download.js';
 import { openHubModel } from '../data/hub-model.js';
-import { folderFiles, type ModelFiles, openHuggingFace } from '../data/huggingface.js';
+import { folderFiles, openHuggingFace } from '../data/huggingface.js';
+import { foundTemplate, foundTextIds, foundTokenizer } from '../data/huggingface-texts.js';
+import type { ModelFiles } from '../data/model-files.js';
 import { requireNewFolder, writeNewFolder } from '../data/new-folder.js';
 import type { NodeStore } from '../data/node-store.js';
 import { elementCount } from '../formats/lazy-tensors.js';
 import { modelCost } from '../models/cost.js';
 import { modelFromHuggingFace, tensorsFromHuggingFace } from '../models/huggingface.js';
-import { createTokenizer, tokenizerFromJSON } from '../tokenizer/load.js';
+import { createTokenizer } from '../tokenizer/load.js';
 import { isGpt2 } from '../tokenizer/gpt2.js';
-import type { Tokenizer, TokenizerJSON } from '../tokenizer/tokenizer.js';
 import { saveInitialWeights } from '../train/checkpoint.js';
 import { parseRunConfig } from '../train/config.js';
 import { createRun, requireFits } from '../train/run.js';
@@ -28,7 +29,7 @@ export function importCommand(program: Command): void {
     .description('make a run of a GPT-2, or an exported loop network, in Hugging Face’s layout')
     .argument(
       '<source>',
-      'folder with config.json, *.safetensors and, if any, the tokenizer’s files; or a model on the Hugging Face hub: hf:owner/name, hf:owner/name@revision',
+      'folder with config.json, *.safetensors and, if any, the tokenizer’s files and chat template; or a model on the Hugging Face hub: hf:owner/name, hf:owner/name@revision',
     )
     .requiredOption('--out <run>', 'folder of the new run; train it on with: loopnn train --resume')
     .option('--json', 'print one JSON document')
@@ -41,9 +42,15 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   await requireNewFolder(flags.out, '--out');
   const download = new Download(signal);
   const found = await openHuggingFace(await openSource(source, download));
-  const { model, notices } = modelFromHuggingFace(found.config, found.configPath);
-  const tokenizer = found.tokenizer && (await readTokenizer(found.tokenizer, found.tokenizerPath));
-  if (tokenizer) requireFits(tokenizer, model, found.tokenizerPath);
+  const { texts } = found;
+  const { model, notices } = modelFromHuggingFace(texts.config, found.configPath);
+  const { ids, generation, notices: ofIds } = foundTextIds(texts, model.vocabSize);
+  const read = texts.tokenizer && (await foundTokenizer(texts.tokenizer, texts, ids));
+  // GPT-2's own tokenizer is remembered by its name, as in data prepared with it.
+  const tokenizer = read && (await isGpt2(read.tokenizer)) ? await createTokenizer('gpt2') : read?.tokenizer;
+  if (tokenizer) requireFits(tokenizer, model, texts.tokenizerPath);
+  const { chatTemplate, notices: ofTemplates } = foundTemplate(texts);
+  const conventions = { generation, tokens: read?.tokens ?? null, chatTemplate };
   download.runBytes = 4 * modelCost(model).parameters.total;
   await using weights = await found.openWeights();
   download.progress.clear();
@@ -52,10 +59,11 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   const config = parseRunConfig({ model }, source);
   const write = async (store: NodeStore) => {
     await saveInitialWeights(store, tensors);
-    await createRun(store, config, tokenizer);
+    await createRun(store, config, tokenizer ?? null, conventions);
   };
   await writeNewFolder(flags.out, '--out', write, signal);
-  for (const line of notices) notice(line);
+  for (const line of [...notices, ...ofIds, ...ofTemplates]) notice(line);
+  if (chatTemplate !== null) notice(`${source}: has a chat template, which loopnn serve uses`);
   if (!tokenizer) notice(`${source}: has no tokenizer; the run works on tokens, and data brings its own`);
   const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
   const document = { run: flags.out, model, parameters, tokenizer: tokenizer?.name ?? null };
@@ -98,10 +106,4 @@ class Download implements DownloadOptions {
     this.#from ??= fraction;
     this.progress.update(fraction, byteSize(bytes), this.#from);
   };
-}
-
-/** GPT-2's own tokenizer is remembered by its name, as in data prepared with it. */
-async function readTokenizer(json: TokenizerJSON, where: string): Promise<Tokenizer> {
-  const tokenizer = await tokenizerFromJSON(json, where);
-  return (await isGpt2(tokenizer)) ? createTokenizer('gpt2') : tokenizer;
 }

@@ -35,7 +35,7 @@ export function prepareCommand(program: Command): void {
     .requiredOption('--out <dir>', 'folder to make')
     .option(
       '--tokenizer <name>',
-      'bytes, gpt2, bpe:<vocabulary size> (trained here), or a tokenizer.json',
+      'bytes, gpt2, bpe:<vocabulary size> (trained here), or a tokenizer.json; a tokenizer_config.json beside it may name its end of text',
       'gpt2',
     )
     .option(

@@ -10,6 +10,7 @@ import { applicationCount, type ModelConfig, modelFields } from '../models/confi
 import { parseGroups, parseLayers, retrofitConfig, retrofitTensors } from '../models/retrofit.js';
 import { saveInitialWeights, weightsFile } from '../train/checkpoint.js';
 import { parseRunConfig } from '../train/config.js';
+import { readConventions } from '../train/conventions.js';
 import { createRun, readRunConfig, readRunTokenizer, runHasTokenizer } from '../train/run.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
@@ -70,6 +71,7 @@ async function retrofit(flags: RetrofitFlags, signal: AbortSignal): Promise<void
     gate,
   });
   const tokenizer = (await runHasTokenizer(store)) ? await readRunTokenizer(store, run) : null;
+  const conventions = await readConventions(store, run);
   const { path, step } = await weightsFile(store);
   await using weights = await TensorFiles.open([join(run, path)]);
   const tensors = retrofitTensors(model, groups, weights.tensors, path);
@@ -77,7 +79,7 @@ async function retrofit(flags: RetrofitFlags, signal: AbortSignal): Promise<void
   const config = parseRunConfig({ model, train: original.train }, run);
   const write = async (target: NodeStore) => {
     await saveInitialWeights(target, tensors);
-    await createRun(target, config, tokenizer);
+    await createRun(target, config, tokenizer, conventions);
   };
   await writeNewFolder(out, '--out', write, signal);
   const left = original.model.nLayer - new Set(groups.flat()).size;

@@ -41,7 +41,7 @@ export function serveCommand(program: Command): void {
     )
     .option(
       '--chat-template <file>',
-      'a chat template in Jinja, as Hugging Face’s; a plain dialogue by default',
+      'a chat template in Jinja, as Hugging Face’s; by default the model’s own, or a plain dialogue where it has none',
     )
     .option('--max-concurrency <n>', 'sequences that run at once', wholeNumber(1), 8)
     .option(

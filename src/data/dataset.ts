@@ -7,6 +7,7 @@ import { basename, dirname, join } from 'node:path';
 import { DataError } from '../errors.js';
 import type { IntegerType } from '../formats/integers.js';
 import { tokenizerFromJSON } from '../tokenizer/load.js';
+import { namedTokens } from '../tokenizer/special-tokens.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { type Split, USUAL_VAL_FRACTION } from './holdout.js';
 import { readJSON } from './json-file.js';
@@ -71,9 +72,11 @@ export async function openDataset(path: string, { dtype }: DatasetOptions = {}):
 /** A folder that `loopnn prepare` or nanoGPT wrote. */
 async function openFolder(folder: string, dtype: IntegerType | undefined): Promise<Dataset> {
   const meta = await readMeta(folder);
-  const json = await readJSON(join(folder, DATA_FILES.tokenizer));
-  const tokenizer =
-    json === undefined ? null : await tokenizerFromJSON(json, join(folder, DATA_FILES.tokenizer));
+  const path = join(folder, DATA_FILES.tokenizer);
+  const json = await readJSON(path);
+  const config = await readJSON(join(folder, DATA_FILES.tokenizerConfig));
+  const { eos_token: token } = namedTokens(config, undefined, folder).names;
+  const tokenizer = json === undefined ? null : await tokenizerFromJSON(json, path, { token });
   if (meta !== null && tokenizer !== null && meta.tokenizer.vocabSize !== tokenizer.vocabSize) {
     throw new DataError(
       join(folder, DATA_FILES.tokenizer),

@@ -1,11 +1,12 @@
 /** The thread that `encoder.ts` starts: makes the tokenizer once, then answers each batch of texts with its ids. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { tokenizerFromJSON } from '../tokenizer/load.js';
-import { type EncodeReply, type EncodeRequest, encodeTexts } from './encoder.js';
+import { type EncodeReply, type EncodeRequest, type EncodeTokenizer, encodeTexts } from './encoder.js';
 import { sentError } from './thread-errors.js';
 
 const port = parentPort!;
-const tokenizer = tokenizerFromJSON(workerData);
+const { json, token }: EncodeTokenizer = workerData;
+const tokenizer = tokenizerFromJSON(json, undefined, { token });
 // Each batch tells of it.
 tokenizer.catch(() => {});
 

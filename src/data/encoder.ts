@@ -5,7 +5,7 @@
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import type { Tokenizer, TokenizerJSON } from '../tokenizer/tokenizer.js';
 import { receivedError, type SentError } from './thread-errors.js';
 
 /** A worker takes some 0.11 GB with GPT-2's tokenizer, and the thread that reads and writes 0.25: within 1 GB together. */
@@ -40,7 +40,12 @@ export function encodeTexts(tokenizer: Tokenizer, texts: readonly string[]): Enc
   return { ids, lengths: parts.map(({ length }) => length), bytes };
 }
 
-/** What a worker is given and answers; `encode-worker.ts` is the other side. */
+/** What a worker is started with, what it is given, and what it answers; `encode-worker.ts` is the other side. */
+export interface EncodeTokenizer {
+  readonly json: TokenizerJSON;
+  /** How its end-of-text token is spelled. */
+  readonly token: string;
+}
 export interface EncodeRequest {
   readonly batch: number;
   readonly texts: readonly string[];
@@ -91,7 +96,10 @@ export class Encoder {
 
   #start(index: number): void {
     const worker = new Worker(new URL('./encode-worker.js', import.meta.url), {
-      workerData: this.#tokenizer.toJSON(),
+      workerData: {
+        json: this.#tokenizer.toJSON(),
+        token: this.#tokenizer.eotToken,
+      } satisfies EncodeTokenizer,
     });
     worker.on('message', (reply: EncodeReply) => {
       this.#load[index]--;

@@ -2,9 +2,10 @@
  * A model on the hub as files by name: `hf:owner/name`, at `@revision`. Only what is asked for is downloaded; which files a
  * model needs is for `huggingface.ts`.
  */
+import { CheckpointError } from '../errors.js';
 import { Hub, type HubFile } from './hub.js';
 import { announce, type DownloadOptions, downloadFiles, parseHubSpec } from './hub-download.js';
-import type { ModelFiles } from './huggingface.js';
+import type { ModelFiles } from './model-files.js';
 
 /** Lists a model's files. Throws DataError if it is missing, closed to us, or the hub cannot be reached. */
 export async function openHubModel(spec: string, options: DownloadOptions = {}): Promise<ModelFiles> {
@@ -15,8 +16,12 @@ export async function openHubModel(spec: string, options: DownloadOptions = {}):
   const filesOf = (names: readonly string[]): HubFile[] => names.map((path) => byPath.get(path)!);
   return {
     where: spec,
-    names: [...byPath.keys()].filter((path) => !path.includes('/')).sort(),
-    size: async (name) => byPath.get(name)!.size,
+    names: [...new Set([...byPath.keys()].map((path) => path.split('/')[0]))].sort(),
+    async size(name) {
+      const file = byPath.get(name);
+      if (!file) throw new CheckpointError(`${spec}/${name}`, 'must be a file', 'a folder');
+      return file.size;
+    },
     announce: (names) => announce(hub, listing, filesOf(names), options),
     async fetch(names) {
       const paths: string[] = [];

@@ -1,23 +1,17 @@
 /**
- * Models in Hugging Face's layout, in a folder or wherever else files have names: which of them hold the configuration, the
- * weights and the tokenizer. Knows files; what is in a configuration is for `models/huggingface.ts`.
+ * Models in Hugging Face's layout, in a folder or wherever else files have names: which of them hold the configuration and the
+ * weights. Knows files; what is in a configuration is for `models/huggingface.ts`, the tokenizer and what goes with it for
+ * `huggingface-texts.ts`.
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { CheckpointError, DataError, LoopnnError } from '../errors.js';
-import { parseJSON } from '../formats/json.js';
-import { tokenizerJSONFromVocab } from '../tokenizer/huggingface-json.js';
-import type { TokenizerJSON } from '../tokenizer/tokenizer.js';
+import { CheckpointError } from '../errors.js';
+import { CONFIG_FILE, readTextFiles, type TextFiles } from './huggingface-texts.js';
+import { type ModelFiles, readJSON } from './model-files.js';
 import { TensorFiles } from './tensor-files.js';
 
-const CONFIG = 'config.json';
 const WEIGHTS = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
-const TOKENIZER = 'tokenizer.json';
-const VOCAB = 'vocab.json';
-const MERGES = 'merges.txt';
-/** Of a file other than weights: many times what a vocabulary of 16-bit ids takes. */
-const MOST_TEXT_BYTES = 1 << 26;
 /** Names of files that PyTorch pickles; other .bin files are often tokens. */
 const PICKLED = /\.(pt|pth|ckpt|pkl)$|model[\w.-]*\.bin$/;
 
@@ -28,27 +22,11 @@ export function readModelingFile(): Promise<string> {
   return readFile(MODELING, 'utf8');
 }
 
-/** A model's files. */
-export interface ModelFiles {
-  /** For messages: the folder, or what else the user named. */
-  readonly where: string;
-  readonly names: readonly string[];
-  /** A file's bytes. Throws CheckpointError for a folder or device. */
-  size(name: string): Promise<number>;
-  /** Says what fetching files will take, where it takes something; throws where there is no room for them. */
-  announce(names: readonly string[]): Promise<void>;
-  /** Makes sure that files are on this machine, and returns their paths. */
-  fetch(names: readonly string[]): Promise<string[]>;
-}
-
 /** A model of which the small files are read, and the weights can be opened. */
 export interface HuggingFaceModel {
-  /** The content of `config.json`, and the file's path for messages. */
-  readonly config: unknown;
+  /** `config.json` among them. */
+  readonly texts: TextFiles;
   readonly configPath: string;
-  /** The content of `tokenizer.json`, or one made of `vocab.json` and `merges.txt`; null where there is neither. */
-  readonly tokenizer: TokenizerJSON | null;
-  readonly tokenizerPath: string;
   /** Opens the weights, which may be large and far away. Throws CheckpointError or DataError. */
   openWeights(): Promise<TensorFiles>;
 }
@@ -59,7 +37,7 @@ export async function folderFiles(folder: string): Promise<ModelFiles> {
   if (!status?.isDirectory()) {
     if (status && PICKLED.test(folder)) throw pickled(folder);
     const hint = status ? 'give the folder that the file is in' : undefined;
-    throw new CheckpointError(folder, `must be a folder with ${CONFIG} and ${WEIGHTS}`, undefined, hint);
+    throw new CheckpointError(folder, `must be a folder with ${CONFIG_FILE} and ${WEIGHTS}`, undefined, hint);
   }
   return {
     where: folder,
@@ -79,16 +57,12 @@ export async function folderFiles(folder: string): Promise<ModelFiles> {
 export async function openHuggingFace(files: ModelFiles): Promise<HuggingFaceModel> {
   const { where, names } = files;
   requireWeights(files);
-  if (!names.includes(CONFIG)) {
-    throw new CheckpointError(where, `must hold a ${CONFIG}`, undefined, 'is it a Hugging Face model?');
+  if (!names.includes(CONFIG_FILE)) {
+    throw new CheckpointError(where, `must hold a ${CONFIG_FILE}`, undefined, 'is it a Hugging Face model?');
   }
-  const config = await readJSON(files, CONFIG);
-  const tokenizer = await readTokenizer(files);
   return {
-    config,
-    configPath: join(where, CONFIG),
-    tokenizer,
-    tokenizerPath: join(where, names.includes(TOKENIZER) ? TOKENIZER : VOCAB),
+    texts: await readTextFiles(files),
+    configPath: join(where, CONFIG_FILE),
     async openWeights() {
       const weights = await weightFiles(files);
       await files.announce(weights);
@@ -136,46 +110,4 @@ function pickled(path: string, repository?: string): CheckpointError {
       ? `convert it where you trust it: model = transformers.AutoModelForCausalLM.from_pretrained(${source}); model.save_pretrained(new_folder)`
       : 'convert it where you trust it: load it in Python, and write its tensors with safetensors.torch.save_file under Hugging Face GPT-2’s names',
   );
-}
-
-async function readTokenizer(files: ModelFiles): Promise<TokenizerJSON | null> {
-  const { where, names } = files;
-  if (names.includes(TOKENIZER)) {
-    const json = await readJSON(files, TOKENIZER);
-    if (json === null) throw new DataError(join(where, TOKENIZER), 'must be a JSON object', 'null');
-    return json as TokenizerJSON;
-  }
-  const parts = [VOCAB, MERGES].filter((name) => names.includes(name));
-  if (parts.length === 0) return null;
-  if (parts.length === 1) {
-    throw new DataError(where, `must hold ${VOCAB} and ${MERGES} together`, `only ${parts[0]}`);
-  }
-  const merges = await readText(files, MERGES);
-  return tokenizerJSONFromVocab(await readJSON(files, VOCAB), merges, join(where, VOCAB));
-}
-
-async function readJSON(files: ModelFiles, name: string): Promise<unknown> {
-  const text = await readText(files, name);
-  try {
-    return parseJSON(text);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : error;
-    throw new CheckpointError(join(files.where, name), `must be JSON (${reason})`);
-  }
-}
-
-async function readText(files: ModelFiles, name: string): Promise<string> {
-  try {
-    const size = await files.size(name);
-    if (size > MOST_TEXT_BYTES) {
-      const rule = `must have at most ${MOST_TEXT_BYTES} bytes`;
-      throw new CheckpointError(join(files.where, name), rule, `${size} bytes`);
-    }
-    const [path] = await files.fetch([name]);
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (error instanceof LoopnnError) throw error;
-    const reason = error instanceof Error ? error.message : error;
-    throw new CheckpointError(join(files.where, name), `must be a readable file (${reason})`);
-  }
 }

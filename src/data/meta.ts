@@ -9,6 +9,7 @@ export const DATA_FILES = {
   val: 'val.bin',
   meta: 'meta.json',
   tokenizer: 'tokenizer.json',
+  tokenizerConfig: 'tokenizer_config.json',
 } as const;
 
 export const META_FORMAT = 'loopnn-data-1';

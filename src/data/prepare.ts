@@ -11,13 +11,14 @@ import { join, resolve } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { ConfigError, DataError } from '../errors.js';
 import { BpeTrainer, checkBpeVocabSize } from '../tokenizer/bpe-train.js';
-import { createTokenizer, tokenizerFromJSON } from '../tokenizer/load.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { createTokenizer } from '../tokenizer/load.js';
+import { endOfTextNames } from '../tokenizer/special-tokens.js';
+import { END_OF_TEXT, type Tokenizer } from '../tokenizer/tokenizer.js';
 import { openSource } from './corpora.js';
 import { defaultWorkers, Encoder } from './encoder.js';
 import { checkValFraction, type Split } from './holdout.js';
+import { tokenizerInFile } from './huggingface-texts.js';
 import { type HubOptions, isHubSpec, openHubSource } from './hub-source.js';
-import { readJSON } from './json-file.js';
 import { readRecord, removeJournal, type SplitProgress, writeRecord } from './journal.js';
 import { DATA_FILES, type DatasetMeta, META_FORMAT, type SplitMeta } from './meta.js';
 import { checkOut, moveInto, writeFlushed } from './output-folder.js';
@@ -91,7 +92,8 @@ export interface PrepareResult {
 }
 
 /**
- * Writes `train.bin`, `val.bin`, `meta.json` and `tokenizer.json` into the folder `out`, which appears complete or
+ * Writes `train.bin`, `val.bin`, `meta.json` and `tokenizer.json` (and, for an end of text of an unusual name,
+ * `tokenizer_config.json`) into the folder `out`, which appears complete or
  * not at all. Each document ends with the end-of-text id. The same sources and options give the same bytes.
  *
  * @throws ConfigError for an impossible option; DataError if a source or package is missing, there is no text, or
@@ -189,8 +191,13 @@ class Preparation {
       train: sizes(train),
       val: sizes(val),
     };
-    for (const name of [DATA_FILES.tokenizer, DATA_FILES.meta]) await rm(join(folder, name), { force: true });
-    await writeFlushed(join(folder, DATA_FILES.tokenizer), `${JSON.stringify(tokenizer.toJSON())}\n`);
+    const { tokenizer: json, tokenizerConfig, meta: metaFile } = DATA_FILES;
+    for (const name of [json, tokenizerConfig, metaFile]) await rm(join(folder, name), { force: true });
+    await writeFlushed(join(folder, json), `${JSON.stringify(tokenizer.toJSON())}\n`);
+    if (tokenizer.eotToken !== END_OF_TEXT) {
+      const names = endOfTextNames(tokenizer);
+      await writeFlushed(join(folder, tokenizerConfig), `${JSON.stringify(names, null, 2)}\n`);
+    }
     await writeFlushed(join(folder, DATA_FILES.meta), `${JSON.stringify(meta, null, 2)}\n`);
     return { meta, warnings: describeWarnings(this.#warnings) };
   }
@@ -214,7 +221,8 @@ class Preparation {
     const texts = this.#sources.map(({ census }) => census!.fingerprint);
     const { column } = this.#fields;
     const { seed, large } = this.#options;
-    const content = [RECORD_RULES, texts, column, seed, valFraction, large, tokenizer.toJSON()];
+    const ends = [tokenizer.toJSON(), tokenizer.eot];
+    const content = [RECORD_RULES, texts, column, seed, valFraction, large, ...ends];
     return createHash('sha256').update(JSON.stringify(content)).digest('hex');
   }
 
@@ -327,15 +335,13 @@ async function finish<Result>(work: Generator<unknown, Result>, signal?: AbortSi
 }
 
 /**
- * Makes a tokenizer from 'bytes', 'gpt2' or the path of a `tokenizer.json`; throws ConfigError for another name,
- * DataError for a file that is missing or no tokenizer.
+ * Makes a tokenizer from 'bytes', 'gpt2' or the path of a `tokenizer.json`, with what the files beside it say of its end of
+ * text; throws ConfigError for another name, DataError for a file that is missing or no tokenizer.
  */
 export async function namedTokenizer(spec: string): Promise<Tokenizer> {
   if (!spec.endsWith('.json')) {
     if (spec === 'bytes' || spec === 'gpt2') return createTokenizer(spec);
     throw new ConfigError('tokenizer', "must be bytes, gpt2, bpe:N or a tokenizer.json's path", spec);
   }
-  const json = await readJSON(spec);
-  if (json === undefined) throw new DataError(spec, 'must be a tokenizer.json', 'no such file');
-  return tokenizerFromJSON(json, spec);
+  return tokenizerInFile(spec);
 }

@@ -14,7 +14,8 @@ import { requireTokens, type TokenSource } from '../train/batches.js';
 import type { Clock } from '../train/clock.js';
 import { parseRunConfig, type RunConfig } from '../train/config.js';
 import { estimateLoss, evaluate } from '../train/evaluation.js';
-import { createRun, readJSON, readRunConfig, runExists } from '../train/run.js';
+import { readJSON } from '../train/json.js';
+import { createRun, readRunConfig, runExists } from '../train/run.js';
 import type { Store } from '../train/store.js';
 import {
   type EvalEvent,

@@ -4,7 +4,7 @@ import { forwardFlopsPerToken, type ModelCost } from '../models/cost.js';
 import { exitCount } from '../models/config.js';
 import type { RunConfig } from '../train/config.js';
 import { meanLoops } from '../train/loops.js';
-import { readJSON } from '../train/run.js';
+import { readJSON } from '../train/json.js';
 import type { Store } from '../train/store.js';
 import type { Analysis } from './analysis.js';
 

@@ -70,12 +70,15 @@ export interface EngineOptions {
   readonly prefillChunk?: number;
   /** Most bytes of keys and values that requests which run may come to need together; no bound by default. */
   readonly maxCacheBytes?: number;
+  /** Ids that end an answer, besides the tokenizer's end-of-text id. */
+  readonly eos?: readonly number[];
 }
 
 export class Engine {
   private readonly maxSequences: number;
   private readonly prefillChunk: number;
   private readonly maxCacheBytes: number;
+  private readonly ends: ReadonlySet<number>;
   private readonly candidates: Candidates;
   private running: Generation[] = [];
   private waiting: Generation[] = [];
@@ -87,7 +90,12 @@ export class Engine {
   constructor(
     private readonly decoder: Decoder,
     private readonly tokenizer: Tokenizer,
-    { maxSequences = 8, prefillChunk = 256, maxCacheBytes = Number.POSITIVE_INFINITY }: EngineOptions = {},
+    {
+      maxSequences = 8,
+      prefillChunk = 256,
+      maxCacheBytes = Number.POSITIVE_INFINITY,
+      eos = [],
+    }: EngineOptions = {},
   ) {
     requireCount('maxSequences', maxSequences);
     requireCount('prefillChunk', prefillChunk);
@@ -102,6 +110,7 @@ export class Engine {
     this.maxSequences = maxSequences;
     this.prefillChunk = prefillChunk;
     this.maxCacheBytes = maxCacheBytes;
+    this.ends = new Set([tokenizer.eot, ...eos]);
     this.candidates = new Candidates(tokenizer.vocabSize);
   }
 
@@ -143,7 +152,7 @@ export class Engine {
   }
 
   private open(request: GenerationRequest): Generation {
-    const { decoder, tokenizer, candidates } = this;
+    const { decoder, tokenizer, candidates, ends } = this;
     const { vocabSize: V, blockSize } = decoder.model.config;
     const prompt = Int32Array.from(request.prompt);
     if (prompt.length === 0) {
@@ -162,7 +171,7 @@ export class Engine {
     requireCount('maxTokens', request.maxTokens);
     if (request.loops !== undefined) requireCount('loops', request.loops);
     if (request.topLogprobs !== undefined) requireCount('topLogprobs', request.topLogprobs, 0);
-    const generation = new Generation({ ...request, prompt }, { decoder, tokenizer, candidates });
+    const generation = new Generation({ ...request, prompt }, { decoder, tokenizer, candidates, ends });
     const { cacheBytes } = generation;
     if (cacheBytes <= this.maxCacheBytes) return generation;
     const megabytes = (bytes: number) => Math.round(bytes / 2 ** 20);

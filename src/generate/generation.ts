@@ -13,6 +13,8 @@ export interface Surroundings {
   readonly decoder: Decoder;
   readonly tokenizer: Tokenizer;
   readonly candidates: Candidates;
+  /** Ids that end an answer, and are no part of it. */
+  readonly ends: ReadonlySet<number>;
 }
 
 /** What has come of a request; the last event is an end or an error. */
@@ -167,11 +169,11 @@ export class Generation implements Speculating {
 
   private draw(logits: Float32Array, steps: number): void {
     const { request } = this;
-    const { tokenizer, candidates } = this.surroundings;
+    const { ends, candidates } = this.surroundings;
     const id = this.sampler.draw(logits, this.position);
     this.sampler.take(id);
     this.drawn = id;
-    if (id === tokenizer.eot) {
+    if (ends.has(id)) {
       this.end('end of text');
       return;
     }

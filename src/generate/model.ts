@@ -4,6 +4,7 @@ import type { GPT } from '../models/gpt.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { Decoder } from './decoder.js';
 import { Engine, type GeneratedToken, type GenerationEnd, type GenerationRequest } from './engine.js';
+import { NO_TEXT_IDS, type TextIds } from './text-ids.js';
 
 export interface GenerateOptions extends Omit<GenerationRequest, 'prompt' | 'maxTokens'> {
   /** Most tokens to make; as many as the block size has room for by default. */
@@ -26,10 +27,11 @@ export class Model implements Disposable, AsyncDisposable {
   constructor(
     private readonly gpt: GPT,
     readonly tokenizer: Tokenizer,
+    private readonly textIds: TextIds = NO_TEXT_IDS,
   ) {
     this.config = gpt.config;
     this.decoder = new Decoder(gpt);
-    this.engine = new Engine(this.decoder, tokenizer);
+    this.engine = new Engine(this.decoder, tokenizer, { eos: textIds.eos });
   }
 
   /**
@@ -42,9 +44,9 @@ export class Model implements Disposable, AsyncDisposable {
     prompt: string | ArrayLike<number>,
     { signal, ...options }: GenerateOptions = {},
   ): AsyncGenerator<GeneratedText, GenerationEnd> {
-    const { tokenizer, config } = this;
+    const { tokenizer, config, textIds } = this;
     const given = typeof prompt === 'string' ? tokenizer.encode(prompt) : prompt;
-    const ids = given.length === 0 ? [tokenizer.eot] : given;
+    const ids = given.length === 0 ? [textIds.bos ?? tokenizer.eot] : given;
     const request = { maxTokens: config.blockSize, ...options, prompt: ids };
     const end = yield* this.engine.generate(request, signal);
     if (end.text === '') return end;

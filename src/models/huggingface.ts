@@ -14,6 +14,11 @@ export const LOOP_MODEL_TYPE = 'loopnn';
 export const MODELING_MODULE = 'modeling_loopnn';
 
 type Json = Readonly<Record<string, unknown>>;
+/** By which ids texts begin and end; null where that is not known. */
+export type TextIdFields = Readonly<{
+  bos_token_id: number | null;
+  eos_token_id: number | readonly number[] | null;
+}>;
 
 /** A model's configuration out of a `config.json`, and what is worth telling of it. */
 export interface ImportedConfig {
@@ -113,8 +118,8 @@ export function requireExportable(model: ModelConfig): void {
   }
 }
 
-/** The content of `config.json`; `eot` is the end-of-text id, null where it is not known. Throws ConfigError. */
-export function huggingFaceConfig(model: ModelConfig, eot: number | null): Json {
+/** The content of `config.json`. Throws ConfigError. */
+export function huggingFaceConfig(model: ModelConfig, { bos_token_id, eos_token_id }: TextIdFields): Json {
   requireExportable(model);
   const common = {
     vocab_size: model.vocabSize,
@@ -124,8 +129,8 @@ export function huggingFaceConfig(model: ModelConfig, eot: number | null): Json 
     n_head: model.nHead,
     initializer_range: initialStd(model),
     tie_word_embeddings: model.tiedHead,
-    bos_token_id: eot,
-    eos_token_id: eot,
+    bos_token_id,
+    eos_token_id,
     dtype: 'float32',
   };
   if (model.depth === 'gpt2') {

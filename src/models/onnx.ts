@@ -11,6 +11,7 @@ import { type Role, Runtime, Tensor } from '../tensor/tensor.js';
 import { applicationCount, type ModelConfig } from './config.js';
 import { DepthOutput, type Step, type Walker } from './depth/depth.js';
 import { GPT } from './gpt.js';
+import type { TextIdFields } from './huggingface.js';
 
 /** The dimension that has int8 scales: output channels of a matrix, rows of an embedding. */
 const SCALED: Partial<Record<Role, number>> = { matrix: 1, embedding: 0, position: 0 };
@@ -86,7 +87,11 @@ export function onnxGraph(
  * The `config.json` beside a graph: the cache's sizes under GPT-2's names, `n_layer` counting the applications of `loops`
  * loops; and our own configuration, with null loops where they are an input or the depth has none.
  */
-export function onnxConfig(model: ModelConfig, eot: number | null, loops?: number): Record<string, unknown> {
+export function onnxConfig(
+  model: ModelConfig,
+  { bos_token_id, eos_token_id }: TextIdFields,
+  loops?: number,
+): Record<string, unknown> {
   return {
     model_type: 'gpt2',
     vocab_size: model.vocabSize,
@@ -94,8 +99,8 @@ export function onnxConfig(model: ModelConfig, eot: number | null, loops?: numbe
     n_embd: model.nEmbd,
     n_head: model.nHead,
     n_layer: applicationCount(model, loops),
-    bos_token_id: eot,
-    eos_token_id: eot,
+    bos_token_id,
+    eos_token_id,
     loopnn: { ...model, loops: loops ?? null },
   };
 }

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { totalmem } from 'node:os';
+import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { NodeStore } from '../data/node-store.js';
 import { openRun } from '../data/open-run.js';
@@ -12,7 +13,9 @@ import { Decoder } from '../generate/decoder.js';
 import { Engine } from '../generate/engine.js';
 import type { GPT } from '../models/gpt.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { CHAT_TEMPLATE_FILE, readConventions, textIdsOf, tokenNames } from '../train/conventions.js';
 import { readRunConfig, readRunTokenizer } from '../train/run.js';
+import type { TemplateSource } from './chat-template.js';
 import type {
   EngineOptions,
   FromEngine,
@@ -39,15 +42,39 @@ async function load({ folder, run, chatTemplate, maxSequences }: EngineOptions) 
   // What is small comes first: mistakes are told before a large model is read.
   const { model: trained } = await readRunConfig(store, folder);
   const tokenizer = await readRunTokenizer(store, folder);
-  const prompts = new Prompts(tokenizer, trained.blockSize, chatTemplate);
+  const conventions = await readConventions(store, folder);
+  const { bos, eos } = textIdsOf(conventions, folder, trained.vocabSize);
+  const names = tokenNames(conventions, tokenizer);
+  const prompts = new Prompts({
+    tokenizer,
+    blockSize: trained.blockSize,
+    bos: bos ?? tokenizer.eot,
+    names,
+    chatTemplate: chosenTemplate(folder, chatTemplate, conventions.chatTemplate),
+  });
   const onWarning = (line: string) => post({ kind: 'notice', line });
   const { model, config, step } = await openRun(folder, { ...run, onWarning });
   const decoder = new Decoder(model);
-  const engine = new Engine(decoder, tokenizer, { maxSequences, maxCacheBytes: CACHE_SHARE * totalmem() });
+  const maxCacheBytes = CACHE_SHARE * totalmem();
+  const engine = new Engine(decoder, tokenizer, { maxSequences, maxCacheBytes, eos });
   const backend = model.runtime.backend.description;
-  const fingerprint = await fingerprintOf(model, [config.model, backend, tokenizer, chatTemplate]);
+  const facts = [config.model, backend, tokenizer, names, bos, eos, chatTemplate ?? conventions.chatTemplate];
+  const fingerprint = await fingerprintOf(model, facts);
   const info = { config: config.model, step, backend, vocabSize: tokenizer.vocabSize, fingerprint };
   return { tokenizer, prompts, model, decoder, engine, info };
+}
+
+/** The template that the user gave, or else the model's own, which is told where there is a choice; null where there is neither. */
+function chosenTemplate(folder: string, given: string | null, own: string | null): TemplateSource | null {
+  const file = join(folder, CHAT_TEMPLATE_FILE);
+  const tell = (line: string) => post({ kind: 'notice', line });
+  if (given !== null) {
+    if (own !== null) tell(`chats by --chat-template, not by the model's own ${file}`);
+    return { source: given, where: 'chat template' };
+  }
+  if (own === null) return null;
+  tell(`chats by the model's own template, ${file}`);
+  return { source: own, where: file, hint: 'name another by --chat-template' };
 }
 
 /** Of what JSON can tell, and of the first values of each parameter, which no two trainings share. */

@@ -10,7 +10,7 @@ export interface EngineOptions {
   readonly folder: string;
   /** How it is opened. */
   readonly run: Omit<OpenOptions, 'onWarning'>;
-  /** A chat template in Jinja; null for the plain one. */
+  /** A chat template in Jinja, which goes before the model's own; null for that one, or a plain dialogue where it has none. */
   readonly chatTemplate: string | null;
   /** Sequences that run at once. */
   readonly maxSequences: number;

@@ -1,13 +1,11 @@
-/**
- * Turns prompts into token ids, chats by a template. Templates are Hugging Face's: Jinja over `messages` (role, content),
- * `add_generation_prompt` (true), `bos_token` and `eos_token`, both being the end-of-text token.
- */
-import { randomUUID } from 'node:crypto';
-import { Template } from '@huggingface/jinja';
+/** Turns prompts into token ids, chats by a template. */
 import { ConfigError } from '../errors.js';
+import { encodeSpans, type Span } from '../tokenizer/spans.js';
+import type { TokenNames } from '../tokenizer/special-tokens.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { ChatTemplate, type TemplateSource } from './chat-template.js';
 import type { ChatMessage, Prompt } from './messages.js';
-import { within } from './time-limit.js';
+import { TimeOver, within } from './time-limit.js';
 
 /** For models that have seen no chat but plain text: a dialogue as a book prints it. */
 const PLAIN_TEMPLATE =
@@ -23,68 +21,71 @@ const RENDER_MS = 250;
 /** Characters of GPT-2's longest token: a longer text has too many tokens, and need not be encoded to know it. */
 const LONGEST_TOKEN = 128;
 
+export interface PromptOptions {
+  readonly tokenizer: Tokenizer;
+  readonly blockSize: number;
+  /** Begins a text. */
+  readonly bos: number;
+  /** Special tokens by the names that templates know them by. */
+  readonly names: TokenNames;
+  /** Null for a plain dialogue. */
+  readonly chatTemplate: TemplateSource | null;
+}
+
 export class Prompts {
   /** Texts at which the template's answers end. */
   readonly chatStop: readonly string[];
-  readonly #template: Template;
-  /** Stands for the end-of-text token in a rendered template. Nobody can guess it, so no message can spell it. */
-  readonly #eot = `<${randomUUID()}>`;
+  readonly #template: ChatTemplate;
 
   /** Throws ConfigError for a template that is not Jinja. */
-  constructor(
-    private readonly tokenizer: Tokenizer,
-    private readonly blockSize: number,
-    chatTemplate: string | null,
-  ) {
-    try {
-      this.#template = new Template(chatTemplate ?? PLAIN_TEMPLATE);
-    } catch (error) {
-      throw new ConfigError('chat template', `must be Jinja (${reason(error)})`);
-    }
+  constructor(private readonly options: PromptOptions) {
+    const { tokenizer, names, chatTemplate } = options;
+    const source = chatTemplate ?? { source: PLAIN_TEMPLATE, where: 'plain dialogue' };
+    const { eot: id, eotToken: content } = tokenizer;
+    // In some vocabularies the end of text is a token like any other.
+    const end = tokenizer.specials.some((token) => token.id === id)
+      ? []
+      : [{ id, content, lstrip: false, rstrip: false }];
+    this.#template = new ChatTemplate(source, [...tokenizer.specials, ...end], names);
     this.chatStop = chatTemplate === null ? PLAIN_STOP : [];
   }
 
   /** The ids of a prompt, an empty one being a new document. Throws ConfigError for one that is too long, or no chat. */
   encode(prompt: Prompt): ArrayLike<number> {
+    const { blockSize, bos } = this.options;
     const ids = prompt.kind === 'ids' ? prompt.ids : this.#encodeText(prompt);
-    if (ids.length > this.blockSize) throw this.#tooLong(prompt, ids.length);
-    return ids.length === 0 ? [this.tokenizer.eot] : ids;
+    if (ids.length > blockSize) throw this.#tooLong(prompt, ids.length);
+    return ids.length === 0 ? [bos] : ids;
   }
 
   #encodeText(prompt: Exclude<Prompt, { kind: 'ids' }>): ArrayLike<number> {
     // Each message takes a token at least.
     if (prompt.kind === 'chat') this.#requireLeast(prompt, prompt.messages.length);
-    const text = prompt.kind === 'text' ? prompt.text : this.#render(prompt.messages);
-    this.#requireLeast(prompt, Math.ceil(text.length / LONGEST_TOKEN));
-    if (prompt.kind === 'text') return this.tokenizer.encode(text);
-    const parts = text.split(this.#eot).map((part) => Array.from(this.tokenizer.encode(part)));
-    return parts.flatMap((ids, i) => (i === 0 ? ids : [this.tokenizer.eot, ...ids]));
+    const look = (text: string) => this.#requireLeast(prompt, Math.ceil(text.length / LONGEST_TOKEN));
+    if (prompt.kind === 'chat')
+      return encodeSpans(this.options.tokenizer, this.#render(prompt.messages, look));
+    look(prompt.text);
+    return this.options.tokenizer.encode(prompt.text);
   }
 
-  #render(messages: readonly ChatMessage[]): string {
-    const tokens = { bos_token: this.#eot, eos_token: this.#eot };
+  #render(messages: readonly ChatMessage[], look: (text: string) => void): Span[] {
     try {
-      return within(RENDER_MS, () =>
-        this.#template.render({ messages, add_generation_prompt: true, ...tokens }),
-      );
+      return within(RENDER_MS, () => this.#template.render(messages, look));
     } catch (error) {
-      throw new ConfigError('messages', `must suit the chat template (${reason(error)})`);
+      if (!(error instanceof TimeOver)) throw error;
+      throw new ConfigError('messages', `must suit the chat template (${error.message})`);
     }
   }
 
   #requireLeast(prompt: Prompt, tokens: number): void {
-    if (tokens > this.blockSize) throw this.#tooLong(prompt, `at least ${tokens}`);
+    if (tokens > this.options.blockSize) throw this.#tooLong(prompt, `at least ${tokens}`);
   }
 
   /** Named after the field that it came in. */
   #tooLong({ kind }: Prompt, length: number | string): ConfigError {
-    const rule = `must have at most the model's blockSize = ${this.blockSize} tokens`;
+    const rule = `must have at most the model's blockSize = ${this.options.blockSize} tokens`;
     return kind === 'chat'
       ? new ConfigError('messages', rule, length, 'shorten them')
       : new ConfigError('prompt', rule, length, 'shorten it');
   }
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -8,6 +8,9 @@ import {
   ByteTokenDecoder,
   checkVocabSize,
   decodeByteTokens,
+  END_OF_TEXT,
+  endOfTextToken,
+  type SpecialToken,
   type TokenDecoder,
   type Tokenizer,
   type TokenizerJSON,
@@ -27,6 +30,10 @@ export interface ByteLevelVocabulary {
   readonly idOfByte: ArrayLike<number>;
   readonly merges: MergeTable;
   readonly eot: number;
+  /** How `tokenizer.json` spells the end-of-text token; END_OF_TEXT by default. */
+  readonly eotToken?: string;
+  /** The special tokens; the end-of-text token alone by default. */
+  readonly specials?: readonly SpecialToken[];
   /** Writes `tokenizer.json`. */
   readonly toJSON: (tokenizer: ByteLevelTokenizer) => TokenizerJSON;
 }
@@ -36,6 +43,8 @@ export class ByteLevelTokenizer implements Tokenizer {
   readonly name: string;
   readonly vocabSize: number;
   readonly eot: number;
+  readonly eotToken: string;
+  readonly specials: readonly SpecialToken[];
   readonly cuttable = true;
   readonly vocabulary: ByteLevelVocabulary;
   readonly #cache = new WordCache();
@@ -47,6 +56,8 @@ export class ByteLevelTokenizer implements Tokenizer {
     this.name = vocabulary.name;
     this.vocabSize = vocabulary.tokens.length;
     this.eot = vocabulary.eot;
+    this.eotToken = vocabulary.eotToken ?? END_OF_TEXT;
+    this.specials = vocabulary.specials ?? [endOfTextToken(vocabulary.eot)];
   }
 
   encode(text: string): Uint16Array {

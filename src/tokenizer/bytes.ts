@@ -5,6 +5,7 @@ import {
   ByteTokenDecoder,
   decodeByteTokens,
   END_OF_TEXT,
+  endOfTextToken,
   type TokenDecoder,
   type Tokenizer,
   type TokenizerJSON,
@@ -21,6 +22,8 @@ export class BytesTokenizer implements Tokenizer {
   readonly name = 'bytes';
   readonly vocabSize = VOCAB_SIZE;
   readonly eot = EOT;
+  readonly eotToken = END_OF_TEXT;
+  readonly specials = [endOfTextToken(EOT)];
   readonly cuttable = true;
 
   encode(text: string): Uint16Array {

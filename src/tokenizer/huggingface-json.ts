@@ -6,9 +6,9 @@ import { DataError } from '../errors.js';
 import { ByteLevelTokenizer } from './bpe.js';
 import { alphabetToBytes, bytesToAlphabet } from './byte-alphabet.js';
 import { MergeTable } from './merges.js';
-import { checkVocabSize, END_OF_TEXT, type TokenizerJSON } from './tokenizer.js';
+import { checkVocabSize, END_OF_TEXT, type SpecialToken, type TokenizerJSON } from './tokenizer.js';
 
-/** Names of the end-of-text token in published tokenizers, the likeliest first. */
+/** Names of the end-of-text token in published tokenizers, the likeliest first; of use where no file names it. */
 const EOT_NAMES = [
   END_OF_TEXT,
   '<|end_of_text|>',
@@ -21,10 +21,16 @@ const EOT_NAMES = [
 ] as const;
 
 /** One entry of `added_tokens`. */
-export interface AddedToken {
-  readonly id: number;
-  readonly content: string;
+export interface AddedToken extends SpecialToken {
   readonly special: boolean;
+}
+
+/** What other files say of a tokenizer's end of text. */
+export interface EndOfTextHints {
+  /** How the token is spelled: `eos_token` of tokenizer_config.json. */
+  readonly token?: string | undefined;
+  /** `eos_token_id` of config.json or generation_config.json: the ids of which one is the token. */
+  readonly ids?: readonly number[] | undefined;
 }
 
 /** Writes the content of `tokenizer.json`: model BPE, ByteLevel, and the end-of-text token added. */
@@ -80,7 +86,11 @@ export function byteLevelToJSON(tokenizer: ByteLevelTokenizer): TokenizerJSON {
  *
  * @param where the file's name, for messages
  */
-export function byteLevelFromJSON(json: TokenizerJSON, where: string): ByteLevelTokenizer | undefined {
+export function byteLevelFromJSON(
+  json: TokenizerJSON,
+  where: string,
+  hints: EndOfTextHints = {},
+): ByteLevelTokenizer | undefined {
   const model = json.model;
   if (!isRecord(model) || !isPlainByteLevel(json, model)) return undefined;
   const added = addedTokens(json, where);
@@ -107,7 +117,8 @@ export function byteLevelFromJSON(json: TokenizerJSON, where: string): ByteLevel
     tokens: dense,
     idOfByte,
     merges: mergesOf(model, ids, where),
-    eot: endOfText(ids, added, where),
+    ...endOfText(ids, added, where, hints),
+    specials: added,
     toJSON: () => json,
   });
 }
@@ -122,32 +133,49 @@ export function tokenizerJSONFromVocab(vocab: unknown, merges: string, where: st
     .filter((line, i) => line !== '' && !(i === 0 && line.startsWith('#version')));
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
   const json = { model: { type: 'BPE', vocab, merges: lines.map((line) => line.split(' ')) } };
-  const eot = endOfText(vocabularyOf(json.model, where), [], where);
-  const content = Object.entries(vocab as Record<string, number>).find(([, id]) => id === eot)![0];
+  const ids = vocabularyOf(json.model, where);
+  const own = EOT_NAMES.filter((name) => ids.has(name)).slice(0, 1);
   return {
     version: '1.0',
-    added_tokens: [{ id: eot, content, special: true }],
+    added_tokens: own.map((content) => ({ id: ids.get(content)!, content, special: true })),
     pre_tokenizer: byteLevel,
     decoder: byteLevel,
     ...json,
   };
 }
 
-/** The end-of-text id: the added or plain token of a usual name; throws DataError if there is none. */
+/**
+ * The end-of-text token: the one that other files name; or of the ids that they give an added token, of a usual name where
+ * one has it; or else the added or plain token of a usual name. Throws DataError if there is none.
+ */
 export function endOfText(
   ids: ReadonlyMap<string, number>,
   added: readonly AddedToken[],
   where: string,
-): number {
-  for (const name of EOT_NAMES) {
-    const id = added.find((token) => token.content === name)?.id ?? ids.get(name);
-    if (id !== undefined) return id;
+  { token, ids: given = [] }: EndOfTextHints = {},
+): { readonly eot: number; readonly eotToken: string } {
+  const all = new Map([...ids, ...added.map(({ content, id }) => [content, id] as const)]);
+  const usual = EOT_NAMES.filter((name) => all.has(name));
+  const marks = given.flatMap((id) => added.filter((one) => one.id === id)).map(({ content }) => content);
+  const spelled = (id: number) => [...all].find(([, other]) => other === id)?.[0];
+  const eotToken =
+    (token !== undefined && all.has(token) ? token : undefined) ??
+    usual.find((name) => marks.includes(name)) ??
+    marks[0] ??
+    usual[0] ??
+    given.map(spelled).find((name) => name !== undefined);
+  if (eotToken !== undefined) return { eot: all.get(eotToken)!, eotToken };
+  if (token !== undefined) {
+    throw new DataError(
+      where,
+      `must have the token ${token}, which its tokenizer_config.json names as eos_token`,
+    );
   }
   throw new DataError(
     where,
-    `must have a token that ends a text (${EOT_NAMES.join(' ')})`,
+    `must have a token that ends a text, and has none that is called ${EOT_NAMES.join(' ')}`,
     undefined,
-    `add ${END_OF_TEXT} to added_tokens`,
+    'name it in a file tokenizer_config.json beside it, as {"eos_token": "…"}',
   );
 }
 
@@ -164,8 +192,21 @@ export function addedTokens(json: TokenizerJSON, where: string): AddedToken[] {
       );
     }
     checkVocabSize(where, entry.id + 1);
-    return { id: entry.id, content: entry.content, special: entry.special === true };
+    const { id, content } = entry;
+    const [special, lstrip, rstrip] = [entry.special, entry.lstrip, entry.rstrip].map(
+      (flag) => flag === true,
+    );
+    return { id, content, special, lstrip, rstrip };
   });
+}
+
+/** The ids of all tokens, added ones too, by their spelling. Throws DataError if the vocabulary is damaged. */
+export function vocabularyIds(json: TokenizerJSON, where: string): Map<string, number> {
+  const vocab = isRecord(json.model) ? json.model.vocab : undefined;
+  const own: Iterable<readonly [string, number]> = Array.isArray(vocab)
+    ? vocab.map((entry: unknown, id) => [String(Array.isArray(entry) ? entry[0] : entry), id] as const)
+    : vocabularyOf({ vocab }, where);
+  return new Map([...own, ...addedTokens(json, where).map(({ content, id }) => [content, id] as const)]);
 }
 
 /** Whether an unknown value is an object with fields. */

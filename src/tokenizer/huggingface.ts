@@ -5,9 +5,11 @@
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { DataError } from '../errors.js';
 import { alphabetToBytes } from './byte-alphabet.js';
-import { addedTokens, endOfText, isRecord } from './huggingface-json.js';
+import { addedTokens, type EndOfTextHints, endOfText, isRecord } from './huggingface-json.js';
 import {
   checkVocabSize,
+  MAX_VOCAB_SIZE,
+  type SpecialToken,
   type TokenDecoder,
   type Tokenizer,
   type TokenizerJSON,
@@ -17,6 +19,13 @@ import {
 /** The models that the library knows; others it would take for an older kind of file. */
 const MODELS: readonly string[] = ['BPE', 'WordPiece', 'Unigram'];
 
+/** An added token that stands before a text inside another one, so that the library does not take it for a beginning. */
+const BEFORE = {
+  id: MAX_VOCAB_SIZE,
+  content: `<${crypto.getRandomValues(new Uint32Array(4)).join('-')}>`,
+  special: false,
+};
+
 /**
  * A tokenizer of the Hugging Face library. Special tokens are kept out of its sight, so that text cannot
  * spell them.
@@ -25,34 +34,42 @@ export class HuggingFaceTokenizer implements Tokenizer {
   readonly name: string;
   readonly vocabSize: number;
   readonly eot: number;
+  readonly eotToken: string;
+  readonly specials: readonly SpecialToken[];
   /** Such tokenizers may look across white space or mark the beginning of a text, so texts go in whole. */
   readonly cuttable = false;
   readonly #inner: HuggingFace;
   readonly #json: TokenizerJSON;
   readonly #specials: ReadonlyMap<number, string>;
   readonly #known: ReadonlySet<number>;
+  /** Whether the first text of several has other ids than it would have further on. */
+  readonly #marksBeginning: boolean;
 
   private constructor(
     inner: HuggingFace,
     json: TokenizerJSON,
     type: string,
-    eot: number,
-    specials: ReadonlyMap<number, string>,
+    { eot, eotToken }: { readonly eot: number; readonly eotToken: string },
+    specials: readonly SpecialToken[],
   ) {
     this.#inner = inner;
     this.#json = json;
-    this.#specials = specials;
-    this.#known = new Set([...inner.get_vocab(true).values(), ...specials.keys()]);
+    this.specials = specials;
+    this.#specials = new Map(specials.map(({ id, content }) => [id, content]));
+    this.#marksBeginning = marksBeginning(json);
+    const own = [...inner.get_vocab(true).values()].filter((id) => id !== BEFORE.id);
+    this.#known = new Set([...own, ...this.#specials.keys()]);
     this.vocabSize = this.#known.size === 0 ? 0 : largest(this.#known) + 1;
     this.name = `${type.toLowerCase()}-${this.vocabSize}`;
     this.eot = eot;
+    this.eotToken = eotToken;
   }
 
   /**
    * Reads the content of `tokenizer.json`; throws DataError if the library cannot read it, it has no
    * end-of-text token, or its vocabulary does not fit 16-bit ids.
    */
-  static fromJSON(json: TokenizerJSON, where: string): HuggingFaceTokenizer {
+  static fromJSON(json: TokenizerJSON, where: string, hints: EndOfTextHints = {}): HuggingFaceTokenizer {
     const model = json.model;
     if (!isRecord(model)) throw new DataError(`${where}: model`, 'must be an object', typeof model);
     if (!MODELS.includes(String(model.type))) {
@@ -61,32 +78,32 @@ export class HuggingFaceTokenizer implements Tokenizer {
     const ids = vocabularyOf(model, where);
     for (const id of ids.values()) checkVocabSize(where, id + 1);
     const added = addedTokens(json, where);
-    const eot = endOfText(ids, added, where);
+    const end = endOfText(ids, added, where, hints);
     const plain = (json.added_tokens as unknown[] | undefined)?.filter((_, i) => !added[i].special) ?? [];
     let inner: HuggingFace;
     try {
       const absent = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
       inner = new HuggingFace(
-        { ...absent, ...json, added_tokens: plain },
+        { ...absent, ...json, added_tokens: marksBeginning(json) ? [...plain, BEFORE] : plain },
         { clean_up_tokenization_spaces: false },
       );
     } catch (error) {
       const reason = error instanceof Error ? error.message : error;
       throw new DataError(where, 'must be a tokenizer that @huggingface/tokenizers can read', reason);
     }
-    const specials = new Map(
-      added.filter((token) => token.special).map((token): [number, string] => [token.id, token.content]),
-    );
-    return new HuggingFaceTokenizer(inner, json, String(model.type), eot, specials);
+    const specials = added.filter((token) => token.special);
+    return new HuggingFaceTokenizer(inner, json, String(model.type), end, specials);
   }
 
   /** Throws DataError if a character has no token and the vocabulary no unknown token. */
-  encode(text: string): Uint16Array {
+  encode(text: string, inside = false): Uint16Array {
     if (text === '') return new Uint16Array(0);
-    const ids = this.#guard(() => this.#inner.encode(text, { add_special_tokens: false }).ids) as (
+    const before = inside && this.#marksBeginning ? BEFORE.content : '';
+    const all = this.#guard(() => this.#inner.encode(before + text, { add_special_tokens: false }).ids) as (
       | number
       | undefined
     )[];
+    const ids = before === '' ? all : all.slice(1);
     return Uint16Array.from(ids, (id) => {
       if (id === undefined) {
         throw new DataError(
@@ -184,6 +201,11 @@ class WindowDecoder implements TokenDecoder {
     const given = this.#decode(this.#window.slice(0, this.#given));
     return this.#decode(this.#window).slice(given.length);
   }
+}
+
+/** Whether a pre-tokenizer has `prepend_scheme` first, as SentencePiece's later models have. */
+function marksBeginning({ pre_tokenizer }: TokenizerJSON): boolean {
+  return JSON.stringify(pre_tokenizer ?? null).includes('"prepend_scheme":"first"');
 }
 
 /** The bytes of a token that is no whole text: `<0xE6>`, or written in GPT-2's alphabet; undefined for any other. */

@@ -6,12 +6,13 @@
  *
  * - `{"type": "bytes"}`: one id a byte;
  * - `{"type": "gpt2"}`: GPT-2's vocabulary, which the package gpt-tokenizer holds;
- * - a Hugging Face `tokenizer.json` (it has a field `model`): byte-level BPE trained here, or any other.
+ * - a Hugging Face `tokenizer.json` (it has a field `model`): byte-level BPE trained here, or any other. Where its
+ *   end-of-text token is not `<|endoftext|>`, a file `tokenizer_config.json` beside it has that token's name.
  */
 import { ConfigError, DataError } from '../errors.js';
 import { BytesTokenizer } from './bytes.js';
 import { loadGpt2 } from './gpt2.js';
-import { byteLevelFromJSON, isRecord } from './huggingface-json.js';
+import { byteLevelFromJSON, type EndOfTextHints, isRecord } from './huggingface-json.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /** The names of tokenizers that need no file and no training. */
@@ -29,9 +30,14 @@ export async function createTokenizer(name: string): Promise<Tokenizer> {
  * GPT-2's settings uses the encoder of `bpe.ts`; every other model goes through @huggingface/tokenizers.
  *
  * @param where the file's name, for messages
+ * @param hints what other files say of its end of text
  * @throws DataError if the content is not a tokenizer, or its vocabulary does not fit 16-bit ids
  */
-export async function tokenizerFromJSON(json: unknown, where = 'tokenizer.json'): Promise<Tokenizer> {
+export async function tokenizerFromJSON(
+  json: unknown,
+  where = 'tokenizer.json',
+  hints: EndOfTextHints = {},
+): Promise<Tokenizer> {
   if (!isRecord(json))
     throw new DataError(
       where,
@@ -47,8 +53,8 @@ export async function tokenizerFromJSON(json: unknown, where = 'tokenizer.json')
       type === undefined ? `the fields ${Object.keys(json).slice(0, 5).join(' ') || '(none)'}` : String(type),
     );
   }
-  const byteLevel = byteLevelFromJSON(json, where);
+  const byteLevel = byteLevelFromJSON(json, where, hints);
   if (byteLevel !== undefined) return byteLevel;
   const { HuggingFaceTokenizer } = await import('./huggingface.js');
-  return HuggingFaceTokenizer.fromJSON(json, where);
+  return HuggingFaceTokenizer.fromJSON(json, where, hints);
 }

@@ -15,18 +15,44 @@ export const END_OF_TEXT = '<|endoftext|>';
 /** The content of a `tokenizer.json` file; `load.ts` describes the forms it takes. */
 export type TokenizerJSON = Record<string, unknown>;
 
+/** A token that text cannot spell: the end of a text, or a mark such as `<|im_start|>`. */
+export interface SpecialToken {
+  readonly id: number;
+  /** How it is written in chat templates and in what is decoded. */
+  readonly content: string;
+  /** Whether it takes the white space before it, or after it, along. */
+  readonly lstrip: boolean;
+  readonly rstrip: boolean;
+}
+
+/** The special token of a vocabulary that has no other. */
+export function endOfTextToken(id: number): SpecialToken {
+  return { id, content: END_OF_TEXT, lstrip: false, rstrip: false };
+}
+
 /** Text to token ids and back. */
 export interface Tokenizer {
   /** A short name for reports and `meta.json`: bytes, gpt2, bpe-4096 … */
   readonly name: string;
   /** Number of ids: the largest id + 1, the end-of-text id included. */
   readonly vocabSize: number;
-  /** The end-of-text id; `encode` never gives it, also where the text spells it out. */
+  /**
+   * The end-of-text id, which parts the documents of prepared data; `encode` never gives it where it is special, also where
+   * the text spells it out. What ends an answer may be more ids than this one: `generate/text-ids.ts`.
+   */
   readonly eot: number;
+  /** How `tokenizer.json` spells that token. */
+  readonly eotToken: string;
+  /** The special tokens, which `encode` never gives. */
+  readonly specials: readonly SpecialToken[];
   /** Whether two pieces of a text cut by `cutBeforeSpace` encode to the ids of the whole text. */
   readonly cuttable: boolean;
-  /** Encodes the text as ordinary text: special tokens that it spells out are not recognised. */
-  encode(text: string): Uint16Array;
+  /**
+   * Encodes the text as ordinary text: special tokens that it spells out are not recognised.
+   *
+   * @param inside whether something stands before it: some tokenizers mark the beginning of a whole text
+   */
+  encode(text: string, inside?: boolean): Uint16Array;
   /** Decodes ids to text, bytes that are not UTF-8 to U+FFFD; throws DataError for an id not in the vocabulary. */
   decode(ids: ArrayLike<number>): string;
   /** The bytes of UTF-8 that an id stands for, which may be a part of a character; throws DataError for an unknown id. */

@@ -1,6 +1,8 @@
-/** A run's folder: `config.json`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`. Knows no terminal. */
+/**
+ * A run's folder: `config.json`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`, and what `conventions.ts` keeps of a model
+ * that was imported. Knows no terminal.
+ */
 import { CheckpointError, DataError } from '../errors.js';
-import { parseJSON as parseJSONText } from '../formats/json.js';
 import { type ModelConfig, parseModelConfig, requireSharing } from '../models/config.js';
 import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
@@ -9,14 +11,28 @@ import { tokenizerFromJSON } from '../tokenizer/load.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { loadWeights } from './checkpoint.js';
 import { parseRunConfig, type RunConfig } from './config.js';
+import { type Conventions, nameEndOfText, readTokenNames, writeConventions } from './conventions.js';
+import { readJSON } from './json.js';
 import type { Store } from './store.js';
 
 export const CONFIG_FILE = 'config.json';
 export const TOKENIZER_FILE = 'tokenizer.json';
 
-/** Writes what a run needs besides its checkpoints. `tokenizer` is null where the data came without one. */
-export async function createRun(store: Store, config: RunConfig, tokenizer: Tokenizer | null): Promise<void> {
-  if (tokenizer) await store.replace(TOKENIZER_FILE, `${JSON.stringify(tokenizer.toJSON())}\n`);
+/**
+ * Writes what a run needs besides its checkpoints. `tokenizer` is null where the data came without one. Conventions that the
+ * run has already stay, unless others are given.
+ */
+export async function createRun(
+  store: Store,
+  config: RunConfig,
+  tokenizer: Tokenizer | null,
+  conventions?: Conventions,
+): Promise<void> {
+  if (conventions) await writeConventions(store, conventions);
+  if (tokenizer) {
+    await store.replace(TOKENIZER_FILE, `${JSON.stringify(tokenizer.toJSON())}\n`);
+    await nameEndOfText(store, tokenizer);
+  }
   await store.replace(CONFIG_FILE, `${JSON.stringify(config, null, 2)}\n`);
 }
 
@@ -30,10 +46,10 @@ export async function requireSameTokenizer(
   name: string,
 ): Promise<void> {
   if (!data || !(await runHasTokenizer(store))) return;
-  const own = parseJSON(await store.read(TOKENIZER_FILE), TOKENIZER_FILE);
-  if (JSON.stringify(own) === JSON.stringify(data.toJSON())) return;
+  const own = await readTokenizer(store, name);
+  const same = JSON.stringify(own.toJSON()) === JSON.stringify(data.toJSON()) && own.eot === data.eot;
   // Other tools write the same tokenizer with other settings beside it.
-  if (sameByteLevel(data, await tokenizerFromJSON(own, TOKENIZER_FILE))) return;
+  if (same || sameByteLevel(data, own)) return;
   throw new DataError(
     name,
     "must work on data with the run's own tokenizer",
@@ -57,8 +73,8 @@ export async function readRunConfig(store: Store, name: string): Promise<RunConf
   if (!(await runExists(store))) {
     throw new CheckpointError(name, `must be the folder of a run, with a ${CONFIG_FILE}`);
   }
-  const json = parseJSON(await store.read(CONFIG_FILE), CONFIG_FILE);
-  if (json?.model_type !== undefined) {
+  const json = await readJSON(store, CONFIG_FILE);
+  if (json.model_type !== undefined) {
     const hint = `make one of it: loopnn import ${name} --out <run>`;
     throw new CheckpointError(name, 'must be the folder of a run', 'a Hugging Face model', hint);
   }
@@ -87,13 +103,16 @@ export async function readRunTokenizer(store: Store, name: string): Promise<Toke
       hint,
     );
   }
-  const where = `${name}/${TOKENIZER_FILE}`;
-  const tokenizer = await tokenizerFromJSON(
-    parseJSON(await store.read(TOKENIZER_FILE), TOKENIZER_FILE),
-    where,
-  );
-  if (await runExists(store)) requireFits(tokenizer, (await readRunConfig(store, name)).model, where);
+  const tokenizer = await readTokenizer(store, name);
+  if (await runExists(store)) {
+    requireFits(tokenizer, (await readRunConfig(store, name)).model, `${name}/${TOKENIZER_FILE}`);
+  }
   return tokenizer;
+}
+
+async function readTokenizer(store: Store, name: string): Promise<Tokenizer> {
+  const { eos_token: token } = (await readTokenNames(store, name)) ?? {};
+  return tokenizerFromJSON(await readJSON(store, TOKENIZER_FILE), `${name}/${TOKENIZER_FILE}`, { token });
 }
 
 /** A trained model, ready to evaluate or generate. */
@@ -125,21 +144,5 @@ export async function loadRun(
   } catch (error) {
     model.dispose();
     throw error;
-  }
-}
-
-/** Reads a JSON object. Throws CheckpointError that names the file, where it is damaged. */
-export async function readJSON(store: Store, path: string, hint?: string): Promise<Record<string, unknown>> {
-  const value = parseJSON(await store.read(path), path, hint);
-  if (typeof value === 'object' && value !== null) return value;
-  throw new CheckpointError(path, 'must hold a JSON object', value, hint);
-}
-
-function parseJSON(bytes: Uint8Array, where: string, hint?: string): Record<string, unknown> {
-  try {
-    return parseJSONText(new TextDecoder().decode(bytes)) as Record<string, unknown>;
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new CheckpointError(where, `must be JSON (${reason})`, undefined, hint);
   }
 }

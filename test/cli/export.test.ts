@@ -151,7 +151,7 @@ test('a run leaves as ONNX with its tokenizer, and what ONNX cannot say is refus
   ];
   const { document } = await succeeds(...onnx('loop', 'onnx'), '--weights', 'int8', '--loops', '3');
   assert.deepEqual([document.weights, document.loops], ['int8', 3]);
-  const names = ['config.json', 'onnx', 'tokenizer.json', 'tokenizer_config.json'];
+  const names = ['config.json', 'generation_config.json', 'onnx', 'tokenizer.json', 'tokenizer_config.json'];
   assert.deepEqual(readdirSync(at('onnx')), names);
   assert.deepEqual(readdirSync(at('onnx', 'onnx')), ['model_quantized.onnx']);
   assert.equal(json('onnx', 'config.json').n_layer, 10);

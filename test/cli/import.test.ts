@@ -87,7 +87,7 @@ test('tokenizer.json, vocab.json with merges.txt, and none', async () => {
     ['bpe-280', 'bpe-280', null],
   );
   assert.match(none.stderr, /bare: has no tokenizer; the run works on tokens/);
-  assert.deepEqual(readdirSync(none.out).sort(), ['checkpoints', 'config.json']);
+  assert.deepEqual(readdirSync(none.out).sort(), ['checkpoints', 'config.json', 'generation_config.json']);
   const ids = async (run: string) => {
     const prompt = ['--prompt', 'the gate, 你', '--tokens', '4', '--temperature', '0', '--json'];
     const { stdout, stderr } = await loopnn(['generate', '--model', run, ...prompt]);

@@ -8,8 +8,10 @@
 2. GPT-2 and loop networks are trained by loopnn, exported, scored by PyTorch (same loss on the same tokens), trained for a
    few steps in PyTorch, saved, imported, and scored by loopnn: the same loss again. The tokenizer must give the same ids.
 3. Batches padded on the left, generation, gradient checkpointing and a model made from its configuration alone work.
+4. A model tuned for chats (`test/fixtures/huggingface/chat`), imported, made a loop network, and exported, ends its answers
+   by the same ids there, and its chat template gives the same ids.
 
-Prints what it measured; exits with 1 if anything is off. Last run: torch 2.15.0, transformers 5.23.0.
+Prints what it measured; exits with 1 if anything is off. Last run: torch 2.15.0, transformers 5.24.0.
 """
 
 import json
@@ -59,7 +61,7 @@ def golden_models(work):
             config = json.loads(file.metadata()["config"])
             values = {key: file.get_tensor(key) for key in file.keys()}
         plain = config.get("halting", "none") == "none" and config.get("exitHead", "shared") == "shared"
-        if config["depth"] not in ("gpt2", "loop") or not plain:
+        if config["depth"] not in ("gpt2", "loop") or not plain or config.get("kvSharing") == "first-loop":
             continue
         run = work / "golden" / path.stem
         checkpoint = run / "checkpoints/last-0000000"
@@ -186,6 +188,29 @@ def conveniences(exported):
     check("and gates at gate_init", (fresh.transformer.gates - config.gate_init).abs().max().item(), 0)
 
 
+def chats(work):
+    source = ROOT / "test/fixtures/huggingface/chat"
+    expected = json.loads((source / "expected.json").read_text())
+    loopnn("import", source, "--out", work / "chat")
+    loopnn("retrofit", "--model", work / "chat", "--out", work / "chat-loop", "--loops", "2")
+    said = [[{"role": "user", "content": "hi"}], [{"role": "user", "content": expected["said"]}]]
+    ids = AutoModelForCausalLM.from_pretrained(source).generation_config.eos_token_id
+    for run in ("chat", "chat-loop"):
+        loopnn("export", "--model", work / run, "--out", work / f"{run}-out")
+        model = load(work / f"{run}-out")
+        tokenizer = AutoTokenizer.from_pretrained(work / f"{run}-out", trust_remote_code=True)
+        differing = [model.generation_config.eos_token_id != ids, tokenizer.eos_token != "<|im_end|>"]
+        for messages, sanitize, key in zip(said, (False, True), ("prompt", "spelling")):
+            own = tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, return_dict=False, sanitize_control_tokens=sanitize
+            )
+            differing.append([i for i in own if i >= 280] != [i for i in expected[key] if i >= 280])
+            differing.append(key == "prompt" and own != expected[key])
+        made = model.generate(torch.tensor([expected["prompt"]]), do_sample=False, max_new_tokens=8, pad_token_id=0)
+        differing.append(made[0, len(expected["prompt"]):].tolist() != expected["generated"])
+        check(f"{run}: ids of ends, of a chat and of an answer that differ", float(sum(differing)), 0)
+
+
 def main():
     torch.set_num_threads(1)
     torch.manual_seed(7)
@@ -193,6 +218,7 @@ def main():
         work = Path(folder)
         os.environ["HF_HOME"] = str(work / "cache")
         os.environ["HF_MODULES_CACHE"] = str(work / "modules")
+        chats(work)
         golden_models(work)
         data = prepare(work)
         exported = {name: round_trip(work, data, name, flags) for name, flags in TRAINED.items()}

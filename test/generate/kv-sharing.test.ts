@@ -163,7 +163,7 @@ test('drafts and exports refuse what they cannot carry', async () => {
     /draft: must not be given where loops share keys and values/,
   );
   assert.throws(
-    () => huggingFaceConfig(model.config, null),
+    () => huggingFaceConfig(model.config, { bos_token_id: null, eos_token_id: null }),
     /kvSharing: must be per-application or last-loop/,
   );
   assert.throws(

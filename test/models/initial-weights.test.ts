@@ -48,5 +48,5 @@ test('narrow presets and the demo take the width into account, the paper’s siz
 
 test('an exported configuration names the scale as a number', () => {
   const model = parseModelConfig({ nEmbd: 192, initStd: 'width' });
-  assert.equal(huggingFaceConfig(model, 0).initializer_range, 0.04);
+  assert.equal(huggingFaceConfig(model, { bos_token_id: 0, eos_token_id: 0 }).initializer_range, 0.04);
 });

@@ -13,15 +13,25 @@ import { readOptions } from '../../src/serve/options.js';
 import { Prompts } from '../../src/serve/prompts.js';
 import { ServedTokens } from '../../src/serve/served-tokens.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 
 const tokenizer = new BytesTokenizer();
 const { eot } = tokenizer;
+const END = '<|endoftext|>';
+
+/** Prompts of the bytes tokenizer, or one like it; chats by a template, or as a plain dialogue. */
+function promptsOf(blockSize: number, template: string | null, own: Tokenizer = tokenizer): Prompts {
+  const names = { bos_token: END, eos_token: END };
+  const chatTemplate = template === null ? null : { source: template, where: 'chat template' };
+  return new Prompts({ tokenizer: own, blockSize, bos: eot, names, chatTemplate });
+}
+
 const bytes = (text: string) => [...Buffer.from(text)];
 const encode = (prompts: Prompts, prompt: Prompt) => Array.from(prompts.encode(prompt));
 const user = (content: string): ChatMessage => ({ role: 'user', content });
 
 test('an empty prompt begins a document; a long one is refused, far too long ones before they are encoded', () => {
-  const prompts = new Prompts(tokenizer, 16, null);
+  const prompts = promptsOf(16, null);
   assert.deepEqual(encode(prompts, { kind: 'text', text: '' }), [eot]);
   assert.deepEqual(encode(prompts, { kind: 'ids', ids: new Int32Array() }), [eot]);
   assert.deepEqual(encode(prompts, { kind: 'text', text: 'x'.repeat(16) }), bytes('x'.repeat(16)));
@@ -31,10 +41,10 @@ test('an empty prompt begins a document; a long one is refused, far too long one
     17,
     /^ConfigError: prompt: must have at most the model's blockSize = 16 tokens, got 17; shorten it$/,
   );
-  const never = new Prompts(
-    Object.assign(Object.create(tokenizer), { encode: () => assert.fail('encoded') }),
+  const never = promptsOf(
     16,
     null,
+    Object.assign(Object.create(tokenizer), { encode: () => assert.fail('encoded') }),
   );
   assert.throws(
     () => never.encode({ kind: 'text', text: 'x'.repeat(16 * 128 + 1) }),
@@ -43,7 +53,7 @@ test('an empty prompt begins a document; a long one is refused, far too long one
 });
 
 test('the plain template is a dialogue', () => {
-  const prompts = new Prompts(tokenizer, 1024, null);
+  const prompts = promptsOf(1024, null);
   const messages: ChatMessage[] = [
     { role: 'developer', content: 'Be short.' },
     user('Hi {{ x }}'),
@@ -61,7 +71,7 @@ test('a template of one’s own: its end-of-text tokens are tokens, a message’
   const template =
     '{{ bos_token }}{% for message in messages %}{{ message.content }}{{ eos_token }}{% endfor %}' +
     "{% if add_generation_prompt %}{{ '>' }}{% endif %}";
-  const prompts = new Prompts(tokenizer, 1024, template);
+  const prompts = promptsOf(1024, template);
   assert.deepEqual(encode(prompts, { kind: 'chat', messages: [user('a'), user('<|endoftext|>')] }), [
     eot,
     ...bytes('a'),
@@ -71,12 +81,12 @@ test('a template of one’s own: its end-of-text tokens are tokens, a message’
     ...bytes('>'),
   ]);
   assert.deepEqual(prompts.chatStop, []);
-  const strict = new Prompts(tokenizer, 1024, "{{ raise_exception('no dialogue') }}");
+  const strict = promptsOf(1024, "{{ raise_exception('no dialogue') }}");
   assert.throws(
     () => strict.encode({ kind: 'chat', messages: [user('a')] }),
     (error: unknown) => error instanceof ConfigError && /^messages: .*no dialogue/.test(error.message),
   );
-  assert.throws(() => new Prompts(tokenizer, 16, '{% if %}'), /^ConfigError: chat template: must be Jinja/);
+  assert.throws(() => promptsOf(16, '{% if %}'), /^ConfigError: chat template: must be Jinja/);
 });
 
 test('top_p of 0 leaves the most probable token only', () => {

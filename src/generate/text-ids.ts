@@ -1,0 +1,43 @@
+/**
+ * By which ids a model's texts begin and end, where that is more than its tokenizer's end of text: the fields `bos_token_id`
+ * and `eos_token_id` of transformers' `generation_config.json`. Reads no file.
+ */
+import { DataError } from '../errors.js';
+import type { TextIdFields } from '../models/huggingface.js';
+
+export interface TextIds {
+  /** Begins a text; null where the tokenizer's end-of-text id does. */
+  readonly bos: number | null;
+  /** Each ends an answer, as the tokenizer's end-of-text id does too. */
+  readonly eos: readonly number[];
+}
+
+/** Where nothing but the tokenizer's end of text is known. */
+export const NO_TEXT_IDS: TextIds = { bos: null, eos: [] };
+
+/** Reads both fields, each of which may be absent or null. Throws DataError for ids that a model's vocabulary does not have. */
+export function parseTextIds(
+  { bos_token_id: bos, eos_token_id: eos }: Readonly<Record<string, unknown>>,
+  where: string,
+  vocabSize: number,
+): TextIds {
+  const require = (ids: readonly unknown[], field: string, got: unknown, or: string) => {
+    const known = (id: unknown) => Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize;
+    if (ids.every(known)) return;
+    const rule = `must be a token id below the model's vocabulary size of ${vocabSize}${or}`;
+    throw new DataError(`${where}: ${field}`, rule, JSON.stringify(got), 'correct or remove it');
+  };
+  const list: readonly unknown[] = Array.isArray(eos) ? eos : given(eos);
+  require(list, 'eos_token_id', eos, ', or a list of them');
+  require(given(bos), 'bos_token_id', bos, '');
+  return { bos: (bos ?? null) as number | null, eos: [...new Set(list as number[])] };
+}
+
+function given(value: unknown): unknown[] {
+  return value === undefined || value === null ? [] : [value];
+}
+
+/** The two fields as files have them: one id as a number, several as a list. */
+export function textIdFields({ bos, eos }: TextIds): TextIdFields {
+  return { bos_token_id: bos, eos_token_id: eos.length > 1 ? eos : (eos[0] ?? null) };
+}
