@@ -147,6 +147,11 @@ const model = data[0].id;
 const terminal = createInterface({ input: process.stdin, output: process.stdout });
 let controller: AbortController | null = null;
 terminal.on('SIGINT', () => (controller ? controller.abort() : terminal.close()));
+// Input that ends while an answer is written (a pipe, Ctrl-D) leaves lines to be read, and nothing to prompt for.
+let ended = false;
+terminal.once('close', () => {
+  ended = true;
+});
 console.log(`${model} at ${url}`);
 terminal.setPrompt('> ');
 terminal.prompt();
@@ -164,6 +169,6 @@ for await (const line of terminal) {
     messages.pop();
   }
   controller = null;
-  terminal.prompt();
+  if (!ended) terminal.prompt();
 }
 terminal.close();

@@ -204,12 +204,15 @@ async function evaluateTask<R extends Result>(
   const task = makeTask(model);
   const trained = exitCount(config.model);
   const { earlyExit, batchSize: B } = flags;
+  const counts = flags.loops ?? [trained];
+  const exit = exitOptions(flags);
+  for (const loops of counts) model.requireOptions({ loops, earlyExit, ...exit });
   const results: R[] = [];
-  for (const loops of flags.loops ?? [trained]) {
+  for (const loops of counts) {
     noticeLoops(config.model, loops);
     const progress = new Progress(`loops ${loops}`);
     const onProgress = (fraction: number) => progress.update(fraction, task.label);
-    results.push(await task.run({ B, loops, earlyExit, onProgress, ...exitOptions(flags) }));
+    results.push(await task.run({ B, loops, earlyExit, onProgress, ...exit }));
     progress.clear();
   }
   const halts = results.some((r) => r.meanSteps !== null);

@@ -2,6 +2,7 @@
 /** The `loopnn` command: gathers the subcommands, and renders errors once. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { makeRoomToEnd } from '../data/ending.js';
 import { LoopnnError } from '../errors.js';
 
 /** The subcommands, in the order of the help. Only the one that is named is loaded: all together take a quarter of a second. */
@@ -40,6 +41,7 @@ async function main(argv: readonly string[]): Promise<void> {
     command.hook('preAction', requirePaths);
     command.exitOverride().option('--debug', 'show where an error came from').helpCommand(false);
   }
+  process.on('exit', makeRoomToEnd); // for whoever calls process.exit
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // A reader that left (`loopnn params | head`) is no error.
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
@@ -53,6 +55,8 @@ async function main(argv: readonly string[]): Promise<void> {
   } catch (error) {
     process.exitCode = report(error, argv.includes('--debug'));
   }
+  process.off('exit', makeRoomToEnd);
+  makeRoomToEnd();
 }
 
 /** Ends with wrong usage where a path is empty, as an unset variable of a shell leaves it: it would mean the folder we are in. */

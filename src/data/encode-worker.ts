@@ -1,5 +1,6 @@
-/** The thread that `encoder.ts` starts: makes the tokenizer once, then answers each batch of texts with its ids. */
+/** The thread that `encoder.ts` starts: makes the tokenizer once, then answers each batch of texts with its ids, until null. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { makeRoomToEnd } from './ending.js';
 import { tokenizerFromJSON } from '../tokenizer/load.js';
 import { type EncodeReply, type EncodeRequest, type EncodeTokenizer, encodeTexts } from './encoder.js';
 import { sentError } from './thread-errors.js';
@@ -10,7 +11,13 @@ const tokenizer = tokenizerFromJSON(json, undefined, { token });
 // Each batch tells of it.
 tokenizer.catch(() => {});
 
-port.on('message', async ({ batch, texts }: EncodeRequest) => {
+port.on('message', async (request: EncodeRequest | null) => {
+  if (request === null) {
+    makeRoomToEnd();
+    port.close();
+    return;
+  }
+  const { batch, texts } = request;
   try {
     const encoded = encodeTexts(await tokenizer, texts);
     port.postMessage({ batch, encoded } satisfies EncodeReply, [encoded.ids.buffer as ArrayBuffer]);

@@ -2,7 +2,6 @@
  * Encodes texts on several cores, in worker threads. Knows a tokenizer and batches of texts; knows no documents and no
  * files. The ids are those of `tokenizer.encode`, whatever the number of workers.
  */
-import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { Tokenizer, TokenizerJSON } from '../tokenizer/tokenizer.js';
@@ -40,12 +39,14 @@ export function encodeTexts(tokenizer: Tokenizer, texts: readonly string[]): Enc
   return { ids, lengths: parts.map(({ length }) => length), bytes };
 }
 
-/** What a worker is started with, what it is given, and what it answers; `encode-worker.ts` is the other side. */
+/** What a worker is started with. */
 export interface EncodeTokenizer {
   readonly json: TokenizerJSON;
   /** How its end-of-text token is spelled. */
   readonly token: string;
 }
+
+/** What a worker is given, null at last, and answers; `encode-worker.ts` is the other side. */
 export interface EncodeRequest {
   readonly batch: number;
   readonly texts: readonly string[];
@@ -61,6 +62,7 @@ export class Encoder {
   readonly capacity: number;
   readonly #tokenizer: Tokenizer;
   readonly #workers: Worker[] = [];
+  readonly #ends: Promise<void>[] = [];
   readonly #load: number[] = [];
   readonly #pending = new Map<
     number,
@@ -89,9 +91,18 @@ export class Encoder {
     return done;
   }
 
+  /** Ends the workers, each after the batches that it has. */
   async close(): Promise<void> {
-    this.#failure ??= new Error('the encoder is closed');
-    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+    this.#fail(new Error('the encoder is closed'));
+    for (const worker of this.#workers) worker.postMessage(null);
+    await Promise.all(this.#ends);
+  }
+
+  /** Whatever waits, and whatever comes, fails with the first error. */
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
   }
 
   #start(index: number): void {
@@ -108,16 +119,10 @@ export class Encoder {
       if ('encoded' in reply) asked?.resolve(reply.encoded);
       else asked?.reject(receivedError(reply.error));
     });
-    const fail = (error: Error): void => {
-      this.#failure ??= error;
-      for (const { reject } of this.#pending.values()) reject(error);
-      this.#pending.clear();
-    };
-    worker.on('error', fail);
-    once(worker, 'exit').then(
-      () => fail(new Error('a worker that encodes has ended')),
-      () => {},
-    );
+    worker.on('error', (error: Error) => this.#fail(error));
+    const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    ended.then(() => this.#fail(new Error('a worker that encodes has ended')));
+    this.#ends.push(ended);
     this.#workers.push(worker);
     this.#load.push(0);
   }

@@ -29,7 +29,7 @@ export function exitTable(sweep: ExitSweep): { header: string[]; rows: string[][
 
 /** For each criterion, the threshold to take; and what takes the least time of all, which may well be fewer loops for all. */
 export function exitSentences(sweep: ExitSweep): string[] {
-  const { criteria, tolerance, fixed } = sweep;
+  const { criteria, unmeasured, tolerance, fixed } = sweep;
   const full = fullDepth(sweep);
   const good = [...fixed, ...criteria.flatMap(({ points }) => points)].filter(
     ({ loss }) => loss <= full.loss + tolerance,
@@ -44,6 +44,7 @@ export function exitSentences(sweep: ExitSweep): string[] {
   };
   return [
     ...criteria.map(({ criterion, best }) => said(criterion, best)),
+    ...unmeasured.map(({ criterion, reason }) => `${criterion}: not measured, ${reason}.`),
     said(REFERENCE, cheapest(fixed, full.loss + tolerance)),
     `Least time ${within}: ${nameOf(fastest)}, ${inTime(fastest)}.`,
   ];

@@ -8,10 +8,13 @@ import { exitCount } from '../models/config.js';
 import type { ForwardOptions } from '../models/context.js';
 import type { ExitReading, GPT } from '../models/gpt.js';
 import {
+  CRITERIA,
   type ExitCriterion,
   exitCriteria,
   type ExitOptions,
+  requireCriterion,
   requireExit,
+  whyNoExit,
 } from '../models/halting/exit-options.js';
 import { type Batch, batchAt, requireTokens, type TokenSource } from '../train/batches.js';
 import type { Clock } from '../train/clock.js';
@@ -50,6 +53,12 @@ export interface CriterionSweep {
   readonly best: ExitPoint | null;
 }
 
+/** A criterion that the sweep leaves out. */
+export interface Unmeasured {
+  readonly criterion: ExitCriterion;
+  readonly reason: string;
+}
+
 export interface ExitSweep {
   /** Predicted tokens of each measurement, in so many batches. */
   readonly tokens: number;
@@ -61,6 +70,8 @@ export interface ExitSweep {
   /** All tokens with 1, 2, … loops; the last is full depth. */
   readonly fixed: readonly ExitPoint[];
   readonly criteria: readonly CriterionSweep[];
+  /** Those that were asked for, by name or as all, and say nothing here. */
+  readonly unmeasured: readonly Unmeasured[];
 }
 
 export interface ExitSweepOptions {
@@ -94,8 +105,8 @@ export async function sweepExits(
 ): Promise<ExitSweep> {
   const { points, tolerance, onProgress } = options;
   const loops = options.loops ?? exitCount(model.config);
-  const criteria = chosenCriteria(model, options);
-  if (loops < 2) throw new ConfigError('loops', 'must be at least 2, or no exit is early', loops);
+  const criteria = chosenCriteria(model, options, loops);
+  const unmeasured = options.criteria ? [] : criteriaLeftOut(model, loops);
   const batches = await heldOut(model, source, options);
   onProgress?.(0, 'reading every exit');
   const values = await readValues(model, batches[0], loops);
@@ -105,9 +116,15 @@ export async function sweepExits(
     const measured = values.get(criterion);
     const thresholds =
       options.thresholds ?? (measured ? spreadThresholds(measured, points) : ownThresholds(criterion));
+    if (thresholds.length === 0) {
+      unmeasured.push({
+        criterion,
+        reason: 'its values leave no threshold to choose',
+      });
+    }
     for (const threshold of thresholds) {
       const exit: ExitOptions = { criterion, ...(threshold === null ? {} : { threshold }) };
-      requireExit(model.config, exit);
+      requireExit(model.config, exit, loops);
       runs.push({ exit, options: { loops, exit } });
     }
   }
@@ -122,17 +139,15 @@ export async function sweepExits(
     tolerance,
     fullMs,
     fixed,
-    criteria: criteria.map((criterion) => {
+    criteria: criteria.flatMap((criterion) => {
       const own = found.filter((point) => point.criterion === criterion).sort((a, b) => b.loops - a.loops);
-      return {
-        criterion,
-        quantiles: (values.get(criterion)?.values ?? []).flatMap((row, n) =>
-          row ? [{ exit: n + 1, at: quantilesOf(row) }] : [],
-        ),
-        points: own,
-        best: cheapest(own, loss + tolerance),
-      };
+      if (own.length === 0) return [];
+      const quantiles = (values.get(criterion)?.values ?? []).flatMap((row, n) =>
+        row ? [{ exit: n + 1, at: quantilesOf(row) }] : [],
+      );
+      return [{ criterion, quantiles, points: own, best: cheapest(own, loss + tolerance) }];
     }),
+    unmeasured,
   };
 }
 
@@ -142,20 +157,30 @@ export function cheapest(points: readonly ExitPoint[], loss: number): ExitPoint 
   return good[0] ?? null;
 }
 
-function chosenCriteria(model: GPT, { criteria, thresholds }: ExitSweepOptions): readonly ExitCriterion[] {
-  const { config } = model;
-  const possible = exitCriteria(config);
+function chosenCriteria(
+  { config }: GPT,
+  { criteria, thresholds }: ExitSweepOptions,
+  loops: number,
+): readonly ExitCriterion[] {
+  const possible = exitCriteria(config, loops);
   if (possible.length === 0) {
-    const rule = 'must have exits that a token can take early';
-    throw new ConfigError('model', rule, undefined, `depth is ${config.depth}, halting ${config.halting}`);
+    const reason = whyNoExit(config, 'change', loops)!;
+    throw new ConfigError('model', 'must have exits that a token can take early', undefined, reason);
   }
   const chosen = criteria ?? possible;
-  const unknown = chosen.find((criterion) => !possible.includes(criterion));
-  if (unknown) throw new ConfigError('criterion', `must be ${possible.join(', ')} for this model`, unknown);
+  for (const criterion of chosen) requireCriterion('criterion', config, criterion, loops);
   if (thresholds && chosen.length !== 1) {
     throw new ConfigError('thresholds', 'must be given for a single criterion', chosen.length);
   }
   return chosen;
+}
+
+/** Criteria that need no training, and that the model can nevertheless not leave by. */
+function criteriaLeftOut({ config }: GPT, loops: number): Unmeasured[] {
+  return CRITERIA.flatMap((criterion) => {
+    const reason = whyNoExit(config, criterion, loops);
+    return reason ? [{ criterion, reason }] : [];
+  });
 }
 
 /** The first tokens of a source, in batches of equal shape. */
@@ -285,11 +310,12 @@ export function meanLoops({ values, above, loops }: CriterionValues, threshold: 
   return sum / R;
 }
 
-/** Thresholds that spread the mean loops evenly between the fewest and full depth, in few digits. */
+/** Thresholds that spread the mean loops evenly between the fewest and full depth, in few digits; none where no value is above 0. */
 export function spreadThresholds(values: CriterionValues, count: number): number[] {
   const sorted = Float64Array.from(values.values.flatMap((row) => (row ? Array.from(row) : [])))
     .filter((value) => Number.isFinite(value) && value > 0)
     .sort();
+  if (sorted.length === 0) return [];
   if (values.above) sorted.reverse();
   // From here on, later in the list is a more eager threshold: fewer loops.
   const fewest = meanLoops(values, values.above ? 0 : Number.MAX_VALUE);

@@ -442,13 +442,17 @@ export class GPT {
   }
 }
 
-/** Throws ConfigError for exits that the model does not have, and for a halting rule turned off where it cannot be. */
-function requireExitOptions(config: ModelConfig, { earlyExit, exit }: ForwardOptions): void {
+/** Throws ConfigError for exits that can not be taken, and for a halting rule turned off where it cannot be. */
+function requireExitOptions(config: ModelConfig, { loops, earlyExit, exit }: ForwardOptions): void {
   if (earlyExit === false && config.halting === 'act') {
     const rule = 'must not be turned off where halting is act, whose output is the average until it halts';
     throw new ConfigError('earlyExit', rule);
   }
-  if (exit) requireExit(config, exit);
+  if (!exit) return;
+  if (earlyExit === false) {
+    throw new ConfigError('exit', 'must not be given where early exits are turned off');
+  }
+  requireExit(config, exit, loops);
 }
 
 /** factor · x. */

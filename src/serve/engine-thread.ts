@@ -48,7 +48,6 @@ export class EngineThread {
   readonly #exited: Promise<unknown>;
   readonly #tasks = new Map<number, { readonly index: number; readonly events: Events }>();
   #count = 0;
-  #loaded = false;
   #closing = false;
 
   /** @param notice takes lines that concern the whole server */
@@ -72,10 +71,8 @@ export class EngineThread {
     this.#worker.on('exit', (code) => die(new Error(`the engine's thread has ended with code ${code}`)));
     this.#worker.on('message', (message: FromEngine) => {
       if (message.kind === 'notice') notice(message.line);
-      else if (message.kind === 'ready') {
-        this.#loaded = true;
-        ready.resolve(message.info);
-      } else if (message.kind === 'failed') die(receivedError(message.error));
+      else if (message.kind === 'ready') ready.resolve(message.info);
+      else if (message.kind === 'failed') die(receivedError(message.error));
       else this.#take(message);
     });
   }
@@ -122,9 +119,7 @@ export class EngineThread {
   /** Ends the thread, and whatever still runs in it. */
   async close(): Promise<void> {
     this.#closing = true;
-    // Before it is loaded, nothing in it needs an orderly end.
-    if (this.#loaded) this.#post({ kind: 'close' });
-    else await this.#worker.terminate();
+    this.#post({ kind: 'close' });
     await this.#exited;
   }
 

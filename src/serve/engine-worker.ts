@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
+import { makeRoomToEnd } from '../data/ending.js';
 import { NodeStore } from '../data/node-store.js';
 import { openRun } from '../data/open-run.js';
 import { sentError } from '../data/thread-errors.js';
@@ -142,26 +143,38 @@ class EngineService {
   }
 }
 
+/** Ends this thread, whatever it is doing. */
+function end(): never {
+  makeRoomToEnd();
+  process.exit();
+}
+
+let loaded: { readonly service: EngineService; readonly close: () => Promise<void> } | null = null;
+port.on('message', async (message: ToEngine) => {
+  switch (message.kind) {
+    case 'generate':
+      loaded!.service.start(message.tasks);
+      break;
+    case 'abort':
+      loaded!.service.abort(message.id);
+      break;
+    case 'close':
+      await loaded?.close();
+      end();
+  }
+});
 try {
   const { tokenizer, prompts, model, decoder, engine, info } = await load(workerData);
-  const service = new EngineService(engine, tokenizer, prompts);
-  port.on('message', async (message: ToEngine) => {
-    switch (message.kind) {
-      case 'generate':
-        service.start(message.tasks);
-        break;
-      case 'abort':
-        service.abort(message.id);
-        break;
-      case 'close':
-        await engine.dispose();
-        decoder.dispose();
-        model.dispose();
-        port.close();
-        break;
-    }
-  });
+  loaded = {
+    service: new EngineService(engine, tokenizer, prompts),
+    close: async () => {
+      await engine.dispose();
+      decoder.dispose();
+      model.dispose();
+    },
+  };
   post({ kind: 'ready', info });
 } catch (error) {
   post({ kind: 'failed', error: sentError(error) });
+  end();
 }

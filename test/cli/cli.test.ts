@@ -483,6 +483,12 @@ test('a model that halts early trains, evaluates, generates and is inspected; wr
   const criterion = ['--exit-criterion', 'entropy', '--exit-threshold'];
   assert.equal((await evaluate(...criterion, '100'))[0].loss, early.loss);
   assert.equal((await evaluate(...criterion, '1e-9'))[0].loss, late.loss);
+  const kl = ['--model', adaptive, '--exit-criterion', 'kl', '--exit-threshold', '0.1'];
+  const nothing =
+    /^loopnn: exit\.criterion: must be change, .* with 2 loops, got 'kl'; it compares two loops/;
+  await refused(['eval', ...kl, '--data', data, '--loops', '3,2'], nothing);
+  await refused(['generate', ...kl, '--loops', '2'], nothing);
+  await refused(['eval', ...kl, '--data', data, '--no-early-exit'], /^loopnn: exit: .* are turned off$/m);
   const depths = await evaluate('--loops', '1,2,3', '--no-early-exit');
   assert.equal(depths[0].loss, early.loss);
   assert.equal(depths[2].loss, full.loss);
@@ -524,7 +530,7 @@ test('a model that halts early trains, evaluates, generates and is inspected; wr
   await refused(['eval', ...on, '--loops', '4'], /loops: must be at most the 3 layers of this model, got 4/);
   await refused(
     ['eval', '--model', run, '--data', data, '--exit-threshold', '0.5'],
-    /exit\.criterion: must be given where the model has no halting rule; one of change, second-difference/,
+    /exit\.criterion: must be given where the model has no halting rule; one of change, entropy, confidence/,
   );
   await refused(
     ['train', ...small, '--halting', 'act', '--data', data, '--out', join(folder, 'refused')],

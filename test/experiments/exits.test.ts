@@ -15,6 +15,7 @@ import {
   sweepExits,
 } from '../../src/experiments/exits.js';
 import { exitSections, exitSentences, exitTable } from '../../src/experiments/exits-report.js';
+import { CRITERIA } from '../../src/models/halting/exit-options.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
 import { normal } from '../../src/nn/random.js';
@@ -195,6 +196,46 @@ test('thresholds of one’s own, other full depths, and a rule without a thresho
   );
 });
 
+test('what says nothing of a model is named with its reason: two loops, a coda, values that are all alike', async () => {
+  const found = async (config: Record<string, unknown>, options: Partial<ExitSweepOptions> = {}) => {
+    const model = build(config);
+    const sweep = await sweepExits(model, source, { ...OPTIONS, ...options }, nodeClock);
+    const sentences = exitSentences(sweep);
+    for (const { criterion, reason } of sweep.unmeasured) {
+      assert.ok(sentences.includes(`${criterion}: not measured, ${reason}.`), sentences.join('\n'));
+    }
+    for (const { points } of sweep.criteria) assert.ok(points.length > 0);
+    return [sweep.criteria, sweep.unmeasured].map((list) => list.map(({ criterion }) => criterion));
+  };
+  const two = { depth: 'loop', nLoop: 2 };
+  const [measured, not] = [
+    ['change', 'entropy', 'confidence'],
+    ['second-difference', 'kl'],
+  ];
+  assert.deepEqual(await found(two), [measured, not]);
+  assert.deepEqual(await found({ depth: 'universal', nLoop: 2 }), [measured, not]);
+  assert.deepEqual(await found({ depth: 'adaptive', nLayer: 2 }), [measured, not]);
+  assert.deepEqual(await found({ depth: 'loop', nLoop: 3 }, { loops: 2 }), [measured, not]);
+  assert.deepEqual(await found(two, { loops: 3 }), [[...CRITERIA], []]);
+  const coda = { ...two, nLayer: 2, nCoda: 1 };
+  assert.deepEqual(await found(coda), [['change'], ['second-difference', 'kl', 'entropy', 'confidence']]);
+  assert.deepEqual(await found(two, { criteria: ['entropy'] }), [['entropy'], []]);
+
+  // Gates of 0 leave every state and prediction as the first loop found them.
+  const still = build({ depth: 'loop', nLoop: 3 });
+  const gates = still.parameters.all.find(({ name }) => name.endsWith('gates'))!;
+  still.runtime.backend.write(gates.storage, new Float32Array(gates.size));
+  const { criteria, unmeasured } = await sweepExits(still, source, OPTIONS, nodeClock);
+  assert.deepEqual(
+    criteria.map(({ criterion }) => criterion),
+    ['entropy', 'confidence'],
+  );
+  assert.deepEqual(
+    unmeasured.map(({ criterion, reason }) => [criterion, reason]),
+    ['change', 'second-difference', 'kl'].map((name) => [name, 'its values leave no threshold to choose']),
+  );
+});
+
 test('a model without early exits, and criteria or thresholds that it does not have, are refused', async () => {
   const refused = (config: Record<string, unknown>, options: Partial<ExitSweepOptions>, message: RegExp) =>
     assert.rejects(
@@ -202,14 +243,19 @@ test('a model without early exits, and criteria or thresholds that it does not h
       (error: Error) => error instanceof ConfigError && message.test(error.message),
     );
   const loop = { depth: 'loop', nLoop: 3 };
-  await refused({}, {}, /^model: must have exits that a token can take early; depth is gpt2, halting none/);
-  await refused({ ...loop, halting: 'act' }, {}, /^model: .*halting act/);
+  await refused({}, {}, /^model: must have exits that a token can take early; a model of depth gpt2 has a/);
+  await refused({ ...loop, halting: 'act' }, {}, /^model: .*halting is act/);
   await refused(
     loop,
     { criteria: ['geometric'] },
-    /^criterion: must be change, .* for this model, got 'geometric'/,
+    /^criterion: must be change, .* for this model with 3 loops, got 'geometric'; it is learned/,
   );
   await refused(loop, { thresholds: [1] }, /^thresholds: must be given for a single criterion, got 5/);
   await refused(loop, { criteria: ['kl'], thresholds: [-1] }, /^exit\.threshold: must be a number above 0/);
-  await refused(loop, { loops: 1 }, /^loops: must be at least 2/);
+  await refused(loop, { loops: 1 }, /^model: must have exits .*; a single loop has no exit before its end$/);
+  await refused(
+    { ...loop, nLoop: 2 },
+    { criteria: ['change', 'kl'] },
+    /^criterion: must be change, entropy, confidence for this model with 2 loops, got 'kl'; it compares two/,
+  );
 });

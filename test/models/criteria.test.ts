@@ -154,32 +154,30 @@ test('exits that a model does not have, and thresholds out of range, are refused
   };
   const loop = { depth: 'loop', nLoop: 3 };
   const kl = { criterion: 'kl', threshold: 0.1 };
+  const none = 'exit: must not be given where no token can leave early;';
   refused(
     { depth: 'gpt2' },
     kl,
-    /^ConfigError: exit: must not be given where a model has a single exit; .* gpt2$/,
+    new RegExp(`^ConfigError: ${none} a model of depth gpt2 has a single exit$`),
   );
-  refused({ depth: 'loop' }, kl, /exit: must not be given where a model has a single exit/);
-  refused(
-    { ...loop, halting: 'act' },
-    kl,
-    /exit: must not be given where halting is act, whose output is the average/,
-  );
-  refused(
-    { depth: 'universal', nLoop: 3, halting: 'act' },
-    {},
-    /exit: must not be given where halting is act/,
-  );
+  refused({ depth: 'loop' }, kl, new RegExp(`${none} a model of depth loop has a single exit`));
+  const act = new RegExp(`${none} halting is act, whose output is the average`);
+  refused({ ...loop, halting: 'act' }, kl, act);
+  refused({ depth: 'universal', nLoop: 3, halting: 'act' }, {}, act);
   refused(
     loop,
     {},
     /exit\.criterion: must be given where the model has no halting rule; one of change, second-diff/,
   );
-  refused(loop, { criterion: 'geometric' }, /exit\.criterion: must be change, .*confidence, got 'geometric'/);
+  refused(
+    loop,
+    { criterion: 'geometric' },
+    /exit\.criterion: must be change, .*confidence for this model with 3 loops, got 'geometric'; it is learned with halting geometric, and this model has halting none$/,
+  );
   refused(
     { ...loop, nCoda: 1 },
     kl,
-    /exit\.criterion: must not read the head, which stands behind a coda, got 'kl'; change and second-difference/,
+    /must be change, second-difference for this model with 3 loops, got 'kl'; it reads the head, which stands behind a coda$/,
   );
   for (const criterion of ['change', 'second-difference', 'kl', 'entropy'] as ExitCriterion[]) {
     refused(
@@ -201,4 +199,29 @@ test('exits that a model does not have, and thresholds out of range, are refused
     { threshold: 0.5 },
     /exit\.threshold: must not be given for sequence/,
   );
+});
+
+test('a criterion that has nothing to compare before the last loop is refused, and every other one can leave', async () => {
+  const config = { depth: 'loop', nLayer: 1, nLoop: 3, halting: 'geometric' };
+  const model = build(new NativeBackend('f32'), config);
+  const tokens = Int32Array.from({ length: 40 }, (_, i) => (i * i + 3 * i) % V);
+  for (const criterion of exitCriteria(model.config)) {
+    const probability = criterion === 'confidence' || criterion === 'geometric';
+    const exit = { criterion, threshold: probability ? 1e-12 : 1e30 };
+    for (const loops of [1, 2, 3, 5]) {
+      const compares = criterion === 'kl' || criterion === 'second-difference';
+      if (loops > (compares ? 2 : 1)) {
+        const { steps } = await score(model, tokens, tokens, 1, { loops, exit });
+        assert.ok(Math.min(...steps) < loops, `${criterion}, ${loops} loops: ${steps}`);
+        continue;
+      }
+      const reason = loops === 1 ? /; a single loop has no exit before its end$/ : /; it compares two loops/;
+      assert.throws(() => model.requireOptions({ loops, exit }), reason, `${criterion}, ${loops} loops`);
+    }
+  }
+  assert.throws(
+    () => model.requireOptions({ exit: { threshold: 0.5 }, earlyExit: false }),
+    /^ConfigError: exit: must not be given where early exits are turned off$/,
+  );
+  model.dispose();
 });

@@ -331,6 +331,8 @@ test('what is wrong with a request is told by field', async () => {
     [{ exit: { threshold: 0.9 } }, 'exit.criterion'],
     [{ exit: { criterion: 'geometric' } }, 'exit.criterion'],
     [{ exit: { criterion: 'entropy', threshold: 0 } }, 'exit.threshold'],
+    [{ exit: { criterion: 'kl', threshold: 0.1 } }, 'exit.criterion'],
+    [{ exit: { criterion: 'entropy', threshold: 1 }, loops: 1 }, 'exit'],
     [{ model: null }, 'model'],
   ];
   for (const [fields, param] of wrong) {

@@ -24,34 +24,48 @@ const PROBABILITIES: readonly ExitCriterion[] = ['confidence', 'geometric'];
 /** Rules that choose among the exits, by no threshold. */
 const CHOICES: readonly ExitCriterion[] = ['multinomial', 'sequence'];
 
-/** Criteria that a model can leave by: any of CRITERIA, and its own rule; none where the model has no early exit to take. */
-export function exitCriteria(config: ModelConfig): ExitCriterion[] {
-  const { halting, nCoda } = config;
-  if (exitCount(config) < 2 || halting === 'act') return [];
-  return EXIT_CRITERIA.filter((criterion) => {
-    if (nCoda > 0 && READ_BY_HEAD.includes(criterion)) return false;
-    return criterion === halting || (CRITERIA as readonly string[]).includes(criterion);
-  });
+/** Criteria that compare what two loops did, so that a row can leave after the second at the earliest. */
+const COMPARE_LOOPS: readonly ExitCriterion[] = ['second-difference', 'kl'];
+
+/** Criteria by which a row can leave a model early when it runs so many loops, steps or layers: any of CRITERIA, and its own rule. */
+export function exitCriteria(config: ModelConfig, loops = exitCount(config)): ExitCriterion[] {
+  return EXIT_CRITERIA.filter((criterion) => whyNoExit(config, criterion, loops) === null);
+}
+
+/** Why no row can leave a model by a criterion when it runs so many loops; null where it can. */
+export function whyNoExit(config: ModelConfig, criterion: ExitCriterion, loops: number): string | null {
+  const { halting, nCoda, depth } = config;
+  if (exitCount(config) < 2) return `a model of depth ${depth} has a single exit`;
+  if (halting === 'act') return 'halting is act, whose output is the average until it halts';
+  if (criterion !== halting && !(CRITERIA as readonly string[]).includes(criterion)) {
+    return `it is learned with halting ${criterion}, and this model has halting ${halting}`;
+  }
+  if (nCoda > 0 && READ_BY_HEAD.includes(criterion)) {
+    return 'it reads the head, which stands behind a coda';
+  }
+  if (loops < 2) return 'a single loop has no exit before its end';
+  if (loops < 3 && COMPARE_LOOPS.includes(criterion)) {
+    return 'it compares two loops, so that no token leaves before the end of the second, which is the last';
+  }
+  return null;
 }
 
 /**
- * Throws ConfigError for exits that a model does not have: early ones of a depth without, or of ACT, whose output is an
- * average; a criterion that is another model's; one that reads the head where a coda lies between; a threshold out of range.
+ * Throws ConfigError for exits that a model does not have, or that it can not take within so many loops, by default all: early
+ * ones of a depth without, or of ACT, whose output is an average; a criterion that is another model's; one that reads the head
+ * where a coda lies between; one that has nothing to compare before the last loop; a threshold out of range.
  */
-export function requireExit(config: ModelConfig, { criterion, threshold }: ExitOptions): void {
-  const { halting, depth, nCoda } = config;
-  if (exitCount(config) < 2) {
-    const hint = `this model's depth is ${depth}`;
-    throw new ConfigError('exit', 'must not be given where a model has a single exit', undefined, hint);
+export function requireExit(
+  config: ModelConfig,
+  { criterion, threshold }: ExitOptions,
+  loops = exitCount(config),
+): void {
+  const possible = exitCriteria(config, loops);
+  if (possible.length === 0) {
+    const reason = whyNoExit(config, 'change', loops)!; // what stands in the way of change does so for all
+    throw new ConfigError('exit', 'must not be given where no token can leave early', undefined, reason);
   }
-  if (halting === 'act') {
-    throw new ConfigError(
-      'exit',
-      'must not be given where halting is act, whose output is the average until it halts',
-    );
-  }
-  const possible = exitCriteria(config);
-  const rule = criterion ?? (halting === 'none' ? undefined : halting);
+  const rule = criterion ?? EXIT_CRITERIA.find((own) => own === config.halting);
   if (rule === undefined) {
     const hint = `one of ${possible.join(', ')}`;
     throw new ConfigError(
@@ -61,14 +75,21 @@ export function requireExit(config: ModelConfig, { criterion, threshold }: ExitO
       hint,
     );
   }
-  if (nCoda > 0 && READ_BY_HEAD.includes(rule)) {
-    const hint = 'change and second-difference read the state itself';
-    throw new ConfigError('exit.criterion', 'must not read the head, which stands behind a coda', rule, hint);
-  }
-  if (!possible.includes(rule)) {
-    throw new ConfigError('exit.criterion', `must be ${possible.join(', ')}`, rule);
-  }
+  requireCriterion('exit.criterion', config, rule, loops);
   requireThreshold(rule, threshold);
+}
+
+/** Throws ConfigError, which names those that can, for a criterion by which no row can leave a model early in so many loops. */
+export function requireCriterion(
+  where: string,
+  config: ModelConfig,
+  criterion: ExitCriterion,
+  loops: number,
+): void {
+  const reason = whyNoExit(config, criterion, loops);
+  if (reason === null) return;
+  const rule = `must be ${exitCriteria(config, loops).join(', ')} for this model with ${loops} loops`;
+  throw new ConfigError(where, rule, criterion, reason);
 }
 
 function requireThreshold(rule: ExitCriterion, threshold: number | undefined): void {
