@@ -19,12 +19,11 @@ import {
 import { isNpy, MAX_NPY_HEADER_BYTES, parseNpyHeader } from '../formats/npy.js';
 import { checkRange, type TokenShard } from './shard.js';
 
-/** llm.c's token files by magic number. */
-const LLMC_TYPES = new Map<number, IntegerType>([
-  [20240520, 'uint16'],
-  [20240801, 'uint32'],
+/** llm.c's token files by magic number: those of GPT-2's ids, and those of Llama's. */
+const LLMC_FILES = new Map<number, { readonly type: IntegerType; readonly version: number }>([
+  [20240520, { type: 'uint16', version: 1 }],
+  [20240801, { type: 'uint32', version: 7 }],
 ]);
-const LLMC_VERSION = 1;
 const LLMC_HEADER_BYTES = 256 * 4;
 /** How much of a file is looked at: all of a short one, else stretches of a page from the first to the last. */
 const SAMPLE_BYTES = 1 << 18;
@@ -135,14 +134,19 @@ function npyLayout(head: Uint8Array, path: string, size: number): Layout {
 
 /** llm.c's header: 256 int32, of which the first three are a magic number, the version and the number of ids. */
 function llmcLayout(head: Buffer, path: string, size: number): Layout | null {
-  const type = head.length < 4 ? undefined : LLMC_TYPES.get(head.readInt32LE(0));
-  if (type === undefined) return null;
+  const known = head.length < 4 ? undefined : LLMC_FILES.get(head.readInt32LE(0));
+  if (known === undefined) return null;
   const version = head.length < 8 ? 'none' : head.readInt32LE(4);
-  if (version !== LLMC_VERSION) {
-    throw new DataError(path, `its llm.c header must have version ${LLMC_VERSION}`, version);
+  if (version !== known.version) {
+    throw new DataError(path, `its llm.c header must have version ${known.version}`, version);
   }
   const count = head.length < 12 ? -1 : head.readInt32LE(8);
-  return counted({ type, bigEndian: false, start: LLMC_HEADER_BYTES, count }, path, size, 'llm.c');
+  return counted(
+    { type: known.type, bigEndian: false, start: LLMC_HEADER_BYTES, count },
+    path,
+    size,
+    'llm.c',
+  );
 }
 
 /** Checks that a file holds what its header says. */

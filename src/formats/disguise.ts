@@ -38,6 +38,7 @@ const LLMC: readonly (readonly [number, string])[] = [
   [20240326, 'model'],
   [20240327, 'debugging state'],
   [20240328, 'tokenizer'],
+  [20240522, 'questions of an evaluation'],
   [20240527, "optimizer's state"],
   [20240803, 'Llama model'],
 ];

@@ -22,10 +22,10 @@ export function idBytes(ids: ArrayLike<number>, bits: 16 | 32 | 64 = 16): Buffer
   return bytes;
 }
 
-/** A token file as llm.c's `write_datafile` writes it; `header` overrides the first numbers. */
+/** A token file as llm.c's `write_datafile` writes it, for GPT-2 or for Llama; `header` overrides the first numbers. */
 export function llmcBytes(ids: readonly number[], header: readonly number[] = []): Buffer {
   const words = new Int32Array(256);
-  words.set([20240520, 1, ids.length]);
+  words.set([20240520, header[0] === 20240801 ? 7 : 1, ids.length]);
   words.set(header);
   return Buffer.concat([Buffer.from(words.buffer), idBytes(ids, words[0] === 20240801 ? 32 : 16)]);
 }

@@ -148,9 +148,10 @@ test('an llm.c header that does not fit its file is refused', async () => {
   const rule =
     /a\.bin: must hold the 3 tokens that its llm\.c header names, got '2 tokens'; fetch or write it again/;
   await bad([1, 2], [20240520, 1, 3], rule);
-  await bad([1, 2], [20240801, 1, 3], rule);
+  await bad([1, 2], [20240801, 7, 3], rule);
   await bad([1, 2], [20240520, 1, -3], /the -3 tokens/);
   await bad([1], [20240520, 2, 1], /its llm\.c header must have version 1, got 2$/);
+  await bad([1], [20240801, 1, 1], /its llm\.c header must have version 7, got 1$/);
   await bad([], [20240520, 1, 0], /a\.bin: must hold tokens, got 'none by its llm\.c header'/);
   for (const bytes of [4, 6, 8, 10, 12, 1024]) {
     const path = await write('a.bin', llmcBytes([1, 2]).subarray(0, bytes));
