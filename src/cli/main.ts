@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { makeRoomToEnd } from '../data/ending.js';
 import { LoopnnError } from '../errors.js';
+import { fileFault } from './file-fault.js';
 
 /** The subcommands, in the order of the help. Only the one that is named is loaded: all together take a quarter of a second. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
@@ -76,8 +77,9 @@ function report(error: unknown, debug: boolean): number {
     return Number(process.exitCode);
   }
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE;
-  const expected = error instanceof LoopnnError || (error instanceof Error && 'syscall' in error);
-  const text = expected ? error.message : `unexpected error: ${error}`;
+  const known = error instanceof LoopnnError ? error.message : fileFault(error);
+  const text =
+    known ?? (error instanceof Error && 'syscall' in error ? error.message : `unexpected error: ${error}`);
   process.stderr.write(`loopnn: ${debug && error instanceof Error ? error.stack : text}\n`);
   return FAILED;
 }

@@ -4,12 +4,17 @@ import { DataError } from '../errors.js';
 
 /** Prints a command's result: `document` as JSON where `--json` was given, else `text`. */
 export function printResult(json: boolean, document: unknown, text: () => string): void {
-  process.stdout.write(json ? `${JSON.stringify(document, null, 2)}\n` : `${text()}\n`);
+  process.stdout.write(json ? `${JSON.stringify(document, null, 2)}\n` : `${printable(text())}\n`);
 }
 
 /** A line of information that is not part of the result. */
 export function notice(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${printable(line)}\n`);
+}
+
+/** Text whose control characters, line breaks apart, are written out: names of files may hold some that steer a terminal. */
+function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]|[\u2028\u2029]/gu, (c) => JSON.stringify(c).slice(1, -1));
 }
 
 /** Writes a page to a file. Throws DataError where it cannot. */
