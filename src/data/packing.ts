@@ -14,6 +14,8 @@ export type Packing = 'none' | 'gzip' | 'zstd';
 const CHUNK_BYTES = 1 << 18;
 /** Bytes unpacked from one chunk of Zstandard: its own program asks for a flag above this window too. */
 const MAX_ZSTD_WINDOW = 1 << 27;
+/** Bytes of Zstandard unpacked at a time: four of them may become 128 KiB, so these become 32 MiB at most. */
+const ZSTD_SLICE_BYTES = 1 << 10;
 const ZSTD_MAGIC = 0xfd2fb528;
 
 /** A file's packing by its name, and the name without that ending. */
@@ -51,9 +53,11 @@ async function* unpackZstd(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Ui
   for await (const chunk of chunks) {
     if (!any) checkZstdHeader(chunk);
     any = true;
-    decoder.push(chunk);
-    yield* unpacked;
-    unpacked = [];
+    for (let at = 0; at < chunk.length; at += ZSTD_SLICE_BYTES) {
+      decoder.push(chunk.subarray(at, at + ZSTD_SLICE_BYTES));
+      yield* unpacked;
+      unpacked = [];
+    }
   }
   if (!any) throw new Error('no bytes');
   decoder.push(new Uint8Array(0), true);
