@@ -89,7 +89,7 @@ export function evalCommand(program: Command): void {
     .addOption(
       new Option(
         '--lambada <file>',
-        'the last words of texts, as LAMBADA asks: the field text of JSONL, or any source of prepare',
+        'the last words of texts, as LAMBADA asks: the field text of records, or any source of prepare',
       ).conflicts('stride'),
     )
     .addOption(

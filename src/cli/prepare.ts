@@ -1,10 +1,10 @@
 /** `loopnn prepare`: text to token shards. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { CORPORA } from '../data/corpora.js';
 import { type PrepareProgress, type PrepareResult, prepareCorpus } from '../data/prepare.js';
 import type { DownloadPlan } from '../data/hub-download.js';
 import { HUB_NAMES } from '../data/hub-source.js';
-import { FIELD_DEFAULTS } from '../data/source.js';
+import { FIELD_DEFAULTS, FILE_KINDS, type FileKind } from '../data/source.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { byteSize, grouped, metric, notice, Progress, printResult, table } from './output.js';
@@ -16,6 +16,7 @@ interface PrepareFlags {
   readonly seed: number;
   readonly field: string;
   readonly column: string;
+  readonly as?: FileKind;
   readonly maxBroken: number;
   readonly split?: string;
   readonly subset?: string;
@@ -30,7 +31,7 @@ export function prepareCommand(program: Command): void {
     .description('turn text into token shards (train.bin, val.bin, in nanoGPT’s layout)')
     .argument(
       '<sources...>',
-      `files or folders of text, .jsonl or .parquet, also as .gz or .zst; or built-in corpora: ${CORPORA.map(({ name }) => name).join(', ')}; or datasets on the Hugging Face hub: ${HUB_NAMES.join(', ')}, hf:owner/name`,
+      `files or folders of text, JSON Lines, JSON arrays of records, CSV or parquet, as their content shows, also as .gz or .zst; or built-in corpora: ${CORPORA.map(({ name }) => name).join(', ')}; or datasets on the Hugging Face hub: ${HUB_NAMES.join(', ')}, hf:owner/name`,
     )
     .requiredOption('--out <dir>', 'folder to make')
     .option(
@@ -44,11 +45,21 @@ export function prepareCommand(program: Command): void {
       anyNumber,
     )
     .option('--seed <n>', 'decides which documents are held out', wholeNumber(0), 2357)
-    .option('--field <name>', 'field of JSONL lines that holds the text', FIELD_DEFAULTS.field)
+    .option(
+      '--field <name>',
+      'field of JSON records, or column of CSV, that holds the text',
+      FIELD_DEFAULTS.field,
+    )
     .option('--column <name>', 'column of parquet files that holds the text', FIELD_DEFAULTS.column)
+    .addOption(
+      new Option(
+        '--as <kind>',
+        'what all files are, whatever their content shows: text takes each whole, also where it looks like records',
+      ).choices(FILE_KINDS),
+    )
     .option(
       '--max-broken <n>',
-      'broken JSONL lines to leave out before it stops',
+      'broken records of JSON or CSV to leave out before it stops',
       wholeNumber(0),
       FIELD_DEFAULTS.maxBroken,
     )
@@ -63,8 +74,8 @@ export function prepareCommand(program: Command): void {
     .option('--json', 'print one JSON document')
     .action((sources: string[], flags: PrepareFlags) =>
       interruptible(async (signal) => {
-        const { json, field, column, maxBroken, split, subset, ...options } = flags;
-        const fields = { field, column, maxBroken };
+        const { json, field, column, as, maxBroken, split, subset, ...options } = flags;
+        const fields = { field, column, as, maxBroken };
         const onPlan = (plan: DownloadPlan) => notice(describePlan(plan, options.tokenizer));
         const hub = { split, subset, onPlan };
         const result = await prepareWithProgress({ sources, fields, hub, ...options, signal });

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { DataError } from '../errors.js';
 import { fileDocument, listFolder, openPath } from './documents.js';
+import { checkNotSaid } from './kind.js';
 import { packingOf } from './packing.js';
 import { FIELD_DEFAULTS, type FieldOptions, type TextSource } from './source.js';
 
@@ -48,7 +49,10 @@ export async function openSource(
   fields: FieldOptions = FIELD_DEFAULTS,
 ): Promise<TextSource> {
   const corpus = CORPORA.find(({ name }) => name === spec);
-  if (corpus !== undefined) return openCorpus(corpus, share);
+  if (corpus !== undefined) {
+    checkNotSaid(fields, spec);
+    return openCorpus(corpus, share);
+  }
   if (!/[/\\.]/.test(spec) && (await stat(spec).catch(() => undefined)) === undefined) {
     const names = CORPORA.map(({ name }) => name).join(', ');
     throw new DataError('source', `must be a file, a folder or a corpus (${names})`, spec);
@@ -67,7 +71,7 @@ async function openCorpus(corpus: Corpus, share: string): Promise<TextSource> {
       for (const path of files) {
         const { size } = await stat(path);
         yield {
-          ...fileDocument(path, size, warnings, packingOf(path).packing),
+          ...fileDocument(path, size, warnings, await packingOf(path)),
           name: `${corpus.name}/${basename(path)}`,
         };
       }

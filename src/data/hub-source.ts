@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { DataError } from '../errors.js';
 import { Hub, type HubFile, type HubListing } from './hub.js';
 import { announce, type DownloadOptions, downloadFiles, parseHubSpec } from './hub-download.js';
+import { checkNotSaid } from './kind.js';
 import { openParquet } from './parquet.js';
 import type { FieldOptions, SourceCensus, TextDocument, TextSource, TextWarnings } from './source.js';
 
@@ -41,6 +42,7 @@ export async function openHubSource(
   fields: FieldOptions,
   options: HubOptions = {},
 ): Promise<TextSource> {
+  checkNotSaid(fields, spec);
   const named = Object.hasOwn(NAMED, spec) ? NAMED[spec].repo : undefined;
   const { name, revision } = named === undefined ? parseHubSpec(spec) : { name: named, revision: undefined };
   const hub = new Hub(options);

@@ -1,92 +1,27 @@
-/**
- * JSONL: a JSON object a line, one field of it the document. Knows lines and fields; knows no tokens.
- *
- * A line that gives no text is left out and counted, and when there are too many the pass stops: a few damaged
- * lines are no reason to lose a corpus, many mean that something else is wrong.
- */
-import { isUtf8 } from 'node:buffer';
-import { DataError } from '../errors.js';
+/** JSON Lines: a record in JSON on each line. Knows lines; what a record is worth, `records.ts` knows. */
 import { type Packing, readChunks } from './packing.js';
-import { BROKEN_SHOWN, type FieldOptions, type TextDocument, type TextWarnings } from './source.js';
-
-/** Bytes of a line above which it counts as broken, so that memory is bounded. */
-export const LONGEST_LINE = 1 << 27;
+import { isBlank, LONGEST_RECORD, Records } from './records.js';
+import type { FieldOptions, TextDocument, TextWarnings } from './source.js';
 
 const NEWLINE = 0x0a;
 
-/** The documents of a JSONL file; throws DataError for too many broken lines, or a first line without the field. */
+/** The documents of a file; throws DataError for too many broken lines, or a first line without the field. */
 export async function* jsonlDocuments(
   path: string,
   packing: Packing,
   options: FieldOptions,
   warnings: TextWarnings,
 ): AsyncGenerator<TextDocument> {
-  const { field, maxBroken } = options;
-  let any = false;
+  const records = new Records(path, options, warnings);
   for await (const { number, bytes } of lines(path, packing)) {
-    const found = bytes === null ? `longer than ${LONGEST_LINE} bytes` : textOf(bytes, field);
-    if (found === undefined) continue;
-    if (typeof found !== 'string') {
-      any = true;
-      if (!found.valid) warnings.invalidUtf8++;
-      const { text } = found;
-      yield {
-        name: `${path}, line ${number}`,
-        size: Buffer.byteLength(text),
-        async *pieces() {
-          if (text !== '') yield text;
-        },
-      };
-      continue;
-    }
-    if (!any && number === 1 && bytes !== null) checkFields(path, field, bytes);
-    warnings.broken++;
-    if (warnings.brokenAt.length < BROKEN_SHOWN) warnings.brokenAt.push(`${path}, line ${number} (${found})`);
-    if (warnings.broken > maxBroken) {
-      const more = warnings.broken > warnings.brokenAt.length ? '; …' : '';
-      throw new DataError(
-        path,
-        `must have at most ${maxBroken} broken lines in all files`,
-        `${warnings.brokenAt.join('; ')}${more}`,
-        'mend them, or allow more with --max-broken',
-      );
-    }
+    if (bytes !== null && isBlank(bytes)) continue;
+    const place = `line ${number}`;
+    const document =
+      bytes === null
+        ? records.broken(place, `longer than ${LONGEST_RECORD} bytes`)
+        : records.fromJSON(place, bytes);
+    if (document !== undefined) yield document;
   }
-}
-
-/** The text of a line, or why it has none; undefined for a blank line. */
-function textOf(bytes: Uint8Array, field: string): { text: string; valid: boolean } | string | undefined {
-  const line = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8').trim();
-  if (line === '') return undefined;
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return 'no JSON';
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'no object';
-  if (!Object.hasOwn(value, field)) return `no field '${field}'`;
-  const text = (value as Record<string, unknown>)[field];
-  return typeof text === 'string' ? { text, valid: isUtf8(bytes) } : `field '${field}' is no string`;
-}
-
-/** A first line that is an object without the field means that another field was meant. */
-function checkFields(path: string, field: string, bytes: Uint8Array): void {
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    return;
-  }
-  if (typeof value !== 'object' || value === null || Object.hasOwn(value, field)) return;
-  const fields = Object.entries(value).filter(([, content]) => typeof content === 'string');
-  const names = fields.map(([name]) => name).slice(0, 8);
-  throw new DataError(
-    `${path}, line 1`,
-    `must have the field '${field}'`,
-    names.length > 0 ? `the text fields ${names.join(', ')}` : 'no text field',
-    'loopnn prepare takes another with --field',
-  );
 }
 
 /** The lines of a file without their ends, numbered from 1; null for one that is too long. A byte order mark is dropped. */
@@ -115,7 +50,7 @@ async function* lines(
     }
     if (start === chunk.length) continue;
     heldBytes += chunk.length - start;
-    if (heldBytes > LONGEST_LINE) {
+    if (heldBytes > LONGEST_RECORD) {
       tooLong = true;
       held = [];
     } else if (!tooLong) held.push(chunk.subarray(start));

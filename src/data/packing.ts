@@ -1,8 +1,9 @@
 /**
- * Files as streams of bytes, unpacked on the way. Knows gzip and Zstandard, and by which endings files show them;
- * knows no text.
+ * Files as streams of bytes, unpacked on the way. Knows gzip and Zstandard, by their first bytes and by the endings that
+ * promise them; knows no text.
  */
 import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { createGunzip } from 'node:zlib';
 import { Decompress } from 'fzstd';
 import { DataError } from '../errors.js';
@@ -17,13 +18,80 @@ const MAX_ZSTD_WINDOW = 1 << 27;
 /** Bytes of Zstandard unpacked at a time: four of them may become 128 KiB, so these become 32 MiB at most. */
 const ZSTD_SLICE_BYTES = 1 << 10;
 const ZSTD_MAGIC = 0xfd2fb528;
+/** A frame that is skipped, without its last four bits: some programs write one first. */
+const ZSTD_SKIPPABLE_MAGIC = 0x184d2a5;
 
-/** A file's packing by its name, and the name without that ending. */
-export function packingOf(path: string): { readonly packing: Packing; readonly inner: string } {
-  const match = /\.(gz|dz|zst)$/i.exec(path);
-  if (match === null) return { packing: 'none', inner: path };
-  const packing = match[1].toLowerCase() === 'zst' ? 'zstd' : 'gzip';
-  return { packing, inner: path.slice(0, match.index) };
+/** Bytes by which a packing is told. */
+const MAGIC_BYTES = 4;
+/** The endings of packed files. */
+const ENDING = /\.(gz|gzip|dz|zst|zstd)$/i;
+
+/** A file's name without the ending of its packing. */
+export function unpackedName(path: string): string {
+  return path.replace(ENDING, '');
+}
+
+/**
+ * How a file is packed: its first bytes say so, whatever its name.
+ *
+ * @throws DataError if it cannot be read, or its name promises a packing that it does not have
+ */
+export async function packingOf(path: string): Promise<Packing> {
+  return packingBy(await readBytes(path, MAGIC_BYTES), path);
+}
+
+function packingBy(bytes: Buffer, path: string): Packing {
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'gzip';
+  if (bytes.length >= MAGIC_BYTES) {
+    const magic = bytes.readUInt32LE();
+    if (magic === ZSTD_MAGIC || magic >>> 4 === ZSTD_SKIPPABLE_MAGIC) return 'zstd';
+  }
+  const ending = ENDING.exec(path);
+  if (ending === null) return 'none';
+  const rule = `must be packed, as its ending ${ending[0]} says`;
+  const hint = 'fetch it again if it is damaged, take the ending off its name if it is not packed';
+  throw new DataError(path, rule, 'neither gzip nor Zstandard', hint);
+}
+
+/** The beginning of a file, unpacked. */
+export interface Head {
+  readonly path: string;
+  readonly packing: Packing;
+  readonly bytes: Uint8Array;
+  /** Whether the file has no more. */
+  readonly whole: boolean;
+}
+
+/** Reads the first `count` bytes of a file, or all there are; throws DataError as `packingOf` does. */
+export async function readHead(path: string, count: number): Promise<Head> {
+  let bytes = await readBytes(path, Math.max(MAGIC_BYTES, count + 1));
+  const packing = packingBy(bytes, path);
+  if (packing !== 'none') {
+    const chunks: Uint8Array[] = [];
+    let read = 0;
+    for await (const chunk of readChunks(path, packing)) {
+      chunks.push(chunk);
+      read += chunk.length;
+      if (read > count) break;
+    }
+    bytes = Buffer.concat(chunks);
+  }
+  return { path, packing, bytes: bytes.subarray(0, count), whole: bytes.length <= count };
+}
+
+/** The first bytes of a file as they lie on the disk. */
+async function readBytes(path: string, count: number): Promise<Buffer> {
+  try {
+    await using file = await open(path);
+    const buffer = Buffer.alloc(Math.min(count, (await file.stat()).size));
+    let bytes = 0;
+    for (let read = 1; read > 0 && bytes < buffer.length; bytes += read) {
+      read = (await file.read(buffer, bytes, buffer.length - bytes, bytes)).bytesRead;
+    }
+    return buffer.subarray(0, bytes);
+  } catch (error) {
+    throw new DataError(path, 'must be readable', error instanceof Error ? error.message : error);
+  }
 }
 
 /** Reads a file in chunks, unpacking it; throws DataError. */

@@ -54,7 +54,7 @@ export interface PrepareOptions {
   readonly valFraction?: number | undefined;
   /** Decides which documents are held out. */
   readonly seed: number;
-  /** The field of JSONL and the column of parquet that hold the text; default: `text`. */
+  /** How files are read that hold records; by default their field or column `text` is. */
   readonly fields?: Partial<FieldOptions> | undefined;
   /** What of a dataset on the hub is wanted, and how the hub is reached. */
   readonly hub?: Omit<HubOptions, 'signal' | 'onProgress'> | undefined;

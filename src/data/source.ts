@@ -39,14 +39,20 @@ export interface SourceCensus {
   readonly fingerprint: string;
 }
 
+/** What files can be said to be, where their content is not to decide. */
+export const FILE_KINDS = ['text', 'jsonl', 'csv'] as const;
+export type FileKind = (typeof FILE_KINDS)[number];
+
 /** How files with fields are read. */
 export interface FieldOptions {
-  /** The field of a JSONL line that holds the text. */
+  /** The field of a JSON record or the column of CSV that holds the text. */
   readonly field: string;
   /** The column of a parquet file that holds the text. */
   readonly column: string;
-  /** Broken JSONL lines in one pass that are left out before it stops. */
+  /** Broken records in one pass that are left out before it stops. */
   readonly maxBroken: number;
+  /** What every file is; undefined lets the content of each decide. */
+  readonly as?: FileKind | undefined;
 }
 
 export const FIELD_DEFAULTS: FieldOptions = { field: 'text', column: 'text', maxBroken: 100 };
@@ -59,22 +65,28 @@ export interface TextWarnings {
   empty: number;
   /** Documents in which bytes that are not UTF-8 became U+FFFD. */
   invalidUtf8: number;
-  /** Lines of JSONL left out because they hold no text. */
+  /** Records of JSON or CSV left out because they hold no text. */
   broken: number;
   /** The first of them, as 'file, line n (reason)'. */
   readonly brokenAt: string[];
+  /** Files whose content shows records that their names do not promise. */
+  unexpected: number;
+  /** The first of them, as 'file (kind)'. */
+  readonly unexpectedAt: string[];
 }
 
-/** Broken lines that are shown. */
+/** Broken records, and files with unexpected ones, that are shown. */
 export const BROKEN_SHOWN = 5;
 
 export function noWarnings(): TextWarnings {
-  return { binary: 0, empty: 0, invalidUtf8: 0, broken: 0, brokenAt: [] };
+  return { binary: 0, empty: 0, invalidUtf8: 0, broken: 0, brokenAt: [], unexpected: 0, unexpectedAt: [] };
 }
 
 /** The warnings as sentences, none if all counts are 0. */
 export function describeWarnings(warnings: TextWarnings): string[] {
   const counted = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;
+  const shown = (all: number, first: readonly string[]): string =>
+    `${first.join('; ')}${all > first.length ? '; …' : ''}`;
   const lines: string[] = [];
   if (warnings.binary > 0) lines.push(`left out ${counted(warnings.binary, 'file')}: not text`);
   if (warnings.empty > 0) lines.push(`left out ${counted(warnings.empty, 'file')}: empty`);
@@ -82,9 +94,11 @@ export function describeWarnings(warnings: TextWarnings): string[] {
     const documents = counted(warnings.invalidUtf8, 'document');
     lines.push(`replaced bytes that are not UTF-8 by U+FFFD in ${documents}`);
   }
-  if (warnings.broken > 0) {
-    const more = warnings.broken > warnings.brokenAt.length ? '; …' : '';
-    lines.push(`left out ${counted(warnings.broken, 'broken line')}: ${warnings.brokenAt.join('; ')}${more}`);
+  const { broken, brokenAt, unexpected, unexpectedAt } = warnings;
+  if (broken > 0) lines.push(`left out ${counted(broken, 'broken record')}: ${shown(broken, brokenAt)}`);
+  if (unexpected > 0) {
+    const files = `${counted(unexpected, 'file')} as records, by content and not by name`;
+    lines.push(`read ${files}: ${shown(unexpected, unexpectedAt)}; --as text takes files whole`);
   }
   return lines;
 }

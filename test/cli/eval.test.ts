@@ -50,11 +50,11 @@ test('--text: tokens, loss, perplexity and bits per byte at every loop count, ha
   assert.match(table.stdout, /loops +stride +tokens +loss \(nats\/token\) +perplexity +bits per byte/);
 });
 
-test('--lambada: accuracy, perplexity and bits per byte of last words; broken lines are counted and named', async () => {
+test('--lambada: accuracy, perplexity and bits per byte of last words; broken records are counted and named', async () => {
   const found = await evaluate('--lambada', words);
   assert.match(
     found.stderr,
-    /left out 2 broken lines: .*line 4 \(no JSON\); .*line 5 \(field 'text' is no string\)/,
+    /left out 2 broken records: .*line 4 \(no JSON\); .*line 5 \(field 'text' is no string\)/,
   );
   assert.equal(found.leftOut, 2);
   const [{ words: count, tokens, accuracy, loss, perplexity, bpb }] = found.results;
@@ -97,7 +97,10 @@ test('what can not be evaluated is refused in one line', async () => {
     ['--text', text, '--exit-threshold', '0.5'],
     /exit\.criterion: must be given where the model has no halting rule/,
   );
-  await refused(['--text', words], /must be a file of text, got 'jsonl'/);
+  await refused(
+    ['--text', words],
+    /must be a file of text, got 'JSON Lines'; loopnn prepare makes data of it \(as it stands: --as text\), which loopnn eval --data scores$/m,
+  );
   writeFileSync(join(folder, 'bin'), Uint8Array.of(1, 0, 2));
   await refused(['--text', join(folder, 'bin')], /must be text in UTF-8/);
   writeFileSync(words, '{"text":" "}\n');

@@ -36,8 +36,8 @@ test('bad input is named on one line, and a prepared folder stays as it was', as
     [fixture('nulls.parquet'), /column 'text': must hold text, got '\d+ nulls? in rows/],
     [fixture('nulls-uncounted.parquet'), /row \d+: column 'text' must hold text, got 'a null'/],
     [file('cut.parquet', parquet.subarray(0, -50)), /cut\.parquet: must be a parquet file/],
-    [file('broken.jsonl', '{"text": "a\n'.repeat(200)), /must have at most 100 broken lines in all files/],
-    [file('few.jsonl', '{"text": "a\n[1]\n'), /got 'none'; left out 2 broken lines: .*line 1 \(no JSON\)/],
+    [file('broken.jsonl', '{"text": "a\n'.repeat(200)), /must have at most 100 broken records in all files/],
+    [file('few.jsonl', '{"text": "a\n[1]\n'), /got 'none'; left out 2 broken records: .*line 1 \(no JSON\)/],
     [join(inputs, 'folder.jsonl'), /folder\.jsonl: must hold text, got 'none'/],
     [join(inputs, 'missing'), /missing: must be a file or a folder, got 'ENOENT/],
   ];
@@ -82,17 +82,52 @@ test('prepare reads JSONL by field, tells its broken lines, and stops where they
   const args = ['prepare', path, '--out', out, '--tokenizer', 'bytes', '--field', 'body', '--json'];
   await refused(
     [...args, '--max-broken', '0'],
-    /must have at most 0 broken lines in all files, got .*line 3 \(no JSON\)/,
+    /must have at most 0 broken records in all files, got .*line 3 \(no JSON\)/,
   );
   await refused(
     args.slice(0, -3),
-    /line 1: must have the field 'text', got 'the text fields body'; loopnn prepare takes/,
+    /line 1: must have the field 'text', got 'the text fields body'; loopnn prepare takes another field with --field/,
   );
   const prepared = await loopnn(args);
   assert.equal(prepared.code, 0, prepared.stderr);
-  assert.match(prepared.stderr, /warning: left out 1 broken line: .*posts\.jsonl, line 3 \(no JSON\)/);
+  assert.match(prepared.stderr, /warning: left out 1 broken record: .*posts\.jsonl, line 3 \(no JSON\)/);
   const { meta } = JSON.parse(prepared.stdout);
   assert.equal(meta.train.documents + meta.val.documents, 3);
+});
+
+test('prepare reads records whatever their name, and takes them as text where it is told to', async () => {
+  const folder = temporaryFolder();
+  const path = join(folder, 'part-00000');
+  const records = Array.from({ length: 20 }, (_, i) => ({ body: `Document ${i}.`, url: `http://x/${i}` }));
+  writeFileSync(path, JSON.stringify(records));
+  const out = join(folder, 'data');
+  const args = ['prepare', path, '--out', out, '--tokenizer', 'bytes', '--json'];
+  await refused(
+    args,
+    /part-00000, record 1: must have the field 'text', got 'the text fields body, url'; loopnn prepare takes another field with --field, and files as they stand with --as text/,
+  );
+  const read = await loopnn([...args, '--field', 'body']);
+  assert.equal(read.code, 0, read.stderr);
+  assert.match(
+    read.stderr,
+    /warning: read 1 file as records, by content and not by name: .*part-00000 \(records in JSON\)/,
+  );
+  const { meta } = JSON.parse(read.stdout);
+  assert.deepEqual([meta.train.documents, meta.val.documents], [18, 2]);
+  assert.doesNotMatch(readFileSync(join(out, 'train.bin'), 'utf16le'), /http|url|"/);
+  const whole = await loopnn([...args, '--force', '--as', 'text']);
+  assert.equal(whole.code, 0, whole.stderr);
+  const { heldOut, train, val } = JSON.parse(whole.stdout).meta;
+  assert.deepEqual([heldOut.unit, train.bytes + val.bytes], ['tail', JSON.stringify(records).length]);
+  await refused(
+    [...args, '--force', '--as', 'jsonl'],
+    /must be JSON Lines, as --as jsonl says, got 'records in JSON'/,
+  );
+  await refused([...args, '--as', 'xml'], /--as <kind>.*Allowed choices are text, jsonl, csv/, 2);
+  await refused(
+    ['prepare', 'sotu', '--out', out, '--force', '--as', 'text'],
+    /--as: is for files and folders, got 'sotu'/,
+  );
 });
 
 test('prepare takes a dataset from the hub that the environment names, and announces the disk it needs', async () => {

@@ -40,7 +40,7 @@ test('another field is named with --field; a first line without it names those t
   assert.deepEqual(await readSource(await open(path, { field: 'content' })), ['hello']);
   await assert.rejects(readSource(await open()), {
     name: 'DataError',
-    message: `${path}, line 1: must have the field 'text', got 'the text fields url, content'; loopnn prepare takes another with --field`,
+    message: `${path}, line 1: must have the field 'text', got 'the text fields url, content'; loopnn prepare takes another field with --field, and files as they stand with --as text`,
   });
   await writeFile(path, '{"n": 1}\n');
   await assert.rejects(readSource(await open()), /must have the field 'text', got 'no text field'/);
@@ -55,7 +55,7 @@ test('broken lines are left out, counted and shown by number', async () => {
   const [told] = describeWarnings(warnings);
   assert.equal(
     told,
-    `left out 7 broken lines: ${path}, line 2 (no JSON); ${path}, line 3 (no object); ${path}, line 4 (no field 'text'); ` +
+    `left out 7 broken records: ${path}, line 2 (no JSON); ${path}, line 3 (no object); ${path}, line 4 (no field 'text'); ` +
       `${path}, line 5 (field 'text' is no string); ${path}, line 6 (no JSON); …`,
   );
 });
@@ -67,7 +67,7 @@ test('too many broken lines stop the pass, over all files together', async () =>
   await assert.rejects(readSource(await open(folder, { maxBroken: 2 })), {
     name: 'DataError',
     message: new RegExp(
-      'b\\.jsonl: must have at most 2 broken lines in all files, got .*a\\.jsonl, line 1 \\(no JSON\\); .*line 3.*; ' +
+      'b\\.jsonl: must have at most 2 broken records in all files, got .*a\\.jsonl, line 1 \\(no JSON\\); .*line 3.*; ' +
         ".*b\\.jsonl, line 2 \\(no JSON\\)'; mend them, or allow more with --max-broken$",
     ),
   });

@@ -1,0 +1,127 @@
+/**
+ * Cuts the bytes of CSV into rows and cells, without holding more than one row. Knows delimiters, quotes as RFC 4180 has
+ * them and the three kinds of line ends; what a row is worth, others know.
+ */
+import { LONGEST_RECORD } from './records.js';
+
+/** What parts the cells of a row. */
+export type Delimiter = ',' | '\t' | ';';
+
+/** A row; one that cannot be read has a fault instead of its cells. */
+export interface CsvRow {
+  /** The line on which it begins, counted from 1. */
+  readonly line: number;
+  readonly cells: readonly Uint8Array[];
+  readonly fault?: string;
+}
+
+/** Cells of a row above which it is no row. */
+const MOST_CELLS = 1 << 16;
+
+const NEWLINE = 0x0a;
+const RETURN = 0x0d;
+const QUOTE = 0x22;
+const EMPTY = new Uint8Array(0);
+
+/** Takes bytes chunk by chunk and gives each row as soon as it is whole. */
+export class CsvSplitter {
+  /** The line on which the row that is being read begins. */
+  rowLine = 1;
+  readonly #delimiter: number;
+  #state: 'start' | 'plain' | 'quoted' | 'closed' | 'faulty' = 'start';
+  #line = 1;
+  #afterReturn = false;
+  #cells: Uint8Array[] = [];
+  /** The present cell as far as former chunks and escaped quotes have it. */
+  #parts: Uint8Array[] = [];
+  #heldBytes = 0;
+  #fault = '';
+
+  constructor(
+    delimiter: Delimiter,
+    private readonly longest = LONGEST_RECORD,
+  ) {
+    this.#delimiter = delimiter.charCodeAt(0);
+  }
+
+  /** Bytes of the row that is being read, where it is inside quotes; else 0. */
+  get quotedBytes(): number {
+    return this.#state === 'quoted' ? Math.max(1, this.#heldBytes) : 0;
+  }
+
+  /** The rows that a chunk completes; blank lines are none. */
+  *push(chunk: Uint8Array): Generator<CsvRow> {
+    let from = 0;
+    let rowFrom = 0;
+    for (let i = 0; i < chunk.length; i++) {
+      if (this.#state === 'quoted') {
+        // Most of a corpus lies in quotes.
+        for (; i < chunk.length && chunk[i] !== QUOTE; i++) if (chunk[i] === NEWLINE) this.#line++;
+        if (i === chunk.length) break;
+        this.#parts.push(chunk.subarray(from, i));
+        this.#state = 'closed';
+        continue;
+      }
+      const byte = chunk[i];
+      const lineFeed = byte === NEWLINE && this.#afterReturn;
+      this.#afterReturn = byte === RETURN;
+      if (lineFeed) continue;
+      if (byte === NEWLINE || byte === RETURN) {
+        if (this.#state === 'plain') this.#parts.push(chunk.subarray(from, i));
+        this.#line++;
+        yield* this.end();
+        rowFrom = i + 1;
+      } else if (this.#state === 'faulty') {
+        // The rest of the line is left out with the row.
+      } else if (byte === this.#delimiter) {
+        if (this.#state === 'plain') this.#parts.push(chunk.subarray(from, i));
+        this.#endCell();
+      } else if (this.#state === 'start') {
+        this.#state = byte === QUOTE ? 'quoted' : 'plain';
+        from = byte === QUOTE ? i + 1 : i;
+      } else if (this.#state === 'closed') {
+        // A doubled quote is one, and the cell goes on with it.
+        if (byte === QUOTE) {
+          this.#state = 'quoted';
+          from = i;
+        } else this.#fail('text after a closing quote');
+      }
+    }
+    if (this.#state === 'plain' || this.#state === 'quoted') this.#parts.push(chunk.subarray(from));
+    this.#heldBytes += chunk.length - rowFrom;
+    if (this.#state !== 'quoted' && this.#heldBytes > this.longest) {
+      this.#fail(`longer than ${this.longest} bytes`);
+    }
+  }
+
+  /** The row that is being read, as if the file ended; none where its line is blank. */
+  *end(): Generator<CsvRow> {
+    const { rowLine: line } = this;
+    const blank = this.#state === 'start' && this.#cells.length === 0;
+    if (this.#state === 'faulty') yield { line, cells: [], fault: this.#fault };
+    else if (!blank) {
+      this.#endCell();
+      yield { line, cells: this.#cells };
+    }
+    this.#state = 'start';
+    this.#cells = [];
+    this.#heldBytes = 0;
+    this.rowLine = this.#line;
+  }
+
+  #endCell(): void {
+    const [first = EMPTY, ...others] = this.#parts;
+    this.#cells.push(others.length === 0 ? first : Buffer.concat(this.#parts));
+    this.#parts = [];
+    this.#state = 'start';
+    if (this.#cells.length > MOST_CELLS) this.#fail(`more than ${MOST_CELLS} cells`);
+  }
+
+  /** Leaves the row out, up to the end of its line. */
+  #fail(fault: string): void {
+    this.#state = 'faulty';
+    this.#fault = fault;
+    this.#parts = [];
+    this.#cells = [];
+  }
+}
