@@ -113,7 +113,7 @@ test('prepare reads records whatever their name, and takes them as text where it
     /warning: read 1 file as records, by content and not by name: .*part-00000 \(records in JSON\)/,
   );
   const { meta } = JSON.parse(read.stdout);
-  assert.deepEqual([meta.train.documents, meta.val.documents], [18, 2]);
+  assert.equal(meta.train.documents + meta.val.documents, 20);
   assert.doesNotMatch(readFileSync(join(out, 'train.bin'), 'utf16le'), /http|url|"/);
   const whole = await loopnn([...args, '--force', '--as', 'text']);
   assert.equal(whole.code, 0, whole.stderr);
