@@ -14,14 +14,22 @@ This file needs torch and transformers alone and travels with the checkpoint:
     from transformers import AutoModelForCausalLM
     model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
     model(input_ids, labels=input_ids).loss.backward()
+    model.generate(input_ids, num_loops=2)
     model.save_pretrained(new_folder)           # `loopnn import new_folder --out run` brings it back
+
+How often to loop is said by the argument `num_loops` of `forward` and `generate`, else by `generation_config.num_loops` in
+`generate`, else by `config.n_loop`; loops beyond the trained count reuse the last gate.
 
 Parameter names and layouts are those of loopnn and of GPT-2 in transformers: linear weights are (in, out). An optimizer should
 decay neither gates (`*.gates`) nor biases and layer norms. There is no key/value cache: `generate` computes the whole
-sequence for each token.
+sequence for each token, and refuses what cannot do without.
 
 Dimensions: B batch, T time, C channels, V vocabulary, N loops.
 """
+
+from contextvars import ContextVar
+from copy import copy
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +37,17 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+
+def require_count(where, value):
+    """`value` as an int. Raises ValueError where it is no whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{where}: must be a whole number of at least 1, got {value!r}")
+    return int(value)
 
 
 class LoopConfig(PretrainedConfig):
@@ -148,16 +167,18 @@ class MLP(nn.Module):
 class Gates(nn.Module):
     """Base of modules that may have gates: `gates` (count, C) or (count, 1), and none for a count of 1."""
 
-    def declare_gates(self, config, count):
+    def declare_gates(self, config, field):
+        count = require_count(f"config.{field}", getattr(config, field))
         width = config.n_embd if config.gate == "vector" else 1
         self.loop_form = config.loop_form
+        self.trained_count = count
         self.register_parameter("gates", nn.Parameter(torch.empty(count, width)) if count > 1 else None)
 
     def update(self, x, f, n):
         """The update rule; loops beyond the trained count reuse the last gate."""
         if self.gates is None:
             return f
-        gate = self.gates[min(n, len(self.gates) - 1)]
+        gate = self.gates[min(n, self.trained_count - 1)]
         return x + gate * (f if self.loop_form == "output" else f - x)
 
 
@@ -171,7 +192,7 @@ class Block(Gates):
         self.attn = Attention(config)
         self.ln_2 = LayerNorm(config.n_embd, config.bias)
         self.mlp = MLP(config)
-        self.declare_gates(config, config.n_inner_loop)
+        self.declare_gates(config, "n_inner_loop")
 
     def forward(self, x, mask):
         for n in range(self.n_inner_loop):
@@ -201,17 +222,32 @@ class LoopTransformer(Gates):
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList([Block(config) for _ in range(config.n_layer)])
-        self.declare_gates(config, config.n_loop)
+        self.declare_gates(config, "n_loop")
         self.injection = Injection(config) if config.input_injection == "linear" else None
         self.ln_f = LayerNorm(config.n_embd, config.bias)
         self.gradient_checkpointing = False
 
-    def stack(self, x, first, end, mask):
+    def loop_count(self, num_loops):
+        """How often to loop: `num_loops`, or `config.n_loop` where it is None. Raises ValueError for what is no such count."""
+        where = "num_loops"
+        if num_loops is None:
+            where, num_loops = "config.n_loop", self.config.n_loop
+        loops = require_count(where, num_loops)
+        if loops > 1 and self.gates is None:
+            raise ValueError(f"{where}: must be 1 for a model without outer gates, got {loops}")
+        if loops > self.trained_count:
+            beyond = f"beyond the {self.trained_count} trained ones, which reuses the last gate"
+            logger.warning_once(f"{where} {loops}: {beyond}")
+        return loops
+
+    def stack(self, x, first, end, mask, states):
         for block in self.h[first:end]:
             if self.gradient_checkpointing and self.training:
                 x = checkpoint(block, x, mask, use_reentrant=False)
             else:
                 x = block(x, mask)
+            if states is not None:
+                states.append(x)
         return x
 
     def inject(self, x, e):
@@ -219,17 +255,84 @@ class LoopTransformer(Gates):
             return self.injection(x, e)
         return x + e if self.config.input_injection == "add" else x
 
-    def forward(self, input_ids, position_ids, mask, loops):
+    def forward(self, embeds, position_ids, mask, loops, states=None):
+        """The normalised state (B, T, C). A list `states` gets what `output_hidden_states` promises."""
         config = self.config
-        if loops > 1 and self.gates is None:
-            raise ValueError(f"num_loops: must be 1 for a model without outer gates, got {loops}")
         first, end = config.n_prelude, config.n_layer - config.n_coda
-        x = self.wte(input_ids) + self.wpe(position_ids)
-        x = F.dropout(x, config.dropout, self.training)
-        e = x = self.stack(x, 0, first, mask)
+        x = F.dropout(embeds + self.wpe(position_ids), config.dropout, self.training)
+        if states is not None:
+            states.append(x)
+        e = x = self.stack(x, 0, first, mask, states)
         for n in range(loops):
-            x = self.update(x, self.stack(self.inject(x, e), first, end, mask), n)
-        return self.ln_f(self.stack(x, end, config.n_layer, mask))
+            x = self.update(x, self.stack(self.inject(x, e), first, end, mask, states), n)
+            if states is not None:
+                states[-1] = x
+        x = self.ln_f(self.stack(x, end, config.n_layer, mask, states))
+        if states is not None:
+            states[-1] = x
+        return x
+
+
+def mask_and_positions(attention_mask, position_ids, embeds):
+    """Attention's mask, None where it is the causal one, and the positions (B, T) or (1, T), as transformers reads them.
+
+    `attention_mask` (B, T) has zeros for padding; (B, 1, T, T) is the mask itself, booleans or what is added to the scores.
+    Without it, positions that do not go on by one begin another text, packed into the same row.
+    """
+    T, device = embeds.shape[1], embeds.device
+    mask, causal = None, lambda: torch.ones(T, T, dtype=torch.bool, device=device).tril()
+    if attention_mask is None:
+        if position_ids is not None and (new := position_ids.diff(dim=-1) != 1).any():
+            text = F.pad(new, (1, 0)).cumsum(-1)
+            mask = causal() & (text[:, None, :, None] == text[:, None, None, :])
+    elif attention_mask.ndim == 4:
+        mask = attention_mask if attention_mask.dtype == torch.bool else attention_mask.to(embeds.dtype)
+    elif attention_mask.ndim != 2 or attention_mask.shape[1] != T:
+        shape = tuple(attention_mask.shape)
+        raise ValueError(f"attention_mask: must have shape (B, {T}) or (B, 1, {T}, {T}), got {shape}")
+    elif not attention_mask.all():
+        seen = attention_mask[:, None, None, :].bool()
+        # A row of padding sees itself, or its softmax would be over nothing.
+        mask = (causal() & seen) | torch.eye(T, dtype=torch.bool, device=device)
+        if position_ids is None:
+            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+    if position_ids is None:
+        position_ids = torch.arange(T, device=device)[None]
+    return mask, position_ids
+
+
+def kept(x, positions):
+    """The states (B, T, C) at `logits_to_keep`: the last so many of them (0 for all), or those that a tensor names."""
+    if isinstance(positions, int):
+        return x[:, -positions:]
+    if positions.ndim == 1:
+        return x[:, positions]
+    return x[positions] if positions.dtype == torch.bool else x.take_along_dim(positions[..., None], dim=1)
+
+
+# What the running `generate` was asked for. transformers has no other way from there to the model: it keeps back an argument
+# that generation_config has too, and peft lets no other names than those of `forward` through.
+ASKED_LOOPS = ContextVar("num_loops", default=None)
+
+# Arguments of `generate` for ways of decoding that go back over a cache, or begin with a part of the text in one.
+NEED_A_CACHE = (
+    "assistant_model",
+    "prompt_lookup_num_tokens",
+    "assistant_early_exit",
+    "prefill_chunk_size",
+    "cache",
+    "past_key_values",
+)
+
+
+def refuse_given(arguments):
+    """Raises for arguments that this model has no use for; None is as if they were not given."""
+    for name, value in arguments.items():
+        if value is None:
+            continue
+        if name in ("cache", "past_key_values"):
+            raise ValueError(f"{name}: must be None, as there is no key/value cache: give the whole sequence")
+        raise TypeError(f"LoopForCausalLM.forward() got an unexpected keyword argument '{name}'")
 
 
 class LoopForCausalLM(PreTrainedModel, GenerationMixin):
@@ -240,6 +343,8 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
     supports_gradient_checkpointing = True
     _no_split_modules = ["Block"]
     _supports_sdpa = True
+    # Trainer then gives `num_items_in_batch`, and leaves the loss as it is when it accumulates gradients.
+    accepts_loss_kwargs = True
 
     def __init__(self, config):
         super().__init__(config)
@@ -289,35 +394,134 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
     def get_output_embeddings(self):
         return self.lm_head
 
-    def prepare_inputs_for_generation(self, input_ids, attention_mask=None, **kwargs):
-        return {"input_ids": input_ids, "attention_mask": attention_mask}
+    @classmethod
+    def from_pretrained(cls, *args, output_loading_info=False, **kwargs):
+        """As everywhere in transformers. Raises ValueError for weights that have gates which the configuration has not."""
+        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        unused = sorted(name for name in info["unexpected_keys"] if name.endswith(".gates"))
+        if unused:
+            raise ValueError(
+                f"config: n_loop and n_inner_loop must be as they were trained, got weights with {', '.join(unused)}; "
+                "num_loops says how often to loop"
+            )
+        return (model, info) if output_loading_info else model
+
+    def save_pretrained(self, *args, **kwargs):
+        """As everywhere in transformers. Raises ValueError where `config.n_loop` was changed: the weights would not fit."""
+        count, asked = self.transformer.trained_count, self.config.n_loop
+        if asked != count:
+            raise ValueError(
+                f"config.n_loop: must be {count} where the model is saved, as it was trained, got {asked!r}; "
+                "generation_config.num_loops says how often generate loops"
+            )
+        # What transformers derived from a configuration alone loses entries such as num_loops when it is read again.
+        self.generation_config._from_model_config = False
+        return super().save_pretrained(*args, **kwargs)
+
+    def generate(self, inputs=None, generation_config=None, *args, **kwargs):
+        """As everywhere in transformers, and `num_loops` too may be an argument or stand in `generation_config`.
+
+        Raises ValueError for what needs a key/value cache; `use_cache` has no effect.
+        """
+
+        def setting(name):
+            configs = (generation_config, self.generation_config)
+            given = [kwargs.get(name), *(getattr(config, name, None) for config in configs)]
+            return next((value for value in given if value is not None), None)
+
+        no_cache = "as loop networks have no key/value cache here"
+        for name in NEED_A_CACHE:
+            if setting(name) is not None:
+                raise ValueError(f"{name}: must be None, {no_cache}")
+        if setting("cache_implementation") == "paged":
+            raise ValueError(f"cache_implementation: must not be paged, {no_cache}")
+        loops = setting("num_loops")
+        if setting("guidance_scale") not in (None, 1) and loops not in (None, self.config.n_loop):
+            rule = "must be None where num_loops is not config.n_loop: transformers would guide by another network"
+            raise ValueError(f"guidance_scale: {rule}; set config.n_loop to {loops}")
+        # Told so, transformers gives whole sequences wherever it calls the model.
+        kwargs["use_cache"] = False
+        if generation_config is not None:
+            generation_config = copy(generation_config)
+            generation_config.use_cache = kwargs.pop("use_cache")
+        kwargs.pop("num_loops", None)
+        before = ASKED_LOOPS.set(loops)
+        try:
+            return super().generate(inputs, generation_config, *args, **kwargs)
+        finally:
+            ASKED_LOOPS.reset(before)
+
+    def prepare_inputs_for_generation(self, input_ids, attention_mask=None, position_ids=None, **kwargs):
+        """The whole sequence, for each token; some releases leave it to the model to go on with mask and positions."""
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if (more := input_ids.shape[1] - attention_mask.shape[1]) > 0:
+            attention_mask = F.pad(attention_mask, (0, more), value=1)
+        if position_ids is not None and (more := input_ids.shape[1] - position_ids.shape[1]) > 0:
+            steps = torch.arange(1, more + 1, device=position_ids.device)
+            position_ids = torch.cat([position_ids, position_ids[:, -1:] + steps], dim=1)
+        passed = ("token_type_ids", "output_attentions", "output_hidden_states", "logits_to_keep")
+        return {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "position_ids": position_ids,
+            "num_loops": ASKED_LOOPS.get(),
+            **{name: kwargs[name] for name in passed if name in kwargs},
+        }
 
     def forward(
-        self, input_ids, attention_mask=None, position_ids=None, labels=None, num_loops=None, **kwargs
+        self,
+        input_ids=None,
+        attention_mask=None,
+        position_ids=None,
+        labels=None,
+        num_loops=None,
+        inputs_embeds=None,
+        token_type_ids=None,
+        use_cache=None,
+        output_attentions=None,
+        output_hidden_states=None,
+        return_dict=None,
+        logits_to_keep=0,
+        **kwargs,
     ):
         """Logits (B, T, V), and the mean loss in nats a token where `labels` (B, T) are given.
 
         `labels` are the inputs themselves, as everywhere in transformers: position t is scored on label t + 1, and -100 is
-        ignored. `num_loops` overrides the trained count of outer loops.
+        ignored; `shift_labels` are scored where they stand. With `num_items_in_batch` the loss is the sum over so many
+        tokens. `num_loops` overrides `config.n_loop`. Hidden states are those at the start, after each block in the order
+        of execution (the last block of a loop: after the loop's update), and at the end after the layer norm. One segment
+        alone exists, so `token_type_ids` are zeros; `use_cache` has no effect. Raises ValueError or TypeError for what
+        this model does not have.
         """
-        T = input_ids.shape[1]
-        if T > self.config.n_positions:
-            raise ValueError(f"input_ids: must have at most {self.config.n_positions} positions, got {T}")
-        mask = None
-        if attention_mask is not None and not attention_mask.all():
-            seen = attention_mask[:, None, None, :].bool()
-            causal = torch.ones(T, T, dtype=torch.bool, device=input_ids.device).tril()
-            # A row of padding sees itself, or its softmax would be over nothing.
-            mask = (causal & seen) | torch.eye(T, dtype=torch.bool, device=input_ids.device)
-            if position_ids is None:
-                position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
-        if position_ids is None:
-            position_ids = torch.arange(T, device=input_ids.device)[None]
-        x = self.transformer(input_ids, position_ids, mask, num_loops or self.config.n_loop)
+        shift_labels, num_items = kwargs.pop("shift_labels", None), kwargs.pop("num_items_in_batch", None)
+        refuse_given(kwargs)
+        config = self.config
+        if output_attentions or (output_attentions is None and config.output_attentions):
+            raise ValueError("output_attentions: must be False, as attention weights are not kept")
+        if token_type_ids is not None and token_type_ids.any():
+            raise ValueError("token_type_ids: must be zeros, as there is one segment alone")
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("input_ids: must be given, or inputs_embeds, and not both")
+        loops = self.transformer.loop_count(num_loops)
+        x = self.transformer.wte(input_ids) if inputs_embeds is None else inputs_embeds
+        if x.shape[1] > config.n_positions:
+            raise ValueError(f"input_ids: must have at most {config.n_positions} positions, got {x.shape[1]}")
+        mask, position_ids = mask_and_positions(attention_mask, position_ids, x)
+        wanted = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        states = [] if wanted else None
+        x = self.transformer(x, position_ids, mask, loops, states)
         head = self.transformer.wte if self.lm_head is None else self.lm_head
-        logits = F.linear(x, head.weight)
+        logits = F.linear(kept(x, logits_to_keep), head.weight)
         loss = None
-        if labels is not None:
-            flat = logits[:, :-1].reshape(-1, logits.shape[-1]).float()
-            loss = F.cross_entropy(flat, labels[:, 1:].reshape(-1))
-        return CausalLMOutput(loss=loss, logits=logits)
+        if labels is not None or shift_labels is not None:
+            counts = {"num_items_in_batch": num_items, "shift_labels": shift_labels}
+            loss = self.loss_function(logits, labels, vocab_size=config.vocab_size, **counts)
+        states = None if states is None else tuple(states)
+        output = CausalLMOutput(loss=loss, logits=logits, hidden_states=states)
+        as_dict = config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+
+# By this table of names Trainer knows that labels are to be shifted where it smooths them, and pipelines what they can run.
+MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.setdefault(LoopConfig.model_type, LoopForCausalLM.__name__)

@@ -98,6 +98,12 @@ test('a loop network leaves with its settings, gates and PyTorch file, and comes
     const [module, name] = reference.split('.');
     assert.ok(module === 'modeling_loopnn' && file.includes(`class ${name}(`), reference);
   }
+  // What LoopConfig does not name it takes for another's, in silence: the model would be built without it.
+  const signature = /class LoopConfig\(.*?def __init__\((.*?)\*\*kwargs/s.exec(file)![1];
+  const known = [...signature.matchAll(/(\w+)=/g)].map(([, name]) => name);
+  const common = ['architectures', 'auto_map', 'bos_token_id', 'dtype', 'eos_token_id', 'model_type'];
+  const own = Object.keys(config).filter((key) => !common.includes(key));
+  assert.deepEqual(own.sort(), known.sort());
   assert.ok(tensors('loop-out', 'model.safetensors').has('transformer.gates'));
 
   const { document } = await succeeds('import', at('loop-out'), '--out', at('loop-in'));

@@ -10,49 +10,31 @@
 3. Batches padded on the left, generation, gradient checkpointing and a model made from its configuration alone work.
 4. A model tuned for chats (`test/fixtures/huggingface/chat`), imported, made a loop network, and exported, ends its answers
    by the same ids there, and its chat template gives the same ids.
+5. Each argument of `forward` and `generate` does what it does with GPT-2, or is refused; `num_loops` is obeyed
+   (`check_loop_model.py`).
+6. `Trainer` makes the same update however a batch is cut, and GPT-2's (`check_trainer.py`).
 
-Prints what it measured; exits with 1 if anything is off. Last run: torch 2.15.0, transformers 5.24.0.
+Prints what it measured; exits with 1 if anything is off. Last run: torch 2.15.0 with transformers 5.24.0, 5.23.0 and 4.57.6.
 """
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("LOOPNN_NUM_THREADS", "1")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
 import numpy as np
 import torch
 import torch.nn.functional as F
+import transformers
+from check_loop_model import loop_model
+from check_trainer import trainer
+from checks import ROOT, check, done, failures, load, loopnn
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-ROOT = Path(__file__).resolve().parents[2]
-LOOPNN = ["node", str(ROOT / "dist/src/cli/main.js")]
 LOGITS, LOSS = 1e-4, 2e-5
-failures = []
-
-
-def loopnn(*args):
-    result = subprocess.run([*LOOPNN, *map(str, args), "--json"], capture_output=True, text=True)
-    if result.returncode:
-        sys.exit(f"loopnn {' '.join(map(str, args))}: {result.stderr}")
-    return json.loads(result.stdout)
-
-
-def check(what, error, limit):
-    bad = not error <= limit
-    print(f"{'FAIL' if bad else 'ok  '} {what}: {error:.2e} (limit {limit:.0e})")
-    if bad:
-        failures.append(what)
-
-
-def load(folder):
-    return AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, dtype=torch.float32).eval()
 
 
 def golden_models(work):
@@ -61,7 +43,8 @@ def golden_models(work):
             config = json.loads(file.metadata()["config"])
             values = {key: file.get_tensor(key) for key in file.keys()}
         plain = config.get("halting", "none") == "none" and config.get("exitHead", "shared") == "shared"
-        if config["depth"] not in ("gpt2", "loop") or not plain or config.get("kvSharing") == "first-loop":
+        plain = plain and config.get("kvSharing") != "first-loop"
+        if config["depth"] not in ("gpt2", "loop") or not plain:
             continue
         run = work / "golden" / path.stem
         checkpoint = run / "checkpoints/last-0000000"
@@ -77,13 +60,13 @@ def golden_models(work):
         check(f"golden {path.stem}: logits", (logits.reshape(values["logits"].shape) - values["logits"]).abs().max().item(), LOGITS)
 
 
-def loss_over(model, tokens, block_size):
+def loss_over(model, tokens, block_size, **given):
     """Nats a token over every token but the first, in consecutive sequences, as `loopnn eval` counts."""
     nats, last = 0.0, len(tokens) - 1
     with torch.no_grad():
         for start in range(0, last, block_size):
             piece = tokens[start:min(start + block_size, last) + 1]
-            logits = model(piece[None, :-1]).logits[0].double()
+            logits = model(piece[None, :-1], **given).logits[0].double()
             nats += F.cross_entropy(logits, piece[1:], reduction="sum").item()
     return nats / last
 
@@ -109,14 +92,18 @@ def prepare(work):
     return work / "data"
 
 
+def split(data, name):
+    return torch.from_numpy(np.fromfile(data / f"{name}.bin", dtype="<u2").astype(np.int64))
+
+
 def evaluate(run, data):
     return loopnn("eval", "--model", run, "--data", data, "--precision", "f32")["results"][0]["loss"]
 
 
 def round_trip(work, data, name, flags):
     T = 32
-    tokens = torch.from_numpy(np.fromfile(data / "val.bin", dtype="<u2").astype(np.int64))
-    train = torch.from_numpy(np.fromfile(data / "train.bin", dtype="<u2").astype(np.int64))
+    tokens = split(data, "val")
+    train = split(data, "train")
     folder = work / name.replace(" ", "-").replace(",", "")
     run, exported, saved, back = (folder / part for part in ("run", "exported", "saved", "back"))
     size = ["--n-layer", "2", "--n-head", "2", "--n-embd", "32", "--block-size", T, "--batch-size", "4"]
@@ -211,6 +198,16 @@ def chats(work):
         check(f"{run}: ids of ends, of a chat and of an answer that differ", float(sum(differing)), 0)
 
 
+def with_strong_gates(exported, work):
+    """The same network with gates so large that each loop tells, as an exported folder and as a run."""
+    model, folder, run = load(exported), work / "strong", work / "strong-run"
+    torch.nn.init.normal_(model.transformer.gates, std=2)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(exported, trust_remote_code=True).save_pretrained(folder)
+    loopnn("import", folder, "--out", run)
+    return folder, run
+
+
 def main():
     torch.set_num_threads(1)
     torch.manual_seed(7)
@@ -223,8 +220,13 @@ def main():
         data = prepare(work)
         exported = {name: round_trip(work, data, name, flags) for name, flags in TRAINED.items()}
         conveniences(exported["loop both, correction"])
+        loop, run = with_strong_gates(exported["loop both, correction"], work)
+        tokens = split(data, "val")
+        at = lambda model, loops: loss_over(model, tokens, model.config.n_positions, num_loops=loops)
+        trainer(loop, *loop_model(loop, exported["gpt2"], run, data, work, at))
+    print(f"{len(done)} checks, transformers {transformers.__version__}, torch {torch.__version__}")
     if failures:
-        sys.exit(f"{len(failures)} checks failed")
+        sys.exit(f"{len(failures)} checks failed: {'; '.join(failures)}")
 
 
 if __name__ == "__main__":
