@@ -23,6 +23,7 @@ import { measureTimings, type Timing } from '../experiments/timing.js';
 import type { IntegerType } from '../formats/integers.js';
 import { parseFields } from '../models/fields.js';
 import type { Runtime } from '../tensor/tensor.js';
+import { textOf } from '../tokenizer/tokenizer.js';
 import { type TrainConfig, trainFields } from '../train/config.js';
 import { readJSON } from '../train/json.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
@@ -147,7 +148,8 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
 
   const report = async (timings: readonly Timing[]) => {
     const facts = reportFacts(flags, suite, seeds, data, dataFolder, results, tuned, timings);
-    const tokenText = (id: number) => data.tokenizer?.decode([id]) ?? String(id);
+    // As it reads inside a text: after itself.
+    const tokenText = (id: number) => (data.tokenizer ? textOf(data.tokenizer, id, id) : String(id));
     const context = { suite, facts, timings, missing, tokenText };
     const document = {
       suite: suite.name,

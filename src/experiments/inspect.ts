@@ -4,7 +4,7 @@
  */
 import { ConfigError } from '../errors.js';
 import type { GPT } from '../models/gpt.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { type Tokenizer, textOf } from '../tokenizer/tokenizer.js';
 import { changeOf, type GateSummary, gateSummaries } from './analysis.js';
 import { escapeText } from './plot.js';
 
@@ -74,13 +74,14 @@ export async function inspect(
     using run = model.loss(ids, targets, 1, 1, own);
     halts = run.stepsPerRow && ((await run.stepsPerRow.read()) as Int32Array);
   }
-  const textOf = (id: number) => tokenizer.decode([id]);
   const tokens = Array.from(ids, (id, t): InspectedToken => {
     const seen = exits.map((exit, n): InspectedExit => {
       const before = n > 0 ? exits[n - 1].state : entry;
       const change = before ? changeOf(before, exit.state, t * C, C) : null;
       return {
-        top: topOf(exit.logits!.subarray(t * V, t * V + tokenizer.vocabSize), top, textOf),
+        top: topOf(exit.logits!.subarray(t * V, t * V + tokenizer.vocabSize), top, (next) =>
+          textOf(tokenizer, next, id),
+        ),
         loss: targets[t] < 0 ? null : exit.losses[t],
         relative: change?.relative ?? null,
         cosine: change?.cosine ?? null,
@@ -89,7 +90,7 @@ export async function inspect(
     const first = exits.findIndex(({ maxProb }) => maxProb[t] > threshold);
     return {
       id,
-      text: textOf(id),
+      text: textOf(tokenizer, id, ids[t - 1]),
       exits: seen,
       confidentAt: first < 0 ? null : first + 1,
       haltsAt: halts?.[t] ?? null,
@@ -98,14 +99,14 @@ export async function inspect(
   return { tokens, threshold, gates: await gateSummaries(model) };
 }
 
-function topOf(logits: Float32Array, count: number, textOf: (id: number) => string): Prediction[] {
+function topOf(logits: Float32Array, count: number, text: (id: number) => string): Prediction[] {
   const order = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || a - b);
   const max = logits[order[0]];
   let total = 0;
   for (const x of logits) total += Math.exp(x - max);
   return order
     .slice(0, count)
-    .map((id) => ({ id, text: textOf(id), probability: Math.exp(logits[id] - max) / total }));
+    .map((id) => ({ id, text: text(id), probability: Math.exp(logits[id] - max) / total }));
 }
 
 const STYLE = `

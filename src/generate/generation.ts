@@ -51,7 +51,7 @@ export class Generation implements Speculating {
     const { decoder, tokenizer, candidates } = surroundings;
     this.vocabSize = tokenizer.vocabSize;
     this.sampler = new Sampler(request, request.prompt, candidates);
-    this.text = new TextStream(tokenizer.decoder(), request.stop);
+    this.text = new TextStream(tokenizer.decoder(request.prompt), request.stop);
     const { loops, exit, draft } = request;
     if (draft) requireDraft(decoder.model.config, draft, { loops, exit });
     this.sequence = decoder.open({

@@ -112,8 +112,9 @@ class EngineService {
     this.#aborts.set(id, controller);
     try {
       const stop = [...(options.stop ?? []), ...(prompt.kind === 'chat' ? this.prompts.chatStop : [])];
-      const stream = this.engine.generate({ ...options, prompt: await ids, stop }, controller.signal);
-      const served = new ServedTokens(this.tokenizer);
+      const prompted = await ids;
+      const stream = this.engine.generate({ ...options, prompt: prompted, stop }, controller.signal);
+      const served = new ServedTokens(this.tokenizer, prompted);
       let next = await stream.next();
       for (; !next.done; next = await stream.next()) this.#tell({ id, token: served.next(next.value) });
       this.#tell({ id, end: next.value });

@@ -1,15 +1,22 @@
 /** The tokens of one answer as they are served: by their bytes, and by where they begin in its text. */
 import type { GeneratedToken, TokenLogprob } from '../generate/engine.js';
-import type { TokenDecoder, Tokenizer } from '../tokenizer/tokenizer.js';
+import { type TokenDecoder, type Tokenizer, textOf } from '../tokenizer/tokenizer.js';
 import type { BytesLogprob, ServedToken } from './messages.js';
 
 export class ServedTokens {
   readonly #decoder: TokenDecoder;
   /** Characters that the tokens so far have made. */
   #length = 0;
+  /** The token before the next one, of the answer or the prompt: what a token is may depend on it. */
+  #before: number | undefined;
 
-  constructor(private readonly tokenizer: Tokenizer) {
-    this.#decoder = tokenizer.decoder();
+  /** @param prompt the ids before the answer */
+  constructor(
+    private readonly tokenizer: Tokenizer,
+    prompt: ArrayLike<number>,
+  ) {
+    this.#decoder = tokenizer.decoder(prompt);
+    this.#before = prompt[prompt.length - 1];
   }
 
   /** Takes the next token of the answer. */
@@ -17,17 +24,19 @@ export class ServedTokens {
     if (top === null || logprob === null) return { text, logprobs: null, steps };
     const own = this.#withBytes({ id, logprob });
     const candidates = top.map((candidate) => this.#withBytes(candidate));
-    return { text, logprobs: { ...own, offset: this.#offset(id), top: candidates }, steps };
+    const offset = this.#offset(id);
+    this.#before = id;
+    return { text, logprobs: { ...own, offset, top: candidates }, steps };
   }
 
   #withBytes({ id, logprob }: TokenLogprob): BytesLogprob {
-    return { bytes: Array.from(this.tokenizer.bytesOf(id)), logprob };
+    return { bytes: Array.from(this.tokenizer.bytesOf(id, this.#before)), logprob };
   }
 
   /** Where the next token begins: all parts of a character where that begins, and a whole text after one that it breaks off. */
   #offset(id: number): number {
     const text = this.#decoder.push(id);
-    const own = Math.max(0, text.indexOf(this.tokenizer.decode([id])));
+    const own = Math.max(0, text.indexOf(textOf(this.tokenizer, id, this.#before)));
     const offset = this.#length + characters(text.slice(0, own));
     this.#length += characters(text);
     return offset;

@@ -29,6 +29,18 @@ export function bytesToAlphabet(bytes: Uint8Array): string {
   return text;
 }
 
+/** Writes a text's bytes in UTF-8 in the printable alphabet. */
+export function textToAlphabet(text: string): string {
+  let written = '';
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    // Encoding a short word takes longer than all else.
+    if (code >= 0x80) return bytesToAlphabet(new TextEncoder().encode(text));
+    written += CHARACTER_OF_BYTE[code];
+  }
+  return written;
+}
+
 /** Reads bytes from the printable alphabet; undefined if a character is not of it. */
 export function alphabetToBytes(text: string): Uint8Array | undefined {
   const bytes = new Uint8Array(text.length);

@@ -6,7 +6,13 @@ import { DataError } from '../errors.js';
 import { ByteLevelTokenizer } from './bpe.js';
 import { alphabetToBytes, bytesToAlphabet } from './byte-alphabet.js';
 import { MergeTable } from './merges.js';
-import { checkVocabSize, END_OF_TEXT, type SpecialToken, type TokenizerJSON } from './tokenizer.js';
+import {
+  checkVocabSize,
+  END_OF_TEXT,
+  MAX_VOCAB_SIZE,
+  type SpecialToken,
+  type TokenizerJSON,
+} from './tokenizer.js';
 
 /** Names of the end-of-text token in published tokenizers, the likeliest first; of use where no file names it. */
 const EOT_NAMES = [
@@ -19,6 +25,24 @@ const EOT_NAMES = [
   '[EOS]',
   '[SEP]',
 ] as const;
+
+/** The models that a tokenizer.json may have. */
+export const MODEL_TYPES = ['BPE', 'WordPiece', 'WordLevel', 'Unigram'] as const;
+export type ModelType = (typeof MODEL_TYPES)[number];
+
+/**
+ * The type of a model: its field `type`, or what the other fields make it where it has none, as the oldest files do. Python's
+ * tokenizers goes by the same fields. Undefined for any other.
+ */
+export function modelType(model: Record<string, unknown>): ModelType | undefined {
+  const has = (...fields: string[]) => fields.every((field) => Object.hasOwn(model, field));
+  if (has('type')) return MODEL_TYPES.find((type) => type === model.type);
+  if (Array.isArray(model.vocab)) return 'Unigram';
+  if (!has('vocab')) return undefined;
+  if (has('merges')) return 'BPE';
+  if (!has('unk_token')) return undefined;
+  return has('continuing_subword_prefix', 'max_input_chars_per_word') ? 'WordPiece' : 'WordLevel';
+}
 
 /** One entry of `added_tokens`. */
 export interface AddedToken extends SpecialToken {
@@ -97,6 +121,7 @@ export function byteLevelFromJSON(
   if (added.some((token) => !token.special)) return undefined;
 
   const ids = vocabularyOf(model, where);
+  checkAddedIds(added, ids, ids.size, where);
   const tokens: (Uint8Array | undefined)[] = [];
   for (const [spelling, id] of ids) {
     const bytes = alphabetToBytes(spelling);
@@ -116,7 +141,7 @@ export function byteLevelFromJSON(
     name: `bpe-${dense.length}`,
     tokens: dense,
     idOfByte,
-    merges: mergesOf(model, ids, where),
+    merges: mergesOf(model.merges, ids, where),
     ...endOfText(ids, added, where, hints),
     specials: added,
     toJSON: () => json,
@@ -209,6 +234,30 @@ export function vocabularyIds(json: TokenizerJSON, where: string): Map<string, n
   return new Map([...own, ...addedTokens(json, where).map(({ content, id }) => [content, id] as const)]);
 }
 
+/**
+ * Checks that added tokens have the ids that Python's tokenizers gives them: that of the vocabulary, else the next one free.
+ * Throws DataError; the file's own ids are not looked at there.
+ *
+ * @param size entries of the vocabulary
+ */
+export function checkAddedIds(
+  added: readonly AddedToken[],
+  ids: ReadonlyMap<string, number>,
+  size: number,
+  where: string,
+): void {
+  const given = new Map<string, number>();
+  let next = size;
+  added.forEach(({ id, content }, i) => {
+    if (content === '') return;
+    const own = given.get(content) ?? ids.get(content) ?? next++;
+    given.set(content, own);
+    if (id === own) return;
+    const rule = `must be ${own}, as Python's tokenizers numbers '${content}'`;
+    throw new DataError(`${where}: added_tokens[${i}].id`, rule, id);
+  });
+}
+
 /** Whether an unknown value is an object with fields. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -224,7 +273,7 @@ function isPlainByteLevel(json: TokenizerJSON, model: Record<string, unknown>): 
   const absent = (value: unknown): boolean =>
     value === undefined || value === null || value === false || value === '' || value === 0;
   return (
-    model.type === 'BPE' &&
+    modelType(model) === 'BPE' &&
     absent(model.dropout) &&
     absent(model.continuing_subword_prefix) &&
     absent(model.end_of_word_suffix) &&
@@ -253,16 +302,22 @@ function vocabularyOf(model: Record<string, unknown>, where: string): Map<string
   return ids;
 }
 
-function mergesOf(
-  model: Record<string, unknown>,
+/**
+ * Reads `merges`; throws DataError where one is damaged. Of a pair that is there twice the last counts, as in Python's
+ * tokenizers.
+ *
+ * @param prefix what the right token of a pair loses when the two become one: `continuing_subword_prefix`
+ */
+export function mergesOf(
+  merges: unknown,
   ids: ReadonlyMap<string, number>,
   where: string,
+  prefix = '',
 ): MergeTable {
-  if (!Array.isArray(model.merges)) {
-    throw new DataError(`${where}: model.merges`, 'must be a list', typeof model.merges);
-  }
-  const table = new MergeTable();
-  model.merges.forEach((merge: unknown, i) => {
+  if (!Array.isArray(merges)) throw new DataError(`${where}: model.merges`, 'must be a list', typeof merges);
+  const found = new Map<number, number>();
+  merges.forEach((merge: unknown, i) => {
+    if (typeof merge === 'string' && merge.startsWith('#version')) return;
     // Older files write a merge as 'a b', newer ones as ['a', 'b'].
     const parts: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
     const [left, right] = Array.isArray(parts) && parts.length === 2 ? (parts as unknown[]) : [];
@@ -280,7 +335,14 @@ function mergesOf(
       }
       return id;
     };
-    table.add(idOf(left), idOf(right), idOf(left + right));
+    const pair = idOf(left) * MAX_VOCAB_SIZE + idOf(right);
+    // A pair that moves to the end of the map has the later rank.
+    found.delete(pair);
+    found.set(pair, idOf(left + right.slice(prefix.length)));
   });
+  const table = new MergeTable();
+  for (const [pair, result] of found) {
+    table.add(Math.floor(pair / MAX_VOCAB_SIZE), pair % MAX_VOCAB_SIZE, result);
+  }
   return table;
 }

@@ -1,35 +1,55 @@
 /**
- * Every tokenizer that is not plain byte-level BPE (WordPiece, Unigram, normalizers, other pre-tokenizers …),
- * through the package @huggingface/tokenizers. Knows that package; reads no files.
+ * Every tokenizer of Hugging Face that is not plain byte-level BPE: WordPiece, Unigram, BPE over characters, with
+ * normalizers, pre-tokenizers and decoders. Gives the ids and texts of Python's tokenizers, or refuses the file by the name
+ * of the setting that it cannot follow. Puts the parts together; each is in `pipeline/`. Reads no files.
  */
-import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { DataError } from '../errors.js';
 import { alphabetToBytes } from './byte-alphabet.js';
-import { addedTokens, type EndOfTextHints, endOfText, isRecord } from './huggingface-json.js';
+import {
+  addedTokens,
+  checkAddedIds,
+  type EndOfTextHints,
+  endOfText,
+  isRecord,
+  MODEL_TYPES,
+  type ModelType,
+  modelType,
+} from './huggingface-json.js';
+import { AddedTokens, readAddedToken } from './pipeline/added-tokens.js';
+import { readDecoder, type TokensDecoder } from './pipeline/decoders.js';
+import { readNormalizer } from './pipeline/normalizers.js';
+import { checkPostProcessor } from './pipeline/post-processors.js';
+import { type PreTokenizer, readPreTokenizer } from './pipeline/pre-tokenizers.js';
+import { Settings } from './pipeline/settings.js';
+import { subwordBpe } from './pipeline/subword-bpe.js';
+import { unigram } from './pipeline/unigram.js';
+import { type Vocabulary, type WordModel, wordLevel, wordPiece } from './pipeline/words.js';
 import {
   checkVocabSize,
-  MAX_VOCAB_SIZE,
   type SpecialToken,
   type TokenDecoder,
   type Tokenizer,
   type TokenizerJSON,
   unknownId,
 } from './tokenizer.js';
+import { WindowDecoder } from './window-decoder.js';
+import { MOST_REMEMBERED, WordCache } from './word-cache.js';
 
-/** The models that the library knows; others it would take for an older kind of file. */
-const MODELS: readonly string[] = ['BPE', 'WordPiece', 'Unigram'];
+interface Parts {
+  readonly type: ModelType;
+  readonly added: AddedTokens;
+  readonly preTokenize: PreTokenizer;
+  readonly model: WordModel;
+  readonly decode: TokensDecoder;
+  /** The spelling of each id that has a token. */
+  readonly tokens: ReadonlyMap<number, string>;
+  readonly eot: number;
+  readonly eotToken: string;
+  readonly specials: readonly SpecialToken[];
+  readonly json: TokenizerJSON;
+}
 
-/** An added token that stands before a text inside another one, so that the library does not take it for a beginning. */
-const BEFORE = {
-  id: MAX_VOCAB_SIZE,
-  content: `<${crypto.getRandomValues(new Uint32Array(4)).join('-')}>`,
-  special: false,
-};
-
-/**
- * A tokenizer of the Hugging Face library. Special tokens are kept out of its sight, so that text cannot
- * spell them.
- */
+/** A tokenizer of Hugging Face's kind. Text cannot spell its special tokens. */
 export class HuggingFaceTokenizer implements Tokenizer {
   readonly name: string;
   readonly vocabSize: number;
@@ -38,207 +58,187 @@ export class HuggingFaceTokenizer implements Tokenizer {
   readonly specials: readonly SpecialToken[];
   /** Such tokenizers may look across white space or mark the beginning of a text, so texts go in whole. */
   readonly cuttable = false;
-  readonly #inner: HuggingFace;
-  readonly #json: TokenizerJSON;
-  readonly #specials: ReadonlyMap<number, string>;
-  readonly #known: ReadonlySet<number>;
-  /** Whether the first text of several has other ids than it would have further on. */
-  readonly #marksBeginning: boolean;
+  readonly #parts: Parts;
+  readonly #cache = new WordCache();
+  /** The ids of a word on their way from the cache or to it. */
+  readonly #few = new Uint16Array(MOST_REMEMBERED);
 
-  private constructor(
-    inner: HuggingFace,
-    json: TokenizerJSON,
-    type: string,
-    { eot, eotToken }: { readonly eot: number; readonly eotToken: string },
-    specials: readonly SpecialToken[],
-  ) {
-    this.#inner = inner;
-    this.#json = json;
-    this.specials = specials;
-    this.#specials = new Map(specials.map(({ id, content }) => [id, content]));
-    this.#marksBeginning = marksBeginning(json);
-    const own = [...inner.get_vocab(true).values()].filter((id) => id !== BEFORE.id);
-    this.#known = new Set([...own, ...this.#specials.keys()]);
-    this.vocabSize = this.#known.size === 0 ? 0 : largest(this.#known) + 1;
-    this.name = `${type.toLowerCase()}-${this.vocabSize}`;
-    this.eot = eot;
-    this.eotToken = eotToken;
+  private constructor(parts: Parts) {
+    this.#parts = parts;
+    this.vocabSize = largest(parts.tokens.keys()) + 1;
+    this.name = `${parts.type.toLowerCase()}-${this.vocabSize}`;
+    this.eot = parts.eot;
+    this.eotToken = parts.eotToken;
+    this.specials = parts.specials;
   }
 
   /**
-   * Reads the content of `tokenizer.json`; throws DataError if the library cannot read it, it has no
-   * end-of-text token, or its vocabulary does not fit 16-bit ids.
+   * Reads the content of `tokenizer.json`; throws DataError where it is damaged, has a setting that is not supported, no
+   * end-of-text token, or a vocabulary that does not fit 16-bit ids.
    */
   static fromJSON(json: TokenizerJSON, where: string, hints: EndOfTextHints = {}): HuggingFaceTokenizer {
-    const model = json.model;
-    if (!isRecord(model)) throw new DataError(`${where}: model`, 'must be an object', typeof model);
-    if (!MODELS.includes(String(model.type))) {
-      throw new DataError(`${where}: model.type`, `must be one of ${MODELS.join(', ')}`, model.type);
+    const record = json.model;
+    if (!isRecord(record)) throw new DataError(`${where}: model`, 'must be an object', typeof record);
+    const type = modelType(record);
+    if (type === undefined) {
+      const fields = Object.keys(record).slice(0, 8).join(' ') || '(none)';
+      const hint = Object.hasOwn(record, 'type')
+        ? undefined
+        : `without it the other fields must tell, and these do not: ${fields}`;
+      const rule = `must be one of ${MODEL_TYPES.join(', ')}`;
+      throw new DataError(`${where}: model.type`, rule, record.type, hint);
     }
-    const ids = vocabularyOf(model, where);
-    for (const id of ids.values()) checkVocabSize(where, id + 1);
-    const added = addedTokens(json, where);
-    const end = endOfText(ids, added, where, hints);
-    const plain = (json.added_tokens as unknown[] | undefined)?.filter((_, i) => !added[i].special) ?? [];
-    let inner: HuggingFace;
-    try {
-      const absent = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
-      inner = new HuggingFace(
-        { ...absent, ...json, added_tokens: marksBeginning(json) ? [...plain, BEFORE] : plain },
-        { clean_up_tokenization_spaces: false },
-      );
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : error;
-      throw new DataError(where, 'must be a tokenizer that @huggingface/tokenizers can read', reason);
-    }
-    const specials = added.filter((token) => token.special);
-    return new HuggingFaceTokenizer(inner, json, String(model.type), end, specials);
-  }
-
-  /** Throws DataError if a character has no token and the vocabulary no unknown token. */
-  encode(text: string, inside = false): Uint16Array {
-    if (text === '') return new Uint16Array(0);
-    const before = inside && this.#marksBeginning ? BEFORE.content : '';
-    const all = this.#guard(() => this.#inner.encode(before + text, { add_special_tokens: false }).ids) as (
-      | number
-      | undefined
-    )[];
-    const ids = before === '' ? all : all.slice(1);
-    return Uint16Array.from(ids, (id) => {
-      if (id === undefined) {
-        throw new DataError(
-          `tokenizer ${this.name}`,
-          'must be able to encode every text',
-          undefined,
-          'it has no unknown token',
-        );
-      }
-      return id;
+    const vocab = vocabularyOf(record, where);
+    for (const id of vocab.values()) checkVocabSize(where, id + 1);
+    const list = addedTokens(json, where);
+    checkAddedIds(list, vocab, Array.isArray(record.vocab) ? record.vocab.length : vocab.size, where);
+    const tokens = list.map(({ id }, i) => {
+      const entry = (json.added_tokens as unknown[])[i];
+      return readAddedToken(new Settings(entry, `${where}: added_tokens[${i}]`), id);
+    });
+    const added = new AddedTokens(tokens, readNormalizer(json.normalizer, `${where}: normalizer`));
+    checkPostProcessor(json.post_processor, `${where}: post_processor`);
+    const spellings = new Map<number, string>();
+    for (const [token, id] of vocab) spellings.set(id, token);
+    for (const token of tokens) spellings.set(token.id, added.spelling(token));
+    return new HuggingFaceTokenizer({
+      type,
+      added,
+      preTokenize: readPreTokenizer(json.pre_tokenizer, `${where}: pre_tokenizer`),
+      model: readModel(type, new Settings(record, `${where}: model`), vocab, where),
+      decode: readDecoder(json.decoder, `${where}: decoder`),
+      tokens: spellings,
+      ...endOfText(vocab, list, where, hints),
+      specials: list.filter(({ special }) => special),
+      json,
     });
   }
 
+  /** Throws DataError where a word has no token and the vocabulary no unknown token. */
+  encode(text: string, inside = false): Uint16Array {
+    const { added, preTokenize } = this.#parts;
+    const ids: number[] = [];
+    // Half of a character is no text.
+    for (const section of added.sections(text.replace(/\p{Cs}/gu, '\ufffd'), inside)) {
+      if (typeof section === 'number') {
+        ids.push(section);
+        continue;
+      }
+      const { texts } = preTokenize({
+        texts: [section.text],
+        leads: section.lead > 0 ? [section.lead] : [],
+      });
+      for (const word of texts) this.#encodeWord(word, ids);
+    }
+    return Uint16Array.from(ids);
+  }
+
+  /** What follows an end of text is decoded as the beginning of another, as it was encoded. */
   decode(ids: ArrayLike<number>): string {
+    const { tokens, decode } = this.#parts;
     let text = '';
-    let run: number[] = [];
+    let run: string[] = [];
     const flush = (): void => {
-      if (run.length > 0) text += this.#guard(() => this.#inner.decode(run, { skip_special_tokens: false }));
+      if (run.length > 0) text += decode(run).join('');
       run = [];
     };
     for (let i = 0; i < ids.length; i++) {
-      const special = this.#specials.get(ids[i]);
-      if (special !== undefined) {
+      const token = tokens.get(ids[i]);
+      if (token === undefined) throw unknownId(this.name, ids[i], this.vocabSize);
+      if (ids[i] === this.eot) {
         flush();
-        text += special;
-      } else if (this.#known.has(ids[i])) run.push(ids[i]);
-      else throw unknownId(this.name, ids[i], this.vocabSize);
+        text += token;
+      } else run.push(token);
     }
     flush();
     return text;
   }
 
-  bytesOf(id: number): Uint8Array {
-    const text = this.decode([id]);
-    const part = text.includes('\ufffd') ? partOfCharacter(this.#inner.id_to_token(id) ?? '') : undefined;
-    return part ?? new TextEncoder().encode(text);
+  bytesOf(id: number, before?: number): Uint8Array {
+    const alone = this.decode([id]);
+    const part = alone.includes('\ufffd') ? partOfCharacter(this.#parts.tokens.get(id)!) : undefined;
+    if (part !== undefined) return part;
+    if (before === undefined) return new TextEncoder().encode(alone);
+    const decoder = this.decoder([before]);
+    return new TextEncoder().encode(decoder.push(id) + decoder.end());
   }
 
-  /** What the library throws over settings that it took without checking is the file's fault. */
-  #guard<Result>(work: () => Result): Result {
-    try {
-      return work();
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : error;
-      throw new DataError(
-        `tokenizer ${this.name}`,
-        'must be one that @huggingface/tokenizers can use',
-        reason,
-        'its tokenizer.json may be damaged',
-      );
-    }
-  }
-
-  decoder(): TokenDecoder {
-    return new WindowDecoder((ids) => this.decode(ids));
+  decoder(context: ArrayLike<number> = []): TokenDecoder {
+    return new WindowDecoder((ids) => this.decode(ids), context);
   }
 
   toJSON(): TokenizerJSON {
-    return this.#json;
+    return this.#parts.json;
+  }
+
+  #encodeWord(word: string, ids: number[]): void {
+    const few = this.#few;
+    const place = this.#cache.place(word, 0, word.length);
+    const count = place < 0 ? -1 : this.#cache.recall(place, word, 0, word.length, few, 0);
+    for (let i = 0; i < count; i++) ids.push(few[i]);
+    if (count >= 0) return;
+    const own = this.#idsOf(word);
+    for (const id of own) ids.push(id);
+    if (place < 0 || own.length > few.length) return;
+    few.set(own);
+    this.#cache.remember(place, word, 0, word.length, few, 0, own.length);
+  }
+
+  #idsOf(word: string): readonly number[] {
+    try {
+      return this.#parts.model.encode(word);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new DataError(`tokenizer ${this.name}`, 'must be able to encode every text', undefined, reason);
+    }
   }
 }
 
-/**
- * Decodes a stream with a tokenizer that only decodes lists, in which a token's text can depend on the one before:
- * each step decodes a short window with and without what is new, and gives the difference.
- */
-class WindowDecoder implements TokenDecoder {
-  readonly #decode: (ids: number[]) => string;
-  #window: number[] = [];
-  /** How many ids of the window have been given out. */
-  #given = 0;
-
-  constructor(decode: (ids: number[]) => string) {
-    this.#decode = decode;
+function readModel(type: ModelType, settings: Settings, vocab: Vocabulary, where: string): WordModel {
+  switch (type) {
+    case 'BPE':
+      return subwordBpe(settings, vocab, where);
+    case 'WordPiece':
+      return wordPiece(settings, vocab);
+    case 'WordLevel':
+      return wordLevel(settings, vocab);
+    case 'Unigram':
+      return unigram(settings, vocab);
   }
-
-  push(id: number): string {
-    this.#window.push(id);
-    const text = this.#pending();
-    // A replacement character at the end may be the beginning of a character that the next id completes.
-    if (text === '' || text.endsWith('\ufffd')) return '';
-    this.#window = this.#window.slice(this.#given);
-    this.#given = this.#window.length;
-    return text;
-  }
-
-  end(): string {
-    const text = this.#pending();
-    this.#window = [];
-    this.#given = 0;
-    return text;
-  }
-
-  #pending(): string {
-    const given = this.#decode(this.#window.slice(0, this.#given));
-    return this.#decode(this.#window).slice(given.length);
-  }
-}
-
-/** Whether a pre-tokenizer has `prepend_scheme` first, as SentencePiece's later models have. */
-function marksBeginning({ pre_tokenizer }: TokenizerJSON): boolean {
-  return JSON.stringify(pre_tokenizer ?? null).includes('"prepend_scheme":"first"');
 }
 
 /** The bytes of a token that is no whole text: `<0xE6>`, or written in GPT-2's alphabet; undefined for any other. */
 function partOfCharacter(token: string): Uint8Array | undefined {
-  const byte = /^<0x([0-9A-F]{2})>$/.exec(token);
+  const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(token);
   return byte ? Uint8Array.of(Number.parseInt(byte[1], 16)) : alphabetToBytes(token);
 }
 
 /** The ids of a model's vocabulary: an object for most models, a list of [token, score] for Unigram. */
 function vocabularyOf(model: Record<string, unknown>, where: string): Map<string, number> {
   const { vocab } = model;
-  if (Array.isArray(vocab)) {
-    return new Map(
-      vocab.map((entry: unknown, id): [string, number] => [
-        String(Array.isArray(entry) ? entry[0] : entry),
-        id,
-      ]),
-    );
-  }
-  if (!isRecord(vocab))
+  const entries = Array.isArray(vocab)
+    ? vocab.map((entry: unknown, id): [unknown, unknown] => [Array.isArray(entry) ? entry[0] : entry, id])
+    : isRecord(vocab)
+      ? Object.entries(vocab)
+      : null;
+  if (entries === null) {
     throw new DataError(`${where}: model.vocab`, 'must be an object or a list', typeof vocab);
-  return new Map(
-    Object.entries(vocab).map(([token, id]): [string, number] => {
-      if (!Number.isInteger(id) || (id as number) < 0) {
-        throw new DataError(`${where}: model.vocab`, `the id of '${token}' must be a whole number`, id);
-      }
-      return [token, id as number];
-    }),
-  );
+  }
+  const ids = new Map<string, number>();
+  for (const [token, id] of entries) {
+    if (typeof token !== 'string') {
+      throw new DataError(`${where}: model.vocab`, 'its tokens must be texts', JSON.stringify(token));
+    }
+    if (!Number.isInteger(id) || (id as number) < 0) {
+      throw new DataError(`${where}: model.vocab`, `the id of '${token}' must be a whole number`, id);
+    }
+    ids.set(token, id as number);
+  }
+  return ids;
 }
 
 function largest(ids: Iterable<number>): number {
-  let max = 0;
+  let max = -1;
   for (const id of ids) if (id > max) max = id;
   return max;
 }

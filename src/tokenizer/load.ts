@@ -27,7 +27,7 @@ export async function createTokenizer(name: string): Promise<Tokenizer> {
 
 /**
  * Makes a tokenizer from the parsed content of `tokenizer.json`, in any of its forms. Byte-level BPE with
- * GPT-2's settings uses the encoder of `bpe.ts`; every other model goes through @huggingface/tokenizers.
+ * GPT-2's settings uses the encoder of `bpe.ts`; every other model is put together in `huggingface.ts`.
  *
  * @param where the file's name, for messages
  * @param hints what other files say of its end of text

@@ -5,10 +5,12 @@
  *
  *     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
  *
- * with \s meaning Unicode's White_Space, as in the original. JavaScript's own \s differs: it has U+FEFF and
- * lacks U+0085. A scanner over character classes is used because it is more than twice as fast as the
- * expression; a test holds the two equal.
+ * with \s meaning Unicode's White_Space, as in the original. JavaScript's own \s differs: it has U+FEFF and lacks
+ * U+0085; and its \p{L} and \p{N} change with the engine, so that a table has the sets. A scanner over character classes
+ * is used because it is more than twice as fast as the expression; a test holds the two equal.
  */
+
+import { classOf } from './pipeline/unicode.js';
 
 const OTHER = 0;
 const LETTER = 1;
@@ -19,26 +21,24 @@ const SURROGATE = 4;
 /** Added to the class of a character of two units. */
 const PAIR = 8;
 
-const CLASSES = new Uint8Array(0x10000);
-for (let unit = 0; unit < CLASSES.length; unit++) {
-  CLASSES[unit] = unit >= 0xd800 && unit <= 0xdfff ? SURROGATE : classOf(String.fromCharCode(unit));
-}
+const SETS = [
+  [LETTER, classOf('letter')],
+  [NUMBER, classOf('number')],
+  [SPACE, classOf('space')],
+] as const;
+const CLASSES = new Uint8Array(0x10000).fill(SURROGATE, 0xd800, 0xe000);
+for (const [kind, set] of SETS) set.eachRun((first, last) => CLASSES.fill(kind, first, last + 1));
 /** Classes of the characters beyond 16 bits with PAIR, found when first met; 0 until then. */
 const PAIR_CLASSES = new Uint8Array(0x110000 - 0x10000);
-
-function classOf(character: string): number {
-  if (/\p{L}/u.test(character)) return LETTER;
-  if (/\p{N}/u.test(character)) return NUMBER;
-  return /\p{White_Space}/u.test(character) ? SPACE : OTHER;
-}
 
 /** The class of the character at `i`, with PAIR if it has two units; lone surrogates are OTHER. */
 function classAt(text: string, i: number): number {
   const known = CLASSES[text.charCodeAt(i)];
   if (known !== SURROGATE) return known;
-  const beyond = text.codePointAt(i)! - 0x10000;
+  const codePoint = text.codePointAt(i)!;
+  const beyond = codePoint - 0x10000;
   if (beyond < 0) return OTHER;
-  PAIR_CLASSES[beyond] ||= PAIR | classOf(String.fromCodePoint(beyond + 0x10000));
+  PAIR_CLASSES[beyond] ||= PAIR | (SETS.find(([, set]) => set.has(codePoint))?.[0] ?? OTHER);
   return PAIR_CLASSES[beyond];
 }
 

@@ -55,10 +55,13 @@ export interface Tokenizer {
   encode(text: string, inside?: boolean): Uint16Array;
   /** Decodes ids to text, bytes that are not UTF-8 to U+FFFD; throws DataError for an id not in the vocabulary. */
   decode(ids: ArrayLike<number>): string;
-  /** The bytes of UTF-8 that an id stands for, which may be a part of a character; throws DataError for an unknown id. */
-  bytesOf(id: number): Uint8Array;
-  /** Starts decoding one id at a time. */
-  decoder(): TokenDecoder;
+  /**
+   * The bytes of UTF-8 that an id stands for after the id `before`, at the beginning of a text without; they may be a part
+   * of a character. Throws DataError for an unknown id.
+   */
+  bytesOf(id: number, before?: number): Uint8Array;
+  /** Starts decoding one id at a time, after the ids of `context`, whose text is not given again. */
+  decoder(context?: ArrayLike<number>): TokenDecoder;
   /** Gives the content of `tokenizer.json`, from which `tokenizerFromJSON` makes an equal tokenizer. */
   toJSON(): TokenizerJSON;
 }
@@ -101,6 +104,11 @@ export function decodeByteTokens(bytesOf: (id: number) => Uint8Array, ids: Array
     at += token.length;
   }
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
+}
+
+/** The text of an id after the id `before`, at the beginning of a text without; a part of a character is U+FFFD. */
+export function textOf(tokenizer: Tokenizer, id: number, before?: number): string {
+  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(tokenizer.bytesOf(id, before));
 }
 
 /** The error for an id that the vocabulary does not have. */

@@ -11,14 +11,14 @@ const ENTRIES = 1 << 17;
 const ENTRY = 32;
 const IDS = 16;
 /** Most units, and most ids, of a remembered word. */
-const MOST = 15;
+export const MOST_REMEMBERED = 15;
 
 export class WordCache {
   readonly #entries = new Uint16Array(ENTRIES * ENTRY);
 
   /** The place of the word from `start` to `end`, or -1 if it is too long for one. */
   place(text: string, start: number, end: number): number {
-    if (end - start > MOST) return -1;
+    if (end - start > MOST_REMEMBERED) return -1;
     let hash = 0;
     for (let i = start; i < end; i++)
       hash = Math.imul(hash ^ text.charCodeAt(i), 0x9e37_79b1) ^ (hash >>> 15);
@@ -46,7 +46,7 @@ export class WordCache {
     from: number,
     to: number,
   ): void {
-    if (to - from > MOST) return;
+    if (to - from > MOST_REMEMBERED) return;
     const entries = this.#entries;
     entries[place] = end - start;
     for (let i = start; i < end; i++) entries[place + 1 + i - start] = text.charCodeAt(i);

@@ -22,6 +22,7 @@ import { byteLevelToJSON } from '../../src/tokenizer/huggingface-json.js';
 import { loadGpt2 } from '../../src/tokenizer/gpt2.js';
 import { loadRun } from '../../src/train/run.js';
 import { HubServer } from '../data/hub-server.js';
+import { oldestFile } from '../tokenizer/samples.js';
 import { loopnn, loopnnWithin, temporaryFolder, writeCorpus } from './helpers.js';
 import { parseSafetensors, serializeSafetensors } from '../formats/safetensors-bytes.js';
 
@@ -99,10 +100,38 @@ test('tokenizer.json, vocab.json with merges.txt, and none', async () => {
   assert.deepEqual(a.vocab, b.vocab);
 });
 
-test('GPT-2’s own tokenizer is remembered by name, as data prepared with it has it', async () => {
+test('a tokenizer.json of the oldest kind gives the ids of a new one', async () => {
+  const { out } = await importFixture('gpt2');
+  const source = copy('gpt2', 'oldest');
+  const file = join(source, 'tokenizer.json');
+  writeFileSync(file, JSON.stringify(oldestFile(JSON.parse(readFileSync(file, 'utf8')))));
+  const oldest = join(folder, 'run-oldest');
+  const result = await loopnn(['import', source, '--out', oldest, '--json']);
+  assert.equal(result.code, 0, result.stderr);
+  assert.equal(JSON.parse(result.stdout).tokenizer, 'bpe-280');
+  const generated = async (run: string) => {
+    const prompt = ['--prompt', 'the gate, 你', '--tokens', '4', '--temperature', '0', '--json'];
+    const { stdout, stderr } = await loopnn(['generate', '--model', run, ...prompt]);
+    assert.equal(stderr, '');
+    return JSON.parse(stdout).ids;
+  };
+  assert.deepEqual(await generated(oldest), await generated(out));
+  const text = join(folder, 'gate.txt');
+  writeFileSync(text, 'the gate opens a little. Größe, naïve, 你好.\n'.repeat(40));
+  const shards = [];
+  for (const tokenizer of [file, join(FIXTURES, 'gpt2/tokenizer.json')]) {
+    const data = join(folder, 'gate');
+    const prepared = await loopnn(['prepare', text, '--out', data, '--tokenizer', tokenizer, '--force']);
+    assert.equal(prepared.code, 0, prepared.stderr);
+    shards.push(readFileSync(join(data, 'train.bin')));
+  }
+  assert.deepEqual(shards[0], shards[1]);
+});
+
+test('GPT-2’s own tokenizer, as the hub has it, is remembered by name, as data prepared with it has it', async () => {
   const source = copy('gpt2', 'with-gpt2-tokenizer');
-  const tokenizer = await loadGpt2();
-  writeFileSync(join(source, 'tokenizer.json'), JSON.stringify(byteLevelToJSON(tokenizer)));
+  const tokenizer = oldestFile(byteLevelToJSON(await loadGpt2()));
+  writeFileSync(join(source, 'tokenizer.json'), JSON.stringify(tokenizer));
   const file = join(source, 'model.safetensors');
   const tensors = [...parseSafetensors(new Uint8Array(readFileSync(file)), file)].map(([name, tensor]) => {
     const wte = name === 'transformer.wte.weight';
@@ -206,8 +235,8 @@ test('a tokenizer with ids beyond the model’s is refused, at import and afterw
   const { out } = await importFixture('gpt2');
   const source = copy('gpt2', 'other-tokenizer');
   const tokenizer = JSON.parse(readFileSync(join(source, 'tokenizer.json'), 'utf8'));
-  tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 300, content: '<|more|>' });
-  const message = /tokenizer\.json: must have at most as many ids as the model's vocabSize = 280, got 301/;
+  tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 280, content: '<|more|>' });
+  const message = /tokenizer\.json: must have at most as many ids as the model's vocabSize = 280, got 281/;
   writeFileSync(join(source, 'tokenizer.json'), JSON.stringify(tokenizer));
   await refused(source, message);
   cpSync(join(source, 'tokenizer.json'), join(out, 'tokenizer.json'));

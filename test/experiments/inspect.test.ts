@@ -7,6 +7,8 @@ import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
+import { tokenizerFromJSON } from '../../src/tokenizer/load.js';
+import { SPACED } from '../tokenizer/samples.js';
 
 const text = 'loops & <gates>';
 const options = { top: 3, threshold: 0.0043 };
@@ -48,6 +50,29 @@ test('the last exit’s predictions and losses are the model’s own; the gates 
     gates['transformer.gates'].map(({ mean, std }) => [mean.toFixed(4), std.toFixed(4)]),
     [1, 2, 3].map(() => ['0.3333', '0.0000']),
   );
+});
+
+test('tokens are named as they read in the text, and predictions as they would', async () => {
+  const spaced = await tokenizerFromJSON(SPACED);
+  const model = build({ vocabSize: spaced.vocabSize });
+  const { tokens } = await inspect(model, spaced, 'Once upon a time', { ...options, top: spaced.vocabSize });
+  assert.deepEqual(
+    tokens.map((token) => token.text),
+    ['Once', ' upon', ' a', ' time'],
+  );
+  for (const { exits } of tokens) {
+    const names = exits[0].top.map((prediction) => prediction.text).sort();
+    assert.deepEqual(names, [
+      ' Assistant:',
+      ' Once',
+      ' a',
+      ' time',
+      ' upon',
+      '<unk>',
+      '<|endoftext|>',
+      'less',
+    ]);
+  }
 });
 
 test('a halting rule’s steps are shown; fewer loops give fewer exits; a depth without exits has one', async () => {

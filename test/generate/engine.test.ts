@@ -10,6 +10,8 @@ import { Decoder, type Extension, type Next } from '../../src/generate/decoder.j
 import { Engine, type GenerationRequest } from '../../src/generate/engine.js';
 import { hashWords } from '../../src/nn/random.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
+import { tokenizerFromJSON } from '../../src/tokenizer/load.js';
+import { SPACED } from '../tokenizer/samples.js';
 import { answer, CountingDecoder, randomModel, ScriptedDecoder } from './helpers.js';
 
 const tokenizer = new BytesTokenizer();
@@ -190,6 +192,32 @@ test('texts: characters whole, stop texts left out, the end of text not told', a
   assert.deepEqual([never.reason, never.whole, never.held], ['end of text', 'one EN', 'EN']);
   const cut = await say('a😀', [], 3);
   assert.deepEqual([cut.reason, cut.whole, cut.held], ['tokens', 'a\ufffd', '\ufffd']);
+});
+
+test('after a prompt the first token keeps its space; where a document begins it has none', async () => {
+  const spaced = await tokenizerFromJSON(SPACED);
+  const model = randomModel({ depth: 'loop', nLoop: 2 });
+  const engine = new Engine(new Decoder(model), spaced);
+  const time = 5;
+  const say = async (prompt: ArrayLike<number>, more: object = {}) => {
+    const request = { prompt, temperature: 0, maxTokens: 2, logitBias: { [time]: 100 }, ...more };
+    const { tokens, end, text } = await answer(engine, request);
+    return { text, pieces: tokens.map((token) => token.text), reason: end.reason };
+  };
+  const prompt = spaced.encode('Once upon a');
+  assert.deepEqual(await say(prompt), { text: ' time time', pieces: [' time', ' time'], reason: 'tokens' });
+  assert.equal((await say(prompt, { draft: { loops: 1, tokens: 2 } })).text, ' time time');
+  assert.deepEqual(await say(prompt, { stop: [' ti'] }), { text: '', pieces: [''], reason: 'stop text' });
+  assert.equal((await say(prompt, { stop: ['time time'] })).text, ' ');
+  for (const empty of [[spaced.eot], [...prompt, spaced.eot]]) {
+    assert.equal((await say(empty)).text, 'time time');
+    assert.equal((await say(empty, { stop: ['me time'] })).text, 'ti');
+  }
+  const together = await Promise.all([say(prompt), say([spaced.eot]), say(prompt)]);
+  assert.deepEqual(
+    together.map(({ text }) => text),
+    [' time time', 'time time', ' time time'],
+  );
 });
 
 test('a long prompt comes in pieces, beside tokens of those that run', async () => {

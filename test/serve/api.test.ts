@@ -1,5 +1,7 @@
 /** The API as OpenAI's own client sees it. */
 import assert from 'node:assert/strict';
+import { cpSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import OpenAI from 'openai';
 import {
@@ -12,6 +14,8 @@ import {
   trainedRun,
   until,
 } from './helpers.js';
+import { temporaryFolder } from '../cli/helpers.js';
+import { SPACED } from '../tokenizer/samples.js';
 
 const run = await trainedRun();
 const { url, lines } = await serveRun(run);
@@ -191,6 +195,52 @@ test('offsets are where tokens begin in the text, broken characters or not, stre
     streamed.push(...(choices[0].logprobs?.text_offset ?? []));
   }
   assert.deepEqual(streamed, offsets);
+});
+
+test('the first token after a prompt keeps its space, in texts, names and offsets; in a new document it has none', async () => {
+  const folder = join(temporaryFolder(), 'tiny');
+  cpSync(run, folder, { recursive: true });
+  writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(SPACED));
+  const spaced = clientOf((await serveRun(folder)).url);
+  const [time, options] = [5, { model: 'tiny', max_tokens: 2, temperature: 0, logprobs: 1 }];
+  const ask = async (prompt: string | number[], more: object = {}) =>
+    spaced.completions.create({ ...options, prompt, logit_bias: { [time]: 100 }, ...more });
+  for (const prompt of ['Once upon a', [2, 3, 4]]) {
+    const { choices } = await ask(prompt, { n: 2 });
+    for (const { text, logprobs } of choices) {
+      assert.equal(text, ' time time');
+      assert.deepEqual(logprobs!.tokens, [' time', ' time']);
+      assert.deepEqual(logprobs!.text_offset, [0, 5]);
+      // Whatever the best candidate is, it is named as it would read there.
+      for (const top of logprobs!.top_logprobs!) {
+        for (const name of Object.keys(top)) assert.match(name, /^( .+|less|<.+|bytes:.+)$/);
+      }
+    }
+  }
+  const fresh = (await ask('')).choices[0];
+  assert.equal(fresh.text, 'time time');
+  assert.deepEqual(fresh.logprobs!.tokens, ['time', ' time']);
+  assert.deepEqual(fresh.logprobs!.text_offset, [0, 4]);
+  const pieces = [];
+  const stream = await spaced.completions.create({
+    ...options,
+    prompt: 'Once upon a',
+    logit_bias: { [time]: 100 },
+    stream: true,
+  });
+  for await (const { choices } of stream) if (choices[0]?.text) pieces.push(choices[0].text);
+  assert.deepEqual(pieces, [' time', ' time']);
+  assert.equal((await ask('Once upon a', { stop: [' time'] })).choices[0].text, '');
+  const chatted = await spaced.chat.completions.create({
+    model: 'tiny',
+    messages: [{ role: 'user', content: 'Once upon' }],
+    max_completion_tokens: 1,
+    temperature: 0,
+    logprobs: true,
+    logit_bias: { [time]: 100 },
+  });
+  assert.equal(chatted.choices[0].message.content, ' time');
+  assert.equal(chatted.choices[0].logprobs!.content![0].token, ' time');
 });
 
 const messages: OpenAI.ChatCompletionMessageParam[] = [

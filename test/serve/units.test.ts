@@ -121,7 +121,7 @@ test('exits: a criterion and a threshold, either of which may be absent', () => 
 
 test('offsets of tokens count code points, and parts of a character share its own', () => {
   const offsets = (ids: readonly number[]) => {
-    const served = new ServedTokens(tokenizer);
+    const served = new ServedTokens(tokenizer, [eot]);
     const token = { text: '', logprob: -1, top: [], steps: 1 };
     return ids.map((id) => served.next({ id, ...token }).logprobs!.offset);
   };

@@ -5,6 +5,7 @@ import { parseJSON } from '../../src/formats/json.js';
 import { trainBpe } from '../../src/tokenizer/bpe-train.js';
 import { tokenizerFromJSON } from '../../src/tokenizer/load.js';
 import { Fuzz, fuzz } from '../fuzz.js';
+import { readFixture } from './huggingface-fixture.js';
 
 const eot = { id: 0, content: '<|endoftext|>', special: true };
 const KINDS: Record<string, unknown> = {
@@ -57,6 +58,15 @@ async function use(json: unknown): Promise<void> {
   const decoder = tokenizer.decoder();
   for (const id of ids) decoder.push(id);
   decoder.end();
+}
+
+const OTHERS = Object.fromEntries(readFixture().models.map(({ name, tokenizer }) => [name, tokenizer]));
+
+for (const [seed, [kind, json]] of Object.entries(OTHERS).entries()) {
+  test(`${kind}: 500 files with damaged values`, async () => {
+    const random = new Fuzz(40 + seed);
+    await fuzz(500, ['DataError'], () => use(random.json(json)));
+  });
 }
 
 for (const [seed, [kind, json]] of Object.entries(KINDS).entries()) {

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { sameByteLevel } from '../../src/tokenizer/bpe.js';
 import { trainBpe } from '../../src/tokenizer/bpe-train.js';
+import { isGpt2, loadGpt2 } from '../../src/tokenizer/gpt2.js';
+import { byteLevelToJSON } from '../../src/tokenizer/huggingface-json.js';
 import { createTokenizer, tokenizerFromJSON } from '../../src/tokenizer/load.js';
-import { SAMPLES } from './samples.js';
+import { oldestFile, SAMPLES } from './samples.js';
 
 const eot = { id: 0, content: '<|endoftext|>', special: true };
 const wordPiece = {
@@ -52,14 +55,15 @@ test('an unknown tokenizer is refused by name', async () => {
   });
 });
 
-test('other Hugging Face models go through their library', async () => {
+test('other Hugging Face models', async () => {
   const tokenizer = await tokenizerFromJSON(wordPiece, 'w.json');
   assert.equal(tokenizer.name, 'wordpiece-8');
   assert.equal(tokenizer.vocabSize, 8);
   assert.equal(tokenizer.eot, 0);
   assert.equal(tokenizer.cuttable, false);
   assert.deepEqual([...tokenizer.encode('Hello WORLD xyz')], [2, 3, 4, 1]);
-  assert.equal(tokenizer.decode([2, 3, 4, 0, 2]), 'hello world[SEP]hello');
+  // An end of text ends a document.
+  assert.equal(tokenizer.decode([2, 3, 4, 1, 0, 2]), 'hello world [UNK][SEP]hello');
   const decoder = tokenizer.decoder();
   assert.deepEqual(
     [2, 3, 4].map((id) => decoder.push(id)),
@@ -113,6 +117,70 @@ test('a token has its bytes, also where they are a part of a character', async (
   );
 });
 
+test('after a prompt the first token keeps its space; at the beginning of a text it has none', async () => {
+  const ends = { added_tokens: [eot] };
+  const metaspace = { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always' };
+  const vocab = (...tokens: string[]) =>
+    Object.fromEntries(['<|endoftext|>', ...tokens].map((token, id) => [token, id]));
+  const bpe = (...tokens: string[]) => ({ type: 'BPE', vocab: vocab(...tokens), merges: [] });
+  const fallback = [
+    { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
+    { type: 'ByteFallback' },
+    { type: 'Fuse' },
+    { type: 'Strip', content: ' ', start: 1, stop: 0 },
+  ];
+  const files = [
+    { model: bpe('▁a', '▁time', 's'), decoder: metaspace },
+    { model: bpe('▁a', '▁time', 's'), decoder: { type: 'Sequence', decoders: fallback } },
+    {
+      model: {
+        type: 'WordPiece',
+        unk_token: 'a',
+        continuing_subword_prefix: '##',
+        max_input_chars_per_word: 100,
+        vocab: vocab('a', 'time', '##s'),
+      },
+      decoder: { type: 'WordPiece', prefix: '##', cleanup: false },
+    },
+    { model: bpe('a</w>', 'time</w>', 's'), decoder: { type: 'BPEDecoder', suffix: '</w>' } },
+  ];
+  for (const file of files) {
+    const tokenizer = await tokenizerFromJSON({ ...ends, ...file });
+    const decoded = (context: number[], ids: number[]) => {
+      const decoder = tokenizer.decoder(context);
+      return [...ids.map((id) => decoder.push(id)), decoder.end()].join('');
+    };
+    const [end, a, time] = [0, 1, 2];
+    assert.equal(decoded([a], [time, a]), ' time a', JSON.stringify(file.decoder));
+    assert.equal(decoded([end, a, a], [time]), ' time');
+    for (const empty of [[], [end], [a, end]]) assert.equal(decoded(empty, [time, a]), 'time a');
+    assert.equal(Buffer.from(tokenizer.bytesOf(time, a)).toString(), ' time');
+    assert.equal(Buffer.from(tokenizer.bytesOf(time, end)).toString(), 'time');
+    assert.equal(Buffer.from(tokenizer.bytesOf(time)).toString(), 'time');
+  }
+});
+
+test('a stream after bytes has whole characters only, each once', async () => {
+  const bytes = [0xe4, 0xbd, 0xa0].map((byte) => `<0x${byte.toString(16).toUpperCase()}>`);
+  const model = {
+    type: 'BPE',
+    vocab: Object.fromEntries(['<|endoftext|>', 'a', '你', ...bytes].map((token, id) => [token, id])),
+    merges: [],
+  };
+  const decoder = { type: 'Sequence', decoders: [{ type: 'ByteFallback' }, { type: 'Fuse' }] };
+  const tokenizer = await tokenizerFromJSON({ added_tokens: [eot], model, decoder });
+  const push = (context: number[], ids: number[]) => {
+    const stream = tokenizer.decoder(context);
+    return [...ids.map((id) => stream.push(id)), stream.end()];
+  };
+  // Bytes after bytes: whole characters in the context, then whole ones in the stream.
+  assert.deepEqual(push([1, 3, 4, 5], [3, 4, 5, 1]), ['', '', '你', 'a', '']);
+  assert.deepEqual(push([3, 4, 5, 3, 4, 5], [1]), ['a', '']);
+  assert.deepEqual(push([2], [3, 4]), ['', '', '\ufffd\ufffd']);
+  // Half a character before, half after: what the stream has of it is none.
+  assert.deepEqual(push([1, 3, 4], [5, 1]), ['', '\ufffda', '']);
+});
+
 test('a vocabulary that token shards cannot hold is refused', async () => {
   const vocab = Object.fromEntries(Array.from({ length: 65_537 }, (_, i) => [`t${i}`, i]));
   const json = { added_tokens: [eot], model: { type: 'WordPiece', vocab } };
@@ -124,27 +192,48 @@ test('a vocabulary that token shards cannot hold is refused', async () => {
   });
 });
 
-test('what the library fails over only in use is an error of the file', async () => {
+test('a text that a model has no token for is an error of the tokenizer', async () => {
   const json = {
     added_tokens: [{ id: 1, content: '</s>', special: true }],
-    decoder: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always' },
     model: {
       type: 'Unigram',
-      unk_id: 0,
       vocab: [
-        ['<unk>', 0],
-        ['</s>', 0],
-        [['b', 'c'], -2],
         ['a', -3],
+        ['</s>', 0],
       ],
     },
   };
   const tokenizer = await tokenizerFromJSON(json);
-  assert.throws(() => tokenizer.decode([2]), {
+  assert.deepEqual([...tokenizer.encode('aa')], [0, 0]);
+  assert.throws(() => tokenizer.encode('ab'), {
     name: 'DataError',
-    message:
-      /^tokenizer unigram-4: must be one that @huggingface\/tokenizers can use, got '.*'; its tokenizer/,
+    message: 'tokenizer unigram-2: must be able to encode every text; the model has no unk_id',
   });
+});
+
+test('a file without model.type, as the oldest are, is what its other fields make it', async () => {
+  const { type: _type, ...model } = wordPiece.model;
+  const untyped = await tokenizerFromJSON({ ...wordPiece, model });
+  assert.equal(untyped.name, 'wordpiece-8');
+  const byteLevel = trainBpe(['aa bb aa bb'], 260);
+  const old = oldestFile(byteLevel.toJSON());
+  const own = await tokenizerFromJSON(old);
+  assert.equal(own.name, byteLevel.name);
+  assert.ok(sameByteLevel(own, byteLevel));
+  const rejects = (model: unknown, told: string): Promise<void> =>
+    assert.rejects(tokenizerFromJSON({ ...wordPiece, model }, 't.json'), {
+      name: 'DataError',
+      message: `t.json: model.type: must be one of BPE, WordPiece, WordLevel, Unigram${told}`,
+    });
+  await rejects({ vocab: { a: 0 } }, '; without it the other fields must tell, and these do not: vocab');
+  await rejects({ type: null, vocab: { a: 0 }, merges: [] }, ', got null');
+});
+
+test('GPT-2’s file of 2019, without type and with merges in one text, is known for what it is', async () => {
+  const gpt2 = await loadGpt2();
+  const tokenizer = await tokenizerFromJSON(oldestFile(byteLevelToJSON(gpt2)));
+  assert.ok(await isGpt2(tokenizer));
+  assert.deepEqual([...tokenizer.encode('Hello world')], [15496, 995]);
 });
 
 test('damaged tokenizer files say what is wrong', async () => {
@@ -182,10 +271,10 @@ test('damaged tokenizer files say what is wrong', async () => {
   );
   await rejects(
     { ...good, model: { type: 'Magic', vocab: {} } },
-    /^t\.json: model\.type: must be one of BPE, WordPiece, Unigram, got 'Magic'$/,
+    /^t\.json: model\.type: must be one of BPE, WordPiece, WordLevel, Unigram, got 'Magic'$/,
   );
   await rejects(
     { ...good, normalizer: { type: 'Magic' } },
-    /^t\.json: must be a tokenizer that @huggingface\/tokenizers can read, got/,
+    /^t\.json: normalizer\.type: must be one of BertNormalizer, .*, got 'Magic'$/,
   );
 });

@@ -1,0 +1,128 @@
+/**
+ * Finds added tokens in a text, some of them before it is normalised and some after. Special tokens are found only so that
+ * no other token begins within one: they stay text. As Python's tokenizers has it with `encode_special_tokens`.
+ */
+import type { Normalized, Normalizer } from './normalizers.js';
+import { literal } from './pattern.js';
+import type { Settings } from './settings.js';
+import { eachMatch } from './split.js';
+import { classOf } from './unicode.js';
+
+/** An added token as the file has it. */
+export interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  readonly special: boolean;
+  /** Whether it is looked for in the normalised text, and is normalised itself. */
+  readonly normalized: boolean;
+  /** Whether it counts only where no word character touches it. */
+  readonly singleWord: boolean;
+  /** Whether it takes the white space before it along, and that behind it. */
+  readonly lstrip: boolean;
+  readonly rstrip: boolean;
+}
+
+/** Reads an entry of `added_tokens`, but for its id; throws DataError where it is damaged. */
+export function readAddedToken(settings: Settings, id: number): AddedToken {
+  const special = settings.flag('special', false);
+  return {
+    id,
+    content: settings.text('content'),
+    special,
+    normalized: settings.flag('normalized', !special),
+    singleWord: settings.flag('single_word', false),
+    lstrip: settings.flag('lstrip', false),
+    rstrip: settings.flag('rstrip', false),
+  };
+}
+
+/** A normalised text that is still to become ids, or the id of a token that was found. */
+export type Section = Normalized | number;
+
+export class AddedTokens {
+  readonly #normalize: Normalizer;
+  readonly #before: Finder | null;
+  readonly #after: Finder | null;
+
+  constructor(tokens: readonly AddedToken[], normalize: Normalizer) {
+    this.#normalize = normalize;
+    const finder = (some: readonly AddedToken[]): Finder | null => {
+      const spelled = some.map((token): [string, AddedToken] => [this.spelling(token), token]);
+      const found = new Map(spelled.filter(([spelling]) => spelling !== ''));
+      return Array.from(found.values()).every(({ special }) => special) ? null : new Finder(found);
+    };
+    this.#before = finder(tokens.filter(({ normalized }) => !normalized));
+    this.#after = finder(tokens.filter(({ normalized }) => normalized));
+  }
+
+  /** How a token is found in a text, and what it is decoded to. */
+  spelling({ content, normalized }: AddedToken): string {
+    if (!normalized) return content;
+    const text: Normalized = { text: content, lead: 0 };
+    this.#normalize(text);
+    return text.text;
+  }
+
+  /**
+   * Parts a text and normalises what lies between the tokens.
+   *
+   * @param inside whether something stands before the text, so that it has no beginning
+   */
+  sections(text: string, inside: boolean): Section[] {
+    const sections: Section[] = [];
+    if (text === '') return sections;
+    const between = (part: Normalized): void => {
+      this.#normalize(part);
+      if (this.#after) this.#after.cut(part, (one) => sections.push(one));
+      else if (part.text !== '') sections.push(part);
+    };
+    const lead = text.codePointAt(0)! > 0xffff ? 2 : 1;
+    const whole = { text, lead: inside ? 0 : lead };
+    if (!this.#before) between(whole);
+    else this.#before.cut(whole, (one) => (typeof one === 'number' ? sections.push(one) : between(one)));
+    return sections;
+  }
+}
+
+class Finder {
+  readonly #tokens: ReadonlyMap<string, AddedToken>;
+  readonly #pattern: RegExp;
+
+  constructor(tokens: ReadonlyMap<string, AddedToken>) {
+    this.#tokens = tokens;
+    // The longest first, since the first alternative that fits is taken.
+    const spellings = Array.from(tokens.keys()).sort((a, b) => b.length - a.length);
+    this.#pattern = new RegExp(spellings.map((spelling) => literal(spelling).source).join('|'), 'gu');
+  }
+
+  /** Calls `section` with each token and each text between tokens, in order. */
+  cut({ text, lead }: Normalized, section: (one: Section) => void): void {
+    let from = 0;
+    const textUpTo = (end: number): void => {
+      if (from < end) section({ text: text.slice(from, end), lead: Math.max(0, Math.min(end, lead) - from) });
+    };
+    eachMatch(this.#pattern, text, (matchStart, matchEnd) => {
+      const token = this.#tokens.get(text.slice(matchStart, matchEnd))!;
+      if (token.special) return;
+      if (token.singleWord && (at(WORD_BEFORE, text, matchStart) || at(WORD, text, matchEnd))) return;
+      const spaces = token.lstrip ? (at(SPACES_BEFORE, text, matchStart)?.[1].length ?? 0) : 0;
+      textUpTo(Math.max(from, matchStart - spaces));
+      section(token.id);
+      from = matchEnd + (token.rstrip ? (at(SPACES, text, matchEnd)?.[0].length ?? 0) : 0);
+    });
+    textUpTo(text.length);
+  }
+}
+
+const word = classOf('word').source;
+const space = classOf('space').source;
+const WORD = new RegExp(word, 'uy');
+const WORD_BEFORE = new RegExp(`(?<=${word})`, 'uy');
+const SPACES = new RegExp(`${space}+`, 'uy');
+const SPACES_BEFORE = new RegExp(`(?<=(${space}+))`, 'uy');
+
+/** What an expression with the flag y matches at a place. */
+function at(expression: RegExp, text: string, place: number): RegExpExecArray | null {
+  expression.lastIndex = place;
+  return expression.exec(text);
+}

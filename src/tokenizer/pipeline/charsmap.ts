@@ -1,0 +1,93 @@
+/**
+ * SentencePiece's compiled rules of normalisation: texts that become others, found by a double array (darts-clone) over
+ * UTF-8. As the crate spm_precompiled reads them for Python's tokenizers.
+ */
+import { DataError } from '../../errors.js';
+
+/** Longer graphemes, in bytes of UTF-8, are looked up by their characters only. */
+const LONGEST = 5;
+/**
+ * What may join with its neighbours to a grapheme of several characters; all others are one each, and need no look at
+ * the rules of graphemes, which are slow.
+ */
+const JOINING =
+  '\\p{M}\\p{Cf}\\p{Grapheme_Extend}\\p{Emoji_Modifier}\\p{RI}\\r\\n\\u0e33\\u0eb3' +
+  '\\u1100-\\u11ff\\ua960-\\ua97c\\ud7b0-\\ud7fb\\u0d4e\\u{111c2}\\u{111c3}\\u{113d1}\\u{1193f}\\u{11941}\\u{11a3a}' +
+  '\\u{11a84}-\\u{11a89}\\u{11d46}\\u{11f02}';
+const STRETCH = new RegExp(`[^${JOINING}]?(?:[${JOINING}]+[^${JOINING}]?)+|[^\\x20-\\x7e]`, 'gu');
+
+export class Charsmap {
+  readonly #units: Uint32Array;
+  /** What texts become, each up to a NUL. */
+  readonly #texts: Uint8Array;
+  readonly #graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
+  readonly #known = new Map<string, string>();
+  /** Whether printable ASCII stays as it is, so that it need not be looked at. */
+  readonly #stretch: RegExp;
+
+  /** @param base64 the field `precompiled_charsmap`; throws DataError where it is damaged */
+  constructor(base64: string, where: string) {
+    let bytes: Uint8Array;
+    try {
+      bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    } catch {
+      throw new DataError(where, 'must be base64');
+    }
+    const view = new DataView(bytes.buffer);
+    const size = bytes.length < 4 ? -1 : view.getUint32(0, true);
+    if (size < 4 || size % 4 !== 0 || 4 + size > bytes.length) {
+      throw new DataError(where, 'must have a table of the size that it tells', size);
+    }
+    this.#units = Uint32Array.from({ length: size / 4 }, (_, i) => view.getUint32(4 + 4 * i, true));
+    this.#texts = bytes.subarray(4 + size);
+    const printable = Array.from({ length: 0x5f }, (_, i) => String.fromCharCode(0x20 + i));
+    const stays = printable.every((character) => this.#lookUp(character) === undefined);
+    this.#stretch = stays ? STRETCH : new RegExp(`${STRETCH.source}|[^]`, 'gu');
+  }
+
+  normalize(text: string): string {
+    return text.replace(this.#stretch, (stretch) => {
+      let normal = this.#known.get(stretch);
+      if (normal === undefined) {
+        normal = '';
+        for (const { segment } of this.#graphemes.segment(stretch)) normal += this.#grapheme(segment);
+        if (this.#known.size < 100_000) this.#known.set(stretch, normal);
+      }
+      return normal;
+    });
+  }
+
+  #grapheme(grapheme: string): string {
+    const whole = new TextEncoder().encode(grapheme).length <= LONGEST ? this.#lookUp(grapheme) : undefined;
+    if (whole !== undefined) return whole;
+    let normal = '';
+    for (const character of grapheme) normal += this.#lookUp(character) ?? character;
+    return normal;
+  }
+
+  /** What a text becomes: the entry of the shortest beginning of it that has one, which is that of the whole in most cases. */
+  #lookUp(text: string): string | undefined {
+    const units = this.#units;
+    let node = offsetOf(units[0]);
+    for (const byte of new TextEncoder().encode(text)) {
+      if (byte === 0) return undefined;
+      node ^= byte;
+      const unit = units[node];
+      // The label, with the mark of a leaf.
+      if (unit === undefined || (unit & 0x8000_00ff) !== byte) return undefined;
+      node ^= offsetOf(unit);
+      if ((unit >>> 8) & 1) {
+        const start = (units[node] ?? 0) & 0x7fff_ffff;
+        const end = this.#texts.indexOf(0, start);
+        return new TextDecoder('utf-8', { ignoreBOM: true }).decode(
+          this.#texts.subarray(start, end < 0 ? undefined : end),
+        );
+      }
+    }
+    return undefined;
+  }
+}
+
+function offsetOf(unit: number): number {
+  return (unit >>> 10) << ((unit & 0x200) >>> 6);
+}

@@ -1,0 +1,163 @@
+/** The decoders of a tokenizer.json: how tokens become a text again. As Python's tokenizers has them. */
+import { alphabetToBytes } from '../byte-alphabet.js';
+import { readPattern } from './pattern.js';
+import { prependScheme } from './pre-tokenizers.js';
+import { Settings } from './settings.js';
+import { eachMatch } from './split.js';
+
+/** Turns tokens into the pieces of a text, which joined are the text. */
+export type TokensDecoder = (tokens: readonly string[]) => readonly string[];
+
+const TYPES = [
+  'BPEDecoder',
+  'ByteFallback',
+  'ByteLevel',
+  'CTC',
+  'Fuse',
+  'Metaspace',
+  'Replace',
+  'Sequence',
+  'Strip',
+  'WordPiece',
+] as const;
+
+/** Reads a decoder; without one tokens are parted by spaces. Throws DataError where it is damaged or not supported. */
+export function readDecoder(value: unknown, where: string): TokensDecoder {
+  if (value === null || value === undefined) return (tokens) => [tokens.join(' ')];
+  const settings = new Settings(value, where);
+  switch (settings.name('type', TYPES)) {
+    case 'BPEDecoder': {
+      const suffix = settings.text('suffix');
+      return (tokens) =>
+        tokens.map((token, i) => token.replaceAll(suffix, () => (i === tokens.length - 1 ? '' : ' ')));
+    }
+    case 'ByteFallback':
+      return byteFallback;
+    case 'ByteLevel':
+      return byteLevel;
+    case 'CTC':
+      return ctc(settings);
+    case 'Fuse':
+      return (tokens) => [tokens.join('')];
+    case 'Metaspace': {
+      const mark = settings.character('replacement');
+      const first = prependScheme(settings) === 'never' ? ' ' : '';
+      return (tokens) => tokens.map((token, i) => token.replaceAll(mark, i === 0 ? first : ' '));
+    }
+    case 'Replace': {
+      const pattern = readPattern(settings);
+      const content = settings.text('content');
+      return (tokens) => tokens.map((token) => replaced(token, pattern, content));
+    }
+    case 'Sequence': {
+      const steps = settings.list('decoders').map((one, i) => readDecoder(one, `${where}.decoders[${i}]`));
+      return (tokens) => steps.reduce((before, step) => step(before), tokens);
+    }
+    case 'Strip':
+      return strip(settings);
+    case 'WordPiece': {
+      const prefix = settings.text('prefix');
+      const clean = settings.flag('cleanup') ? cleanedUp : (text: string) => text;
+      return (tokens) =>
+        tokens.map((token, i) => {
+          if (i === 0) return clean(token);
+          return clean(token.startsWith(prefix) ? token.slice(prefix.length) : ` ${token}`);
+        });
+    }
+  }
+}
+
+function replaced(text: string, pattern: RegExp, content: string): string {
+  let out = '';
+  let at = 0;
+  eachMatch(pattern, text, (start, end) => {
+    out += text.slice(at, start) + content;
+    at = end;
+  });
+  return out + text.slice(at);
+}
+
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/** All bytes together, so that characters may be spread over tokens. */
+function byteLevel(tokens: readonly string[]): string[] {
+  const bytes: number[] = [];
+  for (const token of tokens) {
+    for (const byte of alphabetToBytes(token) ?? new TextEncoder().encode(token)) bytes.push(byte);
+  }
+  return [utf8.decode(Uint8Array.from(bytes))];
+}
+
+/** Tokens `<0x41>` in a row are bytes; where they are not UTF-8 together, each is U+FFFD. */
+function byteFallback(tokens: readonly string[]): string[] {
+  const out: string[] = [];
+  let bytes: number[] = [];
+  const flush = (): void => {
+    if (bytes.length === 0) return;
+    try {
+      const strict = new TextDecoder('utf-8', { ignoreBOM: true, fatal: true });
+      out.push(strict.decode(Uint8Array.from(bytes)));
+    } catch {
+      out.push('\ufffd'.repeat(bytes.length));
+    }
+    bytes = [];
+  };
+  for (const token of tokens) {
+    const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(token);
+    if (byte) {
+      bytes.push(Number.parseInt(byte[1], 16));
+    } else {
+      flush();
+      out.push(token);
+    }
+  }
+  flush();
+  return out;
+}
+
+function ctc(settings: Settings): TokensDecoder {
+  const pad = settings.text('pad_token');
+  const delimiter = settings.text('word_delimiter_token');
+  const cleanup = settings.flag('cleanup');
+  return (tokens) => {
+    const out: string[] = [];
+    tokens.forEach((token, i) => {
+      if (token === tokens[i - 1]) return;
+      const padless = token.replaceAll(pad, '');
+      const text = cleanup ? cleanedUp(padless).replaceAll(delimiter, ' ') : padless;
+      if (text !== '') out.push(text);
+    });
+    return out;
+  };
+}
+
+function strip(settings: Settings): TokensDecoder {
+  const content = settings.character('content');
+  const start = settings.count('start', 0);
+  const stop = settings.count('stop', 0);
+  return (tokens) =>
+    tokens.map((token) => {
+      const characters = Array.from(token);
+      let from = 0;
+      while (from < start && characters[from] === content) from++;
+      let to = characters.length;
+      while (to > from && to > characters.length - stop && characters[to - 1] === content) to--;
+      return characters.slice(from, to).join('');
+    });
+}
+
+/** Takes away spaces that English has not. */
+function cleanedUp(text: string): string {
+  return text
+    .replaceAll(' .', '.')
+    .replaceAll(' ?', '?')
+    .replaceAll(' !', '!')
+    .replaceAll(' ,', ',')
+    .replaceAll(" ' ", "'")
+    .replaceAll(" n't", "n't")
+    .replaceAll(" 'm", "'m")
+    .replaceAll(' do not', " don't")
+    .replaceAll(" 's", "'s")
+    .replaceAll(" 've", "'ve")
+    .replaceAll(" 're", "'re");
+}

@@ -1,0 +1,24 @@
+/**
+ * The post-processors of a tokenizer.json. They put special tokens around a text, which this program does itself: a document
+ * ends with the end-of-text token, a chat template writes its own. So nothing of them is carried out, only checked.
+ */
+import { DataError } from '../../errors.js';
+import { Settings } from './settings.js';
+
+const TYPES = ['BertProcessing', 'ByteLevel', 'RobertaProcessing', 'Sequence', 'TemplateProcessing'] as const;
+
+/** Throws DataError for an unknown one, and for one that does more than put special tokens around a text. */
+export function checkPostProcessor(value: unknown, where: string): void {
+  if (value === null || value === undefined) return;
+  const settings = new Settings(value, where);
+  const type = settings.name('type', TYPES);
+  if (type === 'Sequence') {
+    settings.list('processors').forEach((one, i) => {
+      checkPostProcessor(one, `${where}.processors[${i}]`);
+    });
+  }
+  if (type !== 'TemplateProcessing') return;
+  const texts = settings.parts('single').filter((piece) => piece.value('Sequence') !== null);
+  if (texts.length === 1 && texts[0].part('Sequence').value('id') === 'A') return;
+  throw new DataError(`${where}.single`, 'must have the text once', texts.length);
+}

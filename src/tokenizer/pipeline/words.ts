@@ -1,0 +1,73 @@
+/**
+ * The models of a tokenizer.json that look words up: WordLevel a word as a whole, WordPiece the longest token that begins
+ * it, then the longest that continues it. As Python's tokenizers has them.
+ */
+import type { Settings } from './settings.js';
+
+/** What turns the words of a text into ids. */
+export interface WordModel {
+  /** The ids of a word, which is not empty. Throws Error where it has none and the vocabulary no unknown token. */
+  encode(word: string): readonly number[];
+}
+
+/** The ids of tokens by their spelling. */
+export type Vocabulary = ReadonlyMap<string, number>;
+
+export function wordLevel(settings: Settings, vocab: Vocabulary): WordModel {
+  const unknown = unknownToken(settings, vocab);
+  return {
+    encode: (word) => {
+      const id = vocab.get(word);
+      return id === undefined ? [unknown()] : [id];
+    },
+  };
+}
+
+export function wordPiece(settings: Settings, vocab: Vocabulary): WordModel {
+  const unknown = unknownToken(settings, vocab);
+  const prefix = settings.text('continuing_subword_prefix');
+  const longestWord = settings.count('max_input_chars_per_word', 0);
+  let longest = 0;
+  for (const token of vocab.keys()) longest = Math.max(longest, token.length);
+
+  /** The end of the longest token from `start` on, or `start` where there is none. */
+  const endOfToken = (word: string, start: number): number => {
+    const before = start > 0 ? prefix : '';
+    let end = Math.min(word.length, start + longest);
+    while (end > start && !vocab.has(before + word.slice(start, end))) end--;
+    return end;
+  };
+  return {
+    encode: (word) => {
+      if (word.length > longestWord && Array.from(word).length > longestWord) return [unknown()];
+      const ids: number[] = [];
+      for (let start = 0; start < word.length; ) {
+        const end = endOfToken(word, start);
+        if (end === start) return [unknown()];
+        ids.push(vocab.get((start > 0 ? prefix : '') + word.slice(start, end))!);
+        start = end;
+      }
+      return ids;
+    },
+  };
+}
+
+function unknownToken(settings: Settings, vocab: Vocabulary): () => number {
+  const token = settings.text('unk_token');
+  return () => {
+    const id = vocab.get(token);
+    if (id === undefined) throw new Error(`the vocabulary does not have the unknown token '${token}'`);
+    return id;
+  };
+}
+
+/** The ids of a text's bytes in UTF-8 by their tokens, `<0x0A>` and so on; undefined unless it has all of them. */
+export function byteTokens(text: string, vocab: Vocabulary): number[] | undefined {
+  const ids: number[] = [];
+  for (const byte of new TextEncoder().encode(text)) {
+    const id = vocab.get(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
+    if (id === undefined) return undefined;
+    ids.push(id);
+  }
+  return ids;
+}
