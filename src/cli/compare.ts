@@ -23,6 +23,7 @@ import { measureTimings, type Timing } from '../experiments/timing.js';
 import { parseFields } from '../models/fields.js';
 import type { Runtime } from '../tensor/tensor.js';
 import { type TrainConfig, trainFields } from '../train/config.js';
+import { worseThanGuessing } from '../train/evaluation.js';
 import { readJSON } from '../train/run.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
@@ -375,6 +376,11 @@ function commandLine({ suite, scale, data, precision }: CompareFlags, seeds: num
   return `loopnn compare --suite ${suite} --scale ${scale} --seeds ${seeds}${text}${bits} --out DIR`;
 }
 
+function lossInWords({ valLoss, config }: RunResult): string {
+  const worse = worseThanGuessing(valLoss, config.model.vocabSize);
+  return `${valLoss.toFixed(4)}${worse === null ? '' : `, ${worse}`}`;
+}
+
 /** Shows a comparison's events on stderr. */
 class ComparisonProgress {
   private progress = new Progress('');
@@ -409,6 +415,9 @@ class ComparisonProgress {
           this.done++;
         } else showTraining(this.progress, event.event, event.entrant.until, this.from);
         break;
+      case 'gaps':
+        this.progress.line(`${event.entrant.name}/${event.gaps}`);
+        break;
       case 'tuned': {
         // Pilots of an earlier call told nothing.
         const { models, learningRates } = this.suite;
@@ -423,7 +432,7 @@ class ComparisonProgress {
         break;
       case 'result':
         this.done++;
-        this.progress.line(`${event.entrant.label}: val loss ${event.result.valLoss.toFixed(4)}`);
+        this.progress.line(`${event.entrant.label}: val loss ${lossInWords(event.result)}`);
         break;
     }
   }

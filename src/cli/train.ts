@@ -6,8 +6,10 @@ import { ConfigError } from '../errors.js';
 import { modelFields } from '../models/config.js';
 import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
-import { hasCheckpoint } from '../train/checkpoint.js';
+import { resumableStep } from '../train/checkpoint.js';
 import { parseRunConfig, type RunConfig, trainFields } from '../train/config.js';
+import { worseThanGuessing } from '../train/evaluation.js';
+import { gapsOf } from '../train/metrics.js';
 import { hasTensorBoard, TensorBoardLog } from '../train/tensorboard.js';
 import { createRun, readRunConfig, requireSameTokenizer, runExists } from '../train/run.js';
 import { type EvalEvent, type StepEvent, Trainer } from '../train/trainer.js';
@@ -43,7 +45,7 @@ export function trainCommand(program: Command): void {
 async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const store = new NodeStore(flags.out);
   // A run that failed before its first checkpoint may be started again.
-  const exists = (await runExists(store)) && (flags.resume === true || (await hasCheckpoint(store)));
+  const exists = (await runExists(store)) && (flags.resume === true || (await resumableStep(store)) !== null);
   if (exists && !flags.resume) {
     throw new ConfigError('--out', 'must not hold a run yet', flags.out, 'add --resume to continue it');
   }
@@ -68,7 +70,8 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const options = { model, config: config.train, train: data.train, val: data.val, store, clock: nodeClock };
   const trainer = new Trainer(options);
   if (flags.resume) await requireSameTokenizer(store, data.tokenizer, flags.out);
-  await trainer.start();
+  const gaps = gapsOf(await trainer.start());
+  if (gaps !== null) notice(`${flags.out}/${gaps}`);
   await createRun(store, config, data.tokenizer);
   const logged = flags.tensorboard === true || (flags.resume === true && (await hasTensorBoard(store)));
   const tensorboard = logged
@@ -89,10 +92,20 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
     if (event.kind === 'eval') lastEval = event;
   }
   progress.clear();
+  const finished = trainer.step >= config.train.maxSteps;
+  const worse =
+    finished && lastEval
+      ? worseThanGuessing(lastEval.valLoss, data.meta?.tokenizer.vocabSize ?? config.model.vocabSize)
+      : null;
+  if (worse !== null) {
+    notice(
+      `${flags.out}: validation loss ${lastEval!.valLoss.toFixed(4)} is ${worse}: try a lower --lr, or more steps`,
+    );
+  }
   const document = {
     run: flags.out,
     step: trainer.step,
-    finished: trainer.step >= config.train.maxSteps,
+    finished,
     trainLoss: lastEval?.trainLoss ?? null,
     valLoss: lastEval?.valLoss ?? null,
     bestValLoss: trainer.progress.bestValLoss,

@@ -5,6 +5,7 @@ import { setImmediate } from 'node:timers/promises';
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { Clock } from '../train/clock.js';
 import type { FileContent, Store } from '../train/store.js';
+import { crc32c } from './checksum.js';
 import { NodeFile } from './node-file.js';
 
 export const nodeClock: Clock = {
@@ -19,6 +20,8 @@ const PARTIAL = '.partial';
 
 /** A store in a folder, which is created when first written to. */
 export class NodeStore implements Store {
+  readonly crc32c = crc32c;
+
   constructor(readonly folder: string) {}
 
   async read(path: string): Promise<Uint8Array> {

@@ -16,14 +16,8 @@ import { parseRunConfig, type RunConfig } from '../train/config.js';
 import { estimateLoss, evaluate } from '../train/evaluation.js';
 import { createRun, readJSON, readRunConfig, runExists } from '../train/run.js';
 import type { Store } from '../train/store.js';
-import {
-  type EvalEvent,
-  METRICS_FILE,
-  type StepEvent,
-  type TrainEvent,
-  Trainer,
-  TrainingError,
-} from '../train/trainer.js';
+import { gapsOf, type LoggedEvent, readMetrics } from '../train/metrics.js';
+import { type EvalEvent, type TrainEvent, Trainer, TrainingError } from '../train/trainer.js';
 import { analyse } from './analysis.js';
 import { hasResult, type Provenance, readResult, type RunResult, writeResult } from './result.js';
 import { mean, median } from './statistics.js';
@@ -71,6 +65,8 @@ export interface Entrant {
 export type ComparisonEvent =
   | { readonly kind: 'start'; readonly entrant: Entrant; readonly step: number }
   | { readonly kind: 'train'; readonly entrant: Entrant; readonly event: TrainEvent }
+  /** The log of a run that goes on is not whole: in words, which name the file. */
+  | { readonly kind: 'gaps'; readonly entrant: Entrant; readonly gaps: string }
   | { readonly kind: 'tuned'; readonly model: SuiteModel; readonly lr: number; readonly pilots: Pilots }
   | { readonly kind: 'failed'; readonly entrant: Entrant; readonly error: Error }
   | { readonly kind: 'result'; readonly entrant: Entrant; readonly result: RunResult };
@@ -192,7 +188,7 @@ async function* runPilot(
   const folder = options.store(entrant.name);
   await requireSameRun(entrant, folder);
   // A run may have failed after it was chosen as a pilot: the choice stays.
-  const known = lastEvaluation(await eventsOf(folder), entrant);
+  const known = lastEvaluation((await readMetrics(folder)).events, entrant);
   if (known) return known.valLoss;
   if (await hasFailed(folder)) return null;
   let valLoss: number | null = null;
@@ -263,7 +259,7 @@ class Training implements Disposable {
   async finalLosses(): Promise<{ trainLoss: number; valLoss: number }> {
     const { entrant, folder, model } = this;
     const { data, clock } = this.options;
-    const logged = lastEvaluation(await eventsOf(folder), entrant);
+    const logged = lastEvaluation((await readMetrics(folder)).events, entrant);
     if (logged) return logged;
     const { batchSize: B, evalBatches: count, seed } = entrant.config.train;
     const estimate = async (source: TokenSource) =>
@@ -274,8 +270,9 @@ class Training implements Disposable {
   async *run(signal?: AbortSignal): AsyncGenerator<ComparisonEvent> {
     const { entrant, folder, trainer } = this;
     await createRun(folder, entrant.config, this.options.data.tokenizer);
-    await trainer.start();
+    const gaps = gapsOf(await trainer.start());
     yield { kind: 'start', entrant, step: trainer.step };
+    if (gaps !== null) yield { kind: 'gaps', entrant, gaps };
     const end = new AbortController();
     if (trainer.step >= entrant.until) end.abort();
     for await (const event of trainer.run(AbortSignal.any([end.signal, ...(signal ? [signal] : [])]))) {
@@ -296,10 +293,7 @@ class Training implements Disposable {
 }
 
 /** The evaluation of an entrant's last step in its log, if it is there. */
-function lastEvaluation(
-  events: readonly (StepEvent | EvalEvent)[],
-  { until }: Entrant,
-): EvalEvent | undefined {
+function lastEvaluation(events: readonly LoggedEvent[], { until }: Entrant): EvalEvent | undefined {
   return events.findLast((event): event is EvalEvent => event.kind === 'eval' && event.step === until);
 }
 
@@ -317,16 +311,6 @@ async function requireSameRun({ name, config }: Entrant, store: Store): Promise<
   }
 }
 
-/** A run's log. */
-async function eventsOf(store: Store): Promise<(StepEvent | EvalEvent)[]> {
-  if (!(await store.list('.')).includes(METRICS_FILE)) return [];
-  const lines = new TextDecoder()
-    .decode(await store.read(METRICS_FILE))
-    .split('\n')
-    .filter((line) => line.endsWith('}'));
-  return lines.map((line) => JSON.parse(line) as StepEvent | EvalEvent);
-}
-
 async function score(
   entrant: Entrant,
   { name, label }: SuiteModel,
@@ -337,7 +321,7 @@ async function score(
   const { config } = entrant;
   const { model } = trained;
   const B = config.train.batchSize;
-  const events = await eventsOf(folder);
+  const { events } = await readMetrics(folder);
   const stepMs = events.flatMap((event) => (event.kind === 'step' ? [event.stepMs] : []));
   const curve = events.flatMap((event) => (event.kind === 'eval' ? [event] : []));
   const found = await evaluate(model, data.val, { B, bytes: data.valBytes }, clock);
