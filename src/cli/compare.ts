@@ -119,7 +119,7 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
     runtime,
     clock: nodeClock,
     provenance,
-    store: (name: string) => new NodeStore(join(out, name)),
+    store: (name: string) => home.within(name),
   };
   const results: RunResult[] = [];
   const missing: string[] = [];

@@ -1,7 +1,7 @@
 /** `loopnn train`: trains a model on prepared data, or continues a run. */
 import type { Command } from 'commander';
 import { NodeStore, nodeClock } from '../data/node-store.js';
-import { openDataset } from '../data/dataset.js';
+import { type Dataset, openDataset } from '../data/dataset.js';
 import { ConfigError } from '../errors.js';
 import { modelFields } from '../models/config.js';
 import { modelCost } from '../models/cost.js';
@@ -44,26 +44,18 @@ export function trainCommand(program: Command): void {
 
 async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const store = new NodeStore(flags.out);
-  // A run that failed before its first checkpoint may be started again.
-  const exists = (await runExists(store)) && (flags.resume === true || (await resumableStep(store)) !== null);
-  if (exists && !flags.resume) {
-    throw new ConfigError('--out', 'must not hold a run yet', flags.out, 'add --resume to continue it');
-  }
-  if (!exists && flags.resume) throw new ConfigError('--resume', 'needs a run in --out', flags.out);
+  await requireOut(store, flags);
   await using data = await openDataset(flags.data);
-  const wanted = flags.resume
-    ? resumedConfig(await readRunConfig(store, flags.out), flags)
+  const begun = flags.resume
+    ? null
     : configFromFlags(flags, data.meta ? { vocabSize: data.meta.tokenizer.vocabSize } : {});
-  if (data.meta && data.meta.largestId >= wanted.model.vocabSize) {
-    const where = `${flags.data}: largest token id`;
-    throw new ConfigError(
-      where,
-      `must be below the model's vocabSize = ${wanted.model.vocabSize}`,
-      data.meta.largestId,
-    );
-  }
+  if (begun) requireKnown(data, begun, flags);
 
   await using _lock = await store.lock();
+  // Until it was locked another process may have trained there.
+  await requireOut(store, flags);
+  const wanted = begun ?? resumedConfig(await readRunConfig(store, flags.out), flags);
+  requireKnown(data, wanted, flags);
   const runtime = openRuntime(wanted.train.precision);
   const config = withPrecision(wanted, runtime);
   const model = new GPT(config.model, runtime, { train: true });
@@ -116,6 +108,23 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
     const loss = lastEval ? `, validation loss ${lastEval.valLoss.toFixed(4)}` : '';
     return `${flags.out}: step ${trainer.step} of ${config.train.maxSteps}${loss}`;
   });
+}
+
+/** Throws ConfigError where `--out` holds a run and none is to be continued, or the other way round. */
+async function requireOut(store: NodeStore, { out, resume }: TrainFlags): Promise<void> {
+  // A run that failed before its first checkpoint may be started again.
+  const exists = (await runExists(store)) && (resume === true || (await resumableStep(store)) !== null);
+  if (exists && !resume) {
+    throw new ConfigError('--out', 'must not hold a run yet', out, 'add --resume to continue it');
+  }
+  if (!exists && resume) throw new ConfigError('--resume', 'needs a run in --out', out);
+}
+
+/** Throws ConfigError where the data has ids that the model does not know. */
+function requireKnown({ meta }: Dataset, { model: { vocabSize } }: RunConfig, { data }: TrainFlags): void {
+  if (!meta || meta.largestId < vocabSize) return;
+  const rule = `must be below the model's vocabSize = ${vocabSize}`;
+  throw new ConfigError(`${data}: largest token id`, rule, meta.largestId);
 }
 
 /** A run's configuration with the training fields given as flags; its model can not change. */

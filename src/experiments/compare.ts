@@ -4,7 +4,7 @@
  * each model: a pilot is the beginning of the first seed's run, and the best one goes on. What was cut off goes on where it was; what is finished is not repeated; a run that fails is told
  * and left out. Knows no terminal: it tells what happens as events.
  */
-import { ConfigError, LoopnnError } from '../errors.js';
+import { ConfigError, LockError, LoopnnError } from '../errors.js';
 import { Model } from '../generate/model.js';
 import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
@@ -120,7 +120,7 @@ export async function* compare(
           yield { kind: 'result', entrant, result: await readResult(folder, entrant.name) };
           return;
         }
-        using trained = new Training(entrant, folder, options);
+        await using trained = await Training.begin(entrant, folder, options);
         yield* trained.run(signal);
         if (signal?.aborted) return;
         const result = await score(entrant, model, trained, folder, options);
@@ -193,7 +193,7 @@ async function* runPilot(
   if (await hasFailed(folder)) return null;
   let valLoss: number | null = null;
   yield* guarded(entrant, folder, async function* () {
-    using trained = new Training(entrant, folder, options);
+    await using trained = await Training.begin(entrant, folder, options);
     yield* trained.run(signal);
     if (!signal?.aborted) valLoss = (await trained.finalLosses()).valLoss;
   });
@@ -225,7 +225,8 @@ async function* guarded(
     }
     yield* run();
   } catch (error) {
-    if (!(error instanceof LoopnnError)) throw error;
+    // Where one folder is another process's, or gone, the others are not to be relied on.
+    if (!(error instanceof LoopnnError) || error instanceof LockError) throw error;
     if (error instanceof TrainingError && !(await hasFailed(folder))) {
       await folder.replace(FAILED_FILE, `${JSON.stringify({ message: error.message })}\n`);
     }
@@ -233,15 +234,16 @@ async function* guarded(
   }
 }
 
-/** A model in training, and its memory. */
-class Training implements Disposable {
+/** A model in training, and its memory; its folder is locked, since that of the whole comparison does not keep `train` out. */
+class Training implements AsyncDisposable {
   readonly model: GPT;
   private readonly trainer: Trainer;
 
-  constructor(
+  private constructor(
     private readonly entrant: Entrant,
     private readonly folder: Store,
     private readonly options: ComparisonOptions,
+    private readonly lock: AsyncDisposable,
   ) {
     const { data, runtime, clock } = options;
     const { model, train } = entrant.config;
@@ -251,6 +253,17 @@ class Training implements Disposable {
       this.trainer = new Trainer({ model: this.model, config: train, ...sources, store: folder, clock });
     } catch (error) {
       this.model.dispose();
+      throw error;
+    }
+  }
+
+  /** Throws LockError where another process works in the folder. */
+  static async begin(entrant: Entrant, folder: Store, options: ComparisonOptions): Promise<Training> {
+    const lock = await folder.lock();
+    try {
+      return new Training(entrant, folder, options, lock);
+    } catch (error) {
+      await lock[Symbol.asyncDispose]();
       throw error;
     }
   }
@@ -285,10 +298,11 @@ class Training implements Disposable {
     return this.trainer.progress.tokensSeen;
   }
 
-  [Symbol.dispose](): void {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.trainer.dispose();
     this.model.dispose();
     this.options.runtime.pool.trim();
+    await this.lock[Symbol.asyncDispose]();
   }
 }
 

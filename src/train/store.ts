@@ -17,6 +17,11 @@ export interface Store {
   createFolder(path: string, files: Iterable<readonly [name: string, content: FileContent]>): Promise<void>;
   /** Removes a folder and all in it. */
   removeFolder(path: string): Promise<void>;
+  /**
+   * Claims the store for one writer until the claim is disposed of; a write by this one throws LockError if it is lost
+   * meanwhile. Throws LockError where another has it.
+   */
+  lock(): Promise<AsyncDisposable>;
   /** CRC-32C of bytes, or of what has the checksum `before` followed by them: the host's own is fast. */
   crc32c(bytes: Uint8Array, before?: number): number;
 }

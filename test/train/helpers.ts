@@ -54,6 +54,11 @@ export class MemoryStore implements Store {
     for (const name of this.files.keys()) if (name.startsWith(`${path}/`)) this.files.delete(name);
   }
 
+  /** Nobody else has a store in memory. */
+  async lock(): Promise<AsyncDisposable> {
+    return { [Symbol.asyncDispose]: async () => {} };
+  }
+
   text(path: string): string {
     return new TextDecoder().decode(this.files.get(path) ?? new Uint8Array());
   }
