@@ -163,6 +163,7 @@ NAPI_MODULE_INIT() {
   define(env, exports, kKernelBindings);
   define(env, exports, kRowBindings);
   define(env, exports, kMemoryBindings);
+  define(env, exports, kChecksumBindings);
   define(env, exports, kMachineBindings);
   return exports;
 }

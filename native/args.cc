@@ -157,6 +157,12 @@ int32_t* Call::outInts(size_t index, const char* name, std::initializer_list<int
   return static_cast<int32_t*>(sized(index, name, napi_int32_array, shape, true));
 }
 
+const uint8_t* Call::inBytes(size_t index, const char* name, int64_t& n) {
+  const Array a = array(index, name, napi_uint8_array);
+  n = a.length;
+  return static_cast<const uint8_t*>(a.data);
+}
+
 int64_t Call::length(size_t index, const char* name) { return array(index, name, napi_float32_array).length; }
 
 int64_t Call::rows(size_t index, const char* name, int64_t width) {

@@ -40,6 +40,8 @@ class Call {
   float* out(size_t index, const char* name, std::initializer_list<int64_t> shape);
   const int32_t* inInts(size_t index, const char* name, std::initializer_list<int64_t> shape);
   int32_t* outInts(size_t index, const char* name, std::initializer_list<int64_t> shape);
+  /** The data of a Uint8Array of any length `n`. */
+  const uint8_t* inBytes(size_t index, const char* name, int64_t& n);
   /** The number of float elements of an argument, for kernels whose lengths come from their first argument. */
   int64_t length(size_t index, const char* name);
   /** The number of rows of `width` floats; at least one. */

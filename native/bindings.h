@@ -13,10 +13,11 @@ struct Binding {
   napi_value (*run)(Call&);
 };
 
-/** The kernels, those that work row by row, and the functions for memory; each list ends with a null name. */
+/** The kernels, those that work row by row, memory and checksums; each list ends with a null name. */
 extern const Binding kKernelBindings[];
 extern const Binding kRowBindings[];
 extern const Binding kMemoryBindings[];
+extern const Binding kChecksumBindings[];
 
 /** Those of the instruction set in use. */
 inline const Kernels& kernels() { return currentIsa().kernels(); }

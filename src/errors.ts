@@ -27,6 +27,8 @@ export class ConfigError extends LoopnnError {}
 export class DataError extends LoopnnError {}
 /** A checkpoint is missing, damaged, or does not fit the model. */
 export class CheckpointError extends LoopnnError {}
+/** A folder is in use by another process, or no longer this one's while it works there. */
+export class LockError extends LoopnnError {}
 /** The native addon is missing, does not fit this machine, or refused its arguments. */
 export class NativeError extends LoopnnError {}
 

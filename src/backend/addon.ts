@@ -25,7 +25,7 @@ type Kernel = (...args: Argument[]) => void;
 /** The kernels have the names of the Backend's methods. */
 export type KernelName = Exclude<
   { [K in keyof Backend]: Backend[K] extends (...args: never[]) => void ? K : never }[keyof Backend],
-  'allocate' | 'free' | 'slice' | 'write' | 'read' | 'cachePageLength'
+  'allocate' | 'free' | 'slice' | 'write' | 'receive' | 'read' | 'cachePageLength'
 >;
 
 /** The same with weights in int8. */
@@ -48,6 +48,8 @@ export type NativeAddon = Record<KernelName | Int8Kernel, Kernel> & {
   packedInt8Length(K: number, N: number): number;
   packWeightInt8(packed: HostArray, weight: HostArray, K: number, N: number, transposed: boolean): void;
   cachePageLength(NH: number, HS: number, bf16: boolean): number;
+  /** CRC-32C of bytes that follow those with the checksum `before`; 0 where none do. */
+  crc32c(bytes: Uint8Array, before: number): number;
   setThreads(threads: number): void;
   setIsa(isa: string): void;
   setErrorFactory(factory: (kind: string, where: string, rule: string, got: unknown) => Error): void;

@@ -163,6 +163,8 @@ export interface Backend {
   slice(storage: Storage, offset: number, length: number): Storage;
   /** Copies host values into `dst` from element 0; `values.length` must not exceed `dst.length`. */
   write(dst: Storage, values: HostArray): void;
+  /** Fills `dst` with the float32 values that `fill` puts into an array, which is its own memory where the host has that. */
+  receive(dst: Storage, fill: (values: Float32Array) => Promise<void>): Promise<void>;
   /**
    * A copy of the elements, after all kernels called so far. Where `into` is given, an array of the same type and at least
    * that long, the copy is its beginning.

@@ -39,6 +39,17 @@ export function copyOf(data: HostArray, into?: HostArray): HostArray {
   return into.subarray(0, data.length);
 }
 
+/** Lets `fill` put float32 values into `data`, by way of an array of that type where `data` has another. */
+export async function receiveInto(
+  data: HostArray,
+  fill: (values: Float32Array) => Promise<void>,
+): Promise<void> {
+  if (data instanceof Float32Array) return fill(data);
+  const values = new Float32Array(data.length);
+  await fill(values);
+  data.set(values);
+}
+
 /** Bijective 32-bit mixing function ("lowbias32" constants by C. Wellons); every bit of x reaches every bit. */
 export function mix32(x: number): number {
   x = Math.imul(x ^ (x >>> 16), 0x7feb352d);

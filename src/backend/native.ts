@@ -27,7 +27,7 @@ import type {
   RowDims,
   Storage,
 } from './backend.js';
-import { copyOf, HostStorage } from './host.js';
+import { copyOf, HostStorage, receiveInto } from './host.js';
 import { hostRows } from './rows.js';
 
 /** A weight as products read it, in the layout of an instruction set. */
@@ -158,6 +158,14 @@ export class NativeBackend implements Backend {
       throw new ShapeError('write', `must fit into ${data.length} elements`, values.length);
     }
     data.set(values);
+  }
+
+  async receive(dst: Storage, fill: (values: Float32Array) => Promise<void>): Promise<void> {
+    try {
+      await receiveInto(written('receive', dst), fill);
+    } finally {
+      written('receive', dst); // what was packed meanwhile is old too
+    }
   }
 
   async read(src: Storage, into?: HostArray): Promise<HostArray> {

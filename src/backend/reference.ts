@@ -17,7 +17,7 @@ import type {
   RowDims,
   Storage,
 } from './backend.js';
-import { dropoutKeep, dropoutThreshold, copyOf, HostStorage, sampleKey } from './host.js';
+import { dropoutKeep, dropoutThreshold, copyOf, receiveInto, HostStorage, sampleKey } from './host.js';
 import { dot, expectLength, floats, gateValues, host, indices, integers } from './reference-arguments.js';
 import {
   attentionBackward,
@@ -84,6 +84,10 @@ export class ReferenceBackend implements Backend {
       throw new ShapeError('write', `must fit into ${dst.length} elements`, values.length);
     }
     host(dst).data.set(values);
+  }
+
+  receive(dst: Storage, fill: (values: Float32Array) => Promise<void>): Promise<void> {
+    return receiveInto(host(dst).data, fill);
   }
 
   async read(src: Storage, into?: HostArray): Promise<HostArray> {

@@ -25,6 +25,7 @@ import { parseFields } from '../models/fields.js';
 import type { Runtime } from '../tensor/tensor.js';
 import { textOf } from '../tokenizer/tokenizer.js';
 import { type TrainConfig, trainFields } from '../train/config.js';
+import { worseThanGuessing } from '../train/evaluation.js';
 import { readJSON } from '../train/json.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { wholeNumber } from './flags.js';
@@ -123,7 +124,7 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
     runtime,
     clock: nodeClock,
     provenance,
-    store: (name: string) => new NodeStore(join(out, name)),
+    store: (name: string) => home.within(name),
   };
   const results: RunResult[] = [];
   const missing: string[] = [];
@@ -393,6 +394,11 @@ function commandLine({ suite, scale, data, dtype, precision }: CompareFlags, see
   return `loopnn compare --suite ${suite} --scale ${scale} --seeds ${seeds}${text}${bits} --out DIR`;
 }
 
+function lossInWords({ valLoss, config }: RunResult): string {
+  const worse = worseThanGuessing(valLoss, config.model.vocabSize);
+  return `${valLoss.toFixed(4)}${worse === null ? '' : `, ${worse}`}`;
+}
+
 /** Shows a comparison's events on stderr. */
 class ComparisonProgress {
   private progress = new Progress('');
@@ -427,6 +433,9 @@ class ComparisonProgress {
           this.done++;
         } else showTraining(this.progress, event.event, event.entrant.until, this.from);
         break;
+      case 'gaps':
+        this.progress.line(`${event.entrant.name}/${event.gaps}`);
+        break;
       case 'tuned': {
         // Pilots of an earlier call told nothing.
         const { models, learningRates } = this.suite;
@@ -441,7 +450,7 @@ class ComparisonProgress {
         break;
       case 'result':
         this.done++;
-        this.progress.line(`${event.entrant.label}: val loss ${event.result.valLoss.toFixed(4)}`);
+        this.progress.line(`${event.entrant.label}: val loss ${lossInWords(event.result)}`);
         break;
     }
   }

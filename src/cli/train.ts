@@ -1,15 +1,17 @@
 /** `loopnn train`: trains a model on prepared data, or continues a run. */
 import type { Command } from 'commander';
 import { NodeStore, nodeClock } from '../data/node-store.js';
-import { openDataset } from '../data/dataset.js';
+import { type Dataset, openDataset } from '../data/dataset.js';
 import type { TokenShard } from '../data/shard.js';
 import { ConfigError } from '../errors.js';
 import type { IntegerType } from '../formats/integers.js';
 import { modelFields } from '../models/config.js';
 import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
-import { hasCheckpoint } from '../train/checkpoint.js';
+import { resumableStep } from '../train/checkpoint.js';
 import { parseRunConfig, type RunConfig, trainFields } from '../train/config.js';
+import { worseThanGuessing } from '../train/evaluation.js';
+import { gapsOf } from '../train/metrics.js';
 import { hasTensorBoard, TensorBoardLog } from '../train/tensorboard.js';
 import { createRun, readRunConfig, requireSameTokenizer, runExists } from '../train/run.js';
 import { type EvalEvent, type StepEvent, Trainer } from '../train/trainer.js';
@@ -47,34 +49,27 @@ export function trainCommand(program: Command): void {
 
 async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const store = new NodeStore(flags.out);
-  // A run that failed before its first checkpoint may be started again.
-  const exists = (await runExists(store)) && (flags.resume === true || (await hasCheckpoint(store)));
-  if (exists && !flags.resume) {
-    throw new ConfigError('--out', 'must not hold a run yet', flags.out, 'add --resume to continue it');
-  }
-  if (!exists && flags.resume) throw new ConfigError('--resume', 'needs a run in --out', flags.out);
+  await requireOut(store, flags);
   await using data = await openDataset(flags.data, flags);
-  const wanted = flags.resume
-    ? resumedConfig(await readRunConfig(store, flags.out), flags)
+  const begun = flags.resume
+    ? null
     : configFromFlags(flags, data.meta ? { vocabSize: data.meta.tokenizer.vocabSize } : {});
-  if (data.meta && data.meta.largestId >= wanted.model.vocabSize) {
-    const where = `${flags.data}: largest token id`;
-    throw new ConfigError(
-      where,
-      `must be below the model's vocabSize = ${wanted.model.vocabSize}`,
-      data.meta.largestId,
-    );
-  }
-  if (!data.meta && !flags.resume) await noticeVocabulary(data.train, wanted.model.vocabSize);
+  if (begun) requireKnown(data, begun, flags);
+  if (begun && !data.meta) await noticeVocabulary(data.train, begun.model.vocabSize);
 
   await using _lock = await store.lock();
+  // Until it was locked another process may have trained there.
+  await requireOut(store, flags);
+  const wanted = begun ?? resumedConfig(await readRunConfig(store, flags.out), flags);
+  requireKnown(data, wanted, flags);
   const runtime = openRuntime(wanted.train.precision);
   const config = withPrecision(wanted, runtime);
   const model = new GPT(config.model, runtime, { train: true });
   const options = { model, config: config.train, train: data.train, val: data.val, store, clock: nodeClock };
   const trainer = new Trainer(options);
   if (flags.resume) await requireSameTokenizer(store, data.tokenizer, flags.out);
-  await trainer.start();
+  const gaps = gapsOf(await trainer.start());
+  if (gaps !== null) notice(`${flags.out}/${gaps}`);
   await createRun(store, config, data.tokenizer);
   const logged = flags.tensorboard === true || (flags.resume === true && (await hasTensorBoard(store)));
   const tensorboard = logged
@@ -95,10 +90,20 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
     if (event.kind === 'eval') lastEval = event;
   }
   progress.clear();
+  const finished = trainer.step >= config.train.maxSteps;
+  const worse =
+    finished && lastEval
+      ? worseThanGuessing(lastEval.valLoss, data.meta?.tokenizer.vocabSize ?? config.model.vocabSize)
+      : null;
+  if (worse !== null) {
+    notice(
+      `${flags.out}: validation loss ${lastEval!.valLoss.toFixed(4)} is ${worse}: try a lower --lr, or more steps`,
+    );
+  }
   const document = {
     run: flags.out,
     step: trainer.step,
-    finished: trainer.step >= config.train.maxSteps,
+    finished,
     trainLoss: lastEval?.trainLoss ?? null,
     valLoss: lastEval?.valLoss ?? null,
     bestValLoss: trainer.progress.bestValLoss,
@@ -124,6 +129,23 @@ async function noticeVocabulary(train: TokenShard, vocabSize: number): Promise<v
     `no id that was looked at is above ${largest}, and the model has ${vocabSize}: ` +
       `if the vocabulary is small (nanoGPT's meta.pkl is not read), give --vocab-size ${largest + 1}`,
   );
+}
+
+/** Throws ConfigError where `--out` holds a run and none is to be continued, or the other way round. */
+async function requireOut(store: NodeStore, { out, resume }: TrainFlags): Promise<void> {
+  // A run that failed before its first checkpoint may be started again.
+  const exists = (await runExists(store)) && (resume === true || (await resumableStep(store)) !== null);
+  if (exists && !resume) {
+    throw new ConfigError('--out', 'must not hold a run yet', out, 'add --resume to continue it');
+  }
+  if (!exists && resume) throw new ConfigError('--resume', 'needs a run in --out', out);
+}
+
+/** Throws ConfigError where the data has ids that the model does not know. */
+function requireKnown({ meta }: Dataset, { model: { vocabSize } }: RunConfig, { data }: TrainFlags): void {
+  if (!meta || meta.largestId < vocabSize) return;
+  const rule = `must be below the model's vocabSize = ${vocabSize}`;
+  throw new ConfigError(`${data}: largest token id`, rule, meta.largestId);
 }
 
 /** A run's configuration with the training fields given as flags; its model can not change. */

@@ -1,10 +1,13 @@
 /** Node's store and clock: runs as folders of the file system, written so that a crash leaves nothing half-done. */
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { CheckpointError, ConfigError } from '../errors.js';
+import { CheckpointError } from '../errors.js';
 import type { Clock } from '../train/clock.js';
 import type { FileContent, Store } from '../train/store.js';
+import { crc32c } from './checksum.js';
+import { codeOf, isMissing, writeError } from './file-errors.js';
+import { FolderLock } from './folder-lock.js';
 import { NodeFile } from './node-file.js';
 
 export const nodeClock: Clock = {
@@ -12,14 +15,24 @@ export const nodeClock: Clock = {
   yield: () => setImmediate(),
 };
 
-/** Holds the number of the process that works in a folder. */
-const LOCK_FILE = 'lock';
 /** Ending of what is being written or removed; leftovers of a crash go with the next write in their folder. */
 const PARTIAL = '.partial';
 
 /** A store in a folder, which is created when first written to. */
 export class NodeStore implements Store {
-  constructor(readonly folder: string) {}
+  readonly crc32c = crc32c;
+  #lock: FolderLock | null = null;
+
+  /** @param outer the store of a folder around this one, whose lock the writes here need too */
+  constructor(
+    readonly folder: string,
+    private readonly outer: NodeStore | null = null,
+  ) {}
+
+  /** The store of a folder in this one. */
+  within(name: string): NodeStore {
+    return new NodeStore(join(this.folder, name), this);
+  }
 
   async read(path: string): Promise<Uint8Array> {
     await using file = await this.open(path);
@@ -44,15 +57,17 @@ export class NodeStore implements Store {
     }
   }
 
-  async append(path: string, content: string | Uint8Array): Promise<void> {
-    const file = await this.openFor(join(this.folder, path), 'a');
-    try {
-      await file.writeFile(content);
-    } catch (error) {
-      throw isFull(error) ? diskFull(path) : error;
-    } finally {
-      await file.close();
-    }
+  append(path: string, content: string | Uint8Array): Promise<void> {
+    const target = join(this.folder, path);
+    return this.writing(target, async () => {
+      const file = await this.openFor(target, 'a');
+      try {
+        await this.requireOwn(); // what was opened may be another's by then
+        await file.writeFile(content);
+      } finally {
+        await file.close();
+      }
+    });
   }
 
   async replace(path: string, content: string | Uint8Array | FileContent): Promise<void> {
@@ -65,63 +80,83 @@ export class NodeStore implements Store {
   async createFolder(path: string, files: Iterable<readonly [string, FileContent]>): Promise<void> {
     const target = join(this.folder, path);
     await this.aside(target, async (partial) => {
-      await mkdir(partial, { recursive: true });
+      await this.makeFolder(partial);
       for (const [name, content] of files) await this.writeFile(join(partial, name), content);
       await syncFolder(partial);
+      await this.requireOwn();
       await setAside(target);
     });
   }
 
-  async removeFolder(path: string): Promise<void> {
-    await setAside(join(this.folder, path));
+  removeFolder(path: string): Promise<void> {
+    const target = join(this.folder, path);
+    return this.writing(target, () => setAside(target));
   }
 
   /**
-   * Claims the folder for this process until the claim is disposed of: two trainings would remove each other's checkpoints. A
-   * claim whose process is gone is taken over. Throws ConfigError when another process holds it.
+   * Claims the folder for this process until the claim is disposed of: two trainings would remove each other's checkpoints.
+   * What this store writes meanwhile goes into this folder or nowhere, be it moved, removed or replaced. Throws LockError
+   * where another process holds it, and CheckpointError where it can not be written to.
    */
   async lock(): Promise<AsyncDisposable> {
-    const path = join(this.folder, LOCK_FILE);
-    const release = { [Symbol.asyncDispose]: () => rm(path, { force: true }) };
-    for (let attempt = 0; attempt < 2; attempt++) {
-      try {
-        const file = await this.openFor(path, 'wx');
-        await file.writeFile(String(process.pid));
-        await file.close();
-        return release;
-      } catch (error) {
-        if (codeOf(error) !== 'EEXIST') throw error;
-      }
-      const holder = Number(await readFile(path, 'utf8').catch(() => ''));
-      if (isRunning(holder)) {
-        throw new ConfigError(
-          this.folder,
-          'must not be in use by another process',
-          holder,
-          `else delete ${LOCK_FILE}`,
-        );
-      }
-      await rm(path, { force: true });
+    const lock = await this.writing(join(this.folder, 'lock'), async () => {
+      await this.makeFolder(this.folder);
+      return FolderLock.take(this.folder);
+    });
+    this.#lock = lock;
+    return {
+      [Symbol.asyncDispose]: async () => {
+        this.#lock = null;
+        await lock[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  /** Throws LockError where a lock that this store relies on is not this process's any more. */
+  private async requireOwn(): Promise<void> {
+    await this.outer?.requireOwn();
+    await this.#lock?.requireOwn();
+  }
+
+  /** Whether a folder is one that a lock says is there. */
+  private holds(path: string): boolean {
+    return (
+      (this.#lock !== null && resolve(path) === resolve(this.folder)) || this.outer?.holds(path) === true
+    );
+  }
+
+  /** Writes `target` where its folder is this process's; errors of the file system name it, and what to do. */
+  private async writing<Result>(target: string, write: () => Promise<Result>): Promise<Result> {
+    await this.requireOwn();
+    try {
+      return await write();
+    } catch (error) {
+      await this.requireOwn(); // a folder that is gone has other errors too
+      throw writeError(error, target);
     }
-    throw new ConfigError(this.folder, 'must not be in use by another process');
   }
 
   /** Lets `write` make a file or folder under another name, then gives it its own; nothing stays if `write` fails. */
-  private async aside(target: string, write: (partial: string) => Promise<void>): Promise<void> {
+  private aside(target: string, write: (partial: string) => Promise<void>): Promise<void> {
     const partial = target + PARTIAL;
-    try {
-      await removeLeftovers(dirname(target));
-      await write(partial);
-      await rename(partial, target);
-      await syncFolder(dirname(target));
-    } catch (error) {
-      await rm(partial, { recursive: true, force: true }).catch(() => {});
-      throw isFull(error) ? diskFull(target) : error;
-    }
+    return this.writing(target, async () => {
+      try {
+        await removeLeftovers(dirname(target));
+        await write(partial);
+        await this.requireOwn();
+        await rename(partial, target);
+        await syncFolder(dirname(target));
+      } catch (error) {
+        await this.requireOwn(); // another process's file may have this name
+        await rm(partial, { recursive: true, force: true }).catch(() => {});
+        throw error;
+      }
+    });
   }
 
   private async writeFile(path: string, content: FileContent): Promise<void> {
-    const file = await this.openFor(path, 'w');
+    await this.requireOwn();
+    const file = await this.openFor(path, 'wx');
     try {
       for await (const chunk of content) await file.writeFile(chunk);
       await file.sync();
@@ -135,8 +170,23 @@ export class NodeStore implements Store {
       return await open(path, flags);
     } catch (error) {
       if (!isMissing(error)) throw error;
-      await mkdir(dirname(path), { recursive: true });
+      await this.makeFolder(dirname(path));
       return open(path, flags);
+    }
+  }
+
+  /** Makes a folder and those above it. One that is held was there before, and is not made where it was taken away. */
+  private async makeFolder(path: string): Promise<void> {
+    if (this.holds(path)) return;
+    try {
+      await mkdir(path);
+    } catch (error) {
+      if (codeOf(error) === 'EEXIST') return;
+      if (!isMissing(error) || dirname(path) === path) throw error;
+      await this.makeFolder(dirname(path));
+      await mkdir(path).catch((again) => {
+        if (codeOf(again) !== 'EEXIST') throw again; // another process was faster
+      });
     }
   }
 }
@@ -175,31 +225,4 @@ export async function syncFolder(path: string): Promise<void> {
   } finally {
     await folder.close();
   }
-}
-
-function isRunning(processId: number): boolean {
-  if (!Number.isInteger(processId) || processId <= 0) return false;
-  try {
-    process.kill(processId, 0);
-    return true;
-  } catch (error) {
-    return codeOf(error) === 'EPERM';
-  }
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
-}
-
-const isMissing = (error: unknown) => codeOf(error) === 'ENOENT';
-/** Whether a disk or a quota had no room for what was written. */
-export const isFull = (error: unknown) => ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(codeOf(error));
-
-function diskFull(target: string): CheckpointError {
-  return new CheckpointError(
-    basename(target),
-    'could not be written, the disk is full',
-    undefined,
-    'free some space and try again: what was there before is intact',
-  );
 }

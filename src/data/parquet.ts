@@ -14,7 +14,7 @@ import {
   type RowGroup,
 } from 'hyparquet';
 import { DataError } from '../errors.js';
-import { isFull } from './node-store.js';
+import { isFull } from './file-errors.js';
 import { type Packing, readChunks } from './packing.js';
 import { MAX_GROUP_BYTES, PageChecks } from './parquet-pages.js';
 import type { TextDocument, TextWarnings } from './source.js';

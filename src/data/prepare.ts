@@ -22,7 +22,7 @@ import { type HubOptions, isHubSpec, openHubSource } from './hub-source.js';
 import { readRecord, removeJournal, type SplitProgress, writeRecord } from './journal.js';
 import { DATA_FILES, type DatasetMeta, META_FORMAT, type SplitMeta } from './meta.js';
 import { checkOut, moveInto, writeFlushed } from './output-folder.js';
-import { isFull } from './node-store.js';
+import { isFull } from './file-errors.js';
 import {
   describeWarnings,
   FIELD_DEFAULTS,

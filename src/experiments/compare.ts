@@ -4,7 +4,7 @@
  * each model: a pilot is the beginning of the first seed's run, and the best one goes on. What was cut off goes on where it was; what is finished is not repeated; a run that fails is told
  * and left out. Knows no terminal: it tells what happens as events.
  */
-import { ConfigError, LoopnnError } from '../errors.js';
+import { ConfigError, LockError, LoopnnError } from '../errors.js';
 import { Model } from '../generate/model.js';
 import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
@@ -17,14 +17,8 @@ import { estimateLoss, evaluate } from '../train/evaluation.js';
 import { readJSON } from '../train/json.js';
 import { createRun, readRunConfig, runExists } from '../train/run.js';
 import type { Store } from '../train/store.js';
-import {
-  type EvalEvent,
-  METRICS_FILE,
-  type StepEvent,
-  type TrainEvent,
-  Trainer,
-  TrainingError,
-} from '../train/trainer.js';
+import { gapsOf, type LoggedEvent, readMetrics } from '../train/metrics.js';
+import { type EvalEvent, type TrainEvent, Trainer, TrainingError } from '../train/trainer.js';
 import { analyse } from './analysis.js';
 import { hasResult, type Provenance, readResult, type RunResult, writeResult } from './result.js';
 import { mean, median } from './statistics.js';
@@ -72,6 +66,8 @@ export interface Entrant {
 export type ComparisonEvent =
   | { readonly kind: 'start'; readonly entrant: Entrant; readonly step: number }
   | { readonly kind: 'train'; readonly entrant: Entrant; readonly event: TrainEvent }
+  /** The log of a run that goes on is not whole: in words, which name the file. */
+  | { readonly kind: 'gaps'; readonly entrant: Entrant; readonly gaps: string }
   | { readonly kind: 'tuned'; readonly model: SuiteModel; readonly lr: number; readonly pilots: Pilots }
   | { readonly kind: 'failed'; readonly entrant: Entrant; readonly error: Error }
   | { readonly kind: 'result'; readonly entrant: Entrant; readonly result: RunResult };
@@ -125,7 +121,7 @@ export async function* compare(
           yield { kind: 'result', entrant, result: await readResult(folder, entrant.name) };
           return;
         }
-        using trained = new Training(entrant, folder, options);
+        await using trained = await Training.begin(entrant, folder, options);
         yield* trained.run(signal);
         if (signal?.aborted) return;
         const result = await score(entrant, model, trained, folder, options);
@@ -193,12 +189,12 @@ async function* runPilot(
   const folder = options.store(entrant.name);
   await requireSameRun(entrant, folder);
   // A run may have failed after it was chosen as a pilot: the choice stays.
-  const known = lastEvaluation(await eventsOf(folder), entrant);
+  const known = lastEvaluation((await readMetrics(folder)).events, entrant);
   if (known) return known.valLoss;
   if (await hasFailed(folder)) return null;
   let valLoss: number | null = null;
   yield* guarded(entrant, folder, async function* () {
-    using trained = new Training(entrant, folder, options);
+    await using trained = await Training.begin(entrant, folder, options);
     yield* trained.run(signal);
     if (!signal?.aborted) valLoss = (await trained.finalLosses()).valLoss;
   });
@@ -230,7 +226,8 @@ async function* guarded(
     }
     yield* run();
   } catch (error) {
-    if (!(error instanceof LoopnnError)) throw error;
+    // Where one folder is another process's, or gone, the others are not to be relied on.
+    if (!(error instanceof LoopnnError) || error instanceof LockError) throw error;
     if (error instanceof TrainingError && !(await hasFailed(folder))) {
       await folder.replace(FAILED_FILE, `${JSON.stringify({ message: error.message })}\n`);
     }
@@ -238,15 +235,16 @@ async function* guarded(
   }
 }
 
-/** A model in training, and its memory. */
-class Training implements Disposable {
+/** A model in training, and its memory; its folder is locked, since that of the whole comparison does not keep `train` out. */
+class Training implements AsyncDisposable {
   readonly model: GPT;
   private readonly trainer: Trainer;
 
-  constructor(
+  private constructor(
     private readonly entrant: Entrant,
     private readonly folder: Store,
     private readonly options: ComparisonOptions,
+    private readonly lock: AsyncDisposable,
   ) {
     const { data, runtime, clock } = options;
     const { model, train } = entrant.config;
@@ -260,11 +258,22 @@ class Training implements Disposable {
     }
   }
 
+  /** Throws LockError where another process works in the folder. */
+  static async begin(entrant: Entrant, folder: Store, options: ComparisonOptions): Promise<Training> {
+    const lock = await folder.lock();
+    try {
+      return new Training(entrant, folder, options, lock);
+    } catch (error) {
+      await lock[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
   /** The losses on fixed batches at the end: what the log says, or once more where its last line was lost. */
   async finalLosses(): Promise<{ trainLoss: number; valLoss: number }> {
     const { entrant, folder, model } = this;
     const { data, clock } = this.options;
-    const logged = lastEvaluation(await eventsOf(folder), entrant);
+    const logged = lastEvaluation((await readMetrics(folder)).events, entrant);
     if (logged) return logged;
     const { batchSize: B, evalBatches: count, seed } = entrant.config.train;
     const estimate = async (source: TokenSource) =>
@@ -275,8 +284,9 @@ class Training implements Disposable {
   async *run(signal?: AbortSignal): AsyncGenerator<ComparisonEvent> {
     const { entrant, folder, trainer } = this;
     await createRun(folder, entrant.config, this.options.data.tokenizer);
-    await trainer.start();
+    const gaps = gapsOf(await trainer.start());
     yield { kind: 'start', entrant, step: trainer.step };
+    if (gaps !== null) yield { kind: 'gaps', entrant, gaps };
     const end = new AbortController();
     if (trainer.step >= entrant.until) end.abort();
     for await (const event of trainer.run(AbortSignal.any([end.signal, ...(signal ? [signal] : [])]))) {
@@ -289,18 +299,16 @@ class Training implements Disposable {
     return this.trainer.progress.tokensSeen;
   }
 
-  [Symbol.dispose](): void {
+  async [Symbol.asyncDispose](): Promise<void> {
     this.trainer.dispose();
     this.model.dispose();
     this.options.runtime.pool.trim();
+    await this.lock[Symbol.asyncDispose]();
   }
 }
 
 /** The evaluation of an entrant's last step in its log, if it is there. */
-function lastEvaluation(
-  events: readonly (StepEvent | EvalEvent)[],
-  { until }: Entrant,
-): EvalEvent | undefined {
+function lastEvaluation(events: readonly LoggedEvent[], { until }: Entrant): EvalEvent | undefined {
   return events.findLast((event): event is EvalEvent => event.kind === 'eval' && event.step === until);
 }
 
@@ -318,16 +326,6 @@ async function requireSameRun({ name, config }: Entrant, store: Store): Promise<
   }
 }
 
-/** A run's log. */
-async function eventsOf(store: Store): Promise<(StepEvent | EvalEvent)[]> {
-  if (!(await store.list('.')).includes(METRICS_FILE)) return [];
-  const lines = new TextDecoder()
-    .decode(await store.read(METRICS_FILE))
-    .split('\n')
-    .filter((line) => line.endsWith('}'));
-  return lines.map((line) => JSON.parse(line) as StepEvent | EvalEvent);
-}
-
 async function score(
   entrant: Entrant,
   { name, label }: SuiteModel,
@@ -338,7 +336,7 @@ async function score(
   const { config } = entrant;
   const { model } = trained;
   const B = config.train.batchSize;
-  const events = await eventsOf(folder);
+  const { events } = await readMetrics(folder);
   const stepMs = events.flatMap((event) => (event.kind === 'step' ? [event.stepMs] : []));
   const curve = events.flatMap((event) => (event.kind === 'eval' ? [event] : []));
   const found = await evaluate(model, data.val, { B, bytes: data.valBytes }, clock);

@@ -2,23 +2,12 @@
  * TFRecord files: for each record its length (64 bits), a checksum of that, the data, and a checksum of the data, all
  * little-endian. Checksums are CRC-32C, rotated and shifted so that data that holds checksums has no weak ones. Knows bytes.
  */
+import { crc32c } from './crc32c.js';
 
-/** CRC-32C (Castagnoli, RFC 3720 appendix B.4) of each byte, by the reversed polynomial. */
-const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
-  return crc;
-});
 /** What masking adds. */
 const MASK_DELTA = 0xa282ead8;
 const HEADER_BYTES = 12;
 const FOOTER_BYTES = 4;
-
-export function crc32c(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (let i = 0; i < bytes.length; i++) crc = TABLE[(crc ^ bytes[i]) & 0xff] ^ (crc >>> 8);
-  return (crc ^ 0xffffffff) >>> 0;
-}
 
 /** The checksum as TFRecord stores it. */
 export function maskedCrc32c(bytes: Uint8Array): number {

@@ -113,6 +113,10 @@ export class RecordingBackend implements Backend {
     to.filled = null;
   }
 
+  async receive(): Promise<void> {
+    refused('receive')();
+  }
+
   async read(_src: Storage): Promise<HostArray> {
     return refused('read')();
   }

@@ -1,18 +1,16 @@
 /**
  * Checkpoints of a run: folders `checkpoints/last-<step>` and `checkpoints/best-<step>`, each with `model.safetensors`,
- * `optimizer.safetensors` (moments `m.<name>`, `v.<name>`; absent before the first update of weights from elsewhere) and
- * `state.json`. A folder appears whole or not at all, and the former one of its kind goes only then, so the latest is
- * never a damaged one. Knows no trainer.
+ * `optimizer.safetensors` (moments `m.<name>`, `v.<name>`; absent before the first update of weights from elsewhere),
+ * `state.json`, and the checksums of these. A folder appears whole or not at all, and the former one of its kind goes only
+ * then, so the latest is never a half-written one; what is damaged later is not loaded. Knows no trainer.
  */
-import type { Backend, Storage } from '../backend/backend.js';
 import { CheckpointError } from '../errors.js';
 import { parseJSON } from '../formats/json.js';
 import { type LazyTensor, lazySafetensors } from '../formats/lazy-tensors.js';
-import type { RandomAccessFile } from '../formats/random-access.js';
-import { safetensorsHeader } from '../formats/safetensors.js';
-import { readFileHeader } from '../formats/safetensors-header.js';
 import type { GPT } from '../models/gpt.js';
 import type { Parameters } from '../nn/parameters.js';
+import { loadTensorFile, type Section, tensorFile } from './checkpoint-tensors.js';
+import { CheckedFolder, RunningSum, withChecksums } from './checksums.js';
 import type { AdamW } from './optimizer.js';
 import type { FileContent, Store } from './store.js';
 
@@ -39,6 +37,13 @@ const MODEL_FILE = 'model.safetensors';
 const OPTIMIZER_FILE = 'optimizer.safetensors';
 const STATE_FILE = 'state.json';
 
+/** A checkpoint's folder. */
+interface Checkpoint {
+  readonly kind: CheckpointKind;
+  readonly step: number;
+  readonly name: string;
+}
+
 /** Writes a checkpoint and then removes older ones of its kind. Throws CheckpointError when the disk is full. */
 export async function saveCheckpoint(
   store: Store,
@@ -47,21 +52,17 @@ export async function saveCheckpoint(
   optimizer: AdamW,
   state: TrainState,
 ): Promise<void> {
-  const older = await folders(store, kind);
-  const name = folderName(kind, state.step);
+  const older = (await inOrder(store, kind)).filter((former) => former.kind === kind);
   const { parameters } = model;
-  await store.createFolder(`${FOLDER}/${name}`, [
-    [MODEL_FILE, tensorFile(parameters, [['', parameters.storage]])],
-    [
-      OPTIMIZER_FILE,
-      tensorFile(parameters, [
-        ['m.', optimizer.m],
-        ['v.', optimizer.v],
-      ]),
-    ],
+  const weights: Section[] = [['', parameters.storage]];
+  const files: [string, FileContent][] = [
+    [MODEL_FILE, tensorFile(parameters, weights)],
+    [OPTIMIZER_FILE, tensorFile(parameters, moments(optimizer))],
     stateFile(state),
-  ]);
-  for (const folder of older) if (folder !== name) await store.removeFolder(`${FOLDER}/${folder}`);
+  ];
+  const name = folderName(kind, state.step);
+  await store.createFolder(`${FOLDER}/${name}`, withChecksums(store, files));
+  for (const former of older) if (former.name !== name) await store.removeFolder(`${FOLDER}/${former.name}`);
 }
 
 /**
@@ -70,61 +71,119 @@ export async function saveCheckpoint(
  */
 export async function saveInitialWeights(store: Store, tensors: readonly LazyTensor[]): Promise<void> {
   const state: TrainState = { ...newCheckpointState(), savedAt: 0 };
-  await store.createFolder(`${FOLDER}/${folderName('last', 0)}`, [
+  const files: [string, FileContent][] = [
     [MODEL_FILE, lazySafetensors(tensors, { format: 'pt' })],
     stateFile(state),
-  ]);
+  ];
+  await store.createFolder(`${FOLDER}/${folderName('last', 0)}`, withChecksums(store, files));
 }
 
-/** Loads the latest checkpoint of a kind into a model and its optimizer. Throws CheckpointError. */
-export async function loadCheckpoint(
-  store: Store,
-  kind: CheckpointKind,
-  model: GPT,
-  optimizer: AdamW,
-): Promise<TrainState> {
-  const folder = (await folders(store, kind)).at(-1);
-  if (folder === undefined) {
-    throw new CheckpointError(FOLDER, `must hold a checkpoint named ${kind}-<step> to resume from`);
-  }
-  const path = `${FOLDER}/${folder}`;
-  const statePath = `${path}/${STATE_FILE}`;
-  const state = parseState(await readable(statePath, store.read(statePath)), statePath);
-  await loadTensors(store, `${path}/${MODEL_FILE}`, model.parameters, [['', model.parameters.storage]]);
-  // Weights from elsewhere have no moments yet: the optimizer's are zero, as at the start of any run.
-  if (state.step === 0 && !(await store.list(path)).includes(OPTIMIZER_FILE)) return state;
-  await loadTensors(store, `${path}/${OPTIMIZER_FILE}`, model.parameters, [
-    ['m.', optimizer.m],
-    ['v.', optimizer.v],
-  ]);
-  return state;
+/** Loads a run's latest checkpoint into a model and its optimizer: one of kind `last`, or else `best`. Throws CheckpointError. */
+export async function loadCheckpoint(store: Store, model: GPT, optimizer: AdamW): Promise<TrainState> {
+  return loading(store, 'last', async (folder, step) => {
+    const state = parseState(await folder.read(STATE_FILE), step, `${folder.path}/${STATE_FILE}`);
+    const { parameters } = model;
+    await loadTensors(store, folder, MODEL_FILE, parameters, [['', parameters.storage]]);
+    // Weights from elsewhere have no moments yet: the optimizer's are zero, as at the start of any run.
+    if (state.step === 0 && !(await folder.has(OPTIMIZER_FILE))) return state;
+    await loadTensors(store, folder, OPTIMIZER_FILE, parameters, moments(optimizer));
+    return state;
+  });
 }
 
-/** Loads the weights that `weightsFile` names; returns their step. Throws CheckpointError. */
+/** Loads the weights of the latest checkpoint of a kind, or else of the other; returns their step. Throws CheckpointError. */
 export async function loadWeights(store: Store, model: GPT, kind: CheckpointKind = 'best'): Promise<number> {
-  const { path, step } = await weightsFile(store, kind);
-  await loadTensors(store, path, model.parameters, [['', model.parameters.storage]]);
-  return step;
+  const { parameters } = model;
+  return loading(store, kind, async (folder, step) => {
+    await loadTensors(store, folder, MODEL_FILE, parameters, [['', parameters.storage]]);
+    return step;
+  });
 }
 
 /**
- * The file with the weights of a run's best checkpoint, or of its latest where none is best or `kind` is `last`.
- * Throws CheckpointError.
+ * The file with the weights of a run's best checkpoint, or else of its latest, for a reader who takes them tensor by tensor:
+ * it is read once before, to see that it is intact. Throws CheckpointError.
  */
-export async function weightsFile(
-  store: Store,
-  kind: CheckpointKind = 'best',
-): Promise<{ path: string; step: number }> {
-  const folder = (await folders(store, kind)).at(-1) ?? (await folders(store, 'last')).at(-1);
-  if (folder === undefined) {
-    throw new CheckpointError(FOLDER, 'must hold a checkpoint', undefined, 'was this run ever trained?');
-  }
-  return { path: `${FOLDER}/${folder}/${MODEL_FILE}`, step: Number(folder.split('-')[1]) };
+export async function weightsFile(store: Store): Promise<{ path: string; step: number }> {
+  return loading(store, 'best', async (folder, step) => {
+    await folder.verify(MODEL_FILE);
+    return { path: `${folder.path}/${MODEL_FILE}`, step };
+  });
 }
 
-/** Whether a run can be resumed. */
-export async function hasCheckpoint(store: Store): Promise<boolean> {
-  return (await folders(store, 'last')).length > 0;
+/** The step from which a run is resumed; null where it can not be. */
+export async function resumableStep(store: Store): Promise<number | null> {
+  return (await inOrder(store, 'last'))[0]?.step ?? null;
+}
+
+/** Loads from the checkpoint to take; a damaged file is named rather than what came of the damage. */
+async function loading<Result>(
+  store: Store,
+  kind: CheckpointKind,
+  load: (folder: CheckedFolder, step: number) => Promise<Result>,
+): Promise<Result> {
+  const [taken] = await inOrder(store, kind);
+  if (!taken) {
+    throw new CheckpointError(FOLDER, 'must hold a checkpoint', undefined, 'was this run ever trained?');
+  }
+  const wayOut = () => nextBest(store, kind, ({ name }) => name !== taken.name);
+  const folder = await CheckedFolder.open(store, `${FOLDER}/${taken.name}`, wayOut);
+  try {
+    return await load(folder, taken.step);
+  } catch (error) {
+    if (error instanceof CheckpointError) await folder.verifyAll();
+    throw error;
+  }
+}
+
+/** How to go on from the latest checkpoint that has fewer steps than `below`; null where there is none. */
+export function wayBack(store: Store, below: number): Promise<string | null> {
+  return nextBest(store, 'last', ({ step }) => step < below);
+}
+
+/** How to come to take the next checkpoint that is good, and intact; null where there is none. */
+async function nextBest(
+  store: Store,
+  kind: CheckpointKind,
+  good: (checkpoint: Checkpoint) => boolean,
+): Promise<string | null> {
+  const before: string[] = [];
+  for (const checkpoint of await inOrder(store, kind)) {
+    if (good(checkpoint) && (await isIntact(store, checkpoint))) {
+      return `move ${before.join(' and ')} away and try again from the checkpoint of step ${checkpoint.step}`;
+    }
+    before.push(`${FOLDER}/${checkpoint.name}`);
+  }
+  return null;
+}
+
+async function isIntact(store: Store, { name }: Checkpoint): Promise<boolean> {
+  try {
+    await (await CheckedFolder.open(store, `${FOLDER}/${name}`, async () => null)).verifyAll();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function moments({ m, v }: AdamW): Section[] {
+  return [
+    ['m.', m],
+    ['v.', v],
+  ];
+}
+
+async function loadTensors(
+  store: Store,
+  folder: CheckedFolder,
+  name: string,
+  parameters: Parameters,
+  sections: readonly Section[],
+): Promise<void> {
+  await using file = await folder.open(name);
+  const running = new RunningSum(store);
+  await loadTensorFile(file, `${folder.path}/${name}`, parameters, sections, (bytes) => running.add(bytes));
+  await folder.require(name, running);
 }
 
 function folderName(kind: CheckpointKind, step: number): string {
@@ -135,111 +194,21 @@ function stateFile(state: TrainState): [string, FileContent] {
   return [STATE_FILE, [new TextEncoder().encode(`${JSON.stringify(state, null, 2)}\n`)]];
 }
 
-/** Complete checkpoints of a kind, oldest first. */
-async function folders(store: Store, kind: CheckpointKind): Promise<string[]> {
-  const pattern = new RegExp(`^${kind}-\\d+$`);
-  return (await store.list(FOLDER)).filter((name) => pattern.test(name));
+/** Complete checkpoints in the order in which they are taken: those of a kind, then the others, the latest of each first. */
+async function inOrder(store: Store, kind: CheckpointKind): Promise<Checkpoint[]> {
+  return (await store.list(FOLDER))
+    .flatMap((name) => {
+      const match = /^(best|last)-(\d+)$/.exec(name);
+      return match ? [{ kind: match[1] as CheckpointKind, step: Number(match[2]), name }] : [];
+    })
+    .sort((a, b) => Number(b.kind === kind) - Number(a.kind === kind) || b.step - a.step);
 }
 
-/** A name's prefix, and a storage laid out like the parameters. */
-type Section = readonly [prefix: string, flat: Storage];
+/** The least that each number of a state can be. */
+const LEAST = { step: 0, tokensSeen: 0, evaluatedAt: -1, savedAt: -1 } as const;
 
-/** Elements read from the backend at a time, so that saving needs little memory of its own. */
-const CHUNK = 1 << 18;
-
-/**
- * A safetensors file with every parameter's part of each section. Its chunks share one buffer: each must be used before the
- * next is asked for.
- */
-async function* tensorFile(parameters: Parameters, sections: readonly Section[]): AsyncGenerator<Uint8Array> {
-  const { backend } = parameters.runtime;
-  const entries = sections.flatMap(([prefix, flat]) =>
-    parameters.all.map((parameter) => ({
-      name: prefix + parameter.name,
-      dtype: 'F32' as const,
-      shape: parameter.shape,
-      part: parameters.partOf(flat, parameter),
-    })),
-  );
-  yield safetensorsHeader(entries, { format: 'pt' });
-  const longest = Math.min(CHUNK, Math.max(...entries.map(({ part }) => part.length)));
-  const buffer = new (backend.dtype === 'f32' ? Float32Array : Float64Array)(longest);
-  for (const { part } of entries) {
-    for (let start = 0; start < part.length; start += CHUNK) {
-      const chunk = backend.slice(part, start, Math.min(CHUNK, part.length - start));
-      const read = await backend.read(chunk, buffer);
-      const values = read instanceof Float32Array ? read : Float32Array.from(read);
-      yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    }
-  }
-}
-
-async function loadTensors(
-  store: Store,
-  path: string,
-  parameters: Parameters,
-  sections: readonly Section[],
-): Promise<void> {
-  await using file = await readable(path, store.open(path));
-  const { tensors, dataStart } = await readFileHeader(file, path);
-  const places = new Map(tensors.map((place) => [place.name, place]));
-  const parts: { readonly part: Storage; readonly offset: number }[] = [];
-  for (const [prefix, flat] of sections) {
-    for (const parameter of parameters.all) {
-      const name = prefix + parameter.name;
-      const place = places.get(name);
-      const shape = parameter.shape.join(', ');
-      if (!place) throw new CheckpointError(path, `must hold tensor ${name} of shape (${shape})`);
-      if (place.dtype !== 'F32') {
-        throw new CheckpointError(`${path}, tensor ${name}`, 'must have dtype F32', place.dtype);
-      }
-      if (place.shape.join(', ') !== shape) {
-        throw new CheckpointError(`${path}, tensor ${name}`, `must have shape (${shape})`, place.shape);
-      }
-      parts.push({ part: parameters.partOf(flat, parameter), offset: dataStart + place.begin });
-      places.delete(name);
-    }
-  }
-  for (const name of places.keys()) {
-    throw new CheckpointError(`${path}, tensor ${name}`, 'is not part of this model');
-  }
-  await fill(parameters.runtime.backend, file, parts);
-}
-
-/** Fills storages with the float32 values at their offsets in a file; while one chunk is written, the next is read. */
-async function fill(
-  backend: Backend,
-  file: RandomAccessFile,
-  parts: readonly { readonly part: Storage; readonly offset: number }[],
-): Promise<void> {
-  const longest = Math.min(CHUNK, Math.max(...parts.map(({ part }) => part.length)));
-  const buffers = [new Float32Array(longest), new Float32Array(longest)];
-  let writeFormer = () => {};
-  for (const { part, offset } of parts) {
-    for (let start = 0; start < part.length; start += CHUNK) {
-      const length = Math.min(CHUNK, part.length - start);
-      const values = buffers[0].subarray(0, length);
-      const reading = file.read(new Uint8Array(values.buffer, 0, values.byteLength), offset + 4 * start);
-      writeFormer();
-      await reading;
-      writeFormer = () => backend.write(backend.slice(part, start, length), values);
-      buffers.reverse();
-    }
-  }
-  writeFormer();
-}
-
-/** What a store reads, or a CheckpointError that names the path. */
-async function readable<Content>(path: string, content: Promise<Content>): Promise<Content> {
-  try {
-    return await content;
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new CheckpointError(path, `could not be read (${reason})`);
-  }
-}
-
-function parseState(bytes: Uint8Array, path: string): TrainState {
+/** Parses the state of a checkpoint of a step. Throws CheckpointError that names the field. */
+function parseState(bytes: Uint8Array, step: number, path: string): TrainState {
   let value: unknown;
   try {
     value = parseJSON(new TextDecoder().decode(bytes));
@@ -247,9 +216,20 @@ function parseState(bytes: Uint8Array, path: string): TrainState {
     throw new CheckpointError(path, 'must be JSON');
   }
   const state = (value ?? {}) as TrainState;
-  for (const key of ['step', 'tokensSeen', 'evaluatedAt', 'savedAt'] as const) {
-    if (!Number.isInteger(state[key]) || state[key] < -1)
-      throw new CheckpointError(path, `${key} must be a whole number`, state[key]);
+  const { bestValLoss } = state;
+  const refuse = (field: keyof TrainState, rule: string): never => {
+    throw new CheckpointError(path, `${field} must be ${rule}`, state[field]);
+  };
+  for (const [field, least] of Object.entries(LEAST) as [keyof typeof LEAST, number][]) {
+    const number = state[field];
+    if (!Number.isSafeInteger(number) || number < least) refuse(field, `a whole number of at least ${least}`);
   }
-  return state;
+  if (state.step !== step) refuse('step', `${step}, as its folder is named`);
+  for (const field of ['evaluatedAt', 'savedAt'] as const) {
+    if (state[field] > step) refuse(field, `at most its step, ${step}`);
+  }
+  const loss = typeof bestValLoss === 'number' && bestValLoss >= 0 && bestValLoss < Number.POSITIVE_INFINITY;
+  if (bestValLoss !== null && !loss) refuse('bestValLoss', 'a loss of at least 0, or null');
+  const { tokensSeen, evaluatedAt, savedAt } = state;
+  return { step, tokensSeen, bestValLoss, evaluatedAt, savedAt };
 }

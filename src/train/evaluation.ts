@@ -28,6 +28,16 @@ export async function estimateLoss(
   return sum / batches.count;
 }
 
+/**
+ * Says so where a loss in nats per token is above that of guessing, every one of the tokens being as likely; null where it
+ * is not.
+ */
+export function worseThanGuessing(loss: number, vocabSize: number): string | null {
+  const guessing = Math.log(vocabSize);
+  if (loss <= guessing) return null;
+  return `above ${guessing.toFixed(4)}, the loss of guessing among ${vocabSize} tokens`;
+}
+
 /** What an evaluation of a whole source found. */
 export interface Evaluation {
   /** Loops, steps or layers that were run; all where none was asked for. */

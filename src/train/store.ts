@@ -13,10 +13,17 @@ export interface Store {
   append(path: string, content: string | Uint8Array): Promise<void>;
   /** Writes a file such that a reader, or a crash at any moment, sees the former content or the new one. */
   replace(path: string, content: string | Uint8Array): Promise<void>;
-  /** The same for a folder with all its files: it appears whole, and is on disk when this returns. */
+  /** The same for a folder with all its files, written in their order: it appears whole, and is on disk when this returns. */
   createFolder(path: string, files: Iterable<readonly [name: string, content: FileContent]>): Promise<void>;
   /** Removes a folder and all in it. */
   removeFolder(path: string): Promise<void>;
+  /**
+   * Claims the store for one writer until the claim is disposed of; a write by this one throws LockError if it is lost
+   * meanwhile. Throws LockError where another has it.
+   */
+  lock(): Promise<AsyncDisposable>;
+  /** CRC-32C of bytes, or of what has the checksum `before` followed by them: the host's own is fast. */
+  crc32c(bytes: Uint8Array, before?: number): number;
 }
 
 /** A file's content, in pieces so that a large one need not be in memory whole. A piece may be overwritten by the next. */

@@ -15,8 +15,9 @@ import { message } from '../formats/protobuf.js';
 import { readTfRecords } from '../formats/tfrecord.js';
 import type { TrainState } from './checkpoint.js';
 import type { RunConfig } from './config.js';
+import { readMetrics } from './metrics.js';
 import type { Store } from './store.js';
-import { METRICS_FILE, type TrainEvent } from './trainer.js';
+import type { TrainEvent } from './trainer.js';
 
 /** Tag of the text that shows the configuration. */
 const CONFIG_TAG = 'config';
@@ -77,12 +78,7 @@ export class TensorBoardLog {
   }
 
   private async formerSteps(): Promise<Uint8Array[]> {
-    if (!(await this.store.list('.')).includes(METRICS_FILE)) return [];
-    const metrics = new TextDecoder().decode(await this.store.read(METRICS_FILE));
-    const events = metrics
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => JSON.parse(line) as TrainEvent);
+    const { events } = await readMetrics(this.store);
     return events.flatMap((event) => {
       const scalars = scalarsOf(event);
       return scalars ? [scalarsRecord(this.wallTime(), event.step, scalars)] : [];

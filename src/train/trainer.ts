@@ -16,17 +16,19 @@ import type { Tensor } from '../tensor/tensor.js';
 import { type Batch, type BatchKey, randomBatch, requireTokens, type TokenSource } from './batches.js';
 import {
   type CheckpointKind,
-  hasCheckpoint,
   loadCheckpoint,
   newCheckpointState,
+  resumableStep,
   saveCheckpoint,
   type TrainState,
+  wayBack,
 } from './checkpoint.js';
 import type { Clock } from './clock.js';
 import type { TrainConfig } from './config.js';
 import { firstNonFinite } from './diagnose.js';
 import { estimateLoss, total } from './evaluation.js';
 import { mostLoops, sampleLoops } from './loops.js';
+import { appendMetrics, EMPTY_LOG, type Metrics, readMetrics, writeMetrics } from './metrics.js';
 import { AdamW } from './optimizer.js';
 import { ReadAhead } from './read-ahead.js';
 import { learningRate } from './schedule.js';
@@ -115,15 +117,18 @@ export class Trainer {
     return this.state;
   }
 
-  /** Begins where the store's latest checkpoint left off, or with initial weights where it has none. Throws CheckpointError. */
-  async start(): Promise<void> {
+  /**
+   * Begins where the store's latest checkpoint left off, or with initial weights where it has none; returns the log so far.
+   * Throws CheckpointError.
+   */
+  async start(): Promise<Metrics> {
     const { model, config, store } = this.options;
-    const resumed = await hasCheckpoint(store);
-    if (resumed) this.state = await loadCheckpoint(store, 'last', model, this.optimizer);
+    const resumed = (await resumableStep(store)) !== null;
+    if (resumed) this.state = await loadCheckpoint(store, model, this.optimizer);
     else model.parameters.initialise(config.seed);
-    if (!(await store.list('.')).includes(METRICS_FILE)) return;
-    const metrics = new TextDecoder().decode(await store.read(METRICS_FILE));
-    await store.replace(METRICS_FILE, resumed ? metricsUpTo(metrics, this.step) : '');
+    const log = resumed ? await readMetrics(store, this.state) : EMPTY_LOG;
+    await writeMetrics(store, log);
+    return log;
   }
 
   /** Trains until maxSteps or until `signal` is aborted; a checkpoint is written either way. Throws TrainingError. */
@@ -205,7 +210,7 @@ export class Trainer {
       tokensSeen: this.state.tokensSeen,
       ...extras,
     } as const;
-    await this.log(event);
+    await appendMetrics(this.options.store, event);
     return event;
   }
 
@@ -222,7 +227,7 @@ export class Trainer {
     const best = valLoss < (bestValLoss ?? Number.POSITIVE_INFINITY);
     this.state = { ...this.state, evaluatedAt: step, bestValLoss: best ? valLoss : bestValLoss };
     const event = { kind: 'eval', step, trainLoss, valLoss, tokensSeen, best } as const;
-    await this.log(event);
+    await appendMetrics(this.options.store, event);
     return event;
   }
 
@@ -244,10 +249,6 @@ export class Trainer {
     return trainingOptions(model, config, this.key(microStep), this.checkpointed);
   }
 
-  private log(event: StepEvent | EvalEvent): Promise<void> {
-    return this.options.store.append(METRICS_FILE, `${JSON.stringify(event)}\n`);
-  }
-
   /** The error that ends the run, with the first tensor that is not finite in a repetition of the micro-step. */
   private async diverged(what: string, value: number, microStep = 0): Promise<TrainingError> {
     const culprit = await firstNonFinite(
@@ -255,14 +256,23 @@ export class Trainer {
       await this.batch(this.key(microStep)),
       this.forwardOptions(microStep),
     );
-    const { savedAt } = this.state;
-    const kept = savedAt < 0 ? 'there is no checkpoint yet' : `the checkpoint of step ${savedAt} is intact`;
+    const { step } = this.state;
     return new TrainingError(
-      `step ${this.state.step + 1}`,
+      `step ${step + 1}`,
       `the ${what} must be finite`,
       value,
-      `first tensor that is not: ${culprit ?? 'none found'}; ${kept}; try a lower lr`,
+      `first tensor that is not: ${culprit ?? 'none found'}; ${await this.wayOut()}`,
     );
+  }
+
+  /** What to do about a divergence. The latest checkpoint is no way out where nothing has succeeded from there. */
+  private async wayOut(): Promise<string> {
+    const { store } = this.options;
+    const at = await resumableStep(store);
+    if (at === null) return 'there is no checkpoint yet; try a lower lr';
+    if (this.step > at) return `the checkpoint of step ${at} is intact; try a lower lr`;
+    const back = await wayBack(store, at);
+    return `no update from the checkpoint of step ${at} has succeeded: ${back ? `${back}, or ` : ''}try a lower lr`;
   }
 
   /** The counter of a micro-step of the next update. */
@@ -283,21 +293,6 @@ export class Trainer {
     const { blockSize, vocabSize } = model.config;
     return randomBatch(train, config.batchSize, blockSize, vocabSize, key);
   }
-}
-
-/** Where a run's metrics are, one JSON object a line. */
-export const METRICS_FILE = 'metrics.jsonl';
-
-/** The log's lines up to a step: what a run that was cut off logged beyond its checkpoint will be logged again. */
-function metricsUpTo(log: string, step: number): string {
-  const kept = log.split('\n').filter((line) => {
-    try {
-      return JSON.parse(line).step <= step;
-    } catch {
-      return false; // cut off in the middle
-    }
-  });
-  return kept.map((line) => `${line}\n`).join('');
 }
 
 /** How a micro-step runs the model; the first `checkpointed` applications are recomputed in the backward pass. */

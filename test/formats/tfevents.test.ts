@@ -19,7 +19,8 @@ import {
   textRecord,
   versionRecord,
 } from '../../src/formats/tfevents.js';
-import { crc32c, maskedCrc32c, readTfRecords, tfRecord } from '../../src/formats/tfrecord.js';
+import { crc32c } from '../../src/formats/crc32c.js';
+import { maskedCrc32c, readTfRecords, tfRecord } from '../../src/formats/tfrecord.js';
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const utf8 = new TextDecoder();

@@ -1,6 +1,7 @@
 /** Shared by the training tests: a store and a token source in memory, and small trainers. */
 import type { Backend } from '../../src/backend/backend.js';
 import { NativeBackend } from '../../src/backend/native.js';
+import { crc32c } from '../../src/formats/crc32c.js';
 import type { RandomAccessFile } from '../../src/formats/random-access.js';
 import { GPT } from '../../src/models/gpt.js';
 import { hashWords } from '../../src/nn/random.js';
@@ -13,6 +14,7 @@ import { type TrainEvent, Trainer } from '../../src/train/trainer.js';
 import { memoryFile } from '../formats/memory-file.js';
 
 export class MemoryStore implements Store {
+  readonly crc32c = crc32c;
   readonly files = new Map<string, Uint8Array>();
 
   async read(path: string): Promise<Uint8Array> {
@@ -50,6 +52,11 @@ export class MemoryStore implements Store {
 
   async removeFolder(path: string): Promise<void> {
     for (const name of this.files.keys()) if (name.startsWith(`${path}/`)) this.files.delete(name);
+  }
+
+  /** Nobody else has a store in memory. */
+  async lock(): Promise<AsyncDisposable> {
+    return { [Symbol.asyncDispose]: async () => {} };
   }
 
   text(path: string): string {

@@ -66,6 +66,26 @@ test('a run cut off between checkpoints repeats the lost steps and logs them onc
   assert.deepEqual(losses(store), losses(whole));
 });
 
+test('a run that was cut off before its first regular checkpoint goes on from its best', async () => {
+  const fields = { evalInterval: 2, checkpointInterval: 5 };
+  const whole = new MemoryStore();
+  await runAll(makeTrainer(whole, fields).trainer);
+  const store = new MemoryStore();
+  const cut = makeTrainer(store, fields).trainer;
+  await cut.start();
+  for await (const event of cut.run()) if (event.kind === 'step' && event.step === 3) break;
+  assert.deepEqual(await store.list('checkpoints'), ['best-0000002']);
+  const { trainer } = makeTrainer(store, fields);
+  await trainer.start();
+  assert.equal(trainer.step, 2);
+  await runAll(trainer);
+  assert.deepEqual(losses(store), losses(whole));
+  for (const name of ['model.safetensors', 'optimizer.safetensors', 'state.json']) {
+    const path = `checkpoints/last-0000012/${name}`;
+    assert.deepEqual(store.files.get(path), whole.files.get(path), name);
+  }
+});
+
 test('training gives the same bits on 1, 2 and 3 threads', async () => {
   const addon = loadAddon();
   const { threads } = addon.info();
@@ -206,6 +226,38 @@ test('an update that ruins the weights is never saved, the last one included', a
     await assert.rejects(runAll(trainer), /step \d: .* must be finite.*the checkpoint of step 3 is intact/);
     assert.equal(store.files.get(store.path('last-0000003/model.safetensors')), before);
   }
+});
+
+test('a checkpoint is called intact only where an update from it has succeeded', async () => {
+  const store = new MemoryStore();
+  await runAll(makeTrainer(store, { maxSteps: 3 }).trainer);
+  const ruined = async (at: number, maxSteps: number, message: RegExp) => {
+    const { trainer, model } = makeTrainer(store, { maxSteps });
+    const ruin = () => model.runtime.backend.write(model.parameters.storage, Float32Array.of(Number.NaN));
+    await trainer.start();
+    if (at === trainer.step) ruin();
+    const run = async () => {
+      for await (const event of trainer.run()) if (event.kind === 'step' && event.step === at) ruin();
+    };
+    await assert.rejects(run, (error: Error) => {
+      assert.ok(error instanceof TrainingError, error.stack);
+      assert.match(error.message, message);
+      return true;
+    });
+  };
+  await ruined(4, 9, /^step 5: .*; the checkpoint of step 3 is intact; try a lower lr$/);
+  const none = /^step 4: .*; no update from the checkpoint of step 3 has succeeded: try a lower lr$/;
+  await ruined(3, 9, none);
+  // The best one of step 2, say, is a way back; that of the same step is none.
+  const best = store.path('best-0000003/state.json').replace('/state.json', '');
+  for (const [path, content] of [...store.files].filter(([path]) => path.startsWith(best))) {
+    store.files.set(path.replace(best, 'checkpoints/best-0000002'), content);
+  }
+  await ruined(
+    3,
+    9,
+    /has succeeded: move checkpoints\/last-0000003 and checkpoints\/best-0000003 away and try again from the checkpoint of step 2, or try a lower lr$/,
+  );
 });
 
 test('an error in the middle of a step leaves no buffer in use', async () => {

@@ -6,7 +6,7 @@ import { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { batchAt, randomBatch } from '../../src/train/batches.js';
 import { parseRunConfig } from '../../src/train/config.js';
-import { evaluate } from '../../src/train/evaluation.js';
+import { evaluate, worseThanGuessing } from '../../src/train/evaluation.js';
 import { AdamW } from '../../src/train/optimizer.js';
 import { learningRate } from '../../src/train/schedule.js';
 import { source, testClock } from './helpers.js';
@@ -117,4 +117,10 @@ test('impossible and unknown configurations name the field, and the nearest know
     [[], /must be an object/],
   ];
   for (const [input, message] of cases) assert.throws(() => parseRunConfig(input, 'file.json'), message);
+});
+
+test('a loss is set against that of guessing', () => {
+  assert.equal(worseThanGuessing(108.2, 257), 'above 5.5491, the loss of guessing among 257 tokens');
+  assert.equal(worseThanGuessing(Math.log(257), 257), null);
+  assert.equal(worseThanGuessing(1.4, 257), null);
 });

@@ -1,0 +1,19 @@
+/** CRC-32C as fast as this machine has it: the addon's, or the plain one where there is no addon. */
+import { loadAddon } from '../backend/addon.js';
+import { crc32c as plain } from '../formats/crc32c.js';
+
+let fastest: ((bytes: Uint8Array, before: number) => number) | undefined;
+
+/** The checksum of bytes, or of what has the checksum `before` followed by them. */
+export function crc32c(bytes: Uint8Array, before = 0): number {
+  fastest ??= native() ?? plain;
+  return fastest(bytes, before);
+}
+
+function native() {
+  try {
+    return loadAddon().crc32c;
+  } catch {
+    return undefined; // whoever computes with it says why
+  }
+}

@@ -1,0 +1,215 @@
+/**
+ * A folder's lock: a file that says who works there, taken by one process at a time and kept fresh by a heartbeat. Knows
+ * files; who a holder is and whether it is still there, `lock-holder.ts` knows.
+ *
+ * The lock of a process that is gone is not removed: whoever removes it may remove what a third has just put in its place.
+ * It is succeeded. The next holder is the one process that makes the file `lock.<its id>`; if that one ends before it has
+ * tidied up, it is succeeded in turn. So locks are a chain from the file `lock` on, and the last of it holds the folder. No
+ * id comes twice: a file made by who had looked too long ago is in no chain, and looking again tells.
+ */
+import { type FileHandle, link, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { LockError } from '../errors.js';
+import { codeOf } from './file-errors.js';
+import { BEAT_MS, type Holder, isAlive, parseHolder, remedy, thisProcess } from './lock-holder.js';
+
+/** The first lock of the chain, and the only file unless the lock is just being taken. */
+const LOCK_FILE = 'lock';
+/** The others: later locks, and drafts. */
+const OTHERS = /^lock\.(of-\d+|[0-9a-f-]{36})(\.draft)?$/;
+/** Times that others may be faster before that is no coincidence. */
+const ATTEMPTS = 100;
+
+/** A lock as it was found. */
+interface Found {
+  readonly name: string;
+  readonly holder: Holder;
+  /** Time of its last beat, by the file system's clock. */
+  readonly beatAt: number;
+}
+
+/** A folder that this process holds. */
+export class FolderLock implements AsyncDisposable {
+  private constructor(
+    private readonly folder: string,
+    private readonly id: string,
+    /** Open as long as the lock is held, so that no other file gets its number. */
+    private readonly file: FileHandle,
+    private readonly numbers: { readonly dev: bigint; readonly ino: bigint },
+    private readonly heart: Worker,
+  ) {}
+
+  /** Takes a folder's lock. Throws LockError while another process holds it, and what the file system throws. */
+  static async take(folder: string): Promise<FolderLock> {
+    const own = thisProcess();
+    const text = `${JSON.stringify(own)}\n`;
+    const path = join(folder, LOCK_FILE);
+    const draft = `${nameAfter(own, folder)}.draft`;
+    let made: string | null = null;
+    try {
+      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+        const { last, next } = await endOfChain(folder);
+        if (last?.holder.id === own.id) {
+          const file = await tidy(folder, last, own);
+          if (!file) continue;
+          const heart = new Worker(new URL('./lock-heartbeat.js', import.meta.url), {
+            workerData: { path, text, everyMs: BEAT_MS },
+            execArgv: [],
+          });
+          heart.unref();
+          heart.on('error', () => {}); // other hosts will take this process for gone, and its next write tells
+          return new FolderLock(folder, own.id, file, await file.stat({ bigint: true }), heart);
+        }
+        if (made) await rm(made, { force: true });
+        made = null;
+        const now = await writeDraft(draft, text);
+        if (last && isAlive(last.holder, now - last.beatAt))
+          throw inUse(folder, last.holder, now - last.beatAt);
+        if (await makeOnce(next, draft, text)) made = next;
+      }
+      throw new LockError(folder, 'must not be in use by other processes, which take it again and again');
+    } catch (error) {
+      for (const name of [made ?? path, path]) {
+        if ((await readLock(name))?.holder.id === own.id) await rm(name, { force: true });
+      }
+      throw error;
+    } finally {
+      await rm(draft, { force: true });
+    }
+  }
+
+  /** Throws LockError unless the folder is where it was, with this very lock in it. */
+  async requireOwn(): Promise<void> {
+    const { dev, ino } = this.numbers;
+    const path = join(this.folder, LOCK_FILE);
+    const found = await unlessMissing(stat(path, { bigint: true }));
+    if (found?.ino === ino && found.dev === dev) return;
+    // There are file systems that number a file anew each time.
+    const lock = await readLock(path);
+    if (lock?.holder.id === this.id) return;
+    throw new LockError(
+      this.folder,
+      lock
+        ? `must be this process’s until it ends, but process ${lock.holder.pid} has taken it`
+        : 'must stay where it is while this process works in it, but it was moved or removed',
+      undefined,
+      'nothing was written there since: go on where the folder is now',
+    );
+  }
+
+  /** Gives the folder back, unless it was lost. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.heart.terminate();
+    try {
+      await this.requireOwn();
+      await rm(join(this.folder, LOCK_FILE), { force: true });
+    } catch (error) {
+      if (!(error instanceof LockError)) throw error;
+    } finally {
+      await this.file.close();
+    }
+  }
+}
+
+function inUse(folder: string, holder: Holder, beatMs: number): LockError {
+  const { pid } = holder;
+  const rule = 'must not be in use by another process';
+  return new LockError(folder, rule, pid === 0 ? undefined : pid, remedy(holder, beatMs));
+}
+
+/** The lock that would succeed a holder's. */
+function nameAfter({ id }: Holder, folder: string): string {
+  return join(folder, `${LOCK_FILE}.${id}`);
+}
+
+/** The last lock of a folder, and the path of the one that would succeed it. */
+async function endOfChain(folder: string): Promise<{ last: Found | null; next: string }> {
+  let last: Found | null = null;
+  let next = join(folder, LOCK_FILE);
+  for (let length = 0; length < ATTEMPTS; length++) {
+    const found = await readLock(next);
+    if (!found) break;
+    last = found;
+    next = nameAfter(found.holder, folder);
+  }
+  return { last, next };
+}
+
+async function readLock(name: string): Promise<Found | null> {
+  const file = await unlessMissing(open(name, 'r'));
+  if (!file) return null;
+  try {
+    const { mtimeMs } = await file.stat();
+    return { name, holder: parseHolder(await file.readFile('utf8'), mtimeMs), beatAt: mtimeMs };
+  } finally {
+    await file.close();
+  }
+}
+
+/** Writes a new file, since a former one may be a lock by now; returns the time by the clock of its file system. */
+async function writeDraft(path: string, text: string): Promise<number> {
+  await rm(path, { force: true });
+  const file = await open(path, 'wx');
+  try {
+    await file.writeFile(text);
+    return (await file.stat()).mtimeMs;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Makes a lock where there is none of its name, from a draft that has its content; returns whether it did. */
+async function makeOnce(path: string, draft: string, text: string): Promise<boolean> {
+  try {
+    await link(draft, path); // appears whole
+    return true;
+  } catch (error) {
+    // Without its draft, which the folder's holder swept away, there is one that is faster.
+    if (['EEXIST', 'ENOENT'].includes(codeOf(error))) return false;
+  }
+  // A file system without links: for a moment the lock is there without content, as one of nobody that is known.
+  const file = await unless(/^EEXIST$/, open(path, 'wx'));
+  if (!file) return false;
+  try {
+    await file.writeFile(text);
+    return true;
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Makes the lock that this process won the folder's only one and opens it; null where another has the folder by now. */
+async function tidy(folder: string, won: Found, own: Holder): Promise<FileHandle | null> {
+  const path = join(folder, LOCK_FILE);
+  if (won.name !== path && (await unlessMissing(rename(won.name, path).then(() => true))) === null)
+    return null;
+  const file = await unlessMissing(open(path, 'r'));
+  if (!file) return null;
+  if (parseHolder(await file.readFile('utf8'), 0).id !== own.id) {
+    await file.close();
+    return null;
+  }
+  for (const name of (await readdir(folder)).filter((n) => OTHERS.test(n))) {
+    if (join(folder, name) !== nameAfter(own, folder)) await rm(join(folder, name), { force: true });
+  }
+  return file;
+}
+
+/** What the file system gives; null where there is no such file, or none any more. */
+function unlessMissing<Result>(result: Promise<Result>): Promise<Result | null> {
+  return unless(/^(ENOENT|ENOTDIR|ESTALE)$/, result);
+}
+
+/** The same; null where it refuses with one of these codes. */
+async function unless<Result>(codes: RegExp, result: Promise<Result>): Promise<Result | null> {
+  try {
+    return await result;
+  } catch (error) {
+    if (codes.test(codeOf(error))) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * A run's log, `metrics.jsonl`: one update or evaluation a line, in the order of steps. It is a record for people and plots;
+ * nothing is trained on it, so what is damaged in it is left out, and counted. Knows no trainer.
+ */
+import { parseJSON } from '../formats/json.js';
+import type { Store } from './store.js';
+import type { EvalEvent, StepEvent } from './trainer.js';
+
+export const METRICS_FILE = 'metrics.jsonl';
+
+export type LoggedEvent = StepEvent | EvalEvent;
+
+/** Up to where a log counts: what a run that was cut off logged beyond its checkpoint will be logged again. */
+export interface LogEnd {
+  /** Updates made. */
+  readonly step: number;
+  /** Step of the latest evaluation; −1 before the first. */
+  readonly evaluatedAt: number;
+}
+
+/** What a log holds, and what it lacks. */
+export interface Metrics {
+  readonly events: readonly LoggedEvent[];
+  /** Lines that are no event, or one that came before; the end of a line that a crash cut off is not counted. */
+  readonly damaged: number;
+  /** Updates, of those that were made, that no line tells of. */
+  readonly missing: number;
+}
+
+export const EMPTY_LOG: Metrics = { events: [], damaged: 0, missing: 0 };
+
+/** Reads a log up to an end, by default its own. A run without a log has an empty one. */
+export async function readMetrics(store: Store, end?: LogEnd): Promise<Metrics> {
+  const exists = (await store.list('.')).includes(METRICS_FILE);
+  const lines = exists ? new TextDecoder().decode(await store.read(METRICS_FILE)).split('\n') : [''];
+  lines.pop(); // what follows the last line break is nothing, or was cut off
+  const events: LoggedEvent[] = [];
+  const reached = { step: 0, eval: -1 };
+  let damaged = 0;
+  let missing = 0;
+  for (const line of lines) {
+    const event = parseEvent(line);
+    if (!event || event.step <= reached[event.kind]) {
+      damaged++;
+      continue;
+    }
+    if (end && event.step > (event.kind === 'step' ? end.step : end.evaluatedAt)) continue;
+    if (event.kind === 'step') missing += event.step - reached.step - 1;
+    reached[event.kind] = event.step;
+    events.push(event);
+  }
+  return { events, damaged, missing: missing + Math.max(0, (end?.step ?? 0) - reached.step) };
+}
+
+/** Leaves the events of a log in its file, and nothing else. */
+export async function writeMetrics(store: Store, { events }: Metrics): Promise<void> {
+  await store.replace(METRICS_FILE, events.map(lineOf).join(''));
+}
+
+export function appendMetrics(store: Store, event: LoggedEvent): Promise<void> {
+  return store.append(METRICS_FILE, lineOf(event));
+}
+
+/** What a user should know of a log that is not whole; null where it is. */
+export function gapsOf({ damaged, missing }: Metrics): string | null {
+  const counted = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;
+  const parts = [
+    ...(damaged > 0 ? [`left out ${counted(damaged, 'damaged or repeated line')}`] : []),
+    ...(missing > 0 ? [`${counted(missing, 'update')} ${missing === 1 ? 'is' : 'are'} missing`] : []),
+  ];
+  return parts.length === 0 ? null : `${METRICS_FILE}: ${parts.join('; ')}: curves have gaps there`;
+}
+
+function lineOf(event: LoggedEvent): string {
+  return `${JSON.stringify(event)}\n`;
+}
+
+/** The numbers that an event of a kind has; others may come with them. */
+const NUMBERS = {
+  step: ['loss', 'lr', 'gradNorm', 'stepMs', 'tokensSeen'],
+  eval: ['trainLoss', 'valLoss', 'tokensSeen'],
+} as const;
+
+function parseEvent(line: string): LoggedEvent | null {
+  let event: Record<string, unknown> | null;
+  try {
+    event = parseJSON(line) as Record<string, unknown> | null;
+  } catch {
+    return null;
+  }
+  const kind = event?.kind;
+  if (!event || (kind !== 'step' && kind !== 'eval')) return null;
+  if (!Number.isSafeInteger(event.step) || Number(event.step) < 0) return null;
+  return NUMBERS[kind].every((name) => typeof event[name] === 'number')
+    ? (event as unknown as LoggedEvent)
+    : null;
+}
