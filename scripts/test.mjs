@@ -1,6 +1,7 @@
 /** Runs the compiled tests: those named *.test, or with --full the long ones, named *.full. */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -18,9 +19,8 @@ if (files.length === 0) {
 // glibc gives pieces from this size on back to the system when they are freed, and keeps smaller ones: tests of the resident
 // memory then see what is held, and not what once was.
 const env = { ...process.env, MALLOC_MMAP_THRESHOLD_: String(1 << 16) };
-const { status } = spawnSync(process.execPath, ['--test', '--test-reporter=spec', ...files], {
-  cwd: ROOT,
-  env,
-  stdio: 'inherit',
-});
+// Node's own default leaves one processor free, which on two of them is half of the machine. Long tests measure memory and time.
+const concurrency = ending === '.full.js' ? 1 : availableParallelism();
+const options = ['--test', `--test-concurrency=${concurrency}`, '--test-reporter=spec'];
+const { status } = spawnSync(process.execPath, [...options, ...files], { cwd: ROOT, env, stdio: 'inherit' });
 process.exit(status ?? 1);
