@@ -9,7 +9,7 @@
  * each. The stages' settings stand in docs/reproduction.md.
  */
 import { join } from 'node:path';
-import { createBackend } from '../src/backend/create.js';
+import { createBackend } from '../src/node/backend.js';
 import { NodeStore, nodeClock } from '../src/data/node-store.js';
 import { openDataset } from '../src/data/dataset.js';
 import { GPT } from '../src/models/gpt.js';
@@ -188,7 +188,7 @@ const RESULT_FILE = 'result.json';
 
 if (mode === 'run') {
   await using data = await openDataset(dataFolder);
-  const runtime = new Runtime(createBackend({ precision: 'f32' }));
+  const runtime = new Runtime(await createBackend({ precision: 'f32' }));
   for (const variant of stage.variants) {
     for (const seed of stage.seeds) {
       if (seedText === undefined || seed === Number(seedText)) await trainOne(variant, seed, data, runtime);

@@ -7,7 +7,7 @@
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { createBackend } from '../src/backend/create.js';
+import { createBackend } from '../src/node/backend.js';
 import { NodeStore } from '../src/data/node-store.js';
 import { median } from '../src/experiments/statistics.js';
 import { GPT } from '../src/models/gpt.js';
@@ -33,7 +33,7 @@ const { model: config, train } = parseRunConfig(
   { model: { depth: 'gpt2', nLayer: 12, nHead: 12, nEmbd: 768, blockSize: 1024, vocabSize: 50_257 } },
   'bench',
 );
-const runtime = new Runtime(createBackend());
+const runtime = new Runtime(await createBackend());
 const state = { ...newCheckpointState(), step: 1 };
 const found: Record<string, { checked: Times[]; unchecked: Times[] }> = {};
 

@@ -13,7 +13,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { nativeInfo } from '../src/backend/addon.js';
+import { nativeInfo } from '../src/backend/native/addon.js';
 import { machine } from '../src/data/machine.js';
 import { nodeClock } from '../src/data/node-store.js';
 import { type OpenOptions, openRun } from '../src/data/open-run.js';

@@ -5,7 +5,7 @@
  *
  *     node dist/bench/inner-loops.js [TOKENS]
  */
-import { createBackend } from '../src/backend/create.js';
+import { createBackend } from '../src/node/backend.js';
 import { machine } from '../src/data/machine.js';
 import { nodeClock } from '../src/data/node-store.js';
 import { readPreset } from '../src/data/presets.js';
@@ -26,8 +26,9 @@ for (const options of [
   { precision: 'bf16' },
   { precision: 'bf16', weights: 'int8' },
 ] as const) {
-  const entrants = [{}, { nLoop: 12, nInnerLoop: 1 }].map((fields) => {
-    const runtime = new Runtime(createBackend(options));
+  const backends = [await createBackend(options), await createBackend(options)];
+  const entrants = [{}, { nLoop: 12, nInnerLoop: 1 }].map((fields, i) => {
+    const runtime = new Runtime(backends[i]);
     const model = new GPT(parseModelConfig({ ...preset, ...fields }), runtime, { train: false });
     model.parameters.initialise(1);
     const decoder = new Decoder(model);

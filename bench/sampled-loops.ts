@@ -4,7 +4,7 @@
  *
  *     node dist/bench/sampled-loops.js [STEPS]
  */
-import { createBackend } from '../src/backend/create.js';
+import { createBackend } from '../src/node/backend.js';
 import { nodeClock } from '../src/data/node-store.js';
 import { applicationCount } from '../src/models/config.js';
 import { GPT } from '../src/models/gpt.js';
@@ -15,7 +15,7 @@ import { microStepLoss, trainingOptions } from '../src/train/trainer.js';
 import { spread } from '../src/experiments/statistics.js';
 
 const steps = Number(process.argv[2] ?? 60);
-const runtime = new Runtime(createBackend());
+const runtime = new Runtime(await createBackend());
 const model = { depth: 'loop', nLayer: 1, nLoop: 6, nEmbd: 128, nHead: 4, blockSize: 256, vocabSize: 257 };
 const entrants = (['fixed', 'uniform', 'poisson'] as const).map((loopSampling) => {
   const config = parseRunConfig({ model, train: { loopSampling, batchSize: 8 } }, loopSampling);

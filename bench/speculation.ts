@@ -5,7 +5,7 @@
  *     node dist/bench/speculation.js RUN DATA [ROUNDS]
  */
 import assert from 'node:assert/strict';
-import { createBackend } from '../src/backend/create.js';
+import { createBackend } from '../src/node/backend.js';
 import { openDataset } from '../src/data/dataset.js';
 import { NodeStore, nodeClock } from '../src/data/node-store.js';
 import { spread } from '../src/experiments/statistics.js';
@@ -19,7 +19,7 @@ import { loadRun, readRunTokenizer } from '../src/train/run.js';
 const [folder, data, rounds = '5'] = process.argv.slice(2);
 const store = new NodeStore(folder);
 const tokenizer = await readRunTokenizer(store, folder);
-const runtime = new Runtime(createBackend());
+const runtime = new Runtime(await createBackend());
 const { model } = await loadRun(store, folder, runtime);
 const engine = new Engine(new Decoder(model), tokenizer);
 const { val } = await openDataset(data);

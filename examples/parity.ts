@@ -14,7 +14,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { createBackend } from '../src/backend/create.js';
+import { createBackend } from '../src/node/backend.js';
 import { NodeStore } from '../src/data/node-store.js';
 import { type Chart, escapeText, lineChart, type Series } from '../src/experiments/plot.js';
 import { ParameterScope, type ParameterSlot, Parameters } from '../src/nn/parameters.js';
@@ -161,7 +161,7 @@ export class ParityNet {
   forward({ x, targets }: ParityBatch): ParityOutput {
     const { runtime } = this;
     const { maxPonder, ponderCost } = this.settings;
-    const { rows } = runtime.backend;
+    const { backend } = runtime;
     const B = targets.length;
     using first = this.drive(x, B, 1);
     using later = this.drive(x, B, 0);
@@ -173,7 +173,7 @@ export class ParityNet {
     let state = activation(first, 'tanh');
     let output: Tensor | null = null;
     for (let n = 1; ; n++) {
-      rows.count(steps.storage, running.storage);
+      backend.countRunning({ counts: steps.storage, running: running.storage });
       using z = linear(state, this.halting.value, this.haltingBias.value);
       using h = activation(z, 'sigmoid');
       const act = actStep(h, sum, running, { epsilon: EPSILON, last: n === maxPonder });
@@ -183,16 +183,17 @@ export class ParityNet {
       const mixed: Tensor = scaleRows(state, p, output);
       output?.dispose();
       output = mixed;
-      rows.ponder(ponder.storage, p.storage, running.storage, act.goingOn.storage);
+      const stopping = { running: running.storage, goingOn: act.goingOn.storage };
+      backend.ponder({ ponder: ponder.storage, p: p.storage, ...stopping });
       if (runtime.tape) {
         // At its last step the weight p of an input is its remainder R, the part of ρ that has a gradient.
         using weights = runtime.empty([B]);
-        rows.stopped(weights.storage, running.storage, act.goingOn.storage, ponderCost / B);
+        backend.stopped({ out: weights.storage, ...stopping, value: ponderCost / B });
         addToLoss(p, weights);
       }
       running.dispose();
       running = act.goingOn;
-      if (n === maxPonder || rows.compact(running.storage)?.length === 0) break;
+      if (n === maxPonder || backend.compact(running.storage)?.length === 0) break;
       using recurrent = linear(state, this.recurrent.value, null);
       using driven = add(recurrent, later);
       state.dispose();
@@ -240,12 +241,20 @@ export async function trainParity(
       const tape = new Tape(runtime);
       const output = runtime.recording(tape, () => net.forward(batch));
       tape.backward();
-      const norm = await norm2(runtime, gradient!);
-      backend.adamw(storage, gradient!, moments[0], moments[1], {
+      using squares = runtime.empty([1]);
+      using nonFinite = runtime.from(new Float32Array(1), [1]);
+      const clipping = { squares: squares.storage, nonFinite: nonFinite.storage };
+      backend.sumSquares({ out: squares.storage, nonFinite: nonFinite.storage, inp: gradient! });
+      backend.adamw({
+        param: storage,
+        m: moments[0],
+        v: moments[1],
+        grad: gradient!,
+        ...clipping,
         ...ADAM,
         lr: learningRate(step, settings),
         step,
-        gradScale: Math.min(1, GRAD_CLIP / norm),
+        gradClip: GRAD_CLIP,
       });
       since.push(await score(output, batch));
       if (step % every === 0) {
@@ -272,12 +281,6 @@ export async function trainParity(
 function learningRate(step: number, { lr, maxSteps }: ParitySettings): number {
   const left = (maxSteps + 1 - step) / (COOLDOWN * maxSteps);
   return lr * Math.min(1, step / WARMUP_STEPS, left);
-}
-
-async function norm2(runtime: Runtime, gradient: Parameters['storage']): Promise<number> {
-  using sum = runtime.empty([1]);
-  runtime.backend.sumSquares(sum.storage, gradient);
-  return Math.sqrt((await sum.read())[0]);
 }
 
 /** Reads an output and disposes of it. */
@@ -393,7 +396,7 @@ function parseCommand(args: string[]): { out: string; settings: ParitySettings }
 
 async function main(args: string[]): Promise<void> {
   const { out, settings } = parseCommand(args);
-  const runtime = new Runtime(createBackend({ precision: 'f32' }));
+  const runtime = new Runtime(await createBackend({ precision: 'f32' }));
   const train = async (label: string, color: string, changes: Partial<ParitySettings>): Promise<Run> => {
     const result = await trainParity(
       { ...settings, ...changes },

@@ -66,9 +66,9 @@ napi_value enter(napi_env env, napi_callback_info info) {
   } catch (const Refusal& refusal) {
     throwRefusal(env, binding->name, refusal);
   } catch (const std::bad_alloc&) {
-    throwRefusal(env, binding->name, {"NativeError", "needs more scratch memory than is free", ""});
+    throwRefusal(env, binding->name, {"BackendError", "needs more scratch memory than is free", ""});
   } catch (const std::exception& error) {
-    throwRefusal(env, binding->name, {"NativeError", error.what(), ""});
+    throwRefusal(env, binding->name, {"BackendError", error.what(), ""});
   }
   return nullptr;
 }
@@ -76,7 +76,7 @@ napi_value enter(napi_env env, napi_callback_info info) {
 napi_value setErrorFactory(Call& call) {
   napi_valuetype kind;
   napi_typeof(call.env(), call.value(0), &kind);
-  if (kind != napi_function) throw Refusal{"NativeError", "argument 'factory' must be a function", ""};
+  if (kind != napi_function) throw Refusal{"BackendError", "argument 'factory' must be a function", ""};
   Instance* instance = nullptr;
   napi_get_instance_data(call.env(), reinterpret_cast<void**>(&instance));
   if (instance->errorFactory) napi_delete_reference(call.env(), instance->errorFactory);
@@ -88,7 +88,7 @@ napi_value setErrorFactory(Call& call) {
 napi_value setThreads(Call& call) {
   const int64_t n = call.dim(0, "threads");
   if (n > kMostThreads) {
-    throw Refusal{"NativeError", "argument 'threads' must be at most " + std::to_string(kMostThreads), "",
+    throw Refusal{"BackendError", "argument 'threads' must be at most " + std::to_string(kMostThreads), "",
                   static_cast<double>(n), true};
   }
   setThreadCount(static_cast<int>(n));
@@ -99,7 +99,7 @@ napi_value chooseIsa(Call& call) {
   char name[32] = {};
   size_t length = 0;
   if (napi_get_value_string_utf8(call.env(), call.value(0), name, sizeof name, &length) != napi_ok) {
-    throw Refusal{"NativeError", "argument 'isa' must be a string", ""};
+    throw Refusal{"BackendError", "argument 'isa' must be a string", ""};
   }
   setIsa(name);
   return nullptr;
@@ -161,7 +161,7 @@ NAPI_MODULE_INIT() {
   napi_set_instance_data(env, instance, [](napi_env, void* data, void*) { delete static_cast<Instance*>(data); },
                          nullptr);
   define(env, exports, kKernelBindings);
-  define(env, exports, kRowBindings);
+  define(env, exports, kMeasureBindings);
   define(env, exports, kMemoryBindings);
   define(env, exports, kChecksumBindings);
   define(env, exports, kMachineBindings);

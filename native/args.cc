@@ -22,7 +22,7 @@ Refusal badNumber(const char* kind, const char* name, const std::string& rule, d
 }
 
 Refusal badType(const char* name, const std::string& rule, const std::string& got) {
-  return {"NativeError", argument(name, rule), got};
+  return {"BackendError", argument(name, rule), got};
 }
 
 std::string shortest(double x) {
@@ -46,7 +46,7 @@ Call::Call(napi_env env, napi_callback_info info, size_t expected) : env_(env) {
   size_t count = kMostArguments;
   napi_get_cb_info(env, info, &count, values_, nullptr, nullptr);
   if (count != expected) {
-    throw Refusal{"NativeError", "must be called with " + std::to_string(expected) + " arguments", "",
+    throw Refusal{"BackendError", "must be called with " + std::to_string(expected) + " arguments", "",
                   static_cast<double>(count), true};
   }
 }
@@ -88,17 +88,23 @@ int64_t Call::dim(size_t index, const char* name, int64_t least) {
 uint32_t Call::word(size_t index, const char* name) {
   const double x = anyNumber(index, name);
   if (!(x >= 0 && x <= kLargestWhole) || x != std::floor(x)) {
-    throw badNumber("NativeError", name, "be a whole number from 0 to 2^53", x);
+    throw badNumber("BackendError", name, "be a whole number from 0 to 2^53", x);
   }
   return static_cast<uint32_t>(static_cast<uint64_t>(x));
 }
 
 double Call::number(size_t index, const char* name, double low, double high) {
   const double x = anyNumber(index, name);
-  if (!std::isfinite(x)) throw badNumber("NativeError", name, "be a finite number", x);
-  if (x < low) throw badNumber("NativeError", name, "be at least " + shortest(low), x);
-  if (x > high) throw badNumber("NativeError", name, "be at most " + shortest(high), x);
+  if (!std::isfinite(x)) throw badNumber("BackendError", name, "be a finite number", x);
+  if (x < low) throw badNumber("BackendError", name, "be at least " + shortest(low), x);
+  if (x > high) throw badNumber("BackendError", name, "be at most " + shortest(high), x);
   return x;
+}
+
+int32_t Call::choiceBelow(size_t index, const char* name, int32_t count) {
+  const int64_t found = dim(index, name, 0);
+  if (found >= count) throw badNumber("BackendError", name, "be the number of one", static_cast<double>(found));
+  return static_cast<int32_t>(found);
 }
 
 bool Call::flag(size_t index, const char* name) {
@@ -138,7 +144,8 @@ void* Call::sized(size_t index, const char* name, napi_typedarray_type type, std
   }
   const uintptr_t begin = reinterpret_cast<uintptr_t>(a.data);
   spans_[spanCount_++] = {name, begin, begin + static_cast<uintptr_t>(wanted) * 4, written};
-  return a.data;
+  static int32_t nothing = 0;  // an empty array has no address, and null means that there is no array
+  return a.data ? a.data : &nothing;
 }
 
 const float* Call::in(size_t index, const char* name, std::initializer_list<int64_t> shape) {
@@ -163,10 +170,18 @@ const uint8_t* Call::inBytes(size_t index, const char* name, int64_t& n) {
   return static_cast<const uint8_t*>(a.data);
 }
 
-int64_t Call::length(size_t index, const char* name) { return array(index, name, napi_float32_array).length; }
+int64_t Call::elements(size_t index, const char* name) {
+  napi_typedarray_type type;
+  size_t length;
+  if (napi_get_typedarray_info(env_, values_[index], &type, &length, nullptr, nullptr, nullptr) != napi_ok ||
+      type != napi_int32_array) {
+    return array(index, name, napi_float32_array).length;
+  }
+  return array(index, name, napi_int32_array).length;
+}
 
 int64_t Call::rows(size_t index, const char* name, int64_t width) {
-  const int64_t n = length(index, name);
+  const int64_t n = elements(index, name);
   if (n < width || n % width != 0) {
     throw badNumber("ShapeError", name, "hold whole rows of " + std::to_string(width) + " elements",
                     static_cast<double>(n));
@@ -185,15 +200,20 @@ void Call::ids(const int32_t* values, int64_t n, const char* name, int64_t least
   }
 }
 
-void Call::noOverlap(bool sameAllowed) {
+void Call::ascending(const int32_t* values, int64_t n, const char* name) {
+  for (int64_t i = 1; i < n; i++) {
+    if (values[i] <= values[i - 1]) throw badNumber("ShapeError", name, "ascend", values[i]);
+  }
+}
+
+void Call::noOverlap() {
   for (size_t i = 0; i < spanCount_; i++) {
     const Span& a = spans_[i];
     if (!a.written) continue;
     for (size_t j = 0; j < spanCount_; j++) {
       const Span& b = spans_[j];
       if (i == j || a.begin >= b.end || b.begin >= a.end) continue;
-      if (sameAllowed && a.begin == b.begin && a.end == b.end) continue;
-      throw Refusal{"NativeError", argument(a.name, std::string("not overlap argument '") + b.name + "'"), ""};
+      throw Refusal{"BackendError", argument(a.name, std::string("not overlap argument '") + b.name + "'"), ""};
     }
   }
 }

@@ -1,6 +1,5 @@
 /**
- * Reads and checks the arguments of one call from JavaScript. A binding says what it expects in one line for each
- * argument; the first that does not fit ends the call with a Refusal, before anything is written.
+ * Reads and checks the arguments of one call from JavaScript. A binding has one line for each argument; the first that does not fit ends the call with a Refusal, before anything is written.
  */
 #pragma once
 
@@ -14,7 +13,7 @@ namespace loopnn {
 
 /** Why a call was refused; becomes `where: rule, got …` in a JavaScript error of class `kind`. */
 struct Refusal {
-  const char* kind;  // "ShapeError" or "NativeError"
+  const char* kind;  // "ShapeError" or "BackendError"
   std::string rule;
   std::string got;  // empty: nothing to show
   double gotNumber = 0;
@@ -31,9 +30,15 @@ class Call {
   int64_t dim(size_t index, const char* name, int64_t least = 1);
   /** A whole number in [0, 2^53], modulo 2^32. */
   uint32_t word(size_t index, const char* name);
+  double anyNumber(size_t index, const char* name);
   /** A finite number in [low, high]. */
   double number(size_t index, const char* name, double low, double high);
   bool flag(size_t index, const char* name);
+  /** The number of one of `count` choices. */
+  template <class Choice>
+  int32_t choice(size_t index, const char* name, Choice count) {
+    return choiceBelow(index, name, static_cast<int32_t>(count));
+  }
 
   /** The data of a typed array that holds as many elements as the product of `shape`. */
   const float* in(size_t index, const char* name, std::initializer_list<int64_t> shape);
@@ -42,16 +47,18 @@ class Call {
   int32_t* outInts(size_t index, const char* name, std::initializer_list<int64_t> shape);
   /** The data of a Uint8Array of any length `n`. */
   const uint8_t* inBytes(size_t index, const char* name, int64_t& n);
-  /** The number of float elements of an argument, for kernels whose lengths come from their first argument. */
-  int64_t length(size_t index, const char* name);
+  /** The number of elements of an array of floats or whole numbers. */
+  int64_t elements(size_t index, const char* name);
   /** The number of rows of `width` floats; at least one. */
   int64_t rows(size_t index, const char* name, int64_t width);
   bool isNull(size_t index) const;
 
   /** Refuses ids outside [least, end). */
   void ids(const int32_t* values, int64_t n, const char* name, int64_t least, int64_t end);
-  /** Refuses an output that shares memory with any other argument, or (`sameAllowed`) with a part of one only. */
-  void noOverlap(bool sameAllowed = false);
+  /** Refuses numbers that do not exceed the one before. */
+  void ascending(const int32_t* values, int64_t n, const char* name);
+  /** Refuses an output that shares memory with any other argument. */
+  void noOverlap();
 
   napi_env env() const { return env_; }
   napi_value value(size_t index) const { return values_[index]; }
@@ -70,7 +77,7 @@ class Call {
   Array array(size_t index, const char* name, napi_typedarray_type type);
   void* sized(size_t index, const char* name, napi_typedarray_type type, std::initializer_list<int64_t> shape,
               bool written);
-  double anyNumber(size_t index, const char* name);
+  int32_t choiceBelow(size_t index, const char* name, int32_t count);
   std::string describe(size_t index) const;
 
   napi_env env_;

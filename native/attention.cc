@@ -14,8 +14,12 @@ constexpr int64_t QS = 8 * MR;   // queries in a step of the backward pass: whol
 static_assert(MR % 2 == 0, "a panel of queries is made of whole words of pairs");
 
 template <class P>
-void forwardAs(float* out, float* lse, const float* qkv, const int32_t* rows, int64_t N, int64_t B, int64_t T,
-               int64_t NH, int64_t HS, const Dropout* drop) {
+void forwardAs(const AttentionForwardArgs& args) {
+  float *out = args.out, *lse = args.lse;
+  const float* qkv = args.qkv;
+  const int32_t* rows = args.rows;
+  const int64_t N = args.N, B = args.B, T = args.T, NH = args.NH, HS = args.HS;
+  const Dropout* drop = args.dropout;
   const int64_t C = NH * HS, groups = ceilDiv(T, QB);
   int64_t size = 0;
   ForwardScratch({nullptr}, HS, &size);
@@ -41,10 +45,7 @@ void forwardAs(float* out, float* lse, const float* qkv, const int32_t* rows, in
   });
 }
 
-void forward(float* out, float* lse, const float* qkv, const int32_t* rows, int64_t N, int64_t B, int64_t T, int64_t NH,
-             int64_t HS, const Dropout* drop, bool bf16) {
-  (bf16 ? forwardAs<Bf16> : forwardAs<F32>)(out, lse, qkv, rows, N, B, T, NH, HS, drop);
-}
+void forward(const AttentionForwardArgs& args) { args.bf16 ? forwardAs<Bf16>(args) : forwardAs<F32>(args); }
 
 struct BackwardScratch {
   // Of all T positions: queries and output gradients as both operands, row terms, and the gradient of the queries.
@@ -184,8 +185,12 @@ void backwardHead(float* dq, const float* dout, const float* out, const float* l
 }
 
 template <class P>
-void backwardAs(float* dqkv, const float* dout, const float* out, const float* lse, const float* qkv, int64_t B,
-                int64_t T, int64_t NH, int64_t HS, const Dropout* drop, bool accumulate) {
+void backwardAs(const AttentionBackwardArgs& args) {
+  float* dqkv = args.dqkv;
+  const float *dout = args.dout, *out = args.out, *lse = args.lse, *qkv = args.qkv;
+  const int64_t B = args.B, T = args.T, NH = args.NH, HS = args.HS;
+  const Dropout* drop = args.dropout;
+  const bool accumulate = args.accumulate;
   const int64_t C = NH * HS;
   int64_t size = 0;
   BackwardScratch({nullptr}, T, HS, &size);
@@ -202,10 +207,7 @@ void backwardAs(float* dqkv, const float* dout, const float* out, const float* l
   });
 }
 
-void backward(float* dqkv, const float* dout, const float* out, const float* lse, const float* qkv, int64_t B,
-              int64_t T, int64_t NH, int64_t HS, const Dropout* drop, bool accumulate, bool bf16) {
-  (bf16 ? backwardAs<Bf16> : backwardAs<F32>)(dqkv, dout, out, lse, qkv, B, T, NH, HS, drop, accumulate);
-}
+void backward(const AttentionBackwardArgs& args) { args.bf16 ? backwardAs<Bf16>(args) : backwardAs<F32>(args); }
 
 }  // namespace
 

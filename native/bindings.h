@@ -13,16 +13,13 @@ struct Binding {
   napi_value (*run)(Call&);
 };
 
-/** The kernels, those that work row by row, memory and checksums; each list ends with a null name. */
+/** The kernels (generated from their table), lengths and limits, memory and checksums; each list ends with a null name. */
 extern const Binding kKernelBindings[];
-extern const Binding kRowBindings[];
+extern const Binding kMeasureBindings[];
 extern const Binding kMemoryBindings[];
 extern const Binding kChecksumBindings[];
 
 /** Those of the instruction set in use. */
 inline const Kernels& kernels() { return currentIsa().kernels(); }
-
-/** Reads row numbers in ascending order, each once, below R. */
-const int32_t* readRows(Call& call, size_t index, const char* name, int64_t N, int64_t R);
 
 }  // namespace loopnn

@@ -59,8 +59,11 @@ struct CachedKeys {
 };
 
 template <class P>
-void attentionAs(float* out, float* cache, const float* qkv, const int32_t* table, int64_t S, int64_t width,
-                 const int32_t* rows, int64_t N, int64_t NH, int64_t HS) {
+void attentionAs(const CachedAttentionArgs& args) {
+  float *out = args.out, *cache = args.cache;
+  const float* qkv = args.qkv;
+  const int32_t *table = args.table, *rows = args.rows;
+  const int64_t S = args.S, width = args.width, N = args.N, NH = args.NH, HS = args.HS;
   const int64_t C = NH * HS, stride = 3 * C, pageWords = NH * headWords<P>(HS);
   int64_t size = 0;
   ForwardScratch({nullptr}, HS, &size);
@@ -85,10 +88,7 @@ void attentionAs(float* out, float* cache, const float* qkv, const int32_t* tabl
   });
 }
 
-void attention(float* out, float* cache, const float* qkv, const int32_t* table, int64_t S, int64_t width,
-               const int32_t* rows, int64_t N, int64_t NH, int64_t HS, bool bf16) {
-  (bf16 ? attentionAs<Bf16> : attentionAs<F32>)(out, cache, qkv, table, S, width, rows, N, NH, HS);
-}
+void attention(const CachedAttentionArgs& args) { args.bf16 ? attentionAs<Bf16>(args) : attentionAs<F32>(args); }
 
 }  // namespace
 

@@ -17,18 +17,35 @@ LOOPNN_INLINE void forEachVector(int64_t n, Body body) {
   });
 }
 
-void fill(float* dst, float value, int64_t n) {
+void fill(const FillArgs& args) {
+  float* dst = args.dst;
+  const float value = static_cast<float>(args.value);
+  const int64_t n = args.n;
   const vf v = set1(value);
   forEachVector(n, [&](int64_t i, int64_t left) { storeUpTo(dst + i, v, left); });
 }
 
-void copy(float* dst, const float* src, int64_t n) {
+void copy(const CopyArgs& args) {
+  float* dst = args.dst;
+  const float* src = args.src;
+  const int64_t n = args.n;
   forEachVector(n, [&](int64_t i, int64_t left) { storeUpTo(dst + i, loadUpTo(src + i, left), left); });
 }
 
-void add(float* out, const float* a, const float* b, int64_t n) {
+void add(const AddArgs& args) {
+  float* out = args.out;
+  const float *a = args.a, *b = args.b;
+  const int64_t n = args.n;
   forEachVector(n, [&](int64_t i, int64_t left) {
     storeUpTo(out + i, loadUpTo(a + i, left) + loadUpTo(b + i, left), left);
+  });
+}
+
+void accumulate(const AccumulateArgs& args) {
+  float* out = args.out;
+  const float* inp = args.inp;
+  forEachVector(args.n, [&](int64_t i, int64_t left) {
+    storeUpTo(out + i, loadUpTo(out + i, left) + loadUpTo(inp + i, left), left);
   });
 }
 
@@ -82,7 +99,11 @@ void mapGradients(float* dinp, const float* dout, const float* inp, int64_t n, b
   });
 }
 
-void activationForward(float* out, const float* inp, int64_t n, Activation kind) {
+void activationForward(const ActivationForwardArgs& args) {
+  float* out = args.out;
+  const float* inp = args.inp;
+  const int64_t n = args.n;
+  const Activation kind = args.kind;
   const vf one = set1(1.0f), two = set1(2.0f);
   switch (kind) {
     case Activation::kGelu:
@@ -98,8 +119,12 @@ void activationForward(float* out, const float* inp, int64_t n, Activation kind)
   }
 }
 
-void activationBackward(float* dinp, const float* dout, const float* inp, int64_t n, Activation kind,
-                        bool accumulate) {
+void activationBackward(const ActivationBackwardArgs& args) {
+  float* dinp = args.dinp;
+  const float *dout = args.dout, *inp = args.inp;
+  const int64_t n = args.n;
+  const Activation kind = args.kind;
+  const bool accumulate = args.accumulate;
   const vf one = set1(1.0f), two = set1(2.0f), four = set1(4.0f);
   switch (kind) {
     case Activation::kGelu:
@@ -122,7 +147,12 @@ void activationBackward(float* dinp, const float* dout, const float* inp, int64_
   }
 }
 
-void dropout(float* out, const float* inp, int64_t R, int64_t C, int64_t T, const Dropout& drop, bool accumulate) {
+void dropout(const DropoutArgs& args) {
+  float* out = args.out;
+  const float* inp = args.inp;
+  const int64_t R = args.R, C = args.C, T = args.T;
+  const Dropout& drop = *args.dropout;
+  const bool accumulate = args.accumulate;
   const int64_t rows = max(1, kBlock / C);
   parallel(ceilDiv(R, rows), [&](int64_t task, int) {
     for (int64_t r = task * rows; r < min((task + 1) * rows, R); r++) {
@@ -146,6 +176,7 @@ void addElementwise(Kernels& k) {
   k.fill = fill;
   k.copy = copy;
   k.add = add;
+  k.accumulate = accumulate;
   k.activationForward = activationForward;
   k.activationBackward = activationBackward;
   k.dropout = dropout;

@@ -9,8 +9,11 @@ namespace loopnn {
 namespace LOOPNN_ISA {
 namespace {
 
-void forward(float* out, const int32_t* tokens, const int32_t* positions, const float* wte, const float* wpe,
-             int64_t R, int64_t C) {
+void forward(const EmbeddingForwardArgs& args) {
+  float* out = args.out;
+  const int32_t *tokens = args.tokens, *positions = args.positions;
+  const float *wte = args.wte, *wpe = args.wpe;
+  const int64_t R = args.R, C = args.C;
   constexpr int64_t kRows = 32;
   parallel(ceilDiv(R, kRows), [&](int64_t task, int) {
     for (int64_t r = task * kRows; r < min((task + 1) * kRows, R); r++) {
@@ -24,8 +27,11 @@ void forward(float* out, const int32_t* tokens, const int32_t* positions, const 
   });
 }
 
-void backward(float* dwte, float* dwpe, const float* dout, const int32_t* tokens, const int32_t* positions,
-              int64_t R, int64_t C) {
+void backward(const EmbeddingBackwardArgs& args) {
+  float *dwte = args.dwte, *dwpe = args.dwpe;
+  const float* dout = args.dout;
+  const int32_t *tokens = args.tokens, *positions = args.positions;
+  const int64_t R = args.R, C = args.C;
   constexpr int64_t kCols = 64;
   parallel(ceilDiv(C, kCols), [&](int64_t task, int) {
     const int64_t begin = task * kCols, end = min(begin + kCols, C);

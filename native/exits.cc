@@ -20,7 +20,10 @@ LOOPNN_INLINE void forEachRow(int64_t R, int64_t width, Body body) {
   });
 }
 
-void change(float* out, const float* x, const float* former, const float* before, int64_t R, int64_t C) {
+void change(const RowChangeArgs& args) {
+  float* out = args.out;
+  const float *x = args.x, *former = args.former, *before = args.before;
+  const int64_t R = args.R, C = args.C;
   forEachRow(R, C, [&](int64_t r) {
     vf moved{}, size{};
     for (int64_t c = r * C; c < (r + 1) * C; c += W) {
@@ -47,7 +50,10 @@ float largest(const float* x, int64_t n) {
 /** `x`, but 0 in the lanes past the end. */
 LOOPNN_INLINE vf within(vf x, int64_t left) { return left >= W ? x : (iota() < (int)left ? x : vf{}); }
 
-void entropy(float* out, const float* logits, int64_t R, int64_t V) {
+void entropy(const RowEntropyArgs& args) {
+  float* out = args.out;
+  const float* logits = args.logits;
+  const int64_t R = args.R, V = args.V;
   forEachRow(R, V, [&](int64_t r) {
     const float* x = logits + r * V;
     const float shift = largest(x, V);
@@ -63,7 +69,11 @@ void entropy(float* out, const float* logits, int64_t R, int64_t V) {
   });
 }
 
-void divergence(float* out, const float* logits, const float* former, const int32_t* rows, int64_t N, int64_t V) {
+void divergence(const RowDivergenceArgs& args) {
+  float* out = args.out;
+  const float *logits = args.logits, *former = args.former;
+  const int32_t* rows = args.rows;
+  const int64_t N = args.N, V = args.V;
   forEachRow(N, V, [&](int64_t r) {
     const float *x = logits + r * V, *y = former + (rows ? rows[r] : r) * V;
     const float shiftX = largest(x, V), shiftY = largest(y, V);

@@ -78,9 +78,13 @@ float crossEntropy(float* x, int64_t V, int32_t target, float* loss, int32_t* ar
 }
 
 template <class P>
-void headAs(float* loss, int32_t* argmax, float* maxProb, float* dinp, float* dweight, const float* inp,
-            const float* packed, const float* packedTransposed, const int32_t* targets, const float* rowWeights,
-            int64_t R, int64_t C, int64_t V) {
+void headAs(const HeadForwardBackwardArgs& args) {
+  float *loss = args.loss, *maxProb = args.maxProb, *dinp = args.dinp, *dweight = args.dweight;
+  int32_t* argmax = args.argmax;
+  const float *inp = args.inp, *packed = args.packed, *packedTransposed = args.packedTransposed;
+  const int32_t* targets = args.targets;
+  const float* rowWeights = args.rowWeights;
+  const int64_t R = args.R, C = args.C, V = args.V;
   const int64_t most = rowsAtOnce<P>(R, V);
   float* scratch = sharedScratch(kLogits, (size_t)(most * V) * sizeof(float));
   for (int64_t r0 = 0; r0 < R; r0 += most) {
@@ -111,15 +115,30 @@ void headAs(float* loss, int32_t* argmax, float* maxProb, float* dinp, float* dw
   }
 }
 
-void head(float* loss, int32_t* argmax, float* maxProb, float* dinp, float* dweight, const float* inp,
-          const float* packed, const float* packedTransposed, const int32_t* targets, const float* rowWeights,
-          int64_t R, int64_t C, int64_t V, bool bf16) {
-  (bf16 ? headAs<Bf16> : headAs<F32>)(loss, argmax, maxProb, dinp, dweight, inp, packed, packedTransposed, targets,
-                                      rowWeights, R, C, V);
+void forwardBackward(const HeadForwardBackwardArgs& args) { args.bf16 ? headAs<Bf16>(args) : headAs<F32>(args); }
+
+/** The same without gradients: `dinp` is null. */
+void forward(const HeadForwardArgs& k) {
+  HeadForwardBackwardArgs args{};
+  args.loss = k.loss;
+  args.argmax = k.argmax;
+  args.maxProb = k.maxProb;
+  args.inp = k.inp;
+  args.packed = k.packed;
+  args.targets = k.targets;
+  args.R = k.R;
+  args.C = k.C;
+  args.V = k.V;
+  args.bf16 = k.bf16;
+  forwardBackward(args);
 }
 
-void headInt8(float* loss, int32_t* argmax, float* maxProb, const float* inp, const float* packed,
-              const int32_t* targets, int64_t R, int64_t C, int64_t V) {
+void forwardInt8(const HeadForwardInt8Args& args) {
+  float *loss = args.loss, *maxProb = args.maxProb;
+  int32_t* argmax = args.argmax;
+  const float *inp = args.inp, *packed = args.packed;
+  const int32_t* targets = args.targets;
+  const int64_t R = args.R, C = args.C, V = args.V;
   const int64_t most = rowsAtOnce<F32>(R, V);
   float* scratch = sharedScratch(kLogits, (size_t)(most * V) * sizeof(float));
   for (int64_t r0 = 0; r0 < R; r0 += most) {
@@ -136,8 +155,9 @@ void headInt8(float* loss, int32_t* argmax, float* maxProb, const float* inp, co
 }  // namespace
 
 void addHead(Kernels& k) {
-  k.headInt8 = headInt8;
-  k.head = head;
+  k.headForward = forward;
+  k.headForwardBackward = forwardBackward;
+  k.headForwardInt8 = forwardInt8;
 }
 
 }  // namespace LOOPNN_ISA

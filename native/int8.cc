@@ -141,8 +141,8 @@ void packPanel(float* panel, const Matrix& b, int64_t K, int64_t cols) {
 
 int64_t packedInt8Length(int64_t K, int64_t N) { return int8Length(K, N); }
 
-void packWeightInt8(float* packed, const float* weight, int64_t K, int64_t N, bool transposed) {
-  packInt8(packed, transposed ? Matrix{weight, 1, K} : Matrix{weight, N, 1}, K, N);
+void packWeightInt8(const PackWeightInt8Args& k) {
+  packInt8(k.packed, k.transposed ? Matrix{k.weight, 1, k.K} : Matrix{k.weight, k.N, 1}, k.K, k.N);
 }
 
 }  // namespace
@@ -184,7 +184,10 @@ void linearInt8(float* out, const float* inp, const float* packed, const float* 
 void addInt8(Kernels& k) {
   k.packedInt8Length = packedInt8Length;
   k.packWeightInt8 = packWeightInt8;
-  k.linearInt8 = linearInt8;
+  k.linearForwardInt8 = [](const LinearForwardInt8Args& k) {
+    linearInt8(k.out, k.inp, k.packed, k.bias, k.R, k.K, k.N);
+  };
+  k.logitsInt8 = [](const LogitsInt8Args& k) { linearInt8(k.out, k.inp, k.packed, nullptr, k.R, k.C, k.V); };
 }
 
 }  // namespace LOOPNN_ISA

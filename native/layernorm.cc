@@ -12,8 +12,10 @@ namespace {
 constexpr float kEps = 1e-5f;
 constexpr int64_t kRows = 32;  // rows in a task, and in a partial sum
 
-void forward(float* out, float* mean, float* rstd, const float* inp, const float* weight, const float* bias,
-             int64_t R, int64_t C) {
+void forward(const LayernormForwardArgs& args) {
+  float *out = args.out, *mean = args.mean, *rstd = args.rstd;
+  const float *inp = args.inp, *weight = args.weight, *bias = args.bias;
+  const int64_t R = args.R, C = args.C;
   parallel(ceilDiv(R, kRows), [&](int64_t task, int) {
     for (int64_t r = task * kRows; r < min((task + 1) * kRows, R); r++) {
       const float* x = inp + r * C;
@@ -38,8 +40,11 @@ void forward(float* out, float* mean, float* rstd, const float* inp, const float
   });
 }
 
-void backward(float* dinp, float* dweight, float* dbias, const float* dout, const float* inp, const float* weight,
-              const float* mean, const float* rstd, int64_t R, int64_t C, bool accumulate) {
+void backward(const LayernormBackwardArgs& args) {
+  float *dinp = args.dinp, *dweight = args.dweight, *dbias = args.dbias;
+  const float *dout = args.dout, *inp = args.inp, *weight = args.weight, *mean = args.mean, *rstd = args.rstd;
+  const int64_t R = args.R, C = args.C;
+  const bool accumulate = args.accumulate;
   const int64_t blocks = ceilDiv(R, kRows);
   float* partials = sharedScratch(kRowSums, (size_t)(2 * blocks * C) * sizeof(float));  // (blocks, 2, C)
   parallel(blocks, [&](int64_t task, int) {

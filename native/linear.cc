@@ -1,6 +1,6 @@
 /**
- * Linear layers. The product with a packed weight is both the forward pass, with weight (K, N), and the gradient of
- * the input, with its transpose; the gradients of weight and bias are always added to.
+ * Linear layers, logits among them. The product with a packed weight is both the forward pass, with weight (K, N), and the
+ * gradient of the input, with its transpose; the gradients of weight and bias are always added to.
  */
 #include "families.h"
 #include "gemm.h"
@@ -13,22 +13,32 @@ int64_t packedLength(int64_t K, int64_t N, bool bf16) {
   return bf16 ? packedWords<Bf16>(K, N) : packedWords<F32>(K, N);
 }
 
-void packWeight(float* packed, const float* weight, int64_t K, int64_t N, bool transposed, bool bf16) {
-  (bf16 ? pack<Bf16> : pack<F32>)(packed, transposed ? Matrix{weight, 1, K} : Matrix{weight, N, 1}, K, N);
+void packWeight(const PackWeightArgs& k) {
+  const Matrix b = k.transposed ? Matrix{k.weight, 1, k.K} : Matrix{k.weight, k.N, 1};
+  (k.bf16 ? pack<Bf16> : pack<F32>)(k.packed, b, k.K, k.N);
 }
 
-void linear(float* out, const float* inp, const float* packed, const float* bias, int64_t R, int64_t K, int64_t N,
-            bool accumulate, bool bf16) {
-  const Product product = {out, N, {inp, K, 1}, bias, R, N, K, accumulate};
+void multiplyPacked(const Product& product, const float* packed, bool bf16) {
   bf16 ? multiply<Bf16>(product, packed) : multiply<F32>(product, packed);
 }
 
-void backwardWeight(float* dweight, float* dbias, const float* dout, const float* inp, int64_t R, int64_t K,
-                    int64_t N, bool bf16) {
-  const Product product = {dweight, N, {inp, 1, K}, nullptr, K, N, R, true};
-  const Matrix b = {dout, N, 1};
-  bf16 ? multiply<Bf16>(product, b) : multiply<F32>(product, b);
-  if (dbias) addColumnSums(dbias, dout, R, N);
+void forward(const LinearForwardArgs& k) {
+  multiplyPacked({k.out, k.N, {k.inp, k.K, 1}, k.bias, k.R, k.N, k.K, false}, k.packed, k.bf16);
+}
+
+void backwardInput(const LinearBackwardInputArgs& k) {
+  multiplyPacked({k.dinp, k.K, {k.dout, k.N, 1}, nullptr, k.R, k.K, k.N, k.accumulate}, k.packed, k.bf16);
+}
+
+void logits(const LogitsArgs& k) {
+  multiplyPacked({k.out, k.V, {k.inp, k.C, 1}, nullptr, k.R, k.V, k.C, false}, k.packed, k.bf16);
+}
+
+void backwardWeight(const LinearBackwardWeightArgs& k) {
+  const Product product = {k.dweight, k.N, {k.inp, 1, k.K}, nullptr, k.K, k.N, k.R, true};
+  const Matrix b = {k.dout, k.N, 1};
+  k.bf16 ? multiply<Bf16>(product, b) : multiply<F32>(product, b);
+  if (k.dbias) addColumnSums(k.dbias, k.dout, k.R, k.N);
 }
 
 }  // namespace
@@ -36,7 +46,9 @@ void backwardWeight(float* dweight, float* dbias, const float* dout, const float
 void addLinear(Kernels& k) {
   k.packedLength = packedLength;
   k.packWeight = packWeight;
-  k.linear = linear;
+  k.linearForward = forward;
+  k.linearBackwardInput = backwardInput;
+  k.logits = logits;
   k.linearBackwardWeight = backwardWeight;
 }
 

@@ -45,7 +45,7 @@ napi_value allocate(Call& call) {
   const size_t bytes = static_cast<size_t>(wanted);
   void* memory = allocatePages(bytes);
   if (!memory) {
-    throw Refusal{"NativeError", "argument 'bytes' must fit into the memory that is free", "", wanted, true};
+    throw Refusal{"BackendError", "argument 'bytes' must fit into the memory that is free", "", wanted, true};
   }
   Block* block = new Block{memory, bytes};
   {
@@ -63,7 +63,7 @@ napi_value allocate(Call& call) {
       ours = blocks().count(memory) > 0;
     }
     if (ours) finalize(nullptr, nullptr, block);
-    throw Refusal{"NativeError", "this runtime must accept external ArrayBuffers of this size", "", wanted, true};
+    throw Refusal{"BackendError", "this runtime must accept external ArrayBuffers of this size", "", wanted, true};
   }
   return buffer;
 }
@@ -74,7 +74,7 @@ napi_value free(Call& call) {
   bool isBuffer = false;
   napi_is_arraybuffer(call.env(), call.value(0), &isBuffer);
   if (!isBuffer || napi_get_arraybuffer_info(call.env(), call.value(0), &memory, &bytes) != napi_ok) {
-    throw Refusal{"NativeError", "argument 'buffer' must be an ArrayBuffer from allocate", ""};
+    throw Refusal{"BackendError", "argument 'buffer' must be an ArrayBuffer from allocate", ""};
   }
   Block* block = nullptr;
   {
@@ -83,10 +83,10 @@ napi_value free(Call& call) {
     if (found != blocks().end()) block = found->second;
   }
   if (!block) {
-    throw Refusal{"NativeError", "argument 'buffer' must come from allocate and not have been freed", ""};
+    throw Refusal{"BackendError", "argument 'buffer' must come from allocate and not have been freed", ""};
   }
   if (napi_detach_arraybuffer(call.env(), call.value(0)) != napi_ok) {
-    throw Refusal{"NativeError", "argument 'buffer' must be detachable", ""};
+    throw Refusal{"BackendError", "argument 'buffer' must be detachable", ""};
   }
   release(block);
   return nullptr;

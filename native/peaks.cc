@@ -36,7 +36,10 @@ double peakProducts(float* out, int64_t iterations, bool bf16) {
   return 2.0 * kTasks * (double)iterations * MR * NV * W * (bf16 ? Bf16::kDepth : F32::kDepth);
 }
 
-void peakRead(float* out, const float* inp, int64_t n) {
+void peakRead(const PeakReadArgs& args) {
+  float* out = args.out;
+  const float* inp = args.inp;
+  const int64_t n = args.n;
   const int64_t block = roundUp(ceilDiv(n, kTasks), 8 * W);
   float* results = sharedScratch(kRowSums, kTasks * sizeof(float));
   parallel(kTasks, [&](int64_t task, int) {

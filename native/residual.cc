@@ -16,8 +16,11 @@ LOOPNN_INLINE vf gateAt(const float* gate, int64_t G, int64_t C, int64_t c) {
   return G == 1 ? set1(gate[0]) : loadUpTo(gate + c, C - c);
 }
 
-void forward(float* out, const float* x, const float* f, const float* gate, int64_t R, int64_t C, int64_t G,
-             bool correction) {
+void forward(const GatedResidualForwardArgs& args) {
+  float* out = args.out;
+  const float *x = args.x, *f = args.f, *gate = args.gate;
+  const int64_t R = args.R, C = args.C, G = args.G;
+  const bool correction = args.form == LoopForm::kCorrection;
   parallel(ceilDiv(R, kRows), [&](int64_t task, int) {
     for (int64_t r = task * kRows; r < min((task + 1) * kRows, R); r++) {
       for (int64_t c = 0; c < C; c += W) {
@@ -29,9 +32,12 @@ void forward(float* out, const float* x, const float* f, const float* gate, int6
   });
 }
 
-void backward(float* dx, float* df, float* dgate, const float* dout, const float* x, const float* f,
-              const float* gate, int64_t R, int64_t C, int64_t G, bool correction, bool accumulateX,
-              bool accumulateF) {
+void backward(const GatedResidualBackwardArgs& args) {
+  float *dx = args.dx, *df = args.df, *dgate = args.dgate;
+  const float *dout = args.dout, *x = args.x, *f = args.f, *gate = args.gate;
+  const int64_t R = args.R, C = args.C, G = args.G;
+  const bool correction = args.form == LoopForm::kCorrection, accumulateX = args.accumulateX,
+      accumulateF = args.accumulateF;
   const int64_t blocks = ceilDiv(R, kRows);
   float* partials = sharedScratch(kRowSums, (size_t)(blocks * C) * sizeof(float));  // (blocks, C)
   parallel(blocks, [&](int64_t task, int) {

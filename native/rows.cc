@@ -19,7 +19,12 @@ LOOPNN_INLINE void copyRow(float* to, const float* from, int64_t C) {
   for (int64_t c = 0; c < C; c += W) storeUpTo(to + c, loadUpTo(from + c, C - c), C - c);
 }
 
-void select(float* out, const int32_t* mask, const float* a, const float* b, int64_t R, int64_t C, bool accumulate) {
+void select(const SelectRowsArgs& args) {
+  float* out = args.out;
+  const int32_t* mask = args.mask;
+  const float *a = args.a, *b = args.b;
+  const int64_t R = args.R, C = args.C;
+  const bool accumulate = args.accumulate;
   forEachRow(R, C, [&](int64_t r) {
     const float* from = mask[r] ? a : b;
     float* to = out + r * C;
@@ -31,7 +36,11 @@ void select(float* out, const int32_t* mask, const float* a, const float* b, int
   });
 }
 
-void scaleForward(float* out, const float* inp, const float* scale, int64_t R, int64_t C, bool accumulate) {
+void scaleForward(const ScaleRowsForwardArgs& args) {
+  float* out = args.out;
+  const float *inp = args.inp, *scale = args.scale;
+  const int64_t R = args.R, C = args.C;
+  const bool accumulate = args.accumulate;
   forEachRow(R, C, [&](int64_t r) {
     const vf factor = set1(scale[r]);
     for (int64_t c = r * C; c < (r + 1) * C; c += W) {
@@ -42,8 +51,11 @@ void scaleForward(float* out, const float* inp, const float* scale, int64_t R, i
   });
 }
 
-void scaleBackward(float* dinp, float* dscale, const float* dout, const float* inp, const float* scale, int64_t R,
-                   int64_t C, bool accumulate) {
+void scaleBackward(const ScaleRowsBackwardArgs& args) {
+  float *dinp = args.dinp, *dscale = args.dscale;
+  const float *dout = args.dout, *inp = args.inp, *scale = args.scale;
+  const int64_t R = args.R, C = args.C;
+  const bool accumulate = args.accumulate;
   forEachRow(R, C, [&](int64_t r) {
     const vf factor = set1(scale[r]);
     vf sum{};
@@ -57,7 +69,11 @@ void scaleBackward(float* dinp, float* dscale, const float* dout, const float* i
   });
 }
 
-void columns(float* out, const float* inp, int64_t R, int64_t C, int64_t first, int64_t count, bool accumulate) {
+void columns(const CopyColumnsArgs& args) {
+  float* out = args.out;
+  const float* inp = args.inp;
+  const int64_t R = args.R, C = args.C, first = args.first, count = args.count;
+  const bool accumulate = args.accumulate;
   forEachRow(R, C, [&](int64_t r) {
     float* to = out + r * C + first;
     const float* from = inp + r * C + first;
@@ -68,11 +84,19 @@ void columns(float* out, const float* inp, int64_t R, int64_t C, int64_t first, 
   });
 }
 
-void gather(float* out, const float* inp, const int32_t* index, int64_t N, int64_t C) {
+void gather(const GatherRowsArgs& args) {
+  float* out = args.out;
+  const float* inp = args.inp;
+  const int32_t* index = args.index;
+  const int64_t N = args.N, C = args.C;
   forEachRow(N, C, [&](int64_t i) { copyRow(out + i * C, inp + index[i] * C, C); });
 }
 
-void scatter(float* out, const float* inp, const int32_t* index, int64_t N, int64_t C) {
+void scatter(const ScatterRowsArgs& args) {
+  float* out = args.out;
+  const float* inp = args.inp;
+  const int32_t* index = args.index;
+  const int64_t N = args.N, C = args.C;
   forEachRow(N, C, [&](int64_t i) { copyRow(out + index[i] * C, inp + i * C, C); });
 }
 

@@ -1,6 +1,7 @@
 /**
  * Compiles `native/` into `dist/native/loopnn.node` with whatever C++ compiler the machine has, and nothing else:
- * the headers of Node-API come from the `node-api-headers` package. Rebuilds only objects whose inputs changed.
+ * the headers of Node-API come from the `node-api-headers` package. The boundary is made from the kernel table, of the compiled
+ * TypeScript. Rebuilds only objects whose inputs changed.
  *
  *   node scripts/build-native.mjs [--force] [--sanitize address,undefined]
  *
@@ -14,7 +15,7 @@ import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -111,6 +112,20 @@ async function compile(command, args, what) {
   }
 }
 
+/** Writes the files that are made from the kernel table, where they differ from what is there; returns their paths. */
+async function generateBoundary(outDir) {
+  const bindings = pathToFileURL(path.join(root, 'dist', 'src', 'backend', 'native', 'bindings.js'));
+  const { generateHeader, generateBindings } = await import(bindings.href);
+  const texts = { 'kernels.generated.h': generateHeader(), 'bindings.generated.cc': generateBindings() };
+  return Promise.all(
+    Object.entries(texts).map(async ([name, text]) => {
+      const file = path.join(outDir, name);
+      if ((await readFile(file, 'utf8').catch(() => '')) !== text) await writeFile(file, text);
+      return file;
+    }),
+  );
+}
+
 const hash = (...parts) => createHash('sha256').update(parts.join('\0')).digest('hex');
 
 /**
@@ -131,13 +146,18 @@ export async function buildNative({ force = false, sanitize = '', log = () => {}
     'include',
   );
   const sanitizeFlags = sanitize ? [`-fsanitize=${sanitize}`, '-fno-omit-frame-pointer', '-g', '-O1'] : [];
-  const files = await readdir(sourceDir);
-  const read = (name) => readFile(path.join(sourceDir, name), 'utf8');
-  const headers = (await Promise.all(files.filter((f) => f.endsWith('.h')).map(read))).join('\0');
+  const generated = await generateBoundary(outDir);
+  const names = await readdir(sourceDir);
+  const files = new Map([
+    ...names.filter((name) => /\.(h|cc)$/.test(name)).map((name) => [name, path.join(sourceDir, name)]),
+    ...generated.map((file) => [path.basename(file), file]),
+  ]);
+  const contents = new Map(
+    await Promise.all([...files].map(async ([name, file]) => [name, await readFile(file, 'utf8')])),
+  );
+  const headers = [...contents].filter(([name]) => name.endsWith('.h')).join('\0');
   const sources = new Map(
-    await Promise.all(
-      files.filter((f) => f.endsWith('.cc')).map(async (f) => [f.slice(0, -3), await read(f)]),
-    ),
+    [...contents].filter(([name]) => name.endsWith('.cc')).map(([name, text]) => [name.slice(0, -3), text]),
   );
 
   const units = [];
@@ -185,9 +205,13 @@ export async function buildNative({ force = false, sanitize = '', log = () => {}
   stale.sort((a, b) => weight(a) - weight(b));
   await runAll(
     stale.map((unit) => () => {
-      const source = path.join('native', `${unit.name}.cc`);
-      const args = [...unit.flags, '-I', include, '-c', path.join(root, source)];
-      return compile(compiler.command, [...args, '-o', path.join(objectDir, unit.object)], source);
+      const source = files.get(`${unit.name}.cc`);
+      const args = [...unit.flags, '-I', include, '-I', sourceDir, '-I', outDir, '-c', source];
+      return compile(
+        compiler.command,
+        [...args, '-o', path.join(objectDir, unit.object)],
+        path.relative(root, source),
+      );
     }),
     availableParallelism(),
   );

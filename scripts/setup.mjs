@@ -1,5 +1,5 @@
 /**
- * Brings a checkout up to date: installs the dependencies, builds the addon and compiles TypeScript, each only where it is
+ * Brings a checkout up to date: installs the dependencies, compiles TypeScript and builds the addon, each only where it is
  * missing or stale. Uses nothing but Node, since it runs before anything is installed.
  */
 import { spawnSync } from 'node:child_process';
@@ -73,16 +73,6 @@ await step(
     run('npm', ['ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error']),
 );
 
-if (process.env.LOOPNN_BACKEND === 'reference') {
-  console.error('setup: LOOPNN_BACKEND=reference, so the addon is not built');
-} else {
-  try {
-    await buildNative({ force, log: (line) => console.error(`setup: ${line}`) });
-  } catch (error) {
-    fail(`${error.message}\nsetup: without a C++17 compiler, LOOPNN_BACKEND=reference works, slowly`);
-  }
-}
-
 const sources = ['src', 'test', 'bench', 'examples'].flatMap((folder) => filesBelow(folder, '.ts'));
 await step(
   'compiling TypeScript',
@@ -98,3 +88,13 @@ await step(
   },
   force,
 );
+
+if (process.env.LOOPNN_BACKEND === 'reference') {
+  console.error('setup: LOOPNN_BACKEND=reference, so the addon is not built');
+} else {
+  try {
+    await buildNative({ force, log: (line) => console.error(`setup: ${line}`) });
+  } catch (error) {
+    fail(`${error.message}\nsetup: without a C++17 compiler, LOOPNN_BACKEND=reference works, slowly`);
+  }
+}

@@ -30,7 +30,7 @@ export class CheckpointError extends LoopnnError {}
 /** A folder is in use by another process, or no longer this one's while it works there. */
 export class LockError extends LoopnnError {}
 /** The native addon is missing, does not fit this machine, or refused its arguments. */
-export class NativeError extends LoopnnError {}
+export class BackendError extends LoopnnError {}
 
 function format(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;

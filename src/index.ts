@@ -1,5 +1,5 @@
 /** The library: what `import … from 'loopnn'` gives. */
-export { createBackend } from './backend/create.js';
+export { createBackend } from './node/backend.js';
 export { NodeStore, nodeClock } from './data/node-store.js';
 export { type LoadOptions, loadModel } from './data/load-model.js';
 export { prepareCorpus } from './data/prepare.js';

@@ -1,6 +1,6 @@
 /** `loopnn bench`: the machine's limits, the kernels' share of them, speed and memory of whole steps, and decoding. */
 import { type Command, Option } from 'commander';
-import type { Weights } from '../backend/create.js';
+import type { Weights } from '../node/backend.js';
 import { machine } from '../data/machine.js';
 import { nodeClock } from '../data/node-store.js';
 import { readPreset } from '../data/presets.js';
@@ -57,7 +57,7 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
     return { name, config: parseRunConfig(fields, `preset ${name}`) };
   });
   const [{ config }] = models;
-  const { backend } = openRuntime(config.train.precision, flags.weights);
+  const { backend } = await openRuntime(config.train.precision, flags.weights);
   const progress = new Progress('timing');
   const show = (what: string) => (done: number, of: number) =>
     progress.update(done / of, `${what} ${done}/${of}`);

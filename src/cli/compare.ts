@@ -311,7 +311,7 @@ async function begin(
       precision,
     );
   }
-  const runtime = openRuntime(begun?.precision ?? precision);
+  const runtime = await openRuntime(begun?.precision ?? precision);
   if (!begun) {
     const noted: Begun = { suite: name, scale, precision: runtime.backend.precision, data };
     await home.replace(BEGUN_FILE, `${JSON.stringify(noted, null, 2)}\n`);

@@ -1,8 +1,8 @@
 /** `loopnn doctor`: what this machine offers, which backend runs, and, where the addon does not, why. */
 import type { Command } from 'commander';
 import type { Backend } from '../backend/backend.js';
-import { createBackend } from '../backend/create.js';
-import { nativeInfo } from '../backend/addon.js';
+import { createBackend } from '../node/backend.js';
+import { nativeInfo } from '../backend/native/addon.js';
 import { machine } from '../data/machine.js';
 import { LoopnnError } from '../errors.js';
 import { printResult } from './output.js';
@@ -12,14 +12,14 @@ export function doctorCommand(program: Command): void {
     .command('doctor')
     .description('this machine, its instruction sets and threads, and the backend that runs')
     .option('--json', 'print one JSON document')
-    .action(({ json }: { json?: true }) => {
+    .action(async ({ json }: { json?: true }) => {
       const host = machine();
       const native = addon();
       const wish = process.env.LOOPNN_BACKEND;
       const asked = wish ? `, as LOOPNN_BACKEND=${wish} asks` : '';
       const warnings: string[] = [];
       const warn = (warning: string) => warnings.push(warning);
-      const backend = chosenBackend(warn);
+      const backend = await chosenBackend(warn);
       const document = {
         machine: host,
         native,
@@ -47,9 +47,9 @@ export function doctorCommand(program: Command): void {
 }
 
 /** The backend that commands would use; null, and a warning, where the environment asks for the impossible. */
-function chosenBackend(onWarning: (warning: string) => void): Backend | null {
+async function chosenBackend(onWarning: (warning: string) => void): Promise<Backend | null> {
   try {
-    return createBackend({ onWarning });
+    return await createBackend({ onWarning });
   } catch (error) {
     if (!(error instanceof LoopnnError)) throw error;
     onWarning(error.message);

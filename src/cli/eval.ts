@@ -1,6 +1,6 @@
 /** `loopnn eval`: what a trained model makes of held-out tokens, of any text file, or of the last words of texts. */
 import { type Command, Option } from 'commander';
-import type { Weights } from '../backend/create.js';
+import type { Weights } from '../node/backend.js';
 import { NodeStore, nodeClock } from '../data/node-store.js';
 import { openDataset } from '../data/dataset.js';
 import { openPath } from '../data/documents.js';

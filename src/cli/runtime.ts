@@ -1,8 +1,8 @@
 /** What commands share to get a model into memory: the backend, a run's store, a configuration from flags. */
 import { type Command, Option } from 'commander';
 import type { Backend } from '../backend/backend.js';
-import { createBackend, WEIGHTS, type Weights } from '../backend/create.js';
-import { nativeInfo } from '../backend/addon.js';
+import { createBackend, WEIGHTS, type Weights } from '../node/backend.js';
+import { nativeInfo } from '../backend/native/addon.js';
 import { type OpenOptions, openRun } from '../data/open-run.js';
 import { readConfigFile, readPreset } from '../data/presets.js';
 import { ConfigError } from '../errors.js';
@@ -15,8 +15,11 @@ import { addFields, anyNumber, givenFields, wholeNumber } from './flags.js';
 import { notice } from './output.js';
 
 /** A runtime on the fastest backend that works here; a fallback, and bf16 that costs time, are told once, on stderr. */
-export function openRuntime(precision: TrainConfig['precision'], weights: Weights = 'float'): Runtime {
-  const backend = createBackend({ precision, weights, onWarning: notice });
+export async function openRuntime(
+  precision: TrainConfig['precision'],
+  weights: Weights = 'float',
+): Promise<Runtime> {
+  const backend = await createBackend({ precision, weights, onWarning: notice });
   noticePrecision(backend);
   return new Runtime(backend);
 }

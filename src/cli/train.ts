@@ -62,7 +62,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   await requireOut(store, flags);
   const wanted = begun ?? resumedConfig(await readRunConfig(store, flags.out), flags);
   requireKnown(data, wanted, flags);
-  const runtime = openRuntime(wanted.train.precision);
+  const runtime = await openRuntime(wanted.train.precision);
   const config = withPrecision(wanted, runtime);
   const model = new GPT(config.model, runtime, { train: true });
   const options = { model, config: config.train, train: data.train, val: data.val, store, clock: nodeClock };

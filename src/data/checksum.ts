@@ -1,5 +1,5 @@
 /** CRC-32C as fast as this machine has it: the addon's, or the plain one where there is no addon. */
-import { loadAddon } from '../backend/addon.js';
+import { loadAddon } from '../backend/native/addon.js';
 import { crc32c as plain } from '../formats/crc32c.js';
 
 let fastest: ((bytes: Uint8Array, before: number) => number) | undefined;

@@ -1,5 +1,5 @@
 /** Loads a trained run from its folder, for `import { loadModel } from 'loopnn'`. */
-import { setThreads } from '../backend/addon.js';
+import { setThreads } from '../backend/native/addon.js';
 import { ConfigError } from '../errors.js';
 import { Model } from '../generate/model.js';
 import { readTextIds } from '../train/conventions.js';

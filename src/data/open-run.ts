@@ -1,5 +1,5 @@
 /** Opens a trained run in a folder: its backend, and its best weights. */
-import { createBackend, type BackendOptions } from '../backend/create.js';
+import { createBackend, type BackendOptions } from '../node/backend.js';
 import { Runtime } from '../tensor/tensor.js';
 import { type KeyValueOptions, type LoadedModel, loadRun, readRunConfig } from '../train/run.js';
 import { NodeStore } from './node-store.js';
@@ -19,7 +19,7 @@ export async function openRun(
 ): Promise<LoadedModel> {
   const store = new NodeStore(folder);
   const { train, model } = await readRunConfig(store, folder);
-  const backend = createBackend({
+  const backend = await createBackend({
     precision: precision === 'auto' ? train.precision : precision,
     ...(name === undefined ? {} : { name }),
     ...(weights === undefined ? {} : { weights }),

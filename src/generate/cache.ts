@@ -40,18 +40,17 @@ export class KeyValueCache implements Disposable {
     return this.pool;
   }
 
-  /** A page whose content is left over from its last use. Throws NativeError when memory is short. */
+  /** A page whose content is left over from its last use. Throws BackendError when memory is short. */
   take(): number {
     if (this.free.length === 0) this.grow();
     return this.free.pop()!;
   }
 
-  /** A page of its own with the content of another. Throws NativeError when memory is short. */
+  /** A page of its own with the content of another. Throws BackendError when memory is short. */
   duplicate(page: number): number {
     const copy = this.take(); // may move the pool
-    const { backend } = this.runtime;
-    const at = (n: number) => backend.slice(this.storage, n * this.pageLength, this.pageLength);
-    backend.copy(at(copy), at(page));
+    const { pageLength } = this;
+    this.runtime.backend.copyWithin(this.storage, copy * pageLength, page * pageLength, pageLength);
     return copy;
   }
 
@@ -108,7 +107,7 @@ export class CachedSequence implements Disposable {
     return this.summed;
   }
 
-  /** Becomes a copy of another sequence; must be empty. Throws NativeError when memory is short. */
+  /** Becomes a copy of another sequence; must be empty. Throws BackendError when memory is short. */
   copy(other: CachedSequence): void {
     const used = Math.ceil(other.length / PAGE_POSITIONS);
     for (const [slot, pages] of other.pages) {

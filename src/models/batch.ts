@@ -89,7 +89,7 @@ export function meanOfRows(
   const { backend } = x.runtime;
   const C = x.shape[1];
   const part = (of: Tensor) => backend.slice(of.storage, first * C, T * C);
-  backend.rows.causalMean(part(out), part(x), sums.storage, { T, C, past });
+  backend.causalMean({ out: part(out), inp: part(x), sums: sums.storage, T, C, past });
 }
 
 /** 0..T−1 for each of B sequences; kept from call to call, since training asks for the same every time. */

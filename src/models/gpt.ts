@@ -240,20 +240,20 @@ export class GPT {
       last = headLoss(normal, heads.weight(n), target, weights, argmax);
       const cost = backend.slice(costs.storage, n * R, R);
       if (objective.oracle === 'likelihood') backend.copy(cost, last.storage);
-      else backend.rows.differ(cost, argmax.storage, target.storage);
+      else backend.differ({ out: cost, a: argmax.storage, b: target.storage });
     }
     if (!learned) return new LossOutput(last!, null, null);
     using oracle = runtime.empty([R], 'i32');
-    backend.rows.oracle(
-      oracle.storage,
-      costs.storage,
-      { B: R / ctx.batch.T, T: ctx.batch.T, N },
-      {
-        lambda: objective.oracleLambda,
-        sigma: objective.oracleSigma,
-        perSequence: learned.perSequence,
-      },
-    );
+    backend.oracle({
+      exits: oracle.storage,
+      costs: costs.storage,
+      B: R / ctx.batch.T,
+      T: ctx.batch.T,
+      N,
+      lambda: objective.oracleLambda,
+      sigma: objective.oracleSigma,
+      perSequence: learned.perSequence,
+    });
     return new LossOutput(last!, learned.learn(exits, oracle, lossScale, ctx), null);
   }
 
@@ -275,7 +275,7 @@ export class GPT {
       const losses = headLoss(normal, heads.weight(exit), target, weights, argmax);
       if (!argmax) return { losses, wrong: null };
       const wrong = runtime.empty([R]);
-      backend.rows.differ(wrong.storage, argmax.storage, target.storage);
+      backend.differ({ out: wrong.storage, a: argmax.storage, b: target.storage });
       return { losses, wrong };
     };
     if (!stepsPerRow || !heads.separate) {
@@ -287,17 +287,31 @@ export class GPT {
     for (let n = 0; n < heads.count; n++) {
       const last = n === heads.count - 1;
       const at = (out: Tensor, value: number) =>
-        backend.rows.weightsAt(out.storage, stepsPerRow.storage, target.storage, n + 1, last, value);
+        backend.weightsAt({
+          weights: out.storage,
+          exits: stepsPerRow.storage,
+          targets: target.storage,
+          depth: n + 1,
+          last,
+          value,
+        });
       at(weights, weight);
       const own = readAt(n);
       using ownLosses = own.losses;
       using ownWrong = own.wrong;
       using here = runtime.empty([R]);
       at(here, 1);
-      backend.scaleRowsForward(losses.storage, ownLosses.storage, here.storage, { R, C: 1 }, true);
-      if (wrong && ownWrong) {
-        backend.scaleRowsForward(wrong.storage, ownWrong.storage, here.storage, { R, C: 1 }, true);
-      }
+      const addHere = (out: Tensor, inp: Tensor) =>
+        backend.scaleRowsForward({
+          out: out.storage,
+          inp: inp.storage,
+          scale: here.storage,
+          R,
+          C: 1,
+          accumulate: true,
+        });
+      addHere(losses, ownLosses);
+      if (wrong && ownWrong) addHere(wrong, ownWrong);
     }
     return { losses, wrong };
   }

@@ -7,20 +7,9 @@
 import { ConfigError } from '../errors.js';
 import { ONNX_TYPES, type OnnxInitializer, type OnnxNode, type OnnxValue } from '../formats/onnx.js';
 import type { StoredWeights } from '../formats/onnx-weights.js';
-import type {
-  Activation,
-  AttentionDims,
-  Backend,
-  DType,
-  Dropout,
-  GateDims,
-  HeadDims,
-  HostArray,
-  LoopForm,
-  RowDims,
-  Storage,
-} from '../backend/backend.js';
-import type { RowKernels } from '../backend/rows.js';
+import type { Backend, DType, HostArray, Kernels, Storage } from '../backend/backend.js';
+import { ALL_KERNELS } from '../backend/kernel-table.js';
+import { classWith } from '../backend/methods.js';
 import { LoopPass, loopBody, STATE } from './loop-body.js';
 
 /** Stands for a run of elements: the name of its value in the graph, or the values that the host gave. */
@@ -40,14 +29,14 @@ class RecordedStorage implements Storage {
   ) {}
 }
 
-type Kernel = (...args: never[]) => never;
-
 /** A kernel that training or halting needs. */
-function refused(name: string): Kernel {
+function refused(name: string): () => never {
   return () => {
     throw new ConfigError('ONNX', 'must be of a pass that only kernels for inference take part in', name);
   };
 }
+
+const REFUSED = Object.fromEntries(Object.keys(ALL_KERNELS).map((name) => [name, refused(name)]));
 
 const INPUT = 'input_ids';
 /** 1 for every token of the past and of the input that counts, 0 for padding (batch, total). */
@@ -57,12 +46,13 @@ const LOOPS = 'loops';
 const GELU_SCALE = Math.sqrt(2 / Math.PI);
 const GELU_CUBIC = 0.044715;
 
-export class RecordingBackend implements Backend {
+export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) implements Backend {
   readonly name = 'recording';
   readonly dtype = 'f32';
   readonly precision = 'f32';
   readonly description = 'recording (an ONNX graph)';
   readonly limits = null;
+  readonly synchronous = false;
   readonly nodes: OnnxNode[] = [];
   readonly initializers: OnnxInitializer[] = [];
   readonly inputs: OnnxValue[] = [
@@ -79,7 +69,9 @@ export class RecordingBackend implements Backend {
   private positions: { ids: string; mask: string } | null = null;
 
   /** `tokens` is the array that stands for the graph's input wherever it is written. */
-  constructor(private readonly tokens: Int32Array) {}
+  constructor(private readonly tokens: Int32Array) {
+    super();
+  }
 
   // ---- storage ---------------------------------------------------------------------------------------------
 
@@ -96,7 +88,7 @@ export class RecordingBackend implements Backend {
     if (shape?.length === 2 && length === shape[1]) {
       // Outside of a loop that may be recorded: each of its passes takes rows of its own.
       const row = {
-        inputs: [this.valueOf(storage), this.integers([offset / length], [])],
+        inputs: [this.valueIn(storage), this.integers([offset / length], [])],
         outputs: [this.fresh()],
       };
       this.nodes.push({ op: 'Gather', ...row, attributes: {} });
@@ -128,8 +120,12 @@ export class RecordingBackend implements Backend {
   }
 
   copy(dst: Storage, src: Storage): void {
-    this.set(dst, this.valueOf(src));
+    this.set(dst, this.valueIn(src));
   }
+
+  readonly copyWithin = refused('copyWithin');
+  readonly cachePageLength = refused('cachePageLength');
+  readonly compact = refused('compact');
 
   /** Says which tensor of the file a storage is; one that no kernel reads is left out. */
   declare(storage: Storage, weights: StoredWeights, shape: readonly number[]): void {
@@ -140,18 +136,18 @@ export class RecordingBackend implements Backend {
 
   /** Makes the value of a storage an output of the graph. */
   output(storage: Storage, name: string, shape: readonly (number | string)[]): void {
-    this.nodes.push({ op: 'Identity', inputs: [this.valueOf(storage)], outputs: [name], attributes: {} });
+    this.nodes.push({ op: 'Identity', inputs: [this.valueIn(storage)], outputs: [name], attributes: {} });
     this.outputs.push({ name, type: 'float32', shape }, ...this.caches);
   }
 
   // ---- element-wise ----------------------------------------------------------------------------------------
 
-  add(out: Storage, a: Storage, b: Storage): void {
-    this.set(out, this.node('Add', [this.valueOf(a), this.valueOf(b)]));
-  }
+  override readonly add: Kernels['add'] = ({ out, a, b }) => {
+    this.set(out, this.node('Add', [this.valueIn(a), this.valueIn(b)]));
+  };
 
-  activationForward(out: Storage, inp: Storage, kind: Activation): void {
-    const x = this.valueOf(inp);
+  override readonly activationForward: Kernels['activationForward'] = ({ out, inp, kind }) => {
+    const x = this.valueIn(inp);
     if (kind !== 'gelu') {
       this.set(out, this.node({ relu: 'Relu', tanh: 'Tanh', sigmoid: 'Sigmoid' }[kind], [x]));
       return;
@@ -161,38 +157,24 @@ export class RecordingBackend implements Backend {
     const t = this.node('Tanh', [this.node('Mul', [sum, this.scalar(GELU_SCALE)])]);
     const half = this.node('Mul', [x, this.scalar(0.5)]);
     this.set(out, this.node('Mul', [half, this.node('Add', [t, this.scalar(1)])]));
-  }
+  };
 
-  gatedResidualForward(
-    out: Storage,
-    x: Storage,
-    f: Storage,
-    gate: Storage,
-    _dims: GateDims,
-    form: LoopForm,
-  ): void {
-    const from = this.valueOf(x);
-    const step = form === 'output' ? this.valueOf(f) : this.node('Sub', [this.valueOf(f), from]);
-    this.set(out, this.node('Add', [from, this.node('Mul', [step, this.valueOf(gate)])]));
-  }
+  override readonly gatedResidualForward: Kernels['gatedResidualForward'] = ({ out, x, f, gate, form }) => {
+    const from = this.valueIn(x);
+    const step = form === 'output' ? this.valueIn(f) : this.node('Sub', [this.valueIn(f), from]);
+    this.set(out, this.node('Add', [from, this.node('Mul', [step, this.valueIn(gate)])]));
+  };
 
-  scaleRowsForward(out: Storage, inp: Storage, scale: Storage, _dims: RowDims, accumulate: boolean): void {
+  override readonly scaleRowsForward: Kernels['scaleRowsForward'] = ({ out, inp, scale, accumulate }) => {
     if (recorded(scale).filled === null) refused('scaleRowsForward by row')();
-    const scaled = this.node('Mul', [this.valueOf(inp), this.valueOf(scale)]);
-    this.set(out, accumulate ? this.node('Add', [this.valueOf(out), scaled]) : scaled);
-  }
+    const scaled = this.node('Mul', [this.valueIn(inp), this.valueIn(scale)]);
+    this.set(out, accumulate ? this.node('Add', [this.valueIn(out), scaled]) : scaled);
+  };
 
   // ---- layers ----------------------------------------------------------------------------------------------
 
   /** Rows of one number are that row of the table; other rows are the graph's input. Positions are always the graph's. */
-  embeddingForward(
-    out: Storage,
-    tokens: Storage,
-    _positions: Storage,
-    wte: Storage,
-    wpe: Storage | null,
-    { C }: RowDims,
-  ): void {
+  override readonly embeddingForward: Kernels['embeddingForward'] = ({ out, tokens, wte, wpe, C }) => {
     const { value, host } = recorded(tokens);
     const ids = value ?? this.integers([(host as Int32Array)[0]], []);
     if (value === null && host?.some((id) => id !== host[0])) refused('embeddingForward of constants')();
@@ -203,37 +185,23 @@ export class RecordingBackend implements Backend {
     }
     const places = this.node('Gather', [this.table(wpe, C), this.placed().ids]);
     this.set(out, this.node('Add', [rows, places]));
-  }
+  };
 
-  layernormForward(
-    out: Storage,
-    _mean: Storage,
-    _rstd: Storage,
-    inp: Storage,
-    weight: Storage,
-    bias: Storage | null,
-  ): void {
-    const inputs = [inp, weight, ...(bias ? [bias] : [])].map((s) => this.valueOf(s));
+  override readonly layernormForward: Kernels['layernormForward'] = ({ out, inp, weight, bias }) => {
+    const inputs = [inp, weight, ...(bias ? [bias] : [])].map((s) => this.valueIn(s));
     this.set(out, this.node('LayerNormalization', inputs, { axis: 2 }));
-  }
+  };
 
-  linearForward(out: Storage, inp: Storage, weight: Storage, bias: Storage | null): void {
-    const y = this.node('MatMul', [this.valueOf(inp), this.valueOf(weight)]);
-    this.set(out, bias ? this.node('Add', [y, this.valueOf(bias)]) : y);
-  }
+  override readonly linearForward: Kernels['linearForward'] = ({ out, inp, weight, bias }) => {
+    const y = this.node('MatMul', [this.valueIn(inp), this.valueIn(weight)]);
+    this.set(out, bias ? this.node('Add', [y, this.valueIn(bias)]) : y);
+  };
 
   /** With the cache: keys and values of the past come first, and what is attended to goes out again. */
-  attentionForward(
-    out: Storage,
-    _lse: Storage,
-    qkv: Storage,
-    { NH, HS }: AttentionDims,
-    _dropout: Dropout | null,
-    rows: Storage | null,
-  ): void {
+  override readonly attentionForward: Kernels['attentionForward'] = ({ out, qkv, rows, NH, HS }) => {
     if (rows) refused('attentionForward of rows')();
     const a = this.applications++;
-    const thirds = this.emit('Split', [this.valueOf(qkv)], 3, { axis: 2 });
+    const thirds = this.emit('Split', [this.valueIn(qkv)], 3, { axis: 2 });
     const heads = this.integers([0, 0, NH, HS]);
     const [q, k, v] = thirds.map((third) =>
       this.node('Transpose', [this.node('Reshape', [third, heads])], { perm: [0, 2, 1, 3] }),
@@ -261,40 +229,14 @@ export class RecordingBackend implements Backend {
     const mixed = this.node('MatMul', [this.node('Softmax', [masked], { axis: 3 }), values]);
     const rowsOf = this.node('Transpose', [mixed], { perm: [0, 2, 1, 3] });
     this.set(out, this.node('Reshape', [rowsOf, this.integers([0, 0, NH * HS])]));
-  }
+  };
 
   // ---- head ------------------------------------------------------------------------------------------------
 
-  logits(out: Storage, inp: Storage, weight: Storage, _dims: HeadDims): void {
-    const transposed = this.node('Transpose', [this.valueOf(weight)], { perm: [1, 0] });
-    this.set(out, this.node('MatMul', [this.valueOf(inp), transposed]));
-  }
-
-  // ---- what only training and halting call -------------------------------------------------------------------
-
-  readonly rows = new Proxy({}, { get: (_, name) => refused(`rows.${String(name)}`) }) as RowKernels;
-  readonly activationBackward = refused('activationBackward');
-  readonly dropout = refused('dropout');
-  readonly gatedResidualBackward = refused('gatedResidualBackward');
-  readonly selectRows = refused('selectRows');
-  readonly scaleRowsBackward = refused('scaleRowsBackward');
-  readonly copyColumns = refused('copyColumns');
-  readonly gatherRows = refused('gatherRows');
-  readonly scatterRows = refused('scatterRows');
-  readonly rowChange = refused('rowChange');
-  readonly rowEntropy = refused('rowEntropy');
-  readonly rowDivergence = refused('rowDivergence');
-  readonly embeddingBackward = refused('embeddingBackward');
-  readonly layernormBackward = refused('layernormBackward');
-  readonly linearBackwardInput = refused('linearBackwardInput');
-  readonly linearBackwardWeight = refused('linearBackwardWeight');
-  readonly attentionBackward = refused('attentionBackward');
-  readonly cachePageLength = refused('cachePageLength');
-  readonly cachedAttention = refused('cachedAttention');
-  readonly headForward = refused('headForward');
-  readonly headForwardBackward = refused('headForwardBackward');
-  readonly adamw = refused('adamw');
-  readonly sumSquares = refused('sumSquares');
+  override readonly logits: Kernels['logits'] = ({ out, inp, weight }) => {
+    const transposed = this.node('Transpose', [this.valueIn(weight)], { perm: [1, 0] });
+    this.set(out, this.node('MatMul', [this.valueIn(inp), transposed]));
+  };
 
   // ---- loops -----------------------------------------------------------------------------------------------
 
@@ -320,7 +262,7 @@ export class RecordingBackend implements Backend {
       this.pass = recording;
       pass(state, next, n);
       this.pass = null;
-      recording.end = this.valueOf(next);
+      recording.end = this.valueIn(next);
       return recording;
     });
     const body = loopBody(passes, {
@@ -334,7 +276,7 @@ export class RecordingBackend implements Backend {
     const result = this.fresh();
     this.nodes.push({
       op: 'Loop',
-      inputs: [LOOPS, '', this.valueOf(from)],
+      inputs: [LOOPS, '', this.valueIn(from)],
       outputs: [result, ...this.caches.slice(start.caches).map(({ name }) => name)],
       attributes: { body },
     });
@@ -394,7 +336,7 @@ export class RecordingBackend implements Backend {
     to.filled = null;
   }
 
-  private valueOf(storage: Storage): string {
+  private valueIn(storage: Storage): string {
     const from = recorded(storage);
     if (from.weights) {
       this.initializers.push(...from.weights.initializers);
@@ -410,7 +352,7 @@ export class RecordingBackend implements Backend {
   /** The named tensor, or what the host wrote as a constant (rows, C). */
   private table(storage: Storage, C: number): string {
     const { value, host } = recorded(storage);
-    if (value !== null || !host) return this.valueOf(storage);
+    if (value !== null || !host) return this.valueIn(storage);
     const made = this.constant('float32', Float32Array.from(host), [host.length / C, C]);
     this.set(storage, made);
     return made;

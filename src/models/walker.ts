@@ -37,7 +37,8 @@ export class ExitWalker implements Walker {
       if (collectExits) owned.exits.push(isTruncated(n, count, ctx) ? detach(h) : alias(h));
       if (!rows || rows.none || n === count - 1) continue;
       rows.stop((mask) => {
-        if (drawnExits) runtime.backend.rows.stopAt(mask.storage, drawnExits.storage, n);
+        const { backend } = runtime;
+        if (drawnExits) backend.stopAt({ running: mask.storage, exits: drawnExits.storage, depth: n });
         decision?.decide(mask, h, n);
       });
       ctx.running = rows.running;
@@ -131,7 +132,7 @@ export class RowsLeft implements Disposable {
 
   /** Counts a step for each row that runs. */
   count(): void {
-    this.runtime.backend.rows.count(this.counts.storage, this.mask.storage);
+    this.runtime.backend.countRunning({ counts: this.counts.storage, running: this.mask.storage });
   }
 
   /** Lets `change` clear elements of a copy of the mask. */
@@ -149,7 +150,7 @@ export class RowsLeft implements Disposable {
     this.mask.dispose();
     this.mask = mask;
     this.rows?.dispose();
-    const rows = runtime.tape ? null : runtime.backend.rows.compact(mask.storage);
+    const rows = runtime.tape ? null : runtime.backend.compact(mask.storage);
     this.rows = rows && Tensor.over(runtime, [rows.length], rows);
   }
 

@@ -1,5 +1,5 @@
 /** Reproducible random numbers: pure functions of a seed and a counter, the same on every machine. */
-import { mix32 } from '../backend/host.js';
+import { mix32 } from '../backend/memory/dropout.js';
 
 /**
  * One 32-bit word out of several safe integers, each bit of which depends on all of their bits: one outside [0, 2³²) counts

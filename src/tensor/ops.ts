@@ -4,8 +4,7 @@
  *
  * Dimensions: R = B·T rows, C channels, NH heads, V vocabulary.
  */
-import type { Activation, ColumnDims, Dropout, LoopForm, Storage } from '../backend/backend.js';
-import type { ActOptions } from '../backend/rows.js';
+import type { Activation, Dropout, LoopForm, Storage } from '../backend/backend.js';
 import { ShapeError } from '../errors.js';
 import { parameterGradient, Tape } from './tape.js';
 import { type Parameter, type Runtime, Tensor } from './tensor.js';
@@ -16,11 +15,24 @@ export function embedding(tokens: Tensor, positions: Tensor, wte: Parameter, wpe
   const { backend, tape } = runtime;
   const dims = { R: tokens.size, C: wte.shape[1] };
   const out = produce(runtime, [dims.R, dims.C], (y) =>
-    backend.embeddingForward(y, tokens.storage, positions.storage, wte.storage, wpe?.storage ?? null, dims),
+    backend.embeddingForward({
+      out: y,
+      tokens: tokens.storage,
+      positions: positions.storage,
+      wte: wte.storage,
+      wpe: wpe?.storage ?? null,
+      ...dims,
+    }),
   );
   tape?.record(out, [tokens, positions], (dout) => {
-    const [dwte, dwpe] = [parameterGradient(wte), wpe && parameterGradient(wpe)];
-    backend.embeddingBackward(dwte, dwpe, dout.storage, tokens.storage, positions.storage, dims);
+    backend.embeddingBackward({
+      dwte: parameterGradient(wte),
+      dwpe: wpe && parameterGradient(wpe),
+      dout: dout.storage,
+      tokens: tokens.storage,
+      positions: positions.storage,
+      ...dims,
+    });
   });
   return out;
 }
@@ -33,30 +45,30 @@ export function layerNorm(x: Tensor, weight: Parameter, bias: Parameter | null):
   using mean = runtime.empty([dims.R]);
   using rstd = runtime.empty([dims.R]);
   const out = produce(runtime, x.shape, (y) =>
-    backend.layernormForward(
-      y,
-      mean.storage,
-      rstd.storage,
-      x.storage,
-      weight.storage,
-      bias?.storage ?? null,
-      dims,
-    ),
+    backend.layernormForward({
+      out: y,
+      mean: mean.storage,
+      rstd: rstd.storage,
+      inp: x.storage,
+      weight: weight.storage,
+      bias: bias?.storage ?? null,
+      ...dims,
+    }),
   );
   tape?.record(out, [x, mean, rstd], (dout) => {
     const dx = tape.target(x);
-    backend.layernormBackward(
-      dx.storage,
-      parameterGradient(weight),
-      bias && parameterGradient(bias),
-      dout.storage,
-      x.storage,
-      weight.storage,
-      mean.storage,
-      rstd.storage,
-      dims,
-      dx.accumulate,
-    );
+    backend.layernormBackward({
+      dinp: dx.storage,
+      dweight: parameterGradient(weight),
+      dbias: bias && parameterGradient(bias),
+      dout: dout.storage,
+      inp: x.storage,
+      weight: weight.storage,
+      mean: mean.storage,
+      rstd: rstd.storage,
+      accumulate: dx.accumulate,
+      ...dims,
+    });
   });
   return out;
 }
@@ -69,13 +81,30 @@ export function linear(x: Tensor, weight: Parameter, bias: Parameter | null): Te
   if (x.shape[1] !== K) throw new ShapeError(weight.name, `input must have ${K} channels`, x.shape);
   const dims = { R: x.shape[0], K, N };
   const out = produce(runtime, [dims.R, N], (y) =>
-    backend.linearForward(y, x.storage, weight.storage, bias?.storage ?? null, dims),
+    backend.linearForward({
+      out: y,
+      inp: x.storage,
+      weight: weight.storage,
+      bias: bias?.storage ?? null,
+      ...dims,
+    }),
   );
   tape?.record(out, [x], (dout) => {
-    const dweight = parameterGradient(weight);
-    backend.linearBackwardWeight(dweight, bias && parameterGradient(bias), dout.storage, x.storage, dims);
+    backend.linearBackwardWeight({
+      dweight: parameterGradient(weight),
+      dbias: bias && parameterGradient(bias),
+      dout: dout.storage,
+      inp: x.storage,
+      ...dims,
+    });
     const dx = tape.target(x);
-    backend.linearBackwardInput(dx.storage, dout.storage, weight.storage, dims, dx.accumulate);
+    backend.linearBackwardInput({
+      dinp: dx.storage,
+      dout: dout.storage,
+      weight: weight.storage,
+      accumulate: dx.accumulate,
+      ...dims,
+    });
   });
   return out;
 }
@@ -84,10 +113,10 @@ export function linear(x: Tensor, weight: Parameter, bias: Parameter | null): Te
 export function activation(x: Tensor, kind: Activation): Tensor {
   const { runtime } = x;
   const { backend, tape } = runtime;
-  const out = produce(runtime, x.shape, (y) => backend.activationForward(y, x.storage, kind));
+  const out = produce(runtime, x.shape, (y) => backend.activationForward({ out: y, inp: x.storage, kind }));
   tape?.record(out, [x], (dout) => {
-    const dx = tape.target(x);
-    backend.activationBackward(dx.storage, dout.storage, x.storage, kind, dx.accumulate);
+    const { storage: dinp, accumulate } = tape.target(x);
+    backend.activationBackward({ dinp, dout: dout.storage, inp: x.storage, kind, accumulate });
   });
   return out;
 }
@@ -110,28 +139,35 @@ export function attention(
   const dims = { B, T, NH, HS: C / NH };
   using lse = runtime.empty([B, NH, T]);
   const out = produce(runtime, [rows ? rows.size : B * T, C], (y) =>
-    backend.attentionForward(y, lse.storage, qkv.storage, dims, dropout, rows?.storage ?? null),
+    backend.attentionForward({
+      out: y,
+      lse: lse.storage,
+      qkv: qkv.storage,
+      rows: rows?.storage ?? null,
+      dropout,
+      ...dims,
+    }),
   );
   if (rows) return out;
   tape?.record(out, [qkv, out, lse], (dout) => {
     const d = tape.target(qkv);
-    backend.attentionBackward(
-      d.storage,
-      dout.storage,
-      out.storage,
-      lse.storage,
-      qkv.storage,
-      dims,
+    backend.attentionBackward({
+      dqkv: d.storage,
+      dout: dout.storage,
+      out: out.storage,
+      lse: lse.storage,
+      qkv: qkv.storage,
       dropout,
-      d.accumulate,
-    );
+      accumulate: d.accumulate,
+      ...dims,
+    });
   });
   return out;
 }
 
 /**
  * Causal multi-head self-attention of new rows over a key/value cache, to which it appends theirs (see
- * Backend.cachedAttention); `qkv (R, 3·C)`, `table (S, width)` → (R, C), or (rows, C). It records no gradient.
+ * the kernel of that name); `qkv (R, 3·C)`, `table (S, width)` → (R, C), or (rows, C). It records no gradient.
  */
 export function cachedAttention(
   qkv: Tensor,
@@ -145,7 +181,14 @@ export function cachedAttention(
   const [S, width] = table.shape;
   const dims = { R, NH, HS: C / NH, S, width };
   return produce(runtime, [rows ? rows.size : R, C], (y) =>
-    runtime.backend.cachedAttention(y, cache, qkv.storage, table.storage, dims, rows?.storage ?? null),
+    runtime.backend.cachedAttention({
+      out: y,
+      cache,
+      qkv: qkv.storage,
+      table: table.storage,
+      rows: rows?.storage ?? null,
+      ...dims,
+    }),
   );
 }
 
@@ -161,14 +204,14 @@ export function withKeysOf(qkv: Tensor, from: Tensor, learns: boolean): Tensor {
   const queries = { ...dims, first: 0, count: C };
   const keys = { ...dims, first: C, count: 2 * C };
   const out = produce(runtime, qkv.shape, (y) => {
-    backend.copyColumns(y, qkv.storage, queries, false);
-    backend.copyColumns(y, from.storage, keys, false);
+    backend.copyColumns({ out: y, inp: qkv.storage, ...queries, accumulate: false });
+    backend.copyColumns({ out: y, inp: from.storage, ...keys, accumulate: false });
   });
   tape?.record(out, [], (dout) => {
-    const back = (x: Tensor, columns: ColumnDims) => {
+    const back = (x: Tensor, columns: typeof keys) => {
       const { storage, accumulate } = tape.target(x);
       if (!accumulate) backend.fill(storage, 0);
-      backend.copyColumns(storage, dout.storage, columns, accumulate);
+      backend.copyColumns({ out: storage, inp: dout.storage, ...columns, accumulate });
     };
     back(qkv, queries);
     if (learns) back(from, keys);
@@ -182,10 +225,12 @@ export function dropout(x: Tensor, T: number, mask: Dropout | null): Tensor {
   const { runtime } = x;
   const { backend, tape } = runtime;
   const dims = { ...rows(x), T };
-  const out = produce(runtime, x.shape, (y) => backend.dropout(y, x.storage, dims, mask, false));
+  const out = produce(runtime, x.shape, (y) =>
+    backend.dropout({ out: y, inp: x.storage, dropout: mask, accumulate: false, ...dims }),
+  );
   tape?.record(out, [], (dout) => {
-    const dx = tape.target(x);
-    backend.dropout(dx.storage, dout.storage, dims, mask, dx.accumulate);
+    const { storage: out, accumulate } = tape.target(x);
+    backend.dropout({ out, inp: dout.storage, dropout: mask, accumulate, ...dims });
   });
   return out;
 }
@@ -194,7 +239,7 @@ export function dropout(x: Tensor, T: number, mask: Dropout | null): Tensor {
 export function add(a: Tensor, b: Tensor): Tensor {
   const { runtime } = a;
   const { backend, tape } = runtime;
-  const out = produce(runtime, a.shape, (y) => backend.add(y, a.storage, b.storage));
+  const out = produce(runtime, a.shape, (y) => backend.add({ out: y, a: a.storage, b: b.storage }));
   tape?.record(out, [], (dout) => {
     tape.pass(a, dout);
     tape.pass(b, dout);
@@ -216,24 +261,31 @@ export function gatedResidual(x: Tensor, f: Tensor, gate: Parameter, form: LoopF
   const { backend, tape } = runtime;
   const dims = { ...rows(x), G: gate.size };
   const out = produce(runtime, x.shape, (y) =>
-    backend.gatedResidualForward(y, x.storage, f.storage, gate.storage, dims, form),
+    backend.gatedResidualForward({
+      out: y,
+      x: x.storage,
+      f: f.storage,
+      gate: gate.storage,
+      form,
+      ...dims,
+    }),
   );
   tape?.record(out, [x, f], (dout) => {
     const dx = tape.target(x);
     const df = tape.target(f);
-    backend.gatedResidualBackward(
-      dx.storage,
-      df.storage,
-      parameterGradient(gate),
-      dout.storage,
-      x.storage,
-      f.storage,
-      gate.storage,
-      dims,
+    backend.gatedResidualBackward({
+      dx: dx.storage,
+      df: df.storage,
+      dgate: parameterGradient(gate),
+      dout: dout.storage,
+      x: x.storage,
+      f: f.storage,
+      gate: gate.storage,
       form,
-      dx.accumulate,
-      df.accumulate,
-    );
+      accumulateX: dx.accumulate,
+      accumulateF: df.accumulate,
+      ...dims,
+    });
   });
   return out;
 }
@@ -244,13 +296,22 @@ export function selectRows(mask: Tensor, a: Tensor, b: Tensor): Tensor {
   const { backend, tape } = runtime;
   const dims = rows(a);
   const out = produce(runtime, a.shape, (y) =>
-    backend.selectRows(y, mask.storage, a.storage, b.storage, dims, false),
+    backend.selectRows({
+      out: y,
+      mask: mask.storage,
+      a: a.storage,
+      b: b.storage,
+      accumulate: false,
+      ...dims,
+    }),
   );
   tape?.record(out, [mask], (dout) => {
-    const da = tape.target(a);
-    backend.selectRows(da.storage, mask.storage, dout.storage, null, dims, da.accumulate);
-    const db = tape.target(b);
-    backend.selectRows(db.storage, mask.storage, null, dout.storage, dims, db.accumulate);
+    const back = (x: Tensor, from: { a: Storage | null; b: Storage | null }) => {
+      const { storage: out, accumulate } = tape.target(x);
+      backend.selectRows({ out, mask: mask.storage, ...from, accumulate, ...dims });
+    };
+    back(a, { a: dout.storage, b: null });
+    back(b, { a: null, b: dout.storage });
   });
   return out;
 }
@@ -262,22 +323,28 @@ export function scaleRows(x: Tensor, scale: Tensor, to: Tensor | null = null): T
   const dims = rows(x);
   const out = produce(runtime, x.shape, (y) => {
     if (to) backend.copy(y, to.storage);
-    backend.scaleRowsForward(y, x.storage, scale.storage, dims, to !== null);
+    backend.scaleRowsForward({
+      out: y,
+      inp: x.storage,
+      scale: scale.storage,
+      accumulate: to !== null,
+      ...dims,
+    });
   });
   tape?.record(out, [x, scale], (dout) => {
     if (to) tape.pass(to, dout);
     const dscale = tape.target(scale);
     if (!dscale.accumulate) backend.fill(dscale.storage, 0);
     const dx = tape.target(x);
-    backend.scaleRowsBackward(
-      dx.storage,
-      dscale.storage,
-      dout.storage,
-      x.storage,
-      scale.storage,
-      dims,
-      dx.accumulate,
-    );
+    backend.scaleRowsBackward({
+      dinp: dx.storage,
+      dscale: dscale.storage,
+      dout: dout.storage,
+      inp: x.storage,
+      scale: scale.storage,
+      accumulate: dx.accumulate,
+      ...dims,
+    });
   });
   return out;
 }
@@ -286,7 +353,7 @@ export function scaleRows(x: Tensor, scale: Tensor, to: Tensor | null = null): T
 export function gatherRows(x: Tensor, index: Tensor): Tensor {
   const { backend } = x.runtime;
   const out = x.runtime.empty([index.size, x.shape[1]]);
-  backend.gatherRows(out.storage, x.storage, index.storage, rows(x));
+  backend.gatherRows({ out: out.storage, inp: x.storage, index: index.storage, ...rows(x) });
   return out;
 }
 
@@ -295,19 +362,19 @@ export function scatterRows(x: Tensor, values: Tensor, index: Tensor): Tensor {
   const { backend } = x.runtime;
   const out = x.runtime.empty(x.shape);
   backend.copy(out.storage, x.storage);
-  backend.scatterRows(out.storage, values.storage, index.storage, rows(x));
+  backend.scatterRows({ out: out.storage, inp: values.storage, index: index.storage, ...rows(x) });
   return out;
 }
 
 /**
  * One step of adaptive computation time: the weight p of this step's state, the sum of halting probabilities so far, and
- * which rows go on; all (R), `h` may be (R, 1). See RowKernels.actForward.
+ * which rows go on; all (R), `h` may be (R, 1). See the kernel actForward.
  */
 export function actStep(
   h: Tensor,
   sum: Tensor,
   running: Tensor,
-  options: ActOptions,
+  options: { readonly epsilon: number; readonly last: boolean },
 ): { p: Tensor; nextSum: Tensor; goingOn: Tensor } {
   const { runtime } = h;
   const { backend, tape } = runtime;
@@ -315,15 +382,15 @@ export function actStep(
   const p = runtime.empty([R]);
   const nextSum = runtime.empty([R]);
   const goingOn = runtime.empty([R], 'i32');
-  const step = {
-    h: h.storage,
-    sum: sum.storage,
-    running: running.storage,
+  const rows = { running: running.storage, goingOn: goingOn.storage };
+  backend.actForward({
     p: p.storage,
     nextSum: nextSum.storage,
-    goingOn: goingOn.storage,
-  };
-  backend.rows.actForward(step, options);
+    h: h.storage,
+    sum: sum.storage,
+    ...rows,
+    ...options,
+  });
   // A node has one output: this one's has nothing to do, but holds the gradient until the one of p, walked before it, takes it.
   tape?.record(nextSum, [], () => {});
   tape?.record(p, [running, goingOn], (dp) => {
@@ -331,7 +398,13 @@ export function actStep(
     for (const { storage, accumulate } of [dh, dsum]) if (!accumulate) backend.fill(storage, 0);
     const dnextSum = nextSum.grad;
     nextSum.grad = null;
-    backend.rows.actBackward(dh.storage, dsum.storage, dp.storage, dnextSum?.storage ?? null, step);
+    backend.actBackward({
+      dh: dh.storage,
+      dsum: dsum.storage,
+      dp: dp.storage,
+      dnextSum: dnextSum?.storage ?? null,
+      ...rows,
+    });
     dnextSum?.release();
   });
   return { p, nextSum, goingOn };
@@ -363,7 +436,8 @@ export function logits(x: Tensor, weight: Parameter): Tensor {
   const { runtime } = x;
   const [V, C] = [weight.shape[0], weight.shape[1]];
   const out = runtime.empty([x.shape[0], V]);
-  runtime.backend.logits(out.storage, x.storage, weight.storage, { R: x.shape[0], C, V });
+  const { storage: inp } = x;
+  runtime.backend.logits({ out: out.storage, inp, weight: weight.storage, R: x.shape[0], C, V });
   return out;
 }
 
@@ -385,33 +459,22 @@ export function headLoss(
   const { runtime } = x;
   const { backend, tape } = runtime;
   const dims = { ...rows(x), V: weight.shape[0] };
+  const found = { argmax: argmax?.storage ?? null, maxProb: maxProb?.storage ?? null };
+  const given = { inp: x.storage, weight: weight.storage, targets: targets.storage };
   if (!tape) {
-    return produce(runtime, [dims.R], (loss) =>
-      backend.headForward(
-        loss,
-        argmax?.storage ?? null,
-        maxProb?.storage ?? null,
-        x.storage,
-        weight.storage,
-        targets.storage,
-        dims,
-      ),
-    );
+    return produce(runtime, [dims.R], (loss) => backend.headForward({ loss, ...found, ...given, ...dims }));
   }
   using dx = runtime.empty(x.shape);
   const loss = produce(runtime, [dims.R], (y) =>
-    backend.headForwardBackward(
-      y,
-      argmax?.storage ?? null,
-      maxProb?.storage ?? null,
-      dx.storage,
-      parameterGradient(weight),
-      x.storage,
-      weight.storage,
-      targets.storage,
-      rowWeights.storage,
-      dims,
-    ),
+    backend.headForwardBackward({
+      loss: y,
+      dinp: dx.storage,
+      dweight: parameterGradient(weight),
+      rowWeights: rowWeights.storage,
+      ...found,
+      ...given,
+      ...dims,
+    }),
   );
   tape.recordLoss(dx, () => tape.pass(x, dx.buffer));
   return loss;

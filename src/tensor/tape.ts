@@ -80,8 +80,7 @@ export class Tape {
   /** Adds `dout` as it is to the gradient of `x`, sharing the buffer where that saves a copy. */
   pass(x: Tensor, dout: Buffer): void {
     if (x instanceof Parameter || x.grad) {
-      const { storage } = this.target(x);
-      this.runtime.backend.add(storage, storage, dout.storage);
+      this.runtime.backend.accumulate({ out: this.target(x).storage, inp: dout.storage });
     } else {
       x.grad = dout.retain();
     }

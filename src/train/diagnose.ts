@@ -19,11 +19,12 @@ export async function firstNonFinite(
   for (const parameter of parameters.all) {
     if (!(await allFinite(parameter.storage))) return `parameter ${parameter.name}`;
   }
-  const sums: { where: string; sum: Tensor }[] = [];
+  const flags: { where: string; flag: Tensor }[] = [];
   runtime.observe = (where, x) => {
-    const sum = runtime.empty([1]);
-    backend.sumSquares(sum.storage, x.storage);
-    sums.push({ where, sum });
+    using sum = runtime.empty([1]);
+    const flag = runtime.from(new Float64Array(1), [1]);
+    backend.sumSquares({ out: sum.storage, nonFinite: flag.storage, inp: x.storage });
+    flags.push({ where, flag });
   };
   try {
     // As in training, no rule stops a row.
@@ -33,9 +34,9 @@ export async function firstNonFinite(
     runtime.observe = null;
   }
   let first: string | null = null;
-  for (const { where, sum } of sums) {
-    if (first === null && !Number.isFinite((await sum.read())[0])) first = `output of ${where}`;
-    sum.dispose();
+  for (const { where, flag } of flags) {
+    if (first === null && (await flag.read())[0] !== 0) first = `output of ${where}`;
+    flag.dispose();
   }
   if (first !== null) return first;
   for (const parameter of [...parameters.all].reverse()) {

@@ -21,32 +21,33 @@ export class AdamW {
     this.v = backend.allocate(backend.dtype, parameters.storage.length);
   }
 
-  /** Updates every parameter; `step` counts updates from 1. */
-  update(step: number, lr: number, gradScale: number): void {
+  /**
+   * Updates every parameter, unless `nonFinite (1)` says that something is not finite, or the gradient is not; `step` counts
+   * updates from 1. `squares (1)` receives the sum of squares of the whole gradient.
+   */
+  update(step: number, lr: number, squares: Storage, nonFinite: Storage): void {
     const { storage, gradient, runtime, ranges } = this.parameters;
-    const { beta1, beta2, eps, weightDecay } = this.config;
+    const { beta1, beta2, eps, weightDecay, gradClip } = this.config;
     if (!gradient) throw new Error('AdamW.update: the model was allocated without gradients');
+    runtime.backend.sumSquares({ out: squares, nonFinite, inp: gradient });
     for (const { decayed, offset, length } of this.runs(ranges)) {
       const part = (whole: Storage) => runtime.backend.slice(whole, offset, length);
-      runtime.backend.adamw(part(storage), part(gradient), part(this.m), part(this.v), {
+      runtime.backend.adamw({
+        param: part(storage),
+        m: part(this.m),
+        v: part(this.v),
+        grad: part(gradient),
+        squares,
+        nonFinite,
         lr,
         beta1,
         beta2,
         eps,
         weightDecay: decayed ? weightDecay : 0,
         step,
-        gradScale,
+        gradClip,
       });
     }
-  }
-
-  /** Norm of the whole gradient, over all parameters. */
-  async gradientNorm(): Promise<number> {
-    const { gradient, runtime } = this.parameters;
-    if (!gradient) throw new Error('AdamW.gradientNorm: the model was allocated without gradients');
-    using sum = runtime.empty([1]);
-    runtime.backend.sumSquares(sum.storage, gradient);
-    return Math.sqrt((await sum.read())[0]);
   }
 
   dispose(): void {

@@ -5,14 +5,12 @@
  * Everything random is a function of (seed, step, micro-step), so a run continued from a checkpoint repeats the bits of
  * one that was never stopped.
  */
-import type { Storage } from '../backend/backend.js';
 import { LoopnnError } from '../errors.js';
 import { applicationCount } from '../models/config.js';
 import { applicationsToCheckpoint } from '../models/cost.js';
 import type { DropoutKey, ForwardOptions } from '../models/context.js';
 import type { GPT } from '../models/gpt.js';
 import { Tape } from '../tensor/tape.js';
-import type { Tensor } from '../tensor/tensor.js';
 import { type Batch, type BatchKey, randomBatch, requireTokens, type TokenSource } from './batches.js';
 import {
   type CheckpointKind,
@@ -26,13 +24,14 @@ import {
 import type { Clock } from './clock.js';
 import type { TrainConfig } from './config.js';
 import { firstNonFinite } from './diagnose.js';
-import { estimateLoss, total } from './evaluation.js';
+import { estimateLoss } from './evaluation.js';
 import { mostLoops, sampleLoops } from './loops.js';
 import { appendMetrics, EMPTY_LOG, type Metrics, readMetrics, writeMetrics } from './metrics.js';
 import { AdamW } from './optimizer.js';
 import { ReadAhead } from './read-ahead.js';
 import { learningRate } from './schedule.js';
 import type { Store } from './store.js';
+import { type MicroStep, UpdateSums } from './update-sums.js';
 
 /** Training can not go on: a loss or gradient is not finite. */
 export class TrainingError extends LoopnnError {}
@@ -81,9 +80,6 @@ export interface EndEvent {
 
 export type TrainEvent = StepEvent | EvalEvent | CheckpointEvent | EndEvent;
 
-/** Adds up gradients across processes between the backward pass and clipping; absent when there is one process. */
-export type AllReduce = (gradient: Storage) => Promise<void>;
-
 export interface TrainerOptions {
   readonly model: GPT;
   readonly config: TrainConfig;
@@ -91,7 +87,6 @@ export interface TrainerOptions {
   readonly val: TokenSource;
   readonly store: Store;
   readonly clock: Clock;
-  readonly allReduce?: AllReduce;
 }
 
 export class Trainer {
@@ -167,35 +162,38 @@ export class Trainer {
 
   /** One update, or none when the signal is aborted before it is complete. */
   private async update(signal?: AbortSignal): Promise<StepEvent | null> {
-    const { model, config, clock, allReduce } = this.options;
-    const { batchSize: B, gradAccumSteps, gradClip } = config;
+    const { model, config, clock } = this.options;
+    const { batchSize: B, gradAccumSteps } = config;
     const { blockSize: T } = model.config;
     const start = clock.now();
     const { step } = this.state;
     model.parameters.zeroGradients();
-    let loss = 0;
-    const extras: { auxLoss?: number; meanSteps?: number } = {};
+    using sums = new UpdateSums(model.runtime, gradAccumSteps);
     for (let microStep = 0; microStep < gradAccumSteps; microStep++) {
       if (signal?.aborted) return null;
       const batch = await this.batches.take(this.key(microStep), this.nextKey(microStep));
-      const forward = this.forwardOptions(microStep);
-      const found = await microStepLoss(model, batch, 1 / gradAccumSteps, forward);
+      runMicroStep(model, batch, 1 / gradAccumSteps, this.forwardOptions(microStep), sums);
+      await clock.yield();
+    }
+    const lr = learningRate(step, config);
+    this.optimizer.update(step + 1, lr, sums.squares, sums.nonFinite);
+    const { microSteps, gradNorm, finite } = await sums.read();
+    let loss = 0;
+    const extras: { auxLoss?: number; meanSteps?: number } = {};
+    for (const [microStep, found] of microSteps.entries()) {
       loss += found.loss / gradAccumSteps;
+      if (!Number.isFinite(loss)) throw await this.diverged('loss', loss, microStep);
       for (const name of ['auxLoss', 'meanSteps'] as const) {
         const value = found[name];
         if (value !== null) extras[name] = (extras[name] ?? 0) + value / gradAccumSteps;
       }
-      if (!Number.isFinite(loss)) throw await this.diverged('loss', loss, microStep);
-      await clock.yield();
     }
-    if (allReduce) await allReduce(model.parameters.gradient!);
-    const gradNorm = await this.optimizer.gradientNorm();
-    if (!Number.isFinite(gradNorm)) {
-      throw await this.diverged('gradient norm', gradNorm, gradAccumSteps - 1);
+    if (!finite) {
+      const [what, value] = Number.isFinite(gradNorm)
+        ? (['auxiliary loss', extras.auxLoss ?? Number.NaN] as const)
+        : (['gradient norm', gradNorm] as const);
+      throw await this.diverged(what, value, gradAccumSteps - 1);
     }
-    const gradScale = gradClip > 0 ? Math.min(1, gradClip / (gradNorm + 1e-6)) : 1;
-    const lr = learningRate(step, config);
-    this.optimizer.update(step + 1, lr, gradScale);
     const stepTokens = B * T * gradAccumSteps;
     this.state = { ...this.state, step: step + 1, tokensSeen: this.state.tokensSeen + stepTokens };
     const stepMs = clock.now() - start;
@@ -235,9 +233,11 @@ export class Trainer {
     const { model, store } = this.options;
     const { step } = this.state;
     const { parameters, runtime } = model;
-    using squares = runtime.empty([1]);
-    runtime.backend.sumSquares(squares.storage, parameters.storage);
-    const [sum] = await squares.read();
+    const { backend } = runtime;
+    using found = runtime.empty([2]);
+    const [out, nonFinite] = [0, 1].map((i) => backend.slice(found.storage, i, 1));
+    backend.sumSquares({ out, nonFinite, inp: parameters.storage });
+    const [sum] = await found.read();
     if (!Number.isFinite(sum)) throw await this.diverged('sum of squared weights', sum);
     if (which === 'last') this.state = { ...this.state, savedAt: step };
     await saveCheckpoint(store, which, model, this.optimizer, this.state);
@@ -312,37 +312,38 @@ export function trainingOptions(
   };
 }
 
-/** What a micro-step found: means over its tokens, unscaled. */
-export interface MicroStep {
-  /** Nats per token. */
-  readonly loss: number;
-  /** See StepEvent; null where absent. */
-  readonly auxLoss: number | null;
-  readonly meanSteps: number | null;
-}
-
-/** Forward and backward of one micro-step; gradients are added to the parameters', times `lossScale`. */
-export async function microStepLoss(
+/** Forward and backward of one micro-step; gradients are added to the parameters', times `lossScale`, losses to `sums`. */
+function runMicroStep(
   model: GPT,
   { tokens, targets, B }: Batch,
   lossScale: number,
   forward: ForwardOptions,
-): Promise<MicroStep> {
+  sums: UpdateSums,
+): void {
   const { runtime } = model;
   const tape = new Tape(runtime);
   try {
     using output = runtime.recording(tape, () => model.loss(tokens, targets, B, lossScale, forward));
     tape.backward();
-    const counted = targets.reduce((count, target) => count + (target >= 0 ? 1 : 0), 0);
-    const mean = async (x: Tensor | null) => x && total(await x.read()) / x.size;
-    return {
-      loss: total(await output.losses.read()) / counted,
-      auxLoss: await mean(output.auxLoss),
-      meanSteps: await mean(output.stepsPerRow),
-    };
+    sums.add(
+      output,
+      targets.reduce((count, target) => count + (target >= 0 ? 1 : 0), 0),
+    );
   } finally {
     tape.clear();
   }
+}
+
+/** A micro-step by itself, and what it found. */
+export async function microStepLoss(
+  model: GPT,
+  batch: Batch,
+  lossScale: number,
+  forward: ForwardOptions,
+): Promise<MicroStep> {
+  using sums = new UpdateSums(model.runtime, 1);
+  runMicroStep(model, batch, lossScale, forward, sums);
+  return (await sums.read()).microSteps[0];
 }
 
 /** How many applications, from the first, are recomputed in the backward pass. */

@@ -42,7 +42,8 @@ async function casesFor([B, T, NH, HS]: number[], sharpness = 1): Promise<Kernel
         qkv: values(3, 3 * n, sharpness),
       },
       outputs: ['out', 'lse'],
-      call: (b, s) => b.attentionForward(s.out, s.lse, s.qkv, dims, dropout, null),
+      call: (b, s) =>
+        b.attentionForward({ out: s.out, lse: s.lse, qkv: s.qkv, ...dims, dropout, rows: null }),
     };
     cases.push(forward);
     const { out, lse } = await run(reference, forward);
@@ -51,7 +52,17 @@ async function casesFor([B, T, NH, HS]: number[], sharpness = 1): Promise<Kernel
         label: `attentionBackward ${size} dropout ${dropout?.p} accumulate ${accumulate}`,
         arrays: { dqkv: values(4, 3 * n), dout: values(5, n), out, lse, qkv: forward.arrays.qkv },
         outputs: ['dqkv'],
-        call: (b, s) => b.attentionBackward(s.dqkv, s.dout, s.out, s.lse, s.qkv, dims, dropout, accumulate),
+        call: (b, s) =>
+          b.attentionBackward({
+            dqkv: s.dqkv,
+            dout: s.dout,
+            out: s.out,
+            lse: s.lse,
+            qkv: s.qkv,
+            ...dims,
+            dropout,
+            accumulate,
+          }),
       });
     }
   }
@@ -86,7 +97,18 @@ test('position t of a sequence has the same bits whatever follows it and stands 
         qkv: Float32Array.from(batch.flatMap((x) => Array.from(x.subarray(0, T * 3 * C)))),
       },
       outputs: ['out', 'lse'],
-      call: (b, s) => b.attentionForward(s.out, s.lse, s.qkv, { B: batch.length, T, NH, HS }, null, null),
+      call: (b, s) =>
+        b.attentionForward({
+          out: s.out,
+          lse: s.lse,
+          qkv: s.qkv,
+          B: batch.length,
+          T,
+          NH,
+          HS,
+          dropout: null,
+          rows: null,
+        }),
     });
     await onEveryIsa(async (isa) => {
       const all = await run(native, forward([qkv], long));

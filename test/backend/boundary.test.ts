@@ -6,17 +6,18 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { createBackend } from '../../src/backend/create.js';
-import { HostStorage } from '../../src/backend/host.js';
-import { NativeBackend } from '../../src/backend/native.js';
-import { NativeError, ShapeError } from '../../src/errors.js';
+import { createBackend } from '../../src/node/backend.js';
+import { HostStorage } from '../../src/backend/memory/storage.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
+import { BackendError, ShapeError } from '../../src/errors.js';
 import { addon, native, upload, values } from './helpers.js';
 
+const ADAMW = { lr: 1, beta1: 0.9, beta2: 0.9, eps: 1e-8, weightDecay: 0, step: 1, gradClip: 1 };
 const f32 = (n: number) => upload(native, values(1, n));
 const i32 = (...ids: number[]) => upload(native, Int32Array.from(ids));
 
 /** Asserts that `body` throws an error of exactly this class and message. */
-function refuses(body: () => void, kind: typeof ShapeError | typeof NativeError, message: string): void {
+function refuses(body: () => void, kind: typeof ShapeError | typeof BackendError, message: string): void {
   assert.throws(body, (error: unknown) => {
     assert.ok(error instanceof kind, `${error} is not a ${kind.name}`);
     assert.equal(error.message, message);
@@ -27,7 +28,7 @@ function refuses(body: () => void, kind: typeof ShapeError | typeof NativeError,
 test('wrong lengths, dimensions and types are refused by name', () => {
   const dims = { R: 4, K: 3, N: 2 };
   const linear = (changes: Partial<typeof dims>, out = f32(8)) =>
-    native.linearForward(out, f32(12), f32(6), f32(2), { ...dims, ...changes });
+    native.linearForward({ out, inp: f32(12), weight: f32(6), bias: f32(2), ...dims, ...changes });
   linear({});
   refuses(() => linear({}, f32(7)), ShapeError, "linearForward: argument 'out' must hold 8 elements, got 7");
   refuses(
@@ -44,8 +45,8 @@ test('wrong lengths, dimensions and types are refused by name', () => {
     );
   }
   refuses(
-    () => native.activationForward(f32(1), native.allocate('i32', 1), 'gelu'),
-    NativeError,
+    () => native.activationForward({ out: f32(1), inp: native.allocate('i32', 1), kind: 'gelu' }),
+    BackendError,
     "activationForward: argument 'inp' must be a Float32Array, got 'Int32Array'",
   );
   refuses(
@@ -55,41 +56,49 @@ test('wrong lengths, dimensions and types are refused by name', () => {
   );
   refuses(
     () =>
-      native.attentionForward(
-        f32(1),
-        f32(1),
-        f32(3),
-        { B: 2 ** 30, T: 2 ** 30, NH: 2 ** 30, HS: 1 },
-        null,
-        null,
-      ),
+      native.attentionForward({
+        out: f32(1),
+        lse: f32(1),
+        qkv: f32(3),
+        B: 2 ** 30,
+        T: 2 ** 30,
+        NH: 2 ** 30,
+        HS: 1,
+        dropout: null,
+        rows: null,
+      }),
     ShapeError,
     "attentionForward: argument 'out' must hold fewer than 2^63 elements, got 1",
   );
   refuses(
     () => linear({}, i32(1, 2, 3, 4, 5, 6, 7, 8)),
-    NativeError,
+    BackendError,
     "linearForward: argument 'out' must be a Float32Array, got 'Int32Array'",
   );
   refuses(
-    () => native.activationForward(new HostStorage('f64', new Float64Array(3)), f32(3), 'gelu'),
-    NativeError,
+    () =>
+      native.activationForward({
+        out: new HostStorage('f64', new Float64Array(3)),
+        inp: f32(3),
+        kind: 'gelu',
+      }),
+    BackendError,
     "activationForward: argument 'out' must be a Float32Array, got 'Float64Array'",
   );
   refuses(
     () => addon.linearForward(new Float32Array(1), new Float32Array(1)),
-    NativeError,
+    BackendError,
     'linearForward: must be called with 8 arguments, got 2',
   );
-  refuses(() => addon.fill(null, 1), NativeError, "fill: argument 'dst' must be a Float32Array, got 'null'");
+  refuses(() => addon.fill(null, 1), BackendError, "fill: argument 'dst' must be a Float32Array, got 'null'");
   refuses(
     () => addon.activationBackward(new Float32Array(1), new Float32Array(1), new Float32Array(1), 0, 1),
-    NativeError,
+    BackendError,
     "activationBackward: argument 'accumulate' must be a boolean, got 'number'",
   );
   refuses(
     () => addon.add(new Float32Array(new SharedArrayBuffer(4)), new Float32Array(1), new Float32Array(1)),
-    NativeError,
+    BackendError,
     "add: argument 'out' must not lie in shared memory, got 'SharedArrayBuffer'",
   );
 });
@@ -98,7 +107,15 @@ test('ids outside their table are refused before anything is written', async () 
   const out = f32(6);
   const before = await native.read(out);
   const embed = (tokens: number[], positions: number[]) =>
-    native.embeddingForward(out, i32(...tokens), i32(...positions), f32(15), f32(6), { R: 2, C: 3 });
+    native.embeddingForward({
+      out,
+      tokens: i32(...tokens),
+      positions: i32(...positions),
+      wte: f32(15),
+      wpe: f32(6),
+      R: 2,
+      C: 3,
+    });
   refuses(
     () => embed([0, 5], [0, 1]),
     ShapeError,
@@ -111,12 +128,32 @@ test('ids outside their table are refused before anything is written', async () 
   );
   assert.deepEqual(await native.read(out), before);
   refuses(
-    () => native.embeddingForward(out, i32(0, 0), i32(0, 0), f32(14), f32(6), { R: 2, C: 3 }),
+    () =>
+      native.embeddingForward({
+        out,
+        tokens: i32(0, 0),
+        positions: i32(0, 0),
+        wte: f32(14),
+        wpe: f32(6),
+        R: 2,
+        C: 3,
+      }),
     ShapeError,
     "embeddingForward: argument 'wte' must hold whole rows of 3 elements, got 14",
   );
   refuses(
-    () => native.headForward(f32(1), null, null, f32(2), f32(6), i32(3), { R: 1, C: 2, V: 3 }),
+    () =>
+      native.headForward({
+        loss: f32(1),
+        argmax: null,
+        maxProb: null,
+        inp: f32(2),
+        weight: f32(6),
+        targets: i32(3),
+        R: 1,
+        C: 2,
+        V: 3,
+      }),
     ShapeError,
     "headForward: argument 'targets' must hold ids from -1 to 2 (element 0), got 3",
   );
@@ -125,53 +162,72 @@ test('ids outside their table are refused before anything is written', async () 
 test('outputs that overlap another argument are refused', () => {
   const whole = f32(20);
   const part = (offset: number, n: number) => native.slice(whole, offset, n);
-  native.add(part(0, 10), part(0, 10), part(10, 10));
+  native.accumulate({ out: part(0, 10), inp: part(10, 10) });
   refuses(
-    () => native.add(part(0, 10), part(1, 10), f32(10)),
-    NativeError,
+    () => native.add({ out: part(0, 10), a: part(1, 10), b: f32(10) }),
+    BackendError,
     "add: argument 'out' must not overlap argument 'a'",
   );
   refuses(
-    () => native.activationForward(part(0, 10), part(0, 10), 'gelu'),
-    NativeError,
+    () => native.activationForward({ out: part(0, 10), inp: part(0, 10), kind: 'gelu' }),
+    BackendError,
     "activationForward: argument 'out' must not overlap argument 'inp'",
   );
   refuses(
     () => native.copy(part(0, 10), part(9, 10)),
-    NativeError,
+    BackendError,
     "copy: argument 'dst' must not overlap argument 'src'",
   );
-  const options = { lr: 1, beta1: 0.9, beta2: 0.9, eps: 1, weightDecay: 0, step: 1, gradScale: 1 };
+  const arrays = { param: part(0, 5), grad: part(4, 5), m: part(10, 5), v: part(15, 5) };
   refuses(
-    () => native.adamw(part(0, 5), part(4, 5), part(10, 5), part(15, 5), options),
-    NativeError,
+    () => native.adamw({ ...arrays, squares: f32(1), nonFinite: f32(1), ...ADAMW }),
+    BackendError,
     "adamw: argument 'param' must not overlap argument 'grad'",
   );
 });
 
 test('options that make no sense are refused', () => {
   const adamw = (changes: object) =>
-    native.adamw(f32(3), f32(3), f32(3), f32(3), {
-      ...{ lr: 1, beta1: 0.9, beta2: 0.9, eps: 1e-8, weightDecay: 0, step: 1, gradScale: 1 },
+    native.adamw({
+      ...{ param: f32(3), grad: f32(3), m: f32(3), v: f32(3), squares: f32(1), nonFinite: f32(1) },
+      ...ADAMW,
       ...changes,
     });
   refuses(
     () => adamw({ lr: Number.NaN }),
-    NativeError,
+    BackendError,
     "adamw: argument 'lr' must be a finite number, got NaN",
   );
-  refuses(() => adamw({ beta2: 1.5 }), NativeError, "adamw: argument 'beta2' must be at most 1, got 1.5");
+  refuses(() => adamw({ beta2: 1.5 }), BackendError, "adamw: argument 'beta2' must be at most 1, got 1.5");
   refuses(
     () => adamw({ step: 0 }),
     ShapeError,
     "adamw: argument 'step' must be a whole number from 1 to 2147483647, got 0",
   );
   const dropout = (p: number) =>
-    native.dropout(f32(4), f32(4), { R: 2, C: 2, T: 1 }, { p, key: [0, 0], firstSample: 0 }, false);
-  refuses(() => dropout(0), NativeError, "dropout: argument 'p' must lie between 0 and 1, got 0");
-  refuses(() => dropout(1), NativeError, "dropout: argument 'p' must lie between 0 and 1, got 1");
+    native.dropout({
+      out: f32(4),
+      inp: f32(4),
+      R: 2,
+      C: 2,
+      T: 1,
+      dropout: { p, key: [0, 0], firstSample: 0 },
+      accumulate: false,
+    });
+  refuses(() => dropout(0), BackendError, "dropout: argument 'p' must lie between 0 and 1, got 0");
+  refuses(() => dropout(1), BackendError, "dropout: argument 'p' must lie between 0 and 1, got 1");
   refuses(
-    () => native.gatedResidualForward(f32(6), f32(6), f32(6), f32(2), { R: 2, C: 3, G: 2 }, 'output'),
+    () =>
+      native.gatedResidualForward({
+        out: f32(6),
+        x: f32(6),
+        f: f32(6),
+        gate: f32(2),
+        R: 2,
+        C: 3,
+        G: 2,
+        form: 'output',
+      }),
     ShapeError,
     "gatedResidualForward: argument 'G' must be 1 or 3, got 2",
   );
@@ -198,7 +254,7 @@ test('memory is zeroed, aligned by size, usable after others are freed, and gone
     assert.equal(a.length, 0, 'a freed storage is empty');
     refuses(
       () => native.fill(a, 1),
-      NativeError,
+      BackendError,
       "fill: argument 'dst' must not have been freed or detached",
     );
     assert.equal((await native.read(b))[n - 1], 3);
@@ -210,24 +266,24 @@ test('only whole storages from allocate can be freed, once', () => {
   const a = native.allocate('f32', 10);
   refuses(
     () => native.free(native.slice(a, 1, 9)),
-    NativeError,
+    BackendError,
     'free: must be given a whole storage, not a slice of one',
   );
   refuses(
     () => addon.free(new ArrayBuffer(8)),
-    NativeError,
+    BackendError,
     "free: argument 'buffer' must come from allocate and not have been freed",
   );
   const { buffer } = a.data;
   native.free(a);
   refuses(
     () => addon.free(buffer),
-    NativeError,
+    BackendError,
     "free: argument 'buffer' must come from allocate and not have been freed",
   );
-  assert.throws(() => native.allocate('f32', 2 ** 50), NativeError);
+  assert.throws(() => native.allocate('f32', 2 ** 50), BackendError);
   assert.throws(() => native.allocate('f32', -1), ShapeError);
-  assert.throws(() => native.allocate('f64', 1), NativeError);
+  assert.throws(() => native.allocate('f64', 1), BackendError);
 });
 
 test('untouched memory is not resident, and freed memory leaves at once', () => {
@@ -240,19 +296,19 @@ test('untouched memory is not resident, and freed memory leaves at once', () => 
   assert.ok(process.memoryUsage.rss() - before < 64 << 20, 'freed pages are gone');
 });
 
-test('createBackend chooses by name and falls back with one warning', () => {
+test('createBackend chooses by name and falls back with one warning', async () => {
   const warnings: string[] = [];
   const warn = (message: string) => warnings.push(message);
-  assert.ok(createBackend({ name: 'auto', onWarning: warn }) instanceof NativeBackend);
-  assert.equal(createBackend({ name: 'reference', onWarning: warn }).name, 'reference');
-  assert.equal(createBackend({ name: 'native', precision: 'bf16' }).precision, 'bf16');
-  assert.equal(createBackend({ name: 'reference' }).precision, 'f32');
-  assert.throws(
-    () => createBackend({ name: 'reference', precision: 'bf16' }),
+  assert.ok((await createBackend({ name: 'auto', onWarning: warn })) instanceof NativeBackend);
+  assert.equal((await createBackend({ name: 'reference', onWarning: warn })).name, 'reference');
+  assert.equal((await createBackend({ name: 'native', precision: 'bf16' })).precision, 'bf16');
+  assert.equal((await createBackend({ name: 'reference' })).precision, 'f32');
+  await assert.rejects(
+    createBackend({ name: 'reference', precision: 'bf16' }),
     /precision: must be f32 on the reference backend, got 'bf16'/,
   );
-  assert.throws(
-    () => createBackend({ name: 'cuda', onWarning: warn }),
+  await assert.rejects(
+    createBackend({ name: 'cuda', onWarning: warn }),
     /backend: must be auto, native or reference, got 'cuda'/,
   );
   assert.deepEqual(warnings, []);
@@ -260,7 +316,7 @@ test('createBackend chooses by name and falls back with one warning', () => {
 
 /** Runs a line of JavaScript in a fresh process, where no addon has been loaded yet, and returns what it prints. */
 function inFreshProcess(environment: Record<string, string>, body: string): string {
-  const create = new URL('../../src/backend/create.js', import.meta.url).href;
+  const create = new URL('../../src/node/backend.js', import.meta.url).href;
   const script = `import { createBackend } from ${JSON.stringify(create)};\n${body}`;
   return execFileSync(process.execPath, ['--input-type=module', '-e', script], {
     encoding: 'utf8',
@@ -268,23 +324,23 @@ function inFreshProcess(environment: Record<string, string>, body: string): stri
   }).trim();
 }
 
-test('a missing, truncated or foreign addon is a NativeError with a remedy; auto falls back', () => {
+test('a missing, truncated or foreign addon is a BackendError with a remedy; auto falls back', () => {
   const dir = mkdtempSync(path.join(tmpdir(), 'loopnn-'));
   try {
     const broken = path.join(dir, 'broken.node');
     writeFileSync(broken, 'not a library');
-    const attempt = `try { createBackend({ name: 'native' }) } catch (e) { console.log(e.name + ' ' + e.message) }`;
+    const attempt = `try { await createBackend({ name: 'native' }) } catch (e) { console.log(e.name + ' ' + e.message) }`;
     assert.equal(
       inFreshProcess({ LOOPNN_NATIVE_PATH: path.join(dir, 'missing.node') }, attempt),
-      'NativeError native addon: must have been built, but its file is missing or unreadable; run `npm run build`',
+      'BackendError native addon: must have been built, but its file is missing or unreadable; run `npm run build`',
     );
     const message = inFreshProcess({ LOOPNN_NATIVE_PATH: broken }, attempt);
     assert.match(
       message,
-      /^NativeError native addon: must fit this machine and Node .*; run `npm run build`$/,
+      /^BackendError native addon: must fit this machine and Node .*; run `npm run build`$/,
     );
     assert.ok(!message.includes(dir), 'no path of the machine');
-    const fallback = `const w = []; const b = createBackend({ name: 'auto', onWarning: (m) => w.push(m) }); console.log(b.name, w.length)`;
+    const fallback = `const w = []; const b = await createBackend({ name: 'auto', onWarning: (m) => w.push(m) }); console.log(b.name, w.length)`;
     assert.equal(inFreshProcess({ LOOPNN_NATIVE_PATH: broken }, fallback), 'reference 1');
   } finally {
     rmSync(dir, { recursive: true });
@@ -292,12 +348,12 @@ test('a missing, truncated or foreign addon is a NativeError with a remedy; auto
 });
 
 test('LOOPNN_ISA and LOOPNN_NUM_THREADS decide at load; an impossible set is an error', () => {
-  const describe = `console.log(createBackend({ name: 'native' }).description)`;
+  const describe = `console.log((await createBackend({ name: 'native' })).description)`;
   assert.equal(
     inFreshProcess({ LOOPNN_ISA: 'portable', LOOPNN_NUM_THREADS: '3' }, describe),
     'native (portable, f32, 3 threads)',
   );
-  const attempt = `try { createBackend({ name: 'native' }) } catch (e) { console.log(e.name + ' ' + e.message) }`;
+  const attempt = `try { await createBackend({ name: 'native' }) } catch (e) { console.log(e.name + ' ' + e.message) }`;
   assert.match(
     inFreshProcess({ LOOPNN_ISA: 'sse9' }, attempt),
     /^ConfigError LOOPNN_ISA: instruction set must be one that this machine has \(.*portable\), got 'sse9'$/,
@@ -309,7 +365,7 @@ test('LOOPNN_ISA and LOOPNN_NUM_THREADS decide at load; an impossible set is an 
 });
 
 test('the addon keeps working in worker threads', () => {
-  const nativeModule = fileURLToPath(new URL('../../src/backend/native.js', import.meta.url));
+  const nativeModule = fileURLToPath(new URL('../../src/backend/native/native.js', import.meta.url));
   const script = `
     import { pathToFileURL } from 'node:url';
     const { NativeBackend } = await import(pathToFileURL(${JSON.stringify(nativeModule)}).href);
@@ -329,5 +385,5 @@ test('the addon keeps working in worker threads', () => {
 });
 
 test('a storage larger than the runtime allows is refused, not a crash', () => {
-  assert.throws(() => new NativeBackend().allocate('f32', 2 ** 40), NativeError);
+  assert.throws(() => new NativeBackend().allocate('f32', 2 ** 40), BackendError);
 });

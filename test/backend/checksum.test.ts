@@ -1,8 +1,8 @@
 /** CRC-32C: the addon's on every instruction set and the plain one, against the published values and the definition. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { setIsa } from '../../src/backend/addon.js';
-import { NativeError } from '../../src/errors.js';
+import { setIsa } from '../../src/backend/native/addon.js';
+import { BackendError } from '../../src/errors.js';
 import { crc32c } from '../../src/formats/crc32c.js';
 import { addon, integers, isas } from './helpers.js';
 
@@ -66,9 +66,9 @@ for (const [name, crc] of variants) {
 
 test('the addon refuses what are no bytes', () => {
   assert.throws(() => addon.crc32c(new Float32Array(4) as never, 0), {
-    name: 'NativeError',
+    name: 'BackendError',
     message: "crc32c: argument 'bytes' must be a Uint8Array, got 'Float32Array'",
   });
-  assert.throws(() => addon.crc32c(new Uint8Array(new SharedArrayBuffer(4)), 0), NativeError);
-  assert.throws(() => addon.crc32c(new Uint8Array(4), -1), NativeError);
+  assert.throws(() => addon.crc32c(new Uint8Array(new SharedArrayBuffer(4)), 0), BackendError);
+  assert.throws(() => addon.crc32c(new Uint8Array(4), -1), BackendError);
 });

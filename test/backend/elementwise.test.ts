@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ACTIVATIONS, type LoopForm } from '../../src/backend/backend.js';
-import { dropoutKeep, dropoutThreshold, sampleKey } from '../../src/backend/host.js';
+import { dropoutKeep, dropoutThreshold, sampleKey } from '../../src/backend/memory/dropout.js';
 import {
   assertClose,
   assertSameBits,
@@ -22,8 +22,13 @@ test('add, copy, fill and activations agree with the reference', async () => {
   for (const n of LENGTHS) {
     const arrays = { out: values(1, n), a: values(2, n, 6), b: values(3, n) };
     cases.push(
-      { label: `add ${n}`, arrays, outputs: ['out'], call: (b, s) => b.add(s.out, s.a, s.b) },
-      { label: `add in place ${n}`, arrays, outputs: ['a'], call: (b, s) => b.add(s.a, s.a, s.b) },
+      { label: `add ${n}`, arrays, outputs: ['out'], call: (b, s) => b.add({ out: s.out, a: s.a, b: s.b }) },
+      {
+        label: `accumulate ${n}`,
+        arrays,
+        outputs: ['a'],
+        call: (b, s) => b.accumulate({ out: s.a, inp: s.b }),
+      },
       { label: `copy ${n}`, arrays, outputs: ['out'], call: (b, s) => b.copy(s.out, s.a), tolerance: 0 },
       { label: `fill ${n}`, arrays, outputs: ['out'], call: (b, s) => b.fill(s.out, 2.5), tolerance: 0 },
     );
@@ -32,7 +37,7 @@ test('add, copy, fill and activations agree with the reference', async () => {
         label: `activationForward ${kind} ${n}`,
         arrays,
         outputs: ['out'],
-        call: (b, s) => b.activationForward(s.out, s.a, kind),
+        call: (b, s) => b.activationForward({ out: s.out, inp: s.a, kind }),
         tolerance: 3e-7,
       });
       for (const accumulate of [false, true]) {
@@ -40,7 +45,7 @@ test('add, copy, fill and activations agree with the reference', async () => {
           label: `activationBackward ${kind} ${n} accumulate ${accumulate}`,
           arrays,
           outputs: ['out'],
-          call: (b, s) => b.activationBackward(s.out, s.b, s.a, kind, accumulate),
+          call: (b, s) => b.activationBackward({ dinp: s.out, dout: s.b, inp: s.a, kind, accumulate }),
           tolerance: 1e-6,
         });
       }
@@ -56,7 +61,7 @@ test('GELU keeps its relative precision far out, where the exponential vanishes 
       label: 'gelu',
       arrays: { out: new Float32Array(x.length), x },
       outputs: ['out'],
-      call: (b, s) => b.activationForward(s.out, s.x, 'gelu'),
+      call: (b, s) => b.activationForward({ out: s.out, inp: s.x, kind: 'gelu' }),
     });
     for (let i = 0; i < x.length; i++) {
       // ½(1 + tanh u) = 1/(1 + e^(−2u)), which does not cancel.
@@ -71,7 +76,7 @@ test('GELU keeps its relative precision far out, where the exponential vanishes 
       label: 'gelu',
       arrays: { out: new Float32Array(2), x: Float32Array.of(Number.NaN, Number.POSITIVE_INFINITY) },
       outputs: ['out'],
-      call: (b, s) => b.activationForward(s.out, s.x, 'gelu'),
+      call: (b, s) => b.activationForward({ out: s.out, inp: s.x, kind: 'gelu' }),
     });
     assert.deepEqual(Array.from(odd.out), [Number.NaN, Number.POSITIVE_INFINITY], isa);
   });
@@ -103,7 +108,8 @@ test('dropout keeps exactly the elements that the hash of host.ts keeps', async 
           label: 'dropout',
           arrays: { out: before, inp },
           outputs: ['out'],
-          call: (b, s) => b.dropout(s.out, s.inp, { R, C, T }, { p, key, firstSample }, accumulate),
+          call: (b, s) =>
+            b.dropout({ out: s.out, inp: s.inp, R, C, T, dropout: { p, key, firstSample }, accumulate }),
         });
         const message = `${isa} ${R}×${C} p ${p}`;
         if (accumulate) {
@@ -129,7 +135,7 @@ test('dropout repeats itself with any number of threads', async () => {
       label: `dropout ${R} rows`,
       arrays: { out: values(1, R * 190), inp: values(2, R * 190) },
       outputs: ['out'],
-      call: (b, s) => b.dropout(s.out, s.inp, { R, C: 190, T: 5 }, dropout, true),
+      call: (b, s) => b.dropout({ out: s.out, inp: s.inp, R, C: 190, T: 5, dropout, accumulate: true }),
       tolerance: 1e-6,
     })),
   );
@@ -164,7 +170,7 @@ test('gated residuals agree with the reference in both forms, with vector and sc
           label: `gatedResidualForward ${label}`,
           arrays,
           outputs: ['out'],
-          call: (b, s) => b.gatedResidualForward(s.out, s.x, s.f, s.gate, dims, form),
+          call: (b, s) => b.gatedResidualForward({ out: s.out, x: s.x, f: s.f, gate: s.gate, ...dims, form }),
           tolerance: 1e-6,
         });
         for (const [first, second] of [
@@ -177,19 +183,19 @@ test('gated residuals agree with the reference in both forms, with vector and sc
             arrays,
             outputs: ['dx', 'df', 'dgate'],
             call: (b, s) =>
-              b.gatedResidualBackward(
-                s.dx,
-                s.df,
-                s.dgate,
-                s.dout,
-                s.x,
-                s.f,
-                s.gate,
-                dims,
+              b.gatedResidualBackward({
+                dx: s.dx,
+                df: s.df,
+                dgate: s.dgate,
+                dout: s.dout,
+                x: s.x,
+                f: s.f,
+                gate: s.gate,
+                ...dims,
                 form,
-                first,
-                second,
-              ),
+                accumulateX: first,
+                accumulateF: second,
+              }),
           });
         }
       }
@@ -203,7 +209,7 @@ test('element-wise results do not depend on where an element lies', async () => 
   const x = values(31, n, 5);
   await onEveryIsa(async (isa) => {
     const all = upload(native, new Float32Array(n));
-    native.activationForward(all, upload(native, x), 'gelu');
+    native.activationForward({ out: all, inp: upload(native, x), kind: 'gelu' });
     const whole = await native.read(all);
     for (const [first, count] of [
       [0, 1],
@@ -212,7 +218,11 @@ test('element-wise results do not depend on where an element lies', async () => 
       [19_983, 17],
     ]) {
       const part = upload(native, new Float32Array(count));
-      native.activationForward(part, upload(native, x.slice(first, first + count)), 'gelu');
+      native.activationForward({
+        out: part,
+        inp: upload(native, x.slice(first, first + count)),
+        kind: 'gelu',
+      });
       assertSameBits(await native.read(part), whole.slice(first, first + count), `${isa} from ${first}`);
     }
   });

@@ -1,66 +1,28 @@
 /**
  * Ten thousand calls of the addon with random damage to their arguments: each must either work or throw a
- * ShapeError or NativeError, and never touch memory around its arrays. Belongs to the long run.
+ * ShapeError or BackendError, and never touch memory around its arrays. Belongs to the long run.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { mix32 } from '../../src/backend/host.js';
-import { NativeError, ShapeError } from '../../src/errors.js';
+import { mix32 } from '../../src/backend/memory/dropout.js';
+import { BackendError, ShapeError } from '../../src/errors.js';
+import { ADDON_KERNELS, type AddonKernel } from '../../src/backend/native/addon-kernels.js';
+import { type Signature, signaturesOf } from '../../src/backend/signature.js';
 import { addon } from './helpers.js';
 
 const CASES = 10_000;
 const GUARD = 24; // untouchable elements on either side of each array
 const CANARY = 0x7fc01234;
 
-/**
- * Arguments of each kernel: `f` floats and `i` ids below the limit after the colon, as lengths in products of
- * dimensions, `p` a packed weight, `q` one in int8, `c` two pages of a cache and `table` a sequence of R rows in them,
- * `r` ascending rows; a single letter is a dimension; `drop`, `flag`, `precision` (one for the whole call)
- * and numbers stand for themselves.
- */
-const KERNELS: Record<string, string> = {
-  fill: 'f(n) 1.5',
-  copy: 'f(n) f(n)',
-  add: 'f(n) f(n) f(n)',
-  activationForward: 'f(n) f(n) activation',
-  activationBackward: 'f(n) f(n) f(n) activation flag',
-  selectRows: 'f(R*C) i(R):n f(R*C)? f(R*C)? R C flag',
-  scaleRowsForward: 'f(R*C) f(R*C) f(R) R C flag',
-  scaleRowsBackward: 'f(R*C)? f(R)? f(R*C) f(R*C) f(R) R C flag',
-  gatherRows: 'f(R*C) f(R*C) r(R) R R C',
-  copyColumns: 'f(R*C) f(R*C) R C 0 C flag',
-  scatterRows: 'f(R*C) f(R*C) r(R) R R C',
-  rowChange: 'f(R) f(R*C) f(R*C) f(R*C)? R C',
-  rowEntropy: 'f(R) f(R*V) R V',
-  rowDivergence: 'f(R) f(R*V) f(R*V) r(R) R R V',
-  dropout: 'f(R*C) f(R*C) R C T drop flag',
-  gatedResidualForward: 'f(R*C) f(R*C) f(R*C) f(C) R C C flag',
-  gatedResidualBackward: 'f(R*C) f(R*C) f(C) f(R*C) f(R*C) f(R*C) f(C) R C C flag flag flag',
-  embeddingForward: 'f(R*C) i(R):V i(R):T f(V*C) f(T*C)? R C',
-  embeddingBackward: 'f(V*C) f(T*C)? f(R*C) i(R):V i(R):T R C',
-  layernormForward: 'f(R*C) f(R) f(R) f(R*C) f(C) f(C)? R C',
-  layernormBackward: 'f(R*C) f(C) f(C)? f(R*C) f(R*C) f(C) f(R) f(R) R C flag',
-  packedLength: 'K N flag',
-  packWeight: 'p(K,N) f(K*N) K N flag precision',
-  packedInt8Length: 'K N',
-  packWeightInt8: 'q(K,N) f(K*N) K N flag',
-  linearInt8: 'f(R*N) f(R*K) q(K,N) f(N)? R K N',
-  linearForward: 'f(R*N) f(R*K) p(K,N) f(N)? R K N precision',
-  linearBackwardInput: 'f(R*K) f(R*N) p(N,K) R K N flag precision',
-  linearBackwardWeight: 'f(K*N) f(N)? f(R*N) f(R*K) R K N precision',
-  attentionForward: 'f(B*T*H*S) f(B*H*T) f(3*B*T*H*S) null 0 B T H S drop precision',
-  attentionBackward: 'f(3*B*T*H*S) f(B*T*H*S) f(B*T*H*S) f(B*H*T) f(3*B*T*H*S) B T H S drop flag precision',
-  cachePageLength: 'H S flag',
-  cachedAttention: 'f(R*H*S) c(H,S) f(3*R*H*S) table null 0 R 1 4 H S precision',
-  logits: 'f(R*V) f(R*C) p(C,V) R C V precision',
-  headForward: 'f(R) i(R):V? f(R)? f(R*C) p(C,V) i(R):V R C V precision',
-  headForwardBackward: 'f(R) i(R):V? f(R)? f(R*C) f(V*C) f(R*C) p(C,V) p(V,C) i(R):V f(R) R C V precision',
-  headInt8: 'f(R) i(R):V? f(R)? f(R*C) q(C,V) i(R):V R C V',
-  adamw: 'f(n) f(n) f(n) f(n) 0.01 0.9 0.99 1e-8 0.1 3 1',
-  sumSquares: 'f(1) f(n)',
-  peakProducts: 'f(1) n flag',
-  peakRead: 'f(1) f(n)',
+/** What the addon has besides kernels, with the arguments that it takes. */
+const MEASURES: Record<string, () => unknown[]> = {
+  packedLength: () => [pick(SIDES), pick(SIDES), random(2) === 1],
+  packedInt8Length: () => [pick(SIDES), pick(SIDES)],
+  cachePageLength: () => [pick(SIDES), pick(SIDES), random(2) === 1],
+  peakProducts: () => [guarded(1, null), pick(SIDES), random(2) === 1],
 };
+const SIDES = [1, 2, 3, 7, 17, 33, 70];
+const SIGNATURES = signaturesOf(ADDON_KERNELS);
 
 let counter = 0;
 /** The next whole number in [0, end) of a fixed sequence. */
@@ -87,43 +49,43 @@ function guardsIntact(value: unknown): boolean {
   return true;
 }
 
-function validArguments(spec: string): unknown[] {
-  const side = [1, 2, 3, 7, 17, 33, 70];
-  const dims: Record<string, number> = {};
-  for (const name of 'BTHSRCKNVn') dims[name] = pick(side);
-  dims.B = 1 + random(3);
-  dims.H = 1 + random(3);
+/** Arguments of a kernel that its entry in the table allows. */
+function validArguments({ arrays, dims, sizes, options }: Signature): unknown[] {
+  const at: Record<string, number> = {};
+  for (const name of 'R C K N V n T S P pages'.split(' ')) at[name] = pick(SIDES);
+  Object.assign(at, { B: 1 + random(3), NH: 1 + random(3), HS: pick(SIDES), pages: 2, S: 1, width: 4 });
+  Object.assign(at, { G: random(2) === 0 ? 1 : at.C, first: 0, count: at.C });
   const bf16 = random(2) === 1;
-  return spec.split(' ').flatMap((word): unknown[] => {
-    if (word === 'flag') return [random(2) === 1];
-    if (word === 'activation') return [random(4)];
-    if (word === 'null') return [null];
-    if (word === 'precision') return [bf16];
-    if (word === 'drop') return [0.25, random(2 ** 31), random(2 ** 31), random(1000)];
-    if (word in dims) return [dims[word]];
-    const packed = /^p\((.),(.)\)$/.exec(word);
-    if (packed) return [guarded(addon.packedLength(dims[packed[1]], dims[packed[2]], bf16), null)];
-    const int8 = /^q\((.),(.)\)$/.exec(word);
-    if (int8) return [guarded(addon.packedInt8Length(dims[int8[1]], dims[int8[2]]), null)];
-    if (word === 'c(H,S)') return [guarded(2 * addon.cachePageLength(dims.H, dims.S, bf16), null)];
-    if (word === 'table') {
-      const table = guarded(4, 2);
-      table.set([dims.R, random(180), random(2), random(2)]);
-      return [table];
-    }
-    const rows = /^r\((.)\)$/.exec(word);
-    if (rows) return [guarded(dims[rows[1]], null, true)];
-    const array = /^([fi])\((.*)\)(?::(\w))?(\?)?$/.exec(word);
-    if (!array) return [Number(word)];
-    if (array[4] && random(3) === 0) return [null];
-    const factors = array[2].split('*').map((f) => dims[f] ?? Number(f));
-    return [
-      guarded(
-        factors.reduce((a, b) => a * b),
-        array[1] === 'i' ? dims[array[3]] : null,
-      ),
-    ];
+  const given = new Set(arrays.filter(({ optional }) => !optional || random(3) > 0).map(({ name }) => name));
+  for (const [name, rule] of Object.entries(sizes)) {
+    const [length, K, N] = rule.split(' ');
+    if (rule === 'cachePageLength') at[name] = addon.cachePageLength(at.NH, at.HS, bf16);
+    else if (length === 'packedLength') at[name] = addon.packedLength(at[K], at[N], bf16);
+    else if (length === 'packedInt8Length') at[name] = addon.packedInt8Length(at[K], at[N]);
+    else if (rule.includes('*')) at[name] = rule.split('*').reduce((product, dim) => product * at[dim], 1);
+    else at[name] = given.has('rows') ? 1 + random(at.R) : at.R;
+  }
+  const values = arrays.map(({ name, shape, integers, below, ascending }) => {
+    if (!given.has(name)) return null;
+    if (name === 'table') return Object.assign(guarded(4, 2), [at.R, random(180), random(2), random(2)]);
+    const length = shape.reduce<number>(
+      (product, dim) => product * (typeof dim === 'number' ? dim : at[dim]),
+      1,
+    );
+    return guarded(length, integers ? (below === null ? 2 : at[below]) : null, ascending);
   });
+  return [
+    ...values,
+    ...dims.map((name) => at[name]),
+    ...options.flatMap(([name, kind]): unknown[] => {
+      if (name === 'bf16') return [bf16];
+      if (kind === 'flag') return [random(2) === 1];
+      if (kind === 'activation') return [random(4)];
+      if (kind === 'loopForm') return [random(2)];
+      if (kind.startsWith('dropout')) return [0.25, random(2 ** 31), random(2 ** 31), random(1000)];
+      return [kind === 'count' ? 3 : 0.01];
+    }),
+  ];
 }
 
 /** Changes one argument into something that is probably wrong. */
@@ -191,8 +153,8 @@ test(`${CASES} calls with random damage either work or are refused`, () => {
   let refused = 0;
   let worked = 0;
   for (let n = 0; n < CASES; n++) {
-    const [name, spec] = pick(Object.entries(KERNELS));
-    const args = validArguments(spec);
+    const name = pick([...Object.keys(SIGNATURES), ...Object.keys(MEASURES)]);
+    const args = MEASURES[name]?.() ?? validArguments(SIGNATURES[name as AddonKernel]);
     const original = [...args];
     const wounds = random(4);
     for (let i = 0; i < wounds; i++) if (args.length > 0) damage(args);
@@ -202,7 +164,7 @@ test(`${CASES} calls with random damage either work or are refused`, () => {
       worked++;
     } catch (error) {
       assert.ok(wounds > 0, `case ${n}: ${name} refused valid arguments: ${error}`);
-      assert.ok(error instanceof ShapeError || error instanceof NativeError, `case ${n}: ${name}: ${error}`);
+      assert.ok(error instanceof ShapeError || error instanceof BackendError, `case ${n}: ${name}: ${error}`);
       assert.ok(error.message.startsWith(`${name}: `), error.message);
       refused++;
     }

@@ -50,49 +50,58 @@ test('the head agrees with the reference, with any number of threads', async () 
       label: `headForward ${size}`,
       arrays,
       outputs: ['loss', 'argmax', 'maxProb'],
-      call: (b, s) => b.headForward(s.loss, s.argmax, s.maxProb, s.inp, s.weight, s.targets, dims),
+      call: (b, s) =>
+        b.headForward({
+          loss: s.loss,
+          argmax: s.argmax,
+          maxProb: s.maxProb,
+          inp: s.inp,
+          weight: s.weight,
+          targets: s.targets,
+          ...dims,
+        }),
     });
     cases.push({
       label: `headForwardBackward ${size}`,
       arrays,
       outputs: ['loss', 'argmax', 'maxProb', 'dinp', 'dweight'],
       call: (b, s) =>
-        b.headForwardBackward(
-          s.loss,
-          s.argmax,
-          s.maxProb,
-          s.dinp,
-          s.dweight,
-          s.inp,
-          s.weight,
-          s.targets,
-          s.rowWeights,
-          dims,
-        ),
+        b.headForwardBackward({
+          loss: s.loss,
+          argmax: s.argmax,
+          maxProb: s.maxProb,
+          dinp: s.dinp,
+          dweight: s.dweight,
+          inp: s.inp,
+          weight: s.weight,
+          targets: s.targets,
+          rowWeights: s.rowWeights,
+          ...dims,
+        }),
     });
     cases.push({
       label: `headForwardBackward ${size}, loss only`,
       arrays: { ...arrays, argmax: null, maxProb: null },
       outputs: ['loss', 'dinp', 'dweight'],
       call: (b, s) =>
-        b.headForwardBackward(
-          s.loss,
-          null,
-          null,
-          s.dinp,
-          s.dweight,
-          s.inp,
-          s.weight,
-          s.targets,
-          s.rowWeights,
-          dims,
-        ),
+        b.headForwardBackward({
+          loss: s.loss,
+          argmax: null,
+          maxProb: null,
+          dinp: s.dinp,
+          dweight: s.dweight,
+          inp: s.inp,
+          weight: s.weight,
+          targets: s.targets,
+          rowWeights: s.rowWeights,
+          ...dims,
+        }),
     });
     cases.push({
       label: `logits ${size}`,
       arrays: { out: values(10, R * V), inp: arrays.inp, weight: arrays.weight },
       outputs: ['out'],
-      call: (b, s) => b.logits(s.out, s.inp, s.weight, dims),
+      call: (b, s) => b.logits({ out: s.out, inp: s.inp, weight: s.weight, ...dims }),
     });
   }
   // In bf16 the gradients of the logits are rounded too, to 8 bits.
@@ -108,18 +117,20 @@ test('a vocabulary so large that rows come in several runs', async () => {
       arrays,
       outputs: ['loss', 'argmax', 'dinp', 'dweight'],
       call: (b, s) =>
-        b.headForwardBackward(
-          s.loss,
-          s.argmax,
-          s.maxProb,
-          s.dinp,
-          s.dweight,
-          s.inp,
-          s.weight,
-          s.targets,
-          s.rowWeights,
-          { R, C, V },
-        ),
+        b.headForwardBackward({
+          loss: s.loss,
+          argmax: s.argmax,
+          maxProb: s.maxProb,
+          dinp: s.dinp,
+          dweight: s.dweight,
+          inp: s.inp,
+          weight: s.weight,
+          targets: s.targets,
+          rowWeights: s.rowWeights,
+          R,
+          C,
+          V,
+        }),
     },
   ]);
 });
@@ -139,15 +150,17 @@ test('equal logits: the lowest index wins, wherever the equal ones lie', async (
     await onEveryIsa(async (isa) => {
       const argmax = native.allocate('i32', 1);
       const loss = native.allocate('f32', 1);
-      native.headForward(
+      native.headForward({
         loss,
         argmax,
-        null,
-        upload(native, Float32Array.of(1)),
-        upload(native, weight),
-        upload(native, Int32Array.of(first)),
-        { R: 1, C: 1, V },
-      );
+        maxProb: null,
+        inp: upload(native, Float32Array.of(1)),
+        weight: upload(native, weight),
+        targets: upload(native, Int32Array.of(first)),
+        R: 1,
+        C: 1,
+        V,
+      });
       assert.equal((await native.read(argmax))[0], first, `${isa}: ${first} and ${second}`);
     });
   }
@@ -163,18 +176,20 @@ test('an ignored target has loss 0 and no gradient, even where its row is not fi
       arrays,
       outputs: ['loss', 'dinp'],
       call: (b, s) =>
-        b.headForwardBackward(
-          s.loss,
-          null,
-          null,
-          s.dinp,
-          s.dweight,
-          s.inp,
-          s.weight,
-          s.targets,
-          s.rowWeights,
-          { R: 3, C: 4, V: 20 },
-        ),
+        b.headForwardBackward({
+          loss: s.loss,
+          argmax: null,
+          maxProb: null,
+          dinp: s.dinp,
+          dweight: s.dweight,
+          inp: s.inp,
+          weight: s.weight,
+          targets: s.targets,
+          rowWeights: s.rowWeights,
+          R: 3,
+          C: 4,
+          V: 20,
+        }),
     });
     assert.deepEqual([got.loss[0], got.loss[2]], [0, 0], isa);
     assert.deepEqual(Array.from(got.dinp.slice(0, 4)), [0, 0, 0, 0], isa);
@@ -198,7 +213,17 @@ test('a row of the head has the same bits alone and in a batch', async () => {
     },
     outputs: ['loss', 'argmax', 'maxProb'],
     call: (b, s) =>
-      b.headForward(s.loss, s.argmax, s.maxProb, s.inp, s.weight, s.targets, { R: count, C, V }),
+      b.headForward({
+        loss: s.loss,
+        argmax: s.argmax,
+        maxProb: s.maxProb,
+        inp: s.inp,
+        weight: s.weight,
+        targets: s.targets,
+        R: count,
+        C,
+        V,
+      }),
   });
   await onEveryIsa(async (isa) => {
     const all = await run(native, caseOf(0, R));

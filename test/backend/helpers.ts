@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import type { Backend, DType, HostArray, Storage } from '../../src/backend/backend.js';
-import { mix32 } from '../../src/backend/host.js';
-import { loadAddon, setIsa } from '../../src/backend/addon.js';
-import { NativeBackend } from '../../src/backend/native.js';
-import { ReferenceBackend } from '../../src/backend/reference.js';
+import { mix32 } from '../../src/backend/memory/dropout.js';
+import { loadAddon, setIsa } from '../../src/backend/native/addon.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
+import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 
 export const addon = loadAddon();
 export const native = new NativeBackend('f32');

@@ -1,9 +1,9 @@
 /** Products with weights in int8: those of the rounded weights, on every instruction set, with any number of threads. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setIsa, setThreads } from '../../src/backend/addon.js';
-import { createBackend } from '../../src/backend/create.js';
-import { NativeBackend } from '../../src/backend/native.js';
+import { setIsa, setThreads } from '../../src/backend/native/addon.js';
+import { createBackend } from '../../src/node/backend.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
 import { ConfigError } from '../../src/errors.js';
 import { isas, onEveryIsa, reference, upload, values } from './helpers.js';
 
@@ -53,15 +53,15 @@ test('linear layers and logits are those of the rounded weights', async () => {
       const plain = rounded(weight, K, N);
       const expected = reference.allocate('f32', R * N);
       const up = (x: Float32Array) => upload(reference, x);
-      reference.linearForward(expected, up(inp), up(plain), up(bias), { R, K, N });
+      reference.linearForward({ out: expected, inp: up(inp), weight: up(plain), bias: up(bias), R, K, N });
       const want = (await reference.read(expected)) as Float32Array;
       const got = int8.allocate('f32', R * N);
       const on = (x: Float32Array) => upload(int8, x);
-      int8.linearForward(got, on(inp), on(weight), on(bias), { R, K, N });
+      int8.linearForward({ out: got, inp: on(inp), weight: on(weight), bias: on(bias), R, K, N });
       close((await int8.read(got)) as Float32Array, want, `${isa} ${R}×${K}×${N}`);
       // The head is a weight (V, C) read along C.
-      reference.logits(expected, up(inp), up(transposed(plain, K, N)), { R, C: K, V: N });
-      int8.logits(got, on(inp), on(transposed(weight, K, N)), { R, C: K, V: N });
+      reference.logits({ out: expected, inp: up(inp), weight: up(transposed(plain, K, N)), R, C: K, V: N });
+      int8.logits({ out: got, inp: on(inp), weight: on(transposed(weight, K, N)), R, C: K, V: N });
       const logits = (await reference.read(expected)) as Float32Array;
       close((await int8.read(got)) as Float32Array, logits, `${isa} logits ${R}×${K}×${N}`);
     }
@@ -85,8 +85,8 @@ test('the loss, the most probable token and its probability come from the same l
   const best = int8.allocate('i32', R);
   const dims = { R, C, V };
   const [x, w] = [upload(int8, inp), upload(int8, weight)];
-  int8.headForward(loss, best, top, x, w, ids, dims);
-  int8.logits(y, x, w, dims);
+  int8.headForward({ loss, argmax: best, maxProb: top, inp: x, weight: w, targets: ids, ...dims });
+  int8.logits({ out: y, inp: x, weight: w, ...dims });
   const logits = (await int8.read(y)) as Float32Array;
   const [losses, tops, bests] = [await int8.read(loss), await int8.read(top), await int8.read(best)];
   for (let r = 0; r < R; r++) {
@@ -106,7 +106,15 @@ test('a weight that is not finite makes no finite product', async () => {
     const weight = values(9, K * N);
     weight[70 * N + 3] = value;
     const out = int8.allocate('f32', N);
-    int8.linearForward(out, upload(int8, values(10, K)), upload(int8, weight), null, { R: 1, K, N });
+    int8.linearForward({
+      out,
+      inp: upload(int8, values(10, K)),
+      weight: upload(int8, weight),
+      bias: null,
+      R: 1,
+      K,
+      N,
+    });
     const got = await int8.read(out);
     for (const [n, y] of got.entries())
       assert.equal(Number.isFinite(y), n !== 3, `${value}: column ${n} is ${y}`);
@@ -121,7 +129,7 @@ test('a row’s bits depend on neither the other rows nor the threads', async ()
     const product = async (rows: Float32Array, threads: number) => {
       setThreads(threads);
       const out = int8.allocate('f32', (rows.length / K) * N);
-      int8.linearForward(out, upload(int8, rows), w, b, { R: rows.length / K, K, N });
+      int8.linearForward({ out, inp: upload(int8, rows), weight: w, bias: b, R: rows.length / K, K, N });
       return (await int8.read(out)) as Float32Array;
     };
     const whole = await product(inp, 1);
@@ -142,16 +150,16 @@ test('a weight that was written to is packed anew', async () => {
   const weight = upload(int8, values(1, K * N));
   const out = int8.allocate('f32', N);
   const inp = upload(int8, Float32Array.of(1, 1, 1));
-  const product = () => int8.linearForward(out, inp, weight, null, { R: 1, K, N });
+  const product = () => int8.linearForward({ out, inp, weight, bias: null, R: 1, K, N });
   product();
   int8.write(weight, new Float32Array(K * N).fill(2));
   product();
   assert.deepEqual(await int8.read(out), Float32Array.of(6, 6));
 });
 
-test('the reference backend has no int8', () => {
-  assert.throws(
-    () => createBackend({ name: 'reference', weights: 'int8' }),
+test('the reference backend has no int8', async () => {
+  await assert.rejects(
+    createBackend({ name: 'reference', weights: 'int8' }),
     new ConfigError('weights', 'must be float on the reference backend', 'int8'),
   );
 });

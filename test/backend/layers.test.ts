@@ -8,6 +8,7 @@ import {
   type KernelCase,
   native,
   onEveryIsa,
+  reference,
   rowsOf,
   run,
   upload,
@@ -43,14 +44,30 @@ test('embedding agrees with the reference; a token that occurs often is added in
       label: `embeddingForward ${R}×${C}`,
       arrays,
       outputs: ['out'],
-      call: (b, s) => b.embeddingForward(s.out, s.tokens, s.positions, s.wte, s.wpe, dims),
+      call: (b, s) =>
+        b.embeddingForward({
+          out: s.out,
+          tokens: s.tokens,
+          positions: s.positions,
+          wte: s.wte,
+          wpe: s.wpe,
+          ...dims,
+        }),
       tolerance: 1e-6,
     });
     cases.push({
       label: `embeddingBackward ${R}×${C}`,
       arrays,
       outputs: ['wte', 'wpe'],
-      call: (b, s) => b.embeddingBackward(s.wte, s.wpe, s.dout, s.tokens, s.positions, dims),
+      call: (b, s) =>
+        b.embeddingBackward({
+          dwte: s.wte,
+          dwpe: s.wpe,
+          dout: s.dout,
+          tokens: s.tokens,
+          positions: s.positions,
+          ...dims,
+        }),
     });
   }
   await checkCases(cases);
@@ -87,25 +104,33 @@ test('layer norm agrees with the reference, with and without bias', async () => 
         arrays,
         outputs: ['out', 'mean', 'rstd'],
         call: (b, s) =>
-          b.layernormForward(s.out, s.mean, s.rstd, s.inp, s.weight, withBias ? s.bias : null, dims),
+          b.layernormForward({
+            out: s.out,
+            mean: s.mean,
+            rstd: s.rstd,
+            inp: s.inp,
+            weight: s.weight,
+            bias: withBias ? s.bias : null,
+            ...dims,
+          }),
       });
       cases.push({
         label: `layernormBackward ${label}`,
         arrays,
         outputs: ['dinp', 'dweight', 'dbias'],
         call: (b, s) =>
-          b.layernormBackward(
-            s.dinp,
-            s.dweight,
-            withBias ? s.dbias : null,
-            s.dout,
-            s.inp,
-            s.weight,
-            s.mean,
-            s.rstd,
-            dims,
-            withBias,
-          ),
+          b.layernormBackward({
+            dinp: s.dinp,
+            dweight: s.dweight,
+            dbias: withBias ? s.dbias : null,
+            dout: s.dout,
+            inp: s.inp,
+            weight: s.weight,
+            mean: s.mean,
+            rstd: s.rstd,
+            ...dims,
+            accumulate: withBias,
+          }),
       });
     }
   }
@@ -126,7 +151,17 @@ test('a row of layer norm has the same bits alone and in a batch', async () => {
       bias: values(3, C),
     },
     outputs: ['out', 'mean', 'rstd'],
-    call: (b, s) => b.layernormForward(s.out, s.mean, s.rstd, s.inp, s.weight, s.bias, { R: count, C }),
+    call: (b, s) =>
+      b.layernormForward({
+        out: s.out,
+        mean: s.mean,
+        rstd: s.rstd,
+        inp: s.inp,
+        weight: s.weight,
+        bias: s.bias,
+        R: count,
+        C,
+      }),
   });
   await onEveryIsa(async (isa) => {
     const all = await run(native, caseOf(0, R));
@@ -149,17 +184,25 @@ test('AdamW agrees with the reference over its first steps', async () => {
           grad: values(2, n, 3),
           m: values(3, n, 0.1),
           v: values(4, n, 0.01).map(Math.abs),
+          squares: Float32Array.of(16),
+          nonFinite: Float32Array.of(0),
         },
         outputs: ['param', 'm', 'v'],
         call: (b, s) =>
-          b.adamw(s.param, s.grad, s.m, s.v, {
+          b.adamw({
+            param: s.param,
+            grad: s.grad,
+            m: s.m,
+            v: s.v,
+            squares: s.squares,
+            nonFinite: s.nonFinite,
             lr: 0.01,
             beta1: 0.9,
             beta2: 0.999,
             eps: 1e-8,
             weightDecay: 0.1,
             step,
-            gradScale: 0.25,
+            gradClip: step === 2 ? 0 : 1, // a quarter of the gradient, or all of it
           }),
         tolerance: 1e-6,
       });
@@ -168,12 +211,53 @@ test('AdamW agrees with the reference over its first steps', async () => {
   await checkCases(cases);
 });
 
+test('AdamW changes nothing where something is not finite', async () => {
+  await onEveryIsa(async (isa) => {
+    for (const backend of [native, reference]) {
+      const [param, m, v] = [1, 2, 3].map((seed) => upload(backend, values(seed, 17)));
+      const before = await Promise.all([param, m, v].map((storage) => backend.read(storage)));
+      const one = upload(backend, Float32Array.of(1));
+      const options = { lr: 1, beta1: 0.9, beta2: 0.9, eps: 1e-8, weightDecay: 0.1, step: 1, gradClip: 1 };
+      const grad = upload(backend, values(4, 17));
+      backend.adamw({ param, m, v, grad, squares: one, nonFinite: one, ...options });
+      const after = await Promise.all([param, m, v].map((storage) => backend.read(storage)));
+      assert.deepEqual(after, before, `${backend.name} on ${isa}`);
+    }
+  });
+});
+
+const SUMMED = [0, 1, 3, 17, 257, 32_767, 32_769, 200_003];
+
+test('a sum keeps what its rounding leaves, and tells what is not finite', async () => {
+  await onEveryIsa(async (isa) => {
+    for (const backend of [native, reference]) {
+      for (const n of SUMMED) {
+        const array = values(n, n, 2).map((x) => x + 3);
+        const [out, nonFinite] = [backend.allocate(backend.dtype, 2), backend.allocate(backend.dtype, 1)];
+        const inp = upload(backend, array);
+        backend.sum({ out, nonFinite, inp });
+        const [high, low] = await backend.read(out);
+        const exact = array.reduce((sum, x) => sum + x, 0);
+        assert.ok(Math.abs(high + low - exact) <= 2 ** -40 * (1 + Math.abs(exact)), `${isa}, ${n}`);
+        assert.equal((await backend.read(nonFinite))[0], 0);
+        if (n === 0) continue;
+        backend.write(inp, Float32Array.of(Number.NaN));
+        backend.sum({ out, nonFinite, inp });
+        assert.equal((await backend.read(nonFinite))[0], 1, `${isa}, ${n}`);
+        backend.write(inp, Float32Array.of(0));
+        backend.sum({ out, nonFinite, inp });
+        assert.equal((await backend.read(nonFinite))[0], 1, 'the flag stays');
+      }
+    }
+  });
+});
+
 test('the sum of squares is exact where doubles make it so, and shows what is not finite', async () => {
-  const cases: KernelCase[] = [0, 1, 3, 17, 257, 32_767, 32_769, 200_003].map((n) => ({
+  const cases: KernelCase[] = SUMMED.map((n) => ({
     label: `sumSquares ${n}`,
-    arrays: { out: new Float32Array(1), inp: values(n, n, 2) },
-    outputs: ['out'],
-    call: (b, s) => b.sumSquares(s.out, s.inp),
+    arrays: { out: new Float32Array(1), nonFinite: new Float32Array(1), inp: values(n, n, 2) },
+    outputs: ['out', 'nonFinite'],
+    call: (b, s) => b.sumSquares({ out: s.out, nonFinite: s.nonFinite, inp: s.inp }),
     tolerance: 1e-7,
   }));
   await checkCases(cases);
@@ -186,9 +270,11 @@ test('the sum of squares is exact where doubles make it so, and shows what is no
     ]) {
       const inp = new Float32Array(33);
       inp[32] = value;
-      const out = native.allocate('f32', 1);
-      native.sumSquares(out, upload(native, inp));
+      const [out, nonFinite] = [native.allocate('f32', 1), native.allocate('f32', 1)];
+      native.sumSquares({ out, nonFinite, inp: upload(native, inp) });
       assert.equal((await native.read(out))[0], want, `${isa} with ${value}`);
+      const finite = Number.isFinite(want);
+      assert.equal((await native.read(nonFinite))[0], finite ? 0 : 1, `${isa} with ${value}`);
     }
   });
 });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Backend, HostArray } from '../../src/backend/backend.js';
-import { setIsa } from '../../src/backend/addon.js';
+import { setIsa } from '../../src/backend/native/addon.js';
 import {
   assertSameBits,
   checkCases,
@@ -57,33 +57,36 @@ test('linear layers agree with the reference, with any number of threads', async
       label: `linearForward ${size}`,
       arrays,
       outputs: ['out'],
-      call: (b, s) => b.linearForward(s.out, s.inp, s.weight, s.bias, dims),
+      call: (b, s) => b.linearForward({ out: s.out, inp: s.inp, weight: s.weight, bias: s.bias, ...dims }),
     });
     cases.push({
       label: `linearForward ${size} without bias`,
       arrays,
       outputs: ['out'],
-      call: (b, s) => b.linearForward(s.out, s.inp, s.weight, null, dims),
+      call: (b, s) => b.linearForward({ out: s.out, inp: s.inp, weight: s.weight, bias: null, ...dims }),
     });
     for (const accumulate of [false, true]) {
       cases.push({
         label: `linearBackwardInput ${size} accumulate ${accumulate}`,
         arrays,
         outputs: ['dinp'],
-        call: (b, s) => b.linearBackwardInput(s.dinp, s.dout, s.weight, dims, accumulate),
+        call: (b, s) =>
+          b.linearBackwardInput({ dinp: s.dinp, dout: s.dout, weight: s.weight, ...dims, accumulate }),
       });
     }
     cases.push({
       label: `linearBackwardWeight ${size}`,
       arrays,
       outputs: ['dweight', 'dbias'],
-      call: (b, s) => b.linearBackwardWeight(s.dweight, s.dbias, s.dout, s.inp, dims),
+      call: (b, s) =>
+        b.linearBackwardWeight({ dweight: s.dweight, dbias: s.dbias, dout: s.dout, inp: s.inp, ...dims }),
     });
     cases.push({
       label: `linearBackwardWeight ${size} without bias`,
       arrays,
       outputs: ['dweight', 'dbias'],
-      call: (b, s) => b.linearBackwardWeight(s.dweight, null, s.dout, s.inp, dims),
+      call: (b, s) =>
+        b.linearBackwardWeight({ dweight: s.dweight, dbias: null, dout: s.dout, inp: s.inp, ...dims }),
     });
   }
   await checkCases(cases.map((c) => ({ ...c, bf16Tolerance: 1e-5 })));
@@ -97,13 +100,14 @@ test('no rows: outputs of no elements, and gradients that gain nothing', async (
       label: 'linearForward 0×5×7',
       arrays: { out: none, inp: none, weight: values(1, 35), bias: values(2, 7) },
       outputs: ['out'],
-      call: (b, s) => b.linearForward(s.out, s.inp, s.weight, s.bias, dims),
+      call: (b, s) => b.linearForward({ out: s.out, inp: s.inp, weight: s.weight, bias: s.bias, ...dims }),
     },
     {
       label: 'linearBackwardWeight 0×5×7',
       arrays: { dweight: values(1, 35), dbias: values(2, 7), dout: none, inp: none },
       outputs: ['dweight', 'dbias'],
-      call: (b, s) => b.linearBackwardWeight(s.dweight, s.dbias, s.dout, s.inp, dims),
+      call: (b, s) =>
+        b.linearBackwardWeight({ dweight: s.dweight, dbias: s.dbias, dout: s.dout, inp: s.inp, ...dims }),
     },
   ]);
 });
@@ -122,13 +126,13 @@ async function forward(
     label: 'linearForward',
     arrays: { out: new Float32Array(R * N), inp, weight, bias },
     outputs: ['out'],
-    call: (b, s) => b.linearForward(s.out, s.inp, s.weight, s.bias, { R, K, N }),
+    call: (b, s) => b.linearForward({ out: s.out, inp: s.inp, weight: s.weight, bias: s.bias, R, K, N }),
   };
   const logits: KernelCase = {
     label: 'logits',
     arrays: { out: new Float32Array(R * N), inp, weight },
     outputs: ['out'],
-    call: (b, s) => b.logits(s.out, s.inp, s.weight, { R, C: K, V: N }),
+    call: (b, s) => b.logits({ out: s.out, inp: s.inp, weight: s.weight, R, C: K, V: N }),
   };
   const results: HostArray[] = [(await run(backend, linear)).out, (await run(backend, logits)).out];
   return results;
@@ -179,7 +183,8 @@ test('bf16 operands are rounded to the nearest, ties to even', async () => {
     label: 'linearForward with weight 1',
     arrays: { out: new Float32Array(inp.length), inp, weight: Float32Array.of(1) },
     outputs: ['out'],
-    call: (b, s) => b.linearForward(s.out, s.inp, s.weight, null, { R: inp.length, K: 1, N: 1 }),
+    call: (b, s) =>
+      b.linearForward({ out: s.out, inp: s.inp, weight: s.weight, bias: null, R: inp.length, K: 1, N: 1 }),
   };
   const infinity = Number.POSITIVE_INFINITY;
   await onEveryIsa(async (isa) => {
@@ -197,7 +202,8 @@ test('bf16 operands are rounded to the nearest, ties to even', async () => {
     const { out: notNumbers } = await run(nativeBf16, {
       ...got,
       arrays: { out: new Float32Array(3), inp: nan, weight: Float32Array.of(1) },
-      call: (b, s) => b.linearForward(s.out, s.inp, s.weight, null, { R: 3, K: 1, N: 1 }),
+      call: (b, s) =>
+        b.linearForward({ out: s.out, inp: s.inp, weight: s.weight, bias: null, R: 3, K: 1, N: 1 }),
     });
     assert.ok(notNumbers.every(Number.isNaN), isa);
   });
@@ -210,7 +216,7 @@ test('a weight is packed anew after every kind of write to its memory, and only 
   const inp = upload(native, Float32Array.of(1, 10));
   const out = upload(native, Float32Array.of(0));
   const product = async () => {
-    native.linearForward(out, inp, weight, null, dims);
+    native.linearForward({ out, inp, weight, bias: null, ...dims });
     return (await native.read(out))[0];
   };
   assert.equal(await product(), 32);
@@ -220,11 +226,13 @@ test('a weight is packed anew after every kind of write to its memory, and only 
   assert.equal(await product(), 11);
   native.copy(weight, inp);
   assert.equal(await product(), 101);
-  native.add(weight, weight, inp);
+  native.accumulate({ out: weight, inp });
   assert.equal(await product(), 202);
   const state = () => upload(native, Float32Array.of(0, 0));
-  const options = { lr: 1, beta1: 0, beta2: 0, eps: 0, weightDecay: 0, step: 1, gradScale: 1 };
-  native.adamw(weight, upload(native, Float32Array.of(1, 1)), state(), state(), options);
+  const options = { lr: 1, beta1: 0, beta2: 0, eps: 0, weightDecay: 0, step: 1, gradClip: 0 };
+  const [squares, nonFinite] = [0, 0].map((x) => upload(native, Float32Array.of(x)));
+  const grad = upload(native, Float32Array.of(1, 1));
+  native.adamw({ param: weight, m: state(), v: state(), grad, squares, nonFinite, ...options });
   assert.equal(await product(), 191);
   for (const isa of isas) {
     setIsa(isa);

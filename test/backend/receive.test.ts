@@ -1,7 +1,7 @@
 /** Values that come from elsewhere go into a storage's own memory where that is float32, and count as a write. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ReferenceBackend } from '../../src/backend/reference.js';
+import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { native, values } from './helpers.js';
 
 for (const backend of [native, new ReferenceBackend('f32'), new ReferenceBackend('f64')]) {
@@ -22,7 +22,7 @@ test('a weight that received other values is packed anew', async () => {
   const [weight, inp, out] = [6, 3, 2].map((n) => native.allocate('f32', n));
   native.write(inp, values(1, 3));
   const product = async () => {
-    native.linearForward(out, inp, weight, null, dims);
+    native.linearForward({ out, inp, weight, bias: null, ...dims });
     return [...(await native.read(out))];
   };
   native.write(weight, values(2, 6));

@@ -48,28 +48,37 @@ test('rows: select, scale, gather and scatter agree with the reference', async (
           label: `selectRows ${R}×${C} ${accumulate}`,
           arrays,
           outputs: ['out'],
-          call: (k, s) => k.selectRows(s.out, s.mask, s.a, s.b, dims, accumulate),
+          call: (k, s) => k.selectRows({ out: s.out, mask: s.mask, a: s.a, b: s.b, ...dims, accumulate }),
           tolerance: 1e-7,
         },
         {
           label: `selectRows of one ${R}×${C} ${accumulate}`,
           arrays,
           outputs: ['out'],
-          call: (k, s) => k.selectRows(s.out, s.mask, null, s.b, dims, accumulate),
+          call: (k, s) => k.selectRows({ out: s.out, mask: s.mask, a: null, b: s.b, ...dims, accumulate }),
           tolerance: 1e-7,
         },
         {
           label: `scaleRowsForward ${R}×${C} ${accumulate}`,
           arrays,
           outputs: ['out'],
-          call: (k, s) => k.scaleRowsForward(s.out, s.a, s.scale, dims, accumulate),
+          call: (k, s) => k.scaleRowsForward({ out: s.out, inp: s.a, scale: s.scale, ...dims, accumulate }),
           tolerance: 1e-6,
         },
         {
           label: `scaleRowsBackward ${R}×${C} ${accumulate}`,
           arrays,
           outputs: ['out', 'dscale'],
-          call: (k, s) => k.scaleRowsBackward(s.out, s.dscale, s.b, s.a, s.scale, dims, accumulate),
+          call: (k, s) =>
+            k.scaleRowsBackward({
+              dinp: s.out,
+              dscale: s.dscale,
+              dout: s.b,
+              inp: s.a,
+              scale: s.scale,
+              ...dims,
+              accumulate,
+            }),
           tolerance: 1e-6,
         },
         {
@@ -78,7 +87,14 @@ test('rows: select, scale, gather and scatter agree with the reference', async (
           outputs: ['out'],
           call: (k, s) => {
             const first = Math.floor(C / 3);
-            k.copyColumns(s.out, s.a, { ...dims, first, count: C - first - Math.floor(C / 5) }, accumulate);
+            k.copyColumns({
+              out: s.out,
+              inp: s.a,
+              ...dims,
+              first,
+              count: C - first - Math.floor(C / 5),
+              accumulate,
+            });
           },
           tolerance: 1e-7,
         },
@@ -89,21 +105,30 @@ test('rows: select, scale, gather and scatter agree with the reference', async (
         label: `scaleRowsBackward without scale ${R}×${C}`,
         arrays,
         outputs: ['out'],
-        call: (k, s) => k.scaleRowsBackward(s.out, null, s.b, s.a, s.scale, dims, false),
+        call: (k, s) =>
+          k.scaleRowsBackward({
+            dinp: s.out,
+            dscale: null,
+            dout: s.b,
+            inp: s.a,
+            scale: s.scale,
+            ...dims,
+            accumulate: false,
+          }),
         tolerance: 1e-6,
       },
       {
         label: `gatherRows ${R}×${C}`,
         arrays,
         outputs: ['few'],
-        call: (k, s) => k.gatherRows(s.few, s.a, s.index, dims),
+        call: (k, s) => k.gatherRows({ out: s.few, inp: s.a, index: s.index, ...dims }),
         tolerance: 0,
       },
       {
         label: `scatterRows ${R}×${C}`,
         arrays,
         outputs: ['out'],
-        call: (k, s) => k.scatterRows(s.out, s.few, s.index, dims),
+        call: (k, s) => k.scatterRows({ out: s.out, inp: s.few, index: s.index, ...dims }),
         tolerance: 0,
       },
     );
@@ -114,12 +139,13 @@ test('rows: select, scale, gather and scatter agree with the reference', async (
 test('rows that do not ascend, or lie outside, are refused by both backends', () => {
   for (const backend of [native, reference]) {
     const call = (index: Int32Array) =>
-      backend.gatherRows(
-        backend.allocate(backend.dtype, index.length * 2),
-        backend.allocate(backend.dtype, 8),
-        upload(backend, index),
-        { R: 4, C: 2 },
-      );
+      backend.gatherRows({
+        out: backend.allocate(backend.dtype, index.length * 2),
+        inp: backend.allocate(backend.dtype, 8),
+        index: upload(backend, index),
+        R: 4,
+        C: 2,
+      });
     assert.throws(() => call(Int32Array.of(1, 1)), ShapeError);
     assert.throws(() => call(Int32Array.of(2, 1)), ShapeError);
     assert.throws(() => call(Int32Array.of(0, 4)), ShapeError);
@@ -140,14 +166,32 @@ test('embedding without positions agrees with the reference', async () => {
       label: 'embeddingForward without positions',
       arrays,
       outputs: ['out'],
-      call: (b, s) => b.embeddingForward(s.out, s.tokens, s.positions, s.wte, null, { R, C }),
+      call: (b, s) =>
+        b.embeddingForward({
+          out: s.out,
+          tokens: s.tokens,
+          positions: s.positions,
+          wte: s.wte,
+          wpe: null,
+          R,
+          C,
+        }),
       tolerance: 0,
     },
     {
       label: 'embeddingBackward without positions',
       arrays,
       outputs: ['dwte'],
-      call: (b, s) => b.embeddingBackward(s.dwte, null, s.out, s.tokens, s.positions, { R, C }),
+      call: (b, s) =>
+        b.embeddingBackward({
+          dwte: s.dwte,
+          dwpe: null,
+          dout: s.out,
+          tokens: s.tokens,
+          positions: s.positions,
+          R,
+          C,
+        }),
     },
   ]);
 });
@@ -174,7 +218,8 @@ test('attention of some queries repeats the bits of attention of all', async () 
         label: `attention of ${rows.length} of ${B}×${T} queries`,
         arrays,
         outputs: ['out'],
-        call: (b, s) => b.attentionForward(s.out, s.lse, s.qkv, dims, null, s.rows),
+        call: (b, s) =>
+          b.attentionForward({ out: s.out, lse: s.lse, qkv: s.qkv, ...dims, dropout: null, rows: s.rows }),
         tolerance: 2e-6,
       };
       await checkCases([some]);
@@ -184,7 +229,8 @@ test('attention of some queries repeats the bits of attention of all', async () 
             label: 'all',
             arrays: { out: values(2, B * T * C), lse: values(3, B * NH * T), qkv },
             outputs: ['out'],
-            call: (b, s) => b.attentionForward(s.out, s.lse, s.qkv, dims, null, null),
+            call: (b, s) =>
+              b.attentionForward({ out: s.out, lse: s.lse, qkv: s.qkv, ...dims, dropout: null, rows: null }),
           });
           const { out } = await run(backend, some);
           const expected = new Float32Array(rows.length * C);
@@ -198,7 +244,6 @@ test('attention of some queries repeats the bits of attention of all', async () 
   }
 });
 
-const { rows } = reference;
 const f64 = (...x: number[]) => upload(reference, Float64Array.of(...x));
 const add = (values: Iterable<number>) => Array.from(values).reduce((a, b) => a + b, 0);
 const i32 = (...x: number[]) => upload(reference, Int32Array.of(...x));
@@ -206,11 +251,11 @@ const i32 = (...x: number[]) => upload(reference, Int32Array.of(...x));
 test('ACT: weights, remainder and who goes on', async () => {
   const [p, nextSum, goingOn] = [f64(0, 0, 0, 0), f64(0, 0, 0, 0), i32(9, 9, 9, 9)];
   const step = { h: f64(0.3, 0.6, 0.2, 0.7), sum: f64(0.5, 0.395, 0.1, 0.9), running: i32(1, 1, 1, 0) };
-  rows.actForward({ ...step, p, nextSum, goingOn }, { epsilon: 0.01, last: false });
+  reference.actForward({ ...step, p, nextSum, goingOn, epsilon: 0.01, last: false });
   assert.deepEqual(Array.from(await reference.read(p)), [0.3, 1 - 0.395, 0.2, 0]); // the second reaches 0.99
   assert.deepEqual(Array.from(await reference.read(goingOn)), [1, 0, 1, 0]);
   assert.equal((await reference.read(nextSum))[0], 0.8);
-  rows.actForward({ ...step, p, nextSum, goingOn }, { epsilon: 0.01, last: true });
+  reference.actForward({ ...step, p, nextSum, goingOn, epsilon: 0.01, last: true });
   assert.deepEqual(Array.from(await reference.read(p)), [0.5, 0.605, 0.9, 0]);
   assert.deepEqual(Array.from(await reference.read(goingOn)), [0, 0, 0, 0]);
 });
@@ -222,7 +267,7 @@ test('the oracle takes the cheapest depth of a row, of its neighbourhood, or of 
   const dims = { B: 2, T: 2, N: 2 };
   const options = { lambda: 0.06, sigma: 0, perSequence: false };
   const take = async (change: Partial<typeof options>) => {
-    rows.oracle(exits, costs, dims, { ...options, ...change });
+    reference.oracle({ exits, costs, ...dims, ...options, ...change });
     return Array.from(await reference.read(exits));
   };
   assert.deepEqual(await take({}), [1, 0, 1, 0]);
@@ -236,7 +281,7 @@ test('halting losses: values, and gradients against finite differences', async (
   const z = [0.4, -1.2, 2.5, 0.1];
   const here = (at: number[]) => {
     const [loss, dz] = [f64(0, 0, 0, 0), f64(9, 9, 9, 9)];
-    rows.exitHereLoss(loss, dz, f64(...at), exits, 1, 0.5);
+    reference.exitHereLoss({ loss, dz, z: f64(...at), exits, depth: 1, weight: 0.5 });
     return [loss, dz] as const;
   };
   const logistic = (x: number) => 1 / (1 + Math.exp(-x));
@@ -257,7 +302,7 @@ test('halting losses: values, and gradients against finite differences', async (
   const logits = Array.from(values(1, 4 * N, 2));
   const choice = (at: number[]) => {
     const [total, d] = [f64(0, 0, 0, 0), upload(reference, new Float64Array(4 * N))];
-    rows.exitChoiceLoss(total, d, f64(...at), exits, N, 0.5);
+    reference.exitChoiceLoss({ loss: total, dz: d, z: f64(...at), exits, N, weight: 0.5 });
     return [total, d] as const;
   };
   const total = async (at: number[]) => add(await reference.read(choice(at)[0]));
@@ -271,13 +316,16 @@ test('halting losses: values, and gradients against finite differences', async (
 
 /** What exits are decided by; `x, former, before, sharp, near (R, width)`. */
 const MEASURES: Record<string, (b: Backend, s: Record<string, Storage>, R: number, width: number) => void> = {
-  change: (b, s, R, C) => b.rowChange(s.out, s.x, s.former, null, { R, C }),
-  'second difference': (b, s, R, C) => b.rowChange(s.out, s.x, s.former, s.before, { R, C }),
-  entropy: (b, s, R, V) => b.rowEntropy(s.out, s.sharp, { R, V }),
-  'entropy, nearly flat': (b, s, R, V) => b.rowEntropy(s.out, s.x, { R, V }),
-  divergence: (b, s, R, V) => b.rowDivergence(s.out, s.x, s.sharp, null, { R, V }),
-  'divergence of neighbours': (b, s, R, V) => b.rowDivergence(s.out, s.near, s.sharp, null, { R, V }),
-  'divergence from itself': (b, s, R, V) => b.rowDivergence(s.out, s.sharp, s.sharp, null, { R, V }),
+  change: (b, s, R, C) => b.rowChange({ out: s.out, x: s.x, former: s.former, before: null, R, C }),
+  'second difference': (b, s, R, C) =>
+    b.rowChange({ out: s.out, x: s.x, former: s.former, before: s.before, R, C }),
+  entropy: (b, s, R, V) => b.rowEntropy({ out: s.out, logits: s.sharp, R, V }),
+  'entropy, nearly flat': (b, s, R, V) => b.rowEntropy({ out: s.out, logits: s.x, R, V }),
+  divergence: (b, s, R, V) => b.rowDivergence({ out: s.out, logits: s.x, former: s.sharp, rows: null, R, V }),
+  'divergence of neighbours': (b, s, R, V) =>
+    b.rowDivergence({ out: s.out, logits: s.near, former: s.sharp, rows: null, R, V }),
+  'divergence from itself': (b, s, R, V) =>
+    b.rowDivergence({ out: s.out, logits: s.sharp, former: s.sharp, rows: null, R, V }),
 };
 
 test('what exits are decided by agrees with the reference, and a row has the same bits alone', async () => {
@@ -318,7 +366,7 @@ test('divergence from some rows of the former predictions is that from those row
       label: `divergence of ${rows.length} rows`,
       arrays: { out, logits, former, rows },
       outputs: ['out'],
-      call: (b, s) => b.rowDivergence(s.out, s.logits, s.former, s.rows, { R, V }),
+      call: (b, s) => b.rowDivergence({ out: s.out, logits: s.logits, former: s.former, rows: s.rows, R, V }),
     };
     await checkCases([some]);
     const own = new Float32Array(rows.length * V);
@@ -327,7 +375,8 @@ test('divergence from some rows of the former predictions is that from those row
       label: 'gathered',
       arrays: { out, logits, own },
       outputs: ['out'],
-      call: (b, s) => b.rowDivergence(s.out, s.logits, s.own, null, { R: rows.length, V }),
+      call: (b, s) =>
+        b.rowDivergence({ out: s.out, logits: s.logits, former: s.own, rows: null, R: rows.length, V }),
     });
     assertSameBits((await run(native, some)).out, gathered.out, some.label);
   }
@@ -339,8 +388,8 @@ test('a state of zeros has not moved by any measure, nor stays where it is', asy
     const [out, x] = [backend.allocate(backend.dtype, 2), upload(backend, values(1, 8))];
     const running = upload(backend, Int32Array.of(1, 1));
     for (const state of [zeros, x]) {
-      backend.rowChange(out, state, zeros, null, { R: 2, C: 4 });
-      backend.rows.stopBelow(running, out, 1e30);
+      backend.rowChange({ out, x: state, former: zeros, before: null, R: 2, C: 4 });
+      backend.stopBelow({ running, values: out, threshold: 1e30 });
     }
     assert.deepEqual(Array.from(await backend.read(running)), [1, 1]);
   }
@@ -349,21 +398,35 @@ test('a state of zeros has not moved by any measure, nor stays where it is', asy
 test('stopping, counting and compacting rows', async () => {
   const running = i32(1, 1, 1, 0);
   const counts = i32(0, 0, 0, 0);
-  rows.stopAbove(running, f64(0.2, 0.9, 0.5, 0.1), 0.5);
-  rows.count(counts, running);
+  reference.stopAbove({ running, values: f64(0.2, 0.9, 0.5, 0.1), threshold: 0.5 });
+  reference.countRunning({ counts, running });
   const others = i32(1, 1, 1, 0);
-  rows.stopBelow(others, f64(0.2, 0.9, 0.5, 0.1), 0.5);
+  reference.stopBelow({ running: others, values: f64(0.2, 0.9, 0.5, 0.1), threshold: 0.5 });
   assert.deepEqual(Array.from(await reference.read(others)), [0, 1, 1, 0]);
-  rows.stopAt(running, i32(4, 4, 2, 4), 2);
-  rows.count(counts, running);
+  reference.stopAt({ running, exits: i32(4, 4, 2, 4), depth: 2 });
+  reference.countRunning({ counts, running });
   assert.deepEqual(Array.from(await reference.read(counts)), [2, 0, 1, 0]);
-  assert.deepEqual(Array.from(await reference.read(rows.compact(running)!)), [0]);
+  assert.deepEqual(Array.from(await reference.read(reference.compact(running)!)), [0]);
   const exits = i32(9, 9);
-  rows.argmax(exits, f64(1, 3, 3, 5, 2, 2), 3);
+  reference.argmaxRows({ exits, z: f64(1, 3, 3, 5, 2, 2), N: 3 });
   assert.deepEqual(Array.from(await reference.read(exits)), [1, 0]);
   const weights = f64(9, 9, 9);
-  rows.weightsAt(weights, i32(1, 1, 2), i32(5, -1, 5), 1, false, 0.25);
+  reference.weightsAt({
+    weights,
+    exits: i32(1, 1, 2),
+    targets: i32(5, -1, 5),
+    depth: 1,
+    last: false,
+    value: 0.25,
+  });
   assert.deepEqual(Array.from(await reference.read(weights)), [0.25, 0, 0]);
-  rows.weightsAt(weights, i32(1, 1, 2), i32(5, -1, 5), 1, true, 0.25);
+  reference.weightsAt({
+    weights,
+    exits: i32(1, 1, 2),
+    targets: i32(5, -1, 5),
+    depth: 1,
+    last: true,
+    value: 0.25,
+  });
   assert.deepEqual(Array.from(await reference.read(weights)), [0.25, 0, 0.25]);
 });

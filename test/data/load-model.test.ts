@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { nativeInfo, setThreads } from '../../src/backend/addon.js';
+import { nativeInfo, setThreads } from '../../src/backend/native/addon.js';
 import { NodeStore } from '../../src/data/node-store.js';
 import { CheckpointError, ConfigError, type DataError, loadModel, type Model } from '../../src/index.js';
 import type { GenerateOptions } from '../../src/index.js';

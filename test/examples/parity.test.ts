@@ -8,7 +8,7 @@ import {
   parityBatch,
   trainParity,
 } from '../../examples/parity.js';
-import { createBackend } from '../../src/backend/create.js';
+import { createBackend } from '../../src/node/backend.js';
 import { Tape } from '../../src/tensor/tape.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { doubleRuntime, read } from '../tensor/helpers.js';
@@ -25,7 +25,7 @@ const SMALL: ParitySettings = {
   evalSamples: 500,
 };
 
-const floatRuntime = () => new Runtime(createBackend({ precision: 'f32', onWarning: () => {} }));
+const floatRuntime = async () => new Runtime(await createBackend({ precision: 'f32', onWarning: () => {} }));
 
 function rowsOf({ x, targets }: ParityBatch, size: number): number[][] {
   return Array.from(targets, (_, r) => Array.from(x.subarray(r * size, (r + 1) * size)));
@@ -98,7 +98,7 @@ test('the gradient of loss and ponder cost is that of finite differences', async
 });
 
 test('ACT learns parity where the same network with one step does not', async () => {
-  const runtime = floatRuntime();
+  const runtime = await floatRuntime();
   const one = await trainParity({ ...SMALL, maxPonder: 1 }, runtime);
   const act = await trainParity(SMALL, runtime);
   assert.ok(act.overall.error < 0.02, `ACT: error ${act.overall.error}`);
@@ -111,8 +111,8 @@ test('ACT learns parity where the same network with one step does not', async ()
 test('a seed gives the same training again', async () => {
   const settings = { ...SMALL, maxSteps: 60 };
   const [first, again] = [
-    await trainParity(settings, floatRuntime()),
-    await trainParity(settings, floatRuntime()),
+    await trainParity(settings, await floatRuntime()),
+    await trainParity(settings, await floatRuntime()),
   ];
   assert.deepEqual(again.curve, first.curve);
   assert.deepEqual(again.byDifficulty, first.byDifficulty);

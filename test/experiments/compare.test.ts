@@ -1,7 +1,7 @@
 /** A small suite end to end: pilots, seeds, stopping and going on, a run that fails, and the report in all its forms. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NativeBackend } from '../../src/backend/native.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
 import { compare, type ComparisonEvent, type ComparisonOptions } from '../../src/experiments/compare.js';
 import { chartFiles, renderHtml, renderMarkdown } from '../../src/experiments/document.js';
 import { reportSections } from '../../src/experiments/report.js';

@@ -1,7 +1,7 @@
 /** The sweep over early exits: what criteria see, where thresholds lie, and that every point is the model's own evaluation. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NativeBackend } from '../../src/backend/native.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
 import { nodeClock } from '../../src/data/node-store.js';
 import { ConfigError } from '../../src/errors.js';
 import { renderHtml } from '../../src/experiments/document.js';

@@ -1,7 +1,7 @@
 /** What `loopnn inspect` says of a text agrees with what the model computes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NativeBackend } from '../../src/backend/native.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
 import { inspect, renderInspection, visible } from '../../src/experiments/inspect.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as node from 'onnxruntime-node';
 import * as web from 'onnxruntime-web';
-import { ReferenceBackend } from '../../src/backend/reference.js';
+import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { toFloat32 } from '../../src/formats/dtypes.js';
 import type { LazyTensor } from '../../src/formats/lazy-tensors.js';
 import { type OnnxGraph, onnxFile } from '../../src/formats/onnx.js';

@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
-import { nativeInfo, setIsa } from '../../src/backend/addon.js';
+import { nativeInfo, setIsa } from '../../src/backend/native/addon.js';
 import { PAGE_POSITIONS } from '../../src/backend/backend.js';
-import { NativeBackend } from '../../src/backend/native.js';
-import { ReferenceBackend } from '../../src/backend/reference.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
+import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { ConfigError } from '../../src/errors.js';
 import { Decoder, type SequenceOptions } from '../../src/generate/decoder.js';
 import { exitCount, parseModelConfig } from '../../src/models/config.js';
@@ -250,7 +250,14 @@ for (const backend of [new ReferenceBackend(), new NativeBackend('f32'), new Nat
       if (listed) backend.write(listed, Int32Array.from(rows));
       const dims = { R, NH, HS, S: 1, width: table.length };
       const out = backend.allocate('f32', (rows?.length ?? R) * NH * HS);
-      backend.cachedAttention(out, cache, backend.allocate('f32', R * 3 * NH * HS), entries, dims, listed);
+      backend.cachedAttention({
+        out,
+        cache,
+        qkv: backend.allocate('f32', R * 3 * NH * HS),
+        table: entries,
+        ...dims,
+        rows: listed,
+      });
     };
     call([2, 0, 1]);
     call([2, PAGE_POSITIONS - 1, 1, 0], []);

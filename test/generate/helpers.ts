@@ -1,6 +1,6 @@
 /** Shared by the generation tests: small random models, decoders that count or follow a script, and whole answers. */
 import type { Backend } from '../../src/backend/backend.js';
-import { NativeBackend } from '../../src/backend/native.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
 import {
   Decoder,
   type Extension,

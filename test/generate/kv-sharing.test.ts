@@ -1,7 +1,7 @@
 /** Keys and values that loops share: which ones a decoder keeps, what a token then sees, and what is refused. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ReferenceBackend } from '../../src/backend/reference.js';
+import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { ConfigError } from '../../src/errors.js';
 import { Decoder } from '../../src/generate/decoder.js';
 import { Engine } from '../../src/generate/engine.js';

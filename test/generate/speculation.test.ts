@@ -1,8 +1,8 @@
 /** Drafts change no answer: token for token those of plain decoding, for every sampling option, alone and in a batch. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NativeBackend } from '../../src/backend/native.js';
-import { ReferenceBackend } from '../../src/backend/reference.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
+import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { ConfigError } from '../../src/errors.js';
 import { Decoder } from '../../src/generate/decoder.js';
 import { Engine, type GenerationRequest } from '../../src/generate/engine.js';

@@ -1,7 +1,7 @@
 /** The paper's parameter counts, and FLOPs and invariants of looped models. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ReferenceBackend } from '../../src/backend/reference.js';
+import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { presetNames, readPreset } from '../../src/data/presets.js';
 import { modelCost } from '../../src/models/cost.js';
 import { parseModelConfig } from '../../src/models/config.js';

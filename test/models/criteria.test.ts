@@ -1,9 +1,8 @@
 /** Criteria for leaving early, on models that were trained without: exits are those that the readings of full depth tell. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NativeBackend } from '../../src/backend/native.js';
-import { ReferenceBackend } from '../../src/backend/reference.js';
-import { hostRows } from '../../src/backend/rows.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
+import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { type CriterionValues, exitValues, meanLoops } from '../../src/experiments/exits.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
@@ -25,7 +24,7 @@ const systems: Record<string, Record<string, unknown>> = {
 
 /** A backend that cannot tell which rows run, so that all are computed. */
 class Masking extends NativeBackend {
-  override readonly rows = { ...hostRows, compact: () => null };
+  override readonly compact = () => null;
 }
 
 function build(backend: NativeBackend | ReferenceBackend, config: Record<string, unknown>): GPT {

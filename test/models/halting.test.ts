@@ -1,9 +1,8 @@
 /** Rows that halt: skipping them gives the bits of masking them, later tokens change nothing, and rules stop where they say. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NativeBackend } from '../../src/backend/native.js';
-import type { ReferenceBackend } from '../../src/backend/reference.js';
-import { hostRows } from '../../src/backend/rows.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
+import type { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { ConfigError } from '../../src/errors.js';
 import { exitCount, parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
@@ -38,7 +37,7 @@ const systems: Record<string, readonly [model: Record<string, unknown>, options?
 
 /** A backend that cannot tell which rows run, so that all are computed. */
 class Masking extends NativeBackend {
-  override readonly rows = { ...hostRows, compact: () => null };
+  override readonly compact = () => null;
 }
 
 function build(backend: NativeBackend | ReferenceBackend, config: Record<string, unknown>): GPT {

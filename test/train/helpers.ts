@@ -1,6 +1,6 @@
 /** Shared by the training tests: a store and a token source in memory, and small trainers. */
 import type { Backend } from '../../src/backend/backend.js';
-import { NativeBackend } from '../../src/backend/native.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
 import { crc32c } from '../../src/formats/crc32c.js';
 import type { RandomAccessFile } from '../../src/formats/random-access.js';
 import { GPT } from '../../src/models/gpt.js';

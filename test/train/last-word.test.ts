@@ -1,7 +1,7 @@
 /** Last words: where texts are cut, and scores against a computation of each text by itself. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ReferenceBackend } from '../../src/backend/reference.js';
+import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';

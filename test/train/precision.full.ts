@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { Precision } from '../../src/backend/backend.js';
-import { NativeBackend } from '../../src/backend/native.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
 import { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import type { TokenSource } from '../../src/train/batches.js';

@@ -1,9 +1,9 @@
 /** Training: exact resume, thread independence, flat memory, checkpointing, accumulation, divergence. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { loadAddon } from '../../src/backend/addon.js';
-import { NativeBackend } from '../../src/backend/native.js';
-import { ReferenceBackend } from '../../src/backend/reference.js';
+import { loadAddon } from '../../src/backend/native/addon.js';
+import { NativeBackend } from '../../src/backend/native/native.js';
+import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { loadWeights } from '../../src/train/checkpoint.js';
 import { TrainingError } from '../../src/train/trainer.js';
 import { makeTrainer, MemoryStore, runAll } from './helpers.js';
@@ -272,7 +272,7 @@ test('an error in the middle of a step leaves no buffer in use', async () => {
     const checkpoint = () => true;
     await assert.rejects(
       microStepLoss(model, { B: 1, T: 16, tokens: ids, targets }, 1, { checkpoint }),
-      /ShapeError|NativeError|must/,
+      /ShapeError|BackendError|must/,
     );
     assert.equal(runtime.pool.live, 0);
   }

@@ -1,13 +1,14 @@
 /** The learning rate, batches, weight-decay groups and configurations. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ReferenceBackend } from '../../src/backend/reference.js';
+import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { batchAt, randomBatch } from '../../src/train/batches.js';
 import { parseRunConfig } from '../../src/train/config.js';
 import { evaluate, worseThanGuessing } from '../../src/train/evaluation.js';
 import { AdamW } from '../../src/train/optimizer.js';
+import { UpdateSums } from '../../src/train/update-sums.js';
 import { learningRate } from '../../src/train/schedule.js';
 import { source, testClock } from './helpers.js';
 
@@ -72,7 +73,8 @@ test('weight decay goes by role: matrices and embeddings, gates only on request'
     const runtime = new Runtime(new ReferenceBackend('f64'));
     const model = new GPT(config, runtime, { train: true });
     for (const p of model.parameters.all) runtime.backend.fill(p.storage, 1);
-    new AdamW(model.parameters, train).update(1, 0.1, 1);
+    const sums = new UpdateSums(runtime, 1);
+    new AdamW(model.parameters, train).update(1, 0.1, sums.squares, sums.nonFinite);
     for (const p of model.parameters.all) {
       const decayed =
         ['matrix', 'embedding', 'position'].includes(p.role) || (p.role === 'gate' && decayGates);

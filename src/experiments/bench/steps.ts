@@ -14,6 +14,7 @@ import type { RunConfig } from '../../train/config.js';
 import { total } from '../../train/evaluation.js';
 import { meanLoops } from '../../train/loops.js';
 import { AdamW } from '../../train/optimizer.js';
+import { UpdateSums } from '../../train/update-sums.js';
 import { checkpointedApplications, trainingOptions } from '../../train/trainer.js';
 import { median, type Spread, spread } from '../statistics.js';
 import type { LimitMeter } from './limits.js';
@@ -115,10 +116,11 @@ class Entrant {
     const values = await output.losses.read();
     times.push(clock.now());
     tape.backward();
-    const norm = await optimizer.gradientNorm();
-    times.push(clock.now());
-    optimizer.update(step + 1, 1e-4, Math.min(1, 1 / norm));
     await output.losses.read();
+    times.push(clock.now());
+    using sums = new UpdateSums(this.runtime, 1);
+    optimizer.update(step + 1, 1e-4, sums.squares, sums.nonFinite);
+    await sums.read();
     times.push(clock.now());
     if (step === 0) {
       const loss = total(values) / values.length;

@@ -47,14 +47,15 @@ export class UniversalDepth implements Depth {
       (h, n) => {
         using time = runtime.from(new Int32Array(R).fill(n), [R]);
         using signal = runtime.empty([R, C]);
-        runtime.backend.embeddingForward(
-          signal.storage,
-          time.storage,
-          ctx.batch.positions.storage,
-          times.storage,
-          places.storage,
-          { R, C },
-        );
+        runtime.backend.embeddingForward({
+          out: signal.storage,
+          tokens: time.storage,
+          positions: ctx.batch.positions.storage,
+          wte: times.storage,
+          wpe: places.storage,
+          R,
+          C,
+        });
         using constant = detach(signal);
         using input = add(h, constant);
         using y = ctx.loop(blocks.length, input, (state, layer) =>

@@ -51,11 +51,12 @@ export class ActWalker implements Walker {
       if (collectExits) owned.exits.push(outputAt(n, state, probability, sums.state, mask, averaged.state));
       sums.advance(act.nextSum);
       averaged.advance(scaleRows(state, p, n === 0 ? null : averaged.state));
-      backend.rows.ponder(ponder.storage, p.storage, mask.storage, act.goingOn.storage);
+      const stopping = { running: mask.storage, goingOn: act.goingOn.storage };
+      backend.ponder({ ponder: ponder.storage, p: p.storage, ...stopping });
       if (runtime.tape) {
         using weights = runtime.empty([R]);
         const value = (scale * ctx.pass.ponderCost) / R;
-        backend.rows.stopped(weights.storage, mask.storage, act.goingOn.storage, value);
+        backend.stopped({ out: weights.storage, ...stopping, value });
         addToLoss(p, weights);
       }
       rows.replace(act.goingOn);

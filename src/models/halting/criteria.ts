@@ -49,9 +49,10 @@ class MeasuredRule implements ExitRule {
       decide: (mask, state, n) => {
         using values = measure.of(state, n, ctx.running);
         if (!values) return;
-        const { rows } = mask.runtime.backend;
-        if (above === undefined) rows.stopBelow(mask.storage, values.storage, threshold);
-        else rows.stopAbove(mask.storage, values.storage, threshold);
+        const { backend } = mask.runtime;
+        const args = { running: mask.storage, values: values.storage, threshold };
+        if (above === undefined) backend.stopBelow(args);
+        else backend.stopAbove(args);
       },
       [Symbol.dispose]() {
         measure[Symbol.dispose]();

@@ -34,7 +34,13 @@ export class Movement implements Measure {
       const [from, before] = former;
       const dims = { R: shape[0], C: shape[1] };
       out = runtime.empty([dims.R]);
-      runtime.backend.rowChange(out.storage, state.storage, from.storage, before?.storage ?? null, dims);
+      runtime.backend.rowChange({
+        out: out.storage,
+        x: state.storage,
+        former: from.storage,
+        before: before?.storage ?? null,
+        ...dims,
+      });
       former.pop()!.dispose();
     }
     former.unshift(alias(state));
@@ -61,15 +67,17 @@ export class TopProbability implements Measure {
       using none = runtime.from(new Int32Array(R).fill(-1), [R]);
       using loss = runtime.empty([R]);
       const highest = runtime.empty([R]);
-      runtime.backend.headForward(
-        loss.storage,
-        null,
-        highest.storage,
-        normal.storage,
-        this.heads.weight(n).storage,
-        none.storage,
-        { R, C, V: this.V },
-      );
+      runtime.backend.headForward({
+        loss: loss.storage,
+        argmax: null,
+        maxProb: highest.storage,
+        inp: normal.storage,
+        weight: this.heads.weight(n).storage,
+        targets: none.storage,
+        R,
+        C,
+        V: this.V,
+      });
       return highest;
     });
   }
@@ -88,7 +96,7 @@ export class PredictionEntropy implements Measure {
     const { heads, V } = this;
     const { backend } = state.runtime;
     return ofRunning([state], running, (some) =>
-      byPieces(some, n, heads, V, (out, [now], R) => backend.rowEntropy(out, now, { R, V })),
+      byPieces(some, n, heads, V, (out, [logits], R) => backend.rowEntropy({ out, logits, R, V })),
     );
   }
 
@@ -121,8 +129,8 @@ export class Divergence implements Measure {
       if (!former) return null;
       using before = former;
       return ofRunning([state, before], running, (some) =>
-        byPieces(some, n, heads, V, (out, [now, then], count) =>
-          backend.rowDivergence(out, now, then, null, { R: count, V }),
+        byPieces(some, n, heads, V, (out, [logits, former], R) =>
+          backend.rowDivergence({ out, logits, former, rows: null, R, V }),
         ),
       );
     }
@@ -136,8 +144,9 @@ export class Divergence implements Measure {
     using logitsNow = now;
     using values = runtime.empty([some.shape[0]]);
     const places = rows?.storage ?? null;
-    backend.rowDivergence(values.storage, logitsNow.storage, former.storage, places, { R, V });
-    if (places) backend.scatterRows(former.storage, logitsNow.storage, places, { R, C: V });
+    const both = { logits: logitsNow.storage, former: former.storage };
+    backend.rowDivergence({ out: values.storage, ...both, rows: places, R, V });
+    if (places) backend.scatterRows({ out: former.storage, inp: logitsNow.storage, index: places, R, C: V });
     else backend.copy(former.storage, logitsNow.storage);
     return atPlaces(values, rows, R);
   }
@@ -166,7 +175,7 @@ function atPlaces(values: Tensor, rows: Tensor | null, R: number): Tensor {
   if (!rows) return alias(values);
   const { runtime } = values;
   const all = runtime.from(new Float64Array(R), [R]);
-  runtime.backend.scatterRows(all.storage, values.storage, rows.storage, { R, C: 1 });
+  runtime.backend.scatterRows({ out: all.storage, inp: values.storage, index: rows.storage, R, C: 1 });
   return all;
 }
 

@@ -40,7 +40,7 @@ export class GeometricRule implements LearnedRule {
         if (n >= this.units.length) return; // beyond the trained exits nothing was learned
         using z = this.read(state, n);
         using chi = activation(z, 'sigmoid');
-        mask.runtime.backend.rows.stopAbove(mask.storage, chi.storage, threshold);
+        mask.runtime.backend.stopAbove({ running: mask.storage, values: chi.storage, threshold });
       },
       [Symbol.dispose]() {},
     };
@@ -53,7 +53,14 @@ export class GeometricRule implements LearnedRule {
       using z = this.read(states[n], n);
       using dz = runtime.empty(z.shape);
       const weight = lossScale / R;
-      runtime.backend.rows.exitHereLoss(loss.storage, dz.storage, z.storage, exits.storage, n, weight);
+      runtime.backend.exitHereLoss({
+        dz: dz.storage,
+        loss: loss.storage,
+        z: z.storage,
+        exits: exits.storage,
+        depth: n,
+        weight,
+      });
       addToLoss(z, dz);
     }
     return loss;
@@ -83,13 +90,13 @@ export class ChoiceRule implements LearnedRule {
     let chosen: Tensor | null = null;
     return {
       decide: (mask, state, n) => {
-        const { rows } = mask.runtime.backend;
+        const { backend } = mask.runtime;
         if (!chosen) {
           using z = this.read(state, ctx);
           chosen = mask.runtime.empty([mask.size], 'i32');
-          rows.argmax(chosen.storage, z.storage, this.heads.count);
+          backend.argmaxRows({ exits: chosen.storage, z: z.storage, N: this.heads.count });
         }
-        rows.stopAt(mask.storage, chosen.storage, n);
+        backend.stopAt({ running: mask.storage, exits: chosen.storage, depth: n });
       },
       [Symbol.dispose]() {
         chosen?.dispose();
@@ -103,8 +110,14 @@ export class ChoiceRule implements LearnedRule {
     using z = this.read(states[0], ctx);
     using dz = runtime.empty(z.shape);
     const weight = lossScale / R;
-    const { count } = this.heads;
-    runtime.backend.rows.exitChoiceLoss(loss.storage, dz.storage, z.storage, exits.storage, count, weight);
+    runtime.backend.exitChoiceLoss({
+      dz: dz.storage,
+      loss: loss.storage,
+      z: z.storage,
+      exits: exits.storage,
+      N: this.heads.count,
+      weight,
+    });
     addToLoss(z, dz);
     return loss;
   }

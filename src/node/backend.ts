@@ -1,15 +1,16 @@
-/** Chooses a backend by name. Knows which ones exist and when to fall back; nothing else. */
-import { ConfigError, NativeError } from '../errors.js';
-import type { Backend, Precision } from './backend.js';
-import { NativeBackend } from './native.js';
-import { ReferenceBackend } from './reference.js';
+/** Creates a backend under Node, by name. Knows which ones exist and when to fall back; an engine is loaded when it is used. */
+import type { Backend, Precision } from '../backend/backend.js';
+import { BackendError, ConfigError } from '../errors.js';
 
 const PRECISIONS = ['auto', 'f32', 'bf16'] as const;
 export const WEIGHTS = ['float', 'int8'] as const;
 export type Weights = (typeof WEIGHTS)[number];
 
 export interface BackendOptions {
-  /** `auto`, `native` or `reference`; the environment variable LOOPNN_BACKEND, or else `auto`, by default. */
+  /**
+   * `auto`, `native` or `reference` (`delayed`, for tests: the reference's kernels, run when something is read); the environment variable
+   * LOOPNN_BACKEND, or else `auto`, by default.
+   */
   readonly name?: string;
   /** `auto` is bf16 where the machine has instructions for it, f32 elsewhere. */
   readonly precision?: Precision | 'auto';
@@ -22,27 +23,31 @@ export interface BackendOptions {
 /**
  * A backend. `auto` is the native one, or the reference one, which has f32 only, with a single warning.
  *
- * Throws ConfigError on an unknown name or a precision that the backend lacks, and NativeError when `native` is asked
+ * Throws ConfigError on an unknown name or a precision that the backend lacks, and BackendError when `native` is asked
  * for and cannot load.
  */
-export function createBackend({
+export async function createBackend({
   name = process.env.LOOPNN_BACKEND || 'auto',
   precision = 'auto',
   weights = 'float',
   onWarning = (message) => console.warn(message),
-}: BackendOptions = {}): Backend {
+}: BackendOptions = {}): Promise<Backend> {
   requireOneOf('precision', precision, PRECISIONS);
   requireOneOf('weights', weights, WEIGHTS);
   switch (name) {
     case 'reference':
       return createReference(precision, weights);
+    case 'delayed': {
+      const { DelayedBackend } = await import('../backend/delayed.js');
+      return new DelayedBackend(await createReference(precision, weights));
+    }
     case 'native':
       return createNative(precision, weights);
     case 'auto':
       try {
-        return createNative(precision, weights);
+        return await createNative(precision, weights);
       } catch (error) {
-        if (!(error instanceof NativeError)) throw error;
+        if (!(error instanceof BackendError)) throw error;
         const change = precision === 'bf16' ? ', in f32' : '';
         onWarning(`using the slow reference backend${change}: ${error.message}`);
         return createReference('f32', weights);
@@ -57,16 +62,18 @@ function requireOneOf(where: string, value: string, choices: readonly string[]):
   if (!choices.includes(value)) throw new ConfigError(where, `must be ${choices.join(' or ')}`, value);
 }
 
-function createNative(precision: Precision | 'auto', weights: Weights): Backend {
+async function createNative(precision: Precision | 'auto', weights: Weights): Promise<Backend> {
+  const { NativeBackend } = await import('../backend/native/native.js');
   return new NativeBackend(precision === 'auto' ? undefined : precision, weights === 'int8');
 }
 
-function createReference(precision: Precision | 'auto', weights: Weights): Backend {
+async function createReference(precision: Precision | 'auto', weights: Weights): Promise<Backend> {
   if (weights === 'int8') {
     throw new ConfigError('weights', 'must be float on the reference backend', weights);
   }
   if (precision === 'bf16') {
     throw new ConfigError('precision', 'must be f32 on the reference backend', precision);
   }
+  const { ReferenceBackend } = await import('../backend/reference/reference.js');
   return new ReferenceBackend('f32');
 }

@@ -1,9 +1,6 @@
-/**
- * Storage that lies in the host's memory, shared by the `reference` and `native` backends, and the one
- * definition of the dropout mask. Knows no kernel.
- */
-import { ShapeError } from '../errors.js';
-import type { DType, HostArray, Storage } from './backend.js';
+/** Storage that lies in the host's memory, shared by the engines that compute there. Knows no kernel. */
+import { ShapeError } from '../../errors.js';
+import type { DType, HostArray, Storage } from '../backend.js';
 
 /** A storage over a typed array. */
 export class HostStorage implements Storage {
@@ -22,6 +19,18 @@ export class HostStorage implements Storage {
       throw new ShapeError('slice', `must lie within ${this.length} elements`, [offset, offset + length]);
     }
     return new HostStorage(this.dtype, this.data.subarray(offset, offset + length));
+  }
+
+  /** See Backend.copyWithin. */
+  copyWithin(to: number, from: number, length: number): void {
+    const source = this.slice(from, length).data;
+    if (to < from + length && from < to + length) {
+      throw new ShapeError('copyWithin', `must be of runs of ${length} elements that do not overlap`, [
+        to,
+        from,
+      ]);
+    }
+    this.slice(to, length).data.set(source);
   }
 }
 
@@ -48,27 +57,4 @@ export async function receiveInto(
   const values = new Float32Array(data.length);
   await fill(values);
   data.set(values);
-}
-
-/** Bijective 32-bit mixing function ("lowbias32" constants by C. Wellons); every bit of x reaches every bit. */
-export function mix32(x: number): number {
-  x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
-  x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
-  return (x ^ (x >>> 16)) >>> 0;
-}
-
-/** The two words that a sample's elements are hashed with. */
-export function sampleKey(key: readonly [number, number], sample: number): [number, number] {
-  const k0 = mix32((key[0] + Math.imul(sample, 0x9e3779b9)) >>> 0);
-  return [k0, mix32((key[1] ^ k0) >>> 0)];
-}
-
-/** Smallest hash that keeps an element: keep ⇔ hash ≥ ⌊p·2³²⌋. */
-export function dropoutThreshold(p: number): number {
-  return Math.floor(p * 2 ** 32) >>> 0;
-}
-
-/** Whether dropout keeps an element of a sample; `k` comes from `sampleKey`. */
-export function dropoutKeep(k: readonly [number, number], element: number, threshold: number): boolean {
-  return mix32((mix32((element + k[0]) >>> 0) ^ k[1]) >>> 0) >= threshold;
 }

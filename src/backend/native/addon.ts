@@ -2,8 +2,9 @@
 import { accessSync, constants } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { ConfigError, NativeError, ShapeError } from '../errors.js';
-import type { Backend, HostArray } from './backend.js';
+import { ConfigError, BackendError, ShapeError } from '../../errors.js';
+import type { HostArray } from '../backend.js';
+import type { AddonKernel } from './addon-kernels.js';
 
 /** What `loopnn doctor` tells about the addon. */
 export interface NativeInfo {
@@ -18,35 +19,15 @@ export interface NativeInfo {
   readonly compiler: string;
 }
 
-/** What a kernel of the addon takes: outputs, inputs, then dimensions and options spread into numbers and flags. */
-type Argument = HostArray | number | boolean | null;
-type Kernel = (...args: Argument[]) => void;
-
-/** The kernels have the names of the Backend's methods. */
-export type KernelName = Exclude<
-  { [K in keyof Backend]: Backend[K] extends (...args: never[]) => void ? K : never }[keyof Backend],
-  'allocate' | 'free' | 'slice' | 'write' | 'receive' | 'read' | 'cachePageLength'
->;
-
-/** The same with weights in int8. */
-export type Int8Kernel = 'linearInt8' | 'headInt8';
+/** What a kernel of the addon takes: arrays, then dimensions, then options spread into numbers and flags. */
+export type Argument = HostArray | number | boolean | null;
 
 /** The addon's exports. */
-export type NativeAddon = Record<KernelName | Int8Kernel, Kernel> & {
+export type NativeAddon = Record<AddonKernel, (...args: Argument[]) => void> & {
   info(): NativeInfo;
   peakProducts(out: Float32Array, iterations: number, bf16: boolean): number;
-  peakRead(out: Float32Array, inp: HostArray): void;
   packedLength(K: number, N: number, bf16: boolean): number;
-  packWeight(
-    packed: HostArray,
-    weight: HostArray,
-    K: number,
-    N: number,
-    transposed: boolean,
-    bf16: boolean,
-  ): void;
   packedInt8Length(K: number, N: number): number;
-  packWeightInt8(packed: HostArray, weight: HostArray, K: number, N: number, transposed: boolean): void;
   cachePageLength(NH: number, HS: number, bf16: boolean): number;
   /** CRC-32C of bytes that follow those with the checksum `before`; 0 where none do. */
   crc32c(bytes: Uint8Array, before: number): number;
@@ -63,26 +44,26 @@ let loaded: NativeAddon | undefined;
 /** The instruction set in use. */
 let isa = '';
 
-/** The addon, loaded at the first call. Throws NativeError that says why it cannot be, and the remedy. */
+/** The addon, loaded at the first call. Throws BackendError that says why it cannot be, and the remedy. */
 export function loadAddon(): NativeAddon {
   if (loaded) return loaded;
   const file =
-    process.env.LOOPNN_NATIVE_PATH || fileURLToPath(new URL('../../native/loopnn.node', import.meta.url));
+    process.env.LOOPNN_NATIVE_PATH || fileURLToPath(new URL('../../../native/loopnn.node', import.meta.url));
   let addon: NativeAddon;
   try {
     addon = createRequire(import.meta.url)(file) as NativeAddon;
     addon.setErrorFactory((kind, where, rule, got) =>
-      kind === 'ShapeError' ? new ShapeError(where, rule, got) : new NativeError(where, rule, got),
+      kind === 'ShapeError' ? new ShapeError(where, rule, got) : new BackendError(where, rule, got),
     );
     isa = addon.info().isa; // settles the instruction set: LOOPNN_ISA may be wrong
   } catch (error) {
     // Environment variables that ask for the impossible are the user's to mend, not a reason to fall back.
-    if (error instanceof NativeError) {
+    if (error instanceof BackendError) {
       const rule = error.message.replace(/^info: /, '');
       const [, threads] = /^LOOPNN_NUM_THREADS (.*)/.exec(rule) ?? [];
       throw threads ? new ConfigError('LOOPNN_NUM_THREADS', threads) : new ConfigError('LOOPNN_ISA', rule);
     }
-    throw new NativeError('native addon', reasonNotLoaded(file, error), undefined, REMEDY);
+    throw new BackendError('native addon', reasonNotLoaded(file, error), undefined, REMEDY);
   }
   loaded = addon;
   return addon;
@@ -103,18 +84,18 @@ function reasonNotLoaded(file: string, error: unknown): string {
   return `must fit this machine and Node ${process.versions.node}, but did not load (${reason.slice(0, 160)})`;
 }
 
-/** Uses another instruction set from now on. Throws NativeError where the machine does not have it. */
+/** Uses another instruction set from now on. Throws BackendError where the machine does not have it. */
 export function setIsa(name: string): void {
   loadAddon().setIsa(name);
   isa = name;
 }
 
-/** Uses so many threads from now on, for everything in the process. Throws ShapeError or NativeError for a wrong number. */
+/** Uses so many threads from now on, for everything in the process. Throws ShapeError or BackendError for a wrong number. */
 export function setThreads(threads: number): void {
   loadAddon().setThreads(threads);
 }
 
-/** The machine as the addon sees it. Throws NativeError when the addon cannot load. */
+/** The machine as the addon sees it. Throws BackendError when the addon cannot load. */
 export function nativeInfo(): NativeInfo {
   return loadAddon().info();
 }

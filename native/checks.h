@@ -1,0 +1,60 @@
+/** What a call must obey besides the types, lengths and ranges that its entry in the table gives. */
+#pragma once
+
+#include <cmath>
+#include <string>
+
+#include "args.h"
+#include "kernels.h"
+
+namespace loopnn {
+
+constexpr double kHuge = 3e38;
+
+/** Dropout as four numbers p, key0, key1, firstSample from `index` on; null where p is, if that may be. */
+inline const Dropout* readDropout(Call& call, size_t index, Dropout& mask, bool optional) {
+  if (optional && call.isNull(index)) return nullptr;
+  const double p = call.number(index, "p", 0, 1);
+  if (!(p > 0 && p < 1)) throw Refusal{"BackendError", "argument 'p' must lie between 0 and 1", "", p, true};
+  mask = {call.word(index + 1, "key[0]"), call.word(index + 2, "key[1]"), call.word(index + 3, "firstSample"),
+          static_cast<uint32_t>(std::floor(p * 4294967296.0)), static_cast<float>(1 / (1 - p))};
+  return &mask;
+}
+
+/** Most kernels have nothing more to check. */
+template <class Args>
+void check(Call&, const Args&) {}
+
+/** A gate over C channels has C elements, or 1. */
+inline void checkGate(int64_t G, int64_t C) {
+  if (G == 1 || G == C) return;
+  throw Refusal{"ShapeError", "argument 'G' must be 1 or " + std::to_string(C), "", static_cast<double>(G), true};
+}
+inline void check(Call&, const GatedResidualForwardArgs& k) { checkGate(k.G, k.C); }
+inline void check(Call&, const GatedResidualBackwardArgs& k) { checkGate(k.G, k.C); }
+
+inline void check(Call&, const CopyColumnsArgs& k) {
+  if (k.first + k.count <= k.C) return;
+  throw Refusal{"ShapeError", "arguments 'first' + 'count' must be at most C", "",
+                static_cast<double>(k.first + k.count), true};
+}
+
+/** The rows of a table's sequences add up to R, and their positions lie in pages that exist. */
+inline void check(Call& call, const CachedAttentionArgs& k) {
+  int64_t rows = 0;
+  for (int64_t s = 0; s < k.S; s++) {
+    const int32_t* entry = k.table + s * k.width;
+    const int64_t end = int64_t{entry[0]} + entry[1], used = (end + kPagePositions - 1) / kPagePositions;
+    if (entry[0] < 0 || entry[1] < 0 || used > k.width - 2) {
+      throw Refusal{"ShapeError", "argument 'table' must give each sequence whole numbers of positions, and pages for them",
+                    "", static_cast<double>(s), true};
+    }
+    call.ids(entry + 2, used, "table", 0, k.pages);
+    rows += entry[0];
+  }
+  if (rows == k.R) return;
+  throw Refusal{"ShapeError", "argument 'table' must give the sequences " + std::to_string(k.R) + " rows in all", "",
+                static_cast<double>(rows), true};
+}
+
+}  // namespace loopnn

@@ -1,0 +1,425 @@
+/**
+ * The kernels: what each computes and what it takes. Everything that stands between a model and an engine derives from this
+ * table: the type of each kernel, the checks of its arguments, the addon's bindings, the delayed and the timed backend, the
+ * tests of the boundary. A kernel takes one object with a field for each array, dimension and option.
+ *
+ * Dimensions: B batch, T time, R = B·T rows, C channels, NH heads, HS head size (C = NH·HS), V vocabulary, P positions,
+ * K and N the input and output width of a linear layer, S sequences, n elements, N numbers of rows. Arrays are dense and
+ * row-major.
+ *
+ * Conventions of every kernel:
+ * - `out` is overwritten. Where the kernel has the flag `accumulate` it is added to instead while the flag is set.
+ * - `inout` is read and written: the gradients of parameters, which are always added to, and what a kernel updates.
+ * - No array that is written shares an element with another array of the call.
+ * - Results do not depend on the number of threads, and in forward kernels the bits of a row do not depend on the other rows.
+ * - A wrong length, element type or dimension throws at once. Values (ids, row numbers) are checked where the host writes them;
+ *   an engine whose memory the host shares checks them again.
+ *
+ * How an array reads: `'R C'` floats of that shape; `'i32 R < V'` whole numbers from 0 to V − 1; `from -1`, from there;
+ * `ascending`, each greater than the one before; `matrix K N`, a weight that an engine may keep packed. A name with `?` may be
+ * null. A dimension that is not in `dims` follows from the arrays that have it, or from `sizes`: a product, or the number of
+ * elements of a field; `rows|R` is that number where `rows` is given, and R where it is null.
+ */
+import type { Activation, Dropout, LoopForm } from './options.js';
+
+/** What a number or choice among the arguments must be. */
+export interface OptionTypes {
+  readonly flag: boolean;
+  /** Any number, infinite or NaN too. */
+  readonly float: number;
+  /** Finite; not below 0; from 0 to 1. */
+  readonly number: number;
+  readonly nonNegative: number;
+  readonly fraction: number;
+  /** A whole number, from 1 or from 0. */
+  readonly count: number;
+  readonly index: number;
+  readonly activation: Activation;
+  readonly loopForm: LoopForm;
+  readonly dropout: Dropout;
+  readonly 'dropout?': Dropout | null;
+}
+
+/** One kernel of a table. */
+export interface KernelSpec {
+  /** It multiplies matrices, whose elements it reads in the backend's precision. */
+  readonly products?: true;
+  readonly out?: Readonly<Record<string, string>>;
+  readonly inout?: Readonly<Record<string, string>>;
+  readonly in: Readonly<Record<string, string>>;
+  readonly dims?: readonly string[];
+  readonly sizes?: Readonly<Record<string, string>>;
+  readonly options?: Readonly<Record<string, keyof OptionTypes>>;
+}
+
+/** What the model's forward and backward passes and the optimizer are made of; engines implement all of them. */
+export const KERNELS = {
+  // ---- element-wise ----------------------------------------------------------------------------------------
+
+  /** out = a + b. */
+  add: { out: { out: 'n' }, in: { a: 'n', b: 'n' } },
+  /** out += inp. */
+  accumulate: { inout: { out: 'n' }, in: { inp: 'n' } },
+  /** out = kind(inp); see Activation. */
+  activationForward: { out: { out: 'n' }, in: { inp: 'n' }, options: { kind: 'activation' } },
+  activationBackward: {
+    out: { dinp: 'n' },
+    in: { dout: 'n', inp: 'n' },
+    options: { kind: 'activation', accumulate: 'flag' },
+  },
+  /** out[r, c] = keep ? inp[r, c] / (1 − p) : 0, where sample = firstSample + ⌊r / T⌋ and element = (r mod T)·C + c. Its own backward. */
+  dropout: {
+    out: { out: 'R C' },
+    in: { inp: 'R C' },
+    dims: ['R', 'C', 'T'],
+    options: { dropout: 'dropout', accumulate: 'flag' },
+  },
+
+  // ---- gated residuals ---------------------------------------------------------------------------------------
+
+  /** out = x + gate ⊙ f, or x + gate ⊙ (f − x); see LoopForm. G is C for a gate by channel, or 1. */
+  gatedResidualForward: {
+    out: { out: 'R C' },
+    in: { x: 'R C', f: 'R C', gate: 'G' },
+    dims: ['R', 'C', 'G'],
+    options: { form: 'loopForm' },
+  },
+  /** dx = dout ⊙ (1 or 1 − gate); df = gate ⊙ dout; dgate += Σ_r dout ⊙ (f or f − x), summed over C too when G = 1. */
+  gatedResidualBackward: {
+    out: { dx: 'R C', df: 'R C' },
+    inout: { dgate: 'G' },
+    in: { dout: 'R C', x: 'R C', f: 'R C', gate: 'G' },
+    dims: ['R', 'C', 'G'],
+    options: { form: 'loopForm', accumulateX: 'flag', accumulateF: 'flag' },
+  },
+
+  // ---- rows ------------------------------------------------------------------------------------------------
+
+  /** out[r] = mask[r] ? a[r] : b[r]; null stands for zeros. */
+  selectRows: {
+    out: { out: 'R C' },
+    in: { mask: 'i32 R', 'a?': 'R C', 'b?': 'R C' },
+    dims: ['R', 'C'],
+    options: { accumulate: 'flag' },
+  },
+  /** out[r] = scale[r]·inp[r]. */
+  scaleRowsForward: {
+    out: { out: 'R C' },
+    in: { inp: 'R C', scale: 'R' },
+    dims: ['R', 'C'],
+    options: { accumulate: 'flag' },
+  },
+  /** dinp[r] = scale[r]·dout[r]; dscale[r] += Σ_c dout·inp. */
+  scaleRowsBackward: {
+    out: { 'dinp?': 'R C' },
+    inout: { 'dscale?': 'R' },
+    in: { dout: 'R C', inp: 'R C', scale: 'R' },
+    dims: ['R', 'C'],
+    options: { accumulate: 'flag' },
+  },
+  /** Columns [first, first + count) of `out` become those of `inp`; the others stay as they are. */
+  copyColumns: {
+    inout: { out: 'R C' },
+    in: { inp: 'R C' },
+    dims: ['R', 'C', 'first', 'count'],
+    options: { accumulate: 'flag' },
+  },
+  /** out[i] = inp[index[i]]. */
+  gatherRows: {
+    out: { out: 'N C' },
+    in: { inp: 'R C', index: 'i32 N ascending < R' },
+    dims: ['R', 'C'],
+    sizes: { N: 'index' },
+  },
+  /** out[index[i]] = inp[i]; other rows stay as they are. */
+  scatterRows: {
+    inout: { out: 'R C' },
+    in: { inp: 'N C', index: 'i32 N ascending < R' },
+    dims: ['R', 'C'],
+    sizes: { N: 'index' },
+  },
+
+  // ---- exits -----------------------------------------------------------------------------------------------
+
+  /**
+   * How far states moved: out[r] = ‖x − former‖ / ‖former‖; with `before`, how far from where they were heading,
+   * ‖(x − former) − (former − before)‖ / ‖former‖.
+   */
+  rowChange: {
+    out: { out: 'R' },
+    in: { x: 'R C', former: 'R C', 'before?': 'R C' },
+    dims: ['R', 'C'],
+  },
+  /** out[r] = the entropy of softmax(logits[r]) in nats. */
+  rowEntropy: { out: { out: 'R' }, in: { logits: 'R V' }, dims: ['R', 'V'] },
+  /**
+   * out[i] = KL(softmax(logits[i]) ‖ softmax(former[rows[i]])) in nats, to about 1e-6; all rows of `former` where `rows` is null.
+   */
+  rowDivergence: {
+    out: { out: 'N' },
+    in: { logits: 'N V', former: 'R V', 'rows?': 'i32 N ascending < R' },
+    dims: ['R', 'V'],
+    sizes: { N: 'rows|R' },
+  },
+
+  // ---- embedding -------------------------------------------------------------------------------------------
+
+  /** out[r] = wte[tokens[r]] + wpe[positions[r]], or wte[tokens[r]] alone. */
+  embeddingForward: {
+    out: { out: 'R C' },
+    in: { tokens: 'i32 R < V', positions: 'i32 R < P', wte: 'V C', 'wpe?': 'P C' },
+    dims: ['R', 'C'],
+  },
+  embeddingBackward: {
+    inout: { dwte: 'V C', 'dwpe?': 'P C' },
+    in: { dout: 'R C', tokens: 'i32 R < V', positions: 'i32 R < P' },
+    dims: ['R', 'C'],
+  },
+
+  // ---- layer norm ------------------------------------------------------------------------------------------
+
+  /** out = (inp − mean)·rstd·weight + bias over the channels of each row; rstd = 1/√(var + 1e-5). */
+  layernormForward: {
+    out: { out: 'R C', mean: 'R', rstd: 'R' },
+    in: { inp: 'R C', weight: 'C', 'bias?': 'C' },
+    dims: ['R', 'C'],
+  },
+  layernormBackward: {
+    out: { dinp: 'R C' },
+    inout: { dweight: 'C', 'dbias?': 'C' },
+    in: { dout: 'R C', inp: 'R C', weight: 'C', mean: 'R', rstd: 'R' },
+    dims: ['R', 'C'],
+    options: { accumulate: 'flag' },
+  },
+
+  // ---- linear ----------------------------------------------------------------------------------------------
+
+  /** out = inp · weight + bias. */
+  linearForward: {
+    products: true,
+    out: { out: 'R N' },
+    in: { inp: 'R K', weight: 'matrix K N', 'bias?': 'N' },
+    dims: ['R', 'K', 'N'],
+  },
+  /** dinp = dout · weightᵀ. */
+  linearBackwardInput: {
+    products: true,
+    out: { dinp: 'R K' },
+    in: { dout: 'R N', weight: 'matrix K N' },
+    dims: ['R', 'K', 'N'],
+    options: { accumulate: 'flag' },
+  },
+  /** dweight += inpᵀ · dout; dbias += Σ_r dout. */
+  linearBackwardWeight: {
+    products: true,
+    inout: { dweight: 'K N', 'dbias?': 'N' },
+    in: { dout: 'R N', inp: 'R K' },
+    dims: ['R', 'K', 'N'],
+  },
+
+  // ---- attention -------------------------------------------------------------------------------------------
+
+  /**
+   * Causal self-attention: out = softmax(q·kᵀ/√HS + causal mask)·v for each head; each third of `qkv` holds NH heads of HS.
+   * `lse` receives the log-sum-exp of each scaled score row, all that the backward pass needs.
+   * With `rows`, numbers b·T + t, only these queries are computed, and their places of `lse`.
+   * Dropout acts on the attention weights with sample = (firstSample + b)·NH + h and element = query·65536 + key.
+   */
+  attentionForward: {
+    products: true,
+    out: { out: 'N NH HS' },
+    inout: { lse: 'B NH T' },
+    in: { qkv: 'B T 3 NH HS', 'rows?': 'i32 N ascending < R' },
+    dims: ['B', 'T', 'NH', 'HS'],
+    sizes: { R: 'B*T', N: 'rows|R' },
+    options: { dropout: 'dropout?' },
+  },
+  attentionBackward: {
+    products: true,
+    out: { dqkv: 'B T 3 NH HS' },
+    in: { dout: 'B T NH HS', out: 'B T NH HS', lse: 'B NH T', qkv: 'B T 3 NH HS' },
+    dims: ['B', 'T', 'NH', 'HS'],
+    options: { dropout: 'dropout?', accumulate: 'flag' },
+  },
+  /**
+   * Causal self-attention of new rows over the past of their sequences: appends their keys and values to the cache, a
+   * whole number of pages whose content is the backend's own affair, and attends to all up to the row's own. `table`
+   * holds, for each sequence in the order of its rows: the number of its rows, the number of its positions in the cache,
+   * and its pages. What a page holds from a sequence's end on counts for nothing, so that a sequence is cut by giving a
+   * smaller number. A row's bits are those that `attentionForward` gives it.
+   * With `rows`, only these queries are computed; all keys and values are appended.
+   */
+  cachedAttention: {
+    products: true,
+    out: { out: 'N NH HS' },
+    inout: { cache: 'pages page' },
+    in: { qkv: 'R 3 NH HS', table: 'i32 S width', 'rows?': 'i32 N ascending < R' },
+    dims: ['R', 'NH', 'HS', 'S', 'width'],
+    sizes: { page: 'cachePageLength', N: 'rows|R' },
+  },
+
+  // ---- head ------------------------------------------------------------------------------------------------
+
+  /** out = inp · weightᵀ; for sampling, where few rows are wanted. */
+  logits: {
+    products: true,
+    out: { out: 'R V' },
+    in: { inp: 'R C', weight: 'matrix V C' },
+    dims: ['R', 'C', 'V'],
+  },
+  /**
+   * Softmax cross-entropy of inp · weightᵀ against `targets`, without storing the logits of all rows.
+   * loss[r] = −log p(targets[r]) in nats, 0 where targets[r] = −1; argmax[r] and maxProb[r] are the most probable token and
+   * its probability, computed for every row.
+   */
+  headForward: {
+    products: true,
+    out: { loss: 'R', 'argmax?': 'i32 R', 'maxProb?': 'R' },
+    in: { inp: 'R C', weight: 'matrix V C', targets: 'i32 R from -1 < V' },
+    dims: ['R', 'C', 'V'],
+  },
+  /**
+   * `headForward` and, while the logits are at hand, its gradients for the total Σ_r rowWeights[r]·loss[r].
+   */
+  headForwardBackward: {
+    products: true,
+    out: { loss: 'R', 'argmax?': 'i32 R', 'maxProb?': 'R', dinp: 'R C' },
+    inout: { dweight: 'V C' },
+    in: { inp: 'R C', weight: 'matrix V C', targets: 'i32 R from -1 < V', rowWeights: 'R' },
+    dims: ['R', 'C', 'V'],
+  },
+
+  // ---- optimizer -------------------------------------------------------------------------------------------
+
+  /**
+   * out[0] + out[1] = Σ inp, to within 2^-40·Σ|inp|: the sum rounded to a float, and what the rounding left. nonFinite[0]
+   * becomes 1 where an element or the sum is not finite, and else stays.
+   */
+  sum: { out: { out: '2' }, inout: { nonFinite: '1' }, in: { inp: 'n' } },
+  /** out[0] = Σ inp², to within 1e-6 of it; `nonFinite` as in `sum`. */
+  sumSquares: { out: { out: '1' }, inout: { nonFinite: '1' }, in: { inp: 'n' } },
+  /**
+   * One AdamW update of a run of parameters (Loshchilov & Hutter 2019, arXiv 1711.05101), in place; nothing where
+   * nonFinite[0] is not 0. `squares` holds the sum of squares of the whole gradient:
+   * g = grad·min(1, gradClip/(√squares + 1e-6)), or grad where gradClip is 0; m = β1·m + (1 − β1)·g; v = β2·v + (1 − β2)·g²;
+   * param −= lr·(m̂/(√v̂ + eps) + weightDecay·param), m̂ and v̂ being corrected for their bias at the update number `step`,
+   * counted from 1.
+   */
+  adamw: {
+    inout: { param: 'n', m: 'n', v: 'n' },
+    in: { grad: 'n', squares: '1', nonFinite: '1' },
+    options: {
+      lr: 'number',
+      beta1: 'fraction',
+      beta2: 'fraction',
+      eps: 'nonNegative',
+      weightDecay: 'number',
+      step: 'count',
+      gradClip: 'nonNegative',
+    },
+  },
+} as const satisfies Record<string, KernelSpec>;
+
+/**
+ * What decides about rows: which halt, at which exit, and what that costs. R or R·N numbers, next to the R·C² of a block:
+ * engines in the host's memory share one implementation. Masks are i32, 1 where a row runs.
+ */
+export const EXIT_KERNELS = {
+  /**
+   * One step of ACT (Graves 2016, arXiv 1603.08983) from the halting probability h, the sum of the former ones, and which rows
+   * run: the weight p of this step's state, the sum so far, and which rows go on. A row stops when its sum reaches 1 − ε:
+   * p = h while it runs on, 1 − the former sum where it stops, else 0. With `last`, what runs stops here.
+   */
+  actForward: {
+    out: { p: 'n', nextSum: 'n', goingOn: 'i32 n' },
+    in: { h: 'n', sum: 'n', running: 'i32 n' },
+    options: { epsilon: 'number', last: 'flag' },
+  },
+  /** The gradient flows through the remainder, not through the number of steps. */
+  actBackward: {
+    inout: { dh: 'n', dsum: 'n' },
+    in: { dp: 'n', 'dnextSum?': 'n', running: 'i32 n', goingOn: 'i32 n' },
+  },
+  /** ponder[r] += what this step cost: 1 where a row runs, and the remainder p where it stops. */
+  ponder: { inout: { ponder: 'n' }, in: { p: 'n', running: 'i32 n', goingOn: 'i32 n' } },
+  /** out[r] = value where a row runs and does not go on, else 0. */
+  stopped: { out: { out: 'n' }, in: { running: 'i32 n', goingOn: 'i32 n' }, options: { value: 'float' } },
+  /**
+   * out[t] = mean of inp[0..t] and the `past` rows before them. `sums` goes from call to call: the sum of the past rows,
+   * then of these too; overwritten where past is 0.
+   */
+  causalMean: { out: { out: 'T C' }, inout: { sums: 'C' }, in: { inp: 'T C' }, dims: ['T', 'C', 'past'] },
+  /** Stops the rows whose value exceeds the threshold. */
+  stopAbove: { inout: { running: 'i32 n' }, in: { values: 'n' }, options: { threshold: 'float' } },
+  /** Stops the rows whose value lies below the threshold. */
+  stopBelow: { inout: { running: 'i32 n' }, in: { values: 'n' }, options: { threshold: 'float' } },
+  /** Stops the rows whose exit is this depth. */
+  stopAt: { inout: { running: 'i32 n' }, in: { exits: 'i32 n' }, options: { depth: 'index' } },
+  /** counts[r] += 1 where a row runs. */
+  countRunning: { inout: { counts: 'i32 n' }, in: { running: 'i32 n' } },
+  /** out[0] + out[1] = Σ counts, as in `sum`. */
+  sumCounts: { out: { out: '2' }, in: { counts: 'i32 n' } },
+  /** exits[r] = arg max of z[r]; the least one where equal. */
+  argmaxRows: { out: { exits: 'i32 R' }, in: { z: 'R N' }, dims: ['N'] },
+  /** out[r] = 1 where a and b differ, else 0. */
+  differ: { out: { out: 'n' }, in: { a: 'i32 n', b: 'i32 n' } },
+  /** weights[r] = value where exits[r] is this depth, or is later and this is the `last`, else 0; rows with target −1 get 0. */
+  weightsAt: {
+    out: { weights: 'n' },
+    in: { exits: 'i32 n', targets: 'i32 n' },
+    options: { depth: 'index', last: 'flag', value: 'float' },
+  },
+  /**
+   * exits[r] = the depth n with the least cost + λ·n, of N; the costs smoothed over neighbouring rows by exp(−Δt²/σ), or
+   * summed over the sequence (Elbayad et al. 2019, arXiv 1910.10073). Smoothing takes a weighted mean, so λ keeps its unit.
+   */
+  oracle: {
+    out: { exits: 'i32 B T' },
+    in: { costs: 'N B T' },
+    dims: ['B', 'T', 'N'],
+    options: { lambda: 'number', sigma: 'nonNegative', perSequence: 'flag' },
+  },
+  /**
+   * Whether to exit at this depth, learned from the oracle's exits: loss[r] += −log σ(z) where the exit is here,
+   * −log(1 − σ(z)) where it comes later, nothing where it came before; dz = weight · its derivative.
+   */
+  exitHereLoss: {
+    out: { dz: 'n' },
+    inout: { loss: 'n' },
+    in: { z: 'n', exits: 'i32 n' },
+    options: { depth: 'index', weight: 'float' },
+  },
+  /** At which depth to exit: cross-entropy of softmax(z[r]) with the oracle's exits; dz = weight · its derivative. */
+  exitChoiceLoss: {
+    out: { dz: 'R N' },
+    inout: { loss: 'R' },
+    in: { z: 'R N', exits: 'i32 R < N' },
+    dims: ['N'],
+    options: { weight: 'float' },
+  },
+} as const satisfies Record<string, KernelSpec>;
+
+export const ALL_KERNELS = { ...KERNELS, ...EXIT_KERNELS };
+export type KernelName = keyof typeof ALL_KERNELS;
+
+type Arrays<Fields, Floats, Ints> = {
+  readonly [Name in keyof Fields & string as Name extends `${infer Bare}?` ? Bare : Name]:
+    | (Fields[Name] extends `i32 ${string}` ? Ints : Floats)
+    | (Name extends `${string}?` ? null : never);
+};
+type Part<Spec, Name extends string> = Spec extends { readonly [K in Name]: infer Fields } ? Fields : unknown;
+
+/** The arguments of a kernel, its arrays being of the given types. */
+export type Arguments<Spec extends KernelSpec, Floats, Ints> = Arrays<Part<Spec, 'out'>, Floats, Ints> &
+  Arrays<Part<Spec, 'inout'>, Floats, Ints> &
+  Arrays<Spec['in'], Floats, Ints> & {
+    readonly [Name in Spec extends { dims: readonly (infer Names extends string)[] } ? Names : never]: number;
+  } & {
+    readonly [Name in keyof Part<Spec, 'options'>]: OptionTypes[Part<Spec, 'options'>[Name] &
+      keyof OptionTypes];
+  };
+
+/** A method for each kernel of a table. */
+export type Methods<Table extends Record<string, KernelSpec>, Floats, Ints> = {
+  readonly [Name in keyof Table]: (args: Arguments<Table[Name], Floats, Ints>) => void;
+};

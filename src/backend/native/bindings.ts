@@ -1,0 +1,176 @@
+/**
+ * The addon's boundary in C++, made from its kernels: a struct of arguments for each, the table of functions that an
+ * instruction set fills in, and what reads and checks the arguments of a call. `scripts/build-native.mjs` writes it beside the
+ * objects; what a table cannot say is in native/checks.h.
+ */
+import type { OptionTypes } from '../kernel-table.js';
+import { type ArrayField, leastOf, type Signature, signaturesOf } from '../signature.js';
+import { ADDON_KERNELS } from './addon-kernels.js';
+
+const SIGNATURES: readonly Signature[] = Object.values(signaturesOf(ADDON_KERNELS));
+/** Lengths that depend on the instruction set, with their arguments. */
+const LENGTHS = /^(packedLength|packedInt8Length|cachePageLength)/;
+
+const typeOf = (kernel: string): string => `${kernel[0].toUpperCase()}${kernel.slice(1)}Args`;
+const product = (factors: readonly (string | number)[]): string =>
+  factors.map((f) => (typeof f === 'number' ? f : `k.${f}`)).join(' * ') || '1';
+
+/** `kernels.generated.h`. */
+export function generateHeader(): string {
+  const lines = [
+    '// Made from src/backend/kernel-table.ts: change that.',
+    '#pragma once',
+    '',
+    'namespace loopnn {',
+    '',
+  ];
+  for (const signature of SIGNATURES) {
+    lines.push(`struct ${typeOf(signature.kernel)} {`);
+    for (const field of signature.arrays) {
+      const written = field.role === 'in' ? 'const ' : '';
+      lines.push(`  ${written}${field.integers ? 'int32_t' : 'float'}* ${field.name};`);
+    }
+    const dims = dimensionsOf(signature);
+    if (dims.length > 0) lines.push(`  int64_t ${dims.join(', ')};`);
+    for (const [name, kind] of signature.options) lines.push(`  ${OPTION_TYPES[kind]} ${name};`);
+    lines.push('};', '');
+  }
+  lines.push('/** Each kernel of the table. */', 'struct KernelTable {');
+  for (const { kernel } of SIGNATURES) lines.push(`  void (*${kernel})(const ${typeOf(kernel)}&);`);
+  lines.push('};', '', '}  // namespace loopnn', '');
+  return lines.join('\n');
+}
+
+/** `bindings.generated.cc`. */
+export function generateBindings(): string {
+  const lines = [
+    '// Made from src/backend/kernel-table.ts: change that.',
+    '#include "bindings.h"',
+    '#include "checks.h"',
+    '',
+    'namespace loopnn {',
+    'namespace {',
+    '',
+  ];
+  for (const signature of SIGNATURES) lines.push(...binding(signature), '');
+  lines.push('}  // namespace', '', 'const Binding kKernelBindings[] = {');
+  for (const { kernel, arrays, dims, options } of SIGNATURES) {
+    const words = options.reduce((sum, [, kind]) => sum + (kind.startsWith('dropout') ? 4 : 1), 0);
+    lines.push(`    {"${kernel}", ${arrays.length + dims.length + words}, ${kernel}},`);
+  }
+  lines.push('    {nullptr, 0, nullptr},', '};', '', '}  // namespace loopnn', '');
+  return lines.join('\n');
+}
+
+const OPTION_TYPES: Readonly<Record<keyof OptionTypes, string>> = {
+  flag: 'bool',
+  float: 'double',
+  number: 'double',
+  nonNegative: 'double',
+  fraction: 'double',
+  count: 'int64_t',
+  index: 'int64_t',
+  activation: 'Activation',
+  loopForm: 'LoopForm',
+  dropout: 'const Dropout*',
+  'dropout?': 'const Dropout*',
+};
+
+/** The dimensions of a kernel: those that are given, those that follow, and those that its arrays tell. */
+function dimensionsOf({ arrays, dims, sizes }: Signature): string[] {
+  const derived = Object.keys(sizes).filter((name) => !LENGTHS.test(sizes[name]));
+  const told = arrays.flatMap(({ shape }) =>
+    shape.filter((d): d is string => typeof d === 'string' && !(d in sizes)),
+  );
+  return [...new Set([...dims, ...derived, ...told])];
+}
+
+/** A function that reads the arguments of one kernel: numbers first, then arrays, then the values of arrays. */
+function binding({ kernel, arrays, dims, sizes, options }: Signature): string[] {
+  const lines = [`napi_value ${kernel}(Call& call) {`, `  ${typeOf(kernel)} k{};`];
+  let at = arrays.length;
+  for (const name of dims) lines.push(`  k.${name} = call.dim(${at++}, "${name}", ${leastOf(name)});`);
+  for (const [name, kind] of options) {
+    if (kind.startsWith('dropout')) {
+      lines.push('  Dropout mask;', `  k.${name} = readDropout(call, ${at}, mask, ${kind.endsWith('?')});`);
+      at += 4;
+    } else lines.push(`  k.${name} = ${readOption(kind, at++, name)};`);
+  }
+  const known = new Set<string | number>(dims);
+  for (const [name, rule] of Object.entries(sizes)) {
+    lines.push(`  ${LENGTHS.test(rule) ? 'const int64_t ' : 'k.'}${name} = ${size(rule, arrays)};`);
+    known.add(name);
+  }
+  arrays.forEach((field, i) => {
+    const unknown = field.shape.filter((dim) => typeof dim === 'string' && !known.has(dim));
+    for (const dim of unknown) {
+      const rest = field.shape.filter((d) => d !== dim);
+      const found =
+        rest.length > 0
+          ? `call.rows(${i}, "${field.name}", ${lengths(rest, sizes)})`
+          : `call.elements(${i}, "${field.name}")`;
+      lines.push(`  k.${dim} = ${field.optional ? `call.isNull(${i}) ? 0 : ` : ''}${found};`);
+      known.add(dim);
+    }
+    lines.push(`  k.${field.name} = ${readArray(field, i, sizes)};`);
+  });
+  lines.push('  call.noOverlap();');
+  for (const { name, below, least, ascending, optional, shape } of arrays) {
+    if (below === null) continue;
+    const guard = optional
+      ? `if (k.${name}) `
+      : dims.includes(below) || below in sizes
+        ? ''
+        : `if (k.${below}) `;
+    lines.push(`  ${guard}call.ids(k.${name}, ${product(shape)}, "${name}", ${least}, k.${below});`);
+    if (ascending) lines.push(`  ${guard}call.ascending(k.${name}, ${product(shape)}, "${name}");`);
+  }
+  lines.push('  check(call, k);', `  kernels().${kernel}(k);`, '  return nullptr;', '}');
+  return lines;
+}
+
+function readOption(kind: keyof OptionTypes, at: number, name: string): string {
+  switch (kind) {
+    case 'flag':
+      return `call.flag(${at}, "${name}")`;
+    case 'activation':
+    case 'loopForm':
+      return `static_cast<${OPTION_TYPES[kind]}>(call.choice(${at}, "${name}", ${OPTION_TYPES[kind]}::kCount))`;
+    case 'count':
+    case 'index':
+      return `call.dim(${at}, "${name}", ${kind === 'count' ? 1 : 0})`;
+    case 'float':
+      return `call.anyNumber(${at}, "${name}")`;
+    case 'number':
+      return `call.number(${at}, "${name}", -kHuge, kHuge)`;
+    default:
+      return `call.number(${at}, "${name}", 0, ${kind === 'fraction' ? 1 : 'kHuge'})`;
+  }
+}
+
+function size(rule: string, arrays: readonly ArrayField[]): string {
+  if (rule === 'cachePageLength') return 'kernels().cachePageLength(k.NH, k.HS, k.bf16)';
+  const [length, K, N] = rule.split(' ');
+  if (N) return `kernels().${length}(k.${K}, k.${N}${length === 'packedLength' ? ', k.bf16' : ''})`;
+  if (rule.includes('*')) return product(rule.split('*'));
+  const [field, otherwise] = rule.split('|');
+  const i = arrays.findIndex(({ name }) => name === field);
+  const elements = `call.elements(${i}, "${field}")`;
+  return otherwise ? `call.isNull(${i}) ? k.${otherwise} : ${elements}` : elements;
+}
+
+/** A product of dimensions, lengths being variables of their own. */
+function lengths(shape: ArrayField['shape'], sizes: Signature['sizes']): string {
+  return shape.map((dim) => dimension(dim, sizes)).join(' * ');
+}
+
+function dimension(dim: string | number, sizes: Signature['sizes']): string {
+  return typeof dim === 'number' || LENGTHS.test(sizes[dim] ?? '') ? String(dim) : `k.${dim}`;
+}
+
+function readArray(field: ArrayField, i: number, sizes: Signature['sizes']): string {
+  const read = `${field.role === 'in' ? 'in' : 'out'}${field.integers ? 'Ints' : ''}`;
+  const shape = field.shape.map((dim) => dimension(dim, sizes)).join(', ');
+  const array = `call.${read}(${i}, "${field.name}", {${shape}})`;
+  return field.optional ? `call.isNull(${i}) ? nullptr : ${array}` : array;
+}

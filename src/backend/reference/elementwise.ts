@@ -1,0 +1,55 @@
+/** Kernels of the reference backend that treat every element alike. */
+import type { Activation } from '../backend.js';
+import type { KERNELS } from '../kernel-table.js';
+import type { HostKernels } from '../memory/arguments.js';
+import { dropoutKeep, dropoutThreshold, sampleKey } from '../memory/dropout.js';
+
+const GELU_SCALE = Math.sqrt(2 / Math.PI);
+const GELU_CUBIC = 0.044715;
+
+/** Value and derivative of each activation at x. */
+const FUNCTIONS: Readonly<Record<Activation, (x: number) => readonly [value: number, derivative: number]>> = {
+  gelu: (x) => {
+    const t = Math.tanh(GELU_SCALE * (x + GELU_CUBIC * x * x * x));
+    const slope = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * GELU_SCALE * (1 + 3 * GELU_CUBIC * x * x);
+    return [0.5 * x * (1 + t), slope];
+  },
+  relu: (x) => (x > 0 ? [x, 1] : [0, 0]),
+  tanh: (x) => [Math.tanh(x), 1 - Math.tanh(x) ** 2],
+  sigmoid: (x) => {
+    const s = 1 / (1 + Math.exp(-x));
+    return [s, s * (1 - s)];
+  },
+};
+
+export const elementwise = {
+  add({ out, a, b }) {
+    for (let i = 0; i < out.length; i++) out[i] = a[i] + b[i];
+  },
+
+  accumulate({ out, inp }) {
+    for (let i = 0; i < out.length; i++) out[i] += inp[i];
+  },
+
+  activationForward({ out, inp, kind }) {
+    for (let i = 0; i < out.length; i++) out[i] = FUNCTIONS[kind](inp[i])[0];
+  },
+
+  activationBackward({ dinp, dout, inp, kind, accumulate }) {
+    for (let i = 0; i < dinp.length; i++) {
+      dinp[i] = (accumulate ? dinp[i] : 0) + FUNCTIONS[kind](inp[i])[1] * dout[i];
+    }
+  },
+
+  dropout({ out, inp, R, C, T, dropout: { p, key, firstSample }, accumulate }) {
+    const threshold = dropoutThreshold(p);
+    const scale = 1 / (1 - p);
+    for (let start = 0; start < R; start += T) {
+      const k = sampleKey(key, firstSample + start / T);
+      const count = Math.min(T, R - start) * C;
+      for (let e = 0, i = start * C; e < count; e++, i++) {
+        out[i] = (accumulate ? out[i] : 0) + (dropoutKeep(k, e, threshold) ? inp[i] * scale : 0);
+      }
+    }
+  },
+} satisfies Partial<HostKernels<typeof KERNELS>>;

@@ -1,0 +1,49 @@
+/** Layer norm of the reference backend. */
+import type { KERNELS } from '../kernel-table.js';
+import type { HostKernels } from '../memory/arguments.js';
+
+const EPS = 1e-5;
+
+export const layernorm = {
+  layernormForward({ out, mean, rstd, inp, weight, bias, R, C }) {
+    for (let r = 0; r < R; r++) {
+      let m = 0;
+      for (let c = 0; c < C; c++) m += inp[r * C + c];
+      m /= C;
+      let variance = 0;
+      for (let c = 0; c < C; c++) variance += (inp[r * C + c] - m) ** 2;
+      const s = 1 / Math.sqrt(variance / C + EPS);
+      for (let c = 0; c < C; c++) {
+        out[r * C + c] = (inp[r * C + c] - m) * s * weight[c] + (bias ? bias[c] : 0);
+      }
+      mean[r] = m;
+      rstd[r] = s;
+    }
+  },
+
+  layernormBackward({ dinp, dweight, dbias, dout, inp, weight, mean, rstd, R, C, accumulate }) {
+    const weightSum = new Float64Array(C);
+    const biasSum = new Float64Array(C);
+    for (let r = 0; r < R; r++) {
+      const m = mean[r];
+      const s = rstd[r];
+      let sum = 0; // Σ dx̂
+      let dot = 0; // Σ dx̂ ⊙ x̂
+      for (let c = 0; c < C; c++) {
+        const i = r * C + c;
+        const xhat = (inp[i] - m) * s;
+        sum += dout[i] * weight[c];
+        dot += dout[i] * weight[c] * xhat;
+        weightSum[c] += dout[i] * xhat;
+        biasSum[c] += dout[i];
+      }
+      for (let c = 0; c < C; c++) {
+        const i = r * C + c;
+        const xhat = (inp[i] - m) * s;
+        dinp[i] = (accumulate ? dinp[i] : 0) + s * (dout[i] * weight[c] - sum / C - (xhat * dot) / C);
+      }
+    }
+    for (let c = 0; c < C; c++) dweight[c] += weightSum[c];
+    if (dbias) for (let c = 0; c < C; c++) dbias[c] += biasSum[c];
+  },
+} satisfies Partial<HostKernels<typeof KERNELS>>;

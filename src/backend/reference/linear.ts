@@ -1,0 +1,43 @@
+/** Linear layers of the reference backend. */
+import type { KERNELS } from '../kernel-table.js';
+import type { HostKernels } from '../memory/arguments.js';
+import { dot } from './dot.js';
+
+export const linear = {
+  linearForward({ out, inp, weight, bias, R, K, N }) {
+    const row = new Float64Array(N);
+    for (let r = 0; r < R; r++) {
+      if (bias) row.set(bias);
+      else row.fill(0);
+      for (let k = 0; k < K; k++) {
+        const a = inp[r * K + k];
+        for (let n = 0, j = k * N; n < N; n++, j++) row[n] += a * weight[j];
+      }
+      out.set(row, r * N);
+    }
+  },
+
+  linearBackwardInput({ dinp, dout, weight, R, K, N, accumulate }) {
+    for (let r = 0; r < R; r++) {
+      for (let k = 0; k < K; k++) {
+        dinp[r * K + k] = (accumulate ? dinp[r * K + k] : 0) + dot(dout, r * N, weight, k * N, N);
+      }
+    }
+  },
+
+  linearBackwardWeight({ dweight, dbias, dout, inp, R, K, N }) {
+    const row = new Float64Array(N);
+    for (let k = 0; k < K; k++) {
+      row.fill(0);
+      for (let r = 0; r < R; r++) {
+        const a = inp[r * K + k];
+        for (let n = 0, j = r * N; n < N; n++, j++) row[n] += a * dout[j];
+      }
+      for (let n = 0; n < N; n++) dweight[k * N + n] += row[n];
+    }
+    if (!dbias) return;
+    row.fill(0);
+    for (let r = 0; r < R; r++) for (let n = 0; n < N; n++) row[n] += dout[r * N + n];
+    for (let n = 0; n < N; n++) dbias[n] += row[n];
+  },
+} satisfies Partial<HostKernels<typeof KERNELS>>;

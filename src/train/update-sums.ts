@@ -1,0 +1,89 @@
+/**
+ * What one update adds up: losses and the gradient's squares. The sums stay where the backend computes them until all are read
+ * at once, so that an update waits for one answer.
+ */
+import type { Storage } from '../backend/backend.js';
+import type { LossOutput } from '../models/gpt.js';
+import type { Runtime, Tensor } from '../tensor/tensor.js';
+
+/** What a micro-step found: means over its tokens, unscaled. */
+export interface MicroStep {
+  /** Nats per token. */
+  readonly loss: number;
+  /** See StepEvent; null where absent. */
+  readonly auxLoss: number | null;
+  readonly meanSteps: number | null;
+}
+
+/** Rows whose mean is wanted, and how many of them count. */
+type Mean = { readonly at: number; readonly count: number } | null;
+/** Each sum of the kernel `sum` is two numbers. */
+const PARTS = 2;
+/** Sums of a micro-step. */
+const SUMS = 3;
+
+export class UpdateSums implements Disposable {
+  /** The gradient's squares, whether something is not finite, then the sums of each micro-step. */
+  private readonly values: Tensor;
+  private readonly means: { loss: Mean; auxLoss: Mean; meanSteps: Mean }[] = [];
+
+  constructor(
+    private readonly runtime: Runtime,
+    microSteps: number,
+  ) {
+    this.values = runtime.empty([2 + microSteps * SUMS * PARTS]);
+    runtime.backend.fill(this.values.storage, 0);
+  }
+
+  /** The sum of squares of the gradient (1). */
+  get squares(): Storage {
+    return this.part(0, 1);
+  }
+
+  /** 1 where a loss or the gradient is not finite, else 0 (1). */
+  get nonFinite(): Storage {
+    return this.part(1, 1);
+  }
+
+  /** Adds up the rows of the next micro-step, `counted` of which have a target. */
+  add({ losses, auxLoss, stepsPerRow }: LossOutput, counted: number): void {
+    const { backend } = this.runtime;
+    const first = 2 + this.means.length * SUMS * PARTS;
+    const sum = (x: Tensor | null, place: number, count: number | undefined = x?.size): Mean => {
+      if (!x || count === undefined) return null;
+      const at = first + place * PARTS;
+      const out = this.part(at, PARTS);
+      if (x === stepsPerRow) backend.sumCounts({ out, counts: x.storage });
+      else backend.sum({ out, nonFinite: this.nonFinite, inp: x.storage });
+      return { at, count };
+    };
+    this.means.push({
+      loss: sum(losses, 0, counted),
+      auxLoss: sum(auxLoss, 1),
+      meanSteps: sum(stepsPerRow, 2),
+    });
+  }
+
+  /** What the micro-steps found, the norm of the gradient, and whether something was not finite. */
+  async read(): Promise<{ microSteps: MicroStep[]; gradNorm: number; finite: boolean }> {
+    const values = await this.values.read();
+    const mean = (of: Mean) => of && (values[of.at] + values[of.at + 1]) / of.count;
+    return {
+      microSteps: this.means.map(({ loss, auxLoss, meanSteps }) => ({
+        loss: mean(loss)!,
+        auxLoss: mean(auxLoss),
+        meanSteps: mean(meanSteps),
+      })),
+      gradNorm: Math.sqrt(values[0]),
+      finite: values[1] === 0,
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.values.dispose();
+  }
+
+  private part(offset: number, length: number): Storage {
+    return this.runtime.backend.slice(this.values.storage, offset, length);
+  }
+}
