@@ -18,7 +18,9 @@ const FLOORS = [
   ['models'],
   ['nn'],
   ['tensor'],
+  ['random.ts'],
   ['tokenizer', 'formats', 'backend'],
+  ['fields.ts', 'statistics.ts'],
   ['errors.ts'],
 ];
 /** Rooms that must run in a browser, and the single files elsewhere that must too. */
@@ -29,6 +31,9 @@ const CORE_FILES = [
   'backend/reference-arguments.ts',
   'backend/reference-attention.ts',
   'backend/host.ts',
+  'random.ts',
+  'fields.ts',
+  'statistics.ts',
   'errors.ts',
 ];
 

@@ -19,7 +19,7 @@ import {
 import { type Batch, batchAt, requireTokens, type TokenSource } from '../train/batches.js';
 import type { Clock } from '../train/clock.js';
 import { scoreBatch, Tally } from '../train/evaluation.js';
-import { median } from './statistics.js';
+import { median } from '../statistics.js';
 
 /** One way to run the model, measured. */
 export interface ExitPoint {

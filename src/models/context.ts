@@ -4,7 +4,7 @@
  */
 import type { Dropout } from '../backend/backend.js';
 import type { Application, Block, DropoutSite } from '../nn/block.js';
-import { hashWords } from '../nn/random.js';
+import { type DropoutKey, maskKey } from '../random.js';
 import { alias, checkpoint, selectRows, withKeysOf } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ApplicationPlace, Batch } from './batch.js';
@@ -12,13 +12,6 @@ import type { ModelConfig } from './config.js';
 import type { ExitOptions } from './halting/exit-options.js';
 import { KeyValueSharing } from './kv-sharing.js';
 import type { Objective } from './objective.js';
-
-/** Names the masks of one micro-step: dropout is a function of these and of the place. */
-export interface DropoutKey {
-  readonly seed: number;
-  readonly step: number;
-  readonly microStep: number;
-}
 
 export interface ForwardOptions {
   /** Loops over the stack, or steps, where the depth allows a choice; the trained count by default. */
@@ -167,10 +160,6 @@ export class ForwardContext implements Disposable {
   private mask(application: number, site: DropoutSite): Dropout | null {
     const key = this.options.dropout;
     if (!key || this.dropoutRate === 0) return null;
-    return {
-      p: this.dropoutRate,
-      key: [hashWords(key.seed, key.step, key.microStep), hashWords(application, SITES.indexOf(site))],
-      firstSample: 0,
-    };
+    return { p: this.dropoutRate, key: maskKey(key, application, SITES.indexOf(site)), firstSample: 0 };
   }
 }

@@ -12,7 +12,7 @@ import { ConfigError } from '../../src/errors.js';
 import { Decoder, type SequenceOptions } from '../../src/generate/decoder.js';
 import { exitCount, parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
-import { normal } from '../../src/nn/random.js';
+import { normal } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 
 const V = 31;

@@ -8,7 +8,7 @@ import { ReferenceBackend } from '../../src/backend/reference.js';
 import { CheckpointError, ConfigError } from '../../src/errors.js';
 import { Decoder, type Extension, type Next } from '../../src/generate/decoder.js';
 import { Engine, type GenerationRequest } from '../../src/generate/engine.js';
-import { hashWords } from '../../src/nn/random.js';
+import { hashWords } from '../../src/random.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { tokenizerFromJSON } from '../../src/tokenizer/load.js';
 import { SPACED } from '../tokenizer/samples.js';

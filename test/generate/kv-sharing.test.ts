@@ -10,7 +10,7 @@ import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
 import { huggingFaceConfig } from '../../src/models/huggingface.js';
 import { onnxGraph } from '../../src/models/onnx.js';
-import { normal } from '../../src/nn/random.js';
+import { normal } from '../../src/random.js';
 import { Runtime, type Tensor } from '../../src/tensor/tensor.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { answer, randomModel } from './helpers.js';

@@ -9,7 +9,7 @@ import { parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
 import { GPT } from '../../src/models/gpt.js';
 import { CRITERIA, type ExitCriterion, exitCriteria } from '../../src/models/halting/exit-options.js';
-import { normal } from '../../src/nn/random.js';
+import { normal } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 
 const V = 31;

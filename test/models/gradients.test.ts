@@ -5,7 +5,7 @@ import { parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
 import { GPT, type LossOutput } from '../../src/models/gpt.js';
 import { exitWeights, type Objective } from '../../src/models/objective.js';
-import { normal } from '../../src/nn/random.js';
+import { normal } from '../../src/random.js';
 import { Tape } from '../../src/tensor/tape.js';
 import type { Runtime } from '../../src/tensor/tensor.js';
 import { doubleRuntime, read } from '../tensor/helpers.js';

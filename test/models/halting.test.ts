@@ -9,7 +9,7 @@ import { exitCount, parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
 import { GPT } from '../../src/models/gpt.js';
 import type { Objective } from '../../src/models/objective.js';
-import { normal } from '../../src/nn/random.js';
+import { normal } from '../../src/random.js';
 import { Tape } from '../../src/tensor/tape.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { parseRunConfig } from '../../src/train/config.js';

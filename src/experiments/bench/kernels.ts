@@ -6,7 +6,7 @@ import type { Backend, HostArray, Storage } from '../../backend/backend.js';
 import { ReferenceBackend } from '../../backend/reference.js';
 import type { ModelConfig } from '../../models/config.js';
 import type { Clock } from '../../train/clock.js';
-import { median, type Spread, spread } from '../statistics.js';
+import { median, type Spread, spread } from '../../statistics.js';
 import type { Limit, LimitMeter } from './limits.js';
 
 export interface KernelResult {
