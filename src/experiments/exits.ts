@@ -15,7 +15,7 @@ import {
   requireCriterion,
   requireExit,
   whyNoExit,
-} from '../models/halting/exit-options.js';
+} from '../models/exits/options.js';
 import { type Batch, batchAt, requireTokens, type TokenSource } from '../train/batches.js';
 import type { Clock } from '../train/clock.js';
 import { scoreBatch, Tally } from '../train/evaluation.js';

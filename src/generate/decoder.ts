@@ -7,7 +7,7 @@ import { ConfigError } from '../errors.js';
 import { exitCount } from '../models/config.js';
 import type { ForwardOptions } from '../models/context.js';
 import { cacheSlots } from '../models/cost.js';
-import type { ExitOptions } from '../models/halting/exit-options.js';
+import type { ExitOptions } from '../models/exits/options.js';
 import type { GPT, LastLogits } from '../models/gpt.js';
 import { CachedBatch, CachedSequence, KeyValueCache } from './cache.js';
 

@@ -9,9 +9,9 @@ import { alias, checkpoint, selectRows, withKeysOf } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ApplicationPlace, Batch } from './batch.js';
 import type { ModelConfig } from './config.js';
-import type { ExitOptions } from './halting/exit-options.js';
+import type { ExitOptions } from './exits/options.js';
 import { KeyValueSharing } from './kv-sharing.js';
-import type { Objective } from './objective.js';
+import type { Objective } from './exits/objective.js';
 
 export interface ForwardOptions {
   /** Loops over the stack, or steps, where the depth allows a choice; the trained count by default. */

@@ -17,14 +17,14 @@ import { GPT2Depth } from './depth/gpt2.js';
 import { LoopDepth } from './depth/loop.js';
 import { SharingDepth } from './depth/sharing.js';
 import { UniversalDepth } from './depth/universal.js';
-import { ExitHeads } from './exit-heads.js';
-import { ActWalker } from './halting/act.js';
-import { createCriteria } from './halting/criteria.js';
-import { requireExit } from './halting/exit-options.js';
-import type { LearnedRule } from './halting/halting.js';
-import { ChoiceRule, GeometricRule } from './halting/rules.js';
-import { drawExits, exitWeights } from './objective.js';
-import { ExitWalker } from './walker.js';
+import { ExitHeads } from './exits/heads.js';
+import { ActWalker } from './exits/act.js';
+import { createCriteria } from './exits/criteria.js';
+import { requireExit } from './exits/options.js';
+import type { LearnedRule } from './exits/rule.js';
+import { ChoiceRule, GeometricRule } from './exits/learned.js';
+import { drawExits, exitWeights } from './exits/objective.js';
+import { ExitWalker } from './exits/walker.js';
 
 /** The modules of a model, before it has memory; enough to count its parameters. */
 export class GPTModules {

@@ -15,7 +15,7 @@ import {
   sweepExits,
 } from '../../src/experiments/exits.js';
 import { exitSections, exitSentences, exitTable } from '../../src/experiments/exits-report.js';
-import { CRITERIA } from '../../src/models/halting/exit-options.js';
+import { CRITERIA } from '../../src/models/exits/options.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
 import { normal } from '../../src/random.js';

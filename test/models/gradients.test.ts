@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
 import { GPT, type LossOutput } from '../../src/models/gpt.js';
-import { exitWeights, type Objective } from '../../src/models/objective.js';
+import { exitWeights, type Objective } from '../../src/models/exits/objective.js';
 import { normal } from '../../src/random.js';
 import { Tape } from '../../src/tensor/tape.js';
 import type { Runtime } from '../../src/tensor/tensor.js';

@@ -8,7 +8,7 @@ import { ConfigError } from '../../src/errors.js';
 import { exitCount, parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
 import { GPT } from '../../src/models/gpt.js';
-import type { Objective } from '../../src/models/objective.js';
+import type { Objective } from '../../src/models/exits/objective.js';
 import { normal } from '../../src/random.js';
 import { Tape } from '../../src/tensor/tape.js';
 import { Runtime } from '../../src/tensor/tensor.js';

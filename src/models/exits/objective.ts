@@ -1,5 +1,5 @@
 /** What a model with exits is trained on, beyond the loss at its end; part of a run's training configuration. */
-import { type DropoutKey, hashWords } from '../random.js';
+import { type DropoutKey, hashWords } from '../../random.js';
 
 export interface Objective {
   /**

@@ -3,7 +3,7 @@ import type { Storage } from '../../backend/backend.js';
 import { alias, gatherRows, logits } from '../../tensor/ops.js';
 import { Tensor } from '../../tensor/tensor.js';
 import type { Running } from '../context.js';
-import type { ExitHeads } from '../exit-heads.js';
+import type { ExitHeads } from './heads.js';
 
 /** The measurements of one pass. */
 export interface Measure extends Disposable {
