@@ -3,7 +3,7 @@
  * state through the blocks; normalise; project to the vocabulary. Which depth is the configuration's choice.
  */
 import { ConfigError, ShapeError } from '../errors.js';
-import { Block } from '../nn/block.js';
+import { type Block, PostNormBlock, PreNormBlock } from '../nn/block.js';
 import { LayerNorm } from '../nn/layers.js';
 import { Parameters, ParameterScope, type ParameterSlot } from '../nn/parameters.js';
 import { alias, detach, dropout, embedding, gatherRows, headLoss, logits, scaleRows } from '../tensor/ops.js';
@@ -55,9 +55,9 @@ export class GPTModules {
       bias,
       std: initStd,
       residualStd: residualStd(config),
-      norm: post ? 'post' : 'pre',
       activation: universal ? 'relu' : 'gelu',
     } as const;
+    const Block = post ? PostNormBlock : PreNormBlock;
     const blocks = Array.from({ length: nLayer }, (_, l) => new Block(scope.child(`h.${l}`), options));
     this.depth = createDepth(config, scope, blocks);
     const norm = post ? null : new LayerNorm(scope.child('ln_f'), C, { bias });

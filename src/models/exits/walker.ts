@@ -6,6 +6,7 @@ import { alias, constantOffset, detach } from '../../tensor/ops.js';
 import { type Runtime, Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
 import { DepthOutput, type Step, type Walker } from '../depth/depth.js';
+import { RunningRows } from '../running-rows.js';
 import type { ExitRule } from './rule.js';
 
 export class ExitWalker implements Walker {
@@ -120,8 +121,8 @@ export class RowsLeft implements Disposable {
   }
 
   /** For the context: halted rows are skipped where nothing records, and masked where a tape does. */
-  get running(): { mask: Tensor; rows: Tensor | null } {
-    return { mask: this.mask, rows: this.rows };
+  get running(): RunningRows {
+    return new RunningRows(this.mask, this.rows);
   }
 
   /** Whether it is known that no row is left. */
