@@ -6,7 +6,8 @@
 import { ConfigError } from '../errors.js';
 import { exitCount } from '../models/config.js';
 import type { ForwardOptions } from '../models/context.js';
-import type { ExitReading, GPT } from '../models/gpt.js';
+import type { GPT } from '../models/gpt.js';
+import type { ExitReading } from '../models/losses.js';
 import {
   CRITERIA,
   type ExitCriterion,
