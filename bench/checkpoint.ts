@@ -9,7 +9,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createBackend } from '../src/node/backend.js';
 import { NodeStore } from '../src/data/node-store.js';
-import { median } from '../src/experiments/statistics.js';
+import { median } from '../src/statistics.js';
 import { GPT } from '../src/models/gpt.js';
 import { Runtime } from '../src/tensor/tensor.js';
 import { loadCheckpoint, loadWeights, newCheckpointState, saveCheckpoint } from '../src/train/checkpoint.js';

@@ -17,9 +17,9 @@ import { nativeInfo } from '../src/backend/native/addon.js';
 import { machine } from '../src/data/machine.js';
 import { nodeClock } from '../src/data/node-store.js';
 import { type OpenOptions, openRun } from '../src/data/open-run.js';
-import { median, spread } from '../src/experiments/statistics.js';
+import { median, spread } from '../src/statistics.js';
 import { Decoder } from '../src/generate/decoder.js';
-import { hashWords } from '../src/nn/random.js';
+import { hashWords } from '../src/random.js';
 
 const [python, folder, rounds = '5'] = process.argv.slice(2);
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));

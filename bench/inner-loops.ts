@@ -9,7 +9,7 @@ import { createBackend } from '../src/node/backend.js';
 import { machine } from '../src/data/machine.js';
 import { nodeClock } from '../src/data/node-store.js';
 import { readPreset } from '../src/data/presets.js';
-import { spread } from '../src/experiments/statistics.js';
+import { spread } from '../src/statistics.js';
 import { Decoder } from '../src/generate/decoder.js';
 import { parseModelConfig } from '../src/models/config.js';
 import { GPT } from '../src/models/gpt.js';

@@ -9,7 +9,7 @@ import { nodeClock } from '../src/data/node-store.js';
 import { openRun } from '../src/data/open-run.js';
 import { Decoder } from '../src/generate/decoder.js';
 import { exitCount } from '../src/models/config.js';
-import { deviation, mean } from '../src/experiments/statistics.js';
+import { deviation, mean } from '../src/statistics.js';
 import { modelCost } from '../src/models/cost.js';
 import type { KeyValueOptions } from '../src/train/run.js';
 

@@ -8,11 +8,11 @@ import { createBackend } from '../src/node/backend.js';
 import { nodeClock } from '../src/data/node-store.js';
 import { applicationCount } from '../src/models/config.js';
 import { GPT } from '../src/models/gpt.js';
-import { hashWords } from '../src/nn/random.js';
+import { hashWords } from '../src/random.js';
 import { Runtime } from '../src/tensor/tensor.js';
 import { parseRunConfig } from '../src/train/config.js';
 import { microStepLoss, trainingOptions } from '../src/train/trainer.js';
-import { spread } from '../src/experiments/statistics.js';
+import { spread } from '../src/statistics.js';
 
 const steps = Number(process.argv[2] ?? 60);
 const runtime = new Runtime(await createBackend());

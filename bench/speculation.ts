@@ -8,7 +8,7 @@ import assert from 'node:assert/strict';
 import { createBackend } from '../src/node/backend.js';
 import { openDataset } from '../src/data/dataset.js';
 import { NodeStore, nodeClock } from '../src/data/node-store.js';
-import { spread } from '../src/experiments/statistics.js';
+import { spread } from '../src/statistics.js';
 import { Decoder } from '../src/generate/decoder.js';
 import { Engine } from '../src/generate/engine.js';
 import type { DraftOptions } from '../src/generate/speculation.js';

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { machine } from '../src/data/machine.js';
-import { hashWords } from '../src/nn/random.js';
+import { hashWords } from '../src/random.js';
 import { loadGpt2 } from '../src/tokenizer/gpt2.js';
 
 const ROOT = new URL('../../', import.meta.url);

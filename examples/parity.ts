@@ -18,7 +18,7 @@ import { createBackend } from '../src/node/backend.js';
 import { NodeStore } from '../src/data/node-store.js';
 import { type Chart, escapeText, lineChart, type Series } from '../src/experiments/plot.js';
 import { ParameterScope, type ParameterSlot, Parameters } from '../src/nn/parameters.js';
-import { hashWords, uniform } from '../src/nn/random.js';
+import { hashWords, uniform } from '../src/random.js';
 import {
   activation,
   actStep,

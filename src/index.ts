@@ -8,7 +8,7 @@ export * from './errors.js';
 export type { GenerationEnd, StopReason, TokenLogprob } from './generate/engine.js';
 export { type GeneratedText, type GenerateOptions, Model } from './generate/model.js';
 export type { TextIds } from './generate/text-ids.js';
-export type { ExitCriterion, ExitOptions } from './models/halting/exit-options.js';
+export type { ExitCriterion, ExitOptions } from './models/exits/options.js';
 export { type ModelConfig, parseModelConfig } from './models/config.js';
 export { type ModelCost, modelCost } from './models/cost.js';
 export { GPT } from './models/gpt.js';

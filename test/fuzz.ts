@@ -1,6 +1,6 @@
 /** Shared by the fuzz tests: a fixed sequence of random numbers, hostile values, and damage to bytes and to JSON. */
 import assert from 'node:assert/strict';
-import { hashWords } from '../src/nn/random.js';
+import { hashWords } from '../src/random.js';
 
 /** Most milliseconds that one input may take, far above what any takes. */
 const SLOWEST = 5000;

@@ -20,6 +20,7 @@ const FLOORS = [
   ['nn'],
   ['tensor'],
   ['tokenizer', 'formats', 'backend'],
+  ['fields.ts', 'random.ts', 'statistics.ts'],
   ['errors.ts'],
 ];
 /** What only Node has; everything else must run in a browser. */

@@ -21,7 +21,7 @@ import type { RunResult } from '../experiments/result.js';
 import { findSuite, SCALES, type Scale, type Suite, SUITE_NAMES } from '../experiments/suites.js';
 import { measureTimings, type Timing } from '../experiments/timing.js';
 import type { IntegerType } from '../formats/integers.js';
-import { parseFields } from '../models/fields.js';
+import { parseFields } from '../fields.js';
 import type { Runtime } from '../tensor/tensor.js';
 import { textOf } from '../tokenizer/tokenizer.js';
 import { type TrainConfig, trainFields } from '../train/config.js';

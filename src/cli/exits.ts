@@ -7,7 +7,7 @@ import { renderHtml } from '../experiments/document.js';
 import { sweepExits } from '../experiments/exits.js';
 import { exitSections, exitSentences, exitTable } from '../experiments/exits-report.js';
 import type { IntegerType } from '../formats/integers.js';
-import { EXIT_CRITERIA, type ExitCriterion } from '../models/halting/exit-options.js';
+import { EXIT_CRITERIA, type ExitCriterion } from '../models/exits/options.js';
 import type { TrainConfig } from '../train/config.js';
 import { requireSameTokenizer } from '../train/run.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';

@@ -1,7 +1,7 @@
 /** Command-line flags made from tables of configuration fields, and the parsing of a few common values. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { LoopnnError } from '../errors.js';
-import { type Field, type Fields, parseFieldText } from '../models/fields.js';
+import { type Field, type Fields, parseFieldText } from '../fields.js';
 
 /** gradAccumSteps → grad-accum-steps. */
 export function kebab(name: string): string {

@@ -7,7 +7,7 @@ import { type OpenOptions, openRun } from '../data/open-run.js';
 import { readConfigFile, readPreset } from '../data/presets.js';
 import { ConfigError } from '../errors.js';
 import { type ModelConfig, modelFields, requireSharing } from '../models/config.js';
-import { EXIT_CRITERIA, type ExitCriterion, type ExitOptions } from '../models/halting/exit-options.js';
+import { EXIT_CRITERIA, type ExitCriterion, type ExitOptions } from '../models/exits/options.js';
 import { parseRunConfig, type RunConfig, type TrainConfig, trainFields } from '../train/config.js';
 import type { LoadedModel } from '../train/run.js';
 import { Runtime } from '../tensor/tensor.js';

@@ -21,7 +21,7 @@
  * A share above 0.6 asks for the same the other way round: the rule then chooses what is trained on.
  */
 import { ConfigError } from '../errors.js';
-import { hashWords } from '../nn/random.js';
+import { hashWords } from '../random.js';
 
 export type Split = 'train' | 'val';
 

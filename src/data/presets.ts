@@ -1,7 +1,7 @@
 /** The preset files that come with the package. Knows where they lie, not what is in them. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { ConfigError } from '../errors.js';
-import { unknownName } from '../models/fields.js';
+import { unknownName } from '../fields.js';
 
 const FOLDER = new URL('../../../presets/', import.meta.url);
 const ENDING = '.json';

@@ -21,7 +21,7 @@ import { gapsOf, type LoggedEvent, readMetrics } from '../train/metrics.js';
 import { type EvalEvent, type TrainEvent, Trainer, TrainingError } from '../train/trainer.js';
 import { analyse } from './analysis.js';
 import { hasResult, type Provenance, readResult, type RunResult, writeResult } from './result.js';
-import { mean, median } from './statistics.js';
+import { mean, median } from '../statistics.js';
 import { seedsOf, type Suite, type SuiteModel } from './suites.js';
 
 /**

@@ -6,7 +6,8 @@
 import { ConfigError } from '../errors.js';
 import { exitCount } from '../models/config.js';
 import type { ForwardOptions } from '../models/context.js';
-import type { ExitReading, GPT } from '../models/gpt.js';
+import type { GPT } from '../models/gpt.js';
+import type { ExitReading } from '../models/losses.js';
 import {
   CRITERIA,
   type ExitCriterion,
@@ -15,11 +16,11 @@ import {
   requireCriterion,
   requireExit,
   whyNoExit,
-} from '../models/halting/exit-options.js';
+} from '../models/exits/options.js';
 import { type Batch, batchAt, requireTokens, type TokenSource } from '../train/batches.js';
 import type { Clock } from '../train/clock.js';
 import { scoreBatch, Tally } from '../train/evaluation.js';
-import { median } from './statistics.js';
+import { median } from '../statistics.js';
 
 /** One way to run the model, measured. */
 export interface ExitPoint {

@@ -4,7 +4,7 @@ import type { Halting } from './analysis.js';
 import type { Block, Section } from './document.js';
 import { type Chart, lineChart, seriesColor } from './plot.js';
 import { type RunResult, trainingFlopsPerToken } from './result.js';
-import { chanceOfSeparation, deviation, mean, verdict } from './statistics.js';
+import { chanceOfSeparation, deviation, mean, verdict } from '../statistics.js';
 import type { Suite, SuiteGroup } from './suites.js';
 import type { Timing } from './timing.js';
 

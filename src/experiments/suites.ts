@@ -1,6 +1,6 @@
 /** Suites: which models a comparison trains, on which text, for how long, and who is compared with whom. Knows no training. */
 import { ConfigError } from '../errors.js';
-import { unknownName } from '../models/fields.js';
+import { unknownName } from '../fields.js';
 
 /** Fields of a configuration, before they are checked. */
 export type Fields = Readonly<Record<string, unknown>>;

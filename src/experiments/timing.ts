@@ -12,7 +12,7 @@ import type { RunConfig } from '../train/config.js';
 import type { Store } from '../train/store.js';
 import { benchmarkSteps } from './bench/steps.js';
 import type { Provenance } from './result.js';
-import { median, type Spread } from './statistics.js';
+import { median, type Spread } from '../statistics.js';
 
 /** Timed steps of each model; ratios of a dozen differed by a fifth from one time to the next. */
 const STEPS = 40;

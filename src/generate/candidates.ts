@@ -3,7 +3,7 @@
  * linear in the vocabulary and no memory beyond what the constructor takes. Knows no options and no model.
  */
 import { CheckpointError } from '../errors.js';
-import { uniform } from '../nn/random.js';
+import { uniform } from '../random.js';
 
 /**
  * Weights below e^−40 of the largest count as none: all of a vocabulary together they are less than 2⁻³², the step of the

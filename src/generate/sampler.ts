@@ -5,7 +5,7 @@
  * frequencyPenalty and presencePenalty; then temperature, topK, topP, minP, each among what the former ones have left.
  */
 import { ConfigError } from '../errors.js';
-import { hashWords } from '../nn/random.js';
+import { hashWords } from '../random.js';
 import type { Candidates } from './candidates.js';
 
 export interface SamplingOptions {

@@ -1,6 +1,6 @@
 /** The configuration of a model: GPT-2's dimensions, the depth rule, and the paper's open choices as settings. */
 import { ConfigError } from '../errors.js';
-import { type ConfigOf, parseFields } from './fields.js';
+import { type ConfigOf, parseFields } from '../fields.js';
 
 /** Position ids and attention's dropout counter bound the block size. */
 const MAX_BLOCK_SIZE = 65_536;

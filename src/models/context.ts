@@ -4,21 +4,15 @@
  */
 import type { Dropout } from '../backend/backend.js';
 import type { Application, Block, DropoutSite } from '../nn/block.js';
-import { hashWords } from '../nn/random.js';
-import { alias, checkpoint, selectRows, withKeysOf } from '../tensor/ops.js';
+import { type DropoutKey, maskKey } from '../random.js';
+import { alias, checkpoint, withKeysOf } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ApplicationPlace, Batch } from './batch.js';
 import type { ModelConfig } from './config.js';
-import type { ExitOptions } from './halting/exit-options.js';
+import type { ExitOptions } from './exits/options.js';
 import { KeyValueSharing } from './kv-sharing.js';
-import type { Objective } from './objective.js';
-
-/** Names the masks of one micro-step: dropout is a function of these and of the place. */
-export interface DropoutKey {
-  readonly seed: number;
-  readonly step: number;
-  readonly microStep: number;
-}
+import type { Objective } from './exits/objective.js';
+import type { RunningRows } from './running-rows.js';
 
 export interface ForwardOptions {
   /** Loops over the stack, or steps, where the depth allows a choice; the trained count by default. */
@@ -63,21 +57,13 @@ export interface Pass {
 
 export const PLAIN_PASS: Pass = { collectExits: false, drawnExits: null, ponderCost: 0, auxScale: 1 };
 
-/** The rows that still run, where some have halted. */
-export interface Running {
-  /** 1 where a row runs (R). */
-  readonly mask: Tensor;
-  /** The running rows in ascending order; null where all are computed, and the halted ones thrown away. */
-  readonly rows: Tensor | null;
-}
-
 const SITES: readonly DropoutSite[] = ['embedding', 'attention', 'attentionOutput', 'mlpOutput'];
 /** Application index of what lies outside every block. */
 const OUTSIDE = 0xffffffff;
 
 export class ForwardContext implements Disposable {
   /** Null while every row runs. */
-  running: Running | null = null;
+  running: RunningRows | null = null;
   /** The state that the first step was given (R, C), where the pass collects exits. */
   entry: Tensor | null = null;
   private readonly sharing: KeyValueSharing | null;
@@ -117,7 +103,7 @@ export class ForwardContext implements Disposable {
     const keys = sharing?.keysAt(place) ?? null;
     const at: Application = {
       T: batch.T,
-      rows,
+      changed: (h) => (running ? running.computed(h) : alias(h)),
       dropout,
       attend: (qkv, NH) => {
         if (lends) sharing!.keep(place, qkv);
@@ -126,9 +112,9 @@ export class ForwardContext implements Disposable {
       },
     };
     const run = (h: Tensor) => {
-      if (!running || rows) return block.forward(h, at);
+      if (!running) return block.forward(h, at);
       using y = block.forward(h, at);
-      return selectRows(running.mask, y, h);
+      return running.merge(y, h);
     };
     const kept = [...(running ? [running.mask] : []), ...(keys ? [keys.qkv] : [])];
     // What an application lends must be on the tape itself.
@@ -142,7 +128,7 @@ export class ForwardContext implements Disposable {
 
   /** `next`, but `former` in the rows that have halted; the caller owns the result. */
   keepHalted(next: Tensor, former: Tensor): Tensor {
-    return this.running ? selectRows(this.running.mask, next, former) : alias(next);
+    return this.running ? this.running.keep(next, former) : alias(next);
   }
 
   /** Feeds x through `body` `count` times, freeing what lies between; the caller owns the result. */
@@ -167,10 +153,6 @@ export class ForwardContext implements Disposable {
   private mask(application: number, site: DropoutSite): Dropout | null {
     const key = this.options.dropout;
     if (!key || this.dropoutRate === 0) return null;
-    return {
-      p: this.dropoutRate,
-      key: [hashWords(key.seed, key.step, key.microStep), hashWords(application, SITES.indexOf(site))],
-      firstSample: 0,
-    };
+    return { p: this.dropoutRate, key: maskKey(key, application, SITES.indexOf(site)), firstSample: 0 };
   }
 }

@@ -1,7 +1,7 @@
 /** What a model costs: parameters, block applications, FLOPs and activation memory, from its configuration alone. */
 import { size } from '../tensor/tensor.js';
 import { applicationCount, type ModelConfig } from './config.js';
-import { GPTModules } from './gpt.js';
+import { GPTModules } from './modules.js';
 
 export interface ModelCost {
   readonly parameters: {

@@ -6,7 +6,7 @@
 import { CheckpointError, ConfigError } from '../errors.js';
 import { elementCount, type LazyTensor, renamed } from '../formats/lazy-tensors.js';
 import { type ModelConfig, initialStd, parseModelConfig } from './config.js';
-import { GPTModules } from './gpt.js';
+import { GPTModules } from './modules.js';
 
 /** `model_type` of exported loop networks. */
 export const LOOP_MODEL_TYPE = 'loopnn';

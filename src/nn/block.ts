@@ -1,10 +1,10 @@
 /**
  * The transformer block and its two halves, each added to its input. GPT-2 (Radford et al. 2019) normalises before each
  * half; the original transformer (Vaswani et al. 2017) after each addition. A block knows nothing of its depth: which
- * application it is, and for which rows, comes with the call.
+ * application it is, and which rows it changes, comes with the call.
  */
 import type { Activation, Dropout } from '../backend/backend.js';
-import { activation, add, alias, dropout, gatherRows, scatterRows } from '../tensor/ops.js';
+import { activation, add, alias, dropout } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { LayerNorm, Linear } from './layers.js';
 import type { ParameterScope } from './parameters.js';
@@ -16,8 +16,8 @@ export type DropoutSite = 'embedding' | 'attention' | 'attentionOutput' | 'mlpOu
 export interface Application {
   /** Rows of a sequence, as dropout counts its samples. */
   readonly T: number;
-  /** Ascending row numbers, or null for all; the other rows keep their state and are attended to. Not while recording. */
-  readonly rows: Tensor | null;
+  /** The rows of x (R, C) that it changes: all, or some (rows, C) while the others are only attended to. The caller owns them. */
+  readonly changed: (x: Tensor) => Tensor;
   dropout(site: DropoutSite): Dropout | null;
   /** Causal self-attention with NH heads; `qkv (R, 3·C)` → (R, C), or (rows, C). */
   attend(qkv: Tensor, NH: number): Tensor;
@@ -31,7 +31,6 @@ export interface BlockOptions {
   readonly std: number;
   /** The same for the two projections that end in a residual addition. */
   readonly residualStd: number;
-  readonly norm: 'pre' | 'post';
   readonly activation: Activation;
 }
 
@@ -75,36 +74,56 @@ class MLP {
   }
 }
 
-/**
- * With norm `pre`, x + Attention(LN(x)), then x + MLP(LN(x)); with `post`, LN(x + Attention(x)), then LN(x + MLP(x));
- * `x (R, C)` → (R, C).
- */
-export class Block {
-  private readonly ln1: LayerNorm;
-  private readonly attn: SelfAttention;
-  private readonly ln2: LayerNorm;
-  private readonly mlp: MLP;
-  private readonly pre: boolean;
+/** What a block is made of; its kinds differ in where they normalise. */
+export abstract class Block {
+  protected readonly ln1: LayerNorm;
+  protected readonly attn: SelfAttention;
+  protected readonly ln2: LayerNorm;
+  protected readonly mlp: MLP;
 
   constructor(scope: ParameterScope, options: BlockOptions) {
     this.ln1 = new LayerNorm(scope.child('ln_1'), options.C, options);
     this.attn = new SelfAttention(scope.child('attn'), options);
     this.ln2 = new LayerNorm(scope.child('ln_2'), options.C, options);
     this.mlp = new MLP(scope.child('mlp'), options);
-    this.pre = options.norm === 'pre';
   }
 
-  forward(x: Tensor, at: Application): Tensor {
-    const { pre, ln1, ln2, attn, mlp } = this;
-    using a = pre ? ln1.forward(x) : alias(x);
-    using attended = attn.forward(a, at);
-    using own = at.rows ? gatherRows(x, at.rows) : alias(x);
-    using sum = add(own, attended);
-    using h = pre ? alias(sum) : ln1.forward(sum);
-    using b = pre ? ln2.forward(h) : alias(h);
-    using transformed = mlp.forward(b, at);
-    using total = add(h, transformed);
-    using y = pre ? alias(total) : ln2.forward(total);
-    return at.rows ? scatterRows(x, y, at.rows) : alias(y);
+  /** The next state of the rows that `at` changes; `x (R, C)` → (R, C), or (rows, C). The caller owns it. */
+  abstract forward(x: Tensor, at: Application): Tensor;
+}
+
+/** GPT-2's block: x + Attention(LN(x)), then x + MLP(LN(x)). */
+export class PreNormBlock extends Block {
+  override forward(x: Tensor, at: Application): Tensor {
+    using h = preNorm(x, this.ln1, (a) => this.attn.forward(a, at), at.changed);
+    return preNorm(h, this.ln2, (a) => this.mlp.forward(a, at));
   }
+}
+
+/** The original transformer's block: LN(x + Attention(x)), then LN(x + MLP(x)). */
+export class PostNormBlock extends Block {
+  override forward(x: Tensor, at: Application): Tensor {
+    using h = postNorm(x, this.ln1, (a) => this.attn.forward(a, at), at.changed);
+    return postNorm(h, this.ln2, (a) => this.mlp.forward(a, at));
+  }
+}
+
+/** A half of a block, (R, C) → (R, C), or (rows, C). */
+type Half = (x: Tensor) => Tensor;
+
+/** x + f(LN(x)), in the rows that f gives. */
+function preNorm(x: Tensor, norm: LayerNorm, f: Half, rowsOf: Half = alias): Tensor {
+  using a = norm.forward(x);
+  using y = f(a);
+  using own = rowsOf(x);
+  return add(own, y);
+}
+
+/** LN(x + f(x)), in the rows that f gives. */
+function postNorm(x: Tensor, norm: LayerNorm, f: Half, rowsOf: Half = alias): Tensor {
+  using read = alias(x); // its gradient is rounded by itself, and then added to the residual's
+  using y = f(read);
+  using own = rowsOf(x);
+  using sum = add(own, y);
+  return norm.forward(sum);
 }

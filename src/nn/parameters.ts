@@ -4,7 +4,7 @@
  */
 import type { Storage } from '../backend/backend.js';
 import { Parameter, type Role, type Runtime, size } from '../tensor/tensor.js';
-import { normal } from './random.js';
+import { normal } from '../random.js';
 
 /** How a parameter starts: every element equal, or normal with mean 0. */
 export type Init = { readonly value: number } | { readonly std: number };

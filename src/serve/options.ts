@@ -1,7 +1,7 @@
 /** The parameters of a request that both kinds of completion share, and what they mean to the engine. */
 import { ConfigError } from '../errors.js';
 import { exitCount } from '../models/config.js';
-import { EXIT_CRITERIA, type ExitOptions } from '../models/halting/exit-options.js';
+import { EXIT_CRITERIA, type ExitOptions } from '../models/exits/options.js';
 import { ApiError, wrongField } from './api-error.js';
 import type { Fields, Range } from './fields.js';
 import type { GenerationOptions, ModelInfo } from './messages.js';

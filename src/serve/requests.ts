@@ -1,6 +1,6 @@
 /** What a request of either kind comes to: tasks for the engine, and how to answer. */
 import { randomInt } from 'node:crypto';
-import { hashWords } from '../nn/random.js';
+import { hashWords } from '../random.js';
 import { wrongField } from './api-error.js';
 import type { Fields } from './fields.js';
 import type { ModelInfo, Prompt, Task } from './messages.js';

@@ -1,6 +1,6 @@
 /** Batches of token sequences: which ones is a pure function of the seed and the step. Knows no files. */
 import { DataError } from '../errors.js';
-import { hashWords } from '../nn/random.js';
+import { hashWords } from '../random.js';
 
 /** A long run of token ids with random access; a token shard is one (see `data/shard.ts`). */
 export interface TokenSource {

@@ -1,7 +1,7 @@
 /** The configuration of a training run, its defaults being nanoGPT's. */
 import { ConfigError } from '../errors.js';
 import { exitCount, type ModelConfig, parseModelConfig } from '../models/config.js';
-import { type ConfigOf, parseFields, unknownName } from '../models/fields.js';
+import { type ConfigOf, parseFields, unknownName } from '../fields.js';
 
 export const trainFields = {
   seed: {

@@ -1,5 +1,5 @@
 /** How many loops an update runs, where the count is sampled; a pure function of the seed and the step. */
-import { hashWords, uniform } from '../nn/random.js';
+import { hashWords, uniform } from '../random.js';
 import type { TrainConfig } from './config.js';
 
 /** σ of the log-normal rate (Geiping et al. 2025, arXiv 2502.05171). */

@@ -8,7 +8,8 @@
 import { LoopnnError } from '../errors.js';
 import { applicationCount } from '../models/config.js';
 import { applicationsToCheckpoint } from '../models/cost.js';
-import type { DropoutKey, ForwardOptions } from '../models/context.js';
+import type { ForwardOptions } from '../models/context.js';
+import type { DropoutKey } from '../random.js';
 import type { GPT } from '../models/gpt.js';
 import { Tape } from '../tensor/tape.js';
 import { type Batch, type BatchKey, randomBatch, requireTokens, type TokenSource } from './batches.js';

@@ -3,7 +3,7 @@
  * at once, so that an update waits for one answer.
  */
 import type { Storage } from '../backend/backend.js';
-import type { LossOutput } from '../models/gpt.js';
+import type { LossOutput } from '../models/losses.js';
 import type { Runtime, Tensor } from '../tensor/tensor.js';
 
 /** What a micro-step found: means over its tokens, unscaled. */

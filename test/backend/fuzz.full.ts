@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { mix32 } from '../../src/backend/memory/dropout.js';
+import { mix32 } from '../../src/random.js';
 import { BackendError, ShapeError } from '../../src/errors.js';
 import { ADDON_KERNELS, type AddonKernel } from '../../src/backend/native/addon-kernels.js';
 import { type Signature, signaturesOf } from '../../src/backend/signature.js';

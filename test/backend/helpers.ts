@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Backend, DType, HostArray, Storage } from '../../src/backend/backend.js';
-import { mix32 } from '../../src/backend/memory/dropout.js';
+import { mix32 } from '../../src/random.js';
 import { loadAddon, setIsa } from '../../src/backend/native/addon.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { eventStep, eventText } from '../../src/formats/tfevents.js';
 import { readTfRecords } from '../../src/formats/tfrecord.js';
-import { hashWords } from '../../src/nn/random.js';
+import { hashWords } from '../../src/random.js';
 import { loopnn, MAIN, outcome, SMALL, start, temporaryFolder, trainSmall } from './helpers.js';
 
 const KILLS = 60;

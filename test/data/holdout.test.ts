@@ -10,7 +10,7 @@ import {
   type Split,
 } from '../../src/data/holdout.js';
 import { noWarnings } from '../../src/data/source.js';
-import { hashWords, uniform } from '../../src/nn/random.js';
+import { hashWords, uniform } from '../../src/random.js';
 
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 

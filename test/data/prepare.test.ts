@@ -7,7 +7,7 @@ import { gzipSync } from 'node:zlib';
 import { openDataset } from '../../src/data/dataset.js';
 import { type PrepareOptions, type PrepareProgress, prepareCorpus } from '../../src/data/prepare.js';
 import type { TokenShard } from '../../src/data/shard.js';
-import { hashWords } from '../../src/nn/random.js';
+import { hashWords } from '../../src/random.js';
 import { trainBpe } from '../../src/tokenizer/bpe-train.js';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { oddText } from '../tokenizer/samples.js';

@@ -7,7 +7,7 @@ import { chartFiles, renderHtml, renderMarkdown } from '../../src/experiments/do
 import { reportSections } from '../../src/experiments/report.js';
 import type { RunResult } from '../../src/experiments/result.js';
 import { findSuite, SCALES, type Suite, SUITE_NAMES } from '../../src/experiments/suites.js';
-import { verdict } from '../../src/experiments/statistics.js';
+import { verdict } from '../../src/statistics.js';
 import { measureTimings } from '../../src/experiments/timing.js';
 import { runConfig } from '../../src/experiments/compare.js';
 import { ConfigError } from '../../src/errors.js';

@@ -15,10 +15,10 @@ import {
   sweepExits,
 } from '../../src/experiments/exits.js';
 import { exitSections, exitSentences, exitTable } from '../../src/experiments/exits-report.js';
-import { CRITERIA } from '../../src/models/halting/exit-options.js';
+import { CRITERIA } from '../../src/models/exits/options.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
-import { normal } from '../../src/nn/random.js';
+import { normal } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import type { TokenSource } from '../../src/train/batches.js';
 import { evaluate } from '../../src/train/evaluation.js';

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { disguiseOf, type FileSample } from '../../src/formats/disguise.js';
-import { uniform } from '../../src/nn/random.js';
+import { uniform } from '../../src/random.js';
 import { trainBpe } from '../../src/tokenizer/bpe-train.js';
 import { createTokenizer } from '../../src/tokenizer/load.js';
 import { fixture, idBytes } from '../data/helpers.js';

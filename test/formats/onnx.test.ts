@@ -9,9 +9,10 @@ import type { LazyTensor } from '../../src/formats/lazy-tensors.js';
 import { type OnnxGraph, onnxFile } from '../../src/formats/onnx.js';
 import { float16Bits, quantise, type WeightType } from '../../src/formats/onnx-weights.js';
 import { type ModelConfig, parseModelConfig } from '../../src/models/config.js';
-import { GPT, GPTModules } from '../../src/models/gpt.js';
+import { GPT } from '../../src/models/gpt.js';
+import { GPTModules } from '../../src/models/modules.js';
 import { onnxGraph, scaledAxis } from '../../src/models/onnx.js';
-import { normal } from '../../src/nn/random.js';
+import { normal } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 
 const SIZE = { vocabSize: 37, blockSize: 12, nLayer: 2, nHead: 2, nEmbd: 16 };

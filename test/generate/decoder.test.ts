@@ -12,8 +12,9 @@ import { ConfigError } from '../../src/errors.js';
 import { Decoder, type SequenceOptions } from '../../src/generate/decoder.js';
 import { exitCount, parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
-import { normal } from '../../src/nn/random.js';
+import { normal } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
+import { lastLogits } from '../models/last-logits.js';
 
 const V = 31;
 const tiny = { vocabSize: V, blockSize: 40, nHead: 2, nEmbd: 16 };
@@ -112,7 +113,7 @@ const text = (length: number, seed: number) =>
 async function uncached(model: GPT, tokens: Int32Array, first: number, options: SequenceOptions) {
   const all = [];
   for (let end = first; end <= tokens.length; end++) {
-    const { logits, steps } = await model.lastLogits(tokens.slice(0, end), 1, options);
+    const { logits, steps } = await lastLogits(model, tokens.slice(0, end), 1, options);
     const every = options.loops ?? exitCount(model.config);
     all.push({ logits, steps: steps ?? Int32Array.of(every) });
   }

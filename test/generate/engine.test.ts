@@ -8,11 +8,12 @@ import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { CheckpointError, ConfigError } from '../../src/errors.js';
 import { Decoder, type Extension, type Next } from '../../src/generate/decoder.js';
 import { Engine, type GenerationRequest } from '../../src/generate/engine.js';
-import { hashWords } from '../../src/nn/random.js';
+import { hashWords } from '../../src/random.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { tokenizerFromJSON } from '../../src/tokenizer/load.js';
 import { SPACED } from '../tokenizer/samples.js';
 import { answer, CountingDecoder, randomModel, ScriptedDecoder } from './helpers.js';
+import { lastLogits } from '../models/last-logits.js';
 
 const tokenizer = new BytesTokenizer();
 const backends: [string, () => Backend][] = [
@@ -141,7 +142,7 @@ test('an answer tells its tokens, steps and end', async () => {
   for (const { id, logprob, top, steps } of tokens) {
     assert.deepEqual([top![0], top!.length, steps], [{ id, logprob }, 2, 3]);
   }
-  const { logits } = await model.lastLogits(Int32Array.from(prompt), 1);
+  const { logits } = await lastLogits(model, Int32Array.from(prompt), 1);
   const max = Math.max(...logits);
   const lse = max + Math.log(logits.reduce((sum, x) => sum + Math.exp(x - max), 0));
   assert.equal(tokens[0].id, logits.indexOf(max));

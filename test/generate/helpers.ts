@@ -11,7 +11,7 @@ import {
 import type { Engine, GeneratedToken, GenerationEnd, GenerationRequest } from '../../src/generate/engine.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
-import { normal } from '../../src/nn/random.js';
+import { normal } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 
 /** A model with random weights that knows bytes; `config` overrides its dimensions. */

@@ -10,10 +10,11 @@ import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
 import { huggingFaceConfig } from '../../src/models/huggingface.js';
 import { onnxGraph } from '../../src/models/onnx.js';
-import { normal } from '../../src/nn/random.js';
+import { normal } from '../../src/random.js';
 import { Runtime, type Tensor } from '../../src/tensor/tensor.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { answer, randomModel } from './helpers.js';
+import { lastLogits } from '../models/last-logits.js';
 
 const [V, C, NH] = [31, 16, 2];
 const shape = { depth: 'loop', vocabSize: V, blockSize: 300, nLayer: 2, nHead: NH, nEmbd: C, nLoop: 4 };
@@ -126,7 +127,7 @@ test('first-loop keeps k slots a layer, and one loop more than k is another mode
     using decoder = new Decoder(shared);
     using sequence = decoder.open({ loops });
     const { logits } = await decoder.extend([{ sequence, tokens }]);
-    const { logits: exact } = await build().lastLogits(tokens, 1, { loops });
+    const { logits: exact } = await lastLogits(build(), tokens, 1, { loops });
     const distance = Math.max(...logits.map((x, i) => Math.abs(x - exact[i])));
     assert.equal(distance < 1e-6, same, `k = ${kvLoops}, ${loops} loops: ${distance}`);
     assert.equal(decoder.cache.used, kvLoops * shape.nLayer);

@@ -5,7 +5,7 @@ import { CheckpointError, ConfigError } from '../../src/errors.js';
 import { Candidates } from '../../src/generate/candidates.js';
 import { logprobsOf } from '../../src/generate/logprobs.js';
 import { Sampler, type SamplingOptions } from '../../src/generate/sampler.js';
-import { hashWords, normal, uniform } from '../../src/nn/random.js';
+import { hashWords, normal, uniform } from '../../src/random.js';
 
 interface Candidate {
   readonly id: number;

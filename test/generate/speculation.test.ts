@@ -7,7 +7,7 @@ import { ConfigError } from '../../src/errors.js';
 import { Decoder } from '../../src/generate/decoder.js';
 import { Engine, type GenerationRequest } from '../../src/generate/engine.js';
 import type { DraftOptions } from '../../src/generate/speculation.js';
-import type { ExitOptions } from '../../src/models/halting/exit-options.js';
+import type { ExitOptions } from '../../src/models/exits/options.js';
 import type { SamplingOptions } from '../../src/generate/sampler.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { answer, randomModel } from './helpers.js';

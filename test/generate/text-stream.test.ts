@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ConfigError } from '../../src/errors.js';
 import { TextStream } from '../../src/generate/text-stream.js';
-import { hashWords } from '../../src/nn/random.js';
+import { hashWords } from '../../src/random.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { ByteTokenDecoder } from '../../src/tokenizer/tokenizer.js';
 

@@ -7,8 +7,8 @@ import { type CriterionValues, exitValues, meanLoops } from '../../src/experimen
 import { parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
 import { GPT } from '../../src/models/gpt.js';
-import { CRITERIA, type ExitCriterion, exitCriteria } from '../../src/models/halting/exit-options.js';
-import { normal } from '../../src/nn/random.js';
+import { CRITERIA, type ExitCriterion, exitCriteria } from '../../src/models/exits/options.js';
+import { normal } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 
 const V = 31;

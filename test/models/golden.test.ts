@@ -7,7 +7,7 @@ import { NativeBackend } from '../../src/backend/native/native.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
-import { parseFields } from '../../src/models/fields.js';
+import { parseFields } from '../../src/fields.js';
 import { GPT } from '../../src/models/gpt.js';
 import { Tape } from '../../src/tensor/tape.js';
 import { Runtime } from '../../src/tensor/tensor.js';

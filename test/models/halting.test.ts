@@ -7,11 +7,12 @@ import { ConfigError } from '../../src/errors.js';
 import { exitCount, parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
 import { GPT } from '../../src/models/gpt.js';
-import type { Objective } from '../../src/models/objective.js';
-import { normal } from '../../src/nn/random.js';
+import type { Objective } from '../../src/models/exits/objective.js';
+import { normal } from '../../src/random.js';
 import { Tape } from '../../src/tensor/tape.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { parseRunConfig } from '../../src/train/config.js';
+import { lastLogits } from './last-logits.js';
 
 const tiny = { vocabSize: 31, blockSize: 40, nHead: 2, nEmbd: 16 };
 const T = 40;
@@ -88,7 +89,7 @@ for (const [name, [config, options]] of Object.entries(systems)) {
   test(`${name}: the last position's logits are read at the exit that it took`, async () => {
     const model = build(new NativeBackend('f32'), config);
     const { steps } = await score(model, tokens, options);
-    const { logits, steps: last } = await model.lastLogits(tokens, 2, options);
+    const { logits, steps: last } = await lastLogits(model, tokens, 2, options);
     assert.deepEqual(Array.from(last!), [steps[T - 1], steps[2 * T - 1]]);
     const { losses } = await score(model, tokens, options);
     for (const b of [0, 1]) {

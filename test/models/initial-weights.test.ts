@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { presetNames, readPreset } from '../../src/data/presets.js';
 import { findSuite } from '../../src/experiments/suites.js';
 import { initialStd, parseModelConfig } from '../../src/models/config.js';
-import { GPTModules } from '../../src/models/gpt.js';
+import { GPTModules } from '../../src/models/modules.js';
 import { huggingFaceConfig } from '../../src/models/huggingface.js';
 import { parseRunConfig } from '../../src/train/config.js';
 

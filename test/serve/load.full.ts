@@ -1,7 +1,7 @@
 /** 64 streams at once for a minute, many of which leave: answers stay those computed alone, memory flat, nobody starves. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { hashWords } from '../../src/nn/random.js';
+import { hashWords } from '../../src/random.js';
 import { clientOf, ENDLESS, metric, serveRun, trainedRun, until } from './helpers.js';
 
 const STREAMS = 64;

@@ -1,7 +1,7 @@
 /** Shared by the gradient tests: a double-precision runtime, random values, and finite differences. */
 import assert from 'node:assert/strict';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
-import { normal } from '../../src/nn/random.js';
+import { normal } from '../../src/random.js';
 import { Tape } from '../../src/tensor/tape.js';
 import { Parameter, type Role, Runtime, size, type Tensor } from '../../src/tensor/tensor.js';
 

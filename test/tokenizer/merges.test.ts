@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { hashWords } from '../../src/nn/random.js';
+import { hashWords } from '../../src/random.js';
 import { MergeTable } from '../../src/tokenizer/merges.js';
 
 /** The rule, word for word. */

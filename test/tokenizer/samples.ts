@@ -1,5 +1,5 @@
 /** Texts for round trips, a generator of odd ones, and files as they were once written. */
-import { hashWords } from '../../src/nn/random.js';
+import { hashWords } from '../../src/random.js';
 import type { TokenizerJSON } from '../../src/tokenizer/tokenizer.js';
 
 export const SAMPLES: readonly string[] = [

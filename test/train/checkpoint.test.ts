@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CheckpointError } from '../../src/errors.js';
 import { crc32c } from '../../src/formats/crc32c.js';
-import { hashWords } from '../../src/nn/random.js';
+import { hashWords } from '../../src/random.js';
 import { loadWeights, weightsFile } from '../../src/train/checkpoint.js';
 import { makeTrainer, MemoryStore, runAll } from './helpers.js';
 import { parseSafetensors, serializeSafetensors, type WritableTensor } from '../formats/safetensors-bytes.js';

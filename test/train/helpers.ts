@@ -4,7 +4,7 @@ import { NativeBackend } from '../../src/backend/native/native.js';
 import { crc32c } from '../../src/formats/crc32c.js';
 import type { RandomAccessFile } from '../../src/formats/random-access.js';
 import { GPT } from '../../src/models/gpt.js';
-import { hashWords } from '../../src/nn/random.js';
+import { hashWords } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import type { TokenSource } from '../../src/train/batches.js';
 import type { Clock } from '../../src/train/clock.js';

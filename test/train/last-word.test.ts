@@ -10,6 +10,7 @@ import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import type { RunOptions } from '../../src/train/evaluation.js';
 import { cutLastWord, encodeLastWord, lastWordLoss } from '../../src/train/last-word.js';
 import { testClock } from './helpers.js';
+import { lastLogits } from '../models/last-logits.js';
 
 const TEXTS = [
   'A boat lay at the quay, and nobody knew whose it was but the old ferryman',
@@ -73,7 +74,7 @@ test('accuracy, perplexity and bits per byte are those of each text by itself', 
       // And words that this model gets right: what it says itself after a context.
       const said = Uint16Array.of(...tokenizer.encode('Take the'), 0, 0);
       for (let end = said.length - 2; end < said.length; end++) {
-        const { logits } = await model.lastLogits(Int32Array.from(said.subarray(0, end)), 1, options);
+        const { logits } = await lastLogits(model, Int32Array.from(said.subarray(0, end)), 1, options);
         said[end] = logits.indexOf(Math.max(...logits));
       }
       if (fields.halting !== 'sequence') texts.push({ ids: said, targetTokens: 2, targetBytes: 3 });
@@ -98,7 +99,7 @@ test('accuracy, perplexity and bits per byte are those of each text by itself', 
         for (let i = 0; i < targetTokens; i++) {
           if (fields.halting !== 'sequence') {
             const before = Int32Array.from(ids.subarray(0, ids.length - targetTokens + i));
-            const { logits } = await model.lastLogits(before, 1, options);
+            const { logits } = await lastLogits(model, before, 1, options);
             const most = Math.max(...logits);
             const log = Math.log(logits.reduce((total, z) => total + Math.exp(z - most), 0)) + most;
             const target = ids[ids.length - targetTokens + i];

@@ -8,6 +8,7 @@ import { Runtime } from '../../src/tensor/tensor.js';
 import type { RunOptions } from '../../src/train/evaluation.js';
 import { slidingLoss, slidingWindows } from '../../src/train/sliding.js';
 import { source, testClock, VOCAB } from './helpers.js';
+import { lastLogits } from '../models/last-logits.js';
 
 const L = 8;
 
@@ -33,7 +34,7 @@ function makeModel(fields: Record<string, unknown> = {}): GPT {
 
 /** Nats of the last token of a sequence after the others, from its logits. */
 async function nats(model: GPT, ids: Uint16Array, options: RunOptions): Promise<number> {
-  const { logits } = await model.lastLogits(Int32Array.from(ids.subarray(0, -1)), 1, options);
+  const { logits } = await lastLogits(model, Int32Array.from(ids.subarray(0, -1)), 1, options);
   const most = Math.max(...logits);
   const sum = logits.reduce((total, z) => total + Math.exp(z - most), 0);
   return Math.log(sum) + most - logits[ids.at(-1)!];

@@ -1,11 +1,5 @@
 /** Which elements dropout keeps: the one definition for every engine (native/kernels.h has its twin). */
-
-/** Bijective 32-bit mixing function ("lowbias32" constants by C. Wellons); every bit of x reaches every bit. */
-export function mix32(x: number): number {
-  x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
-  x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
-  return (x ^ (x >>> 16)) >>> 0;
-}
+import { mix32 } from '../../random.js';
 
 /** The two words that a sample's elements are hashed with. */
 export function sampleKey(key: readonly [number, number], sample: number): [number, number] {

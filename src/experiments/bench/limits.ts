@@ -4,7 +4,7 @@
  */
 import type { Backend, Precision, Storage } from '../../backend/backend.js';
 import type { Clock } from '../../train/clock.js';
-import { spread, type Spread } from '../statistics.js';
+import { spread, type Spread } from '../../statistics.js';
 
 export interface MachineLimits {
   /** FLOPs a second on all threads, a multiply-add being two; of several measurements. */

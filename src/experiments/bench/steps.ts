@@ -5,7 +5,7 @@
 import type { Backend } from '../../backend/backend.js';
 import { forwardFlopsPerToken } from '../../models/cost.js';
 import { GPT } from '../../models/gpt.js';
-import { hashWords } from '../../nn/random.js';
+import { hashWords } from '../../random.js';
 import { Tape } from '../../tensor/tape.js';
 import { Runtime } from '../../tensor/tensor.js';
 import type { Batch } from '../../train/batches.js';
@@ -16,7 +16,7 @@ import { meanLoops } from '../../train/loops.js';
 import { AdamW } from '../../train/optimizer.js';
 import { UpdateSums } from '../../train/update-sums.js';
 import { checkpointedApplications, trainingOptions } from '../../train/trainer.js';
-import { median, type Spread, spread } from '../statistics.js';
+import { median, type Spread, spread } from '../../statistics.js';
 import type { LimitMeter } from './limits.js';
 import { timed } from './timed.js';
 

@@ -1,5 +1,14 @@
-/** Reproducible random numbers: pure functions of a seed and a counter, the same on every machine. */
-import { mix32 } from '../backend/memory/dropout.js';
+/**
+ * Reproducible random numbers: pure functions of a seed and a counter, the same on every machine. Knows no model: what is
+ * drawn where is the business of those who draw.
+ */
+
+/** Bijective 32-bit mixing function ("lowbias32" constants by C. Wellons); every bit of x reaches every bit. */
+export function mix32(x: number): number {
+  x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
+  x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
+  return (x ^ (x >>> 16)) >>> 0;
+}
 
 /**
  * One 32-bit word out of several safe integers, each bit of which depends on all of their bits: one outside [0, 2³²) counts
@@ -16,6 +25,22 @@ export function hashWords(...words: number[]): number {
     if (high !== 0) add(high);
   }
   return h;
+}
+
+/** Names what is drawn in one micro-step: dropout is a function of these and of the place. */
+export interface DropoutKey {
+  readonly seed: number;
+  readonly step: number;
+  readonly microStep: number;
+}
+
+/** The two words that name the mask of one place in one micro-step, for `Dropout.key`. */
+export function maskKey(
+  { seed, step, microStep }: DropoutKey,
+  application: number,
+  site: number,
+): [number, number] {
+  return [hashWords(seed, step, microStep), hashWords(application, site)];
 }
 
 /** The 32-bit words of a text, for hashing names. */

@@ -2,11 +2,11 @@
  * The classifiers at the exits: the final LayerNorm and the head, shared by all exits or (exitHead `separate`) one pair of
  * its own for each early exit. Knows no depth rule and no loss.
  */
-import { LayerNorm } from '../nn/layers.js';
-import type { ParameterScope, ParameterSlot } from '../nn/parameters.js';
-import { alias } from '../tensor/ops.js';
-import type { Parameter, Tensor } from '../tensor/tensor.js';
-import { exitCount, type ModelConfig } from './config.js';
+import { LayerNorm } from '../../nn/layers.js';
+import type { ParameterScope, ParameterSlot } from '../../nn/parameters.js';
+import { alias } from '../../tensor/ops.js';
+import type { Parameter, Tensor } from '../../tensor/tensor.js';
+import { exitCount, type ModelConfig } from '../config.js';
 
 interface ExitHead {
   /** Null where the block's last act is to normalise. */

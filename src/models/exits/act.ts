@@ -11,7 +11,7 @@ import { activation, actStep, addToLoss, alias, detach, scaleRows } from '../../
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
 import { DepthOutput, type Step, type Walker } from '../depth/depth.js';
-import { isTruncated, OwnedStates, RowsLeft, truncatedStep } from '../walker.js';
+import { isTruncated, OwnedStates, RowsLeft, truncatedStep } from './walker.js';
 
 /** A row may stop once its halting probabilities reach 1 − ε, so that it can stop after one step. */
 const EPSILON = 0.01;

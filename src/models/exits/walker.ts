@@ -2,11 +2,12 @@
  * Takes a state from exit to exit: keeps the states that are asked for, truncates back-propagation, and stops rows where
  * a halting rule, or an exit drawn beforehand, says so. Knows no depth rule: a step is a function that it is given.
  */
-import { alias, constantOffset, detach } from '../tensor/ops.js';
-import { type Runtime, Tensor } from '../tensor/tensor.js';
-import type { ForwardContext } from './context.js';
-import { DepthOutput, type Step, type Walker } from './depth/depth.js';
-import type { ExitRule } from './halting/halting.js';
+import { alias, constantOffset, detach } from '../../tensor/ops.js';
+import { type Runtime, Tensor } from '../../tensor/tensor.js';
+import type { ForwardContext } from '../context.js';
+import { DepthOutput, type Step, type Walker } from '../depth/depth.js';
+import { RunningRows } from '../running-rows.js';
+import type { ExitRule } from './rule.js';
 
 export class ExitWalker implements Walker {
   /** The model's own rule, and whatever else an exit can be decided by, by name. */
@@ -121,8 +122,8 @@ export class RowsLeft implements Disposable {
   }
 
   /** For the context: halted rows are skipped where nothing records, and masked where a tape does. */
-  get running(): { mask: Tensor; rows: Tensor | null } {
-    return { mask: this.mask, rows: this.rows };
+  get running(): RunningRows {
+    return new RunningRows(this.mask, this.rows);
   }
 
   /** Whether it is known that no row is left. */

@@ -1,6 +1,5 @@
 /** What a model with exits is trained on, beyond the loss at its end; part of a run's training configuration. */
-import { hashWords } from '../nn/random.js';
-import type { DropoutKey } from './context.js';
+import { type DropoutKey, hashWords } from '../../random.js';
 
 export interface Objective {
   /**

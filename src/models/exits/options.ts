@@ -1,4 +1,4 @@
-/** When rows leave before the last step, as a choice of whoever runs the model; see `criteria.ts` and `rules.ts` for what the names mean. */
+/** When rows leave before the last step, as a choice of whoever runs the model; see `criteria.ts` and `learned.ts` for what the names mean. */
 import { ConfigError } from '../../errors.js';
 import { exitCount, type ModelConfig } from '../config.js';
 

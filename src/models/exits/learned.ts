@@ -12,8 +12,8 @@ import type { ParameterScope } from '../../nn/parameters.js';
 import { activation, addToLoss, detach } from '../../tensor/ops.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
-import type { ExitHeads } from '../exit-heads.js';
-import type { ExitDecision, LearnedRule } from './halting.js';
+import type { ExitHeads } from './heads.js';
+import type { ExitDecision, LearnedRule } from './rule.js';
 
 const HALF = 0.5;
 

@@ -15,9 +15,9 @@
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ModelConfig } from '../config.js';
 import type { ForwardContext } from '../context.js';
-import type { ExitHeads } from '../exit-heads.js';
-import type { Criterion } from './exit-options.js';
-import type { ExitDecision, ExitRule } from './halting.js';
+import type { ExitHeads } from './heads.js';
+import type { Criterion } from './options.js';
+import type { ExitDecision, ExitRule } from './rule.js';
 import { Divergence, type Measure, Movement, PredictionEntropy, TopProbability } from './measures.js';
 
 /** The threshold of confidence where the caller names none. */

@@ -2,8 +2,8 @@
 import type { Storage } from '../../backend/backend.js';
 import { alias, gatherRows, logits } from '../../tensor/ops.js';
 import { Tensor } from '../../tensor/tensor.js';
-import type { Running } from '../context.js';
-import type { ExitHeads } from '../exit-heads.js';
+import type { RunningRows } from '../running-rows.js';
+import type { ExitHeads } from './heads.js';
 
 /** The measurements of one pass. */
 export interface Measure extends Disposable {
@@ -11,7 +11,7 @@ export interface Measure extends Disposable {
    * The value of every row (R) after exit n, for its `state (R, C)`; of rows that have left, any value. Null while there is
    * nothing to compare with. The caller owns the result.
    */
-  of(state: Tensor, n: number, running: Running | null): Tensor | null;
+  of(state: Tensor, n: number, running: RunningRows | null): Tensor | null;
 }
 
 /** How far states move, or (`order` 2) how far from where they were heading; see Backend.rowChange. */
@@ -59,7 +59,7 @@ export class TopProbability implements Measure {
     private readonly V: number,
   ) {}
 
-  of(state: Tensor, n: number, running: Running | null): Tensor {
+  of(state: Tensor, n: number, running: RunningRows | null): Tensor {
     return ofRunning([state], running, ([some]) => {
       const { runtime, shape } = some;
       const [R, C] = shape;
@@ -92,7 +92,7 @@ export class PredictionEntropy implements Measure {
     private readonly V: number,
   ) {}
 
-  of(state: Tensor, n: number, running: Running | null): Tensor {
+  of(state: Tensor, n: number, running: RunningRows | null): Tensor {
     const { heads, V } = this;
     const { backend } = state.runtime;
     return ofRunning([state], running, (some) =>
@@ -119,7 +119,7 @@ export class Divergence implements Measure {
     private readonly V: number,
   ) {}
 
-  of(state: Tensor, n: number, running: Running | null): Tensor | null {
+  of(state: Tensor, n: number, running: RunningRows | null): Tensor | null {
     const { heads, V, former } = this;
     const { runtime, shape } = state;
     const { backend } = runtime;
@@ -159,7 +159,7 @@ export class Divergence implements Measure {
 /** A measure of the rows that still run, in all R places. */
 function ofRunning(
   states: readonly Tensor[],
-  running: Running | null,
+  running: RunningRows | null,
   measure: (states: readonly Tensor[]) => Tensor,
 ): Tensor {
   const rows = running?.rows ?? null;

@@ -2,7 +2,7 @@
  * Typed configuration fields: one table per configuration says each field's kind, range, default and meaning; the
  * parser, the error messages and the command-line flags all come from it. Knows no particular configuration.
  */
-import { ConfigError } from '../errors.js';
+import { ConfigError } from './errors.js';
 
 interface FieldBase {
   /** What it means, in one line, for `--help`. */

@@ -1,0 +1,184 @@
+/**
+ * What becomes of the states that a forward pass ends with: losses, row by row, and what the head reads at each exit. Knows
+ * no tokens and no depth rule.
+ */
+import { alias, headLoss, logits } from '../tensor/ops.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { ForwardContext } from './context.js';
+import type { DepthOutput } from './depth/depth.js';
+import type { ExitHeads } from './exits/heads.js';
+import { exitWeights } from './exits/objective.js';
+import type { LearnedRule } from './exits/rule.js';
+
+/** What a forward pass over targets found, row by row (R); its tensors belong to the caller. */
+export class LossOutput implements Disposable {
+  constructor(
+    /** Cross-entropy in nats; 0 where the target is −1. */
+    readonly losses: Tensor,
+    /** What halting adds: ACT's ponder cost in steps, or the cross-entropy with the oracle in nats; null for nothing. */
+    readonly auxLoss: Tensor | null,
+    /** Steps before the row halted, i32; null where all took every step. */
+    readonly stepsPerRow: Tensor | null,
+    /** 1 where the most probable token is not the target, else 0; null where not asked for. */
+    readonly wrong: Tensor | null = null,
+  ) {}
+
+  [Symbol.dispose](): void {
+    this.losses.dispose();
+    this.auxLoss?.dispose();
+    this.stepsPerRow?.dispose();
+    this.wrong?.dispose();
+  }
+}
+
+/** The targets (R) of a batch, and what each counted one weighs in the loss that is learned. */
+export interface WeightedTargets {
+  readonly target: Tensor;
+  readonly weight: number;
+}
+
+/**
+ * The loss of the state that each row ended with, read by the classifier of the exit where it did; the last of so many
+ * `steps` where none halted.
+ */
+export function lossOfEnd(
+  { x, auxLoss, stepsPerRow }: DepthOutput,
+  heads: ExitHeads,
+  { target, weight }: WeightedTargets,
+  steps: number,
+  findWrong: boolean,
+): LossOutput {
+  const { runtime, size: R } = target;
+  const { backend } = runtime;
+  using weights = runtime.empty([R]);
+  const readAt = (exit: number) => {
+    using normal = heads.normalise(x, exit);
+    using argmax = findWrong ? runtime.empty([R], 'i32') : null;
+    const losses = headLoss(normal, heads.weight(exit), target, weights, argmax);
+    if (!argmax) return { losses, wrong: null };
+    const wrong = runtime.empty([R]);
+    backend.differ({ out: wrong.storage, a: argmax.storage, b: target.storage });
+    return { losses, wrong };
+  };
+  const output = (losses: Tensor, wrong: Tensor | null) =>
+    new LossOutput(losses, auxLoss && alias(auxLoss), stepsPerRow && alias(stepsPerRow), wrong);
+  if (!stepsPerRow || !heads.separate) {
+    backend.fill(weights.storage, weight);
+    const { losses, wrong } = readAt(steps - 1);
+    return output(losses, wrong);
+  }
+  const losses = runtime.from(new Float64Array(R), [R]);
+  const wrong = findWrong ? runtime.from(new Float64Array(R), [R]) : null;
+  for (let n = 0; n < heads.count; n++) {
+    const last = n === heads.count - 1;
+    const at = (out: Tensor, value: number) =>
+      backend.weightsAt({
+        weights: out.storage,
+        exits: stepsPerRow.storage,
+        targets: target.storage,
+        depth: n + 1,
+        last,
+        value,
+      });
+    at(weights, weight);
+    const own = readAt(n);
+    using ownLosses = own.losses;
+    using ownWrong = own.wrong;
+    using here = runtime.empty([R]);
+    at(here, 1);
+    const addHere = (out: Tensor, inp: Tensor) =>
+      backend.scaleRowsForward({
+        out: out.storage,
+        inp: inp.storage,
+        scale: here.storage,
+        R,
+        C: 1,
+        accumulate: true,
+      });
+    addHere(losses, ownLosses);
+    if (wrong && ownWrong) addHere(wrong, ownWrong);
+  }
+  return output(losses, wrong);
+}
+
+/** The loss at every exit, weighted; and, where a halting rule learns, its loss against the oracle of those. */
+export function lossOfExits(
+  { exits, finish }: DepthOutput,
+  heads: ExitHeads,
+  learned: LearnedRule | null,
+  { target, weight }: WeightedTargets,
+  lossScale: number,
+  ctx: ForwardContext,
+): LossOutput {
+  const { runtime } = target;
+  const objective = ctx.options.objective!;
+  const { backend } = runtime;
+  const [R, N] = [target.size, exits.length];
+  const share = exitWeights(objective.exitLoss, N);
+  using costs = runtime.empty([N, R]);
+  using argmax = runtime.empty([R], 'i32');
+  let last: Tensor | null = null;
+  for (const [n, state] of exits.entries()) {
+    using read = finish(state);
+    using normal = heads.normalise(read, n);
+    using weights = runtime.empty([R]);
+    backend.fill(weights.storage, weight * share[n]);
+    last?.dispose();
+    last = headLoss(normal, heads.weight(n), target, weights, argmax);
+    const cost = backend.slice(costs.storage, n * R, R);
+    if (objective.oracle === 'likelihood') backend.copy(cost, last.storage);
+    else backend.differ({ out: cost, a: argmax.storage, b: target.storage });
+  }
+  if (!learned) return new LossOutput(last!, null, null);
+  using oracle = runtime.empty([R], 'i32');
+  backend.oracle({
+    exits: oracle.storage,
+    costs: costs.storage,
+    B: R / ctx.batch.T,
+    T: ctx.batch.T,
+    N,
+    lambda: objective.oracleLambda,
+    sigma: objective.oracleSigma,
+    perSequence: learned.perSequence,
+  });
+  return new LossOutput(last!, learned.learn(exits, oracle, lossScale, ctx), null);
+}
+
+/** What the head reads at one exit, row by row (R). */
+export interface ExitReading {
+  readonly losses: Float32Array;
+  readonly argmax: Int32Array;
+  readonly maxProb: Float32Array;
+  /** The state itself (R, C), before a coda. */
+  readonly state: Float32Array;
+  /** The logits (R, V), where they were asked for. */
+  readonly logits: Float32Array | null;
+}
+
+/** What the head reads at every exit; for a depth without exits, at its end. */
+export async function readExits(
+  { x, exits, finish }: DepthOutput,
+  heads: ExitHeads,
+  target: Tensor,
+  wantLogits: boolean,
+): Promise<ExitReading[]> {
+  const { runtime, size: R } = target;
+  using weights = runtime.empty([R]);
+  using argmax = runtime.empty([R], 'i32');
+  using maxProb = runtime.empty([R]);
+  const readings: ExitReading[] = [];
+  for (const [n, state] of (exits.length > 0 ? exits : [x]).entries()) {
+    using read = finish(state);
+    using normal = heads.normalise(read, n);
+    using losses = headLoss(normal, heads.weight(n), target, weights, argmax, maxProb);
+    using y = wantLogits ? logits(normal, heads.weight(n)) : null;
+    readings.push({
+      losses: (await losses.read()) as Float32Array,
+      argmax: (await argmax.read()) as Int32Array,
+      maxProb: (await maxProb.read()) as Float32Array,
+      state: (await state.read()) as Float32Array,
+      logits: y && ((await y.read()) as Float32Array),
+    });
+  }
+  return readings;
+}
