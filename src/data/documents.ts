@@ -35,7 +35,7 @@ export function fileDocument(
     size: packing === 'none' ? size : undefined,
     pieces: () =>
       cutPieces(
-        decodeUtf8(readChunks(path, packing), () => {
+        decodeUtf8(readChunks(path, packing, warnings), () => {
           warnings.invalidUtf8++;
         }),
       ),
