@@ -20,6 +20,7 @@ const FLOORS = [
   ['tensor'],
   ['tokenizer', 'formats', 'backend'],
   ['errors.ts'],
+  ['printable.ts'],
 ];
 /** Rooms that must run in a browser, and the single files elsewhere that must too. */
 const CORE = ['tensor', 'nn', 'models', 'generate', 'tokenizer', 'train', 'formats', 'experiments'];
@@ -30,6 +31,7 @@ const CORE_FILES = [
   'backend/reference-attention.ts',
   'backend/host.ts',
   'errors.ts',
+  'printable.ts',
 ];
 
 const sources = (readdirSync(join(ROOT, 'src'), { recursive: true }) as string[])

@@ -70,7 +70,7 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   printResult(flags.json === true, document, () => {
     const { depth, nLayer, nEmbd, vocabSize } = model;
     const size = `${counted(nLayer, 'layer')} of ${nEmbd} channels, ${grouped(vocabSize)} tokens`;
-    return `${flags.out}: ${depth} with ${size}, ${grouped(parameters)} parameters`;
+    return [`${flags.out}: ${depth} with ${size}, ${grouped(parameters)} parameters`];
   });
 }
 

@@ -131,7 +131,7 @@ function describePlan(plan: DownloadPlan, tokenizer: string): string {
   );
 }
 
-function render(out: string, { meta }: PrepareResult): string {
+function render(out: string, { meta }: PrepareResult): string[] {
   const all = meta.train.tokens + meta.val.tokens;
   const rows = (['train', 'val'] as const).map((split) => {
     const { documents, bytes, tokens } = meta[split];
@@ -142,9 +142,9 @@ function render(out: string, { meta }: PrepareResult): string {
   const { unit, fraction } = meta.heldOut;
   const what = unit === 'documents' ? 'whole documents' : 'the end of one document';
   return [
-    table(['split', 'documents', 'bytes', 'tokens', 'of all', 'bytes/token'], rows),
+    ...table(['split', 'documents', 'bytes', 'tokens', 'of all', 'bytes/token'], rows),
     '',
     `held out: ${what}, asked for ${Number((100 * fraction).toPrecision(3))} %`,
     `tokenizer ${name} (${grouped(vocabSize)} ids), written to ${out}`,
-  ].join('\n');
+  ];
 }
