@@ -18,6 +18,7 @@ interface PrepareFlags {
   readonly column: string;
   readonly as?: FileKind;
   readonly maxBroken: number;
+  readonly followLinks?: true;
   readonly split?: string;
   readonly subset?: string;
   readonly workers?: number;
@@ -63,6 +64,7 @@ export function prepareCommand(program: Command): void {
       wholeNumber(0),
       FIELD_DEFAULTS.maxBroken,
     )
+    .option('--follow-links', 'read files and folders that links in a folder lead to outside of it')
     .option('--split <name>', 'split of a dataset on the hub; by default train')
     .option('--subset <folder>', 'its folder, where a dataset has several with the split')
     .option(
@@ -74,8 +76,8 @@ export function prepareCommand(program: Command): void {
     .option('--json', 'print one JSON document')
     .action((sources: string[], flags: PrepareFlags) =>
       interruptible(async (signal) => {
-        const { json, field, column, as, maxBroken, split, subset, ...options } = flags;
-        const fields = { field, column, as, maxBroken };
+        const { json, field, column, as, maxBroken, followLinks = false, split, subset, ...options } = flags;
+        const fields = { field, column, as, maxBroken, followLinks };
         const onPlan = (plan: DownloadPlan) => notice(describePlan(plan, options.tokenizer));
         const hub = { split, subset, onPlan };
         const result = await prepareWithProgress({ sources, fields, hub, ...options, signal });

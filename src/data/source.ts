@@ -43,7 +43,7 @@ export interface SourceCensus {
 export const FILE_KINDS = ['text', 'jsonl', 'csv'] as const;
 export type FileKind = (typeof FILE_KINDS)[number];
 
-/** How files with fields are read. */
+/** How files are read. */
 export interface FieldOptions {
   /** The field of a JSON record or the column of CSV that holds the text. */
   readonly field: string;
@@ -53,9 +53,16 @@ export interface FieldOptions {
   readonly maxBroken: number;
   /** What every file is; undefined lets the content of each decide. */
   readonly as?: FileKind | undefined;
+  /** Whether links in a folder may lead out of it. */
+  readonly followLinks: boolean;
 }
 
-export const FIELD_DEFAULTS: FieldOptions = { field: 'text', column: 'text', maxBroken: 100 };
+export const FIELD_DEFAULTS: FieldOptions = {
+  field: 'text',
+  column: 'text',
+  maxBroken: 100,
+  followLinks: false,
+};
 
 /** What was left out or mended in one pass. */
 export interface TextWarnings {
