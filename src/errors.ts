@@ -2,6 +2,7 @@
  * The error classes of loopnn. Every message reads `where: rule, got value; hint`, so that a user learns
  * which argument or file is meant, what was expected, what was found and what to try.
  */
+import { onOneLine } from './printable.js';
 
 /** An error that is the caller's to mend; the command line prints its message on one line, without a stack. */
 export class LoopnnError extends Error {
@@ -43,6 +44,5 @@ const LONGEST_PART = 1000;
 
 /** A part of a message on one line, without characters that steer a terminal, and cut to a readable length. */
 function readable(part: string): string {
-  const cut = part.length > LONGEST_PART ? `${part.slice(0, LONGEST_PART)}…` : part;
-  return cut.replace(/[\p{Cc}\u2028\u2029]/gu, (c) => JSON.stringify(c).slice(1, -1));
+  return onOneLine(part.length > LONGEST_PART ? `${part.slice(0, LONGEST_PART)}…` : part);
 }

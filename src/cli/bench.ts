@@ -95,20 +95,18 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
     results,
     decoding,
   };
-  printResult(flags.json === true, document, () =>
-    [
-      `${host.processor}, ${host.processors} processors, Node ${host.node}, commit ${host.commit ?? 'unknown'}`,
-      description,
-      ...(limits ? [limitsLine(limits)] : []),
-      '',
-      ...(kernels.length > 0 ? [kernelTable(kernels), ''] : []),
-      ...(results.length > 0 ? [stepTable(results), ''] : []),
-      ...results.flatMap((result) => [shares(result), '']),
-      ...(decoding.length > 0 ? [decodingTable(decoding), ''] : []),
-      ...decoding.flatMap((result) => [decodingShares(result), '']),
-      `peak resident memory: ${byteSize(peakBytes)}`,
-    ].join('\n'),
-  );
+  printResult(flags.json === true, document, () => [
+    `${host.processor}, ${host.processors} processors, Node ${host.node}, commit ${host.commit ?? 'unknown'}`,
+    description,
+    ...(limits ? [limitsLine(limits)] : []),
+    '',
+    ...(kernels.length > 0 ? [...kernelTable(kernels), ''] : []),
+    ...(results.length > 0 ? [...stepTable(results), ''] : []),
+    ...results.flatMap((result) => [...shares(result), '']),
+    ...(decoding.length > 0 ? [...decodingTable(decoding), ''] : []),
+    ...decoding.flatMap((result) => [...decodingShares(result), '']),
+    `peak resident memory: ${byteSize(peakBytes)}`,
+  ]);
 }
 
 function limitsLine({ f32, bf16, read }: MachineLimits): string {
@@ -117,7 +115,7 @@ function limitsLine({ f32, bf16, read }: MachineLimits): string {
   return `limits: float32 ${rate('FLOP', f32)}, bf16 ${rate('FLOP', bf16)}, memory read ${rate('B', read)}`;
 }
 
-function kernelTable(kernels: readonly KernelResult[]): string {
+function kernelTable(kernels: readonly KernelResult[]): string[] {
   const header = ['kernel', 'size', 'ms', 'min', 'max', 'rate', 'of the limit', 'limit'];
   const rows = kernels.map(({ kernel, size, ms, rate, limit, share }) => [
     kernel,
@@ -132,7 +130,7 @@ function kernelTable(kernels: readonly KernelResult[]): string {
   return table(header, rows);
 }
 
-function stepTable(results: readonly StepsResult[]): string {
+function stepTable(results: readonly StepsResult[]): string[] {
   const header = [
     ...['model', 'B', 'T', 'ms/step', 'min', 'max', 'tokens/s', 'FLOP/s', 'MFU'],
     ...['forward', 'backward', 'optimizer', 'ratio', 'evaluation', 'MFU'],
@@ -157,7 +155,7 @@ function stepTable(results: readonly StepsResult[]): string {
   return table(header, rows);
 }
 
-function decodingTable(results: readonly DecodingResult[]): string {
+function decodingTable(results: readonly DecodingResult[]): string[] {
   const header = [
     ...['model', 'sequences', 'context', 'ms/token', 'min', 'max', 'tokens/s'],
     ...['of memory', 'outside kernels', 'prefill tokens/s', 'of products'],
@@ -178,15 +176,15 @@ function decodingTable(results: readonly DecodingResult[]): string {
   return table(header, rows);
 }
 
-function shares({ name, kernelMs, stepMs }: StepsResult): string {
+function shares({ name, kernelMs, stepMs }: StepsResult): string[] {
   return kernelShares(`${name}: kernel`, kernelMs, stepMs.median);
 }
 
-function decodingShares({ name, sequences, context, kernelMs, stepMs }: DecodingResult): string {
+function decodingShares({ name, sequences, context, kernelMs, stepMs }: DecodingResult): string[] {
   return kernelShares(`${name}, ${sequences} × ${context}: kernel`, kernelMs, stepMs.median);
 }
 
-function kernelShares(title: string, kernelMs: Readonly<Record<string, number>>, stepMs: number): string {
+function kernelShares(title: string, kernelMs: Readonly<Record<string, number>>, stepMs: number): string[] {
   const rows = Object.entries(kernelMs)
     .filter(([, ms]) => ms >= 0.001 * stepMs)
     .map(([kernel, ms]) => [kernel, ms.toFixed(2), percent(ms / stepMs)]);

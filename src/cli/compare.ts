@@ -179,22 +179,28 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
     const took = duration((performance.now() - started) / 1000);
     return [
       '',
-      renderTables(results, written.context),
+      ...renderTables(results, written.context),
       '',
-      ...samples.flatMap((r) => [`${r.label}:\n  ${suite.prompt}${r.sample}`.replace(/\n+/g, '\n  '), '']),
+      ...samples.flatMap((r) => [`${r.label}:`, ...indented(`${suite.prompt}${r.sample}`), '']),
       ...missing,
       results.length > 0 ? `report: ${join(out, 'report.html')}  (${took})` : 'no run is finished yet',
-    ].join('\n');
+    ];
   });
 }
 
 /** The tables of a comparison as the terminal shows them, each with its outcome in sentences. */
-export function renderTables(results: readonly RunResult[], context: ReportContext): string {
-  return terminalTables(results, context)
-    .map(({ title, header, rows, outcome }) =>
-      [title, table(header, rows), ...outcome.map((line) => `  ${line}`)].join('\n'),
-    )
-    .join('\n\n');
+export function renderTables(results: readonly RunResult[], context: ReportContext): string[] {
+  return terminalTables(results, context).flatMap(({ title, header, rows, outcome }, i) => [
+    ...(i === 0 ? [] : ['']),
+    title,
+    ...table(header, rows),
+    ...outcome.map((line) => `  ${line}`),
+  ]);
+}
+
+/** The lines of a text that are not empty, indented. */
+function indented(text: string): string[] {
+  return text.split(/\n+/).map((line) => `  ${line}`);
 }
 
 /** What the numbers hold for. */
@@ -421,7 +427,8 @@ class ComparisonProgress {
           step === 0 ? '' : step === entrant.until ? ', already trained' : `, going on at step ${step}`;
         const { models, learningRates } = this.suite;
         const all = models.length * (learningRates.length + this.seeds);
-        notice(`\n${entrant.label} (${this.done + 1} of ${all}: ${entrant.name}${goesOn})`);
+        notice('');
+        notice(`${entrant.label} (${this.done + 1} of ${all}: ${entrant.name}${goesOn})`);
         break;
       }
       case 'train':

@@ -26,23 +26,21 @@ export function doctorCommand(program: Command): void {
         backend: backend && { name: backend.name, description: backend.description },
         warnings,
       };
-      printResult(json === true, document, () =>
-        [
-          `processor         ${host.processor}, ${host.processors} processors, ${host.memoryGiB} GiB`,
-          `system            ${host.system}, Node ${host.node}`,
-          `commit            ${host.commit ?? 'not a checkout'}`,
-          ...('error' in native
-            ? [`addon             not loaded: ${native.error}`]
-            : [
-                `addon             loaded, built with ${native.compiler}`,
-                `instruction sets  ${native.isas.join(', ')}; in use: ${native.isa}`,
-                `threads           ${native.threads}`,
-                `precision         ${native.bf16 ? 'bf16' : 'f32'} by default: the instruction set ${native.bf16 ? 'multiplies' : 'does not multiply'} bfloat16`,
-              ]),
-          `backend           ${backend ? `${backend.description}${asked}` : 'none'}`,
-          ...warnings.map((warning) => `warning           ${warning}`),
-        ].join('\n'),
-      );
+      printResult(json === true, document, () => [
+        `processor         ${host.processor}, ${host.processors} processors, ${host.memoryGiB} GiB`,
+        `system            ${host.system}, Node ${host.node}`,
+        `commit            ${host.commit ?? 'not a checkout'}`,
+        ...('error' in native
+          ? [`addon             not loaded: ${native.error}`]
+          : [
+              `addon             loaded, built with ${native.compiler}`,
+              `instruction sets  ${native.isas.join(', ')}; in use: ${native.isa}`,
+              `threads           ${native.threads}`,
+              `precision         ${native.bf16 ? 'bf16' : 'f32'} by default: the instruction set ${native.bf16 ? 'multiplies' : 'does not multiply'} bfloat16`,
+            ]),
+        `backend           ${backend ? `${backend.description}${asked}` : 'none'}`,
+        ...warnings.map((warning) => `warning           ${warning}`),
+      ]);
     });
 }
 

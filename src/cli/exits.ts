@@ -76,12 +76,12 @@ async function runExits(flags: ExitsFlags): Promise<void> {
   printResult(json === true, { model: folder, step, backend: description, ...sweep }, () => {
     const { header, rows } = exitTable(sweep);
     return [
-      table(header, rows),
+      ...table(header, rows),
       '',
       `${held}; loss in nats a token; time over that of full depth, ${(1000 * sweep.fullMs).toFixed(1)} µs a token`,
       '',
       ...exitSentences(sweep),
-    ].join('\n');
+    ];
   });
   if (out === undefined) return;
   const facts = [

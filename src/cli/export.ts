@@ -118,7 +118,7 @@ async function exportOnnx(flags: ExportFlags, signal: AbortSignal): Promise<void
     inputs,
     outputs,
   };
-  printResult(flags.json === true, document, () => `${out}: ONNX${asks}, ${type} weights of step ${step}`);
+  printResult(flags.json === true, document, () => [`${out}: ONNX${asks}, ${type} weights of step ${step}`]);
 }
 
 async function exportHuggingFace(flags: ExportFlags, signal: AbortSignal): Promise<void> {
@@ -147,11 +147,9 @@ async function exportHuggingFace(flags: ExportFlags, signal: AbortSignal): Promi
     parameters,
     tokenizer: texts.tokenizer?.name ?? null,
   };
-  printResult(
-    flags.json === true,
-    document,
-    () => `${out}: ${config.model_type}, ${grouped(parameters)} parameters of step ${step}`,
-  );
+  printResult(flags.json === true, document, () => [
+    `${out}: ${config.model_type}, ${grouped(parameters)} parameters of step ${step}`,
+  ]);
 }
 
 /** How a run's texts are written. */

@@ -110,7 +110,7 @@ export function generateCommand(program: Command): void {
       (config.halting !== 'none' || options.exit) && ids.length > 0
         ? { steps, meanSteps: total(steps) / steps.length }
         : {};
-    printResult(json === true, { prompt, text, ids, ...halted, ...drafts, stopped: reason }, () => '');
+    printResult(json === true, { prompt, text, ids, ...halted, ...drafts, stopped: reason }, () => ['']);
     if (halted.meanSteps !== undefined) {
       const most = options.loops ?? exitCount(config);
       notice(`${halted.meanSteps.toFixed(2)} steps a token, of at most ${most}`);

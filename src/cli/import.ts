@@ -20,6 +20,7 @@ import { byteSize, counted, grouped, notice, Progress, printResult } from './out
 
 interface ImportFlags {
   readonly out: string;
+  readonly followLinks?: true;
   readonly json?: true;
 }
 
@@ -32,6 +33,7 @@ export function importCommand(program: Command): void {
       'folder with config.json, *.safetensors and, if any, the tokenizer’s files and chat template; or a model on the Hugging Face hub: hf:owner/name, hf:owner/name@revision',
     )
     .requiredOption('--out <run>', 'folder of the new run; train it on with: loopnn train --resume')
+    .option('--follow-links', 'read files that links in the folder lead to outside of it')
     .option('--json', 'print one JSON document')
     .action((source: string, flags: ImportFlags) =>
       interruptible((signal) => importModel(source, flags, signal)),
@@ -41,7 +43,7 @@ export function importCommand(program: Command): void {
 async function importModel(source: string, flags: ImportFlags, signal: AbortSignal): Promise<void> {
   await requireNewFolder(flags.out, '--out');
   const download = new Download(signal);
-  const found = await openHuggingFace(await openSource(source, download));
+  const found = await openHuggingFace(await openSource(source, flags, download));
   const { texts } = found;
   const { model, notices } = modelFromHuggingFace(texts.config, found.configPath);
   const { ids, generation, notices: ofIds } = foundTextIds(texts, model.vocabSize);
@@ -70,13 +72,13 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   printResult(flags.json === true, document, () => {
     const { depth, nLayer, nEmbd, vocabSize } = model;
     const size = `${counted(nLayer, 'layer')} of ${nEmbd} channels, ${grouped(vocabSize)} tokens`;
-    return `${flags.out}: ${depth} with ${size}, ${grouped(parameters)} parameters`;
+    return [`${flags.out}: ${depth} with ${size}, ${grouped(parameters)} parameters`];
   });
 }
 
 /** The files of a folder, or of a model on the hub. */
-function openSource(source: string, download: Download): Promise<ModelFiles> {
-  return source.startsWith('hf:') ? openHubModel(source, download) : folderFiles(source);
+function openSource(source: string, flags: ImportFlags, download: Download): Promise<ModelFiles> {
+  return source.startsWith('hf:') ? openHubModel(source, download) : folderFiles(source, flags.followLinks);
 }
 
 /** A download as the terminal shows it: what it takes in one line, then a bar. */

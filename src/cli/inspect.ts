@@ -44,7 +44,7 @@ export function inspectCommand(program: Command): void {
     });
 }
 
-function render({ tokens, threshold, gates }: Inspection): string {
+function render({ tokens, threshold, gates }: Inspection): string[] {
   const rows = tokens.flatMap(({ text, exits, confidentAt, haltsAt }) =>
     exits.map((exit, n) => [
       n === 0 ? visible(text) : '',
@@ -62,11 +62,11 @@ function render({ tokens, threshold, gates }: Inspection): string {
       `${name}: ${loops.map((g) => `${g.mean.toFixed(3)} (norm ${gateNorm(g).toFixed(3)})`).join(', ')}`,
   );
   return [
-    table(header, rows),
+    ...table(header, rows),
     '',
     `loss: nats of the token that follows; moved: ‖change‖/‖state‖ in the step; confident: first step above ${threshold}`,
     ...(learned.length > 0
       ? ['gates by loop, mean and norm/√C:', ...learned.map((line) => `  ${line}`)]
       : []),
-  ].join('\n');
+  ];
 }

@@ -25,7 +25,8 @@ export async function interruptible<Result>(work: (signal: AbortSignal) => Promi
   const release = onSignal((name, code) => {
     process.exitCode = code;
     controller.abort();
-    notice(`\n${name}: stopping at the next safe point (again to quit at once)`);
+    notice('');
+    notice(`${name}: stopping at the next safe point (again to quit at once)`);
   });
   try {
     return await work(controller.signal);

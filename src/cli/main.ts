@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { makeRoomToEnd } from '../data/ending.js';
 import { LoopnnError } from '../errors.js';
 import { fileFault } from './file-fault.js';
+import { notice } from './output.js';
 
 /** The subcommands, in the order of the help. Only the one that is named is loaded: all together take a quarter of a second. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
@@ -33,7 +34,7 @@ async function main(argv: readonly string[]): Promise<void> {
     .description('train, evaluate and generate from loop neural networks')
     .version(version)
     .option('--debug', 'show where an error came from')
-    .configureOutput({ outputError: (text, write) => write(text) })
+    .configureOutput({ outputError: (text) => text.trimEnd().split('\n').forEach(notice) })
     .exitOverride();
   const [first] = argv.slice(2);
   const named = Object.hasOwn(COMMANDS, first) ? [COMMANDS[first]] : Object.values(COMMANDS);
@@ -46,7 +47,7 @@ async function main(argv: readonly string[]): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // A reader that left (`loopnn params | head`) is no error.
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
-    process.stderr.write(`loopnn: standard output: could not be written (${error.message})\n`);
+    notice(`loopnn: standard output: could not be written (${error.message})`);
     process.exit(FAILED);
   });
   // Nobody left to read the progress (`2>&1 | tee`, and Ctrl-C took tee first): the work goes on to its safe point.
@@ -80,7 +81,8 @@ function report(error: unknown, debug: boolean): number {
   const known = error instanceof LoopnnError ? error.message : fileFault(error);
   const text =
     known ?? (error instanceof Error && 'syscall' in error ? error.message : `unexpected error: ${error}`);
-  process.stderr.write(`loopnn: ${debug && error instanceof Error ? error.stack : text}\n`);
+  const [first, ...rest] = debug && error instanceof Error && error.stack ? error.stack.split('\n') : [text];
+  for (const line of [`loopnn: ${first}`, ...rest]) notice(line);
   return FAILED;
 }
 

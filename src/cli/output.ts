@@ -1,20 +1,17 @@
 /** How commands print: results on stdout, as text or one JSON document; progress and notices on stderr. */
 import { writeFile } from 'node:fs/promises';
 import { DataError } from '../errors.js';
+import { onOneLine, printableJSON } from '../printable.js';
 
-/** Prints a command's result: `document` as JSON where `--json` was given, else `text`. */
-export function printResult(json: boolean, document: unknown, text: () => string): void {
-  process.stdout.write(json ? `${JSON.stringify(document, null, 2)}\n` : `${printable(text())}\n`);
+/** Prints a command's result: `document` as JSON where `--json` was given, else `lines`. */
+export function printResult(json: boolean, document: unknown, lines: () => readonly string[]): void {
+  const text = json ? printableJSON(JSON.stringify(document, null, 2)) : lines().map(onOneLine).join('\n');
+  process.stdout.write(`${text}\n`);
 }
 
 /** A line of information that is not part of the result. */
 export function notice(line: string): void {
-  process.stderr.write(`${printable(line)}\n`);
-}
-
-/** Text whose control characters, line breaks apart, are written out: names of files may hold some that steer a terminal. */
-function printable(text: string): string {
-  return text.replace(/[^\P{Cc}\n\t]|[\u2028\u2029]/gu, (c) => JSON.stringify(c).slice(1, -1));
+  process.stderr.write(`${onOneLine(line)}\n`);
 }
 
 /** Writes a page to a file. Throws DataError where it cannot. */
@@ -27,7 +24,7 @@ export async function writePage(file: string, page: string): Promise<void> {
 }
 
 /** Columns under a header; after the first, which names the row, columns of numbers stand to the right. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const all = [header, ...rows];
   const widths = header.map((_, column) => Math.max(...all.map((row) => row[column].length)));
   const numeric = header.map(
@@ -38,7 +35,7 @@ export function table(header: readonly string[], rows: readonly (readonly string
       .map((cell, column) => (numeric[column] ? cell.padStart(widths[column]) : cell.padEnd(widths[column])))
       .join('  ')
       .trimEnd();
-  return [line(header), widths.map((width) => '─'.repeat(width)).join('  '), ...rows.map(line)].join('\n');
+  return [line(header), widths.map((width) => '─'.repeat(width)).join('  '), ...rows.map(line)];
 }
 
 /** 1234567 → 1,234,567. */
@@ -105,7 +102,7 @@ export class Progress {
       return;
     }
     const full = Math.round(fraction * BAR_WIDTH);
-    const line = `${this.label} ${'█'.repeat(full)}${'░'.repeat(BAR_WIDTH - full)} ${text}`;
+    const line = onOneLine(`${this.label} ${'█'.repeat(full)}${'░'.repeat(BAR_WIDTH - full)} ${text}`);
     process.stderr.write(`\r\x1b[2K${line.slice(0, (process.stderr.columns ?? 120) - 1)}`);
     this.drawn = true;
   }

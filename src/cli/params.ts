@@ -30,7 +30,7 @@ function report(name: string, config: ModelConfig): Report {
   return { name, config, ...modelCost(config) };
 }
 
-function render(models: readonly Report[]): string {
+function render(models: readonly Report[]): string[] {
   const header = [
     'model',
     'layers',
@@ -62,11 +62,11 @@ function render(models: readonly Report[]): string {
     byteSize(m.activationBytesPerSequence.checkpointed),
   ]);
   return [
-    table(header, rows),
+    ...table(header, rows),
     '',
     'parameters: nanoGPT’s count, without the position embedding and the gates; in total: all that is trained.',
     'Where a preset leaves the vocabulary to the data (mini-*), GPT-2’s is assumed: --vocab-size n counts with another.',
     'FLOPs: a multiply-add is two; causal attention at the full block size. K/V: keys and values in float32.',
     'Activations: bytes for one sequence.',
-  ].join('\n');
+  ];
 }

@@ -18,6 +18,7 @@ interface PrepareFlags {
   readonly column: string;
   readonly as?: FileKind;
   readonly maxBroken: number;
+  readonly followLinks?: true;
   readonly split?: string;
   readonly subset?: string;
   readonly workers?: number;
@@ -63,6 +64,7 @@ export function prepareCommand(program: Command): void {
       wholeNumber(0),
       FIELD_DEFAULTS.maxBroken,
     )
+    .option('--follow-links', 'read files and folders that links in a folder lead to outside of it')
     .option('--split <name>', 'split of a dataset on the hub; by default train')
     .option('--subset <folder>', 'its folder, where a dataset has several with the split')
     .option(
@@ -74,8 +76,8 @@ export function prepareCommand(program: Command): void {
     .option('--json', 'print one JSON document')
     .action((sources: string[], flags: PrepareFlags) =>
       interruptible(async (signal) => {
-        const { json, field, column, as, maxBroken, split, subset, ...options } = flags;
-        const fields = { field, column, as, maxBroken };
+        const { json, field, column, as, maxBroken, followLinks = false, split, subset, ...options } = flags;
+        const fields = { field, column, as, maxBroken, followLinks };
         const onPlan = (plan: DownloadPlan) => notice(describePlan(plan, options.tokenizer));
         const hub = { split, subset, onPlan };
         const result = await prepareWithProgress({ sources, fields, hub, ...options, signal });
@@ -131,7 +133,7 @@ function describePlan(plan: DownloadPlan, tokenizer: string): string {
   );
 }
 
-function render(out: string, { meta }: PrepareResult): string {
+function render(out: string, { meta }: PrepareResult): string[] {
   const all = meta.train.tokens + meta.val.tokens;
   const rows = (['train', 'val'] as const).map((split) => {
     const { documents, bytes, tokens } = meta[split];
@@ -142,9 +144,9 @@ function render(out: string, { meta }: PrepareResult): string {
   const { unit, fraction } = meta.heldOut;
   const what = unit === 'documents' ? 'whole documents' : 'the end of one document';
   return [
-    table(['split', 'documents', 'bytes', 'tokens', 'of all', 'bytes/token'], rows),
+    ...table(['split', 'documents', 'bytes', 'tokens', 'of all', 'bytes/token'], rows),
     '',
     `held out: ${what}, asked for ${Number((100 * fraction).toPrecision(3))} %`,
     `tokenizer ${name} (${grouped(vocabSize)} ids), written to ${out}`,
-  ].join('\n');
+  ];
 }

@@ -90,12 +90,9 @@ async function retrofit(flags: RetrofitFlags, signal: AbortSignal): Promise<void
   const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
   const applications = applicationCount(model);
   const document = { run: out, from: run, step, model, layers: groups, parameters, applications };
-  printResult(
-    flags.json === true,
-    document,
-    () =>
-      `${out}: ${counted(model.nLayer, 'layer')}, ${counted(applications, 'block application')}, ${grouped(parameters)} parameters`,
-  );
+  printResult(flags.json === true, document, () => [
+    `${out}: ${counted(model.nLayer, 'layer')}, ${counted(applications, 'block application')}, ${grouped(parameters)} parameters`,
+  ]);
 }
 
 function chosenLayers({ layers, average }: RetrofitFlags, { nLayer }: ModelConfig): number[][] {

@@ -112,7 +112,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   };
   printResult(flags.json === true, document, () => {
     const loss = lastEval ? `, validation loss ${lastEval.valLoss.toFixed(4)}` : '';
-    return `${flags.out}: step ${trainer.step} of ${config.train.maxSteps}${loss}`;
+    return [`${flags.out}: step ${trainer.step} of ${config.train.maxSteps}${loss}`];
   });
 }
 

@@ -27,7 +27,7 @@ export async function* csvDocuments(
   const records = new Records(path, options, warnings);
   let columns = 0;
   let column = -1;
-  for await (const { line, cells, fault } of fileRows(path, packing, delimiter)) {
+  for await (const { line, cells, fault } of fileRows(path, packing, delimiter, warnings)) {
     if (columns === 0) {
       if (fault !== undefined) throw new DataError(`${path}, line ${line}`, 'must be a header', fault);
       column = columnOf(`${path}, line ${line}`, cells, options.field);
@@ -42,7 +42,12 @@ export async function* csvDocuments(
   }
 }
 
-async function* fileRows(path: string, packing: Packing, delimiter: Delimiter): AsyncGenerator<CsvRow> {
+async function* fileRows(
+  path: string,
+  packing: Packing,
+  delimiter: Delimiter,
+  warnings: TextWarnings,
+): AsyncGenerator<CsvRow> {
   const splitter = new CsvSplitter(delimiter);
   const unclosed = (line: number) =>
     new DataError(
@@ -52,7 +57,7 @@ async function* fileRows(path: string, packing: Packing, delimiter: Delimiter): 
       'mend the line',
     );
   let first = true;
-  for await (const chunk of readChunks(path, packing)) {
+  for await (const chunk of readChunks(path, packing, warnings)) {
     yield* splitter.push(first ? withoutMark(chunk) : chunk);
     first = false;
     if (splitter.quotedBytes > LONGEST_RECORD) throw unclosed(splitter.rowLine);

@@ -1,7 +1,8 @@
 /**
  * Text documents from files and folders: one document a file, or many where it holds records. Knows the file system; what
  * a file is, `kind.ts` tells; knows no tokens. A folder's files come sorted by name, folders in their place among them, so
- * that a corpus has one order everywhere; names that begin with a dot and links to folders are left out.
+ * that a corpus has one order everywhere; names that begin with a dot are left out, and links to folders that are read
+ * anyway. Links out of the folder are refused, or followed.
  */
 import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
@@ -11,6 +12,7 @@ import { csvDocuments } from './csv.js';
 import { jsonDocuments } from './json.js';
 import { jsonlDocuments } from './jsonl.js';
 import { KIND_NAMES, type Recognised, recognise } from './kind.js';
+import { followLink, isWithin, linkRoot } from './links.js';
 import { type Packing, readChunks } from './packing.js';
 import { openParquet, parquetDocuments } from './parquet.js';
 import {
@@ -35,7 +37,7 @@ export function fileDocument(
     size: packing === 'none' ? size : undefined,
     pieces: () =>
       cutPieces(
-        decodeUtf8(readChunks(path, packing), () => {
+        decodeUtf8(readChunks(path, packing, warnings), () => {
           warnings.invalidUtf8++;
         }),
       ),
@@ -68,7 +70,10 @@ export async function openFile(path: string, warnings: TextWarnings): Promise<Te
 export async function openPath(path: string, options: FieldOptions = FIELD_DEFAULTS): Promise<TextSource> {
   const name = basename(path);
   const size = await sizeOfFile(path);
-  if (size === undefined) return { name, documents: (warnings) => folderDocuments(path, options, warnings) };
+  if (size === undefined) {
+    const root = await linkRoot(path);
+    return { name, documents: (warnings) => folderDocuments(path, options, warnings, [root]) };
+  }
   const found = await recogniseNamed(path, options);
   if (found.kind === 'parquet' && found.packing === 'none') {
     await (await openParquet(path, options.column)).close();
@@ -117,18 +122,23 @@ async function* fileDocuments(
   else yield fileDocument(path, size, warnings, packing);
 }
 
+/** The documents below a folder; `roots` are the folders that this pass reads, without links in their paths. */
 async function* folderDocuments(
   folder: string,
   options: FieldOptions,
   warnings: TextWarnings,
+  roots: string[],
 ): AsyncGenerator<TextDocument> {
   for (const entry of await listFolder(folder)) {
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) {
-      yield* folderDocuments(path, options, warnings);
+    const target = entry.isSymbolicLink() ? await followLink(path, roots, options.followLinks) : undefined;
+    const status = await stat(path).catch(() => undefined);
+    if (status?.isDirectory()) {
+      if (target !== undefined && isWithin(target, roots)) continue;
+      if (target !== undefined) roots.push(target);
+      yield* folderDocuments(path, options, warnings, roots);
       continue;
     }
-    const status = await stat(path).catch(() => undefined);
     if (!status?.isFile()) continue;
     if (status.size === 0) warnings.empty++;
     else yield* fileDocuments(path, status.size, await recognise(path, options), options, warnings);

@@ -3,10 +3,11 @@
  * weights. Knows files; what is in a configuration is for `models/huggingface.ts`, the tokenizer and what goes with it for
  * `huggingface-texts.ts`.
  */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { CheckpointError } from '../errors.js';
 import { CONFIG_FILE, readTextFiles, type TextFiles } from './huggingface-texts.js';
+import { followLink, linkRoot } from './links.js';
 import { type ModelFiles, readJSON } from './model-files.js';
 import { TensorFiles } from './tensor-files.js';
 
@@ -31,25 +32,35 @@ export interface HuggingFaceModel {
   openWeights(): Promise<TensorFiles>;
 }
 
-/** The files of a folder. Throws CheckpointError where it is none. */
-export async function folderFiles(folder: string): Promise<ModelFiles> {
+/**
+ * The files of a folder. Throws CheckpointError where it is none; links out of it are refused when they are to be read.
+ *
+ * @param followLinks whether links out of the folder are followed, and not refused
+ */
+export async function folderFiles(folder: string, followLinks = false): Promise<ModelFiles> {
   const status = await stat(folder).catch(() => null);
   if (!status?.isDirectory()) {
     if (status && PICKLED.test(folder)) throw pickled(folder);
     const hint = status ? 'give the folder that the file is in' : undefined;
     throw new CheckpointError(folder, `must be a folder with ${CONFIG_FILE} and ${WEIGHTS}`, undefined, hint);
   }
+  const root = await linkRoot(folder);
+  const pathOf = async (name: string): Promise<string> => {
+    const path = join(folder, name);
+    if ((await lstat(path)).isSymbolicLink()) await followLink(path, [root], followLinks);
+    return path;
+  };
   return {
     where: folder,
     names: (await readdir(folder)).sort(),
     async size(name) {
-      const status = await stat(join(folder, name));
-      if (!status.isFile())
-        throw new CheckpointError(join(folder, name), 'must be a file', 'a folder or device');
+      const path = await pathOf(name);
+      const status = await stat(path);
+      if (!status.isFile()) throw new CheckpointError(path, 'must be a file', 'a folder or device');
       return status.size;
     },
     announce: async () => {},
-    fetch: async (names) => names.map((name) => join(folder, name)),
+    fetch: (names) => Promise.all(names.map(pathOf)),
   };
 }
 

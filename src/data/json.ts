@@ -36,7 +36,7 @@ export async function* jsonDocuments(
   let afterBytes = 0;
   let number = 1;
   let skip = layout.start;
-  for await (const chunk of readChunks(path, packing)) {
+  for await (const chunk of readChunks(path, packing, warnings)) {
     let bytes = chunk.subarray(Math.min(skip, chunk.length));
     skip -= chunk.length - bytes.length;
     if (splitter.closedAt < 0) {

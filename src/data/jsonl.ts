@@ -13,7 +13,7 @@ export async function* jsonlDocuments(
   warnings: TextWarnings,
 ): AsyncGenerator<TextDocument> {
   const records = new Records(path, options, warnings);
-  for await (const { number, bytes } of lines(path, packing)) {
+  for await (const { number, bytes } of lines(path, packing, warnings)) {
     if (bytes !== null && isBlank(bytes)) continue;
     const place = `line ${number}`;
     const document =
@@ -28,6 +28,7 @@ export async function* jsonlDocuments(
 async function* lines(
   path: string,
   packing: Packing,
+  warnings: TextWarnings,
 ): AsyncGenerator<{ number: number; bytes: Uint8Array | null }> {
   let number = 1;
   let held: Uint8Array[] = [];
@@ -41,7 +42,7 @@ async function* lines(
     const marked = number === 1 && whole?.[0] === 0xef && whole[1] === 0xbb && whole[2] === 0xbf;
     return marked ? whole.subarray(3) : whole;
   };
-  for await (const chunk of readChunks(path, packing)) {
+  for await (const chunk of readChunks(path, packing, warnings)) {
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
       yield { number, bytes: take(chunk.subarray(start, end)) };

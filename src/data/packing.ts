@@ -7,6 +7,7 @@ import { open } from 'node:fs/promises';
 import { createGunzip } from 'node:zlib';
 import { Decompress } from 'fzstd';
 import { DataError } from '../errors.js';
+import { noteExpansion, type TextWarnings } from './source.js';
 
 /** How a file is packed; dictzip is gzip. */
 export type Packing = 'none' | 'gzip' | 'zstd';
@@ -94,15 +95,29 @@ async function readBytes(path: string, count: number): Promise<Buffer> {
   }
 }
 
-/** Reads a file in chunks, unpacking it; throws DataError. */
-export async function* readChunks(path: string, packing: Packing): AsyncGenerator<Uint8Array> {
+/**
+ * Reads a file in chunks, unpacking it; throws DataError.
+ *
+ * @param warnings hear of a packed file that holds many times its size
+ */
+export async function* readChunks(
+  path: string,
+  packing: Packing,
+  warnings?: TextWarnings,
+): AsyncGenerator<Uint8Array> {
   const file = createReadStream(path, { highWaterMark: CHUNK_BYTES });
   // An error of the file has to be passed on by hand: `pipe` does not.
   const stream = packing === 'gzip' ? file.pipe(createGunzip()) : file;
   if (stream !== file) file.on('error', (error) => stream.destroy(error));
+  let unpacked = 0;
   try {
-    if (packing === 'zstd') yield* unpackZstd(stream);
-    else for await (const chunk of stream) yield chunk as Uint8Array;
+    for await (const chunk of packing === 'zstd' ? unpackZstd(stream) : stream) {
+      unpacked += chunk.length;
+      yield chunk as Uint8Array;
+    }
+    if (warnings !== undefined && packing !== 'none') {
+      noteExpansion(warnings, path, file.bytesRead, unpacked);
+    }
   } catch (error) {
     throw new DataError(path, 'must be readable', error instanceof Error ? error.message : error);
   } finally {

@@ -18,6 +18,8 @@ type Check = (page: Uint8Array) => void;
 export class PageChecks {
   /** What is to be checked of the bytes that begin at an offset of the chunk. */
   private readonly checks = new Map<number, { readonly size: number; readonly check: Check }>();
+  /** What the pages claim to take unpacked; what they repeat from a dictionary counts once. */
+  readonly unpackedBytes: number;
 
   /**
    * Checks the headers of a chunk for a column of so many rows, which has a level for each where it is optional. Throws Error.
@@ -29,6 +31,7 @@ export class PageChecks {
   ) {
     const reader = { view: new DataView(chunk), offset: 0 };
     let left = rows;
+    let unpackedBytes = 0;
     while (left > 0 && reader.offset < chunk.byteLength) {
       const header = parquetHeader(reader);
       const { compressed_page_size: packed, uncompressed_page_size: unpacked } = header;
@@ -37,6 +40,7 @@ export class PageChecks {
       }
       const start = reader.offset;
       reader.offset += packed;
+      unpackedBytes += unpacked;
       const dictionary = header.dictionary_page_header?.num_values ?? 0;
       // A text in a dictionary takes the four bytes of its length, and those of its own.
       if (!(dictionary >= 0 && dictionary <= unpacked / 4)) {
@@ -67,6 +71,7 @@ export class PageChecks {
       }
       left -= first?.num_values ?? second?.num_rows ?? 0;
     }
+    this.unpackedBytes = unpackedBytes;
   }
 
   /** hyparquet's, which check a page as soon as they have unpacked it. */

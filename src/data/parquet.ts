@@ -3,7 +3,7 @@
  * Knows files and columns; knows no tokens. The format itself is hyparquet's.
  */
 import { isUtf8 } from 'node:buffer';
-import { type FileHandle, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import {
@@ -17,7 +17,7 @@ import { DataError } from '../errors.js';
 import { isFull } from './file-errors.js';
 import { type Packing, readChunks } from './packing.js';
 import { MAX_GROUP_BYTES, PageChecks } from './parquet-pages.js';
-import type { TextDocument, TextWarnings } from './source.js';
+import { noteExpansion, type TextDocument, type TextWarnings } from './source.js';
 
 /** Rows of one row group: a column may say the same text again in no bytes at all, and every row has its place in memory. */
 export const MAX_GROUP_ROWS = 1 << 23;
@@ -43,8 +43,8 @@ export async function* parquetDocuments(
   skip = 0,
 ): AsyncGenerator<TextDocument> {
   if (packing !== 'none') {
-    yield* withUnpacked(path, packing, (file) =>
-      readDocuments(openParquet(file, column, path), warnings, skip),
+    yield* withUnpacked(path, packing, (file, times) =>
+      readDocuments(openParquet(file, column, path, times), warnings, skip),
     );
     return;
   }
@@ -64,11 +64,15 @@ async function* readDocuments(
   }
 }
 
-/** Random access needs a file: the packed one is written out where temporary files go. */
+/**
+ * Random access needs a file: the packed one is written out where temporary files go.
+ *
+ * @param read is given the unpacked file, and how many times larger it is
+ */
 async function* withUnpacked<Item>(
   path: string,
   packing: Packing,
-  read: (file: string) => AsyncIterable<Item>,
+  read: (file: string, times: number) => AsyncIterable<Item>,
 ): AsyncGenerator<Item> {
   const folder = await mkdtemp(join(tmpdir(), 'loopnn-parquet-'));
   try {
@@ -78,7 +82,7 @@ async function* withUnpacked<Item>(
       const rule = 'must be unpacked where temporary files go, and that disk is full';
       throw new DataError(path, rule, tmpdir(), 'free some space, or set TMPDIR to another disk');
     });
-    yield* read(file);
+    yield* read(file, (await stat(file)).size / (await stat(path)).size);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -88,9 +92,15 @@ async function* withUnpacked<Item>(
  * Opens a column of strings.
  *
  * @param name the file's name in messages
+ * @param times how many times larger the file is than what it was unpacked from
  * @throws DataError if the file is damaged, or the column is missing, nested, of another type, or has nulls
  */
-export async function openParquet(path: string, column: string, name = path): Promise<ParquetText> {
+export async function openParquet(
+  path: string,
+  column: string,
+  name = path,
+  times = 1,
+): Promise<ParquetText> {
   const file = await open(path, 'r').catch((error: unknown) => {
     throw new DataError(name, 'must be readable', messageOf(error));
   });
@@ -98,7 +108,7 @@ export async function openParquet(path: string, column: string, name = path): Pr
     const buffer = await sliceable(file, name);
     const metadata = await readMetadata(buffer, name);
     const bytes = checkColumn(metadata, column, name);
-    return new OpenParquet(file, buffer, metadata, column, name, bytes);
+    return new OpenParquet(file, buffer, metadata, column, name, times, bytes);
   } catch (error) {
     await file.close();
     if (error instanceof DataError) throw error;
@@ -116,6 +126,7 @@ class OpenParquet implements ParquetText {
     private readonly metadata: FileMetaData,
     private readonly column: string,
     private readonly name: string,
+    private readonly times: number,
     readonly bytes: number,
   ) {
     this.rows = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0);
@@ -123,20 +134,28 @@ class OpenParquet implements ParquetText {
 
   async *documents(warnings: TextWarnings, skip = 0): AsyncGenerator<TextDocument> {
     let row = 0;
+    const sizes = { packed: 0, unpacked: 0 };
     for (const group of this.metadata.row_groups) {
       const end = row + Number(group.num_rows);
       if (end <= skip) {
         row = end;
         continue;
       }
-      for (const value of await this.#group(group, row, end)) {
+      for (const value of await this.#group(group, row, end, sizes)) {
         if (row >= skip) yield this.#document(value, row, warnings);
         row++;
       }
     }
+    noteExpansion(warnings, this.name, sizes.packed / this.times, sizes.unpacked);
   }
 
-  async #group(group: RowGroup, start: number, end: number): Promise<unknown[]> {
+  /** A group's values; adds what its pages take in the file, and what they or their texts take unpacked, to `sizes`. */
+  async #group(
+    group: RowGroup,
+    start: number,
+    end: number,
+    sizes: { packed: number; unpacked: number },
+  ): Promise<unknown[]> {
     const values: unknown[] = [];
     try {
       const chunk = await readChunk(this.buffer, columnOf(group, this.column));
@@ -155,6 +174,10 @@ class OpenParquet implements ParquetText {
           for (const value of columnData) values.push(value);
         },
       });
+      let text = 0;
+      for (const value of values) if (value instanceof Uint8Array) text += value.length;
+      sizes.packed += chunk.bytes.byteLength;
+      sizes.unpacked += Math.max(pages.unpackedBytes, text);
     } catch (error) {
       throw new DataError(this.name, `must hold rows ${start} to ${end - 1}`, messageOf(error), DAMAGED);
     }

@@ -234,7 +234,7 @@ class Preparation {
     key: string | null,
   ): Promise<Record<Split, SplitProgress>> {
     const record = key === null ? null : await readRecord(folder, key);
-    if (record !== null) this.#warnings = record.warnings;
+    if (record !== null) this.#warnings = { ...noWarnings(), ...record.warnings };
     else if (key !== null) await clear(folder);
     const { workers = corpus.bytes < FEW_BYTES ? 1 : defaultWorkers(), recordBytes = RECORD_BYTES } =
       this.#options;

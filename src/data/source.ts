@@ -43,7 +43,7 @@ export interface SourceCensus {
 export const FILE_KINDS = ['text', 'jsonl', 'csv'] as const;
 export type FileKind = (typeof FILE_KINDS)[number];
 
-/** How files with fields are read. */
+/** How files are read. */
 export interface FieldOptions {
   /** The field of a JSON record or the column of CSV that holds the text. */
   readonly field: string;
@@ -53,9 +53,16 @@ export interface FieldOptions {
   readonly maxBroken: number;
   /** What every file is; undefined lets the content of each decide. */
   readonly as?: FileKind | undefined;
+  /** Whether links in a folder may lead out of it. */
+  readonly followLinks: boolean;
 }
 
-export const FIELD_DEFAULTS: FieldOptions = { field: 'text', column: 'text', maxBroken: 100 };
+export const FIELD_DEFAULTS: FieldOptions = {
+  field: 'text',
+  column: 'text',
+  maxBroken: 100,
+  followLinks: false,
+};
 
 /** What was left out or mended in one pass. */
 export interface TextWarnings {
@@ -73,13 +80,28 @@ export interface TextWarnings {
   unexpected: number;
   /** The first of them, as 'file (kind)'. */
   readonly unexpectedAt: string[];
+  /** Files that hold `MUCH_LARGER` times their size or more. */
+  expanded: number;
+  /** The first of them, as 'file (n times)'. */
+  readonly expandedAt: string[];
 }
 
-/** Broken records, and files with unexpected ones, that are shown. */
+/** Broken records, and files of each kind, that are shown. */
 export const BROKEN_SHOWN = 5;
+/** Text of a language shrinks to a third or a tenth: what shrinks more than this says one thing again and again. */
+const MUCH_LARGER = 200;
 
 export function noWarnings(): TextWarnings {
-  return { binary: 0, empty: 0, invalidUtf8: 0, broken: 0, brokenAt: [], unexpected: 0, unexpectedAt: [] };
+  const records = { broken: 0, brokenAt: [], unexpected: 0, unexpectedAt: [] };
+  return { binary: 0, empty: 0, invalidUtf8: 0, ...records, expanded: 0, expandedAt: [] };
+}
+
+/** Counts a file that was read to its end, if it holds many times its size; sizes are in bytes. */
+export function noteExpansion(warnings: TextWarnings, name: string, packed: number, unpacked: number): void {
+  if (!(unpacked >= Math.max(1, MUCH_LARGER * packed))) return;
+  warnings.expanded++;
+  const times = `${name} (${Math.floor(unpacked / packed)} times)`;
+  if (warnings.expandedAt.length < BROKEN_SHOWN) warnings.expandedAt.push(times);
 }
 
 /** The warnings as sentences, none if all counts are 0. */
@@ -94,11 +116,15 @@ export function describeWarnings(warnings: TextWarnings): string[] {
     const documents = counted(warnings.invalidUtf8, 'document');
     lines.push(`replaced bytes that are not UTF-8 by U+FFFD in ${documents}`);
   }
-  const { broken, brokenAt, unexpected, unexpectedAt } = warnings;
+  const { broken, brokenAt, unexpected, unexpectedAt, expanded, expandedAt } = warnings;
   if (broken > 0) lines.push(`left out ${counted(broken, 'broken record')}: ${shown(broken, brokenAt)}`);
   if (unexpected > 0) {
     const files = `${counted(unexpected, 'file')} as records, by content and not by name`;
     lines.push(`read ${files}: ${shown(unexpected, unexpectedAt)}; --as text takes files whole`);
+  }
+  if (expanded > 0) {
+    const files = `${counted(expanded, 'file')} to ${MUCH_LARGER} times the packed size or more`;
+    lines.push(`unpacked ${files}: ${shown(expanded, expandedAt)}`);
   }
   return lines;
 }

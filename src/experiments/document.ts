@@ -1,4 +1,5 @@
 /** A report as sections of text, tables, charts and quotations, and its two forms: one HTML page, and Markdown with SVG files. */
+import { onOneLine } from '../printable.js';
 import { escapeText } from './plot.js';
 
 export type Block =
@@ -71,7 +72,7 @@ function htmlBlock(block: Block): string {
       return `<h3>${escapeText(block.title)}</h3><blockquote><b>${escapeText(block.lead)}</b>${escapeText(block.text)}</blockquote>`;
     case 'facts': {
       const entries = block.facts.map(
-        ([name, value]) => `<dt>${escapeText(name)}</dt><dd>${escapeText(value)}</dd>`,
+        ([name, value]) => `<dt>${escapeText(name)}</dt><dd>${escapeText(onOneLine(value))}</dd>`,
       );
       return `<dl>\n${entries.join('\n')}\n</dl>`;
     }
@@ -104,7 +105,7 @@ function markdownBlock(block: Block): string {
       return `**${block.title}**\n\n> ${markdownCell(text)}`;
     }
     case 'facts':
-      return block.facts.map(([name, value]) => `- ${name}: ${value}`).join('\n');
+      return block.facts.map(([name, value]) => `- ${name}: ${onOneLine(value)}`).join('\n');
   }
 }
 

@@ -3,11 +3,13 @@ import assert from 'node:assert/strict';
 import {
   cpSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -299,6 +301,15 @@ test('a model on the hub that the environment names is imported as from its fold
     for (const path of paths)
       assert.deepEqual(readFileSync(join(out, path)), readFileSync(join(local.out, path)));
 
+    // What the cache holds of it is a folder of links to another folder.
+    const snapshots = join(env.HF_HUB_CACHE, 'models--owner--gpt', 'snapshots');
+    const [snapshot] = readdirSync(snapshots).map((name) => join(snapshots, name));
+    assert.ok(lstatSync(join(snapshot, 'config.json')).isSymbolicLink());
+    const again = join(folder, 'run-cached');
+    const cached = await loopnn(['import', snapshot, '--out', again, '--json']);
+    assert.equal(cached.code, 0, cached.stderr);
+    assert.deepEqual(JSON.parse(cached.stdout), { ...local.document, run: again });
+
     const refusedOut = join(folder, 'refused');
     for (const [spec, message] of [
       ['hf:owner/none', /hf:owner\/none: must be a model on the hub, got 'status 404'/],
@@ -311,6 +322,18 @@ test('a model on the hub that the environment names is imported as from its fold
   } finally {
     await server.stop();
   }
+});
+
+test('a link out of the folder is refused, unless it is to be followed', async () => {
+  const source = copy('gpt2', 'linked');
+  renameSync(join(source, 'config.json'), join(folder, 'elsewhere.json'));
+  symlinkSync('../elsewhere.json', join(source, 'config.json'));
+  await refused(
+    source,
+    /linked\/config\.json: is a link that must not lead .* got '.*elsewhere\.json'; .*--follow-links$/m,
+  );
+  const result = await loopnn(['import', source, '--out', join(folder, 'run-linked'), '--follow-links']);
+  assert.equal(result.code, 0, result.stderr);
 });
 
 test('weights that are no numbers, and a tokenizer.json that is null, are refused', async () => {

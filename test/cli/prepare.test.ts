@@ -1,7 +1,8 @@
 /** `loopnn prepare` as a user runs it: its sources, what it refuses, and what stays when it is stopped. */
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { test } from 'node:test';
 import { fixture } from '../data/helpers.js';
 import { HubServer } from '../data/hub-server.js';
@@ -128,6 +129,25 @@ test('prepare reads records whatever their name, and takes them as text where it
     ['prepare', 'sotu', '--out', out, '--force', '--as', 'text'],
     /--as: is for files and folders, got 'sotu'/,
   );
+});
+
+test('prepare refuses a link out of its folder, or follows it, and warns of a file that unpacks to much', async () => {
+  const folder = temporaryFolder();
+  const inputs = join(folder, 'inputs');
+  mkdirSync(inputs);
+  const packed = gzipSync('again '.repeat(100_000));
+  writeFileSync(join(folder, 'much\n\x9b2J.txt.gz'), packed);
+  symlinkSync('../much\n\x9b2J.txt.gz', join(inputs, 'link'));
+  const args = ['prepare', inputs, '--out', join(folder, 'out'), '--tokenizer', 'bytes'];
+  await refused(
+    args,
+    /inputs\/link: is a link that must not .*much\\n\\u009b2J\.txt\.gz'; .*--follow-links\n$/,
+  );
+  const followed = await loopnn([...args, '--follow-links']);
+  assert.equal(followed.code, 0, followed.stderr);
+  const times = Math.floor(600_000 / packed.length);
+  const shown = `${join(inputs, 'link')} (${times} times)`;
+  assert.equal(followed.stderr, `warning: unpacked 1 file to 200 times the packed size or more: ${shown}\n`);
 });
 
 test('prepare takes a dataset from the hub that the environment names, and announces the disk it needs', async () => {

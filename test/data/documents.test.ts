@@ -6,6 +6,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { CORPORA, openSource } from '../../src/data/corpora.js';
 import { describeWarnings, noWarnings, type TextSource } from '../../src/data/source.js';
+import { ZSTD_BLOCK, zstdOfOneByte } from './helpers.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -68,6 +69,65 @@ test('binary and empty files in a folder are left out and counted; bad UTF-8 is 
     'replaced bytes that are not UTF-8 by U+FFFD in 1 document',
   ]);
   assert.deepEqual(describeWarnings(noWarnings()), []);
+});
+
+test('a packed file that holds 200 times its size is told once, with its name and how many times', async () => {
+  const text = 'a'.repeat(1 << 20);
+  const jsonl = `${JSON.stringify({ text })}\n`.repeat(2);
+  const times = (packed: Uint8Array, bytes: number) => Math.floor(bytes / packed.length);
+  const gzip = gzipSync(text);
+  const zstd = zstdOfOneByte(0x61, 8);
+  const records = gzipSync(jsonl);
+  const csv = gzipSync(`text,n\n${text},1\n`);
+  const array = gzipSync(`[${JSON.stringify({ text })}]`);
+  await write('a.txt.gz', gzip);
+  await write('b.txt.zst', zstd);
+  await write('c.jsonl.gz', records);
+  await write('d.csv.gz', csv);
+  await write('e.json.gz', array);
+  await write('f.txt.gz', gzipSync('a text of a usual kind'));
+  const warnings = noWarnings();
+  const found = await read(await openSource(folder), warnings);
+  assert.deepEqual(
+    found.map(([name]) => name),
+    ['a.txt.gz', 'b.txt.zst', 'c.jsonl.gz, line 1', 'c.jsonl.gz, line 2'].concat(
+      'd.csv.gz, line 2',
+      'e.json.gz, record 1',
+      'f.txt.gz',
+    ),
+  );
+  const shown = [
+    `a.txt.gz (${times(gzip, text.length)} times)`,
+    `b.txt.zst (${times(zstd, 8 * ZSTD_BLOCK)} times)`,
+    `c.jsonl.gz (${times(records, jsonl.length)} times)`,
+    `d.csv.gz (${times(csv, text.length + 10)} times)`,
+    `e.json.gz (${times(array, text.length + 13)} times)`,
+  ];
+  assert.deepEqual(describeWarnings(warnings), [
+    `unpacked 5 files to 200 times the packed size or more: ${shown.map((name) => join(folder, name)).join('; ')}`,
+  ]);
+});
+
+test('199 times are not told, 200 are; of many files the first five are named', async () => {
+  // An empty frame of 10 bytes that is skipped, once or twice, makes the packed size what it is to be.
+  for (let i = 0; i < 7; i++) await write(`${i}.txt.zst`, zstdOfOneByte(0x61, 1));
+  const size = ZSTD_BLOCK / 200;
+  const padded = (bytes: number) => {
+    const frame = Buffer.alloc(bytes - zstdOfOneByte(0x61, 1).length);
+    frame.writeUInt32LE(0x184d2a50, 0);
+    frame.writeUInt32LE(frame.length - 8, 4);
+    return Buffer.concat([frame, zstdOfOneByte(0x61, 1)]);
+  };
+  const warningsOf = async (name: string) => {
+    const warnings = noWarnings();
+    await read(await openSource(join(folder, name)), warnings);
+    return describeWarnings(warnings);
+  };
+  await write('8.txt.zst', padded(Math.floor(size)));
+  await write('9.txt.zst', padded(Math.floor(size) + 1));
+  assert.match((await warningsOf('8.txt.zst')).join(), /^unpacked 1 file .*8\.txt\.zst \(200 times\)$/);
+  assert.deepEqual(await warningsOf('9.txt.zst'), []);
+  assert.match((await warningsOf('')).join(), /^unpacked 8 files .*4\.txt\.zst \(13107 times\); …$/);
 });
 
 test('a file named by the user has to be text', async () => {

@@ -30,6 +30,9 @@ export function llmcBytes(ids: readonly number[], header: readonly number[] = []
   return Buffer.concat([Buffer.from(words.buffer), idBytes(ids, words[0] === 20240801 ? 32 : 16)]);
 }
 
+/** Bytes of a block of `zstdOfOneByte`. */
+export const ZSTD_BLOCK = 128 * 1024;
+
 /** The texts of the parquet fixtures, in order. */
 export function fixtureTexts(): string[] {
   return JSON.parse(readFileSync(fixture('texts.json'), 'utf8')) as string[];
@@ -55,4 +58,16 @@ export async function writeRun(folder: string, fields: Record<string, unknown> =
   await runAll(trainer);
   trainer.dispose();
   model.dispose();
+}
+
+/** A Zstandard frame of so many blocks that each repeat one byte, as RFC 8878 has them: four bytes for 128 KiB. */
+export function zstdOfOneByte(byte: number, count: number): Buffer {
+  const header = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38]);
+  const blocks = Buffer.alloc(4 * count);
+  for (let i = 0; i < count; i++) {
+    const last = i === count - 1 ? 1 : 0;
+    blocks.writeUIntLE((ZSTD_BLOCK << 3) | (1 << 1) | last, 4 * i, 3);
+    blocks[4 * i + 3] = byte;
+  }
+  return Buffer.concat([header, blocks]);
 }

@@ -48,6 +48,11 @@ odd = pa.table({
     "large": pa.array(["large one", "large two"], pa.large_string()),
 })
 pq.write_table(odd, OUT / "odd.parquet")
+# 420 kB of one text: in pages that compression shrinks, without statistics that repeat it, and once in a dictionary.
+SAME = ["the same again " * 70] * 400
+small = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
+pq.write_table(table(SAME), OUT / "same-pages.parquet", **small)
+pq.write_table(table(SAME), OUT / "same-dictionary.parquet", compression="none")
 required = pa.schema([pa.field("text", pa.string(), nullable=False)])
 pq.write_table(pa.table({"text": ["one", "two"]}, schema=required), OUT / "required.parquet")
 pq.write_table(table([]), OUT / "empty.parquet")

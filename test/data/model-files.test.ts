@@ -19,7 +19,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 async function open(): Promise<void> {
-  const { openWeights } = await openHuggingFace(await folderFiles(folder));
+  const { openWeights } = await openHuggingFace(await folderFiles(folder, true));
   await (await openWeights())[Symbol.asyncDispose]();
 }
 

@@ -37,6 +37,26 @@ test('every compression, page version and encoding gives the texts in order', as
   assert.deepEqual(await read(fixture('empty.parquet')), []);
 });
 
+test('a column that holds 200 times what its pages take is told, compressed, repeated or packed', async () => {
+  const text = 'the same again '.repeat(70);
+  const warningsOf = async (path: string) => {
+    const warnings = noWarnings();
+    assert.deepEqual(await read(path, 'text', warnings), Array(400).fill(text));
+    return describeWarnings(warnings).join();
+  };
+  const told = (path: string, times: number) =>
+    `unpacked 1 file to 200 times the packed size or more: ${path} (${times} times)`;
+  // 421,600 bytes of pages in 109; the texts without their lengths are 420,000, from a dictionary in 3,211.
+  assert.equal(await warningsOf(fixture('same-pages.parquet')), told(fixture('same-pages.parquet'), 3867));
+  assert.equal(await warningsOf(fixture('same-dictionary.parquet')), '');
+  const path = join(folder, 'a.parquet.gz');
+  const file = await readFile(fixture('same-dictionary.parquet'));
+  const packed = gzipSync(file);
+  await writeFile(path, packed);
+  const times = Math.floor((420_000 / 3211) * (file.length / packed.length));
+  assert.equal(await warningsOf(path), told(path, times));
+});
+
 test('rows are skipped without reading the groups before them', async () => {
   const text = await openParquet(fixture('snappy.parquet'), 'text');
   assert.equal(text.rows, 60);

@@ -14,6 +14,9 @@ from transformers import AutoTokenizer, DynamicCache, GenerationConfig, pipeline
 
 CLOSE = 1e-5
 NEW = 12
+# Loops of the network that is checked, and the counts that it is run with.
+TRAINED = 3
+COUNTS = (1, 2, TRAINED, TRAINED + 2)
 
 
 def as_loop_network(gpt2, loop):
@@ -170,23 +173,26 @@ def greedy(model, ids, count, loops):
     return ids
 
 
-def prompts_where_loops_tell(model, counts):
-    """Prompts that each count continues in its own way, and how."""
-    for _ in range(100):
+def prompts_where_loops_tell(model, tries):
+    """Prompts that each count continues in its own way, and how; None if there are none among so many."""
+    for _ in range(tries):
         ids = torch.randint(1, 300, (2, 14))
-        by_hand = {loops: greedy(model, ids, NEW, loops) for loops in counts}
-        if len({tuple(made.flatten().tolist()) for made in by_hand.values()}) == len(counts):
+        by_hand = {loops: greedy(model, ids, NEW, loops) for loops in COUNTS}
+        if len({tuple(made.flatten().tolist()) for made in by_hand.values()}) == len(COUNTS):
             return ids, by_hand
-    sys.exit("check_loop_model.py: loops make no difference to this network, which shows nothing")
+    return None
 
 
 def loop_counts(arguments, exported, run, data, work):
     """`num_loops`: the argument, then generation_config, then the configuration."""
-    model, trained = load(exported), 3
+    model, trained = load(exported), TRAINED
     model.generation_config.eos_token_id = None
     settings = {"max_new_tokens": NEW, "do_sample": False, "pad_token_id": 0}
     generate = lambda **given: model.generate(ids, **{**settings, **given})
-    ids, by_hand = prompts_where_loops_tell(model, (1, 2, trained, trained + 2))
+    told = prompts_where_loops_tell(model, 100)
+    if told is None:
+        sys.exit("check_loop_model.py: loops make no difference to this network, which shows nothing")
+    ids, by_hand = told
     same("no num_loops is the trained count", generate(), by_hand[trained])
     for loops, expected in by_hand.items():
         same(f"generate(num_loops={loops})", generate(num_loops=loops), expected)

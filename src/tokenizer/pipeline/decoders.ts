@@ -8,7 +8,8 @@ import { eachMatch } from './split.js';
 /** Turns tokens into the pieces of a text, which joined are the text. */
 export type TokensDecoder = (tokens: readonly string[]) => readonly string[];
 
-const TYPES = [
+/** The types of decoders that are read. */
+export const DECODERS = [
   'BPEDecoder',
   'ByteFallback',
   'ByteLevel',
@@ -25,7 +26,7 @@ const TYPES = [
 export function readDecoder(value: unknown, where: string): TokensDecoder {
   if (value === null || value === undefined) return (tokens) => [tokens.join(' ')];
   const settings = new Settings(value, where);
-  switch (settings.name('type', TYPES)) {
+  switch (settings.name('type', DECODERS)) {
     case 'BPEDecoder': {
       const suffix = settings.text('suffix');
       return (tokens) =>

@@ -16,7 +16,8 @@ export interface Normalized {
 
 export type Normalizer = (normalized: Normalized) => void;
 
-const TYPES = [
+/** The types of normalizers that are read. */
+export const NORMALIZERS = [
   'BertNormalizer',
   'ByteLevel',
   'Lowercase',
@@ -37,7 +38,7 @@ const TYPES = [
 export function readNormalizer(value: unknown, where: string): Normalizer {
   if (value === null || value === undefined) return () => {};
   const settings = new Settings(value, where);
-  const type = settings.name('type', TYPES);
+  const type = settings.name('type', NORMALIZERS);
   switch (type) {
     case 'BertNormalizer':
       return bert(settings);

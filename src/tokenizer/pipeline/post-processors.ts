@@ -5,13 +5,20 @@
 import { DataError } from '../../errors.js';
 import { Settings } from './settings.js';
 
-const TYPES = ['BertProcessing', 'ByteLevel', 'RobertaProcessing', 'Sequence', 'TemplateProcessing'] as const;
+/** The types of post-processors that are known. */
+export const POST_PROCESSORS = [
+  'BertProcessing',
+  'ByteLevel',
+  'RobertaProcessing',
+  'Sequence',
+  'TemplateProcessing',
+] as const;
 
 /** Throws DataError for an unknown one, and for one that does more than put special tokens around a text. */
 export function checkPostProcessor(value: unknown, where: string): void {
   if (value === null || value === undefined) return;
   const settings = new Settings(value, where);
-  const type = settings.name('type', TYPES);
+  const type = settings.name('type', POST_PROCESSORS);
   if (type === 'Sequence') {
     settings.list('processors').forEach((one, i) => {
       checkPostProcessor(one, `${where}.processors[${i}]`);

@@ -15,7 +15,8 @@ export interface Pieces {
 
 export type PreTokenizer = (pieces: Pieces) => Pieces;
 
-const TYPES = [
+/** The types of pre-tokenizers that are read. */
+export const PRE_TOKENIZERS = [
   'BertPreTokenizer',
   'ByteLevel',
   'CharDelimiterSplit',
@@ -33,7 +34,7 @@ const TYPES = [
 export function readPreTokenizer(value: unknown, where: string): PreTokenizer {
   if (value === null || value === undefined) return (pieces) => pieces;
   const settings = new Settings(value, where);
-  switch (settings.name('type', TYPES)) {
+  switch (settings.name('type', PRE_TOKENIZERS)) {
     case 'BertPreTokenizer':
       return sequence([cut(space(), 'Removed'), cut(punctuation(), 'Isolated')]);
     case 'ByteLevel':
