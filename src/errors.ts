@@ -28,6 +28,18 @@ export class ConfigError extends LoopnnError {}
 export class DataError extends LoopnnError {}
 /** A checkpoint is missing, damaged, or does not fit the model. */
 export class CheckpointError extends LoopnnError {}
+/** The file system refused to write a file, or to give one. */
+export class FileError extends LoopnnError {
+  /** @param cause what the system said */
+  constructor(
+    readonly file: string,
+    rule: string,
+    hint: string | undefined,
+    override readonly cause: Error,
+  ) {
+    super(file, rule, undefined, hint);
+  }
+}
 /** A folder is in use by another process, or no longer this one's while it works there. */
 export class LockError extends LoopnnError {}
 /** The native addon is missing, does not fit this machine, or refused its arguments. */

@@ -3,8 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { makeRoomToEnd } from '../data/ending.js';
+import { fileError, writeError } from '../data/file-errors.js';
 import { LoopnnError } from '../errors.js';
-import { fileFault } from './file-fault.js';
 import { notice } from './output.js';
 
 /** The subcommands, in the order of the help. Only the one that is named is loaded: all together take a quarter of a second. */
@@ -47,8 +47,7 @@ async function main(argv: readonly string[]): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // A reader that left (`loopnn params | head`) is no error.
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
-    notice(`loopnn: standard output: could not be written (${error.message})`);
-    process.exit(FAILED);
+    process.exit(report(writeError(error, 'standard output'), false));
   });
   // Nobody left to read the progress (`2>&1 | tee`, and Ctrl-C took tee first): the work goes on to its safe point.
   process.stderr.on('error', () => {});
@@ -78,9 +77,9 @@ function report(error: unknown, debug: boolean): number {
     return Number(process.exitCode);
   }
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE;
-  const known = error instanceof LoopnnError ? error.message : fileFault(error);
-  const text =
-    known ?? (error instanceof Error && 'syscall' in error ? error.message : `unexpected error: ${error}`);
+  const told = fileError(error);
+  const known = told instanceof LoopnnError || (told instanceof Error && 'syscall' in told);
+  const text = known ? told.message : `unexpected error: ${error}`;
   const [first, ...rest] = debug && error instanceof Error && error.stack ? error.stack.split('\n') : [text];
   for (const line of [`loopnn: ${first}`, ...rest]) notice(line);
   return FAILED;

@@ -1,6 +1,6 @@
 /** How commands print: results on stdout, as text or one JSON document; progress and notices on stderr. */
-import { writeFile } from 'node:fs/promises';
-import { DataError } from '../errors.js';
+import { realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { writing } from '../data/file-errors.js';
 import { onOneLine, printableJSON } from '../printable.js';
 
 /** Prints a command's result: `document` as JSON where `--json` was given, else `lines`. */
@@ -14,13 +14,20 @@ export function notice(line: string): void {
   process.stderr.write(`${onOneLine(line)}\n`);
 }
 
-/** Writes a page to a file. Throws DataError where it cannot. */
-export async function writePage(file: string, page: string): Promise<void> {
-  try {
-    await writeFile(file, page);
-  } catch (error) {
-    throw new DataError(file, `could not be written (${error instanceof Error ? error.message : error})`);
-  }
+/** Writes a page to a file, whole or not at all; a pipe or a device gets it as it comes. Throws FileError. */
+export function writePage(file: string, page: string): Promise<void> {
+  return writing(file, async () => {
+    const former = await stat(file).catch(() => null);
+    if (former !== null && !former.isFile()) return writeFile(file, page);
+    const target = former === null ? file : await realpath(file);
+    const partial = `${target}.${process.pid}.partial`;
+    try {
+      await writeFile(partial, page);
+      await rename(partial, target);
+    } finally {
+      await rm(partial, { force: true });
+    }
+  });
 }
 
 /** Columns under a header; after the first, which names the row, columns of numbers stand to the right. */

@@ -7,12 +7,14 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
+import { open, rename, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { datasetInfo, downloadFile, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
-import { ConfigError, DataError } from '../errors.js';
+import { ConfigError, DataError, FileError } from '../errors.js';
+import { fileError, writing } from './file-errors.js';
+import { makeFolder } from './make-folder.js';
 
 /** How the hub is reached. */
 export interface HubAccess {
@@ -126,7 +128,7 @@ export class Hub {
 
   /** Bytes free where the cache is; undefined where that cannot be told. */
   async free(): Promise<number | undefined> {
-    await mkdir(this.cache, { recursive: true });
+    await inCache(this.cache, () => makeFolder(this.cache));
     return freeBytes(this.cache);
   }
 
@@ -145,9 +147,9 @@ export class Hub {
         onBytes(file.size);
         return blob;
       }
-      await rm(blob);
+      await inCache(blob, () => rm(blob));
     }
-    await mkdir(dirname(blob), { recursive: true });
+    await inCache(blob, () => makeFolder(dirname(blob)));
     const incomplete = `${blob}.incomplete`;
     let wrong = 0;
     for (let failures = 0; ; ) {
@@ -155,12 +157,12 @@ export class Hub {
       try {
         await this.#append(listing, file, incomplete, before, onBytes);
         if (await isIntact(incomplete, file)) break;
-        await rm(incomplete);
+        await inCache(incomplete, () => rm(incomplete));
         wrong++;
         throw new Error('bytes that do not have the hash which the hub names');
       } catch (error) {
         this.#signal?.throwIfAborted();
-        if (isLocal(error)) throw diskFault(error, incomplete);
+        if (error instanceof FileError) throw error;
         const now = (await sizeOf(incomplete)) ?? 0;
         failures = now - before >= Math.min(LEAST_PROGRESS, file.size - before) ? 0 : failures + 1;
         if (wrong >= WRONG_FILES || failures >= TRIES || !isPassing(error)) {
@@ -169,7 +171,7 @@ export class Hub {
         await this.#wait(failures);
       }
     }
-    await rename(incomplete, blob);
+    await inCache(blob, () => rename(incomplete, blob));
     await this.#link(listing, file);
     return blob;
   }
@@ -183,7 +185,7 @@ export class Hub {
     onBytes: (bytes: number) => void,
   ): Promise<void> {
     const start = have > file.size ? 0 : have;
-    const out = await open(path, start === 0 ? 'w' : 'a');
+    const out = await inCache(path, () => open(path, start === 0 ? 'w' : 'a'));
     try {
       onBytes(start);
       if (start < file.size) {
@@ -197,16 +199,16 @@ export class Hub {
         for await (const chunk of stream as unknown as AsyncIterable<Uint8Array>) {
           this.#signal?.throwIfAborted();
           if (at + chunk.length > file.size) {
-            await out.truncate(0);
+            await inCache(path, () => out.truncate(0));
             throw new Error(`more than its ${file.size} bytes`);
           }
-          await out.appendFile(chunk);
+          await inCache(path, () => out.appendFile(chunk));
           at += chunk.length;
           onBytes(at);
         }
         if (at < file.size) throw new Error(`${at} of ${file.size} bytes`);
       }
-      await out.sync();
+      await inCache(path, () => out.sync());
     } finally {
       await out.close();
     }
@@ -216,13 +218,15 @@ export class Hub {
   async #link(listing: HubListing, file: HubFile): Promise<void> {
     const folder = this.#folder(listing.repo);
     const pointer = join(folder, 'snapshots', listing.commit, file.path);
-    await mkdir(dirname(pointer), { recursive: true });
+    await inCache(pointer, () => makeFolder(dirname(pointer)));
     // Where links are not allowed the blob alone serves us.
     await symlink(relative(dirname(pointer), this.blobPath(listing.repo, file)), pointer).catch(() => {});
     if (listing.revision === listing.commit) return;
     const ref = join(folder, 'refs', listing.revision);
-    await mkdir(dirname(ref), { recursive: true });
-    await writeFile(ref, listing.commit);
+    await inCache(ref, async () => {
+      await makeFolder(dirname(ref));
+      await writeFile(ref, listing.commit);
+    });
   }
 
   #folder({ type, name }: HubRepo): string {
@@ -273,7 +277,7 @@ export class Hub {
 
   #explain(error: unknown, where: string, type: HubRepo['type']): unknown {
     if (this.#signal?.aborted) return this.#signal.reason;
-    if (error instanceof DataError || isLocal(error)) return error;
+    if (error instanceof DataError || error instanceof FileError) return error;
     if (error instanceof HubApiError) {
       const { statusCode } = error;
       if (statusCode === 401 || statusCode === 403) {
@@ -333,21 +337,9 @@ function isPassing(error: unknown): boolean {
   return !(error instanceof HubApiError) || isBusy(error.statusCode);
 }
 
-/** An error of this machine's own disk. */
-function isLocal(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return ['ENOSPC', 'EACCES', 'EROFS', 'EDQUOT', 'EIO', 'EISDIR', 'ENOTDIR', 'EPERM'].includes(code ?? '');
-}
-
-/** The same error with the file's name, which those of writing lack. */
-function diskFault(error: unknown, path: string): DataError {
-  const reason = error instanceof Error ? error.message : String(error);
-  return new DataError(
-    path,
-    `could not be written (${reason})`,
-    undefined,
-    'HF_HUB_CACHE names another place',
-  );
+/** Does `work`, which writes a file of the cache. Throws FileError where the file system refuses. */
+function inCache<Result>(file: string, work: () => Promise<Result>): Promise<Result> {
+  return writing(file, work, 'HF_HUB_CACHE names the folder');
 }
 
 function hubFile(
@@ -371,7 +363,12 @@ async function isIntact(path: string, file: HubFile): Promise<boolean> {
   if ((await sizeOf(path)) !== file.size) return false;
   const hash = createHash(file.hash.kind === 'sha256' ? 'sha256' : 'sha1');
   if (file.hash.kind === 'git') hash.update(`blob ${file.size}\0`);
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }))
+      hash.update(chunk as Buffer);
+  } catch (error) {
+    throw fileError(error);
+  }
   return hash.digest('hex') === file.hash.hex;
 }
 

@@ -7,6 +7,7 @@
  */
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writing } from './file-errors.js';
 import { readJSON } from './json-file.js';
 import { writeFlushed } from './output-folder.js';
 import type { TextWarnings } from './source.js';
@@ -40,7 +41,7 @@ export async function writeRecord(folder: string, record: EncodeRecord): Promise
   const path = join(folder, JOURNAL);
   await rm(`${path}.new`, { force: true });
   await writeFlushed(`${path}.new`, `${JSON.stringify(record)}\n`);
-  await rename(`${path}.new`, path);
+  await writing(path, () => rename(`${path}.new`, path));
 }
 
 export async function removeJournal(folder: string): Promise<void> {

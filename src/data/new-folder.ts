@@ -2,19 +2,21 @@
  * A folder of files that appear together or not at all, for what is written once: an imported run, an exported model. Knows
  * names and renames; knows no run and no model.
  */
-import { mkdir, mkdtemp, readdir, rename, rm, rmdir } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { mkdtemp, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { ConfigError } from '../errors.js';
+import { fileError, isMissing, underItsName, writing } from './file-errors.js';
+import { makeFolder, removeEmpty } from './make-folder.js';
 import { NodeStore, syncFolder } from './node-store.js';
 
 /** The file by which a run, and a model in Hugging Face's layout, is known to be one: it comes last. */
 const MARK = 'config.json';
 
-/** Throws ConfigError where a path holds anything but an empty folder. */
+/** Throws ConfigError where a path holds anything but an empty folder, FileError where it can be none. */
 export async function requireNewFolder(folder: string, where: string): Promise<void> {
-  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw new ConfigError(where, 'must be a new or empty folder', `${folder} (${error.message})`);
+  const names = await readdir(folder).catch((error: unknown) => {
+    if (isMissing(error)) return [];
+    throw fileError(error);
   });
   if (names.length > 0) throw new ConfigError(where, 'must be a new or empty folder', folder);
 }
@@ -33,29 +35,23 @@ export async function writeNewFolder(
 ): Promise<void> {
   await requireNewFolder(folder, where);
   const out = resolve(folder);
-  const topmost = await mkdir(out, { recursive: true });
-  const aside = await mkdtemp(join(out, '.partial-'));
+  const topmost = await writing(out, () => makeFolder(out));
+  const aside = await writing(out, () => mkdtemp(join(out, '.partial-'))).catch(async (error: unknown) => {
+    await removeEmpty(out, topmost);
+    throw error;
+  });
   try {
     await write(new NodeStore(aside));
     signal?.throwIfAborted();
     const names = (await readdir(aside)).filter((name) => name !== MARK);
-    for (const name of [...names, MARK]) await rename(join(aside, name), join(out, name));
-    await rmdir(aside);
-    await syncFolder(out);
+    await writing(out, async () => {
+      for (const name of [...names, MARK]) await rename(join(aside, name), join(out, name));
+      await rmdir(aside);
+      await syncFolder(out);
+    });
   } catch (error) {
     await rm(aside, { recursive: true, force: true });
-    if (topmost !== undefined) await removeEmpty(out, topmost);
-    throw error;
-  }
-}
-
-/** Removes a folder and those above it up to `topmost`, as far as they are empty. */
-async function removeEmpty(folder: string, topmost: string): Promise<void> {
-  for (let at = folder; at.length >= topmost.length; at = dirname(at)) {
-    try {
-      await rmdir(at);
-    } catch {
-      return;
-    }
+    await removeEmpty(out, topmost);
+    throw underItsName(error, aside, out);
   }
 }

@@ -1,13 +1,13 @@
 /** Node's store and clock: runs as folders of the file system, written so that a crash leaves nothing half-done. */
-import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { CheckpointError } from '../errors.js';
 import type { Clock } from '../train/clock.js';
 import type { FileContent, Store } from '../train/store.js';
 import { crc32c } from './checksum.js';
-import { codeOf, isMissing, writeError } from './file-errors.js';
+import { codeOf, fileError, isMissing, writeError } from './file-errors.js';
 import { FolderLock } from './folder-lock.js';
+import { makeFolder } from './make-folder.js';
 import { NodeFile } from './node-file.js';
 
 export const nodeClock: Clock = {
@@ -52,8 +52,7 @@ export class NodeStore implements Store {
       return names.filter((name) => !name.endsWith(PARTIAL)).sort();
     } catch (error) {
       if (isMissing(error)) return [];
-      if (codeOf(error) !== 'ENOTDIR') throw error;
-      throw new CheckpointError(join(this.folder, path), 'must be a folder', 'a file');
+      throw fileError(error);
     }
   }
 
@@ -96,7 +95,7 @@ export class NodeStore implements Store {
   /**
    * Claims the folder for this process until the claim is disposed of: two trainings would remove each other's checkpoints.
    * What this store writes meanwhile goes into this folder or nowhere, be it moved, removed or replaced. Throws LockError
-   * where another process holds it, and CheckpointError where it can not be written to.
+   * where another process holds it, and FileError where it can not be written to.
    */
   async lock(): Promise<AsyncDisposable> {
     const lock = await this.writing(join(this.folder, 'lock'), async () => {
@@ -132,7 +131,7 @@ export class NodeStore implements Store {
       return await write();
     } catch (error) {
       await this.requireOwn(); // a folder that is gone has other errors too
-      throw writeError(error, target);
+      throw writeError(error, target, 'what was there before is intact');
     }
   }
 
@@ -175,19 +174,8 @@ export class NodeStore implements Store {
     }
   }
 
-  /** Makes a folder and those above it. One that is held was there before, and is not made where it was taken away. */
-  private async makeFolder(path: string): Promise<void> {
-    if (this.holds(path)) return;
-    try {
-      await mkdir(path);
-    } catch (error) {
-      if (codeOf(error) === 'EEXIST') return;
-      if (!isMissing(error) || dirname(path) === path) throw error;
-      await this.makeFolder(dirname(path));
-      await mkdir(path).catch((again) => {
-        if (codeOf(again) !== 'EEXIST') throw again; // another process was faster
-      });
-    }
+  private makeFolder(path: string): Promise<string | undefined> {
+    return makeFolder(path, (above) => this.holds(above));
   }
 }
 

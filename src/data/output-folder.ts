@@ -2,22 +2,23 @@
  * A prepared folder appears complete or not at all: the work happens beside it, under another name. Knows names and
  * renames; knows no tokens.
  */
-import { open, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { DataError } from '../errors.js';
+import { fileError, isMissing, writing } from './file-errors.js';
 import { DATA_FILES } from './meta.js';
 
-/** Whether `out` holds a prepared folder to be replaced; throws DataError if it holds anything else. */
+/** Whether `out` holds a prepared folder to be replaced. Throws DataError if it holds anything else, FileError if it can hold nothing. */
 export async function checkOut(out: string, shown: string, force: boolean): Promise<boolean> {
   let names: string[];
   try {
     names = await readdir(out);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw new DataError(
-      shown,
-      'must be a folder to write to',
-      error instanceof Error ? error.message : error,
-    );
+    if (isMissing(error)) return false;
+    throw fileError(error);
+  }
+  if ((await stat(out)).dev !== (await stat(dirname(out))).dev) {
+    throw new DataError(shown, 'must not be where a disk is mounted', undefined, 'choose a folder in it');
   }
   if (names.length === 0) return false;
   const ours: string[] = Object.values(DATA_FILES);
@@ -32,24 +33,29 @@ export async function checkOut(out: string, shown: string, force: boolean): Prom
 }
 
 /** Writes a new file and waits for the disk. */
-export async function writeFlushed(path: string, text: string): Promise<void> {
-  const file = await open(path, 'wx');
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+export function writeFlushed(path: string, text: string): Promise<void> {
+  return writing(path, async () => {
+    const file = await open(path, 'wx');
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  });
 }
 
 /** Gives the finished folder its name; what it replaces goes only once it is out of the way. */
-export async function moveInto(aside: string, out: string, replaces: boolean): Promise<void> {
-  if (!replaces) {
+export function moveInto(aside: string, out: string, replaces: boolean): Promise<void> {
+  return writing(out, async () => {
+    if (replaces) return replace(aside, out);
     // An empty folder may stand there.
     await rmdir(out).catch(() => {});
     await rename(aside, out);
-    return;
-  }
+  });
+}
+
+async function replace(aside: string, out: string): Promise<void> {
   const former = `${out}.former`;
   await rm(former, { recursive: true, force: true });
   await rename(out, former);

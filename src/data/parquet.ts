@@ -14,7 +14,7 @@ import {
   type RowGroup,
 } from 'hyparquet';
 import { DataError } from '../errors.js';
-import { isFull } from './file-errors.js';
+import { writing } from './file-errors.js';
 import { type Packing, readChunks } from './packing.js';
 import { MAX_GROUP_BYTES, PageChecks } from './parquet-pages.js';
 import { noteExpansion, type TextDocument, type TextWarnings } from './source.js';
@@ -74,14 +74,11 @@ async function* withUnpacked<Item>(
   packing: Packing,
   read: (file: string, times: number) => AsyncIterable<Item>,
 ): AsyncGenerator<Item> {
-  const folder = await mkdtemp(join(tmpdir(), 'loopnn-parquet-'));
+  const note = 'TMPDIR names the folder';
+  const folder = await writing(tmpdir(), () => mkdtemp(join(tmpdir(), 'loopnn-parquet-')), note);
   try {
     const file = join(folder, basename(path));
-    await writeFile(file, readChunks(path, packing)).catch((error: unknown) => {
-      if (!isFull(error)) throw error;
-      const rule = 'must be unpacked where temporary files go, and that disk is full';
-      throw new DataError(path, rule, tmpdir(), 'free some space, or set TMPDIR to another disk');
-    });
+    await writing(file, () => writeFile(file, readChunks(path, packing)), note);
     yield* read(file, (await stat(file)).size / (await stat(path)).size);
   } finally {
     await rm(folder, { recursive: true, force: true });

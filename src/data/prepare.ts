@@ -6,10 +6,10 @@
  * a tokenizer if one is asked for (on the training split alone), and to encode.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { ConfigError, DataError } from '../errors.js';
+import { ConfigError } from '../errors.js';
 import { BpeTrainer, checkBpeVocabSize } from '../tokenizer/bpe-train.js';
 import { createTokenizer } from '../tokenizer/load.js';
 import { endOfTextNames } from '../tokenizer/special-tokens.js';
@@ -19,10 +19,11 @@ import { defaultWorkers, Encoder } from './encoder.js';
 import { checkValFraction, type Split } from './holdout.js';
 import { tokenizerInFile } from './huggingface-texts.js';
 import { type HubOptions, isHubSpec, openHubSource } from './hub-source.js';
+import { makeFolder, removeEmpty } from './make-folder.js';
 import { readRecord, removeJournal, type SplitProgress, writeRecord } from './journal.js';
 import { DATA_FILES, type DatasetMeta, META_FORMAT, type SplitMeta } from './meta.js';
 import { checkOut, moveInto, writeFlushed } from './output-folder.js';
-import { isFull } from './file-errors.js';
+import { underItsName, writing } from './file-errors.js';
 import {
   describeWarnings,
   FIELD_DEFAULTS,
@@ -116,38 +117,35 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PrepareRes
 
   const aside = `${out}.partial`;
   const resumable = sources.every(({ census }) => census !== undefined);
+  let topmost: string | undefined;
   try {
     if (!resumable) await rm(aside, { recursive: true, force: true });
-    await mkdir(aside, { recursive: true });
+    topmost = await writing(aside, () => makeFolder(aside));
     const result = await new Preparation(options, fields, sources).run(makeTokenizer, aside, resumable);
     options.signal?.throwIfAborted();
     await removeJournal(aside);
     await moveInto(aside, out, replaces);
     return result;
   } catch (error) {
-    if (!isFull(error)) throw error;
-    const hint = `free some space and try again${resumable ? ' to go on' : ''}`;
-    throw new DataError(options.out, 'could not be written, the disk is full', undefined, hint);
+    if (resumable) throw underItsName(error, aside, aside, 'the same command goes on where it broke off');
+    throw underItsName(error, aside, out);
   } finally {
-    if (!resumable) await rm(aside, { recursive: true, force: true });
+    if (!resumable) {
+      await rm(aside, { recursive: true, force: true });
+      await removeEmpty(dirname(aside), topmost);
+    }
   }
 }
 
 async function open(spec: string, fields: FieldOptions, options: PrepareOptions): Promise<TextSource> {
   if (!isHubSpec(spec)) return openSource(spec, undefined, fields);
   const { signal, onProgress } = options;
-  try {
-    return await openHubSource(spec, fields, {
-      ...options.hub,
-      signal,
-      onProgress: (bytes, totalBytes) =>
-        onProgress?.({ phase: 'download', documents: 0, bytes, totalBytes, tokens: 0 }),
-    });
-  } catch (error) {
-    if (!isFull(error)) throw error;
-    const hint = 'free some space, or set HF_HOME to another disk, and run it again to go on';
-    throw new DataError(spec, 'could not be stored, the disk of the cache is full', undefined, hint);
-  }
+  return openHubSource(spec, fields, {
+    ...options.hub,
+    signal,
+    onProgress: (bytes, totalBytes) =>
+      onProgress?.({ phase: 'download', documents: 0, bytes, totalBytes, tokens: 0 }),
+  });
 }
 
 class Preparation {

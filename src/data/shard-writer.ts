@@ -2,6 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { DataError } from '../errors.js';
+import { writing } from './file-errors.js';
 
 const ID_BYTES = 2;
 const SWAP = endianness() === 'BE';
@@ -10,31 +11,33 @@ const SWAP = endianness() === 'BE';
 export class ShardWriter {
   tokens = 0;
   largestId = 0;
+  readonly #path: string;
   readonly #file: FileHandle;
   readonly #buffer = new Uint16Array(1 << 19);
   #filled = 0;
   /** Tokens in the file. */
   #written = 0;
 
-  private constructor(file: FileHandle) {
+  private constructor(path: string, file: FileHandle) {
+    this.#path = path;
     this.#file = file;
   }
 
   static async create(path: string): Promise<ShardWriter> {
-    return new ShardWriter(await open(path, 'wx'));
+    return new ShardWriter(path, await writing(path, () => open(path, 'wx')));
   }
 
   /** Goes on with a shard: what lies beyond the tokens known to be whole is cut off. Throws DataError if some are missing. */
   static async resume(path: string, known: { tokens: number; largestId: number }): Promise<ShardWriter> {
-    const file = await open(path, 'r+');
+    const file = await writing(path, () => open(path, 'r+'));
     try {
       const { size } = await file.stat();
       if (size < known.tokens * ID_BYTES) {
         const rule = `must hold the ${known.tokens} tokens written before`;
         throw new DataError(path, rule, `${size} bytes`, 'delete its folder to start anew');
       }
-      await file.truncate(known.tokens * ID_BYTES);
-      const writer = new ShardWriter(file);
+      await writing(path, () => file.truncate(known.tokens * ID_BYTES));
+      const writer = new ShardWriter(path, file);
       writer.tokens = known.tokens;
       writer.largestId = known.largestId;
       writer.#written = known.tokens;
@@ -57,7 +60,7 @@ export class ShardWriter {
   /** Writes what is left and waits for the disk. */
   async finish(): Promise<void> {
     await this.#flush();
-    await this.#file.sync();
+    await writing(this.#path, () => this.#file.sync());
   }
 
   close(): Promise<void> {
@@ -69,7 +72,8 @@ export class ShardWriter {
     if (SWAP) bytes.swap16();
     for (let done = 0; done < bytes.length; ) {
       const place = this.#written * ID_BYTES + done;
-      done += (await this.#file.write(bytes, done, bytes.length - done, place)).bytesWritten;
+      const write = () => this.#file.write(bytes, done, bytes.length - done, place);
+      done += (await writing(this.#path, write)).bytesWritten;
     }
     this.#written += this.#filled;
     this.#filled = 0;

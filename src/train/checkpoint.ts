@@ -44,7 +44,7 @@ interface Checkpoint {
   readonly name: string;
 }
 
-/** Writes a checkpoint and then removes older ones of its kind. Throws CheckpointError when the disk is full. */
+/** Writes a checkpoint and then removes older ones of its kind. Throws FileError where the disk is full. */
 export async function saveCheckpoint(
   store: Store,
   kind: CheckpointKind,

@@ -1,6 +1,6 @@
 /** Shared by the command-line tests: running `loopnn`, temporary folders, a small corpus. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,10 +39,17 @@ export function loopnn(args: readonly string[], env: Record<string, string> = {}
   return outcome(start(args, env));
 }
 
-/** Runs `loopnn` where no file may grow beyond some blocks of 512 bytes, which is told like a full disk. */
+/** Runs `loopnn` where no file may grow beyond some blocks of 512 bytes. */
 export function loopnnWithin(blocks: number, args: readonly string[]): Promise<Outcome> {
   const limited = ['-c', `ulimit -f ${blocks}; exec "$0" "$@"`, process.execPath, MAIN];
   return outcome(spawn('sh', [...limited, ...args], { stdio: ['ignore', 'pipe', 'pipe'] }));
+}
+
+/** Before a command, what lets it mount disks that nobody else sees. */
+export const MOUNTING = ['unshare', '--user', '--map-root-user', '--mount'];
+
+export function mountsDisks(): boolean {
+  return spawnSync(MOUNTING[0], [...MOUNTING.slice(1), 'true']).status === 0;
 }
 
 /** Asserts that a command ends with `code` and a message, on one line where it is no wrong usage. */

@@ -54,7 +54,7 @@ test('bad input is named on one line, and a prepared folder stays as it was', as
   }
 });
 
-test('a full disk is told, and leaves nothing half-written', {
+test('a file that may grow no more is told, and leaves nothing half-written', {
   skip: process.platform === 'win32' && 'no limit on the size of files',
 }, async () => {
   const folder = temporaryFolder();
@@ -68,7 +68,7 @@ test('a full disk is told, and leaves nothing half-written', {
     assert.equal(code, 1);
     assert.equal(
       stderr,
-      `loopnn: ${out}: could not be written, the disk is full; free some space and try again\n`,
+      `loopnn: ${out}/train.bin: could not be written, files may not become so large here; raise the limit (ulimit -f), or choose another disk\n`,
     );
     assert.deepEqual([contents(out), readdirSync(folder)], before);
   }

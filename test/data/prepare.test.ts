@@ -276,7 +276,7 @@ test('a folder with other content is never replaced, a prepared one only with fo
   await assert.rejects(prepare({ force: true }), /got 'notes\.txt'/);
   await assert.rejects(
     prepare({ out: join(text, '0000.txt') }),
-    /must be a folder to write to, got 'ENOTDIR/,
+    /: could not be opened, it, or what it should lie in, is no folder; check its path$/,
   );
 });
 
