@@ -18,7 +18,8 @@ from checks import check, load, report
 from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainingArguments, default_data_collator
 
-LR, ROWS, LIMIT = 1e-2, 8, 1e-5
+# With a rate of 1 the update is no smaller than the gradient, and a parameter's own rounding does not hide it.
+LR, ROWS, LIMIT = 1.0, 8, 1e-5
 
 
 def rows():
