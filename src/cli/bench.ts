@@ -8,6 +8,7 @@ import { benchmarkDecoding, type DecodingResult } from '../experiments/bench/dec
 import { benchmarkKernels, type KernelResult } from '../experiments/bench/kernels.js';
 import { LimitMeter, type MachineLimits } from '../experiments/bench/limits.js';
 import { benchmarkSteps, type StepsResult } from '../experiments/bench/steps.js';
+import type { KernelMs } from '../experiments/bench/timed.js';
 import { modelFields } from '../models/config.js';
 import { parseRunConfig, trainFields } from '../train/config.js';
 import { addFields, givenFields, wholeNumber } from './flags.js';
@@ -184,7 +185,8 @@ function decodingShares({ name, sequences, context, kernelMs, stepMs }: Decoding
   return kernelShares(`${name}, ${sequences} × ${context}: kernel`, kernelMs, stepMs.median);
 }
 
-function kernelShares(title: string, kernelMs: Readonly<Record<string, number>>, stepMs: number): string[] {
+function kernelShares(title: string, kernelMs: KernelMs, stepMs: number): string[] {
+  if (!kernelMs) return [];
   const rows = Object.entries(kernelMs)
     .filter(([, ms]) => ms >= 0.001 * stepMs)
     .map(([kernel, ms]) => [kernel, ms.toFixed(2), percent(ms / stepMs)]);

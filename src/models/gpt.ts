@@ -5,7 +5,7 @@
 import { ConfigError, ShapeError } from '../errors.js';
 import { Parameters } from '../nn/parameters.js';
 import { alias, detach, dropout, embedding, gatherRows, logits, scaleRows } from '../tensor/ops.js';
-import { type Runtime, Tensor } from '../tensor/tensor.js';
+import { type IdRange, type Runtime, Tensor } from '../tensor/tensor.js';
 import { type Batch, WholeSequences } from './batch.js';
 import type { ModelConfig } from './config.js';
 import { ForwardContext, type ForwardOptions, type Pass, PLAIN_PASS } from './context.js';
@@ -45,7 +45,7 @@ export class GPT {
   private forward(tokens: Int32Array, ctx: ForwardContext): DepthOutput {
     const { runtime, config } = this;
     const { wte, wpe, depth } = this.modules;
-    using ids = runtime.from(tokens, [tokens.length]);
+    using ids = runtime.from(tokens, [tokens.length], { what: 'tokens', below: config.vocabSize });
     using embedded = embedding(ids, ctx.batch.positions, wte.value, wpe?.value ?? null); // (R, C)
     using sum = config.depth === 'universal' ? scaleAll(embedded, Math.sqrt(config.nEmbd)) : alias(embedded);
     runtime.observe?.('embedding', sum);
@@ -84,7 +84,7 @@ export class GPT {
     const { heads, learned } = this.modules;
     const R = tokens.length;
     const counted = targets.reduce((n, t) => n + (t >= 0 ? 1 : 0), 0);
-    using target = runtime.from(targets, [R]);
+    using target = runtime.from(targets, [R], targetRange(this.config));
     const weighted = { target, weight: lossScale / Math.max(1, counted) };
     const { objective } = runtime.tape ? options : { objective: undefined };
     const mixed = objective?.exitLoss === 'mixed';
@@ -112,7 +112,7 @@ export class GPT {
     const { runtime } = this;
     using ctx = this.context(batch, options);
     using output = this.forward(tokens, ctx);
-    using index = runtime.from(rows, [rows.length]);
+    using index = runtime.from(rows, [rows.length], { what: 'rows', below: tokens.length });
     using states = gatherRows(output.x, index);
     const taken = output.stepsPerRow && ((await output.stepsPerRow.read()) as Int32Array);
     const steps = taken && rows.map((row) => taken[row]);
@@ -144,7 +144,7 @@ export class GPT {
     using batch = this.whole(tokens, B);
     using ctx = this.context(batch, options, { ...PLAIN_PASS, collectExits: true });
     using output = this.forward(tokens, ctx);
-    using target = this.runtime.from(targets, [tokens.length]);
+    using target = this.runtime.from(targets, [tokens.length], targetRange(this.config));
     const exits = await readExits(output, this.modules.heads, target, wantLogits);
     return { entry: ctx.entry && ((await ctx.entry.read()) as Float32Array), exits };
   }
@@ -198,4 +198,9 @@ function scaleAll(x: Tensor, factor: number): Tensor {
   runtime.backend.fill(factors.storage, factor);
   using constant = detach(factors);
   return scaleRows(x, constant);
+}
+
+/** Targets are tokens, or −1 for rows that count for nothing. */
+function targetRange({ vocabSize }: ModelConfig): IdRange {
+  return { what: 'targets', below: vocabSize, least: -1 };
 }

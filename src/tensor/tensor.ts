@@ -27,8 +27,11 @@ export class Runtime {
     return new Tensor(this, shape, this.pool.take(dtype, size(shape)));
   }
 
-  /** A tensor with the given values. Throws ShapeError when their number is not that of the shape. */
-  from(values: HostArray, shape: readonly number[]): Tensor {
+  /**
+   * A tensor with the given values. Throws ShapeError when their number is not that of the shape, or when whole numbers do not lie
+   * in the range that kernels will ask for: an engine need not look at them again.
+   */
+  from(values: HostArray, shape: readonly number[], range?: IdRange): Tensor {
     if (values.length !== size(shape)) {
       throw new ShapeError(
         'tensor',
@@ -36,6 +39,7 @@ export class Runtime {
         values.length,
       );
     }
+    if (range) requireRange(values, range);
     const x = this.empty(shape, values instanceof Int32Array ? 'i32' : this.backend.dtype);
     this.backend.write(x.storage, values);
     return x;
@@ -51,6 +55,19 @@ export class Runtime {
       this.tape = former;
     }
   }
+}
+
+/** What whole numbers must be: at least `least` (0 unless told), and below `below`. */
+export interface IdRange {
+  readonly what: string;
+  readonly below: number;
+  readonly least?: number;
+}
+
+function requireRange(values: HostArray, { what, below, least = 0 }: IdRange): void {
+  const wrong = values.findIndex((value) => !(value >= least && value < below));
+  if (wrong < 0) return;
+  throw new ShapeError(what, `must lie from ${least} to ${below - 1} (element ${wrong})`, values[wrong]);
 }
 
 /** A dense row-major array that an op made or the host wrote. */

@@ -1,6 +1,7 @@
 /** A small suite end to end: pilots, seeds, stopping and going on, a run that fails, and the report in all its forms. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { compare, type ComparisonEvent, type ComparisonOptions } from '../../src/experiments/compare.js';
 import { chartFiles, renderHtml, renderMarkdown } from '../../src/experiments/document.js';
@@ -54,7 +55,7 @@ function comparison(change: Partial<Suite> = {}, train: TokenSource = source(400
     suite: { ...suite, ...change },
     seeds: 2,
     data: { train, val: source(900), valBytes: 1800, tokenizer: null, vocabSize: VOCAB },
-    runtime: new Runtime(new NativeBackend('f32')),
+    runtime: new Runtime(onEngine(new NativeBackend('f32'))),
     clock: testClock,
     provenance,
     store: (name) => {

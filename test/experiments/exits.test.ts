@@ -1,6 +1,7 @@
 /** The sweep over early exits: what criteria see, where thresholds lie, and that every point is the model's own evaluation. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { nodeClock } from '../../src/data/node-store.js';
 import { ConfigError } from '../../src/errors.js';
@@ -103,7 +104,7 @@ const source: TokenSource = {
 
 function build(config: Record<string, unknown>): GPT {
   const shape = { vocabSize: 31, blockSize: T, nLayer: 1, nHead: 2, nEmbd: 16 };
-  const backend = new NativeBackend('f32');
+  const backend = onEngine(new NativeBackend('f32'));
   const model = new GPT(parseModelConfig({ ...shape, ...config }), new Runtime(backend), { train: false });
   for (const p of model.parameters.all) {
     const gain = p.role === 'norm' ? 1 : 0;

@@ -1,6 +1,7 @@
 /** What `loopnn inspect` says of a text agrees with what the model computes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { inspect, renderInspection, visible } from '../../src/experiments/inspect.js';
 import { parseModelConfig } from '../../src/models/config.js';
@@ -15,9 +16,13 @@ const options = { top: 3, threshold: 0.0043 };
 
 function build(config: Record<string, unknown>): GPT {
   const shape = { vocabSize: 257, blockSize: 32, nLayer: 2, nHead: 2, nEmbd: 16 };
-  const model = new GPT(parseModelConfig({ ...shape, ...config }), new Runtime(new NativeBackend('f32')), {
-    train: false,
-  });
+  const model = new GPT(
+    parseModelConfig({ ...shape, ...config }),
+    new Runtime(onEngine(new NativeBackend('f32'))),
+    {
+      train: false,
+    },
+  );
   model.parameters.initialise(5);
   return model;
 }

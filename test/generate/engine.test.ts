@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Backend } from '../../src/backend/backend.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
+import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { CheckpointError, ConfigError } from '../../src/errors.js';
 import { Decoder, type Extension, type Next } from '../../src/generate/decoder.js';
@@ -17,8 +18,8 @@ import { lastLogits } from '../models/last-logits.js';
 
 const tokenizer = new BytesTokenizer();
 const backends: [string, () => Backend][] = [
-  ['native', () => new NativeBackend('f32')],
-  ['reference', () => new ReferenceBackend('f32')],
+  ['native', () => onEngine(new NativeBackend('f32'))],
+  ['reference', () => onEngine(new ReferenceBackend('f32'))],
 ];
 
 const systems: Record<string, readonly [config: Record<string, unknown>, loops: readonly number[]]> = {

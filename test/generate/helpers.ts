@@ -1,5 +1,6 @@
 /** Shared by the generation tests: small random models, decoders that count or follow a script, and whole answers. */
 import type { Backend } from '../../src/backend/backend.js';
+import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import {
   Decoder,
@@ -17,7 +18,7 @@ import { Runtime } from '../../src/tensor/tensor.js';
 /** A model with random weights that knows bytes; `config` overrides its dimensions. */
 export function randomModel(
   config: Record<string, unknown> = {},
-  backend: Backend = new NativeBackend('f32'),
+  backend: Backend = onEngine(new NativeBackend('f32')),
 ) {
   const tiny = { vocabSize: 257, blockSize: 32, nHead: 2, nEmbd: 8, nLayer: 1 };
   const model = new GPT(parseModelConfig({ ...tiny, ...config }), new Runtime(backend), { train: false });

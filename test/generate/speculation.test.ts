@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NativeBackend } from '../../src/backend/native/native.js';
+import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { ConfigError } from '../../src/errors.js';
 import { Decoder } from '../../src/generate/decoder.js';
@@ -35,7 +36,11 @@ const drafts: readonly DraftOptions[] = [
 
 for (const [name, config] of Object.entries(systems)) {
   test(`${name}: every answer is the one without a draft, on every backend`, async () => {
-    for (const backend of [new ReferenceBackend(), new NativeBackend('f32'), new NativeBackend('bf16')]) {
+    for (const backend of [
+      onEngine(new ReferenceBackend()),
+      onEngine(new NativeBackend('f32')),
+      onEngine(new NativeBackend('bf16')),
+    ]) {
       const model = randomModel({ ...config, blockSize: 40 }, backend);
       using decoder = new Decoder(model);
       const engine = new Engine(decoder, tokenizer);

@@ -1,6 +1,7 @@
 /** The paper's parameter counts, and FLOPs and invariants of looped models. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { presetNames, readPreset } from '../../src/data/presets.js';
 import { modelCost } from '../../src/models/cost.js';
@@ -67,7 +68,7 @@ const tokens = Int32Array.of(1, 5, 3, 3, 0, 10);
 
 /** Logits in double precision of a model with the weights of the shared blocks, under another configuration. */
 async function logitsOf(fields: object, loops?: number, gate?: number): Promise<Float64Array> {
-  const runtime = new Runtime(new ReferenceBackend('f64'));
+  const runtime = new Runtime(onEngine(new ReferenceBackend('f64')));
   const model = new GPT(parseModelConfig({ ...tiny, ...fields }), runtime, { train: false });
   model.parameters.initialise(5);
   for (const p of model.parameters.all) {
@@ -85,7 +86,7 @@ test('one loop is GPT-2', async () => {
 
 test('correction form with unit gates is the blocks written out N times', async () => {
   const looped = await logitsOf({ nLoop: 3, loopForm: 'correction' }, undefined, 1);
-  const runtime = new Runtime(new ReferenceBackend('f64'));
+  const runtime = new Runtime(onEngine(new ReferenceBackend('f64')));
   const written = new GPT(parseModelConfig({ ...tiny, depth: 'gpt2', nLayer: 6 }), runtime, { train: false });
   const shared = new GPT(parseModelConfig({ ...tiny, depth: 'gpt2' }), runtime, { train: false });
   shared.parameters.initialise(5);
@@ -110,7 +111,7 @@ test('other loop counts: fewer use the first gates, more reuse the last one', as
 });
 
 test('positions follow the shape of each batch, also after another of the same size', async () => {
-  const runtime = new Runtime(new ReferenceBackend('f64'));
+  const runtime = new Runtime(onEngine(new ReferenceBackend('f64')));
   const model = new GPT(parseModelConfig({ ...tiny, depth: 'gpt2' }), runtime, { train: false });
   model.parameters.initialise(5);
   const values = async (B: number) => {

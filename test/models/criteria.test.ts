@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NativeBackend } from '../../src/backend/native/native.js';
+import type { Backend } from '../../src/backend/backend.js';
+import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { type CriterionValues, exitValues, meanLoops } from '../../src/experiments/exits.js';
 import { parseModelConfig } from '../../src/models/config.js';
@@ -27,7 +29,7 @@ class Masking extends NativeBackend {
   override readonly compact = () => null;
 }
 
-function build(backend: NativeBackend | ReferenceBackend, config: Record<string, unknown>): GPT {
+function build(backend: Backend, config: Record<string, unknown>): GPT {
   const model = new GPT(parseModelConfig({ ...tiny, ...config }), new Runtime(backend), { train: false });
   for (const p of model.parameters.all) {
     const gain = p.role === 'norm' ? 1 : 0;
@@ -69,7 +71,11 @@ function thresholdsBetween({ values, above }: CriterionValues): number[] {
 
 for (const [name, config] of Object.entries(systems)) {
   test(`${name}: every criterion leaves where the readings say, by any threshold`, async () => {
-    for (const backend of [new ReferenceBackend(), new NativeBackend('f32'), new Masking('f32')]) {
+    for (const backend of [
+      onEngine(new ReferenceBackend()),
+      onEngine(new NativeBackend('f32')),
+      new Masking('f32'),
+    ]) {
       const model = build(backend, config);
       const { entry, exits } = await model.readings(alone, next, V, {}, config.nCoda === undefined);
       const known = exitValues(entry!, exits, tiny.nEmbd);
@@ -106,7 +112,7 @@ for (const [name, config] of Object.entries(systems)) {
   });
 
   test(`${name}: thresholds that nothing passes run all loops, those that all pass the fewest`, async () => {
-    const model = build(new NativeBackend(), config);
+    const model = build(onEngine(new NativeBackend()), config);
     const tokens = Int32Array.from({ length: 80 }, (_, i) => (i * i + 3 * i) % V);
     const targets = tokens.map((i) => (7 * i + 3) % V);
     const { exits } = await model.readings(tokens, targets, 2);
@@ -130,7 +136,7 @@ for (const [name, config] of Object.entries(systems)) {
 test('logits of more rows than fit at a time are read piece by piece, with the same bits', async () => {
   // 2 · 40 · 60,000 numbers a reading, and twice as many for kl.
   const wide = { depth: 'loop', nLayer: 1, nLoop: 3, vocabSize: 60_000 };
-  const model = build(new NativeBackend('f32'), wide);
+  const model = build(onEngine(new NativeBackend('f32')), wide);
   const tokens = Int32Array.from({ length: 400 }, (_, i) => (i * i * 31 + 3 * i) % 60_000);
   for (const [criterion, threshold] of [
     ['entropy', 10],
@@ -147,7 +153,7 @@ test('logits of more rows than fit at a time are read piece by piece, with the s
 
 test('exits that a model does not have, and thresholds out of range, are refused', () => {
   const refused = (config: Record<string, unknown>, exit: object, message: RegExp) => {
-    const model = build(new NativeBackend('f32'), { nLayer: 2, ...config });
+    const model = build(onEngine(new NativeBackend('f32')), { nLayer: 2, ...config });
     assert.throws(() => model.requireOptions({ exit }), message);
     model.dispose();
   };
@@ -202,7 +208,7 @@ test('exits that a model does not have, and thresholds out of range, are refused
 
 test('a criterion that has nothing to compare before the last loop is refused, and every other one can leave', async () => {
   const config = { depth: 'loop', nLayer: 1, nLoop: 3, halting: 'geometric' };
-  const model = build(new NativeBackend('f32'), config);
+  const model = build(onEngine(new NativeBackend('f32')), config);
   const tokens = Int32Array.from({ length: 40 }, (_, i) => (i * i + 3 * i) % V);
   for (const criterion of exitCriteria(model.config)) {
     const probability = criterion === 'confidence' || criterion === 'geometric';

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { Backend } from '../../src/backend/backend.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
+import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
@@ -19,7 +20,7 @@ import { parseSafetensors, type SafeTensor, safetensorsMetadata } from '../forma
 
 const FOLDER = new URL('../../../test/golden/', import.meta.url);
 const files = readdirSync(FOLDER).filter((name) => name.endsWith('.safetensors'));
-const backends: Backend[] = [new ReferenceBackend(), new NativeBackend('f32')];
+const backends: Backend[] = [onEngine(new ReferenceBackend()), onEngine(new NativeBackend('f32'))];
 
 test('there are golden files for every system', () => {
   for (const name of [
@@ -157,7 +158,7 @@ for (const file of files.filter((name) => name.replace('.safetensors', '') in au
   test(`${file} in bf16: gradients no further from the exact ones than 1.2 times PyTorch's autocast`, async () => {
     const bytes = readFileSync(new URL(file, FOLDER));
     const golden = parseSafetensors(bytes, file);
-    const runtime = new Runtime(new NativeBackend('bf16'));
+    const runtime = new Runtime(onEngine(new NativeBackend('bf16')));
     const config = parseModelConfig(JSON.parse(safetensorsMetadata(bytes, file).config));
     const model = new GPT(config, runtime, { train: true });
     const { all } = model.parameters;

@@ -1,8 +1,9 @@
 /** Rows that halt: skipping them gives the bits of masking them, later tokens change nothing, and rules stop where they say. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Backend } from '../../src/backend/backend.js';
+import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
-import type { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { ConfigError } from '../../src/errors.js';
 import { exitCount, parseModelConfig } from '../../src/models/config.js';
 import type { ForwardOptions } from '../../src/models/context.js';
@@ -41,7 +42,7 @@ class Masking extends NativeBackend {
   override readonly compact = () => null;
 }
 
-function build(backend: NativeBackend | ReferenceBackend, config: Record<string, unknown>): GPT {
+function build(backend: Backend, config: Record<string, unknown>): GPT {
   const model = new GPT(parseModelConfig({ ...tiny, ...config }), new Runtime(backend), { train: false });
   for (const p of model.parameters.all) {
     const gain = p.role === 'norm' ? 1 : 0;
@@ -62,7 +63,7 @@ async function score(model: GPT, ids: Int32Array, options?: ForwardOptions) {
 for (const [name, [config, options]] of Object.entries(systems)) {
   test(`${name}: skipping halted rows gives the bits of masking them, on every precision`, async () => {
     for (const precision of ['f32', 'bf16'] as const) {
-      const model = build(new NativeBackend(precision), config);
+      const model = build(onEngine(new NativeBackend(precision)), config);
       const skipped = await score(model, tokens, options);
       const masked = await score(build(new Masking(precision), config), tokens, options);
       assert.deepEqual(skipped, masked);
@@ -73,7 +74,7 @@ for (const [name, [config, options]] of Object.entries(systems)) {
   });
 
   test(`${name}: what comes later changes neither a token's loss nor its steps`, async () => {
-    const model = build(new NativeBackend('f32'), config);
+    const model = build(onEngine(new NativeBackend('f32')), config);
     const whole = await score(model, tokens, options);
     const changed = tokens.slice();
     const half = T / 2;
@@ -87,7 +88,7 @@ for (const [name, [config, options]] of Object.entries(systems)) {
   });
 
   test(`${name}: the last position's logits are read at the exit that it took`, async () => {
-    const model = build(new NativeBackend('f32'), config);
+    const model = build(onEngine(new NativeBackend('f32')), config);
     const { steps } = await score(model, tokens, options);
     const { logits, steps: last } = await lastLogits(model, tokens, 2, options);
     assert.deepEqual(Array.from(last!), [steps[T - 1], steps[2 * T - 1]]);
@@ -120,7 +121,7 @@ for (const [shape, depth] of Object.entries(shapes)) {
     if (halting === 'confidence' && shape === 'loop with coda') continue;
     test(`${shape}, ${halting}: at every loop count each row is read as the exit that it took`, async () => {
       for (const exitHead of ['shared', 'separate']) {
-        const model = build(new NativeBackend('f32'), { ...depth, halting, exitHead });
+        const model = build(onEngine(new NativeBackend('f32')), { ...depth, halting, exitHead });
         for (const loops of shape === 'adaptive' ? [1, 2, 3] : [1, 2, 3, 6]) {
           const threshold = { confidence: 0.16, geometric: 0.5 }[halting];
           // A single loop has no exit to ask for.
@@ -148,7 +149,7 @@ for (const [shape, depth] of Object.entries(shapes)) {
 }
 
 test('ACT has no full depth to be asked for', () => {
-  const model = build(new NativeBackend('f32'), systems['universal, ACT'][0]);
+  const model = build(onEngine(new NativeBackend('f32')), systems['universal, ACT'][0]);
   assert.throws(
     () => model.loss(tokens, targets, 2, 1, { earlyExit: false }),
     /earlyExit: must not be turned off where halting is act/,
@@ -157,7 +158,7 @@ test('ACT has no full depth to be asked for', () => {
 
 for (const name of ['universal, ACT', 'loop, ACT']) {
   test(`${name}: an inspection shows all exits, from the one where a token halts on its own output`, async () => {
-    const model = build(new NativeBackend('f32'), systems[name][0]);
+    const model = build(onEngine(new NativeBackend('f32')), systems[name][0]);
     const { losses, steps } = await score(model, tokens);
     const { exits } = await model.readings(tokens, targets, 2);
     assert.ok(new Set(steps).size > 1, 'tokens halt at different steps');
@@ -172,7 +173,7 @@ for (const name of ['universal, ACT', 'loop, ACT']) {
 }
 
 test('a learned rule learns from the states that it decides on, before the coda', async () => {
-  const runtime = new Runtime(new NativeBackend('f32'));
+  const runtime = new Runtime(onEngine(new NativeBackend('f32')));
   const config = { ...tiny, ...shapes['loop with coda'], halting: 'multinomial' };
   const model = new GPT(parseModelConfig(config), runtime, { train: true });
   model.parameters.initialise(1);
@@ -196,7 +197,7 @@ test('a learned rule learns from the states that it decides on, before the coda'
 });
 
 test('a lower threshold of confidence lets tokens leave earlier; without early exit none does', async () => {
-  const model = build(new NativeBackend('f32'), systems['loop, confidence'][0]);
+  const model = build(onEngine(new NativeBackend('f32')), systems['loop, confidence'][0]);
   const mean = async (threshold: number) => {
     const { steps } = await score(model, tokens, { exit: { threshold } });
     return steps.reduce((total, n) => total + n, 0) / steps.length;

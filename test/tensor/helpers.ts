@@ -1,12 +1,13 @@
 /** Shared by the gradient tests: a double-precision runtime, random values, and finite differences. */
 import assert from 'node:assert/strict';
+import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { normal } from '../../src/random.js';
 import { Tape } from '../../src/tensor/tape.js';
 import { Parameter, type Role, Runtime, size, type Tensor } from '../../src/tensor/tensor.js';
 
 export function doubleRuntime(): Runtime {
-  return new Runtime(new ReferenceBackend('f64'));
+  return new Runtime(onEngine(new ReferenceBackend('f64')));
 }
 
 /** A parameter with normal values. */

@@ -1,5 +1,6 @@
 /** Shared by the training tests: a store and a token source in memory, and small trainers. */
 import type { Backend } from '../../src/backend/backend.js';
+import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { crc32c } from '../../src/formats/crc32c.js';
 import type { RandomAccessFile } from '../../src/formats/random-access.js';
@@ -86,7 +87,7 @@ export function makeTrainer(
   store: Store,
   fields: Record<string, unknown> = {},
   modelFields: Record<string, unknown> = {},
-  backend: Backend = new NativeBackend('f32'),
+  backend: Backend = onEngine(new NativeBackend('f32')),
   tokens: TokenSource = source(500),
 ): { trainer: Trainer; model: GPT; runtime: Runtime; config: TrainConfig } {
   const { model: modelConfig, train } = parseRunConfig(

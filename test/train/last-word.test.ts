@@ -1,6 +1,7 @@
 /** Last words: where texts are cut, and scores against a computation of each text by itself. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
@@ -68,7 +69,7 @@ test('accuracy, perplexity and bits per byte are those of each text by itself', 
         { vocabSize: tokenizer.vocabSize, blockSize: 24, nHead: 2, nEmbd: 8, initStd: 0.5, ...fields },
         'test',
       );
-      const model = new GPT(config, new Runtime(new ReferenceBackend('f64')), { train: false });
+      const model = new GPT(config, new Runtime(onEngine(new ReferenceBackend('f64'))), { train: false });
       model.parameters.initialise(5);
       const texts = TEXTS.map((text) => encodeLastWord(cutLastWord(text)!, tokenizer, 24));
       // And words that this model gets right: what it says itself after a context.
@@ -131,7 +132,7 @@ test('accuracy, perplexity and bits per byte are those of each text by itself', 
 
 test('ids beyond the vocabulary are refused', async () => {
   const config = parseModelConfig({ vocabSize: 31, blockSize: 8, nHead: 1, nEmbd: 4, nLayer: 1 }, 'test');
-  const model = new GPT(config, new Runtime(new ReferenceBackend('f64')), { train: false });
+  const model = new GPT(config, new Runtime(onEngine(new ReferenceBackend('f64'))), { train: false });
   const text = { ids: Uint16Array.of(1, 31), targetTokens: 1, targetBytes: 1 };
   await assert.rejects(
     lastWordLoss(model, [text], { B: 1 }, testClock),

@@ -1,6 +1,7 @@
 /** Perplexity by sliding windows, against a computation of each token by itself. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
@@ -27,7 +28,7 @@ function makeModel(fields: Record<string, unknown> = {}): GPT {
     },
     'test',
   );
-  const model = new GPT(config, new Runtime(new ReferenceBackend('f64')), { train: false });
+  const model = new GPT(config, new Runtime(onEngine(new ReferenceBackend('f64'))), { train: false });
   model.parameters.initialise(3);
   return model;
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { loadAddon } from '../../src/backend/native/addon.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
+import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { loadWeights } from '../../src/train/checkpoint.js';
 import { TrainingError } from '../../src/train/trainer.js';
@@ -106,7 +107,7 @@ test('training gives the same bits on 1, 2 and 3 threads', async () => {
 
 test('the backends train alike', async () => {
   const [native, reference] = await Promise.all(
-    [new NativeBackend('f32'), new ReferenceBackend()].map(async (backend) => {
+    [onEngine(new NativeBackend('f32')), onEngine(new ReferenceBackend())].map(async (backend) => {
       const store = new MemoryStore();
       await runAll(makeTrainer(store, {}, {}, backend).trainer);
       return losses(store) as { loss?: number }[];

@@ -1,6 +1,7 @@
 /** The learning rate, batches, weight-decay groups and configurations. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
@@ -70,7 +71,7 @@ test('weight decay goes by role: matrices and embeddings, gates only on request'
       },
       'test',
     );
-    const runtime = new Runtime(new ReferenceBackend('f64'));
+    const runtime = new Runtime(onEngine(new ReferenceBackend('f64')));
     const model = new GPT(config, runtime, { train: true });
     for (const p of model.parameters.all) runtime.backend.fill(p.storage, 1);
     const sums = new UpdateSums(runtime, 1);
@@ -89,7 +90,7 @@ test('evaluate scores every token once, whatever the batch size', async () => {
     { model: { vocabSize: 31, blockSize: 8, nLayer: 1, nHead: 1, nEmbd: 4 } },
     'test',
   );
-  const runtime = new Runtime(new ReferenceBackend('f64'));
+  const runtime = new Runtime(onEngine(new ReferenceBackend('f64')));
   const model = new GPT(config, runtime, { train: false });
   model.parameters.initialise(1);
   const results = [];

@@ -11,9 +11,10 @@ import { hashWords } from '../../random.js';
 import { Runtime } from '../../tensor/tensor.js';
 import type { Clock } from '../../train/clock.js';
 import { median, type Spread, spread } from '../../statistics.js';
+import { total } from '../../train/evaluation.js';
 import type { LimitMeter } from './limits.js';
 import type { BenchmarkModel } from './steps.js';
-import { timed } from './timed.js';
+import { type KernelMs, kernelMs, timed } from './timed.js';
 
 export interface DecodingResult {
   readonly name: string;
@@ -28,10 +29,9 @@ export interface DecodingResult {
   readonly bytes: number;
   /** Share of the memory bandwidth measured beside the steps; null where that cannot be measured. */
   readonly share: number | null;
-  /** Share of the time that is spent outside of kernels. */
-  readonly overhead: number;
-  /** Milliseconds a step in each kernel, the longest first. */
-  readonly kernelMs: Readonly<Record<string, number>>;
+  /** Share of the time that is spent outside of kernels; null where calls do not tell. */
+  readonly overhead: number | null;
+  readonly kernelMs: KernelMs;
 }
 
 const SEQUENCES = [1, 8];
@@ -143,8 +143,7 @@ class Entrant {
     const prefillTokens = (sequences * length * 1000) / median(timings.prefillMs);
     const flops = prefillTokens * (forwardFlopsPerToken(config.model, length) - this.headFlops(length));
     const steps = timings.stepMs.length;
-    const kernelMs = [...timings.kernels].sort((a, b) => b[1] - a[1]).map(([name, ms]) => [name, ms / steps]);
-    const inKernels = kernelMs.reduce((sum, [, ms]) => sum + (ms as number), 0);
+    const inKernels = kernelMs(this.on.backend, timings.kernels, steps);
     const mean = timings.stepMs.reduce((sum, ms) => sum + ms, 0) / steps;
     return {
       name: this.entry.name,
@@ -158,8 +157,8 @@ class Entrant {
       tokensPerSecond: (sequences * 1000) / step,
       bytes,
       share: timings.reads.length > 0 ? (bytes * 1000) / step / median(timings.reads) : null,
-      overhead: 1 - inKernels / mean,
-      kernelMs: Object.fromEntries(kernelMs),
+      overhead: inKernels && 1 - total(Object.values(inKernels)) / mean,
+      kernelMs: inKernels,
     };
   }
 

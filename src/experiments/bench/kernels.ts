@@ -144,7 +144,7 @@ export async function benchmarkKernels(
   const results: KernelResult[] = [];
   for (const entry of ENTRIES) {
     await check(entry, { ...sizes, ...CHECKED }, backend);
-    results.push(time(entry, sizes, backend, meter, clock));
+    results.push(await time(entry, sizes, backend, meter, clock));
     onKernel(results.length, ENTRIES.length);
     await clock.yield();
   }
@@ -234,28 +234,30 @@ async function check(entry: Entry, sizes: Sizes, backend: Backend): Promise<void
   }
 }
 
-function time(
+async function time(
   entry: Entry,
   sizes: Sizes,
   backend: Backend,
   meter: LimitMeter | null,
   clock: Clock,
-): KernelResult {
+): Promise<KernelResult> {
   const { args, at, free } = fill(entry, sizes, backend);
-  const repeat = (times: number) => {
+  const [some] = Object.values(at);
+  const repeat = async (times: number) => {
     const start = clock.now();
     for (let i = 0; i < times; i++) run(entry, backend, args);
+    if (!backend.synchronous) await backend.read(backend.slice(some, 0, 1));
     return (clock.now() - start) / times;
   };
   const work = entry.flops?.(sizes) ?? bytes(entry, at);
   const limit = entry.flops ? backend.precision : 'read';
-  repeat(1);
-  const times = Math.max(1, Math.ceil(LEAST_MS / repeat(1)));
+  await repeat(1);
+  const times = Math.max(1, Math.ceil(LEAST_MS / (await repeat(1))));
   const ms: number[] = [];
   const shares: number[] = [];
   for (let i = 0; i < SAMPLES; i++) {
     const before = meter?.sample(limit);
-    ms.push(repeat(times));
+    ms.push(await repeat(times));
     const after = meter?.sample(limit);
     if (before && after) shares.push((work * 1000) / ms[i] / ((before + after) / 2));
   }

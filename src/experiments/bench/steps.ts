@@ -18,7 +18,7 @@ import { UpdateSums } from '../../train/update-sums.js';
 import { checkpointedApplications, trainingOptions } from '../../train/trainer.js';
 import { median, type Spread, spread } from '../../statistics.js';
 import type { LimitMeter } from './limits.js';
-import { timed } from './timed.js';
+import { type KernelMs, kernelMs, timed } from './timed.js';
 
 export interface BenchmarkModel {
   readonly name: string;
@@ -39,8 +39,7 @@ export interface StepsResult {
   readonly phaseMs: { readonly forward: number; readonly backward: number; readonly optimizer: number };
   /** A forward pass alone, as in an evaluation. */
   readonly evaluation: { readonly ms: number; readonly tokensPerSecond: number; readonly mfu: number | null };
-  /** Milliseconds a step in each kernel, the longest first. */
-  readonly kernelMs: Readonly<Record<string, number>>;
+  readonly kernelMs: KernelMs;
   /** Bytes that the pool holds for activations and gradients of activations. */
   readonly activationBytes: number;
 }
@@ -165,9 +164,6 @@ class Entrant {
     const evaluatedPerSecond = (tokens * 1000) / median(this.evaluations);
     const forwardFlops = forwardFlopsPerToken(model, model.blockSize);
     const share = (flops: number) => (this.limits.length > 0 ? flops / median(this.limits) : null);
-    const kernelMs = [...this.kernels]
-      .sort((a, b) => b[1] - a[1])
-      .map(([name, ms]) => [name, ms / stepMs.length]);
     return {
       name: this.entry.name,
       batchSize: train.batchSize,
@@ -182,7 +178,7 @@ class Entrant {
         tokensPerSecond: evaluatedPerSecond,
         mfu: share(forwardFlops * evaluatedPerSecond),
       },
-      kernelMs: Object.fromEntries(kernelMs),
+      kernelMs: kernelMs(this.backend, this.kernels, stepMs.length),
       activationBytes: this.runtime.pool.bytes,
     };
   }

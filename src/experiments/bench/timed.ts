@@ -1,9 +1,10 @@
-/** A backend that says how long each of its kernels takes. */
+/** How long each kernel of a backend takes. */
 import type { Backend } from '../../backend/backend.js';
 import type { Clock } from '../../train/clock.js';
 
-/** The backend with the time of every call added up by kernel; kernels of this backend run while they are called. */
+/** The backend with the time of every call added up by kernel, where a kernel has run when its call returns; else as it is. */
 export function timed(backend: Backend, clock: Clock, times: Map<string, number>): Backend {
+  if (!backend.synchronous) return backend;
   return new Proxy(backend, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target);
@@ -16,4 +17,13 @@ export function timed(backend: Backend, clock: Clock, times: Map<string, number>
       };
     },
   });
+}
+
+/** Milliseconds a step in each kernel, the longest first; null where calls do not tell. */
+export type KernelMs = Readonly<Record<string, number>> | null;
+
+export function kernelMs(backend: Backend, times: ReadonlyMap<string, number>, steps: number): KernelMs {
+  if (!backend.synchronous) return null;
+  const sorted = [...times].sort((a, b) => b[1] - a[1]);
+  return Object.fromEntries(sorted.map(([name, ms]) => [name, ms / steps]));
 }
