@@ -10,12 +10,12 @@
  */
 import { join } from 'node:path';
 import { createBackend } from '../src/node/backend.js';
-import { NodeStore, nodeClock } from '../src/data/node-store.js';
+import { NodeStore, nodeClock } from '../src/node/store.js';
 import { openDataset } from '../src/data/dataset.js';
 import { GPT } from '../src/models/gpt.js';
 import { Runtime } from '../src/tensor/tensor.js';
 import { parseRunConfig } from '../src/train/config.js';
-import { evaluate } from '../src/train/evaluation.js';
+import { evaluate } from '../src/evaluate/evaluation.js';
 import { createRun } from '../src/train/run.js';
 import { Trainer } from '../src/train/trainer.js';
 

@@ -8,7 +8,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createBackend } from '../src/node/backend.js';
-import { NodeStore } from '../src/data/node-store.js';
+import { NodeStore } from '../src/node/store.js';
 import { median } from '../src/statistics.js';
 import { GPT } from '../src/models/gpt.js';
 import { Runtime } from '../src/tensor/tensor.js';

@@ -14,9 +14,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { nativeInfo } from '../src/backend/native/addon.js';
-import { machine } from '../src/data/machine.js';
-import { nodeClock } from '../src/data/node-store.js';
-import { type OpenOptions, openRun } from '../src/data/open-run.js';
+import { machine } from '../src/node/machine.js';
+import { nodeClock } from '../src/node/store.js';
+import { type LoadOptions, loadRun, openRun } from '../src/node/run.js';
 import { median, spread } from '../src/statistics.js';
 import { Decoder } from '../src/generate/decoder.js';
 import { hashWords } from '../src/random.js';
@@ -42,8 +42,8 @@ interface Runner {
   answer(prompt: number[]): Promise<Answer>;
 }
 
-async function ours(name: string, bits: number, options: OpenOptions): Promise<Runner> {
-  const { model } = await openRun(join(folder, 'run'), options);
+async function ours(name: string, bits: number, options: LoadOptions): Promise<Runner> {
+  const { model } = await loadRun(await openRun(join(folder, 'run')), options);
   const decoder = new Decoder(model);
   return {
     name,

@@ -6,9 +6,9 @@
  *     node dist/bench/inner-loops.js [TOKENS]
  */
 import { createBackend } from '../src/node/backend.js';
-import { machine } from '../src/data/machine.js';
-import { nodeClock } from '../src/data/node-store.js';
-import { readPreset } from '../src/data/presets.js';
+import { machine } from '../src/node/machine.js';
+import { nodeClock } from '../src/node/store.js';
+import { readPreset } from '../src/node/presets.js';
 import { spread } from '../src/statistics.js';
 import { Decoder } from '../src/generate/decoder.js';
 import { parseModelConfig } from '../src/models/config.js';

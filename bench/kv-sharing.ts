@@ -5,13 +5,13 @@
  *     node dist/bench/kv-sharing.js DATA RUN [RUN …]
  */
 import { openDataset } from '../src/data/dataset.js';
-import { nodeClock } from '../src/data/node-store.js';
-import { openRun } from '../src/data/open-run.js';
+import { nodeClock } from '../src/node/store.js';
+import { loadRun, openRun } from '../src/node/run.js';
 import { Decoder } from '../src/generate/decoder.js';
 import { exitCount } from '../src/models/config.js';
 import { deviation, mean } from '../src/statistics.js';
 import { modelCost } from '../src/models/cost.js';
-import type { KeyValueOptions } from '../src/train/run.js';
+import type { KeyValueOptions, Run } from '../src/train/run.js';
 
 /** Sequences that are read side by side, and how often. */
 const SEQUENCES = 32;
@@ -22,17 +22,18 @@ await using dataset = await openDataset(data);
 const { val } = dataset;
 
 for (const folder of folders) {
-  const trained = await openRun(folder);
-  const loops = exitCount(trained.config.model);
-  console.log(`${folder}: ${loops} loops, ${trained.model.runtime.backend.description}`);
-  trained.model.dispose();
+  const run = await openRun(folder);
+  const loops = exitCount(run.config.model);
+  const { model: trained } = await loadRun(run);
+  console.log(`${folder}: ${loops} loops, ${trained.runtime.backend.description}`);
+  trained.dispose();
   const settings: KeyValueOptions[] = [{ kvSharing: 'per-application' }];
   for (const kvSharing of ['first-loop', 'last-loop'] as const) {
     for (const kvLoops of [1, 2, 3]) if (kvLoops < loops) settings.push({ kvSharing, kvLoops });
   }
   let own: number[] | null = null;
   for (const setting of settings) {
-    const { losses, ms, bytes } = await read(folder, setting);
+    const { losses, ms, bytes } = await read(run, setting);
     own ??= losses;
     const differences = losses.map((x, i) => x - own![i]);
     const k = setting.kvSharing === 'per-application' ? '' : `, k = ${setting.kvLoops}`;
@@ -45,8 +46,8 @@ for (const folder of folders) {
 }
 
 /** Mean loss of each round's sequences, after a prompt of half the block size. */
-async function read(folder: string, setting: KeyValueOptions) {
-  const { model } = await openRun(folder, setting);
+async function read(run: Run, setting: KeyValueOptions) {
+  const { model } = await loadRun(run, setting);
   using decoder = new Decoder(model);
   const { blockSize: T, vocabSize: V } = model.config;
   const prompt = T >> 1;

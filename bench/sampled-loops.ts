@@ -5,7 +5,7 @@
  *     node dist/bench/sampled-loops.js [STEPS]
  */
 import { createBackend } from '../src/node/backend.js';
-import { nodeClock } from '../src/data/node-store.js';
+import { nodeClock } from '../src/node/store.js';
 import { applicationCount } from '../src/models/config.js';
 import { GPT } from '../src/models/gpt.js';
 import { hashWords } from '../src/random.js';

@@ -7,20 +7,20 @@
 import assert from 'node:assert/strict';
 import { createBackend } from '../src/node/backend.js';
 import { openDataset } from '../src/data/dataset.js';
-import { NodeStore, nodeClock } from '../src/data/node-store.js';
+import { nodeClock } from '../src/node/store.js';
 import { spread } from '../src/statistics.js';
 import { Decoder } from '../src/generate/decoder.js';
 import { Engine } from '../src/generate/engine.js';
 import type { DraftOptions } from '../src/generate/speculation.js';
 import { exitCount } from '../src/models/config.js';
 import { Runtime } from '../src/tensor/tensor.js';
-import { loadRun, readRunTokenizer } from '../src/train/run.js';
+import { openRun } from '../src/node/run.js';
 
 const [folder, data, rounds = '5'] = process.argv.slice(2);
-const store = new NodeStore(folder);
-const tokenizer = await readRunTokenizer(store, folder);
+const run = await openRun(folder);
+const tokenizer = await run.tokenizer();
 const runtime = new Runtime(await createBackend());
-const { model } = await loadRun(store, folder, runtime);
+const { model } = await run.load(runtime);
 const engine = new Engine(new Decoder(model), tokenizer);
 const { val } = await openDataset(data);
 const { blockSize } = model.config;

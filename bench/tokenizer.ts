@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { machine } from '../src/data/machine.js';
+import { machine } from '../src/node/machine.js';
 import { hashWords } from '../src/random.js';
 import { loadGpt2 } from '../src/tokenizer/gpt2.js';
 

@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createBackend } from '../src/node/backend.js';
-import { NodeStore } from '../src/data/node-store.js';
+import { NodeStore } from '../src/node/store.js';
 import { type Chart, escapeText, lineChart, type Series } from '../src/experiments/plot.js';
 import { ParameterScope, type ParameterSlot, Parameters } from '../src/nn/parameters.js';
 import { hashWords, uniform } from '../src/random.js';

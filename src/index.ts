@@ -1,9 +1,7 @@
 /** The library: what `import … from 'loopnn'` gives. */
 export { createBackend } from './node/backend.js';
-export { NodeStore, nodeClock } from './data/node-store.js';
-export { type LoadOptions, loadModel } from './data/load-model.js';
-export { prepareCorpus } from './data/prepare.js';
-export { openDataset } from './data/dataset.js';
+export { NodeStore, nodeClock } from './node/store.js';
+export { type LoadOptions, loadModel } from './node/load-model.js';
 export * from './errors.js';
 export type { GenerationEnd, StopReason, TokenLogprob } from './generate/engine.js';
 export { type GeneratedText, type GenerateOptions, Model } from './generate/model.js';
@@ -15,9 +13,9 @@ export { GPT } from './models/gpt.js';
 export { Runtime } from './tensor/tensor.js';
 export type { Tokenizer } from './tokenizer/tokenizer.js';
 export { parseRunConfig, type RunConfig, type TrainConfig } from './train/config.js';
-export { readTextIds } from './train/conventions.js';
-export { type Evaluation, evaluate } from './train/evaluation.js';
-export { cutLastWord, encodeLastWord, lastWordLoss } from './train/last-word.js';
-export { createRun, loadRun, readRunTokenizer } from './train/run.js';
-export { slidingLoss } from './train/sliding.js';
+export { type Evaluation, evaluate } from './evaluate/evaluation.js';
+export { cutLastWord, encodeLastWord, lastWordLoss } from './evaluate/last-word.js';
+export { loadRun, openRun } from './node/run.js';
+export { createRun, type LoadedModel, Run } from './train/run.js';
+export { slidingLoss } from './evaluate/sliding.js';
 export { type TrainEvent, Trainer } from './train/trainer.js';

@@ -1,9 +1,9 @@
 /** `loopnn bench`: the machine's limits, the kernels' share of them, speed and memory of whole steps, and decoding. */
 import { type Command, Option } from 'commander';
 import type { Weights } from '../node/backend.js';
-import { machine } from '../data/machine.js';
-import { nodeClock } from '../data/node-store.js';
-import { readPreset } from '../data/presets.js';
+import { machine } from '../node/machine.js';
+import { nodeClock } from '../node/store.js';
+import { readPreset } from '../node/presets.js';
 import { benchmarkDecoding, type DecodingResult } from '../experiments/bench/decoding.js';
 import { benchmarkKernels, type KernelResult } from '../experiments/bench/kernels.js';
 import { LimitMeter, type MachineLimits } from '../experiments/bench/limits.js';

@@ -2,8 +2,8 @@
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { openDataset } from '../data/dataset.js';
-import { machine } from '../data/machine.js';
-import { NodeStore, nodeClock } from '../data/node-store.js';
+import { machine } from '../node/machine.js';
+import { NodeStore, nodeClock } from '../node/store.js';
 import { ConfigError, DataError, LoopnnError } from '../errors.js';
 import {
   compare,
@@ -25,7 +25,7 @@ import { parseFields } from '../fields.js';
 import type { Runtime } from '../tensor/tensor.js';
 import { textOf } from '../tokenizer/tokenizer.js';
 import { type TrainConfig, trainFields } from '../train/config.js';
-import { worseThanGuessing } from '../train/evaluation.js';
+import { worseThanGuessing } from '../evaluate/evaluation.js';
 import { readJSON } from '../train/json.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { wholeNumber } from './flags.js';

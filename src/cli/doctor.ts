@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Backend } from '../backend/backend.js';
 import { createBackend } from '../node/backend.js';
 import { nativeInfo } from '../backend/native/addon.js';
-import { machine } from '../data/machine.js';
+import { machine } from '../node/machine.js';
 import { LoopnnError } from '../errors.js';
 import { printResult } from './output.js';
 

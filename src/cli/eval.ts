@@ -1,26 +1,25 @@
 /** `loopnn eval`: what a trained model makes of held-out tokens, of any text file, or of the last words of texts. */
 import { type Command, Option } from 'commander';
 import type { Weights } from '../node/backend.js';
-import { NodeStore, nodeClock } from '../data/node-store.js';
+import { nodeClock } from '../node/store.js';
 import { openDataset } from '../data/dataset.js';
-import { openPath } from '../data/documents.js';
-import { BROKEN_SHOWN, describeWarnings, noWarnings, textOf } from '../data/source.js';
-import { encodeTextFile } from '../data/text-file.js';
+import { openPath } from '../data/corpus/documents.js';
+import { BROKEN_SHOWN, describeWarnings, noWarnings, textOf } from '../data/corpus/source.js';
+import { encodeTextFile } from '../data/corpus/text-file.js';
 import { DataError } from '../errors.js';
 import type { IntegerType } from '../formats/integers.js';
 import { exitCount } from '../models/config.js';
 import type { GPT } from '../models/gpt.js';
 import type { TrainConfig } from '../train/config.js';
-import { type Evaluation, evaluate, type RunOptions } from '../train/evaluation.js';
+import { type Evaluation, evaluate, type RunOptions } from '../evaluate/evaluation.js';
 import {
   cutLastWord,
   type EncodedLastWord,
   encodeLastWord,
   type LastWordEvaluation,
   lastWordLoss,
-} from '../train/last-word.js';
-import { readRunTokenizer, requireSameTokenizer } from '../train/run.js';
-import { slidingLoss } from '../train/sliding.js';
+} from '../evaluate/last-word.js';
+import { slidingLoss } from '../evaluate/sliding.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { wholeNumber, wholeNumbers } from './flags.js';
 import { grouped, notice, Progress, printResult, table } from './output.js';
@@ -34,6 +33,8 @@ import {
   precisionOption,
   weightsOption,
 } from './runtime.js';
+import { openRun } from '../node/run.js';
+import type { Run } from '../train/run.js';
 
 interface EvalFlags extends ExitFlags {
   readonly model: string;
@@ -121,11 +122,12 @@ export function evalCommand(program: Command): void {
 
 async function evaluateData(flags: EvalFlags, path: string): Promise<void> {
   await using data = await openDataset(path, flags);
-  await requireSameTokenizer(new NodeStore(flags.model), data.tokenizer, flags.model);
+  const trained = await openRun(flags.model);
+  await trained.requireSameTokenizer(data.tokenizer);
   const split = flags.split ?? (data.file === null ? 'val' : 'all');
   const source = split === 'all' ? data.file! : data[split];
   const bytes = split === 'all' ? null : (data.meta?.[split].bytes ?? null);
-  await evaluateTask<Evaluation>(flags, (model) => ({
+  await evaluateTask<Evaluation>(trained, flags, (model) => ({
     label: `${split} split`,
     facts: { split },
     columns: [['tokens', ({ tokens }) => grouped(tokens)]],
@@ -135,10 +137,11 @@ async function evaluateData(flags: EvalFlags, path: string): Promise<void> {
 }
 
 async function evaluateText(flags: EvalFlags, path: string): Promise<void> {
-  const tokenizer = await readRunTokenizer(new NodeStore(flags.model), flags.model);
+  const trained = await openRun(flags.model);
+  const tokenizer = await trained.tokenizer();
   const { tokens, bytes, warnings } = await encodeTextFile(path, tokenizer);
   for (const line of warnings) notice(line);
-  await evaluateTask<Evaluation>(flags, (model) => {
+  await evaluateTask<Evaluation>(trained, flags, (model) => {
     const { blockSize } = model.config;
     const stride = flags.stride ?? Math.max(1, Math.floor(blockSize / 2));
     return {
@@ -155,14 +158,15 @@ async function evaluateText(flags: EvalFlags, path: string): Promise<void> {
 }
 
 async function evaluateLastWords(flags: EvalFlags, path: string): Promise<void> {
-  const tokenizer = await readRunTokenizer(new NodeStore(flags.model), flags.model);
+  const trained = await openRun(flags.model);
+  const tokenizer = await trained.tokenizer();
   const warnings = noWarnings();
   const texts: { name: string; text: string }[] = [];
   for await (const document of (await openPath(path)).documents(warnings)) {
     texts.push({ name: document.name, text: await textOf(document) });
   }
   for (const line of describeWarnings(warnings)) notice(line);
-  await evaluateTask<LastWordEvaluation>(flags, (model) => {
+  await evaluateTask<LastWordEvaluation>(trained, flags, (model) => {
     const words: EncodedLastWord[] = [];
     const leftOut: string[] = [];
     for (const { name, text } of texts) {
@@ -197,10 +201,11 @@ async function evaluateLastWords(flags: EvalFlags, path: string): Promise<void> 
 
 /** Loads the model, runs a task at every loop count asked for, and prints what was found. */
 async function evaluateTask<R extends Result>(
+  run: Run,
   flags: EvalFlags,
   makeTask: (model: GPT) => Task<R>,
 ): Promise<void> {
-  const { model, config, step } = await openModel(flags.model, flags);
+  const { model, config, step } = await openModel(run, flags);
   const task = makeTask(model);
   const trained = exitCount(config.model);
   const { earlyExit, batchSize: B } = flags;

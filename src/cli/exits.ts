@@ -1,15 +1,15 @@
 /** `loopnn exits`: what letting tokens leave early costs in loss and saves in loops and time, by criterion and threshold. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { openDataset } from '../data/dataset.js';
-import { machine } from '../data/machine.js';
-import { NodeStore, nodeClock } from '../data/node-store.js';
+import { machine } from '../node/machine.js';
+import { nodeClock } from '../node/store.js';
 import { renderHtml } from '../experiments/document.js';
 import { sweepExits } from '../experiments/exits.js';
 import { exitSections, exitSentences, exitTable } from '../experiments/exits-report.js';
 import type { IntegerType } from '../formats/integers.js';
 import { EXIT_CRITERIA, type ExitCriterion } from '../models/exits/options.js';
 import type { TrainConfig } from '../train/config.js';
-import { requireSameTokenizer } from '../train/run.js';
+import { openRun } from '../node/run.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { grouped, notice, Progress, printResult, table, writePage } from './output.js';
@@ -62,8 +62,9 @@ export function exitsCommand(program: Command): void {
 async function runExits(flags: ExitsFlags): Promise<void> {
   const { model: folder, data: path, dtype, criterion, batchSize: B, precision, out, json, ...rest } = flags;
   await using data = await openDataset(path, { dtype });
-  await requireSameTokenizer(new NodeStore(folder), data.tokenizer, folder);
-  const { model, config, step } = await openModel(folder, { precision });
+  const run = await openRun(folder);
+  await run.requireSameTokenizer(data.tokenizer);
+  const { model, config, step } = await openModel(run, { precision });
   noticeLoops(config.model, rest.loops);
   const progress = new Progress('exits');
   const onProgress = (fraction: number, what: string) => progress.update(fraction, what);

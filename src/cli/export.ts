@@ -1,16 +1,15 @@
 /** `loopnn export`: a run's best weights in the layout that other tools read. */
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { readModelingFile } from '../data/huggingface.js';
-import { requireNewFolder, writeNewFolder } from '../data/new-folder.js';
-import { NodeStore } from '../data/node-store.js';
-import { TensorFiles } from '../data/tensor-files.js';
+import { readModelingFile } from '../data/hub/huggingface.js';
+import { requireNewFolder, writeNewFolder } from '../node/new-folder.js';
+import type { NodeStore } from '../node/store.js';
+import { TensorFiles } from '../data/hub/tensor-files.js';
 import { ConfigError } from '../errors.js';
 import { elementCount, lazySafetensors } from '../formats/lazy-tensors.js';
 import { onnxFile } from '../formats/onnx.js';
 import { WEIGHT_TYPES, type WeightType } from '../formats/onnx-weights.js';
 import { textIdFields } from '../generate/text-ids.js';
-import type { ModelConfig } from '../models/config.js';
 import {
   huggingFaceConfig,
   MODELING_MODULE,
@@ -27,14 +26,15 @@ import {
   CHAT_TEMPLATE_FILE,
   type Conventions,
   GENERATION_CONFIG_FILE,
-  readConventions,
   textIdsOf,
   tokenNames,
 } from '../train/conventions.js';
-import { readRunConfig, readRunTokenizer, runHasTokenizer, TOKENIZER_FILE } from '../train/run.js';
+import { TOKENIZER_FILE } from '../train/run.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { grouped, notice, printResult } from './output.js';
+import { openRun } from '../node/run.js';
+import type { Run } from '../train/run.js';
 
 interface ExportFlags {
   readonly model: string;
@@ -93,9 +93,12 @@ const ONNX_FILES: Readonly<Record<WeightType, string>> = {
 async function exportOnnx(flags: ExportFlags, signal: AbortSignal): Promise<void> {
   const { model: run, out, loops, weights: type = 'float32' } = flags;
   await requireNewFolder(out, '--out');
-  const store = new NodeStore(run);
-  const { model } = await readRunConfig(store, run);
-  const texts = await readTexts(store, run, model);
+  const opened = await openRun(run);
+  const {
+    store,
+    config: { model },
+  } = opened;
+  const texts = await readTexts(opened);
   const { path, step } = await weightsFile(store);
   await using weights = await TensorFiles.open([join(run, path)]);
   const graph = onnxGraph(model, weights.tensors, type, loops);
@@ -124,9 +127,12 @@ async function exportOnnx(flags: ExportFlags, signal: AbortSignal): Promise<void
 async function exportHuggingFace(flags: ExportFlags, signal: AbortSignal): Promise<void> {
   const { model: run, out } = flags;
   await requireNewFolder(out, '--out');
-  const store = new NodeStore(run);
-  const { model } = await readRunConfig(store, run);
-  const texts = await readTexts(store, run, model);
+  const opened = await openRun(run);
+  const {
+    store,
+    config: { model },
+  } = opened;
+  const texts = await readTexts(opened);
   const config = huggingFaceConfig(model, texts.ids);
   const { path, step } = await weightsFile(store);
   await using weights = await TensorFiles.open([join(run, path)]);
@@ -158,10 +164,10 @@ interface Texts extends Conventions {
   readonly ids: TextIdFields;
 }
 
-async function readTexts(store: NodeStore, run: string, { vocabSize }: ModelConfig): Promise<Texts> {
-  const tokenizer = (await runHasTokenizer(store)) ? await readRunTokenizer(store, run) : null;
-  const conventions = await readConventions(store, run);
-  const { bos, eos } = textIdsOf(conventions, run, vocabSize);
+async function readTexts(run: Run): Promise<Texts> {
+  const tokenizer = await run.ownTokenizer();
+  const conventions = await run.conventions();
+  const { bos, eos } = textIdsOf(conventions, run.name, run.config.model.vocabSize);
   const eot = tokenizer?.eot ?? null;
   const ids = {
     // Where nobody said anything, one token parts documents; what ends without a beginning has none.

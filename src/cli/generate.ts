@@ -1,12 +1,9 @@
 /** `loopnn generate`: continues a prompt, streaming the text as it is made. */
 import type { Command } from 'commander';
-import { NodeStore } from '../data/node-store.js';
 import type { StopReason } from '../generate/engine.js';
 import { type GenerateOptions, Model } from '../generate/model.js';
 import { exitCount } from '../models/config.js';
-import { total } from '../train/evaluation.js';
-import { readTextIds } from '../train/conventions.js';
-import { readRunConfig, readRunTokenizer } from '../train/run.js';
+import { total } from '../evaluate/evaluation.js';
 import { anyNumber, several, wholeNumber } from './flags.js';
 import { notice, printResult } from './output.js';
 import {
@@ -19,6 +16,7 @@ import {
   type OpenFlags,
   openModel,
 } from './runtime.js';
+import { openRun } from '../node/run.js';
 
 interface GenerateFlags
   extends OpenFlags,
@@ -83,11 +81,10 @@ export function generateCommand(program: Command): void {
     const draft =
       draftLoops === undefined ? {} : { draft: { loops: draftLoops, tokens: draftTokens ?? DRAFT_TOKENS } };
     const options = { ...rest, ...draft, ...exitOptions(flags) };
-    const store = new NodeStore(folder);
-    const { model: trained } = await readRunConfig(store, folder);
-    const tokenizer = await readRunTokenizer(store, folder);
-    const textIds = await readTextIds(store, folder, trained.vocabSize);
-    const { model: gpt } = await openModel(folder, { precision, weights, kvSharing, kvLoops });
+    const run = await openRun(folder);
+    const tokenizer = await run.tokenizer();
+    const textIds = await run.textIds();
+    const { model: gpt } = await openModel(run, { precision, weights, kvSharing, kvLoops });
     const { config } = gpt;
     noticeLoops(config, options.loops);
     const stream = new Model(gpt, tokenizer, textIds).generate(prompt, { ...options, maxTokens: tokens });

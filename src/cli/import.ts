@@ -1,12 +1,12 @@
 /** `loopnn import`: a model in Hugging Face's layout becomes a run, to evaluate, generate from and train on. */
 import type { Command } from 'commander';
-import type { DownloadOptions, DownloadPlan } from '../data/hub-download.js';
-import { openHubModel } from '../data/hub-model.js';
-import { folderFiles, openHuggingFace } from '../data/huggingface.js';
-import { foundTemplate, foundTextIds, foundTokenizer } from '../data/huggingface-texts.js';
-import type { ModelFiles } from '../data/model-files.js';
-import { requireNewFolder, writeNewFolder } from '../data/new-folder.js';
-import type { NodeStore } from '../data/node-store.js';
+import type { DownloadOptions, DownloadPlan } from '../data/hub/hub-download.js';
+import { openHubModel } from '../data/hub/hub-model.js';
+import { folderFiles, openHuggingFace } from '../data/hub/huggingface.js';
+import { foundTemplate, foundTextIds, foundTokenizer } from '../data/hub/huggingface-texts.js';
+import type { ModelFiles } from '../data/hub/model-files.js';
+import { requireNewFolder, writeNewFolder } from '../node/new-folder.js';
+import type { NodeStore } from '../node/store.js';
 import { elementCount } from '../formats/lazy-tensors.js';
 import { modelCost } from '../models/cost.js';
 import { modelFromHuggingFace, tensorsFromHuggingFace } from '../models/huggingface.js';

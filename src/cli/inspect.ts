@@ -1,12 +1,11 @@
 /** `loopnn inspect`: what a model does to each token of a text, loop by loop. */
 import type { Command } from 'commander';
-import { NodeStore } from '../data/node-store.js';
 import { gateNorm, type Inspection, inspect, renderInspection, visible } from '../experiments/inspect.js';
 import type { TrainConfig } from '../train/config.js';
-import { readRunTokenizer } from '../train/run.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { notice, printResult, table, writePage } from './output.js';
 import { noticeLoops, openModel, precisionOption } from './runtime.js';
+import { openRun } from '../node/run.js';
 
 interface InspectFlags {
   readonly model: string;
@@ -32,8 +31,9 @@ export function inspectCommand(program: Command): void {
     .addOption(precisionOption())
     .option('--json', 'print one JSON document')
     .action(async ({ model: folder, prompt, precision, html, json, ...flags }: InspectFlags) => {
-      const { model, config } = await openModel(folder, { precision });
-      const tokenizer = await readRunTokenizer(new NodeStore(folder), folder);
+      const run = await openRun(folder);
+      const { model, config } = await openModel(run, { precision });
+      const tokenizer = await run.tokenizer();
       noticeLoops(config.model, flags.loops);
       const { loops, top, exitThreshold: threshold } = flags;
       const options = { top, threshold, ...(loops === undefined ? {} : { loops }) };

@@ -2,8 +2,8 @@
 /** The `loopnn` command: gathers the subcommands, and renders errors once. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { makeRoomToEnd } from '../data/ending.js';
-import { fileError, writeError } from '../data/file-errors.js';
+import { makeRoomToEnd } from '../node/ending.js';
+import { fileError, writeError } from '../node/file-errors.js';
 import { LoopnnError } from '../errors.js';
 import { notice } from './output.js';
 

@@ -1,6 +1,6 @@
 /** How commands print: results on stdout, as text or one JSON document; progress and notices on stderr. */
 import { realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { writing } from '../data/file-errors.js';
+import { writing } from '../node/file-errors.js';
 import { onOneLine, printableJSON } from '../printable.js';
 
 /** Prints a command's result: `document` as JSON where `--json` was given, else `lines`. */

@@ -1,6 +1,6 @@
 /** `loopnn params`: what models cost, from their configuration alone. */
 import type { Command } from 'commander';
-import { presetNames, readPreset } from '../data/presets.js';
+import { presetNames, readPreset } from '../node/presets.js';
 import { type ModelCost, modelCost } from '../models/cost.js';
 import type { ModelConfig } from '../models/config.js';
 import { parseRunConfig } from '../train/config.js';

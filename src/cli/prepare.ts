@@ -1,10 +1,10 @@
 /** `loopnn prepare`: text to token shards. */
 import { type Command, Option } from 'commander';
-import { CORPORA } from '../data/corpora.js';
+import { CORPORA } from '../data/corpus/corpora.js';
 import { type PrepareProgress, type PrepareResult, prepareCorpus } from '../data/prepare.js';
-import type { DownloadPlan } from '../data/hub-download.js';
-import { HUB_NAMES } from '../data/hub-source.js';
-import { FIELD_DEFAULTS, FILE_KINDS, type FileKind } from '../data/source.js';
+import type { DownloadPlan } from '../data/hub/hub-download.js';
+import { HUB_NAMES } from '../data/hub/hub-source.js';
+import { FIELD_DEFAULTS, FILE_KINDS, type FileKind } from '../data/corpus/source.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { byteSize, grouped, metric, notice, Progress, printResult, table } from './output.js';

@@ -1,20 +1,20 @@
 /** `loopnn retrofit`: makes a loop network of a GPT-2, ready to train on. */
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { requireNewFolder, writeNewFolder } from '../data/new-folder.js';
-import { NodeStore } from '../data/node-store.js';
-import { TensorFiles } from '../data/tensor-files.js';
+import { requireNewFolder, writeNewFolder } from '../node/new-folder.js';
+import type { NodeStore } from '../node/store.js';
+import { TensorFiles } from '../data/hub/tensor-files.js';
 import { ConfigError } from '../errors.js';
 import { elementCount } from '../formats/lazy-tensors.js';
 import { applicationCount, type ModelConfig, modelFields } from '../models/config.js';
 import { parseGroups, parseLayers, retrofitConfig, retrofitTensors } from '../models/retrofit.js';
 import { saveInitialWeights, weightsFile } from '../train/checkpoint.js';
 import { parseRunConfig } from '../train/config.js';
-import { readConventions } from '../train/conventions.js';
-import { createRun, readRunConfig, readRunTokenizer, runHasTokenizer } from '../train/run.js';
+import { createRun } from '../train/run.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { counted, grouped, notice, printResult } from './output.js';
+import { openRun } from '../node/run.js';
 
 interface RetrofitFlags {
   readonly model: string;
@@ -59,8 +59,8 @@ export function retrofitCommand(program: Command): void {
 async function retrofit(flags: RetrofitFlags, signal: AbortSignal): Promise<void> {
   const { model: run, out, loopForm, gate } = flags;
   await requireNewFolder(out, '--out');
-  const store = new NodeStore(run);
-  const original = await readRunConfig(store, run);
+  const opened = await openRun(run);
+  const { store, config: original } = opened;
   const groups = chosenLayers(flags, original.model);
   const model = retrofitConfig(original.model, groups, {
     nLoop: flags.loops,
@@ -70,8 +70,8 @@ async function retrofit(flags: RetrofitFlags, signal: AbortSignal): Promise<void
     loopForm,
     gate,
   });
-  const tokenizer = (await runHasTokenizer(store)) ? await readRunTokenizer(store, run) : null;
-  const conventions = await readConventions(store, run);
+  const tokenizer = await opened.ownTokenizer();
+  const conventions = await opened.conventions();
   const { path, step } = await weightsFile(store);
   await using weights = await TensorFiles.open([join(run, path)]);
   const tensors = retrofitTensors(model, groups, weights.tensors, path);

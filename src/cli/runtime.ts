@@ -3,13 +3,13 @@ import { type Command, Option } from 'commander';
 import type { Backend } from '../backend/backend.js';
 import { createBackend, WEIGHTS, type Weights } from '../node/backend.js';
 import { nativeInfo } from '../backend/native/addon.js';
-import { type OpenOptions, openRun } from '../data/open-run.js';
-import { readConfigFile, readPreset } from '../data/presets.js';
+import { type LoadOptions, loadRun } from '../node/run.js';
+import { readConfigFile, readPreset } from '../node/presets.js';
 import { ConfigError } from '../errors.js';
 import { type ModelConfig, modelFields, requireSharing } from '../models/config.js';
 import { EXIT_CRITERIA, type ExitCriterion, type ExitOptions } from '../models/exits/options.js';
 import { parseRunConfig, type RunConfig, type TrainConfig, trainFields } from '../train/config.js';
-import type { LoadedModel } from '../train/run.js';
+import type { LoadedModel, Run } from '../train/run.js';
 import { Runtime } from '../tensor/tensor.js';
 import { addFields, anyNumber, givenFields, wholeNumber } from './flags.js';
 import { notice } from './output.js';
@@ -99,7 +99,7 @@ export interface OpenFlags {
 }
 
 /** What they mean, without those that were not given. */
-export function openOptions({ precision, weights, kvSharing, kvLoops }: OpenFlags): OpenOptions {
+export function openOptions({ precision, weights, kvSharing, kvLoops }: OpenFlags): LoadOptions {
   return {
     precision,
     ...(weights === undefined ? {} : { weights }),
@@ -108,9 +108,9 @@ export function openOptions({ precision, weights, kvSharing, kvLoops }: OpenFlag
   };
 }
 
-/** Loads the best weights of the run in a folder; `auto` is the precision that it was trained with. */
-export async function openModel(folder: string, flags: OpenFlags): Promise<LoadedModel> {
-  const loaded = await openRun(folder, { ...openOptions(flags), onWarning: notice });
+/** Loads a run's best weights; `auto` is the precision that it was trained with. */
+export async function openModel(run: Run, flags: OpenFlags): Promise<LoadedModel> {
+  const loaded = await loadRun(run, { ...openOptions(flags), onWarning: notice });
   noticePrecision(loaded.model.runtime.backend);
   return loaded;
 }

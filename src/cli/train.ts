@@ -1,6 +1,6 @@
 /** `loopnn train`: trains a model on prepared data, or continues a run. */
 import type { Command } from 'commander';
-import { NodeStore, nodeClock } from '../data/node-store.js';
+import { NodeStore, nodeClock } from '../node/store.js';
 import { type Dataset, openDataset } from '../data/dataset.js';
 import type { TokenShard } from '../data/shard.js';
 import { ConfigError } from '../errors.js';
@@ -10,10 +10,10 @@ import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
 import { resumableStep } from '../train/checkpoint.js';
 import { parseRunConfig, type RunConfig, trainFields } from '../train/config.js';
-import { worseThanGuessing } from '../train/evaluation.js';
+import { worseThanGuessing } from '../evaluate/evaluation.js';
 import { gapsOf } from '../train/metrics.js';
 import { hasTensorBoard, TensorBoardLog } from '../train/tensorboard.js';
-import { createRun, readRunConfig, requireSameTokenizer, runExists } from '../train/run.js';
+import { createRun, runExists, Run } from '../train/run.js';
 import { type EvalEvent, type StepEvent, Trainer } from '../train/trainer.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { givenFields, kebab } from './flags.js';
@@ -60,14 +60,15 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   await using _lock = await store.lock();
   // Until it was locked another process may have trained there.
   await requireOut(store, flags);
-  const wanted = begun ?? resumedConfig(await readRunConfig(store, flags.out), flags);
+  const resumed = flags.resume ? await Run.open(store, flags.out) : null;
+  const wanted = begun ?? resumedConfig(resumed!.config, flags);
   requireKnown(data, wanted, flags);
   const runtime = await openRuntime(wanted.train.precision);
   const config = withPrecision(wanted, runtime);
   const model = new GPT(config.model, runtime, { train: true });
   const options = { model, config: config.train, train: data.train, val: data.val, store, clock: nodeClock };
   const trainer = new Trainer(options);
-  if (flags.resume) await requireSameTokenizer(store, data.tokenizer, flags.out);
+  await resumed?.requireSameTokenizer(data.tokenizer);
   const gaps = gapsOf(await trainer.start());
   if (gaps !== null) notice(`${flags.out}/${gaps}`);
   await createRun(store, config, data.tokenizer);

@@ -10,7 +10,7 @@ import { tokenizerFromJSON } from '../tokenizer/load.js';
 import { namedTokens } from '../tokenizer/special-tokens.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { type Split, USUAL_VAL_FRACTION } from './holdout.js';
-import { readJSON } from './json-file.js';
+import { readJSON } from '../node/json-file.js';
 import { DATA_FILES, type DatasetMeta, parseMeta } from './meta.js';
 import { JoinedShards, ShardRange, type TokenShard } from './shard.js';
 import { openTokenFile } from './token-file.js';

@@ -1,9 +1,9 @@
 /** The thread that `encoder.ts` starts: makes the tokenizer once, then answers each batch of texts with its ids, until null. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { makeRoomToEnd } from './ending.js';
+import { makeRoomToEnd } from '../node/ending.js';
 import { tokenizerFromJSON } from '../tokenizer/load.js';
 import { type EncodeReply, type EncodeRequest, type EncodeTokenizer, encodeTexts } from './encoder.js';
-import { sentError } from './thread-errors.js';
+import { sentError } from '../node/thread-errors.js';
 
 const port = parentPort!;
 const { json, token }: EncodeTokenizer = workerData;

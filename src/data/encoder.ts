@@ -5,7 +5,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { Tokenizer, TokenizerJSON } from '../tokenizer/tokenizer.js';
-import { receivedError, type SentError } from './thread-errors.js';
+import { receivedError, type SentError } from '../node/thread-errors.js';
 
 /** A worker takes some 0.11 GB with GPT-2's tokenizer, and the thread that reads and writes 0.25: within 1 GB together. */
 const MOST_WORKERS = 6;

@@ -7,10 +7,10 @@
  */
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writing } from './file-errors.js';
-import { readJSON } from './json-file.js';
+import { writing } from '../node/file-errors.js';
+import { readJSON } from '../node/json-file.js';
 import { writeFlushed } from './output-folder.js';
-import type { TextWarnings } from './source.js';
+import type { TextWarnings } from './corpus/source.js';
 
 const JOURNAL = 'progress.json';
 

@@ -5,7 +5,7 @@
 import { open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DataError } from '../errors.js';
-import { fileError, isMissing, writing } from './file-errors.js';
+import { fileError, isMissing, writing } from '../node/file-errors.js';
 import { DATA_FILES } from './meta.js';
 
 /** Whether `out` holds a prepared folder to be replaced. Throws DataError if it holds anything else, FileError if it can hold nothing. */

@@ -14,23 +14,23 @@ import { BpeTrainer, checkBpeVocabSize } from '../tokenizer/bpe-train.js';
 import { createTokenizer } from '../tokenizer/load.js';
 import { endOfTextNames } from '../tokenizer/special-tokens.js';
 import { END_OF_TEXT, type Tokenizer } from '../tokenizer/tokenizer.js';
-import { openSource } from './corpora.js';
+import { openSource } from './corpus/corpora.js';
 import { defaultWorkers, Encoder } from './encoder.js';
 import { checkValFraction, type Split } from './holdout.js';
-import { tokenizerInFile } from './huggingface-texts.js';
-import { type HubOptions, isHubSpec, openHubSource } from './hub-source.js';
-import { makeFolder, removeEmpty } from './make-folder.js';
+import { tokenizerInFile } from './hub/huggingface-texts.js';
+import { type HubOptions, isHubSpec, openHubSource } from './hub/hub-source.js';
+import { makeFolder, removeEmpty } from '../node/make-folder.js';
 import { readRecord, removeJournal, type SplitProgress, writeRecord } from './journal.js';
 import { DATA_FILES, type DatasetMeta, META_FORMAT, type SplitMeta } from './meta.js';
 import { checkOut, moveInto, writeFlushed } from './output-folder.js';
-import { underItsName, writing } from './file-errors.js';
+import { underItsName, writing } from '../node/file-errors.js';
 import {
   describeWarnings,
   FIELD_DEFAULTS,
   type FieldOptions,
   noWarnings,
   type TextSource,
-} from './source.js';
+} from './corpus/source.js';
 import { BATCH_UNITS, batches, SplitWriters } from './split-writers.js';
 import { SplitCorpus } from './splits.js';
 

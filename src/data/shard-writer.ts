@@ -2,7 +2,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { DataError } from '../errors.js';
-import { writing } from './file-errors.js';
+import { writing } from '../node/file-errors.js';
 
 const ID_BYTES = 2;
 const SWAP = endianness() === 'BE';

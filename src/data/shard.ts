@@ -1,6 +1,6 @@
 /** Token shards, and shards made of shards. Knows ids and positions; knows no files (`token-file.ts`) and no folders (`dataset.ts`). */
 import { DataError } from '../errors.js';
-import type { TokenSource } from '../train/batches.js';
+import type { TokenSource } from '../evaluate/batches.js';
 
 /** A shard open for reading at any place, without holding it in memory. */
 export interface TokenShard extends TokenSource {

@@ -10,8 +10,8 @@ import {
   type TextDocument,
   type TextSource,
   type TextWarnings,
-} from './source.js';
-import { piecesFrom, piecesUpTo } from './text.js';
+} from './corpus/source.js';
+import { piecesFrom, piecesUpTo } from './corpus/text.js';
 
 /** Bytes of text from which on a source that says how much it holds is not measured first. */
 const LARGE = 2 ** 30;

@@ -4,9 +4,9 @@
  */
 import type { GPT } from '../models/gpt.js';
 import { exitCount } from '../models/config.js';
-import { batchAt, type TokenSource } from '../train/batches.js';
-import type { Clock } from '../train/clock.js';
-import { evaluate, total } from '../train/evaluation.js';
+import { batchAt, type TokenSource } from '../evaluate/batches.js';
+import type { Clock } from '../platform.js';
+import { evaluate, total } from '../evaluate/evaluation.js';
 
 /** The movement of the hidden state in one step, means over tokens. */
 export interface StateChange {

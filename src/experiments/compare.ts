@@ -10,13 +10,12 @@ import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { requireTokens, type TokenSource } from '../train/batches.js';
-import type { Clock } from '../train/clock.js';
+import { requireTokens, type TokenSource } from '../evaluate/batches.js';
+import type { Clock, Store } from '../platform.js';
 import { parseRunConfig, type RunConfig } from '../train/config.js';
-import { estimateLoss, evaluate } from '../train/evaluation.js';
+import { estimateLoss, evaluate } from '../evaluate/evaluation.js';
 import { readJSON } from '../train/json.js';
-import { createRun, readRunConfig, runExists } from '../train/run.js';
-import type { Store } from '../train/store.js';
+import { createRun, Run, runExists } from '../train/run.js';
 import { gapsOf, type LoggedEvent, readMetrics } from '../train/metrics.js';
 import { type EvalEvent, type TrainEvent, Trainer, TrainingError } from '../train/trainer.js';
 import { analyse } from './analysis.js';
@@ -315,7 +314,7 @@ function lastEvaluation(events: readonly LoggedEvent[], { until }: Entrant): Eva
 /** Throws ConfigError where an entrant's folder holds a run of another configuration, from another version of the suite. */
 async function requireSameRun({ name, config }: Entrant, store: Store): Promise<void> {
   if (!(await runExists(store))) return;
-  const found = await readRunConfig(store, name);
+  const { config: found } = await Run.open(store, name);
   for (const part of ['model', 'train'] as const) {
     for (const [field, wanted] of Object.entries(config[part])) {
       const own = found[part][field as never];

@@ -17,9 +17,9 @@ import {
   requireExit,
   whyNoExit,
 } from '../models/exits/options.js';
-import { type Batch, batchAt, requireTokens, type TokenSource } from '../train/batches.js';
-import type { Clock } from '../train/clock.js';
-import { scoreBatch, Tally } from '../train/evaluation.js';
+import { type Batch, batchAt, requireTokens, type TokenSource } from '../evaluate/batches.js';
+import type { Clock } from '../platform.js';
+import { scoreBatch, Tally } from '../evaluate/evaluation.js';
 import { median } from '../statistics.js';
 
 /** One way to run the model, measured. */

@@ -5,7 +5,7 @@ import { exitCount } from '../models/config.js';
 import type { RunConfig } from '../train/config.js';
 import { meanLoops } from '../train/loops.js';
 import { readJSON } from '../train/json.js';
-import type { Store } from '../train/store.js';
+import type { Store } from '../platform.js';
 import type { Analysis } from './analysis.js';
 
 /** A point of a learning curve. */

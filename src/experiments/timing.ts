@@ -5,11 +5,10 @@
 import type { Backend } from '../backend/backend.js';
 import { GPT } from '../models/gpt.js';
 import { Runtime } from '../tensor/tensor.js';
-import { batchAt, type TokenSource } from '../train/batches.js';
+import { batchAt, type TokenSource } from '../evaluate/batches.js';
 import { loadWeights } from '../train/checkpoint.js';
-import type { Clock } from '../train/clock.js';
+import type { Clock, Store } from '../platform.js';
 import type { RunConfig } from '../train/config.js';
-import type { Store } from '../train/store.js';
 import { benchmarkSteps } from './bench/steps.js';
 import type { Provenance } from './result.js';
 import { median, type Spread } from '../statistics.js';

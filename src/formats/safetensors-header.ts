@@ -5,7 +5,7 @@
 import { CheckpointError } from '../errors.js';
 import { type Dtype, dtypeBytes } from './dtypes.js';
 import { duplicateKey, parseJSON } from './json.js';
-import type { RandomAccessFile } from './random-access.js';
+import type { RandomAccessFile } from '../platform.js';
 
 /** The format's own limit, in bytes. */
 const MAX_HEADER_BYTES = 100_000_000;

@@ -1,6 +1,6 @@
 /** The engine as the thread of HTTP sees it: tasks go in, events come out. Knows no HTTP, tokens or models. */
 import { Worker } from 'node:worker_threads';
-import { receivedError } from '../data/thread-errors.js';
+import { receivedError } from '../node/thread-errors.js';
 import type { GenerationEnd } from '../generate/engine.js';
 import type { EngineOptions, FromEngine, Load, ModelInfo, ServedToken, Task, ToEngine } from './messages.js';
 

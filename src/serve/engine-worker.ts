@@ -6,16 +6,14 @@ import { createHash } from 'node:crypto';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
-import { makeRoomToEnd } from '../data/ending.js';
-import { NodeStore } from '../data/node-store.js';
-import { openRun } from '../data/open-run.js';
-import { sentError } from '../data/thread-errors.js';
+import { makeRoomToEnd } from '../node/ending.js';
+import { loadRun, openRun } from '../node/run.js';
+import { sentError } from '../node/thread-errors.js';
 import { Decoder } from '../generate/decoder.js';
 import { Engine } from '../generate/engine.js';
 import type { GPT } from '../models/gpt.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { CHAT_TEMPLATE_FILE, readConventions, textIdsOf, tokenNames } from '../train/conventions.js';
-import { readRunConfig, readRunTokenizer } from '../train/run.js';
+import { CHAT_TEMPLATE_FILE, textIdsOf, tokenNames } from '../train/conventions.js';
 import type { TemplateSource } from './chat-template.js';
 import type {
   EngineOptions,
@@ -39,11 +37,11 @@ function post(message: FromEngine): void {
 }
 
 async function load({ folder, run, chatTemplate, maxSequences }: EngineOptions) {
-  const store = new NodeStore(folder);
+  const opened = await openRun(folder);
   // What is small comes first: mistakes are told before a large model is read.
-  const { model: trained } = await readRunConfig(store, folder);
-  const tokenizer = await readRunTokenizer(store, folder);
-  const conventions = await readConventions(store, folder);
+  const { model: trained } = opened.config;
+  const tokenizer = await opened.tokenizer();
+  const conventions = await opened.conventions();
   const { bos, eos } = textIdsOf(conventions, folder, trained.vocabSize);
   const names = tokenNames(conventions, tokenizer);
   const prompts = new Prompts({
@@ -54,7 +52,7 @@ async function load({ folder, run, chatTemplate, maxSequences }: EngineOptions) 
     chatTemplate: chosenTemplate(folder, chatTemplate, conventions.chatTemplate),
   });
   const onWarning = (line: string) => post({ kind: 'notice', line });
-  const { model, config, step } = await openRun(folder, { ...run, onWarning });
+  const { model, config, step } = await loadRun(opened, { ...run, onWarning });
   const decoder = new Decoder(model);
   const maxCacheBytes = CACHE_SHARE * totalmem();
   const engine = new Engine(decoder, tokenizer, { maxSequences, maxCacheBytes, eos });

@@ -1,6 +1,6 @@
 /** What the thread of HTTP and the thread of the engine tell each other. */
-import type { OpenOptions } from '../data/open-run.js';
-import type { SentError } from '../data/thread-errors.js';
+import type { LoadOptions } from '../node/run.js';
+import type { SentError } from '../node/thread-errors.js';
 import type { GenerationEnd, GenerationRequest } from '../generate/engine.js';
 import type { ModelConfig } from '../models/config.js';
 
@@ -9,7 +9,7 @@ export interface EngineOptions {
   /** Folder of the run. */
   readonly folder: string;
   /** How it is opened. */
-  readonly run: Omit<OpenOptions, 'onWarning'>;
+  readonly run: Omit<LoadOptions, 'onWarning'>;
   /** A chat template in Jinja, which goes before the model's own; null for that one, or a plain dialogue where it has none. */
   readonly chatTemplate: string | null;
   /** Sequences that run at once. */

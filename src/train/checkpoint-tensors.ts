@@ -4,7 +4,7 @@
  */
 import type { Backend, Storage } from '../backend/backend.js';
 import { CheckpointError } from '../errors.js';
-import type { RandomAccessFile } from '../formats/random-access.js';
+import type { RandomAccessFile } from '../platform.js';
 import { safetensorsHeader } from '../formats/safetensors.js';
 import { readFileHeader, type TensorPlace } from '../formats/safetensors-header.js';
 import type { Parameters } from '../nn/parameters.js';

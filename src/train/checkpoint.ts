@@ -12,7 +12,7 @@ import type { Parameters } from '../nn/parameters.js';
 import { loadTensorFile, type Section, tensorFile } from './checkpoint-tensors.js';
 import { CheckedFolder, RunningSum, withChecksums } from './checksums.js';
 import type { AdamW } from './optimizer.js';
-import type { FileContent, Store } from './store.js';
+import type { FileContent, Store } from '../platform.js';
 
 export type CheckpointKind = 'best' | 'last';
 

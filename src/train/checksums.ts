@@ -5,8 +5,8 @@
  */
 import { CheckpointError } from '../errors.js';
 import { parseJSON } from '../formats/json.js';
-import { chunksOf, type RandomAccessFile } from '../formats/random-access.js';
-import type { FileContent, Store } from './store.js';
+import { chunksOf } from '../formats/chunks.js';
+import type { FileContent, RandomAccessFile, Store } from '../platform.js';
 
 const CHECKSUMS_FILE = 'checksums.json';
 
@@ -76,7 +76,7 @@ export class CheckedFolder {
     wayOut: () => Promise<string | null>,
   ): Promise<CheckedFolder> {
     const unchecked = new CheckedFolder(store, path, null, wayOut);
-    if (!(await store.list(path)).includes(CHECKSUMS_FILE)) return unchecked;
+    if (!(await store.has(`${path}/${CHECKSUMS_FILE}`))) return unchecked;
     const sums = parseSums(await unchecked.read(CHECKSUMS_FILE));
     if (sums) return new CheckedFolder(store, path, sums, wayOut);
     throw await unchecked.failure(CHECKSUMS_FILE, 'must hold the size and crc32c of each file of its folder');
@@ -84,7 +84,7 @@ export class CheckedFolder {
 
   /** Whether a file was written. */
   async has(name: string): Promise<boolean> {
-    return this.sums ? this.sums.has(name) : (await this.store.list(this.path)).includes(name);
+    return this.sums ? this.sums.has(name) : this.store.has(`${this.path}/${name}`);
   }
 
   /** A whole file. Throws CheckpointError where it is missing or damaged. */

@@ -12,7 +12,7 @@ import {
   type TokenNames,
 } from '../tokenizer/special-tokens.js';
 import { readJSON } from './json.js';
-import type { Store } from './store.js';
+import type { Store } from '../platform.js';
 
 export const GENERATION_CONFIG_FILE = 'generation_config.json';
 export const CHAT_TEMPLATE_FILE = 'chat_template.jinja';
@@ -47,13 +47,7 @@ export async function writeConventions(store: Store, conventions: Conventions): 
   if (chatTemplate !== null) await store.replace(CHAT_TEMPLATE_FILE, chatTemplate);
 }
 
-/** By which ids a run's texts begin and end. Throws DataError for ids that its vocabulary does not have. */
-export async function readTextIds(store: Store, name: string, vocabSize: number): Promise<TextIds> {
-  const { generation } = await readConventions(store, name);
-  return textIdsOf({ generation }, name, vocabSize);
-}
-
-/** The same of conventions that were read. */
+/** By which ids texts begin and end. Throws DataError for ids that the vocabulary does not have. */
 export function textIdsOf(
   { generation }: Pick<Conventions, 'generation'>,
   name: string,
@@ -70,7 +64,7 @@ export function tokenNames({ tokens }: Pick<Conventions, 'tokens'>, tokenizer: T
 
 /** The names that a run has of special tokens; null where it has none. Throws CheckpointError or DataError where they are damaged. */
 export async function readTokenNames(store: Store, name: string): Promise<TokenNames | null> {
-  if (!(await store.list('.')).includes(TOKENIZER_CONFIG_FILE)) return null;
+  if (!(await store.has(TOKENIZER_CONFIG_FILE))) return null;
   return namedTokens(await readJSON(store, TOKENIZER_CONFIG_FILE), undefined, name).names;
 }
 

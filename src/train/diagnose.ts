@@ -3,7 +3,7 @@ import type { Storage } from '../backend/backend.js';
 import type { GPT } from '../models/gpt.js';
 import type { ForwardOptions } from '../models/context.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { Batch } from './batches.js';
+import type { Batch } from '../evaluate/batches.js';
 
 /**
  * Names the first parameter that is not finite; failing that, the first output in a repeated forward pass of `batch`; failing

@@ -1,7 +1,7 @@
 /** JSON objects in a store's files. Knows no file's fields. */
 import { CheckpointError } from '../errors.js';
 import { parseJSON } from '../formats/json.js';
-import type { Store } from './store.js';
+import type { Store } from '../platform.js';
 
 /** Reads a JSON object. Throws CheckpointError that names the file, where it is damaged. */
 export async function readJSON(store: Store, path: string, hint?: string): Promise<Record<string, unknown>> {

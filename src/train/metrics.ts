@@ -3,7 +3,7 @@
  * nothing is trained on it, so what is damaged in it is left out, and counted. Knows no trainer.
  */
 import { parseJSON } from '../formats/json.js';
-import type { Store } from './store.js';
+import type { Store } from '../platform.js';
 import type { EvalEvent, StepEvent } from './trainer.js';
 
 export const METRICS_FILE = 'metrics.jsonl';
@@ -31,7 +31,7 @@ export const EMPTY_LOG: Metrics = { events: [], damaged: 0, missing: 0 };
 
 /** Reads a log up to an end, by default its own. A run without a log has an empty one. */
 export async function readMetrics(store: Store, end?: LogEnd): Promise<Metrics> {
-  const exists = (await store.list('.')).includes(METRICS_FILE);
+  const exists = await store.has(METRICS_FILE);
   const lines = exists ? new TextDecoder().decode(await store.read(METRICS_FILE)).split('\n') : [''];
   lines.pop(); // what follows the last line break is nothing, or was cut off
   const events: LoggedEvent[] = [];

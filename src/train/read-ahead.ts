@@ -2,7 +2,7 @@
  * Reads one batch ahead, so that a slow disk and a step work at the same time. Knows the keys of batches; does not know
  * in which order they come, nor where tokens are.
  */
-import type { Batch, BatchKey } from './batches.js';
+import type { Batch, BatchKey } from '../evaluate/batches.js';
 
 export class ReadAhead {
   #ahead: { readonly key: BatchKey; readonly batch: Promise<Batch> } | null = null;

@@ -11,9 +11,17 @@ import { tokenizerFromJSON } from '../tokenizer/load.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { loadWeights } from './checkpoint.js';
 import { parseRunConfig, type RunConfig } from './config.js';
-import { type Conventions, nameEndOfText, readTokenNames, writeConventions } from './conventions.js';
+import type { TextIds } from '../generate/text-ids.js';
+import {
+  type Conventions,
+  nameEndOfText,
+  readConventions,
+  readTokenNames,
+  textIdsOf,
+  writeConventions,
+} from './conventions.js';
 import { readJSON } from './json.js';
-import type { Store } from './store.js';
+import type { Store } from '../platform.js';
 
 export const CONFIG_FILE = 'config.json';
 export const TOKENIZER_FILE = 'tokenizer.json';
@@ -36,49 +44,9 @@ export async function createRun(
   await store.replace(CONFIG_FILE, `${JSON.stringify(config, null, 2)}\n`);
 }
 
-/**
- * Throws DataError where a run and the data it is to work on have different tokenizers: ids would mean other texts. Says
- * nothing where either has none.
- */
-export async function requireSameTokenizer(
-  store: Store,
-  data: Tokenizer | null,
-  name: string,
-): Promise<void> {
-  if (!data || !(await runHasTokenizer(store))) return;
-  const own = await readTokenizer(store, name);
-  const same = JSON.stringify(own.toJSON()) === JSON.stringify(data.toJSON()) && own.eot === data.eot;
-  // Other tools write the same tokenizer with other settings beside it.
-  if (same || sameByteLevel(data, own)) return;
-  throw new DataError(
-    name,
-    "must work on data with the run's own tokenizer",
-    data.name,
-    'prepare the data with --tokenizer <run>/tokenizer.json',
-  );
-}
-
-/** Whether a run has a tokenizer. */
-export async function runHasTokenizer(store: Store): Promise<boolean> {
-  return (await store.list('.')).includes(TOKENIZER_FILE);
-}
-
 /** Whether a run was ever created here. */
-export async function runExists(store: Store): Promise<boolean> {
-  return (await store.list('.')).includes(CONFIG_FILE);
-}
-
-/** Reads a run's configuration. Throws CheckpointError when there is none, ConfigError when it is wrong. */
-export async function readRunConfig(store: Store, name: string): Promise<RunConfig> {
-  if (!(await runExists(store))) {
-    throw new CheckpointError(name, `must be the folder of a run, with a ${CONFIG_FILE}`);
-  }
-  const json = await readJSON(store, CONFIG_FILE);
-  if (json.model_type !== undefined) {
-    const hint = `make one of it: loopnn import ${name} --out <run>`;
-    throw new CheckpointError(name, 'must be the folder of a run', 'a Hugging Face model', hint);
-  }
-  return parseRunConfig(json, CONFIG_FILE);
+export function runExists(store: Store): Promise<boolean> {
+  return store.has(CONFIG_FILE);
 }
 
 /** Throws DataError where a tokenizer has ids that a model does not know. */
@@ -92,29 +60,6 @@ export function requireFits(tokenizer: Tokenizer, model: ModelConfig, where: str
   );
 }
 
-/** Reads a run's tokenizer. Throws DataError when it has none, or one that does not fit its model. */
-export async function readRunTokenizer(store: Store, name: string): Promise<Tokenizer> {
-  if (!(await runHasTokenizer(store))) {
-    const hint = `copy the ${TOKENIZER_FILE} of the data it was trained on into the run's folder`;
-    throw new DataError(
-      name,
-      `must hold a ${TOKENIZER_FILE} to turn text into tokens and back`,
-      undefined,
-      hint,
-    );
-  }
-  const tokenizer = await readTokenizer(store, name);
-  if (await runExists(store)) {
-    requireFits(tokenizer, (await readRunConfig(store, name)).model, `${name}/${TOKENIZER_FILE}`);
-  }
-  return tokenizer;
-}
-
-async function readTokenizer(store: Store, name: string): Promise<Tokenizer> {
-  const { eos_token: token } = (await readTokenNames(store, name)) ?? {};
-  return tokenizerFromJSON(await readJSON(store, TOKENIZER_FILE), `${name}/${TOKENIZER_FILE}`, { token });
-}
-
 /** A trained model, ready to evaluate or generate. */
 export interface LoadedModel {
   readonly model: GPT;
@@ -126,23 +71,85 @@ export interface LoadedModel {
 /** Whose keys and values the loops share, in place of what the model was trained with; the weights fit all the same. */
 export type KeyValueOptions = Partial<Pick<ModelConfig, 'kvSharing' | 'kvLoops'>>;
 
-/** Loads a run's best weights. Throws CheckpointError or ConfigError. */
-export async function loadRun(
-  store: Store,
-  name: string,
-  runtime: Runtime,
-  { kvSharing, kvLoops }: KeyValueOptions = {},
-): Promise<LoadedModel> {
-  const trained = await readRunConfig(store, name);
-  const shared = kvSharing === undefined ? {} : { kvSharing, kvLoops: 1 };
-  const slots = kvLoops === undefined ? {} : { kvLoops };
-  const config = { ...trained, model: parseModelConfig({ ...trained.model, ...shared, ...slots }) };
-  if (kvLoops !== undefined) requireSharing(config.model);
-  const model = new GPT(config.model, runtime, { train: false });
-  try {
-    return { model, config, step: await loadWeights(store, model) };
-  } catch (error) {
-    model.dispose();
-    throw error;
+/** A run in a store: its configuration, which is read once, and what else its folder holds. */
+export class Run {
+  private constructor(
+    readonly store: Store,
+    /** For messages: the folder. */
+    readonly name: string,
+    readonly config: RunConfig,
+  ) {}
+
+  /** Throws CheckpointError where there is no run, and ConfigError where its configuration is wrong. */
+  static async open(store: Store, name: string): Promise<Run> {
+    if (!(await runExists(store))) {
+      throw new CheckpointError(name, `must be the folder of a run, with a ${CONFIG_FILE}`);
+    }
+    const json = await readJSON(store, CONFIG_FILE);
+    if (json.model_type !== undefined) {
+      const hint = `make one of it: loopnn import ${name} --out <run>`;
+      throw new CheckpointError(name, 'must be the folder of a run', 'a Hugging Face model', hint);
+    }
+    return new Run(store, name, parseRunConfig(json, CONFIG_FILE));
+  }
+
+  /** Its tokenizer. Throws DataError where it has none, or one that does not fit its model. */
+  async tokenizer(): Promise<Tokenizer> {
+    const tokenizer = await this.ownTokenizer();
+    if (tokenizer) return tokenizer;
+    const rule = `must hold a ${TOKENIZER_FILE} to turn text into tokens and back`;
+    const hint = `copy the ${TOKENIZER_FILE} of the data it was trained on into the run's folder`;
+    throw new DataError(this.name, rule, undefined, hint);
+  }
+
+  /** The same, but null where it has none. */
+  async ownTokenizer(): Promise<Tokenizer | null> {
+    const { store, name } = this;
+    if (!(await store.has(TOKENIZER_FILE))) return null;
+    const where = `${name}/${TOKENIZER_FILE}`;
+    const { eos_token: token } = (await readTokenNames(store, name)) ?? {};
+    const tokenizer = await tokenizerFromJSON(await readJSON(store, TOKENIZER_FILE), where, { token });
+    requireFits(tokenizer, this.config.model, where);
+    return tokenizer;
+  }
+
+  /** How its texts are written, as the model that it was imported from says. Throws CheckpointError or DataError. */
+  conventions(): Promise<Conventions> {
+    return readConventions(this.store, this.name);
+  }
+
+  /** By which ids its texts begin and end. Throws DataError for ids that its vocabulary does not have. */
+  async textIds(): Promise<TextIds> {
+    return textIdsOf(await this.conventions(), this.name, this.config.model.vocabSize);
+  }
+
+  /**
+   * Throws DataError where the data that it is to work on has another tokenizer: ids would mean other texts. Says nothing where
+   * either has none.
+   */
+  async requireSameTokenizer(data: Tokenizer | null): Promise<void> {
+    if (!data) return;
+    const own = await this.ownTokenizer();
+    if (!own) return;
+    const same = JSON.stringify(own.toJSON()) === JSON.stringify(data.toJSON()) && own.eot === data.eot;
+    // Other tools write the same tokenizer with other settings beside it.
+    if (same || sameByteLevel(data, own)) return;
+    const rule = "must work on data with the run's own tokenizer";
+    throw new DataError(this.name, rule, data.name, 'prepare the data with --tokenizer <run>/tokenizer.json');
+  }
+
+  /** Its best weights on a runtime; the caller disposes of the model. Throws CheckpointError or ConfigError. */
+  async load(runtime: Runtime, { kvSharing, kvLoops }: KeyValueOptions = {}): Promise<LoadedModel> {
+    const shared = kvSharing === undefined ? {} : { kvSharing, kvLoops: 1 };
+    const slots = kvLoops === undefined ? {} : { kvLoops };
+    const config = { ...this.config, model: parseModelConfig({ ...this.config.model, ...shared, ...slots }) };
+    if (kvLoops !== undefined) requireSharing(config.model);
+    const model = new GPT(config.model, runtime, { train: false });
+    try {
+      return { model, config, step: await loadWeights(this.store, model) };
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
   }
 }

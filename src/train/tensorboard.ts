@@ -16,15 +16,15 @@ import { readTfRecords } from '../formats/tfrecord.js';
 import type { TrainState } from './checkpoint.js';
 import type { RunConfig } from './config.js';
 import { readMetrics } from './metrics.js';
-import type { Store } from './store.js';
+import type { Store } from '../platform.js';
 import type { TrainEvent } from './trainer.js';
 
 /** Tag of the text that shows the configuration. */
 const CONFIG_TAG = 'config';
 
 /** Whether a run keeps such a log. */
-export async function hasTensorBoard(store: Store): Promise<boolean> {
-  return (await store.list('.')).includes(EVENTS_FILE);
+export function hasTensorBoard(store: Store): Promise<boolean> {
+  return store.has(EVENTS_FILE);
 }
 
 export class TensorBoardLog {

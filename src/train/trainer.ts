@@ -12,7 +12,13 @@ import type { ForwardOptions } from '../models/context.js';
 import type { DropoutKey } from '../random.js';
 import type { GPT } from '../models/gpt.js';
 import { Tape } from '../tensor/tape.js';
-import { type Batch, type BatchKey, randomBatch, requireTokens, type TokenSource } from './batches.js';
+import {
+  type Batch,
+  type BatchKey,
+  randomBatch,
+  requireTokens,
+  type TokenSource,
+} from '../evaluate/batches.js';
 import {
   type CheckpointKind,
   loadCheckpoint,
@@ -22,16 +28,15 @@ import {
   type TrainState,
   wayBack,
 } from './checkpoint.js';
-import type { Clock } from './clock.js';
+import type { Clock, Store } from '../platform.js';
 import type { TrainConfig } from './config.js';
 import { firstNonFinite } from './diagnose.js';
-import { estimateLoss } from './evaluation.js';
+import { estimateLoss } from '../evaluate/evaluation.js';
 import { mostLoops, sampleLoops } from './loops.js';
 import { appendMetrics, EMPTY_LOG, type Metrics, readMetrics, writeMetrics } from './metrics.js';
 import { AdamW } from './optimizer.js';
 import { ReadAhead } from './read-ahead.js';
 import { learningRate } from './schedule.js';
-import type { Store } from './store.js';
 import { type MicroStep, UpdateSums } from './update-sums.js';
 
 /** Training can not go on: a loss or gradient is not finite. */

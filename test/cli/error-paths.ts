@@ -1,7 +1,7 @@
 /**
  * Every command fails in several ways, before and after it has loaded a model, and each time the process must end. Runs each
  * so many times: a process that waits at its end for a compilation, which waits for it, does so now and then only
- * (src/data/ending.ts).
+ * (src/node/ending.ts).
  */
 import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';

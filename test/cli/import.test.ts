@@ -17,12 +17,12 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
-import { NodeStore } from '../../src/data/node-store.js';
+
 import { toFloat32 } from '../../src/formats/dtypes.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { byteLevelToJSON } from '../../src/tokenizer/huggingface-json.js';
 import { loadGpt2 } from '../../src/tokenizer/gpt2.js';
-import { loadRun } from '../../src/train/run.js';
+import { openRun } from '../../src/node/run.js';
 import { HubServer } from '../data/hub-server.js';
 import { oldestFile } from '../tokenizer/samples.js';
 import { loopnn, loopnnWithin, temporaryFolder, writeCorpus } from './helpers.js';
@@ -69,7 +69,7 @@ for (const name of ['gpt2', 'sharded', 'bare']) {
     const tokens = expected.get('tokens')!.data as Int32Array;
     const logits = toFloat32(expected.get('logits')!, file);
     for (const backend of [new ReferenceBackend(), new NativeBackend('f32')]) {
-      const { model, step } = await loadRun(new NodeStore(out), out, new Runtime(backend));
+      const { model, step } = await (await openRun(out)).load(new Runtime(backend));
       assert.equal(step, 0);
       using y = model.logits(tokens, 2);
       const found = await y.read();

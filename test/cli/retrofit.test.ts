@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
-import { NodeStore } from '../../src/data/node-store.js';
+
 import type { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
-import { loadRun } from '../../src/train/run.js';
+import { openRun } from '../../src/node/run.js';
 import { loopnn, temporaryFolder, writeCorpus } from './helpers.js';
 import { parseSafetensors } from '../formats/safetensors-bytes.js';
 
@@ -28,7 +28,7 @@ async function retrofit(out: string, ...flags: string[]) {
 }
 
 async function load(run: string): Promise<GPT> {
-  return (await loadRun(new NodeStore(at(run)), at(run), new Runtime(new ReferenceBackend()))).model;
+  return (await (await openRun(at(run))).load(new Runtime(new ReferenceBackend()))).model;
 }
 
 async function logitsOf(model: GPT): Promise<Float32Array> {

@@ -7,7 +7,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } 
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { loadModel } from '../../src/data/load-model.js';
+import { loadModel } from '../../src/node/load-model.js';
 import { clientOf, post, serveRun } from '../serve/helpers.js';
 import { loopnn, temporaryFolder, writeCorpus } from './helpers.js';
 

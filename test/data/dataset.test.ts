@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { openDataset } from '../../src/data/dataset.js';
 import { type DatasetMeta, META_FORMAT } from '../../src/data/meta.js';
-import { requireTokens } from '../../src/train/batches.js';
+import { requireTokens } from '../../src/evaluate/batches.js';
 import { fixture, idBytes, llmcBytes } from './helpers.js';
 
 let folder: string;

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { NodeStore } from '../../src/data/node-store.js';
-import { noWarnings, type TextDocument, textOf, type TextSource } from '../../src/data/source.js';
+import { NodeStore } from '../../src/node/store.js';
+import { noWarnings, type TextDocument, textOf, type TextSource } from '../../src/data/corpus/source.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { createRun } from '../../src/train/run.js';
 import { makeTrainer, runAll, source } from '../train/helpers.js';

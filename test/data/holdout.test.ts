@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openSource } from '../../src/data/corpora.js';
+import { openSource } from '../../src/data/corpus/corpora.js';
 import {
   checkValFraction,
   defaultValFraction,
@@ -9,7 +9,7 @@ import {
   SizeCensus,
   type Split,
 } from '../../src/data/holdout.js';
-import { noWarnings } from '../../src/data/source.js';
+import { noWarnings } from '../../src/data/corpus/source.js';
 import { hashWords, uniform } from '../../src/random.js';
 
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);

@@ -8,7 +8,7 @@ import type { TokenShard } from '../../src/data/shard.js';
 import { ShardWriter } from '../../src/data/shard-writer.js';
 import { openTokenFile, type TokenFileOptions } from '../../src/data/token-file.js';
 import { INTEGER_TYPES, type IntegerType } from '../../src/formats/integers.js';
-import { randomBatch } from '../../src/train/batches.js';
+import { randomBatch } from '../../src/evaluate/batches.js';
 import { fixture, idBytes, llmcBytes } from './helpers.js';
 
 let folder: string;

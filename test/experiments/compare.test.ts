@@ -13,7 +13,7 @@ import { measureTimings } from '../../src/experiments/timing.js';
 import { runConfig } from '../../src/experiments/compare.js';
 import { ConfigError } from '../../src/errors.js';
 import { Runtime } from '../../src/tensor/tensor.js';
-import type { TokenSource } from '../../src/train/batches.js';
+import type { TokenSource } from '../../src/evaluate/batches.js';
 import { MemoryStore, source, testClock, VOCAB } from '../train/helpers.js';
 
 const suite: Suite = {

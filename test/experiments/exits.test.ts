@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
-import { nodeClock } from '../../src/data/node-store.js';
+import { nodeClock } from '../../src/node/store.js';
 import { ConfigError } from '../../src/errors.js';
 import { renderHtml } from '../../src/experiments/document.js';
 import {
@@ -21,8 +21,8 @@ import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
 import { normal } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
-import type { TokenSource } from '../../src/train/batches.js';
-import { evaluate } from '../../src/train/evaluation.js';
+import type { TokenSource } from '../../src/evaluate/batches.js';
+import { evaluate } from '../../src/evaluate/evaluation.js';
 
 const close = (got: number, want: number) => assert.ok(Math.abs(got - want) < 1e-6, `${got}, not ${want}`);
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { RandomAccessFile } from '../../src/formats/random-access.js';
+import type { RandomAccessFile } from '../../src/platform.js';
 
 /** Bytes in memory as a file. */
 export function memoryFile(content: Uint8Array): RandomAccessFile {

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { chunksOf, type RandomAccessFile } from '../../src/formats/random-access.js';
+import { chunksOf } from '../../src/formats/chunks.js';
+import type { RandomAccessFile } from '../../src/platform.js';
 import { memoryFile } from './memory-file.js';
 
 const MIB = 1 << 20;

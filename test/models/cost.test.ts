@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
-import { presetNames, readPreset } from '../../src/data/presets.js';
+import { presetNames, readPreset } from '../../src/node/presets.js';
 import { modelCost } from '../../src/models/cost.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';

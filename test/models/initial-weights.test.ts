@@ -1,7 +1,7 @@
 /** The scale of the initial weights: GPT-2's at every width, or in its ratio to the width. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { presetNames, readPreset } from '../../src/data/presets.js';
+import { presetNames, readPreset } from '../../src/node/presets.js';
 import { findSuite } from '../../src/experiments/suites.js';
 import { initialStd, parseModelConfig } from '../../src/models/config.js';
 import { GPTModules } from '../../src/models/modules.js';

@@ -3,14 +3,12 @@ import type { Backend } from '../../src/backend/backend.js';
 import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { crc32c } from '../../src/formats/crc32c.js';
-import type { RandomAccessFile } from '../../src/formats/random-access.js';
+import type { Clock, FileContent, RandomAccessFile, Store } from '../../src/platform.js';
 import { GPT } from '../../src/models/gpt.js';
 import { hashWords } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
-import type { TokenSource } from '../../src/train/batches.js';
-import type { Clock } from '../../src/train/clock.js';
+import type { TokenSource } from '../../src/evaluate/batches.js';
 import { parseRunConfig, type TrainConfig } from '../../src/train/config.js';
-import type { FileContent, Store } from '../../src/train/store.js';
 import { type TrainEvent, Trainer } from '../../src/train/trainer.js';
 import { memoryFile } from '../formats/memory-file.js';
 
@@ -32,6 +30,10 @@ export class MemoryStore implements Store {
     const prefix = path === '.' ? '' : `${path}/`;
     const below = [...this.files.keys()].filter((name) => name.startsWith(prefix));
     return [...new Set(below.map((name) => name.slice(prefix.length).split('/')[0]))].sort();
+  }
+
+  async has(path: string): Promise<boolean> {
+    return [...this.files.keys()].some((name) => name === path || name.startsWith(`${path}/`));
   }
 
   async append(path: string, content: string | Uint8Array): Promise<void> {

@@ -8,7 +8,7 @@ import type { Precision } from '../../src/backend/backend.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
-import type { TokenSource } from '../../src/train/batches.js';
+import type { TokenSource } from '../../src/evaluate/batches.js';
 import { parseRunConfig } from '../../src/train/config.js';
 import { type EvalEvent, Trainer } from '../../src/train/trainer.js';
 import { MemoryStore, testClock } from './helpers.js';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import type { TokenSource } from '../../src/train/batches.js';
+import type { TokenSource } from '../../src/evaluate/batches.js';
 import { DataError } from '../../src/errors.js';
 import { makeTrainer, MemoryStore, runAll, source } from './helpers.js';
 

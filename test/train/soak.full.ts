@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { getHeapStatistics } from 'node:v8';
-import type { FileContent } from '../../src/train/store.js';
+import type { FileContent } from '../../src/platform.js';
 import { MemoryStore, makeTrainer } from './helpers.js';
 
 /** Reads checkpoints and forgets them. */

@@ -4,9 +4,9 @@ import { test } from 'node:test';
 import { modelCost } from '../../src/models/cost.js';
 import { Model } from '../../src/generate/model.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
-import { evaluate } from '../../src/train/evaluation.js';
+import { evaluate } from '../../src/evaluate/evaluation.js';
 import { sampleLoops } from '../../src/train/loops.js';
-import { loadRun, createRun } from '../../src/train/run.js';
+import { Run, createRun } from '../../src/train/run.js';
 import type { StepEvent, TrainEvent } from '../../src/train/trainer.js';
 import { makeTrainer, MemoryStore, runAll, source, testClock } from './helpers.js';
 
@@ -70,7 +70,7 @@ for (const [name, [model, train = {}]] of Object.entries(systems)) {
 
     const config = { model: second.model.config, train: second.config };
     await createRun(store, config, null);
-    const loaded = await loadRun(store, name, second.runtime);
+    const loaded = await (await Run.open(store, name)).load(second.runtime);
     const cost = modelCost(loaded.model.config);
     assert.equal(
       cost.parameters.total,

@@ -198,7 +198,7 @@ test('an overflow inside the network is named by the module whose output it is',
 
 test('accumulating two half batches equals one whole batch, up to rounding', async () => {
   const { microStepLoss } = await import('../../src/train/trainer.js');
-  const { randomBatch } = await import('../../src/train/batches.js');
+  const { randomBatch } = await import('../../src/evaluate/batches.js');
   const { source, VOCAB } = await import('./helpers.js');
   const { model } = makeTrainer(new MemoryStore(), {}, { dropout: 0 });
   model.parameters.initialise(1);

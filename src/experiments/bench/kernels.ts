@@ -7,7 +7,7 @@ import { KERNELS, type OptionTypes } from '../../backend/kernel-table.js';
 import { ReferenceBackend } from '../../backend/reference/reference.js';
 import { type ArrayField, type Signature, signaturesOf } from '../../backend/signature.js';
 import type { ModelConfig } from '../../models/config.js';
-import type { Clock } from '../../train/clock.js';
+import type { Clock } from '../../platform.js';
 import { median, type Spread, spread } from '../../statistics.js';
 import type { Limit, LimitMeter } from './limits.js';
 

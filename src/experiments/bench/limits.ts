@@ -3,7 +3,7 @@
  * second to second, so whatever is quoted as a share of a limit is timed in turns with it.
  */
 import type { Backend, Precision, Storage } from '../../backend/backend.js';
-import type { Clock } from '../../train/clock.js';
+import type { Clock } from '../../platform.js';
 import { spread, type Spread } from '../../statistics.js';
 
 export interface MachineLimits {

@@ -1,0 +1,21 @@
+/** What `import … from 'loopnn/browser'` gives: the core, over what a browser has. */
+export * from './errors.js';
+export { type Evaluation, evaluate } from './evaluate/evaluation.js';
+export { type TokenSource, tokensOf } from './evaluate/batches.js';
+export type { GenerationEnd, StopReason, TokenLogprob } from './generate/engine.js';
+export { type GeneratedText, type GenerateOptions, Model } from './generate/model.js';
+export type { TextIds } from './generate/text-ids.js';
+export { type ModelConfig, parseModelConfig } from './models/config.js';
+export { type ModelCost, modelCost } from './models/cost.js';
+export { GPT } from './models/gpt.js';
+export type { Clock, FileContent, RandomAccessFile, Store } from './platform.js';
+export { Runtime } from './tensor/tensor.js';
+export { BytesTokenizer } from './tokenizer/bytes.js';
+export { tokenizerFromJSON } from './tokenizer/load.js';
+export type { Tokenizer } from './tokenizer/tokenizer.js';
+export { parseRunConfig, type RunConfig, type TrainConfig } from './train/config.js';
+export { createRun, type LoadedModel, Run } from './train/run.js';
+export { type TrainEvent, Trainer } from './train/trainer.js';
+export { createBackend } from './web/backend.js';
+export { webClock } from './web/clock.js';
+export { MemoryStore } from './web/memory-store.js';

@@ -1,0 +1,156 @@
+/**
+ * Text documents from files and folders: one document a file, or many where it holds records. Knows the file system; what
+ * a file is, `kind.ts` tells; knows no tokens. A folder's files come sorted by name, folders in their place among them, so
+ * that a corpus has one order everywhere; names that begin with a dot are left out, and links to folders that are read
+ * anyway. Links out of the folder are refused, or followed.
+ */
+import type { Dirent } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { DataError } from '../../errors.js';
+import { csvDocuments } from './csv.js';
+import { jsonDocuments } from './json.js';
+import { jsonlDocuments } from './jsonl.js';
+import { KIND_NAMES, type Recognised, recognise } from './kind.js';
+import { followLink, isWithin, linkRoot } from '../../node/links.js';
+import { type Packing, readChunks } from './packing.js';
+import { openParquet, parquetDocuments } from './parquet.js';
+import {
+  BROKEN_SHOWN,
+  FIELD_DEFAULTS,
+  type FieldOptions,
+  type TextDocument,
+  type TextSource,
+  type TextWarnings,
+} from './source.js';
+import { cutPieces, decodeUtf8 } from './text.js';
+
+/** A document that is one file. */
+export function fileDocument(
+  path: string,
+  size: number,
+  warnings: TextWarnings,
+  packing: Packing = 'none',
+): TextDocument {
+  return {
+    name: path,
+    size: packing === 'none' ? size : undefined,
+    pieces: () =>
+      cutPieces(
+        decodeUtf8(readChunks(path, packing, warnings), () => {
+          warnings.invalidUtf8++;
+        }),
+      ),
+  };
+}
+
+/**
+ * Opens one file of text, which may be packed.
+ *
+ * @throws DataError if it is missing, a folder, empty, binary, or holds records
+ */
+export async function openFile(path: string, warnings: TextWarnings): Promise<TextDocument> {
+  const size = await sizeOfFile(path);
+  if (size === undefined) throw new DataError(path, 'must be a file', 'a folder');
+  const found = await recogniseNamed(path, FIELD_DEFAULTS);
+  if (found.kind !== 'text') {
+    const asText = found.kind === 'parquet' ? '' : ' (as it stands: --as text)';
+    const hint = `loopnn prepare makes data of it${asText}, which loopnn eval --data scores`;
+    throw new DataError(path, 'must be a file of text', KIND_NAMES[found.kind], hint);
+  }
+  return fileDocument(path, size, warnings, found.packing);
+}
+
+/**
+ * Opens a file or a folder as a source.
+ *
+ * @throws DataError if it is missing, empty, a binary file, not what `options.as` says, a parquet file without the column,
+ * or looks like records that cannot be read
+ */
+export async function openPath(path: string, options: FieldOptions = FIELD_DEFAULTS): Promise<TextSource> {
+  const name = basename(path);
+  const size = await sizeOfFile(path);
+  if (size === undefined) {
+    const root = await linkRoot(path);
+    return { name, documents: (warnings) => folderDocuments(path, options, warnings, [root]) };
+  }
+  const found = await recogniseNamed(path, options);
+  if (found.kind === 'parquet' && found.packing === 'none') {
+    await (await openParquet(path, options.column)).close();
+  }
+  return { name, documents: (warnings) => fileDocuments(path, size, found, options, warnings) };
+}
+
+/** The size of a file, undefined for a folder; throws DataError for anything else, or an empty file. */
+async function sizeOfFile(path: string): Promise<number | undefined> {
+  const status = await stat(path).catch((error: unknown) => {
+    throw new DataError(path, 'must be a file or a folder', error instanceof Error ? error.message : error);
+  });
+  if (status.isDirectory()) return undefined;
+  if (!status.isFile()) throw new DataError(path, 'must be a file or a folder', 'something else');
+  if (status.size === 0) throw new DataError(path, 'must hold text', KIND_NAMES.empty);
+  return status.size;
+}
+
+/** What a file is that the user named, so that it has to hold text. */
+async function recogniseNamed(path: string, options: FieldOptions): Promise<Recognised> {
+  const found = await recognise(path, options);
+  if (found.kind === 'binary') throw new DataError(path, 'must be text in UTF-8', found.fault);
+  if (found.kind === 'empty') throw new DataError(path, 'must hold text', KIND_NAMES.empty);
+  return found;
+}
+
+async function* fileDocuments(
+  path: string,
+  size: number,
+  found: Recognised,
+  options: FieldOptions,
+  warnings: TextWarnings,
+): AsyncGenerator<TextDocument> {
+  const { kind, packing } = found;
+  if (!found.expected) {
+    warnings.unexpected++;
+    const shown = `${path} (${KIND_NAMES[kind]})`;
+    if (warnings.unexpectedAt.length < BROKEN_SHOWN) warnings.unexpectedAt.push(shown);
+  }
+  if (kind === 'empty') warnings.empty++;
+  else if (kind === 'binary') warnings.binary++;
+  else if (kind === 'jsonl') yield* jsonlDocuments(path, packing, options, warnings);
+  else if (kind === 'json') yield* jsonDocuments(path, packing, found.layout, options, warnings);
+  else if (kind === 'csv') yield* csvDocuments(path, packing, found.delimiter, options, warnings);
+  else if (kind === 'parquet') yield* parquetDocuments(path, packing, options.column, warnings);
+  else yield fileDocument(path, size, warnings, packing);
+}
+
+/** The documents below a folder; `roots` are the folders that this pass reads, without links in their paths. */
+async function* folderDocuments(
+  folder: string,
+  options: FieldOptions,
+  warnings: TextWarnings,
+  roots: string[],
+): AsyncGenerator<TextDocument> {
+  for (const entry of await listFolder(folder)) {
+    const path = join(folder, entry.name);
+    const target = entry.isSymbolicLink() ? await followLink(path, roots, options.followLinks) : undefined;
+    const status = await stat(path).catch(() => undefined);
+    if (status?.isDirectory()) {
+      if (target !== undefined && isWithin(target, roots)) continue;
+      if (target !== undefined) roots.push(target);
+      yield* folderDocuments(path, options, warnings, roots);
+      continue;
+    }
+    if (!status?.isFile()) continue;
+    if (status.size === 0) warnings.empty++;
+    else yield* fileDocuments(path, status.size, await recognise(path, options), options, warnings);
+  }
+}
+
+/** A folder's visible entries, sorted by name in code units. */
+export async function listFolder(folder: string): Promise<Dirent[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
+    throw new DataError(folder, 'must be readable', error instanceof Error ? error.message : error);
+  });
+  return entries
+    .filter((entry) => !entry.name.startsWith('.'))
+    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+}

@@ -1,0 +1,91 @@
+/**
+ * JSON that is not a record a line: an array of records, at the top of a file or in one field of its object, or records
+ * over several lines that follow each other. Knows where they lie; what a record is worth, `records.ts` knows.
+ *
+ * A record that is no JSON is broken like a broken line. Where brackets or quotes are not closed, nothing tells where the
+ * next record begins, so the file is refused.
+ */
+import { DataError } from '../../errors.js';
+import { type Cut, JsonSplitter } from './json-splitter.js';
+import { type Packing, readChunks } from './packing.js';
+import { isBlank, isRecord, LONGEST_RECORD, parsed, Records } from './records.js';
+import type { FieldOptions, TextDocument, TextWarnings } from './source.js';
+
+/** How records lie in a file. */
+export interface JsonLayout {
+  readonly cut: Cut;
+  /** Bytes before the first record, or before the bracket of the array. */
+  readonly start: number;
+  /** The field that holds the array; undefined where it is the whole file. */
+  readonly within?: string;
+}
+
+const UNCLOSED = 'a bracket or a quote is not closed, or the file is cut off';
+
+/** The documents of a file, in the layout that its beginning shows; throws DataError. */
+export async function* jsonDocuments(
+  path: string,
+  packing: Packing,
+  layout: JsonLayout,
+  options: FieldOptions,
+  warnings: TextWarnings,
+): AsyncGenerator<TextDocument> {
+  const records = new Records(path, options, warnings);
+  const splitter = new JsonSplitter(layout.cut);
+  const after: Uint8Array[] = [];
+  let afterBytes = 0;
+  let number = 1;
+  let skip = layout.start;
+  for await (const chunk of readChunks(path, packing, warnings)) {
+    let bytes = chunk.subarray(Math.min(skip, chunk.length));
+    skip -= chunk.length - bytes.length;
+    if (splitter.closedAt < 0) {
+      for (const value of splitter.push(bytes)) {
+        const document = records.fromJSON(`record ${number}`, value);
+        number++;
+        if (document !== undefined) yield document;
+      }
+      if (splitter.heldBytes > LONGEST_RECORD) {
+        const rule = `must have at most ${LONGEST_RECORD} bytes`;
+        throw new DataError(`${path}, record ${number}`, rule, 'more', UNCLOSED);
+      }
+      if (splitter.closedAt < 0) continue;
+      bytes = bytes.subarray(splitter.closedAt);
+    }
+    if (after.length === 0 && isBlank(bytes)) continue;
+    after.push(bytes);
+    afterBytes += bytes.length;
+    if (afterBytes > LONGEST_RECORD) break;
+  }
+  const closed = layout.cut === 'members' ? splitter.closedAt >= 0 : splitter.heldBytes === 0;
+  if (!closed) {
+    throw new DataError(`${path}, record ${number}`, 'must end in the file', 'the end of the file', UNCLOSED);
+  }
+  checkRest(path, layout, Buffer.concat(after), options.field);
+}
+
+/** What follows the array must be what its layout says: nothing, or fields that hold no such records. */
+function checkRest(path: string, { cut, within }: JsonLayout, rest: Uint8Array, field: string): void {
+  if (cut === 'values') return;
+  if (within === undefined) {
+    if (!isBlank(rest)) throw new DataError(path, 'must end with its array of records', 'more after it');
+    return;
+  }
+  const object = parsed(Buffer.concat([Buffer.from('{"":0'), rest]));
+  if (!isRecord(object)) {
+    throw new DataError(path, `must be JSON after the records of '${within}'`, 'something else', UNCLOSED);
+  }
+  const others = Object.keys(object).filter((key) => {
+    const value = object[key];
+    return Array.isArray(value) && isRecord(value[0]) && Object.hasOwn(value[0], field);
+  });
+  if (others.length > 0) throw severalArrays(path, [within, ...others]);
+}
+
+/** Several fields that hold records are a choice that only the user can make: train and validation, perhaps. */
+export function severalArrays(path: string, fields: readonly string[]): DataError {
+  const hint =
+    `jq -c '.["${fields[0]}"][]' writes those of one as JSON Lines; ` +
+    'loopnn prepare takes the file as it stands with --as text';
+  return new DataError(path, 'must have its records in one field', fields.join(', '), hint);
+}

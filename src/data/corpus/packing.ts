@@ -1,0 +1,160 @@
+/**
+ * Files as streams of bytes, unpacked on the way. Knows gzip and Zstandard, by their first bytes and by the endings that
+ * promise them; knows no text.
+ */
+import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { createGunzip } from 'node:zlib';
+import { Decompress } from 'fzstd';
+import { DataError } from '../../errors.js';
+import { noteExpansion, type TextWarnings } from './source.js';
+
+/** How a file is packed; dictzip is gzip. */
+export type Packing = 'none' | 'gzip' | 'zstd';
+
+/** Bytes read at a time: enough for speed, little beside a corpus of many small files. */
+const CHUNK_BYTES = 1 << 18;
+/** Bytes unpacked from one chunk of Zstandard: its own program asks for a flag above this window too. */
+const MAX_ZSTD_WINDOW = 1 << 27;
+/** Bytes of Zstandard unpacked at a time: four of them may become 128 KiB, so these become 32 MiB at most. */
+const ZSTD_SLICE_BYTES = 1 << 10;
+const ZSTD_MAGIC = 0xfd2fb528;
+/** A frame that is skipped, without its last four bits: some programs write one first. */
+const ZSTD_SKIPPABLE_MAGIC = 0x184d2a5;
+
+/** Bytes by which a packing is told. */
+const MAGIC_BYTES = 4;
+/** The endings of packed files. */
+const ENDING = /\.(gz|gzip|dz|zst|zstd)$/i;
+
+/** A file's name without the ending of its packing. */
+export function unpackedName(path: string): string {
+  return path.replace(ENDING, '');
+}
+
+/**
+ * How a file is packed: its first bytes say so, whatever its name.
+ *
+ * @throws DataError if it cannot be read, or its name promises a packing that it does not have
+ */
+export async function packingOf(path: string): Promise<Packing> {
+  return packingBy(await readBytes(path, MAGIC_BYTES), path);
+}
+
+function packingBy(bytes: Buffer, path: string): Packing {
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'gzip';
+  if (bytes.length >= MAGIC_BYTES) {
+    const magic = bytes.readUInt32LE();
+    if (magic === ZSTD_MAGIC || magic >>> 4 === ZSTD_SKIPPABLE_MAGIC) return 'zstd';
+  }
+  const ending = ENDING.exec(path);
+  if (ending === null) return 'none';
+  const rule = `must be packed, as its ending ${ending[0]} says`;
+  const hint = 'fetch it again if it is damaged, take the ending off its name if it is not packed';
+  throw new DataError(path, rule, 'neither gzip nor Zstandard', hint);
+}
+
+/** The beginning of a file, unpacked. */
+export interface Head {
+  readonly path: string;
+  readonly packing: Packing;
+  readonly bytes: Uint8Array;
+  /** Whether the file has no more. */
+  readonly whole: boolean;
+}
+
+/** Reads the first `count` bytes of a file, or all there are; throws DataError as `packingOf` does. */
+export async function readHead(path: string, count: number): Promise<Head> {
+  let bytes = await readBytes(path, Math.max(MAGIC_BYTES, count + 1));
+  const packing = packingBy(bytes, path);
+  if (packing !== 'none') {
+    const chunks: Uint8Array[] = [];
+    let read = 0;
+    for await (const chunk of readChunks(path, packing)) {
+      chunks.push(chunk);
+      read += chunk.length;
+      if (read > count) break;
+    }
+    bytes = Buffer.concat(chunks);
+  }
+  return { path, packing, bytes: bytes.subarray(0, count), whole: bytes.length <= count };
+}
+
+/** The first bytes of a file as they lie on the disk. */
+async function readBytes(path: string, count: number): Promise<Buffer> {
+  try {
+    await using file = await open(path);
+    const buffer = Buffer.alloc(Math.min(count, (await file.stat()).size));
+    let bytes = 0;
+    for (let read = 1; read > 0 && bytes < buffer.length; bytes += read) {
+      read = (await file.read(buffer, bytes, buffer.length - bytes, bytes)).bytesRead;
+    }
+    return buffer.subarray(0, bytes);
+  } catch (error) {
+    throw new DataError(path, 'must be readable', error instanceof Error ? error.message : error);
+  }
+}
+
+/**
+ * Reads a file in chunks, unpacking it; throws DataError.
+ *
+ * @param warnings hear of a packed file that holds many times its size
+ */
+export async function* readChunks(
+  path: string,
+  packing: Packing,
+  warnings?: TextWarnings,
+): AsyncGenerator<Uint8Array> {
+  const file = createReadStream(path, { highWaterMark: CHUNK_BYTES });
+  // An error of the file has to be passed on by hand: `pipe` does not.
+  const stream = packing === 'gzip' ? file.pipe(createGunzip()) : file;
+  if (stream !== file) file.on('error', (error) => stream.destroy(error));
+  let unpacked = 0;
+  try {
+    for await (const chunk of packing === 'zstd' ? unpackZstd(stream) : stream) {
+      unpacked += chunk.length;
+      yield chunk as Uint8Array;
+    }
+    if (warnings !== undefined && packing !== 'none') {
+      noteExpansion(warnings, path, file.bytesRead, unpacked);
+    }
+  } catch (error) {
+    throw new DataError(path, 'must be readable', error instanceof Error ? error.message : error);
+  } finally {
+    file.destroy();
+    stream.destroy();
+  }
+}
+
+/** Unpacks Zstandard, one frame or several; its checksums are not verified. */
+async function* unpackZstd(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let unpacked: Uint8Array[] = [];
+  const decoder = new Decompress((data) => {
+    if (data.length > 0) unpacked.push(data);
+  });
+  let any = false;
+  for await (const chunk of chunks) {
+    if (!any) checkZstdHeader(chunk);
+    any = true;
+    for (let at = 0; at < chunk.length; at += ZSTD_SLICE_BYTES) {
+      decoder.push(chunk.subarray(at, at + ZSTD_SLICE_BYTES));
+      yield* unpacked;
+      unpacked = [];
+    }
+  }
+  if (!any) throw new Error('no bytes');
+  decoder.push(new Uint8Array(0), true);
+  yield* unpacked;
+}
+
+/** The decoder reserves the window that a header asks for, up to 2 GB, so the first header is looked at beforehand. */
+function checkZstdHeader(chunk: Uint8Array): void {
+  if (chunk.length < 6) return;
+  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  if (view.getUint32(0, true) !== ZSTD_MAGIC || (chunk[4] & 0x20) !== 0) return;
+  const base = 2 ** (10 + (chunk[5] >> 3));
+  const window = base + (base / 8) * (chunk[5] & 7);
+  if (window > MAX_ZSTD_WINDOW) {
+    throw new Error(`a Zstandard window of ${window} bytes, above ${MAX_ZSTD_WINDOW}`);
+  }
+}

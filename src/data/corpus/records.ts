@@ -1,0 +1,118 @@
+/**
+ * What files of records have in common, be they JSON or CSV: the text of one field is a document, and a record without it
+ * is left out and counted. Knows fields and what is wrong with them; knows no file formats.
+ *
+ * When there are too many broken records the pass stops: a few of them are no reason to lose a corpus, many mean that
+ * something else is wrong.
+ */
+import { isUtf8 } from 'node:buffer';
+import { DataError } from '../../errors.js';
+import { BROKEN_SHOWN, type FieldOptions, type TextDocument, type TextWarnings } from './source.js';
+
+/** Bytes of one record above which it is not read, so that memory is bounded. */
+export const LONGEST_RECORD = 1 << 27;
+/** Names of fields that a message lists. */
+const FIELDS_SHOWN = 8;
+
+/** What to do about records that have no such field. */
+export const OTHER_FIELD =
+  'loopnn prepare takes another field with --field, and files as they stand with --as text';
+
+/** One file's records on their way to documents. */
+export class Records {
+  /** Whether there was one, broken or not. */
+  #any = false;
+
+  constructor(
+    private readonly path: string,
+    private readonly options: FieldOptions,
+    private readonly warnings: TextWarnings,
+  ) {}
+
+  /**
+   * The document of a record in JSON; undefined for a broken one.
+   *
+   * @param place where it is, as 'line 3'
+   * @throws DataError for too many broken records, or if the first record is an object without the field
+   */
+  fromJSON(place: string, bytes: Uint8Array): TextDocument | undefined {
+    const { field } = this.options;
+    const first = !this.#any;
+    this.#any = true;
+    const value = parsed(bytes);
+    if (value === undefined) return this.broken(place, 'no JSON');
+    if (!isRecord(value)) return this.broken(place, 'no object');
+    if (!Object.hasOwn(value, field)) {
+      if (first) throw this.#missing(place, textFields(value));
+      return this.broken(place, `no field '${field}'`);
+    }
+    const text = value[field];
+    if (typeof text !== 'string') return this.broken(place, `field '${field}' is no string`);
+    return this.document(place, text, isUtf8(bytes));
+  }
+
+  /** The document of a text; `valid` says whether it was UTF-8. */
+  document(place: string, text: string, valid: boolean): TextDocument {
+    if (!valid) this.warnings.invalidUtf8++;
+    return {
+      name: `${this.path}, ${place}`,
+      size: Buffer.byteLength(text),
+      async *pieces() {
+        if (text !== '') yield text;
+      },
+    };
+  }
+
+  /** Counts a broken record; throws DataError where there are too many. */
+  broken(place: string, reason: string): undefined {
+    const { path, warnings } = this;
+    const { maxBroken } = this.options;
+    this.#any = true;
+    warnings.broken++;
+    if (warnings.brokenAt.length < BROKEN_SHOWN) warnings.brokenAt.push(`${path}, ${place} (${reason})`);
+    if (warnings.broken <= maxBroken) return undefined;
+    const more = warnings.broken > warnings.brokenAt.length ? '; …' : '';
+    throw new DataError(
+      path,
+      `must have at most ${maxBroken} broken records in all files`,
+      `${warnings.brokenAt.join('; ')}${more}`,
+      'mend them, or allow more with --max-broken',
+    );
+  }
+
+  /** A first record without the field means that another field was meant. */
+  #missing(place: string, names: readonly string[]): DataError {
+    const got = names.length > 0 ? `the text fields ${names.join(', ')}` : 'no text field';
+    const where = `${this.path}, ${place}`;
+    return new DataError(where, `must have the field '${this.options.field}'`, got, OTHER_FIELD);
+  }
+}
+
+/** The value of JSON text; undefined if it is none. */
+export function parsed(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(textOfBytes(bytes).trim());
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether bytes are white space only. */
+export function isBlank(bytes: Uint8Array): boolean {
+  return bytes.every((byte) => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d));
+}
+
+/** Bytes as text; what is not UTF-8 becomes U+FFFD. */
+export function textOfBytes(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+}
+
+/** Whether a JSON value is an object with fields. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function textFields(record: Record<string, unknown>): string[] {
+  const names = Object.keys(record).filter((name) => typeof record[name] === 'string');
+  return names.slice(0, FIELDS_SHOWN);
+}

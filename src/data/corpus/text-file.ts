@@ -1,0 +1,40 @@
+/**
+ * One text file as a run of tokens in memory, two bytes a token: what an evaluation of any text needs. Knows no model.
+ */
+import type { Tokenizer } from '../../tokenizer/tokenizer.js';
+import { type TokenSource, tokensOf } from '../../evaluate/batches.js';
+import { openFile } from './documents.js';
+import { whole } from '../split-writers.js';
+import { describeWarnings, noWarnings } from './source.js';
+
+export interface TextFile {
+  readonly tokens: TokenSource;
+  /** Bytes of the text in UTF-8, as it was encoded: without a byte order mark, damaged characters as U+FFFD. */
+  readonly bytes: number;
+  /** What was mended, as sentences. */
+  readonly warnings: readonly string[];
+}
+
+/** Reads and encodes a file; throws DataError where it is missing, a folder, empty or no text. */
+export async function encodeTextFile(path: string, tokenizer: Tokenizer): Promise<TextFile> {
+  const warnings = noWarnings();
+  const document = await openFile(path, warnings);
+  const pieces = document.pieces();
+  const parts: Uint16Array[] = [];
+  let bytes = 0;
+  for await (const text of tokenizer.cuttable ? pieces : whole(pieces, path, tokenizer)) {
+    parts.push(tokenizer.encode(text));
+    bytes += Buffer.byteLength(text);
+  }
+  const ids = new Uint16Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    ids.set(part, at);
+    at += part.length;
+  }
+  return {
+    tokens: tokensOf(path, ids),
+    bytes,
+    warnings: describeWarnings(warnings).map((line) => `${path}: ${line}`),
+  };
+}

@@ -1,0 +1,32 @@
+/**
+ * A model on the hub as files by name: `hf:owner/name`, at `@revision`. Only what is asked for is downloaded; which files a
+ * model needs is for `huggingface.ts`.
+ */
+import { CheckpointError } from '../../errors.js';
+import { Hub, type HubFile } from './hub.js';
+import { announce, type DownloadOptions, downloadFiles, parseHubSpec } from './hub-download.js';
+import type { ModelFiles } from './model-files.js';
+
+/** Lists a model's files. Throws DataError if it is missing, closed to us, or the hub cannot be reached. */
+export async function openHubModel(spec: string, options: DownloadOptions = {}): Promise<ModelFiles> {
+  const { name, revision } = parseHubSpec(spec);
+  const hub = new Hub(options);
+  const listing = await hub.list({ type: 'model', name }, revision);
+  const byPath = new Map(listing.files.map((file) => [file.path, file]));
+  const filesOf = (names: readonly string[]): HubFile[] => names.map((path) => byPath.get(path)!);
+  return {
+    where: spec,
+    names: [...new Set([...byPath.keys()].map((path) => path.split('/')[0]))].sort(),
+    async size(name) {
+      const file = byPath.get(name);
+      if (!file) throw new CheckpointError(`${spec}/${name}`, 'must be a file', 'a folder');
+      return file.size;
+    },
+    announce: (names) => announce(hub, listing, filesOf(names), options),
+    async fetch(names) {
+      const paths: string[] = [];
+      for await (const { path } of downloadFiles(hub, listing, filesOf(names), options)) paths.push(path);
+      return paths;
+    },
+  };
+}

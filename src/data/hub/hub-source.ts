@@ -1,0 +1,170 @@
+/**
+ * A dataset on the hub as a source of documents: `openwebtext`, or `hf:owner/name`, at `@revision`. Knows how datasets
+ * name the files of a split; downloads belong to `hub.ts`, columns to `parquet.ts`.
+ */
+import { createHash } from 'node:crypto';
+import { DataError } from '../../errors.js';
+import { Hub, type HubFile, type HubListing } from './hub.js';
+import { announce, type DownloadOptions, downloadFiles, parseHubSpec } from './hub-download.js';
+import { checkNotSaid } from '../corpus/kind.js';
+import { openParquet } from '../corpus/parquet.js';
+import type { FieldOptions, SourceCensus, TextDocument, TextSource, TextWarnings } from '../corpus/source.js';
+
+/** The datasets that have a short name. */
+const NAMED: Readonly<Record<string, { readonly repo: string; readonly split: string }>> = {
+  openwebtext: { repo: 'Skylion007/openwebtext', split: 'train' },
+};
+/** Where the hub keeps the parquet files that it makes of datasets in other formats. */
+const CONVERTED = 'refs/convert/parquet';
+
+/** What of a dataset is wanted, and who hears of it. */
+export interface HubOptions extends DownloadOptions {
+  /** Default: train, or all files where none is named after a split. */
+  readonly split?: string | undefined;
+  /** The folder of the files, where a dataset has several with the split. */
+  readonly subset?: string | undefined;
+}
+
+export const HUB_NAMES: readonly string[] = Object.keys(NAMED);
+
+/** Whether a source lies on the hub. */
+export function isHubSpec(spec: string): boolean {
+  return spec.startsWith('hf:') || Object.hasOwn(NAMED, spec);
+}
+
+/**
+ * Downloads the parquet files of a split into the hub's cache, as far as they are not there, and opens them.
+ *
+ * @throws DataError if the dataset, the split or the column is missing, or the download fails for good
+ */
+export async function openHubSource(
+  spec: string,
+  fields: FieldOptions,
+  options: HubOptions = {},
+): Promise<TextSource> {
+  checkNotSaid(fields, spec);
+  const named = Object.hasOwn(NAMED, spec) ? NAMED[spec].repo : undefined;
+  const { name, revision } = named === undefined ? parseHubSpec(spec) : { name: named, revision: undefined };
+  const hub = new Hub(options);
+  const { listing, files } = await findFiles(hub, name, revision, options);
+  await announce(hub, listing, files, options);
+
+  const shards: Shard[] = [];
+  for await (const { file, path } of downloadFiles(hub, listing, files, options)) {
+    const shown = `hf:${name}/${file.path}`;
+    const text = await openParquet(path, fields.column, shown);
+    shards.push({ path, shown, documents: text.rows, bytes: text.bytes });
+    await text.close();
+  }
+  return new HubSource(spec.replace(/^hf:/, ''), shards, fields.column, fingerprint(files));
+}
+
+interface Shard {
+  readonly path: string;
+  readonly shown: string;
+  readonly documents: number;
+  readonly bytes: number;
+}
+
+class HubSource implements TextSource {
+  readonly census: SourceCensus;
+
+  constructor(
+    readonly name: string,
+    private readonly shards: readonly Shard[],
+    private readonly column: string,
+    fingerprint: string,
+  ) {
+    const sum = (key: 'documents' | 'bytes') => shards.reduce((total, shard) => total + shard[key], 0);
+    this.census = { documents: sum('documents'), bytes: sum('bytes'), fingerprint };
+  }
+
+  async *documents(warnings: TextWarnings, skip = 0): AsyncGenerator<TextDocument> {
+    let first = 0;
+    for (const { path, shown, documents } of this.shards) {
+      if (first + documents > skip) {
+        const text = await openParquet(path, this.column, shown);
+        try {
+          yield* text.documents(warnings, Math.max(0, skip - first));
+        } finally {
+          await text.close();
+        }
+      }
+      first += documents;
+    }
+  }
+}
+
+/** The parquet files wanted, of the dataset itself or else of what the hub made of it. */
+async function findFiles(
+  hub: Hub,
+  name: string,
+  revision: string | undefined,
+  options: HubOptions,
+): Promise<{ listing: HubListing; files: HubFile[] }> {
+  const repo = { type: 'dataset', name } as const;
+  let listing = await hub.list(repo, revision);
+  const isParquet = ({ path }: HubFile) => path.endsWith('.parquet');
+  if (revision === undefined && !listing.files.some(isParquet)) {
+    listing = await hub.list(repo, CONVERTED).catch(() => listing);
+  }
+  const all = listing.files.filter(isParquet);
+  if (all.length === 0) throw new DataError(`hf:${name}`, 'must have parquet files', 'none');
+  return { listing, files: chooseFiles(`hf:${name}`, all, options) };
+}
+
+/** The files of a split, in order of their paths. Throws DataError where there are none, or more than one set of them. */
+export function chooseFiles(
+  where: string,
+  all: readonly HubFile[],
+  { split, subset }: Pick<HubOptions, 'split' | 'subset'>,
+): HubFile[] {
+  const inSubset = all.filter(({ path }) => subset === undefined || path.startsWith(`${subset}/`));
+  if (inSubset.length === 0) {
+    throw new DataError(where, `must have parquet files in the folder '${subset}'`, folders(all).join(', '));
+  }
+  const wanted = split ?? 'train';
+  const ofSplit = inSubset.filter(({ path }) => splitWords(path).includes(wanted));
+  const files = ofSplit.length === 0 && split === undefined ? inSubset : ofSplit;
+  if (files.length === 0) {
+    const known = ['train', 'validation', 'valid', 'val', 'dev', 'test'];
+    const there = known.filter((name) => inSubset.some(({ path }) => splitWords(path).includes(name)));
+    throw new DataError(
+      where,
+      `must have the split '${wanted}'`,
+      there.join(', ') || 'none',
+      'choose with --split',
+    );
+  }
+  const places = folders(files);
+  if (places.length > 1) {
+    throw new DataError(
+      where,
+      'must have the split in one folder',
+      places.join(', '),
+      'choose with --subset',
+    );
+  }
+  return [...files].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+}
+
+/** The words of a path that may name a split: `data/train-00000-of-00080.parquet` has data, train, 00000 … */
+function splitWords(path: string): string[] {
+  return path.split(/[/._-]/);
+}
+
+/** The folders of files, those that only name a split left out. */
+function folders(files: readonly HubFile[]): string[] {
+  const names = files.map(({ path }) => {
+    const parts = path.split('/').slice(0, -1);
+    if (/^(partial-)?(train|validation|valid|val|dev|test)$/.test(parts.at(-1) ?? '')) parts.pop();
+    return parts.join('/') || '.';
+  });
+  return [...new Set(names)].sort();
+}
+
+function fingerprint(files: readonly HubFile[]): string {
+  const hash = createHash('sha256');
+  for (const { path, hash: own } of files) hash.update(`${path}\0${own.hex}\n`);
+  return hash.digest('hex');
+}

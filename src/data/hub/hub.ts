@@ -1,0 +1,390 @@
+/**
+ * Repositories on the Hugging Face hub: which files a dataset or a model has, and their way into the hub's own cache on this
+ * machine. Knows the hub's addresses, the cache's layout and how downloads fail; knows neither text nor tensors.
+ *
+ * A file lies in the cache under the hash that the hub gives it, and gets that name only once size and hash are right;
+ * what broke off stays beside it as `.incomplete` and is gone on with from its last byte.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open, rename, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { datasetInfo, downloadFile, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
+import { ConfigError, DataError, FileError } from '../../errors.js';
+import { fileError, writing } from '../../node/file-errors.js';
+import { makeFolder } from '../../node/make-folder.js';
+
+/** How the hub is reached. */
+export interface HubAccess {
+  /** The hub's address; default: HF_ENDPOINT, else the public one. */
+  readonly endpoint?: string | undefined;
+  /** Default: HF_TOKEN. */
+  readonly token?: string | undefined;
+  /** Default: HF_HUB_CACHE, else HF_HOME/hub, else where the hub's other clients keep theirs. */
+  readonly cache?: string | undefined;
+  /** Milliseconds before the first new try; each further one waits twice as long. */
+  readonly retryMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A repository: a dataset or a model. */
+export interface HubRepo {
+  readonly type: 'dataset' | 'model';
+  /** `owner/name`. */
+  readonly name: string;
+}
+
+/** A file of a repository. */
+export interface HubFile {
+  readonly path: string;
+  readonly size: number;
+  /** SHA-256 of a large file; of a small one git's SHA-1, which counts a header of its own. */
+  readonly hash: { readonly kind: 'sha256' | 'git'; readonly hex: string };
+}
+
+/** A repository at one commit. */
+export interface HubListing {
+  readonly repo: HubRepo;
+  /** The branch, tag or commit that was asked for. */
+  readonly revision: string;
+  readonly commit: string;
+  readonly files: readonly HubFile[];
+}
+
+/** Tries without progress before it gives up. */
+const TRIES = 6;
+/** Bytes that a try must add to a file to count as progress, where so many are missing. */
+const LEAST_PROGRESS = 1 << 16;
+/** Requests for a repository's list of files: a thousand files come with each. */
+const MOST_PAGES = 1000;
+/** Bytes and time of an answer that is no file. */
+const MOST_ANSWER_BYTES = 1 << 26;
+const LONGEST_ANSWER_MS = 120_000;
+/** Times that a whole file may come with the wrong hash. */
+const WRONG_FILES = 3;
+const LONGEST_WAIT_MS = 60_000;
+const PUBLIC_ENDPOINT = 'https://huggingface.co';
+const MAIN = 'main';
+
+/** A connection to the hub. */
+export class Hub {
+  readonly cache: string;
+  readonly #endpoint: string;
+  readonly #token: string | undefined;
+  readonly #retryMs: number;
+  readonly #signal: AbortSignal | undefined;
+
+  /** Throws ConfigError for a token that is none. */
+  constructor(access: HubAccess = {}) {
+    this.#endpoint = (access.endpoint ?? (process.env.HF_ENDPOINT || PUBLIC_ENDPOINT)).replace(/\/+$/, '');
+    this.#token = access.token ?? (process.env.HF_TOKEN || undefined);
+    if (this.#token !== undefined && !/^hf_\S+$/.test(this.#token)) {
+      throw new ConfigError('HF_TOKEN', "must begin with 'hf_' and have no spaces");
+    }
+    if (!URL.canParse(this.#endpoint)) throw new ConfigError('HF_ENDPOINT', 'must be a URL', this.#endpoint);
+    this.cache = access.cache ?? cacheFolder();
+    this.#retryMs = access.retryMs ?? 1000;
+    this.#signal = access.signal;
+  }
+
+  /** All files of a repository; throws DataError if it is missing, closed to us, or the hub cannot be reached. */
+  async list(repo: HubRepo, revision = MAIN): Promise<HubListing> {
+    const { type, name } = repo;
+    const where = revision === MAIN ? `hf:${name}` : `hf:${name}@${revision}`;
+    let requests = 0;
+    const fetchPage: typeof fetch = (input, init) => {
+      if (++requests <= MOST_PAGES) return this.#fetch(input, init);
+      throw new DataError(where, `must have a list of files of at most ${MOST_PAGES} pages`, 'more');
+    };
+    const common = { hubUrl: this.#endpoint, fetch: fetchPage, ...this.#credentials() };
+    try {
+      const asked = { ...common, name, revision };
+      const { sha } =
+        type === 'model'
+          ? await modelInfo({ ...asked, additionalFields: ['sha'] })
+          : await datasetInfo({ ...asked, additionalFields: ['sha'] });
+      if (!/^[0-9a-f]{40}$/.test(sha)) throw new Error(`the commit ${sha}`);
+      const files: HubFile[] = [];
+      for await (const file of listFiles({ ...common, repo, recursive: true, revision: sha })) {
+        if (file.type === 'file') files.push(hubFile(file, where));
+      }
+      return { repo, revision, commit: sha, files };
+    } catch (error) {
+      throw this.#explain(error, where, type);
+    }
+  }
+
+  /** The path that a file has in the cache, downloaded or not. */
+  blobPath(repo: HubRepo, file: HubFile): string {
+    return join(this.#folder(repo), 'blobs', file.hash.hex);
+  }
+
+  /** Whether the cache has a file complete, judged by its size; `fetchFile` looks at its hash too. */
+  async has(repo: HubRepo, file: HubFile): Promise<boolean> {
+    return (await sizeOf(this.blobPath(repo, file))) === file.size;
+  }
+
+  /** Bytes free where the cache is; undefined where that cannot be told. */
+  async free(): Promise<number | undefined> {
+    await inCache(this.cache, () => makeFolder(this.cache));
+    return freeBytes(this.cache);
+  }
+
+  /**
+   * Makes sure that the cache has a file, complete and with the right hash, and returns its path.
+   *
+   * @param onBytes called with the bytes that the cache has of it
+   * @throws DataError if it cannot be had; the signal's reason if that is aborted
+   */
+  async fetchFile(listing: HubListing, file: HubFile, onBytes: (bytes: number) => void): Promise<string> {
+    const { repo } = listing;
+    const blob = this.blobPath(repo, file);
+    if ((await sizeOf(blob)) !== undefined) {
+      if (await isIntact(blob, file)) {
+        await this.#link(listing, file);
+        onBytes(file.size);
+        return blob;
+      }
+      await inCache(blob, () => rm(blob));
+    }
+    await inCache(blob, () => makeFolder(dirname(blob)));
+    const incomplete = `${blob}.incomplete`;
+    let wrong = 0;
+    for (let failures = 0; ; ) {
+      const before = (await sizeOf(incomplete)) ?? 0;
+      try {
+        await this.#append(listing, file, incomplete, before, onBytes);
+        if (await isIntact(incomplete, file)) break;
+        await inCache(incomplete, () => rm(incomplete));
+        wrong++;
+        throw new Error('bytes that do not have the hash which the hub names');
+      } catch (error) {
+        this.#signal?.throwIfAborted();
+        if (error instanceof FileError) throw error;
+        const now = (await sizeOf(incomplete)) ?? 0;
+        failures = now - before >= Math.min(LEAST_PROGRESS, file.size - before) ? 0 : failures + 1;
+        if (wrong >= WRONG_FILES || failures >= TRIES || !isPassing(error)) {
+          throw this.#explain(error, `hf:${repo.name}/${file.path}`, repo.type);
+        }
+        await this.#wait(failures);
+      }
+    }
+    await inCache(blob, () => rename(incomplete, blob));
+    await this.#link(listing, file);
+    return blob;
+  }
+
+  /** Adds what is missing of a file; throws if the connection breaks off or more comes than there should be. */
+  async #append(
+    listing: HubListing,
+    file: HubFile,
+    path: string,
+    have: number,
+    onBytes: (bytes: number) => void,
+  ): Promise<void> {
+    const start = have > file.size ? 0 : have;
+    const out = await inCache(path, () => open(path, start === 0 ? 'w' : 'a'));
+    try {
+      onBytes(start);
+      if (start < file.size) {
+        const { repo, commit: revision } = listing;
+        const place = { repo, path: file.path, revision, hubUrl: this.#endpoint, xet: false };
+        const blob = await downloadFile({ ...place, fetch: this.#fetch, ...this.#credentials() });
+        if (blob === null) throw new Error('no such file');
+        if (blob.size !== file.size) throw new Error(`${blob.size} bytes where ${file.size} were listed`);
+        let at = start;
+        const stream = (start === 0 ? blob : blob.slice(start)).stream();
+        for await (const chunk of stream as unknown as AsyncIterable<Uint8Array>) {
+          this.#signal?.throwIfAborted();
+          if (at + chunk.length > file.size) {
+            await inCache(path, () => out.truncate(0));
+            throw new Error(`more than its ${file.size} bytes`);
+          }
+          await inCache(path, () => out.appendFile(chunk));
+          at += chunk.length;
+          onBytes(at);
+        }
+        if (at < file.size) throw new Error(`${at} of ${file.size} bytes`);
+      }
+      await inCache(path, () => out.sync());
+    } finally {
+      await out.close();
+    }
+  }
+
+  /** Shows the file under its own name too, as the hub's other clients look for it. */
+  async #link(listing: HubListing, file: HubFile): Promise<void> {
+    const folder = this.#folder(listing.repo);
+    const pointer = join(folder, 'snapshots', listing.commit, file.path);
+    await inCache(pointer, () => makeFolder(dirname(pointer)));
+    // Where links are not allowed the blob alone serves us.
+    await symlink(relative(dirname(pointer), this.blobPath(listing.repo, file)), pointer).catch(() => {});
+    if (listing.revision === listing.commit) return;
+    const ref = join(folder, 'refs', listing.revision);
+    await inCache(ref, async () => {
+      await makeFolder(dirname(ref));
+      await writeFile(ref, listing.commit);
+    });
+  }
+
+  #folder({ type, name }: HubRepo): string {
+    return join(this.cache, [`${type}s`, ...name.split('/')].join('--'));
+  }
+
+  #credentials(): { accessToken?: string } {
+    return this.#token === undefined ? {} : { accessToken: this.#token };
+  }
+
+  /** `fetch` that asks again where the hub is busy or cannot be reached, and holds it to the range asked for. */
+  readonly #fetch: typeof fetch = async (input, init) => {
+    const range = new Headers(init?.headers).get('range');
+    for (let failures = 0; ; ) {
+      try {
+        // Each request has a signal of its own: what it adds to the command's would stay there until all are done.
+        const signal = this.#signal ? AbortSignal.any([this.#signal]) : null;
+        const response = await fetch(input, { ...init, signal });
+        if (isBusy(response.status) && failures + 1 < TRIES) {
+          await response.body?.cancel();
+          await this.#wait(++failures, Number(response.headers.get('retry-after')));
+          continue;
+        }
+        if (range !== null && response.status === 200) {
+          await response.body?.cancel();
+          throw new Refusal('a whole file where a part was asked for');
+        }
+        // Answers that tell something are short; they are read here, so that one that breaks off is asked for again.
+        if (!response.ok || (range === null ? isJson(response) : range === 'bytes=0-0')) {
+          const { status, headers } = response;
+          return new Response(await readAnswer(response), { status, headers: decoded(headers) });
+        }
+        return response;
+      } catch (error) {
+        this.#signal?.throwIfAborted();
+        if (error instanceof Refusal || ++failures >= TRIES) throw error;
+        await this.#wait(failures);
+      }
+    }
+  };
+
+  async #wait(failures: number, retryAfter = 0): Promise<void> {
+    const backoff = this.#retryMs * 2 ** Math.max(0, failures - 1);
+    const asked = Number.isFinite(retryAfter) ? retryAfter * 1000 : 0;
+    const signal = this.#signal;
+    await delay(Math.min(LONGEST_WAIT_MS, Math.max(backoff, asked)), undefined, signal ? { signal } : {});
+  }
+
+  #explain(error: unknown, where: string, type: HubRepo['type']): unknown {
+    if (this.#signal?.aborted) return this.#signal.reason;
+    if (error instanceof DataError || error instanceof FileError) return error;
+    if (error instanceof HubApiError) {
+      const { statusCode } = error;
+      if (statusCode === 401 || statusCode === 403) {
+        const hint = `if the ${type} is private or gated, accept its terms and set HF_TOKEN; else it may not exist`;
+        return new DataError(where, 'must be open to you', `status ${statusCode}`, hint);
+      }
+      if (statusCode === 404) return new DataError(where, `must be a ${type} on the hub`, 'status 404');
+      return new DataError(where, 'must be given by the hub', `status ${statusCode}`, AGAIN);
+    }
+    const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
+    const message = error instanceof Error ? error.message : String(error);
+    // While a body streams, the client's error is none of its own class.
+    const shown = message.replace(/^Api error with status (\d+)\..*$/s, 'status $1');
+    return new DataError(where, 'must be given by the hub', `${shown}${cause}`, AGAIN);
+  }
+}
+
+const AGAIN = 'run the same command again to go on where it broke off';
+
+/** An answer that cannot be used and would not be better the next time. */
+class Refusal extends Error {}
+
+function isBusy(status: number): boolean {
+  return status === 408 || status === 429 || status >= 500;
+}
+
+function isJson(response: Response): boolean {
+  return response.headers.get('content-type')?.startsWith('application/json') === true;
+}
+
+/** The whole body of an answer that is no file. Throws Refusal where it is too long, or takes too long. */
+async function readAnswer({ body }: Response): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  const end = performance.now() + LONGEST_ANSWER_MS;
+  let size = 0;
+  for await (const part of (body ?? []) as AsyncIterable<Uint8Array>) {
+    parts.push(part);
+    size += part.length;
+    if (size > MOST_ANSWER_BYTES) throw new Refusal(`an answer of more than ${MOST_ANSWER_BYTES} bytes`);
+    if (performance.now() > end)
+      throw new Refusal(`an answer that ${LONGEST_ANSWER_MS / 1000} s did not end`);
+  }
+  return Buffer.concat(parts);
+}
+
+/** The headers of a body that `fetch` has unpacked already. */
+function decoded(headers: Headers): Headers {
+  const copy = new Headers(headers);
+  copy.delete('content-encoding');
+  copy.delete('content-length');
+  return copy;
+}
+
+/** Whether trying again may help. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof Refusal) return false;
+  return !(error instanceof HubApiError) || isBusy(error.statusCode);
+}
+
+/** Does `work`, which writes a file of the cache. Throws FileError where the file system refuses. */
+function inCache<Result>(file: string, work: () => Promise<Result>): Promise<Result> {
+  return writing(file, work, 'HF_HUB_CACHE names the folder');
+}
+
+function hubFile(
+  file: { path: string; size: number; oid?: string; lfs?: { oid: string; size: number } },
+  where: string,
+): HubFile {
+  const unsafe = file.path.startsWith('/') || /(^|[/\\])\.\.([/\\]|$)/.test(file.path);
+  const hash = file.lfs
+    ? ({ kind: 'sha256', hex: file.lfs.oid } as const)
+    : ({ kind: 'git', hex: file.oid ?? '' } as const);
+  const size = file.lfs?.size ?? file.size;
+  const valid = hash.kind === 'sha256' ? /^[0-9a-f]{64}$/ : /^[0-9a-f]{40}$/;
+  if (unsafe || !valid.test(hash.hex) || !Number.isSafeInteger(size) || size < 0) {
+    throw new DataError(`${where}/${file.path}`, 'must have a safe path, a size and a hash', hash.hex);
+  }
+  return { path: file.path, size, hash };
+}
+
+/** Whether a file on disk has the size and the hash that the hub names. */
+async function isIntact(path: string, file: HubFile): Promise<boolean> {
+  if ((await sizeOf(path)) !== file.size) return false;
+  const hash = createHash(file.hash.kind === 'sha256' ? 'sha256' : 'sha1');
+  if (file.hash.kind === 'git') hash.update(`blob ${file.size}\0`);
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }))
+      hash.update(chunk as Buffer);
+  } catch (error) {
+    throw fileError(error);
+  }
+  return hash.digest('hex') === file.hash.hex;
+}
+
+/** Where the hub's clients keep files; variables that are empty count as not set. */
+function cacheFolder(): string {
+  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
+  const home = HF_HOME || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
+  return HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(home, 'hub');
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  return (await stat(path).catch(() => undefined))?.size;
+}
+
+/** Bytes that may still be written below a folder; undefined where that cannot be told. */
+export async function freeBytes(folder: string): Promise<number | undefined> {
+  const status = await statfs(folder).catch(() => undefined);
+  return status === undefined ? undefined : status.bavail * status.bsize;
+}

@@ -1,0 +1,234 @@
+/**
+ * How the texts of a model in Hugging Face's layout are written: its tokenizer and special tokens, the ids by which texts
+ * begin and end, its chat template. Knows which files say so, and which of two that differ is heard.
+ */
+import { dirname, join } from 'node:path';
+import { DataError } from '../../errors.js';
+import { parseTextIds, type TextIds, textIdFields } from '../../generate/text-ids.js';
+import { isRecord, tokenizerJSONFromVocab } from '../../tokenizer/huggingface-json.js';
+import { tokenizerFromJSON } from '../../tokenizer/load.js';
+import {
+  endOfTextNames,
+  knownNames,
+  namedTokens,
+  SPECIAL_TOKENS_FILE,
+  TOKENIZER_CONFIG_FILE,
+  type TokenNames,
+  withSpecialTokens,
+} from '../../tokenizer/special-tokens.js';
+import {
+  END_OF_TEXT,
+  MAX_VOCAB_SIZE,
+  type Tokenizer,
+  type TokenizerJSON,
+} from '../../tokenizer/tokenizer.js';
+import { CHAT_TEMPLATE_FILE, GENERATION_CONFIG_FILE } from '../../train/conventions.js';
+import { type ModelFiles, optionalJSON, readJSON, readText } from './model-files.js';
+import { readJSON as readLocalJSON } from '../../node/json-file.js';
+
+export const CONFIG_FILE = 'config.json';
+const TOKENIZER = 'tokenizer.json';
+const VOCAB = 'vocab.json';
+const MERGES = 'merges.txt';
+const ADDED_TOKENS = 'added_tokens.json';
+/** Where templates stood before they had a file of their own. */
+const CHAT_TEMPLATE_JSON = 'chat_template.json';
+const MORE_TEMPLATES = 'additional_chat_templates';
+const DEFAULT_TEMPLATE = 'default';
+/** What GPT2Config has for both ids where nobody chooses them, also over a smaller vocabulary. */
+const GPT2_DEFAULT_ID = 50_256;
+
+/** A tokenizer's files, read but not understood; undefined stands for one that is missing. */
+export interface TokenizerFiles {
+  /** The folder, for messages. */
+  readonly where: string;
+  /** The content of `tokenizer.json`, or one made of `vocab.json` and `merges.txt`; null where there is neither. */
+  readonly tokenizer: TokenizerJSON | null;
+  /** The file that it is from, for messages. */
+  readonly tokenizerPath: string;
+  readonly tokenizerConfig: unknown;
+  readonly specialTokens: unknown;
+}
+
+/** The same with all other files that say how texts are written. */
+export interface TextFiles extends TokenizerFiles {
+  readonly config: unknown;
+  readonly generation: unknown;
+  /** The content of chat_template.jinja. */
+  readonly chatTemplate: string | undefined;
+  readonly chatTemplateJSON: unknown;
+  /** Whether there is a folder of further templates. */
+  readonly moreTemplates: boolean;
+}
+
+/** Reads them. Throws CheckpointError or DataError for what is damaged. */
+export async function readTextFiles(files: ModelFiles): Promise<TextFiles> {
+  const { where, names } = files;
+  const tokenizerConfig = await optionalJSON(files, TOKENIZER_CONFIG_FILE);
+  return {
+    where,
+    config: await optionalJSON(files, CONFIG_FILE),
+    generation: await optionalJSON(files, GENERATION_CONFIG_FILE),
+    tokenizer: await (names.includes(TOKENIZER) ? readTokenizer(files) : readVocab(files, tokenizerConfig)),
+    tokenizerPath: join(where, names.includes(TOKENIZER) ? TOKENIZER : VOCAB),
+    tokenizerConfig,
+    specialTokens: await optionalJSON(files, SPECIAL_TOKENS_FILE),
+    chatTemplate: names.includes(CHAT_TEMPLATE_FILE) ? await readText(files, CHAT_TEMPLATE_FILE) : undefined,
+    chatTemplateJSON: await optionalJSON(files, CHAT_TEMPLATE_JSON),
+    moreTemplates: names.includes(MORE_TEMPLATES),
+  };
+}
+
+async function readTokenizer(files: ModelFiles): Promise<TokenizerJSON> {
+  const json = await readJSON(files, TOKENIZER);
+  if (isRecord(json)) return json;
+  throw new DataError(
+    join(files.where, TOKENIZER),
+    'must be a JSON object',
+    json === null ? 'null' : typeof json,
+  );
+}
+
+/** GPT-2's older pair of files, with the tokens that were added to it. */
+async function readVocab(files: ModelFiles, config: unknown): Promise<TokenizerJSON | null> {
+  const { where, names } = files;
+  const parts = [VOCAB, MERGES].filter((name) => names.includes(name));
+  if (parts.length === 0) return null;
+  if (parts.length === 1) {
+    throw new DataError(where, `must hold ${VOCAB} and ${MERGES} together`, `only ${parts[0]}`);
+  }
+  const listed = isRecord(config) ? config.added_tokens_decoder : undefined;
+  const added = listed === undefined ? ((await optionalJSON(files, ADDED_TOKENS)) ?? {}) : listed;
+  const file = listed === undefined ? ADDED_TOKENS : `${TOKENIZER_CONFIG_FILE}: added_tokens_decoder`;
+  if (!isRecord(added)) throw new DataError(join(where, file), 'must be an object', JSON.stringify(added));
+  // By id and with their settings in the newer place, by content in the older one.
+  const entries = Object.entries(added).map(([key, value]) =>
+    isRecord(value) ? { ...value, id: Number(key) } : { id: value, content: key },
+  );
+  const json = tokenizerJSONFromVocab(
+    await readJSON(files, VOCAB),
+    await readText(files, MERGES),
+    join(where, VOCAB),
+  );
+  const own = json.added_tokens as { content: string }[];
+  const more = entries.filter(
+    (entry) => !own.some(({ content }) => content === (entry as { content?: unknown }).content),
+  );
+  return { ...json, added_tokens: [...own, ...more] };
+}
+
+/** By which ids texts begin and end, and what there is to keep and to tell of it. */
+export interface FoundTextIds {
+  readonly ids: TextIds;
+  /** The content of generation_config.json, with these ids; null where there is none, and no file gives any. */
+  readonly generation: Readonly<Record<string, unknown>> | null;
+  readonly notices: readonly string[];
+}
+
+/** As transformers' `generate` does, hears generation_config.json first. Throws DataError for ids that are none of the model's. */
+export function foundTextIds(
+  { where, config, generation }: Pick<TextFiles, 'where' | 'config' | 'generation'>,
+  vocabSize: number,
+): FoundTextIds {
+  const notices: string[] = [];
+  const idsOf = (json: unknown, file: string): TextIds => {
+    if (json !== undefined && !isRecord(json)) {
+      throw new DataError(join(where, file), 'must be an object', typeof json);
+    }
+    const fields = { bos_token_id: json?.bos_token_id, eos_token_id: json?.eos_token_id };
+    for (const [field, id] of Object.entries(fields)) {
+      if (id !== GPT2_DEFAULT_ID || id < vocabSize) continue;
+      notices.push(`${join(where, file)}: ${field} ${id} is GPT-2's, and beyond this vocabulary: left out`);
+      fields[field as keyof typeof fields] = null;
+    }
+    return parseTextIds(fields, join(where, file), vocabSize);
+  };
+  const [first, second] = [idsOf(generation, GENERATION_CONFIG_FILE), idsOf(config, CONFIG_FILE)];
+  const ids = { bos: first.bos ?? second.bos, eos: first.eos.length > 0 ? first.eos : second.eos };
+  const nothing = generation === undefined && ids.bos === null && ids.eos.length === 0;
+  return { ids, generation: nothing ? null : { ...(generation as object), ...textIdFields(ids) }, notices };
+}
+
+/** A tokenizer, and its special tokens by name. */
+export interface FoundTokenizer {
+  readonly tokenizer: Tokenizer;
+  /** Null where the end of text is all there is, under its usual name. */
+  readonly tokens: TokenNames | null;
+}
+
+/** Makes the tokenizer. Throws DataError where it is damaged, or its end of text is nowhere named. */
+export async function foundTokenizer(
+  json: TokenizerJSON,
+  { where, tokenizerPath: path, tokenizerConfig, specialTokens }: Omit<TokenizerFiles, 'tokenizer'>,
+  { bos, eos }: TextIds,
+): Promise<FoundTokenizer> {
+  const { names, others } = namedTokens(tokenizerConfig, specialTokens, where);
+  if (json.model === undefined) return { tokenizer: await tokenizerFromJSON(json, path), tokens: null };
+  const contents = new Set([...Object.values(names), ...others]);
+  const marked = withSpecialTokens(json, contents, new Set([...eos, ...(bos === null ? [] : [bos])]), path);
+  const tokenizer = await tokenizerFromJSON(marked, path, { token: names.eos_token, ids: eos });
+  const known = knownNames(names, json, path);
+  const usual = Object.keys(known).length === 0 && tokenizer.eotToken === END_OF_TEXT;
+  if (usual) return { tokenizer, tokens: null };
+  const { bos_token, eos_token } = endOfTextNames(tokenizer);
+  const unnamed = known.bos_token === undefined && known.eos_token === undefined;
+  return { tokenizer, tokens: { ...(unnamed ? { bos_token } : {}), ...known, eos_token } };
+}
+
+/** Reads a `tokenizer.json` of any name, and what lies beside it. Throws DataError where it is missing or damaged. */
+export async function tokenizerInFile(path: string): Promise<Tokenizer> {
+  const json = await readLocalJSON(path);
+  if (json === undefined) throw new DataError(path, 'must be a tokenizer.json', 'no such file');
+  if (!isRecord(json)) return tokenizerFromJSON(json, path);
+  const where = dirname(path);
+  const beside = async (name: string) => readLocalJSON(join(where, name));
+  const objectBeside = async (name: string) => [await beside(name)].find(isRecord);
+  const [config, generation] = [await objectBeside(CONFIG_FILE), await objectBeside(GENERATION_CONFIG_FILE)];
+  const { ids } = foundTextIds({ where, config, generation }, MAX_VOCAB_SIZE);
+  const files = {
+    where,
+    tokenizerPath: path,
+    tokenizerConfig: await beside(TOKENIZER_CONFIG_FILE),
+    specialTokens: await beside(SPECIAL_TOKENS_FILE),
+  };
+  return (await foundTokenizer(json, files, ids)).tokenizer;
+}
+
+/** A model's chat template, and what there is to tell of it. */
+export interface FoundTemplate {
+  /** Null where the model has none, or none by default. */
+  readonly chatTemplate: string | null;
+  readonly notices: readonly string[];
+}
+
+/** As transformers does, hears chat_template.jinja first. Throws DataError where a template is not text. */
+export function foundTemplate(files: TextFiles): FoundTemplate {
+  const { where, chatTemplate, tokenizerConfig, chatTemplateJSON, moreTemplates } = files;
+  const templates =
+    chatTemplate !== undefined
+      ? new Map([[DEFAULT_TEMPLATE, chatTemplate]])
+      : (namedTemplates(tokenizerConfig, join(where, TOKENIZER_CONFIG_FILE)) ??
+        namedTemplates(chatTemplateJSON, join(where, CHAT_TEMPLATE_JSON)));
+  const others = [...(templates?.keys() ?? [])].filter((name) => name !== DEFAULT_TEMPLATE);
+  const left = [...others, ...(moreTemplates ? [`those in ${MORE_TEMPLATES}`] : [])];
+  const notices = left.length === 0 ? [] : [`${where}: chat templates left out: ${left.join(', ')}`];
+  return { chatTemplate: templates?.get(DEFAULT_TEMPLATE) ?? null, notices };
+}
+
+/** The templates of a field `chat_template`: one text, a list of named ones, or an object of them; undefined for none. */
+function namedTemplates(json: unknown, where: string): Map<string, string> | undefined {
+  const field = isRecord(json) ? json.chat_template : undefined;
+  if (field === undefined || field === null) return undefined;
+  const entries = isRecord(field)
+    ? Object.entries(field)
+    : Array.isArray(field)
+      ? field.map((one: unknown) => (isRecord(one) ? [one.name, one.template] : [one]))
+      : [[DEFAULT_TEMPLATE, field]];
+  return new Map(
+    entries.map(([name, template]): [string, string] => {
+      if (typeof name === 'string' && typeof template === 'string') return [name, template];
+      const rule = 'must be a text, or a list of objects with a name and a template';
+      throw new DataError(`${where}: chat_template`, rule, JSON.stringify(template ?? name));
+    }),
+  );
+}

@@ -1,0 +1,55 @@
+/** Files by name, in a folder or wherever else a model has some. Knows names and JSON; knows no file's content. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CheckpointError, LoopnnError } from '../../errors.js';
+import { parseJSON } from '../../formats/json.js';
+
+/** Of a file other than weights: many times what a vocabulary of 16-bit ids takes. */
+const MOST_TEXT_BYTES = 1 << 26;
+
+/** A model's files. */
+export interface ModelFiles {
+  /** For messages: the folder, or what else the user named. */
+  readonly where: string;
+  /** Names of files, and of folders among them. */
+  readonly names: readonly string[];
+  /** A file's bytes. Throws CheckpointError for a folder or device. */
+  size(name: string): Promise<number>;
+  /** Says what fetching files will take, where it takes something; throws where there is no room for them. */
+  announce(names: readonly string[]): Promise<void>;
+  /** Makes sure that files are on this machine, and returns their paths. */
+  fetch(names: readonly string[]): Promise<string[]>;
+}
+
+/** A file's JSON. Throws CheckpointError where it cannot be read or is none. */
+export async function readJSON(files: ModelFiles, name: string): Promise<unknown> {
+  const text = await readText(files, name);
+  try {
+    return parseJSON(text);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : error;
+    throw new CheckpointError(join(files.where, name), `must be JSON (${reason})`);
+  }
+}
+
+/** The same, or undefined where there is no such file. */
+export async function optionalJSON(files: ModelFiles, name: string): Promise<unknown> {
+  return files.names.includes(name) ? readJSON(files, name) : undefined;
+}
+
+/** A file's text. Throws CheckpointError where it cannot be read. */
+export async function readText(files: ModelFiles, name: string): Promise<string> {
+  try {
+    const size = await files.size(name);
+    if (size > MOST_TEXT_BYTES) {
+      const rule = `must have at most ${MOST_TEXT_BYTES} bytes`;
+      throw new CheckpointError(join(files.where, name), rule, `${size} bytes`);
+    }
+    const [path] = await files.fetch([name]);
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (error instanceof LoopnnError) throw error;
+    const reason = error instanceof Error ? error.message : error;
+    throw new CheckpointError(join(files.where, name), `must be a readable file (${reason})`);
+  }
+}

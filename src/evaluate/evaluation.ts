@@ -1,0 +1,163 @@
+/** Losses on held-out text: a quick estimate on fixed batches, and the whole of a source. */
+import { exitCount } from '../models/config.js';
+import type { ForwardOptions } from '../models/context.js';
+import type { GPT } from '../models/gpt.js';
+import { type Batch, batchAt, randomBatch, requireTokens, type TokenSource } from './batches.js';
+import type { Clock } from '../platform.js';
+
+/** Step number that marks the batches of an evaluation, which no training step reaches. */
+const EVALUATION = 0xffffffff;
+
+/** Mean loss in nats per token of the fixed batches that a seed names; null when the signal is aborted meanwhile. */
+export async function estimateLoss(
+  model: GPT,
+  source: TokenSource,
+  batches: { readonly B: number; readonly count: number; readonly seed: number },
+  clock: Clock,
+  signal?: AbortSignal,
+): Promise<number | null> {
+  const { blockSize: T, vocabSize } = model.config;
+  let sum = 0;
+  for (let i = 0; i < batches.count; i++) {
+    if (signal?.aborted) return null;
+    const key = { seed: batches.seed, step: EVALUATION, microStep: i };
+    const { losses } = await scoreBatch(model, await randomBatch(source, batches.B, T, vocabSize, key), {});
+    sum += total(losses) / losses.length;
+    await clock.yield();
+  }
+  return sum / batches.count;
+}
+
+/**
+ * Says so where a loss in nats per token is above that of guessing, every one of the tokens being as likely; null where it
+ * is not.
+ */
+export function worseThanGuessing(loss: number, vocabSize: number): string | null {
+  const guessing = Math.log(vocabSize);
+  if (loss <= guessing) return null;
+  return `above ${guessing.toFixed(4)}, the loss of guessing among ${vocabSize} tokens`;
+}
+
+/** What an evaluation of a whole source found. */
+export interface Evaluation {
+  /** Loops, steps or layers that were run; all where none was asked for. */
+  readonly loops: number;
+  /** Predicted tokens. */
+  readonly tokens: number;
+  /** Nats per token. */
+  readonly loss: number;
+  readonly perplexity: number;
+  /** Bits per byte of the text; null where the number of bytes is not known. */
+  readonly bpb: number | null;
+  /** Tokens that halted after 1, 2, … steps; null where none may halt early. */
+  readonly stepCounts: readonly number[] | null;
+  /** Mean of those; null likewise. */
+  readonly meanSteps: number | null;
+}
+
+/** How a model is run: see ForwardOptions. */
+export type RunOptions = Pick<ForwardOptions, 'loops' | 'earlyExit' | 'exit'>;
+
+/**
+ * Loss over every token of a source but its first, in consecutive sequences of the block size (the last one shorter).
+ * `bytes` is the size of the source's text. `onProgress` receives the fraction done.
+ */
+export async function evaluate(
+  model: GPT,
+  source: TokenSource,
+  options: {
+    readonly B: number;
+    readonly bytes: number | null;
+    readonly onProgress?: (fraction: number) => void;
+  } & RunOptions,
+  clock: Clock,
+): Promise<Evaluation> {
+  requireTokens(source, 2);
+  const { blockSize, vocabSize } = model.config;
+  const predicted = source.length - 1;
+  const whole = Math.floor(predicted / blockSize);
+  const tally = new Tally();
+  const run = runOptions(options);
+  const score = async (offsets: number[], T: number) => {
+    const batch = await batchAt(source, offsets, T, vocabSize);
+    tally.add(batch.targets, await scoreBatch(model, batch, run));
+    options.onProgress?.((offsets.at(-1)! + T) / predicted);
+    await clock.yield();
+  };
+  for (let first = 0; first < whole; first += options.B) {
+    const count = Math.min(options.B, whole - first);
+    await score(
+      Array.from({ length: count }, (_, i) => (first + i) * blockSize),
+      blockSize,
+    );
+  }
+  if (predicted > whole * blockSize) await score([whole * blockSize], predicted - whole * blockSize);
+  const { nats, tokens } = tally;
+  const loss = nats / tokens;
+  return {
+    loops: options.loops ?? exitCount(model.config),
+    tokens,
+    loss,
+    perplexity: Math.exp(loss),
+    bpb: options.bytes === null ? null : nats / Math.LN2 / options.bytes,
+    ...tally.steps(),
+  };
+}
+
+/** The fields of RunOptions that are set, and nothing else. */
+export function runOptions({ loops, earlyExit, exit }: RunOptions): RunOptions {
+  return Object.fromEntries(
+    Object.entries({ loops, earlyExit, exit }).filter(([, value]) => value !== undefined),
+  );
+}
+
+/** What a pass found, row by row. */
+export interface Scores {
+  /** Nats; 0 where the target is −1. */
+  readonly losses: ArrayLike<number> & Iterable<number>;
+  /** Steps before the row halted; null where all took every step. */
+  readonly steps: Int32Array | null;
+  /** 1 where the most probable token is not the target; null where not asked for. */
+  readonly wrong: ArrayLike<number> | null;
+}
+
+/** Runs a batch. */
+export async function scoreBatch(
+  model: GPT,
+  { tokens, targets, B }: Pick<Batch, 'tokens' | 'targets' | 'B'>,
+  options: ForwardOptions,
+): Promise<Scores> {
+  using output = model.loss(tokens, targets, B, 1, options);
+  const { stepsPerRow, wrong } = output;
+  const steps = stepsPerRow ? ((await stepsPerRow.read()) as Int32Array) : null;
+  return { losses: await output.losses.read(), steps, wrong: wrong && (await wrong.read()) };
+}
+
+/** Adds up what passes find of the tokens that count: those whose target is not −1. */
+export class Tally {
+  nats = 0;
+  tokens = 0;
+  private readonly counts: number[] = [];
+
+  add(targets: Int32Array, { losses, steps }: Scores): void {
+    this.nats += total(losses);
+    for (let r = 0; r < targets.length; r++) {
+      if (targets[r] < 0) continue;
+      this.tokens++;
+      if (steps) this.counts[steps[r] - 1] = (this.counts[steps[r] - 1] ?? 0) + 1;
+    }
+  }
+
+  steps(): Pick<Evaluation, 'stepCounts' | 'meanSteps'> {
+    if (this.counts.length === 0) return { stepCounts: null, meanSteps: null };
+    const stepCounts = Array.from(this.counts, (count) => count ?? 0);
+    return { stepCounts, meanSteps: total(stepCounts.map((count, i) => count * (i + 1))) / this.tokens };
+  }
+}
+
+/** Sum in double precision. */
+export function total(values: Iterable<number>): number {
+  let sum = 0;
+  for (const value of values) sum += value;
+  return sum;
+}

@@ -1,0 +1,31 @@
+/** Loads a trained run from its folder, for `import { loadModel } from 'loopnn'`. */
+import { setThreads } from '../backend/native/addon.js';
+import { ConfigError } from '../errors.js';
+import { Model } from '../generate/model.js';
+import { type LoadOptions as RunLoadOptions, loadRun, openRun } from './run.js';
+
+export interface LoadOptions extends RunLoadOptions {
+  /** Threads of the native backend, which every model of the process shares; LOOPNN_NUM_THREADS, or else all cores, by default. */
+  readonly threads?: number;
+}
+
+/**
+ * A run's best weights, ready to generate; several models may be loaded at once. The caller disposes of the model.
+ *
+ * Throws CheckpointError where the folder holds no run, DataError where the run has no tokenizer or its generation_config.json
+ * names ids that the model does not have, and ConfigError for wrong options.
+ */
+export async function loadModel(folder: string, { threads, ...options }: LoadOptions = {}): Promise<Model> {
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
+    throw new ConfigError('threads', 'must be a whole number of at least 1', threads);
+  }
+  const run = await openRun(folder);
+  const { model } = await loadRun(run, options);
+  try {
+    if (threads !== undefined && model.runtime.backend.name === 'native') setThreads(threads);
+    return new Model(model, await run.tokenizer(), await run.textIds());
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}

@@ -1,0 +1,47 @@
+/** What an environment gives: a place for runs, files that are read in parts, and the time. Node's are in `node/`. */
+
+/** Where runs are kept: files in folders, replaced whole. The host supplies it. */
+export interface Store {
+  /** The content of a file. Throws where there is none. */
+  read(path: string): Promise<Uint8Array>;
+  /** Opens a file to be read in parts. Throws where there is none. */
+  open(path: string): Promise<RandomAccessFile>;
+  /** Whether there is a file or folder of this name. */
+  has(path: string): Promise<boolean>;
+  /** Names in a folder, sorted; none where the folder does not exist. */
+  list(path: string): Promise<string[]>;
+  /** Adds text or bytes to the end of a file, creating it. */
+  append(path: string, content: string | Uint8Array): Promise<void>;
+  /** Writes a file such that a reader, or a crash at any moment, sees the former content or the new one. */
+  replace(path: string, content: string | Uint8Array): Promise<void>;
+  /** The same for a folder with all its files, written in their order: it appears whole, and is on disk when this returns. */
+  createFolder(path: string, files: Iterable<readonly [name: string, content: FileContent]>): Promise<void>;
+  /** Removes a folder and all in it. */
+  removeFolder(path: string): Promise<void>;
+  /**
+   * Claims the store for one writer until the claim is disposed of; a write by this one throws LockError if it is lost
+   * meanwhile. Throws LockError where another has it.
+   */
+  lock(): Promise<AsyncDisposable>;
+  /** CRC-32C of bytes, or of what has the checksum `before` followed by them: the host's own is fast. */
+  crc32c(bytes: Uint8Array, before?: number): number;
+}
+
+/** A file's content, in pieces so that a large one need not be in memory whole. A piece may be overwritten by the next. */
+export type FileContent = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+
+/** A file that is read in parts. */
+export interface RandomAccessFile extends AsyncDisposable {
+  /** In bytes. */
+  readonly size: number;
+  /** Fills `into` with the bytes from `offset` on. Throws where the file ends before. */
+  read(into: Uint8Array, offset: number): Promise<void>;
+}
+
+/** The time. */
+export interface Clock {
+  /** Milliseconds since some fixed moment. */
+  now(): number;
+  /** Lets the event loop run whatever waits. */
+  yield(): Promise<void>;
+}
