@@ -188,7 +188,7 @@ async function haltingBehaviour(model: GPT, source: TokenSource, B: number, cloc
   for (let first = 0; first + B * T < source.length; first += B * T) {
     const offsets = Array.from({ length: B }, (_, b) => first + b * T);
     const { tokens, targets } = await batchAt(source, offsets, T, vocabSize);
-    using output = model.loss(tokens, targets, B, 1);
+    using output = model.score(tokens, targets, B);
     const steps = (await output.stepsPerRow!.read()) as Int32Array;
     for (const [r, id] of tokens.entries()) {
       const entry = byToken.get(id) ?? { count: 0, steps: 0 };

@@ -7,7 +7,7 @@ import { LayerNorm } from '../nn/layers.js';
 import { ParameterScope, type ParameterSlot } from '../nn/parameters.js';
 import { applicationCount, initialStd, type ModelConfig } from './config.js';
 import { AdaptiveDepth } from './depth/adaptive.js';
-import type { Depth, Walker } from './depth/depth.js';
+import type { Depth } from './depth/depth.js';
 import { GPT2Depth } from './depth/gpt2.js';
 import { LoopDepth } from './depth/loop.js';
 import { SharingDepth } from './depth/sharing.js';
@@ -17,7 +17,7 @@ import { createCriteria } from './exits/criteria.js';
 import { ExitHeads } from './exits/heads.js';
 import { ChoiceRule, GeometricRule } from './exits/learned.js';
 import type { LearnedRule } from './exits/rule.js';
-import { ExitWalker } from './exits/walker.js';
+import { ExitWalker, type Walker } from './exits/walker.js';
 
 /** The modules of a model, before it has memory; enough to count its parameters. */
 export class GPTModules {

@@ -9,7 +9,9 @@ import type { OnnxGraph } from '../formats/onnx.js';
 import { storedWeights, type WeightType } from '../formats/onnx-weights.js';
 import { type Role, Runtime, Tensor } from '../tensor/tensor.js';
 import { applicationCount, type ModelConfig } from './config.js';
-import { DepthOutput, type Step, type Walker } from './depth/depth.js';
+import type { ForwardContext } from './context.js';
+import { DepthOutput, type Step } from './depth/depth.js';
+import type { Walker } from './exits/walker.js';
 import { GPT } from './gpt.js';
 import type { TextIdFields } from './huggingface.js';
 
@@ -28,16 +30,16 @@ const RECORDED_LOOPS = 64;
 class LoopWalker implements Walker {
   constructor(private readonly recording: RecordingBackend) {}
 
-  walk(x: Tensor, count: number, step: Step): DepthOutput {
+  walk(x: Tensor, count: number, step: Step, ctx: ForwardContext): DepthOutput {
     const { recording } = this;
     const { runtime, shape } = x;
     const out = runtime.empty(shape);
     recording.loop(out.storage, x.storage, count, (state, next, n) => {
       using h = Tensor.over(runtime, shape, state);
-      using y = step(h, n);
+      using y = step(h, n, ctx);
       recording.copy(next, y.storage);
     });
-    return new DepthOutput(out);
+    return new DepthOutput({ x: out });
   }
 }
 

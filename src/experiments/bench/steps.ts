@@ -145,7 +145,7 @@ class Entrant {
   private async evaluate(tokens: Int32Array, targets: Int32Array, B: number): Promise<number> {
     const kernels = new Map(this.kernels);
     const start = this.clock.now();
-    using output = this.model.loss(tokens, targets, B, 1);
+    using output = this.model.score(tokens, targets, B);
     await output.losses.read();
     const ms = this.clock.now() - start;
     this.kernels.clear();

@@ -17,6 +17,6 @@ export class GPT2Depth implements Depth {
     const y = ctx.loop(this.blocks.length, x, (h, layer) =>
       ctx.apply(this.blocks[layer], h, { loop: 0, layer, inner: 0 }),
     );
-    return new DepthOutput(y);
+    return new DepthOutput({ x: y });
   }
 }

@@ -43,6 +43,6 @@ export class SharingDepth implements Depth {
   run(x: Tensor, ctx: ForwardContext): DepthOutput {
     const { places, blocks } = this;
     const y = ctx.loop(places.length, x, (h, i) => ctx.apply(blocks[places[i].layer], h, places[i]));
-    return new DepthOutput(y);
+    return new DepthOutput({ x: y });
   }
 }

@@ -13,7 +13,7 @@ import { add, detach } from '../../tensor/ops.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ModelConfig } from '../config.js';
 import type { ForwardContext } from '../context.js';
-import type { Depth, DepthOutput, Walker } from './depth.js';
+import type { Depth, DepthOutput, Walk } from './depth.js';
 
 export class UniversalDepth implements Depth {
   private places: Float64Array = new Float64Array(0);
@@ -33,37 +33,32 @@ export class UniversalDepth implements Depth {
     return this.places.subarray(0, reach * C);
   }
 
-  run(x: Tensor, ctx: ForwardContext, walker: Walker): DepthOutput {
+  run(x: Tensor, { batch, loops }: ForwardContext, walk: Walk): DepthOutput {
     const { runtime } = x;
     const { blocks } = this;
     const [R, C] = [x.shape[0], x.shape[1]];
-    const steps = ctx.loops ?? this.config.nLoop;
-    const { reach } = ctx.batch;
+    const steps = loops ?? this.config.nLoop;
+    const { reach } = batch;
     using places = runtime.from(this.placesBelow(reach, C), [reach, C]);
     using times = runtime.from(sinusoids(steps, C, 1), [steps, C]);
-    return walker.walk(
-      x,
-      steps,
-      (h, n) => {
-        using time = runtime.from(new Int32Array(R).fill(n), [R]);
-        using signal = runtime.empty([R, C]);
-        runtime.backend.embeddingForward(
-          signal.storage,
-          time.storage,
-          ctx.batch.positions.storage,
-          times.storage,
-          places.storage,
-          { R, C },
-        );
-        using constant = detach(signal);
-        using input = add(h, constant);
-        using y = ctx.loop(blocks.length, input, (state, layer) =>
-          ctx.apply(blocks[layer], state, { loop: n, layer, inner: 0 }),
-        );
-        return ctx.keepHalted(y, h);
-      },
-      ctx,
-    );
+    return walk(x, steps, (h, n, ctx) => {
+      using time = runtime.from(new Int32Array(R).fill(n), [R]);
+      using signal = runtime.empty([R, C]);
+      runtime.backend.embeddingForward(
+        signal.storage,
+        time.storage,
+        batch.positions.storage,
+        times.storage,
+        places.storage,
+        { R, C },
+      );
+      using constant = detach(signal);
+      using input = add(h, constant);
+      using y = ctx.loop(blocks.length, input, (state, layer) =>
+        ctx.apply(blocks[layer], state, { loop: n, layer, inner: 0 }),
+      );
+      return ctx.keepHalted(y, h);
+    });
   }
 }
 

@@ -41,13 +41,13 @@ class MeasuredRule implements ExitRule {
     private readonly usual: { readonly above?: number } = {},
   ) {}
 
-  start(ctx: ForwardContext, entry: Tensor): ExitDecision {
+  start(entry: Tensor, _ctx: ForwardContext, named: number | undefined): ExitDecision {
     const { above } = this.usual;
-    const threshold = ctx.options.exit?.threshold ?? above!; // requireExit has seen to the others
+    const threshold = named ?? above!; // requireExit has seen to the others
     const measure = this.begin(entry);
     return {
-      decide: (mask, state, n) => {
-        using values = measure.of(state, n, ctx.running);
+      decide: (mask, state, n, running) => {
+        using values = measure.of(state, n, running);
         if (!values) return;
         const { rows } = mask.runtime.backend;
         if (above === undefined) rows.stopBelow(mask.storage, values.storage, threshold);
