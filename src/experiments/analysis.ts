@@ -3,7 +3,8 @@
  * learned, and, where tokens halt early, at which steps. Knows no suite and no page.
  */
 import type { GPT } from '../models/gpt.js';
-import { exitCount } from '../models/config.js';
+import { averagesExits, exitCount } from '../models/config.js';
+import { depthOf } from '../models/depth/kinds.js';
 import { batchAt, type TokenSource } from '../train/batches.js';
 import type { Clock } from '../train/clock.js';
 import { evaluate, total } from '../train/evaluation.js';
@@ -82,10 +83,10 @@ export async function analyse(
   const part = firstTokens(source, tokens + 1);
   const trained = exitCount(model.config);
   // ACT's output is an average up to where it halts; there is no other.
-  const full = model.config.halting === 'act' ? {} : { earlyExit: false };
+  const full = averagesExits(model.config) ? {} : { earlyExit: false };
   const lossByLoops: { loops: number; loss: number }[] = [];
   if (trained > 1) {
-    const most = model.config.depth === 'adaptive' ? trained : 2 * trained;
+    const most = depthOf(model.config).loopsFreely(model.config) ? 2 * trained : trained;
     for (let loops = 1; loops <= most; loops++) {
       const options = { B, loops, bytes: null, ...full };
       lossByLoops.push({ loops, loss: (await evaluate(model, part, options, clock)).loss });

@@ -8,7 +8,7 @@ import { type DropoutKey, maskKey } from '../random.js';
 import { alias, checkpoint, withKeysOf } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ApplicationPlace, Batch } from './batch.js';
-import type { ModelConfig } from './config.js';
+import type { ModelConfig } from './model-fields.js';
 import { KeyValueSharing } from './kv-sharing.js';
 import type { RunningRows } from './running-rows.js';
 

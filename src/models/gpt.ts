@@ -7,7 +7,7 @@ import { Parameters } from '../nn/parameters.js';
 import { alias, detach, dropout, embedding, gatherRows, logits, scaleRows } from '../tensor/ops.js';
 import { type Runtime, Tensor } from '../tensor/tensor.js';
 import { type Batch, WholeSequences } from './batch.js';
-import type { ModelConfig } from './config.js';
+import { averagesExits, type ModelConfig } from './config.js';
 import { ForwardContext } from './context.js';
 import type { DepthOutput } from './depth/depth.js';
 import { learnsEveryExit } from './exits/objective.js';
@@ -52,11 +52,11 @@ export class GPT {
 
   /** Carries `tokens (R)` to the state that the head reads (R, C), and whatever else the depth leaves. */
   private forward(tokens: Int32Array, ctx: ForwardContext, pass: Pass): DepthOutput {
-    const { runtime, config } = this;
-    const { wte, wpe, depth } = this.modules;
+    const { runtime } = this;
+    const { wte, wpe, embeddingScale, depth } = this.modules;
     using ids = runtime.from(tokens, [tokens.length]);
     using embedded = embedding(ids, ctx.batch.positions, wte.value, wpe?.value ?? null); // (R, C)
-    using sum = config.depth === 'universal' ? scaleAll(embedded, Math.sqrt(config.nEmbd)) : alias(embedded);
+    using sum = scaled(embedded, embeddingScale);
     runtime.observe?.('embedding', sum);
     using x = dropout(sum, ctx.batch.T, ctx.embeddingDropout());
     return depth.run(x, ctx, (h, count, step) => this.walker.walk(h, count, step, ctx, pass));
@@ -73,7 +73,7 @@ export class GPT {
   logits(tokens: Int32Array, B: number, { loops }: Pick<ScorePass, 'loops'> = {}): Tensor {
     const pass = {
       ...(loops === undefined ? {} : { loops }),
-      ...(this.config.halting === 'act' ? {} : { earlyExit: false }),
+      ...(averagesExits(this.config) ? {} : { earlyExit: false }),
     };
     using batch = this.whole(tokens, B);
     using ctx = this.context(batch, pass);
@@ -189,7 +189,7 @@ export class GPT {
   requireOptions({ loops, earlyExit, exit }: Pick<Pass, 'loops' | 'earlyExit' | 'exit'>): void {
     const { config, modules } = this;
     if (loops !== undefined) modules.depth.requireLoops(loops);
-    if (earlyExit === false && config.halting === 'act') {
+    if (earlyExit === false && averagesExits(config)) {
       const rule = 'must not be turned off where halting is act, whose output is the average until it halts';
       throw new ConfigError('earlyExit', rule);
     }
@@ -205,8 +205,9 @@ export class GPT {
   }
 }
 
-/** factor · x. */
-function scaleAll(x: Tensor, factor: number): Tensor {
+/** factor · x; the caller owns the result. */
+function scaled(x: Tensor, factor: number): Tensor {
+  if (factor === 1) return alias(x);
   const { runtime } = x;
   using factors = runtime.empty([x.shape[0]]);
   runtime.backend.fill(factors.storage, factor);

@@ -11,6 +11,7 @@ import { type Role, Runtime, Tensor } from '../tensor/tensor.js';
 import { applicationCount, type ModelConfig } from './config.js';
 import type { ForwardContext } from './context.js';
 import { DepthOutput, type Step } from './depth/depth.js';
+import { depthOf } from './depth/kinds.js';
 import type { Walker } from './exits/walker.js';
 import { GPT } from './gpt.js';
 import type { TextIdFields } from './huggingface.js';
@@ -69,8 +70,7 @@ export function onnxGraph(
   // Tables over positions are as long as the traced sequence.
   const tokens = new Int32Array(config.blockSize);
   const recording = new RecordingBackend(tokens);
-  const free =
-    loops === undefined && (config.depth === 'universal' || (config.depth === 'loop' && config.nLoop > 1));
+  const free = loops === undefined && depthOf(config).loopsFreely(config);
   const walker = free ? { walker: new LoopWalker(recording) } : {};
   const count = free ? Math.max(RECORDED_LOOPS, config.nLoop + 1) : loops;
   const model = new GPT(config, new Runtime(recording), { train: false, ...walker });

@@ -4,6 +4,7 @@
  */
 import type { Backend } from '../../backend/backend.js';
 import { forwardFlopsPerToken } from '../../models/cost.js';
+import { depthOf } from '../../models/depth/kinds.js';
 import { GPT } from '../../models/gpt.js';
 import { hashWords } from '../../random.js';
 import { Tape } from '../../tensor/tape.js';
@@ -122,8 +123,9 @@ class Entrant {
     times.push(clock.now());
     if (step === 0) {
       const loss = total(values) / values.length;
-      // Universal's logits start with unit variance σ² = 1, which adds σ²/2.
-      const expected = Math.log(model.config.vocabSize) + (model.config.depth === 'universal' ? 0.5 : 0);
+      // Where embeddings are scaled, logits start with unit variance σ² = 1, which adds σ²/2.
+      const { scale } = depthOf(model.config).embedding(model.config);
+      const expected = Math.log(model.config.vocabSize) + (scale > 1 ? 0.5 : 0);
       if (!(Math.abs(loss - expected) < 0.5)) {
         throw new Error(`${this.entry.name}: first loss ${loss}, an untrained model has about ${expected}`);
       }

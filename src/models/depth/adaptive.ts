@@ -7,7 +7,15 @@ import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
-import type { Depth, DepthOutput, Walk } from './depth.js';
+import { AS_GPT2, type Depth, type DepthKind, type DepthOutput, type Walk } from './depth.js';
+
+export const adaptive: DepthKind = {
+  ...AS_GPT2,
+  reads: ['exitHead', 'halting'],
+  exits: ({ nLayer }) => nLayer,
+  applications: ({ nLayer }, layers = nLayer) => layers,
+  create: (_scope, blocks) => new AdaptiveDepth(blocks),
+};
 
 export class AdaptiveDepth implements Depth {
   constructor(private readonly blocks: readonly Block[]) {}

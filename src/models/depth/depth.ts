@@ -1,7 +1,50 @@
 /** The contract of a depth rule: how the hidden state passes through the blocks. Each rule is one file beside this. */
+import { type Block, PreNormBlock } from '../../nn/block.js';
+import type { ParameterScope } from '../../nn/parameters.js';
 import { alias } from '../../tensor/ops.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
+import { initialStd, type ModelConfig } from '../model-fields.js';
+
+/** A depth rule as the rest of a model sees it: what it asks of the parts around it, and what can be done with it. */
+export interface DepthKind {
+  /** Fields of the configuration that not all depths read. */
+  readonly reads: readonly (keyof ModelConfig)[];
+  /** Throws ConfigError where fields that are right on their own do not fit together; `input` is what was given of them. */
+  check(config: ModelConfig, input: Partial<ModelConfig>, where: string): void;
+  /** States that the head could read, the last one included. */
+  exits(config: ModelConfig): number;
+  /** Runs of a block in one forward pass, with `loops` loops or steps where there is a choice. */
+  applications(config: ModelConfig, loops?: number): number;
+  /** Whether it can loop as often as one likes. */
+  loopsFreely(config: ModelConfig): boolean;
+  /** Whether positions are embedded by learned weights; otherwise the depth signals them. */
+  readonly learnsPositions: boolean;
+  /** The token embedding's initial standard deviation, and the factor on what it gives. */
+  embedding(config: ModelConfig): { readonly std: number; readonly scale: number };
+  /** The kind of block, and whether a norm comes before the head. */
+  block(config: ModelConfig): {
+    readonly Block: typeof PreNormBlock;
+    readonly activation: 'gelu' | 'relu';
+    readonly finalNorm: boolean;
+  };
+  /** The model type that Hugging Face's transformers run it as; null for none. */
+  readonly huggingFace: 'gpt2' | 'loopnn' | null;
+  create(scope: ParameterScope, blocks: readonly Block[], config: ModelConfig): Depth;
+}
+
+/** The properties of GPT-2's depth, and of others where they say nothing else. */
+export const AS_GPT2: Omit<DepthKind, 'create'> = {
+  reads: [],
+  check() {},
+  exits: () => 1,
+  applications: ({ nLayer }) => nLayer,
+  loopsFreely: () => false,
+  learnsPositions: true,
+  embedding: (config) => ({ std: initialStd(config), scale: 1 }),
+  block: () => ({ Block: PreNormBlock, activation: 'gelu', finalNorm: true }),
+  huggingFace: null,
+};
 
 export interface Depth {
   /** Throws ConfigError for a loop count that this depth cannot run. */

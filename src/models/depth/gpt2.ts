@@ -3,7 +3,13 @@ import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
-import { type Depth, DepthOutput } from './depth.js';
+import { AS_GPT2, type Depth, type DepthKind, DepthOutput } from './depth.js';
+
+export const gpt2: DepthKind = {
+  ...AS_GPT2,
+  huggingFace: 'gpt2',
+  create: (_scope, blocks) => new GPT2Depth(blocks),
+};
 
 export class GPT2Depth implements Depth {
   constructor(private readonly blocks: readonly Block[]) {}

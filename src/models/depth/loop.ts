@@ -15,9 +15,33 @@ import { Linear } from '../../nn/layers.js';
 import type { ParameterScope, ParameterSlot } from '../../nn/parameters.js';
 import { add, alias, gatedResidual } from '../../tensor/ops.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { ModelConfig } from '../config.js';
+import type { ModelConfig } from '../model-fields.js';
 import type { ForwardContext } from '../context.js';
-import { type Depth, DepthOutput, type Walk } from './depth.js';
+import { AS_GPT2, type Depth, type DepthKind, DepthOutput, type Walk } from './depth.js';
+
+export const loop: DepthKind = {
+  ...AS_GPT2,
+  reads: ['nLoop', 'nInnerLoop', 'nPrelude', 'nCoda', 'inputInjection', 'exitHead', 'halting', 'kvSharing'],
+  check({ nLayer, nLoop, nPrelude, nCoda, inputInjection }, _input, where) {
+    if (nPrelude + nCoda >= nLayer) {
+      const rule = `must leave a layer to loop: together below nLayer = ${nLayer}`;
+      throw new ConfigError(`${where}.nPrelude + nCoda`, rule, nPrelude + nCoda);
+    }
+    if (inputInjection !== 'none' && nLoop === 1) {
+      const rule = 'must be none where nLoop is 1, which has no second loop to inject into';
+      throw new ConfigError(`${where}.inputInjection`, rule, inputInjection);
+    }
+  },
+  exits: ({ nLoop }) => nLoop,
+  applications: ({ nLayer, nLoop, nInnerLoop, nPrelude, nCoda }, loops = nLoop) => {
+    const once = nPrelude + nCoda;
+    return (once + (nLayer - once) * loops) * nInnerLoop;
+  },
+  // Loops beyond the trained count reuse the last gate; a model trained without loops has none.
+  loopsFreely: ({ nLoop }) => nLoop > 1,
+  huggingFace: 'loopnn',
+  create: (scope, blocks, config) => new LoopDepth(scope, blocks, config),
+};
 
 /** Gates are (loops, C) or (loops, 1); a count of 1 has no gates and adds nothing, so that it is GPT-2's walk. */
 export class LoopDepth implements Depth {

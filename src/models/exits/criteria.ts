@@ -13,7 +13,7 @@
  * with one do not have them.
  */
 import type { Tensor } from '../../tensor/tensor.js';
-import type { ModelConfig } from '../config.js';
+import type { ModelConfig } from '../model-fields.js';
 import type { ForwardContext } from '../context.js';
 import type { ExitHeads } from './heads.js';
 import type { Criterion } from './options.js';
