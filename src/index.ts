@@ -5,7 +5,7 @@ export { type LoadOptions, loadModel } from './data/load-model.js';
 export { prepareCorpus } from './data/prepare.js';
 export { openDataset } from './data/dataset.js';
 export * from './errors.js';
-export type { GenerationEnd, StopReason, TokenLogprob } from './generate/engine.js';
+export type { GenerationEnd, StopReason, TokenLogprob } from './generate/request.js';
 export { type GeneratedText, type GenerateOptions, Model } from './generate/model.js';
 export type { TextIds } from './generate/text-ids.js';
 export type { ExitCriterion, ExitOptions } from './models/exits/options.js';

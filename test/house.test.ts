@@ -94,7 +94,7 @@ test('the core imports nothing of Node', () => {
 });
 
 /** Rooms in which types make no circle either. */
-const WITHOUT_CIRCLES = ['models', 'nn'];
+const WITHOUT_CIRCLES = ['generate', 'models', 'nn'];
 
 test('no two modules import each other in a circle, types apart in some rooms', () => {
   const edges = new Map(
