@@ -14,6 +14,7 @@ const FLOORS = [
   ['experiments'],
   ['data'],
   ['train'],
+  ['convert'],
   ['generate'],
   ['models'],
   ['nn'],
@@ -34,7 +35,17 @@ const MODEL_FLOORS = [
   ['batch.ts', 'kv-sharing.ts', 'running-rows.ts', 'model-fields.ts'],
 ];
 /** Rooms that must run in a browser, and the single files elsewhere that must too. */
-const CORE = ['tensor', 'nn', 'models', 'generate', 'tokenizer', 'train', 'formats', 'experiments'];
+const CORE = [
+  'tensor',
+  'nn',
+  'models',
+  'generate',
+  'convert',
+  'tokenizer',
+  'train',
+  'formats',
+  'experiments',
+];
 const CORE_FILES = [
   'backend/backend.ts',
   'backend/reference.ts',

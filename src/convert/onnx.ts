@@ -2,19 +2,19 @@
  * A model as an ONNX graph: its own forward pass, run once on the recording backend. Inputs and outputs are named as
  * Hugging Face names them. Knows no depth rule and no file.
  */
-import { RecordingBackend } from './recording.js';
+import { RecordingBackend } from '../models/recording.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { LazyTensor } from '../formats/lazy-tensors.js';
 import type { OnnxGraph } from '../formats/onnx.js';
 import { storedWeights, type WeightType } from '../formats/onnx-weights.js';
 import { type Role, Runtime, Tensor } from '../tensor/tensor.js';
-import { applicationCount, type ModelConfig } from './config.js';
-import type { ForwardContext } from './context.js';
-import { DepthOutput, type Step } from './depth/depth.js';
-import { depthOf } from './depth/kinds.js';
-import type { Walker } from './exits/walker.js';
-import { GPT } from './gpt.js';
-import type { TextIdFields } from './huggingface.js';
+import { applicationCount, type ModelConfig } from '../models/config.js';
+import type { ForwardContext } from '../models/context.js';
+import { DepthOutput, type Step } from '../models/depth/depth.js';
+import { depthOf } from '../models/depth/kinds.js';
+import type { Walker } from '../models/exits/walker.js';
+import { GPT } from '../models/gpt.js';
+import type { TextIdFields } from '../generate/text-ids.js';
 
 /** The dimension that has int8 scales: output channels of a matrix, rows of an embedding. */
 const SCALED: Partial<Record<Role, number>> = { matrix: 1, embedding: 0, position: 0 };

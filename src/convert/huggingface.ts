@@ -4,10 +4,11 @@
  * `python/modeling_loopnn.py`. Knows no file.
  */
 import { CheckpointError, ConfigError } from '../errors.js';
+import type { TextIdFields } from '../generate/text-ids.js';
 import { elementCount, type LazyTensor, renamed } from '../formats/lazy-tensors.js';
-import { type ModelConfig, initialStd, parseModelConfig } from './config.js';
-import { DEPTH_NAMES, DEPTHS, depthOf } from './depth/kinds.js';
-import { GPTModules } from './modules.js';
+import { type ModelConfig, initialStd, parseModelConfig } from '../models/config.js';
+import { DEPTH_NAMES, DEPTHS, depthOf } from '../models/depth/kinds.js';
+import { GPTModules } from '../models/modules.js';
 
 /** `model_type` of exported loop networks. */
 export const LOOP_MODEL_TYPE = 'loopnn';
@@ -15,11 +16,6 @@ export const LOOP_MODEL_TYPE = 'loopnn';
 export const MODELING_MODULE = 'modeling_loopnn';
 
 type Json = Readonly<Record<string, unknown>>;
-/** By which ids texts begin and end; null where that is not known. */
-export type TextIdFields = Readonly<{
-  bos_token_id: number | null;
-  eos_token_id: number | readonly number[] | null;
-}>;
 
 /** A model's configuration out of a `config.json`, and what is worth telling of it. */
 export interface ImportedConfig {
