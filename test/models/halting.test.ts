@@ -148,6 +148,17 @@ for (const [shape, depth] of Object.entries(shapes)) {
   }
 }
 
+test('a pass that learns runs every row to the end, a pass that scores stops them', async () => {
+  for (const name of ['adaptive, geometric', 'adaptive, multinomial, separate', 'universal, sequence']) {
+    const model = build(new NativeBackend('f32'), systems[name][0]);
+    using full = model.score(tokens, targets, 2, { earlyExit: false });
+    using learned = model.loss(tokens, targets, 2, 1);
+    assert.equal(learned.stepsPerRow, null);
+    assert.deepEqual(await learned.losses.read(), await full.losses.read());
+    assert.notDeepEqual((await score(model, tokens)).losses, await full.losses.read(), name);
+  }
+});
+
 test('ACT has no full depth to be asked for', () => {
   const model = build(new NativeBackend('f32'), systems['universal, ACT'][0]);
   assert.throws(
