@@ -2,7 +2,7 @@
 export * from './errors.js';
 export { type Evaluation, evaluate } from './evaluate/evaluation.js';
 export { type TokenSource, tokensOf } from './evaluate/batches.js';
-export type { GenerationEnd, StopReason, TokenLogprob } from './generate/engine.js';
+export type { GenerationEnd, StopReason, TokenLogprob } from './generate/request.js';
 export { type GeneratedText, type GenerateOptions, Model } from './generate/model.js';
 export type { TextIds } from './generate/text-ids.js';
 export { type ModelConfig, parseModelConfig } from './models/config.js';

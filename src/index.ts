@@ -3,7 +3,7 @@ export { createBackend } from './node/backend.js';
 export { NodeStore, nodeClock } from './node/store.js';
 export { type LoadOptions, loadModel } from './node/load-model.js';
 export * from './errors.js';
-export type { GenerationEnd, StopReason, TokenLogprob } from './generate/engine.js';
+export type { GenerationEnd, StopReason, TokenLogprob } from './generate/request.js';
 export { type GeneratedText, type GenerateOptions, Model } from './generate/model.js';
 export type { TextIds } from './generate/text-ids.js';
 export type { ExitCriterion, ExitOptions } from './models/exits/options.js';

@@ -16,6 +16,7 @@ const FLOORS = [
   ['node', 'web'],
   ['train'],
   ['evaluate'],
+  ['convert'],
   ['generate'],
   ['models'],
   ['nn'],
@@ -27,6 +28,16 @@ const FLOORS = [
 ];
 /** What only Node has; everything else must run in a browser. */
 const NODE_ONLY = ['cli', 'serve', 'data', 'node', 'backend/native', 'index.ts'];
+/** The same inside models/, types included: what is not named here stands above. */
+const MODEL_FLOORS = [
+  ['gpt.ts', 'cost.ts'],
+  ['losses.ts', 'modules.ts'],
+  ['exits'],
+  ['config.ts'],
+  ['depth'],
+  ['context.ts'],
+  ['batch.ts', 'kv-sharing.ts', 'running-rows.ts', 'model-fields.ts'],
+];
 
 const sources = (readdirSync(join(ROOT, 'src'), { recursive: true }) as string[])
   .filter((path) => path.endsWith('.ts'))
@@ -58,6 +69,17 @@ test('imports run downwards only', () => {
   }
 });
 
+test('imports inside models/ run downwards only', () => {
+  const floorIn = (path: string) => MODEL_FLOORS.findIndex((names) => names.includes(path.split('/')[1]));
+  for (const { path, text } of sources.filter(({ path }) => path.startsWith('models/'))) {
+    for (const specifier of imports(text).filter((s) => s.startsWith('.'))) {
+      const target = normalize(join(dirname(path), specifier)).replace(/\.js$/, '.ts');
+      if (!target.startsWith('models/')) continue;
+      assert.ok(floorIn(target) >= floorIn(path), `${path} imports ${target}, a floor above it`);
+    }
+  }
+});
+
 test('the core imports nothing of Node', () => {
   for (const { path, text } of sources) {
     if (NODE_ONLY.some((place) => path === place || path.startsWith(`${place}/`))) continue;
@@ -66,11 +88,15 @@ test('the core imports nothing of Node', () => {
   }
 });
 
-test('no two modules import each other in a circle, types apart', () => {
+/** Rooms in which types make no circle either. */
+const WITHOUT_CIRCLES = ['generate', 'models', 'nn'];
+
+test('no two modules import each other in a circle, types apart in some rooms', () => {
   const edges = new Map(
     sources.map(({ path, text }) => {
-      const values = text.replace(/import type [^;]+;/g, '');
-      const targets = imports(values).filter((s) => s.startsWith('.'));
+      const whole = WITHOUT_CIRCLES.includes(path.split('/')[0]);
+      const seen = whole ? text : text.replace(/import type [^;]+;/g, '');
+      const targets = imports(seen).filter((s) => s.startsWith('.'));
       return [path, targets.map((s) => normalize(join(dirname(path), s)).replace(/\.js$/, '.ts'))];
     }),
   );

@@ -9,14 +9,9 @@ import { ConfigError } from '../errors.js';
 import { elementCount, lazySafetensors } from '../formats/lazy-tensors.js';
 import { onnxFile } from '../formats/onnx.js';
 import { WEIGHT_TYPES, type WeightType } from '../formats/onnx-weights.js';
-import { textIdFields } from '../generate/text-ids.js';
-import {
-  huggingFaceConfig,
-  MODELING_MODULE,
-  tensorsForHuggingFace,
-  type TextIdFields,
-} from '../models/huggingface.js';
-import { onnxConfig, onnxGraph } from '../models/onnx.js';
+import { type TextIdFields, textIdFields } from '../generate/text-ids.js';
+import { huggingFaceConfig, MODELING_MODULE, tensorsForHuggingFace } from '../convert/huggingface.js';
+import { onnxConfig, onnxGraph } from '../convert/onnx.js';
 import { ByteLevelTokenizer } from '../tokenizer/bpe.js';
 import { byteLevelToJSON } from '../tokenizer/huggingface-json.js';
 import { TOKENIZER_CONFIG_FILE, type TokenNames } from '../tokenizer/special-tokens.js';

@@ -1,6 +1,6 @@
 /** `loopnn generate`: continues a prompt, streaming the text as it is made. */
 import type { Command } from 'commander';
-import type { StopReason } from '../generate/engine.js';
+import type { StopReason } from '../generate/request.js';
 import { type GenerateOptions, Model } from '../generate/model.js';
 import { exitCount } from '../models/config.js';
 import { total } from '../evaluate/evaluation.js';

@@ -9,7 +9,7 @@ import { requireNewFolder, writeNewFolder } from '../node/new-folder.js';
 import type { NodeStore } from '../node/store.js';
 import { elementCount } from '../formats/lazy-tensors.js';
 import { modelCost } from '../models/cost.js';
-import { modelFromHuggingFace, tensorsFromHuggingFace } from '../models/huggingface.js';
+import { modelFromHuggingFace, tensorsFromHuggingFace } from '../convert/huggingface.js';
 import { createTokenizer } from '../tokenizer/load.js';
 import { isGpt2 } from '../tokenizer/gpt2.js';
 import { saveInitialWeights } from '../train/checkpoint.js';

@@ -7,7 +7,7 @@ import { TensorFiles } from '../data/hub/tensor-files.js';
 import { ConfigError } from '../errors.js';
 import { elementCount } from '../formats/lazy-tensors.js';
 import { applicationCount, type ModelConfig, modelFields } from '../models/config.js';
-import { parseGroups, parseLayers, retrofitConfig, retrofitTensors } from '../models/retrofit.js';
+import { parseGroups, parseLayers, retrofitConfig, retrofitTensors } from '../convert/retrofit.js';
 import { saveInitialWeights, weightsFile } from '../train/checkpoint.js';
 import { parseRunConfig } from '../train/config.js';
 import { createRun } from '../train/run.js';

@@ -1,6 +1,6 @@
 /** Losses on held-out text: a quick estimate on fixed batches, and the whole of a source. */
 import { exitCount } from '../models/config.js';
-import type { ForwardOptions } from '../models/context.js';
+import type { ScorePass } from '../models/exits/pass.js';
 import type { GPT } from '../models/gpt.js';
 import { type Batch, batchAt, randomBatch, requireTokens, type TokenSource } from './batches.js';
 import type { Clock } from '../platform.js';
@@ -55,8 +55,8 @@ export interface Evaluation {
   readonly meanSteps: number | null;
 }
 
-/** How a model is run: see ForwardOptions. */
-export type RunOptions = Pick<ForwardOptions, 'loops' | 'earlyExit' | 'exit'>;
+/** How a model is run: see ScorePass. */
+export type RunOptions = Omit<ScorePass, 'findWrong'>;
 
 /**
  * Loss over every token of a source but its first, in consecutive sequences of the block size (the last one shorter).
@@ -125,9 +125,9 @@ export interface Scores {
 export async function scoreBatch(
   model: GPT,
   { tokens, targets, B }: Pick<Batch, 'tokens' | 'targets' | 'B'>,
-  options: ForwardOptions,
+  pass: ScorePass,
 ): Promise<Scores> {
-  using output = model.loss(tokens, targets, B, 1, options);
+  using output = model.score(tokens, targets, B, pass);
   const { stepsPerRow, wrong } = output;
   const steps = stepsPerRow ? ((await stepsPerRow.read()) as Int32Array) : null;
   return { losses: await output.losses.read(), steps, wrong: wrong && (await wrong.read()) };

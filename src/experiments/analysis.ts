@@ -3,7 +3,8 @@
  * learned, and, where tokens halt early, at which steps. Knows no suite and no page.
  */
 import type { GPT } from '../models/gpt.js';
-import { exitCount } from '../models/config.js';
+import { averagesExits, exitCount } from '../models/config.js';
+import { depthOf } from '../models/depth/kinds.js';
 import { batchAt, type TokenSource } from '../evaluate/batches.js';
 import type { Clock } from '../platform.js';
 import { evaluate, total } from '../evaluate/evaluation.js';
@@ -82,10 +83,10 @@ export async function analyse(
   const part = firstTokens(source, tokens + 1);
   const trained = exitCount(model.config);
   // ACT's output is an average up to where it halts; there is no other.
-  const full = model.config.halting === 'act' ? {} : { earlyExit: false };
+  const full = averagesExits(model.config) ? {} : { earlyExit: false };
   const lossByLoops: { loops: number; loss: number }[] = [];
   if (trained > 1) {
-    const most = model.config.depth === 'adaptive' ? trained : 2 * trained;
+    const most = depthOf(model.config).loopsFreely(model.config) ? 2 * trained : trained;
     for (let loops = 1; loops <= most; loops++) {
       const options = { B, loops, bytes: null, ...full };
       lossByLoops.push({ loops, loss: (await evaluate(model, part, options, clock)).loss });
@@ -188,7 +189,7 @@ async function haltingBehaviour(model: GPT, source: TokenSource, B: number, cloc
   for (let first = 0; first + B * T < source.length; first += B * T) {
     const offsets = Array.from({ length: B }, (_, b) => first + b * T);
     const { tokens, targets } = await batchAt(source, offsets, T, vocabSize);
-    using output = model.loss(tokens, targets, B, 1);
+    using output = model.score(tokens, targets, B);
     const steps = (await output.stepsPerRow!.read()) as Int32Array;
     for (const [r, id] of tokens.entries()) {
       const entry = byToken.get(id) ?? { count: 0, steps: 0 };

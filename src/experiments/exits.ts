@@ -5,7 +5,6 @@
  */
 import { ConfigError } from '../errors.js';
 import { exitCount } from '../models/config.js';
-import type { ForwardOptions } from '../models/context.js';
 import type { GPT } from '../models/gpt.js';
 import type { ExitReading } from '../models/losses.js';
 import {
@@ -17,6 +16,7 @@ import {
   requireExit,
   whyNoExit,
 } from '../models/exits/options.js';
+import type { ScorePass } from '../models/exits/pass.js';
 import { type Batch, batchAt, requireTokens, type TokenSource } from '../evaluate/batches.js';
 import type { Clock } from '../platform.js';
 import { scoreBatch, Tally } from '../evaluate/evaluation.js';
@@ -111,7 +111,7 @@ export async function sweepExits(
   const batches = await heldOut(model, source, options);
   onProgress?.(0, 'reading every exit');
   const values = await readValues(model, batches[0], loops);
-  const full: ForwardOptions = { loops, earlyExit: false };
+  const full: ScorePass = { loops, earlyExit: false };
   const runs: Run[] = Array.from({ length: loops }, (_, n) => ({ options: { ...full, loops: n + 1 } }));
   for (const criterion of criteria) {
     const measured = values.get(criterion);
@@ -353,7 +353,7 @@ function quantilesOf(values: Float64Array): Quantiles['at'] {
 
 interface Run {
   readonly exit?: ExitOptions;
-  readonly options: ForwardOptions;
+  readonly options: ScorePass;
 }
 
 /** Runs everything on every batch, each next to a run at full depth, first and second in turns. */
@@ -361,11 +361,11 @@ async function measure(
   model: GPT,
   batches: readonly Batch[],
   runs: readonly Run[],
-  full: ForwardOptions,
+  full: ScorePass,
   clock: Clock,
   onRun: (fraction: number, run: Run) => void,
 ): Promise<{ found: ExitPoint[]; fullMs: number }> {
-  const timed = async (batch: Batch, options: ForwardOptions) => {
+  const timed = async (batch: Batch, options: ScorePass) => {
     const start = clock.now();
     const scores = await scoreBatch(model, batch, options);
     return { scores, ms: clock.now() - start };

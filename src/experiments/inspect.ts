@@ -71,7 +71,7 @@ export async function inspect(
   let halts: Int32Array | null = null;
   if (halting !== 'none') {
     const own = { ...options, ...(halting === 'confidence' ? { exit: { threshold } } : {}) };
-    using run = model.loss(ids, targets, 1, 1, own);
+    using run = model.score(ids, targets, 1, own);
     halts = run.stepsPerRow && ((await run.stepsPerRow.read()) as Int32Array);
   }
   const tokens = Array.from(ids, (id, t): InspectedToken => {

@@ -1,5 +1,5 @@
 /** The report of a comparison: tables against baselines with their spread over seeds, and the plots. Knows no file. */
-import { exitCount } from '../models/config.js';
+import { averagesExits, exitCount } from '../models/config.js';
 import type { Halting } from './analysis.js';
 import type { Block, Section } from './document.js';
 import { type Chart, lineChart, seriesColor } from './plot.js';
@@ -351,7 +351,7 @@ function haltingSections(models: readonly ModelResults[], { tokenText }: ReportC
     return [
       { label, color, points: halted, dots: true },
       // ACT averages its exits, so that its loss at a fixed depth is no other thing.
-      ...(model.runs[0].config.model.halting === 'act'
+      ...(averagesExits(model.runs[0].config.model)
         ? []
         : [{ label, color, points: fixed, secondary: true }]),
     ];

@@ -5,9 +5,9 @@
 import { PAGE_POSITIONS } from '../backend/backend.js';
 import { ConfigError } from '../errors.js';
 import { exitCount } from '../models/config.js';
-import type { ForwardOptions } from '../models/context.js';
 import { cacheSlots } from '../models/cost.js';
 import type { ExitOptions } from '../models/exits/options.js';
+import type { DecodePass } from '../models/exits/pass.js';
 import type { GPT, RowLogits } from '../models/gpt.js';
 import { CachedBatch, CachedSequence, KeyValueCache } from './cache.js';
 
@@ -115,7 +115,7 @@ export class Decoder implements Disposable {
   }
 
   /** One forward pass over sequences with the same options: logits after the last token of each, or after every token. */
-  async pass(parts: readonly Extension[], options: ForwardOptions, everyToken = false): Promise<RowLogits> {
+  async pass(parts: readonly Extension[], options: DecodePass, everyToken = false): Promise<RowLogits> {
     using batch = new CachedBatch(
       this.cache,
       parts.map(({ sequence, tokens }) => ({ sequence: sequence.cached, count: tokens.length })),

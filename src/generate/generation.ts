@@ -2,8 +2,9 @@
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { Candidates } from './candidates.js';
 import type { Decoder, Sequence } from './decoder.js';
-import type { GeneratedToken, GenerationEnd, GenerationRequest, StopReason } from './engine.js';
+import { EventQueue } from './event-queue.js';
 import { logprobsOf } from './logprobs.js';
+import type { GeneratedToken, GenerationEnd, GenerationRequest, StopReason } from './request.js';
 import { Sampler } from './sampler.js';
 import { type DraftOptions, requireDraft, type Speculating } from './speculation.js';
 import { TextStream } from './text-stream.js';
@@ -39,9 +40,7 @@ export class Generation implements Speculating {
   private accepted = 0;
   private aborted = false;
   private over = false;
-  private readonly queue: News[] = [];
-  /** Wakes the reader, where it waits. */
-  private wake: (() => void) | null = null;
+  private readonly news = new EventQueue<News>();
 
   /** Throws ConfigError for options out of range. */
   constructor(
@@ -147,12 +146,8 @@ export class Generation implements Speculating {
   /** The tokens as they are made. Throws what `fail` was given. */
   async *events(): AsyncGenerator<GeneratedToken, GenerationEnd> {
     for (;;) {
-      const event = this.queue.shift();
-      if (!event) {
-        await new Promise<void>((resolve) => {
-          this.wake = resolve;
-        });
-      } else if ('token' in event) yield event.token;
+      const event = await this.news.next();
+      if ('token' in event) yield event.token;
       else if ('end' in event) return event.end;
       else throw event.error;
     }
@@ -182,7 +177,7 @@ export class Generation implements Speculating {
     const text = this.text.push(id);
     this.made++;
     this.steps += steps;
-    this.tell({ token: { id, text, ...told, steps } });
+    this.news.push({ token: { id, text, ...told, steps } });
     if (this.text.stopped) this.end('stop text');
     else if (this.made === request.maxTokens) this.end('tokens');
     else if (this.position > this.blockSize) this.end('block size');
@@ -201,12 +196,6 @@ export class Generation implements Speculating {
     if (this.over) return;
     this.over = true;
     this.sequence.dispose();
-    this.tell(event);
-  }
-
-  private tell(event: News): void {
-    this.queue.push(event);
-    this.wake?.();
-    this.wake = null;
+    this.news.push(event);
   }
 }

@@ -1,6 +1,6 @@
 /** Log-probabilities of tokens in a model's own distribution, as an answer tells them. Knows no sampling option. */
 import type { Candidates } from './candidates.js';
-import type { TokenLogprob } from './engine.js';
+import type { TokenLogprob } from './request.js';
 
 /**
  * log softmax(logits) at a token, and the k most probable tokens with theirs, in falling order, of equal ones the lower first;

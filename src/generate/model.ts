@@ -3,7 +3,8 @@ import type { ModelConfig } from '../models/config.js';
 import type { GPT } from '../models/gpt.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { Decoder } from './decoder.js';
-import { Engine, type GeneratedToken, type GenerationEnd, type GenerationRequest } from './engine.js';
+import { Engine } from './engine.js';
+import type { GeneratedToken, GenerationEnd, GenerationRequest } from './request.js';
 import { NO_TEXT_IDS, type TextIds } from './text-ids.js';
 
 export interface GenerateOptions extends Omit<GenerationRequest, 'prompt' | 'maxTokens'> {

@@ -3,7 +3,6 @@
  * and `eos_token_id` of transformers' `generation_config.json`. Reads no file.
  */
 import { DataError } from '../errors.js';
-import type { TextIdFields } from '../models/huggingface.js';
 
 export interface TextIds {
   /** Begins a text; null where the tokenizer's end-of-text id does. */
@@ -37,7 +36,12 @@ function given(value: unknown): unknown[] {
   return value === undefined || value === null ? [] : [value];
 }
 
-/** The two fields as files have them: one id as a number, several as a list. */
+/** The two fields as files have them: one id as a number, several as a list; null where there is none. */
+export type TextIdFields = Readonly<{
+  bos_token_id: number | null;
+  eos_token_id: number | readonly number[] | null;
+}>;
+
 export function textIdFields({ bos, eos }: TextIds): TextIdFields {
   return { bos_token_id: bos, eos_token_id: eos.length > 1 ? eos : (eos[0] ?? null) };
 }

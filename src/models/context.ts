@@ -1,6 +1,6 @@
 /**
- * The context of one forward pass: the batch, the loop count, dropout, which rows still run, and which block applications
- * are checkpointed. It numbers the applications in order of execution. Knows no depth rule.
+ * The context of one forward pass: the batch, the loop count, dropout, which rows run, and which block applications are
+ * checkpointed. It numbers the applications in order of execution. Knows no depth rule and no exit.
  */
 import type { Dropout } from '../backend/backend.js';
 import type { Application, Block, DropoutSite } from '../nn/block.js';
@@ -8,85 +8,52 @@ import { type DropoutKey, maskKey } from '../random.js';
 import { alias, checkpoint, withKeysOf } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ApplicationPlace, Batch } from './batch.js';
-import type { ModelConfig } from './config.js';
-import type { ExitOptions } from './exits/options.js';
+import type { ModelConfig } from './model-fields.js';
 import { KeyValueSharing } from './kv-sharing.js';
-import type { Objective } from './exits/objective.js';
 import type { RunningRows } from './running-rows.js';
 
-export interface ForwardOptions {
+/** What blocks are applied by, whatever the pass is for. */
+export interface ContextOptions {
   /** Loops over the stack, or steps, where the depth allows a choice; the trained count by default. */
   readonly loops?: number;
-  /** Only the last so many loops pass gradients back; 0 or absent for all. */
-  readonly backpropLoops?: number;
-  /** Whether a halting rule may stop rows early; true by default. */
-  readonly earlyExit?: boolean;
-  /** By what rows leave early; the model's own halting rule, where it has one, by default. */
-  readonly exit?: ExitOptions;
-  /** Names the masks and whatever else is drawn; present in training only. */
+  /** Names the masks and whatever else is drawn; absent for no dropout. */
   readonly dropout?: DropoutKey;
-  /** What is learned beyond the loss at the end; read in training only. */
-  readonly objective?: Objective;
-  /** Whether to say which rows' most probable token is not their target; read outside training only. */
-  readonly findWrong?: boolean;
-  /** Where the walk begins, in place of its first state; outside training, and without halting. */
-  readonly from?: Waypoint;
-  /** Sees the state after the last step (R, C), before a coda; without halting. */
-  readonly onLastState?: (state: Tensor) => void;
   /** Whether an application keeps its input only and is computed again in the backward pass. */
   readonly checkpoint?: (application: number) => boolean;
 }
-
-/** The state (R, C) that so many steps left, for a pass with more steps to go on from. */
-export interface Waypoint {
-  readonly steps: number;
-  readonly state: Tensor;
-}
-
-/** What the loss wants of a pass, beyond the state at its end. */
-export interface Pass {
-  /** The state at every exit, none of which stops a row. */
-  readonly collectExits: boolean;
-  /** Exits drawn beforehand (R), i32, at which rows stop; null for none. */
-  readonly drawnExits: Tensor | null;
-  /** What a step of ACT costs, in nats. */
-  readonly ponderCost: number;
-  /** Factor on what the depth adds to the loss. */
-  readonly auxScale: number;
-}
-
-export const PLAIN_PASS: Pass = { collectExits: false, drawnExits: null, ponderCost: 0, auxScale: 1 };
 
 const SITES: readonly DropoutSite[] = ['embedding', 'attention', 'attentionOutput', 'mlpOutput'];
 /** Application index of what lies outside every block. */
 const OUTSIDE = 0xffffffff;
 
-export class ForwardContext implements Disposable {
-  /** Null while every row runs. */
-  running: RunningRows | null = null;
-  /** The state that the first step was given (R, C), where the pass collects exits. */
-  entry: Tensor | null = null;
-  private readonly sharing: KeyValueSharing | null;
-  private readonly dropoutRate: number;
-  private applications = 0;
+/** What the contexts of one pass have in common. */
+interface Shared {
+  readonly sharing: KeyValueSharing | null;
+  /** Applications so far. */
+  applications: number;
+}
 
+export class ForwardContext implements Disposable {
   constructor(
     readonly batch: Batch,
-    config: ModelConfig,
-    readonly options: ForwardOptions = {},
-    readonly pass: Pass = PLAIN_PASS,
-  ) {
-    this.dropoutRate = config.dropout;
-    this.sharing = KeyValueSharing.of(config);
-  }
+    private readonly config: ModelConfig,
+    private readonly options: ContextOptions = {},
+    /** Null while every row runs. */
+    private readonly running: RunningRows | null = null,
+    private readonly shared: Shared = { sharing: KeyValueSharing.of(config), applications: 0 },
+  ) {}
 
   [Symbol.dispose](): void {
-    this.entry?.dispose();
-    this.sharing?.[Symbol.dispose]();
+    this.shared.sharing?.[Symbol.dispose]();
   }
 
   get loops(): number | undefined {
     return this.options.loops;
+  }
+
+  /** The same pass among the rows that still run; nothing to dispose of. */
+  among(running: RunningRows | null): ForwardContext {
+    return new ForwardContext(this.batch, this.config, this.options, running, this.shared);
   }
 
   /**
@@ -94,8 +61,9 @@ export class ForwardContext implements Disposable {
    * still normalises and projects to a key and a value for the others to attend to.
    */
   apply(block: Block, x: Tensor, place: ApplicationPlace): Tensor {
-    const index = this.applications++;
-    const { batch, running, sharing } = this;
+    const { batch, running, shared } = this;
+    const { sharing } = shared;
+    const index = shared.applications++;
     const rows = running?.rows ?? null;
     const dropout = (site: DropoutSite) => this.mask(index, site);
     const slot = sharing?.slot(place) ?? place;
@@ -152,7 +120,8 @@ export class ForwardContext implements Disposable {
 
   private mask(application: number, site: DropoutSite): Dropout | null {
     const key = this.options.dropout;
-    if (!key || this.dropoutRate === 0) return null;
-    return { p: this.dropoutRate, key: maskKey(key, application, SITES.indexOf(site)), firstSample: 0 };
+    const p = this.config.dropout;
+    if (!key || p === 0) return null;
+    return { p, key: maskKey(key, application, SITES.indexOf(site)), firstSample: 0 };
   }
 }

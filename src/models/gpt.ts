@@ -7,12 +7,21 @@ import { Parameters } from '../nn/parameters.js';
 import { alias, detach, dropout, embedding, gatherRows, logits, scaleRows } from '../tensor/ops.js';
 import { type IdRange, type Runtime, Tensor } from '../tensor/tensor.js';
 import { type Batch, WholeSequences } from './batch.js';
-import type { ModelConfig } from './config.js';
-import { ForwardContext, type ForwardOptions, type Pass, PLAIN_PASS } from './context.js';
-import type { DepthOutput, Walker } from './depth/depth.js';
-import { drawExits } from './exits/objective.js';
+import { averagesExits, type ModelConfig } from './config.js';
+import { ForwardContext } from './context.js';
+import type { DepthOutput } from './depth/depth.js';
+import { learnsEveryExit } from './exits/objective.js';
 import { requireExit } from './exits/options.js';
-import { type ExitReading, lossOfEnd, lossOfExits, type LossOutput, readExits } from './losses.js';
+import type { DecodePass, Pass, ScorePass, TrainPass } from './exits/pass.js';
+import type { Walker } from './exits/walker.js';
+import {
+  type ExitReading,
+  lossOfEnd,
+  lossOfExits,
+  type LossOutput,
+  readExits,
+  WeightedTargets,
+} from './losses.js';
 import { GPTModules } from './modules.js';
 
 /** Logits of some rows (rows, V), and the steps before each halted (rows); null where all took every step. */
@@ -42,15 +51,15 @@ export class GPT {
   }
 
   /** Carries `tokens (R)` to the state that the head reads (R, C), and whatever else the depth leaves. */
-  private forward(tokens: Int32Array, ctx: ForwardContext): DepthOutput {
-    const { runtime, config } = this;
-    const { wte, wpe, depth } = this.modules;
-    using ids = runtime.from(tokens, [tokens.length], { what: 'tokens', below: config.vocabSize });
+  private forward(tokens: Int32Array, ctx: ForwardContext, pass: Pass): DepthOutput {
+    const { runtime } = this;
+    const { wte, wpe, embeddingScale, depth } = this.modules;
+    using ids = runtime.from(tokens, [tokens.length], { what: 'tokens', below: this.config.vocabSize });
     using embedded = embedding(ids, ctx.batch.positions, wte.value, wpe?.value ?? null); // (R, C)
-    using sum = config.depth === 'universal' ? scaleAll(embedded, Math.sqrt(config.nEmbd)) : alias(embedded);
+    using sum = scaled(embedded, embeddingScale);
     runtime.observe?.('embedding', sum);
     using x = dropout(sum, ctx.batch.T, ctx.embeddingDropout());
-    return depth.run(x, ctx, this.walker);
+    return depth.run(x, ctx, (h, count, step) => this.walker.walk(h, count, step, ctx, pass));
   }
 
   /** Logits (R, V) of states `x (R, C)` after so many steps. */
@@ -61,45 +70,47 @@ export class GPT {
   }
 
   /** Logits of every position, (B·T, V), at full depth; after ACT's average, where that is what the model ends with. */
-  logits(tokens: Int32Array, B: number, options?: ForwardOptions): Tensor {
-    const full = this.config.halting === 'act' ? {} : { earlyExit: false };
+  logits(tokens: Int32Array, B: number, { loops }: Pick<ScorePass, 'loops'> = {}): Tensor {
+    const pass = {
+      ...(loops === undefined ? {} : { loops }),
+      ...(averagesExits(this.config) ? {} : { earlyExit: false }),
+    };
     using batch = this.whole(tokens, B);
-    using ctx = this.context(batch, { ...options, ...full });
-    using output = this.forward(tokens, ctx);
-    return this.head(output.x, this.steps(options));
+    using ctx = this.context(batch, pass);
+    using output = this.forward(tokens, ctx, pass);
+    return this.head(output.x, this.steps(pass));
   }
 
   /**
    * Cross-entropy of every position in nats, (B·T); `tokens, targets (B, T)`, target −1 being ignored. While a tape
-   * records, its end is the mean over the counted targets times `lossScale`, and what `options.objective` adds.
+   * records, its end is the mean over the counted targets times `lossScale`, and what the pass's objective adds.
    */
   loss(
     tokens: Int32Array,
     targets: Int32Array,
     B: number,
     lossScale: number,
-    options: ForwardOptions = {},
+    { objective, ...options }: TrainPass = {},
   ): LossOutput {
-    const { runtime } = this;
     const { heads, learned } = this.modules;
-    const R = tokens.length;
-    const counted = targets.reduce((n, t) => n + (t >= 0 ? 1 : 0), 0);
-    using target = runtime.from(targets, [R], targetRange(this.config));
-    const weighted = { target, weight: lossScale / Math.max(1, counted) };
-    const { objective } = runtime.tape ? options : { objective: undefined };
-    const mixed = objective?.exitLoss === 'mixed';
-    const key = options.dropout ?? { seed: 0, step: 0, microStep: 0 };
-    using drawnExits = mixed ? runtime.from(drawExits(key, R, this.steps(options)), [R]) : null;
+    const everyExit = objective !== undefined && learnsEveryExit(objective);
+    const walk = { ...options, earlyExit: false, everyExit, lossScale };
+    const pass: Pass = objective ? { ...walk, objective } : walk;
+    using weighted = this.weighted(tokens, targets, lossScale);
     using batch = this.whole(tokens, B);
-    using ctx = this.context(batch, options, {
-      collectExits: objective?.exitLoss === 'uniform' || objective?.exitLoss === 'linear',
-      drawnExits,
-      ponderCost: objective?.ponderCost ?? 0,
-      auxScale: lossScale,
-    });
-    using output = this.forward(tokens, ctx);
-    if (output.exits.length > 0) return lossOfExits(output, heads, learned, weighted, lossScale, ctx);
-    return lossOfEnd(output, heads, weighted, this.steps(options), options.findWrong ?? false);
+    using ctx = this.context(batch, options);
+    using output = this.forward(tokens, ctx, pass);
+    if (output.exits.length === 0) return lossOfEnd(output, heads, weighted, this.steps(pass), false);
+    return lossOfExits(output, heads, learned, weighted, objective!, lossScale, ctx);
+  }
+
+  /** Cross-entropy of every position in nats, (B·T), each read where a halting rule stops it; arguments as for `loss`. */
+  score(tokens: Int32Array, targets: Int32Array, B: number, pass: ScorePass = {}): LossOutput {
+    using weighted = this.weighted(tokens, targets, 1);
+    using batch = this.whole(tokens, B);
+    using ctx = this.context(batch, pass);
+    using output = this.forward(tokens, ctx, pass);
+    return lossOfEnd(output, this.modules.heads, weighted, this.steps(pass), pass.findWrong ?? false);
   }
 
   /** Logits of some rows, ascending; `tokens (R)` are the rows of the batch. */
@@ -107,17 +118,17 @@ export class GPT {
     tokens: Int32Array,
     batch: Batch,
     rows: Int32Array,
-    options?: ForwardOptions,
+    pass: DecodePass = {},
   ): Promise<RowLogits> {
     const { runtime } = this;
-    using ctx = this.context(batch, options);
-    using output = this.forward(tokens, ctx);
+    using ctx = this.context(batch, pass);
+    using output = this.forward(tokens, ctx, pass);
     using index = runtime.from(rows, [rows.length], { what: 'rows', below: tokens.length });
     using states = gatherRows(output.x, index);
     const taken = output.stepsPerRow && ((await output.stepsPerRow.read()) as Int32Array);
     const steps = taken && rows.map((row) => taken[row]);
     if (!steps || !this.modules.heads.separate) {
-      using y = this.head(states, this.steps(options));
+      using y = this.head(states, this.steps(pass));
       return { logits: (await y.read()) as Float32Array, steps };
     }
     const { vocabSize: V, nEmbd: C } = this.config;
@@ -138,20 +149,27 @@ export class GPT {
     tokens: Int32Array,
     targets: Int32Array,
     B: number,
-    options: ForwardOptions = {},
+    options: Pick<ScorePass, 'loops'> = {},
     wantLogits = false,
   ): Promise<{ entry: Float32Array | null; exits: ExitReading[] }> {
     using batch = this.whole(tokens, B);
-    using ctx = this.context(batch, options, { ...PLAIN_PASS, collectExits: true });
-    using output = this.forward(tokens, ctx);
+    using ctx = this.context(batch, options);
+    using output = this.forward(tokens, ctx, { ...options, everyExit: true });
     using target = this.runtime.from(targets, [tokens.length], targetRange(this.config));
     const exits = await readExits(output, this.modules.heads, target, wantLogits);
-    return { entry: ctx.entry && ((await ctx.entry.read()) as Float32Array), exits };
+    return { entry: output.entry && ((await output.entry.read()) as Float32Array), exits };
   }
 
   /** Steps of a pass in which no row halts. */
-  private steps(options: ForwardOptions = {}): number {
-    return options.loops ?? this.modules.heads.count;
+  private steps({ loops }: Pick<Pass, 'loops'>): number {
+    return loops ?? this.modules.heads.count;
+  }
+
+  /** Targets (R), which weigh the same and sum up to `lossScale`; the caller owns them. */
+  private weighted(tokens: Int32Array, targets: Int32Array, lossScale: number): WeightedTargets {
+    const counted = targets.reduce((n, t) => n + (t >= 0 ? 1 : 0), 0);
+    const target = this.runtime.from(targets, [tokens.length], targetRange(this.config));
+    return new WeightedTargets(target, lossScale / Math.max(1, counted));
   }
 
   /** B sequences of equal length. Throws ShapeError when they are longer than the block size. */
@@ -162,15 +180,24 @@ export class GPT {
     throw new ShapeError('tokens', `must be ${B} sequences of 1 to ${blockSize} tokens`, tokens.length);
   }
 
-  private context(batch: Batch, options?: ForwardOptions, pass?: Pass): ForwardContext {
-    this.requireOptions(options);
-    return new ForwardContext(batch, this.config, options, pass);
+  private context(batch: Batch, pass: Pass): ForwardContext {
+    this.requireOptions(pass);
+    return new ForwardContext(batch, this.config, pass);
   }
 
   /** Throws ConfigError for a loop count, or an exit, that this model does not have. */
-  requireOptions(options: ForwardOptions = {}): void {
-    if (options.loops !== undefined) this.modules.depth.requireLoops(options.loops);
-    requireExitOptions(this.config, options);
+  requireOptions({ loops, earlyExit, exit }: Pick<Pass, 'loops' | 'earlyExit' | 'exit'>): void {
+    const { config, modules } = this;
+    if (loops !== undefined) modules.depth.requireLoops(loops);
+    if (earlyExit === false && averagesExits(config)) {
+      const rule = 'must not be turned off where halting is act, whose output is the average until it halts';
+      throw new ConfigError('earlyExit', rule);
+    }
+    if (!exit) return;
+    if (earlyExit === false) {
+      throw new ConfigError('exit', 'must not be given where early exits are turned off');
+    }
+    requireExit(config, exit, loops);
   }
 
   dispose(): void {
@@ -178,21 +205,9 @@ export class GPT {
   }
 }
 
-/** Throws ConfigError for exits that can not be taken, and for a halting rule turned off where it cannot be. */
-function requireExitOptions(config: ModelConfig, { loops, earlyExit, exit }: ForwardOptions): void {
-  if (earlyExit === false && config.halting === 'act') {
-    const rule = 'must not be turned off where halting is act, whose output is the average until it halts';
-    throw new ConfigError('earlyExit', rule);
-  }
-  if (!exit) return;
-  if (earlyExit === false) {
-    throw new ConfigError('exit', 'must not be given where early exits are turned off');
-  }
-  requireExit(config, exit, loops);
-}
-
-/** factor · x. */
-function scaleAll(x: Tensor, factor: number): Tensor {
+/** factor · x; the caller owns the result. */
+function scaled(x: Tensor, factor: number): Tensor {
+  if (factor === 1) return alias(x);
   const { runtime } = x;
   using factors = runtime.empty([x.shape[0]]);
   runtime.backend.fill(factors.storage, factor);

@@ -12,7 +12,7 @@
 import type { Tensor } from '../tensor/tensor.js';
 import { alias } from '../tensor/ops.js';
 import type { ApplicationPlace } from './batch.js';
-import type { ModelConfig } from './config.js';
+import type { ModelConfig } from './model-fields.js';
 
 /** Keys and values (R, 3·C) of an application, in their places beside its queries. */
 export interface KeptKeys {

@@ -7,7 +7,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { ForwardContext } from './context.js';
 import type { DepthOutput } from './depth/depth.js';
 import type { ExitHeads } from './exits/heads.js';
-import { exitWeights } from './exits/objective.js';
+import { exitWeights, type Objective } from './exits/objective.js';
 import type { LearnedRule } from './exits/rule.js';
 
 /** What a forward pass over targets found, row by row (R); its tensors belong to the caller. */
@@ -32,9 +32,15 @@ export class LossOutput implements Disposable {
 }
 
 /** The targets (R) of a batch, and what each counted one weighs in the loss that is learned. */
-export interface WeightedTargets {
-  readonly target: Tensor;
-  readonly weight: number;
+export class WeightedTargets implements Disposable {
+  constructor(
+    readonly target: Tensor,
+    readonly weight: number,
+  ) {}
+
+  [Symbol.dispose](): void {
+    this.target.dispose();
+  }
 }
 
 /**
@@ -107,11 +113,11 @@ export function lossOfExits(
   heads: ExitHeads,
   learned: LearnedRule | null,
   { target, weight }: WeightedTargets,
+  objective: Objective,
   lossScale: number,
   ctx: ForwardContext,
 ): LossOutput {
   const { runtime } = target;
-  const objective = ctx.options.objective!;
   const { backend } = runtime;
   const [R, N] = [target.size, exits.length];
   const share = exitWeights(objective.exitLoss, N);

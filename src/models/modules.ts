@@ -2,27 +2,24 @@
  * The modules of a model, declared from its configuration: embeddings, blocks, the depth, the classifiers at its exits, and
  * what takes states from exit to exit. Knows no forward pass.
  */
-import { type Block, PostNormBlock, PreNormBlock } from '../nn/block.js';
 import { LayerNorm } from '../nn/layers.js';
 import { ParameterScope, type ParameterSlot } from '../nn/parameters.js';
-import { applicationCount, initialStd, type ModelConfig } from './config.js';
-import { AdaptiveDepth } from './depth/adaptive.js';
-import type { Depth, Walker } from './depth/depth.js';
-import { GPT2Depth } from './depth/gpt2.js';
-import { LoopDepth } from './depth/loop.js';
-import { SharingDepth } from './depth/sharing.js';
-import { UniversalDepth } from './depth/universal.js';
+import { applicationCount, averagesExits, initialStd, type ModelConfig } from './config.js';
+import type { Depth } from './depth/depth.js';
+import { depthOf } from './depth/kinds.js';
 import { ActWalker } from './exits/act.js';
 import { createCriteria } from './exits/criteria.js';
 import { ExitHeads } from './exits/heads.js';
 import { ChoiceRule, GeometricRule } from './exits/learned.js';
 import type { LearnedRule } from './exits/rule.js';
-import { ExitWalker } from './exits/walker.js';
+import { ExitWalker, type Walker } from './exits/walker.js';
 
 /** The modules of a model, before it has memory; enough to count its parameters. */
 export class GPTModules {
   readonly slots: readonly ParameterSlot[];
   readonly wte: ParameterSlot;
+  /** Factor on what the token embedding gives. */
+  readonly embeddingScale: number;
   /** Null where the depth signals positions itself. */
   readonly wpe: ParameterSlot | null;
   readonly heads: ExitHeads;
@@ -34,31 +31,25 @@ export class GPTModules {
   constructor(config: ModelConfig) {
     const { vocabSize: V, blockSize, nEmbd: C, nHead: NH, nLayer, bias, tiedHead } = config;
     const initStd = initialStd(config);
-    const universal = config.depth === 'universal';
-    const post = universal && config.norm === 'post';
+    const kind = depthOf(config);
+    const { std: embeddingStd, scale } = kind.embedding(config);
+    const { Block, activation, finalNorm } = kind.block(config);
     const root = new ParameterScope();
     const scope = root.child('transformer');
-    // Vaswani et al. 2017 multiply embeddings by √C, the head's weights being the same: both then have unit variance.
-    const embeddingStd = universal ? 1 / Math.sqrt(C) : initStd;
+    this.embeddingScale = scale;
     this.wte = scope.declare('wte.weight', 'embedding', [V, C], { std: embeddingStd });
-    this.wpe = universal ? null : scope.declare('wpe.weight', 'position', [blockSize, C], { std: initStd });
-    const options = {
-      C,
-      NH,
-      bias,
-      std: initStd,
-      residualStd: residualStd(config),
-      activation: universal ? 'relu' : 'gelu',
-    } as const;
-    const Block = post ? PostNormBlock : PreNormBlock;
+    this.wpe = kind.learnsPositions
+      ? scope.declare('wpe.weight', 'position', [blockSize, C], { std: initStd })
+      : null;
+    const options = { C, NH, bias, std: initStd, residualStd: residualStd(config), activation };
     const blocks = Array.from({ length: nLayer }, (_, l) => new Block(scope.child(`h.${l}`), options));
-    this.depth = createDepth(config, scope, blocks);
-    const norm = post ? null : new LayerNorm(scope.child('ln_f'), C, { bias });
+    this.depth = kind.create(scope, blocks, config);
+    const norm = finalNorm ? new LayerNorm(scope.child('ln_f'), C, { bias }) : null;
     const head = tiedHead
       ? this.wte
       : root.declare('lm_head.weight', 'embedding', [V, C], { std: embeddingStd });
     this.heads = new ExitHeads(scope, { norm, head }, config, embeddingStd);
-    if (config.halting === 'act') {
+    if (averagesExits(config)) {
       this.walker = new ActWalker(scope, C, initStd);
       this.learned = null;
     } else {
@@ -68,21 +59,6 @@ export class GPTModules {
       this.walker = new ExitWalker(own, own ? { ...criteria, [config.halting]: own } : criteria);
     }
     this.slots = root.slots;
-  }
-}
-
-function createDepth(config: ModelConfig, scope: ParameterScope, blocks: readonly Block[]): Depth {
-  switch (config.depth) {
-    case 'gpt2':
-      return new GPT2Depth(blocks);
-    case 'loop':
-      return new LoopDepth(scope, blocks, config);
-    case 'universal':
-      return new UniversalDepth(blocks, config);
-    case 'adaptive':
-      return new AdaptiveDepth(blocks);
-    case 'sharing':
-      return new SharingDepth(blocks, config);
   }
 }
 

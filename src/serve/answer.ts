@@ -2,7 +2,7 @@
  * Answers a request from the engine's events: whole, or as a stream of server-sent events. Knows how the answers of both
  * kinds are built; what differs between them is a `Format`.
  */
-import type { GenerationEnd } from '../generate/engine.js';
+import type { GenerationEnd } from '../generate/request.js';
 import type { RunEvent } from './engine-thread.js';
 import type { ServedToken } from './messages.js';
 import { apiError } from './options.js';

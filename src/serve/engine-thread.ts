@@ -1,7 +1,7 @@
 /** The engine as the thread of HTTP sees it: tasks go in, events come out. Knows no HTTP, tokens or models. */
 import { Worker } from 'node:worker_threads';
 import { receivedError } from '../node/thread-errors.js';
-import type { GenerationEnd } from '../generate/engine.js';
+import type { GenerationEnd } from '../generate/request.js';
 import type { EngineOptions, FromEngine, Load, ModelInfo, ServedToken, Task, ToEngine } from './messages.js';
 
 /** What happens to one of several tasks, `index` being its place among them, and when: milliseconds of performance.now(). */

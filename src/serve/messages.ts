@@ -1,7 +1,7 @@
 /** What the thread of HTTP and the thread of the engine tell each other. */
 import type { LoadOptions } from '../node/run.js';
 import type { SentError } from '../node/thread-errors.js';
-import type { GenerationEnd, GenerationRequest } from '../generate/engine.js';
+import type { GenerationEnd, GenerationRequest } from '../generate/request.js';
 import type { ModelConfig } from '../models/config.js';
 
 /** What the engine's thread is started with. */

@@ -1,5 +1,5 @@
 /** The tokens of one answer as they are served: by their bytes, and by where they begin in its text. */
-import type { GeneratedToken, TokenLogprob } from '../generate/engine.js';
+import type { GeneratedToken, TokenLogprob } from '../generate/request.js';
 import { type TokenDecoder, type Tokenizer, textOf } from '../tokenizer/tokenizer.js';
 import type { BytesLogprob, ServedToken } from './messages.js';
 

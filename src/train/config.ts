@@ -1,6 +1,7 @@
 /** The configuration of a training run, its defaults being nanoGPT's. */
 import { ConfigError } from '../errors.js';
-import { exitCount, type ModelConfig, parseModelConfig } from '../models/config.js';
+import { averagesExits, exitCount, type ModelConfig, parseModelConfig } from '../models/config.js';
+import { depthOf } from '../models/depth/kinds.js';
 import { type ConfigOf, parseFields, unknownName } from '../fields.js';
 
 export const trainFields = {
@@ -109,7 +110,7 @@ function requireTogether({ model, train }: RunConfig, where: string): void {
   const { exitLoss } = train;
   if (exitLoss !== 'last' && exitCount(model) < 2)
     refuse('exitLoss', 'must be last where the model has a single exit');
-  if (exitLoss !== 'last' && model.halting === 'act')
+  if (exitLoss !== 'last' && averagesExits(model))
     refuse('exitLoss', 'must be last where halting is act, which averages the exits');
   if (learned && exitLoss !== 'uniform' && exitLoss !== 'linear')
     refuse(
@@ -129,8 +130,11 @@ function requireTogether({ model, train }: RunConfig, where: string): void {
     refuse('exitLoss', 'must train the early exits where exitHead is separate');
   if (train.backpropLoops > 0 && exitCount(model) < 2)
     refuse('backpropLoops', 'must be 0 where the model takes a single step');
-  if (train.backpropLoops > 0 && model.depth === 'adaptive')
-    refuse('backpropLoops', 'must be 0 where depth is adaptive, whose first layers would learn nothing');
+  if (train.backpropLoops > 0 && !depthOf(model).loopsFreely(model))
+    refuse(
+      'backpropLoops',
+      `must be 0 where depth is ${model.depth}, whose first layers would learn nothing`,
+    );
 }
 
 function parseTrainConfig(input: unknown, where: string): TrainConfig {

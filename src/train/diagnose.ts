@@ -1,7 +1,7 @@
 /** Finds the first tensor that went wrong when a loss or gradient is no longer finite. Knows no recovery. */
 import type { Storage } from '../backend/backend.js';
 import type { GPT } from '../models/gpt.js';
-import type { ForwardOptions } from '../models/context.js';
+import type { TrainPass } from '../models/exits/pass.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Batch } from '../evaluate/batches.js';
 
@@ -12,7 +12,7 @@ import type { Batch } from '../evaluate/batches.js';
 export async function firstNonFinite(
   model: GPT,
   batch: Batch,
-  options: ForwardOptions,
+  { objective: _, ...pass }: TrainPass,
 ): Promise<string | null> {
   const { runtime, parameters } = model;
   const { backend } = runtime;
@@ -27,9 +27,7 @@ export async function firstNonFinite(
     flags.push({ where, flag });
   };
   try {
-    // As in training, no rule stops a row.
-    const full = model.config.halting === 'act' ? options : { ...options, earlyExit: false };
-    using _output = model.loss(batch.tokens, batch.targets, batch.B, 1, full);
+    using _output = model.loss(batch.tokens, batch.targets, batch.B, 1, pass);
   } finally {
     runtime.observe = null;
   }

@@ -8,7 +8,7 @@
 import { LoopnnError } from '../errors.js';
 import { applicationCount } from '../models/config.js';
 import { applicationsToCheckpoint } from '../models/cost.js';
-import type { ForwardOptions } from '../models/context.js';
+import type { TrainPass as ForwardOptions } from '../models/exits/pass.js';
 import type { DropoutKey } from '../random.js';
 import type { GPT } from '../models/gpt.js';
 import { Tape } from '../tensor/tape.js';

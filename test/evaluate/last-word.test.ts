@@ -84,16 +84,8 @@ test('accuracy, perplexity and bits per byte are those of each text by itself', 
       for (const { ids, targetTokens } of texts) {
         // The sequence rule looks at the whole of what it is given, so that all must be given at once.
         const T = ids.length - 1;
-        using output = model.loss(
-          Int32Array.from(ids.subarray(0, T)),
-          Int32Array.from(ids.subarray(1)),
-          1,
-          1,
-          {
-            ...options,
-            findWrong: true,
-          },
-        );
+        const [before, after] = [ids.subarray(0, T), ids.subarray(1)].map((part) => Int32Array.from(part));
+        using output = model.score(before, after, 1, { ...options, findWrong: true });
         const losses = [...(await output.losses.read())].slice(T - targetTokens);
         const wrong = [...(await output.wrong!.read())].slice(T - targetTokens);
         let every = true;

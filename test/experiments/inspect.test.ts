@@ -33,7 +33,7 @@ test('the last exit’s predictions and losses are the model’s own; the gates 
   const { tokens, gates } = await inspect(model, tokenizer, text, options);
   const ids = Int32Array.from(tokenizer.encode(text));
   const targets = Int32Array.from(ids, (_, t) => ids[t + 1] ?? -1);
-  using output = model.loss(ids, targets, 1, 1);
+  using output = model.score(ids, targets, 1);
   const losses = Array.from(await output.losses.read());
   using logits = model.logits(ids, 1);
   const all = (await logits.read()) as Float32Array;
@@ -84,7 +84,7 @@ test('a halting rule’s steps are shown; fewer loops give fewer exits; a depth 
   const tokenizer = new BytesTokenizer();
   const act = build({ depth: 'universal', nLoop: 4, halting: 'act' });
   const ids = Int32Array.from(tokenizer.encode(text));
-  using run = act.loss(ids, new Int32Array(ids.length).fill(-1), 1, 1);
+  using run = act.score(ids, new Int32Array(ids.length).fill(-1), 1);
   const taken = Array.from(await run.stepsPerRow!.read());
   const seen = (await inspect(act, tokenizer, text, options)).tokens;
   assert.deepEqual(

@@ -11,7 +11,7 @@ import { float16Bits, quantise, type WeightType } from '../../src/formats/onnx-w
 import { type ModelConfig, parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
 import { GPTModules } from '../../src/models/modules.js';
-import { onnxGraph, scaledAxis } from '../../src/models/onnx.js';
+import { onnxGraph, scaledAxis } from '../../src/convert/onnx.js';
 import { normal } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 

@@ -9,7 +9,8 @@ import {
   type Sequence,
   type SequenceOptions,
 } from '../../src/generate/decoder.js';
-import type { Engine, GeneratedToken, GenerationEnd, GenerationRequest } from '../../src/generate/engine.js';
+import type { Engine } from '../../src/generate/engine.js';
+import type { GeneratedToken, GenerationEnd, GenerationRequest } from '../../src/generate/request.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
 import { normal } from '../../src/random.js';

@@ -7,7 +7,7 @@ import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { type CriterionValues, exitValues, meanLoops } from '../../src/experiments/exits.js';
 import { parseModelConfig } from '../../src/models/config.js';
-import type { ForwardOptions } from '../../src/models/context.js';
+import type { ScorePass } from '../../src/models/exits/pass.js';
 import { GPT } from '../../src/models/gpt.js';
 import { CRITERIA, type ExitCriterion, exitCriteria } from '../../src/models/exits/options.js';
 import { normal } from '../../src/random.js';
@@ -45,14 +45,8 @@ function build(backend: Backend, config: Record<string, unknown>): GPT {
 const alone = Int32Array.from({ length: V }, (_, i) => i);
 const next = alone.map((i) => (7 * i + 3) % V);
 
-async function score(
-  model: GPT,
-  tokens: Int32Array,
-  targets: Int32Array,
-  B: number,
-  options: ForwardOptions,
-) {
-  using output = model.loss(tokens, targets, B, 1, options);
+async function score(model: GPT, tokens: Int32Array, targets: Int32Array, B: number, options: ScorePass) {
+  using output = model.score(tokens, targets, B, options);
   return { losses: await output.losses.read(), steps: Array.from(await output.stepsPerRow!.read()) };
 }
 

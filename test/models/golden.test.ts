@@ -7,7 +7,7 @@ import { NativeBackend } from '../../src/backend/native/native.js';
 import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { parseModelConfig } from '../../src/models/config.js';
-import type { ForwardOptions } from '../../src/models/context.js';
+import type { ScorePass, TrainPass } from '../../src/models/exits/pass.js';
 import { parseFields } from '../../src/fields.js';
 import { GPT } from '../../src/models/gpt.js';
 import { Tape } from '../../src/tensor/tape.js';
@@ -95,7 +95,7 @@ for (const file of files) {
         assert.deepEqual(await output.stepsPerRow!.read(), golden.get('steps')!.data, 'steps');
       }
       if (golden.has('eval.steps')) {
-        using run = model.loss(tokens, targets, B, 1, options);
+        using run = model.score(tokens, targets, B, scoreOptions(bytes, file));
         assert.deepEqual(await run.stepsPerRow!.read(), golden.get('eval.steps')!.data, 'eval.steps');
         closeTo(await run.losses.read(), floats(golden, 'eval.losses'), 1e-5, 'eval.losses');
       }
@@ -134,17 +134,28 @@ for (const file of files) {
 }
 
 /** How a file's model is trained and run, as its metadata say; drawn exits have the key (0, 0, 0). */
-function trainOptions(bytes: Uint8Array, file: string): ForwardOptions {
-  const { exitThreshold, loops, backpropLoops, ...fields } = JSON.parse(
-    safetensorsMetadata(bytes, file).train ?? '{}',
-  );
+function trainOptions(bytes: Uint8Array, file: string): TrainPass {
+  const {
+    exitThreshold: _,
+    loops,
+    backpropLoops,
+    ...fields
+  } = JSON.parse(safetensorsMetadata(bytes, file).train ?? '{}');
   const { exitLoss, ponderCost, oracle, oracleLambda, oracleSigma } = parseFields(trainFields, fields, file);
   return {
     dropout: { seed: 0, step: 0, microStep: 0 },
     objective: { exitLoss, ponderCost, oracle, oracleLambda, oracleSigma },
-    ...(exitThreshold === undefined ? {} : { exit: { threshold: exitThreshold } }),
     ...(loops === undefined ? {} : { loops }),
     ...(backpropLoops === undefined ? {} : { backpropLoops }),
+  };
+}
+
+/** How it is run afterwards. */
+function scoreOptions(bytes: Uint8Array, file: string): ScorePass {
+  const { exitThreshold: threshold, loops } = JSON.parse(safetensorsMetadata(bytes, file).train ?? '{}');
+  return {
+    ...(threshold === undefined ? {} : { exit: { threshold } }),
+    ...(loops === undefined ? {} : { loops }),
   };
 }
 

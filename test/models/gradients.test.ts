@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseModelConfig } from '../../src/models/config.js';
-import type { ForwardOptions } from '../../src/models/context.js';
+import type { TrainPass } from '../../src/models/exits/pass.js';
 import { GPT } from '../../src/models/gpt.js';
 import type { LossOutput } from '../../src/models/losses.js';
 import { exitWeights, type Objective } from '../../src/models/exits/objective.js';
@@ -15,7 +15,7 @@ const tiny = { vocabSize: 11, blockSize: 5, nLayer: 2, nHead: 2, nEmbd: 6 };
 const tokens = Int32Array.of(1, 5, 3, 3, 0, 10, 2, 7, 9, 4);
 const targets = Int32Array.of(5, 3, 3, 0, -1, 2, 7, 9, 4, 6);
 
-type Variant = readonly [model: Record<string, unknown>, options?: ForwardOptions];
+type Variant = readonly [model: Record<string, unknown>, options?: TrainPass];
 
 const uniform = { exitLoss: 'uniform' as const };
 const variants: Record<string, Variant> = {
@@ -98,7 +98,7 @@ async function perturbedModel(runtime: Runtime, config: Record<string, unknown>)
 }
 
 /** Records a forward pass and walks it back. */
-function backward(model: GPT, options: ForwardOptions): LossOutput {
+function backward(model: GPT, options: TrainPass): LossOutput {
   const tape = new Tape(model.runtime);
   model.parameters.zeroGradients();
   const output = model.runtime.recording(tape, () => model.loss(tokens, targets, 2, 1, options));
@@ -107,7 +107,7 @@ function backward(model: GPT, options: ForwardOptions): LossOutput {
 }
 
 /** The objective's value, as a forward pass that records nothing would add it up. */
-async function objectiveValue(model: GPT, options: ForwardOptions): Promise<number> {
+async function objectiveValue(model: GPT, options: TrainPass): Promise<number> {
   const exitLoss = options.objective?.exitLoss ?? 'last';
   if (exitLoss === 'uniform' || exitLoss === 'linear') {
     const { exits } = await model.readings(tokens, targets, 2, options);

@@ -6,7 +6,7 @@ import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { ConfigError } from '../../src/errors.js';
 import { exitCount, parseModelConfig } from '../../src/models/config.js';
-import type { ForwardOptions } from '../../src/models/context.js';
+import type { ScorePass } from '../../src/models/exits/pass.js';
 import { GPT } from '../../src/models/gpt.js';
 import type { Objective } from '../../src/models/exits/objective.js';
 import { normal } from '../../src/random.js';
@@ -20,7 +20,7 @@ const T = 40;
 const tokens = Int32Array.from({ length: 2 * T }, (_, i) => (i * i + 3 * i) % 31);
 const targets = Int32Array.from({ length: 2 * T }, (_, i) => (i * 7) % 31);
 
-const systems: Record<string, readonly [model: Record<string, unknown>, options?: ForwardOptions]> = {
+const systems: Record<string, readonly [model: Record<string, unknown>, options?: ScorePass]> = {
   'universal, ACT': [{ depth: 'universal', nLayer: 1, nLoop: 4, halting: 'act' }],
   'loop, ACT': [{ depth: 'loop', nLayer: 2, nLoop: 4, nInnerLoop: 2, loopForm: 'output', halting: 'act' }],
   'loop with prelude and coda, ACT': [
@@ -55,8 +55,8 @@ function build(backend: Backend, config: Record<string, unknown>): GPT {
   return model;
 }
 
-async function score(model: GPT, ids: Int32Array, options?: ForwardOptions) {
-  using output = model.loss(ids, targets.subarray(0, ids.length), 2, 1, options);
+async function score(model: GPT, ids: Int32Array, options?: ScorePass) {
+  using output = model.score(ids, targets.subarray(0, ids.length), 2, options);
   return { losses: await output.losses.read(), steps: Array.from(await output.stepsPerRow!.read()) };
 }
 
@@ -126,11 +126,11 @@ for (const [shape, depth] of Object.entries(shapes)) {
           const threshold = { confidence: 0.16, geometric: 0.5 }[halting];
           // A single loop has no exit to ask for.
           const run = { loops, ...(threshold === undefined || loops === 1 ? {} : { exit: { threshold } }) };
-          using output = model.loss(tokens, targets, 2, 1, run);
+          using output = model.score(tokens, targets, 2, run);
           const losses = await output.losses.read();
           const taken = output.stepsPerRow && Array.from(await output.stepsPerRow.read());
           assert.equal(taken === null, halting === 'none' || loops === 1);
-          using full = model.loss(tokens, targets, 2, 1, { loops, earlyExit: false });
+          using full = model.score(tokens, targets, 2, { loops, earlyExit: false });
           const { exits } = await model.readings(tokens, targets, 2, { loops });
           assert.equal(exits.length, loops);
           assert.deepEqual(await full.losses.read(), exits[loops - 1].losses);
@@ -148,10 +148,21 @@ for (const [shape, depth] of Object.entries(shapes)) {
   }
 }
 
+test('a pass that learns runs every row to the end, a pass that scores stops them', async () => {
+  for (const name of ['adaptive, geometric', 'adaptive, multinomial, separate', 'universal, sequence']) {
+    const model = build(new NativeBackend('f32'), systems[name][0]);
+    using full = model.score(tokens, targets, 2, { earlyExit: false });
+    using learned = model.loss(tokens, targets, 2, 1);
+    assert.equal(learned.stepsPerRow, null);
+    assert.deepEqual(await learned.losses.read(), await full.losses.read());
+    assert.notDeepEqual((await score(model, tokens)).losses, await full.losses.read(), name);
+  }
+});
+
 test('ACT has no full depth to be asked for', () => {
   const model = build(onEngine(new NativeBackend('f32')), systems['universal, ACT'][0]);
   assert.throws(
-    () => model.loss(tokens, targets, 2, 1, { earlyExit: false }),
+    () => model.score(tokens, targets, 2, { earlyExit: false }),
     /earlyExit: must not be turned off where halting is act/,
   );
 });
@@ -205,7 +216,7 @@ test('a lower threshold of confidence lets tokens leave earlier; without early e
   const means = [await mean(0.05), await mean(0.15), await mean(0.2), await mean(0.999)];
   assert.deepEqual([...means].sort(), means);
   assert.equal(means[3], 4);
-  using full = model.loss(tokens, targets, 2, 1, { earlyExit: false });
+  using full = model.score(tokens, targets, 2, { earlyExit: false });
   assert.equal(full.stepsPerRow, null);
 });
 

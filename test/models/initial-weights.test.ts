@@ -5,7 +5,7 @@ import { presetNames, readPreset } from '../../src/node/presets.js';
 import { findSuite } from '../../src/experiments/suites.js';
 import { initialStd, parseModelConfig } from '../../src/models/config.js';
 import { GPTModules } from '../../src/models/modules.js';
-import { huggingFaceConfig } from '../../src/models/huggingface.js';
+import { huggingFaceConfig } from '../../src/convert/huggingface.js';
 import { parseRunConfig } from '../../src/train/config.js';
 
 /** The standard deviation that each of a model's parameters is drawn with. */

@@ -1,6 +1,6 @@
 /**
  * Models in Hugging Face's layout, in a folder or wherever else files have names: which of them hold the configuration and the
- * weights. Knows files; what is in a configuration is for `models/huggingface.ts`, the tokenizer and what goes with it for
+ * weights. Knows files; what is in a configuration is for `convert/huggingface.ts`, the tokenizer and what goes with it for
  * `huggingface-texts.ts`.
  */
 import { lstat, readdir, readFile, stat } from 'node:fs/promises';

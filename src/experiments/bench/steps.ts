@@ -4,6 +4,7 @@
  */
 import type { Backend } from '../../backend/backend.js';
 import { forwardFlopsPerToken } from '../../models/cost.js';
+import { depthOf } from '../../models/depth/kinds.js';
 import { GPT } from '../../models/gpt.js';
 import { hashWords } from '../../random.js';
 import { Tape } from '../../tensor/tape.js';
@@ -123,8 +124,9 @@ class Entrant {
     times.push(clock.now());
     if (step === 0) {
       const loss = total(values) / values.length;
-      // Universal's logits start with unit variance σ² = 1, which adds σ²/2.
-      const expected = Math.log(model.config.vocabSize) + (model.config.depth === 'universal' ? 0.5 : 0);
+      // Where embeddings are scaled, logits start with unit variance σ² = 1, which adds σ²/2.
+      const { scale } = depthOf(model.config).embedding(model.config);
+      const expected = Math.log(model.config.vocabSize) + (scale > 1 ? 0.5 : 0);
       if (!(Math.abs(loss - expected) < 0.5)) {
         throw new Error(`${this.entry.name}: first loss ${loss}, an untrained model has about ${expected}`);
       }
@@ -146,7 +148,7 @@ class Entrant {
   private async evaluate(tokens: Int32Array, targets: Int32Array, B: number): Promise<number> {
     const kernels = new Map(this.kernels);
     const start = this.clock.now();
-    using output = this.model.loss(tokens, targets, B, 1);
+    using output = this.model.score(tokens, targets, B);
     await output.losses.read();
     const ms = this.clock.now() - start;
     this.kernels.clear();

@@ -7,7 +7,15 @@ import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
-import type { Depth, DepthOutput, Walker } from './depth.js';
+import { AS_GPT2, type Depth, type DepthKind, type DepthOutput, type Walk } from './depth.js';
+
+export const adaptive: DepthKind = {
+  ...AS_GPT2,
+  reads: ['exitHead', 'halting'],
+  exits: ({ nLayer }) => nLayer,
+  applications: ({ nLayer }, layers = nLayer) => layers,
+  create: (_scope, blocks) => new AdaptiveDepth(blocks),
+};
 
 export class AdaptiveDepth implements Depth {
   constructor(private readonly blocks: readonly Block[]) {}
@@ -19,14 +27,10 @@ export class AdaptiveDepth implements Depth {
   }
 
   /** The context's loops are the layers to run; all by default. */
-  run(x: Tensor, ctx: ForwardContext, walker: Walker): DepthOutput {
+  run(x: Tensor, { loops }: ForwardContext, walk: Walk): DepthOutput {
     const { blocks } = this;
-    const layers = ctx.loops ?? blocks.length;
-    return walker.walk(
-      x,
-      layers,
-      (h, layer) => ctx.apply(blocks[layer], h, { loop: 0, layer, inner: 0 }),
-      ctx,
+    return walk(x, loops ?? blocks.length, (h, layer, ctx) =>
+      ctx.apply(blocks[layer], h, { loop: 0, layer, inner: 0 }),
     );
   }
 }

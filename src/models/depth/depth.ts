@@ -1,39 +1,97 @@
 /** The contract of a depth rule: how the hidden state passes through the blocks. Each rule is one file beside this. */
+import { type Block, PreNormBlock } from '../../nn/block.js';
+import type { ParameterScope } from '../../nn/parameters.js';
 import { alias } from '../../tensor/ops.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
+import { initialStd, type ModelConfig } from '../model-fields.js';
+
+/** A depth rule as the rest of a model sees it: what it asks of the parts around it, and what can be done with it. */
+export interface DepthKind {
+  /** Fields of the configuration that not all depths read. */
+  readonly reads: readonly (keyof ModelConfig)[];
+  /** Throws ConfigError where fields that are right on their own do not fit together; `input` is what was given of them. */
+  check(config: ModelConfig, input: Partial<ModelConfig>, where: string): void;
+  /** States that the head could read, the last one included. */
+  exits(config: ModelConfig): number;
+  /** Runs of a block in one forward pass, with `loops` loops or steps where there is a choice. */
+  applications(config: ModelConfig, loops?: number): number;
+  /** Whether it can loop as often as one likes. */
+  loopsFreely(config: ModelConfig): boolean;
+  /** Whether positions are embedded by learned weights; otherwise the depth signals them. */
+  readonly learnsPositions: boolean;
+  /** The token embedding's initial standard deviation, and the factor on what it gives. */
+  embedding(config: ModelConfig): { readonly std: number; readonly scale: number };
+  /** The kind of block, and whether a norm comes before the head. */
+  block(config: ModelConfig): {
+    readonly Block: typeof PreNormBlock;
+    readonly activation: 'gelu' | 'relu';
+    readonly finalNorm: boolean;
+  };
+  /** The model type that Hugging Face's transformers run it as; null for none. */
+  readonly huggingFace: 'gpt2' | 'loopnn' | null;
+  create(scope: ParameterScope, blocks: readonly Block[], config: ModelConfig): Depth;
+}
+
+/** The properties of GPT-2's depth, and of others where they say nothing else. */
+export const AS_GPT2: Omit<DepthKind, 'create'> = {
+  reads: [],
+  check() {},
+  exits: () => 1,
+  applications: ({ nLayer }) => nLayer,
+  loopsFreely: () => false,
+  learnsPositions: true,
+  embedding: (config) => ({ std: initialStd(config), scale: 1 }),
+  block: () => ({ Block: PreNormBlock, activation: 'gelu', finalNorm: true }),
+  huggingFace: null,
+};
 
 export interface Depth {
   /** Throws ConfigError for a loop count that this depth cannot run. */
   requireLoops(loops: number): void;
-  /** Carries `x (R, C)` through the blocks, by way of `walker` where the depth has exits. */
-  run(x: Tensor, ctx: ForwardContext, walker: Walker): DepthOutput;
+  /** Carries `x (R, C)` through the blocks, by way of `walk` where the depth has exits. */
+  run(x: Tensor, ctx: ForwardContext, walk: Walk): DepthOutput;
 }
+
+/** Takes a state from exit to exit in so many steps, some rows perhaps in fewer. */
+export type Walk = (x: Tensor, count: number, step: Step) => DepthOutput;
+
+/** One step between two exits: step n, counted from 0, on the state (R, C), for the rows of `ctx`; the caller owns the result. */
+export type Step = (x: Tensor, n: number, ctx: ForwardContext) => Tensor;
 
 /** What a pass through the blocks leaves. */
 export class DepthOutput implements Disposable {
-  constructor(
-    /** The state that the head reads (R, C); where exits were asked for, the last of them. */
-    readonly x: Tensor,
-    /** The states at each exit in order, the last one included; empty where nobody asked for them. */
-    readonly exits: readonly Tensor[] = [],
-    /** ACT's ponder cost of each row, in steps (R); null for none. Its gradient is on the tape already. */
-    readonly auxLoss: Tensor | null = null,
-    /** Steps that each row took before it halted (R), i32; null where all took every step. */
-    readonly stepsPerRow: Tensor | null = null,
-    /** What is left to do to an exit's state before the head reads it; the caller owns the result. */
-    readonly finish: (state: Tensor) => Tensor = alias,
-  ) {}
+  /** The state that the head reads (R, C); where exits were asked for, the last of them. */
+  readonly x: Tensor;
+  /** The states at each exit in order, the last one included; empty where nobody asked for them. */
+  readonly exits: readonly Tensor[];
+  /** The state that the first step was given (R, C), where exits were asked for. */
+  readonly entry: Tensor | null;
+  /** ACT's ponder cost of each row, in steps (R); null for none. Its gradient is on the tape already. */
+  readonly auxLoss: Tensor | null;
+  /** Steps that each row took before it halted (R), i32; null where all took every step. */
+  readonly stepsPerRow: Tensor | null;
+  /** What is left to do to an exit's state before the head reads it; the caller owns the result. */
+  readonly finish: (state: Tensor) => Tensor;
+
+  constructor({
+    x,
+    exits = [],
+    entry = null,
+    auxLoss = null,
+    stepsPerRow = null,
+    finish = alias,
+  }: Pick<DepthOutput, 'x'> & Partial<DepthOutput>) {
+    this.x = x;
+    this.exits = exits;
+    this.entry = entry;
+    this.auxLoss = auxLoss;
+    this.stepsPerRow = stepsPerRow;
+    this.finish = finish;
+  }
 
   [Symbol.dispose](): void {
-    for (const tensor of [this.x, ...this.exits, this.auxLoss, this.stepsPerRow]) tensor?.dispose();
+    for (const tensor of [this.x, ...this.exits, this.entry, this.auxLoss, this.stepsPerRow])
+      tensor?.dispose();
   }
-}
-
-/** One step between two exits: step n, counted from 0, on the state (R, C); the caller owns the result. */
-export type Step = (x: Tensor, n: number) => Tensor;
-
-/** Takes a state from exit to exit, stopping rows where a halting rule says so. */
-export interface Walker {
-  walk(x: Tensor, count: number, step: Step, ctx: ForwardContext): DepthOutput;
 }

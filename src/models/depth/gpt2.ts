@@ -3,7 +3,13 @@ import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
-import { type Depth, DepthOutput } from './depth.js';
+import { AS_GPT2, type Depth, type DepthKind, DepthOutput } from './depth.js';
+
+export const gpt2: DepthKind = {
+  ...AS_GPT2,
+  huggingFace: 'gpt2',
+  create: (_scope, blocks) => new GPT2Depth(blocks),
+};
 
 export class GPT2Depth implements Depth {
   constructor(private readonly blocks: readonly Block[]) {}
@@ -17,6 +23,6 @@ export class GPT2Depth implements Depth {
     const y = ctx.loop(this.blocks.length, x, (h, layer) =>
       ctx.apply(this.blocks[layer], h, { loop: 0, layer, inner: 0 }),
     );
-    return new DepthOutput(y);
+    return new DepthOutput({ x: y });
   }
 }

@@ -15,9 +15,33 @@ import { Linear } from '../../nn/layers.js';
 import type { ParameterScope, ParameterSlot } from '../../nn/parameters.js';
 import { add, alias, gatedResidual } from '../../tensor/ops.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { ModelConfig } from '../config.js';
+import type { ModelConfig } from '../model-fields.js';
 import type { ForwardContext } from '../context.js';
-import { type Depth, DepthOutput, type Walker } from './depth.js';
+import { AS_GPT2, type Depth, type DepthKind, DepthOutput, type Walk } from './depth.js';
+
+export const loop: DepthKind = {
+  ...AS_GPT2,
+  reads: ['nLoop', 'nInnerLoop', 'nPrelude', 'nCoda', 'inputInjection', 'exitHead', 'halting', 'kvSharing'],
+  check({ nLayer, nLoop, nPrelude, nCoda, inputInjection }, _input, where) {
+    if (nPrelude + nCoda >= nLayer) {
+      const rule = `must leave a layer to loop: together below nLayer = ${nLayer}`;
+      throw new ConfigError(`${where}.nPrelude + nCoda`, rule, nPrelude + nCoda);
+    }
+    if (inputInjection !== 'none' && nLoop === 1) {
+      const rule = 'must be none where nLoop is 1, which has no second loop to inject into';
+      throw new ConfigError(`${where}.inputInjection`, rule, inputInjection);
+    }
+  },
+  exits: ({ nLoop }) => nLoop,
+  applications: ({ nLayer, nLoop, nInnerLoop, nPrelude, nCoda }, loops = nLoop) => {
+    const once = nPrelude + nCoda;
+    return (once + (nLayer - once) * loops) * nInnerLoop;
+  },
+  // Loops beyond the trained count reuse the last gate; a model trained without loops has none.
+  loopsFreely: ({ nLoop }) => nLoop > 1,
+  huggingFace: 'loopnn',
+  create: (scope, blocks, config) => new LoopDepth(scope, blocks, config),
+};
 
 /** Gates are (loops, C) or (loops, 1); a count of 1 has no gates and adds nothing, so that it is GPT-2's walk. */
 export class LoopDepth implements Depth {
@@ -55,18 +79,17 @@ export class LoopDepth implements Depth {
     throw new ConfigError('loops', rule, loops);
   }
 
-  run(x: Tensor, ctx: ForwardContext, walker: Walker): DepthOutput {
+  run(x: Tensor, ctx: ForwardContext, walk: Walk): DepthOutput {
     const { first, end, blocks } = this;
     const loops = ctx.loops ?? this.config.nLoop;
     using e = this.stack(x, 0, first, 0, ctx);
-    const output = walker.walk(e, loops, (h, loop) => this.loop(h, e, loop, ctx), ctx);
+    const output = walk(e, loops, (h, loop, at) => this.loop(h, e, loop, at));
     if (end === blocks.length) return output;
     // The coda belongs to the reading of a state: each exit passes through it, unless nobody reads it.
     const coda = (state: Tensor) => this.stack(state, end, blocks.length, 0, ctx);
-    const { x: state, exits, auxLoss, stepsPerRow } = output;
-    if (exits.length > 0) return new DepthOutput(state, exits, auxLoss, stepsPerRow, coda);
-    using owned = state;
-    return new DepthOutput(coda(owned), [], auxLoss, stepsPerRow);
+    if (output.exits.length > 0) return new DepthOutput({ ...output, finish: coda });
+    using owned = output.x;
+    return new DepthOutput({ ...output, x: coda(owned) });
   }
 
   /** One outer loop: the update rule with what injection makes of the input; loops beyond the trained count reuse the last gate. */

@@ -10,9 +10,26 @@ import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ApplicationPlace } from '../batch.js';
-import type { ModelConfig } from '../config.js';
+import type { ModelConfig } from '../model-fields.js';
 import type { ForwardContext } from '../context.js';
-import { type Depth, DepthOutput } from './depth.js';
+import { AS_GPT2, type Depth, type DepthKind, DepthOutput } from './depth.js';
+
+export const sharing: DepthKind = {
+  ...AS_GPT2,
+  reads: ['sharing', 'nApplication'],
+  check({ nLayer, nApplication: A, sharing: order }, input, where) {
+    if (input.nApplication === undefined) {
+      throw new ConfigError(`${where}.nApplication`, 'must be given where depth is sharing');
+    }
+    const least = { sequence: nLayer, cycle: nLayer, 'cycle-rev': 2 * nLayer }[order];
+    if (A < least || (order === 'sequence' && A % nLayer !== 0)) {
+      const multiple = order === 'sequence' ? `a multiple of nLayer = ${nLayer}` : `at least ${least}`;
+      throw new ConfigError(`${where}.nApplication`, `must be ${multiple} where sharing is ${order}`, A);
+    }
+  },
+  applications: ({ nApplication }) => nApplication,
+  create: (_scope, blocks, config) => new SharingDepth(blocks, config),
+};
 
 /** Which of M layers each of A applications uses, counted from 0. */
 export function sharingOrder(rule: ModelConfig['sharing'], M: number, A: number): number[] {
@@ -43,6 +60,6 @@ export class SharingDepth implements Depth {
   run(x: Tensor, ctx: ForwardContext): DepthOutput {
     const { places, blocks } = this;
     const y = ctx.loop(places.length, x, (h, i) => ctx.apply(blocks[places[i].layer], h, places[i]));
-    return new DepthOutput(y);
+    return new DepthOutput({ x: y });
   }
 }

@@ -8,12 +8,34 @@
  * The paper normalises after each residual addition (norm `post`). Where a model has more than one layer, a step is the
  * stack of them, and the signal is added before the first.
  */
-import type { Block } from '../../nn/block.js';
+import { ConfigError } from '../../errors.js';
+import { type Block, PostNormBlock, PreNormBlock } from '../../nn/block.js';
 import { add, detach } from '../../tensor/ops.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { ModelConfig } from '../config.js';
+import type { ModelConfig } from '../model-fields.js';
 import type { ForwardContext } from '../context.js';
-import type { Depth, DepthOutput, Walker } from './depth.js';
+import { AS_GPT2, type Depth, type DepthKind, type DepthOutput, type Walk } from './depth.js';
+
+export const universal: DepthKind = {
+  ...AS_GPT2,
+  reads: ['nLoop', 'norm', 'exitHead', 'halting', 'kvSharing'],
+  check({ nEmbd: C }, _input, where) {
+    if (C % 2 === 0) return;
+    throw new ConfigError(`${where}.nEmbd`, 'must be even for sines and cosines', C);
+  },
+  exits: ({ nLoop }) => nLoop,
+  applications: ({ nLayer, nLoop }, steps = nLoop) => nLayer * steps,
+  loopsFreely: () => true,
+  learnsPositions: false,
+  // Vaswani et al. 2017 multiply embeddings by √C, the head's weights being the same: both then have unit variance.
+  embedding: ({ nEmbd: C }) => ({ std: 1 / Math.sqrt(C), scale: Math.sqrt(C) }),
+  block: ({ norm }) => ({
+    Block: norm === 'post' ? PostNormBlock : PreNormBlock,
+    activation: 'relu',
+    finalNorm: norm === 'pre',
+  }),
+  create: (_scope, blocks, config) => new UniversalDepth(blocks, config),
+};
 
 export class UniversalDepth implements Depth {
   private places: Float64Array = new Float64Array(0);
@@ -33,38 +55,33 @@ export class UniversalDepth implements Depth {
     return this.places.subarray(0, reach * C);
   }
 
-  run(x: Tensor, ctx: ForwardContext, walker: Walker): DepthOutput {
+  run(x: Tensor, { batch, loops }: ForwardContext, walk: Walk): DepthOutput {
     const { runtime } = x;
     const { blocks } = this;
     const [R, C] = [x.shape[0], x.shape[1]];
-    const steps = ctx.loops ?? this.config.nLoop;
-    const { reach } = ctx.batch;
+    const steps = loops ?? this.config.nLoop;
+    const { reach } = batch;
     using places = runtime.from(this.placesBelow(reach, C), [reach, C]);
     using times = runtime.from(sinusoids(steps, C, 1), [steps, C]);
-    return walker.walk(
-      x,
-      steps,
-      (h, n) => {
-        using time = runtime.from(new Int32Array(R).fill(n), [R]);
-        using signal = runtime.empty([R, C]);
-        runtime.backend.embeddingForward({
-          out: signal.storage,
-          tokens: time.storage,
-          positions: ctx.batch.positions.storage,
-          wte: times.storage,
-          wpe: places.storage,
-          R,
-          C,
-        });
-        using constant = detach(signal);
-        using input = add(h, constant);
-        using y = ctx.loop(blocks.length, input, (state, layer) =>
-          ctx.apply(blocks[layer], state, { loop: n, layer, inner: 0 }),
-        );
-        return ctx.keepHalted(y, h);
-      },
-      ctx,
-    );
+    return walk(x, steps, (h, n, ctx) => {
+      using time = runtime.from(new Int32Array(R).fill(n), [R]);
+      using signal = runtime.empty([R, C]);
+      runtime.backend.embeddingForward({
+        out: signal.storage,
+        tokens: time.storage,
+        positions: batch.positions.storage,
+        wte: times.storage,
+        wpe: places.storage,
+        R,
+        C,
+      });
+      using constant = detach(signal);
+      using input = add(h, constant);
+      using y = ctx.loop(blocks.length, input, (state, layer) =>
+        ctx.apply(blocks[layer], state, { loop: n, layer, inner: 0 }),
+      );
+      return ctx.keepHalted(y, h);
+    });
   }
 }
 

@@ -10,8 +10,10 @@ import type { ParameterScope } from '../../nn/parameters.js';
 import { activation, actStep, addToLoss, alias, detach, scaleRows } from '../../tensor/ops.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
-import { DepthOutput, type Step, type Walker } from '../depth/depth.js';
-import { isTruncated, OwnedStates, RowsLeft, truncatedStep } from './walker.js';
+import { DepthOutput, type Step } from '../depth/depth.js';
+import type { RunningRows } from '../running-rows.js';
+import type { Pass } from './pass.js';
+import { isTruncated, OwnedStates, RowsLeft, truncatedStep, type Walker } from './walker.js';
 
 /** A row may stop once its halting probabilities reach 1 − ε, so that it can stop after one step. */
 const EPSILON = 0.01;
@@ -24,13 +26,11 @@ export class ActWalker implements Walker {
     this.unit = new Linear(scope.child('halting'), C, 1, { bias: true, std, biasInit: 1 });
   }
 
-  walk(x: Tensor, count: number, step: Step, ctx: ForwardContext): DepthOutput {
+  walk(x: Tensor, count: number, step: Step, ctx: ForwardContext, pass: Pass): DepthOutput {
     const { runtime } = x;
     const { backend } = runtime;
     const R = x.shape[0];
-    const { collectExits } = ctx.pass;
-    if (collectExits) ctx.entry = alias(x);
-    const scale = ctx.pass.auxScale;
+    const { everyExit, objective, lossScale = 1 } = pass;
     using rows = new RowsLeft(runtime, R);
     using ponder = runtime.from(new Float64Array(R), [R]);
     using owned = new OwnedStates(x);
@@ -38,35 +38,41 @@ export class ActWalker implements Walker {
     using averaged = new OwnedStates(zeros); // zeros stand for the average before the first step
     using sums = new OwnedStates(zeros);
     sums.advance(detach(zeros));
+    let running: RunningRows | null = null;
     for (let n = 0; n < count; n++) {
       rows.count();
-      const h = owned.advance(truncatedStep(x, owned.state, n, count, step, ctx));
-      using state = isTruncated(n, count, ctx) ? detach(h) : alias(h);
+      const h = owned.advance(truncatedStep(x, owned.state, n, count, step, ctx.among(running), pass));
+      using state = isTruncated(n, count, pass) ? detach(h) : alias(h);
       using z = this.unit.forward(state);
       using probability = activation(z, 'sigmoid');
       const { mask } = rows.running;
       const last = n === count - 1;
       const act = actStep(probability, sums.state, mask, { epsilon: EPSILON, last });
       using p = act.p;
-      if (collectExits) owned.exits.push(outputAt(n, state, probability, sums.state, mask, averaged.state));
+      if (everyExit) owned.exits.push(outputAt(n, state, probability, sums.state, mask, averaged.state));
       sums.advance(act.nextSum);
       averaged.advance(scaleRows(state, p, n === 0 ? null : averaged.state));
       const stopping = { running: mask.storage, goingOn: act.goingOn.storage };
       backend.ponder({ ponder: ponder.storage, p: p.storage, ...stopping });
       if (runtime.tape) {
         using weights = runtime.empty([R]);
-        const value = (scale * ctx.pass.ponderCost) / R;
+        const value = (lossScale * (objective?.ponderCost ?? 0)) / R;
         backend.stopped({ out: weights.storage, ...stopping, value });
         addToLoss(p, weights);
       }
       rows.replace(act.goingOn);
-      ctx.running = rows.running;
+      running = rows.running;
       if (rows.none && !ctx.batch.cached) break;
     }
-    ctx.running = null;
     // Once no row is left every further exit is the output.
-    while (collectExits && owned.exits.length < count) owned.exits.push(alias(averaged.state));
-    return new DepthOutput(alias(averaged.state), owned.takeExits(), alias(ponder), rows.takeCounts());
+    while (everyExit && owned.exits.length < count) owned.exits.push(alias(averaged.state));
+    return new DepthOutput({
+      x: alias(averaged.state),
+      exits: owned.takeExits(),
+      entry: everyExit ? alias(x) : null,
+      auxLoss: alias(ponder),
+      stepsPerRow: rows.takeCounts(),
+    });
   }
 }
 

@@ -13,7 +13,7 @@
  * with one do not have them.
  */
 import type { Tensor } from '../../tensor/tensor.js';
-import type { ModelConfig } from '../config.js';
+import type { ModelConfig } from '../model-fields.js';
 import type { ForwardContext } from '../context.js';
 import type { ExitHeads } from './heads.js';
 import type { Criterion } from './options.js';
@@ -41,13 +41,13 @@ class MeasuredRule implements ExitRule {
     private readonly usual: { readonly above?: number } = {},
   ) {}
 
-  start(ctx: ForwardContext, entry: Tensor): ExitDecision {
+  start(entry: Tensor, _ctx: ForwardContext, named: number | undefined): ExitDecision {
     const { above } = this.usual;
-    const threshold = ctx.options.exit?.threshold ?? above!; // requireExit has seen to the others
+    const threshold = named ?? above!; // requireExit has seen to the others
     const measure = this.begin(entry);
     return {
-      decide: (mask, state, n) => {
-        using values = measure.of(state, n, ctx.running);
+      decide: (mask, state, n, running) => {
+        using values = measure.of(state, n, running);
         if (!values) return;
         const { backend } = mask.runtime;
         const args = { running: mask.storage, values: values.storage, threshold };

@@ -33,8 +33,7 @@ export class GeometricRule implements LearnedRule {
     );
   }
 
-  start(ctx: ForwardContext): ExitDecision {
-    const threshold = ctx.options.exit?.threshold ?? HALF;
+  start(_entry: Tensor, _ctx: ForwardContext, threshold = HALF): ExitDecision {
     return {
       decide: (mask, state, n) => {
         if (n >= this.units.length) return; // beyond the trained exits nothing was learned
@@ -86,7 +85,7 @@ export class ChoiceRule implements LearnedRule {
     this.unit = new Linear(scope.child('halting'), C, heads.count, { bias: true, std });
   }
 
-  start(ctx: ForwardContext): ExitDecision {
+  start(_entry: Tensor, ctx: ForwardContext): ExitDecision {
     let chosen: Tensor | null = null;
     return {
       decide: (mask, state, n) => {

@@ -17,6 +17,11 @@ export interface Objective {
   readonly oracleSigma: number;
 }
 
+/** Whether the losses at all exits are learned, so that no row may stop before the last. */
+export function learnsEveryExit({ exitLoss }: Objective): boolean {
+  return exitLoss === 'uniform' || exitLoss === 'linear';
+}
+
 /** Weight of each of N exits' losses; they sum to 1. */
 export function exitWeights(exitLoss: Objective['exitLoss'], N: number): number[] {
   if (exitLoss === 'linear') return Array.from({ length: N }, (_, n) => (n + 1) / ((N * (N + 1)) / 2));

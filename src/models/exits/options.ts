@@ -1,6 +1,6 @@
 /** When rows leave before the last step, as a choice of whoever runs the model; see `criteria.ts` and `learned.ts` for what the names mean. */
 import { ConfigError } from '../../errors.js';
-import { exitCount, type ModelConfig } from '../config.js';
+import { averagesExits, exitCount, type ModelConfig } from '../config.js';
 
 /** Criteria for any model with exits. */
 export const CRITERIA = ['change', 'second-difference', 'kl', 'entropy', 'confidence'] as const;
@@ -36,7 +36,7 @@ export function exitCriteria(config: ModelConfig, loops = exitCount(config)): Ex
 export function whyNoExit(config: ModelConfig, criterion: ExitCriterion, loops: number): string | null {
   const { halting, nCoda, depth } = config;
   if (exitCount(config) < 2) return `a model of depth ${depth} has a single exit`;
-  if (halting === 'act') return 'halting is act, whose output is the average until it halts';
+  if (averagesExits(config)) return 'halting is act, whose output is the average until it halts';
   if (criterion !== halting && !(CRITERIA as readonly string[]).includes(criterion)) {
     return `it is learned with halting ${criterion}, and this model has halting ${halting}`;
   }

@@ -2,12 +2,23 @@
  * Takes a state from exit to exit: keeps the states that are asked for, truncates back-propagation, and stops rows where
  * a halting rule, or an exit drawn beforehand, says so. Knows no depth rule: a step is a function that it is given.
  */
+import type { DropoutKey } from '../../random.js';
 import { alias, constantOffset, detach } from '../../tensor/ops.js';
 import { type Runtime, Tensor } from '../../tensor/tensor.js';
 import type { ForwardContext } from '../context.js';
-import { DepthOutput, type Step, type Walker } from '../depth/depth.js';
+import { DepthOutput, type Step } from '../depth/depth.js';
 import { RunningRows } from '../running-rows.js';
+import { drawExits } from './objective.js';
+import type { Pass } from './pass.js';
 import type { ExitRule } from './rule.js';
+
+/** Names what is drawn where nobody has named it. */
+const FIRST: DropoutKey = { seed: 0, step: 0, microStep: 0 };
+
+/** Carries out a depth's walk, in the manner of one pass. */
+export interface Walker {
+  walk(x: Tensor, count: number, step: Step, ctx: ForwardContext, pass: Pass): DepthOutput;
+}
 
 export class ExitWalker implements Walker {
   /** The model's own rule, and whatever else an exit can be decided by, by name. */
@@ -16,37 +27,43 @@ export class ExitWalker implements Walker {
     private readonly criteria: Readonly<Record<string, ExitRule>>,
   ) {}
 
-  walk(x: Tensor, count: number, step: Step, ctx: ForwardContext): DepthOutput {
-    const { runtime } = x;
-    const { drawnExits, collectExits } = ctx.pass;
-    const { exit, earlyExit } = ctx.options;
+  walk(x: Tensor, count: number, step: Step, ctx: ForwardContext, pass: Pass): DepthOutput {
+    const { runtime, shape } = x;
+    const { exit, earlyExit, everyExit } = pass;
     const rule = exit?.criterion ? this.criteria[exit.criterion] : this.own;
-    const decides = rule !== null && !runtime.tape && !collectExits && earlyExit !== false && count > 1;
-    if (!decides && !drawnExits && !collectExits && !isTruncated(0, count, ctx)) {
-      const { steps, state } = ctx.options.from ?? { steps: 0, state: x };
-      const last = ctx.loop(count - steps, state, (h, i) => step(h, steps + i));
-      ctx.options.onLastState?.(last);
-      return new DepthOutput(last);
+    const decides = rule !== null && !everyExit && earlyExit !== false && count > 1;
+    const draws = pass.objective?.exitLoss === 'mixed';
+    if (!decides && !draws && !everyExit && !isTruncated(0, count, pass)) {
+      const { steps, state } = pass.from ?? { steps: 0, state: x };
+      const last = ctx.loop(count - steps, state, (h, i) => step(h, steps + i, ctx));
+      pass.onLastState?.(last);
+      return new DepthOutput({ x: last });
     }
-    using decision = decides ? rule.start(ctx, x) : null;
-    using rows = decision || drawnExits ? new RowsLeft(runtime, x.shape[0]) : null;
+    using decision = decides ? rule.start(x, ctx, exit?.threshold) : null;
+    using drawn = draws ? runtime.from(drawExits(pass.dropout ?? FIRST, shape[0], count), [shape[0]]) : null;
+    using rows = decision || drawn ? new RowsLeft(runtime, shape[0]) : null;
     using owned = new OwnedStates(x);
-    if (collectExits) ctx.entry = alias(x);
+    let running: RunningRows | null = null;
     for (let n = 0; n < count; n++) {
       rows?.count();
-      const h = owned.advance(truncatedStep(x, owned.state, n, count, step, ctx));
-      if (collectExits) owned.exits.push(isTruncated(n, count, ctx) ? detach(h) : alias(h));
+      const next = truncatedStep(x, owned.state, n, count, step, ctx.among(running), pass);
+      const h = owned.advance(next);
+      if (everyExit) owned.exits.push(isTruncated(n, count, pass) ? detach(h) : alias(h));
       if (!rows || rows.none || n === count - 1) continue;
       rows.stop((mask) => {
         const { backend } = runtime;
-        if (drawnExits) backend.stopAt({ running: mask.storage, exits: drawnExits.storage, depth: n });
-        decision?.decide(mask, h, n);
+        if (drawn) backend.stopAt({ running: mask.storage, exits: drawn.storage, depth: n });
+        decision?.decide(mask, h, n, running);
       });
-      ctx.running = rows.running;
+      running = rows.running;
       if (rows.none && !ctx.batch.cached) break;
     }
-    ctx.running = null;
-    return new DepthOutput(alias(owned.state), owned.takeExits(), null, rows ? rows.takeCounts() : null);
+    return new DepthOutput({
+      x: alias(owned.state),
+      exits: owned.takeExits(),
+      entry: everyExit ? alias(x) : null,
+      stepsPerRow: rows ? rows.takeCounts() : null,
+    });
   }
 }
 
@@ -81,8 +98,7 @@ export class OwnedStates implements Disposable {
 }
 
 /** Whether step n of `count` lies before the last ones, through which alone gradients pass. */
-export function isTruncated(n: number, count: number, ctx: ForwardContext): boolean {
-  const last = ctx.options.backpropLoops ?? 0;
+export function isTruncated(n: number, count: number, { backpropLoops: last = 0 }: Pass): boolean {
   return last > 0 && n < count - last;
 }
 
@@ -98,10 +114,11 @@ export function truncatedStep(
   count: number,
   step: Step,
   ctx: ForwardContext,
+  pass: Pass,
 ): Tensor {
-  if (!isTruncated(n, count, ctx)) return step(h, n);
-  const next = first.runtime.recording(null, () => step(h, n));
-  if (isTruncated(n + 1, count, ctx)) return next;
+  if (!isTruncated(n, count, pass)) return step(h, n, ctx);
+  const next = first.runtime.recording(null, () => step(h, n, ctx));
+  if (isTruncated(n + 1, count, pass)) return next;
   using owned = next;
   return constantOffset(owned, first);
 }

@@ -19,7 +19,7 @@
  */
 import { CheckpointError, ConfigError } from '../errors.js';
 import { elementCount, type LazyTensor, renamed } from '../formats/lazy-tensors.js';
-import { type ModelConfig, parseModelConfig } from './config.js';
+import { type ModelConfig, parseModelConfig } from '../models/config.js';
 import { parameterShapes } from './huggingface.js';
 
 /** Layers of the original that each layer of the loop network is the mean of. */

@@ -2,16 +2,19 @@
  * A model as an ONNX graph: its own forward pass, run once on the recording backend. Inputs and outputs are named as
  * Hugging Face names them. Knows no depth rule and no file.
  */
-import { RecordingBackend } from './recording.js';
+import { RecordingBackend } from '../models/recording.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { LazyTensor } from '../formats/lazy-tensors.js';
 import type { OnnxGraph } from '../formats/onnx.js';
 import { storedWeights, type WeightType } from '../formats/onnx-weights.js';
 import { type Role, Runtime, Tensor } from '../tensor/tensor.js';
-import { applicationCount, type ModelConfig } from './config.js';
-import { DepthOutput, type Step, type Walker } from './depth/depth.js';
-import { GPT } from './gpt.js';
-import type { TextIdFields } from './huggingface.js';
+import { applicationCount, type ModelConfig } from '../models/config.js';
+import type { ForwardContext } from '../models/context.js';
+import { DepthOutput, type Step } from '../models/depth/depth.js';
+import { depthOf } from '../models/depth/kinds.js';
+import type { Walker } from '../models/exits/walker.js';
+import { GPT } from '../models/gpt.js';
+import type { TextIdFields } from '../generate/text-ids.js';
 
 /** The dimension that has int8 scales: output channels of a matrix, rows of an embedding. */
 const SCALED: Partial<Record<Role, number>> = { matrix: 1, embedding: 0, position: 0 };
@@ -28,16 +31,16 @@ const RECORDED_LOOPS = 64;
 class LoopWalker implements Walker {
   constructor(private readonly recording: RecordingBackend) {}
 
-  walk(x: Tensor, count: number, step: Step): DepthOutput {
+  walk(x: Tensor, count: number, step: Step, ctx: ForwardContext): DepthOutput {
     const { recording } = this;
     const { runtime, shape } = x;
     const out = runtime.empty(shape);
     recording.loop(out.storage, x.storage, count, (state, next, n) => {
       using h = Tensor.over(runtime, shape, state);
-      using y = step(h, n);
+      using y = step(h, n, ctx);
       recording.copy(next, y.storage);
     });
-    return new DepthOutput(out);
+    return new DepthOutput({ x: out });
   }
 }
 
@@ -67,8 +70,7 @@ export function onnxGraph(
   // Tables over positions are as long as the traced sequence.
   const tokens = new Int32Array(config.blockSize);
   const recording = new RecordingBackend(tokens);
-  const free =
-    loops === undefined && (config.depth === 'universal' || (config.depth === 'loop' && config.nLoop > 1));
+  const free = loops === undefined && depthOf(config).loopsFreely(config);
   const walker = free ? { walker: new LoopWalker(recording) } : {};
   const count = free ? Math.max(RECORDED_LOOPS, config.nLoop + 1) : loops;
   const model = new GPT(config, new Runtime(recording), { train: false, ...walker });

@@ -4,9 +4,11 @@
  * `python/modeling_loopnn.py`. Knows no file.
  */
 import { CheckpointError, ConfigError } from '../errors.js';
+import type { TextIdFields } from '../generate/text-ids.js';
 import { elementCount, type LazyTensor, renamed } from '../formats/lazy-tensors.js';
-import { type ModelConfig, initialStd, parseModelConfig } from './config.js';
-import { GPTModules } from './modules.js';
+import { type ModelConfig, initialStd, parseModelConfig } from '../models/config.js';
+import { DEPTH_NAMES, DEPTHS, depthOf } from '../models/depth/kinds.js';
+import { GPTModules } from '../models/modules.js';
 
 /** `model_type` of exported loop networks. */
 export const LOOP_MODEL_TYPE = 'loopnn';
@@ -14,11 +16,6 @@ export const LOOP_MODEL_TYPE = 'loopnn';
 export const MODELING_MODULE = 'modeling_loopnn';
 
 type Json = Readonly<Record<string, unknown>>;
-/** By which ids texts begin and end; null where that is not known. */
-export type TextIdFields = Readonly<{
-  bos_token_id: number | null;
-  eos_token_id: number | readonly number[] | null;
-}>;
 
 /** A model's configuration out of a `config.json`, and what is worth telling of it. */
 export interface ImportedConfig {
@@ -100,8 +97,9 @@ export function modelFromHuggingFace(json: unknown, where: string): ImportedConf
 
 /** Throws ConfigError where `transformers` would need a model file that we do not have. */
 export function requireExportable(model: ModelConfig): void {
-  if (model.depth !== 'gpt2' && model.depth !== 'loop') {
-    const rule = 'must be gpt2 or loop to be exported for Hugging Face';
+  if (depthOf(model).huggingFace === null) {
+    const known = DEPTH_NAMES.filter((depth) => DEPTHS[depth].huggingFace !== null);
+    const rule = `must be ${known.join(' or ')} to be exported for Hugging Face`;
     throw new ConfigError('depth', rule, model.depth);
   }
   if (model.halting !== 'none') {
@@ -133,7 +131,7 @@ export function huggingFaceConfig(model: ModelConfig, { bos_token_id, eos_token_
     eos_token_id,
     dtype: 'float32',
   };
-  if (model.depth === 'gpt2') {
+  if (depthOf(model).huggingFace === 'gpt2') {
     return {
       architectures: ['GPT2LMHeadModel'],
       model_type: 'gpt2',
@@ -246,7 +244,7 @@ export function tensorsForHuggingFace(
   own: ReadonlyMap<string, LazyTensor>,
   where: string,
 ): LazyTensor[] {
-  const layout = parameterShapes(model.depth === 'gpt2' ? { ...model, bias: true } : model);
+  const layout = parameterShapes(depthOf(model).huggingFace === 'gpt2' ? { ...model, bias: true } : model);
   return [...layout].map(([name, shape]) => {
     const tensor = own.get(name);
     if (tensor) return tensor;

@@ -1,0 +1,53 @@
+/** What is asked of a generation, and what comes of it. Knows no engine. */
+import type { SequenceOptions } from './decoder.js';
+import type { SamplingOptions } from './sampler.js';
+import type { DraftOptions } from './speculation.js';
+
+export interface GenerationRequest extends SamplingOptions, SequenceOptions {
+  /** Token ids, at least one and at most the block size. */
+  readonly prompt: ArrayLike<number>;
+  /** Most tokens to make. */
+  readonly maxTokens: number;
+  /** Texts before which generation stops; they are not part of the answer. */
+  readonly stop?: readonly string[];
+  /** How many of the most probable tokens to tell at each place; absent for no log-probabilities at all. */
+  readonly topLogprobs?: number;
+  /** Drafts tokens with fewer loops; changes the time an answer takes, never the answer. */
+  readonly draft?: DraftOptions;
+}
+
+/** A candidate at one place. */
+export interface TokenLogprob {
+  readonly id: number;
+  /** Natural logarithm of its probability in the model's own distribution, before any sampling option. */
+  readonly logprob: number;
+}
+
+export interface GeneratedToken {
+  readonly id: number;
+  /** The text that is now certain to belong to the answer; empty inside a character or a possible stop text. */
+  readonly text: string;
+  /** As TokenLogprob has it; null where `topLogprobs` is absent. */
+  readonly logprob: number | null;
+  /** The most probable tokens in falling order; null where `topLogprobs` is absent. */
+  readonly top: readonly TokenLogprob[] | null;
+  /** Loops, steps or layers that the model spent on this token. */
+  readonly steps: number;
+}
+
+export type StopReason = 'tokens' | 'end of text' | 'stop text' | 'block size' | 'aborted';
+
+/** How a generation ended. */
+export interface GenerationEnd {
+  readonly reason: StopReason;
+  /** Text that was held back and belongs to the answer after all. */
+  readonly text: string;
+  readonly promptTokens: number;
+  /** Tokens made, an end-of-text token not counted. */
+  readonly tokens: number;
+  /** Loops, steps or layers spent on the tokens made. */
+  readonly steps: number;
+  /** Tokens that were drafted, but for those beyond the answer's end, and how many of them stood. */
+  readonly drafted: number;
+  readonly accepted: number;
+}

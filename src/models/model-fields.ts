@@ -1,0 +1,156 @@
+/**
+ * The fields of a model's configuration: GPT-2's dimensions, the depth rule, and the paper's open choices as settings. Which of
+ * them fit together, `config.ts` says.
+ */
+import type { ConfigOf } from '../fields.js';
+
+/** Position ids and attention's dropout counter bound the block size. */
+const MAX_BLOCK_SIZE = 65_536;
+/** More layers or loops than this are a slip of the finger. */
+const MAX_COUNT = 4096;
+/** GPT-2's standard deviation of the initial weights, and the width of its smallest model, which it suits. */
+const GPT2_STD = 0.02;
+const GPT2_WIDTH = 768;
+
+export const modelFields = {
+  depth: {
+    kind: 'choice',
+    choices: ['gpt2', 'loop', 'universal', 'adaptive', 'sharing'],
+    default: 'gpt2',
+    help: 'how the hidden state passes through the blocks',
+  },
+  vocabSize: { kind: 'int', min: 1, max: 65_536, default: 50_257, help: 'tokens in the vocabulary (V)' },
+  blockSize: { kind: 'int', min: 1, max: MAX_BLOCK_SIZE, default: 1024, help: 'longest sequence (T)' },
+  nLayer: {
+    kind: 'int',
+    min: 1,
+    max: MAX_COUNT,
+    default: 12,
+    help: 'transformer blocks with weights of their own (L)',
+  },
+  nHead: { kind: 'int', min: 1, max: 65_536, default: 12, help: 'attention heads (NH)' },
+  nEmbd: { kind: 'int', min: 1, max: 65_536, default: 768, help: 'channels (C)' },
+  nLoop: {
+    kind: 'int',
+    min: 1,
+    max: MAX_COUNT,
+    default: 1,
+    help: 'loops over the stack; steps of universal (N)',
+  },
+  nInnerLoop: {
+    kind: 'int',
+    min: 1,
+    max: MAX_COUNT,
+    default: 1,
+    help: 'loops over each block, within every outer loop',
+  },
+  loopForm: {
+    kind: 'choice',
+    choices: ['output', 'correction'],
+    default: 'correction',
+    help: 'what the gate weighs: the stack’s output f(x), or its correction f(x) − x',
+  },
+  gate: {
+    kind: 'choice',
+    choices: ['vector', 'scalar'],
+    default: 'vector',
+    help: 'one gate a channel, or one a loop',
+  },
+  gateInit: {
+    kind: 'numberOrWord',
+    words: ['1/n'],
+    default: 1,
+    help: 'initial value of every gate; 1/n is one over the loop count',
+  },
+  initStd: {
+    kind: 'numberOrWord',
+    words: ['width'],
+    min: 0,
+    default: GPT2_STD,
+    help: 'standard deviation of the initial weights: GPT-2’s 0.02 suits its width of 768, width is 0.02·√(768/C)',
+  },
+  residualInit: {
+    kind: 'choice',
+    choices: ['layers', 'applications', 'loops'],
+    default: 'layers',
+    help: 'divides the initial residual projections by √(2·layers), √(2·applications), or loops·√(2·layers)',
+  },
+  nPrelude: {
+    kind: 'int',
+    min: 0,
+    max: MAX_COUNT,
+    default: 0,
+    help: 'first layers that run once, before the loops',
+  },
+  nCoda: {
+    kind: 'int',
+    min: 0,
+    max: MAX_COUNT,
+    default: 0,
+    help: 'last layers that run once, after the loops',
+  },
+  inputInjection: {
+    kind: 'choice',
+    choices: ['none', 'add', 'linear'],
+    default: 'none',
+    help: 'how every loop meets the looped stack’s first input again: x + e, or x·A + e·B',
+  },
+  sharing: {
+    kind: 'choice',
+    choices: ['sequence', 'cycle', 'cycle-rev'],
+    default: 'cycle',
+    help: 'order in which sharing applies its layers: 1 1 2 2, 1 2 1 2 or 1 2 2 1',
+  },
+  nApplication: {
+    kind: 'int',
+    min: 1,
+    max: MAX_COUNT,
+    default: 12,
+    help: 'block applications of sharing (A); its layers are nLayer',
+  },
+  norm: {
+    kind: 'choice',
+    choices: ['post', 'pre'],
+    default: 'post',
+    help: 'where universal normalises: after each residual addition, as published, or before each half',
+  },
+  exitHead: {
+    kind: 'choice',
+    choices: ['shared', 'separate'],
+    default: 'shared',
+    help: 'the classifier at early exits: the model’s own, or one for each exit',
+  },
+  halting: {
+    kind: 'choice',
+    choices: ['none', 'act', 'confidence', 'geometric', 'multinomial', 'sequence'],
+    default: 'none',
+    help: 'what stops a token before the last step, where the depth has exits',
+  },
+  kvSharing: {
+    kind: 'choice',
+    choices: ['per-application', 'first-loop', 'last-loop'],
+    default: 'per-application',
+    help: 'whose keys and values the loops share: nobody’s, those of the first, or in decoding those of the last for the past',
+  },
+  kvLoops: {
+    kind: 'int',
+    min: 1,
+    max: MAX_COUNT,
+    default: 1,
+    help: 'loops that keep keys and values of their own (k); loop n shares those of loop n mod k',
+  },
+  dropout: { kind: 'number', min: 0, below: 1, default: 0, help: 'probability of dropping an activation' },
+  bias: { kind: 'boolean', default: true, help: 'biases in linear layers and layer norms' },
+  tiedHead: { kind: 'boolean', default: true, help: 'the head shares the token embedding’s weights' },
+} as const;
+
+/** Everything that decides a model's parameters and its forward pass. */
+export type ModelConfig = ConfigOf<typeof modelFields>;
+
+/**
+ * Standard deviation of the initial weights. With `width` it grows as 1/√C, so that a narrow network's first
+ * activations are as large as GPT-2's: with 0.02 at C = 64 a short training hardly leaves the beginning (docs/log.md).
+ */
+export function initialStd({ initStd, nEmbd: C }: ModelConfig): number {
+  return initStd === 'width' ? GPT2_STD * Math.sqrt(GPT2_WIDTH / C) : initStd;
+}
