@@ -17,6 +17,7 @@ import {
   openModel,
 } from './runtime.js';
 import { openRun } from '../node/run.js';
+import { nodeClock } from '../node/store.js';
 
 interface GenerateFlags
   extends OpenFlags,
@@ -87,7 +88,10 @@ export function generateCommand(program: Command): void {
     const { model: gpt } = await openModel(run, { precision, weights, kvSharing, kvLoops });
     const { config } = gpt;
     noticeLoops(config, options.loops);
-    const stream = new Model(gpt, tokenizer, textIds).generate(prompt, { ...options, maxTokens: tokens });
+    const stream = new Model(gpt, tokenizer, nodeClock, textIds).generate(prompt, {
+      ...options,
+      maxTokens: tokens,
+    });
     const ids: number[] = [];
     const steps: number[] = [];
     let text = '';

@@ -360,7 +360,7 @@ async function score(
       valLoss,
     })),
     analysis: await analyse(model, data.val, ANALYSED_TOKENS, B, clock),
-    sample: await sampleOf(model, data.tokenizer, suite.prompt, config.train.seed),
+    sample: await sampleOf(model, data.tokenizer, suite.prompt, config.train.seed, clock),
     provenance,
   };
 }
@@ -371,11 +371,12 @@ async function sampleOf(
   tokenizer: Tokenizer | null,
   prompt: string,
   seed: number,
+  clock: Clock,
 ): Promise<string> {
   if (!tokenizer) return '';
   const options = { temperature: 0.8, topK: 50, seed, maxTokens: SAMPLE_TOKENS };
   // Not disposed of: the weights are the training's.
-  const stream = new Model(model, tokenizer).generate(prompt, options);
+  const stream = new Model(model, tokenizer, clock).generate(prompt, options);
   let sample = '';
   for await (const { text } of stream) sample += text;
   return sample;

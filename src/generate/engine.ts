@@ -7,6 +7,7 @@
  * wait for is read once: those that have not begun it copy what the first one made of it.
  */
 import { ConfigError } from '../errors.js';
+import type { Clock } from '../platform.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { Candidates } from './candidates.js';
 import { type Decoder, type Extension, groupsOf } from './decoder.js';
@@ -41,6 +42,7 @@ export class Engine {
   constructor(
     private readonly decoder: Decoder,
     private readonly tokenizer: Tokenizer,
+    private readonly clock: Clock,
     {
       maxSequences = 8,
       prefillChunk = 256,
@@ -132,7 +134,7 @@ export class Engine {
 
   private async run(): Promise<void> {
     while (this.running.length + this.waiting.length > 0) {
-      await turn();
+      await this.clock.yield();
       this.admit();
       await this.step();
     }
@@ -205,13 +207,4 @@ export class Engine {
 function requireCount(name: string, value: number, least = 1): void {
   if (Number.isInteger(value) && value >= least) return;
   throw new ConfigError(name, `must be a whole number of at least ${least}`, value);
-}
-
-/** Lets the event loop run whatever waits. */
-function turn(): Promise<void> {
-  // Node and Deno have setImmediate; a browser's timers come close.
-  const { setImmediate = setTimeout } = globalThis as { setImmediate?: (done: () => void) => void };
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }

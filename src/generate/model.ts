@@ -1,6 +1,7 @@
 /** A trained model with its tokenizer, as a library's user holds it: text in, text out. Knows no file. */
 import type { ModelConfig } from '../models/config.js';
 import type { GPT } from '../models/gpt.js';
+import type { Clock } from '../platform.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { Decoder } from './decoder.js';
 import { Engine } from './engine.js';
@@ -28,11 +29,12 @@ export class Model implements Disposable, AsyncDisposable {
   constructor(
     private readonly gpt: GPT,
     readonly tokenizer: Tokenizer,
+    clock: Clock,
     private readonly textIds: TextIds = NO_TEXT_IDS,
   ) {
     this.config = gpt.config;
     this.decoder = new Decoder(gpt);
-    this.engine = new Engine(this.decoder, tokenizer, { eos: textIds.eos });
+    this.engine = new Engine(this.decoder, tokenizer, clock, { eos: textIds.eos });
   }
 
   /**

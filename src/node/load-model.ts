@@ -3,6 +3,7 @@ import { setThreads } from '../backend/native/addon.js';
 import { ConfigError } from '../errors.js';
 import { Model } from '../generate/model.js';
 import { type LoadOptions as RunLoadOptions, loadRun, openRun } from './run.js';
+import { nodeClock } from './store.js';
 
 export interface LoadOptions extends RunLoadOptions {
   /** Threads of the native backend, which every model of the process shares; LOOPNN_NUM_THREADS, or else all cores, by default. */
@@ -23,7 +24,7 @@ export async function loadModel(folder: string, { threads, ...options }: LoadOpt
   const { model } = await loadRun(run, options);
   try {
     if (threads !== undefined && model.runtime.backend.name === 'native') setThreads(threads);
-    return new Model(model, await run.tokenizer(), await run.textIds());
+    return new Model(model, await run.tokenizer(), nodeClock, await run.textIds());
   } catch (error) {
     model.dispose();
     throw error;

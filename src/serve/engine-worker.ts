@@ -26,6 +26,7 @@ import type {
 } from './messages.js';
 import { Prompts } from './prompts.js';
 import { ServedTokens } from './served-tokens.js';
+import { nodeClock } from '../node/store.js';
 
 /** Share of the machine's memory that keys and values may take; while their pool grows, it takes up to three times as much. */
 const CACHE_SHARE = 1 / 8;
@@ -55,7 +56,7 @@ async function load({ folder, run, chatTemplate, maxSequences }: EngineOptions) 
   const { model, config, step } = await loadRun(opened, { ...run, onWarning });
   const decoder = new Decoder(model);
   const maxCacheBytes = CACHE_SHARE * totalmem();
-  const engine = new Engine(decoder, tokenizer, { maxSequences, maxCacheBytes, eos });
+  const engine = new Engine(decoder, tokenizer, nodeClock, { maxSequences, maxCacheBytes, eos });
   const backend = model.runtime.backend.description;
   const facts = [config.model, backend, tokenizer, names, bos, eos, chatTemplate ?? conventions.chatTemplate];
   const fingerprint = await fingerprintOf(model, facts);

@@ -16,6 +16,7 @@ import { tokenizerFromJSON } from '../../src/tokenizer/load.js';
 import { SPACED } from '../tokenizer/samples.js';
 import { answer, CountingDecoder, randomModel, ScriptedDecoder } from './helpers.js';
 import { lastLogits } from '../models/last-logits.js';
+import { nodeClock } from '../../src/node/store.js';
 
 const tokenizer = new BytesTokenizer();
 const backends: [string, () => Backend][] = [
@@ -58,7 +59,7 @@ for (const [backendName, backend] of backends) {
     test(`${name} on ${backendName}: with random joins and aborts every answer is the one computed alone`, async () => {
       const model = randomModel(config, backend());
       const decoder = new CountingDecoder(model);
-      const engine = new Engine(decoder, tokenizer, { maxSequences: 8, prefillChunk: 5 });
+      const engine = new Engine(decoder, tokenizer, nodeClock, { maxSequences: 8, prefillChunk: 5 });
       const requests = Array.from({ length: 24 }, (_, n) => requestOf(n, loops));
       const together = await Promise.all(
         requests.map(async (request, n) => {
@@ -75,7 +76,7 @@ for (const [backendName, backend] of backends) {
       assert.ok(Math.max(...decoder.stepSizes.map((sizes) => sizes.length)) >= 6, 'they ran together');
       let aborted = 0;
       for (const [n, request] of requests.entries()) {
-        const alone = await answer(new Engine(new Decoder(model), tokenizer), request);
+        const alone = await answer(new Engine(new Decoder(model), tokenizer, nodeClock), request);
         const { tokens, end } = together[n];
         if (end.reason !== 'aborted') {
           assert.deepEqual(together[n], alone, `request ${n}`);
@@ -100,7 +101,7 @@ for (const [name, [config]] of Object.entries(sharingPrompts)) {
   test(`${name}: a prompt that several requests wait for is read once, whoever of them leaves`, async () => {
     const model = randomModel({ ...config, blockSize: 128 });
     const decoder = new CountingDecoder(model);
-    const engine = new Engine(decoder, tokenizer, { maxSequences: 8, prefillChunk: 30 });
+    const engine = new Engine(decoder, tokenizer, nodeClock, { maxSequences: 8, prefillChunk: 30 });
     const prompt = Array.from({ length: 100 }, (_, i) => hashWords(5, i) % 257);
     const requests = Array.from({ length: 6 }, (_, seed) => ({
       prompt,
@@ -117,7 +118,8 @@ for (const [name, [config]] of Object.entries(sharingPrompts)) {
     leaving.abort();
     assert.equal((await first).end.reason, 'aborted');
     const together = await rest;
-    const alone = (request: GenerationRequest) => answer(new Engine(new Decoder(model), tokenizer), request);
+    const alone = (request: GenerationRequest) =>
+      answer(new Engine(new Decoder(model), tokenizer, nodeClock), request);
     for (const [n, request] of [...requests.slice(1), other].entries()) {
       assert.deepEqual(together[n], await alone(request), `request ${n}`);
     }
@@ -133,7 +135,7 @@ for (const [name, [config]] of Object.entries(sharingPrompts)) {
 
 test('an answer tells its tokens, steps and end', async () => {
   const model = randomModel({ depth: 'loop', nLoop: 3 });
-  const engine = new Engine(new Decoder(model), tokenizer);
+  const engine = new Engine(new Decoder(model), tokenizer, nodeClock);
   const prompt = tokenizer.encode('ab');
   const greedy = { prompt, temperature: 0, maxTokens: 4 };
   const { tokens, end } = await answer(engine, { ...greedy, topLogprobs: 2 });
@@ -163,7 +165,7 @@ test('an answer tells its tokens, steps and end', async () => {
 
 test('halting models tell the steps of each token', async () => {
   const model = randomModel({ depth: 'loop', nLoop: 4, halting: 'confidence' });
-  const engine = new Engine(new Decoder(model), tokenizer);
+  const engine = new Engine(new Decoder(model), tokenizer, nodeClock);
   const request = { prompt: [1, 2, 3], temperature: 0, maxTokens: 6 };
   const early = await answer(engine, { ...request, exit: { threshold: 0.001 } });
   assert.deepEqual(
@@ -179,7 +181,7 @@ test('texts: characters whole, stop texts left out, the end of text not told', a
   const model = randomModel({ blockSize: 64 });
   const say = async (text: string, stop: string[], maxTokens = 50) => {
     const script = [0, ...tokenizer.encode(text), tokenizer.eot];
-    const engine = new Engine(new ScriptedDecoder(model, script), tokenizer);
+    const engine = new Engine(new ScriptedDecoder(model, script), tokenizer, nodeClock);
     const request = { prompt: [65], temperature: 0, maxTokens, stop };
     const { tokens, end, text: whole } = await answer(engine, request);
     return { pieces: tokens.map((token) => token.text), reason: end.reason, whole, held: end.text, end };
@@ -200,7 +202,7 @@ test('texts: characters whole, stop texts left out, the end of text not told', a
 test('after a prompt the first token keeps its space; where a document begins it has none', async () => {
   const spaced = await tokenizerFromJSON(SPACED);
   const model = randomModel({ depth: 'loop', nLoop: 2 });
-  const engine = new Engine(new Decoder(model), spaced);
+  const engine = new Engine(new Decoder(model), spaced, nodeClock);
   const time = 5;
   const say = async (prompt: ArrayLike<number>, more: object = {}) => {
     const request = { prompt, temperature: 0, maxTokens: 2, logitBias: { [time]: 100 }, ...more };
@@ -225,7 +227,7 @@ test('after a prompt the first token keeps its space; where a document begins it
 
 test('a long prompt comes in pieces, beside tokens of those that run', async () => {
   const decoder = new CountingDecoder(randomModel());
-  const engine = new Engine(decoder, tokenizer, { prefillChunk: 4 });
+  const engine = new Engine(decoder, tokenizer, nodeClock, { prefillChunk: 4 });
   const bias = { logitBias: { [tokenizer.eot]: -100 } };
   const first = answer(engine, { prompt: [1], maxTokens: 12, ...bias }, undefined, (made) => {
     if (made !== 2) return;
@@ -246,7 +248,7 @@ test('a long prompt comes in pieces, beside tokens of those that run', async () 
 
 test('who comes first is served first, and no more run than there is room for', async () => {
   const decoder = new CountingDecoder(randomModel());
-  const engine = new Engine(decoder, tokenizer, { maxSequences: 2 });
+  const engine = new Engine(decoder, tokenizer, nodeClock, { maxSequences: 2 });
   const bias = { logitBias: { [tokenizer.eot]: -100 } };
   const order: number[] = [];
   const all = [0, 1, 2, 3, 4].map(async (n) => {
@@ -269,7 +271,7 @@ test('requests whose keys and values would not fit together wait for each other,
   const decoder = new CountingDecoder(model);
   const page = decoder.cacheBytes(1, { loops: 1 });
   assert.equal(decoder.cacheBytes(129, {}), 2 * 3 * page);
-  const engine = new Engine(decoder, tokenizer, { maxCacheBytes: 7 * page });
+  const engine = new Engine(decoder, tokenizer, nodeClock, { maxCacheBytes: 7 * page });
   const bias = { logitBias: { [tokenizer.eot]: -100 } };
   const request = { prompt: [1, 2, 3], maxTokens: 9, ...bias };
   const all = [{ loops: 2 }, { loops: 3 }, { loops: 3 }, { loops: 1 }].map((more) =>
@@ -288,7 +290,7 @@ test('requests whose keys and values would not fit together wait for each other,
 
 test('a reader that is slow or leaves holds up nobody', async () => {
   const decoder = new CountingDecoder(randomModel());
-  const engine = new Engine(decoder, tokenizer);
+  const engine = new Engine(decoder, tokenizer, nodeClock);
   const request = { prompt: [1, 2], maxTokens: 20, logitBias: { [tokenizer.eot]: -100 } };
   const slow = engine.generate(request);
   await slow.next();
@@ -310,7 +312,7 @@ test('a reader that is slow or leaves holds up nobody', async () => {
 
 test('an aborted request ends before the next step, also while it waits', async () => {
   const decoder = new CountingDecoder(randomModel());
-  const engine = new Engine(decoder, tokenizer, { maxSequences: 1 });
+  const engine = new Engine(decoder, tokenizer, nodeClock, { maxSequences: 1 });
   const request = { prompt: [1], maxTokens: 25, logitBias: { [tokenizer.eot]: -100 } };
   const [a, b] = [new AbortController(), new AbortController()];
   const running = answer(engine, request, a.signal, (made) => made === 3 && a.abort());
@@ -352,7 +354,7 @@ class FailingDecoder extends CountingDecoder {
 
 test('a request that fails does not hurt the others; a failing step ends those that run, not the engine', async () => {
   const decoder = new FailingDecoder(randomModel());
-  const engine = new Engine(decoder, tokenizer, { maxSequences: 3 });
+  const engine = new Engine(decoder, tokenizer, nodeClock, { maxSequences: 3 });
   const request = { prompt: [5, 6], maxTokens: 8, seed: 3, logitBias: { [tokenizer.eot]: -100, 99: -100 } };
   const alone = await answer(engine, request);
   const [good, bad] = await Promise.allSettled([
@@ -381,7 +383,7 @@ test('a request that fails does not hurt the others; a failing step ends those t
 
 test('the event loop has its turn between steps', async () => {
   const decoder = new CountingDecoder(randomModel());
-  const engine = new Engine(decoder, tokenizer);
+  const engine = new Engine(decoder, tokenizer, nodeClock);
   let turns = 0;
   let counting = true;
   const count = () => {
@@ -396,7 +398,7 @@ test('the event loop has its turn between steps', async () => {
 
 test('dispose aborts what runs and waits, and refuses what comes', async () => {
   const decoder = new CountingDecoder(randomModel());
-  const engine = new Engine(decoder, tokenizer, { maxSequences: 1 });
+  const engine = new Engine(decoder, tokenizer, nodeClock, { maxSequences: 1 });
   const request = { prompt: [1], maxTokens: 25, logitBias: { [tokenizer.eot]: -100 } };
   let gone: Promise<void> | undefined;
   const all = [1, 2].map(() =>
@@ -416,7 +418,7 @@ test('dispose aborts what runs and waits, and refuses what comes', async () => {
 
 test('wrong requests are refused before anything is computed', async () => {
   const decoder = new CountingDecoder(randomModel());
-  const engine = new Engine(decoder, tokenizer);
+  const engine = new Engine(decoder, tokenizer, nodeClock);
   const right: GenerationRequest = { prompt: [1], maxTokens: 2 };
   const wrong: [Partial<GenerationRequest>, RegExp][] = [
     [{ prompt: [] }, /^prompt: must have at least one token; the end-of-text token begins a new document$/],
@@ -438,11 +440,11 @@ test('wrong requests are refused before anything is computed', async () => {
   }
   assert.deepEqual([decoder.opened, decoder.stepSizes.length, engine.load.waiting], [0, 0, 0]);
   assert.throws(
-    () => new Engine(decoder, tokenizer, { maxSequences: 0 }),
+    () => new Engine(decoder, tokenizer, nodeClock, { maxSequences: 0 }),
     refusal(/^maxSequences: must be a whole number of at least 1, got 0$/),
   );
   assert.throws(
-    () => new Engine(new Decoder(randomModel({ vocabSize: 100 })), tokenizer),
+    () => new Engine(new Decoder(randomModel({ vocabSize: 100 })), tokenizer, nodeClock),
     refusal(/^tokenizer bytes: must have at most the model's vocabSize = 100 tokens, got 257$/),
   );
 });

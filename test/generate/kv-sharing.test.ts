@@ -15,6 +15,7 @@ import { Runtime, type Tensor } from '../../src/tensor/tensor.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { answer, randomModel } from './helpers.js';
 import { lastLogits } from '../models/last-logits.js';
+import { nodeClock } from '../../src/node/store.js';
 
 const [V, C, NH] = [31, 16, 2];
 const shape = { depth: 'loop', vocabSize: V, blockSize: 300, nLayer: 2, nHead: NH, nEmbd: C, nLoop: 4 };
@@ -138,7 +139,7 @@ test('last-loop: a prompt is never cut, so that an answer does not depend on its
   using decoder = new Decoder(
     randomModel({ depth: 'loop', nLoop: 3, kvSharing: 'last-loop', blockSize: 64 }),
   );
-  const engine = new Engine(decoder, new BytesTokenizer(), { prefillChunk: 8 });
+  const engine = new Engine(decoder, new BytesTokenizer(), nodeClock, { prefillChunk: 8 });
   const request = (seed: number, length: number) => ({
     prompt: Array.from({ length }, (_, i) => (i * seed) % 20),
     maxTokens: 12,
@@ -157,7 +158,7 @@ test('last-loop: a prompt is never cut, so that an answer does not depend on its
 test('drafts and exports refuse what they cannot carry', async () => {
   const model = randomModel({ depth: 'loop', nLoop: 3, kvSharing: 'first-loop' });
   using decoder = new Decoder(model);
-  const engine = new Engine(decoder, new BytesTokenizer());
+  const engine = new Engine(decoder, new BytesTokenizer(), nodeClock);
   const draft = { loops: 1, tokens: 4 };
   await assert.rejects(
     engine.generate({ prompt: [1], maxTokens: 2, draft }).next(),

@@ -13,6 +13,7 @@ import type { ExitOptions } from '../../src/models/exits/options.js';
 import type { SamplingOptions } from '../../src/generate/sampler.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { answer, randomModel } from './helpers.js';
+import { nodeClock } from '../../src/node/store.js';
 
 const tokenizer = new BytesTokenizer();
 const systems = {
@@ -44,7 +45,7 @@ for (const [name, config] of Object.entries(systems)) {
     ]) {
       const model = randomModel({ ...config, blockSize: 40 }, backend);
       using decoder = new Decoder(model);
-      const engine = new Engine(decoder, tokenizer);
+      const engine = new Engine(decoder, tokenizer, nodeClock);
       const requests = styles.flatMap((style, s) =>
         drafts.map((draft, d) => ({
           ...style,
@@ -82,7 +83,7 @@ test('drafts at the same depth as before all stand, whatever is drawn', async ()
     gates.fill(0.7, 0, p.size / 3);
     model.runtime.backend.write(p.storage, gates);
   }
-  const engine = new Engine(new Decoder(model), tokenizer);
+  const engine = new Engine(new Decoder(model), tokenizer, nodeClock);
   const request: GenerationRequest = { prompt: [1, 2], maxTokens: 30, draft: { loops: 1, tokens: 4 } };
   const { end } = await answer(engine, {
     ...request,
@@ -99,7 +100,7 @@ test('drafts that a model cannot make are refused', async () => {
     loops?: number,
     exit?: ExitOptions,
   ) => {
-    const engine = new Engine(new Decoder(randomModel(config)), tokenizer);
+    const engine = new Engine(new Decoder(randomModel(config)), tokenizer, nodeClock);
     const request = {
       prompt: [1],
       maxTokens: 2,

@@ -9,6 +9,7 @@ import { sampleLoops } from '../../src/train/loops.js';
 import { Run, createRun } from '../../src/train/run.js';
 import type { StepEvent, TrainEvent } from '../../src/train/trainer.js';
 import { makeTrainer, MemoryStore, runAll, source, testClock } from './helpers.js';
+import { nodeClock } from '../../src/node/store.js';
 
 type System = readonly [model: Record<string, unknown>, train?: Record<string, unknown>];
 
@@ -82,7 +83,7 @@ for (const [name, [model, train = {}]] of Object.entries(systems)) {
     const halts = loaded.model.config.halting !== 'none';
     assert.equal(found.meanSteps !== null, halts);
     let made = 0;
-    const generator = new Model(loaded.model, new BytesTokenizer());
+    const generator = new Model(loaded.model, new BytesTokenizer(), nodeClock);
     for await (const { id } of generator.generate('ab', { temperature: 0, maxTokens: 5 })) {
       made++;
       assert.ok(id === null || id < 257);

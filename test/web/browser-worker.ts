@@ -29,6 +29,6 @@ for await (const event of trainer.run()) if (event.kind === 'step') losses.push(
 const run = await loopnn.Run.open(store, 'memory');
 const loaded = await run.load(new loopnn.Runtime(await loopnn.createBackend()));
 let generated = '';
-const trained = new loopnn.Model(loaded.model, await run.tokenizer());
+const trained = new loopnn.Model(loaded.model, await run.tokenizer(), loopnn.webClock);
 for await (const part of trained.generate('What ', { maxTokens: 8, temperature: 0 })) generated += part.text;
 parentPort!.postMessage({ losses, generated, step: loaded.step, files: [...store.files.keys()] });
