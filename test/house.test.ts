@@ -12,6 +12,7 @@ const FLOORS = [
   ['cli', 'index.ts'],
   ['serve'],
   ['experiments'],
+  ['bench'],
   ['data'],
   ['node'],
   ['train'],

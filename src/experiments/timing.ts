@@ -10,7 +10,7 @@ import { loadWeights } from '../train/checkpoint.js';
 import type { Clock } from '../train/clock.js';
 import type { RunConfig } from '../train/config.js';
 import type { Store } from '../train/store.js';
-import { benchmarkSteps } from './bench/steps.js';
+import { benchmarkSteps } from '../bench/steps.js';
 import type { Provenance } from './result.js';
 import { median, type Spread } from '../statistics.js';
 
