@@ -2,7 +2,7 @@
  * What drafts save: a trained run continues prompts without a draft and with drafts of several shapes, in turns. The
  * answers must be the same.
  *
- *     node dist/bench/speculation.js RUN DATA [ROUNDS]
+ *     node dist/studies/speculation.js RUN DATA [ROUNDS]
  */
 import assert from 'node:assert/strict';
 import { createBackend } from '../src/node/backend.js';
