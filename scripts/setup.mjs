@@ -73,16 +73,14 @@ await step(
     run('npm', ['ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error']),
 );
 
-const sources = ['src', 'test', 'bench', 'studies', 'examples'].flatMap((folder) =>
-  filesBelow(folder, '.ts'),
-);
+const sources = ['src', 'test', 'studies', 'examples'].flatMap((folder) => filesBelow(folder, '.ts'));
 await step(
   'compiling TypeScript',
   'dist/.loopnn-setup',
   ['tsconfig.json', 'package-lock.json', ...sources],
   ['dist/src'],
   () => {
-    for (const output of ['src', 'test', 'bench', 'studies', 'examples', 'tsconfig.tsbuildinfo']) {
+    for (const output of ['src', 'test', 'studies', 'examples', 'tsconfig.tsbuildinfo']) {
       rmSync(join(ROOT, 'dist', output), { recursive: true, force: true });
     }
     run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc')]);

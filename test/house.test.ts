@@ -12,6 +12,7 @@ const FLOORS = [
   ['cli', 'index.ts', 'browser.ts'],
   ['serve'],
   ['experiments'],
+  ['bench'],
   ['data'],
   ['node', 'web'],
   ['train'],

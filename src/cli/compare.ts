@@ -10,27 +10,23 @@ import {
   type ComparisonEvent,
   type ComparisonOptions,
   isPilot,
-  PILOT_SHARE,
-  type Pilots,
-  runName,
   runConfig,
 } from '../experiments/compare.js';
-import { chartFiles, renderHtml, renderMarkdown } from '../experiments/document.js';
-import { type ReportContext, reportSections, terminalTables } from '../experiments/report.js';
+import { type ComparisonDocument, ComparisonFolder } from '../experiments/comparison-folder.js';
+import { Outcome } from '../experiments/outcome.js';
+import { type ReportContext, terminalTables } from '../experiments/report.js';
+import { reportFacts } from '../experiments/report-facts.js';
 import type { RunResult } from '../experiments/result.js';
 import { findSuite, SCALES, type Scale, type Suite, SUITE_NAMES } from '../experiments/suites.js';
-import { measureTimings, type Timing } from '../experiments/timing.js';
+import type { Timing } from '../experiments/timing.js';
 import type { IntegerType } from '../formats/integers.js';
-import { parseFields } from '../fields.js';
-import type { Runtime } from '../tensor/tensor.js';
 import { textOf } from '../tokenizer/tokenizer.js';
-import { type TrainConfig, trainFields } from '../train/config.js';
+import type { TrainConfig } from '../train/config.js';
 import { worseThanGuessing } from '../evaluate/evaluation.js';
-import { readJSON } from '../train/json.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
-import { duration, grouped, notice, Progress, printResult, table } from './output.js';
+import { duration, notice, Progress, printResult, table } from './output.js';
 import { prepareWithProgress } from './prepare.js';
 import { openRuntime, precisionOption } from './runtime.js';
 import { showTraining } from './training.js';
@@ -45,18 +41,6 @@ interface CompareFlags {
   readonly precision: TrainConfig['precision'];
   readonly json?: true;
 }
-
-/** What a comparison began with, kept in its folder: it goes on with nothing else. */
-interface Begun {
-  readonly suite: string;
-  readonly scale: string;
-  readonly precision: TrainConfig['precision'];
-  /** The data by its size and tokenizer. */
-  readonly data: string;
-}
-
-const BEGUN_FILE = 'comparison.json';
-const TIMINGS_FILE = 'timings.json';
 
 export function compareCommand(program: Command): void {
   const precision = precisionOption();
@@ -99,10 +83,19 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
   const seeds = flags.seeds ?? suite.seeds;
   const home = new NodeStore(out);
   await using _lock = await home.lock();
-  const begun = await readBegun(home, suite);
+  const folder = await ComparisonFolder.open(home, suite);
   const dataFolder = flags.data ?? (await prepareOnce(suite.corpus!, join(out, 'data'), signal));
-  await using data = await openDataset(dataFolder, flags);
-  const runtime = await begin(home, suite, flags.precision, describeData(data), begun);
+  await using dataset = await openDataset(dataFolder, flags);
+  const { train, val, meta, tokenizer } = dataset;
+  const data = {
+    train,
+    val,
+    valBytes: meta?.val.bytes ?? null,
+    tokenizer,
+    vocabSize: meta?.tokenizer.vocabSize ?? 50_257,
+  };
+  const runtime = await openRuntime(folder.precision(data, flags.precision));
+  await folder.begin(data, runtime.backend.precision);
   notice(runtime.backend.description);
 
   const host = machine();
@@ -111,48 +104,41 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
     backend: runtime.backend.description,
     commit: host.commit ?? 'not a checkout',
   };
-  const options = {
+  const options: ComparisonOptions = {
     suite,
     seeds,
-    data: {
-      train: data.train,
-      val: data.val,
-      valBytes: data.meta?.val.bytes ?? null,
-      tokenizer: data.tokenizer,
-      vocabSize: data.meta?.tokenizer.vocabSize ?? 50_257,
-    },
+    data,
     runtime,
     clock: nodeClock,
     provenance,
-    store: (name: string) => home.within(name),
+    store: (name) => home.within(name),
   };
-  const results: RunResult[] = [];
-  const missing: string[] = [];
-  const tuned: { name: string; label: string; lr: number; pilots: Pilots }[] = [];
+  const outcome = new Outcome();
   const show = new ComparisonProgress(suite, seeds);
   for await (const event of compare(options, signal)) {
     show.event(event);
-    if (event.kind === 'result') results.push(event.result);
-    // A pilot may fail: its learning rate is too high.
-    if (event.kind === 'failed' && !isPilot(event.entrant)) {
-      missing.push(`${event.entrant.label} failed: ${event.error.message}`);
-    }
-    if (event.kind === 'tuned') {
-      const { model, lr, pilots } = event;
-      tuned.push({ name: model.name, label: model.label, lr, pilots });
-    }
+    outcome.take(event);
   }
   show.clear();
+  const { results, tuned, missing } = outcome;
   const wanted = suite.models.length * seeds;
   if (signal.aborted) missing.push(`stopped with ${results.length} of ${wanted} runs finished`);
   else if (missing.length > 0) process.exitCode = 1;
 
   const report = async (timings: readonly Timing[]) => {
-    const facts = reportFacts(flags, suite, seeds, data, dataFolder, results, tuned, timings);
+    const facts = reportFacts({
+      command: commandLine(flags, seeds),
+      suite,
+      corpus: suite.corpus && !flags.data ? suite.corpus.name : dataFolder,
+      heldOut: meta?.heldOut.unit,
+      data,
+      outcome,
+      timings,
+    });
     // As it reads inside a text: after itself.
-    const tokenText = (id: number) => (data.tokenizer ? textOf(data.tokenizer, id, id) : String(id));
-    const context = { suite, facts, timings, missing, tokenText };
-    const document = {
+    const tokenText = (id: number) => (tokenizer ? textOf(tokenizer, id, id) : String(id));
+    const context: ReportContext = { suite, facts, timings, missing, tokenText };
+    const document: ComparisonDocument = {
       suite: suite.name,
       scale: suite.scale,
       ...provenance,
@@ -161,13 +147,18 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
       timings,
       results,
     };
-    if (results.length > 0) await writeReport(home, results, context, document);
+    if (results.length > 0) await folder.writeReport(context, document);
     return { context, document };
   };
   let written = await report([]);
   if (results.length > 0 && !signal.aborted) {
+    const progress = new Progress('timing steps in turns');
     try {
-      written = await report(await timeModels(home, suite, results, options));
+      const timings = await folder.timings(results, options, (done, of) =>
+        progress.update(done / of, `step ${done}/${of}`),
+      );
+      progress.clear();
+      written = await report(timings);
     } catch (error) {
       if (!(error instanceof LoopnnError)) throw error;
       missing.push(`steps were not timed: ${error.message}`);
@@ -203,135 +194,13 @@ function indented(text: string): string[] {
   return text.split(/\n+/).map((line) => `  ${line}`);
 }
 
-/** What the numbers hold for. */
-function reportFacts(
-  flags: CompareFlags,
-  suite: Suite,
-  seeds: number,
-  data: Awaited<ReturnType<typeof openDataset>>,
-  dataFolder: string,
-  results: readonly RunResult[],
-  tuned: readonly { readonly label: string; readonly lr: number }[],
-  timings: readonly Timing[],
-): [string, string][] {
-  const distinct = (values: readonly string[]) => [...new Set(values)].join('; ');
-  const where = [...results, ...timings].map(({ provenance }) => provenance);
-  const unit = data.meta?.heldOut.unit;
-  const heldOut =
-    unit === 'documents'
-      ? ', whole documents held out'
-      : unit === 'tail'
-        ? ', the end of a document held out'
-        : '';
-  const corpus = suite.corpus && !flags.data ? suite.corpus.name : dataFolder;
-  const rates = tuned.map(({ label, lr }) => `${label} ${lr}`).join(', ');
-  const share = `${100 * PILOT_SHARE} %`;
-  const facts: [string, string][] = [
-    ['command', commandLine(flags, seeds)],
-    [
-      'text',
-      `${corpus}, ${grouped(data.train.length)} training and ${grouped(data.val.length)} held-out tokens${heldOut}`,
-    ],
-    ['tokenizer', data.tokenizer?.name ?? 'unknown'],
-  ];
-  const [first] = results;
-  if (first) {
-    const { maxSteps, lr, seed } = first.config.train;
-    const batch = grouped(first.tokensSeen / maxSteps);
-    facts.push([
-      'training',
-      `${grouped(first.tokensSeen)} tokens a run in ${grouped(maxSteps)} steps of ${batch}, AdamW, cosine to a tenth of the peak, seeds from ${seed} on`,
-    ]);
-    facts.push([
-      'learning rate',
-      rates === ''
-        ? `${lr} for all`
-        : `the best of ${suite.learningRates.join(', ')} after ${share} of the first seed’s run: ${rates}`,
-    ]);
-  }
-  if (suite.models.some(({ paper }) => paper)) {
-    facts.push([
-      'paper',
-      'nats per GPT-2 token on OpenWebText, not comparable with other tokenizers and texts; its 3.12 is OpenAI’s released model, which was not trained on that text',
-    ]);
-  }
-  facts.push(
-    [
-      'val loss',
-      'nats per token on all held-out tokens; curves use fixed batches, loops, exits and halting the first 32,768',
-    ],
-    [
-      'step time',
-      timings.length > 0
-        ? 'steps of all models in turns, median; ratios to the baseline'
-        : 'of the trainings themselves, beside whatever else ran',
-    ],
-    [
-      'FLOPs',
-      'blocks, attention and the heads that are trained, forward and backward; no token halting early',
-    ],
-    ['spread', '± one standard deviation over seeds; batches of the train loss differ with the seed'],
-    ['machine', distinct(where.map((p) => p.machine))],
-    ['backend', distinct(where.map((p) => p.backend))],
-    ['commit', distinct(where.map((p) => p.commit))],
-  );
-  return facts;
-}
-
-function describeData({ train, val, tokenizer }: Awaited<ReturnType<typeof openDataset>>): string {
-  return `${train.length} and ${val.length} tokens, tokenizer ${tokenizer?.name ?? 'unknown'}`;
-}
-
-/** What the folder's comparison began with; null where there is none. Throws ConfigError where it is another suite's. */
-async function readBegun(home: NodeStore, { name, scale }: Suite): Promise<Begun | null> {
-  if (!(await home.list('.')).includes(BEGUN_FILE)) return null;
-  const found = await readJSON(home, BEGUN_FILE, 'choose another folder, or delete this one');
-  const begun = {
-    ...found,
-    ...parseFields({ precision: trainFields.precision }, { precision: found.precision }, BEGUN_FILE),
-  } as unknown as Begun;
-  if (begun.suite === name && begun.scale === scale) return begun;
-  const rule = `must hold a comparison of suite ${name} at scale ${scale}, or none`;
-  throw new ConfigError('--out', rule, `${begun.suite} at ${begun.scale}`);
-}
-
-/** Opens the backend that the comparison began with, or notes what it begins with. Throws ConfigError where that differs. */
-async function begin(
-  home: NodeStore,
-  { name, scale }: Suite,
-  precision: TrainConfig['precision'],
-  data: string,
-  begun: Begun | null,
-): Promise<Runtime> {
-  if (begun && begun.data !== data) {
-    throw new ConfigError(
-      '--data',
-      `must stay the data that this comparison began with, ${begun.data}`,
-      data,
-    );
-  }
-  if (begun && precision !== 'auto' && precision !== begun.precision) {
-    throw new ConfigError(
-      '--precision',
-      `must stay ${begun.precision}, which this comparison began with`,
-      precision,
-    );
-  }
-  const runtime = await openRuntime(begun?.precision ?? precision);
-  if (!begun) {
-    const noted: Begun = { suite: name, scale, precision: runtime.backend.precision, data };
-    await home.replace(BEGUN_FILE, `${JSON.stringify(noted, null, 2)}\n`);
-  }
-  return runtime;
-}
-
 /** Prepares the suite's corpus unless an earlier run did; returns its folder. */
 async function prepareOnce(
   { name: corpus, tokenizer }: NonNullable<Suite['corpus']>,
   folder: string,
   signal: AbortSignal,
 ): Promise<string> {
-  if ((await new NodeStore(folder).list('.')).includes('meta.json')) {
+  if (await new NodeStore(folder).has('meta.json')) {
     await using found = await openDataset(folder);
     const same =
       found.meta?.sources.join() === corpus && found.tokenizer?.name === tokenizer.replace(':', '-');
@@ -346,51 +215,6 @@ async function prepareOnce(
   notice(`preparing ${corpus} with tokenizer ${tokenizer}`);
   await prepareWithProgress({ sources: [corpus], out: folder, tokenizer, seed: 2357, signal });
   return folder;
-}
-
-/** Steps of all models in turns, at the mini scale; measured once and kept. */
-async function timeModels(
-  home: NodeStore,
-  suite: Suite,
-  results: readonly RunResult[],
-  { data, runtime, store, provenance }: ComparisonOptions,
-): Promise<readonly Timing[]> {
-  if (suite.scale === 'full') return [];
-  const finished = suite.models.flatMap(({ name }) => results.find((r) => r.name === name) ?? []);
-  if ((await home.list('.')).includes(TIMINGS_FILE)) {
-    const { timings } = (await readJSON(home, TIMINGS_FILE, 'delete it to time the steps again')) as {
-      timings?: readonly Timing[];
-    };
-    if (timings && finished.every(({ name }) => timings.some((timing) => timing.name === name)))
-      return timings;
-  }
-  const progress = new Progress('timing steps in turns');
-  const models = finished.map(({ name, config }) => ({
-    name,
-    config,
-    store: store(runName(name, config.train, suite)),
-  }));
-  const { backend } = runtime;
-  const timings = await measureTimings(models, data.val, backend, nodeClock, provenance, (done, of) =>
-    progress.update(done / of, `step ${done}/${of}`),
-  );
-  progress.clear();
-  await home.replace(TIMINGS_FILE, `${JSON.stringify({ timings }, null, 2)}\n`);
-  return timings;
-}
-
-async function writeReport(
-  home: NodeStore,
-  results: readonly RunResult[],
-  context: ReportContext,
-  document: unknown,
-): Promise<void> {
-  const { title } = context.suite;
-  const sections = reportSections(results, context);
-  await home.replace('report.html', renderHtml(title, sections));
-  await home.replace('report.md', renderMarkdown(title, sections));
-  for (const [name, svg] of chartFiles(sections)) await home.replace(`plots/${name}`, svg);
-  await home.replace('results.json', `${JSON.stringify(document, null, 2)}\n`);
 }
 
 function commandLine({ suite, scale, data, dtype, precision }: CompareFlags, seeds: number): string {

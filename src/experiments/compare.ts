@@ -204,7 +204,7 @@ async function* runPilot(
 const FAILED_FILE = 'failed.json';
 
 async function hasFailed(folder: Store): Promise<boolean> {
-  return (await folder.list('.')).includes(FAILED_FILE);
+  return folder.has(FAILED_FILE);
 }
 
 /** Passes a run's events on; turns an error of ours into one, and remembers a divergence. */

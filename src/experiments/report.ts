@@ -105,7 +105,7 @@ export function groupTable(
 }
 
 const losses = ({ runs }: ModelResults) => runs.map(({ valLoss }) => valLoss);
-const grouped = (n: number) => Math.round(n).toLocaleString('en-US');
+export const grouped = (n: number) => Math.round(n).toLocaleString('en-US');
 
 function tableRow(model: ModelResults, baseline: ModelResults | undefined): string[] {
   const [{ cost, config, meanSteps }] = model.runs;

@@ -50,7 +50,7 @@ export interface RunResult {
 export const RESULT_FILE = 'result.json';
 
 export async function hasResult(store: Store): Promise<boolean> {
-  return (await store.list('.')).includes(RESULT_FILE);
+  return store.has(RESULT_FILE);
 }
 
 /** Reads a run's result. Throws CheckpointError where the file is damaged. */

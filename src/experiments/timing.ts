@@ -9,7 +9,7 @@ import { batchAt, type TokenSource } from '../evaluate/batches.js';
 import { loadWeights } from '../train/checkpoint.js';
 import type { Clock, Store } from '../platform.js';
 import type { RunConfig } from '../train/config.js';
-import { benchmarkSteps } from './bench/steps.js';
+import { benchmarkSteps } from '../bench/steps.js';
 import type { Provenance } from './result.js';
 import { median, type Spread } from '../statistics.js';
 

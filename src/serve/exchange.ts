@@ -3,6 +3,8 @@ import { randomUUID } from 'node:crypto';
 
 /** Ids of a client's that can stand in a header and on a line of a log. */
 const SANE_ID = /^[\w.:-]{1,128}$/;
+/** The status of an exchange whose client left before its answer, as nginx logs it. */
+export const CLIENT_LEFT = 499;
 /** Characters of a path on a line of the log. */
 const LONGEST_PATH = 200;
 

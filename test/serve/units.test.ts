@@ -1,16 +1,20 @@
-/** Parts of the server by themselves: prompts and templates, keys, counters. */
+/** Parts of the server by themselves: prompts and templates, keys, refusals, counters. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ConfigError } from '../../src/errors.js';
 import { parseModelConfig } from '../../src/models/config.js';
+import { ApiError } from '../../src/serve/api-error.js';
 import { chatFormat } from '../../src/serve/chat.js';
 import { completionFormat } from '../../src/serve/completions.js';
+import { Deadline } from '../../src/serve/deadline.js';
 import { Fields } from '../../src/serve/fields.js';
+import { Gate } from '../../src/serve/gate.js';
 import { ApiKeys } from '../../src/serve/keys.js';
 import type { ChatMessage, ModelInfo, Prompt, ServedToken } from '../../src/serve/messages.js';
 import { Metrics } from '../../src/serve/metrics.js';
 import { readOptions } from '../../src/serve/options.js';
 import { Prompts } from '../../src/serve/prompts.js';
+import type { CompletionRequest } from '../../src/serve/requests.js';
 import { ServedTokens } from '../../src/serve/served-tokens.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.js';
@@ -233,4 +237,49 @@ test('counters and histograms in Prometheus’s words', () => {
     );
   }
   assert.equal(lines.at(-1), '');
+});
+
+test('the gate: a queue’s room decides between an answer, another try and never', () => {
+  const gate = new Gate({ modelId: 'run', capacity: 4, state: () => 'ok' });
+  const asks = (count: number, n: number): CompletionRequest => {
+    const task = { prompt: { kind: 'text', text: '' }, options: { maxTokens: 1 } } as const;
+    return { tasks: Array(count).fill(task), n, stream: false, includeUsage: false };
+  };
+  const refusal = (work: () => void): ApiError => {
+    try {
+      work();
+    } catch (error) {
+      if (error instanceof ApiError) return error;
+      throw error;
+    }
+    throw new Error('nothing was refused');
+  };
+  gate.requireOpen();
+  gate.requireModel('run');
+  gate.requireRoom(asks(2, 1), 2, 0);
+  assert.equal(refusal(() => gate.requireModel('ruin')).status, 404);
+  const retry = (seconds: number) => {
+    const { status, details } = refusal(() => gate.requireRoom(asks(2, 1), 3, seconds));
+    return [status, details.headers?.['retry-after']];
+  };
+  assert.deepEqual([0, 2.1, 1000].map(retry), [
+    [429, '1'],
+    [429, '3'],
+    [429, '60'],
+  ]);
+  const never = (n: number) => refusal(() => gate.requireRoom(asks(5, n), 0, 0));
+  assert.deepEqual([never(5).status, never(5).details.param, never(1).details.param], [400, 'n', 'prompt']);
+});
+
+test('a deadline aborts with the 499 of a client that has left, also of one that left before it began', () => {
+  const client = new AbortController();
+  using before = new Deadline(60_000, client.signal);
+  using over = new Deadline(60_000, client.signal);
+  over[Symbol.dispose]();
+  assert.equal(before.signal.aborted, false);
+  client.abort();
+  using after = new Deadline(60_000, client.signal);
+  assert.equal((before.signal.reason as ApiError).status, 499);
+  assert.equal((after.signal.reason as ApiError).status, 499);
+  assert.equal(over.signal.aborted, false);
 });

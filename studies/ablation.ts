@@ -2,8 +2,8 @@
  * The ablation behind the loop network's defaults: what the paper leaves open, decided stage by stage.
  *
  *     loopnn prepare sotu --tokenizer bytes --out DATA
- *     node dist/bench/ablation.js DATA OUT run STAGE [SEED]     train what is missing, all seeds or one
- *     node dist/bench/ablation.js DATA OUT table STAGE          print the table as Markdown
+ *     node dist/studies/ablation.js DATA OUT run STAGE [SEED]     train what is missing, all seeds or one
+ *     node dist/studies/ablation.js DATA OUT table STAGE          print the table as Markdown
  *
  * Every run is a folder in OUT that goes on where it was cut off; several processes may work on one OUT with a seed
  * each. The stages' settings stand in docs/reproduction.md.
@@ -179,7 +179,7 @@ const STAGES: Readonly<Record<string, Stage>> = {
 const [dataFolder, out, mode, stageName, seedText] = process.argv.slice(2);
 const stage = STAGES[stageName];
 if (!stage || (mode !== 'run' && mode !== 'table')) {
-  console.error('usage: node dist/bench/ablation.js DATA OUT run|table STAGE [SEED]');
+  console.error('usage: node dist/studies/ablation.js DATA OUT run|table STAGE [SEED]');
   console.error(`stages: ${Object.keys(STAGES).join(', ')}`);
   process.exit(2);
 }

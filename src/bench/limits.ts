@@ -2,9 +2,9 @@
  * The machine's limits: multiply-adds that wait for nothing, and memory that is only read. A noisy machine changes from
  * second to second, so whatever is quoted as a share of a limit is timed in turns with it.
  */
-import type { Backend, Precision, Storage } from '../../backend/backend.js';
-import type { Clock } from '../../platform.js';
-import { spread, type Spread } from '../../statistics.js';
+import type { Backend, Precision, Storage } from '../backend/backend.js';
+import type { Clock } from '../platform.js';
+import { spread, type Spread } from '../statistics.js';
 
 export interface MachineLimits {
   /** FLOPs a second on all threads, a multiply-add being two; of several measurements. */

@@ -2,13 +2,13 @@
  * The kernels one by one, at the sizes that a model gives them: each is checked against the reference backend on a few
  * rows, then timed in turns with the limit that binds it. Knows no terminal.
  */
-import type { Backend, HostArray, Storage } from '../../backend/backend.js';
-import { KERNELS, type OptionTypes } from '../../backend/kernel-table.js';
-import { ReferenceBackend } from '../../backend/reference/reference.js';
-import { type ArrayField, type Signature, signaturesOf } from '../../backend/signature.js';
-import type { ModelConfig } from '../../models/config.js';
-import type { Clock } from '../../platform.js';
-import { median, type Spread, spread } from '../../statistics.js';
+import type { Backend, HostArray, Storage } from '../backend/backend.js';
+import { KERNELS, type OptionTypes } from '../backend/kernel-table.js';
+import { ReferenceBackend } from '../backend/reference/reference.js';
+import { type ArrayField, type Signature, signaturesOf } from '../backend/signature.js';
+import type { ModelConfig } from '../models/config.js';
+import type { Clock } from '../platform.js';
+import { median, type Spread, spread } from '../statistics.js';
 import type { Limit, LimitMeter } from './limits.js';
 
 export interface KernelResult {

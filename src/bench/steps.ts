@@ -2,22 +2,22 @@
  * Whole training steps and evaluations on random tokens, timed by phase and by kernel. Several models take turns step by
  * step, so that a noisy machine disturbs all alike. Knows no terminal.
  */
-import type { Backend } from '../../backend/backend.js';
-import { forwardFlopsPerToken } from '../../models/cost.js';
-import { depthOf } from '../../models/depth/kinds.js';
-import { GPT } from '../../models/gpt.js';
-import { hashWords } from '../../random.js';
-import { Tape } from '../../tensor/tape.js';
-import { Runtime } from '../../tensor/tensor.js';
-import type { Batch } from '../../evaluate/batches.js';
-import type { Clock } from '../../platform.js';
-import type { RunConfig } from '../../train/config.js';
-import { total } from '../../evaluate/evaluation.js';
-import { meanLoops } from '../../train/loops.js';
-import { AdamW } from '../../train/optimizer.js';
-import { UpdateSums } from '../../train/update-sums.js';
-import { checkpointedApplications, trainingOptions } from '../../train/trainer.js';
-import { median, type Spread, spread } from '../../statistics.js';
+import type { Backend } from '../backend/backend.js';
+import { forwardFlopsPerToken } from '../models/cost.js';
+import { depthOf } from '../models/depth/kinds.js';
+import { GPT } from '../models/gpt.js';
+import { hashWords } from '../random.js';
+import { Tape } from '../tensor/tape.js';
+import { Runtime } from '../tensor/tensor.js';
+import type { Batch } from '../evaluate/batches.js';
+import type { Clock } from '../platform.js';
+import type { RunConfig } from '../train/config.js';
+import { total } from '../evaluate/evaluation.js';
+import { meanLoops } from '../train/loops.js';
+import { AdamW } from '../train/optimizer.js';
+import { UpdateSums } from '../train/update-sums.js';
+import { checkpointedApplications, trainingOptions } from '../train/trainer.js';
+import { median, type Spread, spread } from '../statistics.js';
 import type { LimitMeter } from './limits.js';
 import { type KernelMs, kernelMs, timed } from './timed.js';
 

@@ -3,7 +3,7 @@
  * application in another outer loop reads them from memory again. GPT2-67M-LOOP against the same four layers in twelve outer
  * loops, token by token in turns.
  *
- *     node dist/bench/inner-loops.js [TOKENS]
+ *     node dist/studies/inner-loops.js [TOKENS]
  */
 import { createBackend } from '../src/node/backend.js';
 import { machine } from '../src/node/machine.js';

@@ -1,6 +1,6 @@
 /** How long each kernel of a backend takes. */
-import type { Backend } from '../../backend/backend.js';
-import type { Clock } from '../../platform.js';
+import type { Backend } from '../backend/backend.js';
+import type { Clock } from '../platform.js';
 
 /** The backend with the time of every call added up by kernel, where a kernel has run when its call returns; else as it is. */
 export function timed(backend: Backend, clock: Clock, times: Map<string, number>): Backend {

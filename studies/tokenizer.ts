@@ -2,7 +2,7 @@
  * GPT-2's tokenizer against Python's tiktoken: the same ids for every text, and the processor's time of both, list of texts by
  * list of texts in turns. The texts are a function of the seed and of the installed packages.
  *
- *     node dist/bench/tokenizer.js PYTHON [MEGABYTES] [SEED]
+ *     node dist/studies/tokenizer.js PYTHON [MEGABYTES] [SEED]
  *
  * PYTHON is an interpreter that has tiktoken; its vocabulary comes from here. One thread each.
  */
@@ -20,7 +20,7 @@ import { loadGpt2 } from '../src/tokenizer/gpt2.js';
 
 const ROOT = new URL('../../', import.meta.url);
 const [python, megabytes = '50', seedGiven = '1'] = process.argv.slice(2);
-if (python === undefined) throw new Error('usage: node dist/bench/tokenizer.js PYTHON [MEGABYTES] [SEED]');
+if (python === undefined) throw new Error('usage: node dist/studies/tokenizer.js PYTHON [MEGABYTES] [SEED]');
 const seed = Number(seedGiven);
 let drawn = 0;
 const below = (end: number): number => hashWords(seed, drawn++) % end;
@@ -113,7 +113,7 @@ writeFileSync(
     .map((bytes, id) => `${Buffer.from(bytes!).toString('base64')} ${id}\n`)
     .join(''),
 );
-const script = fileURLToPath(new URL('bench/peers/tiktoken_encode.py', ROOT));
+const script = fileURLToPath(new URL('studies/peers/tiktoken_encode.py', ROOT));
 const peer = spawn(python, [script, vocabulary], { stdio: ['pipe', 'pipe', 'inherit'] });
 await once(peer, 'spawn');
 const answers = createInterface({ input: peer.stdout })[Symbol.asyncIterator]();

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Encodes texts with tiktoken for `bench/tokenizer.ts`, which starts it and compares ids and times.
+"""Encodes texts with tiktoken for `studies/tokenizer.ts`, which starts it and compares ids and times.
 
     python tiktoken_encode.py VOCABULARY
 

@@ -2,16 +2,16 @@
  * Decoding, timed: prefill of a prompt and the tokens after it, for one sequence and for several, at short and long
  * contexts, beside the limits that bind them. Models take turns. Knows no terminal.
  */
-import type { Backend } from '../../backend/backend.js';
-import { Decoder } from '../../generate/decoder.js';
-import { applicationCount, type ModelConfig } from '../../models/config.js';
-import { forwardFlopsPerToken } from '../../models/cost.js';
-import { GPT } from '../../models/gpt.js';
-import { hashWords } from '../../random.js';
-import { Runtime } from '../../tensor/tensor.js';
-import type { Clock } from '../../platform.js';
-import { median, type Spread, spread } from '../../statistics.js';
-import { total } from '../../evaluate/evaluation.js';
+import type { Backend } from '../backend/backend.js';
+import { Decoder } from '../generate/decoder.js';
+import { applicationCount, type ModelConfig } from '../models/config.js';
+import { forwardFlopsPerToken } from '../models/cost.js';
+import { GPT } from '../models/gpt.js';
+import { hashWords } from '../random.js';
+import { Runtime } from '../tensor/tensor.js';
+import type { Clock } from '../platform.js';
+import { median, type Spread, spread } from '../statistics.js';
+import { total } from '../evaluate/evaluation.js';
 import type { LimitMeter } from './limits.js';
 import type { BenchmarkModel } from './steps.js';
 import { type KernelMs, kernelMs, timed } from './timed.js';

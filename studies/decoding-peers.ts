@@ -2,10 +2,10 @@
  * Decoding GPT-2 124M against PyTorch, onnxruntime and llama.cpp, prompt by prompt in turns, one sequence, greedily. The weights are
  * random and the same for all.
  *
- *     node dist/bench/decoding-peers.js PYTHON FOLDER [ROUNDS]
+ *     node dist/studies/decoding-peers.js PYTHON FOLDER [ROUNDS]
  *
  * PYTHON is an interpreter with torch, transformers, onnxruntime, llama-cpp-python and gguf; FOLDER keeps the model files. The peers
- * are children that do nothing between their turns (bench/peers/decode.py).
+ * are children that do nothing between their turns (studies/peers/decode.py).
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -23,7 +23,7 @@ import { hashWords } from '../src/random.js';
 
 const [python, folder, rounds = '5'] = process.argv.slice(2);
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const SCRIPT = join(ROOT, 'bench', 'peers', 'decode.py');
+const SCRIPT = join(ROOT, 'studies', 'peers', 'decode.py');
 const VOCABULARY = 50_257;
 const CONTEXTS = [128, 1000];
 const TOKENS = 17;

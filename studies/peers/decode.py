@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Decodes GPT-2 greedily with PyTorch, onnxruntime or llama.cpp, when `bench/decoding-peers.ts` asks for it.
+"""Decodes GPT-2 greedily with PyTorch, onnxruntime or llama.cpp, when `studies/decoding-peers.ts` asks for it.
 
     python decode.py make FOLDER              a GPT-2 of 124M parameters with random weights, in Hugging Face's layout
     python decode.py gguf FOLDER FILE TYPE    the same for llama.cpp, TYPE being F32, BF16 or Q8_0

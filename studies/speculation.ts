@@ -2,7 +2,7 @@
  * What drafts save: a trained run continues prompts without a draft and with drafts of several shapes, in turns. The
  * answers must be the same.
  *
- *     node dist/bench/speculation.js RUN DATA [ROUNDS]
+ *     node dist/studies/speculation.js RUN DATA [ROUNDS]
  */
 import assert from 'node:assert/strict';
 import { createBackend } from '../src/node/backend.js';
@@ -22,7 +22,8 @@ const tokenizer = await run.tokenizer();
 const runtime = new Runtime(await createBackend());
 const { model } = await run.load(runtime);
 const engine = new Engine(new Decoder(model), tokenizer, nodeClock);
-const { val } = await openDataset(data);
+await using dataset = await openDataset(data);
+const { val } = dataset;
 const { blockSize } = model.config;
 const promptLength = Math.min(32, blockSize >> 1);
 const depths = [1, 2, 3].filter((loops) => loops < exitCount(model.config));

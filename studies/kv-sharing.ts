@@ -2,7 +2,7 @@
  * What shared keys and values cost and save: runs read held-out text token by token after a prompt, as a decoder would, with
  * each way to share. Loss of the tokens after the prompt, bytes of the cache a token, and time a token for each sequence.
  *
- *     node dist/bench/kv-sharing.js DATA RUN [RUN …]
+ *     node dist/studies/kv-sharing.js DATA RUN [RUN …]
  */
 import { openDataset } from '../src/data/dataset.js';
 import { nodeClock } from '../src/node/store.js';

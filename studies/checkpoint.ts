@@ -3,7 +3,7 @@
  * that is always 0, in turns. Each load fills a new model; files are read from the system's cache. Prints the smallest and
  * the median time of both, and the median ratio of neighbours with its quartiles, of the time and of the processors' time.
  *
- *     node dist/bench/checkpoint.js FOLDER [TURNS]
+ *     node dist/studies/checkpoint.js FOLDER [TURNS]
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -2,7 +2,7 @@
  * What sampling the loop count costs: training steps of one loop network with a fixed and with a sampled count, in turns,
  * milliseconds for each block application.
  *
- *     node dist/bench/sampled-loops.js [STEPS]
+ *     node dist/studies/sampled-loops.js [STEPS]
  */
 import { createBackend } from '../src/node/backend.js';
 import { nodeClock } from '../src/node/store.js';

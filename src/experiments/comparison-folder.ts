@@ -1,0 +1,125 @@
+/**
+ * The folder of a comparison: what it began with, its runs in folders of their own, the timings of their steps, and the
+ * report. Works over a store; knows no terminal.
+ */
+import { ConfigError } from '../errors.js';
+import { parseFields } from '../fields.js';
+import { type TrainConfig, trainFields } from '../train/config.js';
+import { readJSON } from '../train/json.js';
+import type { Store } from '../platform.js';
+import { type ComparisonData, type ComparisonOptions, runName } from './compare.js';
+import { chartFiles, renderHtml, renderMarkdown } from './document.js';
+import type { Outcome } from './outcome.js';
+import { type ReportContext, reportSections } from './report.js';
+import type { Provenance, RunResult } from './result.js';
+import type { Suite } from './suites.js';
+import { measureTimings, type Timing } from './timing.js';
+
+/** What a comparison began with: it resumes with nothing else. */
+interface Begun {
+  readonly suite: string;
+  readonly scale: string;
+  readonly precision: TrainConfig['precision'];
+  /** The data by its size and tokenizer. */
+  readonly data: string;
+}
+
+/** What `results.json` holds. */
+export interface ComparisonDocument extends Provenance, Pick<Outcome, 'missing' | 'tuned' | 'results'> {
+  readonly suite: string;
+  readonly scale: string;
+  readonly timings: readonly Timing[];
+}
+
+const BEGUN_FILE = 'comparison.json';
+const TIMINGS_FILE = 'timings.json';
+
+export class ComparisonFolder {
+  private constructor(
+    private readonly home: Store,
+    private readonly suite: Suite,
+    private readonly begun: Begun | null,
+  ) {}
+
+  /** Opens a folder, empty or with a comparison of this suite. Throws ConfigError where it holds another suite's. */
+  static async open(home: Store, suite: Suite): Promise<ComparisonFolder> {
+    if (!(await home.has(BEGUN_FILE))) return new ComparisonFolder(home, suite, null);
+    const found = await readJSON(home, BEGUN_FILE, 'choose another folder, or delete this one');
+    const begun = {
+      ...found,
+      ...parseFields({ precision: trainFields.precision }, { precision: found.precision }, BEGUN_FILE),
+    } as unknown as Begun;
+    const { name, scale } = suite;
+    if (begun.suite === name && begun.scale === scale) return new ComparisonFolder(home, suite, begun);
+    const rule = `must hold a comparison of suite ${name} at scale ${scale}, or none`;
+    throw new ConfigError('--out', rule, `${begun.suite} at ${begun.scale}`);
+  }
+
+  /** The precision it began with, else the one asked for. Throws ConfigError where that or the data differ. */
+  precision(data: ComparisonData, asked: TrainConfig['precision']): TrainConfig['precision'] {
+    const { begun } = this;
+    if (!begun) return asked;
+    const own = describeData(data);
+    if (begun.data !== own) {
+      const rule = `must stay the data that this comparison began with, ${begun.data}`;
+      throw new ConfigError('--data', rule, own);
+    }
+    if (asked !== 'auto' && asked !== begun.precision) {
+      const rule = `must stay ${begun.precision}, which this comparison began with`;
+      throw new ConfigError('--precision', rule, asked);
+    }
+    return begun.precision;
+  }
+
+  /** Notes what the comparison begins with, unless it began earlier. */
+  async begin(data: ComparisonData, precision: TrainConfig['precision']): Promise<void> {
+    if (this.begun) return;
+    const { name, scale } = this.suite;
+    const noted: Begun = { suite: name, scale, precision, data: describeData(data) };
+    await this.#write(BEGUN_FILE, noted);
+  }
+
+  /** Steps of all models in turns, at the mini scale; measured once and kept. */
+  async timings(
+    results: readonly RunResult[],
+    { data, runtime, clock, store, provenance }: ComparisonOptions,
+    onStep: (done: number, of: number) => void,
+  ): Promise<readonly Timing[]> {
+    const { suite, home } = this;
+    if (suite.scale === 'full') return [];
+    const finished = suite.models.flatMap(({ name }) => results.find((r) => r.name === name) ?? []);
+    if (await home.has(TIMINGS_FILE)) {
+      const { timings } = (await readJSON(home, TIMINGS_FILE, 'delete it to time the steps again')) as {
+        timings?: readonly Timing[];
+      };
+      if (timings && finished.every(({ name }) => timings.some((timing) => timing.name === name)))
+        return timings;
+    }
+    const models = finished.map(({ name, config }) => ({
+      name,
+      config,
+      store: store(runName(name, config.train, suite)),
+    }));
+    const timings = await measureTimings(models, data.val, runtime.backend, clock, provenance, onStep);
+    await this.#write(TIMINGS_FILE, { timings });
+    return timings;
+  }
+
+  /** Writes the report as a page, as Markdown with its charts, and as numbers. */
+  async writeReport(context: ReportContext, document: ComparisonDocument): Promise<void> {
+    const { title } = this.suite;
+    const sections = reportSections(document.results, context);
+    await this.home.replace('report.html', renderHtml(title, sections));
+    await this.home.replace('report.md', renderMarkdown(title, sections));
+    for (const [name, svg] of chartFiles(sections)) await this.home.replace(`plots/${name}`, svg);
+    await this.#write('results.json', document);
+  }
+
+  #write(file: string, value: object): Promise<void> {
+    return this.home.replace(file, `${JSON.stringify(value, null, 2)}\n`);
+  }
+}
+
+function describeData({ train, val, tokenizer }: ComparisonData): string {
+  return `${train.length} and ${val.length} tokens, tokenizer ${tokenizer?.name ?? 'unknown'}`;
+}

@@ -1,0 +1,92 @@
+/** What the numbers of a comparison's report hold for: text, training, measures, machine. */
+import { type ComparisonData, PILOT_SHARE } from './compare.js';
+import type { Outcome } from './outcome.js';
+import { grouped } from './report.js';
+import type { Suite } from './suites.js';
+import type { Timing } from './timing.js';
+
+export interface Measured {
+  /** The command that makes the comparison. */
+  readonly command: string;
+  readonly suite: Suite;
+  /** The text by its name or folder. */
+  readonly corpus: string;
+  /** What was held out of it; undefined where that is not known. */
+  readonly heldOut: keyof typeof HELD_OUT | undefined;
+  readonly data: ComparisonData;
+  readonly outcome: Outcome;
+  /** Empty where steps were not measured side by side. */
+  readonly timings: readonly Timing[];
+}
+
+const HELD_OUT = {
+  documents: ', whole documents held out',
+  tail: ', the end of a document held out',
+} as const;
+
+/** The facts by name, in the order of the report. */
+export function reportFacts({
+  command,
+  suite,
+  corpus,
+  heldOut,
+  data,
+  outcome,
+  timings,
+}: Measured): [name: string, value: string][] {
+  const { results, tuned } = outcome;
+  const distinct = (values: readonly string[]) => [...new Set(values)].join('; ');
+  const where = [...results, ...timings].map(({ provenance }) => provenance);
+  const rates = tuned.map(({ label, lr }) => `${label} ${lr}`).join(', ');
+  const share = `${100 * PILOT_SHARE} %`;
+  const tokens = `${grouped(data.train.length)} training and ${grouped(data.val.length)} held-out tokens`;
+  const facts: [string, string][] = [
+    ['command', command],
+    ['text', `${corpus}, ${tokens}${(heldOut && HELD_OUT[heldOut]) ?? ''}`],
+    ['tokenizer', data.tokenizer?.name ?? 'unknown'],
+  ];
+  const [first] = results;
+  if (first) {
+    const { maxSteps, lr, seed } = first.config.train;
+    const batch = grouped(first.tokensSeen / maxSteps);
+    facts.push([
+      'training',
+      `${grouped(first.tokensSeen)} tokens a run in ${grouped(maxSteps)} steps of ${batch}, AdamW, ` +
+        `cosine to a tenth of the peak, seeds from ${seed} on`,
+    ]);
+    facts.push([
+      'learning rate',
+      rates === ''
+        ? `${lr} for all`
+        : `the best of ${suite.learningRates.join(', ')} after ${share} of the first seed’s run: ${rates}`,
+    ]);
+  }
+  if (suite.models.some(({ paper }) => paper)) {
+    facts.push([
+      'paper',
+      'nats per GPT-2 token on OpenWebText, not comparable with other tokenizers and texts; ' +
+        'its 3.12 is OpenAI’s released model, which was not trained on that text',
+    ]);
+  }
+  facts.push(
+    [
+      'val loss',
+      'nats per token on all held-out tokens; curves use fixed batches, loops, exits and halting the first 32,768',
+    ],
+    [
+      'step time',
+      timings.length > 0
+        ? 'steps of all models in turns, median; ratios to the baseline'
+        : 'of the trainings themselves, beside whatever else ran',
+    ],
+    [
+      'FLOPs',
+      'blocks, attention and the heads that are trained, forward and backward; no token halting early',
+    ],
+    ['spread', '± one standard deviation over seeds; batches of the train loss differ with the seed'],
+    ['machine', distinct(where.map((p) => p.machine))],
+    ['backend', distinct(where.map((p) => p.backend))],
+    ['commit', distinct(where.map((p) => p.commit))],
+  );
+  return facts;
+}
