@@ -25,6 +25,7 @@ import { parseFields } from '../models/fields.js';
 import type { Runtime } from '../tensor/tensor.js';
 import { textOf } from '../tokenizer/tokenizer.js';
 import { type TrainConfig, trainFields } from '../train/config.js';
+import { endedBy } from '../train/clock.js';
 import { worseThanGuessing } from '../train/evaluation.js';
 import { readJSON } from '../train/json.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
@@ -167,10 +168,11 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
   let written = await report([]);
   if (results.length > 0 && !signal.aborted) {
     try {
-      written = await report(await timeModels(home, suite, results, options));
+      const timing = { ...options, clock: endedBy(signal, nodeClock) };
+      written = await report(await timeModels(home, suite, results, timing));
     } catch (error) {
-      if (!(error instanceof LoopnnError)) throw error;
-      missing.push(`steps were not timed: ${error.message}`);
+      if (!(error instanceof LoopnnError) && !signal.aborted) throw error;
+      missing.push(`steps were not timed: ${signal.aborted ? 'stopped' : (error as Error).message}`);
       written = await report([]);
     }
   }
@@ -347,7 +349,7 @@ async function timeModels(
   home: NodeStore,
   suite: Suite,
   results: readonly RunResult[],
-  { data, runtime, store, provenance }: ComparisonOptions,
+  { data, runtime, store, provenance, clock }: ComparisonOptions,
 ): Promise<readonly Timing[]> {
   if (suite.scale === 'full') return [];
   const finished = suite.models.flatMap(({ name }) => results.find((r) => r.name === name) ?? []);
@@ -365,7 +367,7 @@ async function timeModels(
     store: store(runName(name, config.train, suite)),
   }));
   const { backend } = runtime;
-  const timings = await measureTimings(models, data.val, backend, nodeClock, provenance, (done, of) =>
+  const timings = await measureTimings(models, data.val, backend, clock, provenance, (done, of) =>
     progress.update(done / of, `step ${done}/${of}`),
   );
   progress.clear();

@@ -96,7 +96,7 @@ async function exportOnnx(flags: ExportFlags, signal: AbortSignal): Promise<void
   const store = new NodeStore(run);
   const { model } = await readRunConfig(store, run);
   const texts = await readTexts(store, run, model);
-  const { path, step } = await weightsFile(store);
+  const { path, step } = await weightsFile(store, signal);
   await using weights = await TensorFiles.open([join(run, path)]);
   const graph = onnxGraph(model, weights.tensors, type, loops);
   const pieces = onnxFile(graph);
@@ -128,7 +128,7 @@ async function exportHuggingFace(flags: ExportFlags, signal: AbortSignal): Promi
   const { model } = await readRunConfig(store, run);
   const texts = await readTexts(store, run, model);
   const config = huggingFaceConfig(model, texts.ids);
-  const { path, step } = await weightsFile(store);
+  const { path, step } = await weightsFile(store, signal);
   await using weights = await TensorFiles.open([join(run, path)]);
   const tensors = tensorsForHuggingFace(model, weights.tensors, path);
 

@@ -72,7 +72,7 @@ async function retrofit(flags: RetrofitFlags, signal: AbortSignal): Promise<void
   });
   const tokenizer = (await runHasTokenizer(store)) ? await readRunTokenizer(store, run) : null;
   const conventions = await readConventions(store, run);
-  const { path, step } = await weightsFile(store);
+  const { path, step } = await weightsFile(store, signal);
   await using weights = await TensorFiles.open([join(run, path)]);
   const tensors = retrofitTensors(model, groups, weights.tensors, path);
 
