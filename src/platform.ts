@@ -45,3 +45,14 @@ export interface Clock {
   /** Lets the event loop run whatever waits. */
   yield(): Promise<void>;
 }
+
+/** The same clock for work that `signal` ends: its `yield` then throws the signal's reason. */
+export function endedBy(signal: AbortSignal | undefined, clock: Clock): Clock {
+  return {
+    now: () => clock.now(),
+    async yield() {
+      await clock.yield();
+      signal?.throwIfAborted();
+    },
+  };
+}

@@ -53,14 +53,17 @@ export function uniform(a: number, b: number, i: number): number {
   return (mix32((mix32((i + a) >>> 0) ^ b) >>> 0) + 0.5) / 2 ** 32;
 }
 
-/** `length` normal numbers with mean 0 and the given standard deviation (Box & Muller 1958). */
-export function normal(seed: number, name: string, length: number, std: number): Float64Array {
+/**
+ * `length` normal numbers with mean 0 and the given standard deviation (Box & Muller 1958), from number `first` on, which
+ * must be even: they come in pairs.
+ */
+export function normal(seed: number, name: string, length: number, std: number, first = 0): Float64Array {
   const a = hashWords(seed, hashText(name), 1);
   const b = hashWords(seed, hashText(name), 2);
   const values = new Float64Array(length);
   for (let i = 0; i < length; i += 2) {
-    const radius = std * Math.sqrt(-2 * Math.log(uniform(a, b, i)));
-    const angle = 2 * Math.PI * uniform(a, b, i + 1);
+    const radius = std * Math.sqrt(-2 * Math.log(uniform(a, b, first + i)));
+    const angle = 2 * Math.PI * uniform(a, b, first + i + 1);
     values[i] = radius * Math.cos(angle);
     if (i + 1 < length) values[i + 1] = radius * Math.sin(angle);
   }

@@ -23,6 +23,7 @@ import type { IntegerType } from '../formats/integers.js';
 import { textOf } from '../tokenizer/tokenizer.js';
 import type { TrainConfig } from '../train/config.js';
 import { worseThanGuessing } from '../evaluate/evaluation.js';
+import { endedBy } from '../platform.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
@@ -154,14 +155,15 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
   if (results.length > 0 && !signal.aborted) {
     const progress = new Progress('timing steps in turns');
     try {
-      const timings = await folder.timings(results, options, (done, of) =>
+      const timed = { ...options, clock: endedBy(signal, nodeClock) };
+      const timings = await folder.timings(results, timed, (done, of) =>
         progress.update(done / of, `step ${done}/${of}`),
       );
       progress.clear();
       written = await report(timings);
     } catch (error) {
-      if (!(error instanceof LoopnnError)) throw error;
-      missing.push(`steps were not timed: ${error.message}`);
+      if (!(error instanceof LoopnnError) && !signal.aborted) throw error;
+      missing.push(`steps were not timed: ${signal.aborted ? 'stopped' : (error as Error).message}`);
       written = await report([]);
     }
   }

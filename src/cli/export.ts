@@ -94,7 +94,7 @@ async function exportOnnx(flags: ExportFlags, signal: AbortSignal): Promise<void
     config: { model },
   } = opened;
   const texts = await readTexts(opened);
-  const { path, step } = await weightsFile(store);
+  const { path, step } = await weightsFile(store, signal);
   await using weights = await TensorFiles.open([join(run, path)]);
   const graph = onnxGraph(model, weights.tensors, type, loops);
   const pieces = onnxFile(graph);
@@ -129,7 +129,7 @@ async function exportHuggingFace(flags: ExportFlags, signal: AbortSignal): Promi
   } = opened;
   const texts = await readTexts(opened);
   const config = huggingFaceConfig(model, texts.ids);
-  const { path, step } = await weightsFile(store);
+  const { path, step } = await weightsFile(store, signal);
   await using weights = await TensorFiles.open([join(run, path)]);
   const tensors = tensorsForHuggingFace(model, weights.tensors, path);
 

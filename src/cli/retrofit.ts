@@ -72,7 +72,7 @@ async function retrofit(flags: RetrofitFlags, signal: AbortSignal): Promise<void
   });
   const tokenizer = await opened.ownTokenizer();
   const conventions = await opened.conventions();
-  const { path, step } = await weightsFile(store);
+  const { path, step } = await weightsFile(store, signal);
   await using weights = await TensorFiles.open([join(run, path)]);
   const tensors = retrofitTensors(model, groups, weights.tensors, path);
 

@@ -69,7 +69,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const options = { model, config: config.train, train: data.train, val: data.val, store, clock: nodeClock };
   const trainer = new Trainer(options);
   await resumed?.requireSameTokenizer(data.tokenizer);
-  const gaps = gapsOf(await trainer.start());
+  const gaps = gapsOf(await trainer.start(signal));
   if (gaps !== null) notice(`${flags.out}/${gaps}`);
   await createRun(store, config, data.tokenizer);
   const logged = flags.tensorboard === true || (flags.resume === true && (await hasTensorBoard(store)));

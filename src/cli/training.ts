@@ -17,7 +17,11 @@ export function showTraining(progress: Progress, event: TrainEvent, maxSteps: nu
       break;
     }
     case 'stopped':
-      progress.line(`stopped at step ${event.step}; checkpoint saved`);
+      progress.line(
+        event.step === 0
+          ? 'stopped before the first step'
+          : `stopped at step ${event.step}; checkpoint saved`,
+      );
       break;
     case 'checkpoint':
     case 'done':

@@ -216,8 +216,9 @@ function finite(tensor: LazyTensor, where: string): LazyTensor {
     shape,
     async read() {
       const values = await tensor.read();
-      const bad = values.findIndex((value) => !Number.isFinite(value));
-      if (bad < 0) return values;
+      let bad = 0;
+      while (bad < values.length && Number.isFinite(values[bad])) bad++;
+      if (bad === values.length) return values;
       const at = `${where}, tensor ${name}, element ${bad}`;
       throw new CheckpointError(at, 'must be a finite number in float32', values[bad]);
     },

@@ -11,7 +11,7 @@ import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { requireTokens, type TokenSource } from '../evaluate/batches.js';
-import type { Clock, Store } from '../platform.js';
+import { type Clock, endedBy, type Store } from '../platform.js';
 import { parseRunConfig, type RunConfig } from '../train/config.js';
 import { estimateLoss, evaluate } from '../evaluate/evaluation.js';
 import { readJSON } from '../train/json.js';
@@ -115,7 +115,7 @@ export async function* compare(
       const entrant = runOf(model, config, suite, seed);
       const folder = store(entrant.name);
       await requireSameRun(entrant, folder);
-      yield* guarded(entrant, folder, async function* (): AsyncGenerator<ComparisonEvent> {
+      yield* guarded(entrant, folder, signal, async function* (): AsyncGenerator<ComparisonEvent> {
         if (await hasResult(folder)) {
           yield { kind: 'result', entrant, result: await readResult(folder, entrant.name) };
           return;
@@ -123,7 +123,8 @@ export async function* compare(
         await using trained = await Training.begin(entrant, folder, options);
         yield* trained.run(signal);
         if (signal?.aborted) return;
-        const result = await score(entrant, model, trained, folder, options);
+        const scoring = { ...options, clock: endedBy(signal, options.clock) };
+        const result = await score(entrant, model, trained, folder, scoring);
         await writeResult(folder, result);
         yield { kind: 'result', entrant, result };
       });
@@ -192,7 +193,7 @@ async function* runPilot(
   if (known) return known.valLoss;
   if (await hasFailed(folder)) return null;
   let valLoss: number | null = null;
-  yield* guarded(entrant, folder, async function* () {
+  yield* guarded(entrant, folder, signal, async function* () {
     await using trained = await Training.begin(entrant, folder, options);
     yield* trained.run(signal);
     if (!signal?.aborted) valLoss = (await trained.finalLosses()).valLoss;
@@ -207,10 +208,11 @@ async function hasFailed(folder: Store): Promise<boolean> {
   return folder.has(FAILED_FILE);
 }
 
-/** Passes a run's events on; turns an error of ours into one, and remembers a divergence. */
+/** Passes a run's events on; turns an error of ours into one, and remembers a divergence. Ends where the signal does. */
 async function* guarded(
   entrant: Entrant,
   folder: Store,
+  signal: AbortSignal | undefined,
   run: () => AsyncGenerator<ComparisonEvent>,
 ): AsyncGenerator<ComparisonEvent> {
   try {
@@ -225,6 +227,7 @@ async function* guarded(
     }
     yield* run();
   } catch (error) {
+    if (signal?.aborted && error === signal.reason) return;
     // Where one folder is another process's, or gone, the others are not to be relied on.
     if (!(error instanceof LoopnnError) || error instanceof LockError) throw error;
     if (error instanceof TrainingError && !(await hasFailed(folder))) {
@@ -283,7 +286,7 @@ class Training implements AsyncDisposable {
   async *run(signal?: AbortSignal): AsyncGenerator<ComparisonEvent> {
     const { entrant, folder, trainer } = this;
     await createRun(folder, entrant.config, this.options.data.tokenizer);
-    const gaps = gapsOf(await trainer.start());
+    const gaps = gapsOf(await trainer.start(signal));
     yield { kind: 'start', entrant, step: trainer.step };
     if (gaps !== null) yield { kind: 'gaps', entrant, gaps };
     const end = new AbortController();

@@ -26,7 +26,7 @@ export function storedWeights(tensor: LazyTensor, type: WeightType, axis: number
     read: () => Promise<Uint8Array>,
   ) => ({ name: own, type: kind, shape: dims, read });
   if (type === 'float16') {
-    const read = async () => bytesOf(Uint16Array.from(await tensor.read(), float16Bits));
+    const read = async () => bytesOf(float16(await tensor.read()));
     return {
       value,
       initializers: [initializer(name, 'float16', shape, read)],
@@ -57,15 +57,24 @@ export function quantise(
   axis: number,
 ): { q: Int8Array; scales: Float32Array } {
   const inner = shape.slice(axis + 1).reduce((product, n) => product * n, 1);
-  const channel = (i: number) => Math.floor(i / inner) % shape[axis];
   const scales = new Float32Array(shape[axis]);
-  for (let i = 0; i < values.length; i++)
-    scales[channel(i)] = Math.max(scales[channel(i)], Math.abs(values[i]));
+  const q = new Int8Array(values.length);
+  for (let i = 0, c = 0; i < values.length; c = (c + 1) % shape[axis]) {
+    for (const end = i + inner; i < end; i++) scales[c] = Math.max(scales[c], Math.abs(values[i]));
+  }
   for (let c = 0; c < scales.length; c++) scales[c] = scales[c] / 127 || 1;
-  const q = Int8Array.from(values, (x, i) =>
-    Math.max(-127, Math.min(127, Math.round(x / scales[channel(i)]))),
-  );
+  for (let i = 0, c = 0; i < values.length; c = (c + 1) % shape[axis]) {
+    for (const end = i + inner; i < end; i++) {
+      q[i] = Math.max(-127, Math.min(127, Math.round(values[i] / scales[c])));
+    }
+  }
   return { q, scales };
+}
+
+function float16(values: Float32Array): Uint16Array {
+  const bits = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) bits[i] = float16Bits(values[i]);
+  return bits;
 }
 
 const float = new Float32Array(1);

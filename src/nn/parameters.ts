@@ -69,6 +69,9 @@ const ROLE_ORDER: readonly Role[] = ['embedding', 'position', 'matrix', 'gate', 
 /** Every parameter starts at a multiple of this many elements (256 bytes). */
 const ALIGNMENT = 64;
 
+/** Initial values that are drawn at once: some 60 ms. */
+const PIECE = 1 << 20;
+
 /** A run of the flat storage whose parameters share a role. */
 export interface RoleRange {
   readonly role: Role;
@@ -118,9 +121,21 @@ export class Parameters {
 
   /** Sets every parameter to its initial value; each is a function of the seed and its name. */
   initialise(seed: number): void {
+    for (const _ of this.initialising(seed));
+  }
+
+  /** The same, piece by piece, for whoever has something else to do meanwhile. */
+  *initialising(seed: number): Generator<void> {
+    const { backend } = this.runtime;
     for (const { spec, value } of this.slots) {
-      if ('value' in spec.init) this.runtime.backend.fill(value.storage, spec.init.value);
-      else this.runtime.backend.write(value.storage, normal(seed, spec.name, value.size, spec.init.std));
+      const { name, init } = spec;
+      if ('value' in init) backend.fill(value.storage, init.value);
+      for (let first = 0; 'std' in init && first < value.size; first += PIECE) {
+        const length = Math.min(PIECE, value.size - first);
+        const piece = backend.slice(value.storage, first, length);
+        backend.write(piece, normal(seed, name, length, init.std, first));
+        yield;
+      }
     }
   }
 

@@ -41,7 +41,7 @@ export async function writeNewFolder(
     throw error;
   });
   try {
-    await write(new NodeStore(aside));
+    await write(new NodeStore(aside, null, signal));
     signal?.throwIfAborted();
     const names = (await readdir(aside)).filter((name) => name !== MARK);
     await writing(out, async () => {

@@ -22,10 +22,14 @@ export class NodeStore implements Store {
   readonly crc32c = crc32c;
   #lock: FolderLock | null = null;
 
-  /** @param outer the store of a folder around this one, whose lock the writes here need too */
+  /**
+   * @param outer the store of a folder around this one, whose lock the writes here need too
+   * @param signal stops the writing of files, of which then nothing stays
+   */
   constructor(
     readonly folder: string,
     private readonly outer: NodeStore | null = null,
+    private readonly signal?: AbortSignal,
   ) {}
 
   /** The store of a folder in this one. */
@@ -160,7 +164,8 @@ export class NodeStore implements Store {
     await this.requireOwn();
     const file = await this.openFor(path, 'wx');
     try {
-      for await (const chunk of content) await file.writeFile(chunk);
+      const options = this.signal ? { signal: this.signal } : {};
+      for await (const chunk of content) await file.writeFile(chunk, options);
       await file.sync();
     } finally {
       await file.close();

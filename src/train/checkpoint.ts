@@ -78,15 +78,23 @@ export async function saveInitialWeights(store: Store, tensors: readonly LazyTen
   await store.createFolder(`${FOLDER}/${folderName('last', 0)}`, withChecksums(store, files));
 }
 
-/** Loads a run's latest checkpoint into a model and its optimizer: one of kind `last`, or else `best`. Throws CheckpointError. */
-export async function loadCheckpoint(store: Store, model: GPT, optimizer: AdamW): Promise<TrainState> {
+/**
+ * Loads a run's latest checkpoint into a model and its optimizer: one of kind `last`, or else `best`. Throws CheckpointError, and
+ * the signal's reason where that is aborted meanwhile.
+ */
+export async function loadCheckpoint(
+  store: Store,
+  model: GPT,
+  optimizer: AdamW,
+  signal?: AbortSignal,
+): Promise<TrainState> {
   return loading(store, 'last', async (folder, step) => {
     const state = parseState(await folder.read(STATE_FILE), step, `${folder.path}/${STATE_FILE}`);
     const { parameters } = model;
-    await loadTensors(store, folder, MODEL_FILE, parameters, [['', parameters.storage]]);
+    await loadTensors(store, folder, MODEL_FILE, parameters, [['', parameters.storage]], signal);
     // Weights from elsewhere have no moments yet: the optimizer's are zero, as at the start of any run.
     if (state.step === 0 && !(await folder.has(OPTIMIZER_FILE))) return state;
-    await loadTensors(store, folder, OPTIMIZER_FILE, parameters, moments(optimizer));
+    await loadTensors(store, folder, OPTIMIZER_FILE, parameters, moments(optimizer), signal);
     return state;
   });
 }
@@ -102,11 +110,14 @@ export async function loadWeights(store: Store, model: GPT, kind: CheckpointKind
 
 /**
  * The file with the weights of a run's best checkpoint, or else of its latest, for a reader who takes them tensor by tensor:
- * it is read once before, to see that it is intact. Throws CheckpointError.
+ * it is read once before, to see that it is intact. Throws CheckpointError, and the signal's reason where that is aborted.
  */
-export async function weightsFile(store: Store): Promise<{ path: string; step: number }> {
+export async function weightsFile(
+  store: Store,
+  signal?: AbortSignal,
+): Promise<{ path: string; step: number }> {
   return loading(store, 'best', async (folder, step) => {
-    await folder.verify(MODEL_FILE);
+    await folder.verify(MODEL_FILE, signal);
     return { path: `${folder.path}/${MODEL_FILE}`, step };
   });
 }
@@ -179,10 +190,14 @@ async function loadTensors(
   name: string,
   parameters: Parameters,
   sections: readonly Section[],
+  signal?: AbortSignal,
 ): Promise<void> {
   await using file = await folder.open(name);
   const running = new RunningSum(store);
-  await loadTensorFile(file, `${folder.path}/${name}`, parameters, sections, (bytes) => running.add(bytes));
+  await loadTensorFile(file, `${folder.path}/${name}`, parameters, sections, (bytes) => {
+    signal?.throwIfAborted();
+    running.add(bytes);
+  });
   await folder.require(name, running);
 }
 

@@ -112,12 +112,15 @@ export class CheckedFolder {
     throw await this.failure(name, `must hold the ${show(expected)} in ${CHECKSUMS_FILE}`, show(found));
   }
 
-  /** Reads a file to its end. Throws CheckpointError where it is missing or damaged. */
-  async verify(name: string): Promise<void> {
+  /** Reads a file to its end, or until `signal` is aborted. Throws CheckpointError where it is missing or damaged. */
+  async verify(name: string, signal?: AbortSignal): Promise<void> {
     if (!this.sums) return;
     await using file = await this.open(name);
     const running = new RunningSum(this.store);
-    for await (const chunk of chunksOf(file, 0)) running.add(chunk);
+    for await (const chunk of chunksOf(file, 0)) {
+      signal?.throwIfAborted();
+      running.add(chunk);
+    }
     await this.require(name, running);
   }
 

@@ -120,19 +120,27 @@ export class Trainer {
 
   /**
    * Begins where the store's latest checkpoint left off, or with initial weights where it has none; returns the log so far.
-   * Throws CheckpointError.
+   * Throws CheckpointError, and the signal's reason where that is aborted meanwhile.
    */
-  async start(): Promise<Metrics> {
-    const { model, config, store } = this.options;
+  async start(signal?: AbortSignal): Promise<Metrics> {
+    const { model, config, store, clock } = this.options;
     const resumed = (await resumableStep(store)) !== null;
-    if (resumed) this.state = await loadCheckpoint(store, model, this.optimizer);
-    else model.parameters.initialise(config.seed);
+    if (resumed) this.state = await loadCheckpoint(store, model, this.optimizer, signal);
+    else {
+      for (const _ of model.parameters.initialising(config.seed)) {
+        await clock.yield();
+        signal?.throwIfAborted();
+      }
+    }
     const log = resumed ? await readMetrics(store, this.state) : EMPTY_LOG;
     await writeMetrics(store, log);
     return log;
   }
 
-  /** Trains until maxSteps or until `signal` is aborted; a checkpoint is written either way. Throws TrainingError. */
+  /**
+   * Trains until maxSteps or until `signal` is aborted; a checkpoint is written either way, unless there is no step to save.
+   * Throws TrainingError.
+   */
   async *run(signal?: AbortSignal): AsyncGenerator<TrainEvent> {
     try {
       yield* this.steps(signal);
@@ -152,7 +160,8 @@ export class Trainer {
         if (event?.best && step > 0) yield await this.save('best');
       }
       const due = step > 0 && step % config.checkpointInterval === 0;
-      if ((due || done || signal?.aborted) && this.state.savedAt !== step) yield await this.save('last');
+      const left = signal?.aborted === true && step > 0;
+      if ((due || done || left) && this.state.savedAt !== step) yield await this.save('last');
       if (done || signal?.aborted) {
         yield { kind: done ? 'done' : 'stopped', step };
         return;

@@ -142,7 +142,7 @@ export class Hub {
     const { repo } = listing;
     const blob = this.blobPath(repo, file);
     if ((await sizeOf(blob)) !== undefined) {
-      if (await isIntact(blob, file)) {
+      if (await isIntact(blob, file, this.#signal)) {
         await this.#link(listing, file);
         onBytes(file.size);
         return blob;
@@ -156,7 +156,7 @@ export class Hub {
       const before = (await sizeOf(incomplete)) ?? 0;
       try {
         await this.#append(listing, file, incomplete, before, onBytes);
-        if (await isIntact(incomplete, file)) break;
+        if (await isIntact(incomplete, file, this.#signal)) break;
         await inCache(incomplete, () => rm(incomplete));
         wrong++;
         throw new Error('bytes that do not have the hash which the hub names');
@@ -359,13 +359,15 @@ function hubFile(
 }
 
 /** Whether a file on disk has the size and the hash that the hub names. */
-async function isIntact(path: string, file: HubFile): Promise<boolean> {
+async function isIntact(path: string, file: HubFile, signal?: AbortSignal): Promise<boolean> {
   if ((await sizeOf(path)) !== file.size) return false;
   const hash = createHash(file.hash.kind === 'sha256' ? 'sha256' : 'sha1');
   if (file.hash.kind === 'git') hash.update(`blob ${file.size}\0`);
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }))
+    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+      signal?.throwIfAborted();
       hash.update(chunk as Buffer);
+    }
   } catch (error) {
     throw fileError(error);
   }

@@ -1,7 +1,7 @@
 /** Files by name, in a folder or wherever else a model has some. Knows names and JSON; knows no file's content. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CheckpointError, LoopnnError } from '../../errors.js';
+import { CheckpointError } from '../../errors.js';
 import { parseJSON } from '../../formats/json.js';
 
 /** Of a file other than weights: many times what a vocabulary of 16-bit ids takes. */
@@ -48,8 +48,8 @@ export async function readText(files: ModelFiles, name: string): Promise<string>
     const [path] = await files.fetch([name]);
     return await readFile(path, 'utf8');
   } catch (error) {
-    if (error instanceof LoopnnError) throw error;
-    const reason = error instanceof Error ? error.message : error;
-    throw new CheckpointError(join(files.where, name), `must be a readable file (${reason})`);
+    // Ours, and the reason why it was stopped, speak for themselves.
+    if (!(error instanceof Error) || !('syscall' in error)) throw error;
+    throw new CheckpointError(join(files.where, name), `must be a readable file (${error.message})`);
   }
 }

@@ -1,0 +1,197 @@
+/**
+ * Every command is ended by SIGTERM while it works: within a second, by the signal or with its exit code, and with nothing
+ * half-written.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { hashWords } from '../../src/random.js';
+import { loopnn, outcome, SMALL, start, temporaryFolder, trainSmall } from './helpers.js';
+
+/** A command in the midst of its work. */
+interface Work {
+  /** `out` is what it makes, if it makes anything. */
+  readonly args: (out: string) => readonly string[];
+  /** Whether it is under way: so many milliseconds after it began, what it has printed, or what is below `out`. */
+  readonly underWay: number | RegExp | ((out: string) => boolean);
+  /** What must be there afterwards, by name below `out`; by default there is no `out`. */
+  readonly keeps?: RegExp;
+  /** The exit code, where it is not the signal's. */
+  readonly code?: number;
+}
+
+/** Longest time for a command to get under way. */
+const LIMIT_MS = 60_000;
+
+/** Whether a file or folder below a folder has this beginning of a name, and is not empty. */
+function has(folder: string, name: RegExp): boolean {
+  if (!existsSync(folder)) return false;
+  const found = (readdirSync(folder, { recursive: true }) as string[]).filter((path) => name.test(path));
+  return found.some((path) => statSync(join(folder, path), { throwIfNoEntry: false })?.size);
+}
+
+/** Text of words that no tokenizer has seen. */
+function words(count: number): string {
+  const word = (i: number) => (hashWords(i) >>> 0).toString(36).replace(/\d/g, '');
+  return Array.from({ length: count }, (_, i) => word(i % 50_000)).join(' ');
+}
+
+/** Registers a test for each command. */
+export async function interruptedEnds(mostMs: number, heavy: boolean): Promise<void> {
+  const folder = temporaryFolder();
+  for (const [name, work] of Object.entries(await works(folder, heavy))) {
+    test(`${name}: SIGTERM ends it within ${mostMs} ms, with nothing half-written`, async (t) => {
+      const home = join(folder, `home-${name.replace(/\W/g, '-')}`);
+      mkdirSync(home);
+      const out = join(home, 'out');
+      const { code, signal, stderr, ms } = await interrupted(work, out);
+      const what = `${code} ${signal} ${ms} ms: ${stderr}`;
+      assert.ok(signal === 'SIGTERM' || code === (work.code ?? 143), what);
+      assert.doesNotMatch(stderr, /loopnn: |unexpected/, what);
+      assert.ok(ms < mostMs, what);
+      const left = readdirSync(home, { recursive: true }) as string[];
+      assert.deepEqual(
+        left.filter((path) => /partial|draft|\block\b|former/.test(path)),
+        [],
+        what,
+      );
+      if (work.keeps)
+        assert.ok(
+          left.some((path) => work.keeps!.test(path)),
+          `${left}`,
+        );
+      else assert.deepEqual(left, [], what);
+      t.diagnostic(`${name}: ${signal ?? code} after ${ms.toFixed(0)} ms`);
+    });
+  }
+}
+
+/** Ends a command as soon as it is under way, and measures how long that takes. */
+async function interrupted({ args, underWay }: Work, out: string) {
+  const child = start(args(out));
+  let printed = '';
+  for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (text) => (printed += text));
+  const ended = outcome(child);
+  const begun = performance.now();
+  const isUnderWay = () => {
+    if (typeof underWay === 'number') return performance.now() - begun >= underWay;
+    return underWay instanceof RegExp ? underWay.test(printed) : underWay(out);
+  };
+  while (!isUnderWay()) {
+    assert.equal(child.exitCode, null, `it ended before it was under way: ${printed.slice(-500)}`);
+    assert.ok(performance.now() - begun < LIMIT_MS, `it did not get under way: ${printed.slice(-500)}`);
+    await setTimeout(5);
+  }
+  const asked = performance.now();
+  child.kill('SIGTERM');
+  return { ...(await ended), ms: performance.now() - asked };
+}
+
+/** What the commands do. The heavy works want a model of 170 MB. */
+async function works(folder: string, heavy: boolean): Promise<Record<string, Work>> {
+  const { data, run } = await trainSmall(folder, 'run', '--max-steps', '2');
+  const text = join(folder, 'words.txt');
+  writeFileSync(text, words(4_000_000));
+  const tokens = join(folder, 'tokens');
+  const prepared = await loopnn(['prepare', text, '--out', tokens, '--tokenizer', 'bytes']);
+  assert.equal(prepared.code, 0, prepared.stderr);
+  const model = ['--model', run] as const;
+  const partial = /\.partial/;
+  const light: Record<string, Work> = {
+    params: { args: () => ['params'], underWay: 30 },
+    doctor: { args: () => ['doctor'], underWay: 30 },
+    'prepare: one thread': {
+      args: (out) => ['prepare', text, '--out', out, '--tokenizer', 'gpt2', '--workers', '1'],
+      underWay: (out) => has(`${out}.partial`, /train\.bin$/),
+    },
+    'prepare: workers': {
+      args: (out) => ['prepare', text, '--out', out, '--tokenizer', 'gpt2', '--workers', '2'],
+      underWay: (out) => has(`${out}.partial`, /train\.bin$/),
+    },
+    train: {
+      args: (out) => ['train', ...SMALL, '--max-steps', '1000000', '--data', data, '--out', out],
+      underWay: (out) => has(out, /metrics\.jsonl$/),
+      keeps: /checkpoints\/last-/,
+    },
+    'train: before the first step': {
+      args: (out) => ['train', ...SMALL, '--grad-accum-steps', '1000000', '--data', data, '--out', out],
+      underWay: /step +0 /,
+      keeps: /config\.json$/,
+    },
+    eval: { args: () => ['eval', ...model, '--data', tokens], underWay: 700 },
+    'eval: a text': { args: () => ['eval', ...model, '--text', text], underWay: 700 },
+    exits: {
+      args: (out) => ['exits', ...model, '--data', tokens, '--max-tokens', '10000000', '--out', out],
+      underWay: 700,
+    },
+    inspect: {
+      args: (out) => ['inspect', ...model, '--prompt', 'x'.repeat(32), '--html', out],
+      underWay: 150,
+    },
+    bench: { args: () => ['bench', 'mini-1x2'], underWay: 700 },
+    compare: {
+      args: (out) => ['compare', '--suite', 'demo', '--out', out],
+      underWay: (out) => has(out, /metrics\.jsonl$/),
+      keeps: /checkpoints\/last-/,
+    },
+    'serve: idle': {
+      args: () => ['serve', ...model, '--port', '0'],
+      underWay: /is loaded/,
+      code: 0,
+    },
+  };
+  if (!heavy) return light;
+  // A micro-step, which a signal waits for, takes a moment where the block is short.
+  const big = join(folder, 'big');
+  const size = [
+    '--depth',
+    'gpt2',
+    '--n-layer',
+    '6',
+    '--n-head',
+    '12',
+    '--n-embd',
+    '768',
+    '--block-size',
+    '128',
+  ];
+  const few = ['--batch-size', '1', '--max-steps', '1', '--warmup-steps', '0', '--eval-batches', '1'];
+  const trained = await loopnn(['train', ...size, ...few, '--data', tokens, '--out', big]);
+  assert.equal(trained.code, 0, trained.stderr);
+  const exported = join(folder, 'exported');
+  assert.equal((await loopnn(['export', '--model', big, '--out', exported])).code, 0);
+  const bigModel = ['--model', big] as const;
+  const onnx = (type: string) => ['export', ...bigModel, '--format', 'onnx', '--weights', type];
+  const writing = (out: string) => has(out, partial);
+  return {
+    ...light,
+    'prepare: counting': {
+      args: (out) => ['prepare', text, '--out', out, '--tokenizer', 'bpe:20000'],
+      underWay: 400,
+    },
+    'prepare: learning merges': {
+      args: (out) => ['prepare', text, '--out', out, '--tokenizer', 'bpe:20000'],
+      underWay: 1800,
+    },
+    'train: drawing initial weights': {
+      args: (out) => ['train', ...size, '--n-layer', '12', '--data', tokens, '--out', out],
+      underWay: 1000,
+      keeps: /^out$/,
+    },
+    'train: resuming': {
+      args: () => ['train', '--data', tokens, '--out', big, '--resume', '--max-steps', '2'],
+      underWay: 500,
+    },
+    generate: { args: () => ['generate', ...bigModel, '--prompt', 'x', '--tokens', '127'], underWay: /^x/ },
+    import: { args: (out) => ['import', exported, '--out', out], underWay: writing },
+    'export: Hugging Face': { args: (out) => ['export', ...bigModel, '--out', out], underWay: writing },
+    'export: checking the weights': { args: (out) => ['export', ...bigModel, '--out', out], underWay: 250 },
+    'export: ONNX': { args: (out) => [...onnx('float32'), '--out', out], underWay: writing },
+    'export: ONNX, float16': { args: (out) => [...onnx('float16'), '--out', out], underWay: writing },
+    'export: ONNX, int8': { args: (out) => [...onnx('int8'), '--out', out], underWay: writing },
+    retrofit: { args: (out) => ['retrofit', ...bigModel, '--loops', '2', '--out', out], underWay: writing },
+    'serve: loading': { args: () => ['serve', ...bigModel, '--port', '0'], underWay: /listening/, code: 0 },
+  };
+}
