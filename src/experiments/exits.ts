@@ -6,7 +6,6 @@
 import { ConfigError } from '../errors.js';
 import { exitCount } from '../models/config.js';
 import type { GPT } from '../models/gpt.js';
-import type { ExitReading } from '../models/losses.js';
 import {
   CRITERIA,
   type ExitCriterion,
@@ -21,6 +20,14 @@ import { type Batch, batchAt, requireTokens, type TokenSource } from '../evaluat
 import type { Clock } from '../platform.js';
 import { scoreBatch, Tally } from '../evaluate/evaluation.js';
 import { median } from '../statistics.js';
+import {
+  type CriterionValues,
+  exitValues,
+  ownThresholds,
+  type Quantiles,
+  quantilesOf,
+  spreadThresholds,
+} from './exit-values.js';
 
 /** One way to run the model, measured. */
 export interface ExitPoint {
@@ -34,14 +41,6 @@ export interface ExitPoint {
   readonly loss: number;
   /** Time over that of full depth, the median of pairs in turns. */
   readonly time: number;
-}
-
-/** How a criterion's value is distributed among the tokens at one exit. */
-export interface Quantiles {
-  /** Counted from 1. */
-  readonly exit: number;
-  /** The values that 10, 50 and 90 % of tokens lie below. */
-  readonly at: readonly [low: number, middle: number, high: number];
 }
 
 export interface CriterionSweep {
@@ -92,8 +91,6 @@ export interface ExitSweepOptions {
   readonly onProgress?: (fraction: number, what: string) => void;
 }
 
-/** Thresholds of a rule whose values the readings do not tell. */
-const PROBABILITIES = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 /** Tokens that a sweep's thresholds are chosen by. */
 const CALIBRATION = 1024;
 
@@ -203,17 +200,6 @@ async function heldOut(
   );
 }
 
-// ---- where thresholds lie ------------------------------------------------------------------------------------------
-
-/** A criterion's value for each token (R) at exits 1, 2, … but the last; null where it is not decided on. */
-export interface CriterionValues {
-  readonly values: readonly (Float64Array | null)[];
-  /** Whether a token leaves above the threshold, not below. */
-  readonly above: boolean;
-  /** Loops of a token that leaves at no exit. */
-  readonly loops: number;
-}
-
 /** The criteria's values at every exit of full depth, of some tokens of a batch. */
 async function readValues(
   model: GPT,
@@ -227,129 +213,6 @@ async function readValues(
   const { entry, exits } = await model.readings(tokens, targets, B, { loops }, nCoda === 0);
   return exitValues(entry!, exits, model.config.nEmbd);
 }
-
-/** The criteria's values from what the head reads at every exit; `entry` is the state before the first (R, C). */
-export function exitValues(
-  entry: Float32Array,
-  exits: readonly ExitReading[],
-  C: number,
-): Map<ExitCriterion, CriterionValues> {
-  const R = entry.length / C;
-  const early = exits.slice(0, -1);
-  const states = [entry, ...early.map(({ state }) => state)];
-  const rows = (value: (r: number) => number) => Float64Array.from({ length: R }, (_, r) => value(r));
-  const logs = early.map(({ logits }) => logits && logProbabilities(logits, R));
-  const V = (logs[0]?.length ?? 0) / R;
-  const all = (values: (Float64Array | null)[], above = false) => ({ values, above, loops: exits.length });
-  const found = new Map<ExitCriterion, CriterionValues>([
-    ['change', all(early.map((_, n) => rows((r) => movement([states[n + 1], states[n]], r, C))))],
-    [
-      'second-difference',
-      all(
-        early.map((_, n) =>
-          n === 0 ? null : rows((r) => movement([states[n + 1], states[n], states[n - 1]], r, C)),
-        ),
-      ),
-    ],
-  ]);
-  if (!logs.every((log) => log !== null)) return found;
-  const read = logs as Float64Array[];
-  found.set(
-    'kl',
-    all(read.map((p, n) => (n === 0 ? null : rows((r) => divergenceOf(p, read[n - 1], r, V))))),
-  );
-  found.set('entropy', all(read.map((p) => rows((r) => divergenceOf(p, null, r, V)))));
-  found.set(
-    'confidence',
-    all(
-      early.map(({ maxProb }) => Float64Array.from(maxProb)),
-      true,
-    ),
-  );
-  return found;
-}
-
-/** ‖x − a‖ / ‖a‖, or ‖(x − a) − (a − b)‖ / ‖a‖, of row r. */
-function movement([x, a, b]: readonly Float32Array[], r: number, C: number): number {
-  let [moved, size] = [0, 0];
-  for (let i = r * C; i < (r + 1) * C; i++) {
-    moved += (x[i] - a[i] - (b ? a[i] - b[i] : 0)) ** 2;
-    size += a[i] ** 2;
-  }
-  return Math.sqrt(moved / size);
-}
-
-/** KL(p ‖ q) of row r from log-probabilities; the entropy of p without q. */
-function divergenceOf(p: Float64Array, q: Float64Array | null, r: number, V: number): number {
-  let sum = 0;
-  for (let i = r * V; i < (r + 1) * V; i++) sum += Math.exp(p[i]) * (q ? p[i] - q[i] : -p[i]);
-  return Math.max(0, sum);
-}
-
-function logProbabilities(logits: Float32Array, R: number): Float64Array {
-  const V = logits.length / R;
-  const out = new Float64Array(logits.length);
-  for (let r = 0; r < R; r++) {
-    let max = Number.NEGATIVE_INFINITY;
-    for (let i = r * V; i < (r + 1) * V; i++) max = Math.max(max, logits[i]);
-    let sum = 0;
-    for (let i = r * V; i < (r + 1) * V; i++) sum += Math.exp(logits[i] - max);
-    const logSum = max + Math.log(sum);
-    for (let i = r * V; i < (r + 1) * V; i++) out[i] = logits[i] - logSum;
-  }
-  return out;
-}
-
-/** Mean loops of the tokens whose values these are, at a threshold. */
-export function meanLoops({ values, above, loops }: CriterionValues, threshold: number): number {
-  const R = values.find((row) => row !== null)?.length ?? 0;
-  let sum = 0;
-  for (let r = 0; r < R; r++) {
-    const exit = values.findIndex((row) => row && (above ? row[r] > threshold : row[r] < threshold));
-    sum += exit < 0 ? loops : exit + 1;
-  }
-  return sum / R;
-}
-
-/** Thresholds that spread the mean loops evenly between the fewest and full depth, in few digits; none where no value is above 0. */
-export function spreadThresholds(values: CriterionValues, count: number): number[] {
-  const sorted = Float64Array.from(values.values.flatMap((row) => (row ? Array.from(row) : [])))
-    .filter((value) => Number.isFinite(value) && value > 0)
-    .sort();
-  if (sorted.length === 0) return [];
-  if (values.above) sorted.reverse();
-  // From here on, later in the list is a more eager threshold: fewer loops.
-  const fewest = meanLoops(values, values.above ? 0 : Number.MAX_VALUE);
-  const thresholds = Array.from({ length: count }, (_, i) => {
-    const goal = values.loops - ((i + 1) * (values.loops - fewest)) / (count + 1);
-    let [low, high] = [0, sorted.length - 1];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (meanLoops(values, sorted[middle]) <= goal) high = middle;
-      else low = middle + 1;
-    }
-    return inFewDigits(sorted[low], values.above);
-  });
-  return [...new Set(thresholds)].filter((threshold) => threshold > 0 && (!values.above || threshold < 1));
-}
-
-/** Three digits; for a probability, of what it leaves to 1. */
-function inFewDigits(value: number, probability: boolean): number {
-  if (probability && value > 0.5) return Number((1 - Number((1 - value).toPrecision(2))).toPrecision(12));
-  return Number(value.toPrecision(probability ? 2 : 3));
-}
-
-function ownThresholds(criterion: ExitCriterion): readonly (number | null)[] {
-  return criterion === 'geometric' ? PROBABILITIES : [null];
-}
-
-function quantilesOf(values: Float64Array): Quantiles['at'] {
-  const sorted = values.slice().sort();
-  const at = (share: number) => sorted[Math.round(share * (sorted.length - 1))];
-  return [at(0.1), at(0.5), at(0.9)];
-}
-
-// ---- measuring -----------------------------------------------------------------------------------------------------
 
 interface Run {
   readonly exit?: ExitOptions;

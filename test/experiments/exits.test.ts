@@ -7,14 +7,12 @@ import { nodeClock } from '../../src/node/store.js';
 import { ConfigError } from '../../src/errors.js';
 import { renderHtml } from '../../src/experiments/document.js';
 import {
-  cheapest,
   type CriterionValues,
-  type ExitSweepOptions,
   exitValues,
   meanLoops,
   spreadThresholds,
-  sweepExits,
-} from '../../src/experiments/exits.js';
+} from '../../src/experiments/exit-values.js';
+import { cheapest, type ExitSweepOptions, sweepExits } from '../../src/experiments/exits.js';
 import { exitSections, exitSentences, exitTable } from '../../src/experiments/exits-report.js';
 import { CRITERIA } from '../../src/models/exits/options.js';
 import { parseModelConfig } from '../../src/models/config.js';

@@ -5,7 +5,7 @@ import { NativeBackend } from '../../src/backend/native/native.js';
 import type { Backend } from '../../src/backend/backend.js';
 import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
-import { type CriterionValues, exitValues, meanLoops } from '../../src/experiments/exits.js';
+import { type CriterionValues, exitValues, meanLoops } from '../../src/experiments/exit-values.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import type { ScorePass } from '../../src/models/exits/pass.js';
 import { GPT } from '../../src/models/gpt.js';
