@@ -13,8 +13,9 @@ import {
   runConfig,
 } from '../experiments/compare.js';
 import { type ComparisonDocument, ComparisonFolder } from '../experiments/comparison-folder.js';
+import { terminalTables } from '../experiments/group-table.js';
 import { Outcome } from '../experiments/outcome.js';
-import { type ReportContext, terminalTables } from '../experiments/report.js';
+import type { ReportContext } from '../experiments/report.js';
 import { reportFacts } from '../experiments/report-facts.js';
 import type { RunResult } from '../experiments/result.js';
 import { findSuite, SCALES, type Scale, type Suite, SUITE_NAMES } from '../experiments/suites.js';

@@ -1,22 +1,18 @@
 /** What the numbers of a comparison's report hold for: text, training, measures, machine. */
 import { type ComparisonData, PILOT_SHARE } from './compare.js';
+import { grouped } from './group-table.js';
+import type { Measurements } from './model-results.js';
 import type { Outcome } from './outcome.js';
-import { grouped } from './report.js';
-import type { Suite } from './suites.js';
-import type { Timing } from './timing.js';
 
-export interface Measured {
+export interface ReportedComparison extends Measurements {
   /** The command that makes the comparison. */
   readonly command: string;
-  readonly suite: Suite;
   /** The text by its name or folder. */
   readonly corpus: string;
   /** What was held out of it; undefined where that is not known. */
   readonly heldOut: keyof typeof HELD_OUT | undefined;
   readonly data: ComparisonData;
   readonly outcome: Outcome;
-  /** Empty where steps were not measured side by side. */
-  readonly timings: readonly Timing[];
 }
 
 const HELD_OUT = {
@@ -33,7 +29,7 @@ export function reportFacts({
   data,
   outcome,
   timings,
-}: Measured): [name: string, value: string][] {
+}: ReportedComparison): [name: string, value: string][] {
   const { results, tuned } = outcome;
   const distinct = (values: readonly string[]) => [...new Set(values)].join('; ');
   const where = [...results, ...timings].map(({ provenance }) => provenance);

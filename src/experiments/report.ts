@@ -1,33 +1,21 @@
-/** The report of a comparison: tables against baselines with their spread over seeds, and the plots. Knows no file. */
+/** The report of a comparison in sections: the groups' tables, the plots, what halts early, samples. Knows no file. */
 import { averagesExits, exitCount } from '../models/config.js';
 import type { Halting } from './analysis.js';
 import type { Block, Section } from './document.js';
-import { type Chart, lineChart, seriesColor } from './plot.js';
+import { type Chart, lineChart } from './plot.js';
+import { groupTable } from './group-table.js';
+import { type Measurements, type ModelResults, modelsOf, tokensPerSecond } from './model-results.js';
 import { type RunResult, trainingFlopsPerToken } from './result.js';
-import { chanceOfSeparation, deviation, mean, verdict } from '../statistics.js';
-import type { Suite, SuiteGroup } from './suites.js';
-import type { Timing } from './timing.js';
+import { mean } from '../statistics.js';
+import type { SuiteGroup } from './suites.js';
 
-export interface ReportContext {
-  readonly suite: Suite;
+export interface ReportContext extends Measurements {
   /** What the numbers hold for: corpus, machine, commit … */
   readonly facts: readonly (readonly [name: string, value: string])[];
-  /** Steps measured side by side; empty where they were not. */
-  readonly timings: readonly Timing[];
   /** What is missing, in sentences: runs that failed or have not been made yet. */
   readonly missing: readonly string[];
   /** A token's text, for lists of tokens. */
   readonly tokenText: (id: number) => string;
-}
-
-/** A model's finished runs. */
-interface ModelResults {
-  readonly name: string;
-  readonly label: string;
-  readonly color: string;
-  readonly runs: readonly RunResult[];
-  readonly timing: Timing | null;
-  readonly paper: { readonly trainLoss?: number; readonly valLoss: number } | undefined;
 }
 
 /** The report's sections. */
@@ -49,32 +37,6 @@ export function reportSections(results: readonly RunResult[], context: ReportCon
   return sections.filter(({ blocks }) => blocks.length > 0);
 }
 
-function modelsOf(results: readonly RunResult[], { suite, timings }: ReportContext): ModelResults[] {
-  return suite.models.flatMap(({ name, label, paper }, i) => {
-    const runs = results.filter((result) => result.name === name);
-    const timing = timings.find((t) => t.name === name) ?? null;
-    return runs.length > 0 ? [{ name, label, color: seriesColor(i), runs, timing, paper }] : [];
-  });
-}
-
-// ---- tables ------------------------------------------------------------------------------------------------------
-
-const HEADER = [
-  'model',
-  'parameters',
-  'applications',
-  'train loss',
-  'val loss',
-  'against baseline',
-  'bits/byte',
-  'MFLOPs per token',
-  'FLOPs ratio',
-  'step ratio',
-  'tokens/s',
-  'paper: train',
-  'val',
-];
-
 /** A group's table, and its outcome in sentences. */
 function groupSection(group: SuiteGroup, found: ReadonlyMap<string, ModelResults>): Section {
   const { header, rows, outcome } = groupTable(group, found);
@@ -87,89 +49,6 @@ function groupSection(group: SuiteGroup, found: ReadonlyMap<string, ModelResults
     ],
   };
 }
-
-/** The first model is the baseline; columns that no row fills are left out. */
-export function groupTable(
-  group: SuiteGroup,
-  found: ReadonlyMap<string, ModelResults>,
-): { header: string[]; rows: string[][]; outcome: string[] } {
-  const baseline = found.get(group.baseline);
-  const members = [group.baseline, ...group.others].flatMap((name) => found.get(name) ?? []);
-  const rows = members.map((model) => tableRow(model, baseline));
-  const used = HEADER.map((_, column) => column === 0 || rows.some((row) => row[column] !== ''));
-  const keep = (row: readonly string[]) => row.filter((_, column) => used[column]);
-  const outcome = baseline
-    ? members.filter((model) => model !== baseline).map((model) => sentence(model, baseline))
-    : [];
-  return { header: keep(HEADER), rows: rows.map(keep), outcome };
-}
-
-const losses = ({ runs }: ModelResults) => runs.map(({ valLoss }) => valLoss);
-export const grouped = (n: number) => Math.round(n).toLocaleString('en-US');
-
-function tableRow(model: ModelResults, baseline: ModelResults | undefined): string[] {
-  const [{ cost, config, meanSteps }] = model.runs;
-  const flops = trainingFlopsPerToken(config);
-  const speed = tokensPerSecond(model);
-  const other = baseline && baseline !== model ? baseline : null;
-  const ratio =
-    other?.timing && model.timing ? model.timing.stepMs.median / other.timing.stepMs.median : null;
-  const { difference, word } = verdict(losses(model), other ? losses(other) : losses(model));
-  const bits = model.runs.map(({ bpb }) => bpb).filter((bpb) => bpb !== null);
-  const steps = meanSteps === null ? '' : ` (${mean(model.runs.map((r) => r.meanSteps!)).toFixed(2)} steps)`;
-  return [
-    model.label,
-    grouped(cost.parameters.total),
-    `${cost.applications}${steps}`,
-    withSpread(model.runs.map(({ trainLoss }) => trainLoss)),
-    withSpread(losses(model)),
-    other ? `${signed(difference)}, ${word}` : '',
-    bits.length > 0 ? withSpread(bits) : '',
-    (flops / 1e6).toFixed(2),
-    other ? `${(flops / trainingFlopsPerToken(other.runs[0].config)).toFixed(2)}×` : '',
-    ratio === null ? '' : `${ratio.toFixed(2)}×`,
-    grouped(speed),
-    model.paper?.trainLoss?.toFixed(2) ?? '',
-    model.paper?.valLoss.toFixed(2) ?? '',
-  ];
-}
-
-function sentence(model: ModelResults, baseline: ModelResults): string {
-  const { difference, word } = verdict(losses(model), losses(baseline));
-  const by = `${Math.abs(difference).toFixed(3)} nats`;
-  const runs = `${model.runs.length} and ${baseline.runs.length} seeds`;
-  switch (word) {
-    case 'one seed':
-      return `${model.label}: ${signed(difference)} nats against ${baseline.label}; one seed says nothing about chance.`;
-    case 'inside the spread':
-      return `${model.label} and ${baseline.label} differ by ${by}, which is inside the seeds’ spread (${runs}).`;
-    default:
-      return (
-        `${model.label} is ${word} than ${baseline.label} by ${by}, with every seed (${runs}; ` +
-        `of equal models one pair in ${Math.round(1 / chanceOfSeparation(model.runs.length, baseline.runs.length))} would look so).`
-      );
-  }
-}
-
-/** Mean ± standard deviation over seeds. */
-export function withSpread(values: readonly number[]): string {
-  const std = deviation(values);
-  return mean(values).toFixed(3) + (std === null ? '' : ` ± ${std.toFixed(3)}`);
-}
-
-function signed(x: number): string {
-  return `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(3)}`;
-}
-
-/** From steps in turns; from the trainings themselves where those were not measured. */
-function tokensPerSecond({ timing, runs }: ModelResults): number {
-  if (timing) return timing.tokensPerSecond;
-  const [{ config, stepMs }] = runs;
-  const { batchSize, gradAccumSteps } = config.train;
-  return (batchSize * gradAccumSteps * config.model.blockSize * 1000) / stepMs;
-}
-
-// ---- plots -------------------------------------------------------------------------------------------------------
 
 function chart(name: string, what: Chart): Block {
   return { kind: 'chart', name, title: what.title, svg: lineChart(what) };
@@ -404,15 +283,4 @@ function sampleSection(models: readonly ModelResults[], prompt: string): Section
       .filter(({ runs }) => runs[0].sample !== '')
       .map(({ label, runs }) => ({ kind: 'quote', title: label, lead: prompt, text: runs[0].sample })),
   };
-}
-
-/** The groups as tables for a terminal. */
-export function terminalTables(
-  results: readonly RunResult[],
-  context: ReportContext,
-): { title: string; header: string[]; rows: string[][]; outcome: string[] }[] {
-  const found = new Map(modelsOf(results, context).map((model) => [model.name, model]));
-  return context.suite.groups
-    .map((group) => ({ title: group.title, ...groupTable(group, found) }))
-    .filter(({ rows }) => rows.length > 0);
 }
