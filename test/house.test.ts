@@ -71,7 +71,11 @@ test('imports run downwards only', () => {
 });
 
 test('imports inside models/ run downwards only', () => {
-  const floorIn = (path: string) => MODEL_FLOORS.findIndex((names) => names.includes(path.split('/')[1]));
+  const floorIn = (path: string) => {
+    const floor = MODEL_FLOORS.findIndex((names) => names.includes(path.split('/')[1]));
+    assert.notEqual(floor, -1, `${path} has no floor in this test`);
+    return floor;
+  };
   for (const { path, text } of sources.filter(({ path }) => path.startsWith('models/'))) {
     for (const specifier of imports(text).filter((s) => s.startsWith('.'))) {
       const target = normalize(join(dirname(path), specifier)).replace(/\.js$/, '.ts');

@@ -2,7 +2,7 @@
  * A model as an ONNX graph: its own forward pass, run once on the recording backend. Inputs and outputs are named as
  * Hugging Face names them. Knows no depth rule and no file.
  */
-import { RecordingBackend } from '../models/recording.js';
+import { RecordingBackend } from './recording.js';
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { LazyTensor } from '../formats/lazy-tensors.js';
 import type { OnnxGraph } from '../formats/onnx.js';
