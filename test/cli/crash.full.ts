@@ -1,7 +1,7 @@
 /** Long: runs that are killed, stopped, damaged and out of room at random moments lose nothing, and say what happened. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -22,6 +22,7 @@ import {
 
 const KILLS = 60;
 const DAMAGES = 50;
+const RIVALS = 4;
 
 const folder = temporaryFolder();
 /** The learning rate does not depend on where the run ends, so that it can end wherever the kills have brought it. */
@@ -165,6 +166,18 @@ test(`${DAMAGES} damaged checkpoints: none is trained on, and the way out leads 
     assert.equal(join(out, found[1]), path);
     assert.deepEqual(readdirSync(out, { recursive: true }).sort(), before, 'nothing is touched');
     wayOut[how] = (wayOut[how] ?? 0) + 1;
+    if (i % 5 === 0) {
+      const child = start(resume(out, '--max-steps', '41'));
+      const ended = outcome(child);
+      await setTimeout(random(400));
+      child.kill('SIGTERM');
+      const { code: end, signal, stderr: said } = await ended;
+      assert.match(signal ?? String(end), /^(SIGTERM|143|1)$/, said);
+      const found = readdirSync(out, { recursive: true })
+        .filter((name) => name !== 'lock')
+        .sort();
+      assert.deepEqual(found, before, 'nothing is touched where it was stopped, either');
+    }
     if (i % 10 === 0) {
       rmSync(join(out, found[2]), { recursive: true });
       assert.equal((await loopnn(resume(out, '--max-steps', '41'))).code, 0, what);
@@ -172,6 +185,79 @@ test(`${DAMAGES} damaged checkpoints: none is trained on, and the way out leads 
     rmSync(out, { recursive: true });
   }
   t.diagnostic(`${DAMAGES} refused, by ${JSON.stringify(wayOut)}`);
+});
+
+test(`of ${RIVALS} trainings that begin on one run at once and are stopped, one has it, and it goes on`, async (t) => {
+  const out = join(folder, 'rivals');
+  const log = join(out, 'metrics.jsonl');
+  const size = () => (existsSync(log) ? readFileSync(log).length : 0);
+  assert.equal((await loopnn(begin(out, '--max-steps', '3', '--eval-interval', '3'))).code, 0);
+  const ends: Record<string, number> = {};
+  for (let round = 0; round < 12; round++) {
+    const rivals = Array.from({ length: RIVALS }, () => start(resume(out, '--max-steps', '1000000')));
+    const all = Promise.all(rivals.map(outcome));
+    // Some while they start, the others when one of them trains.
+    const before = size();
+    if (round % 3 === 0) await setTimeout(random(500));
+    else while (size() === before && rivals.some(({ exitCode }) => exitCode === null)) await setTimeout(2);
+    await setTimeout(random(200));
+    for (const rival of rivals) rival.kill('SIGTERM');
+    for (const { code, signal, stderr } of await all) {
+      const end = signal ?? String(code);
+      ends[end] = (ends[end] ?? 0) + 1;
+      assert.match(end, /^(SIGTERM|143|1)$/, stderr);
+      if (code === 1)
+        assert.match(stderr, /^loopnn: \S+rivals: must not be in use by another process, got \d+; [^\n]+\n$/);
+    }
+    const left = readdirSync(out, { recursive: true }) as string[];
+    assert.deepEqual(
+      left.filter((name) => /partial|draft/.test(name)),
+      [],
+    );
+  }
+  const steps = readdirSync(join(out, 'checkpoints'))
+    .find((name) => name.startsWith('last-'))!
+    .split('-')[1];
+  assert.ok(Number(steps) > 3, steps);
+  const until = ['--max-steps', String(Number(steps) + 3)];
+  const ending = await loopnn(resume(out, ...until));
+  assert.equal(ending.code, 0, ending.stderr);
+  const whole = join(folder, 'alone');
+  assert.equal((await loopnn(begin(whole, '--max-steps', '3', '--eval-interval', '3'))).code, 0);
+  assert.equal((await loopnn(resume(whole, ...until))).code, 0);
+  sameAs(out, whole);
+  t.diagnostic(`${RIVALS} at once, ended by ${JSON.stringify(ends)}; the run has ${Number(steps) + 3} steps`);
+});
+
+test('stopped where the checkpoint has no room: one line names it, and the former one goes on', async (t) => {
+  if (!mountsDisks()) return t.skip('this system does not let a process mount a disk');
+  const disk = join(folder, 'stopped-disk');
+  const out = join(folder, 'stopped');
+  mkdirSync(disk);
+  const size = ['--checkpoint-interval', '1000000', '--eval-interval', '1000000'];
+  const goesOn = ['--data', data, '--resume', '--max-steps', '1000000', ...size];
+  // What is left of the disk is taken while the run goes on, so that what it has done cannot be saved.
+  const script = `mount -t tmpfs -o size=16m none ${disk} && cp -r ${run} ${disk}/run || exit 99
+    "$@" --out ${disk}/run & training=$!
+    until [ -e ${disk}/run/lock ]; do sleep 0.01; done
+    sleep 0.5; head -c 32m /dev/zero > ${disk}/rest 2> /dev/null; kill -TERM $training; wait $training; code=$?
+    rm ${disk}/rest; cp -r ${disk}/run ${out}; exit $code`;
+  const shell = ['sh', '-c', script, 'sh', process.execPath, MAIN, 'train', ...goesOn];
+  const [command, ...args] = [...MOUNTING, ...shell];
+  const { code, stderr } = await outcome(spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] }));
+  assert.equal(code, 1, stderr);
+  const said = stderr.trimEnd().split('\n').at(-1)!;
+  assert.match(
+    said,
+    /^loopnn: \S+\/run\/\S+: could not be written, the disk is full; free some space and try again: /,
+  );
+  assert.deepEqual(
+    readdirSync(out, { recursive: true }).filter((name) => /partial|draft|lock/.test(String(name))),
+    [],
+  );
+  const ending = await loopnn(resume(out, '--max-steps', '60'));
+  assert.equal(ending.code, 0, ending.stderr);
+  t.diagnostic(said.slice(0, 200));
 });
 
 test('out of room in any file of a run: one line names it, and with room the run goes on as if nothing had been', async (t) => {

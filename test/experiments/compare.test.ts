@@ -95,6 +95,28 @@ test('a suite stopped anywhere goes on where it was, ends with the same numbers,
   assert.equal((await collect(options)).steps, 0);
 });
 
+test('a run that is stopped while it is scored is scored when the suite goes on', async () => {
+  const { results: expected } = await collect(comparison().options);
+  const { options } = comparison();
+  const controller = new AbortController();
+  let scoring = false;
+  const clock = {
+    now: () => options.clock.now(),
+    yield: async () => {
+      if (scoring) controller.abort();
+    },
+  };
+  for await (const event of compare({ ...options, clock }, controller.signal)) {
+    assert.notEqual(event.kind, 'result');
+    scoring = event.kind === 'train' && event.event.kind === 'done';
+  }
+  assert.ok(controller.signal.aborted);
+  const { results, events } = await collect(options);
+  const timeless = (all: readonly RunResult[]) => all.map((r) => ({ ...r, stepMs: 0 }));
+  assert.deepEqual(timeless(results), timeless(expected));
+  assert.ok(!events.some(({ kind }) => kind === 'failed'));
+});
+
 test('pilots choose the rate with the lowest validation loss, each model from the same candidates', async () => {
   const { events } = await collect(comparison().options);
   const tuned = events.flatMap((e) => (e.kind === 'tuned' ? [e] : []));

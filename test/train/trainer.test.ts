@@ -302,6 +302,18 @@ test('a stop during an evaluation saves at once and leaves the evaluation to the
   assert.deepEqual(losses(store), losses(whole));
 });
 
+test('a run stopped before its first step saves nothing; one stopped while it loads ends with the reason', async () => {
+  const store = new MemoryStore();
+  await runAll(makeTrainer(store).trainer, (event) => event.kind === 'eval');
+  assert.deepEqual([...store.files.keys()], ['metrics.jsonl']);
+  const reason = new Error('stopped');
+  const start = () => makeTrainer(store).trainer.start(AbortSignal.abort(reason));
+  await assert.rejects(start(), reason);
+  await runAll(makeTrainer(store).trainer);
+  assert.ok([...store.files.keys()].some((name) => name.startsWith('checkpoints/last-')));
+  await assert.rejects(start(), reason);
+});
+
 test('a run stopped in its first step logs its first evaluation once', async () => {
   const whole = new MemoryStore();
   await runAll(makeTrainer(whole).trainer);

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { GPT } from '../../src/models/gpt.js';
+import { normal } from '../../src/nn/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { batchAt, randomBatch } from '../../src/evaluate/batches.js';
 import { parseRunConfig } from '../../src/train/config.js';
@@ -21,6 +22,21 @@ test('the learning rate rises linearly, falls as a cosine and stays at minLr', (
   assert.ok(Math.abs(learningRate(59, train) - 0.55) < 1e-12);
   assert.equal(learningRate(109, train), 0.1);
   assert.equal(learningRate(1000, train), 0.1);
+});
+
+test('initial values that are drawn piece by piece are those drawn at once', async () => {
+  const all = normal(1, 'x', 11, 0.5);
+  assert.deepEqual([...normal(1, 'x', 4, 0.5), ...normal(1, 'x', 7, 0.5, 4)], [...all]);
+  const runtime = new Runtime(new ReferenceBackend('f64'));
+  const { model } = parseRunConfig({ model: { vocabSize: 33_000, nEmbd: 32, nHead: 1, nLayer: 1 } }, 'test');
+  const gpt = new GPT(model, runtime, { train: false });
+  gpt.parameters.initialise(7);
+  const embedding = gpt.parameters.all.find(({ name }) => name === 'transformer.wte.weight')!;
+  assert.ok(embedding.size > 1 << 20, 'more than a piece');
+  assert.deepEqual(
+    await runtime.backend.read(embedding.storage),
+    normal(7, embedding.name, embedding.size, 0.02),
+  );
 });
 
 test('batches follow from seed, step, micro-step and row; targets are the next tokens', async () => {
