@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { GPT } from '../../src/models/gpt.js';
-import { normal } from '../../src/nn/random.js';
+import { normal } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { batchAt, randomBatch } from '../../src/evaluate/batches.js';
 import { parseRunConfig } from '../../src/train/config.js';
