@@ -18,4 +18,5 @@ export { cutLastWord, encodeLastWord, lastWordLoss } from './evaluate/last-word.
 export { loadRun, openRun } from './node/run.js';
 export { createRun, type LoadedModel, Run } from './train/run.js';
 export { slidingLoss } from './evaluate/sliding.js';
-export { type TrainEvent, Trainer } from './train/trainer.js';
+export { Trainer } from './train/trainer.js';
+export type { TrainEvent } from './train/events.js';

@@ -93,15 +93,13 @@ test('the core imports nothing of Node', () => {
   }
 });
 
-/** Rooms in which types make no circle either. */
-const WITHOUT_CIRCLES = ['generate', 'models', 'nn'];
+/** The only circle: a tape's nodes hold tensors, and a tensor's runtime has a tape. */
+const CIRCLE = 'tensor/tensor.ts → tensor/tape.ts';
 
-test('no two modules import each other in a circle, types apart in some rooms', () => {
+test('no two modules import each other in a circle, types included, but the tensor and the tape', () => {
   const edges = new Map(
     sources.map(({ path, text }) => {
-      const whole = WITHOUT_CIRCLES.includes(path.split('/')[0]);
-      const seen = whole ? text : text.replace(/import type [^;]+;/g, '');
-      const targets = imports(seen).filter((s) => s.startsWith('.'));
+      const targets = imports(text).filter((s) => s.startsWith('.'));
       return [path, targets.map((s) => normalize(join(dirname(path), s)).replace(/\.js$/, '.ts'))];
     }),
   );
@@ -109,7 +107,9 @@ test('no two modules import each other in a circle, types apart in some rooms', 
   const visit = (path: string, trail: string[]) => {
     assert.ok(!trail.includes(path), `circle: ${[...trail, path].join(' → ')}`);
     if (done.has(path)) return;
-    for (const target of edges.get(path) ?? []) visit(target, [...trail, path]);
+    for (const target of edges.get(path) ?? []) {
+      if (`${path} → ${target}` !== CIRCLE) visit(target, [...trail, path]);
+    }
     done.add(path);
   };
   for (const path of edges.keys()) visit(path, []);

@@ -1,5 +1,5 @@
 /** How a training run looks in the terminal. */
-import type { TrainEvent } from '../train/trainer.js';
+import type { TrainEvent } from '../train/events.js';
 import { grouped, type Progress } from './output.js';
 
 /** Shows one event of a run of `maxSteps` steps that was continued from step `from`. */

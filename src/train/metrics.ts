@@ -4,7 +4,7 @@
  */
 import { parseJSON } from '../formats/json.js';
 import type { Store } from '../platform.js';
-import type { EvalEvent, StepEvent } from './trainer.js';
+import type { EvalEvent, StepEvent } from './events.js';
 
 export const METRICS_FILE = 'metrics.jsonl';
 

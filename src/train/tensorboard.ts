@@ -17,7 +17,7 @@ import type { TrainState } from './checkpoint.js';
 import type { RunConfig } from './config.js';
 import { readMetrics } from './metrics.js';
 import type { Store } from '../platform.js';
-import type { TrainEvent } from './trainer.js';
+import type { TrainEvent } from './events.js';
 
 /** Tag of the text that shows the configuration. */
 const CONFIG_TAG = 'config';

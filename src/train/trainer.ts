@@ -31,6 +31,7 @@ import {
 import type { Clock, Store } from '../platform.js';
 import type { TrainConfig } from './config.js';
 import { firstNonFinite } from './diagnose.js';
+import type { StepEvent, EvalEvent, CheckpointEvent, TrainEvent } from './events.js';
 import { estimateLoss } from '../evaluate/evaluation.js';
 import { mostLoops, sampleLoops } from './loops.js';
 import { appendMetrics, EMPTY_LOG, type Metrics, readMetrics, writeMetrics } from './metrics.js';
@@ -41,50 +42,6 @@ import { type MicroStep, UpdateSums } from './update-sums.js';
 
 /** Training can not go on: a loss or gradient is not finite. */
 export class TrainingError extends LoopnnError {}
-
-/** One update was made. */
-export interface StepEvent {
-  readonly kind: 'step';
-  /** Updates made so far. */
-  readonly step: number;
-  /** Mean training loss of the step's batches, nats per token. */
-  readonly loss: number;
-  readonly lr: number;
-  /** Norm of the gradient before clipping. */
-  readonly gradNorm: number;
-  readonly stepMs: number;
-  readonly tokensPerSecond: number;
-  readonly tokensSeen: number;
-  /** Mean of what halting adds: ACT's ponder cost in steps, or nats against the oracle; absent where it adds nothing. */
-  readonly auxLoss?: number;
-  /** Mean steps before a token halted; absent where none can. */
-  readonly meanSteps?: number;
-}
-
-/** Both splits were evaluated on fixed batches. */
-export interface EvalEvent {
-  readonly kind: 'eval';
-  readonly step: number;
-  readonly trainLoss: number;
-  readonly valLoss: number;
-  readonly tokensSeen: number;
-  /** Whether this is the run's lowest validation loss so far. */
-  readonly best: boolean;
-}
-
-export interface CheckpointEvent {
-  readonly kind: 'checkpoint';
-  readonly step: number;
-  readonly which: CheckpointKind;
-}
-
-/** The run ended: all steps are done, or its signal was aborted. */
-export interface EndEvent {
-  readonly kind: 'done' | 'stopped';
-  readonly step: number;
-}
-
-export type TrainEvent = StepEvent | EvalEvent | CheckpointEvent | EndEvent;
 
 export interface TrainerOptions {
   readonly model: GPT;

@@ -9,7 +9,8 @@ import { hashWords } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import type { TokenSource } from '../../src/evaluate/batches.js';
 import { parseRunConfig, type TrainConfig } from '../../src/train/config.js';
-import { type TrainEvent, Trainer } from '../../src/train/trainer.js';
+import { Trainer } from '../../src/train/trainer.js';
+import type { TrainEvent } from '../../src/train/events.js';
 import { memoryFile } from '../formats/memory-file.js';
 
 export class MemoryStore implements Store {

@@ -10,7 +10,8 @@ import { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import type { TokenSource } from '../../src/evaluate/batches.js';
 import { parseRunConfig } from '../../src/train/config.js';
-import { type EvalEvent, Trainer } from '../../src/train/trainer.js';
+import { Trainer } from '../../src/train/trainer.js';
+import type { EvalEvent } from '../../src/train/events.js';
 import { MemoryStore, testClock } from './helpers.js';
 
 /** The novel's bytes, or null where its optional package is not installed. */

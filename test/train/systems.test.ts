@@ -7,7 +7,7 @@ import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { evaluate } from '../../src/evaluate/evaluation.js';
 import { sampleLoops } from '../../src/train/loops.js';
 import { Run, createRun } from '../../src/train/run.js';
-import type { StepEvent, TrainEvent } from '../../src/train/trainer.js';
+import type { StepEvent, TrainEvent } from '../../src/train/events.js';
 import { makeTrainer, MemoryStore, runAll, source, testClock } from './helpers.js';
 import { nodeClock } from '../../src/node/store.js';
 

@@ -5,7 +5,7 @@ import { readFields } from '../../src/formats/protobuf.js';
 import { EVENTS_FILE, eventStep, eventText } from '../../src/formats/tfevents.js';
 import { readTfRecords } from '../../src/formats/tfrecord.js';
 import { hasTensorBoard, TensorBoardLog } from '../../src/train/tensorboard.js';
-import type { TrainEvent } from '../../src/train/trainer.js';
+import type { TrainEvent } from '../../src/train/events.js';
 import { MemoryStore, makeTrainer } from './helpers.js';
 
 const utf8 = new TextDecoder();

@@ -1,0 +1,46 @@
+/** What a training tells of itself. */
+import type { CheckpointKind } from './checkpoint.js';
+
+/** One update was made. */
+export interface StepEvent {
+  readonly kind: 'step';
+  /** Updates made so far. */
+  readonly step: number;
+  /** Mean training loss of the step's batches, nats per token. */
+  readonly loss: number;
+  readonly lr: number;
+  /** Norm of the gradient before clipping. */
+  readonly gradNorm: number;
+  readonly stepMs: number;
+  readonly tokensPerSecond: number;
+  readonly tokensSeen: number;
+  /** Mean of what halting adds: ACT's ponder cost in steps, or nats against the oracle; absent where it adds nothing. */
+  readonly auxLoss?: number;
+  /** Mean steps before a token halted; absent where none can. */
+  readonly meanSteps?: number;
+}
+
+/** Both splits were evaluated on fixed batches. */
+export interface EvalEvent {
+  readonly kind: 'eval';
+  readonly step: number;
+  readonly trainLoss: number;
+  readonly valLoss: number;
+  readonly tokensSeen: number;
+  /** Whether this is the run's lowest validation loss so far. */
+  readonly best: boolean;
+}
+
+export interface CheckpointEvent {
+  readonly kind: 'checkpoint';
+  readonly step: number;
+  readonly which: CheckpointKind;
+}
+
+/** The run ended: all steps are done, or its signal was aborted. */
+export interface EndEvent {
+  readonly kind: 'done' | 'stopped';
+  readonly step: number;
+}
+
+export type TrainEvent = StepEvent | EvalEvent | CheckpointEvent | EndEvent;
