@@ -108,6 +108,18 @@ export function eventText(data: Uint8Array, tag: string, where: string): string 
   return name && text && utf8.decode(name) === tag ? utf8.decode(text) : undefined;
 }
 
+/** The tags of the values in an event's data. Throws DataError likewise. */
+export function eventTags(data: Uint8Array, where: string): string[] {
+  const within = (bytes: Uint8Array, number: number): Uint8Array[] =>
+    [...readFields(bytes, where)].flatMap(({ field, value }) =>
+      field === number && typeof value !== 'number' ? [value] : [],
+    );
+  return within(data, 5)
+    .flatMap((summary) => within(summary, 1))
+    .flatMap((value) => within(value, 1))
+    .map((tag) => new TextDecoder().decode(tag));
+}
+
 function summaryRecord(wallTime: number, step: number, summary: Uint8Array): Uint8Array {
   return tfRecord(message(doubleField(1, wallTime), varintField(2, step), bytesField(5, summary)));
 }

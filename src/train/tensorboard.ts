@@ -5,6 +5,7 @@
 import {
   EVENTS_FILE,
   eventStep,
+  eventTags,
   eventText,
   hyperParametersRecord,
   scalarsRecord,
@@ -21,6 +22,8 @@ import type { TrainEvent } from './events.js';
 
 /** Tag of the text that shows the configuration. */
 const CONFIG_TAG = 'config';
+/** Tag of a point that every evaluation has. */
+const EVALUATION_TAG = 'loss/val';
 
 /** Whether a run keeps such a log. */
 export function hasTensorBoard(store: Store): Promise<boolean> {
@@ -51,8 +54,7 @@ export class TensorBoardLog {
     const now = wallTime();
     const text = configText(config);
     const resumed = state.savedAt >= 0;
-    const kept =
-      resumed && (await hasTensorBoard(store)) ? upTo(await store.read(EVENTS_FILE), state.step) : null;
+    const kept = resumed && (await hasTensorBoard(store)) ? upTo(await store.read(EVENTS_FILE), state) : null;
     if (kept && kept.bytes.length > 0) {
       // Rewritten only where it must be: a TensorBoard that has the file open goes on reading it.
       if (kept.dropped) await store.replace(EVENTS_FILE, kept.bytes);
@@ -88,7 +90,7 @@ export class TensorBoardLog {
 
 /** The curves that an event adds a point to; null for none. */
 function scalarsOf(event: TrainEvent): Record<string, number> | null {
-  if (event.kind === 'eval') return { 'loss/val': event.valLoss, 'loss/trainFixed': event.trainLoss };
+  if (event.kind === 'eval') return { [EVALUATION_TAG]: event.valLoss, 'loss/trainFixed': event.trainLoss };
   if (event.kind !== 'step') return null;
   const { loss, lr, gradNorm, tokensPerSecond, meanSteps, auxLoss } = event;
   return {
@@ -101,17 +103,18 @@ function scalarsOf(event: TrainEvent): Record<string, number> | null {
   };
 }
 
-/** A log up to a step and to its first damaged record. */
+/** A log up to where a run stands, which may have evaluations to repeat, and to its first damaged record. */
 function upTo(
   file: Uint8Array,
-  step: number,
+  { step, evaluatedAt }: TrainState,
 ): { bytes: Uint8Array; dropped: boolean; configText: string | undefined } {
   const kept: Uint8Array[] = [];
   let configText: string | undefined;
   let length = 0;
   let from = 0;
   for (const { data, end } of readTfRecords(file)) {
-    if (eventStep(data, EVENTS_FILE) <= step) {
+    const evaluation = eventTags(data, EVENTS_FILE).includes(EVALUATION_TAG);
+    if (eventStep(data, EVENTS_FILE) <= (evaluation ? evaluatedAt : step)) {
       kept.push(file.subarray(from, end));
       length += end - from;
       configText = eventText(data, CONFIG_TAG, EVENTS_FILE) ?? configText;

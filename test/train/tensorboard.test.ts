@@ -124,6 +124,29 @@ test('wherever a run is cut off, its log has each step once after it was resumed
   }
 });
 
+test('an evaluation that a cut-off run repeats is there once', async () => {
+  const store = new MemoryStore();
+  const controller = new AbortController();
+  const settings = { evalInterval: 4, checkpointInterval: 100 };
+  const { trainer, model, config } = makeTrainer(store, settings);
+  await trainer.start();
+  const run = { model: model.config, train: config };
+  const board = await TensorBoardLog.open(store, trainer.progress, run, () => 1e9);
+  for await (const event of trainer.run(controller.signal)) {
+    await board.write(event);
+    // The checkpoint of step 4 comes before its evaluation.
+    if (event.kind === 'step' && event.step === 4) controller.abort();
+  }
+  await train(store, (event) => event.kind === 'eval' && event.step === 4, true, settings);
+  await train(store, undefined, true, settings);
+  const { scalars } = curves(store);
+  assert.deepEqual(new Map([...scalars].sort()), new Map([...expected(store)].sort()));
+  assert.deepEqual(
+    scalars.get('loss/val')!.map(([step]) => step),
+    [0, 4, 8, 12],
+  );
+});
+
 test('a log asked for later begins with the former steps, and shows a changed configuration where it changed', async () => {
   const store = new MemoryStore();
   await train(store, (event) => event.kind === 'checkpoint' && event.step === 6, false);
