@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -14,6 +15,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { eventStep } from '../../src/formats/tfevents.js';
 import { readTfRecords } from '../../src/formats/tfrecord.js';
+import { parseSafetensors } from '../formats/safetensors-bytes.js';
 import {
   loopnn,
   loopnnWithin,
@@ -24,7 +26,6 @@ import {
   temporaryFolder,
   trainSmall,
 } from './helpers.js';
-import { parseSafetensors } from '../formats/safetensors-bytes.js';
 
 const folder = temporaryFolder();
 const { data, run, meta, summary } = await trainSmall(folder, 'run', '--max-steps', '30');
@@ -456,7 +457,11 @@ test('a run whose output nobody reads any more still saves when it is stopped', 
   child.stderr!.destroy();
   child.stdout!.destroy();
   const ended = new Promise<number | null>((resolve) => child.on('exit', resolve));
-  setTimeout(() => child.kill('SIGTERM'), 1500);
+  const log = join(out, 'metrics.jsonl');
+  while (!existsSync(log) || !/"kind":"step"/.test(readFileSync(log, 'utf8'))) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  child.kill('SIGTERM');
   assert.equal(await ended, 143);
   assert.ok(readdirSync(join(out, 'checkpoints')).some((name) => name.startsWith('last-')));
 });
