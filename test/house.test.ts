@@ -29,7 +29,7 @@ const FLOORS = [
 ];
 /** What only Node has; everything else must run in a browser. */
 const NODE_ONLY = ['cli', 'serve', 'data', 'node', 'backend/native', 'index.ts'];
-/** The same inside models/, types included: what is not named here stands above. */
+/** The same inside models/, types included. */
 const MODEL_FLOORS = [
   ['gpt.ts', 'cost.ts'],
   ['losses.ts', 'modules.ts'],

@@ -10,7 +10,13 @@ import { elementCount, lazySafetensors } from '../formats/lazy-tensors.js';
 import { onnxFile } from '../formats/onnx.js';
 import { WEIGHT_TYPES, type WeightType } from '../formats/onnx-weights.js';
 import { type TextIdFields, textIdFields } from '../generate/text-ids.js';
-import { huggingFaceConfig, MODELING_MODULE, tensorsForHuggingFace } from '../convert/huggingface.js';
+import {
+  huggingFaceConfig,
+  LOOP_MODEL_TYPE,
+  MODELING_MODULE,
+  tensorsForHuggingFace,
+} from '../convert/huggingface.js';
+import { depthOf } from '../models/depth/kinds.js';
 import { onnxConfig, onnxGraph } from '../convert/onnx.js';
 import { ByteLevelTokenizer } from '../tokenizer/bpe.js';
 import { byteLevelToJSON } from '../tokenizer/huggingface-json.js';
@@ -136,7 +142,8 @@ async function exportHuggingFace(flags: ExportFlags, signal: AbortSignal): Promi
   const writeAll = async (target: NodeStore) => {
     await target.replace('model.safetensors', lazySafetensors(tensors, { format: 'pt' }));
     await writeTexts(target, texts, model.blockSize, run);
-    if (model.depth === 'loop') await target.replace(`${MODELING_MODULE}.py`, await readModelingFile());
+    if (depthOf(model).huggingFace === LOOP_MODEL_TYPE)
+      await target.replace(`${MODELING_MODULE}.py`, await readModelingFile());
     await writeJSON(target, 'config.json', config);
   };
   await writeNewFolder(out, '--out', writeAll, signal);

@@ -1,6 +1,7 @@
 /** The engine as the thread of HTTP sees it: tasks go in, events come out. Knows no HTTP, tokens or models. */
 import { Worker } from 'node:worker_threads';
 import { receivedError } from '../node/thread-errors.js';
+import { EventQueue } from '../generate/event-queue.js';
 import type { GenerationEnd } from '../generate/request.js';
 import type { EngineOptions, FromEngine, Load, ModelInfo, ServedToken, Task, ToEngine } from './messages.js';
 
@@ -10,34 +11,6 @@ export type RunEvent = { readonly index: number; readonly at: number } & (
   | { readonly end: GenerationEnd; readonly token?: undefined }
 );
 
-/** Events of a group of tasks, in the order in which they came. */
-class Events {
-  readonly #queue: RunEvent[] = [];
-  #failure: { readonly reason: unknown } | null = null;
-  #wake = () => {};
-
-  push(event: RunEvent): void {
-    this.#queue.push(event);
-    this.#wake();
-  }
-
-  /** Ends them with an error, at once. */
-  fail(reason: unknown): void {
-    this.#failure ??= { reason };
-    this.#wake();
-  }
-
-  async next(): Promise<RunEvent> {
-    while (this.#failure === null && this.#queue.length === 0) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    if (this.#failure !== null) throw this.#failure.reason;
-    return this.#queue.shift()!;
-  }
-}
-
 export class EngineThread {
   /** Resolves once the model is loaded; rejects with the error that prevented it. */
   readonly ready: Promise<ModelInfo>;
@@ -46,7 +19,7 @@ export class EngineThread {
   load: Load = { running: 0, waiting: 0 };
   readonly #worker: Worker;
   readonly #exited: Promise<unknown>;
-  readonly #tasks = new Map<number, { readonly index: number; readonly events: Events }>();
+  readonly #tasks = new Map<number, { readonly index: number; readonly events: EventQueue<RunEvent> }>();
   #count = 0;
   #closing = false;
 
@@ -88,7 +61,7 @@ export class EngineThread {
    */
   async *run(tasks: readonly Task[], signal: AbortSignal): AsyncGenerator<RunEvent, void> {
     signal.throwIfAborted();
-    const events = new Events();
+    const events = new EventQueue<RunEvent>();
     const numbered = tasks.map((task, index) => {
       const id = this.#count++;
       this.#tasks.set(id, { index, events });

@@ -7,8 +7,9 @@
  */
 import { LoopnnError } from '../errors.js';
 import { applicationCount } from '../models/config.js';
+import { depthOf } from '../models/depth/kinds.js';
 import { applicationsToCheckpoint } from '../models/cost.js';
-import type { TrainPass as ForwardOptions } from '../models/exits/pass.js';
+import type { TrainPass } from '../models/exits/pass.js';
 import type { DropoutKey } from '../random.js';
 import type { GPT } from '../models/gpt.js';
 import { Tape } from '../tensor/tape.js';
@@ -144,7 +145,7 @@ export class Trainer {
     for (let microStep = 0; microStep < gradAccumSteps; microStep++) {
       if (signal?.aborted) return null;
       const batch = await this.batches.take(this.key(microStep), this.nextKey(microStep));
-      runMicroStep(model, batch, 1 / gradAccumSteps, this.forwardOptions(microStep), sums);
+      runMicroStep(model, batch, 1 / gradAccumSteps, this.pass(microStep), sums);
       await clock.yield();
     }
     const lr = learningRate(step, config);
@@ -216,7 +217,7 @@ export class Trainer {
     return { kind: 'checkpoint', step, which };
   }
 
-  private forwardOptions(microStep: number): ForwardOptions {
+  private pass(microStep: number): TrainPass {
     const { model, config } = this.options;
     return trainingOptions(model, config, this.key(microStep), this.checkpointed);
   }
@@ -226,7 +227,7 @@ export class Trainer {
     const culprit = await firstNonFinite(
       this.options.model,
       await this.batch(this.key(microStep)),
-      this.forwardOptions(microStep),
+      this.pass(microStep),
     );
     const { step } = this.state;
     return new TrainingError(
@@ -273,7 +274,7 @@ export function trainingOptions(
   config: TrainConfig,
   key: DropoutKey,
   checkpointed: number,
-): ForwardOptions {
+): TrainPass {
   const { loopSampling, backpropLoops, exitLoss, ponderCost, oracle, oracleLambda, oracleSigma } = config;
   return {
     dropout: key,
@@ -289,7 +290,7 @@ function runMicroStep(
   model: GPT,
   { tokens, targets, B }: Batch,
   lossScale: number,
-  forward: ForwardOptions,
+  forward: TrainPass,
   sums: UpdateSums,
 ): void {
   const { runtime } = model;
@@ -311,7 +312,7 @@ export async function microStepLoss(
   model: GPT,
   batch: Batch,
   lossScale: number,
-  forward: ForwardOptions,
+  forward: TrainPass,
 ): Promise<MicroStep> {
   using sums = new UpdateSums(model.runtime, 1);
   runMicroStep(model, batch, lossScale, forward, sums);
@@ -326,7 +327,7 @@ export function checkpointedApplications({ config }: GPT, train: TrainConfig): n
   // A sampled count may exceed nLoop, and every exit that is learned passes through the coda.
   const loops = mostLoops(loopSampling, config.nLoop);
   const codas = exitLoss === 'uniform' || exitLoss === 'linear' ? (loops - 1) * config.nCoda : 0;
-  const own = config.depth === 'adaptive' ? undefined : loops;
+  const own = depthOf(config).loopsFreely(config) ? loops : undefined;
   const applications = applicationCount(config, own) + codas * config.nInnerLoop;
   return applicationsToCheckpoint(config, batchSize, config.blockSize, activationMemory * 1e6, applications);
 }
