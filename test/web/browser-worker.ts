@@ -1,7 +1,8 @@
 /** Trains and generates through loopnn/browser in a thread that has lost what only Node has; posts what came out. */
 import { parentPort } from 'node:worker_threads';
 
-for (const name of ['process', 'Buffer', 'global', 'setImmediate', 'clearImmediate', 'require', 'module']) {
+// Not `global`: Node's own fetch reads it, whose loading may come later.
+for (const name of ['process', 'Buffer', 'setImmediate', 'clearImmediate', 'require', 'module']) {
   Reflect.deleteProperty(globalThis, name);
 }
 const loopnn = await import('../../src/browser.js');
