@@ -1,8 +1,9 @@
 /** Trains and generates through loopnn/browser in a thread that has lost what only Node has; posts what came out. */
 import { parentPort } from 'node:worker_threads';
 
-// Not `global`: Node's own fetch reads it, whose loading may come later.
-for (const name of ['process', 'Buffer', 'setImmediate', 'clearImmediate', 'require', 'module']) {
+// Node's fetch reads these globals while it is loaded, which the import below may bring about.
+await fetch('data:,');
+for (const name of ['process', 'Buffer', 'global', 'setImmediate', 'clearImmediate', 'require', 'module']) {
   Reflect.deleteProperty(globalThis, name);
 }
 const loopnn = await import('../../src/browser.js');
