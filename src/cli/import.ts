@@ -56,7 +56,7 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   download.runBytes = 4 * modelCost(model).parameters.total;
   await using weights = await found.openWeights();
   download.progress.clear();
-  const tensors = await tensorsFromHuggingFace(model, weights.tensors, source);
+  const { tensors, notices: ofTensors } = await tensorsFromHuggingFace(model, weights.tensors, source);
 
   const config = parseRunConfig({ model }, source);
   const write = async (store: NodeStore) => {
@@ -64,7 +64,7 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
     await createRun(store, config, tokenizer ?? null, conventions);
   };
   await writeNewFolder(flags.out, '--out', write, signal);
-  for (const line of [...notices, ...ofIds, ...ofTemplates]) notice(line);
+  for (const line of [...notices, ...ofTensors, ...ofIds, ...ofTemplates]) notice(line);
   if (chatTemplate !== null) notice(`${source}: has a chat template, which loopnn serve uses`);
   if (!tokenizer) notice(`${source}: has no tokenizer; the run works on tokens, and data brings its own`);
   const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);

@@ -9,6 +9,7 @@ import { elementCount, type LazyTensor, renamed } from '../formats/lazy-tensors.
 import { type ModelConfig, initialStd, parseModelConfig } from '../models/config.js';
 import { DEPTH_NAMES, DEPTHS, depthOf } from '../models/depth/kinds.js';
 import { GPTModules } from '../models/modules.js';
+import { HEAD, listed, sortCheckpoint } from './checkpoint-names.js';
 
 /** `model_type` of exported loop networks. */
 export const LOOP_MODEL_TYPE = 'loopnn';
@@ -162,50 +163,49 @@ export function parameterShapes(model: ModelConfig): Map<string, readonly number
   return new Map(new GPTModules(model).slots.map(({ name, spec }) => [name, spec.shape]));
 }
 
-/** What a checkpoint may hold besides parameters: the causal mask that older versions saved with each layer. */
-const BUFFER = /^transformer\.h\.\d+\.attn\.(bias|masked_bias)$/;
-const HEAD = 'lm_head.weight';
 const EMBEDDING = 'transformer.wte.weight';
 
+/** A model's parameters out of a checkpoint, and what is worth telling of it. */
+export interface ImportedTensors {
+  readonly tensors: LazyTensor[];
+  readonly notices: readonly string[];
+}
+
 /**
- * A model's parameters out of a Hugging Face checkpoint, whose names may lack the prefix `transformer.`, in the order of
- * `parameterShapes`. Throws CheckpointError for a tensor that is missing, has another shape, or belongs to no GPT-2, and
- * for a head of its own where the configuration says that it is tied.
+ * A model's parameters out of a Hugging Face checkpoint, whose names may lack the prefix `transformer.` or have those of
+ * wrappers, in the order of `parameterShapes`. Throws CheckpointError for a tensor that is missing, has another shape, or
+ * belongs to no GPT-2, for an adapter, and for a head of its own where the configuration says that it is tied.
  */
 export async function tensorsFromHuggingFace(
   model: ModelConfig,
   found: ReadonlyMap<string, LazyTensor>,
   where: string,
-): Promise<LazyTensor[]> {
-  const named = new Map<string, LazyTensor>();
-  for (const [name, tensor] of found) {
-    const full = name === HEAD || name.startsWith('transformer.') ? name : `transformer.${name}`;
-    if (BUFFER.test(full)) continue;
-    if (named.has(full)) throw new CheckpointError(`${where}, tensor ${full}`, 'must come once', name);
-    named.set(full, renamed(tensor, full));
-  }
+): Promise<ImportedTensors> {
+  const shapes = parameterShapes(model);
+  const { own, others } = sortCheckpoint(found.values(), shapes.keys(), where);
   const tensors: LazyTensor[] = [];
-  for (const [name, shape] of parameterShapes(model)) {
-    const tensor = named.get(name);
+  for (const [name, shape] of shapes) {
+    const tensor = own.get(name);
     if (!tensor) {
       throw new CheckpointError(where, `must hold tensor ${name} of shape (${shape.join(', ')})`);
     }
     if (tensor.shape.join() !== shape.join()) {
       const rule = `must have shape (${shape.join(', ')})`;
-      throw new CheckpointError(`${where}, tensor ${name}`, rule, tensor.shape);
+      throw new CheckpointError(`${where}, tensor ${tensor.name}`, rule, tensor.shape);
     }
-    named.delete(name);
-    tensors.push(finite(tensor, where));
+    own.delete(name);
+    tensors.push(renamed(finite(tensor, where), name));
   }
-  const head = named.get(HEAD);
+  const head = own.get(HEAD);
   if (head && model.tiedHead) {
     await requireEqual(head, tensors.find(({ name }) => name === EMBEDDING)!, where);
-    named.delete(HEAD);
+    own.delete(HEAD);
   }
-  for (const name of named.keys()) {
+  for (const { name } of own.values()) {
     throw new CheckpointError(`${where}, tensor ${name}`, 'is not part of this model');
   }
-  return tensors;
+  const notices = others.length === 0 ? [] : [`${where}: not of this model, left out: ${listed(others)}`];
+  return { tensors, notices };
 }
 
 /** The same tensor, refused when it is read with a value that no arithmetic gets rid of. */

@@ -250,6 +250,51 @@ test('a tokenizer with ids beyond the model’s is refused, at import and afterw
   await refused(source, /must hold vocab\.json and merges\.txt together, got 'only vocab\.json'/);
 });
 
+test('a folder with an adapter of PEFT is refused, whatever else it holds', async () => {
+  const source = copy('gpt2', 'adapter');
+  writeFileSync(join(source, 'adapter_config.json'), '{"peft_type": "LORA"}');
+  await refused(source, /adapter\/adapter_config\.json: must not be of an adapter .*merge_and_unload\(\)/);
+  renameSync(join(source, 'model.safetensors'), join(source, 'adapter_model.safetensors'));
+  await refused(source, /adapter_config\.json: must not be of an adapter/);
+});
+
+test('heads that are not ours are left out whatever their type, and named', async () => {
+  const plain = await importFixture('gpt2');
+  const source = copy('gpt2', 'heads');
+  const file = join(source, 'model.safetensors');
+  const bytes = readFileSync(file);
+  const end = 8 + Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.toString('utf8', 8, end));
+  const data = [bytes.subarray(end)];
+  const add = (name: string, dtype: string, shape: number[], size: number) => {
+    const start = data.reduce((sum, { length }) => sum + length, 0);
+    header[name] = { dtype, shape, data_offsets: [start, start + size] };
+    data.push(Buffer.alloc(size, 0xff));
+  };
+  const sizes = { BOOL: 8, F16: 16, U32: 32, I8: 8, F8_E4M3: 8, C64: 64, F4: 4, U64: 64, I16: 16 };
+  for (const [dtype, bits] of Object.entries(sizes)) add(`v_head.${dtype}`, dtype, [2, 2], bits / 2);
+  add('transformer.h.0.attn.bias', 'BOOL', [1, 1, 24, 24], 576);
+  const write = () => {
+    const json = Buffer.from(JSON.stringify(header));
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(json.length));
+    writeFileSync(file, Buffer.concat([length, json, ...data]));
+  };
+  write();
+  const out = join(folder, 'run-heads');
+  const result = await loopnn(['import', source, '--out', out, '--json']);
+  assert.equal(result.code, 0, result.stderr);
+  const named = Object.keys(sizes).map((dtype) => `v_head\\.${dtype}`);
+  const notice = `heads: not of this model, left out: ${named.join(', ')}, transformer\\.h\\.\\*\\.attn\\.bias`;
+  assert.match(result.stderr, new RegExp(notice));
+  const weights = 'checkpoints/last-0000000/model.safetensors';
+  assert.deepEqual(readFileSync(join(out, weights)), readFileSync(join(plain.out, weights)));
+
+  header['transformer.ln_f.weight'].dtype = 'U32';
+  write();
+  await refused(source, /tensor transformer\.ln_f\.weight: must hold floating-point values .*, got 'U32'/);
+});
+
 test('pickled checkpoints are refused with the reason and the way to convert them', async () => {
   const source = copy('gpt2', 'pickled');
   renameSync(join(source, 'model.safetensors'), join(source, 'pytorch_model.bin'));
