@@ -30,7 +30,7 @@ export function importCommand(program: Command): void {
     .description('make a run of a GPT-2, or an exported loop network, in Hugging Face’s layout')
     .argument(
       '<source>',
-      'folder with config.json, *.safetensors and, if any, the tokenizer’s files and chat template; or a model on the Hugging Face hub: hf:owner/name, hf:owner/name@revision',
+      'folder with config.json, *.safetensors and, if any, the tokenizer’s files and chat template; or a model on the Hugging Face hub: hf:owner/name, hf:owner/name@revision, hf:gpt2',
     )
     .requiredOption('--out <run>', 'folder of the new run; train it on with: loopnn train --resume')
     .option('--follow-links', 'read files that links in the folder lead to outside of it')

@@ -358,7 +358,8 @@ test('a model on the hub that the environment names is imported as from its fold
     const refusedOut = join(folder, 'refused');
     for (const [spec, message] of [
       ['hf:owner/none', /hf:owner\/none: must be a model on the hub, got 'status 404'/],
-      ['hf:gpt', /source: must be hf:owner\/name, with @revision if you like, got 'hf:gpt'/],
+      ['hf:none', /hf:none: must be a model on the hub, got 'status 404'/],
+      ['hf:a/b/c', /source: must be hf:owner\/name, with @revision if you like, got 'hf:a\/b\/c'/],
     ] as const) {
       const { code, stderr } = await loopnn(['import', spec, '--out', refusedOut], env);
       assert.match(stderr, message);
