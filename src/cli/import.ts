@@ -45,7 +45,7 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   const download = new Download(signal);
   const found = await openHuggingFace(await openSource(source, flags, download));
   const { texts } = found;
-  const { model, notices } = modelFromHuggingFace(texts.config, found.configPath);
+  const { model, queryScales, notices } = modelFromHuggingFace(texts.config, found.configPath);
   const { ids, generation, notices: ofIds } = foundTextIds(texts, model.vocabSize);
   const read = texts.tokenizer && (await foundTokenizer(texts.tokenizer, texts, ids));
   // GPT-2's own tokenizer is remembered by its name, as in data prepared with it.
@@ -56,7 +56,12 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   download.runBytes = 4 * modelCost(model).parameters.total;
   await using weights = await found.openWeights();
   download.progress.clear();
-  const { tensors, notices: ofTensors } = await tensorsFromHuggingFace(model, weights.tensors, source);
+  const { tensors, notices: ofTensors } = await tensorsFromHuggingFace(
+    model,
+    weights.tensors,
+    source,
+    queryScales,
+  );
 
   const config = parseRunConfig({ model }, source);
   const write = async (store: NodeStore) => {

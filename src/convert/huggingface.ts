@@ -21,15 +21,18 @@ type Json = Readonly<Record<string, unknown>>;
 /** A model's configuration out of a `config.json`, and what is worth telling of it. */
 export interface ImportedConfig {
   readonly model: ModelConfig;
+  /** What each layer's queries are multiplied by, where attention is scaled otherwise than by 1/√(head size). */
+  readonly queryScales: readonly number[];
   readonly notices: readonly string[];
 }
 
 /** GPT2Config's defaults for what decides the model; other values of these fields would be another model. */
 const GPT2_FIXED: readonly (readonly [field: string, allowed: readonly unknown[]])[] = [
-  ['activation_function', ['gelu_new', 'gelu_pytorch_tanh']],
+  [
+    'activation_function',
+    ['gelu_new', 'gelu_pytorch_tanh', 'gelu_fast', 'gelu_accurate', 'gelu_python_tanh'],
+  ],
   ['layer_norm_epsilon', [1e-5]],
-  ['scale_attn_weights', [true]],
-  ['scale_attn_by_inverse_layer_idx', [false]],
   ['add_cross_attention', [false]],
 ];
 
@@ -75,7 +78,7 @@ export function modelFromHuggingFace(json: unknown, where: string): ImportedConf
   if (type === LOOP_MODEL_TYPE) {
     const own = Object.entries(LOOP_FIELDS).map(([field, name]) => [field, config[name]]);
     const fields = { depth: 'loop', ...common, ...Object.fromEntries(own) };
-    return { model: parseModelConfig(fields, `${where}: as model`), notices: [] };
+    return { model: parseModelConfig(fields, `${where}: as model`), queryScales: [], notices: [] };
   }
   for (const [field, allowed] of GPT2_FIXED) {
     const value = config[field];
@@ -93,7 +96,22 @@ export function modelFromHuggingFace(json: unknown, where: string): ImportedConf
   const notices = ['embd_pdrop', 'attn_pdrop']
     .filter((field) => (config[field] ?? 0.1) !== model.dropout)
     .map((field) => `${field} ${config[field] ?? 0.1}: training will drop with resid_pdrop ${model.dropout}`);
-  return { model, notices };
+  return { model, queryScales: queryScales(config, model, where), notices };
+}
+
+/** GPT2Config's two ways to scale attention's scores otherwise, as factors on the queries, which come to the same. */
+function queryScales(config: Json, { nLayer, nEmbd, nHead }: ModelConfig, where: string): number[] {
+  const flag = (field: string, usual: boolean): boolean => {
+    const value = config[field] ?? usual;
+    if (typeof value !== 'boolean')
+      throw new ConfigError(`${where}: ${field}`, 'must be true or false', value);
+    return value;
+  };
+  const byHeadSize = flag('scale_attn_weights', true);
+  const byLayer = flag('scale_attn_by_inverse_layer_idx', false);
+  if (byHeadSize && !byLayer) return [];
+  const scale = byHeadSize ? 1 : Math.sqrt(nEmbd / nHead);
+  return Array.from({ length: nLayer }, (_, layer) => scale / (byLayer ? layer + 1 : 1));
 }
 
 /** Throws ConfigError where `transformers` would need a model file that we do not have. */
@@ -163,6 +181,7 @@ export function parameterShapes(model: ModelConfig): Map<string, readonly number
   return new Map(new GPTModules(model).slots.map(({ name, spec }) => [name, spec.shape]));
 }
 
+const QUERIES = /^transformer\.h\.(\d+)\.attn\.c_attn\.(?:weight|bias)$/;
 const EMBEDDING = 'transformer.wte.weight';
 
 /** A model's parameters out of a checkpoint, and what is worth telling of it. */
@@ -173,13 +192,14 @@ export interface ImportedTensors {
 
 /**
  * A model's parameters out of a Hugging Face checkpoint, whose names may lack the prefix `transformer.` or have those of
- * wrappers, in the order of `parameterShapes`. Throws CheckpointError for a tensor that is missing, has another shape, or
- * belongs to no GPT-2, for an adapter, and for a head of its own where the configuration says that it is tied.
+ * wrappers, in the order of `parameterShapes`, its queries scaled. Throws CheckpointError for a tensor that is missing, has another
+ * shape, or belongs to no GPT-2, for an adapter, and for a head of its own where the configuration says that it is tied.
  */
 export async function tensorsFromHuggingFace(
   model: ModelConfig,
   found: ReadonlyMap<string, LazyTensor>,
   where: string,
+  queryScales: readonly number[] = [],
 ): Promise<ImportedTensors> {
   const shapes = parameterShapes(model);
   const { own, others } = sortCheckpoint(found.values(), shapes.keys(), where);
@@ -194,7 +214,10 @@ export async function tensorsFromHuggingFace(
       throw new CheckpointError(`${where}, tensor ${tensor.name}`, rule, tensor.shape);
     }
     own.delete(name);
-    tensors.push(renamed(finite(tensor, where), name));
+    const ours = renamed(finite(tensor, where), name);
+    const layer = QUERIES.exec(name)?.[1];
+    const scale = layer === undefined ? 1 : (queryScales[Number(layer)] ?? 1);
+    tensors.push(scale === 1 ? ours : scaledQueries(ours, scale));
   }
   const head = own.get(HEAD);
   if (head && model.tiedHead) {
@@ -206,6 +229,15 @@ export async function tensorsFromHuggingFace(
   }
   const notices = others.length === 0 ? [] : [`${where}: not of this model, left out: ${listed(others)}`];
   return { tensors, notices };
+}
+
+/** The weights, or biases, of queries, keys and values, with the queries' third multiplied. */
+function scaledQueries(tensor: LazyTensor, scale: number): LazyTensor {
+  const { name, shape } = tensor;
+  const width = shape.at(-1)!;
+  const read = async (): Promise<Float32Array> =>
+    (await tensor.read()).map((value, i) => (i % width < width / 3 ? scale * value : value));
+  return { name, shape, read };
 }
 
 /** The same tensor, refused when it is read with a value that no arithmetic gets rid of. */

@@ -81,6 +81,36 @@ for (const name of ['gpt2', 'sharded', 'bare']) {
   });
 }
 
+test('other names of GELU, and attention scaled otherwise, give the logits of transformers within 1e-5', async () => {
+  const file = join(FIXTURES, 'relatives.safetensors');
+  const expected = parseSafetensors(new Uint8Array(readFileSync(file)), file);
+  const tokens = expected.get('tokens')!.data as Int32Array;
+  const [layer, head] = ['scale_attn_by_inverse_layer_idx', 'scale_attn_weights'];
+  for (const [name, fields] of [
+    ['by layer', { [layer]: true }],
+    ['not by head size', { [head]: false }],
+    ['by layer alone', { [layer]: true, [head]: false }],
+    ['gelu_fast', { activation_function: 'gelu_fast' }],
+    ['gelu_accurate', { activation_function: 'gelu_accurate' }],
+    ['gelu_python_tanh', { activation_function: 'gelu_python_tanh' }],
+  ] as const) {
+    const source = copy('gpt2', 'relative');
+    editConfig(source, fields);
+    const out = join(folder, `run-relative-${name}`);
+    const result = await loopnn(['import', source, '--out', out]);
+    assert.equal(result.code, 0, result.stderr);
+    const logits = toFloat32(expected.get(name)!, file);
+    for (const backend of [new ReferenceBackend(), new NativeBackend('f32')]) {
+      const { model } = await (await openRun(out)).load(new Runtime(backend));
+      using y = model.logits(tokens, 1);
+      const found = await y.read();
+      const worst = logits.reduce((most, value, i) => Math.max(most, Math.abs(value - found[i])), 0);
+      assert.ok(worst < 1e-5, `${name}, ${backend.name}: ${worst}`);
+      model.dispose();
+    }
+  }
+});
+
 test('tokenizer.json, vocab.json with merges.txt, and none', async () => {
   const whole = await importFixture('gpt2');
   const pair = await importFixture('sharded');
@@ -188,10 +218,13 @@ test('settings that no model here has are refused by name', async () => {
   const source = copy('gpt2', 'odd');
   for (const [field, value, message] of [
     ['model_type', 'llama', /odd\/config\.json: model_type: must be gpt2, or loopnn .*, got 'llama'/],
-    ['activation_function', 'relu', /activation_function: must be gelu_new or gelu_pytorch_tanh, got 'relu'/],
+    [
+      'activation_function',
+      'relu',
+      /activation_function: must be gelu_new or gelu_pytorch_tanh or .*, got 'relu'/,
+    ],
     ['n_inner', 48, /n_inner: must be 4 · n_embd = 64, or null, got 48/],
-    ['scale_attn_by_inverse_layer_idx', true, /scale_attn_by_inverse_layer_idx: must be false, got true/],
-    ['scale_attn_weights', false, /scale_attn_weights: must be true, got false/],
+    ['scale_attn_weights', 'no', /scale_attn_weights: must be true or false, got 'no'/],
     ['layer_norm_epsilon', 1e-6, /layer_norm_epsilon: must be 0\.00001, got 0\.000001/],
     ['n_head', 5, /nEmbd: must be a multiple of nHead = 5, got 16/],
     ['vocab_size', 70_000, /vocabSize: must be .*65536, got 70000/],
