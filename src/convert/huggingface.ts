@@ -21,9 +21,16 @@ type Json = Readonly<Record<string, unknown>>;
 /** A model's configuration out of a `config.json`, and what is worth telling of it. */
 export interface ImportedConfig {
   readonly model: ModelConfig;
+  readonly differences: Differences;
+  readonly notices: readonly string[];
+}
+
+/** How a GPT-2 computes otherwise than ours, where weights can be changed so that it comes to the same. */
+export interface Differences {
   /** What each layer's queries are multiplied by, where attention is scaled otherwise than by 1/√(head size). */
   readonly queryScales: readonly number[];
-  readonly notices: readonly string[];
+  /** Width inside the MLP, at most ours. */
+  readonly inner?: number;
 }
 
 /** GPT2Config's defaults for what decides the model; other values of these fields would be another model. */
@@ -78,7 +85,11 @@ export function modelFromHuggingFace(json: unknown, where: string): ImportedConf
   if (type === LOOP_MODEL_TYPE) {
     const own = Object.entries(LOOP_FIELDS).map(([field, name]) => [field, config[name]]);
     const fields = { depth: 'loop', ...common, ...Object.fromEntries(own) };
-    return { model: parseModelConfig(fields, `${where}: as model`), queryScales: [], notices: [] };
+    return {
+      model: parseModelConfig(fields, `${where}: as model`),
+      differences: { queryScales: [] },
+      notices: [],
+    };
   }
   for (const [field, allowed] of GPT2_FIXED) {
     const value = config[field];
@@ -89,14 +100,18 @@ export function modelFromHuggingFace(json: unknown, where: string): ImportedConf
     { depth: 'gpt2', ...common, dropout: config.resid_pdrop ?? 0.1 },
     `${where}: as model`,
   );
-  const inner = config.n_inner ?? null;
-  if (inner !== null && inner !== 4 * model.nEmbd) {
-    throw new ConfigError(`${where}: n_inner`, `must be 4 · n_embd = ${4 * model.nEmbd}, or null`, inner);
+  const width = 4 * model.nEmbd;
+  const inner = config.n_inner ?? width;
+  if (!Number.isInteger(inner) || Number(inner) < 1 || Number(inner) > width) {
+    throw new ConfigError(`${where}: n_inner`, `must be at most 4 · n_embd = ${width}, or null`, inner);
   }
   const notices = ['embd_pdrop', 'attn_pdrop']
     .filter((field) => (config[field] ?? 0.1) !== model.dropout)
     .map((field) => `${field} ${config[field] ?? 0.1}: training will drop with resid_pdrop ${model.dropout}`);
-  return { model, queryScales: queryScales(config, model, where), notices };
+  if (inner !== width)
+    notices.push(`n_inner ${inner}: filled up with zeros to 4 · n_embd = ${width}, which changes nothing`);
+  const differences = { queryScales: queryScales(config, model, where), inner: Number(inner) };
+  return { model, differences, notices };
 }
 
 /** GPT2Config's two ways to scale attention's scores otherwise, as factors on the queries, which come to the same. */
@@ -182,6 +197,8 @@ export function parameterShapes(model: ModelConfig): Map<string, readonly number
 }
 
 const QUERIES = /^transformer\.h\.(\d+)\.attn\.c_attn\.(?:weight|bias)$/;
+/** What has the MLP's inner width; its last bias has not. */
+const INNER = /^transformer\.h\.\d+\.mlp\.(c_fc\.(weight|bias)|c_proj\.weight)$/;
 const EMBEDDING = 'transformer.wte.weight';
 
 /** A model's parameters out of a checkpoint, and what is worth telling of it. */
@@ -192,20 +209,22 @@ export interface ImportedTensors {
 
 /**
  * A model's parameters out of a Hugging Face checkpoint, whose names may lack the prefix `transformer.` or have those of
- * wrappers, in the order of `parameterShapes`, its queries scaled. Throws CheckpointError for a tensor that is missing, has another
+ * wrappers, in the order of `parameterShapes`, changed by `differences`. Throws CheckpointError for a tensor that is missing, has another
  * shape, or belongs to no GPT-2, for an adapter, and for a head of its own where the configuration says that it is tied.
  */
 export async function tensorsFromHuggingFace(
   model: ModelConfig,
   found: ReadonlyMap<string, LazyTensor>,
   where: string,
-  queryScales: readonly number[] = [],
+  differences: Differences = { queryScales: [] },
 ): Promise<ImportedTensors> {
+  const { queryScales, inner = 4 * model.nEmbd } = differences;
   const shapes = parameterShapes(model);
   const { own, others } = sortCheckpoint(found.values(), shapes.keys(), where);
   const tensors: LazyTensor[] = [];
-  for (const [name, shape] of shapes) {
+  for (const [name, whole] of shapes) {
     const tensor = own.get(name);
+    const shape = INNER.test(name) ? whole.map((size) => (size === 4 * model.nEmbd ? inner : size)) : whole;
     if (!tensor) {
       throw new CheckpointError(where, `must hold tensor ${name} of shape (${shape.join(', ')})`);
     }
@@ -217,7 +236,8 @@ export async function tensorsFromHuggingFace(
     const ours = renamed(finite(tensor, where), name);
     const layer = QUERIES.exec(name)?.[1];
     const scale = layer === undefined ? 1 : (queryScales[Number(layer)] ?? 1);
-    tensors.push(scale === 1 ? ours : scaledQueries(ours, scale));
+    const scaled = scale === 1 ? ours : scaledQueries(ours, scale);
+    tensors.push(shape.join() === whole.join() ? scaled : padded(scaled, whole));
   }
   const head = own.get(HEAD);
   if (head && model.tiedHead) {
@@ -238,6 +258,18 @@ function scaledQueries(tensor: LazyTensor, scale: number): LazyTensor {
   const read = async (): Promise<Float32Array> =>
     (await tensor.read()).map((value, i) => (i % width < width / 3 ? scale * value : value));
   return { name, shape, read };
+}
+
+/** A tensor filled up with zeros at the end of each dimension: GELU of 0 is 0, and no gradient reaches what neither takes nor gives. */
+function padded(tensor: LazyTensor, shape: readonly number[]): LazyTensor {
+  const [from, to] = [tensor.shape.at(-1)!, shape.at(-1)!];
+  async function read(): Promise<Float32Array> {
+    const values = await tensor.read();
+    const all = new Float32Array(elementCount(shape));
+    for (let i = 0; i < values.length; i += from) all.set(values.subarray(i, i + from), (i / from) * to);
+    return all;
+  }
+  return { name: tensor.name, shape, read };
 }
 
 /** The same tensor, refused when it is read with a value that no arithmetic gets rid of. */

@@ -81,7 +81,21 @@ for (const name of ['gpt2', 'sharded', 'bare']) {
   });
 }
 
-test('other names of GELU, and attention scaled otherwise, give the logits of transformers within 1e-5', async () => {
+/** Leaves so many channels inside the MLPs of a GPT-2's file. */
+function narrow(file: string, inner: number): void {
+  const tensors = [...parseSafetensors(new Uint8Array(readFileSync(file)), file)].map(([name, tensor]) => {
+    const { shape } = tensor;
+    const values = toFloat32(tensor, name);
+    const data = name.endsWith('mlp.c_proj.weight')
+      ? values.slice(0, inner * shape[1])
+      : values.filter((_, i) => !name.includes('.mlp.c_fc') || i % shape.at(-1)! < inner);
+    const sizes = name.includes('.mlp.') ? shape.map((size) => (size === 64 ? inner : size)) : shape;
+    return { name, dtype: 'F32' as const, shape: sizes, data };
+  });
+  writeFileSync(file, Buffer.concat(serializeSafetensors(tensors)));
+}
+
+test('other names of GELU, attention scaled otherwise, and narrower MLPs give the logits of transformers within 1e-5', async () => {
   const file = join(FIXTURES, 'relatives.safetensors');
   const expected = parseSafetensors(new Uint8Array(readFileSync(file)), file);
   const tokens = expected.get('tokens')!.data as Int32Array;
@@ -93,9 +107,11 @@ test('other names of GELU, and attention scaled otherwise, give the logits of tr
     ['gelu_fast', { activation_function: 'gelu_fast' }],
     ['gelu_accurate', { activation_function: 'gelu_accurate' }],
     ['gelu_python_tanh', { activation_function: 'gelu_python_tanh' }],
+    ['n_inner', { n_inner: 40 }],
   ] as const) {
     const source = copy('gpt2', 'relative');
     editConfig(source, fields);
+    if (name === 'n_inner') narrow(join(source, 'model.safetensors'), 40);
     const out = join(folder, `run-relative-${name}`);
     const result = await loopnn(['import', source, '--out', out]);
     assert.equal(result.code, 0, result.stderr);
@@ -223,7 +239,8 @@ test('settings that no model here has are refused by name', async () => {
       'relu',
       /activation_function: must be gelu_new or gelu_pytorch_tanh or .*, got 'relu'/,
     ],
-    ['n_inner', 48, /n_inner: must be 4 · n_embd = 64, or null, got 48/],
+    ['n_inner', 65, /n_inner: must be at most 4 · n_embd = 64, or null, got 65/],
+    ['n_inner', 0, /n_inner: must be at most 4 · n_embd = 64, or null, got 0/],
     ['scale_attn_weights', 'no', /scale_attn_weights: must be true or false, got 'no'/],
     ['layer_norm_epsilon', 1e-6, /layer_norm_epsilon: must be 0\.00001, got 0\.000001/],
     ['n_head', 5, /nEmbd: must be a multiple of nHead = 5, got 16/],
