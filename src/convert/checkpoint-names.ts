@@ -1,6 +1,6 @@
 /**
- * Which tensors of a Hugging Face checkpoint are a model's, by their names: wrappers put prefixes before them, and other heads
- * and buffers lie beside them. Knows no file and reads no tensor.
+ * Which tensors of a Hugging Face checkpoint are a model's, by their names: wrappers put prefixes before them, and other
+ * heads and buffers lie beside them. Knows no file and reads no tensor.
  */
 import { CheckpointError } from '../errors.js';
 import type { LazyTensor } from '../formats/lazy-tensors.js';
@@ -26,7 +26,7 @@ const ADAPTER =
 /** Heads that a checkpoint may have beside a trunk whose names have no prefix. */
 const OTHER_HEAD = /^((?!lm_head\.)\w*head\w*|score|classifier|qa_outputs)\./;
 
-/** Position numbers, and the causal masks that older versions saved with each layer: a square of every position, and a fill. */
+/** Position numbers, and the causal masks that older versions saved with each layer: a square, and what fills it. */
 function isBuffer(name: string, { shape }: LazyTensor): boolean {
   if (/\.position_ids$/.test(name)) return true;
   if (!/^transformer\.h\.\d+\.attn\.(bias|masked_bias)$/.test(name)) return false;
@@ -76,8 +76,8 @@ export function sortCheckpoint(
 /** The refusal of an adapter's weights, which mean nothing without the model that they change. */
 export function adapter(where: string): CheckpointError {
   const rule = 'must not be of an adapter (LoRA or another of PEFT) that is not merged into its model';
-  const hint =
-    "merge it in Python: model = peft.AutoPeftModelForCausalLM.from_pretrained('folder').merge_and_unload(); model.save_pretrained('merged')";
+  const load = "peft.AutoPeftModelForCausalLM.from_pretrained('folder')";
+  const hint = `merge it in Python: ${load}.merge_and_unload().save_pretrained('merged')`;
   return new CheckpointError(where, rule, undefined, hint);
 }
 

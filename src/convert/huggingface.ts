@@ -208,9 +208,10 @@ export interface ImportedTensors {
 }
 
 /**
- * A model's parameters out of a Hugging Face checkpoint, whose names may lack the prefix `transformer.` or have those of
- * wrappers, in the order of `parameterShapes`, changed by `differences`. Throws CheckpointError for a tensor that is missing, has another
- * shape, or belongs to no GPT-2, for an adapter, and for a head of its own where the configuration says that it is tied.
+ * A model's parameters out of a Hugging Face checkpoint, in the order of `parameterShapes`. Their names may lack the prefix
+ * `transformer.` or have those of wrappers; their values change by `differences`. Throws CheckpointError for a tensor that
+ * is missing, has another shape, or belongs to no GPT-2, for an adapter, and for a head of its own where the configuration
+ * says that it is tied.
  */
 export async function tensorsFromHuggingFace(
   model: ModelConfig,
@@ -260,7 +261,10 @@ function scaledQueries(tensor: LazyTensor, scale: number): LazyTensor {
   return { name, shape, read };
 }
 
-/** A tensor filled up with zeros at the end of each dimension: GELU of 0 is 0, and no gradient reaches what neither takes nor gives. */
+/**
+ * A tensor filled up with zeros at the end of each dimension. GELU of 0 is 0, and no gradient reaches a channel that neither
+ * takes nor gives.
+ */
 function padded(tensor: LazyTensor, shape: readonly number[]): LazyTensor {
   const [from, to] = [tensor.shape.at(-1)!, shape.at(-1)!];
   async function read(): Promise<Float32Array> {

@@ -1,4 +1,4 @@
-/** Whose names a checkpoint's tensors have, by those that `test/fixtures/huggingface/make_names.py` got from the wrappers themselves. */
+/** Whose a checkpoint's tensors are, by names that the wrappers themselves give (`fixtures/huggingface/make_names.py`). */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
