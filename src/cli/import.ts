@@ -30,7 +30,7 @@ export function importCommand(program: Command): void {
     .description('make a run of a GPT-2, or an exported loop network, in Hugging Face’s layout')
     .argument(
       '<source>',
-      'folder with config.json, *.safetensors and, if any, the tokenizer’s files and chat template; or a model on the Hugging Face hub: hf:owner/name, hf:owner/name@revision',
+      'folder with config.json, *.safetensors and, if any, the tokenizer’s files and chat template; or a model on the Hugging Face hub: hf:owner/name, hf:owner/name@revision, hf:gpt2',
     )
     .requiredOption('--out <run>', 'folder of the new run; train it on with: loopnn train --resume')
     .option('--follow-links', 'read files that links in the folder lead to outside of it')
@@ -45,7 +45,7 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   const download = new Download(signal);
   const found = await openHuggingFace(await openSource(source, flags, download));
   const { texts } = found;
-  const { model, notices } = modelFromHuggingFace(texts.config, found.configPath);
+  const { model, differences, notices } = modelFromHuggingFace(texts.config, found.configPath);
   const { ids, generation, notices: ofIds } = foundTextIds(texts, model.vocabSize);
   const read = texts.tokenizer && (await foundTokenizer(texts.tokenizer, texts, ids));
   // GPT-2's own tokenizer is remembered by its name, as in data prepared with it.
@@ -56,7 +56,12 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   download.runBytes = 4 * modelCost(model).parameters.total;
   await using weights = await found.openWeights();
   download.progress.clear();
-  const tensors = await tensorsFromHuggingFace(model, weights.tensors, source);
+  const { tensors, notices: ofTensors } = await tensorsFromHuggingFace(
+    model,
+    weights.tensors,
+    source,
+    differences,
+  );
 
   const config = parseRunConfig({ model }, source);
   const write = async (store: NodeStore) => {
@@ -64,7 +69,7 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
     await createRun(store, config, tokenizer ?? null, conventions);
   };
   await writeNewFolder(flags.out, '--out', write, signal);
-  for (const line of [...notices, ...ofIds, ...ofTemplates]) notice(line);
+  for (const line of [...notices, ...ofTensors, ...ofIds, ...ofTemplates]) notice(line);
   if (chatTemplate !== null) notice(`${source}: has a chat template, which loopnn serve uses`);
   if (!tokenizer) notice(`${source}: has no tokenizer; the run works on tokens, and data brings its own`);
   const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);

@@ -9,6 +9,7 @@ import { elementCount, type LazyTensor, renamed } from '../formats/lazy-tensors.
 import { type ModelConfig, initialStd, parseModelConfig } from '../models/config.js';
 import { DEPTH_NAMES, DEPTHS, depthOf } from '../models/depth/kinds.js';
 import { GPTModules } from '../models/modules.js';
+import { HEAD, listed, sortCheckpoint } from './checkpoint-names.js';
 
 /** `model_type` of exported loop networks. */
 export const LOOP_MODEL_TYPE = 'loopnn';
@@ -20,15 +21,25 @@ type Json = Readonly<Record<string, unknown>>;
 /** A model's configuration out of a `config.json`, and what is worth telling of it. */
 export interface ImportedConfig {
   readonly model: ModelConfig;
+  readonly differences: Differences;
   readonly notices: readonly string[];
+}
+
+/** How a GPT-2 computes otherwise than ours, where weights can be changed so that it comes to the same. */
+export interface Differences {
+  /** What each layer's queries are multiplied by, where attention is scaled otherwise than by 1/√(head size). */
+  readonly queryScales: readonly number[];
+  /** Width inside the MLP, at most ours. */
+  readonly inner?: number;
 }
 
 /** GPT2Config's defaults for what decides the model; other values of these fields would be another model. */
 const GPT2_FIXED: readonly (readonly [field: string, allowed: readonly unknown[]])[] = [
-  ['activation_function', ['gelu_new', 'gelu_pytorch_tanh']],
+  [
+    'activation_function',
+    ['gelu_new', 'gelu_pytorch_tanh', 'gelu_fast', 'gelu_accurate', 'gelu_python_tanh'],
+  ],
   ['layer_norm_epsilon', [1e-5]],
-  ['scale_attn_weights', [true]],
-  ['scale_attn_by_inverse_layer_idx', [false]],
   ['add_cross_attention', [false]],
 ];
 
@@ -74,7 +85,11 @@ export function modelFromHuggingFace(json: unknown, where: string): ImportedConf
   if (type === LOOP_MODEL_TYPE) {
     const own = Object.entries(LOOP_FIELDS).map(([field, name]) => [field, config[name]]);
     const fields = { depth: 'loop', ...common, ...Object.fromEntries(own) };
-    return { model: parseModelConfig(fields, `${where}: as model`), notices: [] };
+    return {
+      model: parseModelConfig(fields, `${where}: as model`),
+      differences: { queryScales: [] },
+      notices: [],
+    };
   }
   for (const [field, allowed] of GPT2_FIXED) {
     const value = config[field];
@@ -85,14 +100,33 @@ export function modelFromHuggingFace(json: unknown, where: string): ImportedConf
     { depth: 'gpt2', ...common, dropout: config.resid_pdrop ?? 0.1 },
     `${where}: as model`,
   );
-  const inner = config.n_inner ?? null;
-  if (inner !== null && inner !== 4 * model.nEmbd) {
-    throw new ConfigError(`${where}: n_inner`, `must be 4 · n_embd = ${4 * model.nEmbd}, or null`, inner);
+  const width = 4 * model.nEmbd;
+  const inner = config.n_inner ?? width;
+  if (!Number.isInteger(inner) || Number(inner) < 1 || Number(inner) > width) {
+    throw new ConfigError(`${where}: n_inner`, `must be at most 4 · n_embd = ${width}, or null`, inner);
   }
   const notices = ['embd_pdrop', 'attn_pdrop']
     .filter((field) => (config[field] ?? 0.1) !== model.dropout)
     .map((field) => `${field} ${config[field] ?? 0.1}: training will drop with resid_pdrop ${model.dropout}`);
-  return { model, notices };
+  if (inner !== width)
+    notices.push(`n_inner ${inner}: filled up with zeros to 4 · n_embd = ${width}, which changes nothing`);
+  const differences = { queryScales: queryScales(config, model, where), inner: Number(inner) };
+  return { model, differences, notices };
+}
+
+/** GPT2Config's two ways to scale attention's scores otherwise, as factors on the queries, which come to the same. */
+function queryScales(config: Json, { nLayer, nEmbd, nHead }: ModelConfig, where: string): number[] {
+  const flag = (field: string, usual: boolean): boolean => {
+    const value = config[field] ?? usual;
+    if (typeof value !== 'boolean')
+      throw new ConfigError(`${where}: ${field}`, 'must be true or false', value);
+    return value;
+  };
+  const byHeadSize = flag('scale_attn_weights', true);
+  const byLayer = flag('scale_attn_by_inverse_layer_idx', false);
+  if (byHeadSize && !byLayer) return [];
+  const scale = byHeadSize ? 1 : Math.sqrt(nEmbd / nHead);
+  return Array.from({ length: nLayer }, (_, layer) => scale / (byLayer ? layer + 1 : 1));
 }
 
 /** Throws ConfigError where `transformers` would need a model file that we do not have. */
@@ -162,50 +196,84 @@ export function parameterShapes(model: ModelConfig): Map<string, readonly number
   return new Map(new GPTModules(model).slots.map(({ name, spec }) => [name, spec.shape]));
 }
 
-/** What a checkpoint may hold besides parameters: the causal mask that older versions saved with each layer. */
-const BUFFER = /^transformer\.h\.\d+\.attn\.(bias|masked_bias)$/;
-const HEAD = 'lm_head.weight';
+const QUERIES = /^transformer\.h\.(\d+)\.attn\.c_attn\.(?:weight|bias)$/;
+/** What has the MLP's inner width; its last bias has not. */
+const INNER = /^transformer\.h\.\d+\.mlp\.(c_fc\.(weight|bias)|c_proj\.weight)$/;
 const EMBEDDING = 'transformer.wte.weight';
 
+/** A model's parameters out of a checkpoint, and what is worth telling of it. */
+export interface ImportedTensors {
+  readonly tensors: LazyTensor[];
+  readonly notices: readonly string[];
+}
+
 /**
- * A model's parameters out of a Hugging Face checkpoint, whose names may lack the prefix `transformer.`, in the order of
- * `parameterShapes`. Throws CheckpointError for a tensor that is missing, has another shape, or belongs to no GPT-2, and
- * for a head of its own where the configuration says that it is tied.
+ * A model's parameters out of a Hugging Face checkpoint, in the order of `parameterShapes`. Their names may lack the prefix
+ * `transformer.` or have those of wrappers; their values change by `differences`. Throws CheckpointError for a tensor that
+ * is missing, has another shape, or belongs to no GPT-2, for an adapter, and for a head of its own where the configuration
+ * says that it is tied.
  */
 export async function tensorsFromHuggingFace(
   model: ModelConfig,
   found: ReadonlyMap<string, LazyTensor>,
   where: string,
-): Promise<LazyTensor[]> {
-  const named = new Map<string, LazyTensor>();
-  for (const [name, tensor] of found) {
-    const full = name === HEAD || name.startsWith('transformer.') ? name : `transformer.${name}`;
-    if (BUFFER.test(full)) continue;
-    if (named.has(full)) throw new CheckpointError(`${where}, tensor ${full}`, 'must come once', name);
-    named.set(full, renamed(tensor, full));
-  }
+  differences: Differences = { queryScales: [] },
+): Promise<ImportedTensors> {
+  const { queryScales, inner = 4 * model.nEmbd } = differences;
+  const shapes = parameterShapes(model);
+  const { own, others } = sortCheckpoint(found.values(), shapes.keys(), where);
   const tensors: LazyTensor[] = [];
-  for (const [name, shape] of parameterShapes(model)) {
-    const tensor = named.get(name);
+  for (const [name, whole] of shapes) {
+    const tensor = own.get(name);
+    const shape = INNER.test(name) ? whole.map((size) => (size === 4 * model.nEmbd ? inner : size)) : whole;
     if (!tensor) {
       throw new CheckpointError(where, `must hold tensor ${name} of shape (${shape.join(', ')})`);
     }
     if (tensor.shape.join() !== shape.join()) {
       const rule = `must have shape (${shape.join(', ')})`;
-      throw new CheckpointError(`${where}, tensor ${name}`, rule, tensor.shape);
+      throw new CheckpointError(`${where}, tensor ${tensor.name}`, rule, tensor.shape);
     }
-    named.delete(name);
-    tensors.push(finite(tensor, where));
+    own.delete(name);
+    const ours = renamed(finite(tensor, where), name);
+    const layer = QUERIES.exec(name)?.[1];
+    const scale = layer === undefined ? 1 : (queryScales[Number(layer)] ?? 1);
+    const scaled = scale === 1 ? ours : scaledQueries(ours, scale);
+    tensors.push(shape.join() === whole.join() ? scaled : padded(scaled, whole));
   }
-  const head = named.get(HEAD);
+  const head = own.get(HEAD);
   if (head && model.tiedHead) {
     await requireEqual(head, tensors.find(({ name }) => name === EMBEDDING)!, where);
-    named.delete(HEAD);
+    own.delete(HEAD);
   }
-  for (const name of named.keys()) {
+  for (const { name } of own.values()) {
     throw new CheckpointError(`${where}, tensor ${name}`, 'is not part of this model');
   }
-  return tensors;
+  const notices = others.length === 0 ? [] : [`${where}: not of this model, left out: ${listed(others)}`];
+  return { tensors, notices };
+}
+
+/** The weights, or biases, of queries, keys and values, with the queries' third multiplied. */
+function scaledQueries(tensor: LazyTensor, scale: number): LazyTensor {
+  const { name, shape } = tensor;
+  const width = shape.at(-1)!;
+  const read = async (): Promise<Float32Array> =>
+    (await tensor.read()).map((value, i) => (i % width < width / 3 ? scale * value : value));
+  return { name, shape, read };
+}
+
+/**
+ * A tensor filled up with zeros at the end of each dimension. GELU of 0 is 0, and no gradient reaches a channel that neither
+ * takes nor gives.
+ */
+function padded(tensor: LazyTensor, shape: readonly number[]): LazyTensor {
+  const [from, to] = [tensor.shape.at(-1)!, shape.at(-1)!];
+  async function read(): Promise<Float32Array> {
+    const values = await tensor.read();
+    const all = new Float32Array(elementCount(shape));
+    for (let i = 0; i < values.length; i += from) all.set(values.subarray(i, i + from), (i / from) * to);
+    return all;
+  }
+  return { name: tensor.name, shape, read };
 }
 
 /** The same tensor, refused when it is read with a value that no arithmetic gets rid of. */

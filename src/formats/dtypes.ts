@@ -6,7 +6,7 @@ import { CheckpointError } from '../errors.js';
 /** Typed arrays that hold tensors: float16 and bfloat16 as their 16 bits, booleans as bytes 0 and 1. */
 export type TensorData = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array | Uint16Array;
 
-/** The typed array of each dtype. */
+/** The typed array of each dtype whose values can be read. */
 export const ARRAYS = {
   F64: Float64Array,
   F32: Float32Array,
@@ -22,14 +22,30 @@ export const ARRAYS = {
 /** The dtypes that can be read. */
 export type Dtype = keyof typeof ARRAYS;
 
-/** Bytes of one value of a dtype, or undefined for a dtype that cannot be read. */
-export function dtypeBytes(dtype: string): number | undefined {
-  return Object.hasOwn(ARRAYS, dtype) ? ARRAYS[dtype as Dtype].BYTES_PER_ELEMENT : undefined;
+/** Bits of one value of each dtype that the format knows: a file may hold tensors that nobody here reads. */
+const BITS: Readonly<Record<string, number>> = {
+  ...Object.fromEntries(Object.entries(ARRAYS).map(([dtype, array]) => [dtype, 8 * array.BYTES_PER_ELEMENT])),
+  ...{ C64: 64, U64: 64, U32: 32, I16: 16, I8: 8 },
+  ...{ F8_E4M3: 8, F8_E4M3FNUZ: 8, F8_E5M2: 8, F8_E5M2FNUZ: 8, F8_E8M0: 8 },
+  ...{ F6_E2M3: 6, F6_E3M2: 6, F4: 4 },
+};
+
+/** The dtypes that a file may hold. */
+export const DTYPES: readonly string[] = Object.keys(BITS);
+
+/** Bits of one value of a dtype, or undefined for one that the format does not know. */
+export function dtypeBits(dtype: string): number | undefined {
+  return Object.hasOwn(BITS, dtype) ? BITS[dtype] : undefined;
+}
+
+/** Whether the values of a dtype can be read. */
+export function isReadable(dtype: string): dtype is Dtype {
+  return Object.hasOwn(ARRAYS, dtype);
 }
 
 /** Converts floating-point values to float32; throws CheckpointError for other dtypes. */
 export function toFloat32(
-  tensor: { readonly dtype: Dtype; readonly data: TensorData },
+  tensor: { readonly dtype: string; readonly data: TensorData },
   where: string,
 ): Float32Array {
   const { dtype, data } = tensor;

@@ -3,7 +3,7 @@
  * so that a reader can take a large file's beginning alone.
  */
 import { CheckpointError } from '../errors.js';
-import { type Dtype, dtypeBytes } from './dtypes.js';
+import { DTYPES, dtypeBits } from './dtypes.js';
 import { duplicateKey, parseJSON } from './json.js';
 import type { RandomAccessFile } from '../platform.js';
 
@@ -15,7 +15,8 @@ const LENGTH_BYTES = 8;
 /** Where one tensor lies, in bytes from the beginning of the data. */
 export interface TensorPlace {
   readonly name: string;
-  readonly dtype: Dtype;
+  /** One of DTYPES. */
+  readonly dtype: string;
   readonly shape: readonly number[];
   readonly begin: number;
   readonly end: number;
@@ -128,13 +129,9 @@ function readPlace(name: string, value: unknown, where: string): TensorPlace {
     }
   }
   const { dtype, shape, data_offsets: offsets } = value;
-  const width = typeof dtype === 'string' ? dtypeBytes(dtype) : undefined;
-  if (width === undefined) {
-    throw new CheckpointError(
-      where,
-      'dtype must be one of F64 F32 F16 BF16 I64 I32 U16 U8 BOOL',
-      describe(dtype),
-    );
+  const width = typeof dtype === 'string' ? dtypeBits(dtype) : undefined;
+  if (typeof dtype !== 'string' || width === undefined) {
+    throw new CheckpointError(where, `dtype must be one of ${DTYPES.join(' ')}`, describe(dtype));
   }
   if (!isSizes(shape)) {
     throw new CheckpointError(where, 'shape must be a list of whole numbers from 0 on', describe(shape));
@@ -147,21 +144,22 @@ function readPlace(name: string, value: unknown, where: string): TensorPlace {
     );
   }
   const [begin, end] = offsets;
-  let expected = width;
+  let bits = width;
   for (const size of shape) {
-    expected *= size;
-    if (expected > Number.MAX_SAFE_INTEGER) {
+    bits *= size;
+    if (bits > Number.MAX_SAFE_INTEGER) {
       throw new CheckpointError(where, 'its sizes must multiply to a number of bytes', describe(shape));
     }
   }
+  const expected = bits / 8;
   if (expected !== end - begin) {
     throw new CheckpointError(
       where,
-      `${String(dtype)} of shape (${shape.slice(0, 16).join(', ')}${shape.length > 16 ? ', …' : ''}) must take ${expected} bytes`,
+      `${dtype} of shape (${shape.slice(0, 16).join(', ')}${shape.length > 16 ? ', …' : ''}) must take ${expected} bytes`,
       `${end - begin}`,
     );
   }
-  return { name, dtype: dtype as Dtype, shape, begin, end };
+  return { name, dtype, shape, begin, end };
 }
 
 function checkLayout(tensors: readonly TensorPlace[], dataBytes: number, where: string): void {

@@ -81,6 +81,52 @@ for (const name of ['gpt2', 'sharded', 'bare']) {
   });
 }
 
+/** Leaves so many channels inside the MLPs of a GPT-2's file. */
+function narrow(file: string, inner: number): void {
+  const tensors = [...parseSafetensors(new Uint8Array(readFileSync(file)), file)].map(([name, tensor]) => {
+    const { shape } = tensor;
+    const values = toFloat32(tensor, name);
+    const data = name.endsWith('mlp.c_proj.weight')
+      ? values.slice(0, inner * shape[1])
+      : values.filter((_, i) => !name.includes('.mlp.c_fc') || i % shape.at(-1)! < inner);
+    const sizes = name.includes('.mlp.') ? shape.map((size) => (size === 64 ? inner : size)) : shape;
+    return { name, dtype: 'F32' as const, shape: sizes, data };
+  });
+  writeFileSync(file, Buffer.concat(serializeSafetensors(tensors)));
+}
+
+test('other names of GELU, attention scaled otherwise, and narrower MLPs give the logits of transformers within 1e-5', async () => {
+  const file = join(FIXTURES, 'relatives.safetensors');
+  const expected = parseSafetensors(new Uint8Array(readFileSync(file)), file);
+  const tokens = expected.get('tokens')!.data as Int32Array;
+  const [layer, head] = ['scale_attn_by_inverse_layer_idx', 'scale_attn_weights'];
+  for (const [name, fields] of [
+    ['by layer', { [layer]: true }],
+    ['not by head size', { [head]: false }],
+    ['by layer alone', { [layer]: true, [head]: false }],
+    ['gelu_fast', { activation_function: 'gelu_fast' }],
+    ['gelu_accurate', { activation_function: 'gelu_accurate' }],
+    ['gelu_python_tanh', { activation_function: 'gelu_python_tanh' }],
+    ['n_inner', { n_inner: 40 }],
+  ] as const) {
+    const source = copy('gpt2', 'relative');
+    editConfig(source, fields);
+    if (name === 'n_inner') narrow(join(source, 'model.safetensors'), 40);
+    const out = join(folder, `run-relative-${name}`);
+    const result = await loopnn(['import', source, '--out', out]);
+    assert.equal(result.code, 0, result.stderr);
+    const logits = toFloat32(expected.get(name)!, file);
+    for (const backend of [new ReferenceBackend(), new NativeBackend('f32')]) {
+      const { model } = await (await openRun(out)).load(new Runtime(backend));
+      using y = model.logits(tokens, 1);
+      const found = await y.read();
+      const worst = logits.reduce((most, value, i) => Math.max(most, Math.abs(value - found[i])), 0);
+      assert.ok(worst < 1e-5, `${name}, ${backend.name}: ${worst}`);
+      model.dispose();
+    }
+  }
+});
+
 test('tokenizer.json, vocab.json with merges.txt, and none', async () => {
   const whole = await importFixture('gpt2');
   const pair = await importFixture('sharded');
@@ -188,10 +234,14 @@ test('settings that no model here has are refused by name', async () => {
   const source = copy('gpt2', 'odd');
   for (const [field, value, message] of [
     ['model_type', 'llama', /odd\/config\.json: model_type: must be gpt2, or loopnn .*, got 'llama'/],
-    ['activation_function', 'relu', /activation_function: must be gelu_new or gelu_pytorch_tanh, got 'relu'/],
-    ['n_inner', 48, /n_inner: must be 4 · n_embd = 64, or null, got 48/],
-    ['scale_attn_by_inverse_layer_idx', true, /scale_attn_by_inverse_layer_idx: must be false, got true/],
-    ['scale_attn_weights', false, /scale_attn_weights: must be true, got false/],
+    [
+      'activation_function',
+      'relu',
+      /activation_function: must be gelu_new or gelu_pytorch_tanh or .*, got 'relu'/,
+    ],
+    ['n_inner', 65, /n_inner: must be at most 4 · n_embd = 64, or null, got 65/],
+    ['n_inner', 0, /n_inner: must be at most 4 · n_embd = 64, or null, got 0/],
+    ['scale_attn_weights', 'no', /scale_attn_weights: must be true or false, got 'no'/],
     ['layer_norm_epsilon', 1e-6, /layer_norm_epsilon: must be 0\.00001, got 0\.000001/],
     ['n_head', 5, /nEmbd: must be a multiple of nHead = 5, got 16/],
     ['vocab_size', 70_000, /vocabSize: must be .*65536, got 70000/],
@@ -248,6 +298,51 @@ test('a tokenizer with ids beyond the model’s is refused, at import and afterw
   rmSync(join(source, 'tokenizer.json'));
   cpSync(join(FIXTURES, 'sharded', 'vocab.json'), join(source, 'vocab.json'));
   await refused(source, /must hold vocab\.json and merges\.txt together, got 'only vocab\.json'/);
+});
+
+test('a folder with an adapter of PEFT is refused, whatever else it holds', async () => {
+  const source = copy('gpt2', 'adapter');
+  writeFileSync(join(source, 'adapter_config.json'), '{"peft_type": "LORA"}');
+  await refused(source, /adapter\/adapter_config\.json: must not be of an adapter .*merge_and_unload\(\)/);
+  renameSync(join(source, 'model.safetensors'), join(source, 'adapter_model.safetensors'));
+  await refused(source, /adapter_config\.json: must not be of an adapter/);
+});
+
+test('heads that are not ours are left out whatever their type, and named', async () => {
+  const plain = await importFixture('gpt2');
+  const source = copy('gpt2', 'heads');
+  const file = join(source, 'model.safetensors');
+  const bytes = readFileSync(file);
+  const end = 8 + Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.toString('utf8', 8, end));
+  const data = [bytes.subarray(end)];
+  const add = (name: string, dtype: string, shape: number[], size: number) => {
+    const start = data.reduce((sum, { length }) => sum + length, 0);
+    header[name] = { dtype, shape, data_offsets: [start, start + size] };
+    data.push(Buffer.alloc(size, 0xff));
+  };
+  const sizes = { BOOL: 8, F16: 16, U32: 32, I8: 8, F8_E4M3: 8, C64: 64, F4: 4, U64: 64, I16: 16 };
+  for (const [dtype, bits] of Object.entries(sizes)) add(`v_head.${dtype}`, dtype, [2, 2], bits / 2);
+  add('transformer.h.0.attn.bias', 'BOOL', [1, 1, 24, 24], 576);
+  const write = () => {
+    const json = Buffer.from(JSON.stringify(header));
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(json.length));
+    writeFileSync(file, Buffer.concat([length, json, ...data]));
+  };
+  write();
+  const out = join(folder, 'run-heads');
+  const result = await loopnn(['import', source, '--out', out, '--json']);
+  assert.equal(result.code, 0, result.stderr);
+  const named = Object.keys(sizes).map((dtype) => `v_head\\.${dtype}`);
+  const notice = `heads: not of this model, left out: ${named.join(', ')}, transformer\\.h\\.\\*\\.attn\\.bias`;
+  assert.match(result.stderr, new RegExp(notice));
+  const weights = 'checkpoints/last-0000000/model.safetensors';
+  assert.deepEqual(readFileSync(join(out, weights)), readFileSync(join(plain.out, weights)));
+
+  header['transformer.ln_f.weight'].dtype = 'U32';
+  write();
+  await refused(source, /tensor transformer\.ln_f\.weight: must hold floating-point values .*, got 'U32'/);
 });
 
 test('pickled checkpoints are refused with the reason and the way to convert them', async () => {
@@ -313,7 +408,8 @@ test('a model on the hub that the environment names is imported as from its fold
     const refusedOut = join(folder, 'refused');
     for (const [spec, message] of [
       ['hf:owner/none', /hf:owner\/none: must be a model on the hub, got 'status 404'/],
-      ['hf:gpt', /source: must be hf:owner\/name, with @revision if you like, got 'hf:gpt'/],
+      ['hf:none', /hf:none: must be a model on the hub, got 'status 404'/],
+      ['hf:a/b/c', /source: must be hf:owner\/name, with @revision if you like, got 'hf:a\/b\/c'/],
     ] as const) {
       const { code, stderr } = await loopnn(['import', spec, '--out', refusedOut], env);
       assert.match(stderr, message);

@@ -72,6 +72,14 @@ test('correction: all layers, looped outside, inside or both ways, start as the 
   assert.ok(existsSync(at('outer', 'tokenizer.json')));
 });
 
+test('the README’s example starts as the GPT-2, as it says', async () => {
+  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+  const [, flags] = /loopnn retrofit --model runs\/gpt2 (.*?) ?--out/.exec(readme)!;
+  await retrofit('readme', ...flags.split(' '));
+  const found = distance(await logitsOf(await load('readme')), await logitsOf(await load('original')));
+  assert.ok(found < 1e-6, `${flags}: ${found}`);
+});
+
 test('of the usual starts, the chosen one is the nearest to the original in both forms', async () => {
   const expected = await logitsOf(await load('original'));
   for (const form of ['correction', 'output']) {

@@ -37,6 +37,8 @@ export class HubServer {
   onBytes: (() => void) | undefined;
   /** A token without which nothing is shown. */
   secret: string | undefined;
+  /** A name that it had before; who asks by it is sent on, as by the real hub. */
+  former: string | undefined;
   /** Whether files are shown in lists, and given to nobody. */
   gated = false;
   /** What of the list of files does not end: its pages, with files or without, or a page. */
@@ -96,6 +98,14 @@ export class HubServer {
       return;
     }
     const api = `/api/${this.type}s/${this.name}`;
+    const before = `/api/${this.type}s/${this.former}/`;
+    if (this.former !== undefined && path.startsWith(before)) {
+      this.requests.push(`moved ${path}`);
+      response
+        .writeHead(307, { location: url.href.slice(url.origin.length).replace(before, `${api}/`) })
+        .end();
+      return;
+    }
     const known = [this.revision, this.sha];
     if (known.some((revision) => path === `${api}/revision/${revision}`)) {
       if (this.#status('info', path, response)) return;

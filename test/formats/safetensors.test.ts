@@ -131,6 +131,25 @@ test('tensors that do not fit are not written', () => {
   assert.throws(() => safetensorsHeader([{ ...entry, name: '__metadata__' }]), /tensor __metadata__/);
 });
 
+test('a header may hold every dtype of the format, in bytes that are whole', () => {
+  for (const [dtype, bytes] of Object.entries({
+    C64: 32,
+    U64: 32,
+    I16: 8,
+    I8: 4,
+    F8_E8M0: 4,
+    F6_E2M3: 3,
+    F4: 2,
+  })) {
+    const at = file(`{"a":{"dtype":"${dtype}","shape":[4],"data_offsets":[0,${bytes}]}}`, bytes);
+    assert.deepEqual(readHeader(at, at.length, 'f').tensors, [
+      { name: 'a', dtype, shape: [4], begin: 0, end: bytes },
+    ]);
+  }
+  const half = file('{"a":{"dtype":"F4","shape":[3],"data_offsets":[0,1]}}', 1);
+  assert.throws(() => readHeader(half, half.length, 'f'), /F4 of shape \(3\) must take 1\.5 bytes, got '1'/);
+});
+
 const entry = '{"dtype":"F32","shape":[2],"data_offsets":[0,8]}';
 const hostile: readonly (readonly [promise: string, bytes: Uint8Array, message: RegExp])[] = [
   [

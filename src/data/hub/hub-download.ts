@@ -23,9 +23,9 @@ export interface DownloadPlan {
   readonly freeBytes: number | undefined;
 }
 
-/** Reads `hf:owner/name` or `hf:owner/name@revision`. Throws DataError. */
+/** Reads `hf:owner/name` or `hf:owner/name@revision`; the oldest repositories go by a name without owner. Throws DataError. */
 export function parseHubSpec(spec: string): { name: string; revision: string | undefined } {
-  const match = /^hf:(\w[\w.-]*\/\w[\w.-]*)(?:@(\w[\w./-]*))?$/.exec(spec);
+  const match = /^hf:((?:\w[\w.-]*\/)?\w[\w.-]*)(?:@(\w[\w./-]*))?$/.exec(spec);
   if (match === null || /\.\.|\/$/.test(spec)) {
     throw new DataError('source', 'must be hf:owner/name, with @revision if you like', spec);
   }

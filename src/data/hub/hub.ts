@@ -32,7 +32,7 @@ export interface HubAccess {
 /** A repository: a dataset or a model. */
 export interface HubRepo {
   readonly type: 'dataset' | 'model';
-  /** `owner/name`. */
+  /** `owner/name`, or a former name: `gpt2` is `openai-community/gpt2`. */
   readonly name: string;
 }
 
@@ -46,6 +46,7 @@ export interface HubFile {
 
 /** A repository at one commit. */
 export interface HubListing {
+  /** With the name that the hub gives it now, by which the cache knows it. */
   readonly repo: HubRepo;
   /** The branch, tag or commit that was asked for. */
   readonly revision: string;
@@ -101,16 +102,19 @@ export class Hub {
     const common = { hubUrl: this.#endpoint, fetch: fetchPage, ...this.#credentials() };
     try {
       const asked = { ...common, name, revision };
-      const { sha } =
+      const info =
         type === 'model'
           ? await modelInfo({ ...asked, additionalFields: ['sha'] })
           : await datasetInfo({ ...asked, additionalFields: ['sha'] });
+      const { sha } = info;
       if (!/^[0-9a-f]{40}$/.test(sha)) throw new Error(`the commit ${sha}`);
+      if (!/^(\w[\w.-]*\/)?\w[\w.-]*$/.test(info.name)) throw new Error(`the name ${info.name}`);
+      const known = { type, name: info.name };
       const files: HubFile[] = [];
-      for await (const file of listFiles({ ...common, repo, recursive: true, revision: sha })) {
+      for await (const file of listFiles({ ...common, repo: known, recursive: true, revision: sha })) {
         if (file.type === 'file') files.push(hubFile(file, where));
       }
-      return { repo, revision, commit: sha, files };
+      return { repo: known, revision, commit: sha, files };
     } catch (error) {
       throw this.#explain(error, where, type);
     }

@@ -5,6 +5,7 @@
  */
 import { lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { adapter } from '../../convert/checkpoint-names.js';
 import { CheckpointError } from '../../errors.js';
 import { CONFIG_FILE, readTextFiles, type TextFiles } from './huggingface-texts.js';
 import { followLink, linkRoot } from '../../node/links.js';
@@ -13,6 +14,8 @@ import { TensorFiles } from './tensor-files.js';
 
 const WEIGHTS = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
+/** What PEFT saves of a model that it adapts. */
+const ADAPTER = /^adapter_(config\.json|model\.)/;
 /** Names of files that PyTorch pickles; other .bin files are often tokens. */
 const PICKLED = /\.(pt|pth|ckpt|pkl)$|model[\w.-]*\.bin$/;
 
@@ -67,6 +70,9 @@ export async function folderFiles(folder: string, followLinks = false): Promise<
 /** Reads a model's small files. Throws CheckpointError or DataError for what is missing, damaged or pickled. */
 export async function openHuggingFace(files: ModelFiles): Promise<HuggingFaceModel> {
   const { where, names } = files;
+  const adapted = names.find((name) => ADAPTER.test(name));
+  // Transformers would load the adapter's own base and the adapter over it, whatever else is here.
+  if (adapted !== undefined) throw adapter(join(where, adapted));
   requireWeights(files);
   if (!names.includes(CONFIG_FILE)) {
     throw new CheckpointError(where, `must hold a ${CONFIG_FILE}`, undefined, 'is it a Hugging Face model?');

@@ -3,7 +3,7 @@
  * header must keep is `formats/safetensors-header.ts`'s.
  */
 import { CheckpointError } from '../../errors.js';
-import { ARRAYS, toFloat32 } from '../../formats/dtypes.js';
+import { ARRAYS, isReadable, toFloat32 } from '../../formats/dtypes.js';
 import type { LazyTensor } from '../../formats/lazy-tensors.js';
 import { readFileHeader, type TensorPlace } from '../../formats/safetensors-header.js';
 import { NodeFile } from '../../node/file.js';
@@ -70,5 +70,6 @@ async function readTensor(
 ): Promise<Float32Array> {
   const bytes = new Uint8Array(end - begin);
   await file.read(bytes, dataStart + begin);
-  return toFloat32({ dtype, data: new ARRAYS[dtype](bytes.buffer) }, `${path}, tensor ${name}`);
+  const data = isReadable(dtype) ? new ARRAYS[dtype](bytes.buffer) : bytes;
+  return toFloat32({ dtype, data }, `${path}, tensor ${name}`);
 }

@@ -154,7 +154,7 @@ test('what is missing, closed or misnamed is told in one line', async () => {
     'DataError',
     /^hf:owner\/none: must be a model on the hub, got 'status 404'$/,
   );
-  for (const spec of ['hf:gpt', 'hf:../gpt', 'hf:owner/gpt@../x', 'hf:owner/gpt/model.safetensors', 'hf:']) {
+  for (const spec of ['hf:gpt/', 'hf:../gpt', 'hf:owner/gpt@../x', 'hf:owner/gpt/model.safetensors', 'hf:']) {
     await refused(
       open(spec),
       'DataError',
@@ -196,4 +196,22 @@ test('a download that is stopped goes on where it was', async () => {
   const opening = openHuggingFace(files).then((model) => model.openWeights());
   await assert.rejects(opening, /^Error: stopped$/);
   assert.deepEqual(await contentOf(await open()), await local('gpt2'));
+});
+
+test('a former name, without an owner too, is followed to the model’s own, which the cache has once', async () => {
+  const expected = await contentOf(await open());
+  for (const former of ['gpt', 'someone/gpt']) {
+    server.former = former;
+    server.requests.length = 0;
+    const files = await open(`hf:${former}`);
+    assert.deepEqual(await contentOf(files), expected);
+    assert.equal(files.where, `hf:${former}`);
+    assert.deepEqual(readdirSync(join(folder, 'cache')), ['models--owner--gpt']);
+    assert.deepEqual(
+      server.requests.filter((request) => request.startsWith('moved')),
+      [`moved /api/models/${former}/revision/main`],
+    );
+    assert.ok(!server.requests.some((request) => request.startsWith('bytes')), 'read from the cache');
+  }
+  await assert.rejects(open('hf:other'), /hf:other: must be a model on the hub, got 'status 404'/);
 });

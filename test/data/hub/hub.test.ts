@@ -242,9 +242,9 @@ test('what the hub refuses is told in one line', async () => {
     /^hf:owner\/none: must be a dataset on the hub, got 'status 404'$/,
   );
   await refused(
-    { sources: ['hf:owner'] },
+    { sources: ['hf:owner/'] },
     'DataError',
-    /^source: must be hf:owner\/name, with @revision if you like, got 'hf:owner'$/,
+    /^source: must be hf:owner\/name, with @revision if you like, got 'hf:owner\/'$/,
   );
   await refused(
     { hub: { split: 'dev' } },
@@ -327,4 +327,12 @@ test('a file that comes byte by byte is given up', async () => {
   server.fail('bytes', ...Array(30).fill(drop));
   await assert.rejects(prepare(), /must be given by the hub/);
   assert.ok(server.unusedFailures > 20);
+});
+
+test('a dataset’s former name, without owner, gives its documents', async () => {
+  server.former = 'set';
+  const { meta } = await prepare({ sources: ['hf:set'] });
+  assert.deepEqual(shards(out), expected);
+  assert.deepEqual(meta.sources, ['set']);
+  assert.deepEqual(readdirSync(join(folder, 'cache')), ['datasets--owner--set']);
 });
