@@ -54,9 +54,9 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   await using data = await openDataset(flags.data, flags);
   const begun = flags.resume
     ? null
-    : configFromFlags(flags, data.meta ? { vocabSize: data.meta.tokenizer.vocabSize } : {});
+    : configFromFlags(flags, data.vocabSize === null ? {} : { vocabSize: data.vocabSize });
   if (begun) requireKnown(data, begun, flags);
-  if (begun && !data.meta) await noticeVocabulary(data.train, begun.model.vocabSize);
+  if (begun && data.vocabSize === null) await noticeVocabulary(data.train, begun.model.vocabSize);
 
   await using _lock = await store.lock();
   // Until it was locked another process may have trained there.
@@ -95,7 +95,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const finished = trainer.step >= config.train.maxSteps;
   const worse =
     finished && lastEval
-      ? worseThanGuessing(lastEval.valLoss, data.meta?.tokenizer.vocabSize ?? config.model.vocabSize)
+      ? worseThanGuessing(lastEval.valLoss, data.vocabSize ?? config.model.vocabSize)
       : null;
   if (worse !== null) {
     notice(
@@ -129,7 +129,7 @@ async function noticeVocabulary(train: TokenShard, vocabSize: number): Promise<v
   if (2 * (largest + 1) > vocabSize) return;
   notice(
     `no id that was looked at is above ${largest}, and the model has ${vocabSize}: ` +
-      `if the vocabulary is small (nanoGPT's meta.pkl is not read), give --vocab-size ${largest + 1}`,
+      `if the vocabulary is small, give --vocab-size ${largest + 1}`,
   );
 }
 
@@ -144,10 +144,11 @@ async function requireOut(store: NodeStore, { out, resume }: TrainFlags): Promis
 }
 
 /** Throws ConfigError where the data has ids that the model does not know. */
-function requireKnown({ meta }: Dataset, { model: { vocabSize } }: RunConfig, { data }: TrainFlags): void {
-  if (!meta || meta.largestId < vocabSize) return;
+function requireKnown(data: Dataset, { model: { vocabSize } }: RunConfig, flags: TrainFlags): void {
+  const largest = data.meta?.largestId ?? (data.vocabSize ?? 0) - 1;
+  if (largest < vocabSize) return;
   const rule = `must be below the model's vocabSize = ${vocabSize}`;
-  throw new ConfigError(`${data}: largest token id`, rule, meta.largestId);
+  throw new ConfigError(`${flags.data}: largest token id`, rule, largest);
 }
 
 /** A run's configuration with the training fields given as flags; its model can not change. */

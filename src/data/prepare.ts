@@ -13,7 +13,12 @@ import { ConfigError } from '../errors.js';
 import { BpeTrainer, checkBpeVocabSize } from '../tokenizer/bpe-train.js';
 import { createTokenizer } from '../tokenizer/load.js';
 import { endOfTextNames } from '../tokenizer/special-tokens.js';
-import { END_OF_TEXT, type Tokenizer } from '../tokenizer/tokenizer.js';
+import {
+  END_OF_TEXT,
+  partsDocuments,
+  type PartingTokenizer,
+  type Tokenizer,
+} from '../tokenizer/tokenizer.js';
 import { openSource } from './corpus/corpora.js';
 import { defaultWorkers, Encoder } from './encoder.js';
 import { checkValFraction, type Split } from './holdout.js';
@@ -226,7 +231,7 @@ class Preparation {
 
   /** Encodes all documents into the two shards; with a key, goes on from the record that has it, and keeps one. */
   async #encode(
-    tokenizer: Tokenizer,
+    tokenizer: PartingTokenizer,
     corpus: SplitCorpus,
     folder: string,
     key: string | null,
@@ -303,7 +308,7 @@ async function clear(folder: string): Promise<void> {
 type TokenizerPlan = (
   feed: (trainer: BpeTrainer) => Promise<void>,
   signal?: AbortSignal,
-) => Promise<Tokenizer>;
+) => Promise<PartingTokenizer>;
 
 /** Checks the tokenizer asked for before any work is done. */
 async function planTokenizer(spec: string): Promise<TokenizerPlan> {
@@ -317,6 +322,15 @@ async function planTokenizer(spec: string): Promise<TokenizerPlan> {
     };
   }
   const tokenizer = await namedTokenizer(spec);
+  if (!partsDocuments(tokenizer)) {
+    const rule = 'must have a token that ends a text, to part documents';
+    throw new ConfigError(
+      'tokenizer',
+      rule,
+      tokenizer.name,
+      "write train.bin and val.bin as nanoGPT's prepare.py does",
+    );
+  }
   return async () => tokenizer;
 }
 

@@ -40,7 +40,7 @@ async function documentsOf(shard: TokenShard, tokenizer: Tokenizer): Promise<str
   assert.equal(ids.at(-1), tokenizer.eot);
   const documents: string[] = [];
   for (let start = 0; start < ids.length; ) {
-    const end = ids.indexOf(tokenizer.eot, start);
+    const end = ids.indexOf(tokenizer.eot!, start);
     documents.push(tokenizer.decode(ids.slice(start, end)));
     start = end + 1;
   }
