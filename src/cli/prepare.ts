@@ -5,7 +5,7 @@ import { type PrepareProgress, type PrepareResult, prepareCorpus } from '../data
 import type { DownloadPlan } from '../data/hub/hub-download.js';
 import { HUB_NAMES } from '../data/hub/hub-source.js';
 import { FIELD_DEFAULTS, FILE_KINDS, type FileKind } from '../data/corpus/source.js';
-import { anyNumber, wholeNumber } from './flags.js';
+import { anyNumber, notEmpty, wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { byteSize, grouped, metric, notice, Progress, printResult, table } from './output.js';
 
@@ -17,6 +17,7 @@ interface PrepareFlags {
   readonly field: string;
   readonly column: string;
   readonly as?: FileKind;
+  readonly splitOn?: string;
   readonly maxBroken: number;
   readonly followLinks?: true;
   readonly split?: string;
@@ -59,6 +60,11 @@ export function prepareCommand(program: Command): void {
       ).choices(FILE_KINDS),
     )
     .option(
+      '--split-on <string>',
+      "what parts the documents of a file of text, such as '<|endoftext|>'; by default each file is one",
+      notEmpty,
+    )
+    .option(
       '--max-broken <n>',
       'broken records of JSON or CSV to leave out before it stops',
       wholeNumber(0),
@@ -76,8 +82,19 @@ export function prepareCommand(program: Command): void {
     .option('--json', 'print one JSON document')
     .action((sources: string[], flags: PrepareFlags) =>
       interruptible(async (signal) => {
-        const { json, field, column, as, maxBroken, followLinks = false, split, subset, ...options } = flags;
-        const fields = { field, column, as, maxBroken, followLinks };
+        const {
+          json,
+          field,
+          column,
+          as,
+          splitOn,
+          maxBroken,
+          followLinks = false,
+          split,
+          subset,
+          ...options
+        } = flags;
+        const fields = { field, column, as, splitOn, maxBroken, followLinks };
         const onPlan = (plan: DownloadPlan) => notice(describePlan(plan, options.tokenizer));
         const hub = { split, subset, onPlan };
         const result = await prepareWithProgress({ sources, fields, hub, ...options, signal });
