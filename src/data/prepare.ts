@@ -202,7 +202,8 @@ class Preparation {
       await writeFlushed(join(folder, tokenizerConfig), `${JSON.stringify(names, null, 2)}\n`);
     }
     await writeFlushed(join(folder, DATA_FILES.meta), `${JSON.stringify(meta, null, 2)}\n`);
-    return { meta, warnings: describeWarnings(this.#warnings) };
+    const fewer = fewerIds(this.#options.tokenizer, tokenizer);
+    return { meta, warnings: [...fewer, ...describeWarnings(this.#warnings)] };
   }
 
   async #feed(trainer: BpeTrainer, corpus: SplitCorpus): Promise<void> {
@@ -309,6 +310,12 @@ type TokenizerPlan = (
   feed: (trainer: BpeTrainer) => Promise<void>,
   signal?: AbortSignal,
 ) => Promise<PartingTokenizer>;
+
+/** Says where a tokenizer trained here has fewer ids than were asked for. */
+function fewerIds(spec: string, { vocabSize }: Tokenizer): string[] {
+  if (!spec.startsWith('bpe:') || Number(spec.slice('bpe:'.length)) === vocabSize) return [];
+  return [`tokenizer ${spec} has ${vocabSize} ids: the text repeats no more pairs to merge`];
+}
 
 /** Checks the tokenizer asked for before any work is done. */
 async function planTokenizer(spec: string): Promise<TokenizerPlan> {

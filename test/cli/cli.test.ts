@@ -416,6 +416,23 @@ test('a wrong environment variable is an error, an empty one is not', async () =
   assert.equal(doctor.backend.name, 'native');
 });
 
+test('usual values of fine-tuning are taken alone, a run’s dropout changes, and many epochs are said', async () => {
+  const out = join(folder, 'tuned');
+  cpSync(run, out, { recursive: true });
+  const tune = ['train', '--data', data, '--out', out, '--resume', '--max-steps', '31'];
+  const { code, stderr } = await loopnn([...tune, '--lr', '3e-5', '--dropout', '0.1']);
+  assert.equal(code, 0, stderr);
+  const config = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'));
+  assert.deepEqual([config.model.dropout, config.train.lr], [0.1, 3e-5]);
+  assert.ok(config.train.minLr < 3e-5);
+  const fresh = ['train', '--preset', 'mini-1x2', '--n-embd', '8', '--n-head', '1', '--data', data];
+  const batchSize = Math.ceil((5 * meta.train.tokens) / (2 * 256));
+  const sizes = ['--batch-size', String(batchSize), '--max-steps', '2', '--lr', '5e-5'];
+  const many = await loopnn([...fresh, ...sizes, '--out', join(folder, 'fresh')]);
+  assert.equal(many.code, 0, many.stderr);
+  assert.match(many.stderr, /^2 steps read the [\d,]+ tokens of the training split 5 times over$/m);
+});
+
 test('nanoGPT’s characters train with the ids of meta.pkl, and generate', async () => {
   const from = join(folder, 'characters');
   mkdirSync(from);

@@ -375,3 +375,12 @@ test('--split-on is for files of text', async () => {
     /--split-on: is for files and folders/,
   );
 });
+
+test('a tokenizer of fewer ids than were asked for is said', async () => {
+  await writeFile(join(text, 'a.txt'), 'one two one two\n'.repeat(20));
+  const { meta, warnings } = await prepare({ tokenizer: 'bpe:2048' });
+  assert.ok(meta.tokenizer.vocabSize < 300);
+  assert.deepEqual(warnings, [
+    `tokenizer bpe:2048 has ${meta.tokenizer.vocabSize} ids: the text repeats no more pairs to merge`,
+  ]);
+});
