@@ -12,6 +12,8 @@ import { byteSize, grouped, metric, notice, Progress, printResult, table } from 
 interface PrepareFlags {
   readonly out: string;
   readonly tokenizer: string;
+  readonly val?: string;
+  readonly valSplit?: string;
   readonly valFraction?: number;
   readonly seed: number;
   readonly field: string;
@@ -46,6 +48,8 @@ export function prepareCommand(program: Command): void {
       'share of the text to hold out; by default a tenth, of large corpora 6 MB or 0.05 %',
       anyNumber,
     )
+    .option('--val <source>', 'what to hold out instead: a file, folder, corpus or dataset, whole')
+    .option('--val-split <name>', 'split of a dataset on the hub to hold out')
     .option('--seed <n>', 'decides which documents are held out', wholeNumber(0), 2357)
     .option(
       '--field <name>',
@@ -159,11 +163,15 @@ function render(out: string, { meta }: PrepareResult): string[] {
   });
   const { name, vocabSize } = meta.tokenizer;
   const { unit, fraction } = meta.heldOut;
-  const what = unit === 'documents' ? 'whole documents' : 'the end of one document';
+  const units = { documents: 'whole documents', tail: 'the end of one document' };
+  const what =
+    unit === 'sources'
+      ? `held out: ${meta.heldOut.sources!.join(' ')}`
+      : `held out: ${units[unit]}, asked for ${Number((100 * fraction).toPrecision(3))} %`;
   return [
     ...table(['split', 'documents', 'bytes', 'tokens', 'of all', 'bytes/token'], rows),
     '',
-    `held out: ${what}, asked for ${Number((100 * fraction).toPrecision(3))} %`,
+    what,
     `tokenizer ${name} (${grouped(vocabSize)} ids), written to ${out}`,
   ];
 }

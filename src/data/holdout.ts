@@ -139,6 +139,8 @@ export class HoldOut {
     readonly documents: number,
     readonly bytes: number,
     sizes: SizeCensus | null,
+    /** The first document of sources that are held out whole; null where the rule chooses. */
+    readonly firstVal: number | null = null,
   ) {
     this.chosen = valFraction > OTHER_WAY_ROUND ? 'train' : 'val';
     this.share = this.chosen === 'val' ? valFraction : 1 - valFraction;
@@ -179,8 +181,14 @@ export class HoldOut {
     return new HoldOut(valFraction, seed, documents, bytes, null);
   }
 
-  /** What is held out: whole documents, or the end of one. */
-  get unit(): 'documents' | 'tail' {
+  /** The rule where the documents from `firstVal` on, `valBytes` of them all, are those to hold out. */
+  static given(firstVal: number, valBytes: number, documents: number, bytes: number): HoldOut {
+    return new HoldOut(valBytes / bytes, 0, documents, bytes, null, firstVal);
+  }
+
+  /** What is held out: sources of their own, whole documents, or the end of one. */
+  get unit(): 'sources' | 'documents' | 'tail' {
+    if (this.firstVal !== null) return 'sources';
     return this.cut === null ? 'documents' : 'tail';
   }
 }
@@ -204,7 +212,8 @@ export class Drawing {
 
   /** Where the next document, number `index`, belongs whole. A document that is cut is not for this to say. */
   next(index: number, bytes: number): Split {
-    const { chosen } = this.rule;
+    const { chosen, firstVal } = this.rule;
+    if (firstVal !== null) return index < firstVal ? 'train' : 'val';
     return this.#isChosen(index, bytes) ? chosen : chosen === 'val' ? 'train' : 'val';
   }
 

@@ -384,3 +384,23 @@ test('a tokenizer of fewer ids than were asked for is said', async () => {
     `tokenizer bpe:2048 has ${meta.tokenizer.vocabSize} ids: the text repeats no more pairs to merge`,
   ]);
 });
+
+test('another source is held out whole, and a split is refused where there is none', async () => {
+  await writeDocuments(5);
+  const val = join(folder, 'val.txt');
+  await writeFile(val, 'held out');
+  const { meta } = await prepare({ val });
+  await using data = await openDataset(out);
+  assert.deepEqual(await documentsOf(data.val, data.tokenizer!), ['held out']);
+  assert.equal((await documentsOf(data.train, data.tokenizer!)).length, 5);
+  assert.deepEqual(
+    [meta.heldOut.unit, meta.heldOut.sources, meta.sources],
+    ['sources', ['val.txt'], ['text']],
+  );
+  assert.equal(meta.heldOut.fraction, 8 / (8 + meta.train.bytes));
+  const refused = (options: Partial<PrepareOptions>, message: RegExp) =>
+    assert.rejects(prepare({ force: true, ...options }), { name: 'ConfigError', message });
+  await refused({ hub: { split: 'train' } }, /^--split: is for datasets on the hub, got '.*text'/);
+  await refused({ valSplit: 'validation' }, /^--val-split: is for datasets on the hub/);
+  await refused({ val, valFraction: 0.1 }, /^--val-fraction: must not be given beside --val/);
+});
