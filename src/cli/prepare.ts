@@ -1,6 +1,7 @@
 /** `loopnn prepare`: text to token shards. */
 import { type Command, Option } from 'commander';
 import { CORPORA } from '../data/corpus/corpora.js';
+import { LEAST_HELD_OUT } from '../data/holdout.js';
 import { type PrepareProgress, type PrepareResult, prepareCorpus } from '../data/prepare.js';
 import type { DownloadPlan } from '../data/hub/hub-download.js';
 import { HUB_NAMES } from '../data/hub/hub-source.js';
@@ -137,6 +138,11 @@ export async function prepareWithProgress(
   const result = await prepareCorpus({ ...options, onProgress });
   progress.clear();
   for (const warning of result.warnings) notice(`warning: ${warning}`);
+  const { bytes } = result.meta.val;
+  if (bytes < LEAST_HELD_OUT) {
+    const more = 'hold out more by --val-fraction, or another source by --val';
+    notice(`warning: only ${grouped(bytes)} bytes are held out, on which a loss says little: ${more}`);
+  }
   return result;
 }
 

@@ -41,6 +41,8 @@ const LEAST = 0.7;
 const MOST = 1.45;
 const LOW = 0.75;
 const HIGH = 1.3;
+/** Bytes of held-out text below which a loss says little. */
+export const LEAST_HELD_OUT = LEAST * LEAST_BYTES;
 /** Size of the largest document that may be drawn, likewise. */
 const DRAWN = MOST - LEAST;
 /** The share from which on the rule chooses what is trained on; up to there 1.45 of it leaves some of every corpus. */
