@@ -88,13 +88,13 @@ async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<
   const folder = await ComparisonFolder.open(home, suite);
   const dataFolder = flags.data ?? (await prepareOnce(suite.corpus!, join(out, 'data'), signal));
   await using dataset = await openDataset(dataFolder, flags);
-  const { train, val, meta, tokenizer } = dataset;
+  const { train, val, meta, tokenizer, vocabSize } = dataset;
   const data = {
     train,
     val,
     valBytes: meta?.val.bytes ?? null,
     tokenizer,
-    vocabSize: meta?.tokenizer.vocabSize ?? 50_257,
+    vocabSize: vocabSize ?? 50_257,
   };
   const runtime = await openRuntime(folder.precision(data, flags.precision));
   await folder.begin(data, runtime.backend.precision);

@@ -48,6 +48,12 @@ export function anyNumber(text: string): number {
   return value;
 }
 
+/** A text of one character or more. */
+export function notEmpty(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It must not be empty.');
+  return text;
+}
+
 /** The values of a flag that may be given several times. */
 export function several(text: string, former: readonly string[] = []): string[] {
   return [...former, text];

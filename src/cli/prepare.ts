@@ -1,22 +1,26 @@
 /** `loopnn prepare`: text to token shards. */
 import { type Command, Option } from 'commander';
 import { CORPORA } from '../data/corpus/corpora.js';
+import { LEAST_HELD_OUT } from '../data/holdout.js';
 import { type PrepareProgress, type PrepareResult, prepareCorpus } from '../data/prepare.js';
 import type { DownloadPlan } from '../data/hub/hub-download.js';
 import { HUB_NAMES } from '../data/hub/hub-source.js';
 import { FIELD_DEFAULTS, FILE_KINDS, type FileKind } from '../data/corpus/source.js';
-import { anyNumber, wholeNumber } from './flags.js';
+import { anyNumber, notEmpty, wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { byteSize, grouped, metric, notice, Progress, printResult, table } from './output.js';
 
 interface PrepareFlags {
   readonly out: string;
   readonly tokenizer: string;
+  readonly val?: string;
+  readonly valSplit?: string;
   readonly valFraction?: number;
   readonly seed: number;
   readonly field: string;
   readonly column: string;
   readonly as?: FileKind;
+  readonly splitOn?: string;
   readonly maxBroken: number;
   readonly followLinks?: true;
   readonly split?: string;
@@ -45,6 +49,8 @@ export function prepareCommand(program: Command): void {
       'share of the text to hold out; by default a tenth, of large corpora 6 MB or 0.05 %',
       anyNumber,
     )
+    .option('--val <source>', 'what to hold out instead: a file, folder, corpus or dataset, whole')
+    .option('--val-split <name>', 'split of a dataset on the hub to hold out')
     .option('--seed <n>', 'decides which documents are held out', wholeNumber(0), 2357)
     .option(
       '--field <name>',
@@ -57,6 +63,11 @@ export function prepareCommand(program: Command): void {
         '--as <kind>',
         'what all files are, whatever their content shows: text takes each whole, also where it looks like records',
       ).choices(FILE_KINDS),
+    )
+    .option(
+      '--split-on <string>',
+      "what parts the documents of a file of text, such as '<|endoftext|>'; by default each file is one",
+      notEmpty,
     )
     .option(
       '--max-broken <n>',
@@ -76,8 +87,19 @@ export function prepareCommand(program: Command): void {
     .option('--json', 'print one JSON document')
     .action((sources: string[], flags: PrepareFlags) =>
       interruptible(async (signal) => {
-        const { json, field, column, as, maxBroken, followLinks = false, split, subset, ...options } = flags;
-        const fields = { field, column, as, maxBroken, followLinks };
+        const {
+          json,
+          field,
+          column,
+          as,
+          splitOn,
+          maxBroken,
+          followLinks = false,
+          split,
+          subset,
+          ...options
+        } = flags;
+        const fields = { field, column, as, splitOn, maxBroken, followLinks };
         const onPlan = (plan: DownloadPlan) => notice(describePlan(plan, options.tokenizer));
         const hub = { split, subset, onPlan };
         const result = await prepareWithProgress({ sources, fields, hub, ...options, signal });
@@ -116,6 +138,11 @@ export async function prepareWithProgress(
   const result = await prepareCorpus({ ...options, onProgress });
   progress.clear();
   for (const warning of result.warnings) notice(`warning: ${warning}`);
+  const { bytes } = result.meta.val;
+  if (bytes < LEAST_HELD_OUT) {
+    const more = 'hold out more by --val-fraction, or another source by --val';
+    notice(`warning: only ${grouped(bytes)} bytes are held out, on which a loss says little: ${more}`);
+  }
   return result;
 }
 
@@ -142,11 +169,15 @@ function render(out: string, { meta }: PrepareResult): string[] {
   });
   const { name, vocabSize } = meta.tokenizer;
   const { unit, fraction } = meta.heldOut;
-  const what = unit === 'documents' ? 'whole documents' : 'the end of one document';
+  const units = { documents: 'whole documents', tail: 'the end of one document' };
+  const what =
+    unit === 'sources'
+      ? `held out: ${meta.heldOut.sources!.join(' ')}`
+      : `held out: ${units[unit]}, asked for ${Number((100 * fraction).toPrecision(3))} %`;
   return [
     ...table(['split', 'documents', 'bytes', 'tokens', 'of all', 'bytes/token'], rows),
     '',
-    `held out: ${what}, asked for ${Number((100 * fraction).toPrecision(3))} %`,
+    what,
     `tokenizer ${name} (${grouped(vocabSize)} ids), written to ${out}`,
   ];
 }

@@ -8,7 +8,13 @@ import { readConfigFile, readPreset } from '../node/presets.js';
 import { ConfigError } from '../errors.js';
 import { type ModelConfig, modelFields, requireSharing } from '../models/config.js';
 import { EXIT_CRITERIA, type ExitCriterion, type ExitOptions } from '../models/exits/options.js';
-import { parseRunConfig, type RunConfig, type TrainConfig, trainFields } from '../train/config.js';
+import {
+  overrideTrain,
+  parseRunConfig,
+  type RunConfig,
+  type TrainConfig,
+  trainFields,
+} from '../train/config.js';
 import type { LoadedModel, Run } from '../train/run.js';
 import { Runtime } from '../tensor/tensor.js';
 import { addFields, anyNumber, givenFields, wholeNumber } from './flags.js';
@@ -150,7 +156,7 @@ export function configFromFlags(
   const parsed = parseRunConfig(
     {
       model: { ...defaults, ...model, ...givenFields(options, modelFields) },
-      train: { ...train, ...givenFields(options, trainFields) },
+      train: overrideTrain(train ?? {}, givenFields(options, trainFields)),
     },
     where,
   );

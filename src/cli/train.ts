@@ -9,7 +9,7 @@ import { modelFields } from '../models/config.js';
 import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
 import { resumableStep } from '../train/checkpoint.js';
-import { parseRunConfig, type RunConfig, trainFields } from '../train/config.js';
+import { overrideTrain, parseRunConfig, type RunConfig, trainFields } from '../train/config.js';
 import { worseThanGuessing } from '../evaluate/evaluation.js';
 import { gapsOf } from '../train/metrics.js';
 import { hasTensorBoard, TensorBoardLog } from '../train/tensorboard.js';
@@ -22,6 +22,9 @@ import { interruptible } from './interrupt.js';
 import { grouped, notice, Progress, printResult } from './output.js';
 import { addConfigFlags, configFromFlags, openRuntime, withPrecision } from './runtime.js';
 import { showTraining } from './training.js';
+
+/** Up to four epochs teach almost as much as new text (Muennighoff et al. 2023). */
+const MOST_EPOCHS = 4;
 
 interface TrainFlags extends Record<string, unknown> {
   readonly data: string;
@@ -39,7 +42,10 @@ export function trainCommand(program: Command): void {
     .requiredOption('--data <path>', DATA_SOURCES)
     .addOption(dtypeOption())
     .requiredOption('--out <run>', 'folder of the run')
-    .option('--resume', 'continue the run in --out from its last checkpoint; training fields may be changed')
+    .option(
+      '--resume',
+      'continue the run in --out from its last checkpoint; training fields and the dropout may be changed',
+    )
     .option(
       '--tensorboard',
       'log for TensorBoard too, beside metrics.jsonl; a resumed run that has such a log continues it',
@@ -54,9 +60,9 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   await using data = await openDataset(flags.data, flags);
   const begun = flags.resume
     ? null
-    : configFromFlags(flags, data.meta ? { vocabSize: data.meta.tokenizer.vocabSize } : {});
+    : configFromFlags(flags, data.vocabSize === null ? {} : { vocabSize: data.vocabSize });
   if (begun) requireKnown(data, begun, flags);
-  if (begun && !data.meta) await noticeVocabulary(data.train, begun.model.vocabSize);
+  if (begun && data.vocabSize === null) await noticeVocabulary(data.train, begun.model.vocabSize);
 
   await using _lock = await store.lock();
   // Until it was locked another process may have trained there.
@@ -81,6 +87,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const cost = modelCost(config.model);
   notice(`${grouped(cost.parameters.total)} parameters, ${cost.applications} block applications`);
   notice(`${runtime.backend.description}`);
+  noticeEpochs(data.train, config);
   const from = trainer.step;
   const progress = new Progress('training');
   let lastStep: StepEvent | null = null;
@@ -95,7 +102,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const finished = trainer.step >= config.train.maxSteps;
   const worse =
     finished && lastEval
-      ? worseThanGuessing(lastEval.valLoss, data.meta?.tokenizer.vocabSize ?? config.model.vocabSize)
+      ? worseThanGuessing(lastEval.valLoss, data.vocabSize ?? config.model.vocabSize)
       : null;
   if (worse !== null) {
     notice(
@@ -129,7 +136,17 @@ async function noticeVocabulary(train: TokenShard, vocabSize: number): Promise<v
   if (2 * (largest + 1) > vocabSize) return;
   notice(
     `no id that was looked at is above ${largest}, and the model has ${vocabSize}: ` +
-      `if the vocabulary is small (nanoGPT's meta.pkl is not read), give --vocab-size ${largest + 1}`,
+      `if the vocabulary is small, give --vocab-size ${largest + 1}`,
+  );
+}
+
+/** Says where a training reads its tokens more often than they teach anything new. */
+function noticeEpochs({ length }: TokenShard, { model, train }: RunConfig): void {
+  const read = train.maxSteps * train.batchSize * train.gradAccumSteps * model.blockSize;
+  if (read <= MOST_EPOCHS * length) return;
+  const times = `${grouped(Math.round(read / length))} times`;
+  notice(
+    `${grouped(train.maxSteps)} steps read the ${grouped(length)} tokens of the training split ${times} over`,
   );
 }
 
@@ -144,16 +161,17 @@ async function requireOut(store: NodeStore, { out, resume }: TrainFlags): Promis
 }
 
 /** Throws ConfigError where the data has ids that the model does not know. */
-function requireKnown({ meta }: Dataset, { model: { vocabSize } }: RunConfig, { data }: TrainFlags): void {
-  if (!meta || meta.largestId < vocabSize) return;
+function requireKnown(data: Dataset, { model: { vocabSize } }: RunConfig, flags: TrainFlags): void {
+  const largest = data.meta?.largestId ?? (data.vocabSize ?? 0) - 1;
+  if (largest < vocabSize) return;
   const rule = `must be below the model's vocabSize = ${vocabSize}`;
-  throw new ConfigError(`${data}: largest token id`, rule, meta.largestId);
+  throw new ConfigError(`${flags.data}: largest token id`, rule, largest);
 }
 
-/** A run's configuration with the training fields given as flags; its model can not change. */
+/** A run's configuration with the training fields and the dropout given as flags; its weights' shapes can not change. */
 function resumedConfig(config: RunConfig, flags: TrainFlags): RunConfig {
   for (const name of ['preset', 'config', ...Object.keys(modelFields)]) {
-    if (flags[name] === undefined) continue;
+    if (flags[name] === undefined || name === 'dropout') continue;
     throw new ConfigError(
       `--${kebab(name)}`,
       'can not be given with --resume, the run has its model',
@@ -161,7 +179,10 @@ function resumedConfig(config: RunConfig, flags: TrainFlags): RunConfig {
     );
   }
   return parseRunConfig(
-    { model: config.model, train: { ...config.train, ...givenFields(flags, trainFields) } },
+    {
+      model: { ...config.model, ...givenFields(flags, { dropout: modelFields.dropout }) },
+      train: overrideTrain(config.train, givenFields(flags, trainFields)),
+    },
     'flags',
   );
 }

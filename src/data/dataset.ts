@@ -12,6 +12,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { type Split, USUAL_VAL_FRACTION } from './holdout.js';
 import { readJSON } from '../node/json-file.js';
 import { DATA_FILES, type DatasetMeta, parseMeta } from './meta.js';
+import { readMetaPickle } from './nanogpt-meta.js';
 import { JoinedShards, ShardRange, type TokenShard } from './shard.js';
 import { openTokenFile } from './token-file.js';
 
@@ -28,7 +29,9 @@ export interface Dataset {
   readonly file: TokenShard | null;
   /** null if the folder has no `meta.json`. */
   readonly meta: DatasetMeta | null;
-  /** null if the folder has no `tokenizer.json`. */
+  /** Ids of the vocabulary, as the folder says; null if it does not. */
+  readonly vocabSize: number | null;
+  /** Of the folder's `tokenizer.json`, or nanoGPT's `meta.pkl`; null if it has neither. */
   readonly tokenizer: Tokenizer | null;
   close(): Promise<void>;
   /** `await using data = await openDataset(…)` closes it at the end of the block. */
@@ -76,7 +79,8 @@ async function openFolder(folder: string, dtype: IntegerType | undefined): Promi
   const json = await readJSON(path);
   const config = await readJSON(join(folder, DATA_FILES.tokenizerConfig));
   const { eos_token: token } = namedTokens(config, undefined, folder).names;
-  const tokenizer = json === undefined ? null : await tokenizerFromJSON(json, path, { token });
+  const tokenizer =
+    json === undefined ? await readMetaPickle(folder) : await tokenizerFromJSON(json, path, { token });
   if (meta !== null && tokenizer !== null && meta.tokenizer.vocabSize !== tokenizer.vocabSize) {
     throw new DataError(
       join(folder, DATA_FILES.tokenizer),
@@ -85,9 +89,10 @@ async function openFolder(folder: string, dtype: IntegerType | undefined): Promi
       'prepare the data again',
     );
   }
+  const vocabSize = meta?.tokenizer.vocabSize ?? tokenizer?.vocabSize ?? null;
   return withShards(
     (['train', 'val'] as const).map((split) => () => openSplit(folder, split, meta, dtype)),
-    ([train, val]) => ({ train, val, file: null, meta, tokenizer }),
+    ([train, val]) => ({ train, val, file: null, meta, vocabSize, tokenizer }),
   );
 }
 
@@ -122,6 +127,7 @@ function openShards(
       val: new JoinedShards(`${folder} (val)`, shards.slice(train.length)),
       file: null,
       meta: null,
+      vocabSize: null,
       tokenizer: null,
     }),
   );
@@ -133,7 +139,7 @@ async function openFile(path: string, dtype: IntegerType | undefined): Promise<D
     const held = Math.min(MOST_VAL_TOKENS, Math.floor(file.length * USUAL_VAL_FRACTION));
     const train = new ShardRange(file, 0, file.length - held);
     const val = new ShardRange(file, file.length - held, held);
-    return { train, val, file, meta: null, tokenizer: null };
+    return { train, val, file, meta: null, vocabSize: null, tokenizer: null };
   });
 }
 
@@ -167,7 +173,7 @@ async function withShards(
   }
 }
 
-/** Reads the folder's `meta.json`; null if there is none. nanoGPT's `meta.pkl` is not read. */
+/** Reads the folder's `meta.json`; null if there is none. */
 async function readMeta(folder: string): Promise<DatasetMeta | null> {
   const path = join(folder, DATA_FILES.meta);
   const json = await readJSON(path);

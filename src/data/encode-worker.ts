@@ -7,7 +7,7 @@ import { sentError } from '../node/thread-errors.js';
 
 const port = parentPort!;
 const { json, token }: EncodeTokenizer = workerData;
-const tokenizer = tokenizerFromJSON(json, undefined, { token });
+const tokenizer = tokenizerFromJSON(json, undefined, { token: token ?? undefined });
 // Each batch tells of it.
 tokenizer.catch(() => {});
 

@@ -43,7 +43,7 @@ export function encodeTexts(tokenizer: Tokenizer, texts: readonly string[]): Enc
 export interface EncodeTokenizer {
   readonly json: TokenizerJSON;
   /** How its end-of-text token is spelled. */
-  readonly token: string;
+  readonly token: string | null;
 }
 
 /** What a worker is given, null at last, and answers; `encode-worker.ts` is the other side. */

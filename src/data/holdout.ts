@@ -41,6 +41,8 @@ const LEAST = 0.7;
 const MOST = 1.45;
 const LOW = 0.75;
 const HIGH = 1.3;
+/** Bytes of held-out text below which a loss says little. */
+export const LEAST_HELD_OUT = LEAST * LEAST_BYTES;
 /** Size of the largest document that may be drawn, likewise. */
 const DRAWN = MOST - LEAST;
 /** The share from which on the rule chooses what is trained on; up to there 1.45 of it leaves some of every corpus. */
@@ -139,6 +141,8 @@ export class HoldOut {
     readonly documents: number,
     readonly bytes: number,
     sizes: SizeCensus | null,
+    /** The first document of sources that are held out whole; null where the rule chooses. */
+    readonly firstVal: number | null = null,
   ) {
     this.chosen = valFraction > OTHER_WAY_ROUND ? 'train' : 'val';
     this.share = this.chosen === 'val' ? valFraction : 1 - valFraction;
@@ -179,8 +183,14 @@ export class HoldOut {
     return new HoldOut(valFraction, seed, documents, bytes, null);
   }
 
-  /** What is held out: whole documents, or the end of one. */
-  get unit(): 'documents' | 'tail' {
+  /** The rule where the documents from `firstVal` on, `valBytes` of them all, are those to hold out. */
+  static given(firstVal: number, valBytes: number, documents: number, bytes: number): HoldOut {
+    return new HoldOut(valBytes / bytes, 0, documents, bytes, null, firstVal);
+  }
+
+  /** What is held out: sources of their own, whole documents, or the end of one. */
+  get unit(): 'sources' | 'documents' | 'tail' {
+    if (this.firstVal !== null) return 'sources';
     return this.cut === null ? 'documents' : 'tail';
   }
 }
@@ -204,7 +214,8 @@ export class Drawing {
 
   /** Where the next document, number `index`, belongs whole. A document that is cut is not for this to say. */
   next(index: number, bytes: number): Split {
-    const { chosen } = this.rule;
+    const { chosen, firstVal } = this.rule;
+    if (firstVal !== null) return index < firstVal ? 'train' : 'val';
     return this.#isChosen(index, bytes) ? chosen : chosen === 'val' ? 'train' : 'val';
   }
 

@@ -31,9 +31,11 @@ export interface DatasetMeta {
   readonly largestId: number;
   readonly seed: number;
   readonly heldOut: {
-    /** Whole documents, or the end of one. */
-    readonly unit: 'documents' | 'tail';
-    /** The share of the text that was asked for. */
+    /** Sources of their own, whole documents, or the end of one. */
+    readonly unit: 'sources' | 'documents' | 'tail';
+    /** Their names, where they are sources of their own. */
+    readonly sources?: readonly string[];
+    /** The share of the text that was asked for, or that such sources are. */
     readonly fraction: number;
     /** The share of the tokens that it came to; absent in folders of earlier versions. */
     readonly share?: number;

@@ -13,7 +13,12 @@ import { ConfigError } from '../errors.js';
 import { BpeTrainer, checkBpeVocabSize } from '../tokenizer/bpe-train.js';
 import { createTokenizer } from '../tokenizer/load.js';
 import { endOfTextNames } from '../tokenizer/special-tokens.js';
-import { END_OF_TEXT, type Tokenizer } from '../tokenizer/tokenizer.js';
+import {
+  END_OF_TEXT,
+  partsDocuments,
+  type PartingTokenizer,
+  type Tokenizer,
+} from '../tokenizer/tokenizer.js';
 import { openSource } from './corpus/corpora.js';
 import { defaultWorkers, Encoder } from './encoder.js';
 import { checkValFraction, type Split } from './holdout.js';
@@ -51,6 +56,10 @@ export interface PrepareOptions {
   readonly out: string;
   /** 'bytes', 'gpt2', 'bpe:N' (trained here, N ids) or the path of a `tokenizer.json`. */
   readonly tokenizer: string;
+  /** What to hold out whole, in place of a share: a corpus, file, folder or dataset. */
+  readonly val?: string | undefined;
+  /** The split to hold out of `val`, or else of the sources, which are datasets on the hub. */
+  readonly valSplit?: string | undefined;
   /** Share of the text to hold out; default: see `holdout.ts`. */
   readonly valFraction?: number | undefined;
   /** Decides which documents are held out. */
@@ -107,21 +116,34 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PrepareRes
   const replaces = await checkOut(out, options.out, options.force ?? false);
   const makeTokenizer = await planTokenizer(options.tokenizer);
   const fields = { ...FIELD_DEFAULTS, ...options.fields };
+  const { hub: wanted, sources: specs } = options;
+  const valSpecs = options.val !== undefined ? [options.val] : options.valSplit !== undefined ? specs : [];
+  if (valSpecs.length > 0 && options.valFraction !== undefined) {
+    const rule = 'must not be given beside --val or --val-split';
+    throw new ConfigError('--val-fraction', rule, options.valFraction);
+  }
+  requireSplits('--split', wanted?.split, specs);
+  requireSplits('--val-split', options.valSplit, valSpecs);
   const sources: TextSource[] = [];
+  const val: TextSource[] = [];
+  const ofVal = { ...options, hub: { ...wanted, split: options.valSplit } };
   // Local sources first: what is wrong with them is told before anything is downloaded.
   for (const hub of [false, true]) {
     for (const [index, spec] of options.sources.entries()) {
       if (isHubSpec(spec) === hub) sources[index] = await open(spec, fields, options);
     }
+    for (const [index, spec] of valSpecs.entries()) {
+      if (isHubSpec(spec) === hub) val[index] = await open(spec, fields, ofVal);
+    }
   }
 
   const aside = `${out}.partial`;
-  const resumable = sources.every(({ census }) => census !== undefined);
+  const resumable = [...sources, ...val].every(({ census }) => census !== undefined);
   let topmost: string | undefined;
   try {
     if (!resumable) await rm(aside, { recursive: true, force: true });
     topmost = await writing(aside, () => makeFolder(aside));
-    const result = await new Preparation(options, fields, sources).run(makeTokenizer, aside, resumable);
+    const result = await new Preparation(options, fields, sources, val).run(makeTokenizer, aside, resumable);
     options.signal?.throwIfAborted();
     await removeJournal(aside);
     await moveInto(aside, out, replaces);
@@ -135,6 +157,13 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PrepareRes
       await removeEmpty(dirname(aside), topmost);
     }
   }
+}
+
+/** Throws ConfigError where a split is wanted of a source that has none. */
+function requireSplits(flag: string, split: string | undefined, specs: readonly string[]): void {
+  const other = split === undefined ? undefined : specs.find((spec) => !isHubSpec(spec));
+  if (other === undefined) return;
+  throw new ConfigError(flag, 'is for datasets on the hub', other, 'hold out another source with --val');
 }
 
 async function open(spec: string, fields: FieldOptions, options: PrepareOptions): Promise<TextSource> {
@@ -155,7 +184,12 @@ class Preparation {
   /** What the first pass met; the later ones meet the same. */
   #warnings = noWarnings();
 
-  constructor(options: PrepareOptions, fields: FieldOptions, sources: readonly TextSource[]) {
+  constructor(
+    options: PrepareOptions,
+    fields: FieldOptions,
+    sources: readonly TextSource[],
+    private readonly val: readonly TextSource[],
+  ) {
     this.#options = options;
     this.#fields = fields;
     this.#sources = sources;
@@ -167,6 +201,7 @@ class Preparation {
       where: sources.join(' '),
       seed,
       valFraction,
+      val: this.val,
       large,
       onMeasure: (documents, bytes) =>
         this.#progress({ phase: 'count', documents, bytes, totalBytes: undefined, tokens: 0 }),
@@ -182,6 +217,7 @@ class Preparation {
       seed,
       heldOut: {
         unit: corpus.unit,
+        ...(this.val.length > 0 ? { sources: this.val.map(({ name }) => name) } : {}),
         fraction: corpus.valFraction,
         share: val.tokens / (train.tokens + val.tokens),
       },
@@ -197,7 +233,8 @@ class Preparation {
       await writeFlushed(join(folder, tokenizerConfig), `${JSON.stringify(names, null, 2)}\n`);
     }
     await writeFlushed(join(folder, DATA_FILES.meta), `${JSON.stringify(meta, null, 2)}\n`);
-    return { meta, warnings: describeWarnings(this.#warnings) };
+    const fewer = fewerIds(this.#options.tokenizer, tokenizer);
+    return { meta, warnings: [...fewer, ...describeWarnings(this.#warnings)] };
   }
 
   async #feed(trainer: BpeTrainer, corpus: SplitCorpus): Promise<void> {
@@ -216,7 +253,9 @@ class Preparation {
 
   /** Everything that the shards depend on. */
   #key(valFraction: number, tokenizer: Tokenizer): string {
-    const texts = this.#sources.map(({ census }) => census!.fingerprint);
+    const prints = (of: readonly TextSource[]) => of.map(({ census }) => census!.fingerprint);
+    const held = this.val.length > 0 ? [prints(this.val)] : [];
+    const texts = [...prints(this.#sources), ...held];
     const { column } = this.#fields;
     const { seed, large } = this.#options;
     const ends = [tokenizer.toJSON(), tokenizer.eot];
@@ -226,7 +265,7 @@ class Preparation {
 
   /** Encodes all documents into the two shards; with a key, goes on from the record that has it, and keeps one. */
   async #encode(
-    tokenizer: Tokenizer,
+    tokenizer: PartingTokenizer,
     corpus: SplitCorpus,
     folder: string,
     key: string | null,
@@ -303,7 +342,13 @@ async function clear(folder: string): Promise<void> {
 type TokenizerPlan = (
   feed: (trainer: BpeTrainer) => Promise<void>,
   signal?: AbortSignal,
-) => Promise<Tokenizer>;
+) => Promise<PartingTokenizer>;
+
+/** Says where a tokenizer trained here has fewer ids than were asked for. */
+function fewerIds(spec: string, { vocabSize }: Tokenizer): string[] {
+  if (!spec.startsWith('bpe:') || Number(spec.slice('bpe:'.length)) === vocabSize) return [];
+  return [`tokenizer ${spec} has ${vocabSize} ids: the text repeats no more pairs to merge`];
+}
 
 /** Checks the tokenizer asked for before any work is done. */
 async function planTokenizer(spec: string): Promise<TokenizerPlan> {
@@ -317,6 +362,15 @@ async function planTokenizer(spec: string): Promise<TokenizerPlan> {
     };
   }
   const tokenizer = await namedTokenizer(spec);
+  if (!partsDocuments(tokenizer)) {
+    const rule = 'must have a token that ends a text, to part documents';
+    throw new ConfigError(
+      'tokenizer',
+      rule,
+      tokenizer.name,
+      "write train.bin and val.bin as nanoGPT's prepare.py does",
+    );
+  }
   return async () => tokenizer;
 }
 

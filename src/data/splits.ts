@@ -23,6 +23,8 @@ export interface SplitOptions {
   readonly seed: number;
   /** Share to hold out; `defaultValFraction` if undefined. */
   readonly valFraction: number | undefined;
+  /** Sources to hold out whole; by default documents of the others are. */
+  readonly val?: readonly TextSource[] | undefined;
   /** Default: 1 GiB. */
   readonly large?: number | undefined;
   /** Hears how far the first pass is. */
@@ -63,11 +65,17 @@ export class SplitCorpus {
    *
    * @throws DataError if there is no text, or only a document too short to be cut
    */
-  static async open(sources: readonly TextSource[], options: SplitOptions): Promise<SplitCorpus> {
-    const { seed, valFraction, large = LARGE } = options;
+  static async open(train: readonly TextSource[], options: SplitOptions): Promise<SplitCorpus> {
+    const { seed, valFraction, val = [], large = LARGE } = options;
+    const sources = [...train, ...val];
     const known = knownSize(sources);
     if (known !== undefined && known.documents > 1 && known.bytes >= large) {
       const { documents, bytes } = known;
+      if (val.length > 0) {
+        const held = knownSize(val)!;
+        const rule = HoldOut.given(documents - held.documents, held.bytes, documents, bytes);
+        return new SplitCorpus(sources, options, rule, held.bytes / bytes, null, new Map());
+      }
       const share = valFraction ?? defaultValFraction(bytes);
       const rule = HoldOut.estimated(documents, bytes, seed, share);
       return new SplitCorpus(sources, options, rule, share, null, new Map());
@@ -75,19 +83,30 @@ export class SplitCorpus {
     const warnings = noWarnings();
     const census = new SizeCensus(seed);
     const sizes = new Map<number, number>();
-    for await (const document of allDocuments(sources, warnings)) {
-      const index = census.documents;
-      let bytes = 0;
-      for await (const piece of document.pieces()) {
-        bytes += Buffer.byteLength(piece);
-        options.onMeasure(index + 1, census.bytes + bytes);
+    const measure = async (part: readonly TextSource[]): Promise<void> => {
+      const before = census.bytes;
+      for await (const document of allDocuments(part, warnings)) {
+        const index = census.documents;
+        let bytes = 0;
+        for await (const piece of document.pieces()) {
+          bytes += Buffer.byteLength(piece);
+          options.onMeasure(index + 1, census.bytes + bytes);
+        }
+        census.add(bytes);
+        if (bytes !== document.size) sizes.set(index, bytes);
       }
-      census.add(bytes);
-      if (bytes !== document.size) sizes.set(index, bytes);
-    }
-    if (census.bytes === 0) {
+      if (census.bytes > before) return;
       const leftOut = describeWarnings(warnings).join('; ') || undefined;
-      throw new DataError(options.where, 'must hold text', 'none', leftOut);
+      const where = part === train ? options.where : part.map(({ name }) => name).join(' ');
+      throw new DataError(where, 'must hold text', 'none', leftOut);
+    };
+    await measure(train);
+    if (val.length > 0) {
+      const { documents, bytes } = census;
+      await measure(val);
+      const held = census.bytes - bytes;
+      const rule = HoldOut.given(documents, held, census.documents, census.bytes);
+      return new SplitCorpus(sources, options, rule, held / census.bytes, warnings, sizes);
     }
     if (census.documents === 1 && census.bytes < LEAST_TO_CUT) {
       const rule = `a single document must have at least ${LEAST_TO_CUT} bytes, for two splits`;
@@ -102,8 +121,8 @@ export class SplitCorpus {
     return this.rule.bytes;
   }
 
-  /** What is held out: whole documents, or the end of one. */
-  get unit(): 'documents' | 'tail' {
+  /** What is held out: sources of their own, whole documents, or the end of one. */
+  get unit(): HoldOut['unit'] {
     return this.rule.unit;
   }
 

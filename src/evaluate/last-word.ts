@@ -54,7 +54,10 @@ export function encodeLastWord(
   if (targetTokens < 1 || targetTokens > blockSize) {
     throw new DataError('last word', `must have 1 to ${blockSize} tokens (blockSize)`, targetTokens);
   }
-  const ids = before.length > 0 ? all : Uint16Array.of(tokenizer.eot, ...all);
+  if (before.length === 0 && tokenizer.eot === null) {
+    throw new DataError('last word', `must have a context for tokenizer ${tokenizer.name}`, target);
+  }
+  const ids = before.length > 0 ? all : Uint16Array.of(tokenizer.eot!, ...all);
   const targetBytes = new TextEncoder().encode(target).length;
   // The last token is only predicted, so that blockSize + 1 tokens fit.
   return { ids: ids.slice(-(blockSize + 1)), targetTokens, targetBytes };

@@ -16,6 +16,7 @@ export interface ReportedComparison extends Measurements {
 }
 
 const HELD_OUT = {
+  sources: ', another source held out',
   documents: ', whole documents held out',
   tail: ', the end of a document held out',
 } as const;

@@ -63,7 +63,7 @@ export class Engine {
     this.maxSequences = maxSequences;
     this.prefillChunk = prefillChunk;
     this.maxCacheBytes = maxCacheBytes;
-    this.ends = new Set([tokenizer.eot, ...eos]);
+    this.ends = new Set(tokenizer.eot === null ? eos : [tokenizer.eot, ...eos]);
     this.candidates = new Candidates(tokenizer.vocabSize);
   }
 

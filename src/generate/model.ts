@@ -6,7 +6,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { Decoder } from './decoder.js';
 import { Engine } from './engine.js';
 import type { GeneratedToken, GenerationEnd, GenerationRequest } from './request.js';
-import { NO_TEXT_IDS, type TextIds } from './text-ids.js';
+import { NO_TEXT_IDS, startedWith, type TextIds } from './text-ids.js';
 
 export interface GenerateOptions extends Omit<GenerationRequest, 'prompt' | 'maxTokens'> {
   /** Most tokens to make; as many as the block size has room for by default. */
@@ -49,7 +49,7 @@ export class Model implements Disposable, AsyncDisposable {
   ): AsyncGenerator<GeneratedText, GenerationEnd> {
     const { tokenizer, config, textIds } = this;
     const given = typeof prompt === 'string' ? tokenizer.encode(prompt) : prompt;
-    const ids = given.length === 0 ? [textIds.bos ?? tokenizer.eot] : given;
+    const ids = startedWith(textIds.bos ?? tokenizer.eot, given);
     const request = { maxTokens: config.blockSize, ...options, prompt: ids };
     const end = yield* this.engine.generate(request, signal);
     if (end.text === '') return end;

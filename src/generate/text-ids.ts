@@ -2,7 +2,7 @@
  * By which ids a model's texts begin and end, where that is more than its tokenizer's end of text: the fields `bos_token_id`
  * and `eos_token_id` of transformers' `generation_config.json`. Reads no file.
  */
-import { DataError } from '../errors.js';
+import { ConfigError, DataError } from '../errors.js';
 
 export interface TextIds {
   /** Begins a text; null where the tokenizer's end-of-text id does. */
@@ -34,6 +34,13 @@ export function parseTextIds(
 
 function given(value: unknown): unknown[] {
   return value === undefined || value === null ? [] : [value];
+}
+
+/** A prompt's ids, an empty one beginning a new text. Throws ConfigError for that where no id begins one. */
+export function startedWith(bos: number | null, ids: ArrayLike<number>): ArrayLike<number> {
+  if (ids.length > 0) return ids;
+  if (bos !== null) return [bos];
+  throw new ConfigError('prompt', 'must not be empty', undefined, 'no token of this model begins a text');
 }
 
 /** The two fields as files have them: one id as a number, several as a list; null where there is none. */

@@ -1,5 +1,6 @@
 /** Turns prompts into token ids, chats by a template. */
 import { ConfigError } from '../errors.js';
+import { startedWith } from '../generate/text-ids.js';
 import { encodeSpans, type Span } from '../tokenizer/spans.js';
 import type { TokenNames } from '../tokenizer/special-tokens.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -25,7 +26,7 @@ export interface PromptOptions {
   readonly tokenizer: Tokenizer;
   readonly blockSize: number;
   /** Begins a text. */
-  readonly bos: number;
+  readonly bos: number | null;
   /** Special tokens by the names that templates know them by. */
   readonly names: TokenNames;
   /** Null for a plain dialogue. */
@@ -43,9 +44,10 @@ export class Prompts {
     const source = chatTemplate ?? { source: PLAIN_TEMPLATE, where: 'plain dialogue' };
     const { eot: id, eotToken: content } = tokenizer;
     // In some vocabularies the end of text is a token like any other.
-    const end = tokenizer.specials.some((token) => token.id === id)
-      ? []
-      : [{ id, content, lstrip: false, rstrip: false }];
+    const end =
+      id === null || content === null || tokenizer.specials.some((token) => token.id === id)
+        ? []
+        : [{ id, content, lstrip: false, rstrip: false }];
     this.#template = new ChatTemplate(source, [...tokenizer.specials, ...end], names);
     this.chatStop = chatTemplate === null ? PLAIN_STOP : [];
   }
@@ -55,7 +57,7 @@ export class Prompts {
     const { blockSize, bos } = this.options;
     const ids = prompt.kind === 'ids' ? prompt.ids : this.#encodeText(prompt);
     if (ids.length > blockSize) throw this.#tooLong(prompt, ids.length);
-    return ids.length === 0 ? [bos] : ids;
+    return startedWith(bos, ids);
   }
 
   #encodeText(prompt: Exclude<Prompt, { kind: 'ids' }>): ArrayLike<number> {

@@ -2,24 +2,26 @@
  * Makes a tokenizer from a name or from the content of a `tokenizer.json`. Knows no files: callers read them.
  *
  * A folder of prepared data and a trained run remember their tokenizer in a file `tokenizer.json`, which has
- * one of three forms:
+ * one of four forms:
  *
  * - `{"type": "bytes"}`: one id a byte;
  * - `{"type": "gpt2"}`: GPT-2's vocabulary, which the package gpt-tokenizer holds;
+ * - `{"type": "characters", "characters": ["\n", " ", …]}`: one id a character, its place in the list;
  * - a Hugging Face `tokenizer.json` (it has a field `model`): byte-level BPE trained here, or any other. Where its
  *   end-of-text token is not `<|endoftext|>`, a file `tokenizer_config.json` beside it has that token's name.
  */
 import { ConfigError, DataError } from '../errors.js';
 import { BytesTokenizer } from './bytes.js';
+import { CharacterTokenizer } from './characters.js';
 import { loadGpt2 } from './gpt2.js';
 import { byteLevelFromJSON, type EndOfTextHints, isRecord } from './huggingface-json.js';
-import type { Tokenizer } from './tokenizer.js';
+import type { PartingTokenizer, Tokenizer } from './tokenizer.js';
 
 /** The names of tokenizers that need no file and no training. */
 export const TOKENIZER_NAMES = ['bytes', 'gpt2'] as const;
 
 /** Makes a tokenizer by name: 'bytes' or 'gpt2'; throws ConfigError for another name. */
-export async function createTokenizer(name: string): Promise<Tokenizer> {
+export async function createTokenizer(name: string): Promise<PartingTokenizer> {
   if (name === 'bytes') return new BytesTokenizer();
   if (name === 'gpt2') return loadGpt2();
   throw new ConfigError('tokenizer', `must be one of ${TOKENIZER_NAMES.join(', ')}`, name);
@@ -47,9 +49,12 @@ export async function tokenizerFromJSON(
   if (json.model === undefined) {
     const type = json.type;
     if (type === 'bytes' || type === 'gpt2') return createTokenizer(type);
+    if (type === 'characters' && Array.isArray(json.characters)) {
+      return new CharacterTokenizer(json.characters, `${where}: characters`);
+    }
     throw new DataError(
       where,
-      `must have a Hugging Face model, or a type of ${TOKENIZER_NAMES.join(', ')}`,
+      `must have a Hugging Face model, or a type of ${TOKENIZER_NAMES.join(', ')}, characters`,
       type === undefined ? `the fields ${Object.keys(json).slice(0, 5).join(' ') || '(none)'}` : String(type),
     );
   }

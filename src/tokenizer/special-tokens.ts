@@ -49,9 +49,9 @@ export function namedTokens(config: unknown, map: unknown, where: string): Named
   return { names: Object.fromEntries(names), others };
 }
 
-/** The names where no file gives any: one token parts documents, and is the beginning and the end of each. */
-export function endOfTextNames({ eotToken }: Tokenizer): TokenNames {
-  return { bos_token: eotToken, eos_token: eotToken };
+/** The names where no file gives any: the token that parts documents, if any, is the beginning and the end of each. */
+export function endOfTextNames({ eotToken }: Pick<Tokenizer, 'eotToken'>): TokenNames {
+  return eotToken === null ? {} : { bos_token: eotToken, eos_token: eotToken };
 }
 
 /** The names of those tokens that a `tokenizer.json` has. Throws DataError where it is damaged. */

@@ -38,11 +38,12 @@ export interface Tokenizer {
   readonly vocabSize: number;
   /**
    * The end-of-text id, which parts the documents of prepared data; `encode` never gives it where it is special, also where
-   * the text spells it out. What ends an answer may be more ids than this one: `generate/text-ids.ts`.
+   * the text spells it out. What ends an answer may be more ids than this one: `generate/text-ids.ts`. Null in vocabularies
+   * that have none.
    */
-  readonly eot: number;
-  /** How `tokenizer.json` spells that token. */
-  readonly eotToken: string;
+  readonly eot: number | null;
+  /** How `tokenizer.json` spells that token; null where there is none. */
+  readonly eotToken: string | null;
   /** The special tokens, which `encode` never gives. */
   readonly specials: readonly SpecialToken[];
   /** Whether two pieces of a text cut by `cutBeforeSpace` encode to the ids of the whole text. */
@@ -72,6 +73,17 @@ export interface TokenDecoder {
   push(id: number): string;
   /** Gives what is left at the end, an unfinished character as U+FFFD. */
   end(): string;
+}
+
+/** A tokenizer with a token that parts documents. */
+export interface PartingTokenizer extends Tokenizer {
+  readonly eot: number;
+  readonly eotToken: string;
+}
+
+/** Whether a tokenizer has a token that parts documents. */
+export function partsDocuments(tokenizer: Tokenizer): tokenizer is PartingTokenizer {
+  return tokenizer.eot !== null && tokenizer.eotToken !== null;
 }
 
 /** A decoder over tokens that are byte strings; `bytesOf` throws for an unknown id. */

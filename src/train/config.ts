@@ -22,8 +22,18 @@ export const trainFields = {
   },
   maxSteps: { kind: 'int', min: 1, default: 2000, help: 'updates until the run is done' },
   lr: { kind: 'number', min: 0, default: 6e-4, help: 'peak learning rate' },
-  minLr: { kind: 'number', min: 0, default: 6e-5, help: 'learning rate at the end of the cosine decay' },
-  warmupSteps: { kind: 'int', min: 0, default: 100, help: 'updates of linear warm-up' },
+  minLr: {
+    kind: 'number',
+    min: 0,
+    default: 6e-5,
+    help: 'learning rate at the end of the cosine decay; follows lr',
+  },
+  warmupSteps: {
+    kind: 'int',
+    min: 0,
+    default: 100,
+    help: 'updates of linear warm-up; fewer where maxSteps are few',
+  },
   beta1: { kind: 'number', min: 0, below: 1, default: 0.9, help: 'decay of AdamW’s first moment' },
   beta2: { kind: 'number', min: 0, below: 1, default: 0.95, help: 'decay of AdamW’s second moment' },
   eps: { kind: 'number', min: 1e-20, default: 1e-8, help: 'AdamW’s guard against division by zero' },
@@ -137,8 +147,35 @@ function requireTogether({ model, train }: RunConfig, where: string): void {
     );
 }
 
+/**
+ * Training fields over those of a preset or a run: `minLr` and `warmupSteps`, where they are not given, follow a given `lr` and
+ * `maxSteps`. The one keeps its ratio to lr; the other, where it is more than half of all updates, becomes a tenth of them.
+ */
+export function overrideTrain(base: Partial<TrainConfig>, given: Partial<TrainConfig>): Partial<TrainConfig> {
+  const { lr = trainFields.lr.default, minLr, warmupSteps } = base;
+  const followed: { minLr?: number; warmupSteps?: number } = {};
+  if (given.lr !== undefined && minLr !== undefined && given.lr !== lr) {
+    followed.minLr = lr === 0 ? 0 : given.lr * (minLr / lr);
+  }
+  if (given.maxSteps !== undefined && warmupSteps !== undefined) {
+    followed.warmupSteps = warmupWithin(warmupSteps, given.maxSteps);
+  }
+  return { ...base, ...followed, ...given };
+}
+
+function warmupWithin(warmupSteps: number, maxSteps: number): number {
+  return 2 * warmupSteps > maxSteps ? Math.floor(maxSteps / 10) : warmupSteps;
+}
+
 function parseTrainConfig(input: unknown, where: string): TrainConfig {
-  const config = parseFields(trainFields, input, where);
+  const parsed = parseFields(trainFields, input, where);
+  const { lr, minLr, maxSteps, warmupSteps } = parsed;
+  const given = input as Partial<TrainConfig>;
+  const config = {
+    ...parsed,
+    minLr: given.minLr ?? (lr * minLr) / trainFields.lr.default,
+    warmupSteps: given.warmupSteps ?? warmupWithin(warmupSteps, maxSteps),
+  };
   if (config.minLr > config.lr)
     throw new ConfigError(`${where}.minLr`, `must not exceed lr = ${config.lr}`, config.minLr);
   if (config.warmupSteps > config.maxSteps) {

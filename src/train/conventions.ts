@@ -71,6 +71,6 @@ export async function readTokenNames(store: Store, name: string): Promise<TokenN
 /** Sees to it that the tokenizer that a run has is read again with the same end of text. */
 export async function nameEndOfText(store: Store, tokenizer: Tokenizer): Promise<void> {
   const names = await readTokenNames(store, '.');
-  if ((names?.eos_token ?? END_OF_TEXT) === tokenizer.eotToken) return;
+  if (tokenizer.eotToken === null || (names?.eos_token ?? END_OF_TEXT) === tokenizer.eotToken) return;
   await store.replace(TOKENIZER_CONFIG_FILE, `${JSON.stringify(endOfTextNames(tokenizer), null, 2)}\n`);
 }

@@ -16,10 +16,12 @@ import { test } from 'node:test';
 import { eventStep } from '../../src/formats/tfevents.js';
 import { readTfRecords } from '../../src/formats/tfrecord.js';
 import { parseSafetensors } from '../formats/safetensors-bytes.js';
+import { fixture, idBytes } from '../data/helpers.js';
 import {
   loopnn,
   loopnnWithin,
   outcome,
+  printed,
   refused,
   SMALL,
   start,
@@ -309,7 +311,7 @@ test('a nanoGPT folder without meta.json trains, and an id beyond the vocabulary
   const large = await loopnn(train('1000', join(folder, 'from-bare-1000')));
   assert.match(
     large.stderr,
-    /no id that was looked at is above 256, and the model has 1000: .*meta\.pkl is not read.*give --vocab-size 257/,
+    /no id that was looked at is above 256, and the model has 1000: .*give --vocab-size 257/,
   );
   await refused(
     ['generate', '--model', out, '--prompt', 'x'],
@@ -413,6 +415,47 @@ test('a wrong environment variable is an error, an empty one is not', async () =
   const empty = { LOOPNN_NUM_THREADS: '', LOOPNN_ISA: '', LOOPNN_BACKEND: '' };
   const doctor = JSON.parse((await loopnn(['doctor', '--json'], empty)).stdout);
   assert.equal(doctor.backend.name, 'native');
+});
+
+test('usual values of fine-tuning are taken alone, a run’s dropout changes, and many epochs are said', async () => {
+  const out = join(folder, 'tuned');
+  cpSync(run, out, { recursive: true });
+  const tune = ['train', '--data', data, '--out', out, '--resume', '--max-steps', '31'];
+  const { code, stderr } = await loopnn([...tune, '--lr', '3e-5', '--dropout', '0.1']);
+  assert.equal(code, 0, stderr);
+  const config = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'));
+  assert.deepEqual([config.model.dropout, config.train.lr], [0.1, 3e-5]);
+  assert.ok(config.train.minLr < 3e-5);
+  const fresh = ['train', '--preset', 'mini-1x2', '--n-embd', '8', '--n-head', '1', '--data', data];
+  const batchSize = Math.ceil((5 * meta.train.tokens) / (2 * 256));
+  const sizes = ['--batch-size', String(batchSize), '--max-steps', '2', '--lr', '5e-5'];
+  const many = await loopnn([...fresh, ...sizes, '--out', join(folder, 'fresh')]);
+  assert.equal(many.code, 0, many.stderr);
+  assert.match(many.stderr, /^2 steps read the [\d,]+ tokens of the training split 5 times over$/m);
+});
+
+test('nanoGPT’s characters train with the ids of meta.pkl, and generate', async () => {
+  const from = join(folder, 'characters');
+  mkdirSync(from);
+  const pickles = JSON.parse(readFileSync(fixture('pickles.json'), 'utf8'));
+  writeFileSync(join(from, 'meta.pkl'), Buffer.from(pickles.meta[4], 'base64'));
+  const ids = (count: number) => idBytes(Array.from({ length: count }, (_, i) => (i * i + 3) % 27));
+  writeFileSync(join(from, 'train.bin'), ids(2000));
+  writeFileSync(join(from, 'val.bin'), ids(400));
+  const out = join(folder, 'from-characters');
+  const trained = await loopnn(['train', ...SMALL, '--max-steps', '2', '--data', from, '--out', out]);
+  assert.equal(trained.code, 0, trained.stderr);
+  assert.equal(JSON.parse(readFileSync(join(out, 'config.json'), 'utf8')).model.vocabSize, 27);
+  const generate = ['generate', '--model', out, '--tokens', '5', '--prompt'];
+  const { text, ids: made } = await printed(...generate, 'ab é');
+  assert.equal(text, made.map((id: number) => pickles.characters[id]).join(''));
+  assert.equal(made.length, 5);
+  await refused([...generate, 'aB'], /text: must be written with the 27 characters of .*, got 'B'/);
+  await refused([...generate, ''], /prompt: must not be empty; no token of this model begins a text/);
+  const again = ['prepare', join(folder, 'corpus'), '--out', join(folder, 'again'), '--tokenizer'];
+  await refused([...again, join(out, 'tokenizer.json')], /tokenizer: must have a token that ends a text/);
+  const small = ['train', ...SMALL, '--data', from, '--vocab-size', '20', '--out', join(folder, 'small')];
+  await refused(small, /largest token id: must be below the model's vocabSize = 20, got 26/);
 });
 
 test('llm.c’s shards, nanoGPT’s and a single file are trained on and evaluated as they are', async () => {

@@ -189,3 +189,28 @@ test('Ctrl-C in prepare ends with 130 and leaves nothing half-made', async () =>
   assert.doesNotMatch(result.stderr, /unexpected|AbortError/);
   assert.ok(!readdirSync(folder).some((name) => name.startsWith('big-data')));
 });
+
+test('a held-out text that is too small to say anything is said to be', async () => {
+  const folder = temporaryFolder();
+  const [text, val] = ['short-text.txt', 'short-val.txt'].map((name) => join(folder, name));
+  writeFileSync(text, 'Line after line.\n'.repeat(100));
+  for (const [bytes, said] of [
+    [5000, true],
+    [6000, false],
+  ] as const) {
+    writeFileSync(val, 'x'.repeat(bytes));
+    const out = join(folder, `short-${bytes}`);
+    const { code, stderr } = await loopnn([
+      'prepare',
+      text,
+      '--val',
+      val,
+      '--out',
+      out,
+      '--tokenizer',
+      'bytes',
+    ]);
+    assert.equal(code, 0, stderr);
+    assert.equal(/warning: only 5,000 bytes are held out, on which a loss says little/.test(stderr), said);
+  }
+});

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -148,8 +149,6 @@ test('train.bin and val.bin are nanoGPT’s together, also where one of them is 
   await writeIds('train.bin', [1, 2, 256]);
   await assert.rejects(openDataset(join(folder, 'train.bin')), /must say of what type its ids are/);
   await writeIds('val.bin', [3, 256]);
-  // Pickled by nanoGPT's preparation of characters; nobody reads it.
-  await write('meta.pkl', Uint8Array.of(0x80, 4));
   for (const name of ['train.bin', 'val.bin']) {
     await using data = await openDataset(join(folder, name));
     assert.equal(data.file?.name, join(folder, name));
@@ -179,4 +178,25 @@ test('a folder of ours has 16-bit ids, and its short val split names the remedy'
     /val\.bin: must hold at least 17 tokens, .*, got 2; choose a smaller blockSize or prepare the data again with a larger --val-fraction$/,
   );
   assert.throws(() => requireTokens(data.train, 17), /choose a smaller blockSize or more text$/);
+});
+
+test("nanoGPT's meta.pkl gives vocabulary and tokenizer, and is refused where it says something else", async () => {
+  const pickles = JSON.parse(readFileSync(fixture('pickles.json'), 'utf8'));
+  await writeIds('train.bin', [1, 2, 26]);
+  await writeIds('val.bin', [3, 0]);
+  await write('meta.pkl', Buffer.from(pickles.meta[4], 'base64'));
+  await using data = await openDataset(folder);
+  assert.equal(data.vocabSize, 27);
+  assert.equal(data.meta, null);
+  assert.equal(data.tokenizer?.decode([0, 1, 26]), '\n \u{1f600}');
+  for (const [pickle, rule] of [
+    [pickles.big[4], /meta\.pkl: must have the vocab_size = 70000 characters, got '1 and 300'; remove it/],
+    [
+      pickles.refused.call[2],
+      /meta\.pkl: must be a pickle of .*an import.*; remove it and give --vocab-size/,
+    ],
+  ]) {
+    await write('meta.pkl', Buffer.from(pickle, 'base64'));
+    await assert.rejects(openDataset(folder), { name: 'DataError', message: rule });
+  }
 });

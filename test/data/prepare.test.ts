@@ -40,7 +40,7 @@ async function documentsOf(shard: TokenShard, tokenizer: Tokenizer): Promise<str
   assert.equal(ids.at(-1), tokenizer.eot);
   const documents: string[] = [];
   for (let start = 0; start < ids.length; ) {
-    const end = ids.indexOf(tokenizer.eot, start);
+    const end = ids.indexOf(tokenizer.eot!, start);
     documents.push(tokenizer.decode(ids.slice(start, end)));
     start = end + 1;
   }
@@ -320,4 +320,87 @@ test('what was left out or mended is told', async () => {
     'left out 1 file: not text',
     'replaced bytes that are not UTF-8 by U+FFFD in 1 document',
   ]);
+});
+
+/** Three stories as TinyStories has them. */
+const STORIES =
+  '\nOne day.\n<|endoftext|>\nTwo days, or <three>.\n<|endoftext|>\nAnd a last one.\n<|endoftext|>\n';
+
+test('<|endoftext|> in a file is text, counted and told; --split-on parts documents there', async () => {
+  await writeFile(join(text, 'stories.txt'), STORIES);
+  await writeFile(join(text, 'other.txt'), 'No mark in here, <|endoftext| >.');
+  const { meta, warnings } = await prepare({ valFraction: 0.3 });
+  assert.equal(meta.train.documents + meta.val.documents, 2);
+  assert.deepEqual(warnings, [
+    "read <|endoftext|> as text, 3 times in 1 file: loopnn prepare --split-on '<|endoftext|>' parts documents there",
+  ]);
+  const parted = await prepare({ fields: { splitOn: '<|endoftext|>' }, valFraction: 0.3, force: true });
+  assert.equal(parted.meta.train.documents + parted.meta.val.documents, 4);
+  assert.equal(parted.meta.train.bytes + parted.meta.val.bytes, STORIES.length - 3 * 13 - 1 + 32);
+  assert.deepEqual(parted.warnings, [
+    'read 1 file as one document each: what --split-on names stands nowhere in them',
+  ]);
+});
+
+test("parted at its marks a text has the ids of GPT-2's tokenizer, which knows them", async () => {
+  await writeFile(join(text, 'stories.txt'), STORIES);
+  // The first story is held out.
+  await prepare({ tokenizer: 'gpt2', fields: { splitOn: '<|endoftext|>' }, valFraction: 0.25 });
+  await using data = await openDataset(out);
+  const ids = [
+    ...(await data.val.read(0, data.val.length)),
+    ...(await data.train.read(0, data.train.length)),
+  ];
+  // OpenAI's encoding where <|endoftext|> is allowed as a special token, up to its last one.
+  assert.deepEqual(
+    ids,
+    [
+      [198, 3198, 1110, 13, 198, 50256],
+      [198, 7571, 1528, 11, 393, 1279, 15542, 28401, 198, 50256],
+      [198, 1870, 257, 938, 530, 13, 198, 50256],
+    ].flat(),
+  );
+});
+
+test('--split-on is for files of text', async () => {
+  const records = join(folder, 'records.jsonl');
+  await writeFile(records, '{"text": "one"}\n{"text": "two"}\n');
+  const splitOn = { splitOn: '---' };
+  await assert.rejects(prepare({ sources: [records], fields: splitOn }), {
+    name: 'ConfigError',
+    message: /^--split-on: is for files of text, got '.*records\.jsonl \(JSON Lines\)'$/,
+  });
+  await assert.rejects(
+    prepare({ sources: ['sotu'], fields: splitOn }),
+    /--split-on: is for files and folders/,
+  );
+});
+
+test('a tokenizer of fewer ids than were asked for is said', async () => {
+  await writeFile(join(text, 'a.txt'), 'one two one two\n'.repeat(20));
+  const { meta, warnings } = await prepare({ tokenizer: 'bpe:2048' });
+  assert.ok(meta.tokenizer.vocabSize < 300);
+  assert.deepEqual(warnings, [
+    `tokenizer bpe:2048 has ${meta.tokenizer.vocabSize} ids: the text repeats no more pairs to merge`,
+  ]);
+});
+
+test('another source is held out whole, and a split is refused where there is none', async () => {
+  await writeDocuments(5);
+  const val = join(folder, 'val.txt');
+  await writeFile(val, 'held out');
+  const { meta } = await prepare({ val });
+  await using data = await openDataset(out);
+  assert.deepEqual(await documentsOf(data.val, data.tokenizer!), ['held out']);
+  assert.equal((await documentsOf(data.train, data.tokenizer!)).length, 5);
+  assert.deepEqual(
+    [meta.heldOut.unit, meta.heldOut.sources, meta.sources],
+    ['sources', ['val.txt'], ['text']],
+  );
+  assert.equal(meta.heldOut.fraction, 8 / (8 + meta.train.bytes));
+  const refused = (options: Partial<PrepareOptions>, message: RegExp) =>
+    assert.rejects(prepare({ force: true, ...options }), { name: 'ConfigError', message });
+  await refused({ hub: { split: 'train' } }, /^--split: is for datasets on the hub, got '.*text'/);
+  await refused({ valSplit: 'validation' }, /^--val-split: is for datasets on the hub/);
+  await refused({ val, valFraction: 0.1 }, /^--val-fraction: must not be given beside --val/);
 });

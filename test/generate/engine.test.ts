@@ -214,11 +214,11 @@ test('after a prompt the first token keeps its space; where a document begins it
   assert.equal((await say(prompt, { draft: { loops: 1, tokens: 2 } })).text, ' time time');
   assert.deepEqual(await say(prompt, { stop: [' ti'] }), { text: '', pieces: [''], reason: 'stop text' });
   assert.equal((await say(prompt, { stop: ['time time'] })).text, ' ');
-  for (const empty of [[spaced.eot], [...prompt, spaced.eot]]) {
+  for (const empty of [[spaced.eot!], [...prompt, spaced.eot!]]) {
     assert.equal((await say(empty)).text, 'time time');
     assert.equal((await say(empty, { stop: ['me time'] })).text, 'ti');
   }
-  const together = await Promise.all([say(prompt), say([spaced.eot]), say(prompt)]);
+  const together = await Promise.all([say(prompt), say([spaced.eot!]), say(prompt)]);
   assert.deepEqual(
     together.map(({ text }) => text),
     [' time time', 'time time', ' time time'],

@@ -36,8 +36,8 @@ test('a loaded model continues texts and ids, at any loop count', async () => {
     return null;
   };
   assert.notEqual(await firstLogprob(1), await firstLogprob(2));
-  assert.equal(await textOf(model, '', options), await textOf(model, [model.tokenizer.eot], options));
-  const logitBias = { [model.tokenizer.eot]: -100 };
+  assert.equal(await textOf(model, '', options), await textOf(model, [model.tokenizer.eot!], options));
+  const logitBias = { [model.tokenizer.eot!]: -100 };
   const stream = model.generate('ab', { logitBias });
   let made = 0;
   let next = await stream.next();
@@ -62,7 +62,7 @@ test('text that is held back until the end comes last, with a null id', async ()
 test('a signal ends an answer', async () => {
   await using model = await loadModel(run);
   const controller = new AbortController();
-  const logitBias = { [model.tokenizer.eot]: -100 };
+  const logitBias = { [model.tokenizer.eot!]: -100 };
   const stream = model.generate('a', { logitBias, signal: controller.signal });
   let made = 0;
   let next = await stream.next();
@@ -89,7 +89,7 @@ test('several models at once answer as each does alone, and outlive each other',
 
 test('dispose ends what is being generated, may be called again, and then generate is refused', async () => {
   const model = await loadModel(run);
-  const stream = model.generate('a', { logitBias: { [model.tokenizer.eot]: -100 } });
+  const stream = model.generate('a', { logitBias: { [model.tokenizer.eot!]: -100 } });
   await stream.next();
   await Promise.all([model.dispose(), model.dispose()]);
   let next = await stream.next();

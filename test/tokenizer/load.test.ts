@@ -107,7 +107,10 @@ test('a token has its bytes, also where they are a part of a character', async (
     const bytes = (text: string) =>
       Array.from(tokenizer.encode(text), (id) => [...tokenizer.bytesOf(id)]).flat();
     assert.deepEqual(bytes('é').slice(-2), [0xc3, 0xa9], tokenizer.name);
-    assert.equal(Buffer.from(tokenizer.bytesOf(tokenizer.eot)).toString(), tokenizer.decode([tokenizer.eot]));
+    assert.equal(
+      Buffer.from(tokenizer.bytesOf(tokenizer.eot!)).toString(),
+      tokenizer.decode([tokenizer.eot!]),
+    );
     assert.throws(() => tokenizer.bytesOf(60_000), /a token id must be a whole number/);
   }
   const other = await tokenizerFromJSON(fallback);
@@ -245,7 +248,7 @@ test('damaged tokenizer files say what is wrong', async () => {
   await rejects([], /^t\.json: must be a JSON object/);
   await rejects(
     { type: 'gpt3' },
-    /^t\.json: must have a Hugging Face model, or a type of bytes, gpt2, got 'gpt3'$/,
+    /^t\.json: must have a Hugging Face model, or a type of bytes, gpt2, characters, got 'gpt3'$/,
   );
   await rejects({}, /got 'the fields \(none\)'$/);
   await rejects(

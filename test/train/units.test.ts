@@ -7,7 +7,7 @@ import { GPT } from '../../src/models/gpt.js';
 import { normal } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { batchAt, randomBatch } from '../../src/evaluate/batches.js';
-import { parseRunConfig } from '../../src/train/config.js';
+import { overrideTrain, parseRunConfig } from '../../src/train/config.js';
 import { evaluate, worseThanGuessing } from '../../src/evaluate/evaluation.js';
 import { AdamW } from '../../src/train/optimizer.js';
 import { UpdateSums } from '../../src/train/update-sums.js';
@@ -142,4 +142,22 @@ test('a loss is set against that of guessing', () => {
   assert.equal(worseThanGuessing(108.2, 257), 'above 5.5491, the loss of guessing among 257 tokens');
   assert.equal(worseThanGuessing(Math.log(257), 257), null);
   assert.equal(worseThanGuessing(1.4, 257), null);
+});
+
+test('what is not given follows what is given: minLr the learning rate, warm-up the updates', () => {
+  const alone = (train: object) => {
+    const { lr, minLr, maxSteps, warmupSteps } = parseRunConfig({ train }, 'test').train;
+    return [lr, Number(minLr.toPrecision(6)), maxSteps, warmupSteps];
+  };
+  assert.deepEqual(alone({}), [6e-4, 6e-5, 2000, 100]);
+  assert.deepEqual(alone({ lr: 3e-5 }), [3e-5, 3e-6, 2000, 100]);
+  assert.deepEqual(alone({ maxSteps: 50 }), [6e-4, 6e-5, 50, 5]);
+  assert.deepEqual(alone({ maxSteps: 200 }), [6e-4, 6e-5, 200, 100]);
+  const preset = { lr: 1e-3, minLr: 2e-4, maxSteps: 2000, warmupSteps: 100 };
+  const over = (given: object) => alone(overrideTrain(preset, given));
+  assert.deepEqual(over({}), [1e-3, 2e-4, 2000, 100]);
+  assert.deepEqual(over({ lr: 3e-5, maxSteps: 50 }), [3e-5, 6e-6, 50, 5]);
+  assert.deepEqual(over({ lr: 1e-3, maxSteps: 4000 }), [1e-3, 2e-4, 4000, 100]);
+  assert.deepEqual(over({ lr: 3e-5, minLr: 1e-5, maxSteps: 50, warmupSteps: 40 }), [3e-5, 1e-5, 50, 40]);
+  assert.throws(() => over({ minLr: 2e-3 }), /minLr: must not exceed lr = 0\.001, got 0\.002/);
 });

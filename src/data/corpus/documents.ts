@@ -7,7 +7,7 @@
 import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { DataError } from '../../errors.js';
+import { ConfigError, DataError } from '../../errors.js';
 import { csvDocuments } from './csv.js';
 import { jsonDocuments } from './json.js';
 import { jsonlDocuments } from './jsonl.js';
@@ -24,6 +24,9 @@ import {
   type TextWarnings,
 } from './source.js';
 import { cutPieces, decodeUtf8 } from './text.js';
+import { countMarks, splitOn } from './marks.js';
+import { LONGEST_RECORD } from './records.js';
+import { END_OF_TEXT } from '../../tokenizer/tokenizer.js';
 
 /** A document that is one file. */
 export function fileDocument(
@@ -35,13 +38,46 @@ export function fileDocument(
   return {
     name: path,
     size: packing === 'none' ? size : undefined,
-    pieces: () =>
-      cutPieces(
-        decodeUtf8(readChunks(path, packing, warnings), () => {
-          warnings.invalidUtf8++;
-        }),
-      ),
+    pieces: () => cutPieces(countEndsOfText(textsOf(path, packing, warnings), warnings)),
   };
+}
+
+/** A file's text as it is read. */
+function textsOf(path: string, packing: Packing, warnings: TextWarnings): AsyncGenerator<string> {
+  return decodeUtf8(readChunks(path, packing, warnings), () => {
+    warnings.invalidUtf8++;
+  });
+}
+
+function countEndsOfText(texts: AsyncIterable<string>, warnings: TextWarnings): AsyncGenerator<string> {
+  return countMarks(texts, END_OF_TEXT, (times) => {
+    warnings.marks += times;
+    warnings.marked++;
+  });
+}
+
+/** The documents of a file of text that a mark parts; those of white space alone are left out. */
+async function* partedDocuments(
+  path: string,
+  packing: Packing,
+  mark: string,
+  warnings: TextWarnings,
+): AsyncGenerator<TextDocument> {
+  const texts = textsOf(path, packing, warnings);
+  const counted = mark === END_OF_TEXT ? texts : countEndsOfText(texts, warnings);
+  let number = 0;
+  for await (const text of splitOn(counted, mark, path, LONGEST_RECORD)) {
+    number++;
+    if (text.trim() === '') continue;
+    yield {
+      name: `${path}, document ${number}`,
+      size: Buffer.byteLength(text),
+      async *pieces() {
+        yield text;
+      },
+    };
+  }
+  if (number === 1) warnings.unparted++;
 }
 
 /**
@@ -75,6 +111,9 @@ export async function openPath(path: string, options: FieldOptions = FIELD_DEFAU
     return { name, documents: (warnings) => folderDocuments(path, options, warnings, [root]) };
   }
   const found = await recogniseNamed(path, options);
+  if (options.splitOn !== undefined && found.kind !== 'text') {
+    throw new ConfigError('--split-on', 'is for files of text', `${path} (${KIND_NAMES[found.kind]})`);
+  }
   if (found.kind === 'parquet' && found.packing === 'none') {
     await (await openParquet(path, options.column)).close();
   }
@@ -119,6 +158,7 @@ async function* fileDocuments(
   else if (kind === 'json') yield* jsonDocuments(path, packing, found.layout, options, warnings);
   else if (kind === 'csv') yield* csvDocuments(path, packing, found.delimiter, options, warnings);
   else if (kind === 'parquet') yield* parquetDocuments(path, packing, options.column, warnings);
+  else if (options.splitOn !== undefined) yield* partedDocuments(path, packing, options.splitOn, warnings);
   else yield fileDocument(path, size, warnings, packing);
 }
 

@@ -104,8 +104,11 @@ function contentAs(head: Head, options: FieldOptions): Content {
   return as === 'csv' ? { kind: 'csv', delimiter: namedDelimiter(head, field) } : { kind: 'jsonl' };
 }
 
-/** Refuses `--as` for a source that is no file and no folder. */
-export function checkNotSaid({ as }: FieldOptions, source: string): void {
+/** Refuses `--as` and `--split-on` for a source that is no file and no folder. */
+export function checkNotSaid({ as, splitOn }: FieldOptions, source: string): void {
+  if (splitOn !== undefined) {
+    throw new ConfigError('--split-on', 'is for files and folders', source, 'leave it out');
+  }
   if (as !== undefined) throw new ConfigError('--as', 'is for files and folders', source, 'leave it out');
 }
 

@@ -1,5 +1,7 @@
 /** What documents and their sources are, and what a pass over them leaves out or mends. Knows no files and no tokens. */
 
+import { END_OF_TEXT } from '../../tokenizer/tokenizer.js';
+
 /** One text. */
 export interface TextDocument {
   /** For messages: the file's path, with the line or row where it holds several, or a name within its corpus. */
@@ -53,6 +55,8 @@ export interface FieldOptions {
   readonly maxBroken: number;
   /** What every file is; undefined lets the content of each decide. */
   readonly as?: FileKind | undefined;
+  /** What parts the documents of a file of text; undefined where each is one. */
+  readonly splitOn?: string | undefined;
   /** Whether links in a folder may lead out of it. */
   readonly followLinks: boolean;
 }
@@ -72,6 +76,11 @@ export interface TextWarnings {
   empty: number;
   /** Documents in which bytes that are not UTF-8 became U+FFFD. */
   invalidUtf8: number;
+  /** How often `<|endoftext|>` stands in files of text and is read as text, and in how many. */
+  marks: number;
+  marked: number;
+  /** Files of text in which what was to part documents does not stand. */
+  unparted: number;
   /** Records of JSON or CSV left out because they hold no text. */
   broken: number;
   /** The first of them, as 'file, line n (reason)'. */
@@ -93,7 +102,8 @@ const MUCH_LARGER = 200;
 
 export function noWarnings(): TextWarnings {
   const records = { broken: 0, brokenAt: [], unexpected: 0, unexpectedAt: [] };
-  return { binary: 0, empty: 0, invalidUtf8: 0, ...records, expanded: 0, expandedAt: [] };
+  const texts = { invalidUtf8: 0, marks: 0, marked: 0, unparted: 0 };
+  return { binary: 0, empty: 0, ...texts, ...records, expanded: 0, expandedAt: [] };
 }
 
 /** Counts a file that was read to its end, if it holds many times its size; sizes are in bytes. */
@@ -115,6 +125,18 @@ export function describeWarnings(warnings: TextWarnings): string[] {
   if (warnings.invalidUtf8 > 0) {
     const documents = counted(warnings.invalidUtf8, 'document');
     lines.push(`replaced bytes that are not UTF-8 by U+FFFD in ${documents}`);
+  }
+  const { marks, marked, unparted } = warnings;
+  if (marks > 0) {
+    const where = `${counted(marks, 'time')} in ${counted(marked, 'file')}`;
+    lines.push(
+      `read ${END_OF_TEXT} as text, ${where}: loopnn prepare --split-on '${END_OF_TEXT}' parts documents there`,
+    );
+  }
+  if (unparted > 0) {
+    lines.push(
+      `read ${counted(unparted, 'file')} as one document each: what --split-on names stands nowhere in them`,
+    );
   }
   const { broken, brokenAt, unexpected, unexpectedAt, expanded, expandedAt } = warnings;
   if (broken > 0) lines.push(`left out ${counted(broken, 'broken record')}: ${shown(broken, brokenAt)}`);

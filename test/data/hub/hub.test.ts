@@ -336,3 +336,21 @@ test('a dataset’s former name, without owner, gives its documents', async () =
   assert.deepEqual(meta.sources, ['set']);
   assert.deepEqual(readdirSync(join(folder, 'cache')), ['datasets--owner--set']);
 });
+
+test('a split of its own is held out whole', async () => {
+  const { meta } = await prepare({ valSplit: 'test' });
+  assert.deepEqual([meta.heldOut.unit, meta.heldOut.sources], ['sources', ['owner/set']]);
+  const local = async (paths: string[], to: string) => {
+    const made = { out: join(folder, to), tokenizer: 'bytes', seed: 1 };
+    return (await prepareCorpus({ sources: paths, ...made })).meta;
+  };
+  const train = await local([join(folder, 'local')], 'train');
+  const test = await local([fixture('required.parquet')], 'test');
+  assert.equal(meta.train.documents, train.train.documents + train.val.documents);
+  assert.equal(meta.train.tokens, train.train.tokens + train.val.tokens);
+  assert.equal(meta.val.bytes, test.train.bytes + test.val.bytes);
+  // Without a first pass, too.
+  const large = await prepare({ valSplit: 'test', large: 1, force: true });
+  assert.deepEqual(large.meta.val, meta.val);
+  assert.deepEqual(large.meta.train, meta.train);
+});
