@@ -42,6 +42,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Cache, DynamicCache, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
@@ -107,17 +108,16 @@ class LoopConfig(PretrainedConfig):
         super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)
 
 
-class Conv1D(nn.Module):
-    """x W + b with W (in, out), as GPT-2's checkpoints have it."""
+class Linear(Conv1D):
+    """x W + b with W (in, out), as GPT-2's checkpoints have it; b is optional here. PEFT knows it by its base class."""
 
     def __init__(self, n_in, n_out, bias):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_in, n_out))
-        self.bias = nn.Parameter(torch.empty(n_out)) if bias else None
+        super().__init__(n_out, n_in)
+        if not bias:
+            self.bias = None
 
     def forward(self, x):
-        y = x @ self.weight
-        return y if self.bias is None else y + self.bias
+        return F.linear(x, self.weight.T, self.bias)
 
 
 class LayerNorm(nn.Module):
@@ -140,8 +140,8 @@ class Attention(nn.Module):
         C = config.n_embd
         self.n_head = config.n_head
         self.dropout = config.dropout
-        self.c_attn = Conv1D(C, 3 * C, config.bias)
-        self.c_proj = Conv1D(C, C, config.bias)
+        self.c_attn = Linear(C, 3 * C, config.bias)
+        self.c_proj = Linear(C, C, config.bias)
 
     def forward(self, x, mask, past):
         B, T, C = x.shape
@@ -163,8 +163,8 @@ class MLP(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.dropout = config.dropout
-        self.c_fc = Conv1D(config.n_embd, 4 * config.n_embd, config.bias)
-        self.c_proj = Conv1D(4 * config.n_embd, config.n_embd, config.bias)
+        self.c_fc = Linear(config.n_embd, 4 * config.n_embd, config.bias)
+        self.c_proj = Linear(4 * config.n_embd, config.n_embd, config.bias)
 
     def forward(self, x):
         return F.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")), self.dropout, self.training)
@@ -212,8 +212,8 @@ class Injection(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.state = Conv1D(config.n_embd, config.n_embd, config.bias)
-        self.input = Conv1D(config.n_embd, config.n_embd, False)
+        self.state = Linear(config.n_embd, config.n_embd, config.bias)
+        self.input = Linear(config.n_embd, config.n_embd, False)
 
     def forward(self, x, e):
         return self.state(x) + self.input(e)
@@ -415,7 +415,7 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
             # What comes out has the variance of what goes in.
             for part in (module.state, module.input):
                 nn.init.normal_(part.weight, std=(2 * config.n_embd) ** -0.5)
-        elif isinstance(module, Conv1D):
+        elif isinstance(module, Linear):
             nn.init.normal_(module.weight, std=std)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

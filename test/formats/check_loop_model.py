@@ -498,6 +498,49 @@ def cached(model, ids):
     check("a cache filled where gradients are checkpointed", distance(found, expected), CLOSE)
 
 
+def assisted(exported, model, gpt2, ids):
+    """Drafts of any kind leave greedy decoding as it is; the network itself with fewer loops is an assistant too."""
+    first, expected = ids[:1], {loops: greedy(model, ids[:1], NEW, loops) for loops in COUNTS}
+    fewer = load(exported)
+    fewer.generation_config.num_loops = 1
+    drafts = {"GPT-2": gpt2, "one loop": fewer}
+    settings = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, "pad_token_id": 0}
+    counted = []
+    counting = fewer.transformer.register_forward_pre_hook(lambda _, given: counted.append(given[3]))
+    for loops, made in expected.items():
+        for name, assistant in drafts.items():
+            found = model.generate(first, assistant_model=assistant, num_loops=loops, **settings)
+            same(f"generate(num_loops={loops}) assisted by {name}", found, made)
+        found = model.generate(first, prompt_lookup_num_tokens=3, num_loops=loops, **settings)
+        same(f"generate(num_loops={loops}) with prompt lookup", found, made)
+    counting.remove()
+    same("loops of the assistant", sorted(set(counted)), [1])
+
+
+def hidden_states(model, ids, layers, what):
+    """One at the start and one after each block of each loop, which are those of fewer loops."""
+    network, coda = model.transformer, model.config.n_coda
+    states = model(ids, output_hidden_states=True).hidden_states
+    once, looped = model.config.n_prelude + coda, layers - model.config.n_prelude - coda
+    same(f"{what}: how many hidden states", len(states), 1 + once + looped * TRAINED)
+    for loops in range(1, TRAINED + 1):
+        x = states[model.config.n_prelude + looped * loops]
+        if loops < TRAINED or coda > 0:
+            for block in network.h[layers - coda :]:
+                x = block(x, None, None)
+            x = network.ln_f(x)
+        found = model(ids, num_loops=loops, output_hidden_states=True).hidden_states
+        same(f"{what}: how many of {loops} loops", len(found), 1 + once + looped * loops)
+        check(f"{what}: the state after {loops} loops", distance(x, found[-1]), CLOSE)
+    asked = {"output_hidden_states": True, "return_dict_in_generate": True}
+    settings = {"do_sample": False, "max_new_tokens": NEW, "min_new_tokens": NEW, "pad_token_id": 0, **asked}
+    cached, whole = (model.generate(ids, use_cache=use, **settings).hidden_states for use in (True, False))
+    sizes = [[state.shape[1] for state in step] for step in cached]
+    same(f"{what}: of generate", sizes, [[n] * len(states) for n in (ids.shape[1], *[1] * (NEW - 1))])
+    error = max(distance(a[:, -1], b[:, -1]) for c, w in zip(cached, whole) for a, b in zip(c, w))
+    check(f"{what}: with a cache as without", error, CLOSE * max(1, states[-2].abs().max().item()))
+
+
 def loop_model(exported, gpt2_exported, run, data, work, loss_over):
     """`loss_over(model, loops)` is the loss over the validation tokens."""
     loop, gpt2 = load(exported), load(gpt2_exported)
@@ -512,6 +555,8 @@ def loop_model(exported, gpt2_exported, run, data, work, loss_over):
             2e-5,
         )
     cached(loop, ids)
+    assisted(exported, loop, gpt2, ids)
+    hidden_states(loop, ids, 2, "two layers")
     wrong_counts(exported, twin, ids)
     no_use_for(arguments, loop, gpt2, ids)
     declared = set(inspect.signature(loop.forward).parameters) - {"kwargs"}
