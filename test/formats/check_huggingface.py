@@ -31,7 +31,7 @@ import transformers
 from check_loop_model import hidden_states, loop_model, prompts_where_loops_tell
 from check_lora import lora
 from check_trainer import trainer
-from checks import ROOT, check, done, failures, load, loopnn
+from checks import ROOT, check, done, failures, load, loopnn, same
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -57,6 +57,9 @@ def golden_models(work):
         parameters = {k.removeprefix("param."): v for k, v in values.items() if k.startswith("param.")}
         save_file(parameters, checkpoint / "model.safetensors")
         loopnn("export", "--model", run, "--out", run / "exported")
+        written = json.loads((run / "exported/config.json").read_text())
+        if written["model_type"] == "gpt2":
+            same(f"golden {path.stem}: n_ctx, which llama.cpp's converter reads", written.get("n_ctx"), config["blockSize"])
         with torch.no_grad():
             logits = load(run / "exported")(values["tokens"].long()).logits
         check(f"golden {path.stem}: logits", (logits.reshape(values["logits"].shape) - values["logits"]).abs().max().item(), LOGITS)

@@ -396,7 +396,10 @@ def no_use_for(arguments, model, gpt2, ids):
     refused("neither ids nor embeddings", ValueError, "^input_ids: must be given", lambda: model())
     check(
         "None is as if it were not given",
-        distance(arguments.call(model, input_ids=ids, past_key_values=None, cache=None, head_mask=None).logits, model(ids).logits),
+        distance(
+            arguments.call(model, input_ids=ids, past_key_values=None, cache=None, head_mask=None).logits,
+            model(ids).logits,
+        ),
         0,
     )
 
