@@ -15,7 +15,7 @@
 6. PEFT's LoRA trains and merges (`check_lora.py`).
 7. `Trainer` makes the same update however a batch is cut, and GPT-2's (`check_trainer.py`).
 
-Prints what it measured; exits with 1 if anything is off. Last run: torch 2.15.0 with transformers 5.24.0, 5.23.0 and 4.57.6.
+Prints what it measured; exits with 1 if anything is off. Last run: torch 2.15.0 with transformers 5.24.0 and peft 0.21.2.
 """
 
 import json
