@@ -23,9 +23,9 @@ How often to loop is said by the argument `num_loops` of `forward` and `generate
 Parameter names and layouts are those of loopnn and of GPT-2 in transformers: linear weights are (in, out). An optimizer should
 decay neither gates (`*.gates`) nor biases and layer norms.
 
-Each application of attention - in every loop, layer and inner loop - has keys and values of its own. A cache of transformers,
-of any kind, gets a layer for each, and belongs to the `num_loops` it was filled with. transformers 5.24 calls it `cache` and
-earlier releases `past_key_values`: both names are taken, and the output has the one of the release.
+Each application of attention - in every loop, layer and inner loop - has keys and values of its own. A cache of
+transformers, of any kind, gets a layer for each, and belongs to the `num_loops` it was filled with. transformers 5.24 calls
+it `cache` and earlier releases `past_key_values`: both names are taken, and the output has the one of the release.
 
 Dimensions: B batch, T time, S time with what is cached, C channels, V vocabulary, N loops.
 """
@@ -222,8 +222,8 @@ class Injection(nn.Module):
 class Past:
     """A cache during one call of the network, for T new positions; each attention takes the next slot.
 
-    A slot is a layer of the cache, and stands for one application of a layer. transformers makes as many as the model has
-    layers; an empty cache gets the others here.
+    A slot is a layer of the cache, and stands for one application of a layer. transformers makes as many as the model
+    has layers; an empty cache gets the others here.
     """
 
     def __init__(self, cache, slots, T):
@@ -319,9 +319,9 @@ class LoopTransformer(Gates):
 def mask_and_positions(attention_mask, position_ids, embeds, past):
     """Attention's mask, None where it is the causal one, and the positions (B, T) or (1, T), as transformers reads them.
 
-    `attention_mask` (B, S) has zeros for padding, in the cache too; (B, 1, T, S) is the mask itself, booleans or what is
-    added to the scores. Without mask and cache, positions that do not go on by one begin another text, packed into the same
-    row.
+    `attention_mask` (B, S) has zeros for padding, in the cache too; (B, 1, T, S) is the mask itself, booleans or what
+    is added to the scores. Without mask and cache, positions that do not go on by one begin another text, packed into
+    the same row.
     """
     T, device = embeds.shape[1], embeds.device
     start = 0 if past is None else past.length
@@ -467,8 +467,8 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
     def generate(self, inputs=None, generation_config=None, *args, **kwargs):
         """As everywhere in transformers, and `num_loops` too may be an argument or stand in `generation_config`.
 
-        Assisted decoding works as everywhere; an assistant may be the same network with fewer loops. Raises ValueError for
-        ways of decoding that would run parts of the network by themselves.
+        Assisted decoding works as everywhere; an assistant may be the same network with fewer loops. Raises ValueError
+        for ways of decoding that would run parts of the network by themselves.
         """
 
         def setting(name):

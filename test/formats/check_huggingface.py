@@ -59,7 +59,7 @@ def golden_models(work):
         loopnn("export", "--model", run, "--out", run / "exported")
         written = json.loads((run / "exported/config.json").read_text())
         if written["model_type"] == "gpt2":
-            same(f"golden {path.stem}: n_ctx, which llama.cpp's converter reads", written.get("n_ctx"), config["blockSize"])
+            same(f"golden {path.stem}: n_ctx for llama.cpp's converter", written.get("n_ctx"), config["blockSize"])
         with torch.no_grad():
             logits = load(run / "exported")(values["tokens"].long()).logits
         check(f"golden {path.stem}: logits", (logits.reshape(values["logits"].shape) - values["logits"]).abs().max().item(), LOGITS)
