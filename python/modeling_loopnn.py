@@ -21,23 +21,28 @@ How often to loop is said by the argument `num_loops` of `forward` and `generate
 `generate`, else by `config.n_loop`; loops beyond the trained count reuse the last gate.
 
 Parameter names and layouts are those of loopnn and of GPT-2 in transformers: linear weights are (in, out). An optimizer should
-decay neither gates (`*.gates`) nor biases and layer norms. There is no key/value cache: `generate` computes the whole
-sequence for each token, and refuses what cannot do without.
+decay neither gates (`*.gates`) nor biases and layer norms.
 
-Dimensions: B batch, T time, C channels, V vocabulary, N loops.
+Each application of attention - in every loop, layer and inner loop - has keys and values of its own. A cache of
+transformers, of any kind, gets a layer for each, and belongs to the `num_loops` it was filled with. transformers 5.24 calls
+it `cache` and earlier releases `past_key_values`: both names are taken, and the output has the one of the release.
+
+Dimensions: B batch, T time, S time with what is cached, C channels, V vocabulary, N loops.
 """
 
+import inspect
 from contextvars import ContextVar
-from copy import copy
+from copy import deepcopy
 from numbers import Integral
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import CausalLMOutput
+from transformers import Cache, DynamicCache, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
@@ -100,21 +105,19 @@ class LoopConfig(PretrainedConfig):
         self.bias = bias
         self.dropout = dropout
         self.initializer_range = initializer_range
-        kwargs["use_cache"] = False
         super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)
 
 
-class Conv1D(nn.Module):
-    """x W + b with W (in, out), as GPT-2's checkpoints have it."""
+class Linear(Conv1D):
+    """x W + b with W (in, out), as GPT-2's checkpoints have it; b is optional here. PEFT knows it by its base class."""
 
     def __init__(self, n_in, n_out, bias):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_in, n_out))
-        self.bias = nn.Parameter(torch.empty(n_out)) if bias else None
+        super().__init__(n_out, n_in)
+        if not bias:
+            self.bias = None
 
     def forward(self, x):
-        y = x @ self.weight
-        return y if self.bias is None else y + self.bias
+        return F.linear(x, self.weight.T, self.bias)
 
 
 class LayerNorm(nn.Module):
@@ -137,17 +140,20 @@ class Attention(nn.Module):
         C = config.n_embd
         self.n_head = config.n_head
         self.dropout = config.dropout
-        self.c_attn = Conv1D(C, 3 * C, config.bias)
-        self.c_proj = Conv1D(C, C, config.bias)
+        self.c_attn = Linear(C, 3 * C, config.bias)
+        self.c_proj = Linear(C, C, config.bias)
 
-    def forward(self, x, mask):
+    def forward(self, x, mask, past):
         B, T, C = x.shape
         q, k, v = (
             part.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
             for part in self.c_attn(x).split(C, dim=2)
         )
+        if past is not None:
+            k, v = past.update(k, v)
         p = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p, is_causal=mask is None)
+        causal = mask is None and T > 1
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p, is_causal=causal)
         return F.dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)), self.dropout, self.training)
 
 
@@ -157,8 +163,8 @@ class MLP(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.dropout = config.dropout
-        self.c_fc = Conv1D(config.n_embd, 4 * config.n_embd, config.bias)
-        self.c_proj = Conv1D(4 * config.n_embd, config.n_embd, config.bias)
+        self.c_fc = Linear(config.n_embd, 4 * config.n_embd, config.bias)
+        self.c_proj = Linear(4 * config.n_embd, config.n_embd, config.bias)
 
     def forward(self, x):
         return F.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")), self.dropout, self.training)
@@ -194,9 +200,9 @@ class Block(Gates):
         self.mlp = MLP(config)
         self.declare_gates(config, "n_inner_loop")
 
-    def forward(self, x, mask):
+    def forward(self, x, mask, past):
         for n in range(self.n_inner_loop):
-            h = x + self.attn(self.ln_1(x), mask)
+            h = x + self.attn(self.ln_1(x), mask, past)
             x = self.update(x, h + self.mlp(self.ln_2(h)), n)
         return x
 
@@ -206,11 +212,40 @@ class Injection(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.state = Conv1D(config.n_embd, config.n_embd, config.bias)
-        self.input = Conv1D(config.n_embd, config.n_embd, False)
+        self.state = Linear(config.n_embd, config.n_embd, config.bias)
+        self.input = Linear(config.n_embd, config.n_embd, False)
 
     def forward(self, x, e):
         return self.state(x) + self.input(e)
+
+
+class Past:
+    """A cache during one call of the network, for T new positions; each attention takes the next slot.
+
+    A slot is a layer of the cache, and stands for one application of a layer. transformers makes as many as the model
+    has layers; an empty cache gets the others here.
+    """
+
+    def __init__(self, cache, slots, T):
+        if not isinstance(cache, Cache):
+            raise TypeError(f"{CACHE_NAME}: must be a Cache of transformers, got {type(cache).__name__}")
+        self.cache = cache
+        self.slot = 0
+        self.length = int(cache.get_seq_length())
+        self.end = self.length + T
+        if self.length == 0 and cache.layers:
+            cache.layers.extend(deepcopy(cache.layers[0]) for _ in range(slots - len(cache.layers)))
+        elif self.length != cache.get_seq_length(slots - 1) or cache.get_seq_length(slots) != 0:
+            rule = f"must have been filled with the same num_loops, which takes {slots} layers of it"
+            raise ValueError(f"{CACHE_NAME}: {rule}, got {len(cache.layers)}")
+
+    def update(self, k, v):
+        """Keys and values of all positions so far, with those of the new ones at their end."""
+        # Releases before 5 are told where a static cache goes on. It returns all its room, of which the rest is empty.
+        where = {"cache_position": torch.arange(self.length, self.end, device=k.device)}
+        k, v = self.cache.update(k, v, self.slot, where)
+        self.slot += 1
+        return k[:, :, : self.end], v[:, :, : self.end]
 
 
 class LoopTransformer(Gates):
@@ -240,12 +275,20 @@ class LoopTransformer(Gates):
             logger.warning_once(f"{where} {loops}: {beyond}")
         return loops
 
-    def stack(self, x, first, end, mask, states):
+    def applications(self, loops):
+        """How often a layer is applied in a call, all counted: each has keys and values of its own."""
+        config = self.config
+        once = config.n_prelude + config.n_coda
+        return (once + (config.n_layer - once) * loops) * config.n_inner_loop
+
+    def stack(self, x, first, end, mask, past, states):
+        # What is computed again must not enter a cache again.
+        recompute = self.gradient_checkpointing and self.training and past is None
         for block in self.h[first:end]:
-            if self.gradient_checkpointing and self.training:
-                x = checkpoint(block, x, mask, use_reentrant=False)
+            if recompute:
+                x = checkpoint(block, x, mask, past, use_reentrant=False)
             else:
-                x = block(x, mask)
+                x = block(x, mask, past)
             if states is not None:
                 states.append(x)
         return x
@@ -255,49 +298,58 @@ class LoopTransformer(Gates):
             return self.injection(x, e)
         return x + e if self.config.input_injection == "add" else x
 
-    def forward(self, embeds, position_ids, mask, loops, states=None):
+    def forward(self, embeds, position_ids, mask, loops, past=None, states=None):
         """The normalised state (B, T, C). A list `states` gets what `output_hidden_states` promises."""
         config = self.config
         first, end = config.n_prelude, config.n_layer - config.n_coda
         x = F.dropout(embeds + self.wpe(position_ids), config.dropout, self.training)
         if states is not None:
             states.append(x)
-        e = x = self.stack(x, 0, first, mask, states)
+        e = x = self.stack(x, 0, first, mask, past, states)
         for n in range(loops):
-            x = self.update(x, self.stack(self.inject(x, e), first, end, mask, states), n)
+            x = self.update(x, self.stack(self.inject(x, e), first, end, mask, past, states), n)
             if states is not None:
                 states[-1] = x
-        x = self.ln_f(self.stack(x, end, config.n_layer, mask, states))
+        x = self.ln_f(self.stack(x, end, config.n_layer, mask, past, states))
         if states is not None:
             states[-1] = x
         return x
 
 
-def mask_and_positions(attention_mask, position_ids, embeds):
+def mask_and_positions(attention_mask, position_ids, embeds, past):
     """Attention's mask, None where it is the causal one, and the positions (B, T) or (1, T), as transformers reads them.
 
-    `attention_mask` (B, T) has zeros for padding; (B, 1, T, T) is the mask itself, booleans or what is added to the scores.
-    Without it, positions that do not go on by one begin another text, packed into the same row.
+    `attention_mask` (B, S) has zeros for padding, in the cache too; (B, 1, T, S) is the mask itself, booleans or what
+    is added to the scores. Without mask and cache, positions that do not go on by one begin another text, packed into
+    the same row.
     """
     T, device = embeds.shape[1], embeds.device
-    mask, causal = None, lambda: torch.ones(T, T, dtype=torch.bool, device=device).tril()
+    start = 0 if past is None else past.length
+    S = start + T
+    mask, causal = None, lambda: torch.ones(T, S, dtype=torch.bool, device=device).tril(start)
     if attention_mask is None:
-        if position_ids is not None and (new := position_ids.diff(dim=-1) != 1).any():
+        packed = past is None and position_ids is not None
+        if packed and (new := position_ids.diff(dim=-1) != 1).any():
             text = F.pad(new, (1, 0)).cumsum(-1)
             mask = causal() & (text[:, None, :, None] == text[:, None, None, :])
     elif attention_mask.ndim == 4:
-        mask = attention_mask if attention_mask.dtype == torch.bool else attention_mask.to(embeds.dtype)
-    elif attention_mask.ndim != 2 or attention_mask.shape[1] != T:
+        # A mask for a static cache goes on over its empty room.
+        mask = attention_mask if past is None else attention_mask[..., :S]
+        mask = mask if mask.dtype == torch.bool else mask.to(embeds.dtype)
+    elif attention_mask.ndim != 2 or attention_mask.shape[1] != S:
         shape = tuple(attention_mask.shape)
-        raise ValueError(f"attention_mask: must have shape (B, {T}) or (B, 1, {T}, {T}), got {shape}")
+        raise ValueError(f"attention_mask: must have shape (B, {S}) or (B, 1, {T}, {S}), got {shape}")
     elif not attention_mask.all():
         seen = attention_mask[:, None, None, :].bool()
         # A row of padding sees itself, or its softmax would be over nothing.
-        mask = (causal() & seen) | torch.eye(T, dtype=torch.bool, device=device)
+        itself = F.pad(torch.eye(T, dtype=torch.bool, device=device), (start, 0))
+        mask = (causal() & seen) | itself
         if position_ids is None:
-            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, start:]
+    if mask is None and start > 0 and T > 1:
+        mask = causal()
     if position_ids is None:
-        position_ids = torch.arange(T, device=device)[None]
+        position_ids = torch.arange(start, S, device=device)[None]
     return mask, position_ids
 
 
@@ -314,25 +366,21 @@ def kept(x, positions):
 # that generation_config has too, and peft lets no other names than those of `forward` through.
 ASKED_LOOPS = ContextVar("num_loops", default=None)
 
-# Arguments of `generate` for ways of decoding that go back over a cache, or begin with a part of the text in one.
-NEED_A_CACHE = (
-    "assistant_model",
-    "prompt_lookup_num_tokens",
-    "assistant_early_exit",
-    "prefill_chunk_size",
-    "cache",
-    "past_key_values",
+# What this release of transformers calls a cache.
+CACHE_NAMES = ("cache", "past_key_values")
+CACHE_NAME = next(
+    name
+    for name in CACHE_NAMES
+    if name in inspect.signature(GenerationMixin.prepare_inputs_for_generation).parameters
 )
 
 
-def refuse_given(arguments):
-    """Raises for arguments that this model has no use for; None is as if they were not given."""
-    for name, value in arguments.items():
-        if value is None:
-            continue
-        if name in ("cache", "past_key_values"):
-            raise ValueError(f"{name}: must be None, as there is no key/value cache: give the whole sequence")
-        raise TypeError(f"LoopForCausalLM.forward() got an unexpected keyword argument '{name}'")
+def take_cache(arguments):
+    """Takes the cache out of `arguments`, where it may have either name; None without one."""
+    given = [cache for name in CACHE_NAMES if (cache := arguments.pop(name, None)) is not None]
+    if len(given) > 1:
+        raise ValueError("cache: must be given once, got past_key_values too")
+    return given[0] if given else None
 
 
 class LoopForCausalLM(PreTrainedModel, GenerationMixin):
@@ -367,7 +415,7 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
             # What comes out has the variance of what goes in.
             for part in (module.state, module.input):
                 nn.init.normal_(part.weight, std=(2 * config.n_embd) ** -0.5)
-        elif isinstance(module, Conv1D):
+        elif isinstance(module, Linear):
             nn.init.normal_(module.weight, std=std)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -378,9 +426,7 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
             nn.init.constant_(module.gates, value)
 
     def _residual_divisor(self):
-        config = self.config
-        once = config.n_prelude + config.n_coda
-        applications = (once + (config.n_layer - once) * config.n_loop) * config.n_inner_loop
+        config, applications = self.config, self.transformer.applications(self.config.n_loop)
         if config.residual_init == "loops":
             return config.n_loop * config.n_inner_loop * (2 * config.n_layer) ** 0.5
         return (2 * (config.n_layer if config.residual_init == "layers" else applications)) ** 0.5
@@ -421,7 +467,8 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
     def generate(self, inputs=None, generation_config=None, *args, **kwargs):
         """As everywhere in transformers, and `num_loops` too may be an argument or stand in `generation_config`.
 
-        Raises ValueError for what needs a key/value cache; `use_cache` has no effect.
+        Assisted decoding works as everywhere; an assistant may be the same network with fewer loops. Raises ValueError
+        for ways of decoding that would run parts of the network by themselves.
         """
 
         def setting(name):
@@ -429,45 +476,43 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
             given = [kwargs.get(name), *(getattr(config, name, None) for config in configs)]
             return next((value for value in given if value is not None), None)
 
-        no_cache = "as loop networks have no key/value cache here"
-        for name in NEED_A_CACHE:
-            if setting(name) is not None:
-                raise ValueError(f"{name}: must be None, {no_cache}")
+        if setting("assistant_early_exit") is not None:
+            rule = "must be None, as a part of the layers is no network here"
+            raise ValueError(f"assistant_early_exit: {rule}; an assistant_model may have fewer num_loops")
         if setting("cache_implementation") == "paged":
-            raise ValueError(f"cache_implementation: must not be paged, {no_cache}")
+            raise ValueError("cache_implementation: must not be paged, which needs attention of its own")
         loops = setting("num_loops")
         if setting("guidance_scale") not in (None, 1) and loops not in (None, self.config.n_loop):
             rule = "must be None where num_loops is not config.n_loop: transformers would guide by another network"
             raise ValueError(f"guidance_scale: {rule}; set config.n_loop to {loops}")
-        # Told so, transformers gives whole sequences wherever it calls the model.
-        kwargs["use_cache"] = False
-        if generation_config is not None:
-            generation_config = copy(generation_config)
-            generation_config.use_cache = kwargs.pop("use_cache")
         kwargs.pop("num_loops", None)
+        if (cache := take_cache(kwargs)) is not None:
+            kwargs[CACHE_NAME] = cache
         before = ASKED_LOOPS.set(loops)
         try:
             return super().generate(inputs, generation_config, *args, **kwargs)
         finally:
             ASKED_LOOPS.reset(before)
 
-    def prepare_inputs_for_generation(self, input_ids, attention_mask=None, position_ids=None, **kwargs):
-        """The whole sequence, for each token; some releases leave it to the model to go on with mask and positions."""
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        if (more := input_ids.shape[1] - attention_mask.shape[1]) > 0:
-            attention_mask = F.pad(attention_mask, (0, more), value=1)
+    @staticmethod
+    def create_masks_for_generate(attention_mask=None, **_):
+        """`forward` makes its own masks, for static caches too."""
+        return attention_mask
+
+    def prepare_inputs_for_generation(self, input_ids, inputs_embeds=None, position_ids=None, **kwargs):
+        """As everywhere in transformers; some releases leave it to the model to go on with positions."""
         if position_ids is not None and (more := input_ids.shape[1] - position_ids.shape[1]) > 0:
             steps = torch.arange(1, more + 1, device=position_ids.device)
             position_ids = torch.cat([position_ids, position_ids[:, -1:] + steps], dim=1)
-        passed = ("token_type_ids", "output_attentions", "output_hidden_states", "logits_to_keep")
-        return {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "position_ids": position_ids,
-            "num_loops": ASKED_LOOPS.get(),
-            **{name: kwargs[name] for name in passed if name in kwargs},
-        }
+        if (cache := take_cache(kwargs)) is not None:
+            kwargs[CACHE_NAME] = cache
+        elif kwargs.get("attention_mask") is None:
+            # All of one text, whatever the positions: as with a cache.
+            kwargs["attention_mask"] = torch.ones_like(input_ids)
+        given = {"inputs_embeds": inputs_embeds, "position_ids": position_ids, **kwargs}
+        prepared = super().prepare_inputs_for_generation(input_ids, **given)
+        prepared.pop("cache_position", None)
+        return {**prepared, "num_loops": ASKED_LOOPS.get()}
 
     def forward(
         self,
@@ -483,6 +528,8 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
         output_hidden_states=None,
         return_dict=None,
         logits_to_keep=0,
+        cache=None,
+        past_key_values=None,
         **kwargs,
     ):
         """Logits (B, T, V), and the mean loss in nats a token where `labels` (B, T) are given.
@@ -491,11 +538,13 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
         ignored; `shift_labels` are scored where they stand. With `num_items_in_batch` the loss is the sum over so many
         tokens. `num_loops` overrides `config.n_loop`. Hidden states are those at the start, after each block in the order
         of execution (the last block of a loop: after the loop's update), and at the end after the layer norm. One segment
-        alone exists, so `token_type_ids` are zeros; `use_cache` has no effect. Raises ValueError or TypeError for what
-        this model does not have.
+        alone exists, so `token_type_ids` are zeros. `cache`, or `past_key_values`, has the positions before these;
+        `use_cache=True` makes one. Raises ValueError or TypeError for what this model does not have.
         """
         shift_labels, num_items = kwargs.pop("shift_labels", None), kwargs.pop("num_items_in_batch", None)
-        refuse_given(kwargs)
+        for name, value in kwargs.items():
+            if value is not None:
+                raise TypeError(f"LoopForCausalLM.forward() got an unexpected keyword argument '{name}'")
         config = self.config
         if output_attentions or (output_attentions is None and config.output_attentions):
             raise ValueError("output_attentions: must be False, as attention weights are not kept")
@@ -505,12 +554,19 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
             raise ValueError("input_ids: must be given, or inputs_embeds, and not both")
         loops = self.transformer.loop_count(num_loops)
         x = self.transformer.wte(input_ids) if inputs_embeds is None else inputs_embeds
-        if x.shape[1] > config.n_positions:
-            raise ValueError(f"input_ids: must have at most {config.n_positions} positions, got {x.shape[1]}")
-        mask, position_ids = mask_and_positions(attention_mask, position_ids, x)
+        cache = take_cache({"cache": cache, "past_key_values": past_key_values})
+        if cache is None and use_cache:
+            cache = DynamicCache()
+        past = None
+        if cache is not None:
+            past = Past(cache, self.transformer.applications(loops), x.shape[1])
+        S = x.shape[1] if past is None else past.end
+        if S > config.n_positions:
+            raise ValueError(f"input_ids: must have at most {config.n_positions} positions, got {S}")
+        mask, position_ids = mask_and_positions(attention_mask, position_ids, x, past)
         wanted = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         states = [] if wanted else None
-        x = self.transformer(x, position_ids, mask, loops, states)
+        x = self.transformer(x, position_ids, mask, loops, past, states)
         head = self.transformer.wte if self.lm_head is None else self.lm_head
         logits = F.linear(kept(x, logits_to_keep), head.weight)
         loss = None
@@ -518,7 +574,7 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
             counts = {"num_items_in_batch": num_items, "shift_labels": shift_labels}
             loss = self.loss_function(logits, labels, vocab_size=config.vocab_size, **counts)
         states = None if states is None else tuple(states)
-        output = CausalLMOutput(loss=loss, logits=logits, hidden_states=states)
+        output = CausalLMOutputWithPast(loss=loss, logits=logits, hidden_states=states, **{CACHE_NAME: cache})
         as_dict = config.return_dict if return_dict is None else return_dict
         return output if as_dict else output.to_tuple()
 

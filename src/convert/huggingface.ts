@@ -171,6 +171,8 @@ export function huggingFaceConfig(model: ModelConfig, { bos_token_id, eos_token_
       model_type: 'gpt2',
       activation_function: 'gelu_new',
       ...common,
+      // transformers writes it no longer; llama.cpp's converter reads no other.
+      n_ctx: model.blockSize,
       n_inner: null,
       layer_norm_epsilon: 1e-5,
       resid_pdrop: model.dropout,

@@ -12,9 +12,10 @@
    by the same ids there, and its chat template gives the same ids.
 5. Each argument of `forward` and `generate` does what it does with GPT-2, or is refused; `num_loops` is obeyed
    (`check_loop_model.py`).
-6. `Trainer` makes the same update however a batch is cut, and GPT-2's (`check_trainer.py`).
+6. PEFT's LoRA trains and merges (`check_lora.py`).
+7. `Trainer` makes the same update however a batch is cut, and GPT-2's (`check_trainer.py`).
 
-Prints what it measured; exits with 1 if anything is off. Last run: torch 2.15.0 with transformers 5.24.0, 5.23.0 and 4.57.6.
+Prints what it measured; exits with 1 if anything is off. Last run: torch 2.15.0 with transformers 5.24.0 and peft 0.21.2.
 """
 
 import json
@@ -27,9 +28,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
-from check_loop_model import loop_model, prompts_where_loops_tell
+from check_loop_model import hidden_states, loop_model, prompts_where_loops_tell
+from check_lora import lora
 from check_trainer import trainer
-from checks import ROOT, check, done, failures, load, loopnn
+from checks import ROOT, check, done, failures, load, loopnn, same
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -55,6 +57,9 @@ def golden_models(work):
         parameters = {k.removeprefix("param."): v for k, v in values.items() if k.startswith("param.")}
         save_file(parameters, checkpoint / "model.safetensors")
         loopnn("export", "--model", run, "--out", run / "exported")
+        written = json.loads((run / "exported/config.json").read_text())
+        if written["model_type"] == "gpt2":
+            same(f"golden {path.stem}: n_ctx for llama.cpp's converter", written.get("n_ctx"), config["blockSize"])
         with torch.no_grad():
             logits = load(run / "exported")(values["tokens"].long()).logits
         check(f"golden {path.stem}: logits", (logits.reshape(values["logits"].shape) - values["logits"]).abs().max().item(), LOGITS)
@@ -227,6 +232,10 @@ def main():
         exported = {name: round_trip(work, data, name, flags) for name, flags in TRAINED.items()}
         conveniences(exported["loop both, correction"])
         loop, run = with_strong_gates(exported["loop both, correction"], work)
+        parts = load(exported["loop, prelude, coda, linear injection"])
+        hidden_states(parts, torch.randint(1, 300, (2, 14)), 3, "prelude and coda")
+        lora("inner loops", loop, work)
+        lora("injection, no biases", exported["loop, prelude, coda, linear injection"], work)
         tokens = split(data, "val")
         at = lambda model, loops: loss_over(model, tokens, model.config.n_positions, num_loops=loops)
         trainer(loop, *loop_model(loop, exported["gpt2"], run, data, work, at))

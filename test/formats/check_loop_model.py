@@ -10,7 +10,7 @@ import sys
 
 import torch
 from checks import check, load, loopnn, refused, same
-from transformers import AutoTokenizer, DynamicCache, GenerationConfig, pipeline
+from transformers import AutoTokenizer, DynamicCache, GenerationConfig, StaticCache, pipeline
 
 CLOSE = 1e-5
 NEW = 12
@@ -133,6 +133,7 @@ def generate_as_gpt2(twin, gpt2, ids):
         "use_cache": {"use_cache": True},
         "padding on the left": {"input_ids": padded, "attention_mask": seen},
         "position_ids": {"position_ids": torch.arange(4, 4 + ids.shape[1])[None].repeat(2, 1)},
+        "inputs_embeds": {"input_ids": None, "inputs_embeds": gpt2.transformer.wte(ids)},
         "beams": {"num_beams": 3, "num_return_sequences": 2},
         "beams of padded texts": {"num_beams": 3, "input_ids": padded, "attention_mask": seen},
         "sampling": {"do_sample": True, "top_k": 20, "num_return_sequences": 2},
@@ -326,21 +327,17 @@ def no_use_for(arguments, model, gpt2, ids):
     generate = lambda **given: model.generate(
         ids[:1], max_new_tokens=3, do_sample=False, pad_token_id=0, **given
     )
-    no_cache = r"{}: must be None, as loop networks have no key/value cache"
-    for name, value in {
-        "assistant_model": gpt2,
-        "prompt_lookup_num_tokens": 3,
-        "assistant_early_exit": 1,
-        "prefill_chunk_size": 2,
-        "cache": DynamicCache(),
-        "past_key_values": DynamicCache(),
-    }.items():
-        refused(f"generate({name}=…)", ValueError, no_cache.format(name), lambda: generate(**{name: value}))
-    config = GenerationConfig(prompt_lookup_num_tokens=3)
     refused(
-        "prompt lookup by generation_config",
+        "leaving early",
         ValueError,
-        no_cache.format("prompt_lookup_num_tokens"),
+        "^assistant_early_exit: must be None",
+        lambda: generate(assistant_early_exit=1),
+    )
+    config = GenerationConfig(assistant_early_exit=1)
+    refused(
+        "leaving early by generation_config",
+        ValueError,
+        "^assistant_early_exit: must be None",
         lambda: model.generate(ids[:1], generation_config=config),
     )
     refused(
@@ -361,20 +358,14 @@ def no_use_for(arguments, model, gpt2, ids):
         "^output_attentions",
         lambda: generate(output_attentions=True),
     )
-    refused(
-        "generate(inputs_embeds=…)",
-        ValueError,
-        "inputs_embeds",
-        lambda: model.generate(inputs_embeds=torch.zeros(1, 2, 32)),
-    )
     refused("generate(wrong=1)", ValueError, "wrong", lambda: generate(wrong=1))
     cases = {
-        "past_key_values": (
+        "a tuple as cache": (TypeError, "^(cache|past_key_values): must be a Cache", {"cache": ((ids, ids),)}),
+        "a cache by both names": (
             ValueError,
-            "^past_key_values: must be None",
-            {"past_key_values": DynamicCache()},
+            "^cache: must be given once",
+            {"cache": DynamicCache(), "past_key_values": DynamicCache()},
         ),
-        "cache": (ValueError, "^cache: must be None", {"cache": DynamicCache()}),
         "output_attentions": (ValueError, "^output_attentions: must be False", {"output_attentions": True}),
         "token_type_ids": (
             ValueError,
@@ -405,9 +396,152 @@ def no_use_for(arguments, model, gpt2, ids):
     refused("neither ids nor embeddings", ValueError, "^input_ids: must be given", lambda: model())
     check(
         "None is as if it were not given",
-        distance(model(ids, past_key_values=None, head_mask=None).logits, model(ids).logits),
+        distance(
+            arguments.call(model, input_ids=ids, past_key_values=None, cache=None, head_mask=None).logits,
+            model(ids).logits,
+        ),
         0,
     )
+
+
+def cached(model, ids):
+    """With a cache, `forward` and `generate` give what they give without, and compute no position twice."""
+    B, T = ids.shape
+    padded = torch.cat([torch.zeros(B, 4, dtype=torch.long), ids], dim=1)
+    padded[1, :6] = 0
+    seen = (torch.arange(T + 4)[None] >= torch.tensor([[4], [6]])).long()
+    left = {"input_ids": padded, "attention_mask": seen}
+    static = {"cache_implementation": "static"}
+    cases = {
+        "greedy": {},
+        "sampling": {"do_sample": True, "top_k": 20, "num_return_sequences": 2},
+        "beams": {"num_beams": 3, "num_return_sequences": 2},
+        "padding on the left": left,
+        "beams of padded texts": {"num_beams": 3, **left},
+        "sampling of padded texts": {"do_sample": True, **left},
+        "static": static,
+        "static, padding on the left": {**static, **left},
+        "static, beams of padded texts": {**static, "num_beams": 3, **left},
+        "position_ids": {"position_ids": torch.arange(3, 3 + T)[None].repeat(B, 1)},
+        "position_ids that begin again": {"position_ids": torch.tensor([[*range(5), *range(T - 5)]] * B)},
+        "inputs_embeds": {"input_ids": None, "inputs_embeds": model.transformer.wte(ids)},
+        "prefill in chunks": {"prefill_chunk_size": 5},
+        "prefill in chunks of padded texts": {"prefill_chunk_size": 5, **left},
+    }
+    computed = []
+    counting = model.transformer.register_forward_pre_hook(lambda _, given: computed.append(given[0].shape[1]))
+    for loops in COUNTS:
+        settings = {"input_ids": ids, "do_sample": False, "max_new_tokens": NEW, "pad_token_id": 0}
+        for name, given in cases.items():
+            given, made, positions = {**settings, "num_loops": loops, **given}, [], []
+            plain = {k: v for k, v in given.items() if k not in ("cache_implementation", "prefill_chunk_size")}
+            if "inputs_embeds" in given:
+                plain = {**settings, "num_loops": loops}
+            for call in ({**plain, "use_cache": False}, given):
+                computed.clear()
+                torch.manual_seed(3)
+                made.append(model.generate(**call)[:, -NEW:])
+                positions.append(sum(computed))
+            start = plain["input_ids"].shape[1]
+            same(f"cache, {loops} loops, {name}: as without", made[1], made[0])
+            same(f"cache, {loops} loops, {name}: positions", positions[1], start + NEW - 1)
+            same("and without", positions[0] - NEW * start, NEW * (NEW - 1) // 2)
+    counting.remove()
+
+    # A cache of the caller's own, of each kind and by either name, filled in parts of 6, 1, 3 and 1.
+    whole = model(ids, num_loops=2).logits
+    kinds = {
+        "bare": DynamicCache,
+        "dynamic": lambda: DynamicCache(config=model.config),
+        "static": lambda: StaticCache(config=model.config, max_cache_len=20),
+    }
+    parts = [(0, 6), (6, 7), (7, 10), (10, 11)]
+    for kind, make in kinds.items():
+        for name in ("cache", "past_key_values"):
+            own = make()
+            arguments = lambda start, end: {"input_ids": ids[:, start:end], "num_loops": 2, name: own}
+            with torch.no_grad():
+                found = torch.cat([model(**arguments(start, end)).logits for start, end in parts], dim=1)
+            check(f"{name}={kind}: logits in parts", distance(found, whole[:, :11]), CLOSE)
+    window = torch.ones(T, T, dtype=torch.bool).tril().triu(-3)[None, None].expand(B, 1, T, T)
+    whole, own = model(ids, attention_mask=window).logits, DynamicCache()
+    model(ids[:, :9], attention_mask=window[:, :, :9, :9], cache=own)
+    found = model(ids[:, 9:], attention_mask=window[:, :, 9:], cache=own).logits
+    check("attention_mask of 4 dimensions over a cache", distance(found, whole[:, 9:]), CLOSE)
+    output = model(ids, use_cache=True)
+    output = model(ids[:, :2], past_key_values=output.past_key_values)
+    whole = model(torch.cat([ids, ids[:, :2]], dim=1)).logits[:, T:]
+    check("use_cache=True returns one", distance(output.logits, whole), CLOSE)
+    full = output.past_key_values
+    for loops in (1, TRAINED + 2):
+        refused(
+            f"a cache of {TRAINED} loops for {loops}",
+            ValueError,
+            "must have been filled with the same num_loops",
+            lambda: model(ids[:, :1], num_loops=loops, cache=full),
+        )
+    refused(
+        "more positions than there are, cached ones among them",
+        ValueError,
+        "must have at most",
+        lambda: model(ids[:, :1].repeat(1, model.config.n_positions - T - 1), cache=full),
+    )
+    for name in ("cache", "past_key_values"):
+        own = DynamicCache()
+        first = model.generate(**settings, **{name: own})
+        more = {**settings, "input_ids": first, "max_new_tokens": 3}
+        same(f"generate({name}=…) goes on", model.generate(**more, **{name: own}), model.generate(**more))
+    training = copy.deepcopy(model).train()
+    training.gradient_checkpointing_enable()
+    output, own = training(ids[:, :5], use_cache=True), model(ids[:, :5], use_cache=True)
+    output.logits.sum().backward()
+    found, expected = (
+        model(ids[:, 5:6], past_key_values=o.past_key_values).logits for o in (output, own)
+    )
+    check("a cache filled where gradients are checkpointed", distance(found, expected), CLOSE)
+
+
+def assisted(exported, model, gpt2, ids):
+    """Drafts of any kind leave greedy decoding as it is; the network itself with fewer loops is an assistant too."""
+    first, expected = ids[:1], {loops: greedy(model, ids[:1], NEW, loops) for loops in COUNTS}
+    fewer = load(exported)
+    fewer.generation_config.num_loops = 1
+    drafts = {"GPT-2": gpt2, "one loop": fewer}
+    settings = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, "pad_token_id": 0}
+    counted = []
+    counting = fewer.transformer.register_forward_pre_hook(lambda _, given: counted.append(given[3]))
+    for loops, made in expected.items():
+        for name, assistant in drafts.items():
+            found = model.generate(first, assistant_model=assistant, num_loops=loops, **settings)
+            same(f"generate(num_loops={loops}) assisted by {name}", found, made)
+        found = model.generate(first, prompt_lookup_num_tokens=3, num_loops=loops, **settings)
+        same(f"generate(num_loops={loops}) with prompt lookup", found, made)
+    counting.remove()
+    same("loops of the assistant", sorted(set(counted)), [1])
+
+
+def hidden_states(model, ids, layers, what):
+    """One at the start and one after each block of each loop, which are those of fewer loops."""
+    network, coda = model.transformer, model.config.n_coda
+    states = model(ids, output_hidden_states=True).hidden_states
+    once, looped = model.config.n_prelude + coda, layers - model.config.n_prelude - coda
+    same(f"{what}: how many hidden states", len(states), 1 + once + looped * TRAINED)
+    for loops in range(1, TRAINED + 1):
+        x = states[model.config.n_prelude + looped * loops]
+        if loops < TRAINED or coda > 0:
+            for block in network.h[layers - coda :]:
+                x = block(x, None, None)
+            x = network.ln_f(x)
+        found = model(ids, num_loops=loops, output_hidden_states=True).hidden_states
+        same(f"{what}: how many of {loops} loops", len(found), 1 + once + looped * loops)
+        check(f"{what}: the state after {loops} loops", distance(x, found[-1]), CLOSE)
+    asked = {"output_hidden_states": True, "return_dict_in_generate": True}
+    settings = {"do_sample": False, "max_new_tokens": NEW, "min_new_tokens": NEW, "pad_token_id": 0, **asked}
+    cached, whole = (model.generate(ids, use_cache=use, **settings).hidden_states for use in (True, False))
+    sizes = [[state.shape[1] for state in step] for step in cached]
+    same(f"{what}: of generate", sizes, [[n] * len(states) for n in (ids.shape[1], *[1] * (NEW - 1))])
+    error = max(distance(a[:, -1], b[:, -1]) for c, w in zip(cached, whole) for a, b in zip(c, w))
+    check(f"{what}: with a cache as without", error, CLOSE * max(1, states[-2].abs().max().item()))
 
 
 def loop_model(exported, gpt2_exported, run, data, work, loss_over):
@@ -423,6 +557,9 @@ def loop_model(exported, gpt2_exported, run, data, work, loss_over):
             abs(loss_over(loop, loops) - ours),
             2e-5,
         )
+    cached(loop, ids)
+    assisted(exported, loop, gpt2, ids)
+    hidden_states(loop, ids, 2, "two layers")
     wrong_counts(exported, twin, ids)
     no_use_for(arguments, loop, gpt2, ids)
     declared = set(inspect.signature(loop.forward).parameters) - {"kwargs"}
