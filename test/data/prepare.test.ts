@@ -351,7 +351,7 @@ test("parted at its marks a text has the ids of GPT-2's tokenizer, which knows t
     ...(await data.val.read(0, data.val.length)),
     ...(await data.train.read(0, data.train.length)),
   ];
-  // OpenAI's encoding where <|endoftext|> is allowed as a special token, up to its last one.
+  // The texts between the marks by GPT-2, with its end of text (50256) where each mark stood.
   assert.deepEqual(
     ids,
     [
