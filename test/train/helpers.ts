@@ -2,8 +2,7 @@
 import type { Backend } from '../../src/backend/backend.js';
 import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
-import { crc32c } from '../../src/formats/crc32c.js';
-import type { Clock, FileContent, RandomAccessFile, Store } from '../../src/platform.js';
+import type { Clock, Store } from '../../src/platform.js';
 import { GPT } from '../../src/models/gpt.js';
 import { hashWords } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
@@ -11,58 +10,9 @@ import type { TokenSource } from '../../src/evaluate/batches.js';
 import { parseRunConfig, type TrainConfig } from '../../src/train/config.js';
 import { Trainer } from '../../src/train/trainer.js';
 import type { TrainEvent } from '../../src/train/events.js';
-import { memoryFile } from '../formats/memory-file.js';
+import { MemoryStore as Memory } from '../../src/web/memory-store.js';
 
-export class MemoryStore implements Store {
-  readonly crc32c = crc32c;
-  readonly files = new Map<string, Uint8Array>();
-
-  async read(path: string): Promise<Uint8Array> {
-    const content = this.files.get(path);
-    if (!content) throw new Error(`no file ${path}`);
-    return content;
-  }
-
-  async open(path: string): Promise<RandomAccessFile> {
-    return memoryFile(await this.read(path));
-  }
-
-  async list(path: string): Promise<string[]> {
-    const prefix = path === '.' ? '' : `${path}/`;
-    const below = [...this.files.keys()].filter((name) => name.startsWith(prefix));
-    return [...new Set(below.map((name) => name.slice(prefix.length).split('/')[0]))].sort();
-  }
-
-  async has(path: string): Promise<boolean> {
-    return [...this.files.keys()].some((name) => name === path || name.startsWith(`${path}/`));
-  }
-
-  async append(path: string, content: string | Uint8Array): Promise<void> {
-    const former = this.files.get(path) ?? new Uint8Array();
-    this.files.set(path, new Uint8Array(Buffer.concat([former, Buffer.from(content)])));
-  }
-
-  async replace(path: string, content: string | Uint8Array): Promise<void> {
-    this.files.set(path, new Uint8Array(Buffer.from(content)));
-  }
-
-  async createFolder(path: string, files: Iterable<readonly [string, FileContent]>): Promise<void> {
-    for (const [name, content] of files) {
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of content) chunks.push(chunk.slice());
-      this.files.set(`${path}/${name}`, new Uint8Array(Buffer.concat(chunks)));
-    }
-  }
-
-  async removeFolder(path: string): Promise<void> {
-    for (const name of this.files.keys()) if (name.startsWith(`${path}/`)) this.files.delete(name);
-  }
-
-  /** Nobody else has a store in memory. */
-  async lock(): Promise<AsyncDisposable> {
-    return { [Symbol.asyncDispose]: async () => {} };
-  }
-
+export class MemoryStore extends Memory {
   text(path: string): string {
     return new TextDecoder().decode(this.files.get(path) ?? new Uint8Array());
   }
