@@ -1,4 +1,7 @@
-/** The finished table of one instruction set. */
+/** The finished table of one instruction set, each kernel of which some family has brought. */
+#include <stdexcept>
+#include <string>
+
 #include "families.h"
 
 namespace loopnn {
@@ -20,6 +23,10 @@ const Kernels& kernels() {
     addHead(k);
     addOptimizer(k);
     addPeaks(k);
+    const auto* entries = reinterpret_cast<void (*const*)()>(static_cast<const KernelTable*>(&k));
+    for (size_t i = 0; i < sizeof(KernelTable) / sizeof *entries; i++) {
+      if (!entries[i]) throw std::logic_error("no family brings kernel " + std::to_string(i) + " of KernelTable");
+    }
     return k;
   }();
   return table;
