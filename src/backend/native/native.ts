@@ -13,7 +13,7 @@ import { overStorages } from '../memory/arguments.js';
 import { compact, exitKernels } from '../memory/exit-kernels.js';
 import { copyOf, HostStorage, receiveInto } from '../memory/storage.js';
 import { classWith } from '../methods.js';
-import { ACTIVATIONS, type Dropout, LOOP_FORMS } from '../options.js';
+import { type Activation, ACTIVATIONS, type Dropout, LOOP_FORMS, type LoopForm } from '../options.js';
 import { signaturesOf } from '../signature.js';
 import { type Argument, isaInUse, loadAddon, type NativeAddon, REMEDY } from './addon.js';
 import { ADDON_KERNELS, type AddonKernel, PACKED, type PackedField, WITH_INT8 } from './addon-kernels.js';
@@ -73,8 +73,26 @@ interface Plan {
   readonly kernel: AddonKernel;
   readonly fields: readonly Field[];
   readonly dims: readonly string[];
-  readonly options: readonly (readonly [name: string, kind: keyof OptionTypes])[];
+  readonly options: readonly (readonly [name: string, encode: Encode])[];
 }
+
+/** Appends an option as the addon takes it. */
+type Encode = (list: Argument[], value: unknown) => void;
+
+const asItIs: Encode = (list, value) => list.push(value as number | boolean);
+const dropoutAsNumbers: Encode = (list, value) => {
+  const dropout = value as Dropout | null;
+  // A null probability means none.
+  if (dropout) list.push(dropout.p, dropout.key[0], dropout.key[1], dropout.firstSample);
+  else list.push(null, 0, 0, 0);
+};
+/** Choices are told by their place; what is not here is told as it is. */
+const ENCODE: Partial<Record<keyof OptionTypes, Encode>> = {
+  activation: (list, value) => list.push(ACTIVATIONS.indexOf(value as Activation)),
+  loopForm: (list, value) => list.push(LOOP_FORMS.indexOf(value as LoopForm)),
+  dropout: dropoutAsNumbers,
+  'dropout?': dropoutAsNumbers,
+};
 
 const PLANS = Object.fromEntries(
   Object.entries(signaturesOf(ADDON_KERNELS)).map(([kernel, { arrays, dims, options }]) => {
@@ -84,7 +102,8 @@ const PLANS = Object.fromEntries(
       written: role !== 'in',
       packed: packed.find((field) => field.name === name) ?? null,
     }));
-    return [kernel, { kernel, fields, dims, options } as Plan];
+    const encoded = options.map(([name, kind]) => [name, ENCODE[kind] ?? asItIs] as const);
+    return [kernel, { kernel, fields, dims, options: encoded } as Plan];
   }),
 ) as Record<AddonKernel, Plan>;
 
@@ -252,13 +271,7 @@ export class NativeBackend extends classWith(METHODS) implements Backend {
       }
     }
     for (const name of dims) list.push(args[name] as number);
-    for (const [name, kind] of options) {
-      const value = name === 'bf16' ? this.bf16 : args[name];
-      if (kind === 'activation') list.push(ACTIVATIONS.indexOf(value as never));
-      else if (kind === 'loopForm') list.push(LOOP_FORMS.indexOf(value as never));
-      else if (kind === 'dropout' || kind === 'dropout?') pushDropout(list, value as Dropout | null);
-      else list.push(value as number | boolean);
-    }
+    for (const [name, encode] of options) encode(list, name === 'bf16' ? this.bf16 : args[name]);
     const run = this.addon[kernel];
     if (!run) {
       throw new BackendError('native addon', 'must be that of this version', `none with ${kernel}`, REMEDY);
@@ -304,10 +317,4 @@ export class NativeBackend extends classWith(METHODS) implements Backend {
   }
 
   readonly compact: Backend['compact'] = compact;
-}
-
-/** Dropout as the addon takes it; a null probability means none. */
-function pushDropout(list: Argument[], dropout: Dropout | null): void {
-  if (dropout) list.push(dropout.p, dropout.key[0], dropout.key[1], dropout.firstSample);
-  else list.push(null, 0, 0, 0);
 }
