@@ -37,22 +37,22 @@ test('after a worker has ended its batches and later ones fail, none waits for e
   await assert.rejects(encoder.encode(['b']));
 });
 
-test('an error in a worker keeps its class and its message', async () => {
+test('an error in a worker keeps its class and its message', async (t) => {
   const bytes = await createTokenizer('bytes');
   const broken = Object.create(bytes, { toJSON: { value: () => ({ type: 'runes' }) } });
   const encoder = new Encoder(broken, 2);
+  t.after(() => encoder.close());
   for (const text of ['a', 'b', 'c']) {
     await assert.rejects(encoder.encode([text]), (error) => {
       assert.ok(error instanceof DataError);
       assert.equal(error.name, 'DataError');
       assert.equal(
         error.message,
-        "tokenizer.json: must have a Hugging Face model, or a type of bytes, gpt2, got 'runes'",
+        "tokenizer.json: must have a Hugging Face model, or a type of bytes, gpt2, characters, got 'runes'",
       );
       return true;
     });
   }
-  await encoder.close();
 });
 
 test('the shards have the same bytes for any number of workers', async (t) => {
