@@ -23,7 +23,7 @@ const END_OF_TEXT = 256;
 const VOCABULARY = 257;
 const SHAPE =
   `--n-embd 64 --n-head 2 --vocab-size ${VOCABULARY} --batch-size 2 --block-size 64 --warmup-steps 2 --dropout 0.1 ` +
-  '--eval-batches 2 --lr 0.003';
+  '--eval-batches 2 --lr 0.003 --min-lr 0.00006';
 
 interface System {
   readonly flags: string;
