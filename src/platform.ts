@@ -27,7 +27,10 @@ export interface Store {
   crc32c(bytes: Uint8Array, before?: number): number;
 }
 
-/** A file's content, in pieces so that a large one need not be in memory whole. A piece may be overwritten by the next. */
+/**
+ * A file's content, in pieces so that a large one need not be in memory whole. A piece is written while the next one is made,
+ * and may be overwritten by the one after that.
+ */
 export type FileContent = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
 /** A file that is read in parts. */

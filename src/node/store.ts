@@ -164,11 +164,25 @@ export class NodeStore implements Store {
     await this.requireOwn();
     const file = await this.openFor(path, 'wx');
     try {
-      const options = this.signal ? { signal: this.signal } : {};
-      for await (const chunk of content) await file.writeFile(chunk, options);
+      await this.writePieces(file, content);
       await file.sync();
     } finally {
       await file.close();
+    }
+  }
+
+  /** Writes each piece while the next one is made. */
+  private async writePieces(file: FileHandle, content: FileContent): Promise<void> {
+    const options = this.signal ? { signal: this.signal } : {};
+    let written = Promise.resolve();
+    try {
+      for await (const piece of content) {
+        await written;
+        written = file.writeFile(piece, options);
+        written.catch(() => {}); // it is awaited after the next piece
+      }
+    } finally {
+      await written;
     }
   }
 

@@ -17,10 +17,7 @@ const CHUNK = 1 << 18;
 /** Pieces of a file that are read while one is looked at. */
 const AHEAD = 2;
 
-/**
- * A file with every parameter's part of each section. Its chunks share one buffer: each must be used before the next is
- * asked for.
- */
+/** A file with every parameter's part of each section. Its chunks share two buffers in turns. */
 export async function* tensorFile(
   parameters: Parameters,
   sections: readonly Section[],
@@ -36,11 +33,13 @@ export async function* tensorFile(
   );
   yield safetensorsHeader(entries, { format: 'pt' });
   const longest = Math.min(CHUNK, Math.max(...entries.map(({ part }) => part.length)));
-  const buffer = new (backend.dtype === 'f32' ? Float32Array : Float64Array)(longest);
+  const HostArray = backend.dtype === 'f32' ? Float32Array : Float64Array;
+  const buffers = [new HostArray(longest), new HostArray(longest)];
   for (const { part } of entries) {
     for (let start = 0; start < part.length; start += CHUNK) {
       const chunk = backend.slice(part, start, Math.min(CHUNK, part.length - start));
-      const read = await backend.read(chunk, buffer);
+      buffers.reverse();
+      const read = await backend.read(chunk, buffers[0]);
       const values = read instanceof Float32Array ? read : Float32Array.from(read);
       yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     }

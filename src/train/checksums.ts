@@ -33,7 +33,7 @@ export class RunningSum {
   }
 }
 
-/** A folder's files, and after them the one with their checksums; each must be written before the next is asked for. */
+/** A folder's files, and after them the one with their checksums; each must be read to its end before the next is asked for. */
 export function* withChecksums(
   store: Store,
   files: Iterable<readonly [name: string, content: FileContent]>,
