@@ -14,7 +14,10 @@ import {
   type TokenizerJSON,
 } from './tokenizer.js';
 
-/** Names of the end-of-text token in published tokenizers, the likeliest first; of use where no file names it. */
+/**
+ * Names of the end-of-text token in published tokenizers, the likeliest first; of use where no file names it. nanochat's
+ * documents are parted by what begins them.
+ */
 const EOT_NAMES = [
   END_OF_TEXT,
   '<|end_of_text|>',
@@ -24,6 +27,7 @@ const EOT_NAMES = [
   '<EOS>',
   '[EOS]',
   '[SEP]',
+  '<|bos|>',
 ] as const;
 
 /** The models that a tokenizer.json may have. */
@@ -122,6 +126,7 @@ export function byteLevelFromJSON(
 
   const ids = vocabularyOf(model, where);
   checkAddedIds(added, ids, ids.size, where);
+  const end = endOfText(ids, added, where, hints);
   const tokens: (Uint8Array | undefined)[] = [];
   for (const [spelling, id] of ids) {
     const bytes = alphabetToBytes(spelling);
@@ -141,8 +146,8 @@ export function byteLevelFromJSON(
     name: `bpe-${dense.length}`,
     tokens: dense,
     idOfByte,
-    merges: mergesOf(model.merges, ids, where),
-    ...endOfText(ids, added, where, hints),
+    merges: mergesOf(model.merges, ids, where, { unmade: controlIds(added, end.eot) }),
+    ...end,
     specials: added,
     toJSON: () => json,
   });
@@ -180,7 +185,12 @@ export function endOfText(
   { token, ids: given = [] }: EndOfTextHints = {},
 ): { readonly eot: number; readonly eotToken: string } {
   const all = new Map([...ids, ...added.map(({ content, id }) => [content, id] as const)]);
-  const usual = EOT_NAMES.filter((name) => all.has(name));
+  const listed = new Set(added.map(({ content }) => content));
+  // What is added was meant: text may have made a plain token of any name.
+  const usual = [
+    ...EOT_NAMES.filter((name) => listed.has(name)),
+    ...EOT_NAMES.filter((name) => ids.has(name)),
+  ];
   const marks = given.flatMap((id) => added.filter((one) => one.id === id)).map(({ content }) => content);
   const spelled = (id: number) => [...all].find(([, other]) => other === id)?.[0];
   const eotToken =
@@ -202,6 +212,11 @@ export function endOfText(
     undefined,
     'name it in a file tokenizer_config.json beside it, as {"eos_token": "…"}',
   );
+}
+
+/** The ids that are not to come of a text: special tokens and the end of text. */
+export function controlIds(added: readonly AddedToken[], eot: number): ReadonlySet<number> {
+  return new Set([eot, ...added.filter(({ special }) => special).map(({ id }) => id)]);
 }
 
 /** Reads `added_tokens`; throws DataError if an entry is damaged. */
@@ -307,12 +322,13 @@ function vocabularyOf(model: Record<string, unknown>, where: string): Map<string
  * tokenizers.
  *
  * @param prefix what the right token of a pair loses when the two become one: `continuing_subword_prefix`
+ * @param unmade ids that are left unmade
  */
 export function mergesOf(
   merges: unknown,
   ids: ReadonlyMap<string, number>,
   where: string,
-  prefix = '',
+  { prefix = '', unmade }: { readonly prefix?: string; readonly unmade: ReadonlySet<number> },
 ): MergeTable {
   if (!Array.isArray(merges)) throw new DataError(`${where}: model.merges`, 'must be a list', typeof merges);
   const found = new Map<number, number>();
@@ -338,7 +354,8 @@ export function mergesOf(
     const pair = idOf(left) * MAX_VOCAB_SIZE + idOf(right);
     // A pair that moves to the end of the map has the later rank.
     found.delete(pair);
-    found.set(pair, idOf(left + right.slice(prefix.length)));
+    const union = idOf(left + right.slice(prefix.length));
+    if (!unmade.has(union)) found.set(pair, union);
   });
   const table = new MergeTable();
   for (const [pair, result] of found) {

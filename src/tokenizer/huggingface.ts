@@ -8,6 +8,7 @@ import { alphabetToBytes } from './byte-alphabet.js';
 import {
   addedTokens,
   checkAddedIds,
+  controlIds,
   type EndOfTextHints,
   endOfText,
   isRecord,
@@ -23,7 +24,7 @@ import { type PreTokenizer, readPreTokenizer } from './pipeline/pre-tokenizers.j
 import { Settings } from './pipeline/settings.js';
 import { subwordBpe } from './pipeline/subword-bpe.js';
 import { unigram } from './pipeline/unigram.js';
-import { type Vocabulary, type WordModel, wordLevel, wordPiece } from './pipeline/words.js';
+import { type ModelTokens, type WordModel, wordLevel, wordPiece } from './pipeline/words.js';
 import {
   checkVocabSize,
   type SpecialToken,
@@ -88,10 +89,12 @@ export class HuggingFaceTokenizer implements Tokenizer {
       const rule = `must be one of ${MODEL_TYPES.join(', ')}`;
       throw new DataError(`${where}: model.type`, rule, record.type, hint);
     }
-    const vocab = vocabularyOf(record, where);
+    const entries = vocabularyOf(record, where);
+    const vocab = new Map(entries);
     for (const id of vocab.values()) checkVocabSize(where, id + 1);
     const list = addedTokens(json, where);
-    checkAddedIds(list, vocab, Array.isArray(record.vocab) ? record.vocab.length : vocab.size, where);
+    checkAddedIds(list, vocab, entries.length, where);
+    const end = endOfText(vocab, list, where, hints);
     const tokens = list.map(({ id }, i) => {
       const entry = (json.added_tokens as unknown[])[i];
       return readAddedToken(new Settings(entry, `${where}: added_tokens[${i}]`), id);
@@ -99,16 +102,20 @@ export class HuggingFaceTokenizer implements Tokenizer {
     const added = new AddedTokens(tokens, readNormalizer(json.normalizer, `${where}: normalizer`));
     checkPostProcessor(json.post_processor, `${where}: post_processor`);
     const spellings = new Map<number, string>();
-    for (const [token, id] of vocab) spellings.set(id, token);
+    for (const [token, id] of entries) spellings.set(id, token);
     for (const token of tokens) spellings.set(token.id, added.spelling(token));
     return new HuggingFaceTokenizer({
       type,
       added,
       preTokenize: readPreTokenizer(json.pre_tokenizer, `${where}: pre_tokenizer`),
-      model: readModel(type, new Settings(record, `${where}: model`), vocab, where),
+      model: readModel(type, new Settings(record, `${where}: model`), {
+        vocab,
+        controls: controlIds(list, end.eot),
+        where,
+      }),
       decode: readDecoder(json.decoder, `${where}: decoder`),
       tokens: spellings,
-      ...endOfText(vocab, list, where, hints),
+      ...end,
       specials: list.filter(({ special }) => special),
       json,
     });
@@ -194,16 +201,16 @@ export class HuggingFaceTokenizer implements Tokenizer {
   }
 }
 
-function readModel(type: ModelType, settings: Settings, vocab: Vocabulary, where: string): WordModel {
+function readModel(type: ModelType, settings: Settings, tokens: ModelTokens): WordModel {
   switch (type) {
     case 'BPE':
-      return subwordBpe(settings, vocab, where);
+      return subwordBpe(settings, tokens);
     case 'WordPiece':
-      return wordPiece(settings, vocab);
+      return wordPiece(settings, tokens);
     case 'WordLevel':
-      return wordLevel(settings, vocab);
+      return wordLevel(settings, tokens);
     case 'Unigram':
-      return unigram(settings, vocab);
+      return unigram(settings, tokens);
   }
 }
 
@@ -213,8 +220,8 @@ function partOfCharacter(token: string): Uint8Array | undefined {
   return byte ? Uint8Array.of(Number.parseInt(byte[1], 16)) : alphabetToBytes(token);
 }
 
-/** The ids of a model's vocabulary: an object for most models, a list of [token, score] for Unigram. */
-function vocabularyOf(model: Record<string, unknown>, where: string): Map<string, number> {
+/** The tokens and ids of a model's vocabulary: an object for most models, a list of [token, score] for Unigram. */
+function vocabularyOf(model: Record<string, unknown>, where: string): [token: string, id: number][] {
   const { vocab } = model;
   const entries = Array.isArray(vocab)
     ? vocab.map((entry: unknown, id): [unknown, unknown] => [Array.isArray(entry) ? entry[0] : entry, id])
@@ -224,17 +231,15 @@ function vocabularyOf(model: Record<string, unknown>, where: string): Map<string
   if (entries === null) {
     throw new DataError(`${where}: model.vocab`, 'must be an object or a list', typeof vocab);
   }
-  const ids = new Map<string, number>();
-  for (const [token, id] of entries) {
+  return entries.map(([token, id]) => {
     if (typeof token !== 'string') {
       throw new DataError(`${where}: model.vocab`, 'its tokens must be texts', JSON.stringify(token));
     }
     if (!Number.isInteger(id) || (id as number) < 0) {
       throw new DataError(`${where}: model.vocab`, `the id of '${token}' must be a whole number`, id);
     }
-    ids.set(token, id as number);
-  }
-  return ids;
+    return [token, id as number];
+  });
 }
 
 function largest(ids: Iterable<number>): number {

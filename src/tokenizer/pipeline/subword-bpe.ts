@@ -1,19 +1,20 @@
 /** Byte-pair encoding over characters, with all settings that a tokenizer.json may have. As Python's tokenizers has it. */
 import { mergesOf } from '../huggingface-json.js';
 import type { Settings } from './settings.js';
-import { byteTokens, type Vocabulary, type WordModel } from './words.js';
+import { byteTokens, type ModelTokens, spellable, type WordModel } from './words.js';
 
 /** Reads the model; throws DataError where it is damaged, or has dropout, which would give other ids each time. */
-export function subwordBpe(settings: Settings, vocab: Vocabulary, where: string): WordModel {
+export function subwordBpe(settings: Settings, tokens: ModelTokens): WordModel {
+  const { vocab, controls, where } = tokens;
   const dropout = settings.value('dropout');
   if (dropout !== null && dropout !== 0) settings.refuse('dropout', 'must be null or 0');
   const prefix = settings.text('continuing_subword_prefix', '');
   const suffix = settings.text('end_of_word_suffix', '');
   const fuse = settings.flag('fuse_unk', false);
   const byBytes = settings.flag('byte_fallback', false);
-  const wholeFirst = settings.flag('ignore_merges', false);
+  const whole = settings.flag('ignore_merges', false) ? spellable(tokens) : null;
   const unknown = settings.value('unk_token') === null ? null : settings.text('unk_token');
-  const merges = mergesOf(settings.list('merges'), vocab, where, prefix);
+  const merges = mergesOf(settings.list('merges'), vocab, where, { prefix, unmade: controls });
 
   const symbols = (word: string): number[] => {
     const ids: number[] = [];
@@ -44,8 +45,8 @@ export function subwordBpe(settings: Settings, vocab: Vocabulary, where: string)
   };
   return {
     encode: (word) => {
-      const whole = wholeFirst ? vocab.get(word) : undefined;
-      if (whole !== undefined) return [whole];
+      const id = whole?.get(word);
+      if (id !== undefined) return [id];
       const ids = Uint16Array.from(symbols(word));
       return Array.from(ids.subarray(0, merges.apply(ids, 0, ids.length)));
     },

@@ -1,13 +1,13 @@
 /** Unigram: the tokens that make a word with the greatest sum of scores. As Python's tokenizers has it. */
 import type { Settings } from './settings.js';
 import { Trie } from './trie.js';
-import { byteTokens, type Vocabulary, type WordModel } from './words.js';
+import { byteTokens, type ModelTokens, spellable, type WordModel } from './words.js';
 
 /** How much worse than the worst token an unknown character is. */
 const UNKNOWN_PENALTY = 10;
 
 /** Reads the model; throws DataError where it is damaged. */
-export function unigram(settings: Settings, vocab: Vocabulary): WordModel {
+export function unigram(settings: Settings, tokens: ModelTokens): WordModel {
   const pieces = settings.list('vocab');
   const scores = pieces.map((entry, i) => {
     if (Array.isArray(entry) && typeof entry[1] === 'number') return entry[1];
@@ -19,6 +19,7 @@ export function unigram(settings: Settings, vocab: Vocabulary): WordModel {
   }
   const byBytes = settings.flag('byte_fallback', false);
   const unknownScore = scores.reduce((least, score) => Math.min(least, score), Infinity) - UNKNOWN_PENALTY;
+  const vocab = spellable(tokens);
   const trie = new Trie();
   for (const [token, id] of vocab) trie.add(token, id);
 

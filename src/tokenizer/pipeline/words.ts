@@ -13,8 +13,27 @@ export interface WordModel {
 /** The ids of tokens by their spelling. */
 export type Vocabulary = ReadonlyMap<string, number>;
 
-export function wordLevel(settings: Settings, vocab: Vocabulary): WordModel {
-  const unknown = unknownToken(settings, vocab);
+/** The tokens of a model. */
+export interface ModelTokens {
+  readonly vocab: Vocabulary;
+  /** The ids that no text is to become: special tokens, the end of text. */
+  readonly controls: ReadonlySet<number>;
+  /** The file's name, for messages. */
+  readonly where: string;
+}
+
+/**
+ * The tokens that a text may become: all but controls. Those of one character are among them, which a text can write in no
+ * other way.
+ */
+export function spellable({ vocab, controls }: ModelTokens): Vocabulary {
+  const oneCharacter = (token: string) => token.length <= 2 && Array.from(token).length === 1;
+  return new Map(Array.from(vocab).filter(([token, id]) => !controls.has(id) || oneCharacter(token)));
+}
+
+export function wordLevel(settings: Settings, tokens: ModelTokens): WordModel {
+  const unknown = unknownToken(settings, tokens.vocab);
+  const vocab = spellable(tokens);
   return {
     encode: (word) => {
       const id = vocab.get(word);
@@ -23,8 +42,9 @@ export function wordLevel(settings: Settings, vocab: Vocabulary): WordModel {
   };
 }
 
-export function wordPiece(settings: Settings, vocab: Vocabulary): WordModel {
-  const unknown = unknownToken(settings, vocab);
+export function wordPiece(settings: Settings, tokens: ModelTokens): WordModel {
+  const unknown = unknownToken(settings, tokens.vocab);
+  const vocab = spellable(tokens);
   const prefix = settings.text('continuing_subword_prefix');
   const longestWord = settings.count('max_input_chars_per_word', 0);
   let longest = 0;
