@@ -10,7 +10,7 @@ const UNKNOWN_PENALTY = 10;
 export function unigram(settings: Settings, tokens: ModelTokens): WordModel {
   const pieces = settings.list('vocab');
   const scores = pieces.map((entry, i) => {
-    if (Array.isArray(entry) && typeof entry[1] === 'number') return entry[1];
+    if (Array.isArray(entry) && typeof entry[1] === 'number') return asRead(entry[1]);
     return settings.refuse('vocab', `must be pairs of a token and its score, which entry ${i} is not`);
   });
   const unknown = settings.value('unk_id') === null ? null : settings.count('unk_id', 0);
@@ -68,4 +68,16 @@ export function unigram(settings: Settings, tokens: ModelTokens): WordModel {
       return ids.reverse();
     },
   };
+}
+
+/**
+ * A score as Python's tokenizers reads it: its digits as a whole number, then a division, each of which rounds. The nearest
+ * number to the written one, which JSON.parse gives, may be a unit in the last place away, and decide between equal paths.
+ */
+function asRead(score: number): number {
+  const [digits, power = '0'] = String(score).split('e');
+  const [whole, fraction = ''] = digits.split('.');
+  const exponent = Number(power) - fraction.length;
+  const integer = Number(whole + fraction);
+  return exponent < 0 ? integer / Number(`1e${-exponent}`) : integer * Number(`1e${exponent}`);
 }
