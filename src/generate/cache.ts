@@ -107,9 +107,12 @@ export class CachedSequence implements Disposable {
     return this.summed;
   }
 
-  /** Becomes a copy of another sequence; must be empty. Throws BackendError when memory is short. */
-  copy(other: CachedSequence): void {
-    const used = Math.ceil(other.length / PAGE_POSITIONS);
+  /**
+   * Becomes a copy of the first `length` positions of another sequence; must be empty. Sums are those of all its positions.
+   * Throws BackendError when memory is short.
+   */
+  copy(other: CachedSequence, length: number): void {
+    const used = Math.ceil(length / PAGE_POSITIONS);
     for (const [slot, pages] of other.pages) {
       const own: number[] = [];
       this.pages.set(slot, own);
@@ -117,7 +120,7 @@ export class CachedSequence implements Disposable {
     }
     const { summed } = other;
     if (summed) this.cache.runtime.backend.copy(this.sums(summed.size).storage, summed.storage);
-    this.length = other.length;
+    this.length = length;
   }
 
   [Symbol.dispose](): void {

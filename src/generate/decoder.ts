@@ -9,6 +9,7 @@ import { cacheSlots } from '../models/cost.js';
 import type { ExitOptions } from '../models/exits/options.js';
 import type { DecodePass } from '../models/exits/pass.js';
 import type { GPT, RowLogits } from '../models/gpt.js';
+import type { RowScores } from '../models/losses.js';
 import { CachedBatch, CachedSequence, KeyValueCache } from './cache.js';
 
 /** How every token of a sequence is computed. */
@@ -23,14 +24,22 @@ export interface SequenceOptions {
 export interface Extension {
   readonly sequence: Sequence;
   readonly tokens: ArrayLike<number>;
+  /** The tokens whose probability after each of these is asked for (n), −1 for none; absent for none at all. */
+  readonly targets?: Int32Array;
+  /** Whether the logits are told wherever a target is; false by default. */
+  readonly targetLogits?: boolean;
+  /** Whether anybody wants to know what follows the last one; true by default. */
+  readonly goesOn?: boolean;
 }
 
 /** What follows the last token of each of B sequences. */
 export interface Next {
-  /** (B, V). */
+  /** (B, V); zero for a sequence that nobody goes on with. */
   readonly logits: Float32Array;
-  /** Loops, steps or layers that each last token took (B). */
+  /** Loops, steps or layers that each last token took (B); zero likewise. */
   readonly steps: Int32Array;
+  /** How probable the targets are of each sequence that has some, in their order; null for the others (B). */
+  readonly scores: readonly (RowScores | null)[];
 }
 
 /** A sequence that a decoder holds; `dispose` gives its memory back. */
@@ -45,9 +54,12 @@ export class Sequence implements Disposable {
     return this.cached.length;
   }
 
-  /** Takes the tokens of another sequence with the same options for its own, which must have none. */
-  copy(other: Sequence): void {
-    this.cached.copy(other.cached);
+  /**
+   * Takes the first tokens of another sequence with the same options, by default all, for its own, which must have none.
+   * Fewer than all may be taken where sequences are divisible.
+   */
+  copy(other: Sequence, length = other.length): void {
+    this.cached.copy(other.cached, length);
   }
 
   /** Forgets all but the first `length` tokens. */
@@ -71,6 +83,15 @@ export class Decoder implements Disposable {
   constructor(readonly model: GPT) {
     this.trainedSteps = exitCount(model.config);
     this.cache = new KeyValueCache(model.runtime, model.config);
+  }
+
+  /**
+   * Whether the first tokens of a sequence are a sequence too: not where a token's keys depend on which tokens come in one
+   * call with it, or its exit on a mean over all of them.
+   */
+  get divisible(): boolean {
+    const { kvSharing, halting } = this.model.config;
+    return kvSharing !== 'last-loop' && halting !== 'sequence';
   }
 
   /** Starts an empty sequence. Throws ConfigError for options that the model does not have. */
@@ -99,35 +120,60 @@ export class Decoder implements Disposable {
     }
     const logits = new Float32Array(batch.length * V);
     const steps = new Int32Array(batch.length);
+    const scores: (RowScores | null)[] = batch.map(() => null);
     // Those with the same options can share a pass.
-    for (const members of groupsOf(batch.keys(), (b) => batch[b].sequence.options)) {
+    const keyOf = (b: number) => [batch[b].sequence.options, batch[b].targetLogits ?? false];
+    for (const members of groupsOf(batch.keys(), keyOf)) {
       const { options } = batch[members[0]].sequence;
-      const next = await this.pass(
-        members.map((b) => batch[b]),
-        options,
-      );
+      const parts = members.map((b) => batch[b]);
+      const next = await this.pass(parts, options);
+      let row = 0;
+      let scored = 0;
       for (const [i, b] of members.entries()) {
-        logits.set(next.logits.subarray(i * V, (i + 1) * V), b * V);
-        steps[b] = next.steps?.[i] ?? options.loops ?? this.trainedSteps;
+        const { targets, goesOn = true } = parts[i];
+        if (targets && next.scores) {
+          const end = scored + targets.reduce((count, id) => count + (id >= 0 ? 1 : 0), 0);
+          if (end > scored) scores[b] = partOf(next.scores, scored, end, V);
+          scored = end;
+        }
+        if (!goesOn) continue;
+        logits.set(next.logits.subarray(row * V, (row + 1) * V), b * V);
+        steps[b] = next.steps?.[row] ?? options.loops ?? this.trainedSteps;
+        row++;
       }
     }
-    return { logits, steps };
+    return { logits, steps, scores };
   }
 
-  /** One forward pass over sequences with the same options: logits after the last token of each, or after every token. */
+  /**
+   * One forward pass over sequences with the same options: logits after the last token of each that goes on, or after every
+   * token, and how probable the targets are.
+   */
   async pass(parts: readonly Extension[], options: DecodePass, everyToken = false): Promise<RowLogits> {
     using batch = new CachedBatch(
       this.cache,
       parts.map(({ sequence, tokens }) => ({ sequence: sequence.cached, count: tokens.length })),
     );
     const tokens = Int32Array.from(parts.flatMap((part) => Array.from(part.tokens)));
-    let end = 0;
-    const ends = parts.map((part) => {
-      end += part.tokens.length;
-      return end - 1;
-    });
+    const ends: number[] = [];
+    const scored = { rows: [] as number[], targets: [] as number[] };
+    let first = 0;
+    for (const { tokens: own, targets, goesOn = true } of parts) {
+      for (const [i, id] of (targets ?? []).entries()) {
+        if (id < 0) continue;
+        scored.rows.push(first + i);
+        scored.targets.push(id);
+      }
+      first += own.length;
+      if (goesOn) ends.push(first - 1);
+    }
     const rows = everyToken ? Int32Array.from(tokens.keys()) : Int32Array.from(ends);
-    const next = await this.model.logitsAt(tokens, batch, rows, options);
+    const asked = scored.rows.length > 0 && {
+      rows: Int32Array.from(scored.rows),
+      targets: Int32Array.from(scored.targets),
+      wantLogits: parts[0].targetLogits ?? false,
+    };
+    const next = await this.model.logitsAt(tokens, batch, rows, options, asked || null);
     batch.commit();
     return next;
   }
@@ -139,6 +185,21 @@ export class Decoder implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** The scores of the rows [start, end). */
+function partOf(
+  { losses, argmax, maxProb, logits }: RowScores,
+  start: number,
+  end: number,
+  V: number,
+): RowScores {
+  return {
+    losses: losses.subarray(start, end),
+    argmax: argmax.subarray(start, end),
+    maxProb: maxProb.subarray(start, end),
+    logits: logits?.subarray(start * V, end * V) ?? null,
+  };
 }
 
 /** Items with equal keys together, in the order in which they first come. */

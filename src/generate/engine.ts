@@ -3,8 +3,8 @@
  * been computed alone. Knows tokens and text; knows no file and no protocol.
  *
  * A step is one call of the decoder: every sequence whose prompt it knows goes on by one token, and up to `prefillChunk`
- * tokens of waiting prompts come along, so that a long prompt does not hold up the others. A prompt that several requests
- * wait for is read once: those that have not begun it copy what the first one made of it.
+ * tokens of waiting prompts come along, so that a long prompt does not hold up the others. What several prompts begin with is
+ * read once: those that have not begun copy what another one, which is running, made of it.
  */
 import { ConfigError } from '../errors.js';
 import type { Clock } from '../platform.js';
@@ -121,9 +121,10 @@ export class Engine {
       if (Number.isInteger(id) && id >= 0 && id < V) continue;
       throw new ConfigError(`prompt[${i}]`, `must be a token id from 0 to ${V - 1}`, id);
     }
-    requireCount('maxTokens', request.maxTokens);
+    requireCount('maxTokens', request.maxTokens, 0);
     if (request.loops !== undefined) requireCount('loops', request.loops);
     if (request.topLogprobs !== undefined) requireCount('topLogprobs', request.topLogprobs, 0);
+    if (request.echo !== undefined) requireCount('echo', request.echo, 0);
     const generation = new Generation({ ...request, prompt }, { decoder, tokenizer, candidates, ends });
     const { cacheBytes } = generation;
     if (cacheBytes <= this.maxCacheBytes) return generation;
@@ -150,8 +151,23 @@ export class Engine {
     while (this.waiting.length > 0 && this.running.length < this.maxSequences) {
       room -= this.waiting[0].cacheBytes;
       if (room < 0) break;
-      this.running.push(this.waiting.shift()!);
+      const generation = this.waiting.shift()!;
+      this.running.push(generation);
+      generation.begin();
     }
+    this.running = this.running.filter((generation) => !generation.leave());
+  }
+
+  /** Of those that have begun or do so in this step, the first whose beginning is another's too, or most of it; null for none. */
+  private leaderOf(generation: Generation, moving: readonly Generation[]): Generation | null {
+    let leader: Generation | null = null;
+    let most = 0;
+    for (const other of this.running) {
+      if (other.sequence.length === 0 && !moving.includes(other)) continue;
+      const shared = generation.sharedWith(other);
+      if (shared > most) [leader, most] = [other, shared];
+    }
+    return leader;
   }
 
   private async step(): Promise<void> {
@@ -163,34 +179,45 @@ export class Engine {
     // Where the cuts of a prompt would change its answer, there are none.
     const inOnePass = this.decoder.model.config.kvSharing === 'last-loop';
     for (const generation of this.running) {
-      const { prefilling, sequence } = generation;
       if (generation.draft) {
         drafting.push(generation);
         continue;
       }
-      const fresh = sequence.length === 0;
-      const leader = moving.find((other) => fresh && other.prefilling && generation.startsAs(other));
-      if (leader) {
-        following.set(leader, [...(following.get(leader) ?? []), generation]);
-        continue;
+      if (generation.sequence.length === 0) {
+        const leader = this.leaderOf(generation, moving);
+        if (leader && leader.sequence.length < generation.sharedWith(leader)) {
+          following.set(leader, [...(following.get(leader) ?? []), generation]);
+          continue;
+        }
+        if (leader) generation.follow(leader, generation.sharedWith(leader));
+        if (generation.leave()) continue;
       }
+      const { prefilling } = generation;
       const room = inOnePass && budget > 0 ? Number.POSITIVE_INFINITY : budget;
-      const tokens = generation.next(prefilling ? room : 1);
-      if (tokens.length === 0) continue;
-      if (prefilling) budget = Math.max(0, budget - tokens.length);
+      const extension = generation.next(prefilling ? room : 1);
+      const { length } = extension.tokens;
+      if (length === 0) continue;
+      if (prefilling) budget = Math.max(0, budget - length);
       moving.push(generation);
-      batch.push({ sequence, tokens });
+      batch.push(extension);
     }
     try {
       if (batch.length > 0) {
-        const { logits, steps } = await this.decoder.extend(batch);
+        const { logits, steps, scores } = await this.decoder.extend(batch);
         const V = logits.length / batch.length;
         for (const [b, generation] of moving.entries()) {
           const next = logits.subarray(b * V, b * V + V);
-          // Before the first one may end, and give its sequence back.
-          const done = generation.prefilling ? [] : (following.get(generation) ?? []);
-          for (const { sequence } of done) sequence.copy(generation.sequence);
-          for (const reader of [generation, ...done]) reader.take(next, steps[b]);
+          const found = scores[b];
+          if (found) generation.takeScores(found);
+          const readers = [generation];
+          // Before the leader may end, and give its sequence back.
+          for (const follower of following.get(generation) ?? []) {
+            const shared = follower.sharedWith(generation);
+            if (generation.sequence.length < shared) continue;
+            follower.follow(generation, shared);
+            if (!follower.prefilling) readers.push(follower);
+          }
+          for (const reader of readers) reader.take(next, steps[b]);
         }
       }
       for (const group of groupsOf(drafting, ({ draft, sequence }) => [draft, sequence.options])) {

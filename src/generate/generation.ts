@@ -1,10 +1,17 @@
 /** One request under way: its sequence, what it has drawn, and the news that its reader has not taken yet. */
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { Candidates } from './candidates.js';
-import type { Decoder, Sequence } from './decoder.js';
+import type { RowScores } from '../models/losses.js';
+import type { Decoder, Extension, Sequence } from './decoder.js';
 import { EventQueue } from './event-queue.js';
 import { logprobsOf } from './logprobs.js';
-import type { GeneratedToken, GenerationEnd, GenerationRequest, StopReason } from './request.js';
+import type {
+  GeneratedToken,
+  GenerationEnd,
+  GenerationRequest,
+  StopReason,
+  TokenLogprob,
+} from './request.js';
 import { Sampler } from './sampler.js';
 import { type DraftOptions, requireDraft, type Speculating } from './speculation.js';
 import { TextStream } from './text-stream.js';
@@ -24,8 +31,23 @@ type News =
   | { readonly end: GenerationEnd }
   | { readonly error: unknown };
 
+/** How probable a token of the prompt is, and what is more so. */
+interface Told {
+  readonly logprob: number | null;
+  readonly top: readonly TokenLogprob[] | null;
+}
+
+/** A prompt that begins with fewer tokens of another one does not wait for it. */
+const LEAST_SHARED = 16;
+
 export class Generation implements Speculating {
   readonly sequence: Sequence;
+  /** Tokens of the prompt that the model reads: not the last one where nothing is to follow, and none where nothing is asked. */
+  private readonly readTokens: number;
+  /** Place of the first token of the prompt whose probability is asked for; Infinity for none. */
+  private readonly scoredFrom: number;
+  /** What was found of those, by their places. */
+  private readonly scores: Told[] = [];
   private readonly vocabSize: number;
   private readonly sampler: Sampler;
   private readonly text: TextStream;
@@ -50,8 +72,13 @@ export class Generation implements Speculating {
     const { decoder, tokenizer, candidates } = surroundings;
     this.vocabSize = tokenizer.vocabSize;
     this.sampler = new Sampler(request, request.prompt, candidates);
-    this.text = new TextStream(tokenizer.decoder(request.prompt), request.stop);
-    const { loops, exit, draft } = request;
+    const { loops, exit, draft, prompt, echo, maxTokens, topLogprobs } = request;
+    const before = Array.prototype.slice.call(prompt, 0, echo) as number[];
+    this.text = new TextStream(tokenizer.decoder(before), request.stop);
+    const scored = echo !== undefined && topLogprobs !== undefined;
+    this.scoredFrom = scored ? Math.max(1, echo) : Number.POSITIVE_INFINITY;
+    const asked = this.scoredFrom < prompt.length ? prompt.length - 1 : 0;
+    this.readTokens = maxTokens > 0 ? prompt.length : asked;
     if (draft) requireDraft(decoder.model.config, draft, { loops, exit });
     this.sequence = decoder.open({
       ...(loops === undefined ? {} : { loops }),
@@ -68,25 +95,110 @@ export class Generation implements Speculating {
 
   /** Whether the prompt is not in the sequence yet, or not all of it. */
   get prefilling(): boolean {
-    return this.sequence.length < this.request.prompt.length;
+    return this.sequence.length < this.readTokens;
   }
 
-  /** Whether another one's sequence, once its prompt is in, is what this one's will be. */
-  startsAs(other: Generation): boolean {
-    const key = ({ sequence, request }: Generation) => JSON.stringify([sequence.options, request.prompt]);
-    return this.request.prompt.length === other.request.prompt.length && key(this) === key(other);
+  /** Tells what needs no computing of the prompt; that is all where nothing else is asked for. */
+  begin(): void {
+    const { prompt, echo = prompt.length } = this.request;
+    const unscored = Math.min(this.scoredFrom, prompt.length);
+    for (let place = echo; place < unscored; place++) this.tell(place, { logprob: null, top: null });
+    if (this.readTokens === 0 && this.request.maxTokens === 0) this.end('tokens');
   }
 
-  /** The tokens to extend the sequence by next: a piece of the prompt, of at most `most` tokens, or the one drawn last. */
-  next(most: number): ArrayLike<number> {
-    if (!this.prefilling) return [this.drawn];
-    const { length } = this.sequence;
-    return (this.request.prompt as Int32Array).subarray(length, length + most);
+  /**
+   * How many tokens of another one's sequence, which it has or is about to read, will be the first of this one's: all of the
+   * prompt where the two start alike, else a beginning, where that is long enough to wait for.
+   */
+  sharedWith(other: Generation): number {
+    const [own, its] = [this.request, other.request];
+    if (JSON.stringify(this.sequence.options) !== JSON.stringify(other.sequence.options)) return 0;
+    const longest = Math.min(own.prompt.length, its.prompt.length);
+    let common = 0;
+    while (common < longest && own.prompt[common] === its.prompt[common]) common++;
+    const scoredAlike = own.topLogprobs === its.topLogprobs && other.scoredFrom <= this.scoredFrom;
+    const whole = common === own.prompt.length && common === its.prompt.length && other.drawn < 0;
+    if (whole && this.readTokens === other.readTokens && (scoredAlike || !this.scoring)) {
+      return this.readTokens;
+    }
+    if (!this.surroundings.decoder.divisible) return 0;
+    // The last token in common is read anew: what follows it is another, or has not been asked for.
+    const shared = Math.min(common - 1, this.readTokens, other.readTokens);
+    return shared < LEAST_SHARED || (shared >= this.scoredFrom && !scoredAlike) ? 0 : shared;
+  }
+
+  /** Takes so many tokens of another one's sequence for its own, which has none, and what was found of them. */
+  follow(other: Generation, tokens: number): void {
+    this.sequence.copy(other.sequence, tokens);
+    const { prompt, maxTokens } = this.request;
+    for (let place = this.scoredFrom; place <= tokens && place < prompt.length; place++) {
+      this.tellScored(place, other.scores[place]);
+    }
+    if (!this.prefilling && maxTokens === 0) this.end('tokens');
+  }
+
+  /** How to extend the sequence next: by a piece of the prompt, of at most `most` tokens, or by the one drawn last. */
+  next(most: number): Extension {
+    const { sequence, prefilling } = this;
+    if (!prefilling) return { sequence, tokens: [this.drawn] };
+    const { length } = sequence;
+    const prompt = this.request.prompt as Int32Array;
+    const tokens = prompt.subarray(length, Math.min(length + most, this.readTokens));
+    const goesOn = length + tokens.length === prompt.length;
+    if (!this.scoring) return { sequence, tokens, goesOn };
+    const targets = tokens.map((_, i) => {
+      const place = length + i + 1;
+      return place >= this.scoredFrom && place < prompt.length ? prompt[place] : -1;
+    });
+    return { sequence, tokens, goesOn, targets, targetLogits: !this.bestSuffices };
+  }
+
+  private get scoring(): boolean {
+    return this.scoredFrom < this.request.prompt.length;
+  }
+
+  /** Whether the most probable token of all is what is asked for, so that nobody need look at the logits. */
+  private get bestSuffices(): boolean {
+    const { vocabSize } = this.surroundings.decoder.model.config;
+    return this.request.topLogprobs! <= 1 && vocabSize === this.vocabSize;
+  }
+
+  /** Takes what was found of the tokens of the prompt from the first one on that has not been told. */
+  takeScores({ losses, argmax, maxProb, logits }: RowScores): void {
+    const { prompt, topLogprobs: k = 0 } = this.request;
+    const V = logits === null ? 0 : logits.length / losses.length;
+    const first = Math.max(this.scores.length, this.scoredFrom);
+    for (let i = 0; i < losses.length; i++) {
+      const id = prompt[first + i];
+      if (logits) {
+        const own = logits.subarray(i * V, i * V + this.vocabSize);
+        this.tellScored(first + i, logprobsOf(own, id, k, this.surroundings.candidates));
+        continue;
+      }
+      // One number where both are the same token: whoever compares them must find them equal.
+      const logprob = 0 - losses[i];
+      const best = { id: argmax[i], logprob: argmax[i] === id ? logprob : Math.log(maxProb[i]) };
+      this.tellScored(first + i, { logprob, top: k === 0 ? [] : [best] });
+    }
+  }
+
+  private tellScored(place: number, told: Told): void {
+    this.scores[place] = told;
+    this.tell(place, told);
+  }
+
+  private tell(place: number, told: Told): void {
+    const id = this.request.prompt[place];
+    this.news.push({ token: { id, text: this.text.pass(id), ...told, steps: 0, echoed: true } });
   }
 
   /** Takes what follows the last token of the sequence: `logits (V)`, and the steps it took. */
   take(logits: Float32Array, steps: number): void {
     if (this.prefilling) return;
+    if (this.request.maxTokens === 0) {
+      this.end('tokens');
+      return;
+    }
     try {
       this.draw(logits.subarray(0, this.vocabSize), steps);
     } catch (error) {
@@ -177,7 +289,7 @@ export class Generation implements Speculating {
     const text = this.text.push(id);
     this.made++;
     this.steps += steps;
-    this.news.push({ token: { id, text, ...told, steps } });
+    this.news.push({ token: { id, text, ...told, steps, echoed: false } });
     if (this.text.stopped) this.end('stop text');
     else if (this.made === request.maxTokens) this.end('tokens');
     else if (this.position > this.blockSize) this.end('block size');

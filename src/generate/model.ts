@@ -53,7 +53,7 @@ export class Model implements Disposable, AsyncDisposable {
     const request = { maxTokens: config.blockSize, ...options, prompt: ids };
     const end = yield* this.engine.generate(request, signal);
     if (end.text === '') return end;
-    yield { id: null, text: end.text, logprob: null, top: null, steps: 0 };
+    yield { id: null, text: end.text, logprob: null, top: null, steps: 0, echoed: false };
     return { ...end, text: '' };
   }
 

@@ -6,12 +6,17 @@ import type { DraftOptions } from './speculation.js';
 export interface GenerationRequest extends SamplingOptions, SequenceOptions {
   /** Token ids, at least one and at most the block size. */
   readonly prompt: ArrayLike<number>;
-  /** Most tokens to make. */
+  /** Most tokens to make; 0 to be told of the prompt only. */
   readonly maxTokens: number;
   /** Texts before which generation stops; they are not part of the answer. */
   readonly stop?: readonly string[];
   /** How many of the most probable tokens to tell at each place; absent for no log-probabilities at all. */
   readonly topLogprobs?: number;
+  /**
+   * Tells the prompt's tokens too, from this place on, before those that are made; how probable they are, where
+   * `topLogprobs` asks for that. Absent for none of them.
+   */
+  readonly echo?: number;
   /** Drafts tokens with fewer loops; changes the time an answer takes, never the answer. */
   readonly draft?: DraftOptions;
 }
@@ -27,12 +32,14 @@ export interface GeneratedToken {
   readonly id: number;
   /** The text that is now certain to belong to the answer; empty inside a character or a possible stop text. */
   readonly text: string;
-  /** As TokenLogprob has it; null where `topLogprobs` is absent. */
+  /** As TokenLogprob has it; null where `topLogprobs` is absent, and for the first token of a prompt. */
   readonly logprob: number | null;
-  /** The most probable tokens in falling order; null where `topLogprobs` is absent. */
+  /** The most probable tokens in falling order; null likewise. */
   readonly top: readonly TokenLogprob[] | null;
-  /** Loops, steps or layers that the model spent on this token. */
+  /** Loops, steps or layers that the model spent on this token; 0 for one of the prompt. */
   readonly steps: number;
+  /** Whether it is a token of the prompt. */
+  readonly echoed: boolean;
 }
 
 export type StopReason = 'tokens' | 'end of text' | 'stop text' | 'block size' | 'aborted';

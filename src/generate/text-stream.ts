@@ -30,6 +30,11 @@ export class TextStream {
     return this.take(this.decoder.push(id), true);
   }
 
+  /** Takes a token in which no stop text is looked for, and gives its text; only before the first `push`. */
+  pass(id: number): string {
+    return this.decoder.push(id);
+  }
+
   /** Gives what was held back, an unfinished character as U+FFFD. */
   end(): string {
     return this.over ? '' : this.take(this.decoder.end(), false);

@@ -20,6 +20,9 @@ import {
   lossOfExits,
   type LossOutput,
   readExits,
+  type RowScores,
+  type ScoredRows,
+  scoreRows,
   WeightedTargets,
 } from './losses.js';
 import { GPTModules } from './modules.js';
@@ -28,6 +31,8 @@ import { GPTModules } from './modules.js';
 export interface RowLogits {
   readonly logits: Float32Array;
   readonly steps: Int32Array | null;
+  /** Null where no rows were to be scored. */
+  readonly scores: RowScores | null;
 }
 
 /** A model in memory. */
@@ -113,32 +118,50 @@ export class GPT {
     return lossOfEnd(output, this.modules.heads, weighted, this.steps(pass), pass.findWrong ?? false);
   }
 
-  /** Logits of some rows, ascending; `tokens (R)` are the rows of the batch. */
+  /**
+   * Logits of some rows, ascending, and how probable given tokens are after others; `tokens (R)` are the rows of the batch.
+   */
   async logitsAt(
     tokens: Int32Array,
     batch: Batch,
     rows: Int32Array,
     pass: DecodePass = {},
+    scored: ScoredRows | null = null,
   ): Promise<RowLogits> {
-    const { runtime } = this;
+    const { heads } = this.modules;
     using ctx = this.context(batch, pass);
     using output = this.forward(tokens, ctx, pass);
-    using index = runtime.from(rows, [rows.length], { what: 'rows', below: tokens.length });
-    using states = gatherRows(output.x, index);
     const taken = output.stepsPerRow && ((await output.stepsPerRow.read()) as Int32Array);
-    const steps = taken && rows.map((row) => taken[row]);
-    if (!steps || !this.modules.heads.separate) {
-      using y = this.head(states, this.steps(pass));
-      return { logits: (await y.read()) as Float32Array, steps };
-    }
+    const all = this.steps(pass);
+    const exitOf = (row: number) => (taken && heads.separate ? taken[row] : all) - 1;
+    const scores = scored && (await scoreRows(output, heads, scored, exitOf));
+    const logits = await this.logitsOf(output.x, rows, exitOf);
+    return { logits, steps: taken && rows.map((row) => taken[row]), scores };
+  }
+
+  /** Logits (rows, V) of some rows of `x (R, C)`, each read at its exit. */
+  private async logitsOf(
+    x: Tensor,
+    rows: Int32Array,
+    exitOf: (row: number) => number,
+  ): Promise<Float32Array> {
+    const { runtime } = this;
     const { vocabSize: V, nEmbd: C } = this.config;
+    if (rows.length === 0) return new Float32Array(0);
+    using index = runtime.from(rows, [rows.length], { what: 'rows', below: x.shape[0] });
+    using states = gatherRows(x, index);
+    const first = exitOf(rows[0]);
+    if (rows.every((row) => exitOf(row) === first)) {
+      using y = this.head(states, first + 1);
+      return (await y.read()) as Float32Array;
+    }
     const all = new Float32Array(rows.length * V);
-    for (const [i, count] of steps.entries()) {
+    for (const [i, row] of rows.entries()) {
       using state = Tensor.over(runtime, [1, C], runtime.backend.slice(states.storage, i * C, C));
-      using y = this.head(state, count);
+      using y = this.head(state, exitOf(row) + 1);
       all.set((await y.read()) as Float32Array, i * V);
     }
-    return { logits: all, steps };
+    return all;
   }
 
   /**

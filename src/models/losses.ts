@@ -2,7 +2,7 @@
  * What becomes of the states that a forward pass ends with: losses, row by row, and what the head reads at each exit. Knows
  * no tokens and no depth rule.
  */
-import { alias, headLoss, logits } from '../tensor/ops.js';
+import { alias, gatherRows, headLoss, logits } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ForwardContext } from './context.js';
 import type { DepthOutput } from './depth/depth.js';
@@ -187,4 +187,62 @@ export async function readExits(
     });
   }
   return readings;
+}
+
+/** Rows, ascending, the token whose probability after each is asked for, and whether to tell the logits too. */
+export interface ScoredRows {
+  readonly rows: Int32Array;
+  readonly targets: Int32Array;
+  readonly wantLogits: boolean;
+}
+
+/** What is told of those rows, in their order. */
+export type RowScores = Pick<ExitReading, 'losses' | 'argmax' | 'maxProb' | 'logits'>;
+
+/** How probable a token is after each of some rows; `exitOf` gives the exit, from 0, that a row is read at. */
+export async function scoreRows(
+  { x }: DepthOutput,
+  heads: ExitHeads,
+  { rows, targets, wantLogits }: ScoredRows,
+  exitOf: (row: number) => number,
+): Promise<RowScores> {
+  const { runtime } = x;
+  const R = rows.length;
+  const V = heads.weight(heads.count - 1).shape[0];
+  const losses = new Float32Array(R);
+  const argmax = new Int32Array(R);
+  const maxProb = new Float32Array(R);
+  const all = wantLogits ? new Float32Array(R * V) : null;
+  const byExit = new Map<number, number[]>();
+  for (const [i, row] of rows.entries()) {
+    const exit = exitOf(row);
+    const places = byExit.get(exit);
+    if (places) places.push(i);
+    else byExit.set(exit, [i]);
+  }
+  for (const [exit, places] of byExit) {
+    const at = (values: Int32Array) =>
+      runtime.from(
+        Int32Array.from(places, (i) => values[i]),
+        [places.length],
+      );
+    using index = at(rows);
+    using target = at(targets);
+    using states = gatherRows(x, index);
+    using normal = heads.normalise(states, exit);
+    using weights = runtime.empty([places.length]);
+    using best = runtime.empty([places.length], 'i32');
+    using highest = runtime.empty([places.length]);
+    using loss = headLoss(normal, heads.weight(exit), target, weights, best, highest);
+    using y = wantLogits ? logits(normal, heads.weight(exit)) : null;
+    const read = { losses: await loss.read(), argmax: await best.read(), maxProb: await highest.read() };
+    const found = y && ((await y.read()) as Float32Array);
+    for (const [k, i] of places.entries()) {
+      losses[i] = read.losses[k];
+      argmax[i] = read.argmax[k];
+      maxProb[i] = read.maxProb[k];
+      if (found) all!.set(found.subarray(k * V, k * V + V), i * V);
+    }
+  }
+  return { losses, argmax, maxProb, logits: all };
 }

@@ -125,9 +125,12 @@ async function uncached(model: GPT, tokens: Int32Array, first: number, options: 
 /** The same from a decoder that is given `first` tokens and then one by one. */
 async function cached(decoder: Decoder, tokens: Int32Array, first: number, options: SequenceOptions) {
   using sequence = decoder.open(options);
-  const all = [await decoder.extend([{ sequence, tokens: tokens.subarray(0, first) }])];
-  for (let at = first; at < tokens.length; at++) {
-    all.push(await decoder.extend([{ sequence, tokens: [tokens[at]] }]));
+  const all = [];
+  for (let at = 0; at < tokens.length; ) {
+    const end = at === 0 ? first : at + 1;
+    const { logits, steps } = await decoder.extend([{ sequence, tokens: tokens.subarray(at, end) }]);
+    all.push({ logits, steps });
+    at = end;
   }
   return all;
 }

@@ -125,8 +125,9 @@ for (const [name, [config]] of Object.entries(sharingPrompts)) {
     }
     const read = decoder.stepSizes.flat().reduce((sum, n) => sum + n, 0);
     const made = together.reduce((sum, { tokens }) => sum + tokens.length - 1, 0);
-    // The first reader's beginning, the second one's whole prompt, and the other prompt.
-    assert.ok(read - made > 200 && read - made <= 300, `${read - made} tokens of prompts were read`);
+    // The first reader's beginning, the second one's whole prompt, and the other prompt: whole where it has no beginning.
+    const least = decoder.divisible ? 100 : 200;
+    assert.ok(read - made > least && read - made <= 300, `${read - made} tokens of prompts were read`);
     assert.equal(decoder.living.size, 0);
     assert.equal(decoder.cache.used, 0);
     assert.equal(model.runtime.pool.live, 0);
@@ -429,7 +430,8 @@ test('wrong requests are refused before anything is computed', async () => {
     [{ prompt: [1, 257] }, /^prompt\[1\]: must be a token id from 0 to 256, got 257$/],
     [{ prompt: [-1] }, /^prompt\[0\]: must be a token id from 0 to 256, got -1$/],
     [{ prompt: [1.5] }, /^prompt\[0\]: must be a token id from 0 to 256, got 1\.5$/],
-    [{ maxTokens: 0 }, /^maxTokens: must be a whole number of at least 1, got 0$/],
+    [{ maxTokens: -1 }, /^maxTokens: must be a whole number of at least 0, got -1$/],
+    [{ echo: -1 }, /^echo: must be a whole number of at least 0, got -1$/],
     [{ loops: 0.5 }, /^loops: must be a whole number of at least 1, got 0\.5$/],
     [{ topLogprobs: -1 }, /^topLogprobs: must be a whole number of at least 0, got -1$/],
     [{ temperature: -1 }, /^temperature: must be at least 0, got -1$/],
