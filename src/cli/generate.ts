@@ -42,7 +42,7 @@ export function generateCommand(program: Command): void {
     .option('--tokens <n>', 'most tokens to make', wholeNumber(1), 100)
     .option('--stop <text>', 'end before this text; may be given several times', several)
     .option('--temperature <t>', '0 always takes the most probable token', anyNumber, 0.8)
-    .option('--top-k <k>', 'sample among the k most probable tokens', wholeNumber(1))
+    .option('--top-k <k>', 'sample among the k most probable tokens; 0 or −1 for all', wholeNumber(-1))
     .option('--top-p <p>', 'sample among the most probable tokens that together reach p', anyNumber)
     .option('--min-p <p>', 'sample among tokens at least p times as probable as the most probable', anyNumber)
     .option('--repetition-penalty <x>', 'divide the scores of tokens in the prompt or the text', anyNumber)
@@ -74,6 +74,7 @@ export function generateCommand(program: Command): void {
       draftTokens,
       exitCriterion: _criterion,
       exitThreshold: _threshold,
+      topK = 0,
       ...rest
     } = flags;
     if (draftLoops === undefined && draftTokens !== undefined) {
@@ -81,7 +82,7 @@ export function generateCommand(program: Command): void {
     }
     const draft =
       draftLoops === undefined ? {} : { draft: { loops: draftLoops, tokens: draftTokens ?? DRAFT_TOKENS } };
-    const options = { ...rest, ...draft, ...exitOptions(flags) };
+    const options = { ...rest, ...(topK > 0 ? { topK } : {}), ...draft, ...exitOptions(flags) };
     const run = await openRun(folder);
     const tokenizer = await run.tokenizer();
     const textIds = await run.textIds();

@@ -1,7 +1,8 @@
 /** `loopnn serve`: an OpenAI-compatible server for a trained run. */
 import { readFileSync } from 'node:fs';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { ConfigError } from '../errors.js';
+import { isLoopback } from '../serve/host.js';
 import { ApiKeys } from '../serve/keys.js';
 import { DEFAULT_LIMITS, ModelServer } from '../serve/server.js';
 import { several, wholeNumber } from './flags.js';
@@ -14,7 +15,10 @@ interface ServeFlags extends OpenFlags {
   readonly host: string;
   readonly port: number;
   readonly apiKey?: readonly string[];
+  readonly modelName?: readonly string[];
+  readonly cors?: readonly string[];
   readonly chatTemplate?: string;
+  readonly loops?: number;
   readonly maxConcurrency: number;
   readonly maxQueue: number;
   readonly timeout: number;
@@ -23,7 +27,6 @@ interface ServeFlags extends OpenFlags {
 
 /** Where keys may be given without standing in the list of processes; several are separated by commas. */
 const KEY_VARIABLE = 'LOOPNN_API_KEY';
-const LOOPBACK = /^(127\.|localhost$|::1$)/;
 /** A day, in seconds. */
 const LONGEST_TIMEOUT = 86_400;
 
@@ -31,7 +34,7 @@ export function serveCommand(program: Command): void {
   const command = program
     .command('serve')
     .description('serve a trained model by OpenAI’s API')
-    .requiredOption('--model <run>', 'folder of a trained run; its last name is the model’s name')
+    .requiredOption('--model <run>', 'folder of a trained run')
     .option('--host <address>', 'address to listen on; others than this machine reach 0.0.0.0', '127.0.0.1')
     .option('--port <n>', 'port to listen on; 0 for any free one', wholeNumber(0, 65_535), 8080)
     .option(
@@ -40,8 +43,23 @@ export function serveCommand(program: Command): void {
       several,
     )
     .option(
+      '--model-name <name>',
+      'the model’s name in requests, and more by repetition; the folder’s by default',
+      several,
+    )
+    .option(
+      '--cors <origin>',
+      'let pages of this origin ask, as http://localhost:3000, and more by repetition; * for any page',
+      origins,
+    )
+    .option(
       '--chat-template <file>',
       'a chat template in Jinja, as Hugging Face’s; by default the model’s own, or a plain dialogue where it has none',
+    )
+    .option(
+      '--loops <n>',
+      'loops, steps or layers for each token where a request does not say; all by default',
+      wholeNumber(1),
     )
     .option('--max-concurrency <n>', 'sequences that run at once', wholeNumber(1), 8)
     .option(
@@ -74,10 +92,13 @@ async function serve(flags: ServeFlags): Promise<void> {
     folder,
     run: openOptions(flags),
     chatTemplate: flags.chatTemplate === undefined ? null : readTemplate(flags.chatTemplate),
+    loops: flags.loops ?? null,
     maxSequences: maxConcurrency,
     host,
     port: flags.port,
     keys,
+    modelNames: flags.modelName ?? [],
+    cors: flags.cors ?? [],
     limits: {
       ...DEFAULT_LIMITS,
       maxQueue,
@@ -88,7 +109,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     notice,
   });
   const stopped = stopOnSignal(server);
-  if (keys.open && !LOOPBACK.test(host)) {
+  if (keys.open && !isLoopback(host)) {
     notice(`--host ${host}: anybody who reaches it may use the model; --api-key keeps strangers out`);
   }
   notice(`listening on ${server.url}`);
@@ -111,6 +132,16 @@ function stopOnSignal(server: ModelServer): Promise<void> {
       server.drain().then(resolve, reject);
     });
   });
+}
+
+/** Adds an origin, as a browser names it: a scheme, a host and a port. */
+function origins(value: string, before: readonly string[] = []): string[] {
+  if (value === '*') return [...before, value];
+  const origin = URL.canParse(value) ? new URL(value).origin : 'null';
+  if (origin === 'null' || !/^https?:/.test(origin)) {
+    throw new InvalidArgumentError('must be an origin, as http://localhost:3000, or *');
+  }
+  return [...before, origin];
 }
 
 function keysOf(variable: string | undefined): string[] {

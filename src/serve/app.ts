@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
+import { cors } from 'hono/cors';
 import { type Envelope, type Format, streamedAnswer, wholeAnswer } from './answer.js';
 import { ApiError } from './api-error.js';
 import { readJSON } from './body.js';
@@ -12,12 +13,16 @@ import type { EngineThread, RunEvent } from './engine-thread.js';
 import { CLIENT_LEFT, Exchange } from './exchange.js';
 import { Fields } from './fields.js';
 import { Gate, type GateOptions } from './gate.js';
+import { requireOwnHost } from './host.js';
 import type { ApiKeys } from './keys.js';
 import type { ModelInfo } from './messages.js';
 import { metered } from './meter.js';
 import { METRICS_TYPE, type Metrics } from './metrics.js';
 import { apiError } from './options.js';
+import { methodOf, nowhere, ROUTES, routed } from './paths.js';
 import type { CompletionRequest } from './requests.js';
+import { keptAlive, soonOrLater } from './stream.js';
+import { detokenized, tokenized, tokenizerInfo } from './tokenizer-routes.js';
 
 export interface AppOptions extends GateOptions {
   readonly engine: EngineThread;
@@ -26,6 +31,13 @@ export interface AppOptions extends GateOptions {
   readonly bodyBytes: number;
   /** Longest time from a request to the end of its answer. */
   readonly timeoutMs: number;
+  /** The address that the server listens on. */
+  readonly host: string;
+  /** Origins whose pages may ask, `*` for any; none for no page. */
+  readonly cors: readonly string[];
+  /** How long a stream waits for its first token before it says that it waits, and how long between two such signs of life. */
+  readonly firstByteMs: number;
+  readonly silenceMs: number;
   /** Hears of each exchange as it begins. */
   readonly begun: (exchange: Exchange) => void;
 }
@@ -39,19 +51,10 @@ interface Kind {
   readonly format: Format;
 }
 
-export const ROUTES = {
-  models: '/v1/models',
-  model: '/v1/models/:id',
-  completions: '/v1/completions',
-  chat: '/v1/chat/completions',
-  health: '/health',
-  metrics: '/metrics',
-} as const;
-
 export function createApp(options: AppOptions): Hono<Env> {
-  const { engine, metrics, keys, modelId, state } = options;
+  const { engine, metrics, keys, modelIds, state, host } = options;
   const gate = new Gate(options);
-  const app = new Hono<Env>();
+  const app = new Hono<Env>({ getPath: (request) => routed(new URL(request.url).pathname) });
 
   app.use(async (c, next) => {
     const exchange = new Exchange(c.req.method, c.req.path, c.req.header('x-request-id'));
@@ -72,10 +75,17 @@ export function createApp(options: AppOptions): Hono<Env> {
     });
   });
   app.notFound((c) => {
-    throw new ApiError(404, `${c.req.method} ${c.req.path.slice(0, 100)}: no such path`, {
-      code: 'unknown_url',
-    });
+    throw nowhere(c.req.method, c.req.path);
   });
+  app.use(async (c, next) => {
+    requireOwnHost(host, c.req.header('host'));
+    await next();
+  });
+  // Before the keys are asked for: a browser's question whether it may ask carries none.
+  if (options.cors.length > 0) {
+    const origin = options.cors.includes('*') ? '*' : [...options.cors];
+    app.use(cors({ origin, allowMethods: ['GET', 'POST'], exposeHeaders: ['x-request-id'], maxAge: 600 }));
+  }
 
   app.get(ROUTES.health, (c) => c.json({ status: state() }, state() === 'ok' ? 200 : 503));
   app.use(async (c, next) => {
@@ -83,23 +93,31 @@ export function createApp(options: AppOptions): Hono<Env> {
     await next();
   });
   app.get(ROUTES.metrics, (c) => c.body(metrics.render(engine.load), 200, { 'content-type': METRICS_TYPE }));
-  app.use('/v1/*', async (_, next) => {
-    gate.requireOpen();
-    await next();
-  });
+  for (const path of ['/v1/*', ROUTES.tokenizerInfo, ROUTES.tokenize, ROUTES.detokenize]) {
+    app.use(path, async (_, next) => {
+      gate.requireOpen();
+      await next();
+    });
+  }
 
-  const model = { id: modelId, object: 'model', created: secondsNow(), owned_by: 'loopnn' };
-  app.get(ROUTES.models, (c) => c.json({ object: 'list', data: [model] }));
+  const created = secondsNow();
+  const modelOf = (id: string) => ({ id, object: 'model', created, owned_by: 'loopnn' });
+  app.get(ROUTES.models, (c) => c.json({ object: 'list', data: modelIds.map(modelOf) }));
   app.get(ROUTES.model, (c) => {
-    gate.requireModel(c.req.param('id'));
-    return c.json(model);
+    const id = c.req.param('id');
+    gate.requireModel(id);
+    return c.json(modelOf(id));
   });
+  const fieldsOf = async (c: Context<Env>) => new Fields(await readJSON(c.env.incoming, options.bodyBytes));
+  app.get(ROUTES.tokenizerInfo, async (c) => c.json(tokenizerInfo(await engine.ready)));
+  app.post(ROUTES.tokenize, async (c) => c.json(await tokenized(await fieldsOf(c), engine)));
+  app.post(ROUTES.detokenize, async (c) => c.json(await detokenized(await fieldsOf(c), engine)));
   const completion: Kind = { read: readCompletion, format: completionFormat };
   const chat: Kind = { read: readChat, format: chatFormat };
   app.post(ROUTES.completions, completing(completion, gate, options));
   app.post(ROUTES.chat, completing(chat, gate, options));
   for (const [name, path] of Object.entries(ROUTES)) {
-    const allow = name === 'completions' || name === 'chat' ? 'POST' : 'GET';
+    const allow = methodOf(name as keyof typeof ROUTES);
     app.all(path, (c) => {
       throw new ApiError(405, `${c.req.method}: must be ${allow} here`, { headers: { allow } });
     });
@@ -109,27 +127,27 @@ export function createApp(options: AppOptions): Hono<Env> {
 
 /** Answers completions of a kind, whole or as a stream. */
 function completing({ read, format }: Kind, gate: Gate, options: AppOptions): Handler {
-  const { engine, metrics, modelId, bodyBytes } = options;
+  const { engine, metrics, bodyBytes, firstByteMs, silenceMs } = options;
   return async (c) => {
     const info = await engine.ready;
     const exchange = c.get('exchange');
     const fields = new Fields(await readJSON(c.env.incoming, bodyBytes));
-    gate.requireModel(fields.requiredText('model'));
+    const model = fields.requiredText('model');
+    gate.requireModel(model);
     const request = read(fields, info);
     gate.requireRoom(request, engine.inFlight, metrics.answers.mean);
     const envelope: Envelope = {
       id: `${format.idPrefix}-${randomUUID()}`,
       created: secondsNow(),
-      model: modelId,
+      model,
       system_fingerprint: info.fingerprint,
     };
     const events = generate(c, request, options);
     if (!request.stream) return c.json(await wholeAnswer(events, request, format, envelope));
-    // What fails before the first token has a status of its own.
-    const first = await events.next();
-    const rest = resumed(first, events);
+    // What fails before the first token, or before it is long in coming, has a status of its own.
+    const rest = await soonOrLater(events, firstByteMs);
     const chunks = streamedAnswer(rest, request, format, envelope, (error) => exchange.failed(error));
-    return c.body(ReadableStream.from(chunks), 200, {
+    return c.body(ReadableStream.from(keptAlive(chunks, silenceMs)), 200, {
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache',
       'x-accel-buffering': 'no',
@@ -145,19 +163,6 @@ async function* generate(
 ): AsyncGenerator<RunEvent, void> {
   using deadline = new Deadline(timeoutMs, c.req.raw.signal);
   yield* metered(engine.run(request.tasks, deadline.signal), request, c.get('exchange'), metrics);
-}
-
-/** An iterator of which one value has been taken already. */
-async function* resumed(
-  first: IteratorResult<RunEvent, void>,
-  rest: AsyncGenerator<RunEvent, void>,
-): AsyncGenerator<RunEvent, void> {
-  try {
-    if (!first.done) yield first.value;
-    yield* rest;
-  } finally {
-    await rest.return();
-  }
 }
 
 /** Seconds since 1970. */

@@ -105,6 +105,19 @@ export class ChatTemplate {
     return similar ?? [plain];
   }
 
+  /** A text of a user's who may spell special tokens, as texts and tokens. */
+  spansOf(text: string): Span[] {
+    const spans: Span[] = [];
+    let end = 0;
+    for (const { 0: found, index: at } of text.matchAll(this.#spelled)) {
+      if (at > end) spans.push(text.slice(end, at));
+      spans.push(this.#specials[this.#indexOf(found)]);
+      end = at + found.length;
+    }
+    if (end < text.length) spans.push(text.slice(end));
+    return spans;
+  }
+
   /** Cuts a marked rendering into texts and tokens. */
   #spans(text: string, template: Template, messages: readonly ChatMessage[]): Span[] {
     const spans: Span[] = [];

@@ -3,27 +3,30 @@ import { wrongField } from './api-error.js';
 import type { Format } from './answer.js';
 import { Fields } from './fields.js';
 import type { BytesLogprob, ChatMessage, ModelInfo, ServedToken } from './messages.js';
+import { readMaxTokens } from './options.js';
 import { type CompletionRequest, readRequest } from './requests.js';
 import { escaped, textOf } from './token-names.js';
 
-const ROLES: readonly string[] = ['system', 'developer', 'user', 'assistant'] satisfies ChatMessage['role'][];
-const ANY_COUNT = { min: 1, max: Number.MAX_SAFE_INTEGER };
+const ROLES: readonly string[] = [
+  'system',
+  'developer',
+  'user',
+  'assistant',
+  'tool',
+] satisfies ChatMessage['role'][];
 /** What OpenAI gives at most. */
 const MOST_LOGPROBS = 20;
 
 export function readChat(fields: Fields, info: ModelInfo): CompletionRequest {
-  for (const field of ['tools', 'functions']) {
-    const value = fields.raw(field);
-    const empty = Array.isArray(value) && value.length === 0;
-    if (value !== undefined && !empty) throw wrongField(field, 'must be absent: the model knows no tools');
-  }
+  requireNoTools(fields);
   const format = fields.object('response_format')?.text('type') ?? 'text';
   if (format !== 'text') throw wrongField('response_format.type', "must be 'text'", format);
   const wanted = fields.boolean('logprobs') ?? false;
   const top = fields.whole('top_logprobs', { min: 0, max: MOST_LOGPROBS });
   if (top !== undefined && !wanted)
     throw wrongField('top_logprobs', 'must be absent where logprobs is not true');
-  const maxTokens = fields.whole('max_completion_tokens', ANY_COUNT) ?? fields.whole('max_tokens', ANY_COUNT);
+  const maxTokens =
+    readMaxTokens(fields, 'max_completion_tokens', info) ?? readMaxTokens(fields, 'max_tokens', info);
   return readRequest(
     fields,
     {
@@ -35,14 +38,33 @@ export function readChat(fields: Fields, info: ModelInfo): CompletionRequest {
   );
 }
 
-function readMessages(fields: Fields): ChatMessage[] {
+/** Throws, in words by which clients know to try without, where tools are to be used; they may be given for no use. */
+function requireNoTools(fields: Fields): void {
+  const rule = 'must be absent: this model does not support tools';
+  for (const [field, choice] of [
+    ['tools', 'tool_choice'],
+    ['functions', 'function_call'],
+  ]) {
+    const chosen = fields.raw(choice);
+    if (chosen === 'none') continue;
+    const value = fields.raw(field);
+    const empty = Array.isArray(value) && value.length === 0;
+    if (value !== undefined && !empty) throw wrongField(field, rule);
+    if (chosen !== undefined && chosen !== 'auto') throw wrongField(choice, rule);
+  }
+}
+
+/** The dialogue of a request. */
+export function readMessages(fields: Fields): ChatMessage[] {
   const messages = fields.raw('messages');
   if (!Array.isArray(messages) || messages.length === 0) {
     throw wrongField('messages', 'must be a list of at least one message', messages);
   }
   return messages.map((value: unknown, i): ChatMessage => {
     const message = new Fields(value, `messages[${i}]`);
-    const role = message.requiredText('role');
+    const given = message.requiredText('role');
+    // What OpenAI called a tool's answer before.
+    const role = given === 'function' ? 'tool' : given;
     if (!isRole(role)) throw wrongField(message.name('role'), `must be one of ${ROLES.join(', ')}`, role);
     return { role, content: readContent(message) };
   });
@@ -52,9 +74,28 @@ function isRole(role: string): role is ChatMessage['role'] {
   return ROLES.includes(role);
 }
 
-/** A text, or parts that are texts. */
+/** A text, or parts that are texts; of an assistant that called tools, the calls, as text too. */
 function readContent(message: Fields): string {
-  const content = message.raw('content');
+  const calls = readCalls(message);
+  const content = message.raw('content') ?? (calls.length > 0 ? '' : undefined);
+  const text = contentText(message, content);
+  return [...(text === '' && calls.length > 0 ? [] : [text]), ...calls].join('\n');
+}
+
+/** The calls of a message, each as `name(arguments)`. */
+function readCalls(message: Fields): string[] {
+  const calls = message.raw('tool_calls') ?? [];
+  if (!Array.isArray(calls)) throw wrongField(message.name('tool_calls'), 'must be a list of calls', calls);
+  const functions = calls.map((value: unknown, i) => {
+    const call = new Fields(value, `${message.name('tool_calls')}[${i}]`);
+    return call.object('function');
+  });
+  return [...functions, message.object('function_call')].flatMap((call) =>
+    call ? [`${call.requiredText('name')}(${call.text('arguments') ?? ''})`] : [],
+  );
+}
+
+function contentText(message: Fields, content: unknown): string {
   const where = message.name('content');
   if (typeof content === 'string') return content;
   if (!Array.isArray(content)) throw wrongField(where, 'must be a text or a list of text parts', content);
@@ -86,7 +127,10 @@ export const chatFormat: Format = {
 function logprobs(tokens: readonly ServedToken[]): object | null {
   const asked = tokens.flatMap((token) => token.logprobs ?? []);
   if (asked.length === 0) return null;
-  const content = asked.map(({ top, ...own }) => ({ ...record(own), top_logprobs: top.map(record) }));
+  const content = asked.map(({ top, bytes, logprob }) => ({
+    ...record({ bytes, logprob: logprob ?? 0 }),
+    top_logprobs: top.map(record),
+  }));
   return { content, refusal: null };
 }
 

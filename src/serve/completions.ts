@@ -3,6 +3,7 @@ import { wrongField } from './api-error.js';
 import type { Format } from './answer.js';
 import type { Fields } from './fields.js';
 import type { BytesLogprob, ModelInfo, Prompt, ServedToken } from './messages.js';
+import { readMaxTokens } from './options.js';
 import { type CompletionRequest, readRequest } from './requests.js';
 import { escaped, textOf } from './token-names.js';
 
@@ -11,7 +12,6 @@ const MAX_TOKENS = 16;
 const MOST_LOGPROBS = 5;
 
 export function readCompletion(fields: Fields, info: ModelInfo): CompletionRequest {
-  fields.unsupported('echo', 'must be false: prompts are not repeated', false);
   fields.unsupported('suffix', 'must be absent: the model only continues texts', '');
   const most = fields.whole('best_of', { min: 1, max: Number.MAX_SAFE_INTEGER });
   const n = fields.whole('n', { min: 1, max: Number.MAX_SAFE_INTEGER }) ?? 1;
@@ -20,11 +20,19 @@ export function readCompletion(fields: Fields, info: ModelInfo): CompletionReque
     fields,
     {
       prompts: readPrompts(fields),
-      maxTokens: fields.whole('max_tokens', { min: 1, max: Number.MAX_SAFE_INTEGER }) ?? MAX_TOKENS,
-      topLogprobs: fields.whole('logprobs', { min: 0, max: MOST_LOGPROBS }),
+      maxTokens: readMaxTokens(fields, 'max_tokens', info) ?? MAX_TOKENS,
+      topLogprobs: readLogprobs(fields),
+      echo: fields.boolean('echo') ?? false,
     },
     info,
   );
+}
+
+/** How many of the most probable tokens to tell; `true` for one, as chats have it, and `false` for no log-probabilities. */
+function readLogprobs(fields: Fields): number | undefined {
+  const value = fields.raw('logprobs');
+  if (typeof value === 'boolean') return value ? 1 : undefined;
+  return fields.whole('logprobs', { min: 0, max: MOST_LOGPROBS });
 }
 
 /** A text, token ids, or a list of either; an absent prompt begins a new document. */
@@ -69,7 +77,9 @@ function logprobs(tokens: readonly ServedToken[]): object | null {
   return {
     tokens: asked.map(nameOf),
     token_logprobs: asked.map(({ logprob }) => logprob),
-    top_logprobs: asked.map(({ top, ...own }) => byName([...top, own])),
+    top_logprobs: asked.map(({ top, bytes, logprob }) =>
+      logprob === null ? null : byName([...top, { bytes, logprob }]),
+    ),
     text_offset: asked.map(({ offset }) => offset),
   };
 }
@@ -80,6 +90,6 @@ function byName(candidates: readonly BytesLogprob[]): Record<string, number> {
   return Object.fromEntries(falling.map((candidate) => [nameOf(candidate), candidate.logprob]));
 }
 
-function nameOf({ bytes }: BytesLogprob): string {
+function nameOf({ bytes }: Pick<BytesLogprob, 'bytes'>): string {
   return textOf(bytes) ?? `bytes:${escaped(bytes)}`;
 }

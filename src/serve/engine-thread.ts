@@ -3,7 +3,18 @@ import { Worker } from 'node:worker_threads';
 import { receivedError } from '../node/thread-errors.js';
 import { EventQueue } from '../generate/event-queue.js';
 import type { GenerationEnd } from '../generate/request.js';
-import type { EngineOptions, FromEngine, Load, ModelInfo, ServedToken, Task, ToEngine } from './messages.js';
+import type {
+  Encoded,
+  EngineOptions,
+  FromEngine,
+  Load,
+  ModelInfo,
+  Prompt,
+  Question,
+  ServedToken,
+  Task,
+  ToEngine,
+} from './messages.js';
 
 /** What happens to one of several tasks, `index` being its place among them, and when: milliseconds of performance.now(). */
 export type RunEvent = { readonly index: number; readonly at: number } & (
@@ -20,14 +31,15 @@ export class EngineThread {
   readonly #worker: Worker;
   readonly #exited: Promise<unknown>;
   readonly #tasks = new Map<number, { readonly index: number; readonly events: EventQueue<RunEvent> }>();
+  readonly #questions = new Map<number, ReturnType<typeof deferred<Encoded | string>>>();
   #count = 0;
   #closing = false;
 
   /** @param notice takes lines that concern the whole server */
   constructor(options: EngineOptions, notice: (line: string) => void) {
-    const { folder, run, chatTemplate, maxSequences } = options;
+    const { folder, run, chatTemplate, loops, maxSequences } = options;
     this.#worker = new Worker(new URL('./engine-worker.js', import.meta.url), {
-      workerData: { folder, run, chatTemplate, maxSequences } satisfies EngineOptions,
+      workerData: { folder, run, chatTemplate, loops, maxSequences } satisfies EngineOptions,
     });
     this.#exited = new Promise((resolve) => this.#worker.once('exit', resolve));
     const ready = deferred<ModelInfo>();
@@ -39,6 +51,8 @@ export class EngineThread {
       if (!this.#closing) failed.reject(error);
       for (const { events } of this.#tasks.values()) events.fail(error);
       this.#tasks.clear();
+      for (const asked of this.#questions.values()) asked.reject(error);
+      this.#questions.clear();
     };
     this.#worker.on('error', die);
     this.#worker.on('exit', (code) => die(new Error(`the engine's thread has ended with code ${code}`)));
@@ -46,6 +60,7 @@ export class EngineThread {
       if (message.kind === 'notice') notice(message.line);
       else if (message.kind === 'ready') ready.resolve(message.info);
       else if (message.kind === 'failed') die(receivedError(message.error));
+      else if (message.kind === 'answer') this.#answer(message);
       else this.#take(message);
     });
   }
@@ -87,6 +102,31 @@ export class EngineThread {
       signal.removeEventListener('abort', onAbort);
       abort();
     }
+  }
+
+  /** A prompt's ids, special tokens that it spells out being tokens, and the texts of those. Throws ConfigError for no chat. */
+  encode(prompt: Prompt): Promise<Encoded> {
+    return this.#ask({ encode: prompt }) as Promise<Encoded>;
+  }
+
+  /** The text of ids. Throws DataError for one that the tokenizer does not have. */
+  decode(ids: Int32Array): Promise<string> {
+    return this.#ask({ decode: ids }) as Promise<string>;
+  }
+
+  #ask(question: Question): Promise<Encoded | string> {
+    const id = this.#count++;
+    const asked = deferred<Encoded | string>();
+    this.#questions.set(id, asked);
+    this.#post({ kind: 'ask', id, question });
+    return asked.promise;
+  }
+
+  #answer({ id, answer }: Extract<FromEngine, { kind: 'answer' }>): void {
+    const asked = this.#questions.get(id);
+    this.#questions.delete(id);
+    if (typeof answer === 'object' && 'error' in answer) asked?.reject(receivedError(answer.error));
+    else asked?.resolve(answer);
   }
 
   /** Ends the thread, and whatever still runs in it. */

@@ -12,14 +12,17 @@ import { sentError } from '../node/thread-errors.js';
 import { Decoder } from '../generate/decoder.js';
 import { Engine } from '../generate/engine.js';
 import type { GPT } from '../models/gpt.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { type Tokenizer, textOf } from '../tokenizer/tokenizer.js';
 import { CHAT_TEMPLATE_FILE, textIdsOf, tokenNames } from '../train/conventions.js';
 import type { TemplateSource } from './chat-template.js';
 import type {
+  Encoded,
   EngineOptions,
   FromEngine,
+  ModelInfo,
   NumberedTask,
   Prompt,
+  Question,
   Task,
   TaskEvent,
   ToEngine,
@@ -37,7 +40,7 @@ function post(message: FromEngine): void {
   port.postMessage(message);
 }
 
-async function load({ folder, run, chatTemplate, maxSequences }: EngineOptions) {
+async function load({ folder, run, chatTemplate, loops, maxSequences }: EngineOptions) {
   const opened = await openRun(folder);
   // What is small comes first: mistakes are told before a large model is read.
   const { model: trained } = opened.config;
@@ -54,13 +57,23 @@ async function load({ folder, run, chatTemplate, maxSequences }: EngineOptions) 
   });
   const onWarning = (line: string) => post({ kind: 'notice', line });
   const { model, config, step } = await loadRun(opened, { ...run, onWarning });
+  if (loops !== null) model.requireOptions({ loops });
   const decoder = new Decoder(model);
   const maxCacheBytes = CACHE_SHARE * totalmem();
   const engine = new Engine(decoder, tokenizer, nodeClock, { maxSequences, maxCacheBytes, eos });
   const backend = model.runtime.backend.description;
   const facts = [config.model, backend, tokenizer, names, bos, eos, chatTemplate ?? conventions.chatTemplate];
   const fingerprint = await fingerprintOf(model, facts);
-  const info = { config: config.model, step, backend, vocabSize: tokenizer.vocabSize, fingerprint };
+  const info: ModelInfo = {
+    config: config.model,
+    step,
+    backend,
+    loops,
+    vocabSize: tokenizer.vocabSize,
+    fingerprint,
+    tokens: names,
+    chatTemplate: chatTemplate ?? conventions.chatTemplate,
+  };
   return { tokenizer, prompts, model, decoder, engine, info };
 }
 
@@ -113,7 +126,9 @@ class EngineService {
       const stop = [...(options.stop ?? []), ...(prompt.kind === 'chat' ? this.prompts.chatStop : [])];
       const prompted = await ids;
       const stream = this.engine.generate({ ...options, prompt: prompted, stop }, controller.signal);
-      const served = new ServedTokens(this.tokenizer, prompted);
+      const { echo = prompted.length, topLogprobs } = options;
+      const before = Array.prototype.slice.call(prompted, 0, echo) as number[];
+      const served = new ServedTokens(this.tokenizer, before, topLogprobs !== undefined);
       let next = await stream.next();
       for (; !next.done; next = await stream.next()) this.#tell({ id, token: served.next(next.value) });
       this.#tell({ id, end: next.value });
@@ -127,6 +142,22 @@ class EngineService {
   /** Throws by its promise only, which whoever waits for the prompt sees. */
   async #encode(prompt: Prompt): Promise<ArrayLike<number>> {
     return this.prompts.encode(prompt);
+  }
+
+  /** Answers what the tokenizer is asked. */
+  answer(id: number, question: Question): void {
+    try {
+      post({ kind: 'answer', id, answer: this.#answerTo(question) });
+    } catch (error) {
+      post({ kind: 'answer', id, answer: { error: sentError(error) } });
+    }
+  }
+
+  #answerTo(question: Question): Encoded | string {
+    const { tokenizer, prompts } = this;
+    if ('decode' in question) return tokenizer.decode(question.decode);
+    const ids = prompts.spelled(question.encode);
+    return { ids, texts: ids.map((id, i) => textOf(tokenizer, id, ids[i - 1])) };
   }
 
   abort(id: number): void {
@@ -157,6 +188,9 @@ port.on('message', async (message: ToEngine) => {
       break;
     case 'abort':
       loaded!.service.abort(message.id);
+      break;
+    case 'ask':
+      loaded!.service.answer(message.id, message.question);
       break;
     case 'close':
       await loaded?.close();

@@ -5,8 +5,8 @@ import type { CompletionRequest } from './requests.js';
 export type ServerState = 'loading' | 'ok' | 'draining';
 
 export interface GateOptions {
-  /** The model's name in requests. */
-  readonly modelId: string;
+  /** The model's names in requests, at least one. */
+  readonly modelIds: readonly string[];
   /** Sequences that may run or wait. */
   readonly capacity: number;
   readonly state: () => ServerState;
@@ -33,9 +33,10 @@ export class Gate {
 
   /** 404 for another model than the one served. */
   requireModel(id: string): void {
-    const { modelId } = this.options;
-    if (id === modelId) return;
-    const message = `model: must be '${modelId}', got '${id.slice(0, 100)}'`;
+    const { modelIds } = this.options;
+    if (modelIds.includes(id)) return;
+    const known = modelIds.map((name) => `'${name}'`).join(' or ');
+    const message = `model: must be ${known}, got '${id.slice(0, 100)}'`;
     throw new ApiError(404, message, { param: 'model', code: 'model_not_found' });
   }
 

@@ -3,6 +3,7 @@ import type { LoadOptions } from '../node/run.js';
 import type { SentError } from '../node/thread-errors.js';
 import type { GenerationEnd, GenerationRequest } from '../generate/request.js';
 import type { ModelConfig } from '../models/config.js';
+import type { TokenNames } from '../tokenizer/special-tokens.js';
 
 /** What the engine's thread is started with. */
 export interface EngineOptions {
@@ -12,12 +13,14 @@ export interface EngineOptions {
   readonly run: Omit<LoadOptions, 'onWarning'>;
   /** A chat template in Jinja, which goes before the model's own; null for that one, or a plain dialogue where it has none. */
   readonly chatTemplate: string | null;
+  /** Loops, steps or layers for each token of requests that do not say; null for all. */
+  readonly loops: number | null;
   /** Sequences that run at once. */
   readonly maxSequences: number;
 }
 
 export interface ChatMessage {
-  readonly role: 'system' | 'developer' | 'user' | 'assistant';
+  readonly role: 'system' | 'developer' | 'user' | 'assistant' | 'tool';
   readonly content: string;
 }
 
@@ -41,20 +44,25 @@ export interface BytesLogprob {
   readonly logprob: number;
 }
 
-export interface ServedLogprobs extends BytesLogprob {
+export interface ServedLogprobs {
+  readonly bytes: readonly number[];
+  /** Null for the first token of a prompt, which nothing comes before. */
+  readonly logprob: number | null;
   /** Code points of the answer's text before the token; before the character of which it is a part. */
   readonly offset: number;
   readonly top: readonly BytesLogprob[];
 }
 
-/** A token that was made. */
+/** A token that was made, or told of the prompt. */
 export interface ServedToken {
   /** The text that is now certain to belong to the answer. */
   readonly text: string;
   /** The token and the most probable ones in its place; null where not asked for. */
   readonly logprobs: ServedLogprobs | null;
-  /** Loops, steps or layers spent on it. */
+  /** Loops, steps or layers spent on it; 0 for one of the prompt. */
   readonly steps: number;
+  /** Whether it is a token of the prompt. */
+  readonly echoed: boolean;
 }
 
 /** What happens to the task of number `id`. */
@@ -71,10 +79,24 @@ export interface ModelInfo {
   readonly step: number;
   /** The backend, in one line. */
   readonly backend: string;
+  /** As EngineOptions has it. */
+  readonly loops: number | null;
   /** Ids of the tokenizer. */
   readonly vocabSize: number;
   /** Differs where answers to the same request may: by the weights, the tokenizer, the template or the backend. */
   readonly fingerprint: string;
+  /** The special tokens by the names that templates know them by. */
+  readonly tokens: TokenNames;
+  /** The chat template in Jinja; null for a plain dialogue. */
+  readonly chatTemplate: string | null;
+}
+
+/** What the tokenizer can be asked: a prompt's ids, or the text of ids. */
+export type Question = { readonly encode: Prompt } | { readonly decode: Int32Array };
+/** Its answer: ids with their texts, or a text. */
+export interface Encoded {
+  readonly ids: readonly number[];
+  readonly texts: readonly string[];
 }
 
 /** Sequences that run, and that wait for a place. */
@@ -93,10 +115,16 @@ export interface NumberedTask {
 export type ToEngine =
   | { readonly kind: 'generate'; readonly tasks: readonly NumberedTask[] }
   | { readonly kind: 'abort'; readonly id: number }
+  | { readonly kind: 'ask'; readonly id: number; readonly question: Question }
   | { readonly kind: 'close' };
 
 export type FromEngine =
   | { readonly kind: 'notice'; readonly line: string }
   | { readonly kind: 'ready'; readonly info: ModelInfo }
   | { readonly kind: 'failed'; readonly error: SentError }
+  | {
+      readonly kind: 'answer';
+      readonly id: number;
+      readonly answer: Encoded | string | { readonly error: SentError };
+    }
   | { readonly kind: 'events'; readonly load: Load; readonly events: readonly TaskEvent[] };

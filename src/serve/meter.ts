@@ -14,6 +14,10 @@ export async function* metered(
   const last = tasks.map(() => exchange.startedAt);
   for await (const event of events) {
     const { index, at, token, end } = event;
+    if (token?.echoed) {
+      yield event;
+      continue;
+    }
     if (token) {
       const times = last[index] === exchange.startedAt ? metrics.firstToken : metrics.betweenTokens;
       times.observe((at - last[index]) / 1000);

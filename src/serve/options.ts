@@ -5,10 +5,16 @@ import { EXIT_CRITERIA, type ExitOptions } from '../models/exits/options.js';
 import { ApiError, wrongField } from './api-error.js';
 import type { Fields, Range } from './fields.js';
 import type { GenerationOptions, ModelInfo } from './messages.js';
+import { CONTEXT_LENGTH } from './prompts.js';
 
 const ANY: Range = { min: 1, max: Number.MAX_SAFE_INTEGER };
 const SEED: Range = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
-const MOST_STOPS = 4;
+/** Neither number nor length costs what a token does; OpenAI's own server takes four, and its clients' lists are longer. */
+const MOST_STOPS = 64;
+const LONGEST_STOP = 256;
+/** What some clients send for a random seed, and for as many tokens as fit. */
+const RANDOM_SEED = -1;
+const NO_LIMIT = -1;
 const PENALTY: Range = { min: -2, max: 2 };
 const BIAS: Range = { min: -100, max: 100 };
 /** Loops beyond the trained count buy little, and a pass cannot be interrupted: so many times the trained count. */
@@ -27,13 +33,14 @@ export function readOptions(
     temperature: topP === 0 ? 0 : (fields.number('temperature', { min: 0, max: 2 }) ?? 1),
     ...given({
       topP: topP === 0 ? undefined : topP,
-      topK: fields.whole('top_k', ANY),
+      topK: off(fields.whole('top_k', { ...ANY, min: -1 }), -1, 0),
       minP: fields.number('min_p', { min: 0, max: 1 }),
-      repetitionPenalty: fields.number('repetition_penalty', { min: 0.01, max: 100 }),
+      repetitionPenalty: readRepetitionPenalty(fields),
       frequencyPenalty: fields.number('frequency_penalty', PENALTY),
       presencePenalty: fields.number('presence_penalty', PENALTY),
-      seed: fields.whole('seed', SEED),
-      loops: fields.whole('loops', { min: 1, max: MOST_LOOPS * exitCount(config) }),
+      seed: off(fields.whole('seed', SEED), RANDOM_SEED),
+      loops:
+        fields.whole('loops', { min: 1, max: MOST_LOOPS * exitCount(config) }) ?? info.loops ?? undefined,
       logitBias: readLogitBias(fields, info.vocabSize),
       stop: readStop(fields),
     }),
@@ -41,7 +48,24 @@ export function readOptions(
   };
 }
 
-/** A stop text, or a list of them. */
+/** A value, or nothing where it is one of those that mean the same. */
+function off(value: number | undefined, ...neutral: readonly number[]): number | undefined {
+  return value === undefined || neutral.includes(value) ? undefined : value;
+}
+
+/** The factor of a repetition penalty; 0 is what clients send for none. */
+function readRepetitionPenalty(fields: Fields): number | undefined {
+  if (fields.raw('repetition_penalty') === 0) return undefined;
+  return fields.number('repetition_penalty', { min: 0.01, max: 100 });
+}
+
+/** Most tokens to make, in a field of any name; −1 for as many as there is room for. */
+export function readMaxTokens(fields: Fields, field: string, { config }: ModelInfo): number | undefined {
+  const most = fields.whole(field, { min: NO_LIMIT, max: Number.MAX_SAFE_INTEGER });
+  return most === NO_LIMIT ? config.blockSize : most;
+}
+
+/** A stop text, or a list of them; empty ones stop nothing. */
 function readStop(fields: Fields): readonly string[] | undefined {
   const stop = fields.raw('stop');
   if (stop === undefined) return undefined;
@@ -50,11 +74,12 @@ function readStop(fields: Fields): readonly string[] | undefined {
     throw wrongField('stop', `must be at most ${MOST_STOPS} texts`, texts.length);
   }
   for (const text of texts) {
-    if (typeof text !== 'string' || text === '') {
-      throw wrongField('stop', 'must be a text or a list of texts, none empty', text);
+    if (typeof text !== 'string') throw wrongField('stop', 'must be a text or a list of texts', text);
+    if (text.length > LONGEST_STOP) {
+      throw wrongField('stop', `must be texts of at most ${LONGEST_STOP} characters`, text.length);
     }
   }
-  return texts as string[];
+  return (texts as string[]).filter((text) => text !== '');
 }
 
 /** Token ids, as keys of a JSON object, to what is added to their logits. */
@@ -88,8 +113,10 @@ export function apiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (!(error instanceof ConfigError)) return new ApiError(500, 'the server failed; its log says why');
   const [param] = error.message.split(':');
-  const tooLong = /blockSize/.test(error.message);
-  return new ApiError(400, error.message, { param, ...(tooLong ? { code: 'context_length_exceeded' } : {}) });
+  const tooLong = error.message.startsWith(`${param}: ${CONTEXT_LENGTH}`);
+  if (!tooLong) return new ApiError(400, error.message, { param });
+  const message = error.message.slice(`${param}: `.length);
+  return new ApiError(400, message, { param, code: 'context_length_exceeded' });
 }
 
 type Given<Values> = { [Name in keyof Values]?: Exclude<Values[Name], undefined> };

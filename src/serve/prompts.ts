@@ -12,6 +12,7 @@ import { TimeOver, within } from './time-limit.js';
 const PLAIN_TEMPLATE =
   "{% for message in messages %}{% if message.role in ['system', 'developer'] %}{{ message.content }}" +
   "{% elif message.role == 'assistant' %}Assistant: {{ message.content | trim }}" +
+  "{% elif message.role == 'tool' %}Tool: {{ message.content }}" +
   '{% else %}User: {{ message.content }}{% endif %}' +
   "{{ '\\n\\n' }}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}";
 /** Where a plain dialogue goes on to the next speaker, the answer is over. */
@@ -21,6 +22,9 @@ const PLAIN_STOP = ['\n\nUser:', '\nUser:'];
 const RENDER_MS = 250;
 /** Characters of GPT-2's longest token: a longer text has too many tokens, and need not be encoded to know it. */
 const LONGEST_TOKEN = 128;
+
+/** How OpenAI says that a context is too long. */
+export const CONTEXT_LENGTH = "This model's maximum context length is";
 
 export interface PromptOptions {
   readonly tokenizer: Tokenizer;
@@ -60,6 +64,18 @@ export class Prompts {
     return startedWith(bos, ids);
   }
 
+  /** The ids of a prompt of any length, in which special tokens that a text spells out are tokens. Throws ConfigError for no chat. */
+  spelled(prompt: Prompt): number[] {
+    const { tokenizer } = this.options;
+    if (prompt.kind === 'ids') return Array.from(prompt.ids);
+    if (prompt.kind === 'chat')
+      return encodeSpans(
+        tokenizer,
+        this.#render(prompt.messages, () => {}),
+      );
+    return encodeSpans(tokenizer, this.#template.spansOf(prompt.text));
+  }
+
   #encodeText(prompt: Exclude<Prompt, { kind: 'ids' }>): ArrayLike<number> {
     // Each message takes a token at least.
     if (prompt.kind === 'chat') this.#requireLeast(prompt, prompt.messages.length);
@@ -83,11 +99,13 @@ export class Prompts {
     if (tokens > this.options.blockSize) throw this.#tooLong(prompt, `at least ${tokens}`);
   }
 
-  /** Named after the field that it came in. */
+  /** In OpenAI's words, which clients look for; named after the field that it came in. */
   #tooLong({ kind }: Prompt, length: number | string): ConfigError {
-    const rule = `must have at most the model's blockSize = ${this.options.blockSize} tokens`;
-    return kind === 'chat'
-      ? new ConfigError('messages', rule, length, 'shorten them')
-      : new ConfigError('prompt', rule, length, 'shorten it');
+    const [param, what] = kind === 'chat' ? ['messages', 'messages'] : ['prompt', 'prompt'];
+    return new ConfigError(
+      param,
+      `${CONTEXT_LENGTH} ${this.options.blockSize} tokens. However, your ${what} resulted in ${length} tokens. ` +
+        `Please reduce the length of the ${what}.`,
+    );
   }
 }

@@ -26,6 +26,8 @@ export interface Asked {
   readonly prompts: readonly Prompt[];
   readonly maxTokens: number;
   readonly topLogprobs: number | undefined;
+  /** Whether the prompt is told before the answer. */
+  readonly echo?: boolean;
 }
 
 /**
@@ -33,7 +35,7 @@ export interface Asked {
  * request's own: more choices leave the first one as it was.
  */
 export function readRequest(fields: Fields, asked: Asked, info: ModelInfo): CompletionRequest {
-  const { prompts, maxTokens, topLogprobs } = asked;
+  const { prompts, maxTokens, topLogprobs, echo = false } = asked;
   const n = fields.whole('n', { min: 1, max: MOST_CHOICES }) ?? 1;
   if (prompts.length * n > MOST_CHOICES) {
     throw wrongField('n', `times the number of prompts must be at most ${MOST_CHOICES}`, prompts.length * n);
@@ -45,7 +47,8 @@ export function readRequest(fields: Fields, asked: Asked, info: ModelInfo): Comp
   const tasks = prompts.flatMap((prompt) =>
     Array.from({ length: n }, (_, k) => {
       const own = k === 0 ? seed : hashWords(seed, k);
-      return { prompt, options: { ...options, seed: own, ...given({ topLogprobs }) } };
+      const told = given({ topLogprobs, echo: echo ? 0 : undefined });
+      return { prompt, options: { ...options, seed: own, ...told } };
     }),
   );
   return { tasks, n, stream, includeUsage: streamOptions?.boolean('include_usage') ?? false };

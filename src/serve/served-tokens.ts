@@ -10,23 +10,27 @@ export class ServedTokens {
   /** The token before the next one, of the answer or the prompt: what a token is may depend on it. */
   #before: number | undefined;
 
-  /** @param prompt the ids before the answer */
+  /**
+   * @param before the ids before the first that is told
+   * @param asked whether log-probabilities are
+   */
   constructor(
     private readonly tokenizer: Tokenizer,
-    prompt: ArrayLike<number>,
+    before: ArrayLike<number>,
+    private readonly asked: boolean,
   ) {
-    this.#decoder = tokenizer.decoder(prompt);
-    this.#before = prompt[prompt.length - 1];
+    this.#decoder = tokenizer.decoder(before);
+    this.#before = before[before.length - 1];
   }
 
   /** Takes the next token of the answer. */
-  next({ id, logprob, text, top, steps }: GeneratedToken): ServedToken {
-    if (top === null || logprob === null) return { text, logprobs: null, steps };
-    const own = this.#withBytes({ id, logprob });
-    const candidates = top.map((candidate) => this.#withBytes(candidate));
+  next({ id, logprob, text, top, steps, echoed }: GeneratedToken): ServedToken {
+    if (!this.asked) return { text, logprobs: null, steps, echoed };
+    const bytes = Array.from(this.tokenizer.bytesOf(id, this.#before));
+    const candidates = (top ?? []).map((candidate) => this.#withBytes(candidate));
     const offset = this.#offset(id);
     this.#before = id;
-    return { text, logprobs: { ...own, offset, top: candidates }, steps };
+    return { text, logprobs: { bytes, logprob, offset, top: candidates }, steps, echoed };
   }
 
   #withBytes({ id, logprob }: TokenLogprob): BytesLogprob {

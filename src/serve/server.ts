@@ -7,13 +7,14 @@ import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { basename, resolve } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
-import { createApp, ROUTES } from './app.js';
+import { createApp } from './app.js';
 import { EngineThread } from './engine-thread.js';
 import type { Exchange } from './exchange.js';
 import type { ServerState } from './gate.js';
 import type { ApiKeys } from './keys.js';
 import type { EngineOptions, ModelInfo } from './messages.js';
 import { Metrics } from './metrics.js';
+import { ROUTES } from './paths.js';
 
 export interface Limits {
   /** Sequences that wait for a place in the running batch; beyond them requests are refused. */
@@ -30,6 +31,11 @@ export interface Limits {
   readonly requestTimeoutMs: number;
   /** Longest time that answers under way may take once the server has been asked to end. */
   readonly drainTimeoutMs: number;
+  /** Longest time that a connection may wait for its next request: longer than the pools of clients and proxies keep theirs. */
+  readonly keepAliveMs: number;
+  /** How long a stream waits for its first token before it sends its headers, and how long it is silent after that. */
+  readonly firstByteMs: number;
+  readonly silenceMs: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -40,6 +46,9 @@ export const DEFAULT_LIMITS: Limits = {
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
   drainTimeoutMs: 30_000,
+  keepAliveMs: 75_000,
+  firstByteMs: 250,
+  silenceMs: 10_000,
 };
 
 /** How often the timeouts of senders are looked at. */
@@ -53,6 +62,10 @@ export interface ServeOptions extends EngineOptions {
   readonly port: number;
   /** Bearer tokens, one of which every request but `/health` must carry; none for no such check. */
   readonly keys: ApiKeys;
+  /** The model's names in requests; the folder's where there are none. */
+  readonly modelNames: readonly string[];
+  /** Origins whose pages may ask, `*` for any; none for no page. */
+  readonly cors: readonly string[];
   readonly limits: Limits;
   /** Takes one line for each request. */
   readonly log: (line: string) => void;
@@ -73,7 +86,7 @@ export class ModelServer {
   readonly #http: Server;
 
   private constructor(private readonly options: ServeOptions) {
-    const { keys, limits, folder, maxSequences, notice } = options;
+    const { keys, limits, folder, maxSequences, notice, modelNames, host, cors } = options;
     this.#engine = new EngineThread(options, notice);
     this.ready = this.#engine.ready;
     this.failed = this.#engine.failed;
@@ -87,10 +100,14 @@ export class ModelServer {
       engine: this.#engine,
       metrics: this.#metrics,
       keys,
-      modelId: basename(resolve(folder)),
+      modelIds: modelNames.length > 0 ? modelNames : [basename(resolve(folder))],
+      host,
+      cors,
       capacity: maxSequences + limits.maxQueue,
       bodyBytes: limits.bodyBytes,
       timeoutMs: limits.timeoutMs,
+      firstByteMs: limits.firstByteMs,
+      silenceMs: limits.silenceMs,
       state: () => this.#state,
       begun: (exchange) => this.#begun(exchange),
     });
@@ -101,6 +118,7 @@ export class ModelServer {
         maxHeaderSize: limits.headerBytes,
         headersTimeout: limits.headersTimeoutMs,
         requestTimeout: limits.requestTimeoutMs,
+        keepAliveTimeout: limits.keepAliveMs,
         connectionsCheckingInterval: CHECK_MS,
       },
     }) as Server;

@@ -43,7 +43,7 @@ test('an empty prompt begins a document; a long one is refused, far too long one
     assert.throws(() => prompts.encode({ kind: 'text', text: 'x'.repeat(length) }), told);
   tooLong(
     17,
-    /^ConfigError: prompt: must have at most the model's blockSize = 16 tokens, got 17; shorten it$/,
+    /^ConfigError: prompt: This model's maximum context length is 16 tokens\. However, your prompt resulted in 17 tokens\. Please reduce the length of the prompt\.$/,
   );
   const never = promptsOf(
     16,
@@ -52,7 +52,7 @@ test('an empty prompt begins a document; a long one is refused, far too long one
   );
   assert.throws(
     () => never.encode({ kind: 'text', text: 'x'.repeat(16 * 128 + 1) }),
-    /got 'at least 17'; shorten/,
+    /resulted in at least 17 tokens/,
   );
 });
 
@@ -106,6 +106,9 @@ test('exits: a criterion and a threshold, either of which may be absent', () => 
     backend: 'none',
     vocabSize: 256,
     fingerprint: 'fp_0',
+    tokens: {},
+    loops: null,
+    chatTemplate: null,
   };
   const read = (exit: unknown) => readOptions(new Fields({ exit }), 5, info);
   assert.deepEqual(read({ criterion: 'kl', threshold: 2.5 }).exit, { criterion: 'kl', threshold: 2.5 });
@@ -125,8 +128,8 @@ test('exits: a criterion and a threshold, either of which may be absent', () => 
 
 test('offsets of tokens count code points, and parts of a character share its own', () => {
   const offsets = (ids: readonly number[]) => {
-    const served = new ServedTokens(tokenizer, [eot]);
-    const token = { text: '', logprob: -1, top: [], steps: 1 };
+    const served = new ServedTokens(tokenizer, [eot], true);
+    const token = { text: '', logprob: -1, top: [], steps: 1, echoed: false };
     return ids.map((id) => served.next({ id, ...token }).logprobs!.offset);
   };
   assert.deepEqual(offsets(bytes('aé😀日b')), [0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4]);
@@ -145,6 +148,7 @@ test('names of tokens are texts, or their bytes where they are parts of characte
     text: '',
     logprobs: { ...logprob('\n\\', -4), offset: 7, top: parts },
     steps: 1,
+    echoed: false,
   };
   assert.deepEqual(chatFormat.part({ text: '', token }), {
     delta: { content: '' },
@@ -240,7 +244,7 @@ test('counters and histograms in Prometheus’s words', () => {
 });
 
 test('the gate: a queue’s room decides between an answer, another try and never', () => {
-  const gate = new Gate({ modelId: 'run', capacity: 4, state: () => 'ok' });
+  const gate = new Gate({ modelIds: ['run', 'alias'], capacity: 4, state: () => 'ok' });
   const asks = (count: number, n: number): CompletionRequest => {
     const task = { prompt: { kind: 'text', text: '' }, options: { maxTokens: 1 } } as const;
     return { tasks: Array(count).fill(task), n, stream: false, includeUsage: false };

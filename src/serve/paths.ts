@@ -1,0 +1,34 @@
+/** Where requests go: the routes, and what becomes of addresses that miss them by little. Knows no HTTP. */
+import { ApiError } from './api-error.js';
+
+export const ROUTES = {
+  models: '/v1/models',
+  model: '/v1/models/:id',
+  completions: '/v1/completions',
+  chat: '/v1/chat/completions',
+  tokenizerInfo: '/tokenizer_info',
+  tokenize: '/tokenize',
+  detokenize: '/detokenize',
+  health: '/health',
+  metrics: '/metrics',
+} as const;
+
+/** The method of a route. */
+export function methodOf(name: keyof typeof ROUTES): 'GET' | 'POST' {
+  return ['completions', 'chat', 'tokenize', 'detokenize'].includes(name) ? 'POST' : 'GET';
+}
+
+/** A path without doubled and trailing slashes, and with the `/v1` that some clients leave out of the base address, or say twice. */
+export function routed(path: string): string {
+  const plain = path.replace(/\/{2,}/g, '/').replace(/(.)\/$/, '$1');
+  const once = plain.replace(/^(\/v1)+(?=\/)/, '/v1');
+  return /^\/(completions|chat\/completions|models(\/.*)?)$/.test(once) ? `/v1${once}` : once;
+}
+
+/** The 404 for a path that leads nowhere, which says where to go. */
+export function nowhere(method: string, path: string): ApiError {
+  const hint = path.startsWith('/v1/responses')
+    ? 'this server has no Responses API: use /v1/chat/completions'
+    : `the base address ends in /v1, below which there are /chat/completions, /completions and /models`;
+  return new ApiError(404, `${method} ${path.slice(0, 100)}: no such path; ${hint}`, { code: 'unknown_url' });
+}
