@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { renderTables } from '../src/cli/compare.js';
-import { findSuite } from '../src/experiments/suites.js';
+import { findSuite } from '../src/operations/suites.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const read = (...path: string[]): string => readFileSync(join(ROOT, ...path), 'utf8');
@@ -14,7 +14,7 @@ test('the README’s output of the demo is what its committed results print', ()
   const { suite, results, timings, missing } = JSON.parse(read('docs', 'results', 'demo', 'results.json'));
   const context = { suite: findSuite(suite, 'mini'), timings, missing, facts: [], tokenText: String };
   assert.equal(results.length, 3);
-  assert.ok(read('README.md').includes(`\`\`\`\n${renderTables(results, context).join('\n')}\n\`\`\``));
+  assert.ok(read('README.md').includes(`\`\`\`\n${renderTables(results, context, 100).join('\n')}\n\`\`\``));
 });
 
 test('the README’s picture of the demo is its results’', () => {

@@ -1,195 +1,178 @@
 /** `loopnn compare`: trains the models of a suite on the same tokens and sets them side by side. */
-import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { openDataset } from '../data/dataset.js';
-import { machine } from '../node/machine.js';
-import { NodeStore, nodeClock } from '../node/store.js';
-import { ConfigError, DataError, LoopnnError } from '../errors.js';
-import {
-  compare,
-  type ComparisonEvent,
-  type ComparisonOptions,
-  isPilot,
-  runConfig,
-} from '../experiments/compare.js';
-import { type ComparisonDocument, ComparisonFolder } from '../experiments/comparison-folder.js';
+import { type ComparisonEvent, isPilot } from '../experiments/compare.js';
 import { terminalTables } from '../experiments/group-table.js';
-import { Outcome } from '../experiments/outcome.js';
+import { planComparison } from '../experiments/plan.js';
+import { RemainingWork } from '../experiments/remaining.js';
 import type { ReportContext } from '../experiments/report.js';
-import { reportFacts } from '../experiments/report-facts.js';
 import type { RunResult } from '../experiments/result.js';
-import { findSuite, SCALES, type Scale, type Suite, SUITE_NAMES } from '../experiments/suites.js';
-import type { Timing } from '../experiments/timing.js';
+import { describeFields, SCALES, type Scale, type Suite } from '../experiments/suites.js';
 import type { IntegerType } from '../formats/integers.js';
-import { textOf } from '../tokenizer/tokenizer.js';
-import type { TrainConfig } from '../train/config.js';
 import { worseThanGuessing } from '../evaluate/evaluation.js';
-import { endedBy } from '../platform.js';
+import { nodeClock } from '../node/store.js';
+import { compareModels, limited } from '../operations/compare.js';
+import { type ComparisonPlan, planModels } from '../operations/plan.js';
+import { findSuite, suiteNames } from '../operations/suites.js';
+import type { TrainConfig } from '../train/config.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
-import { duration, notice, Progress, printResult, table } from './output.js';
-import { prepareWithProgress } from './prepare.js';
-import { openRuntime, precisionOption } from './runtime.js';
-import { showTraining } from './training.js';
+import { duration, grouped, metric, notice, Progress, printResult, table } from './output.js';
+import { Preparing } from './prepare.js';
+import { precisionOption } from './runtime.js';
+import { TrainingProgress } from './training.js';
 
 interface CompareFlags {
-  readonly suite: string;
+  readonly suite?: string;
   readonly scale: Scale;
   readonly seeds?: number;
+  readonly maxSteps?: number;
   readonly data?: string;
   readonly dtype?: IntegerType;
-  readonly out: string;
+  readonly out?: string;
   readonly precision: TrainConfig['precision'];
+  readonly dryRun?: true;
   readonly json?: true;
 }
 
 export function compareCommand(program: Command): void {
   const precision = precisionOption();
   precision.description = 'operands of matrix products; auto is what the comparison began with';
-  program
+  const command = program
     .command('compare')
     .description('train the models of a suite on the same tokens and compare them')
-    .requiredOption('--suite <name>', SUITE_NAMES.join(', '))
+    .argument(
+      '[suite]',
+      `${suiteNames().join(', ')}; or a suite of your own, a file: copy one of presets/suites and edit it`,
+    )
+    .addOption(new Option('--suite <name>', 'the same, as a flag').hideHelp())
     .addOption(
-      new Option('--scale <name>', 'mini: two cores finish; full: the paper’s sizes, on --data')
+      new Option(
+        '--scale <name>',
+        'full is the section full of the suite: for built-in ones the paper’s sizes, on --data',
+      )
         .choices(SCALES)
         .default('mini'),
     )
     .option('--seeds <k>', 'runs of each model; the suite’s own number by default', wholeNumber(1))
+    .option('--max-steps <n>', 'steps of every run, in place of the suite’s budget', wholeNumber(1))
     .option('--data <path>', `tokens in place of the suite’s own, e.g. OpenWebText’s: ${DATA_SOURCES}`)
     .addOption(dtypeOption())
-    .requiredOption(
-      '--out <dir>',
-      'folder for the data, the runs and the report; a comparison cut off goes on there',
-    )
+    .option('--out <dir>', 'folder for the data, the runs and the report; a comparison cut off goes on there')
+    .option('--dry-run', 'only say what it would take: runs, steps, FLOPs, and hours on this machine')
     .addOption(precision)
-    .option('--json', 'print one JSON document at the end')
-    .action((flags: CompareFlags) => interruptible((signal) => runComparison(flags, signal)));
+    .option('--json', 'print one JSON document at the end');
+  command.action((suite: string | undefined, flags: CompareFlags) => {
+    const named = suite ?? flags.suite;
+    if (named === undefined) return command.error("error: missing required argument 'suite'");
+    if (flags.out === undefined && !flags.dryRun) {
+      return command.error("error: required option '--out <dir>' not specified");
+    }
+    return interruptible((signal) =>
+      flags.dryRun ? planned(named, flags, signal) : runComparison(named, flags, signal),
+    );
+  });
 }
 
-async function runComparison(flags: CompareFlags, signal: AbortSignal): Promise<void> {
+async function runComparison(name: string, flags: CompareFlags, signal: AbortSignal): Promise<void> {
   const started = performance.now();
-  const { out, json } = flags;
-  const suite = findSuite(flags.suite, flags.scale);
-  // Wrong fields are found before anything is prepared.
-  for (const model of suite.models) runConfig(suite, model, 257, 'f32');
-  if (!suite.corpus && flags.data === undefined) {
-    throw new ConfigError(
-      '--data',
-      `must be given for suite ${suite.name} at scale ${suite.scale}`,
-      undefined,
-      'a folder with train.bin and val.bin of OpenWebText, as nanoGPT prepares it',
-    );
-  }
+  const { json, scale, out: _out, ...options } = flags;
+  const out = flags.out!;
+  const suite = findSuite(name, scale);
   const seeds = flags.seeds ?? suite.seeds;
-  const home = new NodeStore(out);
-  await using _lock = await home.lock();
-  const folder = await ComparisonFolder.open(home, suite);
-  const dataFolder = flags.data ?? (await prepareOnce(suite.corpus!, join(out, 'data'), signal));
-  await using dataset = await openDataset(dataFolder, flags);
-  const { train, val, meta, tokenizer, vocabSize } = dataset;
-  const data = {
-    train,
-    val,
-    valBytes: meta?.val.bytes ?? null,
-    tokenizer,
-    vocabSize: vocabSize ?? 50_257,
-  };
-  const runtime = await openRuntime(folder.precision(data, flags.precision));
-  await folder.begin(data, runtime.backend.precision);
-  notice(runtime.backend.description);
-
-  const host = machine();
-  const provenance = {
-    machine: `${host.processor}, ${host.processors} processors, Node ${host.node}, ${host.system}`,
-    backend: runtime.backend.description,
-    commit: host.commit ?? 'not a checkout',
-  };
-  const options: ComparisonOptions = {
+  const show = new ComparisonProgress(limited(suite, flags.maxSteps), seeds);
+  const preparing = new Preparing();
+  const timing = new Progress('timing steps in turns');
+  const comparison = await compareModels({
+    ...options,
     suite,
-    seeds,
-    data,
-    runtime,
-    clock: nodeClock,
-    provenance,
-    store: (name) => home.within(name),
-  };
-  const outcome = new Outcome();
-  const show = new ComparisonProgress(suite, seeds);
-  for await (const event of compare(options, signal)) {
-    show.event(event);
-    outcome.take(event);
-  }
+    out,
+    command: commandLine(name, flags, seeds),
+    signal,
+    onEvent: (event) => show.event(event),
+    onPrepare: preparing.onProgress,
+    onPrepared: preparing.end,
+    onTiming: (done, of) => {
+      show.clear();
+      timing.update(done / of, `step ${done}/${of}`);
+    },
+    onNotice: notice,
+  });
   show.clear();
-  const { results, tuned, missing } = outcome;
-  const wanted = suite.models.length * seeds;
-  if (signal.aborted) missing.push(`stopped with ${results.length} of ${wanted} runs finished`);
-  else if (missing.length > 0) process.exitCode = 1;
-
-  const report = async (timings: readonly Timing[]) => {
-    const facts = reportFacts({
-      command: commandLine(flags, seeds),
-      suite,
-      corpus: suite.corpus && !flags.data ? suite.corpus.name : dataFolder,
-      heldOut: meta?.heldOut.unit,
-      data,
-      outcome,
-      timings,
-    });
-    // As it reads inside a text: after itself.
-    const tokenText = (id: number) => (tokenizer ? textOf(tokenizer, id, id) : String(id));
-    const context: ReportContext = { suite, facts, timings, missing, tokenText };
-    const document: ComparisonDocument = {
-      suite: suite.name,
-      scale: suite.scale,
-      ...provenance,
-      missing,
-      tuned,
-      timings,
-      results,
-    };
-    if (results.length > 0) await folder.writeReport(context, document);
-    return { context, document };
-  };
-  let written = await report([]);
-  if (results.length > 0 && !signal.aborted) {
-    const progress = new Progress('timing steps in turns');
-    try {
-      const timed = { ...options, clock: endedBy(signal, nodeClock) };
-      const timings = await folder.timings(results, timed, (done, of) =>
-        progress.update(done / of, `step ${done}/${of}`),
-      );
-      progress.clear();
-      written = await report(timings);
-    } catch (error) {
-      if (!(error instanceof LoopnnError) && !signal.aborted) throw error;
-      missing.push(`steps were not timed: ${signal.aborted ? 'stopped' : (error as Error).message}`);
-      written = await report([]);
-    }
-  }
-  printResult(json === true, written.document, () => {
+  timing.clear();
+  if (comparison.failed) process.exitCode = 1;
+  const { document, context, report } = comparison;
+  const { results, missing } = document;
+  printResult(json === true, document, () => {
     const samples = suite.name === 'demo' ? results : [];
     const took = duration((performance.now() - started) / 1000);
     return [
       '',
-      ...renderTables(results, written.context),
+      ...renderTables(results, context),
       '',
       ...samples.flatMap((r) => [`${r.label}:`, ...indented(`${suite.prompt}${r.sample}`), '']),
       ...missing,
-      results.length > 0 ? `report: ${join(out, 'report.html')}  (${took})` : 'no run is finished yet',
+      ...(signal.aborted ? ['it goes on where it was when the same command is given again'] : []),
+      report === null ? 'no run is finished yet' : `report: ${report}  (${took})`,
     ];
   });
 }
 
-/** The tables of a comparison as the terminal shows them, each with its outcome in sentences. */
-export function renderTables(results: readonly RunResult[], context: ReportContext): string[] {
-  return terminalTables(results, context).flatMap(({ title, header, rows, outcome }, i) => [
-    ...(i === 0 ? [] : ['']),
-    title,
-    ...table(header, rows),
-    ...outcome.map((line) => `  ${line}`),
+async function planned(name: string, flags: CompareFlags, signal: AbortSignal): Promise<void> {
+  const { json, scale, out = '', ...options } = flags;
+  const suite = findSuite(name, scale);
+  const progress = new Progress('timing a few steps');
+  const onModel = (done: number, of: number) => progress.update(done / of, `model ${done + 1}/${of}`);
+  const plan = await planModels({ ...options, suite, out, signal, onModel, onNotice: notice });
+  progress.clear();
+  printResult(json === true, { suite: suite.name, scale, ...plan }, () => renderPlan(suite, plan));
+}
+
+/** A plan as a table, with its sums. */
+export function renderPlan(
+  suite: Suite,
+  { models, runs, pilots, flops, seconds, backend }: ComparisonPlan,
+): string[] {
+  const header = ['model', 'hours', 'FLOPs', 'steps', 'runs', 'pilots', 'tokens'];
+  const hours = (s: number) => (s / 3600).toFixed(s < 36_000 ? 2 : 0);
+  const rows = models.map((model) => [
+    model.label,
+    hours(model.seconds),
+    metric(model.flops),
+    grouped(model.steps),
+    String(model.runs),
+    String(model.pilots),
+    metric(model.tokens),
   ]);
+  const chosen = pilots === 0 ? '' : ` and ${pilots} pilots`;
+  return [
+    `${suite.title}`,
+    '',
+    ...table(header, rows),
+    '',
+    `in all: ${runs} runs${chosen}, ${metric(flops)}FLOPs, about ${hours(seconds)} hours on ${backend}`,
+    'hours: by the speed of a few steps, evaluations included; scoring at the end is not',
+  ];
+}
+
+/** The tables of a comparison as the terminal shows them, each with its outcome in sentences. */
+export function renderTables(
+  results: readonly RunResult[],
+  context: ReportContext,
+  width?: number,
+): string[] {
+  const { groups, paper } = terminalTables(results, context);
+  return [
+    ...groups.flatMap(({ title, header, rows, outcome }, i) => [
+      ...(i === 0 ? [] : ['']),
+      title,
+      ...table(header, rows, width),
+      ...outcome.map((line) => `  ${line}`),
+    ]),
+    '',
+    'val loss, bits/byte: on all held-out tokens; train loss: on fixed batches of the training text',
+    ...(paper ? ['', paper.title, ...table(paper.header, paper.rows, width)] : []),
+  ];
 }
 
 /** The lines of a text that are not empty, indented. */
@@ -197,85 +180,73 @@ function indented(text: string): string[] {
   return text.split(/\n+/).map((line) => `  ${line}`);
 }
 
-/** Prepares the suite's corpus unless an earlier run did; returns its folder. */
-async function prepareOnce(
-  { name: corpus, tokenizer }: NonNullable<Suite['corpus']>,
-  folder: string,
-  signal: AbortSignal,
-): Promise<string> {
-  if (await new NodeStore(folder).has('meta.json')) {
-    await using found = await openDataset(folder);
-    const same =
-      found.meta?.sources.join() === corpus && found.tokenizer?.name === tokenizer.replace(':', '-');
-    if (same) return folder;
-    throw new DataError(
-      folder,
-      `must hold ${corpus} with tokenizer ${tokenizer}`,
-      found.tokenizer?.name,
-      'delete it',
-    );
-  }
-  notice(`preparing ${corpus} with tokenizer ${tokenizer}`);
-  await prepareWithProgress({ sources: [corpus], out: folder, tokenizer, seed: 2357, signal });
-  return folder;
-}
-
-function commandLine({ suite, scale, data, dtype, precision }: CompareFlags, seeds: number): string {
+function commandLine(name: string, flags: CompareFlags, seeds: number): string {
+  const { scale, data, dtype, precision, maxSteps } = flags;
   const ids = dtype === undefined ? '' : ` --dtype ${dtype}`;
   const text = data === undefined ? '' : ` --data DATA${ids}`;
   const bits = precision === 'auto' ? '' : ` --precision ${precision}`;
-  return `loopnn compare --suite ${suite} --scale ${scale} --seeds ${seeds}${text}${bits} --out DIR`;
+  const steps = maxSteps === undefined ? '' : ` --max-steps ${maxSteps}`;
+  return `loopnn compare ${name} --scale ${scale} --seeds ${seeds}${steps}${text}${bits} --out DIR`;
 }
 
 function lossInWords({ valLoss, config }: RunResult): string {
   const worse = worseThanGuessing(valLoss, config.model.vocabSize);
-  return `${valLoss.toFixed(4)}${worse === null ? '' : `, ${worse}`}`;
+  return `${valLoss.toFixed(4)} on all held-out tokens${worse === null ? '' : `, ${worse}`}`;
 }
 
 /** Shows a comparison's events on stderr. */
 class ComparisonProgress {
   private progress = new Progress('');
-  private from = 0;
+  private training: TrainingProgress | null = null;
   /** Pilots and runs that are over. */
   private done = 0;
+  private readonly work: RemainingWork;
 
   constructor(
     private readonly suite: Suite,
     private readonly seeds: number,
-  ) {}
+  ) {
+    this.work = new RemainingWork(planComparison(suite, seeds, 257, 'f32'), nodeClock);
+  }
+
+  private get pilots(): number {
+    return Object.values(this.suite.grid).reduce((all, values) => all * values.length, 1);
+  }
 
   event(event: ComparisonEvent): void {
+    this.work.take(event);
     switch (event.kind) {
       case 'start': {
         const { entrant, step } = event;
-        this.from = step;
-        this.progress = new Progress(entrant.label.padEnd(this.longest));
+        this.progress = new Progress(entrant.label);
         const goesOn =
           step === 0 ? '' : step === entrant.until ? ', already trained' : `, going on at step ${step}`;
-        const { models, learningRates } = this.suite;
-        const all = models.length * (learningRates.length + this.seeds);
+        const tuned = Object.keys(this.suite.grid).length > 0;
+        const all = this.suite.models.length * ((tuned ? this.pilots : 0) + this.seeds);
         notice('');
         notice(`${entrant.label} (${this.done + 1} of ${all}: ${entrant.name}${goesOn})`);
+        this.training = new TrainingProgress(this.progress, entrant.until, step, () => this.work.secondsLeft);
         break;
       }
-      case 'train':
-        if (
-          isPilot(event.entrant) &&
-          event.event.kind === 'stopped' &&
-          event.event.step === event.entrant.until
-        ) {
-          this.done++;
-        } else showTraining(this.progress, event.event, event.entrant.until, this.from);
+      case 'train': {
+        const { entrant, event: own } = event;
+        if (isPilot(entrant) && own.kind === 'stopped' && own.step === entrant.until) this.done++;
+        else this.training?.show(own);
         break;
+      }
       case 'gaps':
         this.progress.line(`${event.entrant.name}/${event.gaps}`);
         break;
       case 'tuned': {
         // Pilots of an earlier call told nothing.
-        const { models, learningRates } = this.suite;
-        this.done = (models.indexOf(event.model) + 1) * learningRates.length;
-        const pilots = event.pilots.map(({ lr, valLoss }) => `${lr}: ${valLoss?.toFixed(3) ?? 'failed'}`);
-        this.progress.line(`${event.model.label}: learning rate ${event.lr} (${pilots.join(', ')})`);
+        this.done = (this.suite.models.indexOf(event.model) + 1) * this.pilots;
+        const pilots = event.pilots.map(
+          ({ fields, valLoss }) => `${Object.values(fields).join(', ')}: ${valLoss?.toFixed(3) ?? 'failed'}`,
+        );
+        const { label } = event.model;
+        this.progress.line(
+          `${label}: ${describeFields(event.fields)} (val loss by pilot, ${pilots.join('; ')})`,
+        );
         break;
       }
       case 'failed':
@@ -291,9 +262,5 @@ class ComparisonProgress {
 
   clear(): void {
     this.progress.clear();
-  }
-
-  private get longest(): number {
-    return Math.max(...this.suite.models.map(({ label }) => label.length));
   }
 }

@@ -15,6 +15,9 @@ export function addFields(command: Command, fields: Fields, heading: string): Co
       `--${kebab(name)} <${valueName(field)}>`,
       `${field.help} (${String(field.default)})`,
     );
+    // As commander shows those of other flags; which they are is parseFieldText's to check.
+    if (field.kind === 'choice') option.argChoices = [...field.choices];
+
     option.argParser(usage((text: string) => parseFieldText(field, text, `--${kebab(name)}`)));
     option.helpGroup(heading);
     command.addOption(option);
@@ -77,7 +80,7 @@ function usage<Result>(parse: (text: string) => Result): (text: string) => Resul
 }
 
 function valueName(field: Field): string {
-  if (field.kind === 'choice') return field.choices.join('|');
+  if (field.kind === 'choice') return 'name';
   if (field.kind === 'numberOrWord') return ['number', ...field.words].join('|');
   return { int: 'n', number: 'number', boolean: 'true|false' }[field.kind];
 }

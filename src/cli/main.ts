@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { makeRoomToEnd } from '../node/ending.js';
 import { fileError, writeError } from '../node/file-errors.js';
 import { LoopnnError } from '../errors.js';
+import { configureHelp } from './help.js';
 import { notice } from './output.js';
 
 /** The subcommands, in the order of the help. Only the one that is named is loaded: all together take a quarter of a second. */
@@ -39,7 +40,9 @@ async function main(argv: readonly string[]): Promise<void> {
   const [first] = argv.slice(2);
   const named = Object.hasOwn(COMMANDS, first) ? [COMMANDS[first]] : Object.values(COMMANDS);
   for (const add of await Promise.all(named.map((load) => load()))) add(program);
+  configureHelp(program);
   for (const command of program.commands) {
+    configureHelp(command);
     command.hook('preAction', requirePaths);
     command.exitOverride().option('--debug', 'show where an error came from').helpCommand(false);
   }

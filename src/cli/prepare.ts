@@ -102,48 +102,50 @@ export function prepareCommand(program: Command): void {
         const fields = { field, column, as, splitOn, maxBroken, followLinks };
         const onPlan = (plan: DownloadPlan) => notice(describePlan(plan, options.tokenizer));
         const hub = { split, subset, onPlan };
-        const result = await prepareWithProgress({ sources, fields, hub, ...options, signal });
+        const preparing = new Preparing();
+        const { onProgress } = preparing;
+        const result = await prepareCorpus({ sources, fields, hub, ...options, signal, onProgress });
+        preparing.end(result);
         printResult(json === true, { out: flags.out, ...result }, () => render(flags.out, result));
       }),
     );
 }
 
-/** Prepares a corpus with a progress bar; warnings go to stderr. */
-export async function prepareWithProgress(
-  options: Omit<Parameters<typeof prepareCorpus>[0], 'onProgress'>,
-): Promise<PrepareResult> {
-  let progress = new Progress('');
-  let phase = '';
-  let start = 0;
-  let from = 0;
-  const onProgress = (at: PrepareProgress) => {
-    if (at.phase !== phase) {
-      progress.clear();
-      progress = new Progress(at.phase.padEnd('train tokenizer'.length));
-      phase = at.phase;
-      start = performance.now();
+/** A preparation as the terminal shows it: a bar for each phase, warnings on stderr. */
+export class Preparing {
+  private progress = new Progress('');
+  private phase = '';
+  private start = 0;
+  private from = 0;
+
+  readonly onProgress = (at: PrepareProgress): void => {
+    if (at.phase !== this.phase) {
+      this.progress.clear();
+      this.progress = new Progress(at.phase.padEnd('train tokenizer'.length));
+      this.phase = at.phase;
+      this.start = performance.now();
       // What an earlier run did is no speed of this one.
-      from = at.bytes;
+      this.from = at.bytes;
     }
     if (!at.totalBytes) return;
-    const megabytes = (at.bytes - from) / 1000 / Math.max(1, performance.now() - start);
+    const megabytes = (at.bytes - this.from) / 1000 / Math.max(1, performance.now() - this.start);
     const details = [
-      ...(at.phase === 'download' ? [] : [`${grouped(at.documents)} documents`]),
-      ...(at.tokens > 0 ? [`${metric(at.tokens)} tokens`] : []),
       byteSize(at.bytes),
       `${megabytes.toFixed(1)} MB/s`,
+      ...(at.phase === 'download' ? [] : [`${grouped(at.documents)} documents`]),
+      ...(at.tokens > 0 ? [`${metric(at.tokens)} tokens`] : []),
     ];
-    progress.update(at.bytes / at.totalBytes, details.join('  '), from / at.totalBytes);
+    this.progress.update(at.bytes / at.totalBytes, details, this.from / at.totalBytes);
   };
-  const result = await prepareCorpus({ ...options, onProgress });
-  progress.clear();
-  for (const warning of result.warnings) notice(`warning: ${warning}`);
-  const { bytes } = result.meta.val;
-  if (bytes < LEAST_HELD_OUT) {
+
+  readonly end = ({ warnings, meta }: PrepareResult): void => {
+    this.progress.clear();
+    for (const warning of warnings) notice(`warning: ${warning}`);
+    const { bytes } = meta.val;
+    if (bytes >= LEAST_HELD_OUT) return;
     const more = 'hold out more by --val-fraction, or another source by --val';
     notice(`warning: only ${grouped(bytes)} bytes are held out, on which a loss says little: ${more}`);
-  }
-  return result;
+  };
 }
 
 /** Bytes of shards for a byte of parquet, roughly: two for each token, and compressed text is about 0.6 of its size. */

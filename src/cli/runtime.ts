@@ -1,8 +1,6 @@
 /** What commands share to get a model into memory: the backend, a run's store, a configuration from flags. */
 import { type Command, Option } from 'commander';
-import type { Backend } from '../backend/backend.js';
-import { createBackend, WEIGHTS, type Weights } from '../node/backend.js';
-import { nativeInfo } from '../backend/native/addon.js';
+import { WEIGHTS, type Weights } from '../node/backend.js';
 import { type LoadOptions, loadRun } from '../node/run.js';
 import { readConfigFile, readPreset } from '../node/presets.js';
 import { ConfigError } from '../errors.js';
@@ -16,24 +14,17 @@ import {
   trainFields,
 } from '../train/config.js';
 import type { LoadedModel, Run } from '../train/run.js';
-import { Runtime } from '../tensor/tensor.js';
+import type { Runtime } from '../tensor/tensor.js';
+import { noticePrecision, openRuntime as openNoticed } from '../operations/runtime.js';
 import { addFields, anyNumber, givenFields, wholeNumber } from './flags.js';
 import { notice } from './output.js';
 
 /** A runtime on the fastest backend that works here; a fallback, and bf16 that costs time, are told once, on stderr. */
-export async function openRuntime(
+export function openRuntime(
   precision: TrainConfig['precision'],
   weights: Weights = 'float',
 ): Promise<Runtime> {
-  const backend = await createBackend({ precision, weights, onWarning: notice });
-  noticePrecision(backend);
-  return new Runtime(backend);
-}
-
-function noticePrecision(backend: Backend): void {
-  if (backend.name !== 'native' || backend.precision !== 'bf16') return;
-  const { bf16, isa } = nativeInfo();
-  if (!bf16) notice(`bf16 is computed from floats on ${isa}: the same rounding, but slower than f32`);
+  return openNoticed(precision, weights, notice);
 }
 
 /** `--precision` for commands that work on trained runs. */
@@ -117,7 +108,7 @@ export function openOptions({ precision, weights, kvSharing, kvLoops }: OpenFlag
 /** Loads a run's best weights; `auto` is the precision that it was trained with. */
 export async function openModel(run: Run, flags: OpenFlags): Promise<LoadedModel> {
   const loaded = await loadRun(run, { ...openOptions(flags), onWarning: notice });
-  noticePrecision(loaded.model.runtime.backend);
+  noticePrecision(loaded.model.runtime.backend, notice);
   return loaded;
 }
 

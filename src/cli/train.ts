@@ -15,13 +15,13 @@ import { gapsOf } from '../train/metrics.js';
 import { hasTensorBoard, TensorBoardLog } from '../train/tensorboard.js';
 import { createRun, runExists, Run } from '../train/run.js';
 import { Trainer } from '../train/trainer.js';
-import type { EvalEvent, StepEvent } from '../train/events.js';
+import type { EvalEvent } from '../train/events.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { givenFields, kebab } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { grouped, notice, Progress, printResult } from './output.js';
 import { addConfigFlags, configFromFlags, openRuntime, withPrecision } from './runtime.js';
-import { showTraining } from './training.js';
+import { TrainingProgress } from './training.js';
 
 /** Up to four epochs teach almost as much as new text (Muennighoff et al. 2023). */
 const MOST_EPOCHS = 4;
@@ -90,12 +90,11 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   noticeEpochs(data.train, config);
   const from = trainer.step;
   const progress = new Progress('training');
-  let lastStep: StepEvent | null = null;
+  const training = new TrainingProgress(progress, config.train.maxSteps, from);
   let lastEval: EvalEvent | null = null;
   for await (const event of trainer.run(signal)) {
     await tensorboard?.write(event);
-    showTraining(progress, event, config.train.maxSteps, from);
-    if (event.kind === 'step') lastStep = event;
+    training.show(event);
     if (event.kind === 'eval') lastEval = event;
   }
   progress.clear();
@@ -116,7 +115,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
     trainLoss: lastEval?.trainLoss ?? null,
     valLoss: lastEval?.valLoss ?? null,
     bestValLoss: trainer.progress.bestValLoss,
-    tokensPerSecond: lastStep?.tokensPerSecond ?? null,
+    tokensPerSecond: training.speed.tokensPerSecond,
     tokensSeen: trainer.progress.tokensSeen,
   };
   printResult(flags.json === true, document, () => {

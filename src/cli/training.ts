@@ -1,30 +1,76 @@
 /** How a training run looks in the terminal. */
-import type { TrainEvent } from '../train/events.js';
+import type { StepEvent, TrainEvent } from '../train/events.js';
 import { grouped, type Progress } from './output.js';
 
-/** Shows one event of a run of `maxSteps` steps that was continued from step `from`. */
-export function showTraining(progress: Progress, event: TrainEvent, maxSteps: number, from: number): void {
-  switch (event.kind) {
-    case 'step': {
-      const details = `step ${event.step}/${maxSteps}  loss ${event.loss.toFixed(3)}  ${grouped(event.tokensPerSecond)} tokens/s`;
-      const depth = event.meanSteps === undefined ? '' : `  ${event.meanSteps.toFixed(2)} steps a token`;
-      progress.update(event.step / maxSteps, details + depth, from / maxSteps);
-      break;
+/** Milliseconds of training that a speed is taken over. */
+const WINDOW_MS = 5000;
+
+/** Tokens a second over the last seconds of training. */
+export class Speed {
+  private readonly steps: { ms: number; tokens: number }[] = [];
+  private ms = 0;
+  private tokens = 0;
+
+  add({ stepMs: ms, tokensPerSecond }: StepEvent): void {
+    const step = { ms, tokens: (tokensPerSecond * ms) / 1000 };
+    this.steps.push(step);
+    this.ms += step.ms;
+    this.tokens += step.tokens;
+    while (this.steps.length > 1 && this.ms - this.steps[0].ms >= WINDOW_MS) {
+      const first = this.steps.shift()!;
+      this.ms -= first.ms;
+      this.tokens -= first.tokens;
     }
-    case 'eval': {
-      const losses = `train ${event.trainLoss.toFixed(4)}  val ${event.valLoss.toFixed(4)}`;
-      progress.line(`step ${String(event.step).padStart(6)}  ${losses}${event.best ? '  (best)' : ''}`);
-      break;
+  }
+
+  /** Null before the first step. */
+  get tokensPerSecond(): number | null {
+    return this.steps.length === 0 ? null : (this.tokens * 1000) / this.ms;
+  }
+}
+
+/** One training on the terminal, which goes on from step `from` to `until`. */
+export class TrainingProgress {
+  readonly speed = new Speed();
+
+  constructor(
+    readonly progress: Progress,
+    private readonly until: number,
+    private readonly from: number,
+    /** Seconds that more than this training will take; by default only this one is told. */
+    private readonly left?: () => number,
+  ) {}
+
+  show(event: TrainEvent): void {
+    const { progress, until, from } = this;
+    switch (event.kind) {
+      case 'step': {
+        this.speed.add(event);
+        const details = [
+          `step ${event.step}/${until}`,
+          `loss ${event.loss.toFixed(3)}`,
+          `${grouped(this.speed.tokensPerSecond!)} tokens/s`,
+          ...(event.meanSteps === undefined ? [] : [`${event.meanSteps.toFixed(2)} steps a token`]),
+        ];
+        progress.update(event.step / until, details, from / until, this.left?.());
+        break;
+      }
+      case 'eval': {
+        const losses = `train ${event.trainLoss.toFixed(4)}  val ${event.valLoss.toFixed(4)}`;
+        const best = event.best ? '  (best)' : '';
+        progress.line(`step ${String(event.step).padStart(6)}  ${losses}, on fixed batches${best}`);
+        break;
+      }
+      case 'stopped':
+        progress.line(
+          event.step === 0
+            ? 'stopped before the first step'
+            : `stopped at step ${event.step}; checkpoint saved`,
+        );
+        break;
+      case 'checkpoint':
+      case 'done':
+        break;
     }
-    case 'stopped':
-      progress.line(
-        event.step === 0
-          ? 'stopped before the first step'
-          : `stopped at step ${event.step}; checkpoint saved`,
-      );
-      break;
-    case 'checkpoint':
-    case 'done':
-      break;
   }
 }

@@ -12,7 +12,7 @@ import type { Runtime } from '../tensor/tensor.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { requireTokens, type TokenSource } from '../evaluate/batches.js';
 import { type Clock, endedBy, type Store } from '../platform.js';
-import { parseRunConfig, type RunConfig } from '../train/config.js';
+import type { RunConfig } from '../train/config.js';
 import { estimateLoss, evaluate } from '../evaluate/evaluation.js';
 import { readJSON } from '../train/json.js';
 import { createRun, Run, runExists } from '../train/run.js';
@@ -22,7 +22,15 @@ import type { EvalEvent, TrainEvent } from '../train/events.js';
 import { analyse } from './analysis.js';
 import { hasResult, type Provenance, readResult, type RunResult, writeResult } from './result.js';
 import { mean, median } from '../statistics.js';
-import { seedsOf, type Suite, type SuiteModel } from './suites.js';
+import {
+  candidates,
+  describeFields,
+  type Fields,
+  runConfig,
+  seedsOf,
+  type Suite,
+  type SuiteModel,
+} from './suites.js';
 
 /**
  * A pilot is this share of a run, with the run's own schedule. A shorter schedule would decay sooner, and so choose rates
@@ -68,12 +76,12 @@ export type ComparisonEvent =
   | { readonly kind: 'train'; readonly entrant: Entrant; readonly event: TrainEvent }
   /** The log of a run that goes on is not whole: in words, which name the file. */
   | { readonly kind: 'gaps'; readonly entrant: Entrant; readonly gaps: string }
-  | { readonly kind: 'tuned'; readonly model: SuiteModel; readonly lr: number; readonly pilots: Pilots }
+  | { readonly kind: 'tuned'; readonly model: SuiteModel; readonly fields: Fields; readonly pilots: Pilots }
   | { readonly kind: 'failed'; readonly entrant: Entrant; readonly error: Error }
   | { readonly kind: 'result'; readonly entrant: Entrant; readonly result: RunResult };
 
-/** Validation losses of a model's pilots by learning rate; null where one failed. */
-export type Pilots = readonly { readonly lr: number; readonly valLoss: number | null }[];
+/** Validation losses of a model's pilots by their fields of the grid; null where one failed. */
+export type Pilots = readonly { readonly fields: Fields; readonly valLoss: number | null }[];
 
 /** Trains and scores one run after the other; ends early, resumable, when `signal` is aborted. Throws ConfigError. */
 export async function* compare(
@@ -84,36 +92,41 @@ export async function* compare(
   const precision = runtime.backend.precision;
   // Every configuration is checked before the first run begins.
   for (const source of [data.train, data.val]) requireTokens(source, Number(suite.model.blockSize) + 1);
-  const configs = suite.models.map((model) => ({
-    model,
-    config: runConfig(suite, model, data.vocabSize, precision),
-  }));
-  const tuned = new Map<SuiteModel, RunConfig>();
-  for (const { model, config } of configs) {
-    if (suite.learningRates.length === 0) {
-      tuned.set(model, config);
+  const grid = candidates(suite);
+  const configs = suite.models.map((model) => {
+    const config = (fields: Fields) => runConfig(suite, model, data.vocabSize, precision, fields);
+    return {
+      model,
+      choices: (grid.length > 0 ? grid : [{}]).map((fields) => ({ fields, config: config(fields) })),
+    };
+  });
+  const tuned = new Map<SuiteModel, Choice>();
+  for (const { model, choices } of configs) {
+    if (grid.length === 0) {
+      tuned.set(model, choices[0]);
       continue;
     }
-    const pilots: { lr: number; valLoss: number | null }[] = [];
-    for (const lr of suite.learningRates) {
-      const entrant = pilotOf(runOf(model, withRate(config, lr), suite));
+    const pilots: (Choice & { valLoss: number | null })[] = [];
+    for (const choice of choices) {
+      const entrant = pilotOf(runOf(model, choice), choice);
       const valLoss = yield* runPilot(entrant, options, signal);
       if (signal?.aborted) return;
-      pilots.push({ lr, valLoss });
+      pilots.push({ ...choice, valLoss });
     }
     const finished = pilots.filter(({ valLoss }) => valLoss !== null);
     if (finished.length === 0) {
-      const error = new TrainingError(model.name, 'no pilot finished, at any learning rate');
-      yield { kind: 'failed', entrant: { ...runOf(model, config, suite), ...model }, error };
+      const error = new TrainingError(model.name, 'no pilot finished, with any fields of the grid');
+      yield { kind: 'failed', entrant: { ...runOf(model, choices[0]), ...model }, error };
       continue;
     }
     const best = finished.reduce((a, b) => (b.valLoss! < a.valLoss! ? b : a));
-    tuned.set(model, withRate(config, best.lr));
-    yield { kind: 'tuned', model, lr: best.lr, pilots };
+    tuned.set(model, best);
+    const losses = pilots.map(({ fields, valLoss }) => ({ fields, valLoss }));
+    yield { kind: 'tuned', model, fields: best.fields, pilots: losses };
   }
   for (const seed of seedsOf(options.seeds)) {
-    for (const [model, config] of tuned) {
-      const entrant = runOf(model, config, suite, seed);
+    for (const [model, choice] of tuned) {
+      const entrant = runOf(model, choice, seed);
       const folder = store(entrant.name);
       await requireSameRun(entrant, folder);
       yield* guarded(entrant, folder, signal, async function* (): AsyncGenerator<ComparisonEvent> {
@@ -134,47 +147,43 @@ export async function* compare(
   }
 }
 
-/** The configuration of a suite's model. Throws ConfigError. */
-export function runConfig(
-  suite: Suite,
-  model: SuiteModel,
-  vocabSize: number,
-  precision: RunConfig['train']['precision'],
-): RunConfig {
-  return parseRunConfig(
-    {
-      model: { vocabSize, ...suite.model, ...model.model },
-      train: { ...suite.train, ...model.train, precision },
-    },
-    `suite ${suite.name}: ${model.name}`,
-  );
+/** A combination of the grid, and a model's configuration with it. */
+interface Choice {
+  readonly fields: Fields;
+  readonly config: RunConfig;
 }
 
-function withRate(config: RunConfig, lr: number): RunConfig {
-  return { ...config, train: { ...config.train, lr, minLr: lr / 10 } };
+/** The folder of a model's run, which tells the fields of the grid where those are chosen. */
+export function runName(model: string, fields: Fields, seed: number): string {
+  const chosen = Object.entries(fields).map(([name, value]) => `-${name}${value}`);
+  return `${model}${chosen.join('')}-seed${seed}`;
 }
 
-/** The folder of a model's run, which tells the learning rate where that is chosen. */
-export function runName(model: string, { lr, seed }: RunConfig['train'], suite: Suite): string {
-  return `${model}${suite.learningRates.length > 0 ? `-lr${lr}` : ''}-seed${seed}`;
+/** The fields of the grid that a run of its suite was trained with. */
+export function chosenFields({ grid }: Suite, { train }: RunConfig): Fields {
+  return Object.fromEntries(Object.keys(grid).map((name) => [name, train[name as keyof typeof train]]));
 }
 
 /** A model's run with a seed, by default the first. */
-function runOf(model: SuiteModel, config: RunConfig, suite: Suite, seed = seedsOf(1)[0]): Entrant {
+function runOf(model: SuiteModel, { fields, config }: Choice, seed = seedsOf(1)[0]): Entrant {
   const train = { ...config.train, seed };
   return {
-    name: runName(model.name, train, suite),
+    name: runName(model.name, fields, seed),
     label: `${model.label}, seed ${seed}`,
     config: { ...config, train },
     until: train.maxSteps,
   };
 }
 
+/** Steps of a pilot: its share of a run, up to an evaluation. */
+export function pilotSteps({ maxSteps, evalInterval }: RunConfig['train']): number {
+  return Math.min(maxSteps, Math.ceil((maxSteps * PILOT_SHARE) / evalInterval) * evalInterval);
+}
+
 /** The beginning of a run, up to an evaluation. */
-function pilotOf(run: Entrant): Entrant {
-  const { maxSteps, evalInterval, lr } = run.config.train;
-  const until = Math.min(maxSteps, Math.ceil((maxSteps * PILOT_SHARE) / evalInterval) * evalInterval);
-  return { ...run, label: `${run.label}, lr ${lr}`, until };
+function pilotOf(run: Entrant, { fields }: Choice): Entrant {
+  const until = pilotSteps(run.config.train);
+  return { ...run, label: `${run.label}, ${describeFields(fields)}`, until };
 }
 
 export function isPilot({ until, config }: Entrant): boolean {

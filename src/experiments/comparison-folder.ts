@@ -7,7 +7,7 @@ import { parseFields } from '../fields.js';
 import { type TrainConfig, trainFields } from '../train/config.js';
 import { readJSON } from '../train/json.js';
 import type { Store } from '../platform.js';
-import { type ComparisonData, type ComparisonOptions, runName } from './compare.js';
+import { type ComparisonData, chosenFields, type ComparisonOptions, runName } from './compare.js';
 import { chartFiles, renderHtml, renderMarkdown } from './document.js';
 import type { Outcome } from './outcome.js';
 import { type ReportContext, reportSections } from './report.js';
@@ -98,7 +98,7 @@ export class ComparisonFolder {
     const models = finished.map(({ name, config }) => ({
       name,
       config,
-      store: store(runName(name, config.train, suite)),
+      store: store(runName(name, chosenFields(suite, config), config.train.seed)),
     }));
     const timings = await measureTimings(models, data.val, runtime.backend, clock, provenance, onStep);
     await this.#write(TIMINGS_FILE, { timings });

@@ -6,18 +6,16 @@ import type { SuiteGroup } from './suites.js';
 
 const HEADER = [
   'model',
-  'parameters',
-  'applications',
-  'train loss',
   'val loss',
   'against baseline',
   'bits/byte',
-  'MFLOPs per token',
+  'train loss',
+  'parameters',
+  'applications',
+  'MFLOPs/token',
   'FLOPs ratio',
   'step ratio',
   'tokens/s',
-  'paper: train',
-  'val',
 ];
 
 /** The first model is the baseline; columns that no row fills are left out. */
@@ -51,19 +49,28 @@ function tableRow(model: ModelResults, baseline: ModelResults | undefined): stri
   const steps = meanSteps === null ? '' : ` (${mean(model.runs.map((r) => r.meanSteps!)).toFixed(2)} steps)`;
   return [
     model.label,
-    grouped(cost.parameters.total),
-    `${cost.applications}${steps}`,
-    withSpread(model.runs.map(({ trainLoss }) => trainLoss)),
     withSpread(losses(model)),
     other ? `${signed(difference)}, ${word}` : '',
     bits.length > 0 ? withSpread(bits) : '',
+    withSpread(model.runs.map(({ trainLoss }) => trainLoss)),
+    grouped(cost.parameters.total),
+    `${cost.applications}${steps}`,
     (flops / 1e6).toFixed(2),
     other ? `${(flops / trainingFlopsPerToken(other.runs[0].config)).toFixed(2)}×` : '',
     ratio === null ? '' : `${ratio.toFixed(2)}×`,
     grouped(speed),
-    model.paper?.trainLoss?.toFixed(2) ?? '',
-    model.paper?.valLoss.toFixed(2) ?? '',
   ];
+}
+
+/** The losses that a paper reports of the models; null where it reports none. They are of its own text and tokens. */
+export function paperTable(
+  models: readonly ModelResults[],
+): { title: string; header: string[]; rows: string[][] } | null {
+  const rows = models.flatMap(({ label, paper }) =>
+    paper ? [[label, paper.valLoss.toFixed(2), paper.trainLoss?.toFixed(2) ?? '–']] : [],
+  );
+  const title = 'The paper’s losses, on GPT-2’s tokens of OpenWebText: not to be compared with those above';
+  return rows.length === 0 ? null : { title, header: ['model', 'val loss', 'train loss'], rows };
 }
 
 function sentence(model: ModelResults, baseline: ModelResults): string {
@@ -93,13 +100,18 @@ function signed(x: number): string {
   return `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(3)}`;
 }
 
-/** The groups as tables for a terminal. */
+/** The groups as tables for a terminal, and the paper's losses. */
 export function terminalTables(
   results: readonly RunResult[],
   measurements: Measurements,
-): { title: string; header: string[]; rows: string[][]; outcome: string[] }[] {
-  const found = new Map(modelsOf(results, measurements).map((model) => [model.name, model]));
-  return measurements.suite.groups
+): {
+  groups: { title: string; header: string[]; rows: string[][]; outcome: string[] }[];
+  paper: ReturnType<typeof paperTable>;
+} {
+  const models = modelsOf(results, measurements);
+  const found = new Map(models.map((model) => [model.name, model]));
+  const groups = measurements.suite.groups
     .map((group) => ({ title: group.title, ...groupTable(group, found) }))
     .filter(({ rows }) => rows.length > 0);
+  return { groups, paper: paperTable(models) };
 }

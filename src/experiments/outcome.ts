@@ -1,12 +1,13 @@
 /** What a comparison's events come to. */
 import { type ComparisonEvent, isPilot, type Pilots } from './compare.js';
 import type { RunResult } from './result.js';
+import type { Fields } from './suites.js';
 
-/** A model's learning rate, and the pilots that it was chosen by. */
+/** A model's fields of the grid, and the pilots that they were chosen by. */
 export interface Tuned {
   readonly name: string;
   readonly label: string;
-  readonly lr: number;
+  readonly fields: Fields;
   readonly pilots: Pilots;
 }
 
@@ -29,8 +30,8 @@ export class Outcome {
         }
         break;
       case 'tuned': {
-        const { model, lr, pilots } = event;
-        this.tuned.push({ name: model.name, label: model.label, lr, pilots });
+        const { model, fields, pilots } = event;
+        this.tuned.push({ name: model.name, label: model.label, fields, pilots });
         break;
       }
     }

@@ -3,6 +3,7 @@ import { type ComparisonData, PILOT_SHARE } from './compare.js';
 import { grouped } from './group-table.js';
 import type { Measurements } from './model-results.js';
 import type { Outcome } from './outcome.js';
+import { describeFields } from './suites.js';
 
 export interface ReportedComparison extends Measurements {
   /** The command that makes the comparison. */
@@ -34,7 +35,7 @@ export function reportFacts({
   const { results, tuned } = outcome;
   const distinct = (values: readonly string[]) => [...new Set(values)].join('; ');
   const where = [...results, ...timings].map(({ provenance }) => provenance);
-  const rates = tuned.map(({ label, lr }) => `${label} ${lr}`).join(', ');
+  const chosen = tuned.map(({ label, fields }) => `${label}: ${describeFields(fields)}`).join('; ');
   const share = `${100 * PILOT_SHARE} %`;
   const tokens = `${grouped(data.train.length)} training and ${grouped(data.val.length)} held-out tokens`;
   const facts: [string, string][] = [
@@ -51,12 +52,10 @@ export function reportFacts({
       `${grouped(first.tokensSeen)} tokens a run in ${grouped(maxSteps)} steps of ${batch}, AdamW, ` +
         `cosine to a tenth of the peak, seeds from ${seed} on`,
     ]);
-    facts.push([
-      'learning rate',
-      rates === ''
-        ? `${lr} for all`
-        : `the best of ${suite.learningRates.join(', ')} after ${share} of the first seed’s run: ${rates}`,
-    ]);
+    const grid = Object.entries(suite.grid).map(([name, values]) => `${name} of ${values.join(', ')}`);
+    if (chosen === '') facts.push(['learning rate', `${lr} for all`]);
+    else
+      facts.push(['grid', `${grid.join('; ')}: the best after ${share} of the first seed’s run; ${chosen}`]);
   }
   if (suite.models.some(({ paper }) => paper)) {
     facts.push([

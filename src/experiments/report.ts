@@ -3,7 +3,7 @@ import { averagesExits, exitCount } from '../models/config.js';
 import type { Halting } from './analysis.js';
 import type { Block, Section } from './document.js';
 import { type Chart, lineChart } from './plot.js';
-import { groupTable } from './group-table.js';
+import { groupTable, paperTable } from './group-table.js';
 import { type Measurements, type ModelResults, modelsOf, tokensPerSecond } from './model-results.js';
 import { type RunResult, trainingFlopsPerToken } from './result.js';
 import { mean } from '../statistics.js';
@@ -24,6 +24,7 @@ export function reportSections(results: readonly RunResult[], context: ReportCon
   const found = new Map(models.map((model) => [model.name, model]));
   const sections: Section[] = [
     ...context.suite.groups.map((group) => groupSection(group, found)),
+    ...paperSection(models),
     {
       title: 'Missing',
       blocks: context.missing.length > 0 ? [{ kind: 'list', items: context.missing }] : [],
@@ -48,6 +49,13 @@ function groupSection(group: SuiteGroup, found: ReadonlyMap<string, ModelResults
       { kind: 'list', items: outcome },
     ],
   };
+}
+
+function paperSection(models: readonly ModelResults[]): Section[] {
+  const paper = paperTable(models);
+  if (!paper) return [];
+  const { title, header, rows } = paper;
+  return [{ title, blocks: [{ kind: 'table', header, rows }] }];
 }
 
 function chart(name: string, what: Chart): Block {

@@ -1,23 +1,39 @@
-/** The preset files that come with the package. Knows where they lie, not what is in them. */
+/** The files that come with the package to copy and edit: presets and suites. Knows where they lie, not what is in them. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { ConfigError } from '../errors.js';
 import { unknownName } from '../fields.js';
 
-const FOLDER = new URL('../../../presets/', import.meta.url);
+const FOLDERS = {
+  preset: new URL('../../../presets/', import.meta.url),
+  suite: new URL('../../../presets/suites/', import.meta.url),
+};
 const ENDING = '.json';
 
-/** Names of all presets, sorted. */
-export function presetNames(): string[] {
-  return readdirSync(FOLDER)
+/** A configuration of one run, or a comparison of several. */
+export type PresetKind = keyof typeof FOLDERS;
+
+/** Names of all that come with the package, sorted. */
+export function presetNames(kind: PresetKind = 'preset'): string[] {
+  return readdirSync(FOLDERS[kind])
     .filter((file) => file.endsWith(ENDING))
     .map((file) => file.slice(0, -ENDING.length))
     .sort();
 }
 
-/** A preset's content, before it is checked. Throws ConfigError for an unknown name, suggesting the nearest. */
-export function readPreset(name: string): unknown {
-  if (!presetNames().includes(name)) throw unknownName('preset', 'name', name, presetNames());
-  return readConfigFile(new URL(name + ENDING, FOLDER), `preset ${name}`);
+/**
+ * A preset's content, before it is checked. Throws ConfigError for an unknown name, suggesting the nearest.
+ *
+ * @param where what named it
+ */
+export function readPreset(name: string, kind: PresetKind = 'preset', where: string = kind): unknown {
+  const known = presetNames(kind);
+  if (!known.includes(name)) throw unknownName(where, kind === where ? 'name' : kind, name, known);
+  return readConfigFile(new URL(name + ENDING, FOLDERS[kind]), `${kind} ${name}`);
+}
+
+/** Whether a text names a file, one's own, and no preset that comes with the package. */
+export function namesFile(text: string): boolean {
+  return text.endsWith(ENDING) || /[/\\]/.test(text);
 }
 
 /** The content of a configuration file. Throws ConfigError when it cannot be read or is not JSON. */

@@ -442,15 +442,14 @@ test('a model that halts early trains, evaluates, generates and is inspected; wr
 test('compare: an unknown suite, a full scale without data, and another suite’s folder are refused at once', async () => {
   const out = join(folder, 'comparison');
   const compare = (...args: string[]) => ['compare', '--out', out, ...args];
-  await refused(
-    compare('--suite', 'sistems'),
-    /--suite: unknown name, got 'sistems'; did you mean 'systems'/,
-  );
-  await refused(compare('--suite', 'demo', '--scale', 'full'), /--scale: must be mini for the demo/);
+  await refused(compare('sistems'), /suite: unknown name, got 'sistems'; did you mean 'systems'/);
+  await refused(compare('demo', '--scale', 'full'), /--scale: must be mini for suite demo/);
   await refused(
     compare('--suite', 'paper-2', '--scale', 'full'),
     /--data: must be given for suite paper-2 at scale full/,
   );
+  await refused(['compare', 'demo'], /required option '--out <dir>' not specified/, 2);
+  await refused(['compare', '--out', out], /missing required argument 'suite'/, 2);
   mkdirSync(out);
   writeFileSync(join(out, 'comparison.json'), '{"suite":"loops","scale":"mini","precision":"f32","data":""}');
   await refused(

@@ -7,10 +7,9 @@ import { compare, type ComparisonEvent, type ComparisonOptions } from '../../src
 import { chartFiles, renderHtml, renderMarkdown } from '../../src/experiments/document.js';
 import { reportSections } from '../../src/experiments/report.js';
 import type { RunResult } from '../../src/experiments/result.js';
-import { findSuite, SCALES, type Suite, SUITE_NAMES } from '../../src/experiments/suites.js';
+import type { Suite } from '../../src/experiments/suites.js';
 import { verdict } from '../../src/statistics.js';
 import { measureTimings } from '../../src/experiments/timing.js';
-import { runConfig } from '../../src/experiments/compare.js';
 import { ConfigError } from '../../src/errors.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import type { TokenSource } from '../../src/evaluate/batches.js';
@@ -18,6 +17,7 @@ import { MemoryStore, source, testClock, VOCAB } from '../train/helpers.js';
 
 const suite: Suite = {
   name: 'tiny',
+  where: 'suite tiny',
   scale: 'mini',
   title: 'A tiny suite',
   models: [
@@ -32,7 +32,7 @@ const suite: Suite = {
     { name: 'act', label: 'act', model: { depth: 'universal', nLayer: 1, nLoop: 3, halting: 'act' } },
   ],
   groups: [{ title: 'All', baseline: 'gpt2', others: ['loop', 'adaptive', 'act'] }],
-  corpus: null,
+  data: null,
   model: { nEmbd: 8, nHead: 2, blockSize: 16 },
   train: {
     batchSize: 2,
@@ -42,7 +42,8 @@ const suite: Suite = {
     evalBatches: 2,
     checkpointInterval: 5,
   },
-  learningRates: [1e-3, 1e-2],
+  budget: null,
+  grid: { lr: [1e-3, 1e-2] },
   seeds: 2,
   prompt: '',
 };
@@ -121,18 +122,18 @@ test('pilots choose the rate with the lowest validation loss, each model from th
   const { events } = await collect(comparison().options);
   const tuned = events.flatMap((e) => (e.kind === 'tuned' ? [e] : []));
   assert.equal(tuned.length, suite.models.length);
-  for (const { lr, pilots } of tuned) {
+  for (const { fields, pilots } of tuned) {
     assert.deepEqual(
-      pilots.map((p) => p.lr),
-      suite.learningRates,
+      pilots.map((p) => p.fields.lr),
+      suite.grid.lr,
     );
     const best = Math.min(...pilots.map((p) => p.valLoss!));
-    assert.equal(pilots.find((p) => p.lr === lr)!.valLoss, best);
+    assert.equal(pilots.find((p) => p.fields.lr === fields.lr)!.valLoss, best);
   }
 });
 
 test('a run that fails is told and left out; the others are made', async () => {
-  const { options } = comparison({ learningRates: [] });
+  const { options } = comparison({ grid: {} });
   const broken = {
     name: 'broken',
     label: 'broken',
@@ -148,18 +149,18 @@ test('a run that fails is told and left out; the others are made', async () => {
 });
 
 test('a pilot that diverges loses, is not trained again, and a model without pilots is named', async () => {
-  const { options, stores } = comparison({ learningRates: [1e-3, 1e30], models: suite.models.slice(0, 1) });
+  const { options, stores } = comparison({ grid: { lr: [1e-3, 1e30] }, models: suite.models.slice(0, 1) });
   const first = await collect(options);
   const again = await collect(options);
   for (const { events, results } of [first, again]) {
     assert.equal(results.length, 2);
     const [tuned] = events.flatMap((e) => (e.kind === 'tuned' ? [e] : []));
-    assert.deepEqual([tuned.lr, tuned.pilots[1].valLoss], [1e-3, null]);
+    assert.deepEqual([tuned.fields.lr, tuned.pilots[1].valLoss], [1e-3, null]);
   }
   assert.equal(again.steps, 0);
   assert.ok(stores.has('gpt2-lr1e+30-seed1337'));
 
-  const hopeless = comparison({ learningRates: [1e30], models: suite.models.slice(0, 1) });
+  const hopeless = comparison({ grid: { lr: [1e30] }, models: suite.models.slice(0, 1) });
   const { events } = await collect(hopeless.options);
   const messages = events.flatMap((e) =>
     e.kind === 'failed' ? [`${e.entrant.name}: ${e.error.message}`] : [],
@@ -168,7 +169,7 @@ test('a pilot that diverges loses, is not trained again, and a model without pil
 });
 
 test('a damaged result is named, and the others stand; a lost last evaluation is made again', async () => {
-  const { options, stores } = comparison({ learningRates: [], models: suite.models.slice(0, 2) });
+  const { options, stores } = comparison({ grid: {}, models: suite.models.slice(0, 2) });
   const { results } = await collect(options);
   const [expected] = results;
   const store = stores.get('gpt2-seed1337')!;
@@ -208,14 +209,14 @@ test('a wrong model anywhere in a suite is refused before any training', async (
 });
 
 test('a folder of another suite’s run is refused', async () => {
-  const { options } = comparison({ learningRates: [] });
+  const { options } = comparison({ grid: {} });
   await collect(options, 3);
   const other = { ...options, suite: { ...options.suite, train: { ...suite.train, gradClip: 2 } } };
   await assert.rejects(collect(other), /gpt2-seed1337: its folder must hold a run of this suite/);
 });
 
 test('the report has every table, plot and list, in HTML and in Markdown', async () => {
-  const { options } = comparison({ learningRates: [] });
+  const { options } = comparison({ grid: {} });
   const { results } = await collect(options);
   const models = suite.models.map(({ name }) => ({
     name,
@@ -260,23 +261,4 @@ test('a difference inside the seeds’ spread is called that', () => {
   assert.equal(verdict([1, 1.05], [1.1, 1.3]).word, 'lower');
   assert.equal(verdict([1.4, 1.5], [1.1, 1.3]).word, 'higher');
   assert.equal(verdict([1], [2, 3]).word, 'one seed');
-});
-
-test('every suite’s models are valid at every scale, and groups name models of their suite', () => {
-  for (const name of SUITE_NAMES) {
-    for (const scale of SCALES) {
-      if (name === 'demo' && scale === 'full') continue;
-      const found = findSuite(name, scale);
-      for (const model of found.models) runConfig(found, model, 257, 'f32');
-      const names = found.models.map((model) => model.name);
-      assert.equal(new Set(names).size, names.length);
-      for (const { baseline, others } of found.groups) {
-        for (const member of [baseline, ...others]) assert.ok(names.includes(member), `${name}: ${member}`);
-      }
-    }
-  }
-  assert.throws(
-    () => findSuite('paper-3', 'mini'),
-    /--suite: unknown name, got 'paper-3'; did you mean 'paper-1'/,
-  );
 });

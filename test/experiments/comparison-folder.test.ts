@@ -8,7 +8,8 @@ import { compare, type ComparisonOptions } from '../../src/experiments/compare.j
 import { ComparisonFolder } from '../../src/experiments/comparison-folder.js';
 import { Outcome } from '../../src/experiments/outcome.js';
 import { reportFacts } from '../../src/experiments/report-facts.js';
-import { findSuite, type Suite } from '../../src/experiments/suites.js';
+import type { Suite } from '../../src/experiments/suites.js';
+import { findSuite } from '../../src/operations/suites.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { MemoryStore, source, testClock, VOCAB } from '../train/helpers.js';
 
@@ -55,7 +56,8 @@ test('steps are timed once, again for a model that has finished since; the repor
   const suite: Suite = {
     ...demo,
     model: { nEmbd: 8, nHead: 2, blockSize: 16 },
-    train: { batchSize: 2, maxSteps: 4, lr: 3e-3, warmupSteps: 1, evalInterval: 2, evalBatches: 1 },
+    budget: { kind: 'steps', amount: 4 },
+    train: { batchSize: 2, lr: 3e-3, warmupSteps: 1, evalInterval: 2, evalBatches: 1 },
   };
   const home = new MemoryStore();
   const stores = new Map<string, MemoryStore>();

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { presetNames, readPreset } from '../../src/node/presets.js';
-import { findSuite } from '../../src/experiments/suites.js';
+import { findSuite } from '../../src/operations/suites.js';
 import { initialStd, parseModelConfig } from '../../src/models/config.js';
 import { GPTModules } from '../../src/models/modules.js';
 import { huggingFaceConfig } from '../../src/convert/huggingface.js';

@@ -1,0 +1,28 @@
+/** How help is laid out: within the terminal's width, and 100 columns at most; a long flag stands on a line of its own. */
+import { type Command, Help } from 'commander';
+import { terminalWidth } from './output.js';
+
+/** Columns of flags, beyond which the description begins on the next line. */
+const FLAG_COLUMNS = 26;
+
+class NarrowHelp extends Help {
+  override padWidth(command: Command, helper: Help): number {
+    return Math.min(FLAG_COLUMNS, super.padWidth(command, helper));
+  }
+
+  override formatItem(term: string, termWidth: number, description: string, helper: Help): string {
+    if (this.displayWidth(term) <= termWidth || description === '') {
+      return super.formatItem(term, termWidth, description, helper);
+    }
+    return `  ${term}\n${super.formatItem('', termWidth, description, helper)}`;
+  }
+}
+
+/** Lays out the help of a command and of all below it. */
+export function configureHelp(command: Command): void {
+  command.createHelp = () => Object.assign(new NarrowHelp(), command.configureHelp());
+  command.configureOutput({
+    getOutHelpWidth: () => terminalWidth(process.stdout, 80),
+    getErrHelpWidth: () => terminalWidth(process.stderr, 80),
+  });
+}

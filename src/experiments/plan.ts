@@ -1,0 +1,80 @@
+/** What a comparison will take, before it begins: runs, steps, tokens, FLOPs, and by the speed of a few steps the time. */
+import type { Backend } from '../backend/backend.js';
+import { benchmarkSteps } from '../bench/steps.js';
+import type { Clock } from '../platform.js';
+import type { RunConfig, TrainConfig } from '../train/config.js';
+import { pilotSteps } from './compare.js';
+import { trainingFlopsPerToken } from './result.js';
+import { candidates, runConfig, type Suite, tokensPerStep } from './suites.js';
+
+/** One model of a comparison. */
+export interface PlannedModel {
+  readonly name: string;
+  readonly label: string;
+  /** With the first fields of the grid and the first seed. */
+  readonly config: RunConfig;
+  /** Whole runs, one a seed. */
+  readonly runs: number;
+  /** Beginnings of runs that choose the fields of the grid; one of them goes on. */
+  readonly pilots: number;
+  /** Of a whole run. */
+  readonly steps: number;
+  /** Steps of all runs and pilots. */
+  readonly allSteps: number;
+  /** Tokens and FLOPs of all runs and pilots, forward and backward. */
+  readonly tokens: number;
+  readonly flops: number;
+}
+
+/** Every model of a suite. Throws ConfigError. */
+export function planComparison(
+  suite: Suite,
+  seeds: number,
+  vocabSize: number,
+  precision: TrainConfig['precision'],
+): PlannedModel[] {
+  const grid = candidates(suite);
+  return suite.models.map((model) => {
+    const configs = (grid.length > 0 ? grid : [{}]).map((fields) =>
+      runConfig(suite, model, vocabSize, precision, fields),
+    );
+    const [config] = configs;
+    const steps = config.train.maxSteps;
+    const allSteps = seeds * steps + Math.max(0, grid.length - 1) * pilotSteps(config.train);
+    const tokens = allSteps * tokensPerStep(config);
+    return {
+      name: model.name,
+      label: model.label,
+      config,
+      runs: seeds,
+      pilots: grid.length,
+      steps,
+      allSteps,
+      tokens,
+      flops: tokens * trainingFlopsPerToken(config),
+    };
+  });
+}
+
+/** FLOPs of a sequence, from which on a few are timed instead of a whole batch. */
+const TIMED_FLOPS = 2e11;
+const TIMED_STEPS = 5;
+
+/**
+ * Seconds that a planned model takes on this machine, its evaluations included: from a few steps, of fewer sequences where a
+ * batch is large.
+ */
+export async function plannedSeconds(planned: PlannedModel, backend: Backend, clock: Clock): Promise<number> {
+  const { model, train } = planned.config;
+  const { batchSize, gradAccumSteps, maxSteps, evalInterval, evalBatches } = train;
+  const sequence = trainingFlopsPerToken(planned.config) * model.blockSize;
+  const timed = Math.max(1, Math.min(batchSize, Math.floor(TIMED_FLOPS / sequence)));
+  const entry = { name: planned.name, config: { model, train: { ...train, batchSize: timed } } };
+  const [{ stepMs, evaluation }] = await benchmarkSteps([entry], TIMED_STEPS, backend, null, clock, () => {});
+  const whole = batchSize / timed;
+  const evaluations = (Math.floor(maxSteps / evalInterval) + 1) * (planned.allSteps / maxSteps);
+  const ms =
+    planned.allSteps * gradAccumSteps * whole * stepMs.median +
+    evaluations * 2 * evalBatches * whole * evaluation.ms;
+  return ms / 1000;
+}

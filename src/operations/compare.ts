@@ -1,0 +1,196 @@
+/** A comparison from a suite to its report: `loopnn compare`, and `compareModels` of the library. */
+import { basename, join } from 'node:path';
+import { openDataset } from '../data/dataset.js';
+import { type PrepareProgress, type PrepareResult, prepareCorpus } from '../data/prepare.js';
+import { ConfigError, DataError, LoopnnError } from '../errors.js';
+import { compare, type ComparisonEvent, type ComparisonOptions } from '../experiments/compare.js';
+import { type ComparisonDocument, ComparisonFolder } from '../experiments/comparison-folder.js';
+import { Outcome } from '../experiments/outcome.js';
+import type { ReportContext } from '../experiments/report.js';
+import { reportFacts } from '../experiments/report-facts.js';
+import { runConfig, type Suite, type SuiteData } from '../experiments/suites.js';
+import type { Timing } from '../experiments/timing.js';
+import type { IntegerType } from '../formats/integers.js';
+import { NodeStore, nodeClock } from '../node/store.js';
+import { endedBy } from '../platform.js';
+import { textOf } from '../tokenizer/tokenizer.js';
+import type { TrainConfig } from '../train/config.js';
+import { provenanceOf } from './provenance.js';
+import { openRuntime } from './runtime.js';
+
+export interface CompareOptions {
+  /** `findSuite` reads one. */
+  readonly suite: Suite;
+  /** Folder for the data, the runs and the report; a comparison cut off goes on there. */
+  readonly out: string;
+  /** Runs of each model; the suite's own number by default. */
+  readonly seeds?: number | undefined;
+  /** Steps of each run, in place of the suite's budget: for a trial. */
+  readonly maxSteps?: number | undefined;
+  /** Prepared tokens in place of the suite's own. */
+  readonly data?: string | undefined;
+  /** Type of the ids in data without a header. */
+  readonly dtype?: IntegerType | undefined;
+  /** `auto`, the default, is what the comparison began with. */
+  readonly precision?: TrainConfig['precision'];
+  /** The command, as the report quotes it. */
+  readonly command?: string;
+  /** Ends the work at a safe point, from which the same call goes on. */
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: ComparisonEvent) => void;
+  readonly onPrepare?: (progress: PrepareProgress) => void;
+  readonly onPrepared?: (result: PrepareResult) => void;
+  /** Steps that are timed in turns, after the runs. */
+  readonly onTiming?: (done: number, of: number) => void;
+  /** Hears, in a line, what runs where, and what is odd. */
+  readonly onNotice?: (line: string) => void;
+}
+
+export interface Comparison {
+  /** What `results.json` holds. */
+  readonly document: ComparisonDocument;
+  /** What its report is made of. */
+  readonly context: ReportContext;
+  /** Whether a run or a model failed. */
+  readonly failed: boolean;
+  /** The page; null where no run is finished yet. */
+  readonly report: string | null;
+}
+
+/**
+ * Trains the models of a suite on the same tokens and compares them; what is finished in `out` is not repeated. Writes
+ * `report.html`, `report.md`, `plots/` and `results.json` there.
+ *
+ * @throws ConfigError before anything is trained, for what is wrong in the suite, and where `out` holds another comparison;
+ * DataError for wrong data
+ *
+ * @example
+ * const { document } = await compareModels({
+ *   suite: findSuite('demo'), maxSteps: 100, out: 'runs/trial',
+ *   onEvent: (event) => { if (event.kind === 'result') console.log(event.result.label, event.result.valLoss); },
+ * });
+ */
+export async function compareModels(options: CompareOptions): Promise<Comparison> {
+  const { out, signal, onEvent, onNotice = () => {} } = options;
+  const suite = limited(options.suite, options.maxSteps);
+  // Wrong fields are found before anything is prepared.
+  for (const model of suite.models) runConfig(suite, model, 257, 'f32');
+  const source = options.data ?? suite.data;
+  if (source === null) throw dataMissing(suite);
+  const seeds = options.seeds ?? suite.seeds;
+  const home = new NodeStore(out);
+  await using _lock = await home.lock();
+  const folder = await ComparisonFolder.open(home, suite);
+  const dataFolder =
+    typeof source === 'string' ? source : await prepareOnce(source, join(out, 'data'), options);
+  await using dataset = await openDataset(dataFolder, { dtype: options.dtype });
+  const { train, val, meta, tokenizer, vocabSize } = dataset;
+  const data = {
+    train,
+    val,
+    valBytes: meta?.val.bytes ?? null,
+    tokenizer,
+    vocabSize: vocabSize ?? GPT2_VOCABULARY,
+  };
+  const runtime = await openRuntime(folder.precision(data, options.precision ?? 'auto'), 'float', onNotice);
+  await folder.begin(data, runtime.backend.precision);
+  onNotice(runtime.backend.description);
+
+  const provenance = provenanceOf(runtime.backend);
+  const own: ComparisonOptions = {
+    suite,
+    seeds,
+    data,
+    runtime,
+    clock: nodeClock,
+    provenance,
+    store: (name) => home.within(name),
+  };
+  const outcome = new Outcome();
+  for await (const event of compare(own, signal)) {
+    onEvent?.(event);
+    outcome.take(event);
+  }
+  const { results, tuned, missing } = outcome;
+  const failed = missing.length > 0 && signal?.aborted !== true;
+  if (signal?.aborted) {
+    missing.push(`stopped with ${results.length} of ${suite.models.length * seeds} runs finished`);
+  }
+
+  const report = async (timings: readonly Timing[]): Promise<Comparison> => {
+    const facts = reportFacts({
+      command: options.command ?? 'compareModels',
+      suite,
+      corpus: typeof source === 'string' ? source : source.sources.join(' '),
+      heldOut: meta?.heldOut.unit,
+      data,
+      outcome,
+      timings,
+    });
+    // As it reads inside a text: after itself.
+    const tokenText = (id: number) => (tokenizer ? textOf(tokenizer, id, id) : String(id));
+    const context: ReportContext = { suite, facts, timings, missing, tokenText };
+    const { name, scale } = suite;
+    const document = { suite: name, scale, ...provenance, missing, tuned, timings, results };
+    if (results.length > 0) await folder.writeReport(context, document);
+    return { document, context, failed, report: results.length > 0 ? join(out, 'report.html') : null };
+  };
+  const written = await report([]);
+  if (results.length === 0 || signal?.aborted) return written;
+  try {
+    const timed = { ...own, clock: endedBy(signal, nodeClock) };
+    return await report(await folder.timings(results, timed, (done, of) => options.onTiming?.(done, of)));
+  } catch (error) {
+    if (!(error instanceof LoopnnError) && !signal?.aborted) throw error;
+    missing.push(`steps were not timed: ${signal?.aborted ? 'stopped' : (error as Error).message}`);
+    return report([]);
+  }
+}
+
+/** What models of a text whose vocabulary nobody names are given. */
+export const GPT2_VOCABULARY = 50_257;
+
+/** The suite with so many steps for every run. */
+export function limited(suite: Suite, maxSteps: number | undefined): Suite {
+  return maxSteps === undefined ? suite : { ...suite, budget: { kind: 'steps', amount: maxSteps } };
+}
+
+export function dataMissing({ where, scale }: Suite): ConfigError {
+  const rule = `must be given for ${where} at scale ${scale}, which names no data`;
+  return new ConfigError('--data', rule, undefined, 'a folder that loopnn prepare or nanoGPT wrote');
+}
+
+/** Prepares the suite's texts unless an earlier call did; returns their folder. */
+async function prepareOnce(
+  { sources, tokenizer }: Exclude<SuiteData, string>,
+  folder: string,
+  { signal, onPrepare, onPrepared, onNotice }: CompareOptions,
+): Promise<string> {
+  const noted = new NodeStore(folder);
+  const named = (specs: readonly string[]) => specs.map((spec) => basename(spec)).join(' ');
+  const names = named(sources);
+  if (await noted.has('meta.json')) {
+    await using found = await openDataset(folder);
+    const had = named(found.meta?.sources ?? []);
+    const same =
+      had === names && (tokenizer.endsWith('.json') || found.tokenizer?.name === tokenizer.replace(':', '-'));
+    if (same) return folder;
+    const rule = `must hold ${names} with tokenizer ${tokenizer}`;
+    const held = `${had} with ${found.tokenizer?.name}`;
+    throw new DataError(folder, rule, held, 'delete it');
+  }
+  onNotice?.(`preparing ${names} with tokenizer ${tokenizer}`);
+  const prepared = await prepareCorpus({
+    sources,
+    out: folder,
+    tokenizer,
+    seed: HOLDOUT_SEED,
+    signal,
+    onProgress: onPrepare,
+  });
+  onPrepared?.(prepared);
+  return folder;
+}
+
+/** `prepare`'s own. */
+const HOLDOUT_SEED = 2357;
