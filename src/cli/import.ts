@@ -50,7 +50,7 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   const read = texts.tokenizer && (await foundTokenizer(texts.tokenizer, texts, ids));
   // GPT-2's own tokenizer is remembered by its name, as in data prepared with it.
   const tokenizer = read && (await isGpt2(read.tokenizer)) ? await createTokenizer('gpt2') : read?.tokenizer;
-  if (tokenizer) requireFits(tokenizer, model, texts.tokenizerPath);
+  const beyond = tokenizer ? requireFits(tokenizer, model, texts.tokenizerPath) : [];
   const { chatTemplate, notices: ofTemplates } = foundTemplate(texts);
   const conventions = { generation, tokens: read?.tokens ?? null, chatTemplate };
   download.runBytes = 4 * modelCost(model).parameters.total;
@@ -70,6 +70,11 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   };
   await writeNewFolder(flags.out, '--out', write, signal);
   for (const line of [...notices, ...ofTensors, ...ofIds, ...ofTemplates]) notice(line);
+  if (beyond.length > 0) {
+    const named = beyond.map(({ content, id }) => `${content} (${id})`).join(', ');
+    const ids = grouped(model.vocabSize);
+    notice(`${texts.tokenizerPath}: beyond the model's ${ids} ids, which never makes them: ${named}`);
+  }
   if (chatTemplate !== null) notice(`${source}: has a chat template, which loopnn serve uses`);
   if (!tokenizer) notice(`${source}: has no tokenizer; the run works on tokens, and data brings its own`);
   const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);

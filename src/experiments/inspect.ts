@@ -79,7 +79,7 @@ export async function inspect(
       const before = n > 0 ? exits[n - 1].state : entry;
       const change = before ? changeOf(before, exit.state, t * C, C) : null;
       return {
-        top: topOf(exit.logits!.subarray(t * V, t * V + tokenizer.vocabSize), top, (next) =>
+        top: topOf(exit.logits!.subarray(t * V, t * V + Math.min(V, tokenizer.vocabSize)), top, (next) =>
           textOf(tokenizer, next, id),
         ),
         loss: targets[t] < 0 ? null : exit.losses[t],

@@ -8,7 +8,7 @@
  */
 import { ConfigError } from '../errors.js';
 import type { Clock } from '../platform.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { type Tokenizer, tokensBeyond } from '../tokenizer/tokenizer.js';
 import { Candidates } from './candidates.js';
 import { type Decoder, type Extension, groupsOf } from './decoder.js';
 import { Generation } from './generation.js';
@@ -38,7 +38,7 @@ export class Engine {
   private work: Promise<void> | null = null;
   private disposed = false;
 
-  /** Throws ConfigError for options out of range, and for a tokenizer with ids that the model does not have. */
+  /** Throws ConfigError for options out of range, and for a tokenizer with ids that the model does not have and text may become. */
   constructor(
     private readonly decoder: Decoder,
     private readonly tokenizer: Tokenizer,
@@ -53,7 +53,7 @@ export class Engine {
     requireCount('maxSequences', maxSequences);
     requireCount('prefillChunk', prefillChunk);
     const { config } = decoder.model;
-    if (tokenizer.vocabSize > config.vocabSize) {
+    if (tokensBeyond(tokenizer, config.vocabSize) === undefined) {
       throw new ConfigError(
         `tokenizer ${tokenizer.name}`,
         `must have at most the model's vocabSize = ${config.vocabSize} tokens`,
@@ -64,7 +64,7 @@ export class Engine {
     this.prefillChunk = prefillChunk;
     this.maxCacheBytes = maxCacheBytes;
     this.ends = new Set(tokenizer.eot === null ? eos : [tokenizer.eot, ...eos]);
-    this.candidates = new Candidates(tokenizer.vocabSize);
+    this.candidates = new Candidates(Math.min(tokenizer.vocabSize, config.vocabSize));
   }
 
   /** How many requests run, and how many wait for a place. */

@@ -70,7 +70,7 @@ export class Generation implements Speculating {
     private readonly surroundings: Surroundings,
   ) {
     const { decoder, tokenizer, candidates } = surroundings;
-    this.vocabSize = tokenizer.vocabSize;
+    this.vocabSize = candidates.scores.length;
     this.sampler = new Sampler(request, request.prompt, candidates);
     const { loops, exit, draft, prompt, echo, maxTokens, topLogprobs } = request;
     const before = Array.prototype.slice.call(prompt, 0, echo) as number[];

@@ -69,7 +69,7 @@ async function load({ folder, run, chatTemplate, loops, maxSequences }: EngineOp
     step,
     backend,
     loops,
-    vocabSize: tokenizer.vocabSize,
+    vocabSize: Math.min(tokenizer.vocabSize, config.model.vocabSize),
     fingerprint,
     tokens: names,
     chatTemplate: chatTemplate ?? conventions.chatTemplate,

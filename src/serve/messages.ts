@@ -81,7 +81,7 @@ export interface ModelInfo {
   readonly backend: string;
   /** As EngineOptions has it. */
   readonly loops: number | null;
-  /** Ids of the tokenizer. */
+  /** Ids of the tokenizer, as far as the model has them. */
   readonly vocabSize: number;
   /** Differs where answers to the same request may: by the weights, the tokenizer, the template or the backend. */
   readonly fingerprint: string;

@@ -86,6 +86,17 @@ export function partsDocuments(tokenizer: Tokenizer): tokenizer is PartingTokeni
   return tokenizer.eot !== null && tokenizer.eotToken !== null;
 }
 
+/**
+ * The special tokens whose ids a model of `vocabSize` ids does not have, as after one was added for padding alone: the model
+ * neither reads nor makes them. Undefined where more is beyond the model, whose tokenizer it is then not.
+ */
+export function tokensBeyond(tokenizer: Tokenizer, vocabSize: number): readonly SpecialToken[] | undefined {
+  const beyond = tokenizer.specials.filter(({ id }) => id >= vocabSize);
+  const all = Math.max(0, tokenizer.vocabSize - vocabSize);
+  const known = new Set(beyond.map(({ id }) => id));
+  return known.size === all && !known.has(tokenizer.eot ?? -1) ? beyond : undefined;
+}
+
 /** A decoder over tokens that are byte strings; `bytesOf` throws for an unknown id. */
 export class ByteTokenDecoder implements TokenDecoder {
   readonly #utf8 = new TextDecoder('utf-8', { ignoreBOM: true });

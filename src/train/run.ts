@@ -8,7 +8,7 @@ import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
 import { sameByteLevel } from '../tokenizer/bpe.js';
 import { tokenizerFromJSON } from '../tokenizer/load.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { type SpecialToken, type Tokenizer, tokensBeyond } from '../tokenizer/tokenizer.js';
 import { loadWeights } from './checkpoint.js';
 import { parseRunConfig, type RunConfig } from './config.js';
 import type { TextIds } from '../generate/text-ids.js';
@@ -49,9 +49,17 @@ export function runExists(store: Store): Promise<boolean> {
   return store.has(CONFIG_FILE);
 }
 
-/** Throws DataError where a tokenizer has ids that a model does not know. */
-export function requireFits(tokenizer: Tokenizer, model: ModelConfig, where: string): void {
-  if (tokenizer.vocabSize <= model.vocabSize) return;
+/**
+ * Throws DataError where a tokenizer has ids that a model does not know, but for special tokens, which no text becomes: those it
+ * returns.
+ */
+export function requireFits(
+  tokenizer: Tokenizer,
+  model: ModelConfig,
+  where: string,
+): readonly SpecialToken[] {
+  const beyond = tokensBeyond(tokenizer, model.vocabSize);
+  if (beyond) return beyond;
   throw new DataError(
     where,
     `must have at most as many ids as the model's vocabSize = ${model.vocabSize}`,

@@ -283,11 +283,32 @@ test('missing, foreign, misshapen and contradictory tensors are named', async ()
   await refused(source, /model\.safetensors: must be a file, got 'a folder or device'/);
 });
 
-test('a tokenizer with ids beyond the model’s is refused, at import and afterwards', async () => {
+test('a special token beyond the model’s ids, as one for padding, comes along with a notice, and leaves again', async () => {
+  const source = copy('gpt2', 'padded');
+  const path = join(source, 'tokenizer.json');
+  const tokenizer = JSON.parse(readFileSync(path, 'utf8'));
+  tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 280, content: '[PAD]' });
+  writeFileSync(path, JSON.stringify(tokenizer));
+  const out = join(folder, 'run-padded');
+  const imported = await loopnn(['import', source, '--out', out]);
+  assert.equal(imported.code, 0, imported.stderr);
+  assert.match(
+    imported.stderr,
+    /tokenizer\.json: beyond the model's 280 ids, which never makes them: \[PAD\] \(280\)$/m,
+  );
+  const made = await loopnn(['generate', '--model', out, '--prompt', 'a [PAD] b', '--tokens', '8']);
+  assert.equal(made.code, 0, made.stderr);
+  const exported = join(folder, 'padded-again');
+  assert.equal((await loopnn(['export', '--model', out, '--out', exported])).code, 0);
+  assert.deepEqual(JSON.parse(readFileSync(join(exported, 'tokenizer.json'), 'utf8')), tokenizer);
+  assert.equal(JSON.parse(readFileSync(join(exported, 'config.json'), 'utf8')).vocab_size, 280);
+});
+
+test('a tokenizer with other ids beyond the model’s is refused, at import and afterwards', async () => {
   const { out } = await importFixture('gpt2');
   const source = copy('gpt2', 'other-tokenizer');
   const tokenizer = JSON.parse(readFileSync(join(source, 'tokenizer.json'), 'utf8'));
-  tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 280, content: '<|more|>' });
+  tokenizer.added_tokens.push({ ...tokenizer.added_tokens[0], id: 280, content: 'more', special: false });
   const message = /tokenizer\.json: must have at most as many ids as the model's vocabSize = 280, got 281/;
   writeFileSync(join(source, 'tokenizer.json'), JSON.stringify(tokenizer));
   await refused(source, message);

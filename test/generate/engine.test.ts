@@ -11,6 +11,7 @@ import { Decoder, type Extension, type Next } from '../../src/generate/decoder.j
 import { Engine } from '../../src/generate/engine.js';
 import type { GenerationRequest } from '../../src/generate/request.js';
 import { hashWords } from '../../src/random.js';
+import { trainBpe } from '../../src/tokenizer/bpe-train.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { tokenizerFromJSON } from '../../src/tokenizer/load.js';
 import { SPACED } from '../tokenizer/samples.js';
@@ -448,6 +449,39 @@ test('wrong requests are refused before anything is computed', async () => {
   assert.throws(
     () => new Engine(new Decoder(randomModel({ vocabSize: 100 })), tokenizer, nodeClock),
     refusal(/^tokenizer bytes: must have at most the model's vocabSize = 100 tokens, got 257$/),
+  );
+});
+
+test('a special token beyond the model is neither read nor made', async () => {
+  const json = trainBpe(['aa bb aa'], 258).toJSON() as { added_tokens: object[] };
+  const pad = { ...json.added_tokens[0], id: 258, content: '[PAD]' };
+  const padded = await tokenizerFromJSON({ ...json, added_tokens: [...json.added_tokens, pad] });
+  assert.equal(padded.vocabSize, 259);
+  const model = randomModel({ vocabSize: 258 });
+  const engine = new Engine(new Decoder(model), padded, nodeClock);
+  const alone = new Engine(new Decoder(model), await tokenizerFromJSON(json), nodeClock);
+  const request: GenerationRequest = {
+    prompt: padded.encode('a[PAD]'),
+    maxTokens: 12,
+    seed: 3,
+    topLogprobs: 2,
+  };
+  assert.deepEqual(await answer(engine, request), await answer(alone, request));
+  await assert.rejects(
+    engine.generate({ prompt: [1, 258], maxTokens: 1 }).next(),
+    refusal(/^prompt\[1\]: must be a token id from 0 to 257, got 258$/),
+  );
+  await assert.rejects(
+    engine.generate({ ...request, logitBias: { 258: 100 } }).next(),
+    refusal(/^logitBias: must be for token ids from 0 to 257, got '?258'?$/),
+  );
+  const plain = await tokenizerFromJSON({
+    ...json,
+    added_tokens: [...json.added_tokens, { ...pad, special: false }],
+  });
+  assert.throws(
+    () => new Engine(new Decoder(model), plain, nodeClock),
+    refusal(/^tokenizer bpe-259: must have at most the model's vocabSize = 258 tokens, got 259$/),
   );
 });
 
