@@ -207,6 +207,8 @@ async function writeTokenizer(
   await writeJSON(target, TOKENIZER_CONFIG_FILE, {
     tokenizer_class: 'PreTrainedTokenizerFast',
     model_max_length: blockSize,
+    // Where it is missing, some readers take spaces before punctuation away; what is to go, the decoder takes.
+    clean_up_tokenization_spaces: false,
     ...names,
   });
 }

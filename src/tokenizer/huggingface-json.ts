@@ -125,7 +125,7 @@ export function byteLevelFromJSON(
   if (added.some((token) => !token.special)) return undefined;
 
   const ids = vocabularyOf(model, where);
-  checkAddedIds(added, ids, ids.size, where);
+  checkAddedIds(added, { ids, size: ids.size }, where);
   const end = endOfText(ids, added, where, hints);
   const tokens: (Uint8Array | undefined)[] = [];
   for (const [spelling, id] of ids) {
@@ -240,35 +240,55 @@ export function addedTokens(json: TokenizerJSON, where: string): AddedToken[] {
   });
 }
 
+/** A model's own tokens. Throws DataError if the vocabulary is damaged. */
+export function ownTokens(json: TokenizerJSON, where: string): OwnTokens {
+  const vocab = isRecord(json.model) ? json.model.vocab : undefined;
+  if (!Array.isArray(vocab)) {
+    const ids = vocabularyOf({ vocab }, where);
+    return { ids, size: ids.size };
+  }
+  const contents = vocab.map((entry: unknown) => String(Array.isArray(entry) ? entry[0] : entry));
+  return { ids: new Map(contents.map((content, id) => [content, id])), size: vocab.length };
+}
+
 /** The ids of all tokens, added ones too, by their spelling. Throws DataError if the vocabulary is damaged. */
 export function vocabularyIds(json: TokenizerJSON, where: string): Map<string, number> {
-  const vocab = isRecord(json.model) ? json.model.vocab : undefined;
-  const own: Iterable<readonly [string, number]> = Array.isArray(vocab)
-    ? vocab.map((entry: unknown, id) => [String(Array.isArray(entry) ? entry[0] : entry), id] as const)
-    : vocabularyOf({ vocab }, where);
-  return new Map([...own, ...addedTokens(json, where).map(({ content, id }) => [content, id] as const)]);
+  const added = addedTokens(json, where).map(({ content, id }) => [content, id] as const);
+  return new Map([...ownTokens(json, where).ids, ...added]);
+}
+
+/** A model's own tokens. */
+export interface OwnTokens {
+  readonly ids: ReadonlyMap<string, number>;
+  /** Entries of the vocabulary. */
+  readonly size: number;
 }
 
 /**
- * Checks that added tokens have the ids that Python's tokenizers gives them: that of the vocabulary, else the next one free.
- * Throws DataError; the file's own ids are not looked at there.
- *
- * @param size entries of the vocabulary
+ * The ids that Python's tokenizers gives added tokens, in order: that of the vocabulary, else the next one behind it and behind
+ * those before. Undefined for an empty one, which is not added.
  */
-export function checkAddedIds(
-  added: readonly AddedToken[],
-  ids: ReadonlyMap<string, number>,
-  size: number,
-  where: string,
-): void {
+export function addedIds(contents: readonly string[], { ids, size }: OwnTokens): (number | undefined)[] {
   const given = new Map<string, number>();
   let next = size;
+  return contents.map((content) => {
+    if (content === '') return undefined;
+    const id = given.get(content) ?? ids.get(content) ?? next;
+    given.set(content, id);
+    next = Math.max(next, id + 1);
+    return id;
+  });
+}
+
+/** Throws DataError where an added token has another id than Python's tokenizers gives it, which does not look at the file's. */
+export function checkAddedIds(added: readonly AddedToken[], own: OwnTokens, where: string): void {
+  const right = addedIds(
+    added.map(({ content }) => content),
+    own,
+  );
   added.forEach(({ id, content }, i) => {
-    if (content === '') return;
-    const own = given.get(content) ?? ids.get(content) ?? next++;
-    given.set(content, own);
-    if (id === own) return;
-    const rule = `must be ${own}, as Python's tokenizers numbers '${content}'`;
+    if (right[i] === undefined || id === right[i]) return;
+    const rule = `must be ${right[i]}, as Python's tokenizers numbers '${content}'`;
     throw new DataError(`${where}: added_tokens[${i}].id`, rule, id);
   });
 }

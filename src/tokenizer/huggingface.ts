@@ -17,7 +17,7 @@ import {
   modelType,
 } from './huggingface-json.js';
 import { AddedTokens, readAddedToken } from './pipeline/added-tokens.js';
-import { readDecoder, type TokensDecoder } from './pipeline/decoders.js';
+import { readDecoder, type TokensDecoder, withoutReplacements } from './pipeline/decoders.js';
 import { readNormalizer } from './pipeline/normalizers.js';
 import { checkPostProcessor } from './pipeline/post-processors.js';
 import { type PreTokenizer, readPreTokenizer } from './pipeline/pre-tokenizers.js';
@@ -33,6 +33,7 @@ import {
   type TokenizerJSON,
   unknownId,
 } from './tokenizer.js';
+import { type Replacement, ReplacingDecoder, withReplacements } from './replacements.js';
 import { WindowDecoder } from './window-decoder.js';
 import { MOST_REMEMBERED, WordCache } from './word-cache.js';
 
@@ -42,6 +43,8 @@ interface Parts {
   readonly preTokenize: PreTokenizer;
   readonly model: WordModel;
   readonly decode: TokensDecoder;
+  /** What is replaced in the text that it makes. */
+  readonly replacements: readonly Replacement[];
   /** The spelling of each id that has a token. */
   readonly tokens: ReadonlyMap<number, string>;
   readonly eot: number;
@@ -93,7 +96,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     const vocab = new Map(entries);
     for (const id of vocab.values()) checkVocabSize(where, id + 1);
     const list = addedTokens(json, where);
-    checkAddedIds(list, vocab, entries.length, where);
+    checkAddedIds(list, { ids: vocab, size: entries.length }, where);
     const end = endOfText(vocab, list, where, hints);
     const tokens = list.map(({ id }, i) => {
       const entry = (json.added_tokens as unknown[])[i];
@@ -104,6 +107,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     const spellings = new Map<number, string>();
     for (const [token, id] of entries) spellings.set(id, token);
     for (const token of tokens) spellings.set(token.id, added.spelling(token));
+    const { decoder, replacements } = withoutReplacements(json.decoder);
     return new HuggingFaceTokenizer({
       type,
       added,
@@ -113,7 +117,8 @@ export class HuggingFaceTokenizer implements Tokenizer {
         controls: controlIds(list, end.eot),
         where,
       }),
-      decode: readDecoder(json.decoder, `${where}: decoder`),
+      decode: readDecoder(decoder, `${where}: decoder`),
+      replacements,
       tokens: spellings,
       ...end,
       specials: list.filter(({ special }) => special),
@@ -140,8 +145,12 @@ export class HuggingFaceTokenizer implements Tokenizer {
     return Uint16Array.from(ids);
   }
 
-  /** What follows an end of text is decoded as the beginning of another, as it was encoded. */
   decode(ids: ArrayLike<number>): string {
+    return withReplacements(this.#joined(ids), this.#parts.replacements);
+  }
+
+  /** What follows an end of text is decoded as the beginning of another, as it was encoded. */
+  #joined(ids: ArrayLike<number>): string {
     const { tokens, decode } = this.#parts;
     let text = '';
     let run: string[] = [];
@@ -171,7 +180,10 @@ export class HuggingFaceTokenizer implements Tokenizer {
   }
 
   decoder(context: ArrayLike<number> = []): TokenDecoder {
-    return new WindowDecoder((ids) => this.decode(ids), context);
+    return new ReplacingDecoder(
+      new WindowDecoder((ids) => this.#joined(ids), context),
+      this.#parts.replacements,
+    );
   }
 
   toJSON(): TokenizerJSON {

@@ -1,13 +1,14 @@
 /**
- * What the files beside a `tokenizer.json` say of its special tokens: `tokenizer_config.json` and, from older versions of
- * transformers, `special_tokens_map.json`. Knows their fields; reads no file.
+ * What the files beside a `tokenizer.json` say of its special and added tokens: `tokenizer_config.json` and, from older versions
+ * of transformers, `special_tokens_map.json` and `added_tokens.json`. Knows their fields; reads no file.
  */
 import { DataError } from '../errors.js';
-import { addedTokens, isRecord, vocabularyIds } from './huggingface-json.js';
+import { addedIds, addedTokens, isRecord, ownTokens, vocabularyIds } from './huggingface-json.js';
 import type { Tokenizer, TokenizerJSON } from './tokenizer.js';
 
 export const TOKENIZER_CONFIG_FILE = 'tokenizer_config.json';
 export const SPECIAL_TOKENS_FILE = 'special_tokens_map.json';
+export const ADDED_TOKENS_FILE = 'added_tokens.json';
 
 /** Special tokens by the names that templates know them by: bos_token, eos_token, pad_token … */
 export type TokenNames = Readonly<Record<string, string>>;
@@ -58,6 +59,64 @@ export function endOfTextNames({ eotToken }: Pick<Tokenizer, 'eotToken'>): Token
 export function knownNames(names: TokenNames, json: TokenizerJSON, where: string): TokenNames {
   const ids = vocabularyIds(json, where);
   return Object.fromEntries(Object.entries(names).filter(([, content]) => ids.has(content)));
+}
+
+/**
+ * The content of a `tokenizer.json` with the tokens that files beside it add, as transformers adds them when it loads them:
+ * those of `added_tokens_decoder`, which also say anew how a token is found that is there already; or, where a configuration has
+ * no such list, those of `added_tokens.json`.
+ *
+ * @param older the content of added_tokens.json, `undefined` for none
+ * @param contents the tokens that a file names as special
+ * @param where the folder, for messages
+ * @throws DataError where a file is damaged, or gives a token another id than Python's tokenizers does
+ */
+export function withAddedTokens(
+  json: TokenizerJSON,
+  config: unknown,
+  older: unknown,
+  contents: ReadonlySet<string>,
+  where: string,
+): TokenizerJSON {
+  const newer = isRecord(config) ? config.added_tokens_decoder : undefined;
+  const list = newer ?? older ?? {};
+  const file =
+    newer === undefined
+      ? `${where}/${ADDED_TOKENS_FILE}`
+      : `${where}/${TOKENIZER_CONFIG_FILE}: added_tokens_decoder`;
+  if (!isRecord(list)) throw new DataError(file, 'must be an object', JSON.stringify(list));
+  // By id and with their settings in the newer place, by content in the older one.
+  const beside = Object.entries(list)
+    .map(([key, value]) => {
+      if (newer === undefined) {
+        const special = contents.has(key);
+        return { id: value, content: key, special, normalized: !special };
+      }
+      return { ...(isRecord(value) ? value : { content: value }), id: Number(key) };
+    })
+    .sort((a, b) => Number(a.id) - Number(b.id));
+  if (beside.length === 0) return json;
+  for (const { content } of beside) {
+    if (typeof content !== 'string') throw new DataError(file, 'must have a content for each', content);
+  }
+
+  const own = addedTokens(json, where).map(({ content }) => content);
+  const changed = new Map(newer === undefined ? [] : beside.map((entry) => [entry.content, entry]));
+  const entries = ((json.added_tokens ?? []) as Record<string, unknown>[]).map((entry, i) => {
+    const other = changed.get(own[i]);
+    if (!other) return entry;
+    // What is special in one file stays special.
+    return { ...other, id: entry.id, ...(entry.special === true ? { special: true } : {}) };
+  });
+  const more = beside.filter(({ content }) => !own.includes(content as string));
+  const all = [...own, ...more.map(({ content }) => content as string)];
+  const ids = addedIds(all, ownTokens(json, where)).slice(own.length);
+  for (const [i, { id, content }] of more.entries()) {
+    if (id === ids[i]) continue;
+    const rule = `must give '${content}' the id ${ids[i]}, as Python's tokenizers numbers it`;
+    throw new DataError(file, rule, id);
+  }
+  return { ...json, added_tokens: [...entries, ...more] };
 }
 
 /**

@@ -81,6 +81,7 @@ test('an imported GPT-2 leaves as it came', async () => {
   }
   const tokenizer = JSON.parse(readFileSync(join(FIXTURES, 'gpt2', 'tokenizer.json'), 'utf8'));
   assert.deepEqual(json('out-gpt2', 'tokenizer.json'), tokenizer);
+  assert.equal(json('out-gpt2', 'tokenizer_config.json').clean_up_tokenization_spaces, false);
 });
 
 test('a loop network leaves with its settings, gates and PyTorch file, and comes back the same', async () => {

@@ -5,15 +5,18 @@
 import { dirname, join } from 'node:path';
 import { DataError } from '../../errors.js';
 import { parseTextIds, type TextIds, textIdFields } from '../../generate/text-ids.js';
+import { withCleanUp } from '../../tokenizer/clean-up.js';
 import { isRecord, tokenizerJSONFromVocab } from '../../tokenizer/huggingface-json.js';
 import { tokenizerFromJSON } from '../../tokenizer/load.js';
 import {
+  ADDED_TOKENS_FILE,
   endOfTextNames,
   knownNames,
   namedTokens,
   SPECIAL_TOKENS_FILE,
   TOKENIZER_CONFIG_FILE,
   type TokenNames,
+  withAddedTokens,
   withSpecialTokens,
 } from '../../tokenizer/special-tokens.js';
 import {
@@ -30,7 +33,6 @@ export const CONFIG_FILE = 'config.json';
 const TOKENIZER = 'tokenizer.json';
 const VOCAB = 'vocab.json';
 const MERGES = 'merges.txt';
-const ADDED_TOKENS = 'added_tokens.json';
 /** Where templates stood before they had a file of their own. */
 const CHAT_TEMPLATE_JSON = 'chat_template.json';
 const MORE_TEMPLATES = 'additional_chat_templates';
@@ -48,6 +50,7 @@ export interface TokenizerFiles {
   readonly tokenizerPath: string;
   readonly tokenizerConfig: unknown;
   readonly specialTokens: unknown;
+  readonly addedTokens: unknown;
 }
 
 /** The same with all other files that say how texts are written. */
@@ -64,15 +67,15 @@ export interface TextFiles extends TokenizerFiles {
 /** Reads them. Throws CheckpointError or DataError for what is damaged. */
 export async function readTextFiles(files: ModelFiles): Promise<TextFiles> {
   const { where, names } = files;
-  const tokenizerConfig = await optionalJSON(files, TOKENIZER_CONFIG_FILE);
   return {
     where,
     config: await optionalJSON(files, CONFIG_FILE),
     generation: await optionalJSON(files, GENERATION_CONFIG_FILE),
-    tokenizer: await (names.includes(TOKENIZER) ? readTokenizer(files) : readVocab(files, tokenizerConfig)),
+    tokenizer: await (names.includes(TOKENIZER) ? readTokenizer(files) : readVocab(files)),
     tokenizerPath: join(where, names.includes(TOKENIZER) ? TOKENIZER : VOCAB),
-    tokenizerConfig,
+    tokenizerConfig: await optionalJSON(files, TOKENIZER_CONFIG_FILE),
     specialTokens: await optionalJSON(files, SPECIAL_TOKENS_FILE),
+    addedTokens: await optionalJSON(files, ADDED_TOKENS_FILE),
     chatTemplate: names.includes(CHAT_TEMPLATE_FILE) ? await readText(files, CHAT_TEMPLATE_FILE) : undefined,
     chatTemplateJSON: await optionalJSON(files, CHAT_TEMPLATE_JSON),
     moreTemplates: names.includes(MORE_TEMPLATES),
@@ -89,32 +92,19 @@ async function readTokenizer(files: ModelFiles): Promise<TokenizerJSON> {
   );
 }
 
-/** GPT-2's older pair of files, with the tokens that were added to it. */
-async function readVocab(files: ModelFiles, config: unknown): Promise<TokenizerJSON | null> {
+/** GPT-2's older pair of files. */
+async function readVocab(files: ModelFiles): Promise<TokenizerJSON | null> {
   const { where, names } = files;
   const parts = [VOCAB, MERGES].filter((name) => names.includes(name));
   if (parts.length === 0) return null;
   if (parts.length === 1) {
     throw new DataError(where, `must hold ${VOCAB} and ${MERGES} together`, `only ${parts[0]}`);
   }
-  const listed = isRecord(config) ? config.added_tokens_decoder : undefined;
-  const added = listed === undefined ? ((await optionalJSON(files, ADDED_TOKENS)) ?? {}) : listed;
-  const file = listed === undefined ? ADDED_TOKENS : `${TOKENIZER_CONFIG_FILE}: added_tokens_decoder`;
-  if (!isRecord(added)) throw new DataError(join(where, file), 'must be an object', JSON.stringify(added));
-  // By id and with their settings in the newer place, by content in the older one.
-  const entries = Object.entries(added).map(([key, value]) =>
-    isRecord(value) ? { ...value, id: Number(key) } : { id: value, content: key },
-  );
-  const json = tokenizerJSONFromVocab(
+  return tokenizerJSONFromVocab(
     await readJSON(files, VOCAB),
     await readText(files, MERGES),
     join(where, VOCAB),
   );
-  const own = json.added_tokens as { content: string }[];
-  const more = entries.filter(
-    (entry) => !own.some(({ content }) => content === (entry as { content?: unknown }).content),
-  );
-  return { ...json, added_tokens: [...own, ...more] };
 }
 
 /** By which ids texts begin and end, and what there is to keep and to tell of it. */
@@ -159,15 +149,23 @@ export interface FoundTokenizer {
 /** Makes the tokenizer. Throws DataError where it is damaged, or its end of text is nowhere named. */
 export async function foundTokenizer(
   json: TokenizerJSON,
-  { where, tokenizerPath: path, tokenizerConfig, specialTokens }: Omit<TokenizerFiles, 'tokenizer'>,
+  {
+    where,
+    tokenizerPath: path,
+    tokenizerConfig,
+    specialTokens,
+    addedTokens,
+  }: Omit<TokenizerFiles, 'tokenizer'>,
   { bos, eos }: TextIds,
 ): Promise<FoundTokenizer> {
   const { names, others } = namedTokens(tokenizerConfig, specialTokens, where);
   if (json.model === undefined) return { tokenizer: await tokenizerFromJSON(json, path), tokens: null };
   const contents = new Set([...Object.values(names), ...others]);
-  const marked = withSpecialTokens(json, contents, new Set([...eos, ...(bos === null ? [] : [bos])]), path);
-  const tokenizer = await tokenizerFromJSON(marked, path, { token: names.eos_token, ids: eos });
-  const known = knownNames(names, json, path);
+  const whole = withAddedTokens(json, tokenizerConfig, addedTokens, contents, where);
+  const marked = withSpecialTokens(whole, contents, new Set([...eos, ...(bos === null ? [] : [bos])]), path);
+  const cleaned = withCleanUp(marked, tokenizerConfig);
+  const tokenizer = await tokenizerFromJSON(cleaned, path, { token: names.eos_token, ids: eos });
+  const known = knownNames(names, whole, path);
   const usual = Object.keys(known).length === 0 && tokenizer.eotToken === END_OF_TEXT;
   if (usual) return { tokenizer, tokens: null };
   const { bos_token, eos_token } = endOfTextNames(tokenizer);
@@ -190,6 +188,7 @@ export async function tokenizerInFile(path: string): Promise<Tokenizer> {
     tokenizerPath: path,
     tokenizerConfig: await beside(TOKENIZER_CONFIG_FILE),
     specialTokens: await beside(SPECIAL_TOKENS_FILE),
+    addedTokens: await beside(ADDED_TOKENS_FILE),
   };
   return (await foundTokenizer(json, files, ids)).tokenizer;
 }

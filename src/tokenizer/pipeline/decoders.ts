@@ -1,5 +1,7 @@
 /** The decoders of a tokenizer.json: how tokens become a text again. As Python's tokenizers has them. */
 import { alphabetToBytes } from '../byte-alphabet.js';
+import { isRecord } from '../huggingface-json.js';
+import type { Replacement } from '../replacements.js';
 import { readPattern } from './pattern.js';
 import { prependScheme } from './pre-tokenizers.js';
 import { Settings } from './settings.js';
@@ -66,6 +68,30 @@ export function readDecoder(value: unknown, where: string): TokensDecoder {
         });
     }
   }
+}
+
+/**
+ * A decoder without the replacements that it ends with once it has joined all tokens, and those: they are made in the text, whole
+ * or as it comes.
+ */
+export function withoutReplacements(decoder: unknown): { decoder: unknown; replacements: Replacement[] } {
+  const replacements: Replacement[] = [];
+  if (!isRecord(decoder) || decoder.type !== 'Sequence' || !Array.isArray(decoder.decoders)) {
+    return { decoder, replacements };
+  }
+  const steps: unknown[] = [...decoder.decoders];
+  for (;;) {
+    const last = steps.at(-1);
+    if (!isRecord(last)) return { decoder, replacements: [] };
+    if (last.type === 'Fuse' || last.type === 'ByteLevel') break;
+    const from = last.type === 'Replace' && isRecord(last.pattern) ? last.pattern.String : undefined;
+    if (typeof from !== 'string' || from === '' || typeof last.content !== 'string') {
+      return { decoder, replacements: [] };
+    }
+    replacements.unshift([from, last.content]);
+    steps.pop();
+  }
+  return { decoder: { ...decoder, decoders: steps }, replacements };
 }
 
 function replaced(text: string, pattern: RegExp, content: string): string {

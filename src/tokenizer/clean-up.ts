@@ -1,0 +1,38 @@
+/**
+ * The clean-up of spaces that transformers does behind a decoder where `tokenizer_config.json` asks for it. Knows the decoders'
+ * fields; reads no file.
+ */
+import { isRecord, modelType } from './huggingface-json.js';
+import type { TokenizerJSON } from './tokenizer.js';
+
+/** What is replaced, in this order: spaces that English has not. */
+const SPACES = [
+  [' .', '.'],
+  [' ?', '?'],
+  [' !', '!'],
+  [' ,', ','],
+  [" ' ", "'"],
+  [" n't", "n't"],
+  [" 'm", "'m"],
+  [" 's", "'s"],
+  [" 've", "'ve"],
+  [" 're", "'re"],
+] as const;
+
+/** Joins tokens by spaces, as is done without a decoder: no token begins with the prefix. */
+const JOIN = { type: 'WordPiece', prefix: '\u0000\u0000', cleanup: false };
+
+/**
+ * The content of a `tokenizer.json` whose decoder cleans up as well, where the content of its `tokenizer_config.json` says so, so
+ * that the file tells all. BPE's spaces stay unless they are asked for by their own field.
+ */
+export function withCleanUp(json: TokenizerJSON, config: unknown): TokenizerJSON {
+  if (!isRecord(config) || config.clean_up_tokenization_spaces !== true || !isRecord(json.model)) return json;
+  const forced = config.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output === true;
+  if (modelType(json.model) === 'BPE' && !forced) return json;
+  const steps = SPACES.map(([from, to]) => ({ type: 'Replace', pattern: { String: from }, content: to }));
+  return {
+    ...json,
+    decoder: { type: 'Sequence', decoders: [json.decoder ?? JOIN, { type: 'Fuse' }, ...steps] },
+  };
+}
