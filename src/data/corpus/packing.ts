@@ -127,7 +127,7 @@ export async function* readChunks(
 }
 
 /** Unpacks Zstandard, one frame or several; its checksums are not verified. */
-async function* unpackZstd(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+export async function* unpackZstd(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let unpacked: Uint8Array[] = [];
   const decoder = new Decompress((data) => {
     if (data.length > 0) unpacked.push(data);

@@ -1,126 +1,270 @@
 /**
- * What the pages of a parquet column claim to hold, checked before hyparquet believes it: it reserves places for as many
- * values as a page names, and writes as many as a run names. Knows no file.
+ * The pages of a parquet column in one row group, one after another, in memory that does not grow with any of them: a
+ * dictionary that is large lies in a temporary file. Knows where pages begin and what their headers claim; how a body is
+ * unpacked and what it holds, `parquet-unpack.ts` and `parquet-values.ts` know.
  */
+import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parquetHeader } from 'hyparquet/src/column.js';
-import { readVarInt } from 'hyparquet/src/thrift.js';
-import { compressors } from 'hyparquet-compressors';
+import { writing } from '../../node/file-errors.js';
+import { type Body, type Bytes, unpackedPage, WHOLE_PAGE_BYTES } from './parquet-unpack.js';
+import { type Dictionary, Feed, LONGEST_TEXT, pageValues } from './parquet-values.js';
 
-/** Bytes that a column may have in one row group, unpacked: what is held in memory at a time. */
-export const MAX_GROUP_BYTES = 1 << 28;
-/** Values that a bit-packed run may have beyond the page's: writers fill their last block. */
-const PADDING = 504;
+/** Where temporary files go, in messages. */
+export const TEMPORARY_NOTE = 'TMPDIR names the folder';
 
-/** Checks the rest of a page, once it is unpacked. */
-type Check = (page: Uint8Array) => void;
+/** What is held in memory of pages, in bytes. */
+export interface PageLimits {
+  /** Pages that are unpacked at once. */
+  readonly whole: number;
+  /** Dictionaries that are not laid into a file. */
+  readonly dictionary: number;
+}
 
-/** The pages of a column in one row group. */
-export class PageChecks {
-  /** What is to be checked of the bytes that begin at an offset of the chunk. */
-  private readonly checks = new Map<number, { readonly size: number; readonly check: Check }>();
-  /** What the pages claim to take unpacked; what they repeat from a dictionary counts once. */
-  readonly unpackedBytes: number;
+export const PAGE_LIMITS: PageLimits = { whole: WHOLE_PAGE_BYTES, dictionary: 1 << 25 };
 
-  /**
-   * Checks the headers of a chunk for a column of so many rows, which has a level for each where it is optional. Throws Error.
-   */
+/** Bytes of a page's header: it may hold the column's least and greatest text. */
+const FIRST_HEADER_BYTES = 1 << 10;
+const MOST_HEADER_BYTES = 1 << 26;
+/** Texts of a dictionary: each has its place in memory. */
+const MOST_IN_DICTIONARY = 1 << 24;
+
+/** A column's pages in one row group. */
+export interface Chunk {
+  readonly start: number;
+  readonly end: number;
+  readonly codec: string;
+  readonly rows: number;
+  /** Whether there may be nulls. */
+  readonly optional: boolean;
+}
+
+/** A page of values. */
+export interface Page {
+  readonly rows: number;
+  /** The values, null for a null; need not be asked for. */
+  values(): AsyncGenerator<Uint8Array | null>;
+}
+
+type Header = ReturnType<typeof parquetHeader>;
+
+/** Goes through the pages of a chunk; throws Error. */
+export class Pages {
+  /** What the pages so far claim to take unpacked; what they repeat from a dictionary counts once. */
+  unpackedBytes = 0;
+  #dictionary: (Dictionary & AsyncDisposable) | undefined;
+
   constructor(
-    private readonly chunk: ArrayBuffer,
-    rows: number,
-    optional: boolean,
-  ) {
-    const reader = { view: new DataView(chunk), offset: 0 };
+    private readonly file: Bytes,
+    private readonly chunk: Chunk,
+    private readonly limits = PAGE_LIMITS,
+  ) {}
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Page> {
+    const { start, end, rows } = this.chunk;
     let left = rows;
-    let unpackedBytes = 0;
-    while (left > 0 && reader.offset < chunk.byteLength) {
-      const header = parquetHeader(reader);
-      const { compressed_page_size: packed, uncompressed_page_size: unpacked } = header;
-      if (!(packed >= 0 && packed <= chunk.byteLength - reader.offset)) {
-        throw new Error(`a page of ${packed} bytes`);
-      }
-      const start = reader.offset;
-      reader.offset += packed;
-      unpackedBytes += unpacked;
-      const dictionary = header.dictionary_page_header?.num_values ?? 0;
-      // A text in a dictionary takes the four bytes of its length, and those of its own.
-      if (!(dictionary >= 0 && dictionary <= unpacked / 4)) {
-        throw new Error(`a dictionary of ${dictionary} texts in ${unpacked} bytes`);
-      }
-      const { data_page_header: first, data_page_header_v2: second } = header;
-      for (const values of [first?.num_values, second?.num_values, second?.num_rows]) {
-        if (values !== undefined && !(values >= 0 && values <= left)) {
-          throw new Error(`a page of ${values} values where ${left} are left`);
+    try {
+      for (let at = start; left > 0 && at < end; ) {
+        const { header, bytes } = await this.#header(at);
+        const { compressed_page_size: packed, uncompressed_page_size: unpacked } = header;
+        at += bytes;
+        if (!(packed >= 0 && packed <= end - at && unpacked >= 0))
+          throw new Error(`a page of ${packed} bytes`);
+        const body = { start: at, end: at + packed, codec: this.chunk.codec, unpackedBytes: unpacked };
+        at += packed;
+        this.unpackedBytes += unpacked;
+        if (header.type === 'DICTIONARY_PAGE') await this.#readDictionary(header, body);
+        else if (header.type === 'INDEX_PAGE') continue;
+        else {
+          const page = this.#page(header, body, left);
+          left -= page.rows;
+          yield page;
         }
       }
-      if (first) {
-        const { num_values: values, encoding } = first;
-        this.checks.set(start, {
-          size: packed,
-          check: (page) => checkPage(page, values, encoding, optional),
-        });
-      } else if (second) {
-        const { num_values: values, encoding } = second;
-        const levels = second.repetition_levels_byte_length + second.definition_levels_byte_length;
-        if (!(levels >= 0 && levels <= packed))
-          throw new Error(`levels of ${levels} bytes in a page of ${packed}`);
-        const bytes = new Uint8Array(chunk, start, packed);
-        if (optional) checkRuns(bytes, second.repetition_levels_byte_length, 1, values);
-        const check: Check = (page) => checkPage(page, values, encoding, false);
-        if (second.is_compressed === false) check(bytes.subarray(levels));
-        else this.checks.set(start + levels, { size: packed - levels, check });
+    } finally {
+      await this.#dictionary?.[Symbol.asyncDispose]();
+    }
+  }
+
+  /** A page's header, and the bytes that it takes. */
+  async #header(at: number): Promise<{ header: Header; bytes: number }> {
+    for (let size = FIRST_HEADER_BYTES; ; size *= 16) {
+      const end = Math.min(this.chunk.end, at + size);
+      const reader = { view: new DataView(await this.file.slice(at, end)), offset: 0 };
+      try {
+        return { header: parquetHeader(reader), bytes: reader.offset };
+      } catch (error) {
+        if (end === this.chunk.end || size >= MOST_HEADER_BYTES) throw error;
       }
-      left -= first?.num_values ?? second?.num_rows ?? 0;
     }
-    this.unpackedBytes = unpackedBytes;
   }
 
-  /** hyparquet's, which check a page as soon as they have unpacked it. */
-  get compressors(): typeof compressors {
-    return Object.fromEntries(
-      Object.entries(compressors).map(([codec, unpack]) => [
-        codec,
-        (input: Uint8Array, outputLength: number): Uint8Array => {
-          if (!(outputLength >= 0 && outputLength <= MAX_GROUP_BYTES)) {
-            throw new Error(`a page of ${outputLength} bytes, above ${MAX_GROUP_BYTES}`);
-          }
-          const page = unpack(input, outputLength);
-          this.checks.get(input.byteOffset)?.check(page);
-          return page;
-        },
-      ]),
-    );
+  #page(header: Header, body: Body, left: number): Page {
+    const { optional } = this.chunk;
+    const { data_page_header: first, data_page_header_v2: second, type } = header;
+    const described = type === 'DATA_PAGE' ? first : type === 'DATA_PAGE_V2' ? second : undefined;
+    if (described === undefined) throw new Error(`a page of an unknown kind: ${type}`);
+    const { num_values: rows, encoding } = described;
+    // A flat column has a value for each row.
+    for (const count of [rows, second?.num_rows]) {
+      if (count !== undefined && !(count >= 0 && count <= left)) {
+        throw new Error(`a page of ${count} values where ${left} are left`);
+      }
+    }
+    if (second === undefined || type === 'DATA_PAGE') {
+      return {
+        rows,
+        values: () => this.#values(body, { values: rows, encoding, levels: undefined, optional }),
+      };
+    }
+    const { repetition_levels_byte_length: before, definition_levels_byte_length: size } = second;
+    const from = body.start + before;
+    const start = from + size;
+    if (!(before >= 0 && size >= 0 && start <= body.end && before + size <= body.unpackedBytes)) {
+      throw new Error(`levels of ${before + size} bytes in a page of ${body.end - body.start}`);
+    }
+    const unpackedBytes = body.unpackedBytes - before - size;
+    const codec = second.is_compressed === false ? 'UNCOMPRESSED' : body.codec;
+    const values = async function* (this: Pages) {
+      const levels = new Uint8Array(await this.file.slice(from, start));
+      const rest = { start, end: body.end, codec, unpackedBytes };
+      yield* this.#values(rest, { values: rows, encoding, levels, optional });
+    };
+    return { rows, values: values.bind(this) };
   }
 
-  /** Checks the pages of a column that is not compressed. */
-  checkPlain(): void {
-    for (const [start, { size, check }] of this.checks) check(new Uint8Array(this.chunk, start, size));
+  async *#values(body: Body, header: Parameters<typeof pageValues>[1]): AsyncGenerator<Uint8Array | null> {
+    const feed = new Feed(unpackedPage(this.file, body, this.limits.whole));
+    try {
+      yield* pageValues(feed, header, this.#dictionary);
+    } finally {
+      await feed.close();
+    }
+  }
+
+  async #readDictionary(header: Header, body: Body): Promise<void> {
+    const count = header.dictionary_page_header?.num_values ?? 0;
+    // A text in a dictionary takes the four bytes of its length, and those of its own.
+    if (!(count >= 0 && count <= body.unpackedBytes / 4 && count <= MOST_IN_DICTIONARY)) {
+      throw new Error(`a dictionary of ${count} texts in ${body.unpackedBytes} bytes`);
+    }
+    await this.#dictionary?.[Symbol.asyncDispose]();
+    const chunks = unpackedPage(this.file, body, this.limits.whole);
+    this.#dictionary =
+      body.unpackedBytes <= this.limits.dictionary
+        ? await dictionaryInMemory(chunks, body.unpackedBytes, count)
+        : await dictionaryInFile(chunks, count);
   }
 }
 
-/** Checks the runs of a page's levels, where they lie in it, and of its places in a dictionary. */
-function checkPage(page: Uint8Array, values: number, encoding: string, levels: boolean): void {
-  let offset = 0;
-  if (levels) {
-    if (page.length < 4) throw new Error(`a page of ${page.length} bytes`);
-    offset = 4 + new DataView(page.buffer, page.byteOffset).getUint32(0, true);
-    checkRuns(page, 4, 1, values);
+async function dictionaryInMemory(chunks: AsyncIterable<Uint8Array>, size: number, count: number) {
+  const bytes = new Uint8Array(size);
+  const ends = new TextEnds(count);
+  let at = 0;
+  for await (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+    ends.see(chunk);
   }
-  if (!encoding.endsWith('_DICTIONARY')) return;
-  if (offset < page.length) checkRuns(page, offset + 1, page[offset], values);
+  ends.check();
+  return {
+    count,
+    at: (place: number) => bytes.subarray(ends.start(place), ends.end(place)),
+    [Symbol.asyncDispose]: async () => {},
+  };
 }
 
-/** Walks the runs of a hybrid of run lengths and bit-packed blocks, as far as the bytes go. */
-function checkRuns(bytes: Uint8Array, offset: number, width: number, values: number): void {
-  const reader = { view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length), offset };
-  let left = values;
-  while (left > 0 && reader.offset < bytes.length) {
-    const header = readVarInt(reader);
-    const packed = (header & 1) === 1;
-    const count = packed ? (header >> 1) << 3 : header >>> 1;
-    if (!(count >= 0 && count <= left + (packed ? PADDING : 0))) {
-      throw new Error(`a run of ${count} values where ${left} are left`);
+/** Random access needs a file where memory is too small. */
+async function dictionaryInFile(chunks: AsyncIterable<Uint8Array>, count: number) {
+  const folder = await temporaryFolder();
+  const path = join(folder, 'dictionary');
+  let file: FileHandle | undefined;
+  const dispose = async () => {
+    await file?.close();
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    const ends = new TextEnds(count);
+    const opened = await writing(path, () => open(path, 'w+'), TEMPORARY_NOTE);
+    file = opened;
+    for await (const chunk of chunks) {
+      ends.see(chunk);
+      await writing(path, () => opened.appendFile(chunk), TEMPORARY_NOTE);
     }
-    reader.offset += packed ? (count / 8) * width : (width + 7) >> 3;
-    left -= count;
+    ends.check();
+    return {
+      count,
+      at: (place: number) => readPlace(opened, ends.start(place), ends.end(place)),
+      [Symbol.asyncDispose]: dispose,
+    };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+/** The bytes of a file from `start` to `end`; throws Error where it has fewer. */
+export async function readPlace(
+  file: FileHandle,
+  start: number,
+  end: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(end - start);
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done);
+    if (bytesRead === 0) throw new Error('a file that became shorter while it was read');
+    done += bytesRead;
+  }
+  return bytes;
+}
+
+/** A folder of its own where temporary files go; throws FileError. */
+export function temporaryFolder(): Promise<string> {
+  return writing(tmpdir(), () => mkdtemp(join(tmpdir(), 'loopnn-parquet-')), TEMPORARY_NOTE);
+}
+
+/** Where the texts of a dictionary end, each behind the four bytes of its length, found while they pass. */
+class TextEnds {
+  readonly #ends: Uint32Array;
+  #found = 0;
+  /** Where in the dictionary the next bytes stand. */
+  #at = 0;
+  /** Where the length of the next text begins, and what is known of it. */
+  #next = 0;
+  #length = 0;
+
+  constructor(private readonly count: number) {
+    this.#ends = new Uint32Array(count);
+  }
+
+  see(chunk: Uint8Array): void {
+    const end = this.#at + chunk.length;
+    while (this.#found < this.count && this.#next < end) {
+      const from = Math.max(this.#next, this.#at);
+      const until = Math.min(this.#next + 4, end);
+      for (let i = from; i < until; i++) this.#length += chunk[i - this.#at] * 2 ** (8 * (i - this.#next));
+      if (this.#next + 4 > end) break;
+      if (this.#length > LONGEST_TEXT)
+        throw new Error(`a text of ${this.#length} bytes, above ${LONGEST_TEXT}`);
+      this.#next += 4 + this.#length;
+      this.#length = 0;
+      this.#ends[this.#found++] = this.#next;
+    }
+    this.#at = end;
+  }
+
+  check(): void {
+    if (this.#found < this.count || (this.count > 0 && this.#next > this.#at)) {
+      throw new Error(`a dictionary that ends within ${this.count} texts`);
+    }
+  }
+
+  start(place: number): number {
+    return place === 0 ? 4 : this.#ends[place - 1] + 4;
+  }
+
+  end(place: number): number {
+    return this.#ends[place];
   }
 }

@@ -1,40 +1,44 @@
 /**
- * Parquet: one column of strings, row group by row group, so that memory grows with a group and not with a file.
- * Knows files and columns; knows no tokens. The format itself is hyparquet's.
+ * Parquet: one column of strings, page by page, so that memory grows neither with a file nor with a row group.
+ * Knows files and columns; knows no tokens. The format itself is hyparquet's, its pages `parquet-pages.ts`'s.
  */
 import { isUtf8 } from 'node:buffer';
-import { type FileHandle, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { type FileHandle, open, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import {
-  type FileMetaData,
-  parquetMetadataAsync,
-  parquetRead,
-  parquetSchema,
-  type RowGroup,
-} from 'hyparquet';
-import { DataError } from '../../errors.js';
+import { type FileMetaData, parquetMetadataAsync, parquetSchema, type RowGroup } from 'hyparquet';
+import { DataError, FileError } from '../../errors.js';
 import { writing } from '../../node/file-errors.js';
 import { type Packing, readChunks } from './packing.js';
-import { MAX_GROUP_BYTES, PageChecks } from './parquet-pages.js';
-import { noteExpansion, type TextDocument, type TextWarnings } from './source.js';
+import {
+  type Chunk,
+  PAGE_LIMITS,
+  type PageLimits,
+  Pages,
+  readPlace,
+  TEMPORARY_NOTE,
+  temporaryFolder,
+} from './parquet-pages.js';
+import type { Bytes } from './parquet-unpack.js';
+import { noteExpansion, noteNull, type TextDocument, type TextWarnings } from './source.js';
+import { cutPieces } from './text.js';
 
-/** Rows of one row group: a column may say the same text again in no bytes at all, and every row has its place in memory. */
-export const MAX_GROUP_ROWS = 1 << 23;
 /** Bytes of a footer, above which a file is damaged or hostile. */
 const MAX_FOOTER_BYTES = 1 << 27;
+/** Bytes that are decoded at a time of a long text. */
+const DECODED_BYTES = 1 << 20;
 
 /** A parquet file's column of text, open for reading. */
 export interface ParquetText {
-  readonly rows: number;
+  /** Rows that hold a text; undefined where the file does not say which do. */
+  readonly texts: number | undefined;
   /** Bytes of the column, unpacked: a little more than the text. */
   readonly bytes: number;
-  /** The rows from number `skip` on; whole row groups before it are not read. */
+  /** The texts from number `skip` on; whole row groups before it are not read, where their texts are counted. */
   documents(warnings: TextWarnings, skip?: number): AsyncGenerator<TextDocument>;
   close(): Promise<void>;
 }
 
-/** The documents of a parquet file, one a row; a packed one is unpacked to a temporary file first. Throws DataError. */
+/** The documents of a parquet file, one a row, nulls left out; a packed one is unpacked to a temporary file first. Throws DataError. */
 export async function* parquetDocuments(
   path: string,
   packing: Packing,
@@ -74,11 +78,10 @@ async function* withUnpacked<Item>(
   packing: Packing,
   read: (file: string, times: number) => AsyncIterable<Item>,
 ): AsyncGenerator<Item> {
-  const note = 'TMPDIR names the folder';
-  const folder = await writing(tmpdir(), () => mkdtemp(join(tmpdir(), 'loopnn-parquet-')), note);
+  const folder = await temporaryFolder();
   try {
     const file = join(folder, basename(path));
-    await writing(file, () => writeFile(file, readChunks(path, packing)), note);
+    await writing(file, () => writeFile(file, readChunks(path, packing)), TEMPORARY_NOTE);
     yield* read(file, (await stat(file)).size / (await stat(path)).size);
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -90,13 +93,15 @@ async function* withUnpacked<Item>(
  *
  * @param name the file's name in messages
  * @param times how many times larger the file is than what it was unpacked from
- * @throws DataError if the file is damaged, or the column is missing, nested, of another type, or has nulls
+ * @param limits what is held in memory; the result does not depend on it
+ * @throws DataError if the file is damaged, or the column is missing, nested or of another type
  */
 export async function openParquet(
   path: string,
   column: string,
   name = path,
   times = 1,
+  limits: PageLimits = PAGE_LIMITS,
 ): Promise<ParquetText> {
   const file = await open(path, 'r').catch((error: unknown) => {
     throw new DataError(name, 'must be readable', messageOf(error));
@@ -105,7 +110,7 @@ export async function openParquet(
     const buffer = await sliceable(file, name);
     const metadata = await readMetadata(buffer, name);
     const bytes = checkColumn(metadata, column, name);
-    return new OpenParquet(file, buffer, metadata, column, name, times, bytes);
+    return new OpenParquet(file, buffer, metadata, column, name, times, limits, bytes);
   } catch (error) {
     await file.close();
     if (error instanceof DataError) throw error;
@@ -115,90 +120,102 @@ export async function openParquet(
 }
 
 class OpenParquet implements ParquetText {
-  readonly rows: number;
+  readonly texts: number | undefined;
 
   constructor(
     private readonly file: FileHandle,
-    private readonly buffer: Sliceable,
+    private readonly buffer: Bytes,
     private readonly metadata: FileMetaData,
     private readonly column: string,
     private readonly name: string,
     private readonly times: number,
+    private readonly limits: PageLimits,
     readonly bytes: number,
   ) {
-    this.rows = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0);
+    let texts: number | undefined = 0;
+    for (const group of metadata.row_groups) {
+      const count = this.#textsOf(group);
+      texts = texts === undefined || count === undefined ? undefined : texts + count;
+    }
+    this.texts = texts;
   }
 
   async *documents(warnings: TextWarnings, skip = 0): AsyncGenerator<TextDocument> {
     let row = 0;
+    let passed = 0;
     const sizes = { packed: 0, unpacked: 0 };
     for (const group of this.metadata.row_groups) {
+      const first = row;
       const end = row + Number(group.num_rows);
-      if (end <= skip) {
+      const texts = this.#textsOf(group);
+      if (texts !== undefined && passed + texts <= skip) {
         row = end;
+        passed += texts;
         continue;
       }
-      for (const value of await this.#group(group, row, end, sizes)) {
-        if (row >= skip) yield this.#document(value, row, warnings);
-        row++;
+      let text = 0;
+      const chunk = this.#chunk(group);
+      const pages = new Pages(this.buffer, chunk, this.limits);
+      try {
+        for await (const page of pages) {
+          // Where there are no nulls, pages need not be unpacked to be counted.
+          if (texts === end - first && passed + page.rows <= skip) {
+            row += page.rows;
+            passed += page.rows;
+            continue;
+          }
+          for await (const value of page.values()) {
+            if (value === null) {
+              if (passed >= skip) noteNull(warnings, this.#row(row));
+            } else {
+              text += value.length;
+              if (passed++ >= skip) yield this.#document(value, row, warnings);
+            }
+            row++;
+          }
+        }
+      } catch (error) {
+        if (error instanceof FileError) throw error;
+        throw new DataError(this.name, `must hold rows ${first} to ${end - 1}`, messageOf(error), DAMAGED);
       }
+      if (row !== end) {
+        const rule = `must hold rows ${first} to ${end - 1}`;
+        throw new DataError(this.name, rule, `${row - first} of them`, DAMAGED);
+      }
+      sizes.packed += chunk.end - chunk.start;
+      sizes.unpacked += Math.max(pages.unpackedBytes, text);
     }
     noteExpansion(warnings, this.name, sizes.packed / this.times, sizes.unpacked);
   }
 
-  /** A group's values; adds what its pages take in the file, and what they or their texts take unpacked, to `sizes`. */
-  async #group(
-    group: RowGroup,
-    start: number,
-    end: number,
-    sizes: { packed: number; unpacked: number },
-  ): Promise<unknown[]> {
-    const values: unknown[] = [];
-    try {
-      const chunk = await readChunk(this.buffer, columnOf(group, this.column));
-      const pages = new PageChecks(chunk.bytes, end - start, isOptional(this.metadata, this.column));
-      if (chunk.codec === 'UNCOMPRESSED') pages.checkPlain();
-      await parquetRead({
-        file: chunk.within(this.buffer),
-        metadata: this.metadata,
-        columns: [this.column],
-        rowStart: start,
-        rowEnd: end,
-        compressors: pages.compressors,
-        // Bytes stay bytes until their turn comes: they need no copy, and what is not UTF-8 can be told.
-        parsers: { stringFromBytes: (bytes) => bytes },
-        onChunk: ({ columnData }) => {
-          for (const value of columnData) values.push(value);
-        },
-      });
-      let text = 0;
-      for (const value of values) if (value instanceof Uint8Array) text += value.length;
-      sizes.packed += chunk.bytes.byteLength;
-      sizes.unpacked += Math.max(pages.unpackedBytes, text);
-    } catch (error) {
-      throw new DataError(this.name, `must hold rows ${start} to ${end - 1}`, messageOf(error), DAMAGED);
-    }
-    if (values.length !== end - start) {
-      const rule = `must hold rows ${start} to ${end - 1}`;
-      throw new DataError(this.name, rule, `${values.length} of them`, DAMAGED);
-    }
-    return values;
+  /** Rows of a group that are not null; undefined where the file does not count them. */
+  #textsOf(group: RowGroup): number | undefined {
+    const rows = Number(group.num_rows);
+    if (!isOptional(this.metadata, this.column)) return rows;
+    const nulls = columnOf(group, this.column)?.statistics?.null_count;
+    return nulls === undefined ? undefined : rows - Number(nulls);
   }
 
-  #document(value: unknown, row: number, warnings: TextWarnings): TextDocument {
-    const name = `${this.name}, row ${row}`;
-    if (!(value instanceof Uint8Array)) {
-      const got = value === null || value === undefined ? 'a null' : typeof value;
-      throw new DataError(name, `column '${this.column}' must hold text`, got, NULLS);
-    }
+  /** A column's place in the file, as hyparquet finds it. */
+  #chunk(group: RowGroup): Chunk {
+    const column = columnOf(group, this.column)!; // `checkColumn` has found it
+    const start = Number(column.dictionary_page_offset || column.data_page_offset);
+    const end = start + Number(column.total_compressed_size);
+    const optional = isOptional(this.metadata, this.column);
+    return { start, end, codec: String(column.codec), rows: Number(group.num_rows), optional };
+  }
+
+  #row(row: number): string {
+    return `${this.name}, row ${row}`;
+  }
+
+  #document(value: Uint8Array, row: number, warnings: TextWarnings): TextDocument {
     const valid = isUtf8(value);
     if (!valid) warnings.invalidUtf8++;
     return {
-      name,
+      name: this.#row(row),
       size: valid ? value.length : Buffer.byteLength(utf8.decode(value)),
-      async *pieces() {
-        if (value.length > 0) yield utf8.decode(value);
-      },
+      pieces: () => cutPieces(decoded(value)),
     };
   }
 
@@ -218,35 +235,24 @@ function isOptional(metadata: FileMetaData, column: string): boolean {
   return children.some(({ element }) => element.name === column && element.repetition_type === 'OPTIONAL');
 }
 
-/** A column's bytes in one row group, and the file with these bytes at hand. */
-async function readChunk(buffer: Sliceable, column: ColumnMetaData | undefined) {
-  if (column === undefined) throw new Error('a row group without the column');
-  // As hyparquet finds it: what is checked is what it reads.
-  const start = Number(column.dictionary_page_offset || column.data_page_offset);
-  const end = start + Number(column.total_compressed_size);
-  const bytes = await buffer.slice(start, end);
-  return {
-    bytes,
-    codec: column.codec,
-    within: (file: Sliceable): Sliceable => ({
-      byteLength: file.byteLength,
-      slice: async (from, to) => (from === start && to === end ? bytes : file.slice(from, to)),
-    }),
-  };
+/** A text, in pieces where it is long. */
+async function* decoded(value: Uint8Array): AsyncGenerator<string> {
+  if (value.length <= DECODED_BYTES) {
+    yield utf8.decode(value);
+    return;
+  }
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  for (let at = 0; at < value.length; at += DECODED_BYTES) {
+    yield decoder.decode(value.subarray(at, at + DECODED_BYTES), { stream: true });
+  }
+  yield decoder.decode();
 }
 
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 const DAMAGED = 'the file is damaged: fetch or write it again';
-const SMALLER = 'write the file with smaller row groups';
-const NULLS = 'leave out the rows without text when the file is written';
-
-interface Sliceable {
-  readonly byteLength: number;
-  slice(start: number, end?: number): Promise<ArrayBuffer>;
-}
 
 /** The file as hyparquet reads one. Ranges come from the file itself, so they are checked before memory is reserved. */
-async function sliceable(file: FileHandle, name: string): Promise<Sliceable> {
+async function sliceable(file: FileHandle, name: string): Promise<Bytes> {
   const status = await file.stat();
   if (!status.isFile()) throw new DataError(name, 'must be a parquet file', 'no file');
   const byteLength = status.size;
@@ -256,21 +262,12 @@ async function sliceable(file: FileHandle, name: string): Promise<Sliceable> {
       if (!(start >= 0 && start <= end && end <= byteLength)) {
         throw new Error(`bytes ${start} to ${end} of a file of ${byteLength}`);
       }
-      if (end - start > MAX_GROUP_BYTES) {
-        throw new Error(`${end - start} bytes in one piece, above ${MAX_GROUP_BYTES}`);
-      }
-      const bytes = new Uint8Array(end - start);
-      for (let done = 0; done < bytes.length; ) {
-        const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done);
-        if (bytesRead === 0) throw new Error('a file that became shorter while it was read');
-        done += bytesRead;
-      }
-      return bytes.buffer;
+      return (await readPlace(file, start, end)).buffer;
     },
   };
 }
 
-async function readMetadata(buffer: Sliceable, name: string): Promise<FileMetaData> {
+async function readMetadata(buffer: Bytes, name: string): Promise<FileMetaData> {
   const rule = 'must be a parquet file';
   if (buffer.byteLength < 12) throw new DataError(name, rule, `${buffer.byteLength} bytes`);
   try {
@@ -309,28 +306,16 @@ function checkColumn(metadata: FileMetaData, column: string, name: string): numb
     throw new DataError(where, 'must hold text', String(kind), 'name another column with --column');
   }
   let bytes = 0;
-  let row = 0;
   for (const [index, group] of metadata.row_groups.entries()) {
     const chunk = columnOf(group, column);
     const rows = Number(group.num_rows);
-    if (chunk === undefined || !(rows >= 0) || Number(chunk.num_values) !== rows) {
+    const size = Number(chunk?.total_uncompressed_size);
+    const nulls = Number(chunk?.statistics?.null_count ?? 0n);
+    if (!(Number.isSafeInteger(rows) && rows >= 0 && Number(chunk?.num_values) === rows && size >= 0)) {
       throw damaged(`row group ${index} without its column '${column}'`);
     }
-    const size = Number(chunk.total_uncompressed_size);
-    if (!(size >= 0 && size <= MAX_GROUP_BYTES)) {
-      const rule = `must have at most ${MAX_GROUP_BYTES} bytes in a row group`;
-      throw new DataError(where, rule, size, SMALLER);
-    }
-    if (rows > MAX_GROUP_ROWS) {
-      throw new DataError(where, `must have at most ${MAX_GROUP_ROWS} rows in a row group`, rows, SMALLER);
-    }
-    const nulls = Number(chunk.statistics?.null_count ?? 0n);
-    if (nulls > 0) {
-      const got = `${nulls} null${nulls === 1 ? '' : 's'} in rows ${row} to ${row + rows - 1}`;
-      throw new DataError(where, 'must hold text', got, NULLS);
-    }
+    if (!(nulls >= 0 && nulls <= rows)) throw damaged(`${nulls} nulls in ${rows} rows of row group ${index}`);
     bytes += size;
-    row += rows;
   }
   return bytes;
 }

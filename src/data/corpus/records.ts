@@ -7,7 +7,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { DataError } from '../../errors.js';
-import { BROKEN_SHOWN, type FieldOptions, type TextDocument, type TextWarnings } from './source.js';
+import { BROKEN_SHOWN, type FieldOptions, noteNull, type TextDocument, type TextWarnings } from './source.js';
 
 /** Bytes of one record above which it is not read, so that memory is bounded. */
 export const LONGEST_RECORD = 1 << 27;
@@ -30,7 +30,7 @@ export class Records {
   ) {}
 
   /**
-   * The document of a record in JSON; undefined for a broken one.
+   * The document of a record in JSON; undefined for a broken one, and where its text is null.
    *
    * @param place where it is, as 'line 3'
    * @throws DataError for too many broken records, or if the first record is an object without the field
@@ -47,6 +47,10 @@ export class Records {
       return this.broken(place, `no field '${field}'`);
     }
     const text = value[field];
+    if (text === null) {
+      noteNull(this.warnings, `${this.path}, ${place}`);
+      return undefined;
+    }
     if (typeof text !== 'string') return this.broken(place, `field '${field}' is no string`);
     return this.document(place, text, isUtf8(bytes));
   }

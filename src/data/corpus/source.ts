@@ -85,6 +85,10 @@ export interface TextWarnings {
   broken: number;
   /** The first of them, as 'file, line n (reason)'. */
   readonly brokenAt: string[];
+  /** Records left out because their text is a null. */
+  nulls: number;
+  /** The first of them, as 'file, line n'. */
+  readonly nullsAt: string[];
   /** Files whose content shows records that their names do not promise. */
   unexpected: number;
   /** The first of them, as 'file (kind)'. */
@@ -101,9 +105,15 @@ export const BROKEN_SHOWN = 5;
 const MUCH_LARGER = 200;
 
 export function noWarnings(): TextWarnings {
-  const records = { broken: 0, brokenAt: [], unexpected: 0, unexpectedAt: [] };
+  const records = { broken: 0, brokenAt: [], nulls: 0, nullsAt: [], unexpected: 0, unexpectedAt: [] };
   const texts = { invalidUtf8: 0, marks: 0, marked: 0, unparted: 0 };
   return { binary: 0, empty: 0, ...texts, ...records, expanded: 0, expandedAt: [] };
+}
+
+/** Counts a record without a text, which says so itself: unlike broken ones, any number of them is no sign of a fault. */
+export function noteNull(warnings: TextWarnings, place: string): void {
+  warnings.nulls++;
+  if (warnings.nullsAt.length < BROKEN_SHOWN) warnings.nullsAt.push(place);
 }
 
 /** Counts a file that was read to its end, if it holds many times its size; sizes are in bytes. */
@@ -138,8 +148,10 @@ export function describeWarnings(warnings: TextWarnings): string[] {
       `read ${counted(unparted, 'file')} as one document each: what --split-on names stands nowhere in them`,
     );
   }
-  const { broken, brokenAt, unexpected, unexpectedAt, expanded, expandedAt } = warnings;
+  const { broken, brokenAt, nulls, nullsAt, unexpected, unexpectedAt, expanded, expandedAt } = warnings;
   if (broken > 0) lines.push(`left out ${counted(broken, 'broken record')}: ${shown(broken, brokenAt)}`);
+  if (nulls > 0)
+    lines.push(`left out ${counted(nulls, 'record')} whose text is null: ${shown(nulls, nullsAt)}`);
   if (unexpected > 0) {
     const files = `${counted(unexpected, 'file')} as records, by content and not by name`;
     lines.push(`read ${files}: ${shown(unexpected, unexpectedAt)}; --as text takes files whole`);

@@ -53,7 +53,7 @@ export async function openHubSource(
   for await (const { file, path } of downloadFiles(hub, listing, files, options)) {
     const shown = `hf:${name}/${file.path}`;
     const text = await openParquet(path, fields.column, shown);
-    shards.push({ path, shown, documents: text.rows, bytes: text.bytes });
+    shards.push({ path, shown, documents: text.texts, bytes: text.bytes });
     await text.close();
   }
   return new HubSource(spec.replace(/^hf:/, ''), shards, fields.column, fingerprint(files));
@@ -62,12 +62,13 @@ export async function openHubSource(
 interface Shard {
   readonly path: string;
   readonly shown: string;
-  readonly documents: number;
+  /** Undefined where the file does not count its nulls. */
+  readonly documents: number | undefined;
   readonly bytes: number;
 }
 
 class HubSource implements TextSource {
-  readonly census: SourceCensus;
+  readonly census?: SourceCensus;
 
   constructor(
     readonly name: string,
@@ -75,14 +76,20 @@ class HubSource implements TextSource {
     private readonly column: string,
     fingerprint: string,
   ) {
-    const sum = (key: 'documents' | 'bytes') => shards.reduce((total, shard) => total + shard[key], 0);
-    this.census = { documents: sum('documents'), bytes: sum('bytes'), fingerprint };
+    let documents = 0;
+    let bytes = 0;
+    for (const shard of shards) {
+      if (shard.documents === undefined) return;
+      documents += shard.documents;
+      bytes += shard.bytes;
+    }
+    this.census = { documents, bytes, fingerprint };
   }
 
   async *documents(warnings: TextWarnings, skip = 0): AsyncGenerator<TextDocument> {
     let first = 0;
     for (const { path, shown, documents } of this.shards) {
-      if (first + documents > skip) {
+      if (documents === undefined || first + documents > skip) {
         const text = await openParquet(path, this.column, shown);
         try {
           yield* text.documents(warnings, Math.max(0, skip - first));
@@ -90,7 +97,7 @@ class HubSource implements TextSource {
           await text.close();
         }
       }
-      first += documents;
+      first += documents ?? 0;
     }
   }
 }

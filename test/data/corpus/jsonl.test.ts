@@ -52,16 +52,27 @@ test('another field is named with --field; a first line without it names those t
 });
 
 test('broken lines are left out, counted and shown by number', async () => {
-  const broken = ['{"text": "cut', '[1]', '{"other": 1}', line(null), 'x', line(5), '{"text": "a"} {}'];
-  await writeFile(path, [line('good'), ...broken, line('also good')].join('\n'));
+  const broken = ['{"text": "cut', '[1]', '{"other": 1}', line({}), 'x', line(5), '{"text": "a"} {}'];
+  await writeFile(path, [line('good'), ...broken, line(null), line('also good')].join('\n'));
   const warnings = noWarnings();
   assert.deepEqual(await readSource(await open(), warnings), ['good', 'also good']);
   assert.equal(warnings.broken, broken.length);
-  const [told] = describeWarnings(warnings);
+  const [told, nulls] = describeWarnings(warnings);
   assert.equal(
     told,
     `left out 7 broken records: ${path}, line 2 (no JSON); ${path}, line 3 (no object); ${path}, line 4 (no field 'text'); ` +
       `${path}, line 5 (field 'text' is no string); ${path}, line 6 (no JSON); …`,
+  );
+  assert.equal(nulls, `left out 1 record whose text is null: ${path}, line 9`);
+});
+
+test('any number of nulls is left out: they say themselves that there is no text', async () => {
+  await writeFile(path, Array.from({ length: 300 }, (_, i) => line(i % 3 === 1 ? null : `${i}`)).join('\n'));
+  const warnings = noWarnings();
+  assert.equal((await readSource(await open(path, { maxBroken: 0 }), warnings)).length, 200);
+  assert.match(
+    describeWarnings(warnings)[0],
+    /^left out 100 records whose text is null: .*line 2; .*line 5; .*; …$/,
   );
 });
 

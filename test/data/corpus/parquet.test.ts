@@ -10,6 +10,7 @@ import { openParquet } from '../../../src/data/corpus/parquet.js';
 import { describeWarnings, FIELD_DEFAULTS, noWarnings } from '../../../src/data/corpus/source.js';
 import { LoopnnError } from '../../../src/errors.js';
 import { fixture, fixtureTexts, readSource, textsOf } from '../helpers.js';
+import { writeOneGroup } from '../parquet-writer.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -25,6 +26,11 @@ async function read(path: string, column = 'text', warnings = noWarnings()): Pro
 
 function refused(path: string, column: string, message: RegExp): Promise<void> {
   return assert.rejects(read(path, column), { name: 'DataError', message });
+}
+
+/** The temporary folders that readers have now. */
+async function temporary(): Promise<string[]> {
+  return (await readdir(tmpdir())).filter((name) => /^loopnn-parquet-(?!test)/.test(name)).sort();
 }
 
 test('every compression, page version and encoding gives the texts in order', async () => {
@@ -59,7 +65,7 @@ test('a column that holds 200 times what its pages take is told, compressed, rep
 
 test('rows are skipped without reading the groups before them', async () => {
   const text = await openParquet(fixture('snappy.parquet'), 'text');
-  assert.equal(text.rows, 60);
+  assert.equal(text.texts, 60);
   for (const skip of [0, 1, 15, 16, 17, 59, 60]) {
     assert.deepEqual(await textsOf(text.documents(noWarnings(), skip)), TEXTS.slice(skip));
   }
@@ -71,8 +77,6 @@ test('packed files and folders are read, and no temporary file stays', async () 
   await writeFile(join(folder, 'a.parquet.gz'), gzipSync(bytes));
   await copyFile(fixture('snappy.parquet'), join(folder, 'b.parquet'));
   await writeFile(join(folder, 'c.txt'), 'plain');
-  const temporary = async () =>
-    (await readdir(tmpdir())).filter((name) => /^loopnn-parquet-(?!test)/.test(name)).sort();
   const before = await temporary();
   assert.deepEqual(await read(folder), [...TEXTS, ...TEXTS, 'plain']);
   assert.deepEqual(await temporary(), before);
@@ -84,7 +88,7 @@ test('a binary column is text if it is UTF-8, and mended if not', async () => {
   assert.deepEqual(describeWarnings(warnings), ['replaced bytes that are not UTF-8 by U+FFFD in 1 document']);
 });
 
-test('missing, nested, numeric and null columns are named', async () => {
+test('missing, nested and numeric columns are named', async () => {
   const odd = fixture('odd.parquet');
   await refused(
     odd,
@@ -102,16 +106,59 @@ test('missing, nested, numeric and null columns are named', async () => {
     'number',
     /column 'number': must hold text, got 'INT64'; name another column with --column$/,
   );
-  await refused(
-    fixture('nulls.parquet'),
-    'text',
-    /column 'text': must hold text, got '1 null in rows 8 to 15'; leave out the rows without text/,
-  );
-  await refused(
-    fixture('nulls-uncounted.parquet'),
-    'text',
-    /nulls-uncounted\.parquet, row 9: column 'text' must hold text, got 'a null'/,
-  );
+});
+
+test('nulls are left out and told, counted by the file or not', async () => {
+  const texts = [...TEXTS.slice(0, 9), ...TEXTS.slice(10, 20)];
+  for (const [name, count] of [
+    ['nulls', 19],
+    ['nulls-uncounted', undefined],
+  ] as const) {
+    const path = fixture(`${name}.parquet`);
+    const warnings = noWarnings();
+    assert.deepEqual(await read(path, 'text', warnings), texts);
+    assert.deepEqual(describeWarnings(warnings), [`left out 1 record whose text is null: ${path}, row 9`]);
+    const text = await openParquet(path, 'text');
+    assert.equal(text.texts, count);
+    for (let skip = 0; skip <= 19; skip++) {
+      assert.deepEqual(await textsOf(text.documents(noWarnings(), skip)), texts.slice(skip), `${skip}`);
+    }
+    await text.close();
+  }
+});
+
+test('pages and dictionaries of any size come through in pieces, with the same texts', async () => {
+  const before = await temporary();
+  const read = async (path: string, skip = 0) => {
+    const text = await openParquet(path, 'text', path, 1, { whole: 0, dictionary: 0 });
+    const texts = await textsOf(text.documents(noWarnings(), skip));
+    await text.close();
+    return texts;
+  };
+  for (const name of ['none', 'snappy', 'gzip', 'brotli', 'lz4', 'zstd', 'plain-v2', 'delta']) {
+    assert.deepEqual(await read(fixture(`${name}.parquet`)), TEXTS, name);
+  }
+  assert.deepEqual(await read(fixture('pages.parquet')), Array(40).fill(TEXTS).flat());
+  assert.deepEqual(await read(fixture('pages.parquet'), 1999), Array(40).fill(TEXTS).flat().slice(1999));
+  assert.equal((await read(fixture('nulls.parquet'))).length, 19);
+  const path = join(folder, 'a.parquet');
+  for (const dictionary of [false, true]) {
+    const texts = [...TEXTS, 'long 語 😀 '.repeat(400_000), 'last'];
+    writeOneGroup(
+      path,
+      texts.map((text) => Buffer.from(text)),
+      dictionary,
+    );
+    assert.deepEqual(await read(path), texts, `dictionary ${dictionary}`);
+  }
+  // A reader that stops early leaves no file behind either.
+  const text = await openParquet(path, 'text', path, 1, { whole: 0, dictionary: 0 });
+  for await (const document of text.documents(noWarnings())) {
+    assert.notDeepEqual(await temporary(), before);
+    if (document.name.endsWith('row 3')) break;
+  }
+  await text.close();
+  assert.deepEqual(await temporary(), before);
 });
 
 test('a truncated or foreign file is named', async () => {

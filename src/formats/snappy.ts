@@ -1,0 +1,109 @@
+/**
+ * Snappy's block format as a stream: what whole pages take at once (`hyparquet-compressors`), larger ones take in pieces.
+ * Encoders look 64 KiB back, though the format lets them look further; here a mebibyte is kept.
+ */
+
+/** Bytes that a copy may look back. */
+const HISTORY = 1 << 20;
+/** Bytes that are given at a time. */
+const PIECE = 1 << 20;
+/** The longest copy. */
+const LONGEST_COPY = 64;
+
+/**
+ * Unpacks one block.
+ *
+ * @param chunks the packed bytes, cut anywhere
+ * @throws Error if they are damaged, end early, or look back further than a mebibyte
+ */
+export async function* unpackSnappy(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const out = new Uint8Array(HISTORY + PIECE);
+  let at = 0; // where the next byte goes
+  let given = 0; // up to where `out` was given
+  let total: number | undefined;
+  let done = 0;
+  let literal = 0; // bytes of a literal that are still to come
+  let input = new Uint8Array(0);
+
+  for await (const chunk of chunks) {
+    input = input.length === 0 ? new Uint8Array(chunk) : joined(input, chunk);
+    let from = 0;
+    if (total === undefined) {
+      const length = lengthOf(input);
+      if (length === undefined) continue;
+      total = length.total;
+      from = length.bytes;
+    }
+    for (;;) {
+      if (at > out.length - LONGEST_COPY) {
+        yield out.slice(given, at);
+        out.copyWithin(0, at - HISTORY, at);
+        at = HISTORY;
+        given = HISTORY;
+      }
+      if (literal > 0) {
+        const count = Math.min(literal, input.length - from, out.length - at);
+        if (count === 0) break;
+        out.set(input.subarray(from, from + count), at);
+        from += count;
+        at += count;
+        done += count;
+        literal -= count;
+        continue;
+      }
+      const left = input.length - from;
+      if (left === 0) break;
+      const tag = input[from];
+      const kind = tag & 3;
+      const extra = kind === 0 ? Math.max(0, (tag >> 2) - 59) : kind === 3 ? 4 : kind;
+      if (left <= extra) break;
+      const number = littleEndian(input, from + 1, extra);
+      from += 1 + extra;
+      if (kind === 0) {
+        literal = (extra === 0 ? tag >> 2 : number) + 1;
+        continue;
+      }
+      const length = kind === 1 ? ((tag >> 2) & 7) + 4 : (tag >> 2) + 1;
+      const offset = kind === 1 ? ((tag >> 5) << 8) | number : number;
+      if (offset === 0 || offset > Math.min(at, HISTORY)) {
+        throw new Error(
+          `a copy of Snappy's from ${offset} bytes back, where ${Math.min(at, HISTORY)} are kept`,
+        );
+      }
+      if (offset >= length) out.copyWithin(at, at - offset, at - offset + length);
+      else for (let i = 0; i < length; i++) out[at + i] = out[at + i - offset];
+      at += length;
+      done += length;
+    }
+    input = input.subarray(from);
+    if (done > total) break;
+  }
+  if (done !== total || literal > 0 || input.length > 0) {
+    throw new Error(`${done} bytes unpacked where Snappy promises ${total}`);
+  }
+  if (at > given) yield out.slice(given, at);
+}
+
+/** The unpacked length at the beginning of a block, and the bytes that it takes; undefined while it is not complete. */
+function lengthOf(input: Uint8Array): { total: number; bytes: number } | undefined {
+  let total = 0;
+  for (let i = 0; i < Math.min(5, input.length); i++) {
+    total += (input[i] & 0x7f) * 2 ** (7 * i);
+    if (input[i] < 0x80) return { total, bytes: i + 1 };
+  }
+  if (input.length >= 5) throw new Error('no length at the beginning of a Snappy block');
+  return undefined;
+}
+
+function littleEndian(bytes: Uint8Array, at: number, count: number): number {
+  let number = 0;
+  for (let i = count - 1; i >= 0; i--) number = number * 256 + bytes[at + i];
+  return number;
+}
+
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}
