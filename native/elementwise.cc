@@ -49,40 +49,6 @@ void accumulate(const AccumulateArgs& args) {
   });
 }
 
-// GELU in the tanh form: ½(1 + tanh u) is the logistic function of 2u, which needs one exponential.
-constexpr float kTwoSqrt2OverPi = 1.5957691216f;
-constexpr float kCubic = 0.044715f;
-
-/** e^(−2u) with u = √(2/π)(x + 0.044715x³); the logistic function of 2u is 1/(1 + this). */
-LOOPNN_INLINE vf geluExponential(vf x) {
-  return expv(-x * fma(x * x, set1(kTwoSqrt2OverPi * kCubic), set1(kTwoSqrt2OverPi)));
-}
-
-/** s(1 − s) of the logistic s = 1/(1 + e), without cancellation. */
-LOOPNN_INLINE vf logisticSlope(vf s, vf e) { return s * (s < set1(0.5f) ? set1(1.0f) - s : e * s); }
-
-void geluForward(float* out, const float* inp, int64_t n) {
-  forEachVector(n, [&](int64_t i, int64_t left) {
-    const vf x = loadUpTo(inp + i, left);
-    storeUpTo(out + i, x / (set1(1.0f) + geluExponential(x)), left);
-  });
-}
-
-void geluBackward(float* dinp, const float* dout, const float* inp, int64_t n, bool accumulate) {
-  const vf one = set1(1.0f);
-  forEachVector(n, [&](int64_t i, int64_t left) {
-    const vf x = loadUpTo(inp + i, left);
-    const vf e = geluExponential(x);
-    const vf s = one / (one + e);
-    const vf spread = logisticSlope(s, e);
-    const vf slope = fma(x * x, set1(3 * kTwoSqrt2OverPi * kCubic), set1(kTwoSqrt2OverPi));  // d(2u)/dx
-    const vf derivative = s + (spread == 0.0f ? vf{} : x * slope * spread);
-    vf d = loadUpTo(dout + i, left) * derivative;
-    if (accumulate) d += loadUpTo(dinp + i, left);
-    storeUpTo(dinp + i, d, left);
-  });
-}
-
 /** body(x) of every element. */
 template <class Body>
 void mapElements(float* out, const float* inp, int64_t n, Body body) {
@@ -99,6 +65,67 @@ void mapGradients(float* dinp, const float* dout, const float* inp, int64_t n, b
   });
 }
 
+/** s(1 − s) of the logistic s = 1/(1 + e), without cancellation. */
+LOOPNN_INLINE vf logisticSlope(vf s, vf e) { return s * (s < set1(0.5f) ? set1(1.0f) - s : e * s); }
+
+// x times the logistic function of some u(x). A struct gives u as x·factor(x), and du/dx.
+
+/** GELU in the tanh form: ½(1 + tanh v) is the logistic function of 2v, v = √(2/π)(x + 0.044715x³). */
+struct GeluNew {
+  static constexpr float kScale = 1.5957691216f, kCubic = 0.044715f;  // 2√(2/π)
+  LOOPNN_INLINE vf factor(vf x) { return fma(x * x, set1(kScale * kCubic), set1(kScale)); }
+  LOOPNN_INLINE vf slope(vf x) { return fma(x * x, set1(3 * kScale * kCubic), set1(kScale)); }
+};
+struct Silu {
+  LOOPNN_INLINE vf factor(vf) { return set1(1.0f); }
+  LOOPNN_INLINE vf slope(vf) { return set1(1.0f); }
+};
+struct QuickGelu {
+  LOOPNN_INLINE vf factor(vf) { return set1(1.702f); }
+  LOOPNN_INLINE vf slope(vf) { return set1(1.702f); }
+};
+
+template <class U>
+void timesLogisticForward(float* out, const float* inp, int64_t n) {
+  mapElements(out, inp, n, [](vf x) { return x / (set1(1.0f) + expv(-x * U::factor(x))); });
+}
+
+template <class U>
+void timesLogisticBackward(float* dinp, const float* dout, const float* inp, int64_t n, bool accumulate) {
+  mapGradients(dinp, dout, inp, n, accumulate, [](vf x) {
+    const vf e = expv(-x * U::factor(x));
+    const vf s = set1(1.0f) / (set1(1.0f) + e);
+    const vf spread = logisticSlope(s, e);
+    return s + (spread == 0.0f ? vf{} : x * U::slope(x) * spread);
+  });
+}
+
+/** Φ(x), the normal distribution's, and e^(−x²/2). */
+struct Normal {
+  vf below, exponential;
+};
+
+/**
+ * Φ(−z) = e^(−z²/2)·t·p(t) with t = 1/(1 + 0.35z) for z ≥ 0. The polynomial p is fitted for the least relative error, 2^-25 up to
+ * z = 15, where the exponential vanishes; rounded, it comes to 4e-7.
+ */
+LOOPNN_INLINE Normal normal(vf x) {
+  const vf z = maxv(x, -x);
+  const vf exponential = expv(set1(-0.5f) * x * x);
+  const vf t = set1(1.0f) / fma(z, set1(0.35f), set1(1.0f));
+  vf p = set1(-0.02916384083f);
+  p = fma(p, t, set1(0.1440603823f));
+  p = fma(p, t, set1(-0.2559009861f));
+  p = fma(p, t, set1(0.1593919053f));
+  p = fma(p, t, set1(-0.02326314631f));
+  p = fma(p, t, set1(0.1055745157f));
+  p = fma(p, t, set1(0.1198155681f));
+  p = fma(p, t, set1(0.139864327f));
+  p = fma(p, t, set1(0.1396212589f));
+  const vf above = exponential * (t * p);
+  return {x < 0.0f ? above : set1(1.0f) - above, exponential};
+}
+
 void activationForward(const ActivationForwardArgs& args) {
   float* out = args.out;
   const float* inp = args.inp;
@@ -106,10 +133,16 @@ void activationForward(const ActivationForwardArgs& args) {
   const Activation kind = args.kind;
   const vf one = set1(1.0f), two = set1(2.0f);
   switch (kind) {
+    case Activation::kGeluNew:
+      return timesLogisticForward<GeluNew>(out, inp, n);
     case Activation::kGelu:
-      return geluForward(out, inp, n);
+      return mapElements(out, inp, n, [](vf x) { return x * normal(x).below; });
     case Activation::kRelu:
       return mapElements(out, inp, n, [](vf x) { return x > 0.0f ? x : vf{}; });
+    case Activation::kSilu:
+      return timesLogisticForward<Silu>(out, inp, n);
+    case Activation::kQuickGelu:
+      return timesLogisticForward<QuickGelu>(out, inp, n);
     case Activation::kTanh:
       return mapElements(out, inp, n, [=](vf x) { return one - two / (one + expv(two * x)); });
     case Activation::kSigmoid:
@@ -127,10 +160,19 @@ void activationBackward(const ActivationBackwardArgs& args) {
   const bool accumulate = args.accumulate;
   const vf one = set1(1.0f), two = set1(2.0f), four = set1(4.0f);
   switch (kind) {
-    case Activation::kGelu:
-      return geluBackward(dinp, dout, inp, n, accumulate);
+    case Activation::kGeluNew:
+      return timesLogisticBackward<GeluNew>(dinp, dout, inp, n, accumulate);
+    case Activation::kGelu:  // Φ(x) + x·φ(x)
+      return mapGradients(dinp, dout, inp, n, accumulate, [](vf x) {
+        const Normal at = normal(x);
+        return at.exponential == 0.0f ? at.below : fma(x * set1(0.39894228f), at.exponential, at.below);
+      });
     case Activation::kRelu:
       return mapGradients(dinp, dout, inp, n, accumulate, [=](vf x) { return x > 0.0f ? one : vf{}; });
+    case Activation::kSilu:
+      return timesLogisticBackward<Silu>(dinp, dout, inp, n, accumulate);
+    case Activation::kQuickGelu:
+      return timesLogisticBackward<QuickGelu>(dinp, dout, inp, n, accumulate);
     case Activation::kTanh:  // of the logistic of 2x, four times the slope
       return mapGradients(dinp, dout, inp, n, accumulate, [=](vf x) {
         const vf e = expv(-two * x);

@@ -9,13 +9,13 @@ namespace loopnn {
 namespace LOOPNN_ISA {
 namespace {
 
-constexpr float kEps = 1e-5f;
 constexpr int64_t kRows = 32;  // rows in a task, and in a partial sum
 
 void forward(const LayernormForwardArgs& args) {
   float *out = args.out, *mean = args.mean, *rstd = args.rstd;
   const float *inp = args.inp, *weight = args.weight, *bias = args.bias;
   const int64_t R = args.R, C = args.C;
+  const float eps = (float)args.eps;
   parallel(ceilDiv(R, kRows), [&](int64_t task, int) {
     for (int64_t r = task * kRows; r < min((task + 1) * kRows, R); r++) {
       const float* x = inp + r * C;
@@ -28,7 +28,7 @@ void forward(const LayernormForwardArgs& args) {
         const vf d = (C - c >= W ? load(x + c) : (iota() < (int)(C - c) ? loadFirst(x + c, (int)(C - c)) : set1(m))) - m;
         squares = fma(d, d, squares);
       }
-      const float s = 1.0f / __builtin_sqrtf(sumLanes(squares) / (float)C + kEps);
+      const float s = 1.0f / __builtin_sqrtf(sumLanes(squares) / (float)C + eps);
       mean[r] = m;
       rstd[r] = s;
       for (int64_t c = 0; c < C; c += W) {

@@ -33,6 +33,7 @@ Dimensions: B batch, T time, S time with what is cached, C channels, V vocabular
 import inspect
 from contextvars import ContextVar
 from copy import deepcopy
+from functools import partial
 from numbers import Integral
 
 import torch
@@ -73,6 +74,9 @@ class LoopConfig(PretrainedConfig):
         n_embd=768,
         n_layer=12,
         n_head=12,
+        n_inner=None,
+        activation_function="gelu_new",
+        layer_norm_epsilon=1e-5,
         n_loop=1,
         n_inner_loop=1,
         loop_form="correction",
@@ -93,6 +97,9 @@ class LoopConfig(PretrainedConfig):
         self.n_embd = n_embd
         self.n_layer = n_layer
         self.n_head = n_head
+        self.n_inner = n_inner
+        self.activation_function = activation_function
+        self.layer_norm_epsilon = layer_norm_epsilon
         self.n_loop = n_loop
         self.n_inner_loop = n_inner_loop
         self.loop_form = loop_form
@@ -123,13 +130,14 @@ class Linear(Conv1D):
 class LayerNorm(nn.Module):
     """Layer normalisation with a gain and, if wanted, a bias."""
 
-    def __init__(self, width, bias):
+    def __init__(self, config):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(width))
-        self.bias = nn.Parameter(torch.empty(width)) if bias else None
+        self.weight = nn.Parameter(torch.empty(config.n_embd))
+        self.bias = nn.Parameter(torch.empty(config.n_embd)) if config.bias else None
+        self.eps = config.layer_norm_epsilon
 
     def forward(self, x):
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
 class Attention(nn.Module):
@@ -157,17 +165,31 @@ class Attention(nn.Module):
         return F.dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)), self.dropout, self.training)
 
 
+ACTIVATIONS = {
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "silu": F.silu,
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+}
+
+
 class MLP(nn.Module):
-    """Linear to 4 C, GELU in its tanh form, linear back."""
+    """Linear to `n_inner`, or 4 C where it is None, the activation, linear back."""
 
     def __init__(self, config):
         super().__init__()
         self.dropout = config.dropout
-        self.c_fc = Linear(config.n_embd, 4 * config.n_embd, config.bias)
-        self.c_proj = Linear(4 * config.n_embd, config.n_embd, config.bias)
+        if config.activation_function not in ACTIVATIONS:
+            rule = f"must be one of {', '.join(ACTIVATIONS)}"
+            raise ValueError(f"config.activation_function: {rule}, got {config.activation_function!r}")
+        self.activation = ACTIVATIONS[config.activation_function]
+        inner = 4 * config.n_embd if config.n_inner is None else config.n_inner
+        self.c_fc = Linear(config.n_embd, inner, config.bias)
+        self.c_proj = Linear(inner, config.n_embd, config.bias)
 
     def forward(self, x):
-        return F.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")), self.dropout, self.training)
+        return F.dropout(self.c_proj(self.activation(self.c_fc(x))), self.dropout, self.training)
 
 
 class Gates(nn.Module):
@@ -194,9 +216,9 @@ class Block(Gates):
     def __init__(self, config):
         super().__init__()
         self.n_inner_loop = config.n_inner_loop
-        self.ln_1 = LayerNorm(config.n_embd, config.bias)
+        self.ln_1 = LayerNorm(config)
         self.attn = Attention(config)
-        self.ln_2 = LayerNorm(config.n_embd, config.bias)
+        self.ln_2 = LayerNorm(config)
         self.mlp = MLP(config)
         self.declare_gates(config, "n_inner_loop")
 
@@ -259,7 +281,7 @@ class LoopTransformer(Gates):
         self.h = nn.ModuleList([Block(config) for _ in range(config.n_layer)])
         self.declare_gates(config, "n_loop")
         self.injection = Injection(config) if config.input_injection == "linear" else None
-        self.ln_f = LayerNorm(config.n_embd, config.bias)
+        self.ln_f = LayerNorm(config)
         self.gradient_checkpointing = False
 
     def loop_count(self, num_loops):

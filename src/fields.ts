@@ -35,6 +35,7 @@ interface NumberOrWordField<Word extends string = string> extends FieldBase {
   readonly kind: 'numberOrWord';
   readonly default: number | Word;
   readonly words: readonly Word[];
+  readonly whole?: boolean;
   readonly min?: number;
 }
 
@@ -103,14 +104,18 @@ function checkField<F extends Field>(field: F, value: unknown, where: string): n
     case 'choice':
       if (typeof value === 'string' && field.choices.includes(value)) return value;
       throw new ConfigError(where, `must be one of ${field.choices.join(', ')}`, value);
-    case 'numberOrWord':
-      if (typeof value === 'number' && Number.isFinite(value) && value >= (field.min ?? value)) return value;
-      if (typeof value === 'string' && field.words.includes(value)) return value;
+    case 'numberOrWord': {
+      const { min, whole = false, words } = field;
+      const fits = whole ? Number.isInteger : Number.isFinite;
+      if (typeof value === 'number' && fits(value) && value >= (min ?? value)) return value;
+      if (typeof value === 'string' && words.includes(value)) return value;
+      const number = `${whole ? 'whole ' : ''}number${min === undefined ? '' : ` of at least ${min}`}`;
       throw new ConfigError(
         where,
-        `must be a number${field.min === undefined ? '' : ` of at least ${field.min}`} or ${field.words.map((w) => `'${w}'`).join(' or ')}`,
+        `must be a ${number} or ${words.map((w) => `'${w}'`).join(' or ')}`,
         value,
       );
+    }
   }
 }
 

@@ -178,11 +178,12 @@ export const KERNELS = {
 
   // ---- layer norm ------------------------------------------------------------------------------------------
 
-  /** out = (inp − mean)·rstd·weight + bias over the channels of each row; rstd = 1/√(var + 1e-5). */
+  /** out = (inp − mean)·rstd·weight + bias over the channels of each row; rstd = 1/√(var + eps). */
   layernormForward: {
     out: { out: 'R C', mean: 'R', rstd: 'R' },
     in: { inp: 'R C', weight: 'C', 'bias?': 'C' },
     dims: ['R', 'C'],
+    options: { eps: 'nonNegative' },
   },
   layernormBackward: {
     out: { dinp: 'R C' },

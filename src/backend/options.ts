@@ -9,13 +9,16 @@ export const LOOP_FORMS = ['output', 'correction'] as const;
 export type LoopForm = (typeof LOOP_FORMS)[number];
 
 /**
- * Functions of one element.
- * - `gelu`: GPT-2's tanh form, ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))
+ * Functions of one element, by their names in Hugging Face's transformers.
+ * - `gelu_new`: GPT-2's GELU in its tanh form, ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))
+ * - `gelu`: x·Φ(x) = ½·x·(1 + erf(x/√2)) (Hendrycks & Gimpel 2016, arXiv 1606.08415)
  * - `relu`: max(0, x)
+ * - `silu`: x·σ(x), σ(x) = 1/(1 + e^−x)
+ * - `quick_gelu`: x·σ(1.702·x)
  * - `tanh`
- * - `sigmoid`: 1/(1 + e^−x)
+ * - `sigmoid`: σ(x)
  */
-export const ACTIVATIONS = ['gelu', 'relu', 'tanh', 'sigmoid'] as const;
+export const ACTIVATIONS = ['gelu_new', 'gelu', 'relu', 'silu', 'quick_gelu', 'tanh', 'sigmoid'] as const;
 export type Activation = (typeof ACTIVATIONS)[number];
 
 /**

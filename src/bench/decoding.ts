@@ -4,7 +4,7 @@
  */
 import type { Backend } from '../backend/backend.js';
 import { Decoder } from '../generate/decoder.js';
-import { applicationCount, type ModelConfig } from '../models/config.js';
+import { applicationCount, innerWidth, type ModelConfig } from '../models/config.js';
 import { forwardFlopsPerToken } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
 import { hashWords } from '../random.js';
@@ -186,7 +186,8 @@ class Entrant {
   }
 }
 
-/** Elements of a block's matrices: (C, 3C), (C, C), (C, 4C), (4C, C). */
-function blockMatrixSize({ nEmbd: C }: ModelConfig): number {
-  return 12 * C * C;
+/** Elements of a block's matrices: (C, 3C), (C, C), and (C, I), (I, C) with the MLP's inner width. */
+function blockMatrixSize(config: ModelConfig): number {
+  const { nEmbd: C } = config;
+  return C * (4 * C + 2 * innerWidth(config));
 }

@@ -59,7 +59,7 @@ const USUAL: Readonly<Record<keyof OptionTypes, unknown>> = {
   fraction: 0.9,
   count: 1,
   index: 0,
-  activation: 'gelu',
+  activation: 'gelu_new',
   loopForm: 'correction',
   dropout: { p: 0.1, key: [1, 2], firstSample: 0 },
   'dropout?': null,

@@ -45,7 +45,7 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   const download = new Download(signal);
   const found = await openHuggingFace(await openSource(source, flags, download));
   const { texts } = found;
-  const { model, differences, notices } = modelFromHuggingFace(texts.config, found.configPath);
+  const { model, queryScales, notices } = modelFromHuggingFace(texts.config, found.configPath);
   const { ids, generation, notices: ofIds } = foundTextIds(texts, model.vocabSize);
   const read = texts.tokenizer && (await foundTokenizer(texts.tokenizer, texts, ids));
   // GPT-2's own tokenizer is remembered by its name, as in data prepared with it.
@@ -60,7 +60,7 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
     model,
     weights.tensors,
     source,
-    differences,
+    queryScales,
   );
 
   const config = parseRunConfig({ model }, source);

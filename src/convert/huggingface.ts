@@ -6,7 +6,7 @@
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { TextIdFields } from '../generate/text-ids.js';
 import { elementCount, type LazyTensor, renamed } from '../formats/lazy-tensors.js';
-import { type ModelConfig, initialStd, parseModelConfig } from '../models/config.js';
+import { type ModelConfig, initialStd, modelFields, parseModelConfig } from '../models/config.js';
 import { DEPTH_NAMES, DEPTHS, depthOf } from '../models/depth/kinds.js';
 import { GPTModules } from '../models/modules.js';
 import { HEAD, listed, sortCheckpoint } from './checkpoint-names.js';
@@ -21,27 +21,20 @@ type Json = Readonly<Record<string, unknown>>;
 /** A model's configuration out of a `config.json`, and what is worth telling of it. */
 export interface ImportedConfig {
   readonly model: ModelConfig;
-  readonly differences: Differences;
+  /** What to multiply each layer's queries by, where attention is scaled otherwise than by 1/√(head size); else empty. */
+  readonly queryScales: readonly number[];
   readonly notices: readonly string[];
 }
 
-/** How a GPT-2 computes otherwise than ours, where weights can be changed so that it comes to the same. */
-export interface Differences {
-  /** What each layer's queries are multiplied by, where attention is scaled otherwise than by 1/√(head size). */
-  readonly queryScales: readonly number[];
-  /** Width inside the MLP, at most ours. */
-  readonly inner?: number;
-}
-
-/** GPT2Config's defaults for what decides the model; other values of these fields would be another model. */
-const GPT2_FIXED: readonly (readonly [field: string, allowed: readonly unknown[]])[] = [
-  [
-    'activation_function',
-    ['gelu_new', 'gelu_pytorch_tanh', 'gelu_fast', 'gelu_accurate', 'gelu_python_tanh'],
-  ],
-  ['layer_norm_epsilon', [1e-5]],
-  ['add_cross_attention', [false]],
-];
+/** Other names that transformers has for our activations. */
+const ACTIVATION_NAMES: Readonly<Record<string, ModelConfig['activation']>> = {
+  gelu_pytorch_tanh: 'gelu_new',
+  gelu_fast: 'gelu_new',
+  gelu_accurate: 'gelu_new',
+  gelu_python_tanh: 'gelu_new',
+  gelu_python: 'gelu',
+  swish: 'silu',
+};
 
 /** Our fields of a loop network and their names in `config.json`, besides those that GPT-2 has. */
 const LOOP_FIELDS = {
@@ -79,6 +72,9 @@ export function modelFromHuggingFace(json: unknown, where: string): ImportedConf
     nLayer: config.n_layer,
     nHead: config.n_head,
     nEmbd: config.n_embd,
+    nInner: innerOf(config),
+    activation: activationOf(config, where),
+    layerNormEpsilon: config.layer_norm_epsilon,
     initStd: config.initializer_range,
     tiedHead: config.tie_word_embeddings,
   };
@@ -87,31 +83,36 @@ export function modelFromHuggingFace(json: unknown, where: string): ImportedConf
     const fields = { depth: 'loop', ...common, ...Object.fromEntries(own) };
     return {
       model: parseModelConfig(fields, `${where}: as model`),
-      differences: { queryScales: [] },
+      queryScales: [],
       notices: [],
     };
   }
-  for (const [field, allowed] of GPT2_FIXED) {
-    const value = config[field];
-    if (value === undefined || allowed.includes(value)) continue;
-    throw new ConfigError(`${where}: ${field}`, `must be ${allowed.join(' or ')}`, value);
+  const crossAttention = config.add_cross_attention ?? false;
+  if (crossAttention !== false) {
+    throw new ConfigError(`${where}: add_cross_attention`, 'must be false', crossAttention);
   }
   const model = parseModelConfig(
     { depth: 'gpt2', ...common, dropout: config.resid_pdrop ?? 0.1 },
     `${where}: as model`,
   );
-  const width = 4 * model.nEmbd;
-  const inner = config.n_inner ?? width;
-  if (!Number.isInteger(inner) || Number(inner) < 1 || Number(inner) > width) {
-    throw new ConfigError(`${where}: n_inner`, `must be at most 4 · n_embd = ${width}, or null`, inner);
-  }
   const notices = ['embd_pdrop', 'attn_pdrop']
     .filter((field) => (config[field] ?? 0.1) !== model.dropout)
     .map((field) => `${field} ${config[field] ?? 0.1}: training will drop with resid_pdrop ${model.dropout}`);
-  if (inner !== width)
-    notices.push(`n_inner ${inner}: filled up with zeros to 4 · n_embd = ${width}, which changes nothing`);
-  const differences = { queryScales: queryScales(config, model, where), inner: Number(inner) };
-  return { model, differences, notices };
+  return { model, queryScales: queryScales(config, model, where), notices };
+}
+
+/** Our name of the MLP's function. Throws ConfigError for one that no model here has. */
+function activationOf({ activation_function: name = 'gelu_new' }: Json, where: string): string {
+  const known = [...modelFields.activation.choices, ...Object.keys(ACTIVATION_NAMES)];
+  if (!known.some((other) => other === name)) {
+    throw new ConfigError(`${where}: activation_function`, `must be one of ${known.join(', ')}`, name);
+  }
+  return ACTIVATION_NAMES[name as string] ?? name;
+}
+
+/** The MLP's width as our field says it, which is a word where it is the usual one. */
+function innerOf({ n_inner, n_embd }: Json): unknown {
+  return n_inner === null || n_inner === 4 * Number(n_embd) ? undefined : n_inner;
 }
 
 /** GPT2Config's two ways to scale attention's scores otherwise, as factors on the queries, which come to the same. */
@@ -159,6 +160,9 @@ export function huggingFaceConfig(model: ModelConfig, { bos_token_id, eos_token_
     n_embd: model.nEmbd,
     n_layer: model.nLayer,
     n_head: model.nHead,
+    n_inner: model.nInner === '4x' ? null : model.nInner,
+    activation_function: model.activation,
+    layer_norm_epsilon: model.layerNormEpsilon,
     initializer_range: initialStd(model),
     tie_word_embeddings: model.tiedHead,
     bos_token_id,
@@ -169,12 +173,9 @@ export function huggingFaceConfig(model: ModelConfig, { bos_token_id, eos_token_
     return {
       architectures: ['GPT2LMHeadModel'],
       model_type: 'gpt2',
-      activation_function: 'gelu_new',
       ...common,
       // transformers writes it no longer; llama.cpp's converter reads no other.
       n_ctx: model.blockSize,
-      n_inner: null,
-      layer_norm_epsilon: 1e-5,
       resid_pdrop: model.dropout,
       embd_pdrop: model.dropout,
       attn_pdrop: model.dropout,
@@ -199,8 +200,6 @@ export function parameterShapes(model: ModelConfig): Map<string, readonly number
 }
 
 const QUERIES = /^transformer\.h\.(\d+)\.attn\.c_attn\.(?:weight|bias)$/;
-/** What has the MLP's inner width; its last bias has not. */
-const INNER = /^transformer\.h\.\d+\.mlp\.(c_fc\.(weight|bias)|c_proj\.weight)$/;
 const EMBEDDING = 'transformer.wte.weight';
 
 /** A model's parameters out of a checkpoint, and what is worth telling of it. */
@@ -211,7 +210,7 @@ export interface ImportedTensors {
 
 /**
  * A model's parameters out of a Hugging Face checkpoint, in the order of `parameterShapes`. Their names may lack the prefix
- * `transformer.` or have those of wrappers; their values change by `differences`. Throws CheckpointError for a tensor that
+ * `transformer.` or have those of wrappers; queries are multiplied by `queryScales`. Throws CheckpointError for a tensor that
  * is missing, has another shape, or belongs to no GPT-2, for an adapter, and for a head of its own where the configuration
  * says that it is tied.
  */
@@ -219,15 +218,13 @@ export async function tensorsFromHuggingFace(
   model: ModelConfig,
   found: ReadonlyMap<string, LazyTensor>,
   where: string,
-  differences: Differences = { queryScales: [] },
+  queryScales: readonly number[] = [],
 ): Promise<ImportedTensors> {
-  const { queryScales, inner = 4 * model.nEmbd } = differences;
   const shapes = parameterShapes(model);
   const { own, others } = sortCheckpoint(found.values(), shapes.keys(), where);
   const tensors: LazyTensor[] = [];
-  for (const [name, whole] of shapes) {
+  for (const [name, shape] of shapes) {
     const tensor = own.get(name);
-    const shape = INNER.test(name) ? whole.map((size) => (size === 4 * model.nEmbd ? inner : size)) : whole;
     if (!tensor) {
       throw new CheckpointError(where, `must hold tensor ${name} of shape (${shape.join(', ')})`);
     }
@@ -239,8 +236,7 @@ export async function tensorsFromHuggingFace(
     const ours = renamed(finite(tensor, where), name);
     const layer = QUERIES.exec(name)?.[1];
     const scale = layer === undefined ? 1 : (queryScales[Number(layer)] ?? 1);
-    const scaled = scale === 1 ? ours : scaledQueries(ours, scale);
-    tensors.push(shape.join() === whole.join() ? scaled : padded(scaled, whole));
+    tensors.push(scale === 1 ? ours : scaledQueries(ours, scale));
   }
   const head = own.get(HEAD);
   if (head && model.tiedHead) {
@@ -261,21 +257,6 @@ function scaledQueries(tensor: LazyTensor, scale: number): LazyTensor {
   const read = async (): Promise<Float32Array> =>
     (await tensor.read()).map((value, i) => (i % width < width / 3 ? scale * value : value));
   return { name, shape, read };
-}
-
-/**
- * A tensor filled up with zeros at the end of each dimension. GELU of 0 is 0, and no gradient reaches a channel that neither
- * takes nor gives.
- */
-function padded(tensor: LazyTensor, shape: readonly number[]): LazyTensor {
-  const [from, to] = [tensor.shape.at(-1)!, shape.at(-1)!];
-  async function read(): Promise<Float32Array> {
-    const values = await tensor.read();
-    const all = new Float32Array(elementCount(shape));
-    for (let i = 0; i < values.length; i += from) all.set(values.subarray(i, i + from), (i / from) * to);
-    return all;
-  }
-  return { name: tensor.name, shape, read };
 }
 
 /** The same tensor, refused when it is read with a value that no arithmetic gets rid of. */

@@ -7,7 +7,7 @@
 import { ConfigError } from '../errors.js';
 import { ONNX_TYPES, type OnnxInitializer, type OnnxNode, type OnnxValue } from '../formats/onnx.js';
 import type { StoredWeights } from '../formats/onnx-weights.js';
-import type { Backend, DType, HostArray, Kernels, Storage } from '../backend/backend.js';
+import type { Activation, Backend, DType, HostArray, Kernels, Storage } from '../backend/backend.js';
 import { ALL_KERNELS } from '../backend/kernel-table.js';
 import { classWith } from '../backend/methods.js';
 import { LoopPass, loopBody, STATE } from './loop-body.js';
@@ -45,6 +45,9 @@ const MASK = 'attention_mask';
 const LOOPS = 'loops';
 const GELU_SCALE = Math.sqrt(2 / Math.PI);
 const GELU_CUBIC = 0.044715;
+const QUICK_GELU_SCALE = 1.702;
+/** LayerNormalization's own where none is given. */
+const ONNX_EPSILON = 1e-5;
 
 export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) implements Backend {
   readonly name = 'recording';
@@ -148,16 +151,40 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
 
   override readonly activationForward: Kernels['activationForward'] = ({ out, inp, kind }) => {
     const x = this.valueIn(inp);
-    if (kind !== 'gelu') {
-      this.set(out, this.node({ relu: 'Relu', tanh: 'Tanh', sigmoid: 'Sigmoid' }[kind], [x]));
-      return;
+    this.set(out, this.activation(x, kind));
+  };
+
+  private activation(x: string, kind: Activation): string {
+    switch (kind) {
+      case 'gelu_new':
+        return this.geluNew(x);
+      case 'gelu': {
+        const erf = this.node('Erf', [this.node('Mul', [x, this.scalar(Math.SQRT1_2)])]);
+        const half = this.node('Mul', [x, this.scalar(0.5)]);
+        return this.node('Mul', [half, this.node('Add', [erf, this.scalar(1)])]);
+      }
+      case 'silu':
+        return this.node('Mul', [x, this.node('Sigmoid', [x])]);
+      case 'quick_gelu': {
+        const scaled = this.node('Mul', [x, this.scalar(QUICK_GELU_SCALE)]);
+        return this.node('Mul', [x, this.node('Sigmoid', [scaled])]);
+      }
+      case 'relu':
+        return this.node('Relu', [x]);
+      case 'tanh':
+        return this.node('Tanh', [x]);
+      case 'sigmoid':
+        return this.node('Sigmoid', [x]);
     }
+  }
+
+  private geluNew(x: string): string {
     const cube = this.node('Mul', [this.node('Mul', [x, x]), x]);
     const sum = this.node('Add', [x, this.node('Mul', [cube, this.scalar(GELU_CUBIC)])]);
     const t = this.node('Tanh', [this.node('Mul', [sum, this.scalar(GELU_SCALE)])]);
     const half = this.node('Mul', [x, this.scalar(0.5)]);
-    this.set(out, this.node('Mul', [half, this.node('Add', [t, this.scalar(1)])]));
-  };
+    return this.node('Mul', [half, this.node('Add', [t, this.scalar(1)])]);
+  }
 
   override readonly gatedResidualForward: Kernels['gatedResidualForward'] = ({ out, x, f, gate, form }) => {
     const from = this.valueIn(x);
@@ -187,9 +214,10 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
     this.set(out, this.node('Add', [rows, places]));
   };
 
-  override readonly layernormForward: Kernels['layernormForward'] = ({ out, inp, weight, bias }) => {
+  override readonly layernormForward: Kernels['layernormForward'] = ({ out, inp, weight, bias, eps }) => {
     const inputs = [inp, weight, ...(bias ? [bias] : [])].map((s) => this.valueIn(s));
-    this.set(out, this.node('LayerNormalization', inputs, { axis: 2 }));
+    const epsilon = eps === ONNX_EPSILON ? {} : { epsilon: { float: eps } };
+    this.set(out, this.node('LayerNormalization', inputs, { axis: 2, ...epsilon }));
   };
 
   override readonly linearForward: Kernels['linearForward'] = ({ out, inp, weight, bias }) => {

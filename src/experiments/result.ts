@@ -2,7 +2,7 @@
 import { CheckpointError } from '../errors.js';
 import { forwardFlopsPerToken, type ModelCost } from '../models/cost.js';
 import { exitCount } from '../models/config.js';
-import type { RunConfig } from '../train/config.js';
+import { parseRunConfig, type RunConfig } from '../train/config.js';
 import { meanLoops } from '../train/loops.js';
 import { readJSON } from '../train/json.js';
 import type { Store } from '../platform.js';
@@ -60,7 +60,8 @@ export async function readResult(store: Store, name: string): Promise<RunResult>
   const whole =
     Number.isFinite(value.valLoss) && Array.isArray(value.curve) && value.config && value.analysis;
   if (!whole) throw new CheckpointError(`${name}/${RESULT_FILE}`, 'must be a whole result', undefined, hint);
-  return value as RunResult;
+  // What an earlier version wrote lacks the fields that are new.
+  return { ...(value as RunResult), config: parseRunConfig(value.config, `${name}/${RESULT_FILE}: config`) };
 }
 
 export async function writeResult(store: Store, result: RunResult): Promise<void> {

@@ -3,19 +3,24 @@
  * is in memory. Knows the format (onnx/onnx.proto); knows no model and no operator.
  */
 import { CheckpointError, ConfigError } from '../errors.js';
-import { bytesField, message, textField, varintField } from './protobuf.js';
+import { bytesField, floatField, message, textField, varintField } from './protobuf.js';
 
 /** Element types by the numbers of TensorProto.DataType. */
 export const ONNX_TYPES = { float32: 1, int8: 3, int64: 7, bool: 9, float16: 10 } as const;
 export type OnnxType = keyof typeof ONNX_TYPES;
 const BYTES: Readonly<Record<OnnxType, number>> = { float32: 4, int8: 1, int64: 8, bool: 1, float16: 2 };
 
-/** One operation; attributes are whole numbers, lists of them, or graphs. An input that is not given is named ''. */
+/** A number as an attribute of 32 bits with a fraction, even where it is whole. */
+export interface OnnxFloat {
+  readonly float: number;
+}
+
+/** One operation; attributes are whole numbers, lists of them, floats, or graphs. An input that is not given is named ''. */
 export interface OnnxNode {
   readonly op: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  readonly attributes: Readonly<Record<string, number | readonly number[] | OnnxBody>>;
+  readonly attributes: Readonly<Record<string, number | readonly number[] | OnnxFloat | OnnxBody>>;
 }
 
 /** An input or output; a dimension that is a text is symbolic. */
@@ -117,6 +122,7 @@ function nodeProto({ op, inputs, outputs, attributes }: OnnxNode, index: number)
   );
 }
 
+const FLOAT = 1;
 const INT = 2;
 const GRAPH = 5;
 const INTS = 7;
@@ -124,6 +130,7 @@ const INTS = 7;
 function attribute(name: string, value: OnnxNode['attributes'][string]): Uint8Array {
   const field = textField(1, name);
   if (typeof value === 'number') return message(field, varintField(3, value), varintField(20, INT));
+  if ('float' in value) return message(field, floatField(2, value.float), varintField(20, FLOAT));
   if ('nodes' in value) return message(field, bytesField(6, bodyProto(value, name)), varintField(20, GRAPH));
   return message(field, ...value.map((n) => varintField(8, n)), varintField(20, INTS));
 }

@@ -4,7 +4,7 @@ import { parseFields } from '../fields.js';
 import { DEPTH_NAMES, DEPTHS, depthOf } from './depth/kinds.js';
 import { type ModelConfig, modelFields } from './model-fields.js';
 
-export { initialStd, type ModelConfig, modelFields } from './model-fields.js';
+export { initialStd, innerWidth, type ModelConfig, modelFields } from './model-fields.js';
 
 const SET_SHARING = 'set kvSharing to first-loop or last-loop';
 
@@ -17,11 +17,14 @@ export function requireSharing({ kvSharing, kvLoops }: ModelConfig, where = 'mod
 
 /** Parses and checks a model's configuration. Throws ConfigError naming the field. */
 export function parseModelConfig(input: unknown, where = 'model'): ModelConfig {
-  const config = parseFields(modelFields, input, where);
+  const parsed = parseFields(modelFields, input, where);
+  const given = input as Partial<ModelConfig>;
+  const config =
+    given.activation === undefined ? { ...parsed, activation: depthOf(parsed).activation } : parsed;
   if (config.nEmbd % config.nHead !== 0) {
     throw new ConfigError(`${where}.nEmbd`, `must be a multiple of nHead = ${config.nHead}`, config.nEmbd);
   }
-  requireMeaning(config, input as Partial<ModelConfig>, where);
+  requireMeaning(config, given, where);
   return config;
 }
 

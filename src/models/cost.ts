@@ -1,6 +1,6 @@
 /** What a model costs: parameters, block applications, FLOPs and activation memory, from its configuration alone. */
 import { size } from '../tensor/tensor.js';
-import { applicationCount, type ModelConfig } from './config.js';
+import { applicationCount, innerWidth, type ModelConfig } from './config.js';
 import { GPTModules } from './modules.js';
 
 export interface ModelCost {
@@ -62,7 +62,7 @@ export function modelCost(config: ModelConfig): ModelCost {
  */
 export function forwardFlopsPerToken(config: ModelConfig, T: number, loops?: number, heads = 1): number {
   const { nEmbd: C, vocabSize: V } = config;
-  const block = 2 * 12 * C * C; // qkv 3·C², projection C², MLP 8·C²
+  const block = 2 * C * (4 * C + 2 * innerWidth(config)); // qkv 3·C², projection C², MLP twice C times its inner width
   const attention = (2 * 2 * C * (T + 1)) / 2; // q·k and p·v against (T + 1)/2 keys on average
   return applicationCount(config, loops) * (block + attention) + heads * 2 * V * C;
 }
@@ -73,10 +73,11 @@ export function cacheSlots(config: ModelConfig, loops?: number): number {
 }
 
 /** Floats that one application keeps for its backward pass, beyond its input. */
-function applicationFloats({ nEmbd: C, nHead: NH }: ModelConfig, T: number): number {
+function applicationFloats(config: ModelConfig, T: number): number {
+  const { nEmbd: C, nHead: NH } = config;
   const layerNorms = 2 * (C + 2);
   const attention = 3 * C + C + NH; // qkv, heads' output, log-sum-exps
-  const mlp = 4 * C + 4 * C; // before and after GELU
+  const mlp = 2 * innerWidth(config); // before and after the activation
   return T * (layerNorms + attention + C + mlp); // and the sum between the two halves
 }
 

@@ -30,6 +30,27 @@ export const modelFields = {
   },
   nHead: { kind: 'int', min: 1, max: 65_536, default: 12, help: 'attention heads (NH)' },
   nEmbd: { kind: 'int', min: 1, max: 65_536, default: 768, help: 'channels (C)' },
+  nInner: {
+    kind: 'numberOrWord',
+    words: ['4x'],
+    whole: true,
+    min: 1,
+    default: '4x',
+    help: 'width inside each MLP; 4x is 4·C',
+  },
+  activation: {
+    kind: 'choice',
+    choices: ['gelu_new', 'gelu', 'relu', 'silu', 'quick_gelu'],
+    default: 'gelu_new',
+    help: 'function inside each MLP, by its name in transformers; universal has relu unless told otherwise',
+  },
+  layerNormEpsilon: {
+    kind: 'number',
+    min: 0,
+    below: 1,
+    default: 1e-5,
+    help: 'what layer norms add to the variance',
+  },
   nLoop: {
     kind: 'int',
     min: 1,
@@ -146,6 +167,11 @@ export const modelFields = {
 
 /** Everything that decides a model's parameters and its forward pass. */
 export type ModelConfig = ConfigOf<typeof modelFields>;
+
+/** Width inside each MLP. */
+export function innerWidth({ nInner, nEmbd: C }: ModelConfig): number {
+  return nInner === '4x' ? 4 * C : nInner;
+}
 
 /**
  * Standard deviation of the initial weights. With `width` it grows as 1/√C, so that a narrow network's first

@@ -4,7 +4,7 @@
  */
 import { LayerNorm } from '../nn/layers.js';
 import { ParameterScope, type ParameterSlot } from '../nn/parameters.js';
-import { applicationCount, averagesExits, initialStd, type ModelConfig } from './config.js';
+import { applicationCount, averagesExits, initialStd, innerWidth, type ModelConfig } from './config.js';
 import type { Depth } from './depth/depth.js';
 import { depthOf } from './depth/kinds.js';
 import { ActWalker } from './exits/act.js';
@@ -30,10 +30,11 @@ export class GPTModules {
 
   constructor(config: ModelConfig) {
     const { vocabSize: V, blockSize, nEmbd: C, nHead: NH, nLayer, bias, tiedHead } = config;
+    const { activation, layerNormEpsilon: eps } = config;
     const initStd = initialStd(config);
     const kind = depthOf(config);
     const { std: embeddingStd, scale } = kind.embedding(config);
-    const { Block, activation, finalNorm } = kind.block(config);
+    const { Block, finalNorm } = kind.block(config);
     const root = new ParameterScope();
     const scope = root.child('transformer');
     this.embeddingScale = scale;
@@ -41,10 +42,13 @@ export class GPTModules {
     this.wpe = kind.learnsPositions
       ? scope.declare('wpe.weight', 'position', [blockSize, C], { std: initStd })
       : null;
-    const options = { C, NH, bias, std: initStd, residualStd: residualStd(config), activation };
-    const blocks = Array.from({ length: nLayer }, (_, l) => new Block(scope.child(`h.${l}`), options));
+    const options = { C, NH, bias, std: initStd, residualStd: residualStd(config) };
+    const blocks = Array.from(
+      { length: nLayer },
+      (_, l) => new Block(scope.child(`h.${l}`), { ...options, inner: innerWidth(config), activation, eps }),
+    );
     this.depth = kind.create(scope, blocks, config);
-    const norm = finalNorm ? new LayerNorm(scope.child('ln_f'), C, { bias }) : null;
+    const norm = finalNorm ? new LayerNorm(scope.child('ln_f'), C, { bias, eps }) : null;
     const head = tiedHead
       ? this.wte
       : root.declare('lm_head.weight', 'embedding', [V, C], { std: embeddingStd });

@@ -31,7 +31,11 @@ export interface BlockOptions {
   readonly std: number;
   /** The same for the two projections that end in a residual addition. */
   readonly residualStd: number;
+  /** Width inside the MLP (I). */
+  readonly inner: number;
   readonly activation: Activation;
+  /** What layer norms add to the variance. */
+  readonly eps: number;
 }
 
 /** Causal multi-head self-attention; `x (R, C)` → (R, C), or (rows, C) where only some are wanted. */
@@ -54,20 +58,20 @@ class SelfAttention {
   }
 }
 
-/** The position-wise network: linear to 4·C, activation, linear back; `x (R, C)` → (R, C). */
+/** The position-wise network: linear to I, activation, linear back; `x (R, C)` → (R, C). */
 class MLP {
   private readonly cFc: Linear;
   private readonly cProj: Linear;
   private readonly activation: Activation;
 
-  constructor(scope: ParameterScope, { C, bias, std, residualStd, activation }: BlockOptions) {
+  constructor(scope: ParameterScope, { C, inner, bias, std, residualStd, activation }: BlockOptions) {
     this.activation = activation;
-    this.cFc = new Linear(scope.child('c_fc'), C, 4 * C, { bias, std });
-    this.cProj = new Linear(scope.child('c_proj'), 4 * C, C, { bias, std: residualStd });
+    this.cFc = new Linear(scope.child('c_fc'), C, inner, { bias, std });
+    this.cProj = new Linear(scope.child('c_proj'), inner, C, { bias, std: residualStd });
   }
 
   forward(x: Tensor, at: Application): Tensor {
-    using wide = this.cFc.forward(x); // (R, 4C)
+    using wide = this.cFc.forward(x); // (R, I)
     using active = activation(wide, this.activation);
     using y = this.cProj.forward(active);
     return dropout(y, at.T, at.dropout('mlpOutput'));

@@ -25,7 +25,7 @@ export class Linear {
   }
 }
 
-/** Layer normalisation with a gain and, if wanted, a bias (Ba et al. 2016, arXiv 1607.06450). */
+/** Layer normalisation with a gain and, if wanted, a bias (Ba et al. 2016, arXiv 1607.06450); `eps` is added to the variance. */
 export class LayerNorm {
   private readonly weight: ParameterSlot;
   private readonly bias: ParameterSlot | null;
@@ -33,14 +33,14 @@ export class LayerNorm {
   constructor(
     private readonly scope: ParameterScope,
     C: number,
-    options: { bias: boolean },
+    private readonly options: { readonly bias: boolean; readonly eps: number },
   ) {
     this.weight = scope.declare('weight', 'norm', [C], { value: 1 });
     this.bias = options.bias ? scope.declare('bias', 'bias', [C], { value: 0 }) : null;
   }
 
   forward(x: Tensor): Tensor {
-    const y = layerNorm(x, this.weight.value, this.bias?.value ?? null);
+    const y = layerNorm(x, this.weight.value, this.bias?.value ?? null, this.options.eps);
     x.runtime.observe?.(this.scope.prefix, y);
     return y;
   }

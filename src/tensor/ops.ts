@@ -37,8 +37,8 @@ export function embedding(tokens: Tensor, positions: Tensor, wte: Parameter, wpe
   return out;
 }
 
-/** Layer normalisation over the channels; `x (R, C)` → (R, C). */
-export function layerNorm(x: Tensor, weight: Parameter, bias: Parameter | null): Tensor {
+/** Layer normalisation over the channels, `eps` being added to the variance; `x (R, C)` → (R, C). */
+export function layerNorm(x: Tensor, weight: Parameter, bias: Parameter | null, eps: number): Tensor {
   const { runtime } = x;
   const { backend, tape } = runtime;
   const dims = rows(x);
@@ -53,6 +53,7 @@ export function layerNorm(x: Tensor, weight: Parameter, bias: Parameter | null):
       weight: weight.storage,
       bias: bias?.storage ?? null,
       ...dims,
+      eps,
     }),
   );
   tape?.record(out, [x, mean, rstd], (dout) => {

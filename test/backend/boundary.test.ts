@@ -45,7 +45,7 @@ test('wrong lengths, dimensions and types are refused by name', () => {
     );
   }
   refuses(
-    () => native.activationForward({ out: f32(1), inp: native.allocate('i32', 1), kind: 'gelu' }),
+    () => native.activationForward({ out: f32(1), inp: native.allocate('i32', 1), kind: 'gelu_new' }),
     BackendError,
     "activationForward: argument 'inp' must be a Float32Array, got 'Int32Array'",
   );
@@ -80,7 +80,7 @@ test('wrong lengths, dimensions and types are refused by name', () => {
       native.activationForward({
         out: new HostStorage('f64', new Float64Array(3)),
         inp: f32(3),
-        kind: 'gelu',
+        kind: 'gelu_new',
       }),
     BackendError,
     "activationForward: argument 'out' must be a Float32Array, got 'Float64Array'",
@@ -169,7 +169,7 @@ test('outputs that overlap another argument are refused', () => {
     "add: argument 'out' must not overlap argument 'a'",
   );
   refuses(
-    () => native.activationForward({ out: part(0, 10), inp: part(0, 10), kind: 'gelu' }),
+    () => native.activationForward({ out: part(0, 10), inp: part(0, 10), kind: 'gelu_new' }),
     BackendError,
     "activationForward: argument 'out' must not overlap argument 'inp'",
   );

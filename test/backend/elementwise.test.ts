@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ACTIVATIONS, type LoopForm } from '../../src/backend/backend.js';
 import { dropoutKeep, dropoutThreshold, sampleKey } from '../../src/backend/memory/dropout.js';
+import { normalBelow } from '../../src/backend/reference/normal.js';
 import {
   assertClose,
   assertSameBits,
@@ -54,32 +55,64 @@ test('add, copy, fill and activations agree with the reference', async () => {
   await checkCases(cases);
 });
 
-test('GELU keeps its relative precision far out, where the exponential vanishes and overflows', async () => {
+/** x times a logistic function, which does not cancel: ½(1 + tanh u) = 1/(1 + e^(−2u)). */
+const timesLogistic = (x: number, u: number) => x / (1 + Math.exp(-u));
+const smooth = {
+  gelu_new: (x: number) => timesLogistic(x, 2 * Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)),
+  gelu: (x: number) => x * normalBelow(x),
+  silu: (x: number) => timesLogistic(x, x),
+  quick_gelu: (x: number) => timesLogistic(x, 1.702 * x),
+};
+
+test('smooth activations keep their relative precision far out, where the exponential vanishes and overflows', async () => {
   const x = Float32Array.of(-1e30, -1000, -20, -9, -5.5, -4, -1e-3, -1e-20, 0, 1e-20, 4, 9, 20, 1000, 1e30);
+  const odd = [Number.NaN, Number.POSITIVE_INFINITY];
   await onEveryIsa(async (isa) => {
-    const { out } = await run(native, {
-      label: 'gelu',
-      arrays: { out: new Float32Array(x.length), x },
-      outputs: ['out'],
-      call: (b, s) => b.activationForward({ out: s.out, inp: s.x, kind: 'gelu' }),
-    });
-    for (let i = 0; i < x.length; i++) {
-      // ½(1 + tanh u) = 1/(1 + e^(−2u)), which does not cancel.
-      const u2 = 2 * Math.sqrt(2 / Math.PI) * (x[i] + 0.044715 * x[i] ** 3);
-      const want = x[i] / (1 + Math.exp(-u2));
-      assert.ok(
-        Math.abs(out[i] - want) <= 3e-6 * Math.abs(want) + 1e-37,
-        `${isa} x ${x[i]}: ${out[i]} and ${want}`,
-      );
+    for (const kind of ['gelu_new', 'gelu', 'silu', 'quick_gelu'] as const) {
+      const apply = async (x: Float32Array, backward: boolean) => {
+        const { out } = await run(native, {
+          label: kind,
+          arrays: { out: new Float32Array(x.length), x, dout: new Float32Array(x.length).fill(1) },
+          outputs: ['out'],
+          call: (b, s) =>
+            backward
+              ? b.activationBackward({ dinp: s.out, dout: s.dout, inp: s.x, kind, accumulate: false })
+              : b.activationForward({ out: s.out, inp: s.x, kind }),
+        });
+        return Array.from(out);
+      };
+      const found = await apply(x, false);
+      for (let i = 0; i < x.length; i++) {
+        const want = smooth[kind](x[i]);
+        assert.ok(
+          Math.abs(found[i] - want) <= 3e-6 * Math.abs(want) + 1e-37,
+          `${isa} ${kind} x ${x[i]}: ${found[i]} and ${want}`,
+        );
+      }
+      assert.deepEqual(await apply(Float32Array.from(odd), false), odd, `${isa} ${kind}`);
+      const ends = await apply(Float32Array.of(-1e30, -1000, 1000, 1e30, Number.NaN), true);
+      assert.deepEqual(ends.map(Math.abs), [0, 0, 1, 1, Number.NaN], `${isa} ${kind}`);
     }
-    const odd = await run(native, {
-      label: 'gelu',
-      arrays: { out: new Float32Array(2), x: Float32Array.of(Number.NaN, Number.POSITIVE_INFINITY) },
-      outputs: ['out'],
-      call: (b, s) => b.activationForward({ out: s.out, inp: s.x, kind: 'gelu' }),
-    });
-    assert.deepEqual(Array.from(odd.out), [Number.NaN, Number.POSITIVE_INFINITY], isa);
   });
+});
+
+test('the normal distribution of the reference is that of mpmath', () => {
+  for (const [x, want] of [
+    [-37, 5.725571222524577e-300],
+    [-9, 1.1285884059538405e-19],
+    [-3.0001, 0.001349454913260718],
+    [-2.9999, 0.001350341282954924],
+    [-1, 0.15865525393145705],
+    [-0.001, 0.49960105778608893],
+    [0, 0.5],
+    [0.5, 0.6914624612740131],
+    [2.9999, 0.998649658717045],
+    [3.0001, 0.9986505450867392],
+    [8, 0.9999999999999993],
+  ]) {
+    const found = normalBelow(x);
+    assert.ok(Math.abs(found - want) <= 1e-13 * want, `x ${x}: ${found} and ${want}`);
+  }
 });
 
 test('dropout keeps exactly the elements that the hash of host.ts keeps', async () => {
@@ -209,7 +242,7 @@ test('element-wise results do not depend on where an element lies', async () => 
   const x = values(31, n, 5);
   await onEveryIsa(async (isa) => {
     const all = upload(native, new Float32Array(n));
-    native.activationForward({ out: all, inp: upload(native, x), kind: 'gelu' });
+    native.activationForward({ out: all, inp: upload(native, x), kind: 'gelu_new' });
     const whole = await native.read(all);
     for (const [first, count] of [
       [0, 1],
@@ -221,7 +254,7 @@ test('element-wise results do not depend on where an element lies', async () => 
       native.activationForward({
         out: part,
         inp: upload(native, x.slice(first, first + count)),
-        kind: 'gelu',
+        kind: 'gelu_new',
       });
       assertSameBits(await native.read(part), whole.slice(first, first + count), `${isa} from ${first}`);
     }

@@ -112,6 +112,7 @@ test('layer norm agrees with the reference, with and without bias', async () => 
             weight: s.weight,
             bias: withBias ? s.bias : null,
             ...dims,
+            eps: withBias ? 1e-5 : 0.1,
           }),
       });
       cases.push({
@@ -161,6 +162,7 @@ test('a row of layer norm has the same bits alone and in a batch', async () => {
         bias: s.bias,
         R: count,
         C,
+        eps: 1e-5,
       }),
   });
   await onEveryIsa(async (isa) => {

@@ -86,7 +86,17 @@ test('an imported GPT-2 leaves as it came', async () => {
 
 test('a loop network leaves with its settings, gates and PyTorch file, and comes back the same', async () => {
   const more = ['--n-layer', '3', '--n-prelude', '1', '--n-coda', '1', '--n-inner-loop', '2'];
-  const train = ['train', ...TRAIN, ...more, '--input-injection', 'linear', '--gate-init', '1/n'];
+  const relative = ['--activation', 'gelu', '--n-inner', '50', '--layer-norm-epsilon', '1e-6'];
+  const train = [
+    'train',
+    ...TRAIN,
+    ...more,
+    ...relative,
+    '--input-injection',
+    'linear',
+    '--gate-init',
+    '1/n',
+  ];
   await succeeds(...train, '--data', at('data'), '--out', at('loop'));
   const exported = await succeeds('export', '--model', at('loop'), '--out', at('loop-out'));
   assert.equal(exported.document.modelType, 'loopnn');
@@ -94,6 +104,10 @@ test('a loop network leaves with its settings, gates and PyTorch file, and comes
   assert.deepEqual(
     ['n_loop', 'n_inner_loop', 'n_prelude', 'gate_init', 'input_injection'].map((key) => config[key]),
     [2, 2, 1, '1/n', 'linear'],
+  );
+  assert.deepEqual(
+    ['activation_function', 'n_inner', 'layer_norm_epsilon'].map((key) => config[key]),
+    ['gelu', 50, 1e-6],
   );
   const file = readFileSync(at('loop-out', 'modeling_loopnn.py'), 'utf8');
   for (const reference of Object.values(config.auto_map as Record<string, string>)) {

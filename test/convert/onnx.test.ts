@@ -24,6 +24,12 @@ const TOKENS = Int32Array.from({ length: B * T }, (_, i) => (i * 7 + 3) % V);
 const CASES: readonly (readonly [name: string, config: Partial<ModelConfig>, loops?: number])[] = [
   ['gpt2', { depth: 'gpt2' }],
   ['gpt2 untied, no biases', { depth: 'gpt2', tiedHead: false, bias: false }],
+  [
+    'erf GELU, epsilon, a wide MLP',
+    { depth: 'gpt2', activation: 'gelu', layerNormEpsilon: 0.01, nInner: 50 },
+  ],
+  ['loop with SiLU', { depth: 'loop', nLoop: 2, activation: 'silu', nInner: 7 }],
+  ['loop with quick GELU written out', { depth: 'loop', nLoop: 2, activation: 'quick_gelu' }, 2],
   ['loop correction', { depth: 'loop', nLoop: 3 }],
   [
     'loop output, scalar gates',

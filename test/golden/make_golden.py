@@ -49,6 +49,15 @@ IGNORED = -1  # a target that does not count
 WIDE, NARROW = 48, 28
 
 
+# What only GPT-2's relatives say, and what the others have.
+RELATIVE = {"nInner": "4x", "activation": "gelu_new", "layerNormEpsilon": LN_EPS}
+
+
+def setting(config, name):
+    """A field of RELATIVE."""
+    return config.get(name, RELATIVE[name])
+
+
 def model_config(**changes):
     """The configuration of a model, as it is stored in its file: the defaults below with `changes`."""
     config = {
@@ -65,7 +74,7 @@ def model_config(**changes):
         "gate": "vector",
         "depth": "gpt2",
     }
-    unknown = set(changes) - set(config)
+    unknown = set(changes) - set(config) - set(RELATIVE)
     assert not unknown, f"unknown configuration keys {unknown}"
     return {**config, **changes}
 
@@ -86,6 +95,10 @@ MODELS = {
     "loop-inner": (loop_config(nInnerLoop=2), 17, 0),
     "loop-both": (loop_config(nEmbd=WIDE, nLoop=3, nInnerLoop=2), 24, 0),
     "loop-both-correction": (loop_config(nLoop=3, nInnerLoop=2, loopForm="correction"), 17, 0),
+    "gpt2-gelu": (model_config(activation="gelu", layerNormEpsilon=1e-3, nInner=40), 17, 0),
+    "gpt2-relu": (model_config(activation="relu", layerNormEpsilon=0.03, nInner=130), 17, 0),
+    "gpt2-silu": (model_config(activation="silu", nInner=29), 17, 0),
+    "loop-quick-gelu": (loop_config(nLoop=3, activation="quick_gelu", layerNormEpsilon=1e-6), 17, 0),
 }
 
 
@@ -94,6 +107,7 @@ MODELS = {
 def parameter_shapes(config):
     """Name to shape of every parameter, in Hugging Face's GPT-2 names; linear weights are (in, out)."""
     V, C, bias = config["vocabSize"], config["nEmbd"], config["bias"]
+    inner = 4 * C if setting(config, "nInner") == "4x" else config["nInner"]
     G = C if config["gate"] == "vector" else 1
     shapes = {}
 
@@ -115,8 +129,8 @@ def parameter_shapes(config):
         linear(f"{h}.attn.c_attn", C, 3 * C)
         linear(f"{h}.attn.c_proj", C, C)
         layernorm(f"{h}.ln_2")
-        linear(f"{h}.mlp.c_fc", C, 4 * C)
-        linear(f"{h}.mlp.c_proj", 4 * C, C)
+        linear(f"{h}.mlp.c_fc", C, inner)
+        linear(f"{h}.mlp.c_proj", inner, C)
         if config["nInnerLoop"] > 1:
             shapes[f"{h}.gates"] = (config["nInnerLoop"], G)
     layernorm("transformer.ln_f")
@@ -160,11 +174,11 @@ def linear(p, name, x):
     return y if bias is None else y + bias
 
 
-def layernorm(p, name, x):
+def layernorm(p, name, x, eps=LN_EPS):
     """(x − mean) / √(var + ε) ⊙ weight + bias over the channels, with the biased variance."""
     centred = x - x.mean(-1, keepdim=True)
     variance = (centred * centred).mean(-1, keepdim=True)
-    y = centred / torch.sqrt(variance + LN_EPS) * p[f"{name}.weight"]
+    y = centred / torch.sqrt(variance + eps) * p[f"{name}.weight"]
     bias = p.get(f"{name}.bias")
     return y if bias is None else y + bias
 
@@ -172,6 +186,17 @@ def layernorm(p, name, x):
 def gelu(x):
     """GELU in GPT-2's tanh form: ½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))."""
     return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+def activation(name, x):
+    """The functions by their definitions; `gelu` is x Φ(x)."""
+    if name == "gelu_new":
+        return gelu(x)
+    if name == "gelu":
+        return 0.5 * x * (1.0 + torch.erf(x / math.sqrt(2.0)))
+    if name == "relu":
+        return x * (x > 0)
+    return x / (1.0 + torch.exp(-{"silu": 1.0, "quick_gelu": 1.702}[name] * x))
 
 
 def attention(p, name, x, n_head, memory=None):
@@ -200,10 +225,11 @@ def block(p, layer, x, config, memory=None):
 
     With `memory`, keys and values are made of LN(memory).
     """
-    h = f"transformer.h.{layer}"
-    normal = None if memory is None else layernorm(p, f"{h}.ln_1", memory)
-    x = x + attention(p, f"{h}.attn", layernorm(p, f"{h}.ln_1", x), config["nHead"], normal)
-    hidden = gelu(linear(p, f"{h}.mlp.c_fc", layernorm(p, f"{h}.ln_2", x)))
+    h, eps = f"transformer.h.{layer}", setting(config, "layerNormEpsilon")
+    normal = None if memory is None else layernorm(p, f"{h}.ln_1", memory, eps)
+    x = x + attention(p, f"{h}.attn", layernorm(p, f"{h}.ln_1", x, eps), config["nHead"], normal)
+    inner = linear(p, f"{h}.mlp.c_fc", layernorm(p, f"{h}.ln_2", x, eps))
+    hidden = activation(setting(config, "activation"), inner)
     return x + linear(p, f"{h}.mlp.c_proj", hidden)
 
 
@@ -241,7 +267,7 @@ def forward(p, tokens, config):
 
     x = p["transformer.wte.weight"][tokens] + p["transformer.wpe.weight"][: tokens.shape[1]]
     x = gated_loop(x, stack, p.get("transformer.gates"), config["nLoop"], form)
-    x = layernorm(p, "transformer.ln_f", x)
+    x = layernorm(p, "transformer.ln_f", x, setting(config, "layerNormEpsilon"))
     head = p["transformer.wte.weight"] if config["tiedHead"] else p["lm_head.weight"]
     return x @ head.T
 
@@ -421,8 +447,9 @@ def check_transformers(name):
         n_embd=config["nEmbd"],
         n_layer=config["nLayer"],
         n_head=config["nHead"],
-        activation_function="gelu_new",
-        layer_norm_epsilon=LN_EPS,
+        n_inner=None if setting(config, "nInner") == "4x" else config["nInner"],
+        activation_function=setting(config, "activation"),
+        layer_norm_epsilon=setting(config, "layerNormEpsilon"),
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
@@ -484,7 +511,7 @@ def check_unrolled(name):
         x = sum(terms)
     else:
         return []
-    expected = layernorm(p, "transformer.ln_f", x) @ p["transformer.wte.weight"].T
+    expected = layernorm(p, "transformer.ln_f", x, setting(config, "layerNormEpsilon")) @ p["transformer.wte.weight"].T
     difference = (forward(p, tokens, config) - expected).abs().max().item()
     print(f"{name:22s} vs the loop written out, max difference: logits {difference:.1e}")
     return [] if difference <= 1e-11 else [f"{name}: disagrees with the loop written out"]

@@ -43,6 +43,18 @@ test('a decoder keeps keys and values of every application, or of the loops that
   assert.throws(() => bytes({ kvLoops: 2 }), /kvLoops: must be 1 where kvSharing is per-application/);
 });
 
+test('an MLP counts by its width', () => {
+  const { model } = parseRunConfig(readPreset('gpt2-45m'), 'preset');
+  const of = (nInner: number | '4x') => modelCost(parseModelConfig({ ...model, nInner }));
+  const [usual, same, wide] = [of('4x'), of(3072), of(3073)];
+  assert.deepEqual(same, usual);
+  assert.equal(wide.parameters.total - usual.parameters.total, 768 + 1 + 768);
+  assert.equal(wide.flopsPerToken.forward - usual.flopsPerToken.forward, 2 * 2 * 768);
+  const kept = (cost: typeof usual) => cost.activationBytesPerSequence.kept;
+  // Both sides of the activation, of each position.
+  assert.equal(kept(wide) - kept(usual), 4 * 2 * model.blockSize);
+});
+
 test('looping the one block twice costs 1.17 times the FLOPs', () => {
   const ratio = cost('gpt2-45m-loop').flopsPerToken.forward / cost('gpt2-45m').flopsPerToken.forward;
   assert.ok(Math.abs(ratio - 1.169) < 0.001, String(ratio));

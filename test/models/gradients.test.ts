@@ -21,6 +21,8 @@ const uniform = { exitLoss: 'uniform' as const };
 const variants: Record<string, Variant> = {
   gpt2: [{}],
   'untied, no bias': [{ tiedHead: false, bias: false }],
+  'erf GELU, another epsilon, a wide MLP': [{ activation: 'gelu', layerNormEpsilon: 0.01, nInner: 31 }],
+  'SiLU, a narrow MLP': [{ activation: 'silu', nInner: 1, layerNormEpsilon: 1e-6 }],
   'outer loops': [{ depth: 'loop', nLoop: 3, loopForm: 'output' }],
   'outer loops, correction': [{ depth: 'loop', nLoop: 3, loopForm: 'correction', gateInit: 0.5 }],
   'inner loops': [{ depth: 'loop', nInnerLoop: 2, loopForm: 'output', gateInit: '1/n' }],

@@ -2,17 +2,15 @@
 import type { KERNELS } from '../kernel-table.js';
 import type { HostKernels } from '../memory/arguments.js';
 
-const EPS = 1e-5;
-
 export const layernorm = {
-  layernormForward({ out, mean, rstd, inp, weight, bias, R, C }) {
+  layernormForward({ out, mean, rstd, inp, weight, bias, R, C, eps }) {
     for (let r = 0; r < R; r++) {
       let m = 0;
       for (let c = 0; c < C; c++) m += inp[r * C + c];
       m /= C;
       let variance = 0;
       for (let c = 0; c < C; c++) variance += (inp[r * C + c] - m) ** 2;
-      const s = 1 / Math.sqrt(variance / C + EPS);
+      const s = 1 / Math.sqrt(variance / C + eps);
       for (let c = 0; c < C; c++) {
         out[r * C + c] = (inp[r * C + c] - m) * s * weight[c] + (bias ? bias[c] : 0);
       }

@@ -23,11 +23,9 @@ export interface DepthKind {
   /** The token embedding's initial standard deviation, and the factor on what it gives. */
   embedding(config: ModelConfig): { readonly std: number; readonly scale: number };
   /** The kind of block, and whether a norm comes before the head. */
-  block(config: ModelConfig): {
-    readonly Block: typeof PreNormBlock;
-    readonly activation: 'gelu' | 'relu';
-    readonly finalNorm: boolean;
-  };
+  block(config: ModelConfig): { readonly Block: typeof PreNormBlock; readonly finalNorm: boolean };
+  /** The MLP's activation where a configuration names none. */
+  readonly activation: ModelConfig['activation'];
   /** The model type that Hugging Face's transformers run it as; null for none. */
   readonly huggingFace: 'gpt2' | 'loopnn' | null;
   create(scope: ParameterScope, blocks: readonly Block[], config: ModelConfig): Depth;
@@ -42,7 +40,8 @@ export const AS_GPT2: Omit<DepthKind, 'create'> = {
   loopsFreely: () => false,
   learnsPositions: true,
   embedding: (config) => ({ std: initialStd(config), scale: 1 }),
-  block: () => ({ Block: PreNormBlock, activation: 'gelu', finalNorm: true }),
+  block: () => ({ Block: PreNormBlock, finalNorm: true }),
+  activation: 'gelu_new',
   huggingFace: null,
 };
 

@@ -31,9 +31,9 @@ export const universal: DepthKind = {
   embedding: ({ nEmbd: C }) => ({ std: 1 / Math.sqrt(C), scale: Math.sqrt(C) }),
   block: ({ norm }) => ({
     Block: norm === 'post' ? PostNormBlock : PreNormBlock,
-    activation: 'relu',
     finalNorm: norm === 'pre',
   }),
+  activation: 'relu',
   create: (_scope, blocks, config) => new UniversalDepth(blocks, config),
 };
 

@@ -25,14 +25,14 @@ export class ExitHeads {
     config: ModelConfig,
     std: number,
   ) {
-    const { vocabSize: V, nEmbd: C, bias, exitHead } = config;
+    const { vocabSize: V, nEmbd: C, bias, layerNormEpsilon: eps, exitHead } = config;
     this.count = exitCount(config);
     this.early =
       exitHead === 'separate'
         ? Array.from({ length: this.count - 1 }, (_, n) => {
             const own = scope.child(`exits.${n}`);
             return {
-              norm: last.norm && new LayerNorm(own.child('ln_f'), C, { bias }),
+              norm: last.norm && new LayerNorm(own.child('ln_f'), C, { bias, eps }),
               head: own.declare('lm_head.weight', 'embedding', [V, C], { std }),
             };
           })
