@@ -7,6 +7,7 @@ import { foundTemplate, foundTextIds, foundTokenizer } from '../data/hub/hugging
 import type { ModelFiles } from '../data/hub/model-files.js';
 import { requireNewFolder, writeNewFolder } from '../node/new-folder.js';
 import type { NodeStore } from '../node/store.js';
+import { ConfigError } from '../errors.js';
 import { elementCount } from '../formats/lazy-tensors.js';
 import { modelCost } from '../models/cost.js';
 import { modelFromHuggingFace, tensorsFromHuggingFace } from '../convert/huggingface.js';
@@ -15,11 +16,13 @@ import { isGpt2 } from '../tokenizer/gpt2.js';
 import { saveInitialWeights } from '../train/checkpoint.js';
 import { parseRunConfig } from '../train/config.js';
 import { createRun, requireFits } from '../train/run.js';
+import { notEmpty } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { byteSize, counted, grouped, notice, Progress, printResult } from './output.js';
 
 interface ImportFlags {
   readonly out: string;
+  readonly eot?: string;
   readonly followLinks?: true;
   readonly json?: true;
 }
@@ -33,6 +36,11 @@ export function importCommand(program: Command): void {
       'folder with config.json, *.safetensors and, if any, the tokenizer’s files and chat template; or a model on the Hugging Face hub: hf:owner/name, hf:owner/name@revision, hf:gpt2',
     )
     .requiredOption('--out <run>', 'folder of the new run; train it on with: loopnn train --resume')
+    .option(
+      '--eot <token>',
+      'token that ends a text; by default what the model’s files name, or a usual name',
+      notEmpty,
+    )
     .option('--follow-links', 'read files that links in the folder lead to outside of it')
     .option('--json', 'print one JSON document')
     .action((source: string, flags: ImportFlags) =>
@@ -47,7 +55,14 @@ async function importModel(source: string, flags: ImportFlags, signal: AbortSign
   const { texts } = found;
   const { model, queryScales, notices } = modelFromHuggingFace(texts.config, found.configPath);
   const { ids, generation, notices: ofIds } = foundTextIds(texts, model.vocabSize);
-  const read = texts.tokenizer && (await foundTokenizer(texts.tokenizer, texts, ids));
+  if (flags.eot !== undefined && !texts.tokenizer) {
+    throw new ConfigError(
+      '--eot',
+      `must not be given where there is no tokenizer, as in ${source}`,
+      flags.eot,
+    );
+  }
+  const read = texts.tokenizer && (await foundTokenizer(texts.tokenizer, texts, ids, flags.eot));
   // GPT-2's own tokenizer is remembered by its name, as in data prepared with it.
   const tokenizer = read && (await isGpt2(read.tokenizer)) ? await createTokenizer('gpt2') : read?.tokenizer;
   const beyond = tokenizer ? requireFits(tokenizer, model, texts.tokenizerPath) : [];

@@ -13,6 +13,7 @@ import { byteSize, grouped, metric, notice, Progress, printResult, table } from 
 interface PrepareFlags {
   readonly out: string;
   readonly tokenizer: string;
+  readonly eot?: string;
   readonly val?: string;
   readonly valSplit?: string;
   readonly valFraction?: number;
@@ -43,6 +44,11 @@ export function prepareCommand(program: Command): void {
       '--tokenizer <name>',
       'bytes, gpt2, bpe:<vocabulary size> (trained here), or a tokenizer.json; a tokenizer_config.json beside it may name its end of text',
       'gpt2',
+    )
+    .option(
+      '--eot <token>',
+      'token of a tokenizer.json that ends each document; by default what the files beside it name, or a usual name',
+      notEmpty,
     )
     .option(
       '--val-fraction <f>',

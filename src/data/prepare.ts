@@ -56,6 +56,8 @@ export interface PrepareOptions {
   readonly out: string;
   /** 'bytes', 'gpt2', 'bpe:N' (trained here, N ids) or the path of a `tokenizer.json`. */
   readonly tokenizer: string;
+  /** The token that ends a text, of a `tokenizer.json` that has others or tells of none. */
+  readonly eot?: string | undefined;
   /** What to hold out whole, in place of a share: a corpus, file, folder or dataset. */
   readonly val?: string | undefined;
   /** The split to hold out of `val`, or else of the sources, which are datasets on the hub. */
@@ -114,7 +116,7 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PrepareRes
   if (options.valFraction !== undefined) checkValFraction(options.valFraction);
   const out = resolve(options.out);
   const replaces = await checkOut(out, options.out, options.force ?? false);
-  const makeTokenizer = await planTokenizer(options.tokenizer);
+  const makeTokenizer = await planTokenizer(options.tokenizer, options.eot);
   const fields = { ...FIELD_DEFAULTS, ...options.fields };
   const { hub: wanted, sources: specs } = options;
   const valSpecs = options.val !== undefined ? [options.val] : options.valSplit !== undefined ? specs : [];
@@ -351,7 +353,10 @@ function fewerIds(spec: string, { vocabSize }: Tokenizer): string[] {
 }
 
 /** Checks the tokenizer asked for before any work is done. */
-async function planTokenizer(spec: string): Promise<TokenizerPlan> {
+async function planTokenizer(spec: string, eot: string | undefined): Promise<TokenizerPlan> {
+  if (eot !== undefined && !spec.endsWith('.json')) {
+    throw new ConfigError('--eot', `must not be given with --tokenizer ${spec}, which has its own`, eot);
+  }
   if (spec.startsWith('bpe:')) {
     const vocabSize = Number(spec.slice('bpe:'.length));
     checkBpeVocabSize(vocabSize);
@@ -361,7 +366,7 @@ async function planTokenizer(spec: string): Promise<TokenizerPlan> {
       return finish(trainer.learn(), signal);
     };
   }
-  const tokenizer = await namedTokenizer(spec);
+  const tokenizer = await namedTokenizer(spec, eot);
   if (!partsDocuments(tokenizer)) {
     const rule = 'must have a token that ends a text, to part documents';
     throw new ConfigError(
@@ -390,10 +395,10 @@ async function finish<Result>(work: Generator<unknown, Result>, signal?: AbortSi
  * Makes a tokenizer from 'bytes', 'gpt2' or the path of a `tokenizer.json`, with what the files beside it say of its end of
  * text; throws ConfigError for another name, DataError for a file that is missing or no tokenizer.
  */
-export async function namedTokenizer(spec: string): Promise<Tokenizer> {
+export async function namedTokenizer(spec: string, eot?: string): Promise<Tokenizer> {
   if (!spec.endsWith('.json')) {
     if (spec === 'bytes' || spec === 'gpt2') return createTokenizer(spec);
     throw new ConfigError('tokenizer', "must be bytes, gpt2, bpe:N or a tokenizer.json's path", spec);
   }
-  return tokenizerInFile(spec);
+  return tokenizerInFile(spec, eot);
 }

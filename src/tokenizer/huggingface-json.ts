@@ -18,7 +18,7 @@ import {
  * Names of the end-of-text token in published tokenizers, the likeliest first; of use where no file names it. nanochat's
  * documents are parted by what begins them.
  */
-const EOT_NAMES = [
+export const EOT_NAMES = [
   END_OF_TEXT,
   '<|end_of_text|>',
   '</s>',
@@ -210,7 +210,7 @@ export function endOfText(
     where,
     `must have a token that ends a text, and has none that is called ${EOT_NAMES.join(' ')}`,
     undefined,
-    'name it in a file tokenizer_config.json beside it, as {"eos_token": "…"}',
+    'name it by --eot, or in a file tokenizer_config.json beside it, as {"eos_token": "…"}',
   );
 }
 

@@ -253,7 +253,7 @@ test('damaged tokenizer files say what is wrong', async () => {
   await rejects({}, /got 'the fields \(none\)'$/);
   await rejects(
     { ...good, added_tokens: [] },
-    /^t\.json: must have a token that ends a text, .*; name it in a file tokenizer_config\.json beside it/,
+    /^t\.json: must have a token that ends a text, .*; name it by --eot, or in a file tokenizer_config\.json beside it/,
   );
   await rejects(
     { ...good, added_tokens: [{ id: -1 }] },

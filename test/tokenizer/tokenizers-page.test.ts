@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { MODEL_TYPES } from '../../src/tokenizer/huggingface-json.js';
+import { EOT_NAMES, MODEL_TYPES } from '../../src/tokenizer/huggingface-json.js';
 import { tokenizerFromJSON } from '../../src/tokenizer/load.js';
 import { DECODERS } from '../../src/tokenizer/pipeline/decoders.js';
 import { NORMALIZERS } from '../../src/tokenizer/pipeline/normalizers.js';
@@ -49,6 +49,12 @@ test('the page has the types that the code reads, and all behaviors of Split', (
   }
   const [, punctuation] = rows('Pre-tokenizers').find(([cell]) => cell === '`Punctuation`')!;
   assert.deepEqual(codes(punctuation), ['behavior', ...BEHAVIORS]);
+});
+
+test('the page has the usual names of the end of text, in their order', () => {
+  const section = PAGE.split(/^## /m).find((part) => part.startsWith('The end of a text\n'))!;
+  const named = codes(section.slice(section.indexOf('the first of')));
+  assert.deepEqual(named, EOT_NAMES);
 });
 
 test('each type has been compared with Python, and the page has the settings it was compared with', () => {

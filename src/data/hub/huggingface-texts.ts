@@ -3,10 +3,10 @@
  * begin and end, its chat template. Knows which files say so, and which of two that differ is heard.
  */
 import { dirname, join } from 'node:path';
-import { DataError } from '../../errors.js';
+import { ConfigError, DataError } from '../../errors.js';
 import { parseTextIds, type TextIds, textIdFields } from '../../generate/text-ids.js';
 import { withCleanUp } from '../../tokenizer/clean-up.js';
-import { isRecord, tokenizerJSONFromVocab } from '../../tokenizer/huggingface-json.js';
+import { isRecord, tokenizerJSONFromVocab, vocabularyIds } from '../../tokenizer/huggingface-json.js';
 import { tokenizerFromJSON } from '../../tokenizer/load.js';
 import {
   ADDED_TOKENS_FILE,
@@ -146,7 +146,11 @@ export interface FoundTokenizer {
   readonly tokens: TokenNames | null;
 }
 
-/** Makes the tokenizer. Throws DataError where it is damaged, or its end of text is nowhere named. */
+/**
+ * Makes the tokenizer. Throws DataError where it is damaged, or its end of text is nowhere named.
+ *
+ * @param eot what the user calls the token that ends a text; ConfigError where there is no such token
+ */
 export async function foundTokenizer(
   json: TokenizerJSON,
   {
@@ -157,11 +161,20 @@ export async function foundTokenizer(
     addedTokens,
   }: Omit<TokenizerFiles, 'tokenizer'>,
   { bos, eos }: TextIds,
+  eot?: string,
 ): Promise<FoundTokenizer> {
-  const { names, others } = namedTokens(tokenizerConfig, specialTokens, where);
-  if (json.model === undefined) return { tokenizer: await tokenizerFromJSON(json, path), tokens: null };
+  const { names: own, others } = namedTokens(tokenizerConfig, specialTokens, where);
+  const names = eot === undefined ? own : { ...own, eos_token: eot };
+  if (json.model === undefined) {
+    if (eot !== undefined)
+      throw new ConfigError('--eot', `must not be given with ${path}, which has its own`, eot);
+    return { tokenizer: await tokenizerFromJSON(json, path), tokens: null };
+  }
   const contents = new Set([...Object.values(names), ...others]);
   const whole = withAddedTokens(json, tokenizerConfig, addedTokens, contents, where);
+  if (eot !== undefined && !vocabularyIds(whole, path).has(eot)) {
+    throw new ConfigError('--eot', `must be a token of ${path}`, eot);
+  }
   const marked = withSpecialTokens(whole, contents, new Set([...eos, ...(bos === null ? [] : [bos])]), path);
   const cleaned = withCleanUp(marked, tokenizerConfig);
   const tokenizer = await tokenizerFromJSON(cleaned, path, { token: names.eos_token, ids: eos });
@@ -173,8 +186,12 @@ export async function foundTokenizer(
   return { tokenizer, tokens: { ...(unnamed ? { bos_token } : {}), ...known, eos_token } };
 }
 
-/** Reads a `tokenizer.json` of any name, and what lies beside it. Throws DataError where it is missing or damaged. */
-export async function tokenizerInFile(path: string): Promise<Tokenizer> {
+/**
+ * Reads a `tokenizer.json` of any name, and what lies beside it. Throws DataError where it is missing or damaged.
+ *
+ * @param eot as `foundTokenizer` has it
+ */
+export async function tokenizerInFile(path: string, eot?: string): Promise<Tokenizer> {
   const json = await readLocalJSON(path);
   if (json === undefined) throw new DataError(path, 'must be a tokenizer.json', 'no such file');
   if (!isRecord(json)) return tokenizerFromJSON(json, path);
@@ -190,7 +207,7 @@ export async function tokenizerInFile(path: string): Promise<Tokenizer> {
     specialTokens: await beside(SPECIAL_TOKENS_FILE),
     addedTokens: await beside(ADDED_TOKENS_FILE),
   };
-  return (await foundTokenizer(json, files, ids)).tokenizer;
+  return (await foundTokenizer(json, files, ids, eot)).tokenizer;
 }
 
 /** A model's chat template, and what there is to tell of it. */

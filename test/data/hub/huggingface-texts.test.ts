@@ -153,7 +153,7 @@ test('an end of text of any name is known by its id, or by what a file calls it'
   }
   assert.deepEqual((await tokenizerOf(cases[3][0])).tokens, { eos_token: '<|end|>', pad_token: '<|turn|>' });
   const message =
-    /tokenizer\.json: must have a token that ends a text, .*; name it in a file tokenizer_config\.json/;
+    /tokenizer\.json: must have a token that ends a text, .*; name it by --eot, or in a file tokenizer_config\.json/;
   await assert.rejects(tokenizerOf({ ...nowhere, 'tokenizer_config.json': null }), message);
   await assert.rejects(tokenizerInFile(join(folder, 'model', 'tokenizer.json')), message);
   await assert.rejects(
@@ -164,6 +164,30 @@ test('an end of text of any name is known by its id, or by what a file calls it'
     tokenizerOf({ 'tokenizer_config.json': { eos_token: 3 } }),
     /tokenizer_config\.json: eos_token: must be a text or an added token, got '3'/,
   );
+});
+
+test('the end of text is what the user calls it, whatever the files say', async () => {
+  const file = join(copy('ended'), 'tokenizer.json');
+  const text = join(folder, 'ended.txt');
+  writeFileSync(text, 'words <|im_start|> and more. '.repeat(40));
+  const out = join(folder, 'ended-data');
+  const options = { sources: [text], out, seed: 1, force: true, workers: 1 };
+  await prepareCorpus({ ...options, tokenizer: file, eot: '<|im_start|>' });
+  await using data = await openDataset(out);
+  assert.deepEqual([data.meta!.tokenizer.eot, data.tokenizer!.eot], [280, 280]);
+  const ids = await data.train.read(0, data.train.length);
+  assert.equal(ids.indexOf(280), ids.length - 1, 'a text does not spell it');
+  const refusals: [object, string][] = [
+    [{ tokenizer: file, eot: '<|none|>' }, `--eot: must be a token of ${file}, got '<|none|>'`],
+    [
+      { tokenizer: 'gpt2', eot: '</s>' },
+      "--eot: must not be given with --tokenizer gpt2, which has its own, got '</s>'",
+    ],
+  ];
+  for (const [more, message] of refusals) {
+    const prepared = prepareCorpus({ ...options, tokenizer: file, ...more });
+    await assert.rejects(prepared, { name: 'ConfigError', message });
+  }
 });
 
 test('of several ids the tokenizer’s own, or else one of a usual name, parts documents', async () => {
