@@ -2,8 +2,6 @@
  * The addon as JavaScript sees it: the kernels, memory, and a few functions about the machine. Turns refusals into
  * errors of the classes that `setErrorFactory` was given. Knows neither shapes nor arithmetic.
  */
-#include <dlfcn.h>
-
 #include <mutex>
 #include <new>
 #include <stdexcept>
@@ -11,6 +9,7 @@
 #include "bindings.h"
 #include "kernels.h"
 #include "pool.h"
+#include "system.h"
 
 namespace loopnn {
 namespace {
@@ -145,17 +144,12 @@ void define(napi_env env, napi_value exports, const Binding* binding) {
   }
 }
 
-/** Keeps this library loaded for good: pool threads may sleep in it when a worker thread's environment ends. */
-void stayLoaded() {
-  Dl_info self;
-  if (dladdr(reinterpret_cast<void*>(&stayLoaded), &self) != 0) dlopen(self.dli_fname, RTLD_NOW | RTLD_NODELETE);
-}
-
 }  // namespace
 }  // namespace loopnn
 
 NAPI_MODULE_INIT() {
   using namespace loopnn;
+  // Pool threads may sleep in this library when a worker thread's environment ends.
   stayLoaded();
   Instance* instance = new Instance;
   napi_set_instance_data(env, instance, [](napi_env, void* data, void*) { delete static_cast<Instance*>(data); },

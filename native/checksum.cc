@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "bindings.h"
+#include "system.h"
 
 #if defined(__x86_64__)
 #include <nmmintrin.h>
@@ -102,7 +103,7 @@ LOOPNN_CRC_TARGET uint32_t fromInstructions(uint32_t crc, const uint8_t* p, size
 
 bool hasInstructions() {
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("sse4.2");
+  return instructions().crc32;
 #else
   return true;
 #endif

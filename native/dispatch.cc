@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels.h"
+#include "system.h"
 
 namespace loopnn {
 
@@ -25,28 +26,17 @@ const Kernels& kernels();
 
 namespace {
 
-#if defined(__x86_64__)
-bool hasAvx512() {
 #ifdef LOOPNN_EMULATED
-  return true;
-#endif
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
-}
-
-bool hasAvx512Bf16() {
-#ifdef LOOPNN_EMULATED
-  return true;
-#endif
-  return hasAvx512() && __builtin_cpu_supports("avx512bf16");
-}
+constexpr bool kEmulated = true;
+#else
+constexpr bool kEmulated = false;
 #endif
 
 const Isa kIsas[] = {
 #if defined(__x86_64__)
-    {"avx512bf16", true, hasAvx512Bf16, avx512bf16::kernels},
-    {"avx512", false, hasAvx512, avx512::kernels},
-    {"avx2", false, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }, avx2::kernels},
+    {"avx512bf16", true, [] { return kEmulated || instructions().avx512bf16; }, avx512bf16::kernels},
+    {"avx512", false, [] { return kEmulated || instructions().avx512; }, avx512::kernels},
+    {"avx2", false, [] { return instructions().avx2; }, avx2::kernels},
 #endif
     {"portable", false, [] { return true; }, portable::kernels},
     {nullptr, false, nullptr, nullptr},

@@ -9,7 +9,7 @@
 #include <unordered_map>
 
 #include "bindings.h"
-#include "pool.h"
+#include "system.h"
 
 namespace loopnn {
 namespace {

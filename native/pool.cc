@@ -1,5 +1,5 @@
 /**
- * The thread pool and the scratch memory: see pool.h.
+ * The thread pool and the scratch memory: see pool.h. Knows no operating system: see system.h.
  *
  * A job is open while `generation` is odd. A worker enters by raising `active` and then looking at `generation`
  * again; the caller leaves by closing the job and then waiting for `active` to fall to zero. So the caller
@@ -7,16 +7,9 @@
  */
 #include "pool.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-#ifdef __linux__
-#include <sched.h>
-#endif
-
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
-#include <cstring>
 #include <mutex>
 #include <new>
 #include <stdexcept>
@@ -25,12 +18,12 @@
 #include <thread>
 #include <vector>
 
+#include "system.h"
+
 namespace loopnn {
 namespace {
 
-constexpr size_t kHugePage = size_t{2} << 20;
-constexpr size_t kHugeFrom = size_t{4} << 20;
-constexpr size_t kMapFrom = size_t{128} << 10;
+constexpr size_t kLeastScratch = size_t{4} << 20;  // from here on memory gets huge pages
 constexpr int kSpins = 2000;       // about 30 µs: longer than the gap between two kernels of a step
 constexpr int kMaxThreads = 1024;
 
@@ -51,7 +44,7 @@ struct Scratch {
     if (wanted <= bytes) return;
     // Grows in large steps, and to a size that gets huge pages: packed operands are read all over.
     wanted += wanted / 4;
-    if (wanted < kHugeFrom) wanted = kHugeFrom;
+    if (wanted < kLeastScratch) wanted = kLeastScratch;
     freePages(memory, bytes);
     memory = nullptr;
     bytes = 0;
@@ -128,27 +121,8 @@ class Pool {
       throw std::runtime_error("LOOPNN_NUM_THREADS must be a whole number from 1 to 1024, got '" +
                                std::string(wish) + "'");
     }
-#ifdef __linux__
-    cpu_set_t mask;
-    if (sched_getaffinity(0, sizeof mask, &mask) == 0) return std::min(CPU_COUNT(&mask), quotaCpus());
-#endif
-    const unsigned n = std::thread::hardware_concurrency();
-    return n > 0 ? static_cast<int>(n) : 1;
+    return std::min(processors(), kMaxThreads);
   }
-
-#ifdef __linux__
-  /** Processors' worth of time that a container's control group (version 2) grants, rounded up. */
-  static int quotaCpus() {
-    long quota = 0;
-    long period = 0;
-    if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
-      if (std::fscanf(file, "%ld %ld", &quota, &period) != 2) quota = 0;  // "max": no limit
-      std::fclose(file);
-    }
-    if (quota <= 0 || period <= 0) return kMaxThreads;
-    return static_cast<int>(std::min<long>((quota + period - 1) / period, kMaxThreads));
-  }
-#endif
 
   void grab(int worker) {
     for (;;) {
@@ -217,40 +191,6 @@ float* workerScratch(int worker) { return pool().scratch(worker); }
 float* sharedScratch(SharedArea area, size_t bytes) {
   shared[area].ensure(bytes);
   return static_cast<float*>(shared[area].memory);
-}
-
-void* allocatePages(size_t bytes) {
-  if (bytes < kMapFrom) {
-    void* memory = nullptr;
-    if (posix_memalign(&memory, 64, bytes == 0 ? 64 : bytes) != 0) return nullptr;
-    return std::memset(memory, 0, bytes);
-  }
-  if (bytes > SIZE_MAX / 2) return nullptr;
-  // Mapped pages are zero and cost nothing until they are touched.
-  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  const size_t length = (bytes + page - 1) / page * page;
-  const size_t slack = bytes >= kHugeFrom ? kHugePage : 0;
-  void* mapped = mmap(nullptr, length + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapped == MAP_FAILED) return nullptr;
-  if (slack == 0) return mapped;
-  char* begin = static_cast<char*>(mapped);
-  const size_t skip = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
-  if (skip > 0) munmap(begin, skip);
-  if (slack - skip > 0) munmap(begin + skip + length, slack - skip);
-#ifdef MADV_HUGEPAGE
-  madvise(begin + skip, length, MADV_HUGEPAGE);
-#endif
-  return begin + skip;
-}
-
-void freePages(void* memory, size_t bytes) {
-  if (!memory) return;
-  if (bytes < kMapFrom) {
-    std::free(memory);
-    return;
-  }
-  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  munmap(memory, (bytes + page - 1) / page * page);
 }
 
 }  // namespace loopnn

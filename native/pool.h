@@ -22,10 +22,6 @@ void runTasks(int64_t tasks, TaskFn fn, void* context);
 int threadCount();
 void setThreadCount(int threads);
 
-/** 64-byte-aligned zeroed memory; from 4 MiB on it is 2 MiB-aligned and asks for huge pages. Null when short. */
-void* allocatePages(size_t bytes);
-void freePages(void* memory, size_t bytes);
-
 /** Ensures that every worker owns `bytes` of scratch. Call before runTasks; throws std::bad_alloc. */
 void reserveScratch(size_t bytes);
 /** The scratch of one worker; contents are whatever the last task left. */

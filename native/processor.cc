@@ -1,0 +1,42 @@
+/**
+ * Which instructions may be used, by CPUID and XGETBV (Intel's manual, volume 1, chapters 14.3 and 15.2). The compilers' own
+ * `__builtin_cpu_supports` needs a library of theirs, which not every one brings.
+ */
+#include "system.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace loopnn {
+namespace {
+
+Instructions detect() {
+  Instructions found{};
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return found;
+  const auto bits = [](unsigned word, unsigned wanted) { return (word & wanted) == wanted; };
+  found.crc32 = bits(c, bit_SSE4_2);
+  if (!bits(c, bit_OSXSAVE | bit_AVX | bit_FMA)) return found;
+  unsigned saved = 0, high = 0;
+  asm("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+  if (!bits(saved, 0x06)) return found;  // the system keeps 32-byte registers
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
+  found.avx2 = bits(b, bit_AVX2);
+  // Masks and 64-byte registers. macOS grants them at their first use only, so that AVX-512 is not seen there.
+  if (!bits(saved, 0xe6)) return found;
+  found.avx512 = found.avx2 && bits(b, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL);
+  if (found.avx512 && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.avx512bf16 = bits(a, 1u << 5);
+#endif
+  return found;
+}
+
+}  // namespace
+
+const Instructions& instructions() {
+  static const Instructions found = detect();
+  return found;
+}
+
+}  // namespace loopnn

@@ -1,0 +1,24 @@
+/** What kernels and pool need of the operating system and the processor. Knows nothing of who asks. */
+#pragma once
+
+#include <cstddef>
+
+namespace loopnn {
+
+/** 64-byte-aligned zeroed memory; from 4 MiB on in huge pages where the system has them. Null when short. */
+void* allocatePages(size_t bytes);
+void freePages(void* memory, size_t bytes);
+
+/** CPUs that this process may use: those of its affinity, and not more than its container's share of time. At least 1. */
+int processors();
+
+/** Keeps this library loaded until the process ends. */
+void stayLoaded();
+
+/** Instructions that the processor has and the system allows. */
+struct Instructions {
+  bool crc32, avx2, avx512, avx512bf16;
+};
+const Instructions& instructions();
+
+}  // namespace loopnn
