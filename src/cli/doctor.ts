@@ -33,7 +33,8 @@ export function doctorCommand(program: Command): void {
         ...('error' in native
           ? [`addon             not loaded: ${native.error}`]
           : [
-              `addon             loaded, built with ${native.compiler}`,
+              `addon             ${native.origin}, by ${native.compiler}`,
+              ...native.refused.map((refusal) => `refused           ${refusal}`),
               `instruction sets  ${native.isas.join(', ')}; in use: ${native.isa}`,
               `threads           ${native.threads}`,
               `precision         ${native.bf16 ? 'bf16' : 'f32'} by default: the instruction set ${native.bf16 ? 'multiplies' : 'does not multiply'} bfloat16`,

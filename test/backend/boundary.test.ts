@@ -332,12 +332,12 @@ test('a missing, truncated or foreign addon is a BackendError with a remedy; aut
     const attempt = `try { await createBackend({ name: 'native' }) } catch (e) { console.log(e.name + ' ' + e.message) }`;
     assert.equal(
       inFreshProcess({ LOOPNN_NATIVE_PATH: path.join(dir, 'missing.node') }, attempt),
-      'BackendError native addon: must have been built, but its file is missing or unreadable; run `npm run build`',
+      'BackendError native addon: LOOPNN_NATIVE_PATH: must have been built, but its file is missing or unreadable; run `npm run build`',
     );
     const message = inFreshProcess({ LOOPNN_NATIVE_PATH: broken }, attempt);
     assert.match(
       message,
-      /^BackendError native addon: must fit this machine and Node .*; run `npm run build`$/,
+      /^BackendError native addon: LOOPNN_NATIVE_PATH: must fit this machine and Node .*; run `npm run build`$/,
     );
     assert.ok(!message.includes(dir), 'no path of the machine');
     const fallback = `const w = []; const b = await createBackend({ name: 'auto', onWarning: (m) => w.push(m) }); console.log(b.name, w.length)`;

@@ -1,12 +1,13 @@
 /** Loads the C++ addon and names what it exports; a reason and a remedy where it cannot be loaded. */
 import { accessSync, constants } from 'node:fs';
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { ConfigError, BackendError, ShapeError } from '../../errors.js';
 import type { HostArray } from '../backend.js';
 import type { AddonKernel } from './addon-kernels.js';
+import { type AddonFile, addonFiles, isCheckout, systemName } from './find.js';
+import { refusalOf } from './trial.js';
 
-/** What `loopnn doctor` tells about the addon. */
+/** What an addon tells about itself and the machine. */
 export interface NativeInfo {
   /** The instruction set in use. */
   readonly isa: string;
@@ -39,23 +40,45 @@ export type NativeAddon = Record<AddonKernel, (...args: Argument[]) => void> & {
 };
 
 /** What to do about an addon that is missing or old. */
-export const REMEDY = 'run `npm run build`';
-let loaded: NativeAddon | undefined;
+export const remedy = (): string =>
+  isCheckout() ? 'run `npm run build`' : 'a checkout builds one with a C++17 compiler: `npm run build`';
+
+let loaded: { readonly addon: NativeAddon; readonly origin: string; readonly refused: string[] } | undefined;
 /** The instruction set in use. */
 let isa = '';
 
-/** The addon, loaded at the first call. Throws BackendError that says why it cannot be, and the remedy. */
+/**
+ * The addon, loaded at the first call: the first of those that are there which fits the machine.
+ *
+ * Throws BackendError that says why each cannot be loaded, and the remedy; ConfigError where an environment variable asks for
+ * what the addon refuses.
+ */
 export function loadAddon(): NativeAddon {
-  if (loaded) return loaded;
-  const file =
-    process.env.LOOPNN_NATIVE_PATH || fileURLToPath(new URL('../../../native/loopnn.node', import.meta.url));
-  let addon: NativeAddon;
+  if (loaded) return loaded.addon;
+  const refused: string[] = [];
+  for (const found of addonFiles()) {
+    const refusal = found.prebuilt ? refusalOf(found.file) : null;
+    const addon = refusal ?? load(found);
+    if (typeof addon !== 'string') {
+      loaded = { addon, origin: found.origin, refused };
+      return addon;
+    }
+    refused.push(`${found.origin}: ${addon}`);
+  }
+  const rule =
+    refused.length > 0 ? refused.join('; ') : `must have been built, but there is none for ${systemName()}`;
+  throw new BackendError('native addon', rule, undefined, remedy());
+}
+
+/** An addon, ready for use, or why it cannot be had. */
+function load({ file }: AddonFile): NativeAddon | string {
   try {
-    addon = createRequire(import.meta.url)(file) as NativeAddon;
+    const addon = createRequire(import.meta.url)(file) as NativeAddon;
     addon.setErrorFactory((kind, where, rule, got) =>
       kind === 'ShapeError' ? new ShapeError(where, rule, got) : new BackendError(where, rule, got),
     );
     isa = addon.info().isa; // settles the instruction set: LOOPNN_ISA may be wrong
+    return addon;
   } catch (error) {
     // Environment variables that ask for the impossible are the user's to mend, not a reason to fall back.
     if (error instanceof BackendError) {
@@ -63,10 +86,8 @@ export function loadAddon(): NativeAddon {
       const [, threads] = /^LOOPNN_NUM_THREADS (.*)/.exec(rule) ?? [];
       throw threads ? new ConfigError('LOOPNN_NUM_THREADS', threads) : new ConfigError('LOOPNN_ISA', rule);
     }
-    throw new BackendError('native addon', reasonNotLoaded(file, error), undefined, REMEDY);
+    return reasonNotLoaded(file, error);
   }
-  loaded = addon;
-  return addon;
 }
 
 /** One line without the file's path: the loader's own messages begin with it. */
@@ -95,9 +116,18 @@ export function setThreads(threads: number): void {
   loadAddon().setThreads(threads);
 }
 
-/** The machine as the addon sees it. Throws BackendError when the addon cannot load. */
-export function nativeInfo(): NativeInfo {
-  return loadAddon().info();
+/** What `loopnn doctor` tells about the addon: the machine as it sees it, and which one it is. */
+export interface LoadedInfo extends NativeInfo {
+  /** `own build`, `prebuilt for linux-x64` or `LOOPNN_NATIVE_PATH`. */
+  readonly origin: string;
+  /** Why those that come before it were not taken. */
+  readonly refused: readonly string[];
+}
+
+/** The machine and the addon that is in use. Throws as `loadAddon`. */
+export function nativeInfo(): LoadedInfo {
+  const info = loadAddon().info();
+  return { ...info, origin: loaded!.origin, refused: loaded!.refused };
 }
 
 /** The instruction set in use: packed weights have its layout. */

@@ -15,7 +15,7 @@ import { copyOf, HostStorage, receiveInto } from '../memory/storage.js';
 import { classWith } from '../methods.js';
 import { type Activation, ACTIVATIONS, type Dropout, LOOP_FORMS, type LoopForm } from '../options.js';
 import { signaturesOf } from '../signature.js';
-import { type Argument, isaInUse, loadAddon, type NativeAddon, REMEDY } from './addon.js';
+import { type Argument, isaInUse, loadAddon, type NativeAddon, remedy } from './addon.js';
 import { ADDON_KERNELS, type AddonKernel, PACKED, type PackedField, WITH_INT8 } from './addon-kernels.js';
 
 /** A weight as products read it, in the layout of an instruction set. */
@@ -274,7 +274,7 @@ export class NativeBackend extends classWith(METHODS) implements Backend {
     for (const [name, encode] of options) encode(list, name === 'bf16' ? this.bf16 : args[name]);
     const run = this.addon[kernel];
     if (!run) {
-      throw new BackendError('native addon', 'must be that of this version', `none with ${kernel}`, REMEDY);
+      throw new BackendError('native addon', 'must be that of this version', `none with ${kernel}`, remedy());
     }
     run(...list);
   }

@@ -1,0 +1,44 @@
+/** Where an addon for this machine may lie. Knows names and folders; nothing is loaded here. */
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+export interface AddonFile {
+  readonly file: string;
+  /** In words: `own build`, `prebuilt for linux-x64` or `LOOPNN_NATIVE_PATH`. */
+  readonly origin: string;
+  /** Whether it was compiled for machines of many kinds, and so has to be tried on this one. */
+  readonly prebuilt: boolean;
+}
+
+const inPackage = (path: string): string => fileURLToPath(new URL(`../../../../${path}`, import.meta.url));
+
+/** The name of this system's addon: platform, architecture, and `musl` under Linux where that is the C library. */
+export function systemName(): string {
+  const musl = process.platform === 'linux' && runsOnMusl() ? '-musl' : '';
+  return `${process.platform}-${process.arch}${musl}`;
+}
+
+/** Whether the C library of this process is musl: it lies in its memory, while the other one may be installed too. */
+function runsOnMusl(): boolean {
+  try {
+    return /\/(ld-musl-|libc\.musl-)/.test(readFileSync('/proc/self/maps', 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+/** The addons that are there, the best first: the one that LOOPNN_NATIVE_PATH names, or else the checkout's, then the package's. */
+export function addonFiles(): AddonFile[] {
+  const named = process.env.LOOPNN_NATIVE_PATH;
+  if (named) return [{ file: named, origin: 'LOOPNN_NATIVE_PATH', prebuilt: false }];
+  const name = systemName();
+  return [
+    { file: inPackage('dist/native/loopnn.node'), origin: 'own build', prebuilt: false },
+    { file: inPackage(`prebuilds/${name}/loopnn.node`), origin: `prebuilt for ${name}`, prebuilt: true },
+  ].filter(({ file }) => existsSync(file));
+}
+
+/** Whether this is a checkout, which can build an addon. */
+export function isCheckout(): boolean {
+  return existsSync(inPackage('scripts/build-native.mjs'));
+}
