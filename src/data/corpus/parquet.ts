@@ -146,6 +146,7 @@ class OpenParquet implements ParquetText {
     const sizes = { packed: 0, unpacked: 0 };
     for (const group of this.metadata.row_groups) {
       const first = row;
+      const before = passed;
       const end = row + Number(group.num_rows);
       const texts = this.#textsOf(group);
       if (texts !== undefined && passed + texts <= skip) {
@@ -178,9 +179,11 @@ class OpenParquet implements ParquetText {
         if (error instanceof FileError) throw error;
         throw new DataError(this.name, `must hold rows ${first} to ${end - 1}`, messageOf(error), DAMAGED);
       }
-      if (row !== end) {
+      if (row !== end || (texts !== undefined && passed - before !== texts)) {
         const rule = `must hold rows ${first} to ${end - 1}`;
-        throw new DataError(this.name, rule, `${row - first} of them`, DAMAGED);
+        const got =
+          row === end ? `${passed - before} texts where it counts ${texts}` : `${row - first} of them`;
+        throw new DataError(this.name, rule, got, DAMAGED);
       }
       sizes.packed += chunk.end - chunk.start;
       sizes.unpacked += Math.max(pages.unpackedBytes, text);

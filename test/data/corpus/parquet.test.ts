@@ -127,6 +127,20 @@ test('nulls are left out and told, counted by the file or not', async () => {
   }
 });
 
+test('a group with other nulls than the file counts is refused', async () => {
+  const path = join(folder, 'a.parquet');
+  const bytes = await readFile(fixture('nulls.parquet'));
+  // The levels of rows 8 to 15, one of which is a null, bit-packed: two bytes of length, a header, and the bits.
+  const levels = Buffer.from('0200000003fd', 'hex');
+  bytes[bytes.indexOf(levels) + 5] = 0xf9;
+  await writeFile(path, bytes);
+  await refused(
+    path,
+    'text',
+    /a\.parquet: must hold rows 8 to 15, got '6 texts where it counts 7'; the file is damaged/,
+  );
+});
+
 test('pages and dictionaries of any size come through in pieces, with the same texts', async () => {
   const before = await temporary();
   const read = async (path: string, skip = 0) => {
