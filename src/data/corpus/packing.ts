@@ -7,6 +7,7 @@ import { open } from 'node:fs/promises';
 import { createGunzip } from 'node:zlib';
 import { Decompress } from 'fzstd';
 import { DataError } from '../../errors.js';
+import { isZstdMagic, UnreadableFrame, ZstdFrames } from '../../formats/zstd-frames.js';
 import { noteExpansion, type TextWarnings } from './source.js';
 
 /** How a file is packed; dictzip is gzip. */
@@ -14,13 +15,8 @@ export type Packing = 'none' | 'gzip' | 'zstd';
 
 /** Bytes read at a time: enough for speed, little beside a corpus of many small files. */
 const CHUNK_BYTES = 1 << 18;
-/** Bytes unpacked from one chunk of Zstandard: its own program asks for a flag above this window too. */
-const MAX_ZSTD_WINDOW = 1 << 27;
 /** Bytes of Zstandard unpacked at a time: four of them may become 128 KiB, so these become 32 MiB at most. */
 const ZSTD_SLICE_BYTES = 1 << 10;
-const ZSTD_MAGIC = 0xfd2fb528;
-/** A frame that is skipped, without its last four bits: some programs write one first. */
-const ZSTD_SKIPPABLE_MAGIC = 0x184d2a5;
 
 /** Bytes by which a packing is told. */
 const MAGIC_BYTES = 4;
@@ -45,7 +41,7 @@ function packingBy(bytes: Buffer, path: string): Packing {
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) return 'gzip';
   if (bytes.length >= MAGIC_BYTES) {
     const magic = bytes.readUInt32LE();
-    if (magic === ZSTD_MAGIC || magic >>> 4 === ZSTD_SKIPPABLE_MAGIC) return 'zstd';
+    if (isZstdMagic(magic)) return 'zstd';
   }
   const ending = ENDING.exec(path);
   if (ending === null) return 'none';
@@ -119,7 +115,8 @@ export async function* readChunks(
       noteExpansion(warnings, path, file.bytesRead, unpacked);
     }
   } catch (error) {
-    throw new DataError(path, 'must be readable', error instanceof Error ? error.message : error);
+    const hint = error instanceof UnreadableFrame ? error.hint : undefined;
+    throw new DataError(path, 'must be readable', error instanceof Error ? error.message : error, hint);
   } finally {
     file.destroy();
     stream.destroy();
@@ -132,12 +129,15 @@ export async function* unpackZstd(chunks: AsyncIterable<Uint8Array>): AsyncGener
   const decoder = new Decompress((data) => {
     if (data.length > 0) unpacked.push(data);
   });
+  // The decoder reserves the window that a header asks for, up to 2 GB, so headers are looked at beforehand.
+  const frames = new ZstdFrames();
   let any = false;
   for await (const chunk of chunks) {
-    if (!any) checkZstdHeader(chunk);
     any = true;
     for (let at = 0; at < chunk.length; at += ZSTD_SLICE_BYTES) {
-      decoder.push(chunk.subarray(at, at + ZSTD_SLICE_BYTES));
+      const slice = chunk.subarray(at, at + ZSTD_SLICE_BYTES);
+      frames.check(slice);
+      decoder.push(slice);
       yield* unpacked;
       unpacked = [];
     }
@@ -145,16 +145,4 @@ export async function* unpackZstd(chunks: AsyncIterable<Uint8Array>): AsyncGener
   if (!any) throw new Error('no bytes');
   decoder.push(new Uint8Array(0), true);
   yield* unpacked;
-}
-
-/** The decoder reserves the window that a header asks for, up to 2 GB, so the first header is looked at beforehand. */
-function checkZstdHeader(chunk: Uint8Array): void {
-  if (chunk.length < 6) return;
-  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  if (view.getUint32(0, true) !== ZSTD_MAGIC || (chunk[4] & 0x20) !== 0) return;
-  const base = 2 ** (10 + (chunk[5] >> 3));
-  const window = base + (base / 8) * (chunk[5] & 7);
-  if (window > MAX_ZSTD_WINDOW) {
-    throw new Error(`a Zstandard window of ${window} bytes, above ${MAX_ZSTD_WINDOW}`);
-  }
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { packingOf, readChunks, readHead, unpackedName } from '../../../src/data/corpus/packing.js';
-import { fixture } from '../helpers.js';
+import { fixture, ZSTD_BLOCK, zstdOfOneByte } from '../helpers.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -96,11 +96,35 @@ test('a truncated or damaged file is an error wherever it is cut, never a shorte
   }
 });
 
-test('a header that asks for gigabytes is refused', async () => {
+test('frames with windows up to 128 MiB are read, with what is to be skipped before, between and behind them', async () => {
+  const path = join(folder, 'a.zst');
+  const skipped = Buffer.from('5a2a4d18030000000000ff', 'hex');
+  const long = zstdOfOneByte(0x61, 2);
+  long[5] = 17 << 3; // as zstd --long writes it
+  const single = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x20, 5, 41, 0, 0, ...Buffer.from('hello')]);
+  await writeFile(path, Buffer.concat([skipped, long, skipped, single, skipped]));
+  assert.equal((await unpack(path)).toString(), `${'a'.repeat(2 * ZSTD_BLOCK)}hello`);
+});
+
+test('a frame that asks for more, or for a dictionary, is refused with what to do, be it the first or not', async () => {
   const path = join(folder, 'big.zst');
-  await writeFile(
-    path,
-    Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0x00, 20 << 3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
-  );
-  await assert.rejects(unpack(path), /a Zstandard window of 1073741824 bytes, above 134217728/);
+  const frame = (hex: string) => Buffer.concat([Buffer.from(`28b52ffd${hex}`, 'hex'), Buffer.alloc(12)]);
+  const cases: [string, RegExp][] = [
+    [
+      '00a001',
+      /a Zstandard window of 1073741824 bytes, above 134217728'; unpack it first: zstd -d --long=31$/,
+    ],
+    // One segment: its content, of 2^30 bytes, is the window.
+    ['e00000004000000000', /a Zstandard window of 1073741824 bytes, above/],
+    [
+      '010028',
+      /a Zstandard frame packed with dictionary 40'; unpack it first, with its dictionary: zstd -d -D/,
+    ],
+  ];
+  for (const [hex, message] of cases) {
+    for (const before of [Buffer.alloc(0), zstdOfOneByte(0x61, 1)]) {
+      await writeFile(path, Buffer.concat([before, frame(hex)]));
+      await assert.rejects(unpack(path), { name: 'DataError', message }, hex);
+    }
+  }
 });
