@@ -30,7 +30,6 @@ const { texts, charsmap, files } = JSON.parse(
 /** Files that are refused, with the words for it. */
 const REFUSED: Readonly<Record<string, RegExp>> = {
   dropout: /: model\.dropout: must be null or 0, got 0\.5$/,
-  'Unigram by scripts': /: pre_tokenizer\.pretokenizers\[0\]\.type: must be one of .*, got 'UnicodeScripts'$/,
   'an expression that is not supported': /: pre_tokenizer\.pattern\.Regex: has \\X, which is not supported/,
 };
 

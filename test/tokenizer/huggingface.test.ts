@@ -97,7 +97,7 @@ test('what is not supported is refused by its name when the file is read', async
   };
   const types = {
     normalizer: 'Magic',
-    pre_tokenizer: 'UnicodeScripts',
+    pre_tokenizer: 'Whitespaces',
     decoder: 'Magic',
     post_processor: 'X',
   };

@@ -83,8 +83,13 @@ CLASSES = {
         "characters newer than the tables of expressions",
         lambda ch: unicodedata2.category(ch) != "Cn" and not KNOWN(ch),
     ),
+    "scriptless": (
+        "what has no script of its own for UnicodeScripts: spaces and what is newer than its table",
+        lambda ch: all(len(pieces(SCRIPTS, letter + ch)) == 1 for letter in "aя"),
+    ),
 }
 KNOWN = expression(r"\P{Cn}")
+SCRIPTS = pre_tokenizers.UnicodeScripts()
 
 
 def ranges(test):

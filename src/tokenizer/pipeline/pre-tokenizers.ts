@@ -2,6 +2,7 @@
 import { textToAlphabet } from '../byte-alphabet.js';
 import { preTokenize } from '../pretokenize.js';
 import { literal, readPattern } from './pattern.js';
+import { scriptOf } from './scripts.js';
 import { Settings } from './settings.js';
 import { BEHAVIORS, type Behavior, split } from './split.js';
 import { classOf } from './unicode.js';
@@ -26,6 +27,7 @@ export const PRE_TOKENIZERS = [
   'Punctuation',
   'Sequence',
   'Split',
+  'UnicodeScripts',
   'Whitespace',
   'WhitespaceSplit',
 ] as const;
@@ -61,6 +63,8 @@ export function readPreTokenizer(value: unknown, where: string): PreTokenizer {
       );
     case 'Split':
       return cut(readPattern(settings), settings.name('behavior', BEHAVIORS), settings.flag('invert'));
+    case 'UnicodeScripts':
+      return unicodeScripts;
     case 'Whitespace': {
       const [word, white] = [classOf('word'), classOf('space')];
       return cut(new RegExp(`${word.source}+|${word.or(white).not().source}+`, 'gu'), 'Removed', true);
@@ -100,6 +104,30 @@ class Out implements Pieces {
     this.texts.push(text);
     if (lead > 0) this.leads.push(Math.min(lead, text.length));
   }
+}
+
+/** Cuts where the script changes. What lies before the first character that has one is gone. */
+function unicodeScripts({ texts, leads }: Pieces): Pieces {
+  const out = new Out();
+  texts.forEach((text, i) => {
+    let start = text.length;
+    let script: string | null = null;
+    const piece = (end: number): void => {
+      if (start < end) out.add(text.slice(start, end), (leads[i] ?? 0) - start);
+      start = end;
+    };
+    for (let at = 0; at < text.length; ) {
+      const codePoint = text.codePointAt(at)!;
+      const own = scriptOf(codePoint);
+      if (own !== null && own !== script) {
+        piece(at);
+        script = own;
+      }
+      at += codePoint > 0xffff ? 2 : 1;
+    }
+    piece(text.length);
+  });
+  return out;
 }
 
 function byteLevel(prefixSpace: boolean, useRegex: boolean): PreTokenizer {
