@@ -3,12 +3,22 @@
  * files. The ids are those of `tokenizer.encode`, whatever the number of workers.
  */
 import { availableParallelism } from 'node:os';
+import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { Tokenizer, TokenizerJSON } from '../tokenizer/tokenizer.js';
 import { receivedError, type SentError } from '../node/thread-errors.js';
 
 /** A worker takes some 0.11 GB with GPT-2's tokenizer, and the thread that reads and writes 0.25: within 1 GB together. */
 const MOST_WORKERS = 6;
+
+/** A text, or a part of one behind a cut: then `before` is the end of what lies before it. */
+export interface Stretch {
+  readonly text: string;
+  readonly before?: string;
+}
+
+/** UTF-16 units of one text that take about as long as a signal may wait: one word of them takes longest. */
+const LONG_UNITS = 1 << 18;
 
 /** The ids of a batch of texts. */
 export interface Encoded {
@@ -27,16 +37,20 @@ export function defaultWorkers(): number {
 }
 
 /** Encodes texts one after another. */
-export function encodeTexts(tokenizer: Tokenizer, texts: readonly string[]): Encoded {
-  const parts = texts.map((text) => tokenizer.encode(text));
+export function encodeTexts(tokenizer: Tokenizer, texts: readonly Stretch[]): Encoded {
+  const parts = texts.map((stretch) => encodeStretch(tokenizer, stretch));
   const ids = new Uint16Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {
     ids.set(part, at);
     at += part.length;
   }
-  const bytes = texts.map((text) => Buffer.byteLength(text));
+  const bytes = texts.map(({ text }) => Buffer.byteLength(text));
   return { ids, lengths: parts.map(({ length }) => length), bytes };
+}
+
+export function encodeStretch(tokenizer: Tokenizer, { text, before }: Stretch): Uint16Array {
+  return before === undefined ? tokenizer.encode(text) : tokenizer.cutter!.encodeAfter(before, text);
 }
 
 /** What a worker is started with. */
@@ -49,7 +63,7 @@ export interface EncodeTokenizer {
 /** What a worker is given, null at last, and answers; `encode-worker.ts` is the other side. */
 export interface EncodeRequest {
   readonly batch: number;
-  readonly texts: readonly string[];
+  readonly texts: readonly Stretch[];
 }
 export type EncodeReply = { readonly batch: number } & (
   | { readonly encoded: Encoded }
@@ -61,6 +75,7 @@ export class Encoder {
   /** Batches that may be under way so that no worker waits. */
   readonly capacity: number;
   readonly #tokenizer: Tokenizer;
+  readonly #signal: AbortSignal | undefined;
   readonly #workers: Worker[] = [];
   readonly #ends: Promise<void>[] = [];
   readonly #load: number[] = [];
@@ -71,15 +86,23 @@ export class Encoder {
   #batches = 0;
   #failure: Error | null = null;
 
-  /** With one worker everything happens in this thread. */
-  constructor(tokenizer: Tokenizer, workers: number) {
+  /**
+   * With one worker everything happens in this thread, but for texts that would take so long that no signal were heard.
+   *
+   * @param signal ends the workers in the midst of their batches; whatever waits then fails with its reason
+   */
+  constructor(tokenizer: Tokenizer, workers: number, signal?: AbortSignal) {
     this.#tokenizer = tokenizer;
+    this.#signal = signal;
     this.capacity = workers > 1 ? 2 * workers : 1;
     for (let i = 0; workers > 1 && i < workers; i++) this.#start(i);
+    signal?.addEventListener('abort', this.#abort);
   }
 
-  encode(texts: readonly string[]): Promise<Encoded> {
-    if (this.#workers.length === 0) return Promise.resolve(encodeTexts(this.#tokenizer, texts));
+  encode(texts: readonly Stretch[]): Promise<Encoded> {
+    if (this.#workers.length === 0 && texts.some(({ text }) => text.length > LONG_UNITS)) this.#start(0);
+    // Signals and progress get their turn between two batches.
+    if (this.#workers.length === 0) return setImmediate().then(() => encodeTexts(this.#tokenizer, texts));
     if (this.#failure !== null) return Promise.reject(this.#failure);
     const batch = this.#batches++;
     const index = this.#load.indexOf(Math.min(...this.#load));
@@ -91,12 +114,18 @@ export class Encoder {
     return done;
   }
 
-  /** Ends the workers, each after the batches that it has. */
+  /** Ends the workers, each after the batches that it has; at once where the signal is aborted. */
   async close(): Promise<void> {
     this.#fail(new Error('the encoder is closed'));
-    for (const worker of this.#workers) worker.postMessage(null);
+    this.#signal?.removeEventListener('abort', this.#abort);
+    for (const worker of this.#workers) {
+      if (this.#signal?.aborted) void worker.terminate();
+      else worker.postMessage(null);
+    }
     await Promise.all(this.#ends);
   }
+
+  readonly #abort = (): void => this.#fail(this.#signal!.reason);
 
   /** Whatever waits, and whatever comes, fails with the first error. */
   #fail(error: Error): void {

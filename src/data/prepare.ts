@@ -36,12 +36,12 @@ import {
   noWarnings,
   type TextSource,
 } from './corpus/source.js';
-import { BATCH_UNITS, batches, SplitWriters } from './split-writers.js';
+import { BATCH_UNITS, batches, SplitWriters, STRETCH_UNITS } from './split-writers.js';
 import { SplitCorpus } from './splits.js';
 
 /** Bytes of text below which other threads would not have started before the work is done. */
 const FEW_BYTES = 1 << 23;
-/** Time for which merges are learned without listening to signals. */
+/** Time for which words are counted and merges learned without listening to signals. */
 const SLICE_MS = 100;
 /** Bytes of text after which the shards are flushed and a record is written. */
 const RECORD_BYTES = 1 << 28;
@@ -242,12 +242,17 @@ class Preparation {
   async #feed(trainer: BpeTrainer, corpus: SplitCorpus): Promise<void> {
     let documents = 0;
     let bytes = 0;
+    let turn = performance.now() + SLICE_MS;
     for await (const { split, pieces } of corpus.documents()) {
       if (split === 'val') continue;
       documents++;
       for await (const piece of pieces) {
         trainer.feed(piece);
         bytes += Buffer.byteLength(piece);
+        if (performance.now() >= turn) {
+          await setImmediate();
+          turn = performance.now() + SLICE_MS;
+        }
         this.#progress({ phase: 'train tokenizer', documents, bytes, totalBytes: corpus.bytes, tokens: 0 });
       }
     }
@@ -278,7 +283,7 @@ class Preparation {
     const { workers = corpus.bytes < FEW_BYTES ? 1 : defaultWorkers(), recordBytes = RECORD_BYTES } =
       this.#options;
     const path = (split: Split): string => join(folder, DATA_FILES[split]);
-    const encoder = new Encoder(tokenizer, workers);
+    const encoder = new Encoder(tokenizer, workers, this.#options.signal);
     let out: SplitWriters | undefined;
     try {
       out = await SplitWriters.open(path, tokenizer.eot, record);
@@ -308,9 +313,12 @@ class Preparation {
       };
       // What a first pass has met is not told again.
       const documents = corpus.documents(passed, corpus.warnings === null ? this.#warnings : undefined);
-      for await (const units of batches(documents, tokenizer, Math.min(BATCH_UNITS, recordBytes))) {
+      const mostUnits = Math.min(tokenizer.cuttable ? BATCH_UNITS : STRETCH_UNITS, recordBytes);
+      for await (const units of batches(documents, tokenizer, mostUnits)) {
         while (waiting.length >= encoder.capacity) await writeNext();
-        const encoded = encoder.encode(units.map(({ text }) => text));
+        const encoded = encoder.encode(
+          units.map(({ text, before }) => (before === undefined ? { text } : { text, before })),
+        );
         waiting.push(encoded.then((found) => () => writers.write(units, found, told)));
         waiting.at(-1)!.catch(() => {});
         this.#options.signal?.throwIfAborted();

@@ -4,7 +4,8 @@
  */
 import { DataError } from '../errors.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import type { Encoded } from './encoder.js';
+import type { Encoded, Stretch } from './encoder.js';
+import { characterStart } from './corpus/text.js';
 import type { Split } from './holdout.js';
 import type { EncodeRecord, SplitProgress } from './journal.js';
 import { ShardWriter } from './shard-writer.js';
@@ -14,12 +15,13 @@ import type { SplitDocument } from './splits.js';
 export const BATCH_UNITS = 1 << 19;
 /** Texts that are encoded together, where they are short. */
 const BATCH_TEXTS = 4096;
-/** UTF-16 units of one document that a tokenizer which needs it whole can be given. */
-const LONGEST_WHOLE_DOCUMENT = 1 << 28;
+/** The same for tokenizers that take their time, so that signals are heard meanwhile; longer documents are cut. */
+export const STRETCH_UNITS = 1 << 16;
+/** UTF-16 units of a document, or of what is left of it, that cannot be cut. */
+const LONGEST_UNCUT = 1 << 28;
 
 /** A stretch of a document that is encoded at once. */
-export interface Unit {
-  readonly text: string;
+export interface Unit extends Stretch {
   readonly split: Split;
   /** Whether the document ends with it. */
   readonly last: boolean;
@@ -29,26 +31,26 @@ export interface Unit {
 export async function* batches(
   documents: AsyncIterable<SplitDocument>,
   tokenizer: Tokenizer,
-  mostUnits = BATCH_UNITS,
+  mostUnits = tokenizer.cuttable ? BATCH_UNITS : STRETCH_UNITS,
 ): AsyncGenerator<Unit[]> {
   let batch: Unit[] = [];
   let units = 0;
   for await (const { split, name, pieces } of documents) {
-    let held = '';
-    for await (const text of tokenizer.cuttable ? pieces : whole(pieces, name, tokenizer)) {
-      if (held !== '') {
-        batch.push({ text: held, split, last: false });
-        units += held.length;
+    let held: Stretch = { text: '' };
+    for await (const stretch of stretches(pieces, name, tokenizer)) {
+      if (held.text !== '') {
+        batch.push({ ...held, split, last: false });
+        units += held.text.length;
         if (units >= mostUnits) {
           yield batch;
           batch = [];
           units = 0;
         }
       }
-      held = text;
+      held = stretch;
     }
-    batch.push({ text: held, split, last: true });
-    units += held.length;
+    batch.push({ ...held, split, last: true });
+    units += held.text.length;
     if (units >= mostUnits || batch.length >= BATCH_TEXTS) {
       yield batch;
       batch = [];
@@ -139,23 +141,45 @@ export class SplitWriters {
   }
 }
 
-/** A document in one piece, for tokenizers that need it so. */
-export async function* whole(
+/** A document as the stretches whose ids are its own, cut where the tokenizer allows it. */
+export async function* stretches(
   pieces: AsyncIterable<string>,
   name: string,
   tokenizer: Tokenizer,
-): AsyncGenerator<string> {
+  mostUnits = STRETCH_UNITS,
+): AsyncGenerator<Stretch> {
+  const { cutter } = tokenizer;
+  if (tokenizer.cuttable) {
+    for await (const text of pieces) yield { text };
+    return;
+  }
   let text = '';
+  let before: string | undefined;
+  // Where no place is found, twice as much is waited for.
+  let enough = mostUnits;
   for await (const piece of pieces) {
     text += piece;
-    if (text.length > LONGEST_WHOLE_DOCUMENT) {
+    while (cutter !== undefined && text.length > enough) {
+      const end = Math.min(text.length, enough);
+      const cut = cutter.cut(text.slice(0, characterStart(text, end)));
+      if (cut === 0) {
+        enough *= 2;
+        continue;
+      }
+      const part = text.slice(0, cut);
+      yield before === undefined ? { text: part } : { text: part, before };
+      before = part.slice(characterStart(part, part.length - cutter.contextUnits));
+      text = text.slice(cut);
+      enough = mostUnits;
+    }
+    if (text.length > LONGEST_UNCUT) {
       throw new DataError(
         name,
-        `must have at most ${LONGEST_WHOLE_DOCUMENT} characters for tokenizer ${tokenizer.name}`,
+        `must have at most ${LONGEST_UNCUT} characters in one piece for tokenizer ${tokenizer.name}`,
         undefined,
         'split the document, or choose a byte-level tokenizer',
       );
     }
   }
-  if (text !== '') yield text;
+  if (text !== '') yield before === undefined ? { text } : { text, before };
 }

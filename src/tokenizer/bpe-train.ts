@@ -19,6 +19,9 @@ import { END_OF_TEXT, MAX_VOCAB_SIZE } from './tokenizer.js';
 /** The smallest vocabulary: the bytes and the end of the text. */
 export const MIN_BPE_VOCAB_SIZE = 257;
 
+/** Pairs that are counted at once. */
+const PAIRS_AT_ONCE = 1 << 16;
+
 interface Candidate {
   readonly pair: number;
   readonly count: number;
@@ -82,12 +85,13 @@ export class BpeTrainer {
     }
   }
 
-  /** Does what `train` does, and yields after each merge: learning them all may take minutes. */
+  /** Does what `train` does, and yields again and again: learning all merges may take minutes. */
   *learn(): Generator<undefined, ByteLevelTokenizer, undefined> {
     const tokens: Uint8Array[] = Array.from(BYTE_OF_ID, (byte) => Uint8Array.of(byte));
     const merges = new MergeTable();
     const idOf = new Map<string, number>();
-    const corpus = new PairCorpus(this.#words);
+    const corpus = new PairCorpus();
+    yield* corpus.add(this.#words);
     while (tokens.length < this.#vocabSize - 1) {
       const best = corpus.best();
       if (best === undefined) break;
@@ -128,13 +132,18 @@ class PairCorpus {
     (a, b) => a.count > b.count || (a.count === b.count && a.pair < b.pair),
   );
 
-  constructor(words: Map<string, number>) {
+  /** Counts the pairs of all words, and yields after every few thousand of them. */
+  *add(words: Map<string, number>): Generator<undefined, void, undefined> {
     const utf8 = new TextEncoder();
+    let counted = 0;
     for (const [word, count] of words) {
       const ids = Uint16Array.from(utf8.encode(word), (byte) => ID_OF_BYTE[byte]);
       const index = this.#words.push(ids) - 1;
       this.#wordCounts.push(count);
-      for (let i = 0; i + 1 < ids.length; i++) this.#count(pairOf(ids[i], ids[i + 1]), count, index);
+      for (let i = 0; i + 1 < ids.length; i++) {
+        this.#count(pairOf(ids[i], ids[i + 1]), count, index);
+        if (++counted % PAIRS_AT_ONCE === 0) yield;
+      }
     }
     for (const [pair, count] of this.#pairCounts) this.#queue.push({ pair, count });
   }
@@ -163,30 +172,33 @@ class PairCorpus {
 
   /** Replaces the pair in one word from left to right; only the pairs around it change their counts. */
   #mergeWord(index: number, left: number, right: number, id: number, made: Set<number>): void {
-    const before = this.#words[index];
+    const word = this.#words[index];
     const count = this.#wordCounts[index];
-    const after: number[] = [];
+    // The word shrinks in its own place: what is written lies before what is still to be read.
+    let length = 0;
+    let last = -1;
     let justMade = false;
     const make = (pair: number): void => {
       this.#count(pair, count, index);
       made.add(pair);
     };
-    for (let i = 0; i < before.length; i++) {
-      if (before[i] === left && before[i + 1] === right) {
+    for (let i = 0; i < word.length; i++) {
+      if (word[i] === left && word[i + 1] === right) {
         // After a merge just made, the pair with the symbol before was taken off then.
-        if (i > 0 && !justMade) this.#count(pairOf(before[i - 1], left), -count);
-        if (i + 2 < before.length) this.#count(pairOf(right, before[i + 2]), -count);
-        if (i > 0) make(pairOf(after[after.length - 1], id));
-        after.push(id);
+        if (i > 0 && !justMade) this.#count(pairOf(last, left), -count);
+        if (i + 2 < word.length) this.#count(pairOf(right, word[i + 2]), -count);
+        if (i > 0) make(pairOf(last, id));
+        last = id;
         justMade = true;
         i++;
       } else {
-        if (justMade) make(pairOf(id, before[i]));
-        after.push(before[i]);
+        if (justMade) make(pairOf(id, word[i]));
+        last = word[i];
         justMade = false;
       }
+      word[length++] = last;
     }
-    if (after.length < before.length) this.#words[index] = Uint16Array.from(after);
+    if (length < word.length) this.#words[index] = word.subarray(0, length);
   }
 
   #count(pair: number, change: number, word?: number): void {

@@ -18,6 +18,7 @@ import {
 } from './huggingface-json.js';
 import { AddedTokens, readAddedToken } from './pipeline/added-tokens.js';
 import { readDecoder, type TokensDecoder, withoutReplacements } from './pipeline/decoders.js';
+import { CONTEXT_UNITS, Cutter, type Word } from './pipeline/cutter.js';
 import { readNormalizer } from './pipeline/normalizers.js';
 import { checkPostProcessor } from './pipeline/post-processors.js';
 import { type PreTokenizer, readPreTokenizer } from './pipeline/pre-tokenizers.js';
@@ -28,6 +29,7 @@ import { type ModelTokens, type WordModel, wordLevel, wordPiece } from './pipeli
 import {
   checkVocabSize,
   type SpecialToken,
+  type TextCutter,
   type TokenDecoder,
   type Tokenizer,
   type TokenizerJSON,
@@ -62,6 +64,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
   readonly specials: readonly SpecialToken[];
   /** Such tokenizers may look across white space or mark the beginning of a text, so texts go in whole. */
   readonly cuttable = false;
+  readonly cutter: TextCutter;
   readonly #parts: Parts;
   readonly #cache = new WordCache();
   /** The ids of a word on their way from the cache or to it. */
@@ -74,6 +77,16 @@ export class HuggingFaceTokenizer implements Tokenizer {
     this.eot = parts.eot;
     this.eotToken = parts.eotToken;
     this.specials = parts.specials;
+    const { model } = parts;
+    const cutter = new Cutter(
+      (text) => this.#words(text, true),
+      (before, after) => model.parts?.(before, after) ?? false,
+    );
+    this.cutter = {
+      cut: (text) => cutter.cut(text),
+      encodeAfter: (before, text) => this.#idsOfWords(cutter.after(before, text)),
+      contextUnits: CONTEXT_UNITS,
+    };
   }
 
   /**
@@ -128,19 +141,33 @@ export class HuggingFaceTokenizer implements Tokenizer {
 
   /** Throws DataError where a word has no token and the vocabulary no unknown token. */
   encode(text: string, inside = false): Uint16Array {
+    return this.#idsOfWords(this.#words(text, inside));
+  }
+
+  /** The words of the model that a text is made of, and the ids of added tokens that stand in it. */
+  #words(text: string, inside: boolean): Word[] {
     const { added, preTokenize } = this.#parts;
-    const ids: number[] = [];
+    const words: Word[] = [];
     // Half of a character is no text.
     for (const section of added.sections(text.replace(/\p{Cs}/gu, '\ufffd'), inside)) {
       if (typeof section === 'number') {
-        ids.push(section);
+        words.push(section);
         continue;
       }
       const { texts } = preTokenize({
         texts: [section.text],
         leads: section.lead > 0 ? [section.lead] : [],
       });
-      for (const word of texts) this.#encodeWord(word, ids);
+      for (const word of texts) words.push(word);
+    }
+    return words;
+  }
+
+  #idsOfWords(words: readonly Word[]): Uint16Array {
+    const ids: number[] = [];
+    for (const word of words) {
+      if (typeof word === 'number') ids.push(word);
+      else this.#encodeWord(word, ids);
     }
     return Uint16Array.from(ids);
   }

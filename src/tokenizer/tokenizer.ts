@@ -48,6 +48,8 @@ export interface Tokenizer {
   readonly specials: readonly SpecialToken[];
   /** Whether two pieces of a text cut by `cutBeforeSpace` encode to the ids of the whole text. */
   readonly cuttable: boolean;
+  /** Cuts texts where such pieces do not; undefined where it is not needed, or not possible. */
+  readonly cutter?: TextCutter | undefined;
   /**
    * Encodes the text as ordinary text: special tokens that it spells out are not recognised.
    *
@@ -65,6 +67,15 @@ export interface Tokenizer {
   decoder(context?: ArrayLike<number>): TokenDecoder;
   /** Gives the content of `tokenizer.json`, from which `tokenizerFromJSON` makes an equal tokenizer. */
   toJSON(): TokenizerJSON;
+}
+
+/** Cuts long texts, so that the parts encode to the ids of the whole. */
+export interface TextCutter {
+  /** The place, near the end of a long text, where it may be cut; 0 if none is found. */
+  cut(text: string): number;
+  /** Encodes a part that follows a cut: `before` is the end of what lies before it, of `contextUnits` UTF-16 units. */
+  encodeAfter(before: string, text: string): Uint16Array;
+  readonly contextUnits: number;
 }
 
 /** Decodes a stream of ids; what it returns never ends inside a character. */

@@ -179,8 +179,33 @@ async function works(folder: string, heavy: boolean): Promise<Record<string, Wor
   const bigModel = ['--model', big] as const;
   const onnx = (type: string) => ['export', ...bigModel, '--format', 'onnx', '--weights', type];
   const writing = (out: string) => has(out, partial);
+  // One document of 8 MB, a line of JSON without breaks, for a tokenizer whose words are whole documents; and one word.
+  const line = join(folder, 'line.jsonl');
+  writeFileSync(line, `${JSON.stringify({ text: words(1_200_000) })}\n{"text":"short"}\n`);
+  const word = join(folder, 'word.txt');
+  writeFileSync(word, Array.from({ length: 3_000_000 }, (_, i) => 'acgt'[hashWords(i) & 3]).join(''));
+  const wordless = join(folder, 'tokenizer.json');
+  const letters = Array.from('abcdefghijklmnopqrstuvwxyz0123456789');
+  const vocab = ['<|endoftext|>', ' ', ...letters, ...letters.flatMap((a) => letters.map((b) => a + b))];
+  const json = {
+    added_tokens: [{ id: 0, content: '<|endoftext|>', special: true }],
+    model: {
+      type: 'BPE',
+      vocab: Object.fromEntries(vocab.map((token, id) => [token, id])),
+      merges: letters.flatMap((a) => letters.map((b) => [a, b])),
+    },
+  };
+  writeFileSync(wordless, JSON.stringify(json));
   return {
     ...light,
+    'prepare: a long document': {
+      args: (out) => ['prepare', line, '--out', out, '--tokenizer', wordless],
+      underWay: (out) => has(`${out}.partial`, /train\.bin$/),
+    },
+    'prepare: learning merges of one word': {
+      args: (out) => ['prepare', word, '--out', out, '--tokenizer', 'bpe:1024'],
+      underWay: 2500,
+    },
     'prepare: counting': {
       args: (out) => ['prepare', text, '--out', out, '--tokenizer', 'bpe:20000'],
       underWay: 400,

@@ -10,14 +10,19 @@ import { trainBpe } from '../../src/tokenizer/bpe-train.js';
 import { createTokenizer } from '../../src/tokenizer/load.js';
 import { oddText } from '../tokenizer/samples.js';
 
-const texts = (count: number, length: number) => Array.from({ length: count }, (_, i) => oddText(i, length));
+const oddTexts = (count: number, length: number) =>
+  Array.from({ length: count }, (_, i) => oddText(i, length));
+const texts = (count: number, length: number) => oddTexts(count, length).map((text) => ({ text }));
 
 test('workers give the ids of the tokenizer, batch by batch, whichever ends first', async () => {
   const all = texts(60, 300);
   for (const tokenizer of [
     await createTokenizer('gpt2'),
     await createTokenizer('bytes'),
-    trainBpe(all, 300),
+    trainBpe(
+      all.map(({ text }) => text),
+      300,
+    ),
   ]) {
     const encoder = new Encoder(tokenizer, 3);
     const batches = Array.from({ length: 12 }, (_, i) =>
@@ -31,10 +36,10 @@ test('workers give the ids of the tokenizer, batch by batch, whichever ends firs
 
 test('after a worker has ended its batches and later ones fail, none waits for ever', async () => {
   const encoder = new Encoder(await createTokenizer('bytes'), 2);
-  const waiting = encoder.encode(['a'.repeat(1000)]);
+  const waiting = encoder.encode([{ text: 'a'.repeat(1000) }]);
   await encoder.close();
   await assert.rejects(waiting);
-  await assert.rejects(encoder.encode(['b']));
+  await assert.rejects(encoder.encode([{ text: 'b' }]));
 });
 
 test('an error in a worker keeps its class and its message', async (t) => {
@@ -43,7 +48,7 @@ test('an error in a worker keeps its class and its message', async (t) => {
   const encoder = new Encoder(broken, 2);
   t.after(() => encoder.close());
   for (const text of ['a', 'b', 'c']) {
-    await assert.rejects(encoder.encode([text]), (error) => {
+    await assert.rejects(encoder.encode([{ text }]), (error) => {
       assert.ok(error instanceof DataError);
       assert.equal(error.name, 'DataError');
       assert.equal(
@@ -59,7 +64,7 @@ test('the shards have the same bytes for any number of workers', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'loopnn-encoder-'));
   t.after(() => rm(folder, { recursive: true }));
   const path = join(folder, 'a.jsonl');
-  const documents = [...texts(500, 200), '', 'long '.repeat(300_000), '', ...texts(300, 900)];
+  const documents = [...oddTexts(500, 200), '', 'long '.repeat(300_000), '', ...oddTexts(300, 900)];
   await writeFile(path, documents.map((text) => JSON.stringify({ text })).join('\n'));
   const out = join(folder, 'out');
   const results: Buffer[][] = [];

@@ -23,7 +23,7 @@ import {
   type TextSource,
   type TextWarnings,
 } from './source.js';
-import { cutPieces, decodeUtf8 } from './text.js';
+import { cutPieces, decodeUtf8, piecesOf } from './text.js';
 import { countMarks, splitOn } from './marks.js';
 import { LONGEST_RECORD } from './records.js';
 import { END_OF_TEXT } from '../../tokenizer/tokenizer.js';
@@ -72,9 +72,7 @@ async function* partedDocuments(
     yield {
       name: `${path}, document ${number}`,
       size: Buffer.byteLength(text),
-      async *pieces() {
-        yield text;
-      },
+      pieces: () => piecesOf(text),
     };
   }
   if (number === 1) warnings.unparted++;

@@ -7,6 +7,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { DataError } from '../../errors.js';
+import { piecesOf } from './text.js';
 import { BROKEN_SHOWN, type FieldOptions, noteNull, type TextDocument, type TextWarnings } from './source.js';
 
 /** Bytes of one record above which it is not read, so that memory is bounded. */
@@ -61,9 +62,7 @@ export class Records {
     return {
       name: `${this.path}, ${place}`,
       size: Buffer.byteLength(text),
-      async *pieces() {
-        if (text !== '') yield text;
-      },
+      pieces: () => piecesOf(text),
     };
   }
 

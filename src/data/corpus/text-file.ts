@@ -4,7 +4,8 @@
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { type TokenSource, tokensOf } from '../../evaluate/batches.js';
 import { openFile } from './documents.js';
-import { whole } from '../split-writers.js';
+import { encodeStretch } from '../encoder.js';
+import { stretches } from '../split-writers.js';
 import { describeWarnings, noWarnings } from './source.js';
 
 export interface TextFile {
@@ -22,9 +23,9 @@ export async function encodeTextFile(path: string, tokenizer: Tokenizer): Promis
   const pieces = document.pieces();
   const parts: Uint16Array[] = [];
   let bytes = 0;
-  for await (const text of tokenizer.cuttable ? pieces : whole(pieces, path, tokenizer)) {
-    parts.push(tokenizer.encode(text));
-    bytes += Buffer.byteLength(text);
+  for await (const stretch of stretches(pieces, path, tokenizer)) {
+    parts.push(encodeStretch(tokenizer, stretch));
+    bytes += Buffer.byteLength(stretch.text);
   }
   const ids = new Uint16Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;

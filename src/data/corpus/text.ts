@@ -7,6 +7,8 @@ import { cutBeforeSpace } from '../../tokenizer/pretokenize.js';
 
 /** UTF-16 units after which text without white space is cut all the same. */
 const LONGEST_WORD = 1 << 24;
+/** Units that are looked at together. */
+const PIECE_UNITS = 1 << 20;
 
 /**
  * Decodes UTF-8, dropping a byte order mark at the beginning; what is not UTF-8 becomes U+FFFD.
@@ -64,14 +66,27 @@ export async function* cutPieces(
 ): AsyncGenerator<string> {
   let held = '';
   for await (const text of texts) {
-    held += text;
-    let cut = cutBeforeSpace(held);
-    if (cut === 0 && held.length > longest) cut = characterStart(held, longest);
-    if (cut === 0) continue;
-    yield held.slice(0, cut);
-    held = held.slice(cut);
+    for (let at = 0, end: number; at < text.length; at = end) {
+      end = characterStart(text, Math.min(text.length, at + PIECE_UNITS));
+      held += text.slice(at, end);
+      let cut = cutBeforeSpace(held);
+      if (cut === 0 && held.length > longest) cut = characterStart(held, longest);
+      if (cut === 0) continue;
+      yield held.slice(0, cut);
+      held = held.slice(cut);
+    }
   }
   if (held !== '') yield held;
+}
+
+/** A text that is at hand whole, as `cutPieces` gives it. */
+export async function* piecesOf(text: string): AsyncGenerator<string> {
+  if (text.length > PIECE_UNITS) yield* cutPieces(only(text));
+  else if (text !== '') yield text;
+}
+
+async function* only<Item>(item: Item): AsyncGenerator<Item> {
+  yield item;
 }
 
 /** The place at or before `at` that is not between the two halves of a character. */

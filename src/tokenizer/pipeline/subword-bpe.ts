@@ -1,6 +1,7 @@
 /** Byte-pair encoding over characters, with all settings that a tokenizer.json may have. As Python's tokenizers has it. */
 import { mergesOf } from '../huggingface-json.js';
 import type { Settings } from './settings.js';
+import { partedBy } from './cutter.js';
 import { byteTokens, type ModelTokens, spellable, type WordModel } from './words.js';
 
 /** Reads the model; throws DataError where it is damaged, or has dropout, which would give other ids each time. */
@@ -43,7 +44,10 @@ export function subwordBpe(settings: Settings, tokens: ModelTokens): WordModel {
     if (pending >= 0) ids.push(pending);
     return ids;
   };
+  // A word that is a token as a whole, or has marks at its ends, is not made of what its parts are made of.
+  const cuttable = whole === null && prefix === '' && suffix === '';
   return {
+    ...(cuttable ? { parts: partedBy(vocab) } : {}),
     encode: (word) => {
       const id = whole?.get(word);
       if (id !== undefined) return [id];

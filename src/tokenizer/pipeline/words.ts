@@ -8,6 +8,8 @@ import type { Settings } from './settings.js';
 export interface WordModel {
   /** The ids of a word, which is not empty. Throws Error where it has none and the vocabulary no unknown token. */
   encode(word: string): readonly number[];
+  /** Whether a word may be cut between two characters without a change of its ids; without it none may. */
+  parts?(before: string, after: string): boolean;
 }
 
 /** The ids of tokens by their spelling. */

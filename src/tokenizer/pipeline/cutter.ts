@@ -1,0 +1,102 @@
+/**
+ * Where a long text may be cut for a tokenizer that looks at more than words: at a place where its words, found in the
+ * neighbourhood, end, or where no token can lie across. Each part is then encoded behind a few characters of what was before
+ * it, whose words are left out again, so that no part has a beginning of its own. Knows words and places; knows no ids.
+ */
+import { classOf } from './unicode.js';
+
+/** A word of the model, or the id of an added token. */
+export type Word = string | number;
+
+/** UTF-16 units of what was before a part that it is encoded behind, and that are looked at on each side of a cut. */
+export const CONTEXT_UNITS = 128;
+/** Neighbourhoods that each begin a character later, so that words of a fixed length do not end at the cut in all. */
+const NEIGHBOURHOODS = 4;
+/** Places before white space that are tried, from the back, and then places of any kind. */
+const MOST_SPACES = 32;
+const MOST_PLACES = 256;
+
+const SPACE = new RegExp(classOf('space').source, 'u');
+
+export class Cutter {
+  /**
+   * @param words the words of a text that something stands before
+   * @param parts whether no token of the model has these two characters one after the other
+   */
+  constructor(
+    private readonly words: (text: string) => readonly Word[],
+    private readonly parts: (before: string, after: string) => boolean,
+  ) {}
+
+  /** The last place that is found where the text may be cut; 0 if there is none. */
+  cut(text: string): number {
+    const last = text.length - CONTEXT_UNITS;
+    let spaces = 0;
+    let places = 0;
+    for (let at = last; at > CONTEXT_UNITS && spaces < MOST_SPACES; at--) {
+      if (!SPACE.test(text[at]) || SPACE.test(text[at - 1]) || SPACE.test(text[at + 1])) continue;
+      if (this.#ends(text, at)) return at;
+      spaces++;
+    }
+    for (let at = last; at > CONTEXT_UNITS && places < MOST_PLACES; at--, places++) {
+      if (isWithinCharacter(text, at)) continue;
+      if (this.#ends(text, at)) return at;
+    }
+    return 0;
+  }
+
+  /** The words of a part, of which the text up to it ends with `before`. */
+  after(before: string, text: string): readonly Word[] {
+    const found = this.#behind(before, text);
+    if (found === undefined)
+      throw new Error(`words across a cut, which there were none of: '${before.slice(-20)}'`);
+    return found;
+  }
+
+  #ends(text: string, at: number): boolean {
+    const end = at + CONTEXT_UNITS;
+    const after = text.slice(at, isWithinCharacter(text, end) ? end - 1 : end);
+    let start = at - CONTEXT_UNITS;
+    if (isWithinCharacter(text, start)) start++;
+    for (let i = 0; i < NEIGHBOURHOODS; i++) {
+      if (this.#behind(text.slice(start, at), after) === undefined) return false;
+      start += text.codePointAt(start)! > 0xffff ? 2 : 1;
+    }
+    return true;
+  }
+
+  /** The words of both that are not those of `before`; undefined where a word lies across. */
+  #behind(before: string, text: string): readonly Word[] | undefined {
+    const first = this.words(before);
+    const both = this.words(before + text);
+    const most = first.length - 1;
+    if (most < 0 || both.length < first.length) return undefined;
+    for (let i = 0; i < most; i++) if (first[i] !== both[i]) return undefined;
+    const [word, joined] = [first[most], both[most]];
+    if (word === joined) return both.slice(first.length);
+    if (typeof word === 'number' || typeof joined === 'number' || !joined.startsWith(word)) return undefined;
+    const rest = joined.slice(word.length);
+    const ends = word.codePointAt(word.length - 2)! > 0xffff ? word.slice(-2) : word.slice(-1);
+    if (!this.parts(ends, String.fromCodePoint(rest.codePointAt(0)!))) return undefined;
+    return [rest, ...both.slice(first.length)];
+  }
+}
+
+function isWithinCharacter(text: string, at: number): boolean {
+  return at > 0 && at < text.length && text.codePointAt(at - 1)! > 0xffff;
+}
+
+/** Tells which two characters stand one after the other in no token of a vocabulary, which both have as tokens themselves. */
+export function partedBy(vocab: ReadonlyMap<string, number>): (before: string, after: string) => boolean {
+  let pairs: Set<string> | undefined;
+  return (before, after) => {
+    if (pairs === undefined) {
+      pairs = new Set();
+      for (const token of vocab.keys()) {
+        const characters = Array.from(token);
+        for (let i = 1; i < characters.length; i++) pairs.add(characters[i - 1] + characters[i]);
+      }
+    }
+    return vocab.has(before) && vocab.has(after) && !pairs.has(before + after);
+  };
+}
