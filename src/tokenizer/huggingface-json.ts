@@ -265,26 +265,32 @@ export interface OwnTokens {
 }
 
 /**
- * The ids that Python's tokenizers gives added tokens, in order: that of the vocabulary, else the next one behind it and behind
- * those before. Undefined for an empty one, which is not added.
+ * The ids that Python's tokenizers gives tokens that are added together, in order: that of the vocabulary, else the next one free.
+ * Undefined for an empty one, which is not added.
+ *
+ * @param free the first free id: entries of the vocabulary, which may leave gaps, or what is behind those added before
  */
-export function addedIds(contents: readonly string[], { ids, size }: OwnTokens): (number | undefined)[] {
+export function addedIds(
+  contents: readonly string[],
+  ids: ReadonlyMap<string, number>,
+  free: number,
+): (number | undefined)[] {
   const given = new Map<string, number>();
-  let next = size;
+  let next = free;
   return contents.map((content) => {
     if (content === '') return undefined;
-    const id = given.get(content) ?? ids.get(content) ?? next;
+    const id = given.get(content) ?? ids.get(content) ?? next++;
     given.set(content, id);
-    next = Math.max(next, id + 1);
     return id;
   });
 }
 
 /** Throws DataError where an added token has another id than Python's tokenizers gives it, which does not look at the file's. */
-export function checkAddedIds(added: readonly AddedToken[], own: OwnTokens, where: string): void {
+export function checkAddedIds(added: readonly AddedToken[], { ids, size }: OwnTokens, where: string): void {
   const right = addedIds(
     added.map(({ content }) => content),
-    own,
+    ids,
+    size,
   );
   added.forEach(({ id, content }, i) => {
     if (right[i] === undefined || id === right[i]) return;

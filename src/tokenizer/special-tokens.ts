@@ -61,6 +61,9 @@ export function knownNames(names: TokenNames, json: TokenizerJSON, where: string
   return Object.fromEntries(Object.entries(names).filter(([, content]) => ids.has(content)));
 }
 
+/** The flags of an added token of which nothing else is said. */
+const PLAIN = { single_word: false, lstrip: false, rstrip: false };
+
 /**
  * The content of a `tokenizer.json` with the tokens that files beside it add, as transformers adds them when it loads them:
  * those of `added_tokens_decoder`, which also say anew how a token is found that is there already; or, where a configuration has
@@ -100,17 +103,30 @@ export function withAddedTokens(
     if (typeof content !== 'string') throw new DataError(file, 'must have a content for each', content);
   }
 
-  const own = addedTokens(json, where).map(({ content }) => content);
+  const added = addedTokens(json, where);
+  const own = added.map(({ content }) => content);
   const changed = new Map(newer === undefined ? [] : beside.map((entry) => [entry.content, entry]));
   const entries = ((json.added_tokens ?? []) as Record<string, unknown>[]).map((entry, i) => {
-    const other = changed.get(own[i]);
+    const other: Record<string, unknown> | undefined = changed.get(own[i]);
     if (!other) return entry;
+    const defaults = { ...PLAIN, normalized: other.special !== true };
     // What is special in one file stays special.
-    return { ...other, id: entry.id, ...(entry.special === true ? { special: true } : {}) };
+    return {
+      ...entry,
+      ...defaults,
+      ...other,
+      id: entry.id,
+      ...(entry.special === true ? { special: true } : {}),
+    };
   });
   const more = beside.filter(({ content }) => !own.includes(content as string));
-  const all = [...own, ...more.map(({ content }) => content as string)];
-  const ids = addedIds(all, ownTokens(json, where)).slice(own.length);
+  const { ids: vocabulary, size } = ownTokens(json, where);
+  const free = added.reduce((next, { id }) => Math.max(next, id + 1), size);
+  const ids = addedIds(
+    more.map(({ content }) => content as string),
+    vocabulary,
+    free,
+  );
   for (const [i, { id, content }] of more.entries()) {
     if (id === ids[i]) continue;
     const rule = `must give '${content}' the id ${ids[i]}, as Python's tokenizers numbers it`;
@@ -140,7 +156,7 @@ export function withSpecialTokens(
   const entries = ((json.added_tokens ?? []) as Record<string, unknown>[]).map((entry, i) =>
     isSpecial(added[i].id, added[i].content) ? { ...entry, special: true } : entry,
   );
-  const plain = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  const plain = { ...PLAIN, normalized: false, special: true };
   const more = missing.map((content) => ({ id: vocabulary.get(content)!, content, ...plain }));
   return { ...json, added_tokens: [...entries, ...more] };
 }
