@@ -21,6 +21,7 @@ import {
 } from '../evaluate/last-word.js';
 import { slidingLoss } from '../evaluate/sliding.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
+import { evaluateTasks } from './eval-tasks.js';
 import { wholeNumber, wholeNumbers } from './flags.js';
 import { grouped, notice, Progress, printResult, table } from './output.js';
 import {
@@ -42,6 +43,9 @@ interface EvalFlags extends ExitFlags {
   readonly dtype?: IntegerType;
   readonly text?: string;
   readonly lambada?: string;
+  readonly tasks?: string[];
+  readonly shots: number;
+  readonly delimiter: string;
   readonly split?: 'train' | 'val';
   readonly stride?: number;
   readonly loops?: number[];
@@ -74,7 +78,9 @@ interface Task<R extends Result> {
 export function evalCommand(program: Command): void {
   const command = program
     .command('eval')
-    .description('loss, perplexity and bits per byte on a split of prepared data, a text file, or last words')
+    .description(
+      'loss, perplexity and bits per byte on a split of prepared data, a text file, or last words; answers to benchmarks',
+    )
     .requiredOption('--model <run>', 'folder of a trained run')
     .addOption(
       new Option('--data <path>', `tokens of ${DATA_SOURCES}, in consecutive sequences`).conflicts([
@@ -94,6 +100,14 @@ export function evalCommand(program: Command): void {
       ).conflicts('stride'),
     )
     .addOption(
+      new Option(
+        '--tasks <file...>',
+        'questions in JSON Lines: logs of lm-evaluation-harness, files of DCLM’s CORE, or texts for rolling perplexity',
+      ).conflicts(['data', 'text', 'lambada', 'stride', 'split', 'dtype']),
+    )
+    .option('--shots <n>', 'questions with their answers shown before each of CORE’s', wholeNumber(0), 0)
+    .option('--delimiter <text>', 'between a question of CORE’s and its answer', ' ')
+    .addOption(
       new Option('--split <name>', 'which split of --data to score; by default val, or the whole of one file')
         .choices(['val', 'train'])
         .conflicts(['text', 'lambada']),
@@ -112,11 +126,14 @@ export function evalCommand(program: Command): void {
     .addOption(weightsOption())
     .option('--json', 'print one JSON document')
     .action(async (flags: EvalFlags) => {
-      const { data, text, lambada } = flags;
-      if (data !== undefined) await evaluateData(flags, data);
+      const { data, text, lambada, tasks } = flags;
+      if (tasks !== undefined) {
+        if (!flags.earlyExit) command.error('error: --no-early-exit cannot be used with --tasks');
+        await evaluateTasks({ ...flags, tasks });
+      } else if (data !== undefined) await evaluateData(flags, data);
       else if (text !== undefined) await evaluateText(flags, text);
       else if (lambada !== undefined) await evaluateLastWords(flags, lambada);
-      else command.error('error: one of --data, --text and --lambada must be given');
+      else command.error('error: one of --data, --text, --lambada and --tasks must be given');
     });
 }
 

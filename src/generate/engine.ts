@@ -112,7 +112,9 @@ export class Engine {
       const hint = 'the end-of-text token begins a new document';
       throw new ConfigError('prompt', 'must have at least one token', undefined, hint);
     }
-    if (prompt.length > blockSize) {
+    // What nothing follows is not read: one more token can be scored.
+    const most = request.maxTokens === 0 ? blockSize + 1 : blockSize;
+    if (prompt.length > most) {
       const rule = `must have at most blockSize = ${blockSize} tokens`;
       throw new ConfigError('prompt', rule, prompt.length, 'shorten it');
     }

@@ -4,7 +4,7 @@ import type { SamplingOptions } from './sampler.js';
 import type { DraftOptions } from './speculation.js';
 
 export interface GenerationRequest extends SamplingOptions, SequenceOptions {
-  /** Token ids, at least one and at most the block size. */
+  /** Token ids, at least one and at most the block size; one more where `maxTokens` is 0. */
   readonly prompt: ArrayLike<number>;
   /** Most tokens to make; 0 to be told of the prompt only. */
   readonly maxTokens: number;

@@ -76,6 +76,33 @@ test('--lambada: accuracy, perplexity and bits per byte of last words; broken re
   );
 });
 
+test('--tasks: questions of both forms, loop counts side by side', async () => {
+  const [core, texts] = [join(folder, 'core.jsonl'), join(folder, 'samples_texts.jsonl')];
+  const lines = Array.from({ length: 6 }, (_, i) => ({
+    query: `Line ${i} of`,
+    choices: ['document', 'nothing'],
+    gold: 0,
+  }));
+  writeFileSync(core, lines.map((line) => JSON.stringify(line)).join('\n'));
+  writeFileSync(texts, '{"text":"the same words"}\n{"text":"come again"}\n');
+  const found = await evaluate('--tasks', core, texts, '--shots', '1', '--loops', '1,2');
+  const [first, second] = found.tasks;
+  assert.deepEqual(
+    [first.task, first.form, first.kind, first.questions, first.shots],
+    ['core', 'core', 'choice', 6, 1],
+  );
+  assert.deepEqual([second.task, second.form, second.kind], ['texts', 'lm-eval', 'rolling']);
+  assert.deepEqual(
+    first.results.map(({ loops }: { loops: number }) => loops),
+    [1, 2],
+  );
+  for (const { acc, centred } of first.results) assert.equal(centred, 2 * acc - 1);
+  const table = await loopnn(['eval', '--model', run, '--tasks', core, core, '--loops', '1,2']);
+  assert.match(table.stdout, /^task +questions +figure +1 loops +2 loops \(trained\)$/m);
+  assert.match(table.stdout, /^core +6 +acc +\d\.\d{4} ± \d\.\d{4} +\d\.\d{4} ± \d\.\d{4}$/m);
+  assert.match(table.stdout, /^CORE +mean centred +-?\d\.\d{4} +-?\d\.\d{4}$/m);
+});
+
 test('what can not be evaluated is refused in one line', async () => {
   const refused = async (args: string[], message: RegExp, code = 1) => {
     const result = await loopnn(['eval', '--model', run, ...args]);
@@ -83,7 +110,7 @@ test('what can not be evaluated is refused in one line', async () => {
     assert.equal(result.code, code, result.stderr);
     assert.equal(result.stderr.trim().split('\n').length, 1, result.stderr);
   };
-  await refused([], /one of --data, --text and --lambada must be given/, 2);
+  await refused([], /one of --data, --text, --lambada and --tasks must be given/, 2);
   await refused(['--text', text, '--lambada', words], /--text.*cannot be used with.*--lambada/, 2);
   await refused(['--text', text, '--split', 'val'], /--split.*cannot be used with.*--text/, 2);
   await refused(['--lambada', words, '--stride', '4'], /--lambada.*cannot be used with.*--stride/, 2);
@@ -91,6 +118,9 @@ test('what can not be evaluated is refused in one line', async () => {
     ['--text', text, '--stride', '33'],
     /^loopnn: stride: must be .* from 1 to blockSize = 32, got 33/,
   );
+  await refused(['--tasks', join(folder, 'none')], /none: must be a readable file/);
+  await refused(['--tasks', text], /some\.txt, line 1: must be JSON/);
+  await refused(['--tasks', text, '--no-early-exit'], /--no-early-exit cannot be used with --tasks/, 2);
   await refused(['--text', folder], /must be a file, got 'a folder'/);
   await refused(['--text', join(folder, 'none')], /none: must be a file or a folder, got/);
   await refused(
