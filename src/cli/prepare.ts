@@ -56,7 +56,10 @@ export function prepareCommand(program: Command): void {
       anyNumber,
     )
     .option('--val <source>', 'what to hold out instead: a file, folder, corpus or dataset, whole')
-    .option('--val-split <name>', 'split of a dataset on the hub to hold out')
+    .option(
+      '--val-split <name>',
+      'split to hold out, of a dataset on the hub or a folder whose files name their splits; by default such a folder’s validation split',
+    )
     .option('--seed <n>', 'decides which documents are held out', wholeNumber(0), 2357)
     .option(
       '--field <name>',
@@ -82,7 +85,10 @@ export function prepareCommand(program: Command): void {
       FIELD_DEFAULTS.maxBroken,
     )
     .option('--follow-links', 'read files and folders that links in a folder lead to outside of it')
-    .option('--split <name>', 'split of a dataset on the hub; by default train')
+    .option(
+      '--split <name>',
+      'split of a dataset on the hub, by default train, or of a folder whose files name their splits',
+    )
     .option('--subset <folder>', 'its folder, where a dataset has several with the split')
     .option(
       '--workers <n>',
@@ -144,8 +150,9 @@ export class Preparing {
     this.progress.update(at.bytes / at.totalBytes, details, this.from / at.totalBytes);
   };
 
-  readonly end = ({ warnings, meta }: PrepareResult): void => {
+  readonly end = ({ notices, warnings, meta }: PrepareResult): void => {
     this.progress.clear();
+    for (const line of notices) notice(line);
     for (const warning of warnings) notice(`warning: ${warning}`);
     const { bytes } = meta.val;
     if (bytes >= LEAST_HELD_OUT) return;

@@ -6,7 +6,7 @@
  * a tokenizer if one is asked for (on the training split alone), and to encode.
  */
 import { createHash } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { ConfigError } from '../errors.js';
@@ -19,7 +19,8 @@ import {
   type PartingTokenizer,
   type Tokenizer,
 } from '../tokenizer/tokenizer.js';
-import { openSource } from './corpus/corpora.js';
+import { isCorpus, openSource } from './corpus/corpora.js';
+import { pathsBelow } from './corpus/documents.js';
 import { defaultWorkers, Encoder } from './encoder.js';
 import { checkValFraction, type Split } from './holdout.js';
 import { tokenizerInFile } from './hub/huggingface-texts.js';
@@ -37,6 +38,7 @@ import {
   type TextSource,
 } from './corpus/source.js';
 import { BATCH_UNITS, batches, SplitWriters, STRETCH_UNITS } from './split-writers.js';
+import { meantBy, ownSplits, type SplitName } from './split-names.js';
 import { SplitCorpus } from './splits.js';
 
 /** Bytes of text below which other threads would not have started before the work is done. */
@@ -60,7 +62,7 @@ export interface PrepareOptions {
   readonly eot?: string | undefined;
   /** What to hold out whole, in place of a share: a corpus, file, folder or dataset. */
   readonly val?: string | undefined;
-  /** The split to hold out of `val`, or else of the sources, which are datasets on the hub. */
+  /** The split to hold out of `val`, or else of the sources: datasets on the hub, or folders whose files name their splits. */
   readonly valSplit?: string | undefined;
   /** Share of the text to hold out; default: see `holdout.ts`. */
   readonly valFraction?: number | undefined;
@@ -101,6 +103,8 @@ export interface PrepareResult {
   readonly meta: DatasetMeta;
   /** Sentences for the user: what was left out or mended. */
   readonly warnings: readonly string[];
+  /** Sentences for the user: what was chosen for want of a choice. */
+  readonly notices: readonly string[];
 }
 
 /**
@@ -124,18 +128,32 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PrepareRes
     const rule = 'must not be given beside --val or --val-split';
     throw new ConfigError('--val-fraction', rule, options.valFraction);
   }
-  requireSplits('--split', wanted?.split, specs);
-  requireSplits('--val-split', options.valSplit, valSpecs);
+  if (wanted?.subset !== undefined && ![...specs, ...valSpecs].some(isHubSpec)) {
+    throw new ConfigError(
+      '--subset',
+      'is for datasets on the hub',
+      specs.join(' '),
+      'name the folder itself',
+    );
+  }
+  await requireSplits('--split', wanted?.split, specs);
+  await requireSplits('--val-split', options.valSplit, valSpecs);
+  const chosen = [options.val, options.valSplit, options.valFraction, wanted?.split];
+  const own = chosen.some((choice) => choice !== undefined) ? undefined : await ownValidation(specs, fields);
+  const bySplits = own !== undefined || (options.valSplit !== undefined && options.val === undefined);
+  const split = wanted?.split ?? (bySplits ? 'train' : undefined);
+  const valSplit = options.valSplit ?? (own !== undefined ? 'validation' : undefined);
+  const held = own !== undefined ? specs : valSpecs;
   const sources: TextSource[] = [];
   const val: TextSource[] = [];
-  const ofVal = { ...options, hub: { ...wanted, split: options.valSplit } };
   // Local sources first: what is wrong with them is told before anything is downloaded.
   for (const hub of [false, true]) {
-    for (const [index, spec] of options.sources.entries()) {
-      if (isHubSpec(spec) === hub) sources[index] = await open(spec, fields, options);
+    for (const [index, spec] of specs.entries()) {
+      if (isHubSpec(spec) === hub)
+        sources[index] = await open(spec, fields, options, hub ? wanted?.split : split);
     }
-    for (const [index, spec] of valSpecs.entries()) {
-      if (isHubSpec(spec) === hub) val[index] = await open(spec, fields, ofVal);
+    for (const [index, spec] of held.entries()) {
+      if (isHubSpec(spec) === hub) val[index] = await open(spec, fields, options, valSplit);
     }
   }
 
@@ -149,7 +167,7 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PrepareRes
     options.signal?.throwIfAborted();
     await removeJournal(aside);
     await moveInto(aside, out, replaces);
-    return result;
+    return own === undefined ? result : { ...result, notices: [own] };
   } catch (error) {
     if (resumable) throw underItsName(error, aside, aside, 'the same command goes on where it broke off');
     throw underItsName(error, aside, out);
@@ -162,17 +180,51 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PrepareRes
 }
 
 /** Throws ConfigError where a split is wanted of a source that has none. */
-function requireSplits(flag: string, split: string | undefined, specs: readonly string[]): void {
-  const other = split === undefined ? undefined : specs.find((spec) => !isHubSpec(spec));
-  if (other === undefined) return;
-  throw new ConfigError(flag, 'is for datasets on the hub', other, 'hold out another source with --val');
+async function requireSplits(
+  flag: string,
+  split: string | undefined,
+  specs: readonly string[],
+): Promise<void> {
+  if (split === undefined) return;
+  for (const spec of specs) {
+    if (isHubSpec(spec)) continue;
+    const isFile = (await stat(spec).catch(() => undefined))?.isFile() ?? false;
+    if (!isCorpus(spec) && !isFile) continue;
+    const rule = 'is for datasets on the hub, and folders whose files name their splits';
+    throw new ConfigError(flag, rule, spec, 'hold out another source with --val');
+  }
 }
 
-async function open(spec: string, fields: FieldOptions, options: PrepareOptions): Promise<TextSource> {
-  if (!isHubSpec(spec)) return openSource(spec, undefined, fields);
+/** What to say where every source is a folder with a validation split of its own; undefined elsewhere. */
+async function ownValidation(specs: readonly string[], fields: FieldOptions): Promise<string | undefined> {
+  const told: string[] = [];
+  for (const spec of specs) {
+    const paths = isHubSpec(spec) || isCorpus(spec) ? undefined : await pathsBelow(spec, fields);
+    const splits = paths === undefined ? undefined : ownSplits(paths);
+    if (splits === undefined) return undefined;
+    const count = (name: SplitName) => splits.get(name) ?? 0;
+    const left = count('test') > 0 ? `, those of its test split (${count('test')}) left out` : '';
+    told.push(
+      `${spec}: trained on the files of its train split (${count('train')}), those of its validation split (${count('validation')}) held out${left}`,
+    );
+  }
+  return `${told.join('; ')}; --val-fraction takes all files and holds out a share`;
+}
+
+/** Opens a source, or a split of it. */
+function open(
+  spec: string,
+  fields: FieldOptions,
+  options: PrepareOptions,
+  split: string | undefined,
+): Promise<TextSource> {
+  if (!isHubSpec(spec)) {
+    return openSource(spec, undefined, split === undefined ? fields : { ...fields, split: meantBy(split) });
+  }
   const { signal, onProgress } = options;
   return openHubSource(spec, fields, {
     ...options.hub,
+    split,
     signal,
     onProgress: (bytes, totalBytes) =>
       onProgress?.({ phase: 'download', documents: 0, bytes, totalBytes, tokens: 0 }),
@@ -236,7 +288,7 @@ class Preparation {
     }
     await writeFlushed(join(folder, DATA_FILES.meta), `${JSON.stringify(meta, null, 2)}\n`);
     const fewer = fewerIds(this.#options.tokenizer, tokenizer);
-    return { meta, warnings: [...fewer, ...describeWarnings(this.#warnings)] };
+    return { meta, warnings: [...fewer, ...describeWarnings(this.#warnings)], notices: [] };
   }
 
   async #feed(trainer: BpeTrainer, corpus: SplitCorpus): Promise<void> {

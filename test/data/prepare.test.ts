@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { openDataset } from '../../src/data/dataset.js';
@@ -399,8 +399,92 @@ test('another source is held out whole, and a split is refused where there is no
   );
   assert.equal(meta.heldOut.fraction, 8 / (8 + meta.train.bytes));
   const refused = (options: Partial<PrepareOptions>, message: RegExp) =>
-    assert.rejects(prepare({ force: true, ...options }), { name: 'ConfigError', message });
-  await refused({ hub: { split: 'train' } }, /^--split: is for datasets on the hub, got '.*text'/);
-  await refused({ valSplit: 'validation' }, /^--val-split: is for datasets on the hub/);
+    assert.rejects(prepare({ force: true, ...options }), { message });
+  const folders = 'datasets on the hub, and folders whose files name their splits';
+  await refused(
+    { sources: [val], hub: { split: 'train' } },
+    new RegExp(`^--split: is for ${folders}, got '.*val.txt'`),
+  );
+  await refused(
+    { val, valSplit: 'validation' },
+    new RegExp(`^--val-split: is for ${folders}, got '.*val.txt'`),
+  );
+  await refused({ sources: ['sotu'], hub: { split: 'train' } }, /^--split: is for .*, got 'sotu'/);
+  await refused(
+    { hub: { split: 'train' } },
+    /text: must have files of the split 'train', got 'no file whose path names a split'/,
+  );
   await refused({ val, valFraction: 0.1 }, /^--val-fraction: must not be given beside --val/);
+  await refused(
+    { hub: { subset: 'en' } },
+    /^--subset: is for datasets on the hub, got '.*text'; name the folder itself/,
+  );
+});
+
+test('a folder’s own validation split is held out, unless something else is asked for', async () => {
+  const files: Record<string, string> = {
+    'README.md': 'about the train and the test split',
+    LICENSE: 'free',
+    'data/train-00000-of-00002.jsonl': '{"text": "one"}\n{"text": "two"}\n',
+    'data/train-00001-of-00002.jsonl': '{"text": "three"}\n',
+    'valid.txt': 'held',
+    'test/a.txt': 'tested',
+  };
+  for (const [name, content] of Object.entries(files)) {
+    await mkdir(join(text, dirname(name)), { recursive: true });
+    await writeFile(join(text, name), content);
+  }
+  const texts = async (options: Partial<PrepareOptions>) => {
+    const { meta, notices } = await prepare({ force: true, ...options });
+    await using data = await openDataset(out);
+    const [train, val] = [
+      await documentsOf(data.train, data.tokenizer!),
+      await documentsOf(data.val, data.tokenizer!),
+    ];
+    return { train, val, notices, unit: meta.heldOut.unit, sources: meta.heldOut.sources };
+  };
+  assert.deepEqual(await texts({}), {
+    train: ['one', 'two', 'three'],
+    val: ['held'],
+    notices: [
+      `${text}: trained on the files of its train split (2), those of its validation split (1) held out, those of its test split (1) left out; --val-fraction takes all files and holds out a share`,
+    ],
+    unit: 'sources',
+    sources: ['text (validation)'],
+  });
+  const tested = await texts({ valSplit: 'test' });
+  assert.deepEqual([tested.train, tested.val, tested.notices], [['one', 'two', 'three'], ['tested'], []]);
+  const one = await texts({ hub: { split: 'training' } });
+  assert.deepEqual([...one.train, ...one.val].sort(), ['one', 'three', 'two']);
+  const all = await texts({ valFraction: 0.3 });
+  assert.ok(
+    ['held', 'tested', 'free'].every((found) => [...all.train, ...all.val].includes(found)),
+    'none is cut',
+  );
+  // A file that names no split, or two, is no split's: all are texts.
+  await writeFile(join(text, 'more.txt'), 'more');
+  const mixed = await texts({});
+  assert.deepEqual(mixed.notices, []);
+  assert.notEqual(mixed.unit, 'sources');
+});
+
+test('a file that links lead to as well is read once', async () => {
+  await mkdir(join(text, 'a'), { recursive: true });
+  await mkdir(join(text, '.hidden'));
+  await writeFile(join(text, '.hidden', 'blob'), 'hidden');
+  await writeFile(join(text, 'b.txt'), 'seen');
+  await symlink('../b.txt', join(text, 'a', 'link.txt'));
+  await symlink('b.txt', join(text, 'c.txt'));
+  await symlink('.hidden/blob', join(text, 'd.txt'));
+  await symlink('.hidden/blob', join(text, 'e.txt'));
+  const outside = join(folder, 'outside.txt');
+  await writeFile(outside, 'outside');
+  for (const name of ['f.txt', 'g.txt']) await symlink(outside, join(text, name));
+  await prepare({ fields: { followLinks: true } });
+  await using data = await openDataset(out);
+  const found = [
+    ...(await documentsOf(data.train, data.tokenizer!)),
+    ...(await documentsOf(data.val, data.tokenizer!)),
+  ];
+  assert.deepEqual(found.sort(), ['hidden', 'outside', 'seen']);
 });

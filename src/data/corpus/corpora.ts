@@ -37,6 +37,11 @@ export const CORPORA: readonly Corpus[] = [
   debianCorpus('dict-foldoc', 'a dictionary of computing, one document', 'dictd', /^foldoc\.dict\.dz$/),
 ];
 
+/** Whether a source is a corpus by name. */
+export function isCorpus(spec: string): boolean {
+  return CORPORA.some(({ name }) => name === spec);
+}
+
 /**
  * Opens a source of documents: a corpus by name, else a file or folder by path (`./sotu` is always a path).
  *

@@ -5,7 +5,7 @@
  * anyway. Links out of the folder are refused, or followed.
  */
 import type { Dirent } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ConfigError, DataError } from '../../errors.js';
 import { csvDocuments } from './csv.js';
@@ -15,6 +15,7 @@ import { KIND_NAMES, type Recognised, recognise } from './kind.js';
 import { followLink, isWithin, linkRoot } from '../../node/links.js';
 import { type Packing, readChunks } from './packing.js';
 import { openParquet, parquetDocuments } from './parquet.js';
+import { belongsTo, splitsOf } from '../split-names.js';
 import {
   BROKEN_SHOWN,
   FIELD_DEFAULTS,
@@ -105,8 +106,9 @@ export async function openPath(path: string, options: FieldOptions = FIELD_DEFAU
   const name = basename(path);
   const size = await sizeOfFile(path);
   if (size === undefined) {
-    const root = await linkRoot(path);
-    return { name, documents: (warnings) => folderDocuments(path, options, warnings, [root]) };
+    if (options.split !== undefined) await requireSplit(path, options.split, options);
+    const shown = options.split === undefined ? name : `${name} (${options.split})`;
+    return { name: shown, documents: (warnings) => folderDocuments(path, options, warnings) };
   }
   const found = await recogniseNamed(path, options);
   if (options.splitOn !== undefined && found.kind !== 'text') {
@@ -116,6 +118,14 @@ export async function openPath(path: string, options: FieldOptions = FIELD_DEFAU
     await (await openParquet(path, options.column)).close();
   }
   return { name, documents: (warnings) => fileDocuments(path, size, found, options, warnings) };
+}
+
+/** Throws DataError where no file of a folder belongs to a split. */
+async function requireSplit(folder: string, split: string, options: FieldOptions): Promise<void> {
+  const paths = (await pathsBelow(folder, options)) ?? [];
+  if (paths.some((path) => belongsTo(path, split))) return;
+  const there = [...new Set(paths.flatMap(splitsOf))].join(', ') || 'no file whose path names a split';
+  throw new DataError(folder, `must have files of the split '${split}'`, there);
 }
 
 /** The size of a file, undefined for a folder; throws DataError for anything else, or an empty file. */
@@ -160,27 +170,89 @@ async function* fileDocuments(
   else yield fileDocument(path, size, warnings, packing);
 }
 
-/** The documents below a folder; `roots` are the folders that this pass reads, without links in their paths. */
+/** A file below a folder. */
+interface FolderFile {
+  readonly path: string;
+  /** Its path below the folder. */
+  readonly within: string;
+  readonly size: number;
+}
+
+/** What a pass over a folder has come to, in paths without links. */
+interface Walk {
+  /** Where links may lead. */
+  readonly roots: string[];
+  /** Folders whose files are read. */
+  readonly read: string[];
+  /** Files that links have led to. */
+  readonly linked: Set<string>;
+}
+
+/** The documents below a folder, or those of a split. */
 async function* folderDocuments(
   folder: string,
   options: FieldOptions,
   warnings: TextWarnings,
-  roots: string[],
 ): AsyncGenerator<TextDocument> {
+  for await (const { path, within, size } of folderFiles(folder, options)) {
+    if (options.split !== undefined && !belongsTo(within, options.split)) continue;
+    if (size === 0) warnings.empty++;
+    else yield* fileDocuments(path, size, await recognise(path, options), options, warnings);
+  }
+}
+
+/** The paths of the files below a folder, without the folder's; undefined if it is no folder. */
+export async function pathsBelow(
+  folder: string,
+  options: Pick<FieldOptions, 'followLinks'>,
+): Promise<string[] | undefined> {
+  if (!(await stat(folder).catch(() => undefined))?.isDirectory()) return undefined;
+  const paths: string[] = [];
+  for await (const { within } of folderFiles(folder, options)) paths.push(within);
+  return paths;
+}
+
+async function* folderFiles(
+  folder: string,
+  options: Pick<FieldOptions, 'followLinks'>,
+): AsyncGenerator<FolderFile> {
+  const walk = { roots: [await linkRoot(folder)], read: [await realpath(folder)], linked: new Set<string>() };
+  yield* filesBelow(folder, '', options.followLinks, walk);
+}
+
+/** The files below a folder, each once, though links may lead to it as well. */
+async function* filesBelow(
+  folder: string,
+  before: string,
+  followLinks: boolean,
+  walk: Walk,
+): AsyncGenerator<FolderFile> {
   for (const entry of await listFolder(folder)) {
     const path = join(folder, entry.name);
-    const target = entry.isSymbolicLink() ? await followLink(path, roots, options.followLinks) : undefined;
+    const within = `${before}${entry.name}`;
+    const target = entry.isSymbolicLink() ? await followLink(path, walk.roots, followLinks) : undefined;
     const status = await stat(path).catch(() => undefined);
     if (status?.isDirectory()) {
-      if (target !== undefined && isWithin(target, roots)) continue;
-      if (target !== undefined) roots.push(target);
-      yield* folderDocuments(path, options, warnings, roots);
+      if (target !== undefined && isWithin(target, walk.roots)) continue;
+      if (target !== undefined) {
+        walk.roots.push(target);
+        walk.read.push(target);
+      }
+      yield* filesBelow(path, `${within}/`, followLinks, walk);
       continue;
     }
     if (!status?.isFile()) continue;
-    if (status.size === 0) warnings.empty++;
-    else yield* fileDocuments(path, status.size, await recognise(path, options), options, warnings);
+    if (target !== undefined) {
+      if (isReadAnyway(target, walk.read) || walk.linked.has(target)) continue;
+      walk.linked.add(target);
+    }
+    yield { path, within, size: status.size };
   }
+}
+
+/** Whether a file lies in one of these folders, and no part of its path below is hidden. */
+function isReadAnyway(path: string, folders: readonly string[]): boolean {
+  return folders.some((folder) => isWithin(path, [folder]) && !/[/\\]\./.test(path.slice(folder.length)));
 }
 
 /** A folder's visible entries, sorted by name in code units. */

@@ -59,6 +59,8 @@ export interface FieldOptions {
   readonly splitOn?: string | undefined;
   /** Whether links in a folder may lead out of it. */
   readonly followLinks: boolean;
+  /** The split that the files of a folder belong to, as `split-names.ts` has it; undefined for all files. */
+  readonly split?: string | undefined;
 }
 
 export const FIELD_DEFAULTS: FieldOptions = {

@@ -7,6 +7,7 @@ import { DataError } from '../../errors.js';
 import { Hub, type HubFile, type HubListing } from './hub.js';
 import { announce, type DownloadOptions, downloadFiles, parseHubSpec } from './hub-download.js';
 import { checkNotSaid } from '../corpus/kind.js';
+import { splitWords } from '../split-names.js';
 import { openParquet } from '../corpus/parquet.js';
 import type { FieldOptions, SourceCensus, TextDocument, TextSource, TextWarnings } from '../corpus/source.js';
 
@@ -153,11 +154,6 @@ export function chooseFiles(
     );
   }
   return [...files].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
-}
-
-/** The words of a path that may name a split: `data/train-00000-of-00080.parquet` has data, train, 00000 … */
-function splitWords(path: string): string[] {
-  return path.split(/[/._-]/);
 }
 
 /** The folders of files, those that only name a split left out. */
