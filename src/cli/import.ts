@@ -109,6 +109,7 @@ function openSource(source: string, flags: ImportFlags, download: Download): Pro
 /** A download as the terminal shows it: what it takes in one line, then a bar. */
 class Download implements DownloadOptions {
   progress = new Progress('download');
+  readonly onNotice = notice;
   /** Bytes of the run that the weights become. */
   runBytes = 0;
   /** Share that was there before. */

@@ -113,7 +113,7 @@ export function prepareCommand(program: Command): void {
         } = flags;
         const fields = { field, column, as, splitOn, maxBroken, followLinks };
         const onPlan = (plan: DownloadPlan) => notice(describePlan(plan, options.tokenizer));
-        const hub = { split, subset, onPlan };
+        const hub = { split, subset, onPlan, onNotice: notice };
         const preparing = new Preparing();
         const { onProgress } = preparing;
         const result = await prepareCorpus({ sources, fields, hub, ...options, signal, onProgress });

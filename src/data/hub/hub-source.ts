@@ -118,7 +118,16 @@ async function findFiles(
   }
   const all = listing.files.filter(isParquet);
   if (all.length === 0) throw new DataError(`hf:${name}`, 'must have parquet files', 'none');
-  return { listing, files: chooseFiles(`hf:${name}`, all, options) };
+  const files = chooseFiles(`hf:${name}`, all, options);
+  const made =
+    listing.revision === CONVERTED
+      ? `the files that the hub made of the dataset (${CONVERTED})`
+      : 'the files';
+  const parted = files.some(({ path }) => /(^|\/)partial-[^/]+\//.test(path));
+  if (parted)
+    hub.notice(`hf:${name}: ${made} hold only a part of it: the first gigabytes (${files[0].path})`);
+  else if (listing.revision === CONVERTED && revision === undefined) hub.notice(`hf:${name}: takes ${made}`);
+  return { listing, files };
 }
 
 /** The files of a split, in order of their paths. Throws DataError where there are none, or more than one set of them. */

@@ -7,25 +7,41 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { open, rename, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import {
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  statfs,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { basename, dirname, join, relative, sep } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { datasetInfo, downloadFile, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
 import { ConfigError, DataError, FileError } from '../../errors.js';
+import { parseJSON } from '../../formats/json.js';
 import { fileError, writing } from '../../node/file-errors.js';
 import { makeFolder } from '../../node/make-folder.js';
+import { cacheFolder, checkedToken, fetchOfEnvironment, isOffline, userToken } from './environment.js';
 
 /** How the hub is reached. */
 export interface HubAccess {
   /** The hub's address; default: HF_ENDPOINT, else the public one. */
   readonly endpoint?: string | undefined;
-  /** Default: HF_TOKEN. */
+  /** Default: HF_TOKEN, else what `hf auth login` has left. */
   readonly token?: string | undefined;
   /** Default: HF_HUB_CACHE, else HF_HOME/hub, else where the hub's other clients keep theirs. */
   readonly cache?: string | undefined;
   /** Milliseconds before the first new try; each further one waits twice as long. */
   readonly retryMs?: number | undefined;
+  /** Milliseconds of silence after which `onNotice` hears what is waited for. 5000 by default. */
+  readonly silenceMs?: number | undefined;
+  /** Takes lines for the user: what is waited for, and what is used in place of what was asked for. */
+  readonly onNotice?: ((line: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -68,6 +84,8 @@ const WRONG_FILES = 3;
 const LONGEST_WAIT_MS = 60_000;
 const PUBLIC_ENDPOINT = 'https://huggingface.co';
 const MAIN = 'main';
+/** Folder of a repository in the cache where its listings are kept; the hub's other clients pass over it. */
+const LISTINGS = 'listings';
 
 /** A connection to the hub. */
 export class Hub {
@@ -75,31 +93,56 @@ export class Hub {
   readonly #endpoint: string;
   readonly #token: string | undefined;
   readonly #retryMs: number;
+  readonly #silenceMs: number;
   readonly #signal: AbortSignal | undefined;
+  readonly #fetchOnce: Promise<typeof fetch>;
+  readonly notice: (line: string) => void;
 
   /** Throws ConfigError for a token that is none. */
   constructor(access: HubAccess = {}) {
     this.#endpoint = (access.endpoint ?? (process.env.HF_ENDPOINT || PUBLIC_ENDPOINT)).replace(/\/+$/, '');
-    this.#token = access.token ?? (process.env.HF_TOKEN || undefined);
-    if (this.#token !== undefined && !/^hf_\S+$/.test(this.#token)) {
-      throw new ConfigError('HF_TOKEN', "must begin with 'hf_' and have no spaces");
-    }
+    this.#token = access.token === undefined ? userToken() : checkedToken('HF_TOKEN', access.token);
     if (!URL.canParse(this.#endpoint)) throw new ConfigError('HF_ENDPOINT', 'must be a URL', this.#endpoint);
     this.cache = access.cache ?? cacheFolder();
     this.#retryMs = access.retryMs ?? 1000;
+    this.#silenceMs = access.silenceMs ?? 5000;
+    this.notice = access.onNotice ?? (() => {});
+    this.#fetchOnce = fetchOfEnvironment();
     this.#signal = access.signal;
   }
 
-  /** All files of a repository; throws DataError if it is missing, closed to us, or the hub cannot be reached. */
+  /**
+   * All files of a repository: as the hub lists them, or where it cannot be reached or is not to be asked (HF_HUB_OFFLINE), as
+   * the cache knows them. Throws DataError if it is missing, closed to us, or neither hub nor cache has it.
+   */
   async list(repo: HubRepo, revision = MAIN): Promise<HubListing> {
+    const where = revision === MAIN ? `hf:${repo.name}` : `hf:${repo.name}@${revision}`;
+    const cached = await this.#cachedListing(repo, revision);
+    if (isOffline()) {
+      if (cached) return cached;
+      const rule = `must be in the cache ${this.cache}, as HF_HUB_OFFLINE says not to ask the hub`;
+      throw new DataError(where, rule, 'nothing of it');
+    }
+    try {
+      // What the cache has is not worth many tries for.
+      return await this.#askedListing(repo, revision, where, cached ? 2 : TRIES);
+    } catch (error) {
+      if (cached === null || !(error instanceof Unreachable)) throw error;
+      this.notice(
+        `${where}: the hub cannot be reached (${error.reason}); goes on with commit ${cached.commit.slice(0, 12)} in the cache`,
+      );
+      return cached;
+    }
+  }
+
+  async #askedListing(repo: HubRepo, revision: string, where: string, tries: number): Promise<HubListing> {
     const { type, name } = repo;
-    const where = revision === MAIN ? `hf:${name}` : `hf:${name}@${revision}`;
     let requests = 0;
     const fetchPage: typeof fetch = (input, init) => {
-      if (++requests <= MOST_PAGES) return this.#fetch(input, init);
+      if (++requests <= MOST_PAGES) return this.#fetch(input, init, tries);
       throw new DataError(where, `must have a list of files of at most ${MOST_PAGES} pages`, 'more');
     };
-    const common = { hubUrl: this.#endpoint, fetch: fetchPage, ...this.#credentials() };
+    const common = { hubUrl: this.#endpoint, fetch: fetchPage };
     try {
       const asked = { ...common, name, revision };
       const info =
@@ -114,10 +157,58 @@ export class Hub {
       for await (const file of listFiles({ ...common, repo: known, recursive: true, revision: sha })) {
         if (file.type === 'file') files.push(hubFile(file, where));
       }
-      return { repo: known, revision, commit: sha, files };
+      const listing = { repo: known, revision, commit: sha, files };
+      await this.#remember(listing);
+      return listing;
     } catch (error) {
       throw this.#explain(error, where, type);
     }
+  }
+
+  /** Keeps a listing in the cache. */
+  async #remember(listing: HubListing): Promise<void> {
+    const file = join(this.#folder(listing.repo), LISTINGS, `${encodeURIComponent(listing.revision)}.json`);
+    const known = await readFile(file, 'utf8').catch(() => '');
+    if (known.includes(listing.commit)) return;
+    // A cache that cannot be written fails where a file is to be.
+    await makeFolder(dirname(file))
+      .then(() => writeFile(file, `${JSON.stringify(listing)}\n`))
+      .catch(() => {});
+  }
+
+  /** A repository by its whole name, where the cache has one that was asked for by the name without owner. */
+  async #cachedRepo({ type, name }: HubRepo): Promise<HubRepo> {
+    if (name.includes('/')) return { type, name };
+    const folders = await readdir(this.cache).catch(() => []);
+    const found = folders.filter((folder) => folder.startsWith(`${type}s--`) && folder.endsWith(`--${name}`));
+    return { type, name: found.length === 1 ? found[0].split('--').slice(1).join('/') : name };
+  }
+
+  /** A listing that was kept, else what a snapshot of the cache has; null for neither. */
+  async #cachedListing(asked: HubRepo, revision: string): Promise<HubListing | null> {
+    const repo = await this.#cachedRepo(asked);
+    const folder = this.#folder(repo);
+    const kept = await readFile(join(folder, LISTINGS, `${encodeURIComponent(revision)}.json`), 'utf8').catch(
+      () => null,
+    );
+    if (kept !== null) return parseJSON(kept) as HubListing;
+    const named = await readFile(join(folder, 'refs', revision), 'utf8').catch(() => null);
+    const commit = named?.trim() ?? (/^[0-9a-f]{40}$/.test(revision) ? revision : null);
+    if (commit === null) return null;
+    const snapshot = join(folder, 'snapshots', commit);
+    const entries = await readdir(snapshot, { recursive: true }).catch(() => null);
+    if (entries === null) return null;
+    const files: HubFile[] = [];
+    for (const entry of entries.toSorted()) {
+      const link = await readlink(join(snapshot, entry)).catch(() => null);
+      const size = link === null ? undefined : await sizeOf(join(snapshot, entry));
+      if (link === null || size === undefined) continue;
+      const hex = basename(link);
+      const kind = hex.length === 64 ? 'sha256' : 'git';
+      files.push({ path: entry.split(sep).join('/'), size, hash: { kind, hex } });
+    }
+    requireAllParts(`hf:${repo.name} in ${snapshot}`, files);
+    return files.length === 0 ? null : { repo, revision, commit, files };
   }
 
   /** The path that a file has in the cache, downloaded or not. */
@@ -153,6 +244,10 @@ export class Hub {
       }
       await inCache(blob, () => rm(blob));
     }
+    if (isOffline()) {
+      const rule = `must be in the cache ${this.cache}, as HF_HUB_OFFLINE says not to ask the hub`;
+      throw new DataError(`hf:${repo.name}/${file.path}`, rule, 'none');
+    }
     await inCache(blob, () => makeFolder(dirname(blob)));
     const incomplete = `${blob}.incomplete`;
     let wrong = 0;
@@ -172,7 +267,7 @@ export class Hub {
         if (wrong >= WRONG_FILES || failures >= TRIES || !isPassing(error)) {
           throw this.#explain(error, `hf:${repo.name}/${file.path}`, repo.type);
         }
-        await this.#wait(failures);
+        await this.#wait(failures, reasonOf(error));
       }
     }
     await inCache(blob, () => rename(incomplete, blob));
@@ -195,12 +290,14 @@ export class Hub {
       if (start < file.size) {
         const { repo, commit: revision } = listing;
         const place = { repo, path: file.path, revision, hubUrl: this.#endpoint, xet: false };
-        const blob = await downloadFile({ ...place, fetch: this.#fetch, ...this.#credentials() });
+        const blob = await downloadFile({ ...place, fetch: (input, init) => this.#fetch(input, init) });
         if (blob === null) throw new Error('no such file');
         if (blob.size !== file.size) throw new Error(`${blob.size} bytes where ${file.size} were listed`);
         let at = start;
         const stream = (start === 0 ? blob : blob.slice(start)).stream();
+        using silence = this.#watch(`hf:${repo.name}/${file.path}`);
         for await (const chunk of stream as unknown as AsyncIterable<Uint8Array>) {
+          silence.broken();
           this.#signal?.throwIfAborted();
           if (at + chunk.length > file.size) {
             await inCache(path, () => out.truncate(0));
@@ -237,21 +334,29 @@ export class Hub {
     return join(this.cache, [`${type}s`, ...name.split('/')].join('--'));
   }
 
-  #credentials(): { accessToken?: string } {
-    return this.#token === undefined ? {} : { accessToken: this.#token };
-  }
-
   /** `fetch` that asks again where the hub is busy or cannot be reached, and holds it to the range asked for. */
-  readonly #fetch: typeof fetch = async (input, init) => {
-    const range = new Headers(init?.headers).get('range');
+  async #fetch(input: Parameters<typeof fetch>[0], init: RequestInit = {}, tries = TRIES): Promise<Response> {
+    const headers = new Headers(init.headers);
+    const range = headers.get('range');
+    const url = new URL(input instanceof Request ? input.url : input);
+    // The client takes tokens of one form only; a redirect to another place loses it.
+    if (this.#token !== undefined && url.origin === new URL(this.#endpoint).origin) {
+      headers.set('authorization', `Bearer ${this.#token}`);
+    }
+    const fetchOnce = await this.#fetchOnce;
     for (let failures = 0; ; ) {
       try {
         // Each request has a signal of its own: what it adds to the command's would stay there until all are done.
         const signal = this.#signal ? AbortSignal.any([this.#signal]) : null;
-        const response = await fetch(input, { ...init, signal });
-        if (isBusy(response.status) && failures + 1 < TRIES) {
+        using _silence = this.#watch(url.host);
+        const response = await fetchOnce(url, { ...init, headers, signal });
+        if (isBusy(response.status) && failures + 1 < tries) {
           await response.body?.cancel();
-          await this.#wait(++failures, Number(response.headers.get('retry-after')));
+          await this.#wait(
+            ++failures,
+            `status ${response.status}`,
+            Number(response.headers.get('retry-after')),
+          );
           continue;
         }
         if (range !== null && response.status === 200) {
@@ -266,17 +371,37 @@ export class Hub {
         return response;
       } catch (error) {
         this.#signal?.throwIfAborted();
-        if (error instanceof Refusal || ++failures >= TRIES) throw error;
-        await this.#wait(failures);
+        if (error instanceof Refusal || ++failures >= tries) throw error;
+        await this.#wait(failures, reasonOf(error));
       }
     }
-  };
+  }
 
-  async #wait(failures: number, retryAfter = 0): Promise<void> {
+  /** Waits before another try, and says so, again and again while it is long. */
+  async #wait(failures: number, why: string, retryAfter = 0): Promise<void> {
     const backoff = this.#retryMs * 2 ** Math.max(0, failures - 1);
     const asked = Number.isFinite(retryAfter) ? retryAfter * 1000 : 0;
     const signal = this.#signal;
-    await delay(Math.min(LONGEST_WAIT_MS, Math.max(backoff, asked)), undefined, signal ? { signal } : {});
+    for (let left = Math.min(LONGEST_WAIT_MS, Math.max(backoff, asked)); left > 0; left -= this.#silenceMs) {
+      this.notice(`the hub: ${why}; tries again in ${Math.ceil(left / 1000)} s`);
+      await delay(Math.min(left, this.#silenceMs), undefined, signal ? { signal } : {});
+    }
+  }
+
+  /** Says whenever nothing has come from a place for so long. */
+  #watch(place: string) {
+    let since = performance.now();
+    const timer = setInterval(() => {
+      const seconds = (performance.now() - since) / 1000;
+      if (seconds * 1000 >= this.#silenceMs)
+        this.notice(`${place}: nothing has come for ${Math.round(seconds)} s`);
+    }, this.#silenceMs);
+    return {
+      broken: () => {
+        since = performance.now();
+      },
+      [Symbol.dispose]: () => clearInterval(timer),
+    };
   }
 
   #explain(error: unknown, where: string, type: HubRepo['type']): unknown {
@@ -285,21 +410,52 @@ export class Hub {
     if (error instanceof HubApiError) {
       const { statusCode } = error;
       if (statusCode === 401 || statusCode === 403) {
-        const hint = `if the ${type} is private or gated, accept its terms and set HF_TOKEN; else it may not exist`;
+        const hint = `if the ${type} is private or gated, accept its terms, and log in by hf auth login or set HF_TOKEN; else it may not exist`;
         return new DataError(where, 'must be open to you', `status ${statusCode}`, hint);
       }
       if (statusCode === 404) return new DataError(where, `must be a ${type} on the hub`, 'status 404');
-      return new DataError(where, 'must be given by the hub', `status ${statusCode}`, AGAIN);
+      return new Unreachable(where, `status ${statusCode}`);
     }
-    const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
-    const message = error instanceof Error ? error.message : String(error);
-    // While a body streams, the client's error is none of its own class.
-    const shown = message.replace(/^Api error with status (\d+)\..*$/s, 'status $1');
-    return new DataError(where, 'must be given by the hub', `${shown}${cause}`, AGAIN);
+    return new Unreachable(where, reasonOf(error));
   }
 }
 
 const AGAIN = 'run the same command again to go on where it broke off';
+
+/** The hub gives nothing, or breaks off. */
+class Unreachable extends DataError {
+  override readonly name = 'DataError';
+
+  constructor(
+    where: string,
+    readonly reason: string,
+  ) {
+    super(where, 'must be given by the hub', reason, AGAIN);
+  }
+}
+
+/** What went wrong, in a few words. */
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
+  const message = error instanceof Error ? error.message : String(error);
+  // While a body streams, the client's error is none of its own class.
+  return `${message.replace(/^Api error with status (\d+)\..*$/s, 'status $1')}${cause}`;
+}
+
+/** Throws DataError where files that are numbered parts of one (`-00001-of-00004`) are not all there. */
+function requireAllParts(where: string, files: readonly HubFile[]): void {
+  const found = new Map<string, number>();
+  for (const { path } of files) {
+    const stem = /^(.*)-\d{5}-of-(\d{5})\b/.exec(path);
+    if (stem)
+      found.set(`${stem[1]} of ${Number(stem[2])}`, (found.get(`${stem[1]} of ${Number(stem[2])}`) ?? 0) + 1);
+  }
+  for (const [stem, count] of found) {
+    const all = Number(/\d+$/.exec(stem)![0]);
+    if (count < all)
+      throw new DataError(where, `must have all ${all} parts of ${stem.replace(/ of \d+$/, '')}`, count);
+  }
+}
 
 /** An answer that cannot be used and would not be better the next time. */
 class Refusal extends Error {}
@@ -376,13 +532,6 @@ async function isIntact(path: string, file: HubFile, signal?: AbortSignal): Prom
     throw fileError(error);
   }
   return hash.digest('hex') === file.hash.hex;
-}
-
-/** Where the hub's clients keep files; variables that are empty count as not set. */
-function cacheFolder(): string {
-  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
-  const home = HF_HOME || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
-  return HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(home, 'hub');
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {

@@ -165,7 +165,7 @@ test('what is missing, closed or misnamed is told in one line', async () => {
   await refused(
     open().then(openHuggingFace),
     'DataError',
-    /^hf:owner\/gpt\/config\.json: must be open to you, got 'status 403'; if the model is private or gated, accept its terms and set HF_TOKEN/,
+    /^hf:owner\/gpt\/config\.json: must be open to you, got 'status 403'; if the model is private or gated, accept its terms, and log in/,
   );
   server.gated = false;
   server.secret = 'hf_other';

@@ -262,12 +262,12 @@ test('what the hub refuses is told in one line', async () => {
     /^hf:owner\/set\/data\/train-00000.*must have the column 'body', got 'id, text'/,
   );
   await refused(
-    { hub: { token: 'secret' } },
+    { hub: { token: 'two words' } },
     'ConfigError',
-    /^HF_TOKEN: must begin with 'hf_' and have no spaces$/,
+    /^HF_TOKEN: must be a token of printable ASCII characters without spaces$/,
   );
   await refused(
-    { hub: { endpoint: closed.url } },
+    { hub: { endpoint: closed.url, cache: join(folder, 'fresh') } },
     'DataError',
     /^hf:owner\/set: must be given by the hub, got 'fetch failed/,
   );

@@ -1,0 +1,115 @@
+/** What the environment says of the hub, by the variables that its other clients heed; empty ones count as not set. */
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { ConfigError } from '../../errors.js';
+
+/** What can stand in a header. */
+const TOKEN = /^[\x21-\x7e]+$/;
+
+/** Where the hub's clients keep what belongs to a user. */
+function home(): string {
+  const { HF_HOME, XDG_CACHE_HOME } = process.env;
+  return HF_HOME || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
+}
+
+/** Where they keep files: HF_HUB_CACHE, else HF_HOME/hub, else below the user's own folder. */
+export function cacheFolder(): string {
+  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE } = process.env;
+  return HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(home(), 'hub');
+}
+
+/**
+ * The user's token, of any form: HF_TOKEN, else HUGGING_FACE_HUB_TOKEN, else what `hf auth login` has left in the file HF_TOKEN_PATH,
+ * by default HF_HOME/token. Undefined where there is none. Throws ConfigError for one that no header can carry.
+ */
+export function userToken(): string | undefined {
+  const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH } = process.env;
+  const file = HF_TOKEN_PATH || join(home(), 'token');
+  for (const [where, found] of [
+    ['HF_TOKEN', HF_TOKEN],
+    ['HUGGING_FACE_HUB_TOKEN', HUGGING_FACE_HUB_TOKEN],
+    [file, contentOf(file)],
+  ] as const) {
+    const token = found?.trim();
+    if (token) return checkedToken(where, token);
+  }
+  return undefined;
+}
+
+/** Throws ConfigError, which does not show it, for a token that no header can carry. */
+export function checkedToken(where: string, token: string): string {
+  if (TOKEN.test(token)) return token;
+  throw new ConfigError(where, 'must be a token of printable ASCII characters without spaces');
+}
+
+/** Whether the hub may not be asked: HF_HUB_OFFLINE. */
+export function isOffline(): boolean {
+  return /^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
+}
+
+/** `fetch`, by the proxies that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name, which Node's own does not heed before Node 24. */
+export async function fetchOfEnvironment(): Promise<typeof fetch> {
+  if (variable('HTTPS_PROXY') === undefined && variable('HTTP_PROXY') === undefined) return fetch;
+  const { Agent, ProxyAgent, fetch: fetchBy } = await import('undici');
+  const direct = new Agent();
+  const agents = new Map<string, InstanceType<typeof ProxyAgent>>();
+  const agentOf = (url: URL) => {
+    const proxy = proxyOf(url);
+    if (proxy === undefined) return direct;
+    const agent = agents.get(proxy) ?? new ProxyAgent(proxy);
+    agents.set(proxy, agent);
+    return agent;
+  };
+  const fetchOnce = async (url: URL, init: RequestInit = {}): Promise<Response> => {
+    // Step by step, since a redirect may lead from a host with a proxy to one without.
+    for (let at = url, left = MOST_REDIRECTS; ; left--) {
+      const given = { ...init, redirect: 'manual', dispatcher: agentOf(at) } as object;
+      const response = (await fetchBy(at, given)) as unknown as Response;
+      const place = response.headers.get('location');
+      if (init.redirect === 'manual' || place === null || !REDIRECTS.includes(response.status))
+        return response;
+      if (left === 0) throw new Error(`more than ${MOST_REDIRECTS} redirects`);
+      await response.body?.cancel();
+      const next = new URL(place, at);
+      if (next.origin !== at.origin) init = { ...init, headers: withoutToken(init.headers) };
+      at = next;
+    }
+  };
+  return fetchOnce as typeof fetch;
+}
+
+const REDIRECTS = [301, 302, 303, 307, 308];
+const MOST_REDIRECTS = 20;
+
+function withoutToken(headers: RequestInit['headers']): Headers {
+  const kept = new Headers(headers);
+  kept.delete('authorization');
+  return kept;
+}
+
+/** The proxy for an address; undefined for none. */
+function proxyOf({ protocol, hostname, host }: URL): string | undefined {
+  const excepted = (variable('NO_PROXY') ?? '').split(/[\s,]+/).filter((entry) => entry !== '');
+  const matches = (entry: string) => {
+    const name = entry.replace(/^\*?\./, '').toLowerCase();
+    return name === '*' || [hostname, host].some((own) => own === name || own.endsWith(`.${name}`));
+  };
+  if (excepted.some(matches)) return undefined;
+  const wanted = protocol === 'https:' ? variable('HTTPS_PROXY') : variable('HTTP_PROXY');
+  if (wanted === undefined) return undefined;
+  return /^[a-z]+:\/\//i.test(wanted) ? wanted : `http://${wanted}`;
+}
+
+/** A variable in capitals, or else not. */
+function variable(name: string): string | undefined {
+  return process.env[name] || process.env[name.toLowerCase()] || undefined;
+}
+
+function contentOf(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
