@@ -106,9 +106,13 @@ class Finder {
       if (token.special) return;
       if (token.singleWord && (at(WORD_BEFORE, text, matchStart) || at(WORD, text, matchEnd))) return;
       const spaces = token.lstrip ? (at(SPACES_BEFORE, text, matchStart)?.[1].length ?? 0) : 0;
-      textUpTo(Math.max(from, matchStart - spaces));
+      const start = token.lstrip ? Math.max(from, matchStart - spaces) : matchStart;
+      const end = matchEnd + (token.rstrip ? (at(SPACES, text, matchEnd)?.[0].length ?? 0) : 0);
+      // White space that a token before has taken along is no token of its own with white space before it.
+      if (start >= end) return;
+      textUpTo(start);
       section(token.id);
-      from = matchEnd + (token.rstrip ? (at(SPACES, text, matchEnd)?.[0].length ?? 0) : 0);
+      from = end;
     });
     textUpTo(text.length);
   }
