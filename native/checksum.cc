@@ -11,7 +11,11 @@
 
 #if defined(__x86_64__)
 #include <nmmintrin.h>
+#if defined(__clang__)  // for which SSE 4.2 does not imply it
+#define LOOPNN_CRC_TARGET __attribute__((target("sse4.2,crc32")))
+#else
 #define LOOPNN_CRC_TARGET __attribute__((target("sse4.2")))
+#endif
 #elif defined(__ARM_FEATURE_CRC32)
 #include <arm_acle.h>
 #define LOOPNN_CRC_TARGET

@@ -1,7 +1,7 @@
 /**
  * Compiles `native/` into `dist/native/loopnn.node` with whatever C++ compiler the machine has, and nothing else:
  * the headers of Node-API come from the `node-api-headers` package. The boundary is made from the kernel table, of the compiled
- * TypeScript. Rebuilds only objects whose inputs changed.
+ * TypeScript. Rebuilds only objects whose inputs changed. scripts/prebuilt.mjs does the same for other machines.
  *
  *   node scripts/build-native.mjs [--force] [--sanitize address,undefined]
  *
@@ -75,8 +75,20 @@ const FLAGS = [
   '-pthread',
 ];
 
-/** The compiler to use, as { command, version }. Throws where there is none. */
-function findCompiler() {
+/**
+ * What an addon is compiled for and by.
+ *
+ * @typedef {object} Target
+ * @property {string} command the compiler
+ * @property {string[]} args what it is given each time, before all else
+ * @property {string} version told apart from others by this
+ * @property {string} platform as process.platform
+ * @property {string} arch as process.arch
+ * @property {string[]} linkFlags besides those of the platform
+ */
+
+/** This machine, and its compiler. Throws where there is none. @returns {Target} */
+function thisMachine() {
   const candidates = process.env.CXX ? [process.env.CXX] : ['c++', 'g++', 'clang++'];
   for (const command of candidates) {
     try {
@@ -84,7 +96,8 @@ function findCompiler() {
         encoding: 'utf8',
         stdio: ['ignore', 'pipe', 'ignore'],
       });
-      return { command, version: version.split('\n')[0] };
+      const { platform, arch } = process;
+      return { command, args: [], version: version.split('\n')[0], platform, arch, linkFlags: [] };
     } catch {
       // Not installed: try the next one.
     }
@@ -129,14 +142,18 @@ async function generateBoundary(outDir) {
 const hash = (...parts) => createHash('sha256').update(parts.join('\0')).digest('hex');
 
 /**
- * Builds the addon if it is missing or stale; resolves to { output, rebuilt }.
+ * Builds the addon of a checkout if it is missing or stale; resolves to { output, rebuilt }.
  *
  * @param {{ force?: boolean, sanitize?: string, log?: (line: string) => void }} [options]
  *   `sanitize` (for example 'address,undefined') builds into dist/native-asan instead.
  */
-export async function buildNative({ force = false, sanitize = '', log = () => {} } = {}) {
-  const compiler = findCompiler();
+export function buildNative({ force, sanitize, log } = {}) {
   const outDir = path.join(root, 'dist', sanitize ? 'native-asan' : 'native');
+  return buildAddon(thisMachine(), outDir, { force, sanitize, log });
+}
+
+/** Builds an addon into a folder, loopnn.node beside its objects, if it is missing or stale. @param {Target} target */
+export async function buildAddon(target, outDir, { force = false, sanitize = '', log = () => {} } = {}) {
   const objectDir = path.join(outDir, 'objects');
   await mkdir(objectDir, { recursive: true });
   const output = path.join(outDir, 'loopnn.node');
@@ -165,7 +182,7 @@ export async function buildNative({ force = false, sanitize = '', log = () => {}
     if (!FAMILIES.includes(name))
       units.push({ name, object: `${name}.o`, flags: sanitize ? ['-DLOOPNN_EMULATED'] : [] });
   }
-  for (const isa of ISAS[process.arch] ?? ISAS.other) {
+  for (const isa of ISAS[target.arch] ?? ISAS.other) {
     for (const name of FAMILIES) {
       const flags = [
         ...((sanitize && isa.emulated) || isa.flags),
@@ -189,16 +206,30 @@ export async function buildNative({ force = false, sanitize = '', log = () => {}
   const next = {};
   const stale = [];
   for (const unit of units) {
-    const flags = [...FLAGS, ...sanitizeFlags, ...unit.flags];
-    const stamp = hash(compiler.command, compiler.version, flags.join(' '), headers, sources.get(unit.name));
+    const flags = [...target.args, ...FLAGS, ...sanitizeFlags, ...unit.flags];
+    const stamp = hash(target.command, target.version, flags.join(' '), headers, sources.get(unit.name));
     next[unit.object] = stamp;
     if (stamps[unit.object] !== stamp || !present.has(unit.object)) stale.push({ ...unit, flags });
   }
-  const linked = hash(...Object.values(next));
+  const platformFlags =
+    target.platform === 'darwin'
+      ? ['-undefined', 'dynamic_lookup']
+      : target.platform === 'linux'
+        ? ['-Wl,-z,nodelete']
+        : [];
+  const linkFlags = [
+    ...target.args,
+    '-shared',
+    '-pthread',
+    ...platformFlags,
+    ...target.linkFlags,
+    ...sanitizeFlags,
+  ];
+  const linked = hash(...linkFlags, ...Object.values(next));
   const outputPresent = (await readdir(outDir)).includes('loopnn.node');
   if (stale.length === 0 && stamps.output === linked && outputPresent) return { output, rebuilt: false };
 
-  log(`native: compiling ${stale.length} of ${units.length} files with ${compiler.version}`);
+  log(`native: compiling ${stale.length} of ${units.length} files with ${target.version}`);
   const started = Date.now();
   // The slowest first, so that the last to finish is a short one.
   const weight = (unit) => (FAMILIES.includes(unit.name) ? FAMILIES.indexOf(unit.name) : FAMILIES.length);
@@ -208,24 +239,16 @@ export async function buildNative({ force = false, sanitize = '', log = () => {}
       const source = files.get(`${unit.name}.cc`);
       const args = [...unit.flags, '-I', include, '-I', sourceDir, '-I', outDir, '-c', source];
       return compile(
-        compiler.command,
+        target.command,
         [...args, '-o', path.join(objectDir, unit.object)],
         path.relative(root, source),
       );
     }),
     availableParallelism(),
   );
-  const linkFlags =
-    process.platform === 'darwin'
-      ? ['-bundle', '-undefined', 'dynamic_lookup']
-      : ['-shared', '-Wl,-z,nodelete'];
   const temporary = `${output}.${process.pid}.tmp`;
   const objects = units.map((unit) => path.join(objectDir, unit.object));
-  await compile(
-    compiler.command,
-    [...linkFlags, ...sanitizeFlags, '-pthread', ...objects, '-o', temporary],
-    'the addon',
-  );
+  await compile(target.command, [...linkFlags, ...objects, '-o', temporary], 'the addon');
   await rename(temporary, output);
   await writeFile(stampFile, JSON.stringify({ ...next, output: linked }, null, 1));
   log(`native: built ${path.relative(root, output)} in ${((Date.now() - started) / 1000).toFixed(1)} s`);

@@ -1,6 +1,10 @@
 /**
  * Brings a checkout up to date: installs the dependencies, compiles TypeScript and builds the addon, each only where it is
  * missing or stale. Uses nothing but Node, since it runs before anything is installed.
+ *
+ *   node scripts/setup.mjs [--force] [--installed]
+ *
+ * With --installed npm has brought the dependencies, and the package does without an addon where there is no compiler.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -20,6 +24,7 @@ import { buildNative } from './build-native.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const force = process.argv.includes('--force');
+const installed = process.argv.includes('--installed');
 
 /** Runs `make` unless the stamp says that these files were made into what is there already. */
 async function step(name, stamp, inputs, outputs, make, rebuild = false) {
@@ -64,14 +69,23 @@ const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 10))
   fail(`Node 20.10 or newer is needed, this is ${process.version}`);
 
-await step(
-  'installing dependencies',
-  'node_modules/.loopnn-setup',
-  ['package-lock.json'],
-  ['node_modules'],
-  () =>
-    run('npm', ['ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error']),
-);
+if (!installed) {
+  await step(
+    'installing dependencies',
+    'node_modules/.loopnn-setup',
+    ['package-lock.json'],
+    ['node_modules'],
+    () =>
+      run('npm', [
+        'ci',
+        '--include=dev',
+        '--include=optional',
+        '--no-audit',
+        '--no-fund',
+        '--loglevel=error',
+      ]),
+  );
+}
 
 const sources = ['src', 'test', 'studies', 'examples'].flatMap((folder) => filesBelow(folder, '.ts'));
 await step(
@@ -95,6 +109,7 @@ if (process.env.LOOPNN_BACKEND === 'reference') {
   try {
     await buildNative({ force, log: (line) => console.error(`setup: ${line}`) });
   } catch (error) {
-    fail(`${error.message}\nsetup: without a C++17 compiler, LOOPNN_BACKEND=reference works, slowly`);
+    if (installed) console.error(`setup: no addon: ${error.message}`);
+    else fail(`${error.message}\nsetup: without a C++17 compiler, LOOPNN_BACKEND=reference works, slowly`);
   }
 }

@@ -1,0 +1,31 @@
+/**
+ * Makes what a package needs where npm installs it from git: compiled TypeScript, and an addon where there is a C++ compiler. npm
+ * runs this for checkouts too, in which there is nothing to do: `npm test` and `npm run build` make what they need.
+ */
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+/** Where the user called npm: in another project, if it installs this one. */
+const caller = process.env.INIT_CWD ?? ROOT;
+if (!relative(ROOT, caller).startsWith('..')) process.exit(0);
+if (!existsSync(join(ROOT, 'node_modules/typescript'))) {
+  console.error(
+    'prepare: without the packages that building needs nothing is made; run `npm run build` there',
+  );
+  process.exit(0);
+}
+
+const setup = spawnSync(process.execPath, [join(ROOT, 'scripts/setup.mjs'), '--installed'], {
+  stdio: 'inherit',
+});
+if (setup.status !== 0) process.exit(setup.status ?? 1);
+const { systemName } = await import('../dist/src/backend/native/find.js');
+const built = join(ROOT, 'dist/native/loopnn.node');
+if (existsSync(built)) {
+  const folder = join(ROOT, 'prebuilds', systemName());
+  mkdirSync(folder, { recursive: true });
+  copyFileSync(built, join(folder, 'loopnn.node'));
+}
