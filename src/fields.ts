@@ -7,6 +7,8 @@ import { ConfigError } from './errors.js';
 interface FieldBase {
   /** What it means, in one line, for `--help`. */
   readonly help: string;
+  /** What it is by default, for `--help`, where that follows other fields. */
+  readonly follows?: string;
 }
 interface IntField extends FieldBase {
   readonly kind: 'int';

@@ -13,7 +13,7 @@ export function addFields(command: Command, fields: Fields, heading: string): Co
   for (const [name, field] of Object.entries(fields)) {
     const option = new Option(
       `--${kebab(name)} <${valueName(field)}>`,
-      `${field.help} (${String(field.default)})`,
+      `${field.help} (${field.follows ?? String(field.default)})`,
     );
     // As commander shows those of other flags; which they are is parseFieldText's to check.
     if (field.kind === 'choice') option.argChoices = [...field.choices];

@@ -74,6 +74,20 @@ export async function openDataset(path: string, { dtype }: DatasetOptions = {}):
 
 /** A folder that `loopnn prepare` or nanoGPT wrote. */
 async function openFolder(folder: string, dtype: IntegerType | undefined): Promise<Dataset> {
+  const { meta, tokenizer, vocabSize } = await readVocabulary(folder);
+  const names = await readdir(folder).catch((): string[] => []);
+  if (names.includes(DATA_FILES.train) && !names.includes(DATA_FILES.val)) {
+    const rule = `must hold ${DATA_FILES.val} beside ${DATA_FILES.train}`;
+    throw new DataError(folder, rule, 'none', `name ${join(folder, DATA_FILES.train)} to hold out its tail`);
+  }
+  return withShards(
+    (['train', 'val'] as const).map((split) => () => openSplit(folder, split, meta, dtype)),
+    ([train, val]) => ({ train, val, file: null, meta, vocabSize, tokenizer }),
+  );
+}
+
+/** What a folder of tokens says of their vocabulary. */
+async function readVocabulary(folder: string): Promise<Pick<Dataset, 'meta' | 'tokenizer' | 'vocabSize'>> {
   const meta = await readMeta(folder);
   const path = join(folder, DATA_FILES.tokenizer);
   const json = await readJSON(path);
@@ -89,11 +103,7 @@ async function openFolder(folder: string, dtype: IntegerType | undefined): Promi
       'prepare the data again',
     );
   }
-  const vocabSize = meta?.tokenizer.vocabSize ?? tokenizer?.vocabSize ?? null;
-  return withShards(
-    (['train', 'val'] as const).map((split) => () => openSplit(folder, split, meta, dtype)),
-    ([train, val]) => ({ train, val, file: null, meta, vocabSize, tokenizer }),
-  );
+  return { meta, tokenizer, vocabSize: meta?.tokenizer.vocabSize ?? tokenizer?.vocabSize ?? null };
 }
 
 /** `train.bin` or `val.bin` of a folder that has both. */
@@ -134,25 +144,31 @@ function openShards(
 }
 
 async function openFile(path: string, dtype: IntegerType | undefined): Promise<Dataset> {
-  const open = await fileOpener(path, dtype);
+  const { open, tokenizer, vocabSize } = await describeFile(path, dtype);
   return withShards([open], ([file]) => {
     const held = Math.min(MOST_VAL_TOKENS, Math.floor(file.length * USUAL_VAL_FRACTION));
     const train = new ShardRange(file, 0, file.length - held);
     const val = new ShardRange(file, file.length - held, held);
-    return { train, val, file, meta: null, vocabSize: null, tokenizer: null };
+    return { train, val, file, meta: null, vocabSize, tokenizer };
   });
 }
 
-/** A single file; one of two splits is known by its folder. */
-async function fileOpener(path: string, dtype: IntegerType | undefined): Promise<() => Promise<TokenShard>> {
+/** How a single file is opened, and its vocabulary; one of two splits is known by its folder, alone too where that has one. */
+async function describeFile(
+  path: string,
+  dtype: IntegerType | undefined,
+): Promise<Pick<Dataset, 'tokenizer' | 'vocabSize'> & { open: () => Promise<TokenShard> }> {
   const folder = dirname(path);
   const split = (['train', 'val'] as const).find((name) => basename(path) === DATA_FILES[name]);
-  if (split === undefined) return () => openTokenFile(path, { dtype });
-  const names = await readdir(folder);
-  const both = names.includes(DATA_FILES.train) && names.includes(DATA_FILES.val);
-  if (!both) return () => openTokenFile(path, { dtype });
-  const meta = await readMeta(folder);
-  return () => openSplit(folder, split, meta, dtype);
+  if (split !== undefined) {
+    const { meta, tokenizer, vocabSize } = await readVocabulary(folder);
+    const names = await readdir(folder);
+    const both = names.includes(DATA_FILES.train) && names.includes(DATA_FILES.val);
+    if (both || vocabSize !== null) {
+      return { open: () => openSplit(folder, split, meta, dtype), tokenizer, vocabSize };
+    }
+  }
+  return { open: () => openTokenFile(path, { dtype }), tokenizer: null, vocabSize: null };
 }
 
 /** Opens shards and makes a dataset of them; if one cannot be opened, closes the others. */

@@ -26,7 +26,8 @@ export const trainFields = {
     kind: 'number',
     min: 0,
     default: 6e-5,
-    help: 'learning rate at the end of the cosine decay; follows lr',
+    help: 'learning rate at the end of the cosine decay',
+    follows: 'a tenth of lr, or the preset’s share of it',
   },
   warmupSteps: {
     kind: 'int',

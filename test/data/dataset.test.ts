@@ -180,6 +180,21 @@ test('a folder of ours has 16-bit ids, and its short val split names the remedy'
   assert.throws(() => requireTokens(data.train, 17), /choose a smaller blockSize or more text$/);
 });
 
+test('train.bin alone takes the vocabulary that lies beside it, and its tail is held out', async () => {
+  const pickles = JSON.parse(readFileSync(fixture('pickles.json'), 'utf8'));
+  await writeIds(
+    'train.bin',
+    Array.from({ length: 50 }, (_, i) => i % 27),
+  );
+  await write('meta.pkl', Buffer.from(pickles.meta[4], 'base64'));
+  await using data = await openDataset(join(folder, 'train.bin'));
+  assert.deepEqual([data.vocabSize, data.tokenizer?.decode([1, 26])], [27, ' \u{1f600}']);
+  assert.deepEqual([data.train.length, data.val.length], [45, 5]);
+  await assert.rejects(openDataset(folder), {
+    message: `${folder}: must hold val.bin beside train.bin, got 'none'; name ${join(folder, 'train.bin')} to hold out its tail`,
+  });
+});
+
 test("nanoGPT's meta.pkl gives vocabulary and tokenizer, and is refused where it says something else", async () => {
   const pickles = JSON.parse(readFileSync(fixture('pickles.json'), 'utf8'));
   await writeIds('train.bin', [1, 2, 26]);
