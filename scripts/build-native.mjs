@@ -144,16 +144,20 @@ const hash = (...parts) => createHash('sha256').update(parts.join('\0')).digest(
 /**
  * Builds the addon of a checkout if it is missing or stale; resolves to { output, rebuilt }.
  *
- * @param {{ force?: boolean, sanitize?: string, log?: (line: string) => void }} [options]
+ * @param {{ force?: boolean, sanitize?: string, log?: (line: string) => void, onCompiled?: (done: number, of: number) => void }} [options]
  *   `sanitize` (for example 'address,undefined') builds into dist/native-asan instead.
  */
-export function buildNative({ force, sanitize, log } = {}) {
+export function buildNative({ force, sanitize, log, onCompiled } = {}) {
   const outDir = path.join(root, 'dist', sanitize ? 'native-asan' : 'native');
-  return buildAddon(thisMachine(), outDir, { force, sanitize, log });
+  return buildAddon(thisMachine(), outDir, { force, sanitize, log, onCompiled });
 }
 
 /** Builds an addon into a folder, loopnn.node beside its objects, if it is missing or stale. @param {Target} target */
-export async function buildAddon(target, outDir, { force = false, sanitize = '', log = () => {} } = {}) {
+export async function buildAddon(
+  target,
+  outDir,
+  { force = false, sanitize = '', log = () => {}, onCompiled = () => {} } = {},
+) {
   const objectDir = path.join(outDir, 'objects');
   await mkdir(objectDir, { recursive: true });
   const output = path.join(outDir, 'loopnn.node');
@@ -234,15 +238,17 @@ export async function buildAddon(target, outDir, { force = false, sanitize = '',
   // The slowest first, so that the last to finish is a short one.
   const weight = (unit) => (FAMILIES.includes(unit.name) ? FAMILIES.indexOf(unit.name) : FAMILIES.length);
   stale.sort((a, b) => weight(a) - weight(b));
+  let compiled = 0;
   await runAll(
-    stale.map((unit) => () => {
+    stale.map((unit) => async () => {
       const source = files.get(`${unit.name}.cc`);
       const args = [...unit.flags, '-I', include, '-I', sourceDir, '-I', outDir, '-c', source];
-      return compile(
+      await compile(
         target.command,
         [...args, '-o', path.join(objectDir, unit.object)],
         path.relative(root, source),
       );
+      onCompiled(++compiled, stale.length);
     }),
     availableParallelism(),
   );

@@ -60,6 +60,13 @@ function run(command, args) {
   if (status !== 0) fail(`${command} ${args.join(' ')} failed`);
 }
 
+/** Counts compiled files: on a terminal in one line, elsewhere at every quarter. */
+function onCompiled(done, of) {
+  const line = `setup: native: ${done} of ${of} files compiled`;
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${line}${done === of ? '\n' : ''}`);
+  else if (Math.floor((4 * done) / of) > Math.floor((4 * (done - 1)) / of)) console.error(line);
+}
+
 function fail(message) {
   console.error(`setup: ${message}`);
   process.exit(1);
@@ -107,7 +114,7 @@ if (process.env.LOOPNN_BACKEND === 'reference') {
   console.error('setup: LOOPNN_BACKEND=reference, so the addon is not built');
 } else {
   try {
-    await buildNative({ force, log: (line) => console.error(`setup: ${line}`) });
+    await buildNative({ force, log: (line) => console.error(`setup: ${line}`), onCompiled });
   } catch (error) {
     if (installed) console.error(`setup: no addon: ${error.message}`);
     else fail(`${error.message}\nsetup: without a C++17 compiler, LOOPNN_BACKEND=reference works, slowly`);

@@ -121,6 +121,11 @@ function checkField<F extends Field>(field: F, value: unknown, where: string): n
   }
 }
 
+/** gradAccumSteps → grad-accum-steps, as a flag is written. */
+export function kebab(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
 /** The error for a name that does not exist, with the nearest one that does. */
 export function unknownName(
   where: string,

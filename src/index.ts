@@ -18,5 +18,13 @@ export { cutLastWord, encodeLastWord, lastWordLoss } from './evaluate/last-word.
 export { loadRun, openRun } from './node/run.js';
 export { createRun, type LoadedModel, Run } from './train/run.js';
 export { slidingLoss } from './evaluate/sliding.js';
+export {
+  type TrainOptions,
+  trainRun,
+  type TrainStart,
+  type TrainSummary,
+} from './operations/train.js';
+export { chooseConfig, type ConfigOptions } from './operations/config.js';
 export { Trainer } from './train/trainer.js';
 export type { TrainEvent } from './train/events.js';
+export type * from './entries/types.js';

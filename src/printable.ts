@@ -18,3 +18,8 @@ function escaped(character: string): string {
   if (short.length > 1) return short;
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
+
+/** 1234567 → 1,234,567. */
+export function grouped(n: number): string {
+  return Math.round(n).toLocaleString('en-US');
+}

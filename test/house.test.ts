@@ -9,7 +9,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Each floor may import from those below it, and from itself. */
 const FLOORS = [
-  ['cli', 'index.ts', 'browser.ts'],
+  ['cli', 'entries', 'index.ts', 'browser.ts'],
   ['operations'],
   ['serve'],
   ['experiments'],
@@ -29,7 +29,7 @@ const FLOORS = [
   ['printable.ts'],
 ];
 /** What only Node has; everything else must run in a browser. */
-const NODE_ONLY = ['cli', 'operations', 'serve', 'data', 'node', 'backend/native', 'index.ts'];
+const NODE_ONLY = ['cli', 'entries', 'operations', 'serve', 'data', 'node', 'backend/native', 'index.ts'];
 /** The same inside models/, types included. */
 const MODEL_FLOORS = [
   ['gpt.ts', 'cost.ts'],

@@ -32,6 +32,8 @@ export interface DecodingResult {
   /** Share of the time that is spent outside of kernels; null where calls do not tell. */
   readonly overhead: number | null;
   readonly kernelMs: KernelMs;
+  /** Mean of the steps, which the kernels are parts of. */
+  readonly meanMs: number;
 }
 
 const SEQUENCES = [1, 8];
@@ -159,6 +161,7 @@ class Entrant {
       share: timings.reads.length > 0 ? (bytes * 1000) / step / median(timings.reads) : null,
       overhead: inKernels && 1 - total(Object.values(inKernels)) / mean,
       kernelMs: inKernels,
+      meanMs: mean,
     };
   }
 

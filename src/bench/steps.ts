@@ -17,7 +17,7 @@ import { meanLoops } from '../train/loops.js';
 import { AdamW } from '../train/optimizer.js';
 import { UpdateSums } from '../train/update-sums.js';
 import { checkpointedApplications, trainingOptions } from '../train/trainer.js';
-import { median, type Spread, spread } from '../statistics.js';
+import { mean, median, type Spread, spread } from '../statistics.js';
 import type { LimitMeter } from './limits.js';
 import { type KernelMs, kernelMs, timed } from './timed.js';
 
@@ -41,13 +41,23 @@ export interface StepsResult {
   /** A forward pass alone, as in an evaluation. */
   readonly evaluation: { readonly ms: number; readonly tokensPerSecond: number; readonly mfu: number | null };
   readonly kernelMs: KernelMs;
+  /** Mean of the steps, which the kernels are parts of. */
+  readonly meanMs: number;
   /** Bytes that the pool holds for activations and gradients of activations. */
   readonly activationBytes: number;
 }
 
+/** Untimed steps go on for so many milliseconds at least, and then until they settle, or this many times as long. */
+const WARM_MS = 500;
+const WARM_TIMES = 6;
+/** Steps settle when the median of so many is hardly below that of as many before. */
+const WINDOW = 5;
+const SETTLED = 0.97;
+
 /**
- * Takes `steps` timed steps of each model after one untimed, which is checked: an untrained model's loss must be near
- * what random logits give. `onStep` hears of every step.
+ * Takes `steps` timed steps of each model, once untimed ones have settled: a program that has just begun compiles itself
+ * meanwhile. The first is checked: an untrained model's loss must be near what random logits give. `onStep` hears of every timed
+ * step.
  */
 export async function benchmarkSteps(
   models: readonly BenchmarkModel[],
@@ -58,9 +68,10 @@ export async function benchmarkSteps(
   onStep: (done: number, of: number) => void,
 ): Promise<StepsResult[]> {
   const entrants = models.map((model) => new Entrant(model, backend, meter, clock));
-  const of = (steps + 1) * entrants.length;
+  const of = steps * entrants.length;
   let done = 0;
-  for (let step = 0; step <= steps; step++) {
+  for (const entrant of entrants) await entrant.warmUp();
+  for (let step = 1; step <= steps; step++) {
     for (const entrant of entrants) {
       await entrant.step(step);
       onStep(++done, of);
@@ -96,6 +107,26 @@ class Entrant {
     this.model.parameters.initialise(train.seed);
     this.optimizer = new AdamW(this.model.parameters, train);
     this.checkpointed = checkpointedApplications(this.model, train);
+  }
+
+  /** Steps until their times settle; they count for nothing. */
+  async warmUp(): Promise<void> {
+    const { phases, clock } = this;
+    const start = clock.now();
+    await this.step(0);
+    for (let step = 1; ; step++) {
+      await this.step(step);
+      await clock.yield();
+      const took = clock.now() - start;
+      if (took > WARM_TIMES * WARM_MS || (took > WARM_MS && settled(this.stepMs()))) break;
+    }
+    for (const times of [...Object.values(phases), this.evaluations, this.limits]) times.length = 0;
+    this.kernels.clear();
+  }
+
+  private stepMs(): number[] {
+    const { forward, backward, optimizer } = this.phases;
+    return forward.map((ms, i) => ms + backward[i] + optimizer[i]);
   }
 
   async step(step: number): Promise<void> {
@@ -159,7 +190,7 @@ class Entrant {
 
   result(): StepsResult {
     const { forward, backward, optimizer } = this.phases;
-    const stepMs = forward.map((ms, i) => ms + backward[i] + optimizer[i]);
+    const stepMs = this.stepMs();
     const { model, train } = this.entry.config;
     const tokens = train.batchSize * model.blockSize;
     const tokensPerSecond = (tokens * 1000) / median(stepMs);
@@ -181,6 +212,7 @@ class Entrant {
         mfu: share(forwardFlops * evaluatedPerSecond),
       },
       kernelMs: kernelMs(this.backend, this.kernels, stepMs.length),
+      meanMs: mean(stepMs),
       activationBytes: this.runtime.pool.bytes,
     };
   }
@@ -190,6 +222,11 @@ class Entrant {
     this.optimizer.dispose();
     this.runtime.pool.trim();
   }
+}
+
+function settled(times: readonly number[]): boolean {
+  if (times.length < 2 * WINDOW) return false;
+  return median(times.slice(-WINDOW)) > SETTLED * median(times.slice(-2 * WINDOW, -WINDOW));
 }
 
 function randomTokens({ model, train }: RunConfig, step: number): Batch {

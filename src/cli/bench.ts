@@ -12,7 +12,7 @@ import type { KernelMs } from '../bench/timed.js';
 import { modelFields } from '../models/config.js';
 import { parseRunConfig, trainFields } from '../train/config.js';
 import { addFields, givenFields, wholeNumber } from './flags.js';
-import { byteSize, grouped, metric, Progress, printResult, table } from './output.js';
+import { byteSize, grouped, metric, paragraph, Progress, printResult, table } from './output.js';
 import { openRuntime, weightsOption } from './runtime.js';
 
 /** The training fields that a step's time depends on. */
@@ -99,7 +99,7 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
   printResult(flags.json === true, document, () => [
     `${host.processor}, ${host.processors} processors, Node ${host.node}, commit ${host.commit ?? 'unknown'}`,
     description,
-    ...(limits ? [limitsLine(limits)] : []),
+    ...(limits ? paragraph(limitsLine(limits)) : []),
     '',
     ...(kernels.length > 0 ? [...kernelTable(kernels), ''] : []),
     ...(results.length > 0 ? [...stepTable(results), ''] : []),
@@ -125,7 +125,7 @@ function kernelTable(kernels: readonly KernelResult[]): string[] {
     ms.min.toFixed(2),
     ms.max.toFixed(2),
     `${metric(rate)}${limit === 'read' ? 'B/s' : 'FLOP/s'}`,
-    percent(share),
+    limit === 'read' ? ofMemory(share) : percent(share),
     limit === 'read' ? 'memory' : limit,
   ]);
   return table(header, rows);
@@ -169,7 +169,7 @@ function decodingTable(results: readonly DecodingResult[]): string[] {
     r.stepMs.min.toFixed(2),
     r.stepMs.max.toFixed(2),
     r.tokensPerSecond.toFixed(1),
-    percent(r.share),
+    ofMemory(r.share),
     percent(r.overhead),
     grouped(r.prefill.tokensPerSecond),
     percent(r.prefill.share),
@@ -177,12 +177,12 @@ function decodingTable(results: readonly DecodingResult[]): string[] {
   return table(header, rows);
 }
 
-function shares({ name, kernelMs, stepMs }: StepsResult): string[] {
-  return kernelShares(`${name}: kernel`, kernelMs, stepMs.median);
+function shares({ name, kernelMs, meanMs }: StepsResult): string[] {
+  return kernelShares(`${name}: kernel`, kernelMs, meanMs);
 }
 
-function decodingShares({ name, sequences, context, kernelMs, stepMs }: DecodingResult): string[] {
-  return kernelShares(`${name}, ${sequences} × ${context}: kernel`, kernelMs, stepMs.median);
+function decodingShares({ name, sequences, context, kernelMs, meanMs }: DecodingResult): string[] {
+  return kernelShares(`${name}, ${sequences} × ${context}: kernel`, kernelMs, meanMs);
 }
 
 function kernelShares(title: string, kernelMs: KernelMs, stepMs: number): string[] {
@@ -193,6 +193,12 @@ function kernelShares(title: string, kernelMs: KernelMs, stepMs: number): string
   return table([title, 'ms/step', 'share'], rows);
 }
 
+/** A share of a limit that is measured beside the work: what beats it has reached it, since the measurement was disturbed. */
 function percent(share: number | null): string {
-  return share === null ? '–' : `${(100 * share).toFixed(1)} %`;
+  return share === null ? '–' : `${(100 * Math.min(1, share)).toFixed(1)} %`;
+}
+
+/** A share of what memory gives; what is faster than memory came from a cache. */
+function ofMemory(share: number | null): string {
+  return share !== null && share > 1 ? 'in cache' : percent(share);
 }

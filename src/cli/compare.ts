@@ -17,7 +17,7 @@ import type { TrainConfig } from '../train/config.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
-import { duration, grouped, metric, notice, Progress, printResult, table } from './output.js';
+import { duration, grouped, metric, notice, paragraph, Progress, printResult, table } from './output.js';
 import { Preparing } from './prepare.js';
 import { precisionOption } from './runtime.js';
 import { TrainingProgress } from './training.js';
@@ -167,12 +167,20 @@ export function renderTables(
       ...(i === 0 ? [] : ['']),
       title,
       ...table(header, rows, width),
-      ...outcome.map((line) => `  ${line}`),
+      ...outcome.flatMap((line) => paragraph(`  ${line}`, width)),
     ]),
     '',
-    'val loss, bits/byte: on all held-out tokens; train loss: on fixed batches of the training text',
+    `val loss, bits/byte: on ${heldOutOf(results)}; train loss: on fixed batches of the training text`,
     ...(paper ? ['', paper.title, ...table(paper.header, paper.rows, width)] : []),
   ];
+}
+
+/** What the losses of results were measured on. */
+function heldOutOf(results: readonly RunResult[]): string {
+  const counts = new Set(results.map(({ heldOut }) => heldOut?.tokens));
+  const [tokens] = counts;
+  if (counts.size !== 1) return 'the held-out tokens of each';
+  return tokens === undefined ? 'all held-out tokens' : `${grouped(tokens)} held-out tokens`;
 }
 
 /** The lines of a text that are not empty, indented. */

@@ -1,19 +1,16 @@
 /** `loopnn exits`: what letting tokens leave early costs in loss and saves in loops and time, by criterion and threshold. */
 import { type Command, InvalidArgumentError } from 'commander';
-import { openDataset } from '../data/dataset.js';
 import { machine } from '../node/machine.js';
-import { nodeClock } from '../node/store.js';
 import { renderHtml } from '../experiments/document.js';
-import { sweepExits } from '../experiments/exits.js';
 import { exitSections, exitSentences, exitTable } from '../experiments/exits-report.js';
 import type { IntegerType } from '../formats/integers.js';
 import { EXIT_CRITERIA, type ExitCriterion } from '../models/exits/options.js';
 import type { TrainConfig } from '../train/config.js';
-import { openRun } from '../node/run.js';
+import { EXIT_DEFAULTS, measureExits } from '../operations/exits.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { anyNumber, wholeNumber } from './flags.js';
-import { grouped, notice, Progress, printResult, table, writePage } from './output.js';
-import { noticeLoops, openModel, precisionOption } from './runtime.js';
+import { grouped, notice, paragraph, Progress, printResult, table, writePage } from './output.js';
+import { precisionOption } from './runtime.js';
 
 interface ExitsFlags {
   readonly model: string;
@@ -44,15 +41,20 @@ export function exitsCommand(program: Command): void {
       criteria,
     )
     .option('--thresholds <x,…>', 'thresholds of one criterion, in place of a sweep', numbers)
-    .option('--points <n>', 'thresholds of each criterion’s sweep', wholeNumber(1), 8)
+    .option('--points <n>', 'thresholds of each criterion’s sweep', wholeNumber(1), EXIT_DEFAULTS.points)
     .option(
       '--loops <n>',
       'loops, steps or layers of full depth; the trained count by default',
       wholeNumber(2),
     )
-    .option('--max-tokens <n>', 'tokens to measure on', wholeNumber(1), 16_384)
-    .option('--batch-size <n>', 'sequences in a forward pass', wholeNumber(1), 8)
-    .option('--tolerance <nats>', 'loss above full depth that the best threshold may cost', anyNumber, 0.01)
+    .option('--max-tokens <n>', 'tokens to measure on', wholeNumber(1), EXIT_DEFAULTS.maxTokens)
+    .option('--batch-size <n>', 'sequences in a forward pass', wholeNumber(1), EXIT_DEFAULTS.B)
+    .option(
+      '--tolerance <nats>',
+      'loss above full depth that the best threshold may cost',
+      anyNumber,
+      EXIT_DEFAULTS.tolerance,
+    )
     .option('--out <file>', 'write a page with plots')
     .addOption(precisionOption())
     .option('--json', 'print one JSON document')
@@ -60,28 +62,27 @@ export function exitsCommand(program: Command): void {
 }
 
 async function runExits(flags: ExitsFlags): Promise<void> {
-  const { model: folder, data: path, dtype, criterion, batchSize: B, precision, out, json, ...rest } = flags;
-  await using data = await openDataset(path, { dtype });
-  const run = await openRun(folder);
-  await run.requireSameTokenizer(data.tokenizer);
-  const { model, config, step } = await openModel(run, { precision });
-  noticeLoops(config.model, rest.loops);
+  const { criterion: criteria, batchSize: B, out, json, ...rest } = flags;
+  const { model: folder, data: path } = flags;
   const progress = new Progress('exits');
   const onProgress = (fraction: number, what: string) => progress.update(fraction, what);
-  const options = { ...rest, B, onProgress, ...(criterion ? { criteria: criterion } : {}) };
-  const sweep = await sweepExits(model, data.file ?? data.val, options, nodeClock);
+  const chosen = criteria ? { criteria } : {};
+  const { step, backend, ...sweep } = await measureExits({
+    ...{ ...rest, ...chosen, B, onProgress },
+    onNotice: notice,
+  });
   progress.clear();
   const host = machine();
-  const { description } = model.runtime.backend;
   const held = `${grouped(sweep.tokens)} held-out tokens in ${sweep.batches} batches`;
-  printResult(json === true, { model: folder, step, backend: description, ...sweep }, () => {
+  printResult(json === true, { model: folder, step, backend, ...sweep }, () => {
     const { header, rows } = exitTable(sweep);
     return [
       ...table(header, rows),
       '',
-      `${held}; loss in nats a token; time over that of full depth, ${(1000 * sweep.fullMs).toFixed(1)} µs a token`,
+      `${held}; loss in nats a token;`,
+      `time over that of full depth, ${(1000 * sweep.fullMs).toFixed(1)} µs a token`,
       '',
-      ...exitSentences(sweep),
+      ...exitSentences(sweep).flatMap((line) => paragraph(line)),
     ];
   });
   if (out === undefined) return;
@@ -94,7 +95,7 @@ async function runExits(flags: ExitsFlags): Promise<void> {
       'the median over batches of a run’s time over that of full depth, run right before or after it',
     ],
     ['machine', `${host.processor}, ${host.processors} processors, Node ${host.node}, ${host.system}`],
-    ['backend', description],
+    ['backend', backend],
     ['commit', host.commit ?? 'not a checkout'],
   ] as const;
   await writePage(out, renderHtml(`Early exits of ${folder}`, exitSections(sweep, facts)));

@@ -1,12 +1,7 @@
 /** Command-line flags made from tables of configuration fields, and the parsing of a few common values. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { LoopnnError } from '../errors.js';
-import { type Field, type Fields, parseFieldText } from '../fields.js';
-
-/** gradAccumSteps → grad-accum-steps. */
-export function kebab(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-}
+import { type Field, type Fields, kebab, parseFieldText } from '../fields.js';
 
 /** Adds one flag for each field, under a heading of the help. */
 export function addFields(command: Command, fields: Fields, heading: string): Command {

@@ -1,11 +1,11 @@
 /** `loopnn inspect`: what a model does to each token of a text, loop by loop. */
 import type { Command } from 'commander';
-import { gateNorm, type Inspection, inspect, renderInspection, visible } from '../experiments/inspect.js';
+import { gateNorm, type Inspection, renderInspection, visible } from '../experiments/inspect.js';
+import { inspectText } from '../operations/inspect.js';
 import type { TrainConfig } from '../train/config.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { notice, printResult, table, writePage } from './output.js';
-import { noticeLoops, openModel, precisionOption } from './runtime.js';
-import { openRun } from '../node/run.js';
+import { precisionOption } from './runtime.js';
 
 interface InspectFlags {
   readonly model: string;
@@ -30,16 +30,11 @@ export function inspectCommand(program: Command): void {
     .option('--html <file>', 'write a page too')
     .addOption(precisionOption())
     .option('--json', 'print one JSON document')
-    .action(async ({ model: folder, prompt, precision, html, json, ...flags }: InspectFlags) => {
-      const run = await openRun(folder);
-      const { model, config } = await openModel(run, { precision });
-      const tokenizer = await run.tokenizer();
-      noticeLoops(config.model, flags.loops);
-      const { loops, top, exitThreshold: threshold } = flags;
-      const options = { top, threshold, ...(loops === undefined ? {} : { loops }) };
-      const inspection = await inspect(model, tokenizer, prompt, options);
-      if (html !== undefined) await writePage(html, renderInspection(inspection, `${folder}: ${prompt}`));
-      printResult(json === true, { model: folder, prompt, ...inspection }, () => render(inspection));
+    .action(async ({ html, json, exitThreshold: threshold, ...flags }: InspectFlags) => {
+      const { model, prompt } = flags;
+      const inspection = await inspectText({ ...flags, threshold, onNotice: notice });
+      if (html !== undefined) await writePage(html, renderInspection(inspection, `${model}: ${prompt}`));
+      printResult(json === true, { model, prompt, ...inspection }, () => render(inspection));
       if (html !== undefined) notice(`page: ${html}`);
     });
 }
@@ -64,7 +59,8 @@ function render({ tokens, threshold, gates }: Inspection): string[] {
   return [
     ...table(header, rows),
     '',
-    `loss: nats of the token that follows; moved: ‖change‖/‖state‖ in the step; confident: first step above ${threshold}`,
+    'loss: nats of the token that follows; moved: ‖change‖/‖state‖ in the step;',
+    `confident: first step above ${threshold}`,
     ...(learned.length > 0
       ? ['gates by loop, mean and norm/√C:', ...learned.map((line) => `  ${line}`)]
       : []),

@@ -22,6 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   export: async () => (await import('./export.js')).exportCommand,
   retrofit: async () => (await import('./retrofit.js')).retrofitCommand,
   compare: async () => (await import('./compare.js')).compareCommand,
+  report: async () => (await import('./report.js')).reportCommand,
   bench: async () => (await import('./bench.js')).benchCommand,
   doctor: async () => (await import('./doctor.js')).doctorCommand,
 };

@@ -4,7 +4,9 @@
  */
 import { realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { writing } from '../node/file-errors.js';
-import { onOneLine, printableJSON } from '../printable.js';
+import { grouped, onOneLine, printableJSON } from '../printable.js';
+
+export { grouped };
 
 /** Columns of the widest output; also of a pipe or a file. */
 const MOST_COLUMNS = 100;
@@ -28,13 +30,15 @@ export function paint(text: string, colour: keyof typeof COLOURS, stream: NodeJS
 export function printResult(json: boolean, document: unknown, lines: () => readonly string[]): void {
   const text = json
     ? printableJSON(JSON.stringify(document, null, 2))
-    : emphasised(lines().map(onOneLine).flatMap(wrapped)).join('\n');
+    : emphasised(lines().map(onOneLine).flatMap(asWide)).join('\n');
   process.stdout.write(`${text}\n`);
 }
 
-/** A line as several of a terminal's columns, indented as it is; elsewhere as it stands. */
-function wrapped(line: string): string[] {
-  const width = terminalWidth(process.stdout, Number.POSITIVE_INFINITY);
+/** A line as several of a terminal's columns; elsewhere as it stands, for whoever looks for it. */
+const asWide = (line: string) => paragraph(line, terminalWidth(process.stdout, Number.POSITIVE_INFINITY));
+
+/** A text as lines of so many columns, indented as it is. */
+export function paragraph(line: string, width = terminalWidth()): string[] {
   const indent = /^ */.exec(line)![0];
   const lines: string[] = [];
   let rest = line;
@@ -135,11 +139,6 @@ function layOut(
 /** A text of so many characters at most. */
 function cut(text: string, most: number): string {
   return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
-}
-
-/** 1234567 → 1,234,567. */
-export function grouped(n: number): string {
-  return Math.round(n).toLocaleString('en-US');
 }
 
 /** 1 layer, 2 layers. */

@@ -4,7 +4,7 @@ import { presetNames, readPreset } from '../node/presets.js';
 import { type ModelCost, modelCost } from '../models/cost.js';
 import type { ModelConfig } from '../models/config.js';
 import { parseRunConfig } from '../train/config.js';
-import { byteSize, grouped, metric, printResult, table } from './output.js';
+import { byteSize, grouped, metric, paragraph, printResult, table } from './output.js';
 import { addConfigFlags, configFromFlags } from './runtime.js';
 
 export function paramsCommand(program: Command): void {
@@ -30,43 +30,42 @@ function report(name: string, config: ModelConfig): Report {
   return { name, config, ...modelCost(config) };
 }
 
+const NOTES = [
+  'parameters: nanoGPT’s count, without the position embedding and the gates; in total: all that is trained.',
+  'FLOPs/token: forward, a multiply-add being two; causal attention at the full block size; backward takes twice as many.',
+  'K/V: keys and values in float32.',
+  'Activations: bytes for one sequence.',
+  'Where a preset leaves the vocabulary to the data (mini-*), GPT-2’s is assumed: --vocab-size n counts with another.',
+];
+
 function render(models: readonly Report[]): string[] {
   const header = [
     'model',
+    'parameters',
+    'in total',
+    'gates',
     'layers',
     'loops',
     'inner',
     'applications',
-    'parameters',
-    'in total',
-    'gates',
-    'FLOPs/token fwd',
-    'bwd',
+    'FLOPs/token',
     'K/V a token',
     'activations',
     'checkpointed',
   ];
   const rows = models.map((m) => [
     m.name,
+    grouped(m.parameters.nanogpt),
+    grouped(m.parameters.total),
+    grouped(m.parameters.gates),
     String(m.layers),
     String(m.loops),
     String(m.innerLoops),
     String(m.applications),
-    grouped(m.parameters.nanogpt),
-    grouped(m.parameters.total),
-    grouped(m.parameters.gates),
     metric(m.flopsPerToken.forward),
-    metric(m.flopsPerToken.backward),
     byteSize(m.cacheBytesPerToken),
     byteSize(m.activationBytesPerSequence.kept),
     byteSize(m.activationBytesPerSequence.checkpointed),
   ]);
-  return [
-    ...table(header, rows),
-    '',
-    'parameters: nanoGPT’s count, without the position embedding and the gates; in total: all that is trained.',
-    'Where a preset leaves the vocabulary to the data (mini-*), GPT-2’s is assumed: --vocab-size n counts with another.',
-    'FLOPs: a multiply-add is two; causal attention at the full block size. K/V: keys and values in float32.',
-    'Activations: bytes for one sequence.',
-  ];
+  return [...table(header, rows), '', ...NOTES.flatMap((note) => paragraph(note))];
 }

@@ -1,20 +1,10 @@
 /** `loopnn retrofit`: makes a loop network of a GPT-2, ready to train on. */
-import { join } from 'node:path';
 import { type Command, Option } from 'commander';
-import { requireNewFolder, writeNewFolder } from '../node/new-folder.js';
-import type { NodeStore } from '../node/store.js';
-import { TensorFiles } from '../data/hub/tensor-files.js';
-import { ConfigError } from '../errors.js';
-import { elementCount } from '../formats/lazy-tensors.js';
-import { applicationCount, type ModelConfig, modelFields } from '../models/config.js';
-import { parseGroups, parseLayers, retrofitConfig, retrofitTensors } from '../convert/retrofit.js';
-import { saveInitialWeights, weightsFile } from '../train/checkpoint.js';
-import { parseRunConfig } from '../train/config.js';
-import { createRun } from '../train/run.js';
+import { type ModelConfig, modelFields } from '../models/config.js';
+import { retrofitModel } from '../operations/retrofit.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { counted, grouped, notice, printResult } from './output.js';
-import { openRun } from '../node/run.js';
 
 interface RetrofitFlags {
   readonly model: string;
@@ -53,52 +43,14 @@ export function retrofitCommand(program: Command): void {
     )
     .addOption(new Option('--gate <kind>', gate.help).choices(gate.choices).default(gate.default))
     .option('--json', 'print one JSON document')
-    .action((flags: RetrofitFlags) => interruptible((signal) => retrofit(flags, signal)));
+    .action((flags: RetrofitFlags) => interruptible((signal) => runRetrofit(flags, signal)));
 }
 
-async function retrofit(flags: RetrofitFlags, signal: AbortSignal): Promise<void> {
-  const { model: run, out, loopForm, gate } = flags;
-  await requireNewFolder(out, '--out');
-  const opened = await openRun(run);
-  const { store, config: original } = opened;
-  const groups = chosenLayers(flags, original.model);
-  const model = retrofitConfig(original.model, groups, {
-    nLoop: flags.loops,
-    nInnerLoop: flags.innerLoops,
-    nPrelude: flags.prelude,
-    nCoda: flags.coda,
-    loopForm,
-    gate,
+async function runRetrofit(flags: RetrofitFlags, signal: AbortSignal): Promise<void> {
+  const { json, ...options } = flags;
+  const made = await retrofitModel({ ...options, signal, onNotice: notice });
+  printResult(json === true, made, () => {
+    const parts = [counted(made.model.nLayer, 'layer'), counted(made.applications, 'block application')];
+    return [`${made.run}: ${parts.join(', ')}, ${grouped(made.parameters)} parameters`];
   });
-  const tokenizer = await opened.ownTokenizer();
-  const conventions = await opened.conventions();
-  const { path, step } = await weightsFile(store, signal);
-  await using weights = await TensorFiles.open([join(run, path)]);
-  const tensors = retrofitTensors(model, groups, weights.tensors, path);
-
-  const config = parseRunConfig({ model, train: original.train }, run);
-  const write = async (target: NodeStore) => {
-    await saveInitialWeights(target, tensors);
-    await createRun(target, config, tokenizer, conventions);
-  };
-  await writeNewFolder(out, '--out', write, signal);
-  const left = original.model.nLayer - new Set(groups.flat()).size;
-  if (left > 0) notice(`left out of the ${counted(original.model.nLayer, 'layer')}: ${left}`);
-  if (loopForm === 'output') {
-    notice('loop form output: starts with the embedding counted once too often; correction starts exactly');
-  }
-  const parameters = tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0);
-  const applications = applicationCount(model);
-  const document = { run: out, from: run, step, model, layers: groups, parameters, applications };
-  printResult(flags.json === true, document, () => [
-    `${out}: ${counted(model.nLayer, 'layer')}, ${counted(applications, 'block application')}, ${grouped(parameters)} parameters`,
-  ]);
-}
-
-function chosenLayers({ layers, average }: RetrofitFlags, { nLayer }: ModelConfig): number[][] {
-  if (layers !== undefined && average !== undefined) {
-    throw new ConfigError('--average', 'must not be given together with --layers', average);
-  }
-  if (average !== undefined) return parseGroups(average, '--average');
-  return parseLayers(layers ?? `0-${nLayer - 1}`, '--layers');
 }

@@ -1,21 +1,18 @@
 /** What commands share to get a model into memory: the backend, a run's store, a configuration from flags. */
 import { type Command, Option } from 'commander';
 import { WEIGHTS, type Weights } from '../node/backend.js';
-import { type LoadOptions, loadRun } from '../node/run.js';
-import { readConfigFile, readPreset } from '../node/presets.js';
-import { ConfigError } from '../errors.js';
-import { type ModelConfig, modelFields, requireSharing } from '../models/config.js';
+import { type ModelConfig, modelFields } from '../models/config.js';
 import { EXIT_CRITERIA, type ExitCriterion, type ExitOptions } from '../models/exits/options.js';
-import {
-  overrideTrain,
-  parseRunConfig,
-  type RunConfig,
-  type TrainConfig,
-  trainFields,
-} from '../train/config.js';
+import { type RunConfig, type TrainConfig, trainFields } from '../train/config.js';
 import type { LoadedModel, Run } from '../train/run.js';
 import type { Runtime } from '../tensor/tensor.js';
-import { noticePrecision, openRuntime as openNoticed } from '../operations/runtime.js';
+import { chooseConfig } from '../operations/config.js';
+import {
+  noticeLoops as noticeMoreLoops,
+  openModel as openRunModel,
+  type OpenOptions,
+} from '../operations/open.js';
+import { openRuntime as openNoticed } from '../operations/runtime.js';
 import { addFields, anyNumber, givenFields, wholeNumber } from './flags.js';
 import { notice } from './output.js';
 
@@ -82,40 +79,17 @@ export function exitOptions({ exitCriterion: criterion, exitThreshold: threshold
   };
 }
 
-/** The configuration with the precision that `auto` turned out to be, so that a run goes on with it on another machine. */
-export function withPrecision(config: RunConfig, { backend }: Runtime): RunConfig {
-  return { ...config, train: { ...config.train, precision: backend.precision } };
-}
-
 /** The flags that say how a run is opened. */
-export interface OpenFlags {
-  readonly precision: TrainConfig['precision'];
-  readonly weights?: Weights | undefined;
-  readonly kvSharing?: ModelConfig['kvSharing'] | undefined;
-  readonly kvLoops?: number | undefined;
-}
-
-/** What they mean, without those that were not given. */
-export function openOptions({ precision, weights, kvSharing, kvLoops }: OpenFlags): LoadOptions {
-  return {
-    precision,
-    ...(weights === undefined ? {} : { weights }),
-    ...(kvSharing === undefined ? {} : { kvSharing }),
-    ...(kvLoops === undefined ? {} : { kvLoops }),
-  };
-}
+export type OpenFlags = OpenOptions;
 
 /** Loads a run's best weights; `auto` is the precision that it was trained with. */
-export async function openModel(run: Run, flags: OpenFlags): Promise<LoadedModel> {
-  const loaded = await loadRun(run, { ...openOptions(flags), onWarning: notice });
-  noticePrecision(loaded.model.runtime.backend, notice);
-  return loaded;
+export function openModel(run: Run, flags: OpenFlags): Promise<LoadedModel> {
+  return openRunModel(run, flags, notice);
 }
 
 /** Says once, on stderr, that loops beyond the trained count reuse the last gate. */
-export function noticeLoops({ depth, nLoop }: ModelConfig, loops?: number): void {
-  if (depth !== 'loop' || nLoop === 1 || loops === undefined || loops <= nLoop) return;
-  notice(`loops ${loops}: beyond the ${nLoop} trained ones, which reuses the last gate`);
+export function noticeLoops(config: ModelConfig, loops?: number): void {
+  noticeMoreLoops(config, loops, notice);
 }
 
 /** Adds the flags that choose a configuration: a preset or a file, and every field. */
@@ -126,31 +100,9 @@ export function addConfigFlags(command: Command): Command {
   return addFields(command, trainFields, 'Training:');
 }
 
-/**
- * The configuration that flags choose: preset or file, overridden by fields given one by one. `defaults` hold model fields
- * for where neither says anything.
- */
-export function configFromFlags(
-  options: Record<string, unknown>,
-  defaults: Record<string, unknown> = {},
-): RunConfig {
+/** The configuration that flags choose: preset or file, overridden by fields given one by one. */
+export function configFromFlags(options: Record<string, unknown>): RunConfig {
   const { preset, config } = options as { preset?: string; config?: string };
-  if (preset !== undefined && config !== undefined) {
-    throw new ConfigError('--config', 'must not be given together with --preset', config);
-  }
-  const base =
-    preset === undefined ? (config === undefined ? {} : readConfigFile(config)) : readPreset(preset);
-  const where = preset === undefined ? (config ?? 'flags') : `preset ${preset}`;
-  // The first parse checks the file alone, so that its mistakes are named as its own.
-  parseRunConfig(base, where);
-  const { model, train } = base as { model?: object; train?: object };
-  const parsed = parseRunConfig(
-    {
-      model: { ...defaults, ...model, ...givenFields(options, modelFields) },
-      train: overrideTrain(train ?? {}, givenFields(options, trainFields)),
-    },
-    where,
-  );
-  if (options.kvLoops !== undefined) requireSharing(parsed.model, `${where}: model`);
-  return parsed;
+  const [model, train] = [givenFields(options, modelFields), givenFields(options, trainFields)];
+  return chooseConfig({ preset, config, model, train });
 }

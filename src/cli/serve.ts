@@ -4,11 +4,12 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { ConfigError } from '../errors.js';
 import { isLoopback } from '../serve/host.js';
 import { ApiKeys } from '../serve/keys.js';
-import { DEFAULT_LIMITS, ModelServer } from '../serve/server.js';
+import { DEFAULT_LIMITS, type ModelServer } from '../serve/server.js';
+import { serveModel } from '../operations/serve.js';
 import { several, wholeNumber } from './flags.js';
 import { onSignal } from './interrupt.js';
 import { notice } from './output.js';
-import { addOpenFlags, type OpenFlags, openOptions } from './runtime.js';
+import { addOpenFlags, type OpenFlags } from './runtime.js';
 
 interface ServeFlags extends OpenFlags {
   readonly model: string;
@@ -84,29 +85,29 @@ export function serveCommand(program: Command): void {
 }
 
 async function serve(flags: ServeFlags): Promise<void> {
-  const { model: folder, host, maxConcurrency, maxQueue, timeout, drainTimeout } = flags;
-  const keys = flags.apiKey
-    ? new ApiKeys(flags.apiKey, '--api-key')
+  const {
+    model: folder,
+    maxQueue,
+    timeout,
+    drainTimeout,
+    apiKey,
+    modelName,
+    chatTemplate,
+    ...options
+  } = flags;
+  const { host } = flags;
+  const keys = apiKey
+    ? new ApiKeys(apiKey, '--api-key')
     : new ApiKeys(keysOf(process.env[KEY_VARIABLE]), KEY_VARIABLE);
-  const server = await ModelServer.start({
-    folder,
-    run: openOptions(flags),
-    chatTemplate: flags.chatTemplate === undefined ? null : readTemplate(flags.chatTemplate),
-    loops: flags.loops ?? null,
-    maxSequences: maxConcurrency,
-    host,
-    port: flags.port,
-    keys,
-    modelNames: flags.modelName ?? [],
-    cors: flags.cors ?? [],
-    limits: {
-      ...DEFAULT_LIMITS,
-      maxQueue,
-      timeoutMs: timeout * 1000,
-      drainTimeoutMs: drainTimeout * 1000,
-    },
+  const server = await serveModel({
+    ...options,
+    model: folder,
+    apiKeys: keys,
+    modelNames: modelName,
+    chatTemplate: chatTemplate === undefined ? undefined : readTemplate(chatTemplate),
+    limits: { maxQueue, timeoutMs: timeout * 1000, drainTimeoutMs: drainTimeout * 1000 },
     log: notice,
-    notice,
+    onNotice: notice,
   });
   const stopped = stopOnSignal(server);
   if (keys.open && !isLoopback(host)) {

@@ -101,7 +101,7 @@ export async function analyse(
 }
 
 /** The first tokens of a source. */
-function firstTokens(source: TokenSource, count: number): TokenSource {
+export function firstTokens(source: TokenSource, count: number): TokenSource {
   return {
     name: source.name,
     length: Math.min(count, source.length),

@@ -5,23 +5,20 @@
  * and left out. Knows no terminal: it tells what happens as events.
  */
 import { ConfigError, LockError, LoopnnError } from '../errors.js';
-import { Model } from '../generate/model.js';
-import { modelCost } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { requireTokens, type TokenSource } from '../evaluate/batches.js';
 import { type Clock, endedBy, type Store } from '../platform.js';
 import type { RunConfig } from '../train/config.js';
-import { estimateLoss, evaluate } from '../evaluate/evaluation.js';
+import { estimateLoss } from '../evaluate/evaluation.js';
 import { readJSON } from '../train/json.js';
 import { createRun, Run, runExists } from '../train/run.js';
 import { gapsOf, type LoggedEvent, readMetrics } from '../train/metrics.js';
 import { Trainer, TrainingError } from '../train/trainer.js';
 import type { EvalEvent, TrainEvent } from '../train/events.js';
-import { analyse } from './analysis.js';
+import { type FinishedRun, scoreRun } from './score.js';
 import { hasResult, type Provenance, readResult, type RunResult, writeResult } from './result.js';
-import { mean, median } from '../statistics.js';
 import {
   candidates,
   describeFields,
@@ -37,9 +34,6 @@ import {
  * that are too high for the whole run (docs/log.md).
  */
 export const PILOT_SHARE = 0.25;
-/** Held-out tokens that the analysis of a model reads. */
-const ANALYSED_TOKENS = 32_768;
-const SAMPLE_TOKENS = 200;
 
 export interface ComparisonData {
   readonly train: TokenSource;
@@ -48,6 +42,15 @@ export interface ComparisonData {
   readonly valBytes: number | null;
   readonly tokenizer: Tokenizer | null;
   readonly vocabSize: number;
+}
+
+/** Data by its size and tokenizer. */
+export function describeData({
+  train,
+  val,
+  tokenizer,
+}: Pick<ComparisonData, 'train' | 'val' | 'tokenizer'>): string {
+  return `${train.length} and ${val.length} tokens, tokenizer ${tokenizer?.name ?? 'unknown'}`;
 }
 
 export interface ComparisonOptions {
@@ -137,8 +140,7 @@ export async function* compare(
         await using trained = await Training.begin(entrant, folder, options);
         yield* trained.run(signal);
         if (signal?.aborted) return;
-        const scoring = { ...options, clock: endedBy(signal, options.clock) };
-        const result = await score(entrant, model, trained, folder, scoring);
+        const result = await scoreRun(await trained.finished(model), endedBy(signal, options.clock));
         await writeResult(folder, result);
         yield { kind: 'result', entrant, result };
       });
@@ -307,8 +309,17 @@ class Training implements AsyncDisposable {
     }
   }
 
-  get tokensSeen(): number {
-    return this.trainer.progress.tokensSeen;
+  /** The run as it is scored. */
+  async finished({ name, label }: SuiteModel): Promise<FinishedRun> {
+    const { entrant, folder, model, trainer } = this;
+    const { data, suite, provenance } = this.options;
+    const { trainLoss } = await this.finalLosses();
+    return {
+      ...{ name, label, config: entrant.config, model, store: folder, trainLoss, provenance },
+      ...{ val: data.val, valBytes: data.valBytes, tokenizer: data.tokenizer, text: describeData(data) },
+      tokensSeen: trainer.progress.tokensSeen,
+      prompt: suite.prompt,
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -336,61 +347,4 @@ async function requireSameRun({ name, config }: Entrant, store: Store): Promise<
       throw new ConfigError(name, rule, own, 'choose another folder, or delete this one');
     }
   }
-}
-
-async function score(
-  entrant: Entrant,
-  { name, label }: SuiteModel,
-  trained: Training,
-  folder: Store,
-  { data, clock, suite, provenance }: ComparisonOptions,
-): Promise<RunResult> {
-  const { config } = entrant;
-  const { model } = trained;
-  const B = config.train.batchSize;
-  const { events } = await readMetrics(folder);
-  const stepMs = events.flatMap((event) => (event.kind === 'step' ? [event.stepMs] : []));
-  const curve = events.flatMap((event) => (event.kind === 'eval' ? [event] : []));
-  const found = await evaluate(model, data.val, { B, bytes: data.valBytes }, clock);
-  const { trainLoss } = await trained.finalLosses();
-  return {
-    name,
-    label,
-    seed: config.train.seed,
-    config,
-    cost: modelCost(config.model),
-    tokensSeen: trained.tokensSeen,
-    trainLoss,
-    valLoss: found.loss,
-    bpb: found.bpb,
-    meanSteps: found.meanSteps,
-    // The mean, where the steps differ by their loops.
-    stepMs: config.train.loopSampling === 'fixed' ? median(stepMs) : mean(stepMs),
-    curve: curve.map(({ step, tokensSeen, trainLoss: own, valLoss }) => ({
-      step,
-      tokensSeen,
-      trainLoss: own,
-      valLoss,
-    })),
-    analysis: await analyse(model, data.val, ANALYSED_TOKENS, B, clock),
-    sample: await sampleOf(model, data.tokenizer, suite.prompt, config.train.seed, clock),
-    provenance,
-  };
-}
-
-/** What the model makes of a prompt; nothing where no tokenizer came with the data. */
-async function sampleOf(
-  model: GPT,
-  tokenizer: Tokenizer | null,
-  prompt: string,
-  seed: number,
-  clock: Clock,
-): Promise<string> {
-  if (!tokenizer) return '';
-  const options = { temperature: 0.8, topK: 50, seed, maxTokens: SAMPLE_TOKENS };
-  // Not disposed of: the weights are the training's.
-  const stream = new Model(model, tokenizer, clock).generate(prompt, options);
-  let sample = '';
-  for await (const { text } of stream) sample += text;
-  return sample;
 }

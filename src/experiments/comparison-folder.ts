@@ -7,7 +7,13 @@ import { parseFields } from '../fields.js';
 import { type TrainConfig, trainFields } from '../train/config.js';
 import { readJSON } from '../train/json.js';
 import type { Store } from '../platform.js';
-import { type ComparisonData, chosenFields, type ComparisonOptions, runName } from './compare.js';
+import {
+  type ComparisonData,
+  chosenFields,
+  type ComparisonOptions,
+  describeData,
+  runName,
+} from './compare.js';
 import { chartFiles, renderHtml, renderMarkdown } from './document.js';
 import type { Outcome } from './outcome.js';
 import { type ReportContext, reportSections } from './report.js';
@@ -118,8 +124,4 @@ export class ComparisonFolder {
   #write(file: string, value: object): Promise<void> {
     return this.home.replace(file, `${JSON.stringify(value, null, 2)}\n`);
   }
-}
-
-function describeData({ train, val, tokenizer }: ComparisonData): string {
-  return `${train.length} and ${val.length} tokens, tokenizer ${tokenizer?.name ?? 'unknown'}`;
 }

@@ -1,4 +1,5 @@
 /** A group's models against their baseline: a table with the spread over seeds, and its outcome in sentences. */
+import { grouped } from '../printable.js';
 import { chanceOfSeparation, deviation, mean, verdict } from '../statistics.js';
 import { type Measurements, type ModelResults, modelsOf, tokensPerSecond } from './model-results.js';
 import { type RunResult, trainingFlopsPerToken } from './result.js';
@@ -35,7 +36,6 @@ export function groupTable(
 }
 
 const losses = ({ runs }: ModelResults) => runs.map(({ valLoss }) => valLoss);
-export const grouped = (n: number) => Math.round(n).toLocaleString('en-US');
 
 function tableRow(model: ModelResults, baseline: ModelResults | undefined): string[] {
   const [{ cost, config, meanSteps }] = model.runs;

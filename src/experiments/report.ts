@@ -12,7 +12,7 @@ import type { SuiteGroup } from './suites.js';
 export interface ReportContext extends Measurements {
   /** What the numbers hold for: corpus, machine, commit … */
   readonly facts: readonly (readonly [name: string, value: string])[];
-  /** What is missing, in sentences: runs that failed or have not been made yet. */
+  /** What is missing or to be known, in sentences: runs that failed or have not been made yet, losses of different texts. */
   readonly missing: readonly string[];
   /** A token's text, for lists of tokens. */
   readonly tokenText: (id: number) => string;
@@ -26,7 +26,7 @@ export function reportSections(results: readonly RunResult[], context: ReportCon
     ...context.suite.groups.map((group) => groupSection(group, found)),
     ...paperSection(models),
     {
-      title: 'Missing',
+      title: 'Notes',
       blocks: context.missing.length > 0 ? [{ kind: 'list', items: context.missing }] : [],
     },
     learningSection(models),

@@ -1,7 +1,7 @@
 /** A comparison from a suite to its report: `loopnn compare`, and `compareModels` of the library. */
 import { basename, join } from 'node:path';
 import { openDataset } from '../data/dataset.js';
-import { type PrepareProgress, type PrepareResult, prepareCorpus } from '../data/prepare.js';
+import type { PrepareProgress, PrepareResult } from '../data/prepare.js';
 import { ConfigError, DataError, LoopnnError } from '../errors.js';
 import { compare, type ComparisonEvent, type ComparisonOptions } from '../experiments/compare.js';
 import { type ComparisonDocument, ComparisonFolder } from '../experiments/comparison-folder.js';
@@ -180,6 +180,7 @@ async function prepareOnce(
     throw new DataError(folder, rule, held, 'delete it');
   }
   onNotice?.(`preparing ${names} with tokenizer ${tokenizer}`);
+  const { prepareCorpus } = await import('../data/prepare.js');
   const prepared = await prepareCorpus({
     sources,
     out: folder,

@@ -1,6 +1,5 @@
 /** What a comparison would take on this machine: `loopnn compare --dry-run`. */
 import { openDataset } from '../data/dataset.js';
-import { tokenizerInFile } from '../data/hub/huggingface-texts.js';
 import { planComparison, type PlannedModel, plannedSeconds } from '../experiments/plan.js';
 import { nodeClock } from '../node/store.js';
 import { createTokenizer, TOKENIZER_NAMES } from '../tokenizer/load.js';
@@ -63,6 +62,7 @@ async function vocabularyOf(
   if (typeof data !== 'string') {
     const { tokenizer } = data;
     if (tokenizer.startsWith('bpe:')) return Number(tokenizer.slice('bpe:'.length));
+    const { tokenizerInFile } = await import('../data/hub/huggingface-texts.js');
     const named = TOKENIZER_NAMES.some((name) => name === tokenizer);
     return (await (named ? createTokenizer(tokenizer) : tokenizerInFile(tokenizer))).vocabSize;
   }

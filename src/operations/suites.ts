@@ -1,7 +1,6 @@
 /** Suites by name or file, with the presets that their models name. */
 import { basename, dirname, resolve } from 'node:path';
-import { CORPORA } from '../data/corpus/corpora.js';
-import { isHubSpec } from '../data/hub/hub-source.js';
+import { existsSync } from 'node:fs';
 import { namesFile, presetNames, readConfigFile, readPreset } from '../node/presets.js';
 import { parseSuite, type Scale, type Suite, type SuiteData } from '../experiments/suites.js';
 
@@ -33,13 +32,12 @@ export function findSuite(suite: string, scale: Scale = 'mini'): Suite {
   return { ...found, data: found.data && nearby(found.data, near) };
 }
 
-/** The data with its paths as `near` resolves them. */
+/** The data with its paths as `near` resolves them; what is no file there is a corpus or a dataset. */
 function nearby(data: SuiteData, near: (path: string) => string): SuiteData {
   if (typeof data === 'string') return near(data);
-  const named = (source: string) => isHubSpec(source) || CORPORA.some(({ name }) => name === source);
   const { sources, tokenizer } = data;
   return {
-    sources: sources.map((source) => (named(source) ? source : near(source))),
+    sources: sources.map((source) => (existsSync(near(source)) ? near(source) : source)),
     tokenizer: namesFile(tokenizer) ? near(tokenizer) : tokenizer,
   };
 }

@@ -32,11 +32,13 @@ function weights(folderOfRun: string): Buffer {
   return readFileSync(join(folderOfRun, 'checkpoints', last, 'model.safetensors'));
 }
 
-test('a run holds its configuration, tokenizer, metrics and both checkpoints', () => {
+test('a finished run holds its configuration, tokenizer, metrics, both checkpoints, scores and their page', () => {
   assert.deepEqual(readdirSync(run).sort(), [
     'checkpoints',
     'config.json',
     'metrics.jsonl',
+    'report.html',
+    'result.json',
     'tokenizer.json',
   ]);
   const kinds = readdirSync(join(run, 'checkpoints')).map((name) => name.split('-')[0]);
@@ -405,7 +407,7 @@ test('a model that halts early trains, evaluates, generates and is inspected; wr
   const shown = await loopnn([...sweep, '--criterion', 'change', '--thresholds', '0.5,1e9']);
   assert.match(shown.stdout, /^exit by +threshold +mean loops +loss +against full +time\n/);
   assert.match(shown.stdout, / 1000000000 +1\.00 /);
-  assert.match(shown.stdout, /^all tokens alike: .* within 0\.01 nats of full depth\.$/m);
+  assert.match(shown.stdout, /^all tokens alike: [\s\S]*within\s0\.01\snats\sof\sfull\sdepth\.$/m);
   assert.match(shown.stdout, /^Least time within 0\.01 nats of full depth: /m);
   await refused([...sweep, '--criterion', 'boredom'], /It must be change, second-difference, kl/, 2);
   await refused([...sweep, '--thresholds', '1'], /thresholds: must be given for a single criterion/);

@@ -1,0 +1,6 @@
+/** What `import … from 'loopnn/serve'` gives: an OpenAI-compatible server. */
+export * from '../errors.js';
+export { serveModel, type ServeModelOptions } from '../operations/serve.js';
+export { ApiKeys } from '../serve/keys.js';
+export type { EngineOptions, ModelInfo } from '../serve/messages.js';
+export { DEFAULT_LIMITS, type Limits, ModelServer, type ServeOptions } from '../serve/server.js';

@@ -1,0 +1,45 @@
+/** Configurations from a preset or a file, and fields that override it. */
+import { ConfigError } from '../errors.js';
+import { readConfigFile, readPreset } from '../node/presets.js';
+import { type ModelConfig, requireSharing } from '../models/config.js';
+import { overrideTrain, parseRunConfig, type RunConfig, type TrainConfig } from '../train/config.js';
+
+/** What a run is to be: a preset, or a configuration file, and fields in place of its own. */
+export interface ConfigOptions {
+  /** Name of a preset: `loopnn params` lists them. */
+  readonly preset?: string | undefined;
+  /** Path of a configuration file; a copy of a preset is one. */
+  readonly config?: string | undefined;
+  readonly model?: Partial<ModelConfig>;
+  /** `minLr` follows `lr`, and `warmupSteps` a small `maxSteps`, unless they are given. */
+  readonly train?: Partial<TrainConfig>;
+}
+
+/**
+ * The configuration that the options choose. `defaults` hold model fields for where neither preset nor fields say anything.
+ * Throws ConfigError naming the field.
+ *
+ * @example
+ * const { model } = chooseConfig({ preset: 'mini-1x2', model: { nLoop: 4 } });
+ * console.log(model.nLayer, model.nLoop); // 1 4
+ */
+export function chooseConfig(
+  { preset, config, model: modelFields = {}, train: trainFields = {} }: ConfigOptions,
+  defaults: Partial<ModelConfig> = {},
+): RunConfig {
+  if (preset !== undefined && config !== undefined) {
+    throw new ConfigError('--config', 'must not be given together with --preset', config);
+  }
+  const base =
+    preset === undefined ? (config === undefined ? {} : readConfigFile(config)) : readPreset(preset);
+  const where = preset === undefined ? (config ?? 'flags') : `preset ${preset}`;
+  // The first parse checks the file alone, so that its mistakes are named as its own.
+  parseRunConfig(base, where);
+  const { model, train } = base as { model?: object; train?: object };
+  const parsed = parseRunConfig(
+    { model: { ...defaults, ...model, ...modelFields }, train: overrideTrain(train ?? {}, trainFields) },
+    where,
+  );
+  if (modelFields.kvLoops !== undefined) requireSharing(parsed.model, `${where}: model`);
+  return parsed;
+}

@@ -1,0 +1,48 @@
+/** A run's model in memory, with what there is to say of its backend. */
+import type { Weights } from '../node/backend.js';
+import { type LoadOptions, loadRun } from '../node/run.js';
+import type { ModelConfig } from '../models/config.js';
+import type { LoadedModel, Run } from '../train/run.js';
+import type { TrainConfig } from '../train/config.js';
+import { noticePrecision } from './runtime.js';
+
+/** How a run is opened. */
+export interface OpenOptions {
+  /** Operands of matrix products; `auto`, the default, is what the run was trained with. */
+  readonly precision?: TrainConfig['precision'] | undefined;
+  readonly weights?: Weights | undefined;
+  /** Whose keys and values the loops share, in place of what the run was trained with. */
+  readonly kvSharing?: ModelConfig['kvSharing'] | undefined;
+  readonly kvLoops?: number | undefined;
+}
+
+/** The options that are given. */
+export function openOptions({ precision = 'auto', weights, kvSharing, kvLoops }: OpenOptions): LoadOptions {
+  return {
+    precision,
+    ...(weights === undefined ? {} : { weights }),
+    ...(kvSharing === undefined ? {} : { kvSharing }),
+    ...(kvLoops === undefined ? {} : { kvLoops }),
+  };
+}
+
+/** A run's best weights; the caller disposes of the model. Throws CheckpointError or ConfigError. */
+export async function openModel(
+  run: Run,
+  options: OpenOptions,
+  onNotice: (line: string) => void,
+): Promise<LoadedModel> {
+  const loaded = await loadRun(run, { ...openOptions(options), onWarning: onNotice });
+  noticePrecision(loaded.model.runtime.backend, onNotice);
+  return loaded;
+}
+
+/** Says that loops beyond the trained count reuse the last gate. */
+export function noticeLoops(
+  { depth, nLoop }: ModelConfig,
+  loops: number | undefined,
+  onNotice: (line: string) => void,
+): void {
+  if (depth !== 'loop' || nLoop === 1 || loops === undefined || loops <= nLoop) return;
+  onNotice(`loops ${loops}: beyond the ${nLoop} trained ones, which reuses the last gate`);
+}

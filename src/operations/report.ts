@@ -1,0 +1,90 @@
+/** The page of finished runs: what `train` writes of its own, and `loopnn report` of several. */
+import { readdir } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { ConfigError } from '../errors.js';
+import { renderHtml } from '../experiments/document.js';
+import { factsOfRuns, type FoundResult, suiteOfRuns } from '../experiments/own-suite.js';
+import { type ReportContext, reportSections } from '../experiments/report.js';
+import { hasResult, readResult, type RunResult } from '../experiments/result.js';
+import { unknownName } from '../fields.js';
+import { NodeStore } from '../node/store.js';
+import { type Tokenizer, textOf } from '../tokenizer/tokenizer.js';
+import { Run, runExists } from '../train/run.js';
+
+const PAGE = 'report.html';
+
+export interface RunsReport {
+  /** The page, which needs nothing else. */
+  readonly html: string;
+  readonly results: readonly RunResult[];
+  /** What the page is made of. */
+  readonly context: ReportContext;
+}
+
+/**
+ * The page of finished runs, the same as a comparison's; of a comparison's folder it takes every run that is finished.
+ * `baseline`, or the first, is the run that all others are set against.
+ *
+ * @throws CheckpointError where a folder holds no finished run
+ *
+ * @example
+ * const { html, results } = await reportRuns(['runs/mine']);
+ * console.log(`${results.length} run, ${html.length} characters`);
+ */
+export async function reportRuns(runs: readonly string[], baseline?: string): Promise<RunsReport> {
+  const found: FoundResult[] = [];
+  for (const run of runs) found.push(...(await resultsIn(run)));
+  if (found.length === 0) throw new ConfigError('runs', 'must name a finished run at least', 0);
+  const names = found.map(({ run }) => run);
+  if (baseline !== undefined && !names.includes(baseline)) {
+    throw unknownName('--baseline', 'run', baseline, names);
+  }
+  const title = found.length === 1 ? names[0] : `${found.length} runs`;
+  const tokenizer = await Run.open(new NodeStore(names[0]), names[0]).then((run) => run.ownTokenizer());
+  return pageOf(found, title, tokenizer, baseline);
+}
+
+/** Writes the page of one run into its folder; returns where it is. */
+export async function writeRunReport(
+  store: NodeStore,
+  run: string,
+  result: RunResult,
+  tokenizer: Tokenizer | null,
+): Promise<string> {
+  const { html } = pageOf([{ run, result }], basename(resolve(run)), tokenizer);
+  await store.replace(PAGE, html);
+  return join(run, PAGE);
+}
+
+function pageOf(
+  found: readonly FoundResult[],
+  title: string,
+  tokenizer: Tokenizer | null,
+  baseline?: string,
+): RunsReport {
+  const { suite, results } = suiteOfRuns(found, title, baseline);
+  const { facts, warnings } = factsOfRuns(results);
+  // As it reads inside a text: after itself.
+  const tokenText = (id: number) => (tokenizer ? textOf(tokenizer, id, id) : String(id));
+  const context: ReportContext = { suite, facts, timings: [], missing: warnings, tokenText };
+  return { html: renderHtml(title, reportSections(results, context)), results, context };
+}
+
+/** The result of a run, or those of a comparison's runs. */
+async function resultsIn(folder: string): Promise<FoundResult[]> {
+  const store = new NodeStore(folder);
+  if (await hasResult(store)) return [{ run: folder, result: await readResult(store, folder) }];
+  if (await runExists(store)) {
+    const hint = `it is scored when it is finished: loopnn train --out ${folder} --resume --data DATA`;
+    throw new ConfigError(folder, 'must be a finished run, with its scores', undefined, hint);
+  }
+  const found: FoundResult[] = [];
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  for (const { name } of entries.filter((entry) => entry.isDirectory())) {
+    const run = join(folder, name);
+    const inside = store.within(name);
+    if (await hasResult(inside)) found.push({ run, result: await readResult(inside, run) });
+  }
+  if (found.length > 0) return found;
+  throw new ConfigError(folder, 'must be a finished run, or the folder of a comparison');
+}

@@ -1,0 +1,63 @@
+/** An OpenAI-compatible server for a run: `loopnn serve`, and `serveModel` of the library. */
+import { ApiKeys } from '../serve/keys.js';
+import { DEFAULT_LIMITS, type Limits, ModelServer } from '../serve/server.js';
+import { type OpenOptions, openOptions } from './open.js';
+
+export interface ServeModelOptions extends OpenOptions {
+  /** Folder of a trained run. */
+  readonly model: string;
+  /** Address to listen on; 127.0.0.1, which only this machine reaches, by default. */
+  readonly host?: string;
+  /** Port to listen on; 0, the default, is any free one. */
+  readonly port?: number;
+  /** Keys, one of which clients must send; without them anybody may ask. */
+  readonly apiKeys?: readonly string[] | ApiKeys;
+  /** The model's names in requests; the folder's name by default. */
+  readonly modelNames?: readonly string[] | undefined;
+  /** Origins whose pages may ask, `*` for any; none by default. */
+  readonly cors?: readonly string[] | undefined;
+  /** A chat template in Jinja, in place of the model's own. */
+  readonly chatTemplate?: string | undefined;
+  /** Loops, steps or layers for each token of requests that do not say; all by default. */
+  readonly loops?: number | undefined;
+  /** Sequences that run at once; 8 by default. */
+  readonly maxConcurrency?: number;
+  /** In place of `DEFAULT_LIMITS`. */
+  readonly limits?: Partial<Limits>;
+  /** Takes one line for each request. */
+  readonly log?: (line: string) => void;
+  /** Takes lines that concern the whole server. */
+  readonly onNotice?: (line: string) => void;
+}
+
+/**
+ * Serves a run's model by OpenAI's API. The server listens when this resolves; `ready` resolves when its model answers, `drain` ends
+ * it in order and `close` at once.
+ *
+ * @throws ConfigError for keys that no header can carry; what Node says where the port is taken
+ *
+ * @example
+ * const server = await serveModel({ model: 'runs/mine' });
+ * await server.ready;
+ * console.log(await (await fetch(`${server.url}/v1/models`)).json());
+ * await server.close();
+ */
+export function serveModel(options: ServeModelOptions): Promise<ModelServer> {
+  const { model, host = '127.0.0.1', port = 0, apiKeys = [], maxConcurrency = 8, limits } = options;
+  const { log = () => {}, onNotice = () => {}, chatTemplate = null, loops = null } = options;
+  return ModelServer.start({
+    folder: model,
+    run: openOptions(options),
+    chatTemplate,
+    loops,
+    maxSequences: maxConcurrency,
+    host,
+    port,
+    keys: apiKeys instanceof ApiKeys ? apiKeys : new ApiKeys(apiKeys, 'apiKeys'),
+    modelNames: options.modelNames ?? [],
+    cors: options.cors ?? [],
+    limits: { ...DEFAULT_LIMITS, ...limits },
+    log,
+    notice: onNotice,
+  });
+}

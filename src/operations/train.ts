@@ -1,0 +1,291 @@
+/** A training run from its data to its page: `loopnn train`, and `trainRun` of the library. */
+import { basename, resolve } from 'node:path';
+import { type Dataset, openDataset } from '../data/dataset.js';
+import type { TokenShard } from '../data/shard.js';
+import { ConfigError } from '../errors.js';
+import type { IntegerType } from '../formats/integers.js';
+import { worseThanGuessing } from '../evaluate/evaluation.js';
+import { describeData } from '../experiments/compare.js';
+import { hasResult, readResult, type RunResult, writeResult } from '../experiments/result.js';
+import { scoreRun } from '../experiments/score.js';
+import { GPT } from '../models/gpt.js';
+import { NodeStore, nodeClock } from '../node/store.js';
+import { endedBy } from '../platform.js';
+import { resumableStep } from '../train/checkpoint.js';
+import { overrideTrain, parseRunConfig, type RunConfig } from '../train/config.js';
+import type { EvalEvent, TrainEvent } from '../train/events.js';
+import { gapsOf } from '../train/metrics.js';
+import { grouped } from '../printable.js';
+import { kebab } from '../fields.js';
+import { createRun, Run, runExists } from '../train/run.js';
+import { hasTensorBoard, TensorBoardLog } from '../train/tensorboard.js';
+import { Trainer } from '../train/trainer.js';
+import { chooseConfig, type ConfigOptions } from './config.js';
+import { provenanceOf } from './provenance.js';
+import { openRuntime } from './runtime.js';
+
+/** Up to four epochs teach almost as much as new text (Muennighoff et al. 2023). */
+const MOST_EPOCHS = 4;
+/** Held-out tokens that a run's page is made from at most. */
+const SCORED_TOKENS = 1 << 18;
+
+export interface TrainOptions extends ConfigOptions {
+  /** A folder that `prepareCorpus`, nanoGPT or llm.c wrote, or one .npy or .bin file. */
+  readonly data: string;
+  /** Type of the ids in data without a header. */
+  readonly dtype?: IntegerType | undefined;
+  /** Folder of the run. */
+  readonly out: string;
+  /** Continue the run in `out` from its last checkpoint; training fields and the dropout may be changed. */
+  readonly resume?: boolean | undefined;
+  /** Log for TensorBoard too; a resumed run that has such a log continues it. */
+  readonly tensorboard?: boolean | undefined;
+  /** Ends the training after its micro-step, with a checkpoint to go on from. */
+  readonly signal?: AbortSignal;
+  /** What is trained, before the first step. */
+  readonly onStart?: (start: TrainStart) => void;
+  /** Every update, evaluation and checkpoint. */
+  readonly onEvent?: (event: TrainEvent) => void;
+  /** Fraction done of scoring the finished run. */
+  readonly onScoring?: (fraction: number) => void;
+  /** Hears, in a line, what is odd, and what runs where. */
+  readonly onNotice?: (line: string) => void;
+}
+
+export interface TrainStart {
+  readonly config: RunConfig;
+  /** The update from which it goes on; 0 for a new run. */
+  readonly step: number;
+  readonly backend: string;
+}
+
+/** What a training came to. */
+export interface TrainSummary {
+  /** The folder. */
+  readonly run: string;
+  readonly step: number;
+  /** Whether all steps are made; otherwise `resume` goes on. */
+  readonly finished: boolean;
+  /** Nats per token on fixed batches, of the last evaluation; null where none was made. */
+  readonly trainLoss: number | null;
+  readonly valLoss: number | null;
+  readonly bestValLoss: number | null;
+  readonly tokensSeen: number;
+  /** The scores of a finished run, on its held-out text; null where it is not finished. */
+  readonly result: RunResult | null;
+  /** The page of a finished run. */
+  readonly report: string | null;
+}
+
+/**
+ * Trains a model on prepared tokens, or continues a run; when it has finished, scores it on as many held-out tokens as it was
+ * trained on, 262,144 at most, and writes `report.html` into its folder. The same options make the same bits, stopped and
+ * continued or not.
+ *
+ * @throws ConfigError for a wrong field, and where `out` holds a run that is not to be continued; DataError for wrong data;
+ * TrainingError where a loss is not finite; LockError where another process works in `out`
+ *
+ * @example
+ * const stop = new AbortController();
+ * const { report } = await trainRun({
+ *   data: 'data/mine',
+ *   out: 'runs/mine',
+ *   model: { depth: 'loop', nLayer: 1, nLoop: 3, nEmbd: 32, nHead: 2, blockSize: 64 },
+ *   train: { batchSize: 4, maxSteps: 60, lr: 3e-3, evalBatches: 2 },
+ *   signal: stop.signal,
+ *   onEvent: (event) => { if (event.kind === 'eval') console.log(event.step, event.valLoss); },
+ * });
+ * console.log(report);
+ */
+export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
+  const { out, resume = false, signal, onEvent, onNotice = () => {} } = options;
+  const store = new NodeStore(out);
+  await requireOut(store, options);
+  await using data = await openDataset(options.data, { dtype: options.dtype });
+  const begun = resume
+    ? null
+    : chooseConfig(options, data.vocabSize === null ? {} : { vocabSize: data.vocabSize });
+  if (begun) requireKnown(data, begun, options);
+  if (begun && data.vocabSize === null) await noticeVocabulary(data.train, begun.model.vocabSize, onNotice);
+
+  await using _lock = await store.lock();
+  // Until it was locked another process may have trained there.
+  await requireOut(store, options);
+  const resumed = resume ? await Run.open(store, out) : null;
+  const wanted = begun ?? resumedConfig(resumed!.config, options);
+  requireKnown(data, wanted, options);
+  const runtime = await openRuntime(wanted.train.precision, 'float', onNotice);
+  const config = { ...wanted, train: { ...wanted.train, precision: runtime.backend.precision } };
+  const model = new GPT(config.model, runtime, { train: true });
+  const trainer = new Trainer({
+    ...{ model, config: config.train, train: data.train, val: data.val },
+    ...{ store, clock: nodeClock },
+  });
+  try {
+    await resumed?.requireSameTokenizer(data.tokenizer);
+    const log = await trainer.start(signal);
+    const gaps = gapsOf(log);
+    if (gaps !== null) onNotice(`${out}/${gaps}`);
+    await createRun(store, config, data.tokenizer);
+    const logged = options.tensorboard === true || (resume && (await hasTensorBoard(store)));
+    const tensorboard = logged
+      ? await TensorBoardLog.open(store, trainer.progress, config, () => Date.now() / 1000)
+      : null;
+    options.onStart?.({ config, step: trainer.step, backend: runtime.backend.description });
+    noticeEpochs(data.train, config, onNotice);
+
+    let last = log.events.findLast((event): event is EvalEvent => event.kind === 'eval') ?? null;
+    for await (const event of trainer.run(signal)) {
+      await tensorboard?.write(event);
+      if (event.kind === 'eval') last = event;
+      onEvent?.(event);
+    }
+    const finished = trainer.step >= config.train.maxSteps;
+    if (finished && last) noticeGuessing(out, last, data.vocabSize ?? config.model.vocabSize, onNotice);
+    const result =
+      finished && last && signal?.aborted !== true
+        ? await scoreFinished(options, { config, model, store, data, trainer, trainLoss: last.trainLoss })
+        : null;
+    return {
+      run: out,
+      step: trainer.step,
+      finished,
+      trainLoss: last?.trainLoss ?? null,
+      valLoss: last?.valLoss ?? null,
+      bestValLoss: trainer.progress.bestValLoss,
+      tokensSeen: trainer.progress.tokensSeen,
+      result,
+      report: result && (await pageOf(store, out, result, data.tokenizer)),
+    };
+  } finally {
+    trainer.dispose();
+    model.dispose();
+    runtime.pool.trim();
+  }
+}
+
+/** The page, whose plots a library's user need not load before there is one. */
+async function pageOf(...page: Parameters<typeof import('./report.js').writeRunReport>): Promise<string> {
+  const { writeRunReport } = await import('./report.js');
+  return writeRunReport(...page);
+}
+
+interface Trained {
+  readonly config: RunConfig;
+  readonly model: GPT;
+  readonly store: NodeStore;
+  readonly data: Dataset;
+  readonly trainer: Trainer;
+  readonly trainLoss: number;
+}
+
+/** The scores of a finished run, unless they were found before; null where the signal ends the work. */
+async function scoreFinished(
+  { out, data: source, signal, onScoring, onNotice }: TrainOptions,
+  { config, model, store, data, trainer, trainLoss }: Trained,
+): Promise<RunResult | null> {
+  const { tokensSeen } = trainer.progress;
+  if (await hasResult(store)) {
+    const found = await readResult(store, out);
+    if (found.tokensSeen === tokensSeen && JSON.stringify(found.config) === JSON.stringify(config))
+      return found;
+  }
+  const name = basename(resolve(out));
+  try {
+    const result = await scoreRun(
+      {
+        ...{ name, label: name, config, model, store, tokensSeen, trainLoss, prompt: '' },
+        ...{ val: data.val, valBytes: data.meta?.val.bytes ?? null, tokenizer: data.tokenizer },
+        text: `${source}, ${describeData(data)}`,
+        provenance: provenanceOf(model.runtime.backend),
+        mostTokens: Math.min(SCORED_TOKENS, tokensSeen),
+      },
+      endedBy(signal, nodeClock),
+      onScoring,
+    );
+    await writeResult(store, result);
+    return result;
+  } catch (error) {
+    if (!signal?.aborted || error !== signal.reason) throw error;
+    onNotice?.(`${out}: is trained, but its page is not made: the same command with --resume makes it`);
+    return null;
+  }
+}
+
+/** Says where the ids look like those of a much smaller vocabulary than the model's: nobody else knows it. */
+async function noticeVocabulary(
+  train: TokenShard,
+  vocabSize: number,
+  onNotice: (line: string) => void,
+): Promise<void> {
+  const [stretches, length] = [64, Math.min(1024, train.length)];
+  let largest = 0;
+  for (let i = 0; i < stretches; i++) {
+    const at = Math.floor((i / (stretches - 1)) * (train.length - length));
+    for (const id of await train.read(at, length)) if (id > largest) largest = id;
+  }
+  if (2 * (largest + 1) > vocabSize) return;
+  onNotice(
+    `no id that was looked at is above ${largest}, and the model has ${vocabSize}: ` +
+      `if the vocabulary is small, give --vocab-size ${largest + 1}`,
+  );
+}
+
+/** Says where a training reads its tokens more often than they teach anything new. */
+function noticeEpochs(
+  { length }: TokenShard,
+  { model, train }: RunConfig,
+  onNotice: (line: string) => void,
+): void {
+  const read = train.maxSteps * train.batchSize * train.gradAccumSteps * model.blockSize;
+  if (read <= MOST_EPOCHS * length) return;
+  const times = `${grouped(read / length)} times`;
+  onNotice(
+    `${grouped(train.maxSteps)} steps read the ${grouped(length)} tokens of the training split ${times} over`,
+  );
+}
+
+/** Throws ConfigError where `--out` holds a run and none is to be continued, or the other way round. */
+async function requireOut(store: NodeStore, { out, resume }: TrainOptions): Promise<void> {
+  // A run that failed before its first checkpoint may be started again.
+  const exists = (await runExists(store)) && (resume === true || (await resumableStep(store)) !== null);
+  if (exists && !resume) {
+    throw new ConfigError('--out', 'must not hold a run yet', out, 'add --resume to continue it');
+  }
+  if (!exists && resume) throw new ConfigError('--resume', 'needs a run in --out', out);
+}
+
+/** Throws ConfigError where the data has ids that the model does not know. */
+function requireKnown(data: Dataset, { model: { vocabSize } }: RunConfig, options: TrainOptions): void {
+  const largest = data.meta?.largestId ?? (data.vocabSize ?? 0) - 1;
+  if (largest < vocabSize) return;
+  const rule = `must be below the model's vocabSize = ${vocabSize}`;
+  throw new ConfigError(`${options.data}: largest token id`, rule, largest);
+}
+
+/** A run's configuration with the training fields and the dropout that are given; its weights' shapes can not change. */
+function resumedConfig(
+  config: RunConfig,
+  { preset, config: file, model = {}, train = {} }: TrainOptions,
+): RunConfig {
+  const { dropout, ...shapes } = model;
+  for (const [name, value] of Object.entries({ preset, config: file, ...shapes })) {
+    if (value === undefined) continue;
+    throw new ConfigError(`--${kebab(name)}`, 'can not be given with --resume, the run has its model', value);
+  }
+  const own = dropout === undefined ? {} : { dropout };
+  const changed = { model: { ...config.model, ...own }, train: overrideTrain(config.train, train) };
+  return parseRunConfig(changed, 'flags');
+}
+
+/** Says so where a finished run's loss is above that of guessing. */
+function noticeGuessing(
+  run: string,
+  { valLoss }: EvalEvent,
+  vocabSize: number,
+  onNotice: (line: string) => void,
+): void {
+  const worse = worseThanGuessing(valLoss, vocabSize);
+  if (worse === null) return;
+  onNotice(`${run}: validation loss ${valLoss.toFixed(4)} is ${worse}: try a lower --lr, or more steps`);
+}
