@@ -4,13 +4,13 @@
  */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { dirname, isAbsolute, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 /** Where the user called npm: in another project, if it installs this one. */
-const caller = process.env.INIT_CWD ?? ROOT;
-if (!relative(ROOT, caller).startsWith('..')) process.exit(0);
+const caller = relative(ROOT, process.env.INIT_CWD ?? ROOT);
+if (!caller.startsWith('..') && !isAbsolute(caller)) process.exit(0);
 if (!existsSync(join(ROOT, 'node_modules/typescript'))) {
   console.error(
     'prepare: without the packages that building needs nothing is made; run `npm run build` there',
