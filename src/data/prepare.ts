@@ -24,7 +24,7 @@ import { pathsBelow } from './corpus/documents.js';
 import { defaultWorkers, Encoder } from './encoder.js';
 import { checkValFraction, type Split } from './holdout.js';
 import { tokenizerInFile } from './hub/huggingface-texts.js';
-import { type HubOptions, isHubSpec, openHubSource } from './hub/hub-source.js';
+import { type HubOptions, type HubTextSource, isHubSpec, openHubSource } from './hub/hub-source.js';
 import { makeFolder, removeEmpty } from '../node/make-folder.js';
 import { readRecord, removeJournal, type SplitProgress, writeRecord } from './journal.js';
 import { DATA_FILES, type DatasetMeta, META_FORMAT, type SplitMeta } from './meta.js';
@@ -139,22 +139,32 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PrepareRes
   await requireSplits('--split', wanted?.split, specs);
   await requireSplits('--val-split', options.valSplit, valSpecs);
   const chosen = [options.val, options.valSplit, options.valFraction, wanted?.split];
-  const own = chosen.some((choice) => choice !== undefined) ? undefined : await ownValidation(specs, fields);
-  const bySplits = own !== undefined || (options.valSplit !== undefined && options.val === undefined);
-  const split = wanted?.split ?? (bySplits ? 'train' : undefined);
-  const valSplit = options.valSplit ?? (own !== undefined ? 'validation' : undefined);
-  const held = own !== undefined ? specs : valSpecs;
+  const asked = chosen.some((choice) => choice !== undefined);
+  const split =
+    wanted?.split ?? (options.valSplit !== undefined && options.val === undefined ? 'train' : undefined);
   const sources: TextSource[] = [];
-  const val: TextSource[] = [];
+  const splits: OwnSplits[] = [];
   // Local sources first: what is wrong with them is told before anything is downloaded.
-  for (const hub of [false, true]) {
-    for (const [index, spec] of specs.entries()) {
-      if (isHubSpec(spec) === hub)
-        sources[index] = await open(spec, fields, options, hub ? wanted?.split : split);
+  const inOrder = (all: readonly string[]) =>
+    [...all.entries()].sort(([, a], [, b]) => Number(isHubSpec(a)) - Number(isHubSpec(b)));
+  for (const [index, spec] of inOrder(specs)) {
+    if (isHubSpec(spec)) {
+      const source = await openHub(spec, fields, options, wanted?.split);
+      splits[index] = source.splits;
+      sources[index] = source;
+    } else {
+      sources[index] = await openLocal(spec, fields, split);
+      splits[index] = asked || isCorpus(spec) ? undefined : ownSplits((await pathsBelow(spec, fields)) ?? []);
     }
-    for (const [index, spec] of held.entries()) {
-      if (isHubSpec(spec) === hub) val[index] = await open(spec, fields, options, valSplit);
-    }
+  }
+  const own = asked ? undefined : toldOf(specs, splits);
+  const [held, valSplit] = own === undefined ? [valSpecs, options.valSplit] : [specs, 'validation'];
+  const val: TextSource[] = [];
+  for (const [index, spec] of inOrder(held)) {
+    val[index] = await (isHubSpec(spec)
+      ? openHub(spec, fields, options, valSplit)
+      : openLocal(spec, fields, valSplit));
+    if (own !== undefined && !isHubSpec(spec)) sources[index] = await openLocal(spec, fields, 'train');
   }
 
   const aside = `${out}.partial`;
@@ -195,32 +205,34 @@ async function requireSplits(
   }
 }
 
-/** What to say where every source is a folder with a validation split of its own; undefined elsewhere. */
-async function ownValidation(specs: readonly string[], fields: FieldOptions): Promise<string | undefined> {
+type OwnSplits = ReadonlyMap<SplitName, number> | undefined;
+
+/** What to say where every source has a validation split of its own; undefined elsewhere. */
+function toldOf(specs: readonly string[], splits: readonly OwnSplits[]): string | undefined {
   const told: string[] = [];
-  for (const spec of specs) {
-    const paths = isHubSpec(spec) || isCorpus(spec) ? undefined : await pathsBelow(spec, fields);
-    const splits = paths === undefined ? undefined : ownSplits(paths);
-    if (splits === undefined) return undefined;
-    const count = (name: SplitName) => splits.get(name) ?? 0;
+  for (const [i, counts] of splits.entries()) {
+    if (counts === undefined) return undefined;
+    const count = (name: SplitName) => counts.get(name) ?? 0;
     const left = count('test') > 0 ? `, those of its test split (${count('test')}) left out` : '';
     told.push(
-      `${spec}: trained on the files of its train split (${count('train')}), those of its validation split (${count('validation')}) held out${left}`,
+      `${specs[i]}: trained on the files of its train split (${count('train')}), those of its validation split (${count('validation')}) held out${left}`,
     );
   }
-  return `${told.join('; ')}; --val-fraction takes all files and holds out a share`;
+  return `${told.join('; ')}; --val-fraction holds out a share instead`;
 }
 
-/** Opens a source, or a split of it. */
-function open(
+/** Opens a file, a folder or a corpus, or a split of a folder. */
+function openLocal(spec: string, fields: FieldOptions, split: string | undefined): Promise<TextSource> {
+  return openSource(spec, undefined, split === undefined ? fields : { ...fields, split: meantBy(split) });
+}
+
+/** Opens a split of a dataset on the hub. */
+function openHub(
   spec: string,
   fields: FieldOptions,
   options: PrepareOptions,
   split: string | undefined,
-): Promise<TextSource> {
-  if (!isHubSpec(spec)) {
-    return openSource(spec, undefined, split === undefined ? fields : { ...fields, split: meantBy(split) });
-  }
+): Promise<HubTextSource> {
   const { signal, onProgress } = options;
   return openHubSource(spec, fields, {
     ...options.hub,

@@ -447,7 +447,7 @@ test('a folder’s own validation split is held out, unless something else is as
     train: ['one', 'two', 'three'],
     val: ['held'],
     notices: [
-      `${text}: trained on the files of its train split (2), those of its validation split (1) held out, those of its test split (1) left out; --val-fraction takes all files and holds out a share`,
+      `${text}: trained on the files of its train split (2), those of its validation split (1) held out, those of its test split (1) left out; --val-fraction holds out a share instead`,
     ],
     unit: 'sources',
     sources: ['text (validation)'],

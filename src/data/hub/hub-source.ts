@@ -7,7 +7,7 @@ import { DataError } from '../../errors.js';
 import { Hub, type HubFile, type HubListing } from './hub.js';
 import { announce, type DownloadOptions, downloadFiles, parseHubSpec } from './hub-download.js';
 import { checkNotSaid } from '../corpus/kind.js';
-import { splitWords } from '../split-names.js';
+import { belongsTo, meantBy, ownSplits, type SplitName, splitWords } from '../split-names.js';
 import { openParquet } from '../corpus/parquet.js';
 import type { FieldOptions, SourceCensus, TextDocument, TextSource, TextWarnings } from '../corpus/source.js';
 
@@ -42,12 +42,12 @@ export async function openHubSource(
   spec: string,
   fields: FieldOptions,
   options: HubOptions = {},
-): Promise<TextSource> {
+): Promise<HubTextSource> {
   checkNotSaid(fields, spec);
   const named = Object.hasOwn(NAMED, spec) ? NAMED[spec].repo : undefined;
   const { name, revision } = named === undefined ? parseHubSpec(spec) : { name: named, revision: undefined };
   const hub = new Hub(options);
-  const { listing, files } = await findFiles(hub, name, revision, options);
+  const { listing, files, splits } = await findFiles(hub, name, revision, options);
   await announce(hub, listing, files, options);
 
   const shards: Shard[] = [];
@@ -57,7 +57,7 @@ export async function openHubSource(
     shards.push({ path, shown, documents: text.texts, bytes: text.bytes });
     await text.close();
   }
-  return new HubSource(spec.replace(/^hf:/, ''), shards, fields.column, fingerprint(files));
+  return new HubSource(spec.replace(/^hf:/, ''), shards, fields.column, fingerprint(files), splits);
 }
 
 interface Shard {
@@ -68,7 +68,13 @@ interface Shard {
   readonly bytes: number;
 }
 
-class HubSource implements TextSource {
+/** A dataset's files of a split. */
+export interface HubTextSource extends TextSource {
+  /** How many files each split has, where every file names one and some are to train and some to validate on. */
+  readonly splits: ReadonlyMap<SplitName, number> | undefined;
+}
+
+class HubSource implements HubTextSource {
   readonly census?: SourceCensus;
 
   constructor(
@@ -76,6 +82,7 @@ class HubSource implements TextSource {
     private readonly shards: readonly Shard[],
     private readonly column: string,
     fingerprint: string,
+    readonly splits: HubTextSource['splits'],
   ) {
     let documents = 0;
     let bytes = 0;
@@ -109,7 +116,7 @@ async function findFiles(
   name: string,
   revision: string | undefined,
   options: HubOptions,
-): Promise<{ listing: HubListing; files: HubFile[] }> {
+): Promise<{ listing: HubListing; files: HubFile[]; splits: HubTextSource['splits'] }> {
   const repo = { type: 'dataset', name } as const;
   let listing = await hub.list(repo, revision);
   const isParquet = ({ path }: HubFile) => path.endsWith('.parquet');
@@ -127,7 +134,10 @@ async function findFiles(
   if (parted)
     hub.notice(`hf:${name}: ${made} hold only a part of it: the first gigabytes (${files[0].path})`);
   else if (listing.revision === CONVERTED && revision === undefined) hub.notice(`hf:${name}: takes ${made}`);
-  return { listing, files };
+  const inSubset = all.filter(({ path }) => isInSubset(path, options.subset));
+  const validation = inSubset.filter(({ path }) => belongsTo(path, 'validation'));
+  const splits = folders(validation).length === 1 ? ownSplits(inSubset.map(({ path }) => path)) : undefined;
+  return { listing, files, splits };
 }
 
 /** The files of a split, in order of their paths. Throws DataError where there are none, or more than one set of them. */
@@ -136,12 +146,12 @@ export function chooseFiles(
   all: readonly HubFile[],
   { split, subset }: Pick<HubOptions, 'split' | 'subset'>,
 ): HubFile[] {
-  const inSubset = all.filter(({ path }) => subset === undefined || path.startsWith(`${subset}/`));
+  const inSubset = all.filter(({ path }) => isInSubset(path, subset));
   if (inSubset.length === 0) {
     throw new DataError(where, `must have parquet files in the folder '${subset}'`, folders(all).join(', '));
   }
   const wanted = split ?? 'train';
-  const ofSplit = inSubset.filter(({ path }) => splitWords(path).includes(wanted));
+  const ofSplit = inSubset.filter(({ path }) => belongsTo(path, meantBy(wanted)));
   const files = ofSplit.length === 0 && split === undefined ? inSubset : ofSplit;
   if (files.length === 0) {
     const known = ['train', 'validation', 'valid', 'val', 'dev', 'test'];
@@ -163,6 +173,10 @@ export function chooseFiles(
     );
   }
   return [...files].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+}
+
+function isInSubset(path: string, subset: string | undefined): boolean {
+  return subset === undefined || path.startsWith(`${subset}/`);
 }
 
 /** The folders of files, those that only name a split left out. */

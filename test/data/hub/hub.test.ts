@@ -337,6 +337,27 @@ test('a dataset’s former name, without owner, gives its documents', async () =
   assert.deepEqual(readdirSync(join(folder, 'cache')), ['datasets--owner--set']);
 });
 
+test('a dataset’s own validation split is held out, and said to be', async () => {
+  const bytes = readFileSync(fixture('required.parquet'));
+  const other = await new HubServer('owner/set', [...FILES, { path: 'data/valid-0.parquet', bytes }]).start();
+  try {
+    const hub = { endpoint: other.url };
+    const { meta, notices } = await prepare({ hub });
+    const count = { train: meta.train.documents, val: meta.val.documents };
+    assert.deepEqual([meta.heldOut.unit, count], ['sources', { train: 60, val: 2 }]);
+    assert.match(
+      notices.join(),
+      /^hf:owner\/set: trained on the files of its train split \(3\), those of its validation split \(1\) held out, those of its test split \(1\) left out; --val-fraction holds out a share instead$/,
+    );
+    const named = await prepare({ hub, valSplit: 'val', force: true });
+    assert.deepEqual([named.meta.val, named.notices], [meta.val, []]);
+    const share = await prepare({ hub, valFraction: 0.2, force: true });
+    assert.equal(share.meta.train.documents + share.meta.val.documents, 60);
+  } finally {
+    await other.stop();
+  }
+});
+
 test('a split of its own is held out whole', async () => {
   const { meta } = await prepare({ valSplit: 'test' });
   assert.deepEqual([meta.heldOut.unit, meta.heldOut.sources], ['sources', ['owner/set']]);
