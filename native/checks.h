@@ -1,10 +1,10 @@
 /** What a call must obey besides the types, lengths and ranges that its entry in the table gives. */
 #pragma once
 
-#include <cmath>
 #include <string>
 
 #include "args.h"
+#include "dropout.h"
 #include "kernels.h"
 
 namespace loopnn {
@@ -16,8 +16,7 @@ inline const Dropout* readDropout(Call& call, size_t index, Dropout& mask, bool 
   if (optional && call.isNull(index)) return nullptr;
   const double p = call.number(index, "p", 0, 1);
   if (!(p > 0 && p < 1)) throw Refusal{"BackendError", "argument 'p' must lie between 0 and 1", "", p, true};
-  mask = {call.word(index + 1, "key[0]"), call.word(index + 2, "key[1]"), call.word(index + 3, "firstSample"),
-          static_cast<uint32_t>(std::floor(p * 4294967296.0)), static_cast<float>(1 / (1 - p))};
+  mask = dropoutOf(p, call.word(index + 1, "key[0]"), call.word(index + 2, "key[1]"), call.word(index + 3, "firstSample"));
   return &mask;
 }
 

@@ -41,7 +41,7 @@ const ISAS = {
   other: [{ name: 'portable', width: 4, flags: [] }],
 };
 /** Files compiled once for each instruction set; all others are compiled once. */
-const FAMILIES = [
+export const FAMILIES = [
   'gemm',
   'attention',
   'cache',
@@ -108,7 +108,7 @@ function thisMachine() {
 }
 
 /** Runs jobs, at most `limit` at a time; stops at the first failure. */
-async function runAll(jobs, limit) {
+export async function runAll(jobs, limit) {
   const queue = [...jobs];
   await Promise.all(
     Array.from({ length: Math.min(limit, queue.length) }, async () => {
@@ -127,8 +127,9 @@ async function compile(command, args, what) {
 
 /** Writes the files that are made from the kernel table, where they differ from what is there; returns their paths. */
 async function generateBoundary(outDir) {
-  const bindings = pathToFileURL(path.join(root, 'dist', 'src', 'backend', 'native', 'bindings.js'));
-  const { generateHeader, generateBindings } = await import(bindings.href);
+  const compiled = (file) => import(pathToFileURL(path.join(root, 'dist', 'src', 'backend', file)).href);
+  const { generateHeader } = await compiled('compiled/header.js');
+  const { generateBindings } = await compiled('native/bindings.js');
   const texts = { 'kernels.generated.h': generateHeader(), 'bindings.generated.cc': generateBindings() };
   return Promise.all(
     Object.entries(texts).map(async ([name, text]) => {

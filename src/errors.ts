@@ -42,7 +42,7 @@ export class FileError extends LoopnnError {
 }
 /** A folder is in use by another process, or no longer this one's while it works there. */
 export class LockError extends LoopnnError {}
-/** The native addon is missing, does not fit this machine, or refused its arguments. */
+/** An engine is missing, does not fit this machine, ran out of memory, or refused its arguments. */
 export class BackendError extends LoopnnError {}
 
 function format(value: unknown): string {

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { mix32 } from '../../src/random.js';
 import { BackendError, ShapeError } from '../../src/errors.js';
-import { ADDON_KERNELS, type AddonKernel } from '../../src/backend/native/addon-kernels.js';
+import { COMPILED_KERNELS, type CompiledKernel } from '../../src/backend/compiled/kernels.js';
 import { type Signature, signaturesOf } from '../../src/backend/signature.js';
 import { addon } from './helpers.js';
 
@@ -22,7 +22,7 @@ const MEASURES: Record<string, () => unknown[]> = {
   peakProducts: () => [guarded(1, null), pick(SIDES), random(2) === 1],
 };
 const SIDES = [1, 2, 3, 7, 17, 33, 70];
-const SIGNATURES = signaturesOf(ADDON_KERNELS);
+const SIGNATURES = signaturesOf(COMPILED_KERNELS);
 
 let counter = 0;
 /** The next whole number in [0, end) of a fixed sequence. */
@@ -154,7 +154,7 @@ test(`${CASES} calls with random damage either work or are refused`, () => {
   let worked = 0;
   for (let n = 0; n < CASES; n++) {
     const name = pick([...Object.keys(SIGNATURES), ...Object.keys(MEASURES)]);
-    const args = MEASURES[name]?.() ?? validArguments(SIGNATURES[name as AddonKernel]);
+    const args = MEASURES[name]?.() ?? validArguments(SIGNATURES[name as CompiledKernel]);
     const original = [...args];
     const wounds = random(4);
     for (let i = 0; i < wounds; i++) if (args.length > 0) damage(args);

@@ -65,6 +65,15 @@ export function checkShapes(signature: Signature, args: Values, pageLength: Page
 
 /** The same arguments with the host's arrays in place of storages, their values checked too. */
 function arraysOf(signature: Signature, args: Values, pageLength: PageLength): Values {
+  return { ...args, ...checkArguments(signature, args, pageLength).arrays };
+}
+
+/** Checks shapes, overlap and values; the sizes of all dimensions and the arrays that are not null. */
+export function checkArguments(
+  signature: Signature,
+  args: Values,
+  pageLength: PageLength,
+): { readonly sizes: Sizes; readonly arrays: Readonly<Record<string, HostArray>> } {
   const { kernel, arrays } = signature;
   const sizes = checkShapes(signature, args, pageLength);
   const found: Record<string, HostArray> = {};
@@ -82,7 +91,7 @@ function arraysOf(signature: Signature, args: Values, pageLength: PageLength): V
     if (data instanceof Int32Array) requireValues(kernel, field, data, sizes);
   }
   if (kernel === 'cachedAttention') requireTable(kernel, found.table as Int32Array, sizes);
-  return { ...args, ...found };
+  return { sizes, arrays: found };
 }
 
 /** A derived size: a product, the elements of a field, or these where it is given and a dimension where it is not. */

@@ -1,7 +1,7 @@
 /** The kernels that decide about rows, for engines that compute in the host's memory. Knows no depth rule. */
 import type { EXIT_KERNELS } from '../kernel-table.js';
 import type { HostKernels } from './arguments.js';
-import { HostStorage } from './storage.js';
+import { ArrayStorage, HostStorage } from './storage.js';
 import type { Storage } from '../backend.js';
 import { ShapeError } from '../../errors.js';
 
@@ -139,11 +139,14 @@ export const exitKernels: HostKernels<typeof EXIT_KERNELS> = {
   },
 };
 
-/** See Backend.compact. */
-export function compact(running: Storage): HostStorage {
+/** The rows that run, by a mask, in ascending order. */
+export function runningRows(running: Storage): Int32Array {
   if (!(running instanceof HostStorage))
     throw new ShapeError('compact', 'must be given storage of this backend');
   const rows: number[] = [];
   for (const [r, runs] of running.data.entries()) if (runs) rows.push(r);
-  return new HostStorage('i32', Int32Array.from(rows));
+  return Int32Array.from(rows);
 }
+
+/** See Backend.compact. */
+export const compact = (running: Storage): ArrayStorage => new ArrayStorage('i32', runningRows(running));

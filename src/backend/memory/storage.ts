@@ -2,24 +2,27 @@
 import { ShapeError } from '../../errors.js';
 import type { DType, HostArray, Storage } from '../backend.js';
 
-/** A storage over a typed array. */
-export class HostStorage implements Storage {
-  constructor(
-    readonly dtype: DType,
-    readonly data: HostArray,
-  ) {}
+/** A storage whose elements the host can reach. */
+export abstract class HostStorage implements Storage {
+  constructor(readonly dtype: DType) {}
 
   get length(): number {
     return this.data.length;
   }
+
+  /** The elements. Not to be kept from call to call: an engine's memory may move. */
+  abstract get data(): HostArray;
 
   /** The elements [offset, offset + length) as a storage that shares this one's memory. */
   slice(offset: number, length: number): HostStorage {
     if (offset < 0 || length < 0 || offset + length > this.length) {
       throw new ShapeError('slice', `must lie within ${this.length} elements`, [offset, offset + length]);
     }
-    return new HostStorage(this.dtype, this.data.subarray(offset, offset + length));
+    return this.part(offset, length);
   }
+
+  /** `slice` of elements that exist. */
+  protected abstract part(offset: number, length: number): HostStorage;
 
   /** See Backend.copyWithin. */
   copyWithin(to: number, from: number, length: number): void {
@@ -31,6 +34,20 @@ export class HostStorage implements Storage {
       ]);
     }
     this.slice(to, length).data.set(source);
+  }
+}
+
+/** A storage over a typed array. */
+export class ArrayStorage extends HostStorage {
+  constructor(
+    dtype: DType,
+    readonly data: HostArray,
+  ) {
+    super(dtype);
+  }
+
+  protected override part(offset: number, length: number): ArrayStorage {
+    return new ArrayStorage(this.dtype, this.data.subarray(offset, offset + length));
   }
 }
 

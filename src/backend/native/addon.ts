@@ -3,7 +3,7 @@ import { accessSync, constants } from 'node:fs';
 import { createRequire } from 'node:module';
 import { ConfigError, BackendError, ShapeError } from '../../errors.js';
 import type { HostArray } from '../backend.js';
-import type { AddonKernel } from './addon-kernels.js';
+import type { CompiledKernel } from '../compiled/kernels.js';
 import { type AddonFile, addonFiles, isCheckout, systemName } from './find.js';
 import { refusalOf } from './trial.js';
 
@@ -24,7 +24,7 @@ export interface NativeInfo {
 export type Argument = HostArray | number | boolean | null;
 
 /** The addon's exports. */
-export type NativeAddon = Record<AddonKernel, (...args: Argument[]) => void> & {
+export type NativeAddon = Record<CompiledKernel, (...args: Argument[]) => void> & {
   info(): NativeInfo;
   peakProducts(out: Float32Array, iterations: number, bf16: boolean): number;
   packedLength(K: number, N: number, bf16: boolean): number;

@@ -1,45 +1,13 @@
 /**
- * The addon's boundary in C++, made from its kernels: a struct of arguments for each, the table of functions that an
- * instruction set fills in, and what reads and checks the arguments of a call. `scripts/build-native.mjs` writes it beside the
+ * The addon's boundary in C++, made from its kernels: what reads and checks the arguments of a call. `scripts/build-native.mjs` writes it beside the
  * objects; what a table cannot say is in native/checks.h.
  */
 import type { OptionTypes } from '../kernel-table.js';
-import { type ArrayField, leastOf, type Signature, signaturesOf } from '../signature.js';
-import { ADDON_KERNELS } from './addon-kernels.js';
+import { LENGTHS, OPTION_TYPES, SIGNATURES, typeOf } from '../compiled/header.js';
+import { type ArrayField, leastOf, type Signature } from '../signature.js';
 
-const SIGNATURES: readonly Signature[] = Object.values(signaturesOf(ADDON_KERNELS));
-/** Lengths that depend on the instruction set, with their arguments. */
-const LENGTHS = /^(packedLength|packedInt8Length|cachePageLength)/;
-
-const typeOf = (kernel: string): string => `${kernel[0].toUpperCase()}${kernel.slice(1)}Args`;
 const product = (factors: readonly (string | number)[]): string =>
   factors.map((f) => (typeof f === 'number' ? f : `k.${f}`)).join(' * ') || '1';
-
-/** `kernels.generated.h`. */
-export function generateHeader(): string {
-  const lines = [
-    '// Made from src/backend/kernel-table.ts: change that.',
-    '#pragma once',
-    '',
-    'namespace loopnn {',
-    '',
-  ];
-  for (const signature of SIGNATURES) {
-    lines.push(`struct ${typeOf(signature.kernel)} {`);
-    for (const field of signature.arrays) {
-      const written = field.role === 'in' ? 'const ' : '';
-      lines.push(`  ${written}${field.integers ? 'int32_t' : 'float'}* ${field.name};`);
-    }
-    const dims = dimensionsOf(signature);
-    if (dims.length > 0) lines.push(`  int64_t ${dims.join(', ')};`);
-    for (const [name, kind] of signature.options) lines.push(`  ${OPTION_TYPES[kind]} ${name};`);
-    lines.push('};', '');
-  }
-  lines.push('/** Each kernel of the table. */', 'struct KernelTable {');
-  for (const { kernel } of SIGNATURES) lines.push(`  void (*${kernel})(const ${typeOf(kernel)}&);`);
-  lines.push('};', '', '}  // namespace loopnn', '');
-  return lines.join('\n');
-}
 
 /** `bindings.generated.cc`. */
 export function generateBindings(): string {
@@ -60,29 +28,6 @@ export function generateBindings(): string {
   }
   lines.push('    {nullptr, 0, nullptr},', '};', '', '}  // namespace loopnn', '');
   return lines.join('\n');
-}
-
-const OPTION_TYPES: Readonly<Record<keyof OptionTypes, string>> = {
-  flag: 'bool',
-  float: 'double',
-  number: 'double',
-  nonNegative: 'double',
-  fraction: 'double',
-  count: 'int64_t',
-  index: 'int64_t',
-  activation: 'Activation',
-  loopForm: 'LoopForm',
-  dropout: 'const Dropout*',
-  'dropout?': 'const Dropout*',
-};
-
-/** The dimensions of a kernel: those that are given, those that follow, and those that its arrays tell. */
-function dimensionsOf({ arrays, dims, sizes }: Signature): string[] {
-  const derived = Object.keys(sizes).filter((name) => !LENGTHS.test(sizes[name]));
-  const told = arrays.flatMap(({ shape }) =>
-    shape.filter((d): d is string => typeof d === 'string' && !(d in sizes)),
-  );
-  return [...new Set([...dims, ...derived, ...told])];
 }
 
 /** A function that reads the arguments of one kernel: numbers first, then arrays, then the values of arrays. */

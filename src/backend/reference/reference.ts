@@ -8,7 +8,7 @@ import { ALL_KERNELS } from '../kernel-table.js';
 import { overStorages } from '../memory/arguments.js';
 import { compact, exitKernels } from '../memory/exit-kernels.js';
 import { classWith } from '../methods.js';
-import { copyOf, HostStorage, receiveInto } from '../memory/storage.js';
+import { ArrayStorage, copyOf, HostStorage, receiveInto } from '../memory/storage.js';
 import { attention } from './attention.js';
 import { cache, cachePageLength } from './cache.js';
 import { elementwise } from './elementwise.js';
@@ -50,9 +50,9 @@ export class ReferenceBackend extends classWith(METHODS) implements Backend {
     this.description = `reference (plain TypeScript, ${dtype}, 1 thread)`;
   }
 
-  allocate(dtype: DType, length: number): HostStorage {
-    if (dtype === 'i32') return new HostStorage(dtype, new Int32Array(length));
-    return new HostStorage(dtype, dtype === 'f32' ? new Float32Array(length) : new Float64Array(length));
+  allocate(dtype: DType, length: number): ArrayStorage {
+    if (dtype === 'i32') return new ArrayStorage(dtype, new Int32Array(length));
+    return new ArrayStorage(dtype, dtype === 'f32' ? new Float32Array(length) : new Float64Array(length));
   }
 
   free(_storage: Storage): void {}

@@ -1,6 +1,6 @@
 /**
- * The kernels of the addon: those of the table, over weights as products read them, and a few of its own. The bindings in C++
- * are made from these entries (see bindings.ts).
+ * The kernels in C++: those of the table, over weights as products read them, and a few of their own. The structs of their
+ * arguments (header.ts) and the bindings of the addon and of the WebAssembly module are made from these entries.
  */
 import { KERNELS, type KernelSpec } from '../kernel-table.js';
 
@@ -48,7 +48,7 @@ const OWN = {
   peakRead: { out: { out: '1' }, in: { inp: 'n' } },
 } as const satisfies Record<string, KernelSpec>;
 
-export type AddonKernel = keyof typeof KERNELS | `${WithInt8}Int8` | keyof typeof OWN;
+export type CompiledKernel = keyof typeof KERNELS | `${WithInt8}Int8` | keyof typeof OWN;
 
 /** A kernel with its weight packed by a format; bfloat16 is a choice of the floats' format. */
 function overPacked(kernel: string, spec: KernelSpec, length: string): KernelSpec {
@@ -68,10 +68,10 @@ function overPacked(kernel: string, spec: KernelSpec, length: string): KernelSpe
   };
 }
 
-export const ADDON_KERNELS = Object.fromEntries<KernelSpec>([
+export const COMPILED_KERNELS = Object.fromEntries<KernelSpec>([
   ...Object.entries<KernelSpec>(KERNELS).map(
     ([name, spec]) => [name, overPacked(name, spec, 'packedLength')] as const,
   ),
   ...WITH_INT8.map((name) => [`${name}Int8`, overPacked(name, KERNELS[name], 'packedInt8Length')] as const),
   ...Object.entries<KernelSpec>(OWN),
-]) as Record<AddonKernel, KernelSpec>;
+]) as Record<CompiledKernel, KernelSpec>;
