@@ -22,12 +22,20 @@ constexpr int MR = 14;
 constexpr int MR = 6;
 #elif defined(__aarch64__)
 constexpr int MR = 8;
+#elif defined(__wasm_relaxed_simd__)
+constexpr int MR = 6;
 #else
 constexpr int MR = 4;
 #endif
 constexpr int NV = 2;
 constexpr int NR = NV * W;
 constexpr int kFetch = 256 / NR;
+// Unrolled steps have more than 16 values alive in WebAssembly, whose compilers keep their order.
+#if defined(__wasm__)
+constexpr int kUnrolled = 1;
+#else
+constexpr int kUnrolled = 4;
+#endif
 constexpr int kAbreast = 4;       // panels that one row is multiplied with at once
 constexpr int64_t kAhead = 256;   // words: what a row reads is asked for so far ahead
 constexpr int KC = LOOPNN_WIDTH == 16 ? 256 : 384;  // steps after which C is stored: a panel of B stays in the first-level cache
@@ -127,15 +135,15 @@ LOOPNN_INLINE void transpose(vf* r) {
  */
 template <class P, int Width>
 void packPanel(float* dst, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc) {
-  static_assert(Width < W || Width % W == 0, "a group of lanes may only spill into the next step");
   const int64_t steps = stepsOf<P>(kc);
-  for (int g = 0; g < Width; g += W) {
+  for (int g = (Width - 1) / W * W; g >= 0; g -= W) {
     const int64_t n = lanes - g;  // lanes that exist from here on; those beyond the panel may be read too
     const float* from = src + g * ls;
-    // A vector wider than the panel spills into the next step, which is written after it; the last one must not.
+    // A vector that is wider than what is left of the panel spills into the first lanes of the next step, which are written
+    // after it; the last one must not.
     auto put = [&](int64_t s, vf words) {
       float* to = dst + s * Width + g;
-      if (Width % W == 0 || s + 1 < steps) {
+      if (g + W <= Width || s + 1 < steps) {
         store(to, words);
       } else {
         storeUpTo(to, words, Width - g);
@@ -194,6 +202,7 @@ void tile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t ld
       const vf av = set1(a[i]);
 #pragma GCC unroll 2
       for (int v = 0; v < NV; v++) acc[i][v] = P::multiplyAdd(av, bv[v], acc[i][v]);
+      inOrder(acc[i][0], acc[i][1]);
     }
     a += lda;
     b += ldb;
@@ -202,7 +211,7 @@ void tile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t ld
   for (; left >= kFetch; left -= kFetch) {
     __builtin_prefetch(next, 0, 2);
     next += 16;
-#pragma GCC unroll 4
+#pragma GCC unroll kUnrolled
     for (int s = 0; s < kFetch; s++) step();
   }
   for (; left > 0; left--) step();
@@ -257,7 +266,7 @@ using TileFn = void (*)(int64_t, const float*, int64_t, const float*, int64_t, c
 template <class P>
 constexpr TileFn tiles[] = {
     tile<P, 1>, tile<P, 2>, tile<P, 3>, tile<P, 4>,
-#if LOOPNN_WIDTH > 4 || defined(__aarch64__)
+#if LOOPNN_WIDTH > 4 || defined(__aarch64__) || defined(__wasm_relaxed_simd__)
     tile<P, 5>, tile<P, 6>,
 #endif
 #if LOOPNN_WIDTH == 16 || defined(__aarch64__)

@@ -16,8 +16,11 @@ float multiplyAdds(int64_t iterations) {
   vf a = set1(0.5f);
   const vf b = set1(0.25f);
   for (int64_t n = 0; n < iterations; n++) {
+    // Two instructions here: the product must not be moved out of the loop.
 #if defined(__SSE2__) && LOOPNN_WIDTH == 4
-    asm volatile("" : "+x"(a));  // two instructions here: the product must not be moved out of the loop
+    asm volatile("" : "+x"(a));
+#elif defined(__wasm__)
+    asm volatile("" : "+r"(a));
 #endif
 #pragma GCC unroll 32
     for (int i = 0; i < MR * NV; i++) sums[i] = P::multiplyAdd(a, b, sums[i]);

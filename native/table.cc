@@ -1,11 +1,25 @@
 /** The finished table of one instruction set, each kernel of which some family has brought. */
+#ifdef __cpp_exceptions
 #include <stdexcept>
 #include <string>
+#endif
 
 #include "families.h"
 
 namespace loopnn {
 namespace LOOPNN_ISA {
+namespace {
+
+[[noreturn]] void missing(size_t kernel) {
+#ifdef __cpp_exceptions
+  throw std::logic_error("no family brings kernel " + std::to_string(kernel) + " of KernelTable");
+#else
+  (void)kernel;
+  __builtin_trap();
+#endif
+}
+
+}  // namespace
 
 const Kernels& kernels() {
   static const Kernels table = [] {
@@ -25,7 +39,7 @@ const Kernels& kernels() {
     addPeaks(k);
     const auto* entries = reinterpret_cast<void (*const*)()>(static_cast<const KernelTable*>(&k));
     for (size_t i = 0; i < sizeof(KernelTable) / sizeof *entries; i++) {
-      if (!entries[i]) throw std::logic_error("no family brings kernel " + std::to_string(i) + " of KernelTable");
+      if (!entries[i]) missing(i);
     }
     return k;
   }();

@@ -126,6 +126,14 @@ LOOPNN_INLINE vf sqrtv(vf a) { return (vf)vsqrtq_f32((float32x4_t)a); }
 #elif defined(__SSE2__)
 LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
 LOOPNN_INLINE vf sqrtv(vf a) { return (vf)_mm_sqrt_ps((__m128)a); }
+#elif defined(__wasm__)
+#if defined(__wasm_relaxed_simd__)
+/** One rounding or two, as the processor has it: the same everywhere in a run. */
+LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return __builtin_wasm_relaxed_madd_f32x4(a, b, c); }
+#else
+LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
+#endif
+LOOPNN_INLINE vf sqrtv(vf a) { return __builtin_elementwise_sqrt(a); }
 #else
 LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
 LOOPNN_INLINE vf sqrtv(vf a) {
@@ -154,6 +162,16 @@ LOOPNN_INLINE void storeFirst(float* p, vf v, int n) {
 /** x·2^n for whole n in [−127, 128], written as the exponent of a float: 2^−127 comes out as 0 and 2^128 as infinity. */
 LOOPNN_INLINE vf timesPowerOf2(vf x, vf n) { return x * (vf)((__builtin_convertvector(n, vi) + 127) << 23); }
 #endif
+
+/**
+ * What has been called before is computed before what follows. For WebAssembly, LLVM would take a tile's products column by column,
+ * and then more values are alive than a processor has registers.
+ */
+LOOPNN_INLINE void inOrder([[maybe_unused]] vf& a, [[maybe_unused]] vf& b) {
+#if defined(__wasm__)
+  asm volatile("" : "+r"(a), "+r"(b) : : "memory");
+#endif
+}
 
 /** The next min(n, W) floats of an array that has n > 0 left. */
 LOOPNN_INLINE vf loadUpTo(const float* p, int64_t n) { return n >= W ? load(p) : loadFirst(p, (int)n); }

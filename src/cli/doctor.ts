@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { Backend } from '../backend/backend.js';
 import { createBackend } from '../node/backend.js';
 import { nativeInfo } from '../backend/native/addon.js';
+import { wasmIsas } from '../backend/wasm/module.js';
 import { machine } from '../node/machine.js';
 import { LoopnnError } from '../errors.js';
 import { printResult } from './output.js';
@@ -23,6 +24,7 @@ export function doctorCommand(program: Command): void {
       const document = {
         machine: host,
         native,
+        wasm: wasmIsas(),
         backend: backend && { name: backend.name, description: backend.description },
         warnings,
       };
@@ -39,6 +41,7 @@ export function doctorCommand(program: Command): void {
               `threads           ${native.threads}`,
               `precision         ${native.bf16 ? 'bf16' : 'f32'} by default: the instruction set ${native.bf16 ? 'multiplies' : 'does not multiply'} bfloat16`,
             ]),
+        `WebAssembly       ${wasmIsas().join(', ') || 'lacks SIMD'}`,
         `backend           ${backend ? `${backend.description}${asked}` : 'none'}`,
         ...warnings.map((warning) => `warning           ${warning}`),
       ]);

@@ -8,8 +8,8 @@ export type Weights = (typeof WEIGHTS)[number];
 
 export interface BackendOptions {
   /**
-   * `auto`, `native` or `reference` (`delayed`, for tests: the reference's kernels, run when something is read); the environment variable
-   * LOOPNN_BACKEND, or else `auto`, by default.
+   * `auto`, `native`, `wasm` or `reference` (`delayed`, for tests: the reference's kernels, run when something is read); the environment
+   * variable LOOPNN_BACKEND, or else `auto`, by default.
    */
   readonly name?: string;
   /** `auto` is bf16 where the machine has instructions for it, f32 elsewhere. */
@@ -21,10 +21,11 @@ export interface BackendOptions {
 }
 
 /**
- * A backend. `auto` is the native one, or the reference one, which has f32 only, with a single warning.
+ * A backend. `auto` is the native one; where the addon cannot load the same kernels in WebAssembly, with a warning, and where
+ * they cannot either the reference one, which has f32 only.
  *
- * Throws ConfigError on an unknown name or a precision that the backend lacks, and BackendError when `native` is asked
- * for and cannot load.
+ * Throws ConfigError on an unknown name or a precision that the backend lacks, and BackendError when `native` or `wasm` is
+ * asked for and cannot load.
  */
 export async function createBackend({
   name = process.env.LOOPNN_BACKEND || 'auto',
@@ -43,17 +44,12 @@ export async function createBackend({
     }
     case 'native':
       return createNative(precision, weights);
+    case 'wasm':
+      return createWasm(precision, weights, onWarning);
     case 'auto':
-      try {
-        return await createNative(precision, weights);
-      } catch (error) {
-        if (!(error instanceof BackendError)) throw error;
-        const change = precision === 'bf16' ? ', in f32' : '';
-        onWarning(`using the slow reference backend${change}: ${error.message}`);
-        return createReference('f32', weights);
-      }
+      return createBest(precision, weights, onWarning);
     default:
-      throw new ConfigError('backend', 'must be auto, native or reference', name);
+      throw new ConfigError('backend', 'must be auto, native, wasm or reference', name);
   }
 }
 
@@ -65,6 +61,46 @@ function requireOneOf(where: string, value: string, choices: readonly string[]):
 async function createNative(precision: Precision | 'auto', weights: Weights): Promise<Backend> {
   const { NativeBackend } = await import('../backend/native/native.js');
   return new NativeBackend(precision === 'auto' ? undefined : precision, weights === 'int8');
+}
+
+async function createWasm(
+  precision: Precision | 'auto',
+  weights: Weights,
+  onWarning: (message: string) => void,
+): Promise<Backend> {
+  const { WasmBackend } = await import('../backend/wasm/wasm.js');
+  const { wasmModule } = await import('./wasm.js');
+  const module = await wasmModule(onWarning);
+  return new WasmBackend(module, precision === 'auto' ? undefined : precision, weights === 'int8');
+}
+
+/** The first of native, wasm and reference that works; says what is lost, and what to do about it. */
+async function createBest(
+  precision: Precision | 'auto',
+  weights: Weights,
+  onWarning: (message: string) => void,
+): Promise<Backend> {
+  const refused: string[] = [];
+  const unlessRefused = async (create: () => Promise<Backend>): Promise<Backend | null> => {
+    try {
+      return await create();
+    } catch (error) {
+      if (!(error instanceof BackendError)) throw error;
+      refused.push(error.message);
+      return null;
+    }
+  };
+  const native = await unlessRefused(() => createNative(precision, weights));
+  if (native) return native;
+  const wasm = await unlessRefused(() => createWasm(precision, weights, onWarning));
+  const why = refused.join('; ');
+  if (wasm) {
+    onWarning(`using WebAssembly, with half the speed of the addon or less and 4 GiB of memory: ${why}`);
+    return wasm;
+  }
+  const change = precision === 'bf16' ? ', in f32' : '';
+  onWarning(`using the slow reference backend${change}: ${why}`);
+  return createReference('f32', weights);
 }
 
 async function createReference(precision: Precision | 'auto', weights: Weights): Promise<Backend> {

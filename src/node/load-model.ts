@@ -6,7 +6,7 @@ import { type LoadOptions as RunLoadOptions, loadRun, openRun } from './run.js';
 import { nodeClock } from './store.js';
 
 export interface LoadOptions extends RunLoadOptions {
-  /** Threads of the native backend, which every model of the process shares; LOOPNN_NUM_THREADS, or else all cores, by default. */
+  /** Threads of the native or the wasm backend, which every model of the process shares; LOOPNN_NUM_THREADS, or else all cores, by default. */
   readonly threads?: number;
 }
 
@@ -23,7 +23,12 @@ export async function loadModel(folder: string, { threads, ...options }: LoadOpt
   const run = await openRun(folder);
   const { model } = await loadRun(run, options);
   try {
-    if (threads !== undefined && model.runtime.backend.name === 'native') setThreads(threads);
+    const { name } = model.runtime.backend;
+    if (threads !== undefined && name === 'native') setThreads(threads);
+    if (threads !== undefined && name === 'wasm') {
+      const { wasmModule } = await import('./wasm.js');
+      await (await wasmModule()).setThreads(threads);
+    }
     return new Model(model, await run.tokenizer(), nodeClock, await run.textIds());
   } catch (error) {
     model.dispose();

@@ -5,7 +5,7 @@ import { type BackendOptions, createBackend } from './backend.js';
 import { NodeStore } from './store.js';
 
 export interface LoadOptions extends Omit<BackendOptions, 'name'>, KeyValueOptions {
-  /** `auto`, `native` or `reference`; the environment variable LOOPNN_BACKEND, or else `auto`, by default. */
+  /** `auto`, `native`, `wasm` or `reference`; the environment variable LOOPNN_BACKEND, or else `auto`, by default. */
   readonly backend?: string;
 }
 

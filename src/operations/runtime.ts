@@ -17,7 +17,7 @@ export async function openRuntime(
 }
 
 export function noticePrecision(backend: Backend, onNotice: (line: string) => void): void {
-  if (backend.name !== 'native' || backend.precision !== 'bf16') return;
-  const { bf16, isa } = nativeInfo();
+  if (backend.precision !== 'bf16') return;
+  const { bf16, isa } = backend.name === 'native' ? nativeInfo() : { bf16: false, isa: 'WebAssembly' };
   if (!bf16) onNotice(`bf16 is computed from floats on ${isa}: the same rounding, but slower than f32`);
 }

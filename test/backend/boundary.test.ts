@@ -7,7 +7,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { createBackend } from '../../src/node/backend.js';
-import { HostStorage } from '../../src/backend/memory/storage.js';
+import { ArrayStorage } from '../../src/backend/memory/storage.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { BackendError, ShapeError } from '../../src/errors.js';
 import { addon, native, upload, values } from './helpers.js';
@@ -78,7 +78,7 @@ test('wrong lengths, dimensions and types are refused by name', () => {
   refuses(
     () =>
       native.activationForward({
-        out: new HostStorage('f64', new Float64Array(3)),
+        out: new ArrayStorage('f64', new Float64Array(3)),
         inp: f32(3),
         kind: 'gelu_new',
       }),
@@ -274,7 +274,7 @@ test('only whole storages from allocate can be freed, once', () => {
     BackendError,
     "free: argument 'buffer' must come from allocate and not have been freed",
   );
-  const { buffer } = a.data;
+  const { buffer } = (a as ArrayStorage).data;
   native.free(a);
   refuses(
     () => addon.free(buffer),
@@ -309,7 +309,7 @@ test('createBackend chooses by name and falls back with one warning', async () =
   );
   await assert.rejects(
     createBackend({ name: 'cuda', onWarning: warn }),
-    /backend: must be auto, native or reference, got 'cuda'/,
+    /backend: must be auto, native, wasm or reference, got 'cuda'/,
   );
   assert.deepEqual(warnings, []);
 });
@@ -341,7 +341,7 @@ test('a missing, truncated or foreign addon is a BackendError with a remedy; aut
     );
     assert.ok(!message.includes(dir), 'no path of the machine');
     const fallback = `const w = []; const b = await createBackend({ name: 'auto', onWarning: (m) => w.push(m) }); console.log(b.name, w.length)`;
-    assert.equal(inFreshProcess({ LOOPNN_NATIVE_PATH: broken }, fallback), 'reference 1');
+    assert.equal(inFreshProcess({ LOOPNN_NATIVE_PATH: broken }, fallback), 'wasm 1');
   } finally {
     rmSync(dir, { recursive: true });
   }

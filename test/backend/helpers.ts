@@ -5,16 +5,18 @@
 import assert from 'node:assert/strict';
 import type { Backend, DType, HostArray, Storage } from '../../src/backend/backend.js';
 import { mix32 } from '../../src/random.js';
-import { loadAddon, setIsa } from '../../src/backend/native/addon.js';
+import { loadAddon } from '../../src/backend/native/addon.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
+import * as engines from '../engines.js';
 
 export const addon = loadAddon();
-export const native = new NativeBackend('f32');
-export const nativeBf16 = new NativeBackend('bf16');
+/** The kernels in C++: the addon's, or with LOOPNN_BACKEND=wasm those of WebAssembly. */
+export const native = engines.onEngine(new NativeBackend('f32'));
+export const nativeBf16 = engines.onEngine(new NativeBackend('bf16'));
 export const reference = new ReferenceBackend('f64');
-export const isas = addon.info().isas;
-const defaults = addon.info();
+export const isas = engines.isas();
+const threadsAtFirst = engines.threadsInUse();
 
 /** One kernel call: its arrays by name, which of them it writes, and the call itself. */
 export interface KernelCase {
@@ -74,11 +76,11 @@ export async function run(backend: Backend, test: KernelCase): Promise<Record<st
 export async function onEveryIsa(body: (isa: string) => void | Promise<void>): Promise<void> {
   try {
     for (const isa of isas) {
-      setIsa(isa);
+      engines.setIsa(isa);
       await body(isa);
     }
   } finally {
-    setIsa(defaults.isa);
+    engines.setIsa(isas[0]);
   }
 }
 
@@ -108,7 +110,7 @@ async function checkOn(backend: Backend, cases: KernelCase[]): Promise<void> {
     await onEveryIsa(async (isa) => {
       const single: Record<string, HostArray>[] = [];
       for (const threads of [1, 2, 3]) {
-        addon.setThreads(threads);
+        await engines.setThreads(threads);
         for (const [i, test] of cases.entries()) {
           const got = await run(backend, test);
           const where = `${test.label} on ${isa}`;
@@ -126,7 +128,7 @@ async function checkOn(backend: Backend, cases: KernelCase[]): Promise<void> {
       }
     });
   } finally {
-    addon.setThreads(defaults.threads);
+    await engines.setThreads(threadsAtFirst);
   }
 }
 

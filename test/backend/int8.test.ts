@@ -1,13 +1,13 @@
 /** Products with weights in int8: those of the rounded weights, on every instruction set, with any number of threads. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setIsa, setThreads } from '../../src/backend/native/addon.js';
 import { createBackend } from '../../src/node/backend.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { ConfigError } from '../../src/errors.js';
+import { onEngine, setIsa, setThreads } from '../engines.js';
 import { isas, onEveryIsa, reference, upload, values } from './helpers.js';
 
-const int8 = new NativeBackend('f32', true);
+const int8 = onEngine(new NativeBackend('f32', true));
 const GROUP = 64;
 
 /** B (K, N) as int8 has it: integers times the scale of their group of 64 along k. */
@@ -127,7 +127,7 @@ test('a row’s bits depend on neither the other rows nor the threads', async ()
   await onEveryIsa(async () => {
     const [w, b] = [upload(int8, weight), upload(int8, bias)];
     const product = async (rows: Float32Array, threads: number) => {
-      setThreads(threads);
+      await setThreads(threads);
       const out = int8.allocate('f32', (rows.length / K) * N);
       int8.linearForward({ out, inp: upload(int8, rows), weight: w, bias: b, R: rows.length / K, K, N });
       return (await int8.read(out)) as Float32Array;

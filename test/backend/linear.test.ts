@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Backend, HostArray } from '../../src/backend/backend.js';
-import { setIsa } from '../../src/backend/native/addon.js';
+import { setIsa } from '../engines.js';
 import {
   assertSameBits,
   checkCases,

@@ -295,6 +295,13 @@ test('every command has --help, and the ones with figures print JSON', async () 
   assert.equal(JSON.parse((await loopnn(['params', '--json'])).stdout).length >= 11, true);
   const doctor = JSON.parse((await loopnn(['doctor', '--json'])).stdout);
   assert.equal(doctor.backend.name, 'native');
+  assert.ok(doctor.wasm.includes('simd128'));
+  const wasm = await loopnn(['doctor'], {
+    LOOPNN_BACKEND: 'wasm',
+    LOOPNN_ISA: 'simd128',
+    LOOPNN_NUM_THREADS: '2',
+  });
+  assert.match(wasm.stdout, /^backend +wasm \(simd128, f32, 2 threads\), as LOOPNN_BACKEND=wasm asks$/m);
   const bench = await loopnn([
     'bench',
     'mini-1x1',
@@ -321,7 +328,7 @@ test('moving a run and its data elsewhere changes nothing', async () => {
 test('a wrong environment variable is an error, an empty one is not', async () => {
   await refused(['generate', '--model', run], /LOOPNN_NUM_THREADS/, 1, { LOOPNN_NUM_THREADS: 'two' });
   await refused(['generate', '--model', run], /LOOPNN_ISA|isa/, 1, { LOOPNN_ISA: 'avx-512' });
-  await refused(['generate', '--model', run], /backend: must be auto, native or reference/, 1, {
+  await refused(['generate', '--model', run], /backend: must be auto, native, wasm or reference/, 1, {
     LOOPNN_BACKEND: 'gpu',
   });
   const empty = { LOOPNN_NUM_THREADS: '', LOOPNN_ISA: '', LOOPNN_BACKEND: '' };

@@ -4,11 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
-import { nativeInfo, setIsa } from '../../src/backend/native/addon.js';
 import { PAGE_POSITIONS } from '../../src/backend/backend.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import type { Backend } from '../../src/backend/backend.js';
-import { onEngine } from '../engines.js';
+import { isas, onEngine, setIsa } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { ConfigError } from '../../src/errors.js';
 import { Decoder, type SequenceOptions } from '../../src/generate/decoder.js';
@@ -20,7 +19,7 @@ import { lastLogits } from '../models/last-logits.js';
 
 const V = 31;
 const tiny = { vocabSize: V, blockSize: 40, nHead: 2, nEmbd: 16 };
-const [best] = nativeInfo().isas;
+const [best] = isas();
 afterEach(() => setIsa(best));
 
 /** A system, and how its sequences are computed: at fewer loops, at the trained count, at more. */
@@ -194,7 +193,7 @@ for (const [name, [config, ...settings]] of Object.entries(systems)) {
 
 test('past the end of a page, on every instruction set and precision, for odd and wide heads', async () => {
   const length = PAGE_POSITIONS + 40;
-  for (const isa of nativeInfo().isas) {
+  for (const isa of isas()) {
     setIsa(isa);
     for (const precision of ['f32', 'bf16'] as const) {
       for (const nEmbd of [10, 66, 128]) {

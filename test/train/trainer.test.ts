@@ -1,9 +1,8 @@
 /** Training: exact resume, thread independence, flat memory, checkpointing, accumulation, divergence. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { loadAddon } from '../../src/backend/native/addon.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
-import { onEngine } from '../engines.js';
+import { onEngine, setThreads, threadsInUse } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { loadWeights } from '../../src/train/checkpoint.js';
 import { TrainingError } from '../../src/train/trainer.js';
@@ -88,18 +87,17 @@ test('a run that was cut off before its first regular checkpoint goes on from it
 });
 
 test('training gives the same bits on 1, 2 and 3 threads', async () => {
-  const addon = loadAddon();
-  const { threads } = addon.info();
+  const threads = threadsInUse();
   const files: Uint8Array[] = [];
   try {
     for (const n of [1, 2, 3]) {
-      addon.setThreads(n);
+      await setThreads(n);
       const store = new MemoryStore();
       await runAll(makeTrainer(store, { maxSteps: 5 }, { nEmbd: 48, nInnerLoop: 2 }).trainer);
       files.push(store.files.get(store.path('last-0000005/model.safetensors'))!);
     }
   } finally {
-    addon.setThreads(threads);
+    await setThreads(threads);
   }
   assert.deepEqual(files[1], files[0]);
   assert.deepEqual(files[2], files[0]);

@@ -1,0 +1,35 @@
+/** What the module gives besides the kernels: memory, lengths and threads. The host has checked every argument. */
+#include "host.h"
+#include "kernels.h"
+#include "pool.h"
+#include "system.h"
+
+namespace loopnn {
+namespace LOOPNN_ISA {
+const Kernels& kernels();
+}
+
+using LOOPNN_ISA::kernels;
+
+/** Zeroed memory; null where it is short. */
+LOOPNN_EXPORT(allocate) void* allocate(uint32_t bytes) { return allocatePages(bytes); }
+LOOPNN_EXPORT(free) void release(void* memory) { freePages(memory, 0); }
+
+LOOPNN_EXPORT(packedLength) double packedLength(int32_t K, int32_t N, int32_t bf16) {
+  return static_cast<double>(kernels().packedLength(K, N, bf16));
+}
+LOOPNN_EXPORT(packedInt8Length) double packedInt8Length(int32_t K, int32_t N) {
+  return static_cast<double>(kernels().packedInt8Length(K, N));
+}
+LOOPNN_EXPORT(cachePageLength) double cachePageLength(int32_t NH, int32_t HS, int32_t bf16) {
+  return static_cast<double>(kernels().cachePageLength(NH, HS, bf16));
+}
+
+/** FLOPs done. */
+LOOPNN_EXPORT(peakProducts) double peakProducts(float* out, int32_t iterations, int32_t bf16) {
+  return kernels().peakProducts(out, iterations, bf16);
+}
+
+LOOPNN_EXPORT(setThreads) void setThreads(int32_t threads) { setThreadCount(threads); }
+
+}  // namespace loopnn

@@ -1,0 +1,7 @@
+/** What the module and its host, src/backend/wasm/, have of each other besides the kernels. */
+#pragma once
+
+#define LOOPNN_EXPORT(name) extern "C" __attribute__((export_name(#name)))
+
+/** Throws in the host; nothing is unwound here. */
+extern "C" [[noreturn]] __attribute__((import_module("host"), import_name("outOfMemory"))) void outOfMemory(double bytes);

@@ -1,0 +1,23 @@
+/** A thread that helps a WasmModule: the same module on the same memory, in a worker that does nothing else. */
+import { type CompiledModule, type Memory, webAssembly } from './webassembly.js';
+
+/** What a thread is started with. */
+export interface ThreadStart {
+  readonly module: CompiledModule;
+  readonly memory: Memory;
+  /** The upper end of its stack. */
+  readonly stack: number;
+  /** Its number; the caller is 0. */
+  readonly worker: number;
+}
+
+/** Tells by `ready` that it is there, and works until the worker is terminated. */
+export function runThread({ module, memory, stack, worker }: ThreadStart, ready: () => void): void {
+  const outOfMemory = () => {
+    throw new Error('a thread allocates nothing');
+  };
+  const { exports } = new webAssembly!.Instance(module, { env: { memory }, host: { outOfMemory } });
+  (exports.__stack_pointer as { value: number }).value = stack;
+  ready();
+  (exports.work as (worker: number) => void)(worker);
+}
