@@ -17,6 +17,7 @@ export { parseRunConfig, type RunConfig, type TrainConfig } from './train/config
 export { createRun, type LoadedModel, Run } from './train/run.js';
 export { Trainer } from './train/trainer.js';
 export type { TrainEvent } from './train/events.js';
-export { createBackend } from './web/backend.js';
+export type { Backend } from './backend/backend.js';
+export { type BackendOptions, createBackend } from './web/backend.js';
 export { webClock } from './web/clock.js';
 export { MemoryStore } from './web/memory-store.js';

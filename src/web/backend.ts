@@ -1,8 +1,40 @@
 /** Creates a backend in a browser. */
-import type { Backend } from '../backend/backend.js';
+import type { Backend, Precision } from '../backend/backend.js';
+import { BackendError } from '../errors.js';
 
-/** The fastest backend that the browser has: today that is plain TypeScript. */
-export async function createBackend(): Promise<Backend> {
-  const { ReferenceBackend } = await import('../backend/reference/reference.js');
-  return new ReferenceBackend();
+export interface BackendOptions {
+  /** f32 by default: bf16 is computed from floats here. */
+  readonly precision?: Precision;
+  /** `int8`: products of inference read weights that were rounded to 8 bits. */
+  readonly weights?: 'float' | 'int8';
+  /** All processors in a worker of a page that is cross-origin isolated, by default; elsewhere there is one. */
+  readonly threads?: number;
+  /** Hears of threads that did not start, and why the kernels are plain TypeScript. */
+  readonly onWarning?: (message: string) => void;
+}
+
+/**
+ * The fastest backend that the browser has: the C++ kernels in WebAssembly; where those cannot be had, plain TypeScript in f32, with
+ * a warning.
+ *
+ * @example
+ * const runtime = new Runtime(await createBackend()); // in a worker, so that there are threads and the page stays alive
+ */
+export async function createBackend({
+  precision = 'f32',
+  weights = 'float',
+  threads,
+  onWarning = (message) => console.warn(message),
+}: BackendOptions = {}): Promise<Backend> {
+  try {
+    const { createWasmModule } = await import('./wasm.js');
+    const { WasmBackend } = await import('../backend/wasm/wasm.js');
+    const module = await createWasmModule({ onWarning, ...(threads === undefined ? {} : { threads }) });
+    return new WasmBackend(module, precision, weights === 'int8');
+  } catch (error) {
+    if (!(error instanceof BackendError)) throw error;
+    onWarning(`using the slow reference backend in f32: ${error.message}`);
+    const { ReferenceBackend } = await import('../backend/reference/reference.js');
+    return new ReferenceBackend();
+  }
 }

@@ -19,7 +19,7 @@ const tokenizer = new loopnn.BytesTokenizer();
 const text = 'What goes round comes round. '.repeat(20);
 const tokens = loopnn.tokensOf('text', tokenizer.encode(text));
 const store = new loopnn.MemoryStore();
-const runtime = new loopnn.Runtime(await loopnn.createBackend());
+const runtime = new loopnn.Runtime(await loopnn.createBackend({ onWarning: () => {} }));
 const gpt = new loopnn.GPT(model, runtime, { train: true });
 const options = { model: gpt, config: train, train: tokens, val: tokens, store, clock: loopnn.webClock };
 const trainer = new loopnn.Trainer(options);
@@ -29,7 +29,7 @@ const losses: number[] = [];
 for await (const event of trainer.run()) if (event.kind === 'step') losses.push(event.loss);
 
 const run = await loopnn.Run.open(store, 'memory');
-const loaded = await run.load(new loopnn.Runtime(await loopnn.createBackend()));
+const loaded = await run.load(new loopnn.Runtime(await loopnn.createBackend({ onWarning: () => {} })));
 let generated = '';
 const trained = new loopnn.Model(loaded.model, await run.tokenizer(), loopnn.webClock);
 for await (const part of trained.generate('What ', { maxTokens: 8, temperature: 0 })) generated += part.text;

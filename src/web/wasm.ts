@@ -1,0 +1,77 @@
+/** The WebAssembly module in a browser: its files, fetched, and threads of module workers. */
+import { MOST_THREADS, type WasmHost, type WasmIsa, WasmModule } from '../backend/wasm/module.js';
+import type { ThreadStart } from '../backend/wasm/thread.js';
+import { BackendError } from '../errors.js';
+import type { ReadyMessage } from './wasm-thread.js';
+
+interface PageWorker {
+  onmessage: ((message: { readonly data: ReadyMessage }) => void) | null;
+  onerror: ((event: { readonly message?: string }) => void) | null;
+  postMessage(data: ThreadStart): void;
+  terminate(): void;
+}
+declare const Worker: new (url: URL, options: { readonly type: 'module' }) => PageWorker;
+
+/** Written out, so that bundlers find the files. */
+const FILES: Readonly<Record<WasmIsa, URL>> = {
+  'relaxed-simd': new URL('../../../wasm/relaxed-simd.wasm', import.meta.url),
+  simd128: new URL('../../../wasm/simd128.wasm', import.meta.url),
+};
+
+export interface WasmOptions {
+  /** The best that the browser has, by default. */
+  readonly isa?: WasmIsa;
+  /** All processors in a worker of a page that is cross-origin isolated, by default; elsewhere there is one. */
+  readonly threads?: number;
+  readonly onWarning?: (message: string) => void;
+}
+
+/**
+ * A module of its own, with memory and threads. Throws BackendError where it cannot be had; see WasmModule.create.
+ */
+export function createWasmModule({
+  isa,
+  threads,
+  onWarning = () => {},
+}: WasmOptions = {}): Promise<WasmModule> {
+  const here = globalThis as {
+    readonly crossOriginIsolated?: boolean;
+    readonly document?: unknown;
+    readonly navigator?: { readonly hardwareConcurrency?: number };
+  };
+  // A page's own thread must not wait for others.
+  const sharing = here.crossOriginIsolated === true && here.document === undefined;
+  const host: WasmHost = {
+    read: fetchModule,
+    isa,
+    threads: threads ?? Math.min(here.navigator?.hardwareConcurrency ?? 1, MOST_THREADS),
+    onWarning,
+    ...(sharing ? { start } : {}),
+  };
+  return WasmModule.create(host);
+}
+
+async function fetchModule(isa: WasmIsa): Promise<Uint8Array<ArrayBuffer>> {
+  const rule = "must be served with the program's other files, but is not to be had";
+  let response: Response;
+  try {
+    response = await fetch(FILES[isa]);
+  } catch (error) {
+    throw new BackendError(`${isa}.wasm`, `${rule} (${error instanceof Error ? error.message : error})`);
+  }
+  if (!response.ok) throw new BackendError(`${isa}.wasm`, `${rule} (status ${response.status})`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+/** Resolves when the thread is about to work; rejects with what kept it from that. */
+function start(data: ThreadStart): Promise<void> {
+  const worker = new Worker(new URL('./wasm-thread.js', import.meta.url), { type: 'module' });
+  return new Promise((resolve, reject) => {
+    worker.onmessage = () => resolve();
+    worker.onerror = ({ message }) => {
+      worker.terminate();
+      reject(new Error(message ?? 'its script did not load'));
+    };
+    worker.postMessage(data);
+  });
+}
