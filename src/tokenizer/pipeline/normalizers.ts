@@ -132,11 +132,20 @@ function unicodeForm(form: 'NFC' | 'NFD' | 'NFKC' | 'NFKD'): Normalizer {
   const inert = classOf('unnormalised').source;
   const hasInert = new RegExp(inert, 'u');
   const byInert = new RegExp(`(${inert}+)`, 'u');
-  return change((text) => {
+  const work = (text: string): string => {
     if (!hasInert.test(text)) return text.normalize(form);
     const parts = text.split(byInert);
     return parts.map((part, i) => (i % 2 === 0 ? part.normalize(form) : part)).join('');
-  });
+  };
+  if (form === 'NFC' || form === 'NFKC') return change(work);
+  return (normalized) => {
+    const first = work(normalized.text.slice(0, normalized.lead));
+    normalized.text = work(normalized.text);
+    // A mark of a later character may move among those of the first one.
+    let lead = 0;
+    while (lead < first.length && first[lead] === normalized.text[lead]) lead++;
+    normalized.lead = lead;
+  };
 }
 
 function replace(characters: CodePoints, content: string): Normalizer {
