@@ -25,6 +25,19 @@ export function versionRecord(wallTime: number): Uint8Array {
   return tfRecord(message(doubleField(1, wallTime), textField(3, 'brain.Event:2')));
 }
 
+/**
+ * Says that a run has begun again at a step: readers forget what they have from there on, and take what follows (an Event with a
+ * SessionLog of status START).
+ */
+export function restartRecord(wallTime: number, step: number): Uint8Array {
+  return tfRecord(message(doubleField(1, wallTime), varintField(2, step), bytesField(7, varintField(1, 1))));
+}
+
+/** Whether an event's data says that. Throws DataError for data that is no event. */
+export function isRestart(data: Uint8Array, where: string): boolean {
+  return [...readFields(data, where)].some(({ field }) => field === 7);
+}
+
 /** One point of each named curve. */
 export function scalarsRecord(
   wallTime: number,

@@ -8,6 +8,8 @@ import {
   eventTags,
   eventText,
   hyperParametersRecord,
+  isRestart,
+  restartRecord,
   scalarsRecord,
   textRecord,
   versionRecord,
@@ -38,7 +40,8 @@ export class TensorBoardLog {
 
   /**
    * Opens the log of a run that its trainer has made ready and that stands at `state`. What a run that was cut off logged
-   * beyond its checkpoint goes, since it will be logged again. A resumed run that had no log gets its former steps from
+   * beyond its checkpoint counts no more, since it will be logged again: a record says that the run begins again there, and a
+   * TensorBoard that has the file open goes on with it. A damaged end, or an evaluation before it that is repeated, goes. A resumed run that had no log gets its former steps from
    * `metrics.jsonl`, all with the present time. A changed configuration is added to the texts; the hyper-parameters stay
    * those that the run began with, since TensorBoard heeds the first only.
    *
@@ -56,8 +59,9 @@ export class TensorBoardLog {
     const resumed = state.savedAt >= 0;
     const kept = resumed && (await hasTensorBoard(store)) ? upTo(await store.read(EVENTS_FILE), state) : null;
     if (kept && kept.bytes.length > 0) {
-      // Rewritten only where it must be: a TensorBoard that has the file open goes on reading it.
-      if (kept.dropped) await store.replace(EVENTS_FILE, kept.bytes);
+      // Rewritten only where it must be: a TensorBoard that has the file open does not see another one of its name.
+      if (kept.damaged) await store.replace(EVENTS_FILE, kept.bytes);
+      else if (kept.beyond) await store.append(EVENTS_FILE, restartRecord(now, state.step + 1));
       if (kept.configText !== text) {
         await store.append(EVENTS_FILE, textRecord(now, state.step, CONFIG_TAG, text));
       }
@@ -103,25 +107,44 @@ function scalarsOf(event: TrainEvent): Record<string, number> | null {
   };
 }
 
-/** A log up to where a run stands, which may have evaluations to repeat, and to its first damaged record. */
-function upTo(
-  file: Uint8Array,
-  { step, evaluatedAt }: TrainState,
-): { bytes: Uint8Array; dropped: boolean; configText: string | undefined } {
-  const kept: Uint8Array[] = [];
-  let configText: string | undefined;
-  let length = 0;
+/** What of a log counts where a run stands, which may have evaluations to repeat. */
+interface Kept {
+  /** Without what counts no more, up to the first damaged record. */
+  readonly bytes: Uint8Array;
+  /** Whether the end is damaged, or an evaluation up to `step` will be repeated. */
+  readonly damaged: boolean;
+  /** Whether there are records beyond `step`. */
+  readonly beyond: boolean;
+  readonly configText: string | undefined;
+}
+
+function upTo(file: Uint8Array, { step, evaluatedAt }: TrainState): Kept {
+  let records: {
+    readonly at: number;
+    readonly counts: boolean;
+    readonly bytes: Uint8Array;
+    readonly text: string | undefined;
+  }[] = [];
   let from = 0;
   for (const { data, end } of readTfRecords(file)) {
+    const at = eventStep(data, EVENTS_FILE);
     const evaluation = eventTags(data, EVENTS_FILE).includes(EVALUATION_TAG);
-    if (eventStep(data, EVENTS_FILE) <= (evaluation ? evaluatedAt : step)) {
-      kept.push(file.subarray(from, end));
-      length += end - from;
-      configText = eventText(data, CONFIG_TAG, EVENTS_FILE) ?? configText;
+    const bytes = file.subarray(from, end);
+    // What it takes back has been taken back.
+    if (isRestart(data, EVENTS_FILE)) records = records.filter((record) => record.at < at);
+    else {
+      const text = eventText(data, CONFIG_TAG, EVENTS_FILE);
+      records.push({ at, counts: at <= (evaluation ? evaluatedAt : step), bytes, text });
     }
     from = end;
   }
-  return { bytes: message(...kept), dropped: length < file.length, configText };
+  const counted = records.filter(({ counts }) => counts);
+  return {
+    bytes: message(...counted.map(({ bytes }) => bytes)),
+    damaged: from < file.length || records.some(({ at, counts }) => !counts && at <= step),
+    beyond: records.some(({ at }) => at > step),
+    configText: counted.flatMap(({ text }) => text ?? []).at(-1),
+  };
 }
 
 /** The configuration in Markdown. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readFields } from '../../src/formats/protobuf.js';
-import { EVENTS_FILE, eventStep, eventText } from '../../src/formats/tfevents.js';
+import { EVENTS_FILE, eventStep, eventText, isRestart } from '../../src/formats/tfevents.js';
 import { readTfRecords } from '../../src/formats/tfrecord.js';
 import { hasTensorBoard, TensorBoardLog } from '../../src/train/tensorboard.js';
 import type { TrainEvent } from '../../src/train/events.js';
@@ -19,6 +19,14 @@ function curves(store: MemoryStore): { scalars: Map<string, [number, number][]>;
   for (const record of readTfRecords(file)) {
     end = record.end;
     const step = eventStep(record.data, 'test');
+    // As TensorBoard does.
+    if (isRestart(record.data, 'test')) {
+      for (const [tag, points] of scalars)
+        scalars.set(
+          tag,
+          points.filter(([at]) => at < step),
+        );
+    }
     const text = eventText(record.data, 'config', 'test');
     if (text !== undefined) texts.push([step, text]);
     for (const summary of fields(record.data, 5)) {
@@ -122,6 +130,17 @@ test('wherever a run is cut off, its log has each step once after it was resumed
       Array.from({ length: 12 }, (_, i) => i + 1),
     );
   }
+});
+
+test('a resumed run only adds to its log, so that whoever reads it goes on', async () => {
+  const store = new MemoryStore();
+  await train(store, (event) => event.kind === 'step' && event.step === 7);
+  const before = store.files.get(EVENTS_FILE)!.slice();
+  await train(store);
+  const after = store.files.get(EVENTS_FILE)!;
+  assert.ok(after.length > before.length);
+  assert.deepEqual(after.subarray(0, before.length), before);
+  assert.ok([...readTfRecords(after)].some(({ data }) => isRestart(data, 'test')));
 });
 
 test('an evaluation that a cut-off run repeats is there once', async () => {
