@@ -116,7 +116,11 @@ if (process.env.LOOPNN_BACKEND === 'reference') {
   try {
     await buildNative({ force, log: (line) => console.error(`setup: ${line}`), onCompiled });
   } catch (error) {
-    if (installed) console.error(`setup: no addon: ${error.message}`);
-    else fail(`${error.message}\nsetup: without a C++17 compiler, LOOPNN_BACKEND=reference works, slowly`);
+    if (installed || process.env.LOOPNN_BACKEND === 'wasm')
+      console.error(`setup: no addon: ${error.message}`);
+    else
+      fail(
+        `${error.message}\nsetup: without a C++17 compiler, LOOPNN_BACKEND=wasm works, at half the speed or less`,
+      );
   }
 }
