@@ -29,7 +29,7 @@ td, th:first-child { white-space: nowrap; } th:first-child, td:first-child { tex
 th { font-weight: 600; vertical-align: bottom; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.1rem 1rem; } dt { color: #888; } dd { margin: 0; }
 blockquote { margin: 0.4rem 0 1rem; padding: 0.5rem 1rem; border-left: 3px solid #8886; white-space: pre-wrap; }
-.scroll { overflow-x: auto; } svg { max-width: 100%; height: auto; }
+.scroll { overflow-x: auto; } svg { max-width: 100%; min-width: 36rem; height: auto; }
 `;
 
 /** One page that needs nothing else. */
@@ -67,7 +67,7 @@ function htmlBlock(block: Block): string {
       return `<div class="scroll"><table>\n${head}\n<tbody>\n${rows}\n</tbody>\n</table></div>`;
     }
     case 'chart':
-      return block.svg;
+      return `<div class="scroll">${block.svg}</div>`;
     case 'quote':
       return `<h3>${escapeText(block.title)}</h3><blockquote><b>${escapeText(block.lead)}</b>${escapeText(block.text)}</blockquote>`;
     case 'facts': {

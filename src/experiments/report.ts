@@ -70,15 +70,17 @@ function meanCurve({ runs }: ModelResults, y: (run: RunResult) => readonly numbe
 }
 
 function learningSection(models: readonly ModelResults[]): Section {
-  const curves = (x: (model: ModelResults, tokens: number) => number, withTrain: boolean) =>
+  const curves = (x: (model: ModelResults, tokens: number) => number, withTrain: boolean, least = 0) =>
     models.flatMap((model) => {
       const steps = model.runs[0].curve;
       const end = steps.at(-1)!.step;
+      // The steep beginning would flatten everything after it; of few points none can be spared.
+      const from = steps.filter(({ step }) => step >= end / 10).length < 3 ? least : end / 10;
       const points = (loss: 'valLoss' | 'trainLoss') => {
         const values = meanCurve(model, (run) => run.curve.map((point) => point[loss]));
         return steps
           .map((point, i) => [x(model, point.tokensSeen), values[i], point.step] as const)
-          .filter(([, y, step]) => Number.isFinite(y) && step >= end / 10) // the steep beginning would flatten everything after it
+          .filter(([, y, step]) => Number.isFinite(y) && step >= from)
           .map(([a, b]) => [a, b] as const);
       };
       const { label, color } = model;
@@ -106,14 +108,14 @@ function learningSection(models: readonly ModelResults[]): Section {
               title: 'Validation loss by compute',
               xLabel: 'training FLOPs (logarithmic)',
               logX: true,
-              series: curves((m, tokens) => tokens * trainingFlopsPerToken(m.runs[0].config), false),
+              series: curves((m, tokens) => tokens * trainingFlopsPerToken(m.runs[0].config), false, 1),
             }),
             chart('loss-time', {
               ...share,
               title: 'Validation loss by time, at the measured tokens a second',
               xLabel: 'seconds (logarithmic)',
               logX: true,
-              series: curves((m, tokens) => tokens / tokensPerSecond(m), false),
+              series: curves((m, tokens) => tokens / tokensPerSecond(m), false, 1),
             }),
           ],
   };

@@ -1,0 +1,100 @@
+/** Finished runs as one page, and the time that the rest of a comparison takes. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ComparisonEvent, Entrant } from '../../src/experiments/compare.js';
+import { factsOfRuns, suiteOfRuns } from '../../src/experiments/own-suite.js';
+import { planComparison } from '../../src/experiments/plan.js';
+import { RemainingWork } from '../../src/experiments/remaining.js';
+import type { RunResult } from '../../src/experiments/result.js';
+import type { Suite } from '../../src/experiments/suites.js';
+import { parseRunConfig } from '../../src/train/config.js';
+
+function resultOf(seed: number, nLoop: number, text = 'data/mine', tokens = 1000): RunResult {
+  const model = { depth: 'loop', nLayer: 1, nLoop, nEmbd: 8, nHead: 2, blockSize: 16, vocabSize: 31 };
+  const config = parseRunConfig({ model, train: { seed } }, 'test');
+  const provenance = { machine: 'here', backend: 'native', commit: 'abc' };
+  const heldOut = { text, tokens };
+  return {
+    name: 'run',
+    label: 'run',
+    seed,
+    config,
+    tokensSeen: 10,
+    provenance,
+    heldOut,
+  } as unknown as RunResult;
+}
+
+test('runs that differ by the seed alone are one model; the first, or a named one, is the baseline', () => {
+  const found = [
+    { run: 'a', result: resultOf(1, 1) },
+    { run: 'b', result: resultOf(1, 2) },
+    { run: 'c', result: resultOf(2, 1) },
+  ];
+  const { suite, results } = suiteOfRuns(found, 'runs');
+  assert.deepEqual(
+    suite.models.map(({ name, label }) => [name, label]),
+    [
+      ['a', 'run'],
+      ['b', 'b'],
+    ],
+  );
+  assert.deepEqual(
+    results.map(({ name, seed }) => [name, seed]),
+    [
+      ['a', 1],
+      ['a', 2],
+      ['b', 1],
+    ],
+  );
+  assert.deepEqual(suite.groups, [{ title: 'Side by side', baseline: 'a', others: ['b'] }]);
+  assert.deepEqual(suiteOfRuns(found, 'runs', 'b').suite.groups[0].baseline, 'b');
+  assert.deepEqual(suiteOfRuns(found, 'runs', 'c').suite.groups[0].baseline, 'a');
+});
+
+test('losses of different texts, or of different parts of one, are said to be no comparison', () => {
+  assert.deepEqual(factsOfRuns([resultOf(1, 1), resultOf(2, 1)]).warnings, []);
+  const texts = factsOfRuns([resultOf(1, 1), resultOf(1, 2, 'data/other')]).warnings;
+  assert.match(texts[0], /of different texts, and not to be compared: data\/mine; data\/other/);
+  const parts = factsOfRuns([resultOf(1, 1), resultOf(1, 2, 'data/mine', 99)]).warnings;
+  assert.match(parts[0], /different parts of the text: 1,000, 99 tokens/);
+});
+
+test('the time left is that of the whole comparison, and what was trained before counts as done', () => {
+  const suite: Suite = {
+    ...{ name: 's', where: 's', scale: 'mini', title: 's', groups: [], data: null, seeds: 2, prompt: '' },
+    models: [
+      { name: 'a', label: 'a', model: {} },
+      { name: 'b', label: 'b', model: {} },
+    ],
+    model: { depth: 'gpt2', nLayer: 1, nEmbd: 8, nHead: 2, blockSize: 16 },
+    train: { batchSize: 2, evalInterval: 5 },
+    ...{ budget: { kind: 'steps', amount: 20 }, grid: { lr: [1e-3, 1e-2] } },
+  };
+  const planned = planComparison(suite, 2, 31, 'f32');
+  // A pilot of each model beside the one that goes on, and two runs: 46 steps a model, evaluated every two.
+  assert.deepEqual(
+    planned.map(({ allSteps }) => allSteps),
+    [46, 46],
+  );
+  let now = 0;
+  const work = new RemainingWork(planned, { now: () => now, yield: async () => {} });
+  const [{ config }] = planned;
+  const entrant = (name: string, until: number): Entrant => ({ name, label: name, config, until });
+  const step = (of: Entrant, at: number) =>
+    ({ kind: 'train', entrant: of, event: { kind: 'step', step: at } }) as unknown as ComparisonEvent;
+  const first = entrant('a-lr0.001-seed1337', 6);
+  work.take({ kind: 'start', entrant: first, step: 0 });
+  now = 3000;
+  for (let at = 1; at <= 3; at++) work.take(step(first, at));
+  assert.ok(Math.abs(work.secondsLeft - 89) < 1e-9, `${work.secondsLeft}`);
+  // Another process had trained the other pilot, and all but two steps of a run.
+  work.take({ kind: 'start', entrant: entrant('a-lr0.01-seed1337', 20), step: 18 });
+  assert.ok(Math.abs(work.secondsLeft - 71) < 1e-9, `${work.secondsLeft}`);
+  const pilots = [
+    { fields: { lr: 1e-3 }, valLoss: 2 },
+    { fields: { lr: 1e-2 }, valLoss: 1 },
+  ];
+  work.take({ kind: 'tuned', model: suite.models[0], fields: { lr: 1e-2 }, pilots });
+  assert.ok(Math.abs(work.secondsLeft - 68) < 1e-9, `${work.secondsLeft}`);
+});
