@@ -92,7 +92,9 @@ async function sampleOf(
   if (!tokenizer) return '';
   const options = { temperature: 0.8, topK: 50, seed, maxTokens: SAMPLE_TOKENS };
   // Not disposed of: the weights are the training's.
-  const stream = new Model(model, tokenizer, clock).generate(prompt, options);
+  // Characters have no token that begins a text; the first of nanoGPT's is the line break, from which it samples.
+  const beginning = prompt === '' && tokenizer.eot === null ? [0] : prompt;
+  const stream = new Model(model, tokenizer, clock).generate(beginning, options);
   let sample = '';
   for await (const { text } of stream) sample += text;
   return sample;
