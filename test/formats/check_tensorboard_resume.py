@@ -15,24 +15,27 @@ from tensorboard.backend.event_processing import event_accumulator
 CLI = ["node", str(Path(__file__).resolve().parents[2] / "dist/src/cli/main.js"), "train", "--data", sys.argv[1]]
 SMALL = "--n-layer 1 --n-embd 16 --n-head 1 --block-size 16 --batch-size 2 --checkpoint-interval 100 --eval-interval 100 --warmup-steps 5"
 TAG = "loss/train"
+STEPS = 1500
 
 with tempfile.TemporaryDirectory() as folder:
     run = f"{folder}/run"
-    command = [*CLI, "--out", run, "--max-steps", "400", "--tensorboard", *SMALL.split()]
+    command = [*CLI, "--out", run, "--max-steps", str(STEPS), "--tensorboard", *SMALL.split()]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     events = None
     seen = 0
     while seen < 150:
         time.sleep(0.05)
         if events is None and list(Path(run).glob("events.out.tfevents*")):
-            events = event_accumulator.EventAccumulator(run, size_guidance={"scalars": 0})
+            events = event_accumulator.EventAccumulator(run, size_guidance={"tensors": 0})
         if events:
             events.Reload()
-            seen = max([0] + [e.step for e in events.Scalars(TAG)] if TAG in events.Tags()["scalars"] else [0])
+            # TensorBoard keeps scalars as tensors.
+            points = events.Tensors(TAG) if TAG in events.Tags()["tensors"] else []
+            seen = max([0, *(event.step for event in points)])
     child.kill()
     child.wait()
-    subprocess.run([*CLI, "--out", run, "--resume", "--max-steps", "400"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run([*CLI, "--out", run, "--resume", "--max-steps", str(STEPS)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     events.Reload()
-    steps = [event.step for event in events.Scalars(TAG)]
-    assert steps == sorted(set(steps)) == list(range(1, 401)), steps
+    steps = [event.step for event in events.Tensors(TAG)]
+    assert steps == sorted(set(steps)) == list(range(1, STEPS + 1)), steps
     print(f"killed after step {seen}; the reader that was open has steps {steps[0]} to {steps[-1]}, each once")
