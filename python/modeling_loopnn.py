@@ -34,6 +34,7 @@ import inspect
 from contextvars import ContextVar
 from copy import deepcopy
 from functools import partial
+from itertools import islice
 from numbers import Integral
 
 import torch
@@ -41,6 +42,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import Cache, DynamicCache, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.pytorch_utils import Conv1D
@@ -153,16 +155,14 @@ class Attention(nn.Module):
 
     def forward(self, x, mask, past):
         B, T, C = x.shape
-        q, k, v = (
-            part.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
-            for part in self.c_attn(x).split(C, dim=2)
-        )
+        q, k, v = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)
         if past is not None:
             k, v = past.update(k, v)
         p = self.dropout if self.training else 0.0
         causal = mask is None and T > 1
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p, is_causal=causal)
-        return F.dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)), self.dropout, self.training)
+        y = self.c_proj(y.transpose(1, 2).reshape(B, T, C))
+        return F.dropout(y, self.dropout) if self.training else y
 
 
 ACTIVATIONS = {
@@ -189,7 +189,8 @@ class MLP(nn.Module):
         self.c_proj = Linear(inner, config.n_embd, config.bias)
 
     def forward(self, x):
-        return F.dropout(self.c_proj(self.activation(self.c_fc(x))), self.dropout, self.training)
+        y = self.c_proj(self.activation(self.c_fc(x)))
+        return F.dropout(y, self.dropout) if self.training else y
 
 
 class Gates(nn.Module):
@@ -241,6 +242,35 @@ class Injection(nn.Module):
         return self.state(x) + self.input(e)
 
 
+class GrowingLayer(DynamicLayer):
+    """A layer of a growing cache with room at its end, so that a new position copies no former one.
+
+    `keys` and `values` (B, NH, S, HS) are the beginning of `room`, until transformers puts others in their place.
+    """
+
+    room = None
+
+    def update(self, key_states, value_states, *args, **kwargs):
+        """Keys and values of all positions, these at their end."""
+        new, length = (key_states, value_states), self.get_seq_length()
+        if length == 0 or (torch.is_grad_enabled() and key_states.requires_grad):
+            return super().update(*new)
+        end = length + key_states.shape[-2]
+        old = (self.keys, self.values)
+        fits = self.room is not None and self.room[0].shape[2] >= end
+        # A tensor of inference mode is not written to outside of it.
+        fits = fits and self.room[0].is_inference() == torch.is_inference_mode_enabled()
+        if not fits or any(a.data_ptr() != b.data_ptr() for a, b in zip(self.room, old)):
+            B, NH, _, HS = key_states.shape
+            self.room = [states.new_empty(B, NH, 2 * end, HS) for states in new]
+            for room, states in zip(self.room, old):
+                room[:, :, :length] = states
+        for room, states in zip(self.room, new):
+            room[:, :, length:end] = states
+        self.keys, self.values = (room[:, :, :end] for room in self.room)
+        return self.keys, self.values
+
+
 class Past:
     """A cache during one call of the network, for T new positions; each attention takes the next slot.
 
@@ -248,25 +278,32 @@ class Past:
     has layers; an empty cache gets the others here.
     """
 
-    def __init__(self, cache, slots, T):
+    def __init__(self, cache, slots, T, device):
         if not isinstance(cache, Cache):
             raise TypeError(f"{CACHE_NAME}: must be a Cache of transformers, got {type(cache).__name__}")
         self.cache = cache
         self.slot = 0
         self.length = int(cache.get_seq_length())
         self.end = self.length + T
-        if self.length == 0 and cache.layers:
-            cache.layers.extend(deepcopy(cache.layers[0]) for _ in range(slots - len(cache.layers)))
+        # Releases before 5 are told where a static cache goes on.
+        self.where = {"cache_position": torch.arange(self.length, self.end, device=device)}
+        if self.length == 0:
+            kind = type(cache.layers[0]) if cache.layers else cache.layer_class_to_replicate
+            if kind is DynamicLayer:
+                cache.layers = [GrowingLayer() for _ in range(slots)]
+            elif cache.layers:
+                cache.layers.extend(deepcopy(cache.layers[0]) for _ in range(slots - len(cache.layers)))
         elif self.length != cache.get_seq_length(slots - 1) or cache.get_seq_length(slots) != 0:
             rule = f"must have been filled with the same num_loops, which takes {slots} layers of it"
             raise ValueError(f"{CACHE_NAME}: {rule}, got {len(cache.layers)}")
 
     def update(self, k, v):
         """Keys and values of all positions so far, with those of the new ones at their end."""
-        # Releases before 5 are told where a static cache goes on. It returns all its room, of which the rest is empty.
-        where = {"cache_position": torch.arange(self.length, self.end, device=k.device)}
-        k, v = self.cache.update(k, v, self.slot, where)
+        k, v = self.cache.update(k, v, self.slot, self.where)
         self.slot += 1
+        if k.shape[2] == self.end:
+            return k, v
+        # A static cache returns all its room, of which the rest is empty.
         return k[:, :, : self.end], v[:, :, : self.end]
 
 
@@ -306,7 +343,7 @@ class LoopTransformer(Gates):
     def stack(self, x, first, end, mask, past, states):
         # What is computed again must not enter a cache again.
         recompute = self.gradient_checkpointing and self.training and past is None
-        for block in self.h[first:end]:
+        for block in islice(self.h, first, end):
             if recompute:
                 x = checkpoint(block, x, mask, past, use_reentrant=False)
             else:
@@ -581,7 +618,7 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
             cache = DynamicCache()
         past = None
         if cache is not None:
-            past = Past(cache, self.transformer.applications(loops), x.shape[1])
+            past = Past(cache, self.transformer.applications(loops), x.shape[1], x.device)
         S = x.shape[1] if past is None else past.end
         if S > config.n_positions:
             raise ValueError(f"input_ids: must have at most {config.n_positions} positions, got {S}")

@@ -11,11 +11,13 @@ os.environ.setdefault("LOOPNN_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
+import transformers
 from transformers import AutoModelForCausalLM
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOPNN = ["node", str(ROOT / "dist/src/cli/main.js")]
 done, failures = [], []
+BEFORE_5 = int(transformers.__version__.split(".")[0]) < 5
 
 
 def loopnn(*args):
@@ -27,6 +29,14 @@ def loopnn(*args):
 
 def load(folder):
     return AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, dtype=torch.float32).eval()
+
+
+def unless_before_5(cases, name, reason):
+    """The cases, without one that earlier releases of transformers get wrong themselves."""
+    if not BEFORE_5:
+        return cases
+    print(f"--   {name}: left out, as transformers {transformers.__version__} {reason}", flush=True)
+    return {key: value for key, value in cases.items() if key != name}
 
 
 def report(what, good, found):
