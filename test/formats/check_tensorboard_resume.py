@@ -26,16 +26,15 @@ with tempfile.TemporaryDirectory() as folder:
     while seen < 150:
         time.sleep(0.05)
         if events is None and list(Path(run).glob("events.out.tfevents*")):
-            events = event_accumulator.EventAccumulator(run, size_guidance={"tensors": 0})
+            events = event_accumulator.EventAccumulator(run, size_guidance={"scalars": 0})
         if events:
             events.Reload()
-            # TensorBoard keeps scalars as tensors.
-            points = events.Tensors(TAG) if TAG in events.Tags()["tensors"] else []
+            points = events.Scalars(TAG) if TAG in events.Tags()["scalars"] else []
             seen = max([0, *(event.step for event in points)])
     child.kill()
     child.wait()
     subprocess.run([*CLI, "--out", run, "--resume", "--max-steps", str(STEPS)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     events.Reload()
-    steps = [event.step for event in events.Tensors(TAG)]
+    steps = [event.step for event in events.Scalars(TAG)]
     assert steps == sorted(set(steps)) == list(range(1, STEPS + 1)), steps
     print(f"killed after step {seen}; the reader that was open has steps {steps[0]} to {steps[-1]}, each once")
