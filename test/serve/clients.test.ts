@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import OpenAI from 'openai';
 import { ApiKeys } from '../../src/serve/keys.js';
 import { isLoopback } from '../../src/serve/host.js';
-import { clientOf, ENDLESS, post, serveRun, trainedRun } from './helpers.js';
+import { clientOf, ENDLESS, metric, post, serveRun, trainedRun, until } from './helpers.js';
 
 const run = await trainedRun();
 const { url } = await serveRun(run, {
@@ -191,6 +191,7 @@ test('a stream that waits for its turn says so at once and again; clients pass o
   const other = clientOf(busy)
     .completions.create(long, { signal: controller.signal })
     .catch(() => {});
+  await until(async () => (await metric(busy, 'loopnn_running_sequences')) === 1, 'a busy engine');
   const started = performance.now();
   const response = await post(busy, '/v1/completions', { ...base, model: 'tiny', stream: true });
   assert.equal(response.status, 200);
