@@ -175,6 +175,7 @@ test('all of it leaves again, for transformers and for ONNX', async () => {
     assert.deepEqual(json(format, 'tokenizer_config.json'), {
       tokenizer_class: 'PreTrainedTokenizerFast',
       model_max_length: 96,
+      clean_up_tokenization_spaces: false,
       bos_token: '<|endoftext|>',
       eos_token: '<|im_end|>',
     });

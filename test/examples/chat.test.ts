@@ -46,7 +46,7 @@ test('a refused message is told on one line, and the chat goes on without it', a
   const { code, stdout, stderr } = await example('chat', [url, '--tokens', '5'], input);
   assert.match(
     stderr,
-    /^chat: 400: messages: must have at most the model's blockSize = 1024 tokens, got .*\n$/,
+    /^chat: 400: This model's maximum context length is 1024 tokens\. However, your messages resulted in \d+ tokens\. .*\n$/,
   );
   assert.equal(code, 1);
   assert.equal(stdout.match(/\(\d+ tokens, /g)?.length, 2, stdout);

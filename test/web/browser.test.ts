@@ -50,6 +50,6 @@ test('each entry loads what it needs', () => {
   const data = loadedBy('data/index.js');
   assert.ok([...data.packages].some((name) => name.startsWith('hyparquet')));
   // A count that grows by accident is seen here: raise it where the growth is meant.
-  assert.ok(library.own.size <= 110, `${library.own.size} modules of 'loopnn'`);
+  assert.ok(library.own.size <= 140, `${library.own.size} modules of 'loopnn'`);
   assert.ok(browser.own.size <= 100, `${browser.own.size} modules of 'loopnn/browser'`);
 });
