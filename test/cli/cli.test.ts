@@ -313,6 +313,8 @@ test('every command has --help, and the ones with figures print JSON', async () 
     '32',
     '--steps',
     '2',
+    '--only',
+    'steps',
     '--json',
   ]);
   const [timed] = JSON.parse(bench.stdout).results;

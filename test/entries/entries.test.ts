@@ -45,12 +45,12 @@ function loads(file: string): { packages: string[]; rooms: string[] } {
   return { packages: [...packages].sort(), rooms: [...rooms] };
 }
 
-test('an entry loads no package but its own, and the first none at all; only the server’s loads the server', () => {
+test('an entry loads no package but its own, and none for parquet or the hub; only the server’s loads the server', () => {
   assert.deepEqual(Object.fromEntries(entries.map(({ name, file }) => [name, loads(file).packages])), {
     loopnn: [],
     'loopnn/browser': [],
-    'loopnn/data': ['@huggingface/hub', 'fzstd', 'hyparquet', 'hyparquet-compressors'],
-    'loopnn/convert': ['@huggingface/hub'],
+    'loopnn/data': ['fzstd'],
+    'loopnn/convert': [],
     'loopnn/experiments': ['d3-scale', 'd3-shape'],
     'loopnn/serve': ['@hono/node-server', '@huggingface/jinja', 'hono'],
   });

@@ -14,7 +14,6 @@ import { jsonlDocuments } from './jsonl.js';
 import { KIND_NAMES, type Recognised, recognise } from './kind.js';
 import { followLink, isWithin, linkRoot } from '../../node/links.js';
 import { type Packing, readChunks } from './packing.js';
-import { openParquet, parquetDocuments } from './parquet.js';
 import { belongsTo, splitsOf } from '../split-names.js';
 import {
   BROKEN_SHOWN,
@@ -28,6 +27,9 @@ import { cutPieces, decodeUtf8, piecesOf } from './text.js';
 import { countMarks, splitOn } from './marks.js';
 import { LONGEST_RECORD } from './records.js';
 import { END_OF_TEXT } from '../../tokenizer/tokenizer.js';
+
+/** Loaded when it is needed: most commands read no parquet. */
+const parquet = () => import('./parquet.js');
 
 /** A document that is one file. */
 export function fileDocument(
@@ -115,6 +117,7 @@ export async function openPath(path: string, options: FieldOptions = FIELD_DEFAU
     throw new ConfigError('--split-on', 'is for files of text', `${path} (${KIND_NAMES[found.kind]})`);
   }
   if (found.kind === 'parquet' && found.packing === 'none') {
+    const { openParquet } = await parquet();
     await (await openParquet(path, options.column)).close();
   }
   return { name, documents: (warnings) => fileDocuments(path, size, found, options, warnings) };
@@ -165,8 +168,10 @@ async function* fileDocuments(
   else if (kind === 'jsonl') yield* jsonlDocuments(path, packing, options, warnings);
   else if (kind === 'json') yield* jsonDocuments(path, packing, found.layout, options, warnings);
   else if (kind === 'csv') yield* csvDocuments(path, packing, found.delimiter, options, warnings);
-  else if (kind === 'parquet') yield* parquetDocuments(path, packing, options.column, warnings);
-  else if (options.splitOn !== undefined) yield* partedDocuments(path, packing, options.splitOn, warnings);
+  else if (kind === 'parquet') {
+    const { parquetDocuments } = await parquet();
+    yield* parquetDocuments(path, packing, options.column, warnings);
+  } else if (options.splitOn !== undefined) yield* partedDocuments(path, packing, options.splitOn, warnings);
   else yield fileDocument(path, size, warnings, packing);
 }
 

@@ -3,13 +3,14 @@
  * model needs is for `huggingface.ts`.
  */
 import { CheckpointError } from '../../errors.js';
-import { Hub, type HubFile } from './hub.js';
+import type { HubFile } from './hub.js';
 import { announce, type DownloadOptions, downloadFiles, parseHubSpec } from './hub-download.js';
 import type { ModelFiles } from './model-files.js';
 
 /** Lists a model's files. Throws DataError if it is missing, closed to us, or the hub cannot be reached. */
 export async function openHubModel(spec: string, options: DownloadOptions = {}): Promise<ModelFiles> {
   const { name, revision } = parseHubSpec(spec);
+  const { Hub } = await import('./hub.js');
   const hub = new Hub(options);
   const listing = await hub.list({ type: 'model', name }, revision);
   const byPath = new Map(listing.files.map((file) => [file.path, file]));

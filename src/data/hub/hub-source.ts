@@ -4,11 +4,10 @@
  */
 import { createHash } from 'node:crypto';
 import { DataError } from '../../errors.js';
-import { Hub, type HubFile, type HubListing } from './hub.js';
+import type { Hub, HubFile, HubListing } from './hub.js';
 import { announce, type DownloadOptions, downloadFiles, parseHubSpec } from './hub-download.js';
 import { checkNotSaid } from '../corpus/kind.js';
 import { belongsTo, meantBy, ownSplits, type SplitName, splitWords } from '../split-names.js';
-import { openParquet } from '../corpus/parquet.js';
 import type { FieldOptions, SourceCensus, TextDocument, TextSource, TextWarnings } from '../corpus/source.js';
 
 /** The datasets that have a short name. */
@@ -46,6 +45,7 @@ export async function openHubSource(
   checkNotSaid(fields, spec);
   const named = Object.hasOwn(NAMED, spec) ? NAMED[spec].repo : undefined;
   const { name, revision } = named === undefined ? parseHubSpec(spec) : { name: named, revision: undefined };
+  const { Hub } = await import('./hub.js');
   const hub = new Hub(options);
   const { listing, files, splits } = await findFiles(hub, name, revision, options);
   await announce(hub, listing, files, options);
@@ -53,6 +53,7 @@ export async function openHubSource(
   const shards: Shard[] = [];
   for await (const { file, path } of downloadFiles(hub, listing, files, options)) {
     const shown = `hf:${name}/${file.path}`;
+    const { openParquet } = await import('../corpus/parquet.js');
     const text = await openParquet(path, fields.column, shown);
     shards.push({ path, shown, documents: text.texts, bytes: text.bytes });
     await text.close();
@@ -98,6 +99,7 @@ class HubSource implements HubTextSource {
     let first = 0;
     for (const { path, shown, documents } of this.shards) {
       if (documents === undefined || first + documents > skip) {
+        const { openParquet } = await import('../corpus/parquet.js');
         const text = await openParquet(path, this.column, shown);
         try {
           yield* text.documents(warnings, Math.max(0, skip - first));
