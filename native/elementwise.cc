@@ -65,6 +65,15 @@ void mapGradients(float* dinp, const float* dout, const float* inp, int64_t n, b
   });
 }
 
+/**
+ * e^x, and 0 where it is below the normal numbers: there expv differs between instruction sets, and what the derivatives multiply
+ * it by may be anything up to infinity.
+ */
+LOOPNN_INLINE vf vanishingExp(vf x) {
+  const vf e = expv(x);
+  return e < 1.17549435e-38f ? vf{} : e;
+}
+
 /** s(1 − s) of the logistic s = 1/(1 + e), without cancellation. */
 LOOPNN_INLINE vf logisticSlope(vf s, vf e) { return s * (s < set1(0.5f) ? set1(1.0f) - s : e * s); }
 
@@ -93,7 +102,7 @@ void timesLogisticForward(float* out, const float* inp, int64_t n) {
 template <class U>
 void timesLogisticBackward(float* dinp, const float* dout, const float* inp, int64_t n, bool accumulate) {
   mapGradients(dinp, dout, inp, n, accumulate, [](vf x) {
-    const vf e = expv(-x * U::factor(x));
+    const vf e = vanishingExp(-x * U::factor(x));
     const vf s = set1(1.0f) / (set1(1.0f) + e);
     const vf spread = logisticSlope(s, e);
     return s + (spread == 0.0f ? vf{} : x * U::slope(x) * spread);
@@ -111,7 +120,7 @@ struct Normal {
  */
 LOOPNN_INLINE Normal normal(vf x) {
   const vf z = maxv(x, -x);
-  const vf exponential = expv(set1(-0.5f) * x * x);
+  const vf exponential = vanishingExp(set1(-0.5f) * x * x);
   const vf t = set1(1.0f) / fma(z, set1(0.35f), set1(1.0f));
   vf p = set1(-0.02916384083f);
   p = fma(p, t, set1(0.1440603823f));

@@ -5,7 +5,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { eventStep, eventText } from '../../src/formats/tfevents.js';
+import { eventStep, eventText, isRestart } from '../../src/formats/tfevents.js';
 import { readTfRecords } from '../../src/formats/tfrecord.js';
 import { hashWords } from '../../src/random.js';
 import {
@@ -67,11 +67,20 @@ function result(out: string): Record<string, unknown> {
       assert.ok(rest.kind === 'eval' || (stepMs > 0 && tokensPerSecond > 0));
       return rest;
     }),
-    // Where `maxSteps` changed, the configuration comes once more.
-    curves: [...readTfRecords(events)]
-      .filter(({ data: event }) => eventText(event, 'config', 'test') === undefined)
-      .map(({ data: event }) => eventStep(event, 'test')),
+    curves: stepsOf(events),
   };
+}
+
+/** The steps that a reader of TensorBoard's log keeps: where a run began again, it forgets what it has from there on. */
+function stepsOf(log: Uint8Array): number[] {
+  let steps: number[] = [];
+  for (const { data: event } of readTfRecords(log)) {
+    const step = eventStep(event, 'test');
+    if (isRestart(event, 'test')) steps = steps.filter((former) => former < step);
+    // Where `maxSteps` changed, the configuration comes once more.
+    else if (eventText(event, 'config', 'test') === undefined) steps.push(step);
+  }
+  return steps;
 }
 
 function sameAs(out: string, whole: string): void {
