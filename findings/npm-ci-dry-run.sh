@@ -14,9 +14,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 mkdir project
-for version in 10.2.3 10.9.9; do
-  npm install --silent --no-audit --no-fund --prefix "npm-$version" "npm@$version"
-done
+npm install --silent --no-audit --no-fund --prefix npm-10.2.3 npm@10.2.3
+npm install --silent --no-audit --no-fund --prefix npm-10.9.9 npm@10.9.9
 cd project
 echo '{ "name": "project", "version": "1.0.0", "dependencies": { "fzstd": "0.1.1" } }' >package.json
 npm install --silent --no-audit --no-fund

@@ -143,7 +143,7 @@ test('tables are in colour on a terminal, and not where NO_COLOR is set, or else
   const args = ['report', run, '--out', join(folder, 'page.html')];
   assert.ok(!(await loopnn(args)).stdout.includes('\x1b'));
   const coloured = onTerminal(args, {});
-  if (coloured === null) return t.skip('no `script` here');
+  if (coloured === null) return t.skip('this system has no `script`, which gives a command a terminal');
   assert.ok(coloured.includes('\x1b[1mmodel'), coloured);
   const plain = onTerminal(args, { NO_COLOR: '1' })!;
   assert.ok(!plain.includes('\x1b[1m'));
