@@ -10,7 +10,7 @@ import { createBackend } from '../../src/node/backend.js';
 import { ArrayStorage } from '../../src/backend/memory/storage.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { BackendError, ShapeError } from '../../src/errors.js';
-import { addon, native, upload, values } from './helpers.js';
+import { addon, inFreshProcess, native, upload, values } from './helpers.js';
 
 const ADAMW = { lr: 1, beta1: 0.9, beta2: 0.9, eps: 1e-8, weightDecay: 0, step: 1, gradClip: 1 };
 const f32 = (n: number) => upload(native, values(1, n));
@@ -313,16 +313,6 @@ test('createBackend chooses by name and falls back with one warning', async () =
   );
   assert.deepEqual(warnings, []);
 });
-
-/** Runs a line of JavaScript in a fresh process, where no addon has been loaded yet, and returns what it prints. */
-function inFreshProcess(environment: Record<string, string>, body: string): string {
-  const create = new URL('../../src/node/backend.js', import.meta.url).href;
-  const script = `import { createBackend } from ${JSON.stringify(create)};\n${body}`;
-  return execFileSync(process.execPath, ['--input-type=module', '-e', script], {
-    encoding: 'utf8',
-    env: { ...process.env, ...environment },
-  }).trim();
-}
 
 test('a missing, truncated or foreign addon is a BackendError with a remedy; auto falls back', () => {
   const dir = mkdtempSync(path.join(tmpdir(), 'loopnn-'));

@@ -3,6 +3,7 @@
  * reference backend in double precision is the oracle. Knows no kernel.
  */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import type { Backend, DType, HostArray, Storage } from '../../src/backend/backend.js';
 import { mix32 } from '../../src/random.js';
 import { loadAddon } from '../../src/backend/native/addon.js';
@@ -161,4 +162,14 @@ export function assertSameBits(got: HostArray, want: HostArray, message: string)
 /** Rows [first, first + count) of an array of rows. */
 export function rowsOf<A extends HostArray>(array: A, width: number, first: number, count = 1): A {
   return array.slice(first * width, (first + count) * width) as A;
+}
+
+/** Runs a line of JavaScript in a fresh process, where no addon has been loaded yet, and returns what it prints. */
+export function inFreshProcess(environment: Record<string, string>, body: string): string {
+  const create = new URL('../../src/node/backend.js', import.meta.url).href;
+  const script = `import { createBackend } from ${JSON.stringify(create)};\n${body}`;
+  return execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+    env: { ...process.env, ...environment },
+  }).trim();
 }

@@ -19,7 +19,7 @@ import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
 import { normal } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
-import { assertClose, upload, values } from './helpers.js';
+import { assertClose, inFreshProcess, upload, values } from './helpers.js';
 
 const FILES = new URL('../../../wasm/', import.meta.url);
 const folder = mkdtempSync(join(tmpdir(), 'loopnn-'));
@@ -205,16 +205,6 @@ test('LOOPNN_BACKEND, LOOPNN_ISA and LOOPNN_NUM_THREADS choose', () => {
     /^ConfigError LOOPNN_NUM_THREADS: must be a whole number from 1 to 1024, got 'many'$/,
   );
 });
-
-/** Runs a line of JavaScript in a fresh process and returns what it prints. */
-function inFreshProcess(environment: Record<string, string>, body: string): string {
-  const create = new URL('../../src/node/backend.js', import.meta.url).href;
-  const script = `import { createBackend } from ${JSON.stringify(create)};\n${body}`;
-  return execFileSync(process.execPath, ['--input-type=module', '-e', script], {
-    encoding: 'utf8',
-    env: { ...process.env, ...environment },
-  }).trim();
-}
 
 test('auto falls back to WebAssembly, and from there to the reference, and says what is lost', () => {
   const broken = join(folder, 'broken.node');
