@@ -7,6 +7,7 @@ import { after, test } from 'node:test';
 import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { loadModel, type Model } from '../../src/index.js';
+import { median } from '../../src/statistics.js';
 import { writeRun } from '../data/helpers.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'loopnn-test-'));
@@ -17,6 +18,9 @@ const CYCLES = 1000;
 const WIDE = { nEmbd: 96, nHead: 2 };
 /** Cycles until the process has taken the memory that it works with. */
 const WARM = 100;
+/** Cycles between two readings, and readings on both sides: V8 and malloc keep 10 MB more at one moment than at another. */
+const APART = 25;
+const READINGS = 5;
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -39,10 +43,25 @@ async function loadAndDispose(backend: string): Promise<Model> {
 for (const backend of ['native', 'reference']) {
   test(`${backend}: memory after ${WARM} and after ${CYCLES} cycles of loading and disposing is the same`, async () => {
     await writeRun(join(folder, backend), WIDE);
-    for (let i = 0; i < WARM; i++) await loadAndDispose(backend);
-    const early = memory();
-    for (let i = WARM; i < CYCLES; i++) await loadAndDispose(backend);
-    const late = memory();
+    const cycles = async (count: number) => {
+      for (let i = 0; i < count; i++) await loadAndDispose(backend);
+    };
+    const readings = async () => {
+      const found = [memory()];
+      while (found.length < READINGS) {
+        await cycles(APART);
+        found.push(memory());
+      }
+      return {
+        resident: median(found.map(({ resident }) => resident)),
+        heap: median(found.map(({ heap }) => heap)),
+      };
+    };
+    const taken = (READINGS - 1) * APART;
+    await cycles(WARM);
+    const early = await readings();
+    await cycles(CYCLES - WARM - 2 * taken);
+    const late = await readings();
     assert.ok(late.resident - early.resident < 12e6, `resident: ${early.resident} to ${late.resident} bytes`);
     assert.ok(late.heap - early.heap < 2e6, `heap: ${early.heap} to ${late.heap} bytes`);
   });
