@@ -13,6 +13,7 @@ import type { Clock } from '../platform.js';
 import { median, type Spread, spread } from '../statistics.js';
 import { total } from '../evaluate/evaluation.js';
 import type { LimitMeter } from './limits.js';
+import { settle } from './settle.js';
 import type { BenchmarkModel } from './steps.js';
 import { type KernelMs, kernelMs, timed } from './timed.js';
 
@@ -40,6 +41,8 @@ const SEQUENCES = [1, 8];
 const CONTEXTS = [128, 1024];
 /** Timed in one go, between two measurements of the limit. */
 const RUN = 8;
+/** Least milliseconds of untimed runs. */
+const WARM_MS = 500;
 
 export interface DecodingBackend {
   readonly backend: Backend;
@@ -60,6 +63,7 @@ export async function benchmarkDecoding(
   const cases = SEQUENCES.flatMap((sequences) => CONTEXTS.map((context) => ({ sequences, context })));
   const results: DecodingResult[] = [];
   let done = 0;
+  for (const entrant of entrants) await entrant.warmUp();
   for (const { sequences, context } of cases) {
     const timings = entrants.map(() => new Timings());
     for (let run = 0; run <= runs; run++) {
@@ -105,6 +109,15 @@ class Entrant {
   /** Tokens before the timed ones: the context, or what the block size leaves room for. */
   private promptLength(context: number): number {
     return Math.min(context, this.entry.config.model.blockSize - RUN);
+  }
+
+  /** Runs until their times settle; they count for nothing. */
+  async warmUp(): Promise<void> {
+    await settle(this.clock, WARM_MS, async () => {
+      const timings = new Timings();
+      await this.run(1, CONTEXTS[0], timings);
+      return median(timings.stepMs);
+    });
   }
 
   async run(count: number, context: number, to: Timings): Promise<void> {

@@ -10,6 +10,7 @@ import type { ModelConfig } from '../models/config.js';
 import type { Clock } from '../platform.js';
 import { median, type Spread, spread } from '../statistics.js';
 import type { Limit, LimitMeter } from './limits.js';
+import { settle } from './settle.js';
 
 export interface KernelResult {
   readonly kernel: string;
@@ -123,9 +124,10 @@ const ENTRIES: readonly Entry[] = [
 
 /** Rows that a check runs with: a reference in plain TypeScript is slow. */
 const CHECKED = { B: 1, T: 5, R: 5 };
-/** Timed calls of each kernel, and the least milliseconds of one timing. */
+/** Timed calls of each kernel, and the least milliseconds of one timing and of the untimed calls before. */
 const SAMPLES = 7;
 const LEAST_MS = 5;
+const WARM_MS = 50;
 
 /**
  * Checks and times every kernel at the sizes of B sequences of a model. Throws Error where a result is wrong.
@@ -251,7 +253,7 @@ async function time(
   };
   const work = entry.flops?.(sizes) ?? bytes(entry, at);
   const limit = entry.flops ? backend.precision : 'read';
-  await repeat(1);
+  await settle(clock, WARM_MS, () => repeat(1));
   const times = Math.max(1, Math.ceil(LEAST_MS / (await repeat(1))));
   const ms: number[] = [];
   const shares: number[] = [];

@@ -19,6 +19,7 @@ import { UpdateSums } from '../train/update-sums.js';
 import { checkpointedApplications, trainingOptions } from '../train/trainer.js';
 import { mean, median, type Spread, spread } from '../statistics.js';
 import type { LimitMeter } from './limits.js';
+import { settle } from './settle.js';
 import { type KernelMs, kernelMs, timed } from './timed.js';
 
 export interface BenchmarkModel {
@@ -47,16 +48,11 @@ export interface StepsResult {
   readonly activationBytes: number;
 }
 
-/** Untimed steps go on for so many milliseconds at least, and then until they settle, or this many times as long. */
+/** Least milliseconds of untimed steps. */
 const WARM_MS = 500;
-const WARM_TIMES = 6;
-/** Steps settle when the median of so many is hardly below that of as many before. */
-const WINDOW = 5;
-const SETTLED = 0.97;
 
 /**
- * Takes `steps` timed steps of each model, once untimed ones have settled: a program that has just begun compiles itself
- * meanwhile. The first is checked: an untrained model's loss must be near what random logits give. `onStep` hears of every timed
+ * Takes `steps` timed steps of each model, once untimed ones have settled. The first is checked: an untrained model's loss must be near what random logits give. `onStep` hears of every timed
  * step.
  */
 export async function benchmarkSteps(
@@ -112,14 +108,12 @@ class Entrant {
   /** Steps until their times settle; they count for nothing. */
   async warmUp(): Promise<void> {
     const { phases, clock } = this;
-    const start = clock.now();
     await this.step(0);
-    for (let step = 1; ; step++) {
-      await this.step(step);
-      await clock.yield();
-      const took = clock.now() - start;
-      if (took > WARM_TIMES * WARM_MS || (took > WARM_MS && settled(this.stepMs()))) break;
-    }
+    let step = 1;
+    await settle(clock, WARM_MS, async () => {
+      await this.step(step++);
+      return this.stepMs().at(-1)!;
+    });
     for (const times of [...Object.values(phases), this.evaluations, this.limits]) times.length = 0;
     this.kernels.clear();
   }
@@ -222,11 +216,6 @@ class Entrant {
     this.optimizer.dispose();
     this.runtime.pool.trim();
   }
-}
-
-function settled(times: readonly number[]): boolean {
-  if (times.length < 2 * WINDOW) return false;
-  return median(times.slice(-WINDOW)) > SETTLED * median(times.slice(-2 * WINDOW, -WINDOW));
 }
 
 function randomTokens({ model, train }: RunConfig, step: number): Batch {
