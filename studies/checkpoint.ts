@@ -1,11 +1,12 @@
 /**
  * What checksums cost: saving GPT2-124M's checkpoint, loading it, and loading its weights alone, with checksums and with one
- * that is always 0, in turns. Each load fills a new model; files are read from the system's cache. Prints the smallest and
- * the median time of both, and the median ratio of neighbours with its quartiles, of the time and of the processors' time.
+ * that is always 0, in turns. Each load fills a new model; files are read from the system's cache, and the weights from the disk
+ * too where Linux lets us empty its cache (as root). Prints the smallest and the median time of both, and the median ratio of
+ * neighbours with its quartiles, of the time and of the processors' time.
  *
  *     node dist/studies/checkpoint.js FOLDER [TURNS]
  */
-import { rmSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createBackend } from '../src/node/backend.js';
 import { NodeStore } from '../src/node/store.js';
@@ -53,16 +54,24 @@ try {
       moments.dispose();
       model.dispose();
     });
-    await inTurns(turn, 'weights', async (store) => {
-      const model = new GPT(config, runtime, { train: false });
-      await time(store, 'weights', () => loadWeights(stores[store], model));
-      model.dispose();
-    });
+    for (const from of ['weights', 'disk']) {
+      await inTurns(turn, from, async (store) => {
+        const model = new GPT(config, runtime, { train: false });
+        if (from === 'weights' || emptyCache()) {
+          await time(store, from, () => loadWeights(stores[store], model));
+        }
+        model.dispose();
+      });
+    }
   }
 } finally {
   rmSync(home, { recursive: true, force: true });
 }
 for (const [what, { checked, unchecked }] of Object.entries(found)) {
+  if (checked.length === 0) {
+    console.log(`${what.padEnd(8)} not measured: the system's cache cannot be emptied`);
+    continue;
+  }
   for (const clock of ['wall', 'busy'] as const) {
     const show = (times: Times[]) => {
       const all = times.map((t) => t[clock]);
@@ -74,6 +83,16 @@ for (const [what, { checked, unchecked }] of Object.entries(found)) {
       `${what.padEnd(8)} ${clock}: ${show(checked)} ms with, ${show(unchecked)} ms without; ` +
         `ratio ${at(0.5)} (${at(0.25)} to ${at(0.75)})`,
     );
+  }
+}
+
+/** Whether what is read next comes from the disk. */
+function emptyCache(): boolean {
+  try {
+    writeFileSync('/proc/sys/vm/drop_caches', '1');
+    return true;
+  } catch {
+    return false;
   }
 }
 
