@@ -21,3 +21,5 @@ export type { Backend } from './backend/backend.js';
 export { type BackendOptions, createBackend } from './web/backend.js';
 export { webClock } from './web/clock.js';
 export { MemoryStore } from './web/memory-store.js';
+export { OpfsStore } from './web/opfs-store.js';
+export type { DirectoryHandle } from './web/file-system.js';

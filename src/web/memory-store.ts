@@ -2,6 +2,7 @@
 import { CheckpointError } from '../errors.js';
 import { crc32c } from '../formats/crc32c.js';
 import type { FileContent, RandomAccessFile, Store } from '../platform.js';
+import { bytesOf, fileOf, hasPath, joined, namesIn } from './content.js';
 
 export class MemoryStore implements Store {
   readonly crc32c = crc32c;
@@ -16,26 +17,15 @@ export class MemoryStore implements Store {
 
   async open(path: string): Promise<RandomAccessFile> {
     const content = await this.read(path);
-    return {
-      size: content.length,
-      async read(into, offset) {
-        if (offset + into.length > content.length) {
-          throw new CheckpointError(path, `must have at least ${offset + into.length} bytes`, content.length);
-        }
-        into.set(content.subarray(offset, offset + into.length));
-      },
-      async [Symbol.asyncDispose]() {},
-    };
+    return fileOf(path, content.length, (begin, end) => content.subarray(begin, end));
   }
 
   async has(path: string): Promise<boolean> {
-    return [...this.files.keys()].some((name) => name === path || name.startsWith(`${path}/`));
+    return hasPath(this.files.keys(), path);
   }
 
   async list(path: string): Promise<string[]> {
-    const prefix = path === '.' ? '' : `${path}/`;
-    const below = [...this.files.keys()].filter((name) => name.startsWith(prefix));
-    return [...new Set(below.map((name) => name.slice(prefix.length).split('/')[0]))].sort();
+    return namesIn(this.files.keys(), path);
   }
 
   async append(path: string, content: string | Uint8Array): Promise<void> {
@@ -47,11 +37,14 @@ export class MemoryStore implements Store {
   }
 
   async createFolder(path: string, files: Iterable<readonly [string, FileContent]>): Promise<void> {
+    const contents: [string, Uint8Array][] = [];
     for (const [name, content] of files) {
       const pieces: Uint8Array[] = [];
       for await (const piece of content) pieces.push(piece.slice());
-      this.files.set(`${path}/${name}`, joined(pieces));
+      contents.push([`${path}/${name}`, joined(pieces)]);
     }
+    await this.removeFolder(path);
+    for (const [name, content] of contents) this.files.set(name, content);
   }
 
   async removeFolder(path: string): Promise<void> {
@@ -62,17 +55,4 @@ export class MemoryStore implements Store {
   async lock(): Promise<AsyncDisposable> {
     return { [Symbol.asyncDispose]: async () => {} };
   }
-}
-
-const bytesOf = (content: string | Uint8Array): Uint8Array =>
-  typeof content === 'string' ? new TextEncoder().encode(content) : content;
-
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
 }

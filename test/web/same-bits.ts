@@ -10,10 +10,26 @@ import {
   tokensOf,
   webClock,
   BytesTokenizer,
+  createRun,
+  type Store,
+  type TrainEvent,
 } from '../../src/browser.js';
 import { crc32c } from '../../src/formats/crc32c.js';
 
 export async function bitsOf(backend: Backend): Promise<Record<string, number | string>> {
+  const losses: number[] = [];
+  const bits = await trainedBits(backend, new MemoryStore(), (event) => {
+    if (event.kind === 'step') losses.push(event.loss);
+  });
+  return { losses: crc32c(new Uint8Array(Float64Array.from(losses).buffer)), ...bits };
+}
+
+/** The same of a run in a store, which is resumed where it has one. `onEvent` may keep it from going on. */
+export async function trainedBits(
+  backend: Backend,
+  store: Store,
+  onEvent: (event: TrainEvent) => void | Promise<void> = () => {},
+): Promise<{ readonly weights: number; readonly text: string }> {
   const { model, train } = parseRunConfig(
     {
       model: {
@@ -26,13 +42,20 @@ export async function bitsOf(backend: Backend): Promise<Record<string, number | 
         vocabSize: 257,
         dropout: 0.1,
       },
-      train: { batchSize: 3, maxSteps: 6, evalInterval: 3, evalBatches: 1, lr: 0.01, warmupSteps: 1 },
+      train: {
+        batchSize: 3,
+        maxSteps: 6,
+        evalInterval: 3,
+        evalBatches: 1,
+        checkpointInterval: 2,
+        lr: 0.01,
+        warmupSteps: 1,
+      },
     },
     'bits',
   );
   const tokenizer = new BytesTokenizer();
   const tokens = tokensOf('text', tokenizer.encode('What goes round comes round. '.repeat(20)));
-  const store = new MemoryStore();
   const gpt = new GPT(model, new Runtime(backend), { train: true });
   const trainer = new Trainer({
     model: gpt,
@@ -42,12 +65,12 @@ export async function bitsOf(backend: Backend): Promise<Record<string, number | 
     store,
     clock: webClock,
   });
+  await createRun(store, { model, train }, tokenizer);
   await trainer.start();
-  const losses: number[] = [];
-  for await (const event of trainer.run()) if (event.kind === 'step') losses.push(event.loss);
-  const weights = [...store.files].find(([name]) => name.endsWith('last-0000006/model.safetensors'))![1];
+  for await (const event of trainer.run()) await onEvent(event);
+  const weights = crc32c(await store.read('checkpoints/last-0000006/model.safetensors'));
   const said = new Model(gpt, tokenizer, webClock);
   let text = '';
   for await (const part of said.generate('What ', { maxTokens: 12, seed: 1 })) text += part.text;
-  return { losses: crc32c(new Uint8Array(Float64Array.from(losses).buffer)), weights: crc32c(weights), text };
+  return { weights, text };
 }

@@ -1,0 +1,284 @@
+/**
+ * A store in the browser's own file system (OPFS), written so that a tab that is closed, or crashes, leaves nothing half-done.
+ *
+ * A file is written beside its place and then moved there. Folders can not be moved: one is written in its place, with a file
+ * `.partial` in it, and appears when that is removed; likewise one with it is going. A folder that replaces another of its name
+ * is `name~1`, `name~2` …, of which the last one that is whole counts. Leftovers go with the next write in their folder.
+ */
+import { CheckpointError, LockError } from '../errors.js';
+import { crc32c } from '../formats/crc32c.js';
+import type { FileContent, RandomAccessFile, Store } from '../platform.js';
+import { blobFile, bytesOf, contentOf } from './content.js';
+import { type DirectoryHandle, type Folder, isMissing, type OneFile, privateRoot } from './file-system.js';
+import { refusal, writeInto } from './file-system.js';
+
+/** Ending of what is being written; Chromium writes files, these too, with an ending of its own. */
+const PARTIAL = '.partial';
+const isPartial = (name: string) => name.endsWith(PARTIAL) || name.endsWith('.crswap');
+
+/** Milliseconds that a writer has to let go: a worker that is ended, or a page that is reloaded, needs some. */
+const LOCK_WAIT = 1000;
+
+interface Locks {
+  request(name: string, options: { readonly signal: AbortSignal }, held: () => Promise<void>): Promise<void>;
+}
+
+/**
+ * A store in a folder of the origin's private file system, or below a folder that was picked; it is created when first written
+ * to. Workers write faster than pages.
+ *
+ * @example
+ * const store = new OpfsStore('runs/mine');
+ * await using _lock = await store.lock(); // throws LockError where another tab trains there
+ */
+export class OpfsStore implements Store {
+  readonly crc32c = crc32c;
+  /** For messages, and the name of its lock. */
+  readonly name: string;
+  private readonly root: () => Promise<Folder>;
+  private readonly path: string;
+  /** Writes take turns: one sweeps what another leaves. */
+  private turn: Promise<unknown> = Promise.resolve();
+  private lost: LockError | null = null;
+
+  constructor(folder: string | DirectoryHandle) {
+    const given = typeof folder !== 'string';
+    this.name = given ? folder.name : folder;
+    this.path = given ? '.' : folder;
+    this.root = given ? async () => folder as Folder : privateRoot;
+  }
+
+  async read(path: string): Promise<Uint8Array> {
+    return contentOf(await this.open(path));
+  }
+
+  async open(path: string): Promise<RandomAccessFile> {
+    const { folder, name } = await this.placeOf(path);
+    const file = folder && (await entriesOf(folder)).get(name);
+    if (file?.kind !== 'file')
+      throw new CheckpointError(`${this.name}/${path}`, 'must be a file of this store');
+    return blobFile(`${this.name}/${path}`, await file.getFile());
+  }
+
+  async has(path: string): Promise<boolean> {
+    const { folder, name } = await this.placeOf(path);
+    return folder !== null && (await entriesOf(folder)).has(name);
+  }
+
+  async list(path: string): Promise<string[]> {
+    const folder = await this.folderAt(partsOf(this.path, path), false);
+    return folder ? [...(await entriesOf(folder)).keys()].sort() : [];
+  }
+
+  append(path: string, content: string | Uint8Array): Promise<void> {
+    return this.writing(path, async () => {
+      const { folder, name } = await this.placeToWrite(path);
+      const file = await folder.getFileHandle(name, { create: true });
+      await writeInto(file, [bytesOf(content)], { append: true });
+    });
+  }
+
+  replace(path: string, content: string | Uint8Array | FileContent): Promise<void> {
+    const pieces =
+      typeof content === 'string' || content instanceof Uint8Array ? [bytesOf(content)] : content;
+    return this.writing(path, async () => {
+      const { folder, name } = await this.placeToWrite(path);
+      await sweep(folder);
+      const partial = await folder.getFileHandle(name + PARTIAL, { create: true });
+      try {
+        await writeInto(partial, pieces);
+        this.requireOwn();
+        await partial.move(name);
+      } catch (error) {
+        await folder.removeEntry(name + PARTIAL).catch(() => {});
+        throw error;
+      }
+    });
+  }
+
+  createFolder(path: string, files: Iterable<readonly [string, FileContent]>): Promise<void> {
+    return this.writing(path, async () => {
+      const { folder, name } = await this.placeToWrite(path);
+      await sweep(folder);
+      const former = (await entriesOf(folder)).get(name);
+      const ownName = former ? versioned(name, versionOf(former.name).version + 1) : name;
+      const target = await folder.getDirectoryHandle(ownName, { create: true });
+      await target.getFileHandle(PARTIAL, { create: true });
+      try {
+        for (const [fileName, content] of files) await writeBelow(target, fileName, content);
+        this.requireOwn();
+      } catch (error) {
+        await removeWhole(folder, target).catch(() => {});
+        throw error;
+      }
+      await target.removeEntry(PARTIAL);
+      if (former?.kind === 'directory') await removeWhole(folder, former);
+    });
+  }
+
+  removeFolder(path: string): Promise<void> {
+    return this.writing(path, async () => {
+      const { folder, name } = await this.placeOf(path);
+      if (!folder) return;
+      await sweep(folder);
+      const target = (await entriesOf(folder)).get(name);
+      if (target?.kind === 'directory') await removeWhole(folder, target);
+    });
+  }
+
+  /**
+   * Claims the store for this tab or worker until the claim is disposed of, by the browser's Web Locks: they go with the tab or
+   * worker that holds them. Throws LockError where another has it.
+   */
+  async lock(): Promise<AsyncDisposable> {
+    const { locks } = (globalThis as unknown as { readonly navigator: { readonly locks: Locks } }).navigator;
+    const rule = 'must not be in use by another tab or worker';
+    const taken = new LockError(this.name, rule, undefined, 'end what trains there first');
+    return new Promise((resolve, reject) => {
+      let granted = false;
+      const hold = () =>
+        new Promise<void>((release) => {
+          granted = true;
+          const end = async () => {
+            release();
+            await request.catch(() => {});
+            this.lost = null;
+          };
+          resolve({ [Symbol.asyncDispose]: end });
+        });
+      const signal = AbortSignal.timeout(LOCK_WAIT);
+      const request = locks.request(`loopnn ${this.name}`, { signal }, hold);
+      request.catch(() => {
+        if (granted)
+          this.lost = taken; // it was stolen
+        else reject(taken);
+      });
+    });
+  }
+
+  private requireOwn(): void {
+    if (this.lost) throw this.lost;
+  }
+
+  /** Writes in turn; what the browser refuses is put into words. */
+  private writing(path: string, write: () => Promise<void>): Promise<void> {
+    const own = async () => {
+      try {
+        this.requireOwn();
+        await write();
+      } catch (error) {
+        throw refusal(error, `${this.name}/${path}`);
+      }
+    };
+    const written = this.turn.then(own, own);
+    this.turn = written.catch(() => {});
+    return written;
+  }
+
+  /** The folder that a path's file or folder lies in, or null, and its name there. */
+  private async placeOf(path: string): Promise<{ folder: Folder | null; name: string }> {
+    const parts = partsOf(this.path, path);
+    return { name: parts[parts.length - 1], folder: await this.folderAt(parts.slice(0, -1), false) };
+  }
+
+  private async placeToWrite(path: string): Promise<{ folder: Folder; name: string }> {
+    const parts = partsOf(this.path, path);
+    return { name: parts[parts.length - 1], folder: (await this.folderAt(parts.slice(0, -1), true))! };
+  }
+
+  private async folderAt(parts: readonly string[], create: boolean): Promise<Folder | null> {
+    let folder = await this.root();
+    for (const name of parts) {
+      const next = (await entriesOf(folder)).get(name);
+      if (next?.kind === 'directory') folder = next;
+      else if (!create) return null;
+      else {
+        await sweep(folder);
+        folder = await folder.getDirectoryHandle(name, { create: true });
+      }
+    }
+    return folder;
+  }
+}
+
+const partsOf = (...paths: readonly string[]): string[] =>
+  paths.flatMap((path) => path.split('/')).filter((part) => part !== '' && part !== '.');
+
+const versioned = (name: string, version: number) => (version === 0 ? name : `${name}~${version}`);
+
+/** What a folder is a version of: `name~2`. */
+function versionOf(name: string): { readonly name: string; readonly version: number } {
+  const match = /^(.+)~(\d+)$/.exec(name);
+  return match ? { name: match[1], version: Number(match[2]) } : { name, version: 0 };
+}
+
+/** What is whole in a folder, by name: files, and of each folder the last version. */
+async function entriesOf(folder: Folder): Promise<Map<string, Folder | OneFile>> {
+  const found = new Map<string, Folder | OneFile>();
+  for await (const entry of folder.values()) {
+    if (entry.kind === 'file') {
+      if (!isPartial(entry.name)) found.set(entry.name, entry);
+    } else {
+      const { name, version } = versionOf(entry.name);
+      const other = found.get(name);
+      const newest = !other || versionOf(other.name).version < version;
+      if (newest && (await stateOf(entry)) === 'whole') found.set(name, entry);
+    }
+  }
+  return found;
+}
+
+/** A folder without files is none: it is as good as not yet made. */
+async function stateOf(folder: Folder): Promise<'whole' | 'partial' | 'empty'> {
+  let state: 'whole' | 'empty' = 'empty';
+  try {
+    for await (const { name } of folder.values()) {
+      if (name === PARTIAL) return 'partial';
+      if (!isPartial(name)) state = 'whole';
+    }
+  } catch (error) {
+    if (isMissing(error)) return 'empty'; // it went meanwhile
+    throw error;
+  }
+  return state;
+}
+
+/** Removes what writes that did not come to their end have left in a folder, and versions that others took the place of. */
+async function sweep(folder: Folder): Promise<void> {
+  const whole = await entriesOf(folder);
+  const leftovers: (Folder | OneFile)[] = [];
+  for await (const entry of folder.values()) {
+    if (
+      entry.kind === 'file' ? isPartial(entry.name) && entry.name !== PARTIAL : await isLeftover(entry, whole)
+    )
+      leftovers.push(entry);
+  }
+  for (const entry of leftovers) {
+    if (entry.kind === 'directory') await removeWhole(folder, entry);
+    // Another tab's write has its file open.
+    else await folder.removeEntry(entry.name).catch(() => {});
+  }
+}
+
+async function isLeftover(folder: Folder, whole: ReadonlyMap<string, Folder | OneFile>): Promise<boolean> {
+  const state = await stateOf(folder);
+  return (
+    state === 'partial' || (state === 'whole' && whole.get(versionOf(folder.name).name)?.name !== folder.name)
+  );
+}
+
+/** Removes a folder such that it is there whole or not at all, whatever happens meanwhile. */
+async function removeWhole(parent: Folder, folder: Folder): Promise<void> {
+  await folder.getFileHandle(PARTIAL, { create: true });
+  const names: string[] = [];
+  for await (const { name } of folder.values()) if (name !== PARTIAL) names.push(name);
+  for (const name of names) await folder.removeEntry(name, { recursive: true });
+  await parent.removeEntry(folder.name, { recursive: true });
+}
+
+async function writeBelow(folder: Folder, path: string, content: FileContent): Promise<void> {
+  const parts = partsOf(path);
+  let at = folder;
+  for (const name of parts.slice(0, -1)) at = await at.getDirectoryHandle(name, { create: true });
+  await writeInto(await at.getFileHandle(parts[parts.length - 1], { create: true }), content);
+}
