@@ -16,7 +16,7 @@ import { dirname, join } from 'node:path';
 import { after, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { systemName } from '../../src/backend/native/find.js';
+import { showsMusl, systemName } from '../../src/backend/native/find.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'loopnn-prebuilt-'));
@@ -114,4 +114,13 @@ test('a package without an addon for this system says so', async () => {
   const { native } = await doctor();
   const message = `must have been built, but there is none for ${systemName()}; a checkout builds one`;
   assert.ok(native.error!.includes(message), native.error);
+});
+
+test('musl is known by each name that distributions give its file', () => {
+  const mapped = (path: string) =>
+    `7ff000-7ff100 r-xp 0000 fe:00 42   /usr/bin/node\n7ff200-7ff300 r--p 0000 fe:00 7   ${path}\n`;
+  for (const path of ['/lib/ld-musl-x86_64.so.1', '/usr/lib/x86_64-linux-musl/libc.so', '/usr/lib/libc.so'])
+    assert.ok(showsMusl(mapped(path)), path);
+  for (const path of ['/usr/lib/x86_64-linux-gnu/libc.so.6', '/lib64/libc-2.28.so', '/opt/libc.sound'])
+    assert.ok(!showsMusl(mapped(path)), path);
 });

@@ -18,13 +18,17 @@ export function systemName(): string {
   return `${process.platform}-${process.arch}${musl}`;
 }
 
-/** Whether the C library of this process is musl: it lies in its memory, while the other one may be installed too. */
 function runsOnMusl(): boolean {
   try {
-    return /\/(ld-musl-|libc\.musl-)/.test(readFileSync('/proc/self/maps', 'utf8'));
+    return showsMusl(readFileSync('/proc/self/maps', 'utf8'));
   } catch {
     return false;
   }
+}
+
+/** Whether a process with these mapped files has musl as its C library, by any of its names; glibc's is libc.so.6. */
+export function showsMusl(maps: string): boolean {
+  return /\/(ld-musl-.*|libc\.musl-.*|libc\.so)$/m.test(maps);
 }
 
 /** The addons that are there, the best first: the one that LOOPNN_NATIVE_PATH names, or else the checkout's, then the package's. */
