@@ -1,18 +1,20 @@
 /**
- * Compiles `native/` into `prebuilds/NAME/loopnn.node` for the machines that the package is to run on without a compiler: all of
- * them, or those named. Needs the compiled TypeScript.
+ * Compiles `native/` into `prebuilds/NAME/loopnn.node` for the machines that the package is to run on without a compiler:
+ * all of them, or those named. Then checks what lies there: each addon is for its system and needs nothing that the oldest
+ * one lacks; this system's own is loaded too. With --check nothing is compiled. Needs the compiled TypeScript.
  *
- *   node scripts/prebuilt.mjs [NAME …]
+ *   node scripts/prebuilt.mjs [--check] [NAME …]
  *
- * Each addon has its C++ library inside and shows nothing of it: Node has another one, and the two must not meet. Knows for which
- * systems; src/backend/native/find.ts knows which of them this one is.
+ * Each addon has its C++ library inside and shows nothing of it: Node has another one, and the two must not meet. Knows
+ * for which systems; src/backend/native/find.ts knows which of them this one is.
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildAddon } from './build-native.mjs';
+import { inspectAddon } from './inspect-addon.mjs';
 import { findZig } from './zig.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -40,6 +42,65 @@ const LINK = {
   },
 };
 
+/** The libraries that an addon may need of each system. */
+const LIBRARIES = {
+  linux: /^lib(c|m|dl|pthread)\.so\.\d$/,
+  musl: /^libc\.so$/,
+  darwin: /^\/usr\/lib\/libSystem\.B\.dylib$/,
+  win32: /^(node\.exe|kernel32\.dll|ntdll\.dll|api-ms-win-crt-[a-z0-9-]+\.dll)$/i,
+};
+const NEWEST_GLIBC = 28;
+const MACOS = '11.0';
+const ENTRIES = ['napi_register_module_v1', 'node_api_module_get_api_version_v1'];
+const OF_NODE = /^(napi|node_api)_/;
+/** Names of a C++ library, which must lie in the addon itself. */
+const OF_CPP = /^(_Z|__gxx_|_Unwind_|__cxa_(?!atexit|finalize))/;
+
+const fileOf = (name) => path.join(root, 'prebuilds', name, 'loopnn.node');
+
+/** What speaks against an addon on its system, in words; nothing if it is as it must be. */
+function faultsOf(name, addon) {
+  const [platform, arch, libc = platform] = name.split('-');
+  const faults = addon.fault ? [addon.fault] : [];
+  const expect = (good, rule, got) => good || faults.push(`${rule}, got ${got}`);
+  expect(
+    addon.platform === platform && addon.arch === arch,
+    `must be for ${platform}-${arch}`,
+    `${addon.platform}-${addon.arch}`,
+  );
+  for (const library of addon.libraries)
+    expect(LIBRARIES[libc].test(library), "must need no library but the system's", library);
+  expect(`${addon.exports.sort()}` === `${ENTRIES}`, `must export ${ENTRIES.join(', ')}`, addon.exports);
+  for (const { name: symbol, from } of addon.imports) {
+    const [, minor] = /^GLIBC_2\.(\d+)/.exec(from) ?? [];
+    expect(!(minor > NEWEST_GLIBC), `must need glibc 2.${NEWEST_GLIBC} at most`, `${symbol} of ${from}`);
+    expect(!OF_CPP.test(symbol), 'must have its C++ library inside', symbol);
+    // Names without a library are Node's, but musl gives no versions and so no library to its own.
+    if (libc !== 'musl' && (from === '' || from === 'node.exe'))
+      expect(OF_NODE.test(symbol), 'must need only Node-API of Node', symbol);
+  }
+  if (platform === 'darwin') expect(addon.minimum === MACOS, `must run on macOS ${MACOS}`, addon.minimum);
+  return faults;
+}
+
+/** Checks an addon and prints a line about it; throws where it is not as it must be. */
+async function check(name) {
+  const file = fileOf(name);
+  const bytes = readFileSync(file);
+  const addon = inspectAddon(bytes);
+  const faults = faultsOf(name, addon);
+  const { systemName } = await import('../dist/src/backend/native/find.js');
+  const { refusalOf } = await import('../dist/src/backend/native/trial.js');
+  const here = name === systemName();
+  const refusal = faults.length === 0 && here ? refusalOf(file) : null;
+  if (refusal) faults.push(refusal);
+  if (faults.length > 0) throw new Error(`prebuilt: ${name}: ${faults.slice(0, 5).join('; ')}`);
+  const size = `${(bytes.length / 1e6).toFixed(2)} MB`;
+  console.log(
+    `${name}: ${size}, needs ${addon.libraries.join(' ')}; ${here ? 'multiplies here' : 'not run here'}`,
+  );
+}
+
 async function build(name, zig) {
   const [platform, arch] = name.split('-');
   const outDir = path.join(root, 'dist', 'prebuilt', name);
@@ -53,19 +114,24 @@ async function build(name, zig) {
     linkFlags: ['-O3', '-s', ...LINK[platform](zig, outDir)],
   };
   const { output } = await buildAddon(target, outDir, { log: (line) => console.error(line) });
-  const folder = path.join(root, 'prebuilds', name);
-  mkdirSync(folder, { recursive: true });
-  const temporary = path.join(folder, `loopnn.node.${process.pid}.tmp`);
+  mkdirSync(path.dirname(fileOf(name)), { recursive: true });
+  const temporary = `${fileOf(name)}.${process.pid}.tmp`;
   copyFileSync(output, temporary);
-  renameSync(temporary, path.join(folder, 'loopnn.node'));
+  renameSync(temporary, fileOf(name));
 }
 
 try {
-  const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(TRIPLES);
-  const unknown = names.find((name) => !(name in TRIPLES));
+  const asked = process.argv.slice(2).filter((word) => word !== '--check');
+  const unknown = asked.find((name) => !(name in TRIPLES));
   if (unknown) throw new Error(`prebuilt: must be of ${Object.keys(TRIPLES).join(', ')}, got '${unknown}'`);
-  const zig = findZig((line) => console.error(line));
-  for (const name of names) await build(name, zig);
+  const names = asked.length > 0 ? asked : Object.keys(TRIPLES);
+  if (!process.argv.includes('--check')) {
+    const zig = findZig((line) => console.error(line));
+    for (const name of names) await build(name, zig);
+  }
+  const there = names.filter((name) => asked.length > 0 || existsSync(fileOf(name)));
+  if (there.length === 0) throw new Error('prebuilt: nothing lies in prebuilds/; `npm run build:prebuilt`');
+  for (const name of there) await check(name);
 } catch (error) {
   console.error(error.message);
   process.exit(1);

@@ -87,6 +87,10 @@ test('an empty project installs the package and computes natively, without a com
   assert.match(without.native.error, /there is none for /);
 });
 
+test('every addon in prebuilds/ is for its system and needs nothing that the oldest one lacks', () => {
+  execFileSync(process.execPath, ['scripts/prebuilt.mjs', '--check'], { cwd: ROOT, stdio: 'inherit' });
+});
+
 test('the kernel tests pass on the prebuilt addon', () => {
   const tests = join(ROOT, 'dist/test/backend');
   const files = readdirSync(tests).filter((file) => file.endsWith('.test.js'));
