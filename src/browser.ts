@@ -20,6 +20,8 @@ export type { TrainEvent } from './train/events.js';
 export type { Backend } from './backend/backend.js';
 export { type BackendOptions, createBackend } from './web/backend.js';
 export { webClock } from './web/clock.js';
+export { type LoadOptions, loadModel, type ModelSource } from './web/load-model.js';
+export type { PageFile } from './web/files-store.js';
 export { MemoryStore } from './web/memory-store.js';
 export { OpfsStore } from './web/opfs-store.js';
 export type { DirectoryHandle } from './web/file-system.js';

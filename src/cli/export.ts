@@ -9,7 +9,7 @@ import { grouped, notice, printResult } from './output.js';
 interface ExportFlags {
   readonly model: string;
   readonly out: string;
-  readonly format: 'huggingface' | 'onnx';
+  readonly format: 'huggingface' | 'onnx' | 'browser';
   readonly loops?: number;
   readonly weights?: WeightType;
   readonly json?: true;
@@ -25,9 +25,10 @@ export function exportCommand(program: Command): void {
       new Option(
         '--format <name>',
         'huggingface: config.json and safetensors for transformers; loop networks bring their PyTorch file. ' +
-          'onnx: a graph for onnxruntime and transformers.js, with a key/value cache',
+          'onnx: a graph for onnxruntime and transformers.js, with a key/value cache. ' +
+          'browser: the run itself, for loadModel of loopnn/browser to fetch',
       )
-        .choices(['huggingface', 'onnx'])
+        .choices(['huggingface', 'onnx', 'browser'])
         .default('huggingface'),
     )
     .option(
@@ -52,6 +53,11 @@ async function runExport(flags: ExportFlags, signal: AbortSignal): Promise<void>
     if ('modelType' in exported) {
       const { modelType, parameters } = exported;
       return [`${out}: ${modelType}, ${grouped(parameters)} parameters of step ${step}`];
+    }
+    if ('bytes' in exported) {
+      return [
+        `${out}: a run for loopnn/browser, ${(exported.bytes / 1e6).toFixed(1)} MB, weights of step ${step}`,
+      ];
     }
     const asks = exported.inputs.some(({ name }) => name === 'loops') ? ', which asks for the loops' : '';
     return [`${out}: ONNX${asks}, ${exported.weights} weights of step ${step}`];

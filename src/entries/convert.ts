@@ -3,6 +3,7 @@ export * from '../errors.js';
 export { type ImportedModel, importModel, type ImportOptions } from '../operations/import.js';
 export {
   type ExportedHuggingFace,
+  type ExportedForBrowser,
   type ExportedOnnx,
   exportModel,
   type ExportOptions,

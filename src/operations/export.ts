@@ -29,6 +29,7 @@ import {
   textIdsOf,
   tokenNames,
 } from '../train/conventions.js';
+import { publishedFiles } from '../train/published.js';
 import { TOKENIZER_FILE } from '../train/run.js';
 import { openRun } from '../node/run.js';
 import type { Run } from '../train/run.js';
@@ -38,8 +39,11 @@ export interface ExportOptions {
   readonly model: string;
   /** A new folder for the exported model. */
   readonly out: string;
-  /** `huggingface` (default): config.json and safetensors for transformers. `onnx`: a graph with a key/value cache. */
-  readonly format?: 'huggingface' | 'onnx';
+  /**
+   * `huggingface` (default): config.json and safetensors for transformers. `onnx`: a graph with a key/value cache. `browser`: a
+   * run for `loadModel` of loopnn/browser, without what training needs.
+   */
+  readonly format?: 'huggingface' | 'onnx' | 'browser';
   /** For onnx: loops, steps or layers to write out; without it the file asks for them where the depth allows. */
   readonly loops?: number | undefined;
   /** For onnx: how weights are stored; float32 by default. */
@@ -60,6 +64,11 @@ interface Exported {
 export interface ExportedHuggingFace extends Exported {
   readonly modelType: string;
   readonly parameters: number;
+}
+
+export interface ExportedForBrowser extends Exported {
+  /** Of all files together. */
+  readonly bytes: number;
 }
 
 export interface ExportedOnnx extends Exported {
@@ -84,14 +93,36 @@ export function exportModel(options: ExportOptions & { format: 'onnx' }): Promis
 export function exportModel(
   options: ExportOptions & { format?: 'huggingface' },
 ): Promise<ExportedHuggingFace>;
-export function exportModel(options: ExportOptions): Promise<ExportedHuggingFace | ExportedOnnx>;
-export async function exportModel(options: ExportOptions): Promise<ExportedHuggingFace | ExportedOnnx> {
-  if (options.format === 'onnx') return exportOnnx(options);
+export function exportModel(options: ExportOptions & { format: 'browser' }): Promise<ExportedForBrowser>;
+export function exportModel(options: ExportOptions): Promise<AnyExported>;
+export async function exportModel(options: ExportOptions): Promise<AnyExported> {
+  const { format = 'huggingface' } = options;
+  if (format === 'onnx') return exportOnnx(options);
   for (const name of ['loops', 'weights'] as const) {
     if (options[name] === undefined) continue;
-    throw new ConfigError(`--${name}`, 'must not be given where --format is huggingface', options[name]);
+    throw new ConfigError(`--${name}`, `must not be given where --format is ${format}`, options[name]);
   }
-  return exportHuggingFace(options);
+  return format === 'browser' ? exportForBrowser(options) : exportHuggingFace(options);
+}
+
+type AnyExported = ExportedHuggingFace | ExportedOnnx | ExportedForBrowser;
+
+/** The run itself, so that nothing is lost. Pages turn texts into tokens, so it needs a tokenizer. */
+async function exportForBrowser({ model, out, signal }: ExportOptions): Promise<ExportedForBrowser> {
+  await requireNewFolder(out, '--out');
+  const run = await openRun(model);
+  const tokenizer = await run.tokenizer();
+  const { files, step } = await publishedFiles(run.store, signal);
+  let bytes = 0;
+  const writeAll = async (target: NodeStore) => {
+    for (const [name, content] of files) {
+      await target.replace(name, content);
+      await using file = await target.open(name);
+      bytes += file.size;
+    }
+  };
+  await writeNewFolder(out, '--out', writeAll, signal);
+  return { out, step, tokenizer: tokenizer.name, bytes };
 }
 
 /** Where transformers.js looks for a graph by its `dtype`: fp32, fp16, q8. */

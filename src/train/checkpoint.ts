@@ -122,6 +122,21 @@ export async function weightsFile(
   });
 }
 
+/**
+ * The files of a run's best checkpoint, or else of its latest, that hold its weights, by their paths in the run: what it takes to
+ * use them, and not to train on. Throws CheckpointError.
+ */
+export function weightFiles(
+  store: Store,
+  signal?: AbortSignal,
+): Promise<{ readonly files: readonly string[]; readonly folder: string; readonly step: number }> {
+  return loading(store, 'best', async (folder, step) => {
+    const files = [MODEL_FILE, STATE_FILE];
+    for (const name of files) await folder.verify(name, signal);
+    return { files, folder: folder.path, step };
+  });
+}
+
 /** The step from which a run is resumed; null where it can not be. */
 export async function resumableStep(store: Store): Promise<number | null> {
   return (await inOrder(store, 'last'))[0]?.step ?? null;

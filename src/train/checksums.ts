@@ -8,10 +8,10 @@ import { parseJSON } from '../formats/json.js';
 import { chunksOf } from '../formats/chunks.js';
 import type { FileContent, RandomAccessFile, Store } from '../platform.js';
 
-const CHECKSUMS_FILE = 'checksums.json';
+export const CHECKSUMS_FILE = 'checksums.json';
 
 /** A file's size in bytes, and its checksum. */
-interface FileSum {
+export interface FileSum {
   readonly bytes: number;
   readonly crc32c: string;
 }
@@ -144,7 +144,8 @@ export class CheckedFolder {
   }
 }
 
-function parseSums(bytes: Uint8Array): Map<string, FileSum> | null {
+/** The sums in such a file; null where it is damaged. */
+export function parseSums(bytes: Uint8Array): Map<string, FileSum> | null {
   try {
     const { files } = parseJSON(new TextDecoder().decode(bytes)) as { files: Record<string, FileSum> };
     const sums = new Map(Object.entries(files));

@@ -16,6 +16,8 @@ import type { Store } from '../platform.js';
 
 export const GENERATION_CONFIG_FILE = 'generation_config.json';
 export const CHAT_TEMPLATE_FILE = 'chat_template.jinja';
+/** The files that hold conventions. */
+export const CONVENTION_FILES = [GENERATION_CONFIG_FILE, TOKENIZER_CONFIG_FILE, CHAT_TEMPLATE_FILE] as const;
 
 export interface Conventions {
   /** The content of generation_config.json; null where there is none. */

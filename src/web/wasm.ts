@@ -51,6 +51,22 @@ export function createWasmModule({
   return WasmModule.create(host);
 }
 
+let shared: Promise<WasmModule> | undefined;
+
+/** The module that the backends of this page or worker share; `threads` changes it for all of them. */
+export async function wasmModule({ threads, ...options }: Omit<WasmOptions, 'isa'>): Promise<WasmModule> {
+  const first = shared === undefined;
+  shared ??= createWasmModule({ ...options, ...(threads === undefined ? {} : { threads }) }).catch(
+    (error) => {
+      shared = undefined;
+      throw error;
+    },
+  );
+  const module = await shared;
+  if (!first && threads !== undefined) await module.setThreads(threads);
+  return module;
+}
+
 async function fetchModule(isa: WasmIsa): Promise<Uint8Array<ArrayBuffer>> {
   const rule = "must be served with the program's other files, but is not to be had";
   let response: Response;

@@ -1,0 +1,47 @@
+/** What stores share that only read, and know their files' names: those at a URL, and Files that a page was given. */
+import { ConfigError } from '../errors.js';
+import { crc32c } from '../formats/crc32c.js';
+import type { RandomAccessFile, Store } from '../platform.js';
+import { contentOf, hasPath, namesIn } from './content.js';
+
+export abstract class ListedStore implements Store {
+  readonly crc32c = crc32c;
+
+  /**
+   * @param name for messages
+   * @param paths of all files
+   */
+  constructor(
+    readonly name: string,
+    protected readonly paths: readonly string[],
+  ) {}
+
+  abstract open(path: string): Promise<RandomAccessFile>;
+
+  async read(path: string): Promise<Uint8Array> {
+    return contentOf(await this.open(path));
+  }
+
+  async has(path: string): Promise<boolean> {
+    return hasPath(this.paths, path);
+  }
+
+  async list(path: string): Promise<string[]> {
+    return namesIn(this.paths, path);
+  }
+
+  append = this.refuse;
+  replace = this.refuse;
+  createFolder = this.refuse;
+  removeFolder = this.refuse;
+  lock = this.refuse;
+
+  private async refuse(): Promise<never> {
+    throw new ConfigError(
+      this.name,
+      'is only read from',
+      undefined,
+      'train into an OpfsStore or a MemoryStore',
+    );
+  }
+}
