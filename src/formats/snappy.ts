@@ -2,11 +2,10 @@
  * Snappy's block format as a stream: what whole pages take at once (`hyparquet-compressors`), larger ones take in pieces.
  * Encoders look 64 KiB back, though the format lets them look further; here a mebibyte is kept.
  */
+import { joined, Window } from './window.js';
 
 /** Bytes that a copy may look back. */
 const HISTORY = 1 << 20;
-/** Bytes that are given at a time. */
-const PIECE = 1 << 20;
 /** The longest copy. */
 const LONGEST_COPY = 64;
 
@@ -17,16 +16,14 @@ const LONGEST_COPY = 64;
  * @throws Error if they are damaged, end early, or look back further than a mebibyte
  */
 export async function* unpackSnappy(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const out = new Uint8Array(HISTORY + PIECE);
-  let at = 0; // where the next byte goes
-  let given = 0; // up to where `out` was given
+  const out = new Window(HISTORY);
   let total: number | undefined;
   let done = 0;
   let literal = 0; // bytes of a literal that are still to come
-  let input = new Uint8Array(0);
+  let input: Uint8Array = new Uint8Array(0);
 
   for await (const chunk of chunks) {
-    input = input.length === 0 ? new Uint8Array(chunk) : joined(input, chunk);
+    input = joined(input, chunk);
     let from = 0;
     if (total === undefined) {
       const length = lengthOf(input);
@@ -35,18 +32,12 @@ export async function* unpackSnappy(chunks: AsyncIterable<Uint8Array>): AsyncGen
       from = length.bytes;
     }
     for (;;) {
-      if (at > out.length - LONGEST_COPY) {
-        yield out.slice(given, at);
-        out.copyWithin(0, at - HISTORY, at);
-        at = HISTORY;
-        given = HISTORY;
-      }
+      if (out.room < LONGEST_COPY) yield out.take();
       if (literal > 0) {
-        const count = Math.min(literal, input.length - from, out.length - at);
+        const count = Math.min(literal, input.length - from, out.room);
         if (count === 0) break;
-        out.set(input.subarray(from, from + count), at);
+        out.write(input.subarray(from, from + count));
         from += count;
-        at += count;
         done += count;
         literal -= count;
         continue;
@@ -65,23 +56,19 @@ export async function* unpackSnappy(chunks: AsyncIterable<Uint8Array>): AsyncGen
       }
       const length = kind === 1 ? ((tag >> 2) & 7) + 4 : (tag >> 2) + 1;
       const offset = kind === 1 ? ((tag >> 5) << 8) | number : number;
-      if (offset === 0 || offset > Math.min(at, HISTORY)) {
-        throw new Error(
-          `a copy of Snappy's from ${offset} bytes back, where ${Math.min(at, HISTORY)} are kept`,
-        );
+      if (offset === 0 || offset > out.reach) {
+        throw new Error(`a copy of Snappy's from ${offset} bytes back, where ${out.reach} are kept`);
       }
-      if (offset >= length) out.copyWithin(at, at - offset, at - offset + length);
-      else for (let i = 0; i < length; i++) out[at + i] = out[at + i - offset];
-      at += length;
+      out.repeat(offset, length);
       done += length;
     }
-    input = input.subarray(from);
+    input = input.slice(from);
     if (done > total) break;
   }
   if (done !== total || literal > 0 || input.length > 0) {
     throw new Error(`${done} bytes unpacked where Snappy promises ${total}`);
   }
-  if (at > given) yield out.slice(given, at);
+  yield out.take();
 }
 
 /** The unpacked length at the beginning of a block, and the bytes that it takes; undefined while it is not complete. */
@@ -99,11 +86,4 @@ function littleEndian(bytes: Uint8Array, at: number, count: number): number {
   let number = 0;
   for (let i = count - 1; i >= 0; i--) number = number * 256 + bytes[at + i];
   return number;
-}
-
-function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-  const both = new Uint8Array(a.length + b.length);
-  both.set(a);
-  both.set(b, a.length);
-  return both;
 }

@@ -5,6 +5,7 @@
 import { Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip } from 'node:zlib';
 import { compressors } from 'hyparquet-compressors';
+import { unpackLz4 } from '../../formats/lz4.js';
 import { unpackSnappy } from '../../formats/snappy.js';
 import { unpackZstd } from './packing.js';
 
@@ -35,6 +36,7 @@ type Chunks = AsyncIterable<Uint8Array>;
 const STREAMS: Readonly<Record<string, (packed: Chunks) => Chunks>> = {
   UNCOMPRESSED: (packed) => packed,
   SNAPPY: unpackSnappy,
+  LZ4_RAW: unpackLz4,
   ZSTD: unpackZstd,
   GZIP: (packed) => through(packed, createGunzip()),
   BROTLI: (packed) => through(packed, createBrotliDecompress()),

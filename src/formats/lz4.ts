@@ -1,0 +1,79 @@
+/**
+ * LZ4's block format as a stream (lz4_Block_format.md of its reference): what whole pages take at once
+ * (`hyparquet-compressors`), larger ones take in pieces. A block does not say how long it is; it ends after literals.
+ */
+import { joined, Window } from './window.js';
+
+/** Bytes that an offset of 16 bits reaches back. */
+const HISTORY = 1 << 16;
+/** Bytes that a match has beyond the number in its token. */
+const LEAST_MATCH = 4;
+/** A number of four bits or of a byte with this value goes on in the next byte. */
+const MORE = { bits: 15, byte: 255 };
+
+/**
+ * Unpacks one block.
+ *
+ * @param chunks the packed bytes, cut anywhere
+ * @throws Error if they are damaged or end early
+ */
+export async function* unpackLz4(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const out = new Window(HISTORY);
+  let input: Uint8Array = new Uint8Array(0);
+  let literal = 0; // bytes of literals that are still to come
+  let match = 0; // bytes that are still to be repeated
+  let offset = 0;
+  /** The lower half of a token whose literals come first; null where a token comes next. */
+  let pending: number | null = null;
+
+  for await (const chunk of chunks) {
+    input = joined(input, chunk);
+    let from = 0;
+    for (;;) {
+      if (out.room === 0) yield out.take();
+      if (literal > 0) {
+        const count = Math.min(literal, input.length - from, out.room);
+        if (count === 0) break;
+        out.write(input.subarray(from, from + count));
+        from += count;
+        literal -= count;
+      } else if (match > 0) {
+        const count = Math.min(match, out.room);
+        out.repeat(offset, count);
+        match -= count;
+      } else if (pending === null) {
+        if (from === input.length) break;
+        const length = lengthAt(input, from + 1, input[from] >> 4);
+        if (!length) break;
+        pending = input[from] & 15;
+        literal = length.number;
+        from = length.next;
+      } else {
+        const length = lengthAt(input, from + 2, pending);
+        if (!length) break;
+        offset = input[from] | (input[from + 1] << 8);
+        if (offset === 0 || offset > out.reach) {
+          throw new Error(`a match of LZ4's from ${offset} bytes back, where ${out.reach} are there`);
+        }
+        match = length.number + LEAST_MATCH;
+        pending = null;
+        from = length.next;
+      }
+    }
+    input = input.slice(from);
+  }
+  if (literal > 0 || input.length > 0 || pending === null) throw new Error('a block of LZ4 that ends early');
+  yield out.take();
+}
+
+/** A length whose first four bits are `bits` and which may go on at a place; null where it is not there whole. */
+function lengthAt(input: Uint8Array, at: number, bits: number): { number: number; next: number } | null {
+  if (at > input.length) return null;
+  if (bits < MORE.bits) return { number: bits, next: at };
+  let number = bits;
+  for (let next = at; next < input.length; next++) {
+    number += input[next];
+    if (input[next] < MORE.byte) return { number, next: next + 1 };
+  }
+  return null;
+}
