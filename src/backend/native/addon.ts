@@ -99,7 +99,7 @@ function reasonNotLoaded(file: string, error: unknown): string {
   }
   const message = error instanceof Error ? error.message : String(error);
   const reason = message
-    .split('\n')[0]
+    .split(/\r?\n/)[0]
     .replaceAll(file, 'the file')
     .replace(/^the file: /, '');
   return `must fit this machine and Node ${process.versions.node}, but did not load (${reason.slice(0, 160)})`;

@@ -72,6 +72,6 @@ function tried(file: string): string | null {
     return `gave no answer within ${PATIENCE_MS / 1000} s when it was tried`;
   }
   if (status === 0) return null;
-  if (status === 1 && stderr) return stderr.trim().split('\n')[0];
+  if (status === 1 && stderr) return stderr.trim().split(/\r?\n/)[0];
   return `crashed when it was tried (${signal ?? `exit code ${status}`})`;
 }
