@@ -76,7 +76,7 @@ function faultsOf(name, addon) {
     expect(!(minor > NEWEST_GLIBC), `must need glibc 2.${NEWEST_GLIBC} at most`, `${symbol} of ${from}`);
     expect(!OF_CPP.test(symbol), 'must have its C++ library inside', symbol);
     // Names without a library are Node's, but musl gives no versions and so no library to its own.
-    if (libc !== 'musl' && (from === '' || from === 'node.exe'))
+    if (libc !== 'musl' && (from === '' || /^node\.exe$/i.test(from)))
       expect(OF_NODE.test(symbol), 'must need only Node-API of Node', symbol);
   }
   if (platform === 'darwin') expect(addon.minimum === MACOS, `must run on macOS ${MACOS}`, addon.minimum);
