@@ -14,7 +14,7 @@ import { Heap } from './heap.js';
 import { byteLevelToJSON } from './huggingface-json.js';
 import { MergeTable } from './merges.js';
 import { ownString, preTokenize } from './pretokenize.js';
-import { END_OF_TEXT, MAX_VOCAB_SIZE } from './tokenizer.js';
+import { END_OF_TEXT, MAX_VOCAB_SIZE, type PartingTokenizer } from './tokenizer.js';
 
 /** The smallest vocabulary: the bytes and the end of the text. */
 export const MIN_BPE_VOCAB_SIZE = 257;
@@ -42,7 +42,7 @@ export function checkBpeVocabSize(vocabSize: number): void {
 }
 
 /** Trains a byte-level BPE tokenizer on texts; throws ConfigError for an impossible vocabulary size. */
-export function trainBpe(texts: Iterable<string>, vocabSize: number): ByteLevelTokenizer {
+export function trainBpe(texts: Iterable<string>, vocabSize: number): PartingTokenizer {
   const trainer = new BpeTrainer(vocabSize);
   for (const text of texts) trainer.feed(text);
   return trainer.train();

@@ -52,5 +52,5 @@ test('each entry loads what it needs', () => {
   assert.deepEqual(outside(data), ['fzstd'], 'neither parquet nor the hub');
   // A count that grows by accident is seen here: raise it where the growth is meant.
   assert.ok(library.own.size <= 140, `${library.own.size} modules of 'loopnn'`);
-  assert.ok(browser.own.size <= 100, `${browser.own.size} modules of 'loopnn/browser'`);
+  assert.ok(browser.own.size <= 105, `${browser.own.size} modules of 'loopnn/browser'`);
 });

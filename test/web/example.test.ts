@@ -1,0 +1,54 @@
+/** The page in examples/browser trains, goes on after it was reloaded, and writes. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Browser, findChromium, newProfile, Site } from './chromium.js';
+
+const chromium = findChromium();
+const skip = 'missing' in chromium ? chromium.missing : false;
+const FOLDER = fileURLToPath(new URL('../../../examples/browser/', import.meta.url));
+const TEXT = 'What goes round comes round. The wheel turns, and the loop turns with it.\n'.repeat(40);
+
+test('the example has 60 lines at most', () => {
+  const lines = ['index.html', 'worker.js'].map(
+    (name) => readFileSync(FOLDER + name, 'utf8').split('\n').length - 1,
+  );
+  assert.ok(lines[0] + lines[1] <= 60, `${lines}`);
+});
+
+test('the example trains, survives a reload, and writes', { skip, timeout: 180_000 }, async () => {
+  using profile = newProfile();
+  await using site = await Site.open({ isolated: true });
+  await using browser = await Browser.open((chromium as { command: string }).command, profile.folder);
+  const status = () => browser.evaluate<string>('document.querySelector("#status")?.textContent ?? ""');
+  const until = async (holds: (text: string) => boolean) => {
+    for (;;) {
+      const text = await status();
+      if (holds(text)) return text;
+      assert.doesNotMatch(text, /Error|must|did not/);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  const click = (id: string) => browser.evaluate(`document.querySelector('#${id}').click()`);
+  const stepIn = (text: string) => Number(/[Ss]tep (\d+)/.exec(text)?.[1] ?? 0);
+
+  await browser.goto(`${site.url}examples/browser/`);
+  await until((text) => text === 'Saved: step 0 of 600');
+  await browser.evaluate(`document.querySelector('#text').value = ${JSON.stringify(TEXT)}`);
+  await click('train');
+  const made = stepIn(await until((text) => stepIn(text) >= 25));
+  await browser.send('Page.reload');
+  const saved = await until((text) => /^Saved: step [1-9]/.test(text));
+  assert.ok(stepIn(saved) >= 20, `${saved} of ${made}`);
+  await click('train');
+  await until((text) => text.startsWith('Step') && stepIn(text) > stepIn(saved));
+  await click('stop');
+  await until((text) => text.startsWith('Saved') && stepIn(text) > stepIn(saved));
+  await click('write');
+  await until((text) => text.startsWith('Saved'));
+  await browser.evaluate(
+    'new Promise((go) => { const look = () => output.textContent.length > 20 ? go() : setTimeout(look, 50); look(); })',
+  );
+  assert.match(await browser.evaluate<string>('output.textContent'), /^The ./s);
+});
