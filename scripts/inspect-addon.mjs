@@ -145,13 +145,13 @@ function inspectMachO(bytes) {
     exports,
     imports,
     minimum,
-    fault: signatureFault(bytes, find(0x1d)),
+    fault: signatureFault(bytes, find(0x1d), arch),
   };
 }
 
 /** macOS on arm64 ends a process with unsigned pages: each page's hash lies in the code directory of the signature. */
-function signatureFault(bytes, command) {
-  if (command === undefined) return 'must be signed';
+function signatureFault(bytes, command, arch) {
+  if (command === undefined) return arch === 'arm64' ? 'must be signed' : undefined;
   const signature = bytes.readUInt32LE(command + 8);
   for (let i = 0; i < bytes.readUInt32BE(signature + 8); i++) {
     const at = signature + bytes.readUInt32BE(signature + 12 + 8 * i + 4);
