@@ -6,7 +6,7 @@ import type { ReadyMessage } from './wasm-thread.js';
 
 interface PageWorker {
   onmessage: ((message: { readonly data: ReadyMessage }) => void) | null;
-  onerror: ((event: { readonly message?: string }) => void) | null;
+  onerror: ((event: { readonly message?: string; preventDefault(): void }) => void) | null;
   postMessage(data: ThreadStart): void;
   terminate(): void;
 }
@@ -84,9 +84,10 @@ function start(data: ThreadStart): Promise<void> {
   const worker = new Worker(new URL('./wasm-thread.js', import.meta.url), { type: 'module' });
   return new Promise((resolve, reject) => {
     worker.onmessage = () => resolve();
-    worker.onerror = ({ message }) => {
+    worker.onerror = (event) => {
+      event.preventDefault(); // it is told here, and is no error of the worker that started it
       worker.terminate();
-      reject(new Error(message ?? 'its script did not load'));
+      reject(new Error(event.message ?? 'its script did not load'));
     };
     worker.postMessage(data);
   });

@@ -43,6 +43,15 @@ test('the example trains, survives a reload, and writes', { skip, timeout: 180_0
   assert.ok(stepIn(saved) >= 20, `${saved} of ${made}`);
   await click('train');
   await until((text) => text.startsWith('Step') && stepIn(text) > stepIn(saved));
+  // In the background, and frozen as browsers freeze tabs there, it goes on when it may.
+  const { targetId } = await browser.send<{ targetId: string }>('Target.createTarget', {
+    url: 'about:blank',
+  });
+  await browser.send('Target.activateTarget', { targetId });
+  assert.equal(await browser.evaluate('document.visibilityState'), 'hidden');
+  for (const state of ['frozen', 'active']) await browser.send('Page.setWebLifecycleState', { state });
+  const behind = stepIn(await status());
+  await until((text) => stepIn(text) > behind + 5);
   await click('stop');
   await until((text) => text.startsWith('Saved') && stepIn(text) > stepIn(saved));
   await click('write');

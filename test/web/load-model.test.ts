@@ -122,4 +122,20 @@ test('a run is published, and loaded on a page', { skip, timeout: 180_000 }, asy
     publish();
     assert.deepEqual(await load('cache'), said);
   });
+  await t.test('with one thread, or the reference kernels, where no more is to be had', async () => {
+    pages['/dist/src/web/wasm-thread.js'] = 'throw new Error("no threads today");';
+    const alone = await load('store');
+    assert.equal(alone.text, expected);
+    assert.match(
+      String(alone.warnings),
+      /^wasm: thread 2 of \d+ did not start \(.*no threads today\); going on with 1$/,
+    );
+    for (const isa of ['relaxed-simd', 'simd128']) pages[`/wasm/${isa}.wasm`] = 'of another version';
+    const slow = await load('store');
+    assert.equal(slow.text, expected);
+    assert.match(
+      String(slow.warnings),
+      /^using the slow reference backend in f32: .*\.wasm: must be the file that came with this version, but is not/,
+    );
+  });
 });
