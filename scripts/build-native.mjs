@@ -11,7 +11,7 @@
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
@@ -253,10 +253,17 @@ export async function buildAddon(
     }),
     availableParallelism(),
   );
-  const temporary = `${output}.${process.pid}.tmp`;
-  const objects = units.map((unit) => path.join(objectDir, unit.object));
-  await compile(target.command, [...linkFlags, ...objects, '-o', temporary], 'the addon');
-  await rename(temporary, output);
+  // A folder for this build alone, where the file has its own name: linkers for Windows and macOS write it into the file.
+  const temporary = path.join(outDir, `link.${process.pid}.tmp`);
+  await mkdir(temporary, { recursive: true });
+  try {
+    const linkedFile = path.join(temporary, 'loopnn.node');
+    const objects = units.map((unit) => path.join(objectDir, unit.object));
+    await compile(target.command, [...linkFlags, ...objects, '-o', linkedFile], 'the addon');
+    await rename(linkedFile, output);
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
   await writeFile(stampFile, JSON.stringify({ ...next, output: linked }, null, 1));
   log(`native: built ${path.relative(root, output)} in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   return { output, rebuilt: true };

@@ -32,7 +32,8 @@ const TRIPLES = {
 /** What the linker of each system is told besides. */
 const LINK = {
   linux: () => [`-Wl,--version-script=${path.join(root, 'native', 'addon.map')}`],
-  darwin: () => [],
+  /** The file would otherwise hold the path that it was built at. */
+  darwin: () => ['-Wl,-install_name,loopnn.node'],
   /** Windows resolves names when it links: against a list of what node.exe has. */
   win32: (zig, outDir) => {
     const library = path.join(outDir, 'node_api.lib');
