@@ -1,4 +1,4 @@
-/** Long: loading a run, generating and disposing of it 1,000 times leaves no memory behind. */
+/** Long: loading a run, generating and disposing of it many times leaves no memory behind. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,11 +13,11 @@ import { writeRun } from '../data/helpers.js';
 const folder = mkdtempSync(join(tmpdir(), 'loopnn-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-const CYCLES = 1000;
+const CYCLES = 1400;
 /** Weights of about a megabyte, and as much again when they are packed. */
 const WIDE = { nEmbd: 96, nHead: 2 };
-/** Cycles until the process has taken the memory that it works with. */
-const WARM = 100;
+/** Cycles until the process has taken the memory that it works with, what waits for V8's next collection included. */
+const WARM = 500;
 /** Cycles between two readings, and readings on both sides: V8 and malloc keep 10 MB more at one moment than at another. */
 const APART = 25;
 const READINGS = 5;
