@@ -45,7 +45,7 @@ const LINK = {
 
 /** The libraries that an addon may need of each system. */
 const LIBRARIES = {
-  linux: /^lib(c|m|dl|pthread)\.so\.\d$/,
+  linux: /^(lib(c|m|dl|pthread)|ld-linux-[a-z0-9-]+)\.so\.\d$/,
   musl: /^libc\.so$/,
   darwin: /^\/usr\/lib\/libSystem\.B\.dylib$/,
   win32: /^(node\.exe|kernel32\.dll|ntdll\.dll|api-ms-win-crt-[a-z0-9-]+\.dll)$/i,
