@@ -108,7 +108,7 @@ async function check(name) {
   if (refusal) faults.push(refusal);
   if (faults.length > 0) throw new Error(`prebuilt: ${name}: ${faults.slice(0, 5).join('; ')}`);
   const size = `${(bytes.length / 1e6).toFixed(2)} MB`;
-  console.log(
+  console.error(
     `${name}: ${size}, needs ${addon.libraries.join(' ')}; ${here ? 'multiplies here' : 'not run here'}`,
   );
 }
