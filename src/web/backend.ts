@@ -8,8 +8,8 @@ export interface BackendOptions {
   /** `int8`: products of inference read weights that were rounded to 8 bits. */
   readonly weights?: 'float' | 'int8';
   /**
-   * Threads, which all backends of a page or worker share. All processors in a worker of a page that is cross-origin isolated,
-   * by default; elsewhere there is one.
+   * Threads, which all backends of a page or worker share. All processors in a worker of a page that is cross-origin
+   * isolated, by default; elsewhere there is one.
    */
   readonly threads?: number;
   /** Hears of threads that did not start, and why the kernels are plain TypeScript. */
@@ -17,8 +17,8 @@ export interface BackendOptions {
 }
 
 /**
- * The fastest backend that the browser has: the C++ kernels in WebAssembly; where those cannot be had, plain TypeScript in f32, with
- * a warning.
+ * The fastest backend that the browser has: the C++ kernels in WebAssembly; where those cannot be had, plain
+ * TypeScript in f32, with a warning.
  *
  * @example
  * const runtime = new Runtime(await createBackend()); // in a worker, so that there are threads and the page stays alive

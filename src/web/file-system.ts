@@ -1,6 +1,6 @@
 /**
- * The browser's file system, as far as it is used here: its types, which neither Node's types nor all versions of the DOM's
- * have, and what it refuses, in words.
+ * The browser's file system, as far as it is used here: its types, which neither Node's types nor all versions of the
+ * DOM's have, and what it refuses, in words.
  */
 import { ConfigError, FileError } from '../errors.js';
 
@@ -66,8 +66,8 @@ export async function privateRoot(): Promise<Folder> {
 }
 
 /**
- * Writes pieces into a file, at its end or in place of what it has. Each is on disk when this returns. A file that is written
- * to is locked in a worker, and a copy of itself elsewhere.
+ * Writes pieces into a file, at its end or in place of what it has. Each is on disk when this returns. A file that is
+ * written to is locked in a worker, and a copy of itself elsewhere.
  */
 export async function writeInto(
   file: OneFile,

@@ -10,8 +10,8 @@ import type { PageFile } from './files-store.js';
 import { OpfsStore } from './opfs-store.js';
 
 /**
- * Where a run is: the URL of a folder that `loopnn export --format browser` wrote; a store, such as the OpfsStore that it was
- * trained in; a folder that the page's user picked; or the files of one.
+ * Where a run is: the URL of a folder that `loopnn export --format browser` wrote; a store, such as the OpfsStore
+ * that it was trained in; a folder that the page's user picked; or the files of one.
  */
 export type ModelSource = string | URL | Store | DirectoryHandle | Iterable<PageFile>;
 
@@ -21,11 +21,11 @@ export interface LoadOptions extends BackendOptions, KeyValueOptions {
 }
 
 /**
- * A run's best weights, ready to generate; several models may be loaded at once. The caller disposes of the model. In a worker
- * there are threads, and the page stays alive.
+ * A run's best weights, ready to generate; several models may be loaded at once. The caller disposes of the model. In
+ * a worker there are threads, and the page stays alive.
  *
- * Throws CheckpointError where there is no run or its files are damaged, DataError where it has no tokenizer, and ConfigError
- * for wrong options.
+ * Throws CheckpointError where there is no run or its files are damaged, DataError where it has no tokenizer, and
+ * ConfigError for wrong options.
  *
  * @example
  * const model = await loadModel('/models/mine', { cache: true });

@@ -1,9 +1,11 @@
 /**
- * A store in the browser's own file system (OPFS), written so that a tab that is closed, or crashes, leaves nothing half-done.
+ * A store in the browser's own file system (OPFS), written so that a tab that is closed, or crashes, leaves nothing
+ * half-done.
  *
- * A file is written beside its place and then moved there. Folders can not be moved: one is written in its place, with a file
- * `.partial` in it, and appears when that is removed; likewise one with it is going. A folder that replaces another of its name
- * is `name~1`, `name~2` …, of which the last one that is whole counts. Leftovers go with the next write in their folder.
+ * A file is written beside its place and then moved there. Folders can not be moved: one is written in its place,
+ * with a file `.partial` in it, and appears when that is removed; likewise one with it is going. A folder that
+ * replaces another of its name is `name~1`, `name~2` …, of which the last one that is whole counts. Leftovers go with
+ * the next write in their folder.
  */
 import { CheckpointError, LockError } from '../errors.js';
 import { crc32c } from '../formats/crc32c.js';
@@ -24,8 +26,8 @@ interface Locks {
 }
 
 /**
- * A store in a folder of the origin's private file system, or below a folder that was picked; it is created when first written
- * to. Workers write faster than pages.
+ * A store in a folder of the origin's private file system, or below a folder that was picked; it is created when
+ * first written to. Workers write faster than pages.
  *
  * @example
  * const store = new OpfsStore('runs/mine');
@@ -127,8 +129,8 @@ export class OpfsStore implements Store {
   }
 
   /**
-   * Claims the store for this tab or worker until the claim is disposed of, by the browser's Web Locks: they go with the tab or
-   * worker that holds them. Throws LockError where another has it.
+   * Claims the store for this tab or worker until the claim is disposed of, by the browser's Web Locks: they go with
+   * the tab or worker that holds them. Throws LockError where another has it.
    */
   async lock(): Promise<AsyncDisposable> {
     const { locks } = (globalThis as unknown as { readonly navigator: { readonly locks: Locks } }).navigator;
@@ -243,7 +245,10 @@ async function stateOf(folder: Folder): Promise<'whole' | 'partial' | 'empty'> {
   return state;
 }
 
-/** Removes what writes that did not come to their end have left in a folder, and versions that others took the place of. */
+/**
+ * Removes what writes that did not come to their end have left in a folder, and versions that others took the place
+ * of.
+ */
 async function sweep(folder: Folder): Promise<void> {
   const whole = await entriesOf(folder);
   const leftovers: (Folder | OneFile)[] = [];

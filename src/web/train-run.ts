@@ -49,11 +49,11 @@ export interface TrainSummary {
 }
 
 /**
- * Trains a model on a text, or continues a run. The same options make the same bits, stopped and continued or not. In a worker
- * there are threads, and the page stays alive.
+ * Trains a model on a text, or continues a run. The same options make the same bits, stopped and continued or not. In
+ * a worker there are threads, and the page stays alive.
  *
- * Throws ConfigError for a wrong field, and where the store holds a run that is not to be continued; DataError for a text that
- * is too short; LockError where another tab trains there; FileError where the browser stores no more.
+ * Throws ConfigError for a wrong field, and where the store holds a run that is not to be continued; DataError for a
+ * text that is too short; LockError where another tab trains there; FileError where the browser stores no more.
  *
  * @example
  * const store = new OpfsStore('runs/mine');

@@ -63,8 +63,8 @@ export class UrlStore extends ListedStore {
 }
 
 /**
- * The run at a URL from its copy in OPFS, which is made, or made anew where what is published has changed. Where the URL is not
- * to be had, the copy serves without it. `onWarning` hears of a copy that is old, or can not be made.
+ * The run at a URL from its copy in OPFS, which is made, or made anew where what is published has changed. Where the
+ * URL is not to be had, the copy serves without it. `onWarning` hears of a copy that is old, or can not be made.
  */
 export async function copyOf(url: URL, onWarning: (message: string) => void): Promise<Store> {
   const name = new OpfsStore(COPIES).crc32c(new TextEncoder().encode(url.href)).toString(16);

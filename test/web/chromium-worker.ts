@@ -1,4 +1,6 @@
-/** In a browser's worker: what the engine computes there, with one thread and with two. Posts it, or what went wrong. */
+/**
+ * In a browser's worker: what the engine computes there, with one thread and with two. Posts it, or what went wrong.
+ */
 import { WasmBackend } from '../../src/backend/wasm/wasm.js';
 import { createWasmModule } from '../../src/web/wasm.js';
 import { bitsOf } from './same-bits.js';

@@ -144,12 +144,16 @@ export class Browser implements AsyncDisposable {
     (child.stdio[3] as Writable).on('error', () => {}); // said by its end
   }
 
-  static async open(command: string, profile: string): Promise<Browser> {
+  static async open(command: string, profile: string, flags: readonly string[] = []): Promise<Browser> {
     const args = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--mute-audio'];
-    const child = spawn(command, [...args, `--user-data-dir=${profile}`, '--remote-debugging-pipe'], {
-      stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
-      detached: true,
-    });
+    const child = spawn(
+      command,
+      [...args, ...flags, `--user-data-dir=${profile}`, '--remote-debugging-pipe'],
+      {
+        stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
+        detached: true,
+      },
+    );
     const browser = new Browser(child);
     const { targetId } = await browser.send<{ targetId: string }>('Target.createTarget', {
       url: 'about:blank',

@@ -1,4 +1,7 @@
-/** A published run is loaded on a page from wherever it lies, says what it says in Node, and is refused in clear words. */
+/**
+ * A published run is loaded on a page from wherever it lies, says what it says in Node, and is refused in clear
+ * words.
+ */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

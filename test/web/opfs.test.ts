@@ -1,6 +1,6 @@
 /**
- * A store in a browser's own file system does what Node's does; workers that end, a browser that is killed and a full disk
- * leave what was there before; a run that is resumed there has the bits of one that was never stopped.
+ * A store in a browser's own file system does what Node's does; workers that end, a browser that is killed and a full
+ * disk leave what was there before; a run that is resumed there has the bits of one that was never stopped.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -1,4 +1,7 @@
-/** What an engine computes, as checksums: of a run's weights and losses after some steps, and of what the model then says. */
+/**
+ * What an engine computes, as checksums: of a run's weights and losses after some steps, and of what the model then
+ * says.
+ */
 import {
   type Backend,
   GPT,

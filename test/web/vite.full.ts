@@ -1,6 +1,7 @@
 /**
- * Long: the package in a project as `npm create vite` makes it. The project installs the tarball, type-checks, builds, and what was
- * built trains and writes in Chromium, in a worker and on a page; so does the development server. The gzipped size is held.
+ * Long: the package in a project as `npm create vite` makes it. The project installs the tarball, type-checks,
+ * builds, and what was built trains and writes in Chromium, in a worker and on a page; so does the development
+ * server. The gzipped size is held.
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -14,7 +15,10 @@ import { Browser, findChromium, newProfile, Site } from './chromium.js';
 
 const CREATE_VITE = '9.3.0';
 const VITE = '8.4.0';
-/** Bytes, gzipped, of all scripts of a page that trains and generates, with tokenizers of bytes and BPE; wasm comes beside them. */
+/**
+ * Bytes, gzipped, of all scripts of a page that trains and generates, with tokenizers of bytes and BPE; wasm comes
+ * beside them.
+ */
 const MOST_BYTES = 150_000;
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
