@@ -88,7 +88,8 @@ async function publish(out: string): Promise<void> {
   await createRun(store, { model, train }, tokenizer);
   const trainer = new Trainer(options);
   await trainer.start();
-  for await (const _ of trainer.run()) continue;
+  for await (const _ of trainer.run()) {
+  }
   const { bytes } = await exportModel({ model: run, out, format: 'browser' });
   console.log(`a model of ${(bytes / 1e6).toFixed(1)} MB`);
 }

@@ -133,6 +133,7 @@ export class OpfsStore implements Store {
    * the tab or worker that holds them. Throws LockError where another has it.
    */
   async lock(): Promise<AsyncDisposable> {
+    await this.root(); // says so where there is neither this nor a lock
     const { locks } = (globalThis as unknown as { readonly navigator: { readonly locks: Locks } }).navigator;
     const rule = 'must not be in use by another tab or worker';
     const taken = new LockError(this.name, rule, undefined, 'end what trains there first');
@@ -190,12 +191,13 @@ export class OpfsStore implements Store {
 
   private async folderAt(parts: readonly string[], create: boolean): Promise<Folder | null> {
     let folder = await this.root();
-    for (const name of parts) {
+    const above = partsOf(this.path).length;
+    for (const [depth, name] of parts.entries()) {
       const next = (await entriesOf(folder)).get(name);
       if (next?.kind === 'directory') folder = next;
       else if (!create) return null;
       else {
-        await sweep(folder);
+        if (depth >= above) await sweep(folder); // what lies above the store is not its own
         folder = await folder.getDirectoryHandle(name, { create: true });
       }
     }

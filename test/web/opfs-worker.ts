@@ -12,6 +12,7 @@ interface Directory {
   readonly kind: string;
   readonly name: string;
   values(): AsyncIterable<Directory>;
+  getFileHandle(name: string, options: { readonly create: boolean }): Promise<unknown>;
 }
 
 const utf8 = new TextEncoder();
@@ -44,6 +45,10 @@ async function everything(folder: Directory, path = ''): Promise<string[]> {
 const TASKS: Readonly<Record<string, () => Promise<unknown>>> = {
   findings: () => storeFindings(new OpfsStore('findings/worker')),
   everything: async () => everything(await self.navigator.storage.getDirectory()),
+  others: async () => {
+    const root = await self.navigator.storage.getDirectory();
+    await root.getFileHandle('other.partial', { create: true });
+  },
   write: async () => {
     await store.replace('config.json', 'former');
     await store.createFolder('checkpoints/last-1', [['weights', [utf8.encode('former')]]]);

@@ -75,6 +75,7 @@ test('a store in a browser’s file system', { skip, timeout: 180_000 }, async (
       assert.deepEqual(await browser.evaluate('onPage()'), node);
     });
     await t.test('shows nothing half-written where a worker is ended', async () => {
+      assert.deepEqual(await work(browser, 'others'), {});
       assert.deepEqual(await work(browser, 'write'), {});
       const before = { top: ['checkpoints', 'config.json'], checkpoints: ['last-1'] };
       const intact = { found: { ...before, config: 'former', weights: 'former' } };
@@ -84,6 +85,7 @@ test('a store in a browser’s file system', { skip, timeout: 180_000 }, async (
       }
       assert.deepEqual(await work(browser, 'write'), {});
       const { found } = (await work(browser, 'everything')) as { found: string[] };
+      assert.ok(found.includes('other.partial'), "another program's file stays");
       const own = found.filter((name) => name.startsWith('runs/test/'));
       assert.deepEqual(own, [
         'runs/test/',
