@@ -1,11 +1,13 @@
-/** 64 streams at once for a minute, many of which leave: answers stay those computed alone, memory flat, nobody starves. */
+/** 64 streams at once for a minute and a half, many of which leave: answers stay those computed alone, memory flat, nobody starves. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hashWords } from '../../src/random.js';
 import { clientOf, ENDLESS, metric, serveRun, trainedRun, until } from './helpers.js';
 
 const STREAMS = 64;
-const SECONDS = 60;
+const SECONDS = 90;
+/** Share of it in which memory may grow: from Node 24 on the heap takes 45 s until it has the size that it works with. */
+const WARM = 2 / 3;
 /** Different requests; each is asked again and again, whole and interrupted, among always other ones. */
 const KINDS = 48;
 /** Longest time without a token, in a stream, before it counts as stalled. */
@@ -74,10 +76,10 @@ test(`${STREAMS} streams with random cancels for ${SECONDS} s`, async () => {
   await until(async () => (await metric(url, 'loopnn_running_sequences')) === 0, 'an idle engine');
   assert.equal(await metric(url, 'loopnn_waiting_sequences'), 0);
   assert.equal(lines.filter((line) => / 5\d\d /.test(line)).length, 0, 'no failure in the log');
-  // The first samples warm up; from there to the end memory may breathe, and must not grow.
-  const half = Math.floor(resident.length / 2);
+  // From there to the end memory may breathe, and must not grow.
+  const warm = Math.floor(resident.length * WARM);
   const most = (values: readonly number[]) => Math.max(...values);
-  const growth = most(resident.slice(half)) / most(resident.slice(0, half));
+  const growth = most(resident.slice(warm)) / most(resident.slice(0, warm));
   assert.ok(
     growth < 1.1,
     `resident memory grew by a factor of ${growth}: ${resident.map((b) => b >> 20).join(', ')} MiB`,
