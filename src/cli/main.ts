@@ -8,7 +8,7 @@ import { LoopnnError } from '../errors.js';
 import { configureHelp } from './help.js';
 import { notice } from './output.js';
 
-/** The subcommands, in the order of the help. Only the one that is named is loaded: all together take a quarter of a second. */
+/** The subcommands, in the order of the help, which needs them all: together they take a quarter of a second to load. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
   params: async () => (await import('./params.js')).paramsCommand,
   prepare: async () => (await import('./prepare.js')).prepareCommand,
@@ -39,7 +39,8 @@ async function main(argv: readonly string[]): Promise<void> {
     .configureOutput({ outputError: (text) => text.trimEnd().split('\n').forEach(notice) })
     .exitOverride();
   const [first] = argv.slice(2);
-  const named = Object.hasOwn(COMMANDS, first) ? [COMMANDS[first]] : Object.values(COMMANDS);
+  const all = ['--version', '-V'].includes(first) ? [] : Object.values(COMMANDS);
+  const named = Object.hasOwn(COMMANDS, first) ? [COMMANDS[first]] : all;
   for (const add of await Promise.all(named.map((load) => load()))) add(program);
   configureHelp(program);
   for (const command of program.commands) {
