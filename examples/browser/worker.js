@@ -8,6 +8,7 @@ let stop = new AbortController();
 const tasks = {
   look: async () => {},
   async train(text) {
+    if (text && text.length < 2000) throw new Error('Paste a longer text: 2,000 characters at least');
     if (text) await store.removeFolder('checkpoints');
     const run = text ? { text, model, train } : { resume: true };
     await trainRun({ store, ...run, signal: stop.signal, onEvent: (event) => postMessage(event) });

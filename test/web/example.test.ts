@@ -60,4 +60,9 @@ test('the example trains, survives a reload, and writes', { skip, timeout: 180_0
     'new Promise((go) => { const look = () => output.textContent.length > 20 ? go() : setTimeout(look, 50); look(); })',
   );
   assert.match(await browser.evaluate<string>('output.textContent'), /^The ./s);
+  // A text that is too short leaves the run as it is.
+  await browser.evaluate(`document.querySelector('#text').value = 'short'`);
+  await click('train');
+  await until((text) => text.startsWith('Paste a longer text'));
+  assert.ok((await browser.evaluate<number>('document.querySelector("#bar").value')) > 0);
 });
