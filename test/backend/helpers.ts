@@ -34,23 +34,25 @@ export interface KernelCase {
   bf16Tolerance?: number;
 }
 
+const word = new Uint32Array(1);
+const float = new Float32Array(word.buffer);
+
 /** x rounded to bfloat16, to the nearest, ties to even. */
 export function roundToBf16(x: number): number {
-  const float = Float32Array.of(x);
-  const word = new Uint32Array(float.buffer);
   if (Number.isNaN(x)) return Number.NaN;
+  float[0] = x;
   word[0] = ((word[0] + 0x7fff + ((word[0] >>> 16) & 1)) & 0xffff0000) >>> 0;
   return float[0];
 }
 
 /** `n` values in [−scale, scale), the same for the same seed. */
 export function values(seed: number, n: number, scale = 1): Float32Array {
-  return Float32Array.from({ length: n }, (_, i) => (mix32(mix32(seed) + i) / 2 ** 31 - 1) * scale);
+  return new Float32Array(n).map((_, i) => (mix32(mix32(seed) + i) / 2 ** 31 - 1) * scale);
 }
 
 /** `n` whole numbers in [least, end). */
 export function integers(seed: number, n: number, end: number, least = 0): Int32Array {
-  return Int32Array.from({ length: n }, (_, i) => least + (mix32(mix32(seed + 77) + i) % (end - least)));
+  return new Int32Array(n).map((_, i) => least + (mix32(mix32(seed + 77) + i) % (end - least)));
 }
 
 export function upload(backend: Backend, array: HostArray): Storage {

@@ -351,7 +351,16 @@ test('usual values of fine-tuning are taken alone, a run’s dropout changes, an
   assert.ok(config.train.minLr < 3e-5);
   const fresh = ['train', '--preset', 'mini-1x2', '--n-embd', '8', '--n-head', '1', '--data', data];
   const batchSize = Math.ceil((5 * meta.train.tokens) / (2 * 256));
-  const sizes = ['--batch-size', String(batchSize), '--max-steps', '2', '--lr', '5e-5'];
+  const sizes = [
+    '--batch-size',
+    String(batchSize),
+    '--max-steps',
+    '2',
+    '--eval-batches',
+    '1',
+    '--lr',
+    '5e-5',
+  ];
   const many = await loopnn([...fresh, ...sizes, '--out', join(folder, 'fresh')]);
   assert.equal(many.code, 0, many.stderr);
   assert.match(many.stderr, /^2 steps read the [\d,]+ tokens of the training split 5 times over$/m);
