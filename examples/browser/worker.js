@@ -8,9 +8,7 @@ let stop = new AbortController();
 const tasks = {
   look: async () => {},
   async train(text) {
-    if (text && text.length < 2000) throw new Error('Paste a longer text: 2,000 characters at least');
-    if (text) await store.removeFolder('checkpoints');
-    const run = text ? { text, model, train } : { resume: true };
+    const run = text ? { text, model, train, overwrite: true } : { resume: true };
     await trainRun({ store, ...run, signal: stop.signal, onEvent: (event) => postMessage(event) });
   },
   async write(prompt) {
@@ -25,5 +23,5 @@ self.onmessage = async ({ data: [task, input] }) => {
   stop = new AbortController();
   const failure = await tasks[task](input).catch((error) => error.message);
   const steps = (await store.list('checkpoints')).map((name) => Number(name.split('-')[1]));
-  postMessage({ saved: Math.max(0, ...steps), failure });
+  postMessage({ saved: Math.max(0, ...steps), failure, task });
 };

@@ -158,32 +158,38 @@ function stepTable(results: readonly StepsResult[]): string[] {
 
 function decodingTable(results: readonly DecodingResult[]): string[] {
   const header = [
-    ...['model', 'sequences', 'context', 'ms/token', 'min', 'max', 'tokens/s'],
-    ...['of memory', 'outside kernels', 'prefill tokens/s', 'of products'],
+    ...['model, sequences × context', 'ms/step', 'min', 'max', 'tokens/s', 'of memory'],
+    ...['outside kernels', 'prefill tokens/s', 'of products'],
   ];
   const rows = results.map((r) => [
-    r.name,
-    String(r.sequences),
-    String(r.context),
+    decodingCase(r),
     r.stepMs.median.toFixed(2),
     r.stepMs.min.toFixed(2),
     r.stepMs.max.toFixed(2),
-    r.tokensPerSecond.toFixed(1),
+    grouped(r.tokensPerSecond),
     ofMemory(r.share),
     percent(r.overhead),
     grouped(r.prefill.tokensPerSecond),
     percent(r.prefill.share),
   ]);
-  return table(header, rows);
+  return [
+    ...table(header, rows),
+    '',
+    ...paragraph(
+      'a step is a token of every sequence; of memory, of products: of what the machine reads, and multiplies, at most',
+    ),
+  ];
 }
 
 function shares({ name, kernelMs, meanMs }: StepsResult): string[] {
   return kernelShares(`${name}: kernel`, kernelMs, meanMs);
 }
 
-function decodingShares({ name, sequences, context, kernelMs, meanMs }: DecodingResult): string[] {
-  return kernelShares(`${name}, ${sequences} × ${context}: kernel`, kernelMs, meanMs);
+function decodingShares(result: DecodingResult): string[] {
+  return kernelShares(`${decodingCase(result)}: kernel`, result.kernelMs, result.meanMs);
 }
+
+const decodingCase = ({ name, sequences, context }: DecodingResult) => `${name}, ${sequences} × ${context}`;
 
 function kernelShares(title: string, kernelMs: KernelMs, stepMs: number): string[] {
   if (!kernelMs) return [];

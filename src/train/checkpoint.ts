@@ -32,7 +32,8 @@ export function newCheckpointState(): TrainState {
   return { step: 0, tokensSeen: 0, bestValLoss: null, evaluatedAt: -1, savedAt: -1 };
 }
 
-const FOLDER = 'checkpoints';
+/** The folder of a run that holds them. */
+export const CHECKPOINTS = 'checkpoints';
 const MODEL_FILE = 'model.safetensors';
 const OPTIMIZER_FILE = 'optimizer.safetensors';
 const STATE_FILE = 'state.json';
@@ -61,8 +62,9 @@ export async function saveCheckpoint(
     stateFile(state),
   ];
   const name = folderName(kind, state.step);
-  await store.createFolder(`${FOLDER}/${name}`, withChecksums(store, files));
-  for (const former of older) if (former.name !== name) await store.removeFolder(`${FOLDER}/${former.name}`);
+  await store.createFolder(`${CHECKPOINTS}/${name}`, withChecksums(store, files));
+  for (const former of older)
+    if (former.name !== name) await store.removeFolder(`${CHECKPOINTS}/${former.name}`);
 }
 
 /**
@@ -75,7 +77,7 @@ export async function saveInitialWeights(store: Store, tensors: readonly LazyTen
     [MODEL_FILE, lazySafetensors(tensors, { format: 'pt' })],
     stateFile(state),
   ];
-  await store.createFolder(`${FOLDER}/${folderName('last', 0)}`, withChecksums(store, files));
+  await store.createFolder(`${CHECKPOINTS}/${folderName('last', 0)}`, withChecksums(store, files));
 }
 
 /**
@@ -150,10 +152,10 @@ async function loading<Result>(
 ): Promise<Result> {
   const [taken] = await inOrder(store, kind);
   if (!taken) {
-    throw new CheckpointError(FOLDER, 'must hold a checkpoint', undefined, 'was this run ever trained?');
+    throw new CheckpointError(CHECKPOINTS, 'must hold a checkpoint', undefined, 'was this run ever trained?');
   }
   const wayOut = () => nextBest(store, kind, ({ name }) => name !== taken.name);
-  const folder = await CheckedFolder.open(store, `${FOLDER}/${taken.name}`, wayOut);
+  const folder = await CheckedFolder.open(store, `${CHECKPOINTS}/${taken.name}`, wayOut);
   try {
     return await load(folder, taken.step);
   } catch (error) {
@@ -178,14 +180,14 @@ async function nextBest(
     if (good(checkpoint) && (await isIntact(store, checkpoint))) {
       return `move ${before.join(' and ')} away and try again from the checkpoint of step ${checkpoint.step}`;
     }
-    before.push(`${FOLDER}/${checkpoint.name}`);
+    before.push(`${CHECKPOINTS}/${checkpoint.name}`);
   }
   return null;
 }
 
 async function isIntact(store: Store, { name }: Checkpoint): Promise<boolean> {
   try {
-    await (await CheckedFolder.open(store, `${FOLDER}/${name}`, async () => null)).verifyAll();
+    await (await CheckedFolder.open(store, `${CHECKPOINTS}/${name}`, async () => null)).verifyAll();
     return true;
   } catch {
     return false;
@@ -226,7 +228,7 @@ function stateFile(state: TrainState): [string, FileContent] {
 
 /** Complete checkpoints in the order in which they are taken: those of a kind, then the others, the latest of each first. */
 async function inOrder(store: Store, kind: CheckpointKind): Promise<Checkpoint[]> {
-  return (await store.list(FOLDER))
+  return (await store.list(CHECKPOINTS))
     .flatMap((name) => {
       const match = /^(best|last)-(\d+)$/.exec(name);
       return match ? [{ kind: match[1] as CheckpointKind, step: Number(match[2]), name }] : [];

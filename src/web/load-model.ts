@@ -1,4 +1,5 @@
 /** Loads a trained run on a page or in a worker, for `import { loadModel } from 'loopnn/browser'`. */
+import { ConfigError } from '../errors.js';
 import { Model } from '../generate/model.js';
 import type { Store } from '../platform.js';
 import { Runtime } from '../tensor/tensor.js';
@@ -32,6 +33,7 @@ export interface LoadOptions extends BackendOptions, KeyValueOptions {
  * for await (const { text } of model.generate('Once', { maxTokens: 50 })) postMessage(text);
  */
 export async function loadModel(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
+  if (!source) throw new ConfigError('source', 'must be given: the URL of a run, a store, a folder or files');
   const { cache = false, kvSharing, kvLoops, ...engine } = options;
   const { onWarning = (message) => console.warn(message) } = engine;
   const { store, name } = await storeOf(source, cache, onWarning);

@@ -7,7 +7,7 @@ import type { Store } from '../platform.js';
 import { Runtime } from '../tensor/tensor.js';
 import { BytesTokenizer } from '../tokenizer/bytes.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { resumableStep } from '../train/checkpoint.js';
+import { CHECKPOINTS, resumableStep } from '../train/checkpoint.js';
 import { overrideTrain, parseRunConfig, type RunConfig, type TrainConfig } from '../train/config.js';
 import type { TrainEvent } from '../train/events.js';
 import { createRun, Run } from '../train/run.js';
@@ -33,6 +33,8 @@ export interface TrainOptions extends Omit<BackendOptions, 'precision' | 'weight
   readonly train?: Partial<TrainConfig>;
   /** Continue the run in the store from its last checkpoint. */
   readonly resume?: boolean;
+  /** Begin anew where the store holds a run, whose checkpoints go when the new one begins. */
+  readonly overwrite?: boolean;
   /** Ends the training after its micro-step, with a checkpoint to go on from. */
   readonly signal?: AbortSignal;
   /** Every update, evaluation and checkpoint. */
@@ -62,11 +64,21 @@ export interface TrainSummary {
  * const trained = await loadModel(store);
  */
 export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
-  const { store, resume = false, threads, onWarning, signal, onEvent = () => {} } = options;
+  const {
+    store,
+    resume = false,
+    overwrite = false,
+    threads,
+    onWarning,
+    signal,
+    onEvent = () => {},
+  } = options;
+  if (!store) throw new ConfigError('store', 'must be given: where the run is kept');
   await using _lock = await store.lock();
   const exists = (await resumableStep(store)) !== null;
-  if (exists && !resume) {
-    throw new ConfigError('store', 'must not hold a run yet', undefined, 'resume continues it');
+  if (exists && !resume && !overwrite) {
+    const hint = 'resume continues it, overwrite begins anew';
+    throw new ConfigError('store', 'must not hold a run yet', undefined, hint);
   }
   if (!exists && resume) throw new ConfigError('resume', 'needs a run with a checkpoint in the store');
   const { config: wanted, tokenizer, text } = resume ? await resumed(options) : begun(options);
@@ -89,7 +101,10 @@ export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
       ...{ train: part('beginning', 0, cut), val: part('last tenth', cut) },
     });
     try {
-      if (!resume) await store.replace(TEXT_FILE, text);
+      if (!resume) {
+        if (exists) await store.removeFolder(CHECKPOINTS);
+        await store.replace(TEXT_FILE, text);
+      }
       await createRun(store, config, tokenizer);
       await trainer.start(signal);
       for await (const event of trainer.run(signal)) onEvent(event);
