@@ -70,7 +70,7 @@ export class Pages {
         const { compressed_page_size: packed, uncompressed_page_size: unpacked } = header;
         at += bytes;
         if (!(packed >= 0 && packed <= end - at && unpacked >= 0))
-          throw new Error(`a page of ${packed} bytes`);
+          throw new Error(`a page of ${packed ?? 'an unknown number of'} bytes`);
         const body = { start: at, end: at + packed, codec: this.chunk.codec, unpackedBytes: unpacked };
         at += packed;
         this.unpackedBytes += unpacked;
