@@ -134,6 +134,10 @@ LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return __builtin_wasm_relaxed_madd_f32x
 LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
 #endif
 LOOPNN_INLINE vf sqrtv(vf a) { return __builtin_elementwise_sqrt(a); }
+#define LOOPNN_OWN_EXTREMES
+/** By name: LLVM would take a comparison for relaxed SIMD's own, which may return either operand where one is NaN. */
+LOOPNN_INLINE vf maxv(vf a, vf b) { return __builtin_wasm_pmax_f32x4(b, a); }
+LOOPNN_INLINE vf minv(vf a, vf b) { return __builtin_wasm_pmin_f32x4(b, a); }
 #else
 LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
 LOOPNN_INLINE vf sqrtv(vf a) {
@@ -141,8 +145,10 @@ LOOPNN_INLINE vf sqrtv(vf a) {
   return a;
 }
 #endif
+#if !defined(LOOPNN_OWN_EXTREMES)
 LOOPNN_INLINE vf maxv(vf a, vf b) { return a > b ? a : b; }
 LOOPNN_INLINE vf minv(vf a, vf b) { return a < b ? a : b; }
+#endif
 LOOPNN_INLINE vf loadFirst(const float* p, int n) {
   vf v{};
   for (int i = 0; i < W; i++) {
