@@ -21,6 +21,8 @@ if (files.length === 0) {
 const env = { ...process.env, MALLOC_MMAP_THRESHOLD_: String(1 << 16) };
 // Node's own default leaves one processor free, which on two of them is half of the machine. Long tests measure memory and time.
 const concurrency = ending === '.full.js' ? 1 : availableParallelism();
+// Where files run side by side, threads that wait for each other take processors from other files.
+if (concurrency > 1) env.LOOPNN_NUM_THREADS ??= '1';
 const options = ['--test', `--test-concurrency=${concurrency}`, '--test-reporter=spec'];
 const { status } = spawnSync(process.execPath, [...options, ...files], { cwd: ROOT, env, stdio: 'inherit' });
 process.exit(status ?? 1);
