@@ -53,9 +53,16 @@ const resume = (out: string, ...args: string[]) => [
 let draws = 0;
 const random = (end: number) => hashWords(7, draws++) % end;
 
+/** The folder that a run goes on from: beside it a kill may leave an older one, and what was being written or removed. */
+const lastCheckpoint = (out: string) =>
+  readdirSync(join(out, 'checkpoints'))
+    .filter((name) => /^last-\d+$/.test(name))
+    .sort()
+    .at(-1)!;
+
 /** What a run has come to, without timings. */
 function result(out: string): Record<string, unknown> {
-  const [last] = readdirSync(join(out, 'checkpoints')).filter((name) => name.startsWith('last-'));
+  const last = lastCheckpoint(out);
   const files = ['model.safetensors', 'optimizer.safetensors', 'state.json', 'checksums.json'];
   const lines = readFileSync(join(out, 'metrics.jsonl'), 'utf8').trimEnd().split('\n');
   const events = readFileSync(join(out, 'events.out.tfevents.loopnn'));
@@ -113,7 +120,7 @@ test(`a run killed or stopped ${KILLS} times, at any moment, is that of a run le
     else assert.match(end, /^(143|SIGTERM)$/, stderr);
     assert.ok(!/missing|damaged/.test(stderr), stderr);
   }
-  const [last] = readdirSync(join(out, 'checkpoints')).filter((name) => name.startsWith('last-'));
+  const last = lastCheckpoint(out);
   const steps = String(Number(last.split('-')[1]) + 3);
   const ending = await loopnn(resume(out, '--max-steps', steps));
   assert.equal(ending.code, 0, ending.stderr);
@@ -153,7 +160,7 @@ test(`${DAMAGES} damaged checkpoints: none is trained on, and the way out leads 
   for (let i = 0; i < DAMAGES; i++) {
     const out = join(folder, `damaged-${i}`);
     cpSync(run, out, { recursive: true });
-    const [last] = readdirSync(join(out, 'checkpoints')).filter((name) => name.startsWith('last-'));
+    const last = lastCheckpoint(out);
     const files = readdirSync(join(out, 'checkpoints', last)).filter((name) => name !== 'checksums.json');
     const path = join(out, 'checkpoints', last, files[i % files.length]);
     const names = Object.keys(DAMAGE);
@@ -227,9 +234,7 @@ test(`of ${RIVALS} trainings that begin on one run at once and are stopped, one 
       [],
     );
   }
-  const steps = readdirSync(join(out, 'checkpoints'))
-    .find((name) => name.startsWith('last-'))!
-    .split('-')[1];
+  const steps = lastCheckpoint(out).split('-')[1];
   assert.ok(Number(steps) > 3, steps);
   const until = ['--max-steps', String(Number(steps) + 3)];
   const ending = await loopnn(resume(out, ...until));
