@@ -10,12 +10,14 @@ const HISTORY = 1 << 16;
 const LEAST_MATCH = 4;
 /** A number of four bits or of a byte with this value goes on in the next byte. */
 const MORE = { bits: 15, byte: 255 };
+/** No length is as large: what packs a block in LZ4 counts its bytes in 31 bits. */
+const TOO_LONG = 2 ** 31;
 
 /**
  * Unpacks one block.
  *
  * @param chunks the packed bytes, cut anywhere
- * @throws Error if they are damaged or end early
+ * @throws Error if they are damaged or end early; a length that goes on and on is refused before it fills the memory
  */
 export async function* unpackLz4(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const out = new Window(HISTORY);
@@ -74,6 +76,7 @@ function lengthAt(input: Uint8Array, at: number, bits: number): { number: number
   for (let next = at; next < input.length; next++) {
     number += input[next];
     if (input[next] < MORE.byte) return { number, next: next + 1 };
+    if (number >= TOO_LONG) throw new Error(`a length of LZ4's above ${TOO_LONG}`);
   }
   return null;
 }
