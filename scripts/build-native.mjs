@@ -253,7 +253,7 @@ export async function buildAddon(
     }),
     availableParallelism(),
   );
-  // A folder for this build alone, where the file has its own name: linkers for Windows and macOS write it into the file.
+  // A folder for this build alone, where the file has its own name: linkers for Windows and macOS write it into it.
   const temporary = path.join(outDir, `link.${process.pid}.tmp`);
   await mkdir(temporary, { recursive: true });
   try {

@@ -52,8 +52,8 @@ export interface StepsResult {
 const WARM_MS = 500;
 
 /**
- * Takes `steps` timed steps of each model, once untimed ones have settled. The first is checked: an untrained model's loss must be near what random logits give. `onStep` hears of every timed
- * step.
+ * Takes `steps` timed steps of each model, once untimed ones have settled. The first is checked: an untrained model's loss
+ * must be near what random logits give. `onStep` hears of every timed step.
  */
 export async function benchmarkSteps(
   models: readonly BenchmarkModel[],

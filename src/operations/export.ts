@@ -40,8 +40,8 @@ export interface ExportOptions {
   /** A new folder for the exported model. */
   readonly out: string;
   /**
-   * `huggingface` (default): config.json and safetensors for transformers. `onnx`: a graph with a key/value cache. `browser`: a
-   * run for `loadModel` of loopnn/browser, without what training needs.
+   * `huggingface` (default): config.json and safetensors for transformers. `onnx`: a graph with a key/value cache.
+   * `browser`: a run for `loadModel` of loopnn/browser, without what training needs.
    */
   readonly format?: 'huggingface' | 'onnx' | 'browser';
   /** For onnx: loops, steps or layers to write out; without it the file asks for them where the depth allows. */

@@ -125,8 +125,9 @@ export async function weightsFile(
 }
 
 /**
- * The files of a run's best checkpoint, or else of its latest, that hold its weights, by their paths in the run: what it takes to
- * use them, and not to train on. Throws CheckpointError.
+ * The files that it takes to use a run's weights, and not to train on, and the folder that they are in: of its best
+ * checkpoint, or else of its latest. Each is read once before, to see that it is intact. Throws CheckpointError, and the
+ * signal's reason where that is aborted.
  */
 export function weightFiles(
   store: Store,

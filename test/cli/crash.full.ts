@@ -53,7 +53,7 @@ const resume = (out: string, ...args: string[]) => [
 let draws = 0;
 const random = (end: number) => hashWords(7, draws++) % end;
 
-/** The folder that a run goes on from: beside it a kill may leave an older one, and what was being written or removed. */
+/** What a run goes on from: a kill may leave an older checkpoint beside it, and one half written or removed. */
 const lastCheckpoint = (out: string) =>
   readdirSync(join(out, 'checkpoints'))
     .filter((name) => /^last-\d+$/.test(name))

@@ -1,4 +1,4 @@
-/** 64 streams at once for a minute and a half, many of which leave: answers stay those computed alone, memory flat, nobody starves. */
+/** 64 streams at once for 90 s, many of which leave: answers stay those computed alone, memory flat, nobody starves. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hashWords } from '../../src/random.js';
@@ -6,7 +6,7 @@ import { clientOf, ENDLESS, metric, serveRun, trainedRun, until } from './helper
 
 const STREAMS = 64;
 const SECONDS = 90;
-/** Share of it in which memory may grow: from Node 24 on the heap takes 45 s until it has the size that it works with. */
+/** Share of it in which memory may grow: newer Nodes take 45 s until their heap has the size that it works with. */
 const WARM = 2 / 3;
 /** Different requests; each is asked again and again, whole and interrupted, among always other ones. */
 const KINDS = 48;
