@@ -8,6 +8,8 @@ import { Browser, findChromium, newProfile, Site } from './chromium.js';
 const chromium = findChromium();
 const skip = 'missing' in chromium ? chromium.missing : false;
 const FOLDER = fileURLToPath(new URL('../../../examples/browser/', import.meta.url));
+/** That one thing on the page may take. */
+const LONGEST_MS = 60_000;
 const TEXT = 'What goes round comes round. The wheel turns, and the loop turns with it.\n'.repeat(40);
 
 test('the example has 60 lines at most', () => {
@@ -24,8 +26,9 @@ test('the example trains, survives a reload, and writes', { skip, timeout: 180_0
   const status = () => browser.evaluate<string>('document.querySelector("#status")?.textContent ?? ""');
   let failures = /Error|must|did not/;
   const until = async (holds: (text: string) => boolean) => {
-    for (;;) {
+    for (const end = performance.now() + LONGEST_MS; ; ) {
       const text = await status();
+      assert.ok(performance.now() < end, `the page still says: ${text}`);
       if (holds(text)) return text;
       assert.doesNotMatch(text, failures);
       await new Promise((resolve) => setTimeout(resolve, 50));
