@@ -119,6 +119,9 @@ interface Answer {
   readonly error?: { readonly message: string };
 }
 
+/** No test takes as long: a page that stands still must not hold up whatever runs the tests. */
+const LONGEST_MS = 300_000;
+
 /** A browser with one page, steered over a pipe by the protocol of its developer tools. */
 export class Browser implements AsyncDisposable {
   private readonly waiting = new Map<number, (answer: Answer) => void>();
@@ -138,7 +141,9 @@ export class Browser implements AsyncDisposable {
         if (answer.id !== undefined) this.waiting.get(answer.id)?.(answer);
       }
     });
+    const limit = setTimeout(() => void this.kill(), LONGEST_MS);
     void this.ended.then(() => {
+      clearTimeout(limit);
       for (const answer of this.waiting.values()) answer({ error: { message: 'the browser has ended' } });
     });
     (child.stdio[3] as Writable).on('error', () => {}); // said by its end
@@ -168,6 +173,9 @@ export class Browser implements AsyncDisposable {
 
   /** A command of the protocol, to the page. */
   send<Result>(method: string, params: object = {}): Promise<Result> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) {
+      return Promise.reject(new Error(`${method}: the browser has ended`));
+    }
     const id = ++this.last;
     const session = this.session === undefined ? {} : { sessionId: this.session };
     return new Promise((resolve, reject) => {

@@ -34,7 +34,13 @@ test('the example trains, survives a reload, and writes', { skip, timeout: 180_0
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   };
-  const click = (id: string) => browser.evaluate(`document.querySelector('#${id}').click()`);
+  // A button that is disabled takes no click: the task before it is not yet done.
+  const click = (id: string) =>
+    browser.evaluate(`new Promise((go) => {
+      const button = document.querySelector('#${id}');
+      const press = () => (button.disabled ? setTimeout(press, 20) : go(button.click()));
+      press();
+    })`);
   const stepIn = (text: string) => Number(/[Ss]tep (\d+)/.exec(text)?.[1] ?? 0);
 
   await browser.goto(`${site.url}examples/browser/`);
