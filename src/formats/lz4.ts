@@ -2,7 +2,8 @@
  * LZ4's block format as a stream (lz4_Block_format.md of its reference): what whole pages take at once
  * (`hyparquet-compressors`), larger ones take in pieces. A block does not say how long it is; it ends after literals.
  */
-import { joined, Window } from './window.js';
+import { joined } from './joined.js';
+import { Window } from './window.js';
 
 /** Bytes that an offset of 16 bits reaches back. */
 const HISTORY = 1 << 16;
@@ -29,7 +30,7 @@ export async function* unpackLz4(chunks: AsyncIterable<Uint8Array>): AsyncGenera
   let pending: number | null = null;
 
   for await (const chunk of chunks) {
-    input = joined(input, chunk);
+    input = joined([input, chunk]);
     let from = 0;
     for (;;) {
       if (out.room === 0) yield out.take();

@@ -3,6 +3,7 @@
  * Knows the wire format (protobuf.dev/programming-guides/encoding); knows no message.
  */
 import { DataError } from '../errors.js';
+import { joined } from './joined.js';
 
 const VARINT = 0;
 const FIXED64 = 1;
@@ -13,13 +14,7 @@ const utf8 = new TextEncoder();
 
 /** A message of fields made by the functions below. */
 export function message(...fields: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(fields.reduce((sum, field) => sum + field.length, 0));
-  let at = 0;
-  for (const field of fields) {
-    bytes.set(field, at);
-    at += field.length;
-  }
-  return bytes;
+  return joined(fields);
 }
 
 /** A whole number from 0 to 2⁵³ − 1 (int32, int64, uint64, enum), or a boolean. */

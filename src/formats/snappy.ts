@@ -2,7 +2,8 @@
  * Snappy's block format as a stream: what whole pages take at once (`hyparquet-compressors`), larger ones take in pieces.
  * Encoders look 64 KiB back, though the format lets them look further; here a mebibyte is kept.
  */
-import { joined, Window } from './window.js';
+import { joined } from './joined.js';
+import { Window } from './window.js';
 
 /** Bytes that a copy may look back. */
 const HISTORY = 1 << 20;
@@ -23,7 +24,7 @@ export async function* unpackSnappy(chunks: AsyncIterable<Uint8Array>): AsyncGen
   let input: Uint8Array = new Uint8Array(0);
 
   for await (const chunk of chunks) {
-    input = joined(input, chunk);
+    input = joined([input, chunk]);
     let from = 0;
     if (total === undefined) {
       const length = lengthOf(input);

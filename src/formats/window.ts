@@ -49,12 +49,3 @@ export class Window {
     return piece;
   }
 }
-
-/** Packed bytes that came in pieces, one after the other: what of the former one is left, and the next. */
-export function joined(left: Uint8Array, next: Uint8Array): Uint8Array {
-  if (left.length === 0) return next;
-  const both = new Uint8Array(left.length + next.length);
-  both.set(left);
-  both.set(next, left.length);
-  return both;
-}

@@ -5,16 +5,6 @@ import type { RandomAccessFile } from '../platform.js';
 export const bytesOf = (content: string | Uint8Array): Uint8Array =>
   typeof content === 'string' ? new TextEncoder().encode(content) : content;
 
-export function joined(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
-}
-
 /** Whether one of these files is `path`, or lies in a folder of this name. */
 export function hasPath(files: Iterable<string>, path: string): boolean {
   return [...files].some((name) => name === path || name.startsWith(`${path}/`));

@@ -1,8 +1,9 @@
 /** A store in memory: runs that end with the page. */
 import { CheckpointError } from '../errors.js';
 import { crc32c } from '../formats/crc32c.js';
+import { joined } from '../formats/joined.js';
 import type { FileContent, RandomAccessFile, Store } from '../platform.js';
-import { bytesOf, fileOf, hasPath, joined, namesIn } from './content.js';
+import { bytesOf, fileOf, hasPath, namesIn } from './content.js';
 
 export class MemoryStore implements Store {
   readonly crc32c = crc32c;
