@@ -1,11 +1,9 @@
 /** Long: thousands of pipelined requests, many of which leave, cost the process that serves them no memory. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { hashWords } from '../../src/random.js';
-import { MAIN, outcome } from '../cli/helpers.js';
-import { ENDLESS, metric, trainedRun, until } from './helpers.js';
+import { ENDLESS, metric, serveProcess, trainedRun, until } from './helpers.js';
 
 const REQUESTS = 5000;
 /** Requests after which memory has its working size. */
@@ -13,13 +11,6 @@ const WARM = 500;
 /** Requests on a connection, sent at once, and connections at a time. */
 const PIPELINED = 5;
 const CONNECTIONS = 16;
-
-/**
- * Each collection is a whole one, and young objects have a mebibyte: what is resident is then what is held. Without, V8 lets the
- * heaps of the two threads grow to their working sizes over some thousand requests, from 130 MiB in all to 180, of which
- * a collection leaves the same 20 after 500 requests as after 15,000.
- */
-const WITHOUT_GARBAGE = ['--gc-global', '--max-semi-space-size=1'];
 
 const draw = (...words: number[]) => hashWords(...words) >>> 0;
 
@@ -71,17 +62,7 @@ function converse(url: string, first: number): Promise<number> {
 }
 
 test(`resident memory after ${REQUESTS} requests is within 10 % of that after ${WARM}`, async (t) => {
-  const served = ['serve', '--model', await trainedRun(), '--port', '0', '--max-queue', '1000'];
-  const child = spawn(process.execPath, [...WITHOUT_GARBAGE, MAIN, ...served], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const ended = outcome(child);
-  let printed = '';
-  child.stderr!.on('data', (text) => {
-    printed += text;
-  });
-  await until(() => / is loaded/.test(printed), 'a loaded model');
-  const url = /listening on (\S+)/.exec(printed)![1];
+  const { url, stop } = await serveProcess(await trainedRun(), '--max-queue', '1000');
   let [next, answered] = [0, 0];
   const send = async (end: number) => {
     while (next < end) {
@@ -98,12 +79,10 @@ test(`resident memory after ${REQUESTS} requests is within 10 % of that after ${
   };
   const resident = [await sendUpTo(WARM)];
   for (let end = 2 * WARM; end <= REQUESTS; end += WARM) resident.push(await sendUpTo(end));
-  child.kill('SIGTERM');
-  const { code, stderr } = await ended;
-  assert.equal(code, 0, stderr.slice(-2000));
+  const log = await stop();
   const shown = resident.map((bytes) => bytes >> 20).join(', ');
   t.diagnostic(`${answered} of ${next} requests answered, ${shown} MiB`);
   assert.ok(answered > REQUESTS / 2 && answered < 0.95 * REQUESTS, `${answered} answers`);
-  assert.doesNotMatch(stderr, / 5\d\d /, 'no failure in the log');
+  assert.doesNotMatch(log, / 5\d\d /, 'no failure in the log');
   assert.ok(resident.at(-1)! < 1.1 * resident[0], `${shown} MiB`);
 });
