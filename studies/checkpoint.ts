@@ -13,8 +13,9 @@ import { NodeStore } from '../src/node/store.js';
 import { median } from '../src/statistics.js';
 import { GPT } from '../src/models/gpt.js';
 import { Runtime } from '../src/tensor/tensor.js';
-import { loadCheckpoint, loadWeights, newCheckpointState, saveCheckpoint } from '../src/train/checkpoint.js';
+import { loadCheckpoint, loadWeights, momentSections, newCheckpointState, saveCheckpoint } from '../src/train/checkpoint.js';
 import { parseRunConfig } from '../src/train/config.js';
+import { valuesOf } from '../src/train/flat-values.js';
 import { AdamW } from '../src/train/optimizer.js';
 
 class Unchecked extends NodeStore {
@@ -38,6 +39,9 @@ const runtime = new Runtime(await createBackend());
 const state = { ...newCheckpointState(), step: 1 };
 const found: Record<string, { checked: Times[]; unchecked: Times[] }> = {};
 
+const { backend } = runtime;
+const sections = ({ m, v }: AdamW) => momentSections(valuesOf(backend, m), valuesOf(backend, v));
+
 const trained = new GPT(config, runtime, { train: true });
 trained.parameters.initialise(1);
 const optimizer = new AdamW(trained.parameters, train);
@@ -45,12 +49,14 @@ console.log(`${trained.parameters.storage.length} parameters, ${turns} turns`);
 try {
   for (let turn = 0; turn < Number(turns); turn++) {
     await inTurns(turn, 'save', async (store) => {
-      await time(store, 'save', () => saveCheckpoint(stores[store], 'last', trained, optimizer, state));
+      await time(store, 'save', () => saveCheckpoint(stores[store], 'last', trained, sections(optimizer), state));
     });
     await inTurns(turn, 'load', async (store) => {
       const model = new GPT(config, runtime, { train: true });
       const moments = new AdamW(model.parameters, train);
-      await time(store, 'load', () => loadCheckpoint(stores[store], model, moments));
+      await time(store, 'load', () => 
+        loadCheckpoint(stores[store], model.parameters, valuesOf(backend, model.parameters.storage), sections(moments)),
+      );
       moments.dispose();
       model.dispose();
     });

@@ -14,7 +14,9 @@ import type { Clock } from '../platform.js';
 import type { RunConfig } from '../train/config.js';
 import { total } from '../evaluate/evaluation.js';
 import { meanLoops } from '../train/loops.js';
+import { UpdateGradient } from '../train/gradient.js';
 import { AdamW } from '../train/optimizer.js';
+import { ALONE } from '../train/peers.js';
 import { UpdateSums } from '../train/update-sums.js';
 import { checkpointedApplications, trainingOptions } from '../train/trainer.js';
 import { mean, median, type Spread, spread } from '../statistics.js';
@@ -85,6 +87,7 @@ class Entrant {
   private readonly runtime: Runtime;
   private readonly model: GPT;
   private readonly optimizer: AdamW;
+  private readonly gradient: UpdateGradient;
   private readonly checkpointed: number;
   private readonly phases = { forward: [] as number[], backward: [] as number[], optimizer: [] as number[] };
   private readonly evaluations: number[] = [];
@@ -102,6 +105,7 @@ class Entrant {
     this.model = new GPT(model, this.runtime, { train: true });
     this.model.parameters.initialise(train.seed);
     this.optimizer = new AdamW(this.model.parameters, train);
+    this.gradient = new UpdateGradient(this.model.parameters, 1, ALONE);
     this.checkpointed = checkpointedApplications(this.model, train);
   }
 
@@ -144,6 +148,7 @@ class Entrant {
     await output.losses.read();
     times.push(clock.now());
     using sums = new UpdateSums(this.runtime, 1);
+    await this.gradient.sumSquares(sums.squares, sums.nonFinite);
     optimizer.update(step + 1, 1e-4, sums.squares, sums.nonFinite);
     await sums.read();
     times.push(clock.now());
@@ -213,6 +218,7 @@ class Entrant {
 
   dispose(): void {
     this.model.dispose();
+    this.gradient.dispose();
     this.optimizer.dispose();
     this.runtime.pool.trim();
   }

@@ -8,24 +8,52 @@ import type { Clock } from '../platform.js';
 /** Step number that marks the batches of an evaluation, which no training step reaches. */
 const EVALUATION = 0xffffffff;
 
-/** Mean loss in nats per token of the fixed batches that a seed names; null when the signal is aborted meanwhile. */
+/** Fixed batches that a seed names. */
+export interface FixedBatches {
+  readonly B: number;
+  readonly count: number;
+  readonly seed: number;
+}
+
+/** Mean loss in nats per token of fixed batches; null when the signal is aborted meanwhile. */
 export async function estimateLoss(
   model: GPT,
   source: TokenSource,
-  batches: { readonly B: number; readonly count: number; readonly seed: number },
+  batches: FixedBatches,
   clock: Clock,
   signal?: AbortSignal,
 ): Promise<number | null> {
-  const { blockSize: T, vocabSize } = model.config;
+  const losses = await batchLosses(model, source, batches, () => true, clock, signal);
+  return losses && meanLoss(losses);
+}
+
+/** The mean of the batches' losses, in their order. */
+export function meanLoss(losses: readonly number[]): number {
   let sum = 0;
-  for (let i = 0; i < batches.count; i++) {
+  for (const loss of losses) sum += loss;
+  return sum / losses.length;
+}
+
+/** The loss of each batch, 0 for those that are not `wanted`; null when the signal is aborted meanwhile. */
+export async function batchLosses(
+  model: GPT,
+  source: TokenSource,
+  { B, count, seed }: FixedBatches,
+  wanted: (batch: number) => boolean,
+  clock: Clock,
+  signal?: AbortSignal,
+): Promise<number[] | null> {
+  const { blockSize: T, vocabSize } = model.config;
+  const found = new Array<number>(count).fill(0);
+  for (let i = 0; i < count; i++) {
+    if (!wanted(i)) continue;
     if (signal?.aborted) return null;
-    const key = { seed: batches.seed, step: EVALUATION, microStep: i };
-    const { losses } = await scoreBatch(model, await randomBatch(source, batches.B, T, vocabSize, key), {});
-    sum += total(losses) / losses.length;
+    const batch = await randomBatch(source, B, T, vocabSize, { seed, step: EVALUATION, microStep: i });
+    const { losses } = await scoreBatch(model, batch, {});
+    found[i] = total(losses) / losses.length;
     await clock.yield();
   }
-  return sum / batches.count;
+  return found;
 }
 
 /**

@@ -139,9 +139,9 @@ export class Parameters {
     }
   }
 
-  /** The part of a storage laid out like this one that belongs to a parameter: its moments, say. */
-  partOf(flat: Storage, parameter: Parameter): Storage {
-    return this.runtime.backend.slice(flat, this.offsets.get(parameter.name)!, parameter.size);
+  /** Where a parameter begins in the flat storage, and in others that are laid out like it. */
+  offsetOf(parameter: Parameter): number {
+    return this.offsets.get(parameter.name)!;
   }
 
   zeroGradients(): void {

@@ -11,7 +11,7 @@ import type { GPT } from '../models/gpt.js';
 import type { Parameters } from '../nn/parameters.js';
 import { loadTensorFile, type Section, tensorFile } from './checkpoint-tensors.js';
 import { CheckedFolder, RunningSum, withChecksums } from './checksums.js';
-import type { AdamW } from './optimizer.js';
+import { type FlatValues, valuesOf } from './flat-values.js';
 import type { FileContent, Store } from '../platform.js';
 
 export type CheckpointKind = 'best' | 'last';
@@ -45,20 +45,19 @@ interface Checkpoint {
   readonly name: string;
 }
 
-/** Writes a checkpoint and then removes older ones of its kind. Throws FileError where the disk is full. */
+/** Writes a checkpoint and then removes older ones of its kind; `moments` are those of `momentSections`. Throws FileError where the disk is full. */
 export async function saveCheckpoint(
   store: Store,
   kind: CheckpointKind,
-  model: GPT,
-  optimizer: AdamW,
+  { parameters }: GPT,
+  moments: readonly Section<'read'>[],
   state: TrainState,
 ): Promise<void> {
   const older = (await inOrder(store, kind)).filter((former) => former.kind === kind);
-  const { parameters } = model;
-  const weights: Section[] = [['', parameters.storage]];
+  const weights = valuesOf(parameters.runtime.backend, parameters.storage);
   const files: [string, FileContent][] = [
-    [MODEL_FILE, tensorFile(parameters, weights)],
-    [OPTIMIZER_FILE, tensorFile(parameters, moments(optimizer))],
+    [MODEL_FILE, tensorFile(parameters, [['', weights]])],
+    [OPTIMIZER_FILE, tensorFile(parameters, moments)],
     stateFile(state),
   ];
   const name = folderName(kind, state.step);
@@ -80,23 +79,31 @@ export async function saveInitialWeights(store: Store, tensors: readonly LazyTen
   await store.createFolder(`${CHECKPOINTS}/${folderName('last', 0)}`, withChecksums(store, files));
 }
 
+/** The moments of an optimizer as a checkpoint names them. */
+export function momentSections<Values>(m: Values, v: Values): (readonly [prefix: string, values: Values])[] {
+  return [
+    ['m.', m],
+    ['v.', v],
+  ];
+}
+
 /**
- * Loads a run's latest checkpoint into a model and its optimizer: one of kind `last`, or else `best`. Throws CheckpointError, and
- * the signal's reason where that is aborted meanwhile.
+ * Loads a run's latest checkpoint, of kind `last` or else `best`: weights that are laid out as a model's parameters, and moments,
+ * those of `momentSections`. Throws CheckpointError, and the signal's reason where that is aborted meanwhile.
  */
 export async function loadCheckpoint(
   store: Store,
-  model: GPT,
-  optimizer: AdamW,
+  parameters: Parameters,
+  weights: Pick<FlatValues, 'receive'>,
+  moments: readonly Section<'receive'>[],
   signal?: AbortSignal,
 ): Promise<TrainState> {
   return loading(store, 'last', async (folder, step) => {
     const state = parseState(await folder.read(STATE_FILE), step, `${folder.path}/${STATE_FILE}`);
-    const { parameters } = model;
-    await loadTensors(store, folder, MODEL_FILE, parameters, [['', parameters.storage]], signal);
+    await loadTensors(store, folder, MODEL_FILE, parameters, [['', weights]], signal);
     // Weights from elsewhere have no moments yet: the optimizer's are zero, as at the start of any run.
     if (state.step === 0 && !(await folder.has(OPTIMIZER_FILE))) return state;
-    await loadTensors(store, folder, OPTIMIZER_FILE, parameters, moments(optimizer), signal);
+    await loadTensors(store, folder, OPTIMIZER_FILE, parameters, moments, signal);
     return state;
   });
 }
@@ -105,7 +112,8 @@ export async function loadCheckpoint(
 export async function loadWeights(store: Store, model: GPT, kind: CheckpointKind = 'best'): Promise<number> {
   const { parameters } = model;
   return loading(store, kind, async (folder, step) => {
-    await loadTensors(store, folder, MODEL_FILE, parameters, [['', parameters.storage]]);
+    const weights = valuesOf(parameters.runtime.backend, parameters.storage);
+    await loadTensors(store, folder, MODEL_FILE, parameters, [['', weights]]);
     return step;
   });
 }
@@ -195,19 +203,12 @@ async function isIntact(store: Store, { name }: Checkpoint): Promise<boolean> {
   }
 }
 
-function moments({ m, v }: AdamW): Section[] {
-  return [
-    ['m.', m],
-    ['v.', v],
-  ];
-}
-
 async function loadTensors(
   store: Store,
   folder: CheckedFolder,
   name: string,
   parameters: Parameters,
-  sections: readonly Section[],
+  sections: readonly Section<'receive'>[],
   signal?: AbortSignal,
 ): Promise<void> {
   await using file = await folder.open(name);

@@ -1,43 +1,56 @@
 /**
  * AdamW over the flat parameters (Loshchilov & Hutter 2019, arXiv 1711.05101), with nanoGPT's groups: matrices and
- * embeddings are decayed, biases and norms are not, gates as the configuration says.
+ * embeddings are decayed, biases and norms are not, gates as the configuration says. It may hold a part of the parameters'
+ * moments, and then updates that part.
  */
 import type { Storage } from '../backend/backend.js';
 import type { Parameters, RoleRange } from '../nn/parameters.js';
 import type { Role } from '../tensor/tensor.js';
+import type { Range } from './blocks.js';
 import type { TrainConfig } from './config.js';
 
+/** A run of parameters that are treated alike, and where their moments lie. */
+interface Group extends Range {
+  readonly decayed: boolean;
+  /** Offset in `m` and `v`. */
+  readonly at: number;
+}
+
 export class AdamW {
-  /** First and second moments, laid out as the parameters are. */
+  /** First and second moments of the ranges held, one after another. */
   readonly m: Storage;
   readonly v: Storage;
+  private readonly groups: readonly Group[];
 
+  /** `held` are the ranges of the flat parameters that it updates, in order; all of them where none are given. */
   constructor(
     private readonly parameters: Parameters,
     private readonly config: TrainConfig,
+    readonly held: readonly Range[] = [{ offset: 0, length: parameters.storage.length }],
   ) {
     const { backend } = parameters.runtime;
-    this.m = backend.allocate(backend.dtype, parameters.storage.length);
-    this.v = backend.allocate(backend.dtype, parameters.storage.length);
+    const length = held.reduce((sum, range) => sum + range.length, 0);
+    this.m = backend.allocate(backend.dtype, length);
+    this.v = backend.allocate(backend.dtype, length);
+    this.groups = this.grouped(parameters.ranges);
   }
 
   /**
-   * Updates every parameter, unless `nonFinite (1)` says that something is not finite, or the gradient is not; `step` counts
-   * updates from 1. `squares (1)` receives the sum of squares of the whole gradient.
+   * Updates the parameters, unless `nonFinite (1)` says that something is not finite; `step` counts updates from 1.
+   * `squares` begins with the sum of squares of the whole gradient.
    */
   update(step: number, lr: number, squares: Storage, nonFinite: Storage): void {
-    const { storage, gradient, runtime, ranges } = this.parameters;
+    const { storage, gradient, runtime } = this.parameters;
     const { beta1, beta2, eps, weightDecay, gradClip } = this.config;
     if (!gradient) throw new Error('AdamW.update: the model was allocated without gradients');
-    runtime.backend.sumSquares({ out: squares, nonFinite, inp: gradient });
-    for (const { decayed, offset, length } of this.runs(ranges)) {
-      const part = (whole: Storage) => runtime.backend.slice(whole, offset, length);
+    const whole = runtime.backend.slice(squares, 0, 1);
+    for (const { decayed, offset, length, at } of this.groups) {
       runtime.backend.adamw({
-        param: part(storage),
-        m: part(this.m),
-        v: part(this.v),
-        grad: part(gradient),
-        squares,
+        param: runtime.backend.slice(storage, offset, length),
+        m: runtime.backend.slice(this.m, at, length),
+        v: runtime.backend.slice(this.v, at, length),
+        grad: runtime.backend.slice(gradient, offset, length),
+        squares: whole,
         nonFinite,
         lr,
         beta1,
@@ -56,16 +69,23 @@ export class AdamW {
     backend.free(this.v);
   }
 
-  /** The ranges of roles, neighbours that are treated alike being one run. */
-  private runs(ranges: readonly RoleRange[]): { decayed: boolean; offset: number; length: number }[] {
-    const runs: { decayed: boolean; offset: number; length: number }[] = [];
-    for (const { role, offset, length } of ranges) {
-      const decayed = this.decays(role);
-      const last = runs.at(-1);
-      if (last?.decayed === decayed) last.length += length;
-      else runs.push({ decayed, offset, length });
+  /** What is held of the ranges of roles, neighbours that are treated alike being one group. */
+  private grouped(ranges: readonly RoleRange[]): Group[] {
+    const groups: { decayed: boolean; offset: number; length: number; at: number }[] = [];
+    let before = 0;
+    for (const { offset: first, length: whole } of this.held) {
+      for (const { role, offset, length } of ranges) {
+        const from = Math.max(first, offset);
+        const to = Math.min(first + whole, offset + length);
+        if (from >= to) continue;
+        const decayed = this.decays(role);
+        const last = groups.at(-1);
+        if (last?.decayed === decayed && last.offset + last.length === from) last.length += to - from;
+        else groups.push({ decayed, offset: from, length: to - from, at: before + from - first });
+      }
+      before += whole;
     }
-    return runs;
+    return groups;
   }
 
   private decays(role: Role): boolean {

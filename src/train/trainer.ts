@@ -23,23 +23,41 @@ import {
 import {
   type CheckpointKind,
   loadCheckpoint,
+  momentSections,
   newCheckpointState,
   resumableStep,
   saveCheckpoint,
   type TrainState,
   wayBack,
 } from './checkpoint.js';
+import { tensorFile } from './checkpoint-tensors.js';
 import type { Clock, Store } from '../platform.js';
 import type { TrainConfig } from './config.js';
 import { firstNonFinite } from './diagnose.js';
 import type { StepEvent, EvalEvent, CheckpointEvent, TrainEvent } from './events.js';
-import { estimateLoss } from '../evaluate/evaluation.js';
+import { batchLosses, meanLoss } from '../evaluate/evaluation.js';
+import type { Storage } from '../backend/backend.js';
+import {
+  announcedValues,
+  dealtValues,
+  type FlatValues,
+  valuesOf,
+  writesDealt,
+  writesTo,
+} from './flat-values.js';
+import { UpdateGradient } from './gradient.js';
 import { mostLoops, sampleLoops } from './loops.js';
 import { appendMetrics, EMPTY_LOG, type Metrics, readMetrics, writeMetrics } from './metrics.js';
+import { ownerOfMicroStep } from './micro-step-tree.js';
 import { AdamW } from './optimizer.js';
+import { ALONE, barrier, broadcastText, gatherNumbers, othersOf, type Peers } from './peers.js';
 import { ReadAhead } from './read-ahead.js';
 import { learningRate } from './schedule.js';
 import { type MicroStep, UpdateSums } from './update-sums.js';
+import { weightsSum } from './weights-sum.js';
+
+/** What stands for a measure that a model does not have, among numbers that are sent; no measure is negative. */
+const ABSENT = -1;
 
 /** Training can not go on: a loss or gradient is not finite. */
 export class TrainingError extends LoopnnError {}
@@ -49,20 +67,38 @@ export interface TrainerOptions {
   readonly config: TrainConfig;
   readonly train: TokenSource;
   readonly val: TokenSource;
+  /** Where the run is kept. Of many processes, that of rank 0 reads and writes it. */
   readonly store: Store;
   readonly clock: Clock;
+  /** The processes that train together; this one alone where none are given. */
+  readonly peers?: Peers;
+  /** Whether each process holds a part of the optimizer's moments, and updates that part of the weights (ZeRO-1). */
+  readonly shardOptimizer?: boolean;
+  /** Updates between comparisons of the processes' weights; 0 for none. */
+  readonly verifyEvery?: number;
 }
 
 export class Trainer {
+  private readonly peers: Peers;
+  private readonly sharded: boolean;
+  private readonly gradient: UpdateGradient;
   private readonly optimizer: AdamW;
   private readonly checkpointed: number;
   private readonly batches = new ReadAhead((key) => this.batch(key));
   private state: TrainState = newCheckpointState();
+  private saveWanted = false;
 
   constructor(private readonly options: TrainerOptions) {
     const { model, config } = options;
     for (const source of [options.train, options.val]) requireTokens(source, model.config.blockSize + 1);
-    this.optimizer = new AdamW(model.parameters, config);
+    this.peers = options.peers ?? ALONE;
+    this.sharded = options.shardOptimizer === true && this.peers.size > 1;
+    this.gradient = new UpdateGradient(model.parameters, config.gradAccumSteps, this.peers, this.sharded);
+    this.optimizer = new AdamW(
+      model.parameters,
+      config,
+      ...(this.sharded ? [this.gradient.ownBlocks] : []),
+    );
     this.checkpointed = checkpointedApplications(model, config);
   }
 
@@ -76,23 +112,51 @@ export class Trainer {
     return this.state;
   }
 
+  /** Asks for a checkpoint after the update that is being made. */
+  saveSoon(): void {
+    this.saveWanted = true;
+  }
+
   /**
-   * Begins where the store's latest checkpoint left off, or with initial weights where it has none; returns the log so far.
-   * Throws CheckpointError, and the signal's reason where that is aborted meanwhile.
+   * Begins where the store's latest checkpoint left off, or with initial weights where it has none; returns the log so far, to
+   * rank 0. Throws CheckpointError, and the signal's reason where that is aborted meanwhile.
    */
   async start(signal?: AbortSignal): Promise<Metrics> {
     const { model, config, store, clock } = this.options;
-    const resumed = (await resumableStep(store)) !== null;
-    if (resumed) this.state = await loadCheckpoint(store, model, this.optimizer, signal);
+    const found = this.leads && (await resumableStep(store)) !== null;
+    const resumed = (await broadcastText(this.peers, 0, found ? 'resumed' : '')) !== '';
+    if (resumed) this.state = await this.load(signal);
     else {
       for (const _ of model.parameters.initialising(config.seed)) {
         await clock.yield();
         signal?.throwIfAborted();
       }
     }
-    const log = resumed ? await readMetrics(store, this.state) : EMPTY_LOG;
-    await writeMetrics(store, log);
+    const log = resumed && this.leads ? await readMetrics(store, this.state) : EMPTY_LOG;
+    if (this.leads) await writeMetrics(store, log);
     return log;
+  }
+
+  /** The latest checkpoint, which rank 0 reads for all. */
+  private async load(signal?: AbortSignal): Promise<TrainState> {
+    const { peers, options, optimizer, gradient, sharded } = this;
+    const { parameters } = options.model;
+    const { backend } = parameters.runtime;
+    if (peers.size === 1) {
+      const [weights, m, v] = [parameters.storage, optimizer.m, optimizer.v].map((x) => valuesOf(backend, x));
+      return loadCheckpoint(options.store, parameters, weights, momentSections(m, v), signal);
+    }
+    const moments = (held: Storage) =>
+      sharded ? writesDealt(backend, held, gradient.blocks, peers) : writesTo(backend, held);
+    const writes = [writesTo(backend, parameters.storage), moments(optimizer.m), moments(optimizer.v)];
+    const announced = announcedValues(peers, writes);
+    let state = this.state;
+    if (this.leads) {
+      const [weights, m, v] = announced.values;
+      state = await loadCheckpoint(options.store, parameters, weights, momentSections(m, v), signal);
+      await announced.end();
+    } else await announced.follow();
+    return JSON.parse(await broadcastText(peers, 0, JSON.stringify(state)));
   }
 
   /**
@@ -108,29 +172,52 @@ export class Trainer {
   }
 
   private async *steps(signal?: AbortSignal): AsyncGenerator<TrainEvent> {
-    const { config } = this.options;
+    const { config, verifyEvery = 0 } = this.options;
     while (true) {
       const { step } = this.state;
       const done = step >= config.maxSteps;
+      const { stopping, saving } = await this.agree(signal);
       if ((step % config.evalInterval === 0 || done) && this.state.evaluatedAt !== step) {
-        const event = await this.evaluate(signal);
+        const event = await this.evaluate(this.alone(signal));
         if (event) yield event;
         if (event?.best && step > 0) yield await this.save('best');
       }
       const due = step > 0 && step % config.checkpointInterval === 0;
-      const left = signal?.aborted === true && step > 0;
-      if ((due || done || left) && this.state.savedAt !== step) yield await this.save('last');
-      if (done || signal?.aborted) {
+      const left = (stopping || this.alone(signal)?.aborted === true) && step > 0;
+      const asked = saving && step > 0;
+      if ((due || done || left || asked) && this.state.savedAt !== step) yield await this.save('last');
+      if (done || stopping || this.alone(signal)?.aborted) {
         yield { kind: done ? 'done' : 'stopped', step };
         return;
       }
-      const event = await this.update(signal);
+      const event = await this.update(this.alone(signal));
       if (event) yield event;
+      if (verifyEvery > 0 && this.state.step % verifyEvery === 0) await this.verify();
     }
   }
 
   dispose(): void {
+    this.gradient.dispose();
     this.optimizer.dispose();
+  }
+
+  /** Whether this process keeps the run: of many, one does. */
+  private get leads(): boolean {
+    return this.peers.rank === 0;
+  }
+
+  /** The signal where this process is alone and may end its work at any moment; many stop together, between updates. */
+  private alone(signal: AbortSignal | undefined): AbortSignal | undefined {
+    return this.peers.size === 1 ? signal : undefined;
+  }
+
+  /** Whether any process is to stop, or to save: all do then. */
+  private async agree(signal?: AbortSignal): Promise<{ stopping: boolean; saving: boolean }> {
+    const wishes = [signal?.aborted === true, this.saveWanted];
+    this.saveWanted = false;
+    const all = await gatherNumbers(this.peers, wishes.map(Number));
+    const [stopping, saving] = wishes.map((_, i) => all.some((of) => of[i] !== 0));
+    return { stopping, saving };
   }
 
   /** One update, or none when the signal is aborted before it is complete. */
@@ -140,17 +227,27 @@ export class Trainer {
     const { blockSize: T } = model.config;
     const start = clock.now();
     const { step } = this.state;
-    model.parameters.zeroGradients();
-    using sums = new UpdateSums(model.runtime, gradAccumSteps);
-    for (let microStep = 0; microStep < gradAccumSteps; microStep++) {
-      if (signal?.aborted) return null;
+    const { gradient, peers } = this;
+    const { from, to } = gradient.own;
+    using sums = new UpdateSums(model.runtime, to - from);
+    for (let microStep = from; microStep < to; microStep++) {
+      if (signal?.aborted) {
+        gradient.drop();
+        return null;
+      }
       const batch = await this.batches.take(this.key(microStep), this.nextKey(microStep));
+      gradient.begin();
       runMicroStep(model, batch, 1 / gradAccumSteps, this.pass(microStep), sums);
+      gradient.finish(microStep);
       await clock.yield();
     }
+    await gradient.reduce();
+    await gradient.sumSquares(sums.squares, sums.nonFinite);
+    const others = peers.size > 1 ? await this.exchangeSums(sums) : null;
     const lr = learningRate(step, config);
     this.optimizer.update(step + 1, lr, sums.squares, sums.nonFinite);
-    const { microSteps, gradNorm, finite } = await sums.read();
+    if (this.sharded) await gradient.gather(model.parameters.storage);
+    const { microSteps, gradNorm, finite } = others ?? (await sums.read());
     let loss = 0;
     const extras: { auxLoss?: number; meanSteps?: number } = {};
     for (const [microStep, found] of microSteps.entries()) {
@@ -181,24 +278,76 @@ export class Trainer {
       tokensSeen: this.state.tokensSeen,
       ...extras,
     } as const;
-    await appendMetrics(this.options.store, event);
+    if (this.leads) await appendMetrics(this.options.store, event);
     return event;
+  }
+
+  /** What all processes' micro-steps found, in order; where one found something not finite, all know it. */
+  private async exchangeSums(sums: UpdateSums): ReturnType<UpdateSums['read']> {
+    const { peers, options } = this;
+    const { gradAccumSteps } = options.config;
+    const { backend } = options.model.runtime;
+    const own = await sums.read();
+    const numbers = new Array<number>(1 + 3 * gradAccumSteps).fill(Number.NaN);
+    numbers[0] = Number(own.finite);
+    for (const [i, { loss, auxLoss, meanSteps }] of own.microSteps.entries()) {
+      numbers.splice(1 + 3 * (this.gradient.own.from + i), 3, loss, auxLoss ?? ABSENT, meanSteps ?? ABSENT);
+    }
+    const all = await gatherNumbers(peers, numbers);
+    const finite = all.every(([of]) => of === 1);
+    if (!finite) backend.fill(sums.nonFinite, 1);
+    const microSteps = Array.from({ length: gradAccumSteps }, (_, microStep) => {
+      const rank = ownerOfMicroStep(microStep, peers.size, gradAccumSteps);
+      const [loss, auxLoss, meanSteps] = all[rank].subarray(1 + 3 * microStep);
+      const orNull = (x: number) => (x === ABSENT ? null : x);
+      return { loss, auxLoss: orNull(auxLoss), meanSteps: orNull(meanSteps) };
+    });
+    return { microSteps, gradNorm: own.gradNorm, finite };
+  }
+
+  /** Throws TrainingError where the weights of some process have other bits than those of rank 0. */
+  private async verify(): Promise<void> {
+    const { peers, options } = this;
+    const sums = await gatherNumbers(peers, [await weightsSum(options.model, options.store)]);
+    const others = othersOf({ ...peers, rank: 0 }).filter((rank) => sums[rank][0] !== sums[0][0]);
+    if (others.length === 0) return;
+    throw await this.forAll(
+      new TrainingError(
+        `step ${this.step}`,
+        'weights must have the same bits on every rank',
+        `others than rank 0's on rank ${others.join(', ')}`,
+        'is the memory of that machine sound?',
+      ),
+    );
+  }
+
+  /** An error that every process has: rank 0 throws it, which ends the others. */
+  private async forAll<Problem extends Error>(error: Problem): Promise<Problem> {
+    if (!this.leads) await barrier(this.peers);
+    return error;
   }
 
   /** Losses on fixed batches, or null when the signal is aborted before they are complete. Throws TrainingError. */
   private async evaluate(signal?: AbortSignal): Promise<EvalEvent | null> {
     const { model, config, train, val, clock } = this.options;
     const batches = { B: config.batchSize, count: config.evalBatches, seed: config.seed };
-    const trainLoss = await estimateLoss(model, train, batches, clock, signal);
-    const valLoss = await estimateLoss(model, val, batches, clock, signal);
-    if (trainLoss === null || valLoss === null) return null;
+    const { peers } = this;
+    const own = (batch: number) => batch % peers.size === peers.rank;
+    const found: number[] = [];
+    for (const source of [train, val]) {
+      const losses = await batchLosses(model, source, batches, own, clock, signal);
+      if (losses === null) return null;
+      const all = await gatherNumbers(peers, losses);
+      found.push(meanLoss(losses.map((_, batch) => all[batch % peers.size][batch])));
+    }
+    const [trainLoss, valLoss] = found;
     if (!Number.isFinite(trainLoss + valLoss))
       throw await this.diverged('evaluation loss', trainLoss + valLoss);
     const { step, tokensSeen, bestValLoss } = this.state;
     const best = valLoss < (bestValLoss ?? Number.POSITIVE_INFINITY);
     this.state = { ...this.state, evaluatedAt: step, bestValLoss: best ? valLoss : bestValLoss };
     const event = { kind: 'eval', step, trainLoss, valLoss, tokensSeen, best } as const;
-    await appendMetrics(this.options.store, event);
+    if (this.leads) await appendMetrics(this.options.store, event);
     return event;
   }
 
@@ -213,7 +362,17 @@ export class Trainer {
     const [sum] = await found.read();
     if (!Number.isFinite(sum)) throw await this.diverged('sum of squared weights', sum);
     if (which === 'last') this.state = { ...this.state, savedAt: step };
-    await saveCheckpoint(store, which, model, this.optimizer, this.state);
+    const { m, v } = this.optimizer;
+    const moments = momentSections<Pick<FlatValues, 'read'>>(
+      ...([m, v].map((held) =>
+        this.sharded
+          ? dealtValues(backend, held, this.gradient.blocks, this.peers)
+          : valuesOf(backend, held),
+      ) as [Pick<FlatValues, 'read'>, Pick<FlatValues, 'read'>]),
+    );
+    if (this.leads) await saveCheckpoint(store, which, model, moments, this.state);
+    // Rank 0 writes what the others read.
+    else if (this.sharded) for await (const _ of tensorFile(parameters, moments));
     return { kind: 'checkpoint', step, which };
   }
 
@@ -222,19 +381,33 @@ export class Trainer {
     return trainingOptions(model, config, this.key(microStep), this.checkpointed);
   }
 
-  /** The error that ends the run, with the first tensor that is not finite in a repetition of the micro-step. */
-  private async diverged(what: string, value: number, microStep = 0): Promise<TrainingError> {
-    const culprit = await firstNonFinite(
-      this.options.model,
-      await this.batch(this.key(microStep)),
-      this.pass(microStep),
-    );
+  /**
+   * The error that ends the run, with the first tensor that is not finite in a repetition of the micro-step, or of the next
+   * update's first where none is to blame.
+   */
+  private async diverged(
+    what: string,
+    value: number,
+    microStep: number | null = null,
+  ): Promise<TrainingError> {
+    const { peers, options } = this;
+    const { gradAccumSteps } = options.config;
     const { step } = this.state;
-    return new TrainingError(
-      `step ${step + 1}`,
-      `the ${what} must be finite`,
-      value,
-      `first tensor that is not: ${culprit ?? 'none found'}; ${await this.wayOut()}`,
+    const at = microStep ?? 0;
+    const owner = ownerOfMicroStep(at, peers.size, gradAccumSteps);
+    const found =
+      peers.rank === owner
+        ? await firstNonFinite(options.model, await this.batch(this.key(at)), this.pass(at))
+        : null;
+    const culprit = await broadcastText(peers, owner, found ?? 'none found');
+    const where = peers.size > 1 && microStep !== null ? ` (rank ${owner})` : '';
+    return this.forAll(
+      new TrainingError(
+        `step ${step + 1}${where}`,
+        `the ${what} must be finite`,
+        value,
+        `first tensor that is not: ${culprit}; ${await this.wayOut()}`,
+      ),
     );
   }
 
@@ -253,12 +426,12 @@ export class Trainer {
     return { seed: this.options.config.seed, step: this.state.step, microStep };
   }
 
-  /** The counter after a micro-step's; null where the run ends. */
+  /** The counter after a micro-step's, of this process; null where the run ends. */
   private nextKey(microStep: number): BatchKey | null {
-    const { gradAccumSteps, maxSteps } = this.options.config;
+    const { from, to } = this.gradient.own;
     const key = this.key(microStep + 1);
-    if (key.microStep < gradAccumSteps) return key;
-    return key.step + 1 < maxSteps ? { ...key, step: key.step + 1, microStep: 0 } : null;
+    if (key.microStep < to) return key;
+    return key.step + 1 < this.options.config.maxSteps ? { ...key, step: key.step + 1, microStep: from } : null;
   }
 
   private batch(key: BatchKey): Promise<Batch> {

@@ -19,6 +19,8 @@ export interface MicroStep {
 type Mean = { readonly at: number; readonly count: number } | null;
 /** Each sum of the kernel `sum` is two numbers. */
 const PARTS = 2;
+/** Where the sums of the micro-steps begin: after the gradient's squares, and whether something is not finite. */
+const FIRST = PARTS + 1;
 /** Sums of a micro-step. */
 const SUMS = 3;
 
@@ -31,24 +33,24 @@ export class UpdateSums implements Disposable {
     private readonly runtime: Runtime,
     microSteps: number,
   ) {
-    this.values = runtime.empty([2 + microSteps * SUMS * PARTS]);
+    this.values = runtime.empty([FIRST + microSteps * SUMS * PARTS]);
     runtime.backend.fill(this.values.storage, 0);
   }
 
-  /** The sum of squares of the gradient (1). */
+  /** The sum of squares of the gradient (2), the second part being what the first lacks. */
   get squares(): Storage {
-    return this.part(0, 1);
+    return this.part(0, PARTS);
   }
 
   /** 1 where a loss or the gradient is not finite, else 0 (1). */
   get nonFinite(): Storage {
-    return this.part(1, 1);
+    return this.part(PARTS, 1);
   }
 
   /** Adds up the rows of the next micro-step, `counted` of which have a target. */
   add({ losses, auxLoss, stepsPerRow }: LossOutput, counted: number): void {
     const { backend } = this.runtime;
-    const first = 2 + this.means.length * SUMS * PARTS;
+    const first = FIRST + this.means.length * SUMS * PARTS;
     const sum = (x: Tensor | null, place: number, count: number | undefined = x?.size): Mean => {
       if (!x || count === undefined) return null;
       const at = first + place * PARTS;
@@ -75,7 +77,7 @@ export class UpdateSums implements Disposable {
         meanSteps: mean(meanSteps),
       })),
       gradNorm: Math.sqrt(values[0]),
-      finite: values[1] === 0,
+      finite: values[PARTS] === 0,
     };
   }
 

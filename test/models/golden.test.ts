@@ -13,7 +13,9 @@ import { GPT } from '../../src/models/gpt.js';
 import { Tape } from '../../src/tensor/tape.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { parseRunConfig, trainFields } from '../../src/train/config.js';
+import { UpdateGradient } from '../../src/train/gradient.js';
 import { AdamW } from '../../src/train/optimizer.js';
+import { ALONE } from '../../src/train/peers.js';
 import { microStepLoss } from '../../src/train/trainer.js';
 import { UpdateSums } from '../../src/train/update-sums.js';
 import { parseSafetensors, type SafeTensor, safetensorsMetadata } from '../formats/safetensors-bytes.js';
@@ -109,6 +111,7 @@ for (const file of files) {
       const expected = floats(golden, 'losses');
       const norms = floats(golden, 'gradNorms');
       const train = { weightDecay: 0.1, beta1: 0.9, beta2: 0.95, eps: 1e-8, gradClip: 1 };
+      const gradient = new UpdateGradient(model.parameters, 1, ALONE);
       const optimizer = new AdamW(model.parameters, parseRunConfig({ train }, 'test').train);
       const all10 = batches(golden);
       assert.equal(all10.length, 10);
@@ -120,6 +123,7 @@ for (const file of files) {
           `loss ${step}: ${found} against ${expected[step]}`,
         );
         using sums = new UpdateSums(model.runtime, 1);
+        await gradient.sumSquares(sums.squares, sums.nonFinite);
         optimizer.update(step + 1, 1e-3, sums.squares, sums.nonFinite);
         const { gradNorm: norm } = await sums.read();
         assert.ok(
@@ -132,6 +136,7 @@ for (const file of files) {
         closeTo(await p.read(), floats(golden, `trained.${p.name}`), 5e-6, `trained ${p.name}`);
       }
       model.dispose();
+      gradient.dispose();
       optimizer.dispose();
     });
   }

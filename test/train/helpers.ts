@@ -8,7 +8,7 @@ import { hashWords } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import type { TokenSource } from '../../src/evaluate/batches.js';
 import { parseRunConfig, type TrainConfig } from '../../src/train/config.js';
-import { Trainer } from '../../src/train/trainer.js';
+import { Trainer, type TrainerOptions } from '../../src/train/trainer.js';
 import type { TrainEvent } from '../../src/train/events.js';
 import { MemoryStore as Memory } from '../../src/web/memory-store.js';
 
@@ -42,6 +42,7 @@ export function makeTrainer(
   modelFields: Record<string, unknown> = {},
   backend: Backend = onEngine(new NativeBackend('f32')),
   tokens: TokenSource = source(500),
+  together: Pick<TrainerOptions, 'peers' | 'shardOptimizer' | 'verifyEvery'> = {},
 ): { trainer: Trainer; model: GPT; runtime: Runtime; config: TrainConfig } {
   const { model: modelConfig, train } = parseRunConfig(
     {
@@ -77,6 +78,7 @@ export function makeTrainer(
     val: source(200),
     store,
     clock: testClock,
+    ...together,
   });
   return { trainer, model, runtime, config: train };
 }

@@ -1,0 +1,72 @@
+/**
+ * The processes that train together, and what they do together. Knows neither networks nor how the processes are started: the
+ * environment gives an implementation, and one process alone is the default.
+ */
+
+/** Bytes that go to a peer, or come from it. */
+export interface Message {
+  readonly peer: number;
+  readonly values: Uint8Array | Float32Array | Float64Array;
+}
+
+export interface Peers {
+  /** This process among them, from 0. */
+  readonly rank: number;
+  /** How many there are. */
+  readonly size: number;
+  /**
+   * Sends and receives; resolves when all has left and arrived. Between two processes, messages arrive in the order in which they are
+   * sent, each being of the length that is received. The values must not be touched meanwhile.
+   */
+  exchange(sends: readonly Message[], receives: readonly Message[]): Promise<void>;
+}
+
+/** One process by itself. */
+export const ALONE: Peers = {
+  rank: 0,
+  size: 1,
+  async exchange(sends, receives) {
+    if (sends.length + receives.length > 0) throw new Error('exchange: there is nobody else');
+  },
+};
+
+/** The ranks of all others. */
+export function othersOf({ rank, size }: Peers): number[] {
+  return Array.from({ length: size }, (_, peer) => peer).filter((peer) => peer !== rank);
+}
+
+/** The numbers that every process gives, by rank; all give equally many. */
+export async function gatherNumbers(peers: Peers, own: readonly number[]): Promise<Float64Array[]> {
+  const all = Array.from({ length: peers.size }, () => new Float64Array(own.length));
+  all[peers.rank].set(own);
+  await exchangeAll(peers, all);
+  return all;
+}
+
+/** The texts that every process gives, by rank. */
+export async function gatherTexts(peers: Peers, own: string): Promise<string[]> {
+  const bytes = new TextEncoder().encode(own);
+  const lengths = await gatherNumbers(peers, [bytes.length]);
+  const all = lengths.map(([length], rank) => (rank === peers.rank ? bytes : new Uint8Array(length)));
+  await exchangeAll(peers, all);
+  return all.map((text) => new TextDecoder().decode(text));
+}
+
+/** The text of one process, for all. */
+export async function broadcastText(peers: Peers, from: number, text: string): Promise<string> {
+  return (await gatherTexts(peers, peers.rank === from ? text : ''))[from];
+}
+
+/** Resolves when every process has called it. */
+export async function barrier(peers: Peers): Promise<void> {
+  await gatherNumbers(peers, [0]);
+}
+
+/** Fills `all[rank]` of every other process with what it has there; each knows the lengths. */
+export async function exchangeAll(peers: Peers, all: readonly Message['values'][]): Promise<void> {
+  const others = othersOf(peers);
+  await peers.exchange(
+    others.map((peer) => ({ peer, values: all[peers.rank] })),
+    others.map((peer) => ({ peer, values: all[peer] })),
+  );
+}
