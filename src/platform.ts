@@ -16,8 +16,8 @@ export interface Store {
   replace(path: string, content: string | Uint8Array): Promise<void>;
   /** The same for a folder with all its files, written in their order: it appears whole, and is on disk when this returns. */
   createFolder(path: string, files: Iterable<readonly [name: string, content: FileContent]>): Promise<void>;
-  /** Removes a folder and all in it. */
-  removeFolder(path: string): Promise<void>;
+  /** Removes a file, or a folder and all in it; nothing where there is none. */
+  remove(path: string): Promise<void>;
   /**
    * Claims the store for one writer until the claim is disposed of; a write by this one throws LockError if it is lost
    * meanwhile. Throws LockError where another has it.

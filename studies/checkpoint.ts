@@ -13,7 +13,13 @@ import { NodeStore } from '../src/node/store.js';
 import { median } from '../src/statistics.js';
 import { GPT } from '../src/models/gpt.js';
 import { Runtime } from '../src/tensor/tensor.js';
-import { loadCheckpoint, loadWeights, momentSections, newCheckpointState, saveCheckpoint } from '../src/train/checkpoint.js';
+import {
+  loadCheckpoint,
+  loadWeights,
+  momentSections,
+  newCheckpointState,
+  saveCheckpoint,
+} from '../src/train/checkpoint.js';
 import { parseRunConfig } from '../src/train/config.js';
 import { valuesOf } from '../src/train/flat-values.js';
 import { AdamW } from '../src/train/optimizer.js';
@@ -49,13 +55,20 @@ console.log(`${trained.parameters.storage.length} parameters, ${turns} turns`);
 try {
   for (let turn = 0; turn < Number(turns); turn++) {
     await inTurns(turn, 'save', async (store) => {
-      await time(store, 'save', () => saveCheckpoint(stores[store], 'last', trained, sections(optimizer), state));
+      await time(store, 'save', () =>
+        saveCheckpoint(stores[store], 'last', trained, sections(optimizer), state),
+      );
     });
     await inTurns(turn, 'load', async (store) => {
       const model = new GPT(config, runtime, { train: true });
       const moments = new AdamW(model.parameters, train);
-      await time(store, 'load', () => 
-        loadCheckpoint(stores[store], model.parameters, valuesOf(backend, model.parameters.storage), sections(moments)),
+      await time(store, 'load', () =>
+        loadCheckpoint(
+          stores[store],
+          model.parameters,
+          valuesOf(backend, model.parameters.storage),
+          sections(moments),
+        ),
       );
       moments.dispose();
       model.dispose();

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /** The `loopnn` command: gathers the subcommands, and renders errors once. */
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import { makeRoomToEnd } from '../node/ending.js';
-import { fileError, writeError } from '../node/file-errors.js';
-import { LoopnnError } from '../errors.js';
+import { writeError } from '../node/file-errors.js';
+import { report } from './failure.js';
 import { configureHelp } from './help.js';
 import { notice } from './output.js';
 
@@ -24,11 +24,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   compare: async () => (await import('./compare.js')).compareCommand,
   report: async () => (await import('./report.js')).reportCommand,
   bench: async () => (await import('./bench.js')).benchCommand,
+  mpi: async () => (await import('./mpi.js')).mpiCommand,
   doctor: async () => (await import('./doctor.js')).doctorCommand,
 };
-
-const FAILED = 1;
-const WRONG_USAGE = 2;
 
 async function main(argv: readonly string[]): Promise<void> {
   const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
@@ -52,14 +50,14 @@ async function main(argv: readonly string[]): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // A reader that left (`loopnn params | head`) is no error.
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
-    process.exit(report(writeError(error, 'standard output'), false));
+    process.exit(report(writeError(error, 'standard output'), 'loopnn', false));
   });
   // Nobody left to read the progress (`2>&1 | tee`, and Ctrl-C took tee first): the work goes on to its safe point.
   process.stderr.on('error', () => {});
   try {
     await program.parseAsync(argv);
   } catch (error) {
-    process.exitCode = report(error, argv.includes('--debug'));
+    process.exitCode = report(error);
   }
   process.off('exit', makeRoomToEnd);
   makeRoomToEnd();
@@ -73,21 +71,6 @@ function requirePaths(command: Command): void {
     command.error(`error: option '${option.flags}' must not be empty`);
   }
   if (command.processedArgs.flat().includes('')) command.error('error: an argument must not be empty');
-}
-
-/** Prints an error and returns the exit code. */
-function report(error: unknown, debug: boolean): number {
-  // Work that a signal stopped has set its exit code, and said so.
-  if (process.exitCode !== undefined && error instanceof Error && error.name === 'AbortError') {
-    return Number(process.exitCode);
-  }
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE;
-  const told = fileError(error);
-  const known = told instanceof LoopnnError || (told instanceof Error && 'syscall' in told);
-  const text = known ? told.message : `unexpected error: ${error}`;
-  const [first, ...rest] = debug && error instanceof Error && error.stack ? error.stack.split('\n') : [text];
-  for (const line of [`loopnn: ${first}`, ...rest]) notice(line);
-  return FAILED;
 }
 
 await main(process.argv);

@@ -26,8 +26,19 @@ export function paint(text: string, colour: keyof typeof COLOURS, stream: NodeJS
   return plain || text === '' ? text : `\x1b[${COLOURS[colour]}m${text}\x1b[0m`;
 }
 
+let silent = false;
+
+/** Says nothing any more, until what it returns is called: another process says it. */
+export function silence(): () => void {
+  silent = true;
+  return () => {
+    silent = false;
+  };
+}
+
 /** Prints a command's result: `document` as JSON where `--json` was given, else `lines`. */
 export function printResult(json: boolean, document: unknown, lines: () => readonly string[]): void {
+  if (silent) return;
   const text = json
     ? printableJSON(JSON.stringify(document, null, 2))
     : emphasised(lines().map(onOneLine).flatMap(asWide)).join('\n');
@@ -65,6 +76,7 @@ function emphasised(lines: readonly string[]): string[] {
 
 /** A line of information that is not part of the result. */
 export function notice(line: string): void {
+  if (silent) return;
   const [, lead = '', rest = ''] = /^(loopnn: |warning: )?(.*)$/s.exec(onOneLine(line)) ?? [];
   const colour = lead.startsWith('loopnn') ? 'red' : 'yellow';
   process.stderr.write(`${paint(lead, colour, process.stderr)}${rest}\n`);
@@ -178,7 +190,7 @@ const LINE_INTERVAL = 10_000;
 /** Long work's progress: a bar that redraws itself on a terminal, and now and then a plain line elsewhere. */
 export class Progress {
   private readonly start = performance.now();
-  private readonly terminal = process.stderr.isTTY === true;
+  private readonly terminal = process.stderr.isTTY === true && !silent;
   private shownAt: number;
   private drawn = false;
 

@@ -7,11 +7,13 @@ import type { RunResult } from '../experiments/result.js';
 import { trainRun } from '../operations/train.js';
 import { trainFields } from '../train/config.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
-import { givenFields } from './flags.js';
+import { givenFields, wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { grouped, notice, Progress, printResult } from './output.js';
 import { addConfigFlags } from './runtime.js';
+import { together } from './together.js';
 import { TrainingProgress } from './training.js';
+import type { Peers } from '../train/peers.js';
 
 interface TrainFlags extends Record<string, unknown> {
   readonly data: string;
@@ -21,6 +23,8 @@ interface TrainFlags extends Record<string, unknown> {
   readonly out: string;
   readonly resume?: true;
   readonly tensorboard?: true;
+  readonly shardOptimizer?: true;
+  readonly verifyEvery?: number;
   readonly json?: true;
 }
 
@@ -39,24 +43,38 @@ export function trainCommand(program: Command): void {
       '--tensorboard',
       'log for TensorBoard too, beside metrics.jsonl; a resumed run that has such a log continues it',
     )
+    .option('--shard-optimizer', 'of many processes, each holds a part of the optimizer’s moments (ZeRO-1)')
+    .option(
+      '--verify-every <n>',
+      'of many processes, updates between comparisons of their weights; 0: none',
+      wholeNumber(0),
+      100,
+    )
     .option('--json', 'print one JSON document at the end');
-  addConfigFlags(command).action((flags: TrainFlags) => interruptible((signal) => train(flags, signal)));
+  addConfigFlags(command).action((flags: TrainFlags) =>
+    together((peers) => interruptible((signal) => train(flags, peers, signal))),
+  );
 }
 
-async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
-  const { data, dtype, out, preset, config, resume, tensorboard } = flags;
+async function train(flags: TrainFlags, peers: Peers | null, signal: AbortSignal): Promise<void> {
+  const { data, dtype, out, preset, config, resume, tensorboard, shardOptimizer, verifyEvery } = flags;
+  // Launchers hand it on to all processes; without a listener Node would wait for a debugger.
+  let save = () => {};
+  process.on('SIGUSR1', () => save());
   const progress = new Progress('training');
   const scoring = new Progress('scoring');
   let training: TrainingProgress | null = null;
   let steps = 0;
   const { result, report, ...summary } = await trainRun({
-    ...{ data, dtype, out, preset, config, resume, tensorboard, signal },
+    ...{ data, dtype, out, preset, config, resume, tensorboard, shardOptimizer, verifyEvery, signal },
+    ...(peers ? { peers } : {}),
     model: givenFields(flags, modelFields),
     train: givenFields(flags, trainFields),
-    onStart: ({ config: { model, train }, step, backend }) => {
+    onStart: ({ config: { model, train }, step, backend, saveSoon }) => {
+      save = saveSoon;
       const cost = modelCost(model);
       notice(`${grouped(cost.parameters.total)} parameters, ${cost.applications} block applications`);
-      notice(backend);
+      notice(peers ? `${backend}, on each of ${peers.size} processes` : backend);
       steps = train.maxSteps;
       training = new TrainingProgress(progress, steps, step);
     },

@@ -94,7 +94,7 @@ export class NodeStore implements Store {
     });
   }
 
-  removeFolder(path: string): Promise<void> {
+  remove(path: string): Promise<void> {
     const target = join(this.folder, path);
     return this.writing(target, () => setAside(target));
   }

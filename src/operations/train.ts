@@ -1,5 +1,7 @@
 /** A training run from its data to its page: `loopnn train`, and `trainRun` of the library. */
 import { basename, resolve } from 'node:path';
+import { nativeInfo } from '../backend/native/addon.js';
+import type { Backend } from '../backend/backend.js';
 import { type Dataset, openDataset } from '../data/dataset.js';
 import type { TokenShard } from '../data/shard.js';
 import { ConfigError } from '../errors.js';
@@ -17,15 +19,21 @@ import type { EvalEvent, TrainEvent } from '../train/events.js';
 import { gapsOf } from '../train/metrics.js';
 import { grouped } from '../printable.js';
 import { kebab } from '../fields.js';
+import { ALONE, barrier, broadcastText, type Peers } from '../train/peers.js';
 import { createRun, Run, runExists } from '../train/run.js';
 import { hasTensorBoard, TensorBoardLog } from '../train/tensorboard.js';
 import { Trainer } from '../train/trainer.js';
 import { chooseConfig, type ConfigOptions } from './config.js';
 import { provenanceOf } from './provenance.js';
 import { openRuntime } from './runtime.js';
+import { type Facts, fingerprint, ownVersion, requireAlike } from './together.js';
 
 /** Up to four epochs teach almost as much as new text (Muennighoff et al. 2023). */
 const MOST_EPOCHS = 4;
+/** Updates between comparisons of the processes' weights: a hundredth of a second for each 100 MB. */
+const VERIFY_EVERY = 100;
+/** What tells that a run has finished, and that no process was lost. */
+const COMPLETED = 'completed.json';
 /** Held-out tokens that a run's page is made from at most. */
 const SCORED_TOKENS = 1 << 18;
 
@@ -40,8 +48,14 @@ export interface TrainOptions extends ConfigOptions {
   readonly resume?: boolean | undefined;
   /** Log for TensorBoard too; a resumed run that has such a log continues it. */
   readonly tensorboard?: boolean | undefined;
-  /** Ends the training after its micro-step, with a checkpoint to go on from. */
+  /** Ends the training after its micro-step, with a checkpoint to go on from; of many processes, after the update. */
   readonly signal?: AbortSignal;
+  /** The processes that train together; this one alone by default. */
+  readonly peers?: Peers;
+  /** Of many processes, each holds a part of the optimizer's moments (ZeRO-1). */
+  readonly shardOptimizer?: boolean | undefined;
+  /** Updates between comparisons of many processes' weights, 0 for none; 100 by default. */
+  readonly verifyEvery?: number | undefined;
   /** What is trained, before the first step. */
   readonly onStart?: (start: TrainStart) => void;
   /** Every update, evaluation and checkpoint. */
@@ -57,6 +71,8 @@ export interface TrainStart {
   /** The update from which it goes on; 0 for a new run. */
   readonly step: number;
   readonly backend: string;
+  /** Asks for a checkpoint after the update that is being made. */
+  readonly saveSoon: () => void;
 }
 
 /** What a training came to. */
@@ -98,9 +114,10 @@ export interface TrainSummary {
  * console.log(report);
  */
 export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
-  const { out, resume = false, signal, onEvent, onNotice = () => {} } = options;
+  const { out, resume = false, signal, peers = ALONE, onEvent, onNotice = () => {} } = options;
+  const leads = peers.rank === 0;
   const store = new NodeStore(out);
-  await requireOut(store, options);
+  if (leads) await requireOut(store, options);
   await using data = await openDataset(options.data, { dtype: options.dtype });
   const begun = resume
     ? null
@@ -108,30 +125,37 @@ export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
   if (begun) requireKnown(data, begun, options);
   if (begun && data.vocabSize === null) await noticeVocabulary(data.train, begun.model.vocabSize, onNotice);
 
-  await using _lock = await store.lock();
+  await using _lock = leads ? await store.lock() : null;
   // Until it was locked another process may have trained there.
-  await requireOut(store, options);
-  const resumed = resume ? await Run.open(store, out) : null;
-  const wanted = begun ?? resumedConfig(resumed!.config, options);
+  if (leads) await requireOut(store, options);
+  const resumed = leads && resume ? await Run.open(store, out) : null;
+  const wanted = await configOfAll(peers, begun ?? (resumed && resumedConfig(resumed.config, options)));
   requireKnown(data, wanted, options);
   const runtime = await openRuntime(wanted.train.precision, 'float', onNotice);
   const config = { ...wanted, train: { ...wanted.train, precision: runtime.backend.precision } };
+  if (peers.size > 1) await requireAlike(peers, await factsOf(options, data, runtime.backend));
   const model = new GPT(config.model, runtime, { train: true });
   const trainer = new Trainer({
     ...{ model, config: config.train, train: data.train, val: data.val },
-    ...{ store, clock: nodeClock },
+    ...{ store, clock: nodeClock, peers },
+    shardOptimizer: options.shardOptimizer === true,
+    verifyEvery: options.verifyEvery ?? VERIFY_EVERY,
   });
   try {
     await resumed?.requireSameTokenizer(data.tokenizer);
     const log = await trainer.start(signal);
     const gaps = gapsOf(log);
     if (gaps !== null) onNotice(`${out}/${gaps}`);
-    await createRun(store, config, data.tokenizer);
-    const logged = options.tensorboard === true || (resume && (await hasTensorBoard(store)));
+    if (leads) {
+      await store.remove(COMPLETED);
+      await createRun(store, config, data.tokenizer);
+    }
+    const logged = !leads ? false : options.tensorboard === true || (resume && (await hasTensorBoard(store)));
     const tensorboard = logged
       ? await TensorBoardLog.open(store, trainer.progress, config, () => Date.now() / 1000)
       : null;
-    options.onStart?.({ config, step: trainer.step, backend: runtime.backend.description });
+    const { description: backend } = runtime.backend;
+    options.onStart?.({ config, step: trainer.step, backend, saveSoon: () => trainer.saveSoon() });
     noticeEpochs(data.train, config, onNotice);
 
     let last = log.events.findLast((event): event is EvalEvent => event.kind === 'eval') ?? null;
@@ -143,9 +167,13 @@ export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
     const finished = trainer.step >= config.train.maxSteps;
     if (finished && last) noticeGuessing(out, last, data.vocabSize ?? config.model.vocabSize, onNotice);
     const result =
-      finished && last && signal?.aborted !== true
+      leads && finished && last && signal?.aborted !== true
         ? await scoreFinished(options, { config, model, store, data, trainer, trainLoss: last.trainLoss })
         : null;
+    const report = result && (await pageOf(store, out, result, data.tokenizer));
+    await barrier(peers);
+    if (result)
+      await store.replace(COMPLETED, `${JSON.stringify({ step: trainer.step, processes: peers.size })}\n`);
     return {
       run: out,
       step: trainer.step,
@@ -155,7 +183,7 @@ export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
       bestValLoss: trainer.progress.bestValLoss,
       tokensSeen: trainer.progress.tokensSeen,
       result,
-      report: result && (await pageOf(store, out, result, data.tokenizer)),
+      report,
     };
   } finally {
     trainer.dispose();
@@ -163,6 +191,31 @@ export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
     runtime.pool.trim();
   }
 }
+
+/** The configuration that rank 0 has, and others as well where they need not read it from the run. */
+async function configOfAll(peers: Peers, config: RunConfig | null): Promise<RunConfig> {
+  const text = await broadcastText(peers, 0, JSON.stringify(config));
+  return peers.rank === 0 ? config! : parseRunConfig(JSON.parse(text), 'rank 0');
+}
+
+/** What processes that train together have in common. */
+async function factsOf(
+  { model, train, preset, config, resume, shardOptimizer, verifyEvery }: TrainOptions,
+  data: Dataset,
+  backend: Backend,
+): Promise<Facts> {
+  const options = { model, train, preset, config, resume, shardOptimizer, verifyEvery };
+  return {
+    ...ownVersion(),
+    configuration: JSON.stringify(options),
+    'training data': await fingerprint(data.train),
+    'validation data': await fingerprint(data.val),
+    backend: [backend.name, backend.precision, ...isaOf(backend)].join(' '),
+  };
+}
+
+/** The instruction set, since others round otherwise. */
+const isaOf = (backend: Backend): string[] => (backend.name === 'native' ? [nativeInfo().isa] : []);
 
 /** The page, whose plots a library's user need not load before there is one. */
 async function pageOf(...page: Parameters<typeof import('./report.js').writeRunReport>): Promise<string> {

@@ -61,12 +61,7 @@ export async function loadTensorFile(
   onBytes: (bytes: Uint8Array) => void,
 ): Promise<void> {
   const { tensors, dataStart } = await readFileHeader(file, path);
-  const targets = targetsOf(
-    new Map(tensors.map((place) => [place.name, place])),
-    path,
-    parameters,
-    sections,
-  );
+  const targets = targetsOf(new Map(tensors.map((place) => [place.name, place])), path, parameters, sections);
   const header = new Uint8Array(dataStart);
   await file.read(header, 0);
   onBytes(header);

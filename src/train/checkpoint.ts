@@ -62,8 +62,7 @@ export async function saveCheckpoint(
   ];
   const name = folderName(kind, state.step);
   await store.createFolder(`${CHECKPOINTS}/${name}`, withChecksums(store, files));
-  for (const former of older)
-    if (former.name !== name) await store.removeFolder(`${CHECKPOINTS}/${former.name}`);
+  for (const former of older) if (former.name !== name) await store.remove(`${CHECKPOINTS}/${former.name}`);
 }
 
 /**

@@ -70,3 +70,9 @@ export async function exchangeAll(peers: Peers, all: readonly Message['values'][
     others.map((peer) => ({ peer, values: all[peer] })),
   );
 }
+
+/** An error that all processes have found: rank 0 throws it, which ends the others. */
+export async function throwTogether(peers: Peers, error: Error): Promise<never> {
+  if (peers.rank > 0) await barrier(peers);
+  throw error;
+}

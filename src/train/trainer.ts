@@ -50,7 +50,7 @@ import { mostLoops, sampleLoops } from './loops.js';
 import { appendMetrics, EMPTY_LOG, type Metrics, readMetrics, writeMetrics } from './metrics.js';
 import { ownerOfMicroStep } from './micro-step-tree.js';
 import { AdamW } from './optimizer.js';
-import { ALONE, barrier, broadcastText, gatherNumbers, othersOf, type Peers } from './peers.js';
+import { ALONE, broadcastText, gatherNumbers, othersOf, type Peers, throwTogether } from './peers.js';
 import { ReadAhead } from './read-ahead.js';
 import { learningRate } from './schedule.js';
 import { type MicroStep, UpdateSums } from './update-sums.js';
@@ -94,11 +94,7 @@ export class Trainer {
     this.peers = options.peers ?? ALONE;
     this.sharded = options.shardOptimizer === true && this.peers.size > 1;
     this.gradient = new UpdateGradient(model.parameters, config.gradAccumSteps, this.peers, this.sharded);
-    this.optimizer = new AdamW(
-      model.parameters,
-      config,
-      ...(this.sharded ? [this.gradient.ownBlocks] : []),
-    );
+    this.optimizer = new AdamW(model.parameters, config, ...(this.sharded ? [this.gradient.ownBlocks] : []));
     this.checkpointed = checkpointedApplications(model, config);
   }
 
@@ -252,7 +248,7 @@ export class Trainer {
     const extras: { auxLoss?: number; meanSteps?: number } = {};
     for (const [microStep, found] of microSteps.entries()) {
       loss += found.loss / gradAccumSteps;
-      if (!Number.isFinite(loss)) throw await this.diverged('loss', loss, microStep);
+      if (!Number.isFinite(loss)) await this.diverged('loss', loss, microStep);
       for (const name of ['auxLoss', 'meanSteps'] as const) {
         const value = found[name];
         if (value !== null) extras[name] = (extras[name] ?? 0) + value / gradAccumSteps;
@@ -262,7 +258,7 @@ export class Trainer {
       const [what, value] = Number.isFinite(gradNorm)
         ? (['auxiliary loss', extras.auxLoss ?? Number.NaN] as const)
         : (['gradient norm', gradNorm] as const);
-      throw await this.diverged(what, value, gradAccumSteps - 1);
+      await this.diverged(what, value, gradAccumSteps - 1);
     }
     const stepTokens = B * T * gradAccumSteps;
     this.state = { ...this.state, step: step + 1, tokensSeen: this.state.tokensSeen + stepTokens };
@@ -311,7 +307,8 @@ export class Trainer {
     const sums = await gatherNumbers(peers, [await weightsSum(options.model, options.store)]);
     const others = othersOf({ ...peers, rank: 0 }).filter((rank) => sums[rank][0] !== sums[0][0]);
     if (others.length === 0) return;
-    throw await this.forAll(
+    await throwTogether(
+      peers,
       new TrainingError(
         `step ${this.step}`,
         'weights must have the same bits on every rank',
@@ -319,12 +316,6 @@ export class Trainer {
         'is the memory of that machine sound?',
       ),
     );
-  }
-
-  /** An error that every process has: rank 0 throws it, which ends the others. */
-  private async forAll<Problem extends Error>(error: Problem): Promise<Problem> {
-    if (!this.leads) await barrier(this.peers);
-    return error;
   }
 
   /** Losses on fixed batches, or null when the signal is aborted before they are complete. Throws TrainingError. */
@@ -341,8 +332,7 @@ export class Trainer {
       found.push(meanLoss(losses.map((_, batch) => all[batch % peers.size][batch])));
     }
     const [trainLoss, valLoss] = found;
-    if (!Number.isFinite(trainLoss + valLoss))
-      throw await this.diverged('evaluation loss', trainLoss + valLoss);
+    if (!Number.isFinite(trainLoss + valLoss)) await this.diverged('evaluation loss', trainLoss + valLoss);
     const { step, tokensSeen, bestValLoss } = this.state;
     const best = valLoss < (bestValLoss ?? Number.POSITIVE_INFINITY);
     this.state = { ...this.state, evaluatedAt: step, bestValLoss: best ? valLoss : bestValLoss };
@@ -360,14 +350,12 @@ export class Trainer {
     const [out, nonFinite] = [0, 1].map((i) => backend.slice(found.storage, i, 1));
     backend.sumSquares({ out, nonFinite, inp: parameters.storage });
     const [sum] = await found.read();
-    if (!Number.isFinite(sum)) throw await this.diverged('sum of squared weights', sum);
+    if (!Number.isFinite(sum)) await this.diverged('sum of squared weights', sum);
     if (which === 'last') this.state = { ...this.state, savedAt: step };
     const { m, v } = this.optimizer;
     const moments = momentSections<Pick<FlatValues, 'read'>>(
       ...([m, v].map((held) =>
-        this.sharded
-          ? dealtValues(backend, held, this.gradient.blocks, this.peers)
-          : valuesOf(backend, held),
+        this.sharded ? dealtValues(backend, held, this.gradient.blocks, this.peers) : valuesOf(backend, held),
       ) as [Pick<FlatValues, 'read'>, Pick<FlatValues, 'read'>]),
     );
     if (this.leads) await saveCheckpoint(store, which, model, moments, this.state);
@@ -382,14 +370,10 @@ export class Trainer {
   }
 
   /**
-   * The error that ends the run, with the first tensor that is not finite in a repetition of the micro-step, or of the next
+   * Ends the run by an error with the first tensor that is not finite in a repetition of the micro-step, or of the next
    * update's first where none is to blame.
    */
-  private async diverged(
-    what: string,
-    value: number,
-    microStep: number | null = null,
-  ): Promise<TrainingError> {
+  private async diverged(what: string, value: number, microStep: number | null = null): Promise<never> {
     const { peers, options } = this;
     const { gradAccumSteps } = options.config;
     const { step } = this.state;
@@ -401,7 +385,8 @@ export class Trainer {
         : null;
     const culprit = await broadcastText(peers, owner, found ?? 'none found');
     const where = peers.size > 1 && microStep !== null ? ` (rank ${owner})` : '';
-    return this.forAll(
+    return throwTogether(
+      peers,
       new TrainingError(
         `step ${step + 1}${where}`,
         `the ${what} must be finite`,
@@ -431,7 +416,9 @@ export class Trainer {
     const { from, to } = this.gradient.own;
     const key = this.key(microStep + 1);
     if (key.microStep < to) return key;
-    return key.step + 1 < this.options.config.maxSteps ? { ...key, step: key.step + 1, microStep: from } : null;
+    return key.step + 1 < this.options.config.maxSteps
+      ? { ...key, step: key.step + 1, microStep: from }
+      : null;
   }
 
   private batch(key: BatchKey): Promise<Batch> {

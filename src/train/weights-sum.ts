@@ -6,7 +6,10 @@ import type { Store } from '../platform.js';
 const PIECE = 1 << 20;
 
 /** CRC-32C of the weights' bytes in the order of the flat storage. */
-export async function weightsSum({ parameters, runtime }: GPT, store: Pick<Store, 'crc32c'>): Promise<number> {
+export async function weightsSum(
+  { parameters, runtime }: GPT,
+  store: Pick<Store, 'crc32c'>,
+): Promise<number> {
   const { backend } = runtime;
   const { storage } = parameters;
   const HostArray = backend.dtype === 'f32' ? Float32Array : Float64Array;

@@ -33,7 +33,7 @@ export abstract class ListedStore implements Store {
   append = this.refuse;
   replace = this.refuse;
   createFolder = this.refuse;
-  removeFolder = this.refuse;
+  remove = this.refuse;
   lock = this.refuse;
 
   private async refuse(): Promise<never> {

@@ -44,11 +44,12 @@ export class MemoryStore implements Store {
       for await (const piece of content) pieces.push(piece.slice());
       contents.push([`${path}/${name}`, joined(pieces)]);
     }
-    await this.removeFolder(path);
+    await this.remove(path);
     for (const [name, content] of contents) this.files.set(name, content);
   }
 
-  async removeFolder(path: string): Promise<void> {
+  async remove(path: string): Promise<void> {
+    this.files.delete(path);
     for (const name of this.files.keys()) if (name.startsWith(`${path}/`)) this.files.delete(name);
   }
 

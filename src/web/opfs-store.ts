@@ -118,13 +118,14 @@ export class OpfsStore implements Store {
     });
   }
 
-  removeFolder(path: string): Promise<void> {
+  remove(path: string): Promise<void> {
     return this.writing(path, async () => {
       const { folder, name } = await this.placeOf(path);
       if (!folder) return;
       await sweep(folder);
       const target = (await entriesOf(folder)).get(name);
       if (target?.kind === 'directory') await removeWhole(folder, target);
+      else if (target) await folder.removeEntry(name);
     });
   }
 

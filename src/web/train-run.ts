@@ -102,7 +102,7 @@ export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
     });
     try {
       if (!resume) {
-        if (exists) await store.removeFolder(CHECKPOINTS);
+        if (exists) await store.remove(CHECKPOINTS);
         await store.replace(TEXT_FILE, text);
       }
       await createRun(store, config, tokenizer);

@@ -215,7 +215,7 @@ const WRITES: Record<string, (store: NodeStore, then: () => void) => Promise<voi
   replace: (store) => store.replace('config.json', 'other'),
   'replace below': (store) => store.replace('plots/a.svg', 'other'),
   createFolder: (store) => store.createFolder('checkpoints/last-2', [['a', [bytes.encode('other')]]]),
-  removeFolder: (store) => store.removeFolder('checkpoints/last-1'),
+  remove: (store) => store.remove('checkpoints/last-1'),
   'replace in pieces': (store, then) =>
     store.replace(
       'config.json',

@@ -17,7 +17,8 @@ class Channel {
   }
 
   async receive(into: Uint8Array): Promise<void> {
-    const bytes = this.sent.shift() ?? (await new Promise<Uint8Array>((resolve) => this.waiting.push(resolve)));
+    const bytes =
+      this.sent.shift() ?? (await new Promise<Uint8Array>((resolve) => this.waiting.push(resolve)));
     assert.equal(bytes.length, into.length, 'a message is as long as its receiver expects');
     into.set(bytes);
   }

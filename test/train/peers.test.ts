@@ -11,19 +11,33 @@ import { makeTrainer, MemoryStore, runAll, source } from './helpers.js';
 import { memoryPeers } from './memory-peers.js';
 
 const MICRO_STEPS = 6;
-const FIELDS = { gradAccumSteps: MICRO_STEPS, maxSteps: 5, checkpointInterval: 2, evalInterval: 2, evalBatches: 3 };
+const FIELDS = {
+  gradAccumSteps: MICRO_STEPS,
+  maxSteps: 5,
+  checkpointInterval: 2,
+  evalInterval: 2,
+  evalBatches: 3,
+};
 /** A quarter of its parameters fills several blocks, so that each of six processes has some. */
 const MODEL = { nEmbd: 48, blockSize: 8 };
 
 type Together = Pick<TrainerOptions, 'shardOptimizer' | 'verifyEvery'>;
 
 /** Trains on some processes, until `stopAfter` where given; returns what rank 0 keeps and all ranks' last weights. */
-async function train(ranks: number, together: Together = {}, store = new MemoryStore(), stopAfter = Infinity) {
+async function train(
+  ranks: number,
+  together: Together = {},
+  store = new MemoryStore(),
+  stopAfter = Infinity,
+) {
   const weights = await Promise.all(
     memoryPeers(ranks).map(async (peers) => {
       const own = peers.rank === 0 ? store : new MemoryStore();
       const backend = onEngine(new NativeBackend('f32'));
-      const { trainer, model, runtime } = makeTrainer(own, FIELDS, MODEL, backend, source(500), { peers, ...together });
+      const { trainer, model, runtime } = makeTrainer(own, FIELDS, MODEL, backend, source(500), {
+        peers,
+        ...together,
+      });
       const { live } = runtime.pool;
       const events = await runAll(trainer, ({ kind, step }) => kind === 'step' && step >= stopAfter);
       assert.equal(runtime.pool.live, live, 'buffers are given back');
@@ -33,7 +47,8 @@ async function train(ranks: number, together: Together = {}, store = new MemoryS
       return { values, events };
     }),
   );
-  for (const { values } of weights) assert.deepEqual(values, weights[0].values, 'all ranks have the same weights');
+  for (const { values } of weights)
+    assert.deepEqual(values, weights[0].values, 'all ranks have the same weights');
   return { store, values: weights[0].values };
 }
 
@@ -41,7 +56,10 @@ async function train(ranks: number, together: Together = {}, store = new MemoryS
 function leftBy(store: MemoryStore): Record<string, string> {
   const entries = [...store.files].map(([path, bytes]) => {
     const text = Buffer.from(bytes).toString('latin1');
-    return [path, path === 'metrics.jsonl' ? text.replace(/"(stepMs|tokensPerSecond)":[\d.e+-]+/g, '') : text] as const;
+    return [
+      path,
+      path === 'metrics.jsonl' ? text.replace(/"(stepMs|tokensPerSecond)":[\d.e+-]+/g, '') : text,
+    ] as const;
   });
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
@@ -98,7 +116,14 @@ test('any rank stops all, and asks for a checkpoint, between updates', async () 
 test('weights that differ stop the run, and name the rank', async () => {
   const running = memoryPeers(3).map(async (peers) => {
     const together = { peers, verifyEvery: 2 };
-    const { trainer, model, runtime } = makeTrainer(new MemoryStore(), FIELDS, MODEL, undefined, undefined, together);
+    const { trainer, model, runtime } = makeTrainer(
+      new MemoryStore(),
+      FIELDS,
+      MODEL,
+      undefined,
+      undefined,
+      together,
+    );
     await trainer.start();
     for await (const { kind, step } of trainer.run()) {
       if (kind !== 'step' || step !== 1 || peers.rank !== 1) continue;
@@ -113,7 +138,9 @@ test('weights that differ stop the run, and name the rank', async () => {
 
 test('a loss that diverges on one rank stops all, with its first tensor', async () => {
   const running = memoryPeers(2).map(async (peers) => {
-    const { trainer, model, runtime } = makeTrainer(new MemoryStore(), FIELDS, MODEL, undefined, undefined, { peers });
+    const { trainer, model, runtime } = makeTrainer(new MemoryStore(), FIELDS, MODEL, undefined, undefined, {
+      peers,
+    });
     await trainer.start();
     for await (const { kind } of trainer.run()) {
       if (kind !== 'eval' || peers.rank !== 1) continue;
@@ -123,7 +150,10 @@ test('a loss that diverges on one rank stops all, with its first tensor', async 
   });
   await assert.rejects(Promise.race(running), (error: Error) => {
     assert.ok(error instanceof TrainingError);
-    assert.match(error.message, /^step 1 \(rank 1\): the loss must be finite.*first tensor that is not: parameter transformer.ln_f/);
+    assert.match(
+      error.message,
+      /^step 1 \(rank 1\): the loss must be finite.*first tensor that is not: parameter transformer.ln_f/,
+    );
     return true;
   });
 });
@@ -152,7 +182,10 @@ test('the tree over micro-steps: parts of any rank put together are the whole, i
         }
       }
       assert.equal(next, n);
-      assert.equal(shape(n, ({ from, to }) => held.get(`${from} ${to}`)), shape(n, leaf));
+      assert.equal(
+        shape(n, ({ from, to }) => held.get(`${from} ${to}`)),
+        shape(n, leaf),
+      );
       if (n % ranks === 0 && (ranks & (ranks - 1)) === 0) assert.equal(held.size, ranks, `${n} on ${ranks}`);
     }
   }
@@ -171,7 +204,10 @@ test('numbers and texts of every rank reach every rank', async () => {
     memoryPeers(3).map(async (peers) => {
       assert.deepEqual(await gatherTexts(peers, texts[peers.rank]), texts);
       const numbers = await gatherNumbers(peers, [peers.rank, Number.NaN]);
-      assert.deepEqual(numbers.map((of) => of[0]), [0, 1, 2]);
+      assert.deepEqual(
+        numbers.map((of) => of[0]),
+        [0, 1, 2],
+      );
     }),
   );
 });

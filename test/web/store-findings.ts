@@ -43,8 +43,8 @@ export async function storeFindings(store: Store): Promise<Record<string, unknow
   found.part = [file.size, new TextDecoder().decode(part), await failed(file.read(part, 2))];
   found.brokenFolder = await failed(store.createFolder('checkpoints/last-2', [['weights', breaking()]]));
   found.brokenAgain = await failed(store.createFolder('checkpoints/last-1', [['weights', breaking()]]));
-  await store.removeFolder('checkpoints/best-1');
-  await store.removeFolder('checkpoints/best-1');
+  await store.remove('checkpoints/best-1');
+  await store.remove('checkpoints/best-1');
   found.removed = [await store.list('checkpoints'), await text(store, 'checkpoints/last-1/weights')];
   found.crc = store.crc32c(utf8.encode('123456789'));
   return found;

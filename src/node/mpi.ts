@@ -1,0 +1,143 @@
+/**
+ * Many processes, started by an MPI's launcher (mpirun, srun). Which of them this is, what they exchange, and how all end: together
+ * and well, or together and with a message. MPI's own part is `native/mpi/mpi.c`, which is compiled on request.
+ */
+import { existsSync } from 'node:fs';
+import { availableParallelism, constants, cpus, hostname } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { LoopnnError } from '../errors.js';
+import { gatherTexts, type Message, type Peers } from '../train/peers.js';
+
+/** Processes can not work together. */
+export class PeersError extends LoopnnError {}
+
+/** What `native/mpi/mpi.c` exports. */
+interface Addon {
+  /** The MPI's name and version. */
+  library(): string;
+  start(): Promise<{ rank: number; size: number }>;
+  exchange(peers: readonly number[], arrays: readonly Uint8Array[], sends: number): Promise<void>;
+  introduce(names: readonly string[]): void;
+  finish(): Promise<void>;
+  abort(code: number): never;
+}
+
+/** The processes of one launch. */
+export interface LaunchedPeers extends Peers {
+  /** The MPI's name and version. */
+  readonly library: string;
+  /** Waits for all of them, after which this one may end. */
+  finish(): Promise<void>;
+  /** Ends all of them with an exit code; for a failure that this process has told. */
+  abort(code: number): never;
+}
+
+/** Where MPI's part is, or is to be built. */
+export function mpiFile(): string {
+  return process.env.LOOPNN_MPI_PATH || fileURLToPath(new URL('../../mpi/loopnn-mpi.node', import.meta.url));
+}
+
+/** What launchers tell the processes that they start: Open MPI's, Hydra (of MPICH and others), and Slurm's srun. */
+const LAUNCHERS = [
+  { name: 'Open MPI', size: 'OMPI_COMM_WORLD_SIZE', here: 'OMPI_COMM_WORLD_LOCAL_SIZE' },
+  { name: 'MPICH', size: 'PMI_SIZE', here: 'MPI_LOCALNRANKS' },
+  { name: 'srun', size: 'SLURM_STEP_NUM_TASKS', here: 'SLURM_STEP_TASKS_PER_NODE' },
+];
+
+/** A launch of several processes: how many there are, and on this machine; null where nobody has launched more than this one. */
+export function launch(): { readonly name: string; readonly size: number; readonly here: number } | null {
+  for (const { name, size, here } of LAUNCHERS) {
+    const number = (variable: string) => Number.parseInt(process.env[variable] ?? '', 10) || 1;
+    if (number(size) > 1) return { name, size: number(size), here: number(here) };
+  }
+  return null;
+}
+
+/** Threads for each process: its share of the processors, unless the launcher has bound it to fewer. */
+function shareThreads(here: number): void {
+  const share = Math.floor(cpus().length / here);
+  process.env.LOOPNN_NUM_THREADS ||= String(Math.max(1, Math.min(availableParallelism(), share)));
+}
+
+const remedy = 'build it by that MPI’s mpicc: `loopnn mpi`, or `loopnn mpi --mpicc <path>`';
+
+/**
+ * The processes of this launch, once all are there; null where this one is alone. A process that ends without `finish` ends all.
+ * Throws PeersError where MPI's part is missing, or is another MPI's.
+ */
+export async function launchedPeers(): Promise<LaunchedPeers | null> {
+  const launched = launch();
+  if (!launched) return null;
+  const { name: launcher, size: wanted, here } = launched;
+  shareThreads(here);
+  const file = mpiFile();
+  if (!existsSync(file)) {
+    throw new PeersError(`${wanted} processes`, `need MPI's part of loopnn, ${file}`, undefined, remedy);
+  }
+  const addon = load(file);
+  const { rank, size } = await addon.start();
+  const library = nameOf(addon);
+  if (size !== wanted) {
+    const rule = `must be of the MPI that has started ${wanted} processes, by ${launcher}`;
+    throw new PeersError(file, rule, `${library}, which knows of ${size}`, remedy);
+  }
+  const ended = () => {
+    process.stderr.write(`loopnn: rank ${rank}: ended before all were done\n`);
+    addon.abort(Number(process.exitCode) || 1);
+  };
+  process.on('exit', ended);
+  const peers: LaunchedPeers = {
+    rank,
+    size,
+    library,
+    exchange(sends, receives) {
+      const all = [...sends, ...receives];
+      return addon.exchange(
+        all.map(({ peer }) => peer),
+        all.map(bytesOf),
+        sends.length,
+      );
+    },
+    async finish() {
+      await addon.finish();
+      process.off('exit', ended);
+    },
+    abort(code) {
+      process.off('exit', ended);
+      return addon.abort(code);
+    },
+  };
+  addon.introduce(await gatherTexts(peers, `process ${process.pid} on ${hostname()}`));
+  return peers;
+}
+
+/** The name and version of the MPI that a file is for. Throws PeersError where it does not load. */
+export function mpiLibrary(file: string): string {
+  return nameOf(load(file));
+}
+
+/** The first of what it says: others follow with MPICH's build. */
+function nameOf(addon: Addon): string {
+  const [first, second = ''] = addon.library().split(/[\n,]/);
+  const [, version] = /^Version:\s*(\S+)/i.exec(second.trim()) ?? [];
+  const name = first
+    .replace(/Version:/, '')
+    .replace(/\s+/g, ' ')
+    .trim();
+  return version ? `${name} ${version}` : name;
+}
+
+/** Its libraries must see each other's symbols: Open MPI loads its own parts by name. */
+function load(file: string): Addon {
+  const module = { exports: {} as Addon };
+  try {
+    process.dlopen(module, file, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL);
+  } catch (error) {
+    throw new PeersError(file, 'must load', (error as Error).message, remedy);
+  }
+  return module.exports;
+}
+
+function bytesOf({ values }: Message): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
