@@ -56,7 +56,7 @@ try {
   for (let turn = 0; turn < Number(turns); turn++) {
     await inTurns(turn, 'save', async (store) => {
       await time(store, 'save', () =>
-        saveCheckpoint(stores[store], 'last', trained, sections(optimizer), state),
+        saveCheckpoint(stores[store], 'last', trained.parameters, sections(optimizer), state),
       );
     });
     await inTurns(turn, 'load', async (store) => {

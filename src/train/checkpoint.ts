@@ -49,7 +49,7 @@ interface Checkpoint {
 export async function saveCheckpoint(
   store: Store,
   kind: CheckpointKind,
-  { parameters }: GPT,
+  parameters: Parameters,
   moments: readonly Section<'read'>[],
   state: TrainState,
 ): Promise<void> {

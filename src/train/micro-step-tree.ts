@@ -44,14 +44,14 @@ export function runsWithin(within: Run, microSteps: number): Run[] {
   return found;
 }
 
-/** Adds up what `valueOf` gives for some runs of the tree, as the tree over `microSteps` says; `add` returns the sum. */
+/** Adds up the values of some runs, which `given` knows, as the tree over `microSteps` says; `add` returns the sum. */
 export function sumOverTree<Value>(
   microSteps: number,
-  valueOf: (run: Run) => Value | undefined,
+  given: (run: Run) => Value | undefined,
   add: (left: Value, right: Value) => Value,
 ): Value {
   const sum = (run: Run): Value => {
-    const value = valueOf(run);
+    const value = given(run);
     if (value !== undefined) return value;
     const [left, right] = halves(run);
     return add(sum(left), sum(right));

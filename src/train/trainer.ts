@@ -5,14 +5,6 @@
  * Everything random is a function of (seed, step, micro-step), so a run continued from a checkpoint repeats the bits of
  * one that was never stopped.
  */
-import { LoopnnError } from '../errors.js';
-import { applicationCount } from '../models/config.js';
-import { depthOf } from '../models/depth/kinds.js';
-import { applicationsToCheckpoint } from '../models/cost.js';
-import type { TrainPass } from '../models/exits/pass.js';
-import type { DropoutKey } from '../random.js';
-import type { GPT } from '../models/gpt.js';
-import { Tape } from '../tensor/tape.js';
 import {
   type Batch,
   type BatchKey,
@@ -20,47 +12,39 @@ import {
   requireTokens,
   type TokenSource,
 } from '../evaluate/batches.js';
+import { batchLosses, meanLoss } from '../evaluate/evaluation.js';
+import { applicationCount } from '../models/config.js';
+import { applicationsToCheckpoint } from '../models/cost.js';
+import { depthOf } from '../models/depth/kinds.js';
+import type { TrainPass } from '../models/exits/pass.js';
+import type { GPT } from '../models/gpt.js';
+import type { Clock, Store } from '../platform.js';
+import type { DropoutKey } from '../random.js';
+import { Tape } from '../tensor/tape.js';
 import {
   type CheckpointKind,
-  loadCheckpoint,
-  momentSections,
   newCheckpointState,
   resumableStep,
-  saveCheckpoint,
   type TrainState,
   wayBack,
 } from './checkpoint.js';
-import { tensorFile } from './checkpoint-tensors.js';
-import type { Clock, Store } from '../platform.js';
 import type { TrainConfig } from './config.js';
 import { firstNonFinite } from './diagnose.js';
-import type { StepEvent, EvalEvent, CheckpointEvent, TrainEvent } from './events.js';
-import { batchLosses, meanLoss } from '../evaluate/evaluation.js';
-import type { Storage } from '../backend/backend.js';
-import {
-  announcedValues,
-  dealtValues,
-  type FlatValues,
-  valuesOf,
-  writesDealt,
-  writesTo,
-} from './flat-values.js';
+import { TrainingError } from './errors.js';
+import type { CheckpointEvent, EvalEvent, StepEvent, TrainEvent } from './events.js';
 import { UpdateGradient } from './gradient.js';
 import { mostLoops, sampleLoops } from './loops.js';
 import { appendMetrics, EMPTY_LOG, type Metrics, readMetrics, writeMetrics } from './metrics.js';
 import { ownerOfMicroStep } from './micro-step-tree.js';
 import { AdamW } from './optimizer.js';
-import { ALONE, broadcastText, gatherNumbers, othersOf, type Peers, throwTogether } from './peers.js';
+import { ALONE, broadcastText, gatherNumbers, type Peers, throwTogether } from './peers.js';
 import { ReadAhead } from './read-ahead.js';
+import { type HeldMoments, loadTogether, saveTogether } from './shared-checkpoint.js';
 import { learningRate } from './schedule.js';
 import { type MicroStep, UpdateSums } from './update-sums.js';
-import { weightsSum } from './weights-sum.js';
+import { requireSameWeights } from './same-weights.js';
 
-/** What stands for a measure that a model does not have, among numbers that are sent; no measure is negative. */
-const ABSENT = -1;
-
-/** Training can not go on: a loss or gradient is not finite. */
-export class TrainingError extends LoopnnError {}
+export { TrainingError };
 
 export interface TrainerOptions {
   readonly model: GPT;
@@ -121,7 +105,7 @@ export class Trainer {
     const { model, config, store, clock } = this.options;
     const found = this.leads && (await resumableStep(store)) !== null;
     const resumed = (await broadcastText(this.peers, 0, found ? 'resumed' : '')) !== '';
-    if (resumed) this.state = await this.load(signal);
+    if (resumed) this.state = await loadTogether(store, model.parameters, this.held, this.peers, signal);
     else {
       for (const _ of model.parameters.initialising(config.seed)) {
         await clock.yield();
@@ -131,28 +115,6 @@ export class Trainer {
     const log = resumed && this.leads ? await readMetrics(store, this.state) : EMPTY_LOG;
     if (this.leads) await writeMetrics(store, log);
     return log;
-  }
-
-  /** The latest checkpoint, which rank 0 reads for all. */
-  private async load(signal?: AbortSignal): Promise<TrainState> {
-    const { peers, options, optimizer, gradient, sharded } = this;
-    const { parameters } = options.model;
-    const { backend } = parameters.runtime;
-    if (peers.size === 1) {
-      const [weights, m, v] = [parameters.storage, optimizer.m, optimizer.v].map((x) => valuesOf(backend, x));
-      return loadCheckpoint(options.store, parameters, weights, momentSections(m, v), signal);
-    }
-    const moments = (held: Storage) =>
-      sharded ? writesDealt(backend, held, gradient.blocks, peers) : writesTo(backend, held);
-    const writes = [writesTo(backend, parameters.storage), moments(optimizer.m), moments(optimizer.v)];
-    const announced = announcedValues(peers, writes);
-    let state = this.state;
-    if (this.leads) {
-      const [weights, m, v] = announced.values;
-      state = await loadCheckpoint(options.store, parameters, weights, momentSections(m, v), signal);
-      await announced.end();
-    } else await announced.follow();
-    return JSON.parse(await broadcastText(peers, 0, JSON.stringify(state)));
   }
 
   /**
@@ -188,13 +150,21 @@ export class Trainer {
       }
       const event = await this.update(this.alone(signal));
       if (event) yield event;
-      if (verifyEvery > 0 && this.state.step % verifyEvery === 0) await this.verify();
+      if (verifyEvery > 0 && this.state.step % verifyEvery === 0) {
+        await requireSameWeights(this.peers, this.options.model, this.options.store, this.state.step);
+      }
     }
   }
 
   dispose(): void {
     this.gradient.dispose();
     this.optimizer.dispose();
+  }
+
+  /** The moments that are here, and which they are. */
+  private get held(): HeldMoments {
+    const { optimizer, gradient, sharded } = this;
+    return { m: optimizer.m, v: optimizer.v, blocks: sharded ? gradient.blocks : null };
   }
 
   /** Whether this process keeps the run: of many, one does. */
@@ -239,11 +209,11 @@ export class Trainer {
     }
     await gradient.reduce();
     await gradient.sumSquares(sums.squares, sums.nonFinite);
-    const others = peers.size > 1 ? await this.exchangeSums(sums) : null;
+    const all = peers.size > 1 ? await sums.readTogether(peers, gradAccumSteps) : null;
     const lr = learningRate(step, config);
     this.optimizer.update(step + 1, lr, sums.squares, sums.nonFinite);
     if (this.sharded) await gradient.gather(model.parameters.storage);
-    const { microSteps, gradNorm, finite } = others ?? (await sums.read());
+    const { microSteps, gradNorm, finite } = all ?? (await sums.read());
     let loss = 0;
     const extras: { auxLoss?: number; meanSteps?: number } = {};
     for (const [microStep, found] of microSteps.entries()) {
@@ -276,46 +246,6 @@ export class Trainer {
     } as const;
     if (this.leads) await appendMetrics(this.options.store, event);
     return event;
-  }
-
-  /** What all processes' micro-steps found, in order; where one found something not finite, all know it. */
-  private async exchangeSums(sums: UpdateSums): ReturnType<UpdateSums['read']> {
-    const { peers, options } = this;
-    const { gradAccumSteps } = options.config;
-    const { backend } = options.model.runtime;
-    const own = await sums.read();
-    const numbers = new Array<number>(1 + 3 * gradAccumSteps).fill(Number.NaN);
-    numbers[0] = Number(own.finite);
-    for (const [i, { loss, auxLoss, meanSteps }] of own.microSteps.entries()) {
-      numbers.splice(1 + 3 * (this.gradient.own.from + i), 3, loss, auxLoss ?? ABSENT, meanSteps ?? ABSENT);
-    }
-    const all = await gatherNumbers(peers, numbers);
-    const finite = all.every(([of]) => of === 1);
-    if (!finite) backend.fill(sums.nonFinite, 1);
-    const microSteps = Array.from({ length: gradAccumSteps }, (_, microStep) => {
-      const rank = ownerOfMicroStep(microStep, peers.size, gradAccumSteps);
-      const [loss, auxLoss, meanSteps] = all[rank].subarray(1 + 3 * microStep);
-      const orNull = (x: number) => (x === ABSENT ? null : x);
-      return { loss, auxLoss: orNull(auxLoss), meanSteps: orNull(meanSteps) };
-    });
-    return { microSteps, gradNorm: own.gradNorm, finite };
-  }
-
-  /** Throws TrainingError where the weights of some process have other bits than those of rank 0. */
-  private async verify(): Promise<void> {
-    const { peers, options } = this;
-    const sums = await gatherNumbers(peers, [await weightsSum(options.model, options.store)]);
-    const others = othersOf({ ...peers, rank: 0 }).filter((rank) => sums[rank][0] !== sums[0][0]);
-    if (others.length === 0) return;
-    await throwTogether(
-      peers,
-      new TrainingError(
-        `step ${this.step}`,
-        'weights must have the same bits on every rank',
-        `others than rank 0's on rank ${others.join(', ')}`,
-        'is the memory of that machine sound?',
-      ),
-    );
   }
 
   /** Losses on fixed batches, or null when the signal is aborted before they are complete. Throws TrainingError. */
@@ -352,15 +282,7 @@ export class Trainer {
     const [sum] = await found.read();
     if (!Number.isFinite(sum)) await this.diverged('sum of squared weights', sum);
     if (which === 'last') this.state = { ...this.state, savedAt: step };
-    const { m, v } = this.optimizer;
-    const moments = momentSections<Pick<FlatValues, 'read'>>(
-      ...([m, v].map((held) =>
-        this.sharded ? dealtValues(backend, held, this.gradient.blocks, this.peers) : valuesOf(backend, held),
-      ) as [Pick<FlatValues, 'read'>, Pick<FlatValues, 'read'>]),
-    );
-    if (this.leads) await saveCheckpoint(store, which, model, moments, this.state);
-    // Rank 0 writes what the others read.
-    else if (this.sharded) for await (const _ of tensorFile(parameters, moments));
+    await saveTogether(store, which, model.parameters, this.held, this.peers, this.state);
     return { kind: 'checkpoint', step, which };
   }
 

@@ -4,6 +4,8 @@
  */
 import type { Storage } from '../backend/backend.js';
 import type { LossOutput } from '../models/losses.js';
+import { microStepsOf, ownerOfMicroStep } from './micro-step-tree.js';
+import { gatherNumbers, type Peers } from './peers.js';
 import type { Runtime, Tensor } from '../tensor/tensor.js';
 
 /** What a micro-step found: means over its tokens, unscaled. */
@@ -23,6 +25,8 @@ const PARTS = 2;
 const FIRST = PARTS + 1;
 /** Sums of a micro-step. */
 const SUMS = 3;
+/** Stands for a mean that a model does not have among numbers that are sent; those that it has are not negative. */
+const ABSENT = -1;
 
 export class UpdateSums implements Disposable {
   /** The gradient's squares, whether something is not finite, then the sums of each micro-step. */
@@ -79,6 +83,30 @@ export class UpdateSums implements Disposable {
       gradNorm: Math.sqrt(values[0]),
       finite: values[PARTS] === 0,
     };
+  }
+
+  /**
+   * What the micro-steps of all processes found, in order. Where something is not finite on one process, `nonFinite` becomes 1 on
+   * all.
+   */
+  async readTogether(peers: Peers, microSteps: number): ReturnType<UpdateSums['read']> {
+    const own = await this.read();
+    const { from } = microStepsOf(peers.rank, peers.size, microSteps);
+    const numbers = new Array<number>(1 + SUMS * microSteps).fill(ABSENT);
+    numbers[0] = Number(own.finite);
+    for (const [i, { loss, auxLoss, meanSteps }] of own.microSteps.entries()) {
+      numbers.splice(1 + SUMS * (from + i), SUMS, loss, auxLoss ?? ABSENT, meanSteps ?? ABSENT);
+    }
+    const all = await gatherNumbers(peers, numbers);
+    const finite = all.every(([of]) => of === 1);
+    if (!finite) this.runtime.backend.fill(this.nonFinite, 1);
+    const orNull = (x: number) => (x === ABSENT ? null : x);
+    const found = Array.from({ length: microSteps }, (_, microStep) => {
+      const rank = ownerOfMicroStep(microStep, peers.size, microSteps);
+      const [loss, auxLoss, meanSteps] = all[rank].subarray(1 + SUMS * microStep);
+      return { loss, auxLoss: orNull(auxLoss), meanSteps: orNull(meanSteps) };
+    });
+    return { microSteps: found, gradNorm: own.gradNorm, finite };
   }
 
   [Symbol.dispose](): void {

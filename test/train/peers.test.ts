@@ -163,8 +163,8 @@ test('the tree over micro-steps: parts of any rank put together are the whole, i
     { from: 2, to: 5 },
     { from: 5, to: 7 },
   ]);
-  const shape = (n: number, valueOf: (run: Run) => string | undefined) =>
-    sumOverTree(n, valueOf, (left, right) => `(${left} ${right})`);
+  const shape = (n: number, given: (run: Run) => string | undefined) =>
+    sumOverTree(n, given, (left, right) => `(${left} ${right})`);
   const leaf = ({ from, to }: Run) => (to - from === 1 ? String(from) : undefined);
   assert.equal(shape(6, leaf), '(((0 1) 2) ((3 4) 5))');
   for (let n = 1; n <= 24; n++) {
