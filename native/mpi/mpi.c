@@ -60,6 +60,7 @@ static struct {
 
   int rank, size;
   napi_threadsafe_function settle;
+  pthread_t thread;
   /** Of the JavaScript thread alone: whether it has started, and promises that are not settled. */
   bool started;
   int waiting;
@@ -250,9 +251,10 @@ static void* runMpi(void* unused) {
       work->next = NULL;
       if (work->kind == START) startMpi();
       if (work->kind == FINISH) finishMpi();
-      if (work->kind != EXCHANGE) {
-        napi_call_threadsafe_function(state.settle, work, napi_tsfn_blocking);
-        if (work->kind == FINISH) return NULL;
+      const Kind kind = work->kind;
+      if (kind != EXCHANGE) {
+        napi_call_threadsafe_function(state.settle, work, napi_tsfn_blocking);  // which frees it
+        if (kind == FINISH) return NULL;
         continue;
       }
       post(work);
@@ -303,7 +305,7 @@ static void settle(napi_env env, napi_value callback, void* context, void* given
   if (--state.waiting == 0) napi_unref_threadsafe_function(env, state.settle);
   napi_resolve_deferred(env, work->deferred, result);
   if (work->kept) napi_delete_reference(env, work->kept);
-  if (work->kind == FINISH) napi_release_threadsafe_function(state.settle, napi_tsfn_abort);
+  if (work->kind == FINISH) pthread_join(state.thread, NULL);
   freeWork(work);
 }
 
@@ -346,9 +348,7 @@ static napi_value start(napi_env env, napi_callback_info info) {
   if (napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, NULL, NULL, settle, &state.settle) != napi_ok)
     return refuse(env, "start: Node gives no function that another thread can call");
   napi_unref_threadsafe_function(env, state.settle);
-  pthread_t thread;
-  if (pthread_create(&thread, NULL, runMpi, NULL) != 0) return refuse(env, "start: the system gives no thread");
-  pthread_detach(thread);
+  if (pthread_create(&state.thread, NULL, runMpi, NULL) != 0) return refuse(env, "start: the system gives no thread");
   state.started = true;
   Work* work = calloc(1, sizeof *work);
   work->kind = START;

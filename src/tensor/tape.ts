@@ -36,8 +36,18 @@ export class Tape {
     this.nodes.push({ output: null, saved: [gradient.buffer.retain()], backward });
   }
 
+  /** Nodes that the walk has before it. */
+  get length(): number {
+    return this.nodes.length;
+  }
+
   /** Walks the tape backwards, emptying it. Gradients arrive in the parameters and in leaves' `grad`. */
   backward(): void {
+    for (const _ of this.walk());
+  }
+
+  /** The same, node by node. */
+  *walk(): Generator<void> {
     for (let node = this.nodes.pop(); node; node = this.nodes.pop()) {
       const { output, saved, backward } = node;
       const dout = output?.grad;
@@ -49,6 +59,7 @@ export class Tape {
         dout?.release();
         for (const buffer of saved) buffer.release();
       }
+      yield;
     }
   }
 
@@ -91,5 +102,6 @@ export class Tape {
 export function parameterGradient(parameter: Parameter): Storage {
   if (!parameter.gradient)
     throw new Error(`${parameter.name}: recorded on a tape, but allocated without gradients`);
+  parameter.runtime.learns?.(parameter.matrix ?? parameter);
   return parameter.gradient;
 }

@@ -17,6 +17,8 @@ export class Runtime {
   tape: Tape | null = null;
   /** Sees the output of every module by its name, in order of execution (see `train/diagnose.ts`); null normally. */
   observe: ((where: string, x: Tensor) => void) | null = null;
+  /** Hears of each parameter before an op adds to its gradient (see `train/gradient-schedule.ts`); null normally. */
+  learns: ((parameter: Parameter) => void) | null = null;
 
   constructor(readonly backend: Backend) {
     this.pool = new Pool(backend);
@@ -132,6 +134,8 @@ export class Parameter extends Tensor {
     shape: readonly number[],
     storage: Storage,
     readonly gradient: Storage | null,
+    /** The parameter of which this one is a row; null where it is none. */
+    readonly matrix: Parameter | null = null,
   ) {
     super(runtime, shape, new Buffer(storage, null));
   }
@@ -148,6 +152,7 @@ export class Parameter extends Tensor {
       [width],
       part(this.storage),
       this.gradient && part(this.gradient),
+      this,
     );
   }
 }

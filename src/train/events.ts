@@ -14,6 +14,8 @@ export interface StepEvent {
   readonly stepMs: number;
   readonly tokensPerSecond: number;
   readonly tokensSeen: number;
+  /** Of many processes: milliseconds that this one waited for others' gradients; absent where it is alone. */
+  readonly waitMs?: number;
   /** Mean of what halting adds: ACT's ponder cost in steps, or nats against the oracle; absent where it adds nothing. */
   readonly auxLoss?: number;
   /** Mean steps before a token halted; absent where none can. */

@@ -1,37 +1,35 @@
 /**
  * The gradient of an update: micro-steps' gradients, each made in the parameters' own buffer, are added in the order of the
- * tree over micro-steps, and what other processes hold of them is added by block. Knows no model.
+ * tree over micro-steps, and what other processes hold of them is added by block, while the last backward pass still runs. Knows
+ * no model.
  */
 import type { Backend, HostArray, Storage } from '../backend/backend.js';
 import type { Parameters } from '../nn/parameters.js';
+import type { Clock } from '../platform.js';
 import type { Buffer } from '../tensor/pool.js';
+import type { Tape } from '../tensor/tape.js';
+import { BlockExchange, message, type Ready, type Round, type Stage } from './block-exchange.js';
 import { blocksOf, ownerOf, type Range } from './blocks.js';
+import { GradientSchedule, type ReadyAfter } from './gradient-schedule.js';
 import { halves, microStepsOf, type Run, runsWithin, sumOverTree } from './micro-step-tree.js';
-import { gatherNumbers, type Message, othersOf, type Peers } from './peers.js';
-
-/** Rounds of blocks that are under way at a time. */
-const UNDER_WAY = 3;
-
-/** What a process sends and receives of one block of each rank. */
-interface Round {
-  readonly sends: readonly Message[];
-  readonly receives: readonly Message[];
-  /** Called when all has arrived. */
-  end(): void;
-}
+import { broadcastText, gatherNumbers, type Message, othersOf, type Peers } from './peers.js';
 
 export class UpdateGradient {
   /** The micro-steps of an update that this process computes. */
   readonly own: Run;
   readonly blocks: readonly Range[];
-  /** Sums of the runs that are complete; that of the last one, once all are made, is in the parameters' buffer. */
+  /** The micro-steps of each rank, as runs of the tree. */
+  private readonly runs: readonly (readonly Run[])[];
+  /** Sums of runs that are complete; that of the last one, once all are made, is in the parameters' buffer. */
   private readonly pending: Buffer[] = [];
   private readonly backend: Backend;
   private readonly flat: Storage;
   /** The sum of squares of each block. */
   private readonly squares: Storage;
-  /** Arrays of the host that wait for the next round, by length. */
-  private readonly idle = new Map<number, HostArray[]>();
+  private readonly exchange: BlockExchange;
+  private readonly schedule: GradientSchedule;
+  /** Rounds in the order in which a backward pass completes them; null until one has been seen. */
+  private order: readonly number[] | null = null;
 
   constructor(
     private readonly parameters: Parameters,
@@ -45,8 +43,13 @@ export class UpdateGradient {
     this.backend = runtime.backend;
     this.flat = gradient;
     this.own = microStepsOf(peers.rank, peers.size, microSteps);
+    this.runs = Array.from({ length: peers.size }, (_, rank) =>
+      runsWithin(microStepsOf(rank, peers.size, microSteps), microSteps),
+    );
     this.blocks = blocksOf(gradient.length);
     this.squares = this.backend.allocate(this.backend.dtype, this.blocks.length);
+    this.exchange = new BlockExchange(this.backend, this.blocks, peers);
+    this.schedule = new GradientSchedule(parameters, this.blocks);
   }
 
   /** The blocks that this process adds up. */
@@ -59,23 +62,15 @@ export class UpdateGradient {
     this.parameters.zeroGradients();
   }
 
-  /** After each micro-step, in order. */
+  /** After each micro-step but the last, in order. */
   finish(microStep: number): void {
     const { backend, flat, pending } = this;
-    const last = microStep + 1 === this.own.to;
     let sum: Buffer | null = null; // in the parameters' buffer, until it must make room for the next micro-step
-    for (let i = runsEndingWith(microStep, this.own, this.microSteps) - 1; i > 0; i--) {
-      const left = pending.pop()!;
-      if (last) {
-        backend.accumulate({ out: flat, inp: left.storage });
-        left.release();
-      } else {
-        backend.accumulate({ out: left.storage, inp: sum?.storage ?? flat });
-        sum?.release();
-        sum = left;
-      }
+    for (const left of this.leftOf(microStep)) {
+      backend.accumulate({ out: left.storage, inp: sum?.storage ?? flat });
+      sum?.release();
+      sum = left;
     }
-    if (last) return;
     if (!sum) {
       sum = this.parameters.runtime.pool.take(backend.dtype, flat.length);
       backend.copy(sum.storage, flat);
@@ -83,49 +78,39 @@ export class UpdateGradient {
     pending.push(sum);
   }
 
+  /**
+   * The backward pass of this process's last micro-step, null where it has none; then the parameters' buffer holds the sum of all
+   * micro-steps of all processes, or the blocks of it that are needed. Returns the milliseconds that the pass was over and
+   * others' values were not here yet.
+   */
+  async finishAll(tape: Tape | null, clock: Clock): Promise<number> {
+    const lefts = tape ? this.leftOf(this.own.to - 1) : [];
+    try {
+      if (this.peers.size > 1) return await this.exchangeDuring(tape, lefts, clock);
+      tape?.backward();
+      this.addLefts(lefts, { offset: 0, length: this.flat.length });
+      return 0;
+    } finally {
+      for (const left of lefts) left.release();
+      this.drop();
+    }
+  }
+
   /** Forgets the micro-steps of an update that is given up. */
   drop(): void {
     for (const sum of this.pending.splice(0)) sum.release();
   }
 
-  /** Adds up all micro-steps of all processes: the parameters' buffer then holds the sum, or the blocks of it that are needed. */
-  async reduce(): Promise<void> {
-    try {
-      if (this.peers.size > 1) await this.exchangeBlocks();
-    } finally {
-      this.drop();
-    }
-    if (!this.sharded) await this.gather(this.flat);
-  }
-
   /** Fills every block of a storage that is laid out as the gradient is from the process whose block it is. */
-  async gather(flat: Storage): Promise<void> {
-    const { peers, backend } = this;
-    const others = othersOf(peers);
-    if (others.length === 0) return;
-    await this.inRounds(async (blocks, take) => {
-      const own = blocks[peers.rank];
-      const values = blocks.map((block) => take(block?.length ?? 0));
-      if (own) await backend.read(backend.slice(flat, own.offset, own.length), values[peers.rank]);
-      return {
-        sends: own ? others.map((peer) => message(peer, values[peers.rank])) : [],
-        receives: others.filter((peer) => blocks[peer]).map((peer) => message(peer, values[peer])),
-        end: () => {
-          for (const peer of others) {
-            const block = blocks[peer];
-            if (block) backend.write(backend.slice(flat, block.offset, block.length), values[peer]);
-          }
-        },
-      };
-    });
+  gather(flat: Storage): Promise<void> {
+    return this.exchange.run([this.exchange.gathers(flat)]);
   }
 
-  /** out (2) = the sum of squares of the whole gradient; `nonFinite (1)` becomes 1 where the blocks that are here are not finite. */
+  /** out (2) = the sum of squares of the whole gradient; `nonFinite (1)` becomes 1 where blocks that are here are not finite. */
   async sumSquares(out: Storage, nonFinite: Storage): Promise<void> {
     const { backend, peers, blocks, flat, squares, sharded } = this;
-    const summed = blocks.map((_, i) => !sharded || ownerOf(i, peers.size) === peers.rank);
     for (const [i, { offset, length }] of blocks.entries()) {
-      if (!summed[i]) continue;
+      if (sharded && ownerOf(i, peers.size) !== peers.rank) continue;
       const inp = backend.slice(flat, offset, length);
       backend.sumSquares({ out: backend.slice(squares, i, 1), nonFinite, inp });
     }
@@ -143,92 +128,101 @@ export class UpdateGradient {
     this.backend.free(this.squares);
   }
 
-  /**
-   * Exchanges a block of each rank at a time, null for those that have none left, some rounds being under way at once; `end` is
-   * called, in order, when a round's values have arrived.
-   */
-  private async inRounds(
-    begin: (blocks: readonly (Range | null)[], take: (length: number) => HostArray) => Promise<Round>,
-  ): Promise<void> {
-    const { peers, blocks } = this;
-    const underWay: { arrived: Promise<void>; end(): void; taken: HostArray[] }[] = [];
-    const finish = async () => {
-      const { arrived, end, taken } = underWay.shift()!;
-      await arrived;
-      end();
-      for (const values of taken) this.idle.get(values.length)!.push(values);
-    };
-    for (let first = 0; first < blocks.length; first += peers.size) {
-      const round = Array.from({ length: peers.size }, (_, rank) => blocks[first + rank] ?? null);
-      const taken: HostArray[] = [];
-      const take = (length: number) => {
-        taken.push(this.take(length));
-        return taken.at(-1)!;
-      };
-      const { sends, receives, end } = await begin(round, take);
-      underWay.push({ arrived: peers.exchange(sends, receives), end, taken });
-      if (underWay.length === UNDER_WAY) await finish();
-    }
-    while (underWay.length > 0) await finish();
+  /** Takes, the nearest first, the sums of the runs whose right neighbours end with a micro-step. */
+  private leftOf(microStep: number): Buffer[] {
+    const count = runsEndingWith(microStep, this.own, this.microSteps) - 1;
+    return Array.from({ length: count }, () => this.pending.pop()!);
   }
 
-  /** An array in the host's memory, which one of the former rounds may have used. */
-  private take(length: number): HostArray {
-    const list = this.idle.get(length) ?? [];
-    this.idle.set(length, list);
-    return list.pop() ?? (this.backend.dtype === 'f32' ? new Float32Array(length) : new Float64Array(length));
+  /** Adds to a part of the parameters' buffer what lies before it in the tree. */
+  private addLefts(lefts: readonly Buffer[], { offset, length }: Range): void {
+    const { backend, flat } = this;
+    const part = (whole: Storage) => backend.slice(whole, offset, length);
+    for (const left of lefts) backend.accumulate({ out: part(flat), inp: part(left.storage) });
+  }
+
+  private async exchangeDuring(
+    tape: Tape | null,
+    lefts: readonly Buffer[],
+    clock: Clock,
+  ): Promise<number> {
+    const nodes = tape?.length ?? 0;
+    const seen = this.schedule.of(nodes);
+    // Blocks are complete at the end where nothing is known, or the order of rounds is not agreed on.
+    const readyAfter = this.order && seen;
+    const progress = new Progress(tape ? 0 : Number.POSITIVE_INFINITY);
+    const ready: Ready = (round) =>
+      progress.reached(readyAfter ? roundReady(this.exchange.rounds[round], readyAfter, this.blocks) : nodes);
+    const stages = [this.adds(lefts), ...(this.sharded ? [] : [this.exchange.gathers(this.flat)])];
+    const exchanging = this.exchange.run(stages, this.order ?? undefined, ready);
+    exchanging.catch(() => {}); // it is awaited below
+    if (tape) {
+      await this.schedule.follow(nodes, tape.walk(), (ran) => {
+        progress.reach(ran);
+        // What has arrived meanwhile is worked on.
+        return readyAfter ? clock.yield() : undefined;
+      });
+    }
+    progress.reach(Number.POSITIVE_INFINITY);
+    const start = clock.now();
+    await exchanging;
+    const waited = clock.now() - start;
+    this.order ??= await this.agreedOrder(nodes);
+    return waited;
+  }
+
+  /** The order in which rank 0's backward pass completes the rounds. */
+  private async agreedOrder(nodes: number): Promise<readonly number[]> {
+    const { rounds } = this.exchange;
+    const seen = this.schedule.of(nodes);
+    const after = seen ? rounds.map((round) => roundReady(round, seen, this.blocks)) : [];
+    const own = [...rounds.keys()].sort((a, b) => after[a] - after[b] || a - b);
+    return JSON.parse(await broadcastText(this.peers, 0, JSON.stringify(own)));
   }
 
   /** Sends what this process holds of others' blocks, and adds what others hold of its own to them. */
-  private async exchangeBlocks(): Promise<void> {
-    const { peers, backend, microSteps } = this;
+  private adds(lefts: readonly Buffer[]): Stage {
+    const { peers, backend, runs } = this;
     const others = othersOf(peers);
-    const runs = Array.from({ length: peers.size }, (_, rank) =>
-      runsWithin(microStepsOf(rank, peers.size, microSteps), microSteps),
-    );
     // The parameters' buffer holds the last run.
     const sums = [...this.pending.map(({ storage }) => storage), this.flat].slice(0, runs[peers.rank].length);
-    await this.inRounds(async (blocks, take) => {
+    return async (round, take) => {
       const sends: Message[] = [];
+      for (const block of round) if (block) this.addLefts(lefts, block);
       for (const peer of others) {
-        const block = blocks[peer];
+        const block = round[peer];
         if (!block || sums.length === 0) continue;
-        const values = take(sums.length * block.length);
+        const { offset, length } = block;
+        const values = take(sums.length * length);
         for (const [i, sum] of sums.entries()) {
-          const part = backend.slice(sum, block.offset, block.length);
-          await backend.read(part, values.subarray(i * block.length, (i + 1) * block.length));
+          await backend.read(backend.slice(sum, offset, length), values.subarray(i * length, (i + 1) * length));
         }
         sends.push(message(peer, values));
       }
-      const own = blocks[peers.rank];
-      const received = runs.map(({ length }, peer) =>
-        take(own && peer !== peers.rank ? length * own.length : 0),
-      );
-      const receives = others
-        .filter((peer) => received[peer].length > 0)
-        .map((peer) => message(peer, received[peer]));
-      return { sends, receives, end: () => own && this.addUp(own, sums, runs, received) };
-    });
+      const own = round[peers.rank];
+      const received = runs.map((of, peer) => take(own && peer !== peers.rank ? of.length * own.length : 0));
+      const theirs = others.filter((peer) => received[peer].length > 0);
+      return {
+        sends,
+        receives: theirs.map((peer) => message(peer, received[peer])),
+        end: () => own && this.addUp(own, sums, received),
+      };
+    };
   }
 
   /** The gradient's block, from the sums of all runs. */
-  private addUp(
-    { offset, length }: Range,
-    sums: readonly Storage[],
-    runs: readonly (readonly Run[])[],
-    received: readonly HostArray[],
-  ): void {
-    const { backend, microSteps } = this;
-    const result = backend.slice(this.flat, offset, length);
+  private addUp({ offset, length }: Range, sums: readonly Storage[], received: readonly HostArray[]): void {
+    const { backend, microSteps, flat, parameters, peers } = this;
+    const result = backend.slice(flat, offset, length);
     const held = new Map<string, Storage>();
     const taken: Buffer[] = [];
-    for (const [rank, of] of runs.entries()) {
-      for (const [i, run] of of.entries()) {
-        if (rank === this.peers.rank) {
-          held.set(key(run), sums[i] === this.flat ? result : backend.slice(sums[i], offset, length));
+    for (const [rank, runs] of this.runs.entries()) {
+      for (const [i, run] of runs.entries()) {
+        if (rank === peers.rank) {
+          held.set(key(run), sums[i] === flat ? result : backend.slice(sums[i], offset, length));
           continue;
         }
-        const buffer = this.parameters.runtime.pool.take(backend.dtype, length);
+        const buffer = parameters.runtime.pool.take(backend.dtype, length);
         taken.push(buffer);
         backend.write(buffer.storage, received[rank].subarray(i * length, (i + 1) * length));
         held.set(key(run), buffer.storage);
@@ -249,8 +243,10 @@ export class UpdateGradient {
 
 const key = ({ from, to }: Run): string => `${from} ${to}`;
 
-function message(peer: number, values: HostArray): Message {
-  return { peer, values: values as Message['values'] };
+/** How many nodes of a backward pass have run when all blocks of a round are complete. */
+function roundReady(round: Round, readyAfter: ReadyAfter, blocks: readonly Range[]): number {
+  const [{ length: blockLength }] = blocks;
+  return Math.max(...round.map((block) => (block ? readyAfter[block.offset / blockLength] : 0)));
 }
 
 /** How many runs of the tree within `own` end with a micro-step: the micro-step itself, and those of which it is the last. */
@@ -261,5 +257,25 @@ function runsEndingWith(microStep: number, own: Run, microSteps: number): number
     if (run.to === microStep + 1 && run.from >= own.from) count++;
     if (run.to - run.from === 1) return count;
     run = halves(run).find(({ to }) => microStep < to)!;
+  }
+}
+
+/** How far a backward pass has come, and who waits for it. */
+class Progress {
+  private wake = () => {};
+
+  constructor(private nodes: number) {}
+
+  reach(nodes: number): void {
+    this.nodes = nodes;
+    this.wake();
+  }
+
+  async reached(nodes: number): Promise<void> {
+    while (this.nodes < nodes) {
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+    }
   }
 }

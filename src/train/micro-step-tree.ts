@@ -19,9 +19,9 @@ export function halves({ from, to }: Run): readonly [Run, Run] {
   ];
 }
 
-/** The micro-steps of a rank: as many as another's, or one fewer. */
+/** The micro-steps of a rank: as many as another's, or one fewer; rank 0 has some. */
 export function microStepsOf(rank: number, ranks: number, microSteps: number): Run {
-  const first = (r: number) => Math.floor((r * microSteps) / ranks);
+  const first = (r: number) => Math.ceil((r * microSteps) / ranks);
   return { from: first(rank), to: first(rank + 1) };
 }
 

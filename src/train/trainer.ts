@@ -196,6 +196,10 @@ export class Trainer {
     const { gradient, peers } = this;
     const { from, to } = gradient.own;
     using sums = new UpdateSums(model.runtime, to - from);
+    let waitMs = 0;
+    const last = async (tape: Tape | null) => {
+      waitMs = await gradient.finishAll(tape, clock);
+    };
     for (let microStep = from; microStep < to; microStep++) {
       if (signal?.aborted) {
         gradient.drop();
@@ -203,11 +207,12 @@ export class Trainer {
       }
       const batch = await this.batches.take(this.key(microStep), this.nextKey(microStep));
       gradient.begin();
-      runMicroStep(model, batch, 1 / gradAccumSteps, this.pass(microStep), sums);
-      gradient.finish(microStep);
+      const isLast = microStep + 1 === to;
+      await runMicroStep(model, batch, 1 / gradAccumSteps, this.pass(microStep), sums, isLast ? last : undefined);
+      if (!isLast) gradient.finish(microStep);
       await clock.yield();
     }
-    await gradient.reduce();
+    if (from === to) await last(null);
     await gradient.sumSquares(sums.squares, sums.nonFinite);
     const all = peers.size > 1 ? await sums.readTogether(peers, gradAccumSteps) : null;
     const lr = learningRate(step, config);
@@ -242,6 +247,7 @@ export class Trainer {
       stepMs,
       tokensPerSecond: (stepTokens / stepMs) * 1000,
       tokensSeen: this.state.tokensSeen,
+      ...(peers.size > 1 ? { waitMs } : {}),
       ...extras,
     } as const;
     if (this.leads) await appendMetrics(this.options.store, event);
@@ -368,18 +374,19 @@ export function trainingOptions(
 }
 
 /** Forward and backward of one micro-step; gradients are added to the parameters', times `lossScale`, losses to `sums`. */
-function runMicroStep(
+async function runMicroStep(
   model: GPT,
   { tokens, targets, B }: Batch,
   lossScale: number,
   forward: TrainPass,
   sums: UpdateSums,
-): void {
+  backward: (tape: Tape) => Promise<void> | void = (tape) => tape.backward(),
+): Promise<void> {
   const { runtime } = model;
   const tape = new Tape(runtime);
   try {
     using output = runtime.recording(tape, () => model.loss(tokens, targets, B, lossScale, forward));
-    tape.backward();
+    await backward(tape);
     sums.add(
       output,
       targets.reduce((count, target) => count + (target >= 0 ? 1 : 0), 0),
@@ -397,7 +404,7 @@ export async function microStepLoss(
   forward: TrainPass,
 ): Promise<MicroStep> {
   using sums = new UpdateSums(model.runtime, 1);
-  runMicroStep(model, batch, lossScale, forward, sums);
+  await runMicroStep(model, batch, lossScale, forward, sums);
   return (await sums.read()).microSteps[0];
 }
 

@@ -1,6 +1,7 @@
 /** Trainers that work together make the bits of one that works alone. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { HostArray } from '../../src/backend/backend.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { blocksOf } from '../../src/train/blocks.js';
 import { halves, microStepsOf, type Run, runsWithin, sumOverTree } from '../../src/train/micro-step-tree.js';
@@ -52,14 +53,14 @@ async function train(
   return { store, values: weights[0].values };
 }
 
-/** What a run leaves, without the times of its steps. */
+const sameBytes = (a: HostArray, b: HostArray) => Buffer.compare(Buffer.from(a.buffer), Buffer.from(b.buffer)) === 0;
+
+/** What a run leaves: its log without times, and the checksums of its files. */
 function leftBy(store: MemoryStore): Record<string, string> {
   const entries = [...store.files].map(([path, bytes]) => {
-    const text = Buffer.from(bytes).toString('latin1');
-    return [
-      path,
-      path === 'metrics.jsonl' ? text.replace(/"(stepMs|tokensPerSecond)":[\d.e+-]+/g, '') : text,
-    ] as const;
+    if (path !== 'metrics.jsonl') return [path, store.crc32c(bytes).toString(16)];
+    const log = new TextDecoder().decode(bytes);
+    return [path, log.replace(/,"(stepMs|tokensPerSecond|waitMs)":[\d.e+-]+/g, '')];
   });
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
@@ -72,7 +73,7 @@ for (const ranks of [2, 3, 4, 6, 7]) {
     const how = shardOptimizer ? ', each with a part of the moments' : '';
     test(`${ranks} ranks${how}: metrics, checkpoints and weights have the bits of one process`, async () => {
       const { store, values } = await train(ranks, { shardOptimizer, verifyEvery: 1 });
-      assert.deepEqual(values, alone.values);
+      assert.ok(sameBytes(values, alone.values), 'weights of one process');
       assert.deepEqual(leftBy(store), leftBy(alone.store));
     });
   }
@@ -82,7 +83,7 @@ test('a run goes on with any number of ranks, sharded or not, and keeps its bits
   const store = new MemoryStore();
   for (const [at, ranks] of [3, 1, 2, 6].entries()) {
     const { values } = await train(ranks, { shardOptimizer: at % 2 === 0 }, store, at + 2);
-    if (at === 3) assert.deepEqual(values, alone.values);
+    if (at === 3) assert.ok(sameBytes(values, alone.values), 'weights of one process');
   }
   assert.deepEqual(
     Object.keys(leftBy(store)).filter((path) => path.includes('checkpoints/')),
