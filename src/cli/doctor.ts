@@ -4,6 +4,7 @@ import type { Backend } from '../backend/backend.js';
 import { createBackend } from '../node/backend.js';
 import { nativeInfo } from '../backend/native/addon.js';
 import { wasmIsas } from '../backend/wasm/module.js';
+import { findMpi, type FoundMpi } from '../node/build-mpi.js';
 import { machine } from '../node/machine.js';
 import { LoopnnError } from '../errors.js';
 import { printResult } from './output.js';
@@ -21,10 +22,12 @@ export function doctorCommand(program: Command): void {
       const warnings: string[] = [];
       const warn = (warning: string) => warnings.push(warning);
       const backend = await chosenBackend(warn);
+      const mpi = await findMpi();
       const document = {
         machine: host,
         native,
         wasm: wasmIsas(),
+        mpi,
         backend: backend && { name: backend.name, description: backend.description },
         warnings,
       };
@@ -42,10 +45,17 @@ export function doctorCommand(program: Command): void {
               `precision         ${native.bf16 ? 'bf16' : 'f32'} by default: the instruction set ${native.bf16 ? 'multiplies' : 'does not multiply'} bfloat16`,
             ]),
         `WebAssembly       ${wasmIsas().join(', ') || 'lacks SIMD'}`,
+        ...mpiLine(mpi),
         `backend           ${backend ? `${backend.description}${asked}` : 'none'}`,
         ...warnings.map((warning) => `warning           ${warning}`),
       ]);
     });
+}
+
+/** Nothing where there is no MPI. */
+function mpiLine({ built, compiler }: FoundMpi): string[] {
+  if (built) return [`MPI               loopnn's part is built for ${built}`];
+  return compiler ? ['MPI               mpicc is here: `loopnn mpi` builds what training on many machines needs'] : [];
 }
 
 /** The backend that commands would use; null, and a warning, where the environment asks for the impossible. */

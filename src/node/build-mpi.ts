@@ -43,6 +43,27 @@ export async function buildMpi(mpicc: string): Promise<{ file: string; library: 
   }
 }
 
+/** What there is of MPI. */
+export interface FoundMpi {
+  /** The MPI that loopnn's part is built for, or why it does not load; null where it is not built. */
+  readonly built: string | null;
+  /** Whether there is an mpicc to build it with. */
+  readonly compiler: boolean;
+}
+
+export async function findMpi(): Promise<FoundMpi> {
+  const compiler = await run('mpicc', ['--version']).then(
+    () => true,
+    () => false,
+  );
+  if (!existsSync(mpiFile())) return { built: null, compiler };
+  try {
+    return { built: mpiLibrary(mpiFile()), compiler };
+  } catch (error) {
+    return { built: `another MPI than there is: ${(error as Error).message}`, compiler };
+  }
+}
+
 /** The folder with node_api.h: of the package that a checkout has, or beside this Node. Throws ConfigError where it is in neither. */
 function nodeHeaders(): string {
   const folders: string[] = [join(dirname(dirname(process.execPath)), 'include/node')];
