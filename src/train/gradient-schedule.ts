@@ -27,14 +27,20 @@ export class GradientSchedule {
    * Runs the nodes of a backward pass, and calls `after` with the number that have run after each one. Throws where one adds to
    * a gradient that was complete in the pass seen before.
    */
-  async follow(nodes: number, pass: Iterable<void>, after: (ran: number) => Promise<void> | void): Promise<void> {
+  async follow(
+    nodes: number,
+    pass: Iterable<void>,
+    after: (ran: number) => Promise<void> | void,
+  ): Promise<void> {
     const { runtime } = this.parameters;
     const expected = this.known.get(nodes)?.lastNode;
     const lastNode: Map<Parameter, number> = new Map();
     let ran = 0;
     runtime.learns = (parameter) => {
       if (expected && !((expected.get(parameter) ?? -1) >= ran)) {
-        throw new Error(`${parameter.name}: its gradient was complete, and node ${ran} of ${nodes} adds to it`);
+        throw new Error(
+          `${parameter.name}: its gradient was complete, and node ${ran} of ${nodes} adds to it`,
+        );
       }
       lastNode.set(parameter, ran);
     };

@@ -141,11 +141,7 @@ export class UpdateGradient {
     for (const left of lefts) backend.accumulate({ out: part(flat), inp: part(left.storage) });
   }
 
-  private async exchangeDuring(
-    tape: Tape | null,
-    lefts: readonly Buffer[],
-    clock: Clock,
-  ): Promise<number> {
+  private async exchangeDuring(tape: Tape | null, lefts: readonly Buffer[], clock: Clock): Promise<number> {
     const nodes = tape?.length ?? 0;
     const seen = this.schedule.of(nodes);
     // Blocks are complete at the end where nothing is known, or the order of rounds is not agreed on.
@@ -195,7 +191,10 @@ export class UpdateGradient {
         const { offset, length } = block;
         const values = take(sums.length * length);
         for (const [i, sum] of sums.entries()) {
-          await backend.read(backend.slice(sum, offset, length), values.subarray(i * length, (i + 1) * length));
+          await backend.read(
+            backend.slice(sum, offset, length),
+            values.subarray(i * length, (i + 1) * length),
+          );
         }
         sends.push(message(peer, values));
       }

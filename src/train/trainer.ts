@@ -208,7 +208,14 @@ export class Trainer {
       const batch = await this.batches.take(this.key(microStep), this.nextKey(microStep));
       gradient.begin();
       const isLast = microStep + 1 === to;
-      await runMicroStep(model, batch, 1 / gradAccumSteps, this.pass(microStep), sums, isLast ? last : undefined);
+      await runMicroStep(
+        model,
+        batch,
+        1 / gradAccumSteps,
+        this.pass(microStep),
+        sums,
+        isLast ? last : undefined,
+      );
       if (!isLast) gradient.finish(microStep);
       await clock.yield();
     }

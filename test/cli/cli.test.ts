@@ -35,6 +35,7 @@ function weights(folderOfRun: string): Buffer {
 test('a finished run holds its configuration, tokenizer, metrics, both checkpoints, scores and their page', () => {
   assert.deepEqual(readdirSync(run).sort(), [
     'checkpoints',
+    'completed.json',
     'config.json',
     'metrics.jsonl',
     'report.html',

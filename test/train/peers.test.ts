@@ -53,7 +53,8 @@ async function train(
   return { store, values: weights[0].values };
 }
 
-const sameBytes = (a: HostArray, b: HostArray) => Buffer.compare(Buffer.from(a.buffer), Buffer.from(b.buffer)) === 0;
+const sameBytes = (a: HostArray, b: HostArray) =>
+  Buffer.compare(Buffer.from(a.buffer), Buffer.from(b.buffer)) === 0;
 
 /** What a run leaves: its log without times, and the checksums of its files. */
 function leftBy(store: MemoryStore): Record<string, string> {
