@@ -12,6 +12,8 @@ import { GPT } from '../src/models/gpt.js';
 import { hashWords } from '../src/random.js';
 import { Runtime } from '../src/tensor/tensor.js';
 import { parseRunConfig } from '../src/train/config.js';
+import { UpdateGradient } from '../src/train/gradient.js';
+import { barrier } from '../src/train/peers.js';
 import { Trainer } from '../src/train/trainer.js';
 import { MemoryStore } from '../src/web/memory-store.js';
 
@@ -29,9 +31,14 @@ export interface RankOptions {
 export interface RankTimes {
   readonly stepMs: number[];
   readonly waitMs: number[];
+  /** Of exchanges of the gradient by themselves, with no backward pass to hide behind. */
+  readonly exchangeMs: number[];
   readonly tokens: number;
   readonly backend: string;
 }
+
+/** Exchanges by themselves that are timed. */
+const EXCHANGES = 3;
 
 /** Keeps nothing: a checkpoint of a study is written nowhere. */
 class NoStore extends MemoryStore {
@@ -71,13 +78,21 @@ const trainer = new Trainer({
 });
 await trainer.start();
 const found: RankTimes = {
-  ...{ stepMs: [], waitMs: [], backend: backend.description },
+  ...{ stepMs: [], waitMs: [], exchangeMs: [], backend: backend.description },
   tokens: options.microSteps * options.batchSize * config.blockSize,
 };
 for await (const event of trainer.run()) {
   if (event.kind !== 'step') continue;
   found.stepMs.push(event.stepMs);
   found.waitMs.push(event.waitMs ?? 0);
+}
+if (peers) {
+  const gradient = new UpdateGradient(model.parameters, options.microSteps, peers, options.shardOptimizer);
+  for (let i = 0; i < EXCHANGES; i++) {
+    await barrier(peers);
+    found.exchangeMs.push(await gradient.finishAll(null, nodeClock));
+  }
+  gradient.dispose();
 }
 if ((peers?.rank ?? 0) === 0) console.log(JSON.stringify(found));
 await peers?.finish();

@@ -5,7 +5,7 @@ import type { HostArray } from '../../src/backend/backend.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { blocksOf } from '../../src/train/blocks.js';
 import { halves, microStepsOf, type Run, runsWithin, sumOverTree } from '../../src/train/micro-step-tree.js';
-import { gatherNumbers, gatherTexts } from '../../src/train/peers.js';
+import { gatherNumbers, gatherTexts, type Peers } from '../../src/train/peers.js';
 import { TrainingError, type TrainerOptions } from '../../src/train/trainer.js';
 import { onEngine } from '../engines.js';
 import { makeTrainer, MemoryStore, runAll, source } from './helpers.js';
@@ -113,6 +113,38 @@ test('any rank stops all, and asks for a checkpoint, between updates', async () 
     kinds[0].filter((text) => !/^(step|eval)/.test(text)),
     ['checkpoint 1', 'checkpoint 2', 'checkpoint 2', 'checkpoint 3', 'stopped 3'],
   );
+});
+
+test('from the second update on blocks travel while the backward pass runs', async () => {
+  const during = await Promise.all(
+    memoryPeers(2).map(async (peers) => {
+      const seen: number[] = [];
+      let current = 0;
+      let running = () => false;
+      const watched: Peers = {
+        ...peers,
+        exchange(sends, receives) {
+          if (running()) current++;
+          return peers.exchange(sends, receives);
+        },
+      };
+      const { trainer, runtime } = makeTrainer(new MemoryStore(), FIELDS, MODEL, undefined, undefined, {
+        peers: watched,
+      });
+      running = () => runtime.learns !== null;
+      await trainer.start();
+      for await (const { kind } of trainer.run()) {
+        if (kind !== 'step') continue;
+        seen.push(current);
+        current = 0;
+      }
+      return seen;
+    }),
+  );
+  for (const [first, ...later] of during) {
+    assert.equal(first, 0, 'nothing is known of the first pass');
+    for (const count of later) assert.ok(count >= 3, `${count} rounds`);
+  }
 });
 
 test('weights that differ stop the run, and name the rank', async () => {
