@@ -57,6 +57,7 @@ export type { DecodePass, Pass, ScorePass, TrainPass } from '../models/exits/pas
 export type { BackendOptions, Weights } from '../node/backend.js';
 export type { LoadOptions as RunLoadOptions } from '../node/run.js';
 export type { OpenOptions } from '../operations/open.js';
+export type { Message, Peers } from '../train/peers.js';
 export type { Clock, FileContent, RandomAccessFile, Store } from '../platform.js';
 export type { Spread } from '../statistics.js';
 export type { Tensor } from '../tensor/tensor.js';

@@ -25,11 +25,12 @@ export function embedding(tokens: Tensor, positions: Tensor, wte: Parameter, wpe
     }),
   );
   tape?.record(out, [tokens, positions], (dout) => {
+    const rows = runtime.rowGradient?.of === wte ? runtime.rowGradient : null;
     backend.embeddingBackward({
-      dwte: parameterGradient(wte),
+      dwte: rows?.gradient ?? parameterGradient(wte),
       dwpe: wpe && parameterGradient(wpe),
       dout: dout.storage,
-      tokens: tokens.storage,
+      tokens: rows?.tokens ?? tokens.storage,
       positions: positions.storage,
       ...dims,
     });

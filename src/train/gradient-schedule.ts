@@ -10,17 +10,17 @@ import type { Range } from './blocks.js';
 export type ReadyAfter = readonly number[];
 
 export class GradientSchedule {
-  /** By the number of nodes. */
-  private readonly known = new Map<number, { readonly blocks: ReadyAfter; readonly lastNode: LastNodes }>();
+  /** By the number of nodes, and whether rows are kept apart. */
+  private readonly known = new Map<string, { readonly blocks: ReadyAfter; readonly lastNode: LastNodes }>();
 
   constructor(
     private readonly parameters: Parameters,
     private readonly blocks: readonly Range[],
   ) {}
 
-  /** What is known of passes over as many nodes; null where none has been seen. */
-  of(nodes: number): ReadyAfter | null {
-    return this.known.get(nodes)?.blocks ?? null;
+  /** What is known of passes over as many nodes, with or without rows kept apart; null where none has been seen. */
+  of(nodes: number, rowsApart: boolean): ReadyAfter | null {
+    return this.known.get(key(nodes, rowsApart))?.blocks ?? null;
   }
 
   /**
@@ -29,11 +29,12 @@ export class GradientSchedule {
    */
   async follow(
     nodes: number,
+    rowsApart: boolean,
     pass: Iterable<void>,
     after: (ran: number) => Promise<void> | void,
   ): Promise<void> {
     const { runtime } = this.parameters;
-    const expected = this.known.get(nodes)?.lastNode;
+    const expected = this.known.get(key(nodes, rowsApart))?.lastNode;
     const lastNode: Map<Parameter, number> = new Map();
     let ran = 0;
     runtime.learns = (parameter) => {
@@ -49,7 +50,7 @@ export class GradientSchedule {
     } finally {
       runtime.learns = null;
     }
-    if (!expected) this.known.set(nodes, { blocks: this.readyAfter(lastNode), lastNode });
+    if (!expected) this.known.set(key(nodes, rowsApart), { blocks: this.readyAfter(lastNode), lastNode });
   }
 
   private readyAfter(lastNode: LastNodes): ReadyAfter {
@@ -63,6 +64,8 @@ export class GradientSchedule {
     return ready;
   }
 }
+
+const key = (nodes: number, rowsApart: boolean): string => `${nodes} ${rowsApart}`;
 
 /** The last node that adds to each parameter's gradient. */
 type LastNodes = ReadonlyMap<Parameter, number>;

@@ -3,23 +3,29 @@
  * tree over micro-steps, and what other processes hold of them is added by block, while the last backward pass still runs. Knows
  * no model.
  */
-import type { Backend, HostArray, Storage } from '../backend/backend.js';
+import type { Backend, Storage } from '../backend/backend.js';
 import type { Parameters } from '../nn/parameters.js';
 import type { Clock } from '../platform.js';
 import type { Buffer } from '../tensor/pool.js';
 import type { Tape } from '../tensor/tape.js';
-import { BlockExchange, message, type Ready, type Round, type Stage } from './block-exchange.js';
+import { BlockExchange, type Ready, type Round } from './block-exchange.js';
 import { blocksOf, ownerOf, type Range } from './blocks.js';
 import { GradientSchedule, type ReadyAfter } from './gradient-schedule.js';
-import { halves, microStepsOf, type Run, runsWithin, sumOverTree } from './micro-step-tree.js';
-import { broadcastText, gatherNumbers, type Message, othersOf, type Peers } from './peers.js';
+import { halves, microStepsOf, type Run } from './micro-step-tree.js';
+import { broadcastText, gatherNumbers, type Peers } from './peers.js';
+import { RunSums } from './run-sums.js';
+import { TouchedRows } from './touched-rows.js';
+
+/** The last micro-step of a process: its tape, and the tokens that it reads. */
+export interface LastPass {
+  readonly tape: Tape;
+  readonly tokens: Int32Array;
+}
 
 export class UpdateGradient {
   /** The micro-steps of an update that this process computes. */
   readonly own: Run;
   readonly blocks: readonly Range[];
-  /** The micro-steps of each rank, as runs of the tree. */
-  private readonly runs: readonly (readonly Run[])[];
   /** Sums of runs that are complete; that of the last one, once all are made, is in the parameters' buffer. */
   private readonly pending: Buffer[] = [];
   private readonly backend: Backend;
@@ -43,9 +49,6 @@ export class UpdateGradient {
     this.backend = runtime.backend;
     this.flat = gradient;
     this.own = microStepsOf(peers.rank, peers.size, microSteps);
-    this.runs = Array.from({ length: peers.size }, (_, rank) =>
-      runsWithin(microStepsOf(rank, peers.size, microSteps), microSteps),
-    );
     this.blocks = blocksOf(gradient.length);
     this.squares = this.backend.allocate(this.backend.dtype, this.blocks.length);
     this.exchange = new BlockExchange(this.backend, this.blocks, peers);
@@ -79,16 +82,16 @@ export class UpdateGradient {
   }
 
   /**
-   * The backward pass of this process's last micro-step, null where it has none; then the parameters' buffer holds the sum of all
-   * micro-steps of all processes, or the blocks of it that are needed. Returns the milliseconds that the pass was over and
-   * others' values were not here yet.
+   * The backward pass of this process's last micro-step over `tokens`, null where it has none; then the parameters' buffer holds
+   * the sum of all micro-steps of all processes, or the blocks of it that are needed. Returns the milliseconds that the pass was
+   * over and others' values were not here yet.
    */
-  async finishAll(tape: Tape | null, clock: Clock): Promise<number> {
-    const lefts = tape ? this.leftOf(this.own.to - 1) : [];
+  async finishAll(last: LastPass | null, clock: Clock): Promise<number> {
+    const lefts = last ? this.leftOf(this.own.to - 1) : [];
     try {
-      if (this.peers.size > 1) return await this.exchangeDuring(tape, lefts, clock);
-      tape?.backward();
-      this.addLefts(lefts, { offset: 0, length: this.flat.length });
+      if (this.peers.size > 1) return await this.exchangeDuring(last, lefts, clock);
+      last?.tape.backward();
+      this.sums(lefts).addLefts({ offset: 0, length: this.flat.length });
       return 0;
     } finally {
       for (const left of lefts) left.release();
@@ -134,113 +137,78 @@ export class UpdateGradient {
     return Array.from({ length: count }, () => this.pending.pop()!);
   }
 
-  /** Adds to a part of the parameters' buffer what lies before it in the tree. */
-  private addLefts(lefts: readonly Buffer[], { offset, length }: Range): void {
-    const { backend, flat } = this;
-    const part = (whole: Storage) => backend.slice(whole, offset, length);
-    for (const left of lefts) backend.accumulate({ out: part(flat), inp: part(left.storage) });
+  private sums(lefts: readonly Buffer[]): RunSums {
+    const storages = (of: readonly Buffer[]) => of.map(({ storage }) => storage);
+    const { runtime } = this.parameters;
+    return new RunSums(
+      runtime,
+      this.peers,
+      this.microSteps,
+      storages(this.pending),
+      this.flat,
+      storages(lefts),
+    );
   }
 
-  private async exchangeDuring(tape: Tape | null, lefts: readonly Buffer[], clock: Clock): Promise<number> {
-    const nodes = tape?.length ?? 0;
-    const seen = this.schedule.of(nodes);
+  private async exchangeDuring(
+    last: LastPass | null,
+    lefts: readonly Buffer[],
+    clock: Clock,
+  ): Promise<number> {
+    const { peers, parameters, flat, sharded, schedule } = this;
+    using rows = await TouchedRows.of(peers, parameters, last?.tokens ?? new Int32Array());
+    const copy = rows?.take(flat);
+    const nodes = last?.tape.length ?? 0;
+    const seen = schedule.of(nodes, rows !== null);
     // Blocks are complete at the end where nothing is known, or the order of rounds is not agreed on.
     const readyAfter = this.order && seen;
-    const progress = new Progress(tape ? 0 : Number.POSITIVE_INFINITY);
+    const progress = new Progress(last ? 0 : Number.POSITIVE_INFINITY);
     const ready: Ready = (round) =>
       progress.reached(readyAfter ? roundReady(this.exchange.rounds[round], readyAfter, this.blocks) : nodes);
-    const stages = [this.adds(lefts), ...(this.sharded ? [] : [this.exchange.gathers(this.flat)])];
+    const stages = [this.sums(lefts).adds(), ...(sharded ? [] : [this.exchange.gathers(flat)])];
     const exchanging = this.exchange.run(stages, this.order ?? undefined, ready);
     exchanging.catch(() => {}); // it is awaited below
-    if (tape) {
-      await this.schedule.follow(nodes, tape.walk(), (ran) => {
+    const pass = async () => {
+      if (!last) return;
+      await schedule.follow(nodes, rows !== null, last.tape.walk(), (ran) => {
         progress.reach(ran);
         // What has arrived meanwhile is worked on.
         return readyAfter ? clock.yield() : undefined;
       });
-    }
+    };
+    await (rows ? rows.redirecting(copy!, pass) : pass());
     progress.reach(Number.POSITIVE_INFINITY);
     const start = clock.now();
     await exchanging;
+    if (rows) await this.exchangeRows(rows, copy!, lefts);
     const waited = clock.now() - start;
-    this.order ??= await this.agreedOrder(nodes);
+    this.order ??= await this.agreedOrder(schedule.of(nodes, rows !== null));
     return waited;
   }
 
+  /** The same for the rows of the embedding that were kept apart. */
+  private async exchangeRows(rows: TouchedRows, copy: Buffer, lefts: readonly Buffer[]): Promise<void> {
+    const { parameters, peers, microSteps, backend, flat } = this;
+    const [former, before] = [this.pending, lefts].map((sums) =>
+      sums.map(({ storage }) => rows.take(storage)),
+    );
+    const storages = (of: readonly Buffer[]) => of.map(({ storage }) => storage);
+    const { runtime } = parameters;
+    const sums = new RunSums(runtime, peers, microSteps, storages(former), copy.storage, storages(before));
+    const exchange = new BlockExchange(backend, blocksOf(rows.length), peers);
+    await exchange.run([sums.adds(), exchange.gathers(copy.storage)]);
+    rows.put(flat, copy);
+    for (const buffer of [...former, ...before, copy]) buffer.release();
+  }
+
   /** The order in which rank 0's backward pass completes the rounds. */
-  private async agreedOrder(nodes: number): Promise<readonly number[]> {
+  private async agreedOrder(seen: ReadyAfter | null): Promise<readonly number[]> {
     const { rounds } = this.exchange;
-    const seen = this.schedule.of(nodes);
     const after = seen ? rounds.map((round) => roundReady(round, seen, this.blocks)) : [];
     const own = [...rounds.keys()].sort((a, b) => after[a] - after[b] || a - b);
     return JSON.parse(await broadcastText(this.peers, 0, JSON.stringify(own)));
   }
-
-  /** Sends what this process holds of others' blocks, and adds what others hold of its own to them. */
-  private adds(lefts: readonly Buffer[]): Stage {
-    const { peers, backend, runs } = this;
-    const others = othersOf(peers);
-    // The parameters' buffer holds the last run.
-    const sums = [...this.pending.map(({ storage }) => storage), this.flat].slice(0, runs[peers.rank].length);
-    return async (round, take) => {
-      const sends: Message[] = [];
-      for (const block of round) if (block) this.addLefts(lefts, block);
-      for (const peer of others) {
-        const block = round[peer];
-        if (!block || sums.length === 0) continue;
-        const { offset, length } = block;
-        const values = take(sums.length * length);
-        for (const [i, sum] of sums.entries()) {
-          await backend.read(
-            backend.slice(sum, offset, length),
-            values.subarray(i * length, (i + 1) * length),
-          );
-        }
-        sends.push(message(peer, values));
-      }
-      const own = round[peers.rank];
-      const received = runs.map((of, peer) => take(own && peer !== peers.rank ? of.length * own.length : 0));
-      const theirs = others.filter((peer) => received[peer].length > 0);
-      return {
-        sends,
-        receives: theirs.map((peer) => message(peer, received[peer])),
-        end: () => own && this.addUp(own, sums, received),
-      };
-    };
-  }
-
-  /** The gradient's block, from the sums of all runs. */
-  private addUp({ offset, length }: Range, sums: readonly Storage[], received: readonly HostArray[]): void {
-    const { backend, microSteps, flat, parameters, peers } = this;
-    const result = backend.slice(flat, offset, length);
-    const held = new Map<string, Storage>();
-    const taken: Buffer[] = [];
-    for (const [rank, runs] of this.runs.entries()) {
-      for (const [i, run] of runs.entries()) {
-        if (rank === peers.rank) {
-          held.set(key(run), sums[i] === flat ? result : backend.slice(sums[i], offset, length));
-          continue;
-        }
-        const buffer = parameters.runtime.pool.take(backend.dtype, length);
-        taken.push(buffer);
-        backend.write(buffer.storage, received[rank].subarray(i * length, (i + 1) * length));
-        held.set(key(run), buffer.storage);
-      }
-    }
-    const sum = sumOverTree(
-      microSteps,
-      (run) => held.get(key(run)),
-      (left, right) => {
-        backend.accumulate({ out: left, inp: right });
-        return left;
-      },
-    );
-    if (sum !== result) backend.copy(result, sum);
-    for (const buffer of taken) buffer.release();
-  }
 }
-
-const key = ({ from, to }: Run): string => `${from} ${to}`;
 
 /** How many nodes of a backward pass have run when all blocks of a round are complete. */
 function roundReady(round: Round, readyAfter: ReadyAfter, blocks: readonly Range[]): number {

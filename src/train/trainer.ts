@@ -197,9 +197,6 @@ export class Trainer {
     const { from, to } = gradient.own;
     using sums = new UpdateSums(model.runtime, to - from);
     let waitMs = 0;
-    const last = async (tape: Tape | null) => {
-      waitMs = await gradient.finishAll(tape, clock);
-    };
     for (let microStep = from; microStep < to; microStep++) {
       if (signal?.aborted) {
         gradient.drop();
@@ -207,19 +204,15 @@ export class Trainer {
       }
       const batch = await this.batches.take(this.key(microStep), this.nextKey(microStep));
       gradient.begin();
-      const isLast = microStep + 1 === to;
-      await runMicroStep(
-        model,
-        batch,
-        1 / gradAccumSteps,
-        this.pass(microStep),
-        sums,
-        isLast ? last : undefined,
-      );
-      if (!isLast) gradient.finish(microStep);
+      const last = async (tape: Tape) => {
+        waitMs = await gradient.finishAll({ tape, tokens: batch.tokens }, clock);
+      };
+      const backward = microStep + 1 === to ? last : undefined;
+      await runMicroStep(model, batch, 1 / gradAccumSteps, this.pass(microStep), sums, backward);
+      if (!backward) gradient.finish(microStep);
       await clock.yield();
     }
-    if (from === to) await last(null);
+    if (from === to) waitMs = await gradient.finishAll(null, clock);
     await gradient.sumSquares(sums.squares, sums.nonFinite);
     const all = peers.size > 1 ? await sums.readTogether(peers, gradAccumSteps) : null;
     const lr = learningRate(step, config);

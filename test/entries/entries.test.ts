@@ -116,6 +116,7 @@ const INSIDE = [
     'IdRange',
     'LossOutput',
     'NodeFile',
+    'Parameter',
     'Parameters',
     'Pool',
   ],

@@ -19,8 +19,9 @@ const FIELDS = {
   evalInterval: 2,
   evalBatches: 3,
 };
-/** A quarter of its parameters fills several blocks, so that each of six processes has some. */
-const MODEL = { nEmbd: 48, blockSize: 8 };
+/** Of more blocks than ranks. A micro-step reads a small part of the embedding's rows; with 31, a large one. */
+const MODEL = { nEmbd: 48, blockSize: 8, vocabSize: 400 };
+const SMALL = { ...MODEL, vocabSize: 31 };
 
 type Together = Pick<TrainerOptions, 'shardOptimizer' | 'verifyEvery'>;
 
@@ -28,14 +29,13 @@ type Together = Pick<TrainerOptions, 'shardOptimizer' | 'verifyEvery'>;
 async function train(
   ranks: number,
   together: Together = {},
-  store = new MemoryStore(),
-  stopAfter = Infinity,
+  { model: fields = MODEL, store = new MemoryStore(), stopAfter = Number.POSITIVE_INFINITY } = {},
 ) {
   const weights = await Promise.all(
     memoryPeers(ranks).map(async (peers) => {
       const own = peers.rank === 0 ? store : new MemoryStore();
       const backend = onEngine(new NativeBackend('f32'));
-      const { trainer, model, runtime } = makeTrainer(own, FIELDS, MODEL, backend, source(500), {
+      const { trainer, model, runtime } = makeTrainer(own, FIELDS, fields, backend, source(500), {
         peers,
         ...together,
       });
@@ -80,10 +80,19 @@ for (const ranks of [2, 3, 4, 6, 7]) {
   }
 }
 
+test('embeddings of which most rows are read are exchanged whole', async () => {
+  const expected = await train(1, {}, { model: SMALL });
+  for (const shardOptimizer of [false, true]) {
+    const { store, values } = await train(3, { shardOptimizer }, { model: SMALL });
+    assert.ok(sameBytes(values, expected.values));
+    assert.deepEqual(leftBy(store), leftBy(expected.store));
+  }
+});
+
 test('a run goes on with any number of ranks, sharded or not, and keeps its bits', async () => {
   const store = new MemoryStore();
   for (const [at, ranks] of [3, 1, 2, 6].entries()) {
-    const { values } = await train(ranks, { shardOptimizer: at % 2 === 0 }, store, at + 2);
+    const { values } = await train(ranks, { shardOptimizer: at % 2 === 0 }, { store, stopAfter: at + 2 });
     if (at === 3) assert.ok(sameBytes(values, alone.values), 'weights of one process');
   }
   assert.deepEqual(
@@ -144,6 +153,50 @@ test('from the second update on blocks travel while the backward pass runs', asy
   for (const [first, ...later] of during) {
     assert.equal(first, 0, 'nothing is known of the first pass');
     for (const count of later) assert.ok(count >= 3, `${count} rounds`);
+  }
+});
+
+test('the embedding travels before the backward pass reaches it', async () => {
+  const during = await Promise.all(
+    memoryPeers(2).map(async (peers) => {
+      let current = 0;
+      let running = () => false;
+      const watched: Peers = {
+        ...peers,
+        exchange(sends, receives) {
+          if (running()) current++;
+          return peers.exchange(sends, receives);
+        },
+      };
+      const fields = { ...FIELDS, evalInterval: 100, checkpointInterval: 100 };
+      const together = { peers: watched };
+      const large = { ...MODEL, vocabSize: 4000, nLayer: 1 };
+      const { trainer, model, runtime } = makeTrainer(
+        new MemoryStore(),
+        fields,
+        large,
+        undefined,
+        undefined,
+        together,
+      );
+      running = () => runtime.rowGradient !== null;
+      const { storage, all } = model.parameters;
+      const blocks = blocksOf(storage.length);
+      const embedding = all.find(({ role }) => role === 'embedding')!;
+      // Each block is sent to be added up, and once more as a sum; two go at a time.
+      const others = blocks.length - Math.floor(embedding.size / blocks[0].length);
+      const seen: number[] = [];
+      await trainer.start();
+      for await (const { kind } of trainer.run()) {
+        if (kind === 'step') seen.push(current);
+        current = 0;
+      }
+      return { seen, others };
+    }),
+  );
+  for (const { seen, others } of during) {
+    assert.equal(seen[0], 0);
+    for (const count of seen.slice(1)) assert.ok(count > others, `${count} exchanges, ${others} of others`);
   }
 });
 
