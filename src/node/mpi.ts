@@ -2,7 +2,7 @@
  * Many processes, started by an MPI's launcher (mpirun, srun). Which of them this is, what they exchange, and how all end: together
  * and well, or together and with a message. MPI's own part is `native/mpi/mpi.c`, which is compiled on request.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, fstatSync } from 'node:fs';
 import { availableParallelism, constants, cpus, hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { LoopnnError } from '../errors.js';
@@ -37,7 +37,10 @@ export function mpiFile(): string {
   return process.env.LOOPNN_MPI_PATH || fileURLToPath(new URL('../../mpi/loopnn-mpi.node', import.meta.url));
 }
 
-/** What launchers tell the processes that they start: Open MPI's, Hydra (of MPICH and others), and Slurm's srun. */
+/**
+ * What launchers tell the processes that they start: Open MPI's, Hydra (of MPICH and others), and Slurm's srun, which tells MPICH's
+ * size too (`--mpi=pmi2`). Where one of the first two starts its own part by srun, that part's variables are seen too.
+ */
 const LAUNCHERS = [
   { name: 'Open MPI', size: 'OMPI_COMM_WORLD_SIZE', here: 'OMPI_COMM_WORLD_LOCAL_SIZE' },
   { name: 'MPICH', size: 'PMI_SIZE', here: 'MPI_LOCALNRANKS' },
@@ -47,8 +50,8 @@ const LAUNCHERS = [
 /** A launch of several processes: how many there are, and on this machine; null where nobody has launched more than this one. */
 export function launch(): { readonly name: string; readonly size: number; readonly here: number } | null {
   for (const { name, size, here } of LAUNCHERS) {
-    const number = (variable: string) => Number.parseInt(process.env[variable] ?? '', 10) || 1;
-    if (number(size) > 1) return { name, size: number(size), here: number(here) };
+    const number = (variable: string) => Number.parseInt(process.env[variable] ?? '', 10);
+    if (number(size) > 1 && number(here) >= 1) return { name, size: number(size), here: number(here) };
   }
   return null;
 }
@@ -60,6 +63,16 @@ function shareThreads(here: number): void {
 }
 
 const remedy = 'build it by that MPI’s mpicc: `loopnn mpi`, or `loopnn mpi --mpicc <path>`';
+const remedyOfSrun = `start them by srun --mpi=pmix (Open MPI) or --mpi=pmi2 (MPICH), or ${remedy}`;
+
+/** Throws PeersError where the socket to MPICH's launcher is not open: MPI would crash. */
+function requireHandedOn(fd: string): void {
+  try {
+    if (fstatSync(Number(fd)).isSocket()) return;
+  } catch {} // closed
+  const rule = 'must be the socket that MPICH’s launcher has opened';
+  throw new PeersError('PMI_FD', rule, Number(fd), 'let it start loopnn itself, not npx');
+}
 
 /**
  * The processes of this launch, once all are there; null where this one is alone. A process that ends without `finish` ends all.
@@ -69,6 +82,7 @@ export async function launchedPeers(): Promise<LaunchedPeers | null> {
   const launched = launch();
   if (!launched) return null;
   const { name: launcher, size: wanted, here } = launched;
+  if (process.env.PMI_FD) requireHandedOn(process.env.PMI_FD);
   shareThreads(here);
   const file = mpiFile();
   if (!existsSync(file)) {
@@ -79,7 +93,8 @@ export async function launchedPeers(): Promise<LaunchedPeers | null> {
   const library = nameOf(addon);
   if (size !== wanted) {
     const rule = `must be of the MPI that has started ${wanted} processes, by ${launcher}`;
-    throw new PeersError(file, rule, `${library}, which knows of ${size}`, remedy);
+    const hint = launcher === 'srun' ? remedyOfSrun : remedy;
+    throw new PeersError(file, rule, `${library}, which knows of ${size}`, hint);
   }
   const ended = () => {
     process.stderr.write(`loopnn: rank ${rank}: ended before all were done\n`);
