@@ -1,6 +1,7 @@
 /** `loopnn compare`: trains the models of a suite on the same tokens and sets them side by side. */
 import { type Command, Option } from 'commander';
-import { type ComparisonEvent, isPilot } from '../experiments/compare.js';
+import type { ComparisonEvent } from '../experiments/comparison-events.js';
+import { type Entrant, isPilot } from '../experiments/entrants.js';
 import { terminalTables } from '../experiments/group-table.js';
 import { planComparison } from '../experiments/plan.js';
 import { RemainingWork } from '../experiments/remaining.js';
@@ -14,12 +15,14 @@ import { compareModels, limited } from '../operations/compare.js';
 import { type ComparisonPlan, planModels } from '../operations/plan.js';
 import { findSuite, suiteNames } from '../operations/suites.js';
 import type { TrainConfig } from '../train/config.js';
+import type { Peers } from '../train/peers.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { duration, grouped, metric, notice, paragraph, Progress, printResult, table } from './output.js';
 import { Preparing } from './prepare.js';
 import { precisionOption } from './runtime.js';
+import { together } from './together.js';
 import { TrainingProgress } from './training.js';
 
 interface CompareFlags {
@@ -58,7 +61,10 @@ export function compareCommand(program: Command): void {
     .option('--max-steps <n>', 'steps of every run, in place of the suite’s budget', wholeNumber(1))
     .option('--data <path>', `tokens in place of the suite’s own, e.g. OpenWebText’s: ${DATA_SOURCES}`)
     .addOption(dtypeOption())
-    .option('--out <dir>', 'folder for the data, the runs and the report; a comparison cut off goes on there')
+    .option(
+      '--out <dir>',
+      'folder for the data, the runs and the report, which many processes must share; a comparison cut off goes on there',
+    )
     .option('--dry-run', 'only say what it would take: runs, steps, FLOPs, and hours on this machine')
     .addOption(precision)
     .option('--json', 'print one JSON document at the end');
@@ -68,13 +74,17 @@ export function compareCommand(program: Command): void {
     if (flags.out === undefined && !flags.dryRun) {
       return command.error("error: required option '--out <dir>' not specified");
     }
-    return interruptible((signal) =>
-      flags.dryRun ? planned(named, flags, signal) : runComparison(named, flags, signal),
-    );
+    if (flags.dryRun) return interruptible((signal) => planned(named, flags, signal));
+    return together((peers) => interruptible((signal) => runComparison(named, flags, peers, signal)));
   });
 }
 
-async function runComparison(name: string, flags: CompareFlags, signal: AbortSignal): Promise<void> {
+async function runComparison(
+  name: string,
+  flags: CompareFlags,
+  peers: Peers | null,
+  signal: AbortSignal,
+): Promise<void> {
   const started = performance.now();
   const { json, scale, out: _out, ...options } = flags;
   const out = flags.out!;
@@ -89,6 +99,7 @@ async function runComparison(name: string, flags: CompareFlags, signal: AbortSig
     out,
     command: commandLine(name, flags, seeds),
     signal,
+    ...(peers ? { peers } : {}),
     onEvent: (event) => show.event(event),
     onPrepare: preparing.onProgress,
     onPrepared: preparing.end,
@@ -112,7 +123,7 @@ async function runComparison(name: string, flags: CompareFlags, signal: AbortSig
       '',
       ...samples.flatMap((r) => [`${r.label}:`, ...indented(`${suite.prompt}${r.sample}`), '']),
       ...missing,
-      ...(signal.aborted ? ['it goes on where it was when the same command is given again'] : []),
+      ...(comparison.stopped ? ['it goes on where it was when the same command is given again'] : []),
       report === null ? 'no run is finished yet' : `report: ${report}  (${took})`,
     ];
   });
@@ -208,6 +219,8 @@ class ComparisonProgress {
   private training: TrainingProgress | null = null;
   /** Pilots and runs that are over. */
   private done = 0;
+  /** Those under way, here and in other processes, by their folders. */
+  private readonly underWay = new Set<string>();
   private readonly work: RemainingWork;
 
   constructor(
@@ -223,31 +236,38 @@ class ComparisonProgress {
 
   event(event: ComparisonEvent): void {
     this.work.take(event);
+    const where = event.rank === undefined ? '' : ` (rank ${event.rank})`;
     switch (event.kind) {
       case 'start': {
-        const { entrant, step } = event;
-        this.progress = new Progress(entrant.label);
+        const { entrant, step, rank } = event;
+        this.underWay.add(entrant.name);
         const goesOn =
           step === 0 ? '' : step === entrant.until ? ', already trained' : `, going on at step ${step}`;
+        if (rank !== undefined) {
+          this.progress.line(`rank ${rank}: ${entrant.label} (${entrant.name}${goesOn})`);
+          break;
+        }
+        this.progress = new Progress(entrant.label);
         const tuned = Object.keys(this.suite.grid).length > 0;
         const all = this.suite.models.length * ((tuned ? this.pilots : 0) + this.seeds);
         notice('');
-        notice(`${entrant.label} (${this.done + 1} of ${all}: ${entrant.name}${goesOn})`);
+        notice(`${entrant.label} (${this.done + this.underWay.size} of ${all}: ${entrant.name}${goesOn})`);
         this.training = new TrainingProgress(this.progress, entrant.until, step, () => this.work.secondsLeft);
         break;
       }
       case 'train': {
-        const { entrant, event: own } = event;
-        if (isPilot(entrant) && own.kind === 'stopped' && own.step === entrant.until) this.done++;
-        else this.training?.show(own);
+        const { entrant, event: own, rank } = event;
+        const pilotEnds = isPilot(entrant) && own.kind === 'stopped' && own.step === entrant.until;
+        if (rank === undefined && !pilotEnds) this.training?.show(own);
         break;
       }
       case 'gaps':
         this.progress.line(`${event.entrant.name}/${event.gaps}`);
         break;
+      case 'pilot':
+        this.over(event.entrant);
+        break;
       case 'tuned': {
-        // Pilots of an earlier call told nothing.
-        this.done = (this.suite.models.indexOf(event.model) + 1) * this.pilots;
         const pilots = event.pilots.map(
           ({ fields, valLoss }) => `${Object.values(fields).join(', ')}: ${valLoss?.toFixed(3) ?? 'failed'}`,
         );
@@ -258,14 +278,21 @@ class ComparisonProgress {
         break;
       }
       case 'failed':
-        if (!isPilot(event.entrant)) this.done++;
-        this.progress.line(`${event.entrant.label} failed: ${event.error.message}`);
+        if (!isPilot(event.entrant)) this.over(event.entrant);
+        this.progress.line(`${event.entrant.label} failed${where}: ${event.error.message}`);
         break;
       case 'result':
-        this.done++;
-        this.progress.line(`${event.entrant.label}: val loss ${lossInWords(event.result)}`);
+        this.over(event.entrant);
+        this.progress.line(`${event.entrant.label}${where}: val loss ${lossInWords(event.result)}`);
+        break;
+      case 'stopped':
         break;
     }
+  }
+
+  private over({ name }: Entrant): void {
+    this.underWay.delete(name);
+    this.done++;
   }
 
   clear(): void {

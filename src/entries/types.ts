@@ -19,7 +19,8 @@ export type {
   StateChange,
   TokenSteps,
 } from '../experiments/analysis.js';
-export type { ComparisonEvent, Entrant, Pilots } from '../experiments/compare.js';
+export type { ComparisonEvent, Pilots } from '../experiments/comparison-events.js';
+export type { Entrant } from '../experiments/entrants.js';
 export type { ComparisonDocument } from '../experiments/comparison-folder.js';
 export type {
   CriterionSweep,

@@ -1,8 +1,10 @@
 /**
- * A comparison: every model of a suite trained on the same tokens with every seed, then scored on the whole held-out text,
- * analysed and asked for a sample. Where the suite tunes the learning rate, pilots choose it first, the same candidates for
- * each model: a pilot is the beginning of the first seed's run, and the best one goes on. What was cut off goes on where it was; what is finished is not repeated; a run that fails is told
- * and left out. Knows no terminal: it tells what happens as events.
+ * A comparison: every model of a suite trained on the same tokens with every seed, then scored on the whole
+ * held-out text, analysed and asked for a sample. Where the suite tunes the learning rate, pilots choose it first,
+ * the same candidates for each model: a pilot is the beginning of the first seed's run, and the best one goes on.
+ * What was cut off goes on where it was; what is finished is not repeated; a run that fails is told and left out.
+ * Over many processes each run is one's own, with the bits that it has on any other. Knows no terminal: it tells
+ * what happens as events.
  */
 import { ConfigError, LockError, LoopnnError } from '../errors.js';
 import { GPT } from '../models/gpt.js';
@@ -10,30 +12,20 @@ import type { Runtime } from '../tensor/tensor.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { requireTokens, type TokenSource } from '../evaluate/batches.js';
 import { type Clock, endedBy, type Store } from '../platform.js';
-import type { RunConfig } from '../train/config.js';
 import { estimateLoss } from '../evaluate/evaluation.js';
 import { readJSON } from '../train/json.js';
+import { ALONE, type Peers } from '../train/peers.js';
+import { type SharedWork, shareOut } from '../train/shared-work.js';
 import { createRun, Run, runExists } from '../train/run.js';
 import { gapsOf, type LoggedEvent, readMetrics } from '../train/metrics.js';
 import { Trainer, TrainingError } from '../train/trainer.js';
-import type { EvalEvent, TrainEvent } from '../train/events.js';
+import type { EvalEvent } from '../train/events.js';
 import { type FinishedRun, scoreRun } from './score.js';
-import { hasResult, type Provenance, readResult, type RunResult, writeResult } from './result.js';
-import {
-  candidates,
-  describeFields,
-  type Fields,
-  runConfig,
-  seedsOf,
-  type Suite,
-  type SuiteModel,
-} from './suites.js';
-
-/**
- * A pilot is this share of a run, with the run's own schedule. A shorter schedule would decay sooner, and so choose rates
- * that are too high for the whole run (docs/log.md).
- */
-export const PILOT_SHARE = 0.25;
+import { hasResult, type Provenance, readResult, writeResult } from './result.js';
+import { Agenda, type Job } from './agenda.js';
+import type { ComparisonEvent } from './comparison-events.js';
+import type { Entrant } from './entrants.js';
+import type { Suite, SuiteModel } from './suites.js';
 
 export interface ComparisonData {
   readonly train: TokenSource;
@@ -60,157 +52,95 @@ export interface ComparisonOptions {
   readonly runtime: Runtime;
   readonly clock: Clock;
   readonly provenance: Provenance;
-  /** The folder of a run, by its name. */
+  /** The folder of a run, by its name; the same one for all processes. */
   readonly store: (name: string) => Store;
+  /** The processes that the runs are shared out over; this one alone by default. */
+  readonly peers?: Peers;
 }
 
-/** One run of a comparison: a pilot, or a model with a seed. */
-export interface Entrant {
-  /** Name of its folder. */
-  readonly name: string;
-  readonly label: string;
-  readonly config: RunConfig;
-  /** The last step that is trained: for a pilot, one before the run's end. */
-  readonly until: number;
-}
-
-export type ComparisonEvent =
-  | { readonly kind: 'start'; readonly entrant: Entrant; readonly step: number }
-  | { readonly kind: 'train'; readonly entrant: Entrant; readonly event: TrainEvent }
-  /** The log of a run that goes on is not whole: in words, which name the file. */
-  | { readonly kind: 'gaps'; readonly entrant: Entrant; readonly gaps: string }
-  | { readonly kind: 'tuned'; readonly model: SuiteModel; readonly fields: Fields; readonly pilots: Pilots }
-  | { readonly kind: 'failed'; readonly entrant: Entrant; readonly error: Error }
-  | { readonly kind: 'result'; readonly entrant: Entrant; readonly result: RunResult };
-
-/** Validation losses of a model's pilots by their fields of the grid; null where one failed. */
-export type Pilots = readonly { readonly fields: Fields; readonly valLoss: number | null }[];
-
-/** Trains and scores one run after the other; ends early, resumable, when `signal` is aborted. Throws ConfigError. */
+/**
+ * Trains and scores the runs of a suite, one after the other or shared out over processes; ends early, resumable,
+ * when `signal` is aborted. Rank 0 tells all, other processes their own runs. Throws ConfigError.
+ */
 export async function* compare(
   options: ComparisonOptions,
-  signal?: AbortSignal,
+  signal: AbortSignal = new AbortController().signal,
 ): AsyncGenerator<ComparisonEvent> {
-  const { suite, data, runtime, store } = options;
-  const precision = runtime.backend.precision;
+  const { suite, seeds, data, runtime, peers = ALONE } = options;
   // Every configuration is checked before the first run begins.
   for (const source of [data.train, data.val]) requireTokens(source, Number(suite.model.blockSize) + 1);
-  const grid = candidates(suite);
-  const configs = suite.models.map((model) => {
-    const config = (fields: Fields) => runConfig(suite, model, data.vocabSize, precision, fields);
-    return {
-      model,
-      choices: (grid.length > 0 ? grid : [{}]).map((fields) => ({ fields, config: config(fields) })),
-    };
-  });
-  const tuned = new Map<SuiteModel, Choice>();
-  for (const { model, choices } of configs) {
-    if (grid.length === 0) {
-      tuned.set(model, choices[0]);
-      continue;
-    }
-    const pilots: (Choice & { valLoss: number | null })[] = [];
-    for (const choice of choices) {
-      const entrant = pilotOf(runOf(model, choice), choice);
-      const valLoss = yield* runPilot(entrant, options, signal);
-      if (signal?.aborted) return;
-      pilots.push({ ...choice, valLoss });
-    }
-    const finished = pilots.filter(({ valLoss }) => valLoss !== null);
-    if (finished.length === 0) {
-      const error = new TrainingError(model.name, 'no pilot finished, with any fields of the grid');
-      yield { kind: 'failed', entrant: { ...runOf(model, choices[0]), ...model }, error };
-      continue;
-    }
-    const best = finished.reduce((a, b) => (b.valLoss! < a.valLoss! ? b : a));
-    tuned.set(model, best);
-    const losses = pilots.map(({ fields, valLoss }) => ({ fields, valLoss }));
-    yield { kind: 'tuned', model, fields: best.fields, pilots: losses };
-  }
-  for (const seed of seedsOf(options.seeds)) {
-    for (const [model, choice] of tuned) {
-      const entrant = runOf(model, choice, seed);
-      const folder = store(entrant.name);
-      await requireSameRun(entrant, folder);
-      yield* guarded(entrant, folder, signal, async function* (): AsyncGenerator<ComparisonEvent> {
-        if (await hasResult(folder)) {
-          yield { kind: 'result', entrant, result: await readResult(folder, entrant.name) };
-          return;
-        }
-        await using trained = await Training.begin(entrant, folder, options);
-        yield* trained.run(signal);
-        if (signal?.aborted) return;
-        const result = await scoreRun(await trained.finished(model), endedBy(signal, options.clock));
-        await writeResult(folder, result);
-        yield { kind: 'result', entrant, result };
-      });
-      if (signal?.aborted) return;
-    }
-  }
-}
-
-/** A combination of the grid, and a model's configuration with it. */
-interface Choice {
-  readonly fields: Fields;
-  readonly config: RunConfig;
-}
-
-/** The folder of a model's run, which tells the fields of the grid where those are chosen. */
-export function runName(model: string, fields: Fields, seed: number): string {
-  const chosen = Object.entries(fields).map(([name, value]) => `-${name}${value}`);
-  return `${model}${chosen.join('')}-seed${seed}`;
-}
-
-/** The fields of the grid that a run of its suite was trained with. */
-export function chosenFields({ grid }: Suite, { train }: RunConfig): Fields {
-  return Object.fromEntries(Object.keys(grid).map((name) => [name, train[name as keyof typeof train]]));
-}
-
-/** A model's run with a seed, by default the first. */
-function runOf(model: SuiteModel, { fields, config }: Choice, seed = seedsOf(1)[0]): Entrant {
-  const train = { ...config.train, seed };
-  return {
-    name: runName(model.name, fields, seed),
-    label: `${model.label}, seed ${seed}`,
-    config: { ...config, train },
-    until: train.maxSteps,
+  const agenda = new Agenda(suite, seeds, data.vocabSize, runtime.backend.precision, peers.size > 1);
+  const work: SharedWork<Job, ComparisonEvent> = {
+    next: () => agenda.next(),
+    async *run(job, end) {
+      const entrant = agenda.entrant(job);
+      yield* job.seed === null ? runPilot(entrant, options, end) : runWhole(entrant, job, options, end);
+      if (end.aborted) yield { kind: 'stopped', entrant };
+    },
+    write: textOf,
+    read: (text, job, rank) => eventOf(text, agenda.entrant(job), rank),
   };
+  for await (const { task, news } of shareOut(peers, work, signal)) {
+    yield news;
+    if (news.kind === 'pilot') yield* agenda.takePilot(task, news.valLoss);
+  }
 }
 
-/** Steps of a pilot: its share of a run, up to an evaluation. */
-export function pilotSteps({ maxSteps, evalInterval }: RunConfig['train']): number {
-  return Math.min(maxSteps, Math.ceil((maxSteps * PILOT_SHARE) / evalInterval) * evalInterval);
+/** An event as other processes are told of it; null for the steps of a training, which are many. */
+function textOf(event: ComparisonEvent): string | null {
+  if (event.kind === 'train' && event.event.kind !== 'eval') return null;
+  return JSON.stringify({ ...event, ...(event.kind === 'failed' ? { error: event.error.message } : {}) });
 }
 
-/** The beginning of a run, up to an evaluation. */
-function pilotOf(run: Entrant, { fields }: Choice): Entrant {
-  const until = pilotSteps(run.config.train);
-  return { ...run, label: `${run.label}, ${describeFields(fields)}`, until };
+function eventOf(text: string, entrant: Entrant, rank: number): ComparisonEvent {
+  const told = JSON.parse(text);
+  return { ...told, ...(told.kind === 'failed' ? { error: new Error(told.error) } : {}), entrant, rank };
 }
 
-export function isPilot({ until, config }: Entrant): boolean {
-  return until < config.train.maxSteps;
+/** Trains and scores a run, unless that is done. */
+async function* runWhole(
+  entrant: Entrant,
+  { model }: Job,
+  options: ComparisonOptions,
+  signal: AbortSignal,
+): AsyncGenerator<ComparisonEvent> {
+  const folder = options.store(entrant.name);
+  await requireSameRun(entrant, folder);
+  yield* guarded(entrant, folder, signal, async function* (): AsyncGenerator<ComparisonEvent> {
+    if (await hasResult(folder)) {
+      yield { kind: 'result', entrant, result: await readResult(folder, entrant.name) };
+      return;
+    }
+    await using trained = await Training.begin(entrant, folder, options);
+    yield* trained.run(signal);
+    if (signal.aborted) return;
+    const run = await trained.finished(options.suite.models[model]);
+    const result = await scoreRun(run, endedBy(signal, options.clock));
+    await writeResult(folder, result);
+    yield { kind: 'result', entrant, result };
+  });
 }
 
-/** Trains a pilot, unless it is done; returns its last validation loss, or null where it failed. */
+/** Trains a pilot, unless it is done. */
 async function* runPilot(
   entrant: Entrant,
   options: ComparisonOptions,
-  signal?: AbortSignal,
-): AsyncGenerator<ComparisonEvent, number | null> {
+  signal: AbortSignal,
+): AsyncGenerator<ComparisonEvent> {
   const folder = options.store(entrant.name);
   await requireSameRun(entrant, folder);
   // A run may have failed after it was chosen as a pilot: the choice stays.
   const known = lastEvaluation((await readMetrics(folder)).events, entrant);
-  if (known) return known.valLoss;
-  if (await hasFailed(folder)) return null;
-  let valLoss: number | null = null;
-  yield* guarded(entrant, folder, signal, async function* () {
-    await using trained = await Training.begin(entrant, folder, options);
-    yield* trained.run(signal);
-    if (!signal?.aborted) valLoss = (await trained.finalLosses()).valLoss;
-  });
-  return valLoss;
+  let valLoss = known?.valLoss ?? null;
+  if (!known && !(await hasFailed(folder))) {
+    yield* guarded(entrant, folder, signal, async function* () {
+      await using trained = await Training.begin(entrant, folder, options);
+      yield* trained.run(signal);
+      if (!signal.aborted) valLoss = (await trained.finalLosses()).valLoss;
+    });
+    if (signal.aborted) return;
+  }
+  yield { kind: 'pilot', entrant, valLoss };
 }
 
 /** Marks a run that diverged: trained again it would do so again. */
@@ -224,7 +154,7 @@ async function hasFailed(folder: Store): Promise<boolean> {
 async function* guarded(
   entrant: Entrant,
   folder: Store,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
   run: () => AsyncGenerator<ComparisonEvent>,
 ): AsyncGenerator<ComparisonEvent> {
   try {
@@ -239,7 +169,7 @@ async function* guarded(
     }
     yield* run();
   } catch (error) {
-    if (signal?.aborted && error === signal.reason) return;
+    if (signal.aborted && error === signal.reason) return;
     // Where one folder is another process's, or gone, the others are not to be relied on.
     if (!(error instanceof LoopnnError) || error instanceof LockError) throw error;
     if (error instanceof TrainingError && !(await hasFailed(folder))) {
@@ -295,7 +225,7 @@ class Training implements AsyncDisposable {
     return { trainLoss: await estimate(data.train), valLoss: await estimate(data.val) };
   }
 
-  async *run(signal?: AbortSignal): AsyncGenerator<ComparisonEvent> {
+  async *run(signal: AbortSignal): AsyncGenerator<ComparisonEvent> {
     const { entrant, folder, trainer } = this;
     await createRun(folder, entrant.config, this.options.data.tokenizer);
     const gaps = gapsOf(await trainer.start(signal));
@@ -303,7 +233,7 @@ class Training implements AsyncDisposable {
     if (gaps !== null) yield { kind: 'gaps', entrant, gaps };
     const end = new AbortController();
     if (trainer.step >= entrant.until) end.abort();
-    for await (const event of trainer.run(AbortSignal.any([end.signal, ...(signal ? [signal] : [])]))) {
+    for await (const event of trainer.run(AbortSignal.any([end.signal, signal]))) {
       if (event.kind === 'eval' && event.step === entrant.until) end.abort();
       yield { kind: 'train', entrant, event };
     }

@@ -7,13 +7,8 @@ import { parseFields } from '../fields.js';
 import { type TrainConfig, trainFields } from '../train/config.js';
 import { readJSON } from '../train/json.js';
 import type { Store } from '../platform.js';
-import {
-  type ComparisonData,
-  chosenFields,
-  type ComparisonOptions,
-  describeData,
-  runName,
-} from './compare.js';
+import { type ComparisonData, type ComparisonOptions, describeData } from './compare.js';
+import { chosenFields, runName } from './entrants.js';
 import { chartFiles, renderHtml, renderMarkdown } from './document.js';
 import type { Outcome } from './outcome.js';
 import { type ReportContext, reportSections } from './report.js';
@@ -75,6 +70,11 @@ export class ComparisonFolder {
       throw new ConfigError('--precision', rule, asked);
     }
     return begun.precision;
+  }
+
+  /** What a folder notes of the comparison that began there, as it is written; null in another folder. */
+  static async note(home: Store): Promise<string | null> {
+    return (await home.has(BEGUN_FILE)) ? new TextDecoder().decode(await home.read(BEGUN_FILE)) : null;
   }
 
   /** Notes what the comparison begins with, unless it began earlier. */

@@ -1,7 +1,8 @@
 /** What a comparison's events come to. */
-import { type ComparisonEvent, isPilot, type Pilots } from './compare.js';
+import type { ComparisonEvent, Pilots } from './comparison-events.js';
+import { isPilot } from './entrants.js';
 import type { RunResult } from './result.js';
-import type { Fields } from './suites.js';
+import type { Fields, Suite } from './suites.js';
 
 /** A model's fields of the grid, and the pilots that they were chosen by. */
 export interface Tuned {
@@ -12,16 +13,19 @@ export interface Tuned {
 }
 
 export class Outcome {
-  /** Finished runs. */
+  /** Finished runs, in the order of the seeds and the suite, whichever ended first. */
   readonly results: RunResult[] = [];
   readonly tuned: Tuned[] = [];
   /** What is missing, in sentences. */
   readonly missing: string[] = [];
 
+  constructor(private readonly suite: Pick<Suite, 'models'>) {}
+
   take(event: ComparisonEvent): void {
     switch (event.kind) {
       case 'result':
         this.results.push(event.result);
+        this.results.sort((a, b) => a.seed - b.seed || this.place(a.name) - this.place(b.name));
         break;
       case 'failed':
         // A pilot may fail: its learning rate is too high.
@@ -32,8 +36,13 @@ export class Outcome {
       case 'tuned': {
         const { model, fields, pilots } = event;
         this.tuned.push({ name: model.name, label: model.label, fields, pilots });
+        this.tuned.sort((a, b) => this.place(a.name) - this.place(b.name));
         break;
       }
     }
+  }
+
+  private place(model: string): number {
+    return this.suite.models.findIndex(({ name }) => name === model);
   }
 }

@@ -3,7 +3,7 @@ import type { Backend } from '../backend/backend.js';
 import { benchmarkSteps } from '../bench/steps.js';
 import type { Clock } from '../platform.js';
 import type { RunConfig, TrainConfig } from '../train/config.js';
-import { pilotSteps } from './compare.js';
+import { pilotSteps } from './entrants.js';
 import { trainingFlopsPerToken } from './result.js';
 import { candidates, runConfig, type Suite, tokensPerStep } from './suites.js';
 

@@ -1,6 +1,7 @@
 /** The time that the rest of a comparison takes, by the FLOPs that its runs have behind them. Knows no terminal. */
 import type { Clock } from '../platform.js';
-import { type ComparisonEvent, type Entrant, pilotSteps, runName } from './compare.js';
+import type { ComparisonEvent } from './comparison-events.js';
+import { type Entrant, pilotSteps, runName } from './entrants.js';
 import type { PlannedModel } from './plan.js';
 import { trainingFlopsPerToken } from './result.js';
 import { seedsOf, tokensPerStep } from './suites.js';
@@ -10,7 +11,7 @@ export class RemainingWork {
   private readonly all: number;
   /** FLOPs that each run has behind it, by its folder. */
   private readonly behind = new Map<string, number>();
-  /** FLOPs done since the start, by this process. */
+  /** FLOPs done since the start, by all processes. */
   private done = 0;
 
   constructor(
@@ -27,8 +28,9 @@ export class RemainingWork {
         this.reached(event.entrant, event.step);
         break;
       case 'train':
-        if (event.event.kind === 'step') this.done += this.reached(event.entrant, event.event.step);
+        this.done += this.reached(event.entrant, event.event.step);
         break;
+      case 'pilot':
       case 'failed':
       case 'result':
         this.reached(event.entrant, event.entrant.until);

@@ -1,5 +1,6 @@
 /** What the numbers of a comparison's report hold for: text, training, measures, machine. */
-import { type ComparisonData, PILOT_SHARE } from './compare.js';
+import type { ComparisonData } from './compare.js';
+import { PILOT_SHARE } from './entrants.js';
 import { grouped } from '../printable.js';
 import type { Measurements } from './model-results.js';
 import type { Outcome } from './outcome.js';

@@ -1,9 +1,12 @@
 /** A comparison from a suite to its report: `loopnn compare`, and `compareModels` of the library. */
+import { createHash } from 'node:crypto';
 import { basename, join } from 'node:path';
-import { openDataset } from '../data/dataset.js';
+import type { Backend } from '../backend/backend.js';
+import { type Dataset, openDataset } from '../data/dataset.js';
 import type { PrepareProgress, PrepareResult } from '../data/prepare.js';
 import { ConfigError, DataError, LoopnnError } from '../errors.js';
-import { compare, type ComparisonEvent, type ComparisonOptions } from '../experiments/compare.js';
+import { compare, type ComparisonOptions } from '../experiments/compare.js';
+import type { ComparisonEvent } from '../experiments/comparison-events.js';
 import { type ComparisonDocument, ComparisonFolder } from '../experiments/comparison-folder.js';
 import { Outcome } from '../experiments/outcome.js';
 import type { ReportContext } from '../experiments/report.js';
@@ -15,8 +18,10 @@ import { NodeStore, nodeClock } from '../node/store.js';
 import { endedBy } from '../platform.js';
 import { textOf } from '../tokenizer/tokenizer.js';
 import type { TrainConfig } from '../train/config.js';
+import { ALONE, barrier, broadcastText, type Peers } from '../train/peers.js';
 import { provenanceOf } from './provenance.js';
 import { openRuntime } from './runtime.js';
+import { backendFact, type Facts, fingerprint, ownVersion, requireAlike } from './together.js';
 
 export interface CompareOptions {
   /** `findSuite` reads one. */
@@ -35,8 +40,10 @@ export interface CompareOptions {
   readonly precision?: TrainConfig['precision'];
   /** The command, as the report quotes it. */
   readonly command?: string;
-  /** Ends the work at a safe point, from which the same call goes on. */
+  /** Ends the work at a safe point, from which the same call goes on; one process's ends that of all. */
   readonly signal?: AbortSignal;
+  /** The processes that the runs are shared out over; this one alone by default. They must share the folder `out`. */
+  readonly peers?: Peers;
   readonly onEvent?: (event: ComparisonEvent) => void;
   readonly onPrepare?: (progress: PrepareProgress) => void;
   readonly onPrepared?: (result: PrepareResult) => void;
@@ -46,6 +53,7 @@ export interface CompareOptions {
   readonly onNotice?: (line: string) => void;
 }
 
+/** Of another process than rank 0, it holds that process's own runs. */
 export interface Comparison {
   /** What `results.json` holds. */
   readonly document: ComparisonDocument;
@@ -53,16 +61,19 @@ export interface Comparison {
   readonly context: ReportContext;
   /** Whether a run or a model failed. */
   readonly failed: boolean;
-  /** The page; null where no run is finished yet. */
+  /** Whether a signal ended it early: the same call goes on. */
+  readonly stopped: boolean;
+  /** The page; null where no run is finished yet, and in other processes than rank 0. */
   readonly report: string | null;
 }
 
 /**
- * Trains the models of a suite on the same tokens and compares them; what is finished in `out` is not repeated. Writes
- * `report.html`, `report.md`, `plots/` and `results.json` there.
+ * Trains the models of a suite on the same tokens and compares them; what is finished in `out` is not repeated.
+ * Writes `report.html`, `report.md`, `plots/` and `results.json` there. Many processes share the runs out among
+ * them, the longest first, and make the same results; rank 0 writes the report.
  *
- * @throws ConfigError before anything is trained, for what is wrong in the suite, and where `out` holds another comparison;
- * DataError for wrong data
+ * @throws ConfigError before anything is trained, for what is wrong in the suite, and where `out` holds another
+ *   comparison; DataError for wrong data; PeersError where processes differ in what they are to do
  *
  * @example
  * const { document } = await compareModels({
@@ -71,18 +82,23 @@ export interface Comparison {
  * });
  */
 export async function compareModels(options: CompareOptions): Promise<Comparison> {
-  const { out, signal, onEvent, onNotice = () => {} } = options;
+  const { out, onEvent, onNotice = () => {}, peers = ALONE } = options;
+  const leads = peers.rank === 0;
+  const stop = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
   const suite = limited(options.suite, options.maxSteps);
   // Wrong fields are found before anything is prepared.
   for (const model of suite.models) runConfig(suite, model, 257, 'f32');
   const source = options.data ?? suite.data;
   if (source === null) throw dataMissing(suite);
   const seeds = options.seeds ?? suite.seeds;
+  if (peers.size > 1) await requireAlike(peers, optionsOf(options, seeds));
   const home = new NodeStore(out);
-  await using _lock = await home.lock();
-  const folder = await ComparisonFolder.open(home, suite);
-  const dataFolder =
-    typeof source === 'string' ? source : await prepareOnce(source, join(out, 'data'), options);
+  await using _lock = leads ? await home.lock() : null;
+  const folder = leads ? await ComparisonFolder.open(home, suite) : null;
+  const dataFolder = typeof source === 'string' ? source : join(out, 'data');
+  if (leads && typeof source !== 'string') await prepareOnce(source, dataFolder, options);
+  await barrier(peers);
   await using dataset = await openDataset(dataFolder, { dtype: options.dtype });
   const { train, val, meta, tokenizer, vocabSize } = dataset;
   const data = {
@@ -92,9 +108,13 @@ export async function compareModels(options: CompareOptions): Promise<Comparison
     tokenizer,
     vocabSize: vocabSize ?? GPT2_VOCABULARY,
   };
-  const runtime = await openRuntime(folder.precision(data, options.precision ?? 'auto'), 'float', onNotice);
-  await folder.begin(data, runtime.backend.precision);
-  onNotice(runtime.backend.description);
+  const asked = options.precision ?? 'auto';
+  const wanted = await broadcastText(peers, 0, folder ? folder.precision(data, asked) : '');
+  const runtime = await openRuntime(wanted as typeof asked, 'float', onNotice);
+  await folder?.begin(data, runtime.backend.precision);
+  if (peers.size > 1) await requireAlike(peers, await factsOf(peers, home, dataset, runtime.backend));
+  const { description } = runtime.backend;
+  onNotice(peers.size > 1 ? `${description}, on each of ${peers.size} processes` : description);
 
   const provenance = provenanceOf(runtime.backend);
   const own: ComparisonOptions = {
@@ -105,15 +125,17 @@ export async function compareModels(options: CompareOptions): Promise<Comparison
     clock: nodeClock,
     provenance,
     store: (name) => home.within(name),
+    peers,
   };
-  const outcome = new Outcome();
+  const outcome = new Outcome(suite);
   for await (const event of compare(own, signal)) {
     onEvent?.(event);
     outcome.take(event);
+    if (event.kind === 'stopped') stop.abort();
   }
   const { results, tuned, missing } = outcome;
-  const failed = missing.length > 0 && signal?.aborted !== true;
-  if (signal?.aborted) {
+  const failed = missing.length > 0 && !signal.aborted;
+  if (signal.aborted && leads) {
     missing.push(`stopped with ${results.length} of ${suite.models.length * seeds} runs finished`);
   }
 
@@ -132,19 +154,50 @@ export async function compareModels(options: CompareOptions): Promise<Comparison
     const context: ReportContext = { suite, facts, timings, missing, tokenText };
     const { name, scale } = suite;
     const document = { suite: name, scale, ...provenance, missing, tuned, timings, results };
-    if (results.length > 0) await folder.writeReport(context, document);
-    return { document, context, failed, report: results.length > 0 ? join(out, 'report.html') : null };
+    if (folder && results.length > 0) await folder.writeReport(context, document);
+    const page = folder && results.length > 0 ? join(out, 'report.html') : null;
+    return { document, context, failed, stopped: signal.aborted, report: page };
   };
   const written = await report([]);
-  if (results.length === 0 || signal?.aborted) return written;
+  if (!folder || results.length === 0 || signal.aborted) return written;
   try {
     const timed = { ...own, clock: endedBy(signal, nodeClock) };
     return await report(await folder.timings(results, timed, (done, of) => options.onTiming?.(done, of)));
   } catch (error) {
-    if (!(error instanceof LoopnnError) && !signal?.aborted) throw error;
-    missing.push(`steps were not timed: ${signal?.aborted ? 'stopped' : (error as Error).message}`);
+    if (!(error instanceof LoopnnError) && !signal.aborted) throw error;
+    missing.push(`steps were not timed: ${signal.aborted ? 'stopped' : (error as Error).message}`);
     return report([]);
   }
+}
+
+/** What processes must have in common before any of them begins. */
+function optionsOf({ suite, maxSteps, data, dtype, precision }: CompareOptions, seeds: number): Facts {
+  const { name, scale } = suite;
+  const options = { name, scale, seeds, maxSteps, data, dtype, precision };
+  return {
+    ...ownVersion(),
+    options: JSON.stringify(options),
+    suite: `${name}, ${shortHash(JSON.stringify(suite))}`,
+  };
+}
+
+function shortHash(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 8);
+}
+
+/**
+ * What they must have in common before the first run: else they would make other bits, or not find each other's
+ * runs.
+ */
+async function factsOf(peers: Peers, home: NodeStore, data: Dataset, backend: Backend): Promise<Facts> {
+  await barrier(peers);
+  const note = await ComparisonFolder.note(home);
+  return {
+    'folder --out': note === null ? 'one without a comparison' : `one with comparison ${shortHash(note)}`,
+    'training data': await fingerprint(data.train),
+    'validation data': await fingerprint(data.val),
+    backend: backendFact(backend),
+  };
 }
 
 /** What models of a text whose vocabulary nobody names are given. */

@@ -1,5 +1,7 @@
 /** What processes that work together must have in common, and how their work ends. */
 import { readFileSync } from 'node:fs';
+import type { Backend } from '../backend/backend.js';
+import { nativeInfo } from '../backend/native/addon.js';
 import type { TokenShard } from '../data/shard.js';
 import { machine } from '../node/machine.js';
 import { PeersError } from '../node/mpi.js';
@@ -13,6 +15,11 @@ export type Facts = Readonly<Record<string, string>>;
 export function ownVersion(): Facts {
   const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
   return { version, commit: machine().commit ?? 'none' };
+}
+
+/** The engine, and what its bits depend on: other instruction sets round otherwise. */
+export function backendFact({ name, precision }: Backend): string {
+  return [name, precision, ...(name === 'native' ? [nativeInfo().isa] : [])].join(' ');
 }
 
 /** Throws PeersError, on rank 0 and for all, where some process has another fact than rank 0; it is named. */

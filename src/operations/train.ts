@@ -1,6 +1,5 @@
 /** A training run from its data to its page: `loopnn train`, and `trainRun` of the library. */
 import { basename, resolve } from 'node:path';
-import { nativeInfo } from '../backend/native/addon.js';
 import type { Backend } from '../backend/backend.js';
 import { type Dataset, openDataset } from '../data/dataset.js';
 import type { TokenShard } from '../data/shard.js';
@@ -26,7 +25,7 @@ import { Trainer } from '../train/trainer.js';
 import { chooseConfig, type ConfigOptions } from './config.js';
 import { provenanceOf } from './provenance.js';
 import { openRuntime } from './runtime.js';
-import { type Facts, fingerprint, ownVersion, requireAlike } from './together.js';
+import { backendFact, type Facts, fingerprint, ownVersion, requireAlike } from './together.js';
 
 /** Up to four epochs teach almost as much as new text (Muennighoff et al. 2023). */
 const MOST_EPOCHS = 4;
@@ -210,12 +209,9 @@ async function factsOf(
     configuration: JSON.stringify(options),
     'training data': await fingerprint(data.train),
     'validation data': await fingerprint(data.val),
-    backend: [backend.name, backend.precision, ...isaOf(backend)].join(' '),
+    backend: backendFact(backend),
   };
 }
-
-/** The instruction set, since others round otherwise. */
-const isaOf = (backend: Backend): string[] => (backend.name === 'native' ? [nativeInfo().isa] : []);
 
 /** The page, whose plots a library's user need not load before there is one. */
 async function pageOf(...page: Parameters<typeof import('./report.js').writeRunReport>): Promise<string> {

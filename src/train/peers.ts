@@ -57,6 +57,28 @@ export async function broadcastText(peers: Peers, from: number, text: string): P
   return (await gatherTexts(peers, peers.rank === from ? text : ''))[from];
 }
 
+/** Sends a text to one process, which waits for it by `receiveText`. */
+export async function sendText(peers: Peers, peer: number, text: string): Promise<void> {
+  const bytes = new TextEncoder().encode(text);
+  const length = Float64Array.of(bytes.length);
+  await peers.exchange(
+    [
+      { peer, values: length },
+      { peer, values: bytes },
+    ],
+    [],
+  );
+}
+
+/** The next text that one process sends to this one. */
+export async function receiveText(peers: Peers, peer: number): Promise<string> {
+  const length = new Float64Array(1);
+  await peers.exchange([], [{ peer, values: length }]);
+  const bytes = new Uint8Array(length[0]);
+  await peers.exchange([], [{ peer, values: bytes }]);
+  return new TextDecoder().decode(bytes);
+}
+
 /** Resolves when every process has called it. */
 export async function barrier(peers: Peers): Promise<void> {
   await gatherNumbers(peers, [0]);

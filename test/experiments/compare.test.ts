@@ -1,10 +1,14 @@
 /** A small suite end to end: pilots, seeds, stopping and going on, a run that fails, and the report in all its forms. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
-import { compare, type ComparisonEvent, type ComparisonOptions } from '../../src/experiments/compare.js';
+import { Agenda } from '../../src/experiments/agenda.js';
+import { compare, type ComparisonOptions } from '../../src/experiments/compare.js';
+import type { ComparisonEvent } from '../../src/experiments/comparison-events.js';
 import { chartFiles, renderHtml, renderMarkdown } from '../../src/experiments/document.js';
+import { Outcome } from '../../src/experiments/outcome.js';
 import { reportSections } from '../../src/experiments/report.js';
 import type { RunResult } from '../../src/experiments/result.js';
 import type { Suite } from '../../src/experiments/suites.js';
@@ -14,6 +18,7 @@ import { ConfigError } from '../../src/errors.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import type { TokenSource } from '../../src/evaluate/batches.js';
 import { MemoryStore, source, testClock, VOCAB } from '../train/helpers.js';
+import { memoryPeers } from '../train/memory-peers.js';
 
 const suite: Suite = {
   name: 'tiny',
@@ -94,6 +99,69 @@ test('a suite stopped anywhere goes on where it was, ends with the same numbers,
   assert.deepEqual(timeless(results), timeless(expected));
   assert.equal(total, 8 * 5 + 4 * 15 + 4 * 20);
   assert.equal((await collect(options)).steps, 0);
+});
+
+test('processes share the runs out, stopped by any of them and resumed by more or fewer, and make the same numbers', async () => {
+  const { results: expected } = await collect(comparison().options);
+  const { options, stores } = comparison();
+  /** How each process sees a comparison that rank `by` stops at its `stopAt`th step. */
+  const together = (ranks: number, by = 0, stopAt = Number.POSITIVE_INFINITY) =>
+    Promise.all(
+      memoryPeers(ranks).map(async (peers) => {
+        const runtime = new Runtime(onEngine(new NativeBackend('f32')));
+        const clock = { ...testClock, yield: () => setImmediate() };
+        const outcome = new Outcome(suite);
+        const end = new AbortController();
+        let steps = 0;
+        for await (const event of compare({ ...options, runtime, clock, peers }, end.signal)) {
+          outcome.take(event);
+          const own = event.rank === undefined;
+          if (event.kind === 'stopped') end.abort();
+          if (own && event.kind === 'train' && event.event.kind === 'step' && ++steps === stopAt) {
+            if (peers.rank === by) end.abort();
+          }
+        }
+        return { outcome, steps };
+      }),
+    );
+  let total = 0;
+  let last = await together(3, 0, 5);
+  for (const next of [() => together(2, 1, 30), () => together(1, 0, 20), () => together(5)]) {
+    assert.ok(last[0].outcome.results.length < 8);
+    total += last.reduce((sum, { steps }) => sum + steps, 0);
+    last = await next();
+  }
+  total += last.reduce((sum, { steps }) => sum + steps, 0);
+  const timeless = (all: readonly RunResult[]) => all.map((r) => ({ ...r, stepMs: 0 }));
+  assert.deepEqual(timeless(last[0].outcome.results), JSON.parse(JSON.stringify(timeless(expected))));
+  assert.equal(last[0].outcome.tuned.length, 4);
+  assert.equal(total, 8 * 5 + 4 * 15 + 4 * 20);
+  assert.equal(stores.size, 12);
+});
+
+test('the longest runs are begun first where processes share them out, and pilots before them', () => {
+  const order = (longestFirst: boolean) => {
+    const agenda = new Agenda({ ...suite, models: suite.models.slice(0, 2) }, 2, VOCAB, 'f32', longestFirst);
+    const names: string[] = [];
+    for (let job = agenda.next(); job !== null; job = agenda.next()) {
+      names.push(`${agenda.entrant(job).name}${job.seed === null ? ', a pilot' : ''}`);
+      if (job.seed === null) Array.from(agenda.takePilot(job, job.choice));
+    }
+    return names;
+  };
+  const pilots = (model: string) => [
+    `${model}-lr0.001-seed1337, a pilot`,
+    `${model}-lr0.01-seed1337, a pilot`,
+  ];
+  const runs = (...of: string[]) => of.map((name) => name.replace('-', '-lr0.001-seed'));
+  assert.deepEqual(order(false), [
+    ...[...pilots('gpt2'), ...pilots('loop')],
+    ...runs('gpt2-1337', 'loop-1337', 'gpt2-1338', 'loop-1338'),
+  ]);
+  assert.deepEqual(order(true), [
+    ...[...pilots('loop'), ...pilots('gpt2')],
+    ...runs('loop-1337', 'loop-1338', 'gpt2-1337', 'gpt2-1338'),
+  ]);
 });
 
 test('a run that is stopped while it is scored is scored when the suite goes on', async () => {

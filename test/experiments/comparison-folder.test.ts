@@ -70,7 +70,7 @@ test('steps are timed once, again for a model that has finished since; the repor
     provenance: { machine: 'test', backend: 'test', commit: 'test' },
     store: (name) => stores.get(name) ?? stores.set(name, new MemoryStore()).get(name)!,
   };
-  const outcome = new Outcome();
+  const outcome = new Outcome(suite);
   for await (const event of compare(options)) outcome.take(event);
   const { results, tuned, missing } = outcome;
   assert.deepEqual([results.length, tuned, missing], [3, [], []]);

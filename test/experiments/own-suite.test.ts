@@ -1,7 +1,8 @@
 /** Finished runs as one page, and the time that the rest of a comparison takes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ComparisonEvent, Entrant } from '../../src/experiments/compare.js';
+import type { ComparisonEvent } from '../../src/experiments/comparison-events.js';
+import type { Entrant } from '../../src/experiments/entrants.js';
 import { factsOfRuns, suiteOfRuns } from '../../src/experiments/own-suite.js';
 import { planComparison } from '../../src/experiments/plan.js';
 import { RemainingWork } from '../../src/experiments/remaining.js';

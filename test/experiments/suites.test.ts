@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { runName } from '../../src/experiments/compare.js';
+import { runName } from '../../src/experiments/entrants.js';
 import { planComparison } from '../../src/experiments/plan.js';
 import { trainingFlopsPerToken } from '../../src/experiments/result.js';
 import {
