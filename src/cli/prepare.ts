@@ -6,9 +6,12 @@ import { type PrepareProgress, type PrepareResult, prepareCorpus } from '../data
 import type { DownloadPlan } from '../data/hub/hub-download.js';
 import { HUB_NAMES } from '../data/hub/hub-source.js';
 import { FIELD_DEFAULTS, FILE_KINDS, type FileKind } from '../data/corpus/source.js';
+import { ownVersion, requireAlike } from '../operations/together.js';
+import type { Peers } from '../train/peers.js';
 import { anyNumber, notEmpty, wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { byteSize, grouped, metric, notice, Progress, printResult, table } from './output.js';
+import { together } from './together.js';
 
 interface PrepareFlags {
   readonly out: string;
@@ -92,35 +95,49 @@ export function prepareCommand(program: Command): void {
     .option('--subset <folder>', 'its folder, where a dataset has several with the split')
     .option(
       '--workers <n>',
-      'threads that encode; by default as many as there are processors, at most 6',
+      'threads that encode, of each process; by default as many as there are processors, at most 6',
       wholeNumber(1),
     )
     .option('--force', 'replace a folder that was prepared before')
     .option('--json', 'print one JSON document')
     .action((sources: string[], flags: PrepareFlags) =>
-      interruptible(async (signal) => {
-        const {
-          json,
-          field,
-          column,
-          as,
-          splitOn,
-          maxBroken,
-          followLinks = false,
-          split,
-          subset,
-          ...options
-        } = flags;
-        const fields = { field, column, as, splitOn, maxBroken, followLinks };
-        const onPlan = (plan: DownloadPlan) => notice(describePlan(plan, options.tokenizer));
-        const hub = { split, subset, onPlan, onNotice: notice };
-        const preparing = new Preparing();
-        const { onProgress } = preparing;
-        const result = await prepareCorpus({ sources, fields, hub, ...options, signal, onProgress });
-        preparing.end(result);
-        printResult(json === true, { out: flags.out, ...result }, () => render(flags.out, result));
-      }),
+      together((peers) => interruptible((signal) => prepareText(sources, flags, peers, signal))),
     );
+}
+
+async function prepareText(
+  sources: string[],
+  flags: PrepareFlags,
+  peers: Peers | null,
+  signal: AbortSignal,
+): Promise<void> {
+  if (peers) {
+    await requireAlike(peers, { ...ownVersion(), options: JSON.stringify({ sources, ...flags }) });
+    notice(`${peers.size} processes encode`);
+  }
+  const {
+    json,
+    field,
+    column,
+    as,
+    splitOn,
+    maxBroken,
+    followLinks = false,
+    split,
+    subset,
+    ...options
+  } = flags;
+  const fields = { field, column, as, splitOn, maxBroken, followLinks };
+  const onPlan = (plan: DownloadPlan) => notice(describePlan(plan, options.tokenizer));
+  const hub = { split, subset, onPlan, onNotice: notice };
+  const preparing = new Preparing();
+  const { onProgress } = preparing;
+  const result = await prepareCorpus({
+    ...{ sources, fields, hub, ...options, signal, onProgress },
+    ...(peers ? { peers } : {}),
+  });
+  preparing.end(result);
+  printResult(json === true, { out: flags.out, ...result }, () => render(flags.out, result));
 }
 
 /** A preparation as the terminal shows it: a bar for each phase, warnings on stderr. */

@@ -70,9 +70,16 @@ export type EncodeReply = { readonly batch: number } & (
   | { readonly error: SentError }
 );
 
-/** Takes batches of texts and gives their ids; batches go to whichever worker is free. */
-export class Encoder {
-  /** Batches that may be under way so that no worker waits. */
+/** Takes batches of texts and gives their ids. */
+export interface Encoding {
+  /** Batches that may be under way so that nobody who encodes waits. */
+  readonly capacity: number;
+  encode(texts: readonly Stretch[]): Promise<Encoded>;
+  close(): Promise<void>;
+}
+
+/** Encodes in this thread or in others; batches go to whichever worker is free. */
+export class Encoder implements Encoding {
   readonly capacity: number;
   readonly #tokenizer: Tokenizer;
   readonly #signal: AbortSignal | undefined;

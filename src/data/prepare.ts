@@ -21,7 +21,9 @@ import {
 } from '../tokenizer/tokenizer.js';
 import { isCorpus, openSource } from './corpus/corpora.js';
 import { pathsBelow } from './corpus/documents.js';
-import { defaultWorkers, Encoder } from './encoder.js';
+import { ALONE, broadcastText, type Peers } from '../train/peers.js';
+import { defaultWorkers, Encoder, type Encoding } from './encoder.js';
+import { helpEncode, SharedEncoder } from './shared-encoder.js';
 import { checkValFraction, type Split } from './holdout.js';
 import { tokenizerInFile } from './hub/huggingface-texts.js';
 import { type HubOptions, type HubTextSource, isHubSpec, openHubSource } from './hub/hub-source.js';
@@ -74,6 +76,11 @@ export interface PrepareOptions {
   readonly hub?: Omit<HubOptions, 'signal' | 'onProgress'> | undefined;
   /** Threads that encode; default: see `encoder.ts`. The result does not depend on it. */
   readonly workers?: number | undefined;
+  /**
+   * The processes that encode together; this one alone by default. Rank 0 reads and writes, the others need no
+   * files.
+   */
+  readonly peers?: Peers | undefined;
   /** Bytes of text between two records of what has been done of a dataset on the hub. */
   readonly recordBytes?: number | undefined;
   /** Bytes of text from which on datasets on the hub are not measured first; default: see `splits.ts`. */
@@ -109,13 +116,21 @@ export interface PrepareResult {
 
 /**
  * Writes `train.bin`, `val.bin`, `meta.json` and `tokenizer.json` (and, for an end of text of an unusual name,
- * `tokenizer_config.json`) into the folder `out`, which appears complete or
- * not at all. Each document ends with the end-of-text id. The same sources and options give the same bytes.
+ * `tokenizer_config.json`) into the folder `out`, which appears complete or not at all. Each document ends with the
+ * end-of-text id. The same sources and options give the same bytes, by any number of processes.
  *
  * @throws ConfigError for an impossible option; DataError if a source or package is missing, there is no text, or
- * `out` holds something that may not be replaced; the signal's reason if it is aborted
+ *   `out` holds something that may not be replaced; the signal's reason if it is aborted
  */
 export async function prepareCorpus(options: PrepareOptions): Promise<PrepareResult> {
+  const { peers = ALONE } = options;
+  if (peers.rank > 0) await helpEncode(peers);
+  const result = peers.rank > 0 ? null : await prepareHere(options);
+  const told = await broadcastText(peers, 0, JSON.stringify(result));
+  return result ?? JSON.parse(told);
+}
+
+async function prepareHere(options: PrepareOptions): Promise<PrepareResult> {
   if (options.sources.length === 0) throw new ConfigError('sources', 'must name at least one', 0);
   if (options.valFraction !== undefined) checkValFraction(options.valFraction);
   const out = resolve(options.out);
@@ -344,10 +359,9 @@ class Preparation {
     const record = key === null ? null : await readRecord(folder, key);
     if (record !== null) this.#warnings = { ...noWarnings(), ...record.warnings };
     else if (key !== null) await clear(folder);
-    const { workers = corpus.bytes < FEW_BYTES ? 1 : defaultWorkers(), recordBytes = RECORD_BYTES } =
-      this.#options;
+    const { recordBytes = RECORD_BYTES } = this.#options;
     const path = (split: Split): string => join(folder, DATA_FILES[split]);
-    const encoder = new Encoder(tokenizer, workers, this.#options.signal);
+    const encoder = await this.#encoder(tokenizer, corpus.bytes < FEW_BYTES);
     let out: SplitWriters | undefined;
     try {
       out = await SplitWriters.open(path, tokenizer.eot, record);
@@ -394,6 +408,13 @@ class Preparation {
       await encoder.close();
       await out?.close();
     }
+  }
+
+  /** With the help of other processes, where there are any. */
+  async #encoder(tokenizer: Tokenizer, few: boolean): Promise<Encoding> {
+    const { peers = ALONE, workers = few ? 1 : null, signal } = this.#options;
+    const own = new Encoder(tokenizer, workers ?? defaultWorkers(), signal);
+    return peers.size > 1 ? SharedEncoder.open(peers, own, tokenizer, workers) : own;
   }
 
   #progress(progress: PrepareProgress): void {

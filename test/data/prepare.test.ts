@@ -7,10 +7,12 @@ import { gzipSync } from 'node:zlib';
 import { openDataset } from '../../src/data/dataset.js';
 import { type PrepareOptions, type PrepareProgress, prepareCorpus } from '../../src/data/prepare.js';
 import type { TokenShard } from '../../src/data/shard.js';
+import type { Peers } from '../../src/train/peers.js';
 import { hashWords } from '../../src/random.js';
 import { trainBpe } from '../../src/tokenizer/bpe-train.js';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { oddText } from '../tokenizer/samples.js';
+import { memoryPeers } from '../train/memory-peers.js';
 
 let folder: string;
 let text: string;
@@ -161,6 +163,34 @@ test('bpe:N is trained on the training split alone', async () => {
   assert.deepEqual(await documentsOf(data.train, data.tokenizer!), train);
   await data.close();
 });
+
+for (const tokenizer of ['bytes', 'gpt2', 'bpe:300']) {
+  test(`processes encode ${tokenizer} together, and the files are those of one`, async () => {
+    await writeDocuments(60);
+    const alone = await prepare({ tokenizer });
+    const files = async (of: string) =>
+      Promise.all((await readdir(of)).sort().map(async (name) => [name, await readFile(join(of, name))]));
+    const expected = await files(out);
+    const sent = [0, 0, 0];
+    // A batch of each document or two; only the first process has the text and the folder.
+    const told = await Promise.all(
+      memoryPeers(3).map(({ rank, size, exchange }) => {
+        const counted: Peers['exchange'] = (sends, receives) => {
+          sent[rank] += sends.length;
+          return exchange(sends, receives);
+        };
+        const peers = { rank, size, exchange: counted };
+        const sources = rank === 0 ? [text] : ['elsewhere'];
+        const shared = rank === 0 ? join(folder, 'shared') : join(folder, 'none');
+        return prepare({ tokenizer, sources, out: shared, recordBytes: 100, workers: 1, peers });
+      }),
+    );
+    assert.deepEqual(await files(join(folder, 'shared')), expected);
+    assert.ok(!(await readdir(folder)).includes('none'));
+    for (const result of told) assert.deepEqual(result, alone);
+    assert.ok(Math.min(sent[1], sent[2]) > 30, `both others encode: ${sent}`);
+  });
+}
 
 test('training a tokenizer listens to the signal, whatever its words', async () => {
   // One word of 300,000 letters, in which each merge looks at every place.

@@ -18,6 +18,7 @@ import { chooseFiles } from '../../../src/data/hub/hub-source.js';
 import { type PrepareOptions, type PrepareProgress, prepareCorpus } from '../../../src/data/prepare.js';
 import { fixture } from '../helpers.js';
 import { type Failure, HubServer, type HubServerFile } from '../hub-server.js';
+import { memoryPeers } from '../../train/memory-peers.js';
 
 const NAMES = [0, 1, 2].map((i) => `train-0000${i}-of-00003.parquet`);
 const FILES: HubServerFile[] = [
@@ -49,6 +50,13 @@ afterEach(async () => {
 
 function shards(from: string): string[] {
   return ['train.bin', 'val.bin'].map((name) => readFileSync(join(from, name), 'latin1'));
+}
+
+/** Prepares with so many others, which help as long as the first works. */
+function prepareWith(helpers: number, options: Partial<PrepareOptions>): ReturnType<typeof prepareCorpus> {
+  const [first, ...others] = memoryPeers(1 + helpers);
+  for (const peers of others) void prepare({ workers: 1, peers });
+  return prepare({ ...options, peers: first });
 }
 
 function prepare(options: Partial<PrepareOptions> = {}): ReturnType<typeof prepareCorpus> {
@@ -208,7 +216,14 @@ async function stopOften(options: Partial<PrepareOptions>): Promise<number> {
       if (++seen[phase] > limit) controller.abort(new Error('stopped'));
     };
     try {
-      await prepare({ ...options, onProgress, signal: controller.signal, recordBytes: 1, workers: 1 });
+      // Another number of processes each time.
+      await prepareWith(round % 3, {
+        ...options,
+        onProgress,
+        signal: controller.signal,
+        recordBytes: 1,
+        workers: 1,
+      });
       return round;
     } catch (error) {
       assert.match(String(error), /stopped/);

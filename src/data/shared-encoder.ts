@@ -1,0 +1,151 @@
+/**
+ * Encoding shared out over processes: rank 0 reads the text, gives batches of it to whichever process has the least
+ * to do, and writes the ids in the order of the text. So the files are those of one process by construction; work
+ * that broke off resumes as it does there, with any number of processes; and only rank 0 needs the sources and the
+ * folder. The price is that reading and writing stay one thread's work, which bounds the speed (docs/machines.md).
+ * The alternative, files divided among processes, would share that too, but which documents are held out is drawn
+ * from the sizes of all, and broken records are counted over all.
+ *
+ * Knows a tokenizer and batches, as `encoder.ts` does.
+ */
+import { tokenizerFromJSON } from '../tokenizer/load.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { broadcastText, gatherNumbers, othersOf, type Peers, receiveText, sendText } from '../train/peers.js';
+import {
+  defaultWorkers,
+  type EncodeTokenizer,
+  type Encoded,
+  Encoder,
+  type Encoding,
+  type Stretch,
+} from './encoder.js';
+
+/** What rank 0 tells the others before the first batch. */
+interface Start extends EncodeTokenizer {
+  /** Threads of each; null: its own default. */
+  readonly workers: number | null;
+}
+
+/** In place of a batch: there are no more. */
+const NOTHING = '';
+
+/** The encoder of rank 0, which the others help by `helpEncode`. */
+export class SharedEncoder implements Encoding {
+  readonly capacity: number;
+  /** Batches under way, by rank. */
+  readonly #load: number[];
+  /** Batches in all, by rank. */
+  readonly #given: number[];
+  /** Of each rank, the last answer that is waited for: they come in the order of the batches. */
+  readonly #answers: Promise<unknown>[];
+
+  private constructor(
+    private readonly peers: Peers,
+    private readonly own: Encoder,
+    private readonly capacities: readonly number[],
+  ) {
+    this.capacity = capacities.reduce((sum, capacity) => sum + capacity, 0);
+    this.#load = capacities.map(() => 0);
+    this.#given = capacities.map(() => 0);
+    this.#answers = capacities.map(() => Promise.resolve());
+  }
+
+  /** Tells the others the tokenizer, and hears how many batches each can take. */
+  static async open(
+    peers: Peers,
+    own: Encoder,
+    tokenizer: Tokenizer,
+    workers: number | null,
+  ): Promise<SharedEncoder> {
+    const start: Start = { json: tokenizer.toJSON(), token: tokenizer.eotToken, workers };
+    await broadcastText(peers, 0, JSON.stringify(start));
+    const capacities = (await gatherNumbers(peers, [own.capacity])).map(([capacity]) => capacity);
+    return new SharedEncoder(peers, own, capacities);
+  }
+
+  async encode(texts: readonly Stretch[]): Promise<Encoded> {
+    const rank = this.#freest();
+    this.#load[rank]++;
+    this.#given[rank]++;
+    try {
+      return await (rank === this.peers.rank ? this.own.encode(texts) : this.#encodeOn(rank, texts));
+    } finally {
+      this.#load[rank]--;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.own.close();
+    await Promise.all(othersOf(this.peers).map((rank) => sendText(this.peers, rank, NOTHING)));
+  }
+
+  /**
+   * Another process as long as one can take more, in turns where they are equally free: rank 0 reads and writes
+   * too.
+   */
+  #freest(): number {
+    const fullness = (rank: number) => this.#load[rank] / this.capacities[rank];
+    const others = othersOf(this.peers).filter((rank) => fullness(rank) < 1);
+    others.sort((a, b) => fullness(a) - fullness(b) || this.#given[a] - this.#given[b]);
+    return others[0] ?? this.peers.rank;
+  }
+
+  #encodeOn(rank: number, texts: readonly Stretch[]): Promise<Encoded> {
+    const sent = sendText(this.peers, rank, JSON.stringify(texts));
+    const answer = this.#answers[rank].then(async () => {
+      await sent;
+      return receiveEncoded(this.peers, rank, texts.length);
+    });
+    this.#answers[rank] = answer;
+    return answer;
+  }
+}
+
+/** Encodes what rank 0 sends, until it has no more. An error is thrown here, where it happened. */
+export async function helpEncode(peers: Peers): Promise<void> {
+  const { json, token, workers }: Start = JSON.parse(await broadcastText(peers, 0, ''));
+  const tokenizer = await tokenizerFromJSON(json, undefined, { token: token ?? undefined });
+  const encoder = new Encoder(tokenizer, workers ?? defaultWorkers());
+  let fail: (error: Error) => void = () => {};
+  const failure = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  const next = () => Promise.race([receiveText(peers, 0), failure]);
+  try {
+    // One more than it has threads for: a batch is on its way while another is encoded.
+    await gatherNumbers(peers, [encoder.capacity + 1]);
+    let answered = Promise.resolve();
+    for (let text = await next(); text !== NOTHING; text = await next()) {
+      const encoded = encoder.encode(JSON.parse(text));
+      answered = Promise.all([encoded, answered]).then(([found]) => sendEncoded(peers, found));
+      answered.catch(fail);
+    }
+    await answered;
+  } finally {
+    await encoder.close();
+  }
+}
+
+async function sendEncoded(peers: Peers, { ids, lengths, bytes }: Encoded): Promise<void> {
+  const sends = [Float64Array.of(ids.length), Float64Array.from([...lengths, ...bytes]), bytesOf(ids)];
+  await peers.exchange(
+    sends.map((values) => ({ peer: 0, values })),
+    [],
+  );
+}
+
+async function receiveEncoded(peers: Peers, peer: number, texts: number): Promise<Encoded> {
+  const count = new Float64Array(1);
+  const sizes = new Float64Array(2 * texts);
+  await peers.exchange(
+    [],
+    [count, sizes].map((values) => ({ peer, values })),
+  );
+  const ids = new Uint16Array(count[0]);
+  await peers.exchange([], [{ peer, values: bytesOf(ids) }]);
+  return { ids, lengths: [...sizes.subarray(0, texts)], bytes: [...sizes.subarray(texts)] };
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Uint16Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
