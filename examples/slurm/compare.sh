@@ -19,9 +19,11 @@ out=${OUT:-runs/compare}
 export PATH="$PWD/node_modules/.bin:$PATH"
 
 srun --cpus-per-task="$SLURM_CPUS_PER_TASK" --cpu-bind=cores --kill-on-bad-exit=1 \
-  loopnn compare "$@" --out "$out"
+  loopnn compare "$@" --out "$out" && exit
 
-if [ ! -e "$out/report.html" ]; then
-  [ "${SLURM_RESTART_COUNT:-0}" -lt 50 ] && scontrol requeue "$SLURM_JOB_ID"
+# There is a report, with what is finished, of a comparison that was stopped too. A run that failed would fail again.
+if [ -e "$out/results.json" ] && ! grep -q "stopped with" "$out/results.json"; then
   exit 1
 fi
+[ "${SLURM_RESTART_COUNT:-0}" -lt 50 ] && scontrol requeue "$SLURM_JOB_ID"
+exit 1
