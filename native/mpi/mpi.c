@@ -26,7 +26,7 @@ static const long kNap = 50 * 1000;
 /** The same when nothing is under way; a new exchange wakes the thread. */
 static const long kRest = 50 * 1000 * 1000;
 /** Seconds in which MPI is to end all, before this process ends by itself. */
-static const unsigned kAbortTime = 5;
+static const unsigned kAbortTime = 3;
 
 typedef enum { START, EXCHANGE, FINISH } Kind;
 
@@ -115,8 +115,8 @@ static void listen(int peer) {
 static void reportLost(int peer, double silence) {
   pthread_mutex_lock(&state.lock);
   const char* name = state.names ? state.names[peer] : "which had not said who it is";
-  fprintf(stderr, "loopnn: rank %d has not heard of rank %d (%s) for %.0f s: it stands still, or the network between them is cut\n",
-          state.rank, peer, name, silence);
+  fprintf(stderr, "loopnn: rank %d has not heard of rank %d (%s) for %.0f s: %s\n", state.rank, peer, name, silence,
+          "it has ended or stands still, or the network is cut");
   pthread_mutex_unlock(&state.lock);
 }
 
