@@ -7,6 +7,7 @@ import { availableParallelism, constants, cpus, hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { LoopnnError } from '../errors.js';
 import { gatherTexts, type Message, type Peers } from '../train/peers.js';
+import { findWitness } from './mpi-witness.js';
 
 /** Processes can not work together. */
 export class PeersError extends LoopnnError {}
@@ -89,16 +90,22 @@ export async function launchedPeers(): Promise<LaunchedPeers | null> {
     throw new PeersError(`${wanted} processes`, `need MPI's part of loopnn, ${file}`, undefined, remedy);
   }
   const addon = load(file);
+  const witness = findWitness();
   const { rank, size } = await addon.start();
   const library = nameOf(addon);
   if (size !== wanted) {
+    witness?.done();
     const rule = `must be of the MPI that has started ${wanted} processes, by ${launcher}`;
     const hint = launcher === 'srun' ? remedyOfSrun : remedy;
     throw new PeersError(file, rule, `${library}, which knows of ${size}`, hint);
   }
+  const abort = (code: number): never => {
+    witness?.told();
+    return addon.abort(code);
+  };
   const ended = () => {
     process.stderr.write(`loopnn: rank ${rank}: ended before all were done\n`);
-    addon.abort(Number(process.exitCode) || 1);
+    abort(Number(process.exitCode) || 1);
   };
   process.on('exit', ended);
   const peers: LaunchedPeers = {
@@ -116,10 +123,11 @@ export async function launchedPeers(): Promise<LaunchedPeers | null> {
     async finish() {
       await addon.finish();
       process.off('exit', ended);
+      witness?.done();
     },
     abort(code) {
       process.off('exit', ended);
-      return addon.abort(code);
+      return abort(code);
     },
   };
   addon.introduce(await gatherTexts(peers, `process ${process.pid} on ${hostname()}`));
