@@ -27,6 +27,8 @@ interface Addon {
 export interface LaunchedPeers extends Peers {
   /** The MPI's name and version. */
   readonly library: string;
+  /** The machine of each rank. */
+  readonly hosts: readonly string[];
   /** Waits for all of them, after which this one may end. */
   finish(): Promise<void>;
   /** Ends all of them with an exit code; for a failure that this process has told. */
@@ -108,10 +110,12 @@ export async function launchedPeers(): Promise<LaunchedPeers | null> {
     abort(Number(process.exitCode) || 1);
   };
   process.on('exit', ended);
+  const hosts: string[] = [];
   const peers: LaunchedPeers = {
     rank,
     size,
     library,
+    hosts,
     exchange(sends, receives) {
       const all = [...sends, ...receives];
       return addon.exchange(
@@ -130,7 +134,9 @@ export async function launchedPeers(): Promise<LaunchedPeers | null> {
       return abort(code);
     },
   };
-  addon.introduce(await gatherTexts(peers, `process ${process.pid} on ${hostname()}`));
+  const processes = await gatherTexts(peers, `${process.pid} on ${hostname()}`);
+  hosts.push(...processes.map((text) => text.replace(/^\d+ on /, '')));
+  addon.introduce(processes.map((text) => `process ${text}`));
   return peers;
 }
 
