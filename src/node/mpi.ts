@@ -65,6 +65,15 @@ function shareThreads(here: number): void {
   process.env.LOOPNN_NUM_THREADS ||= String(Math.max(1, Math.min(availableParallelism(), share)));
 }
 
+/**
+ * UCX, which MPICH sends by, rewrites functions of the C library to hear of memory that is given back. Node's threads run in
+ * them meanwhile: about one launch of twenty ended in a segmentation fault of V8's soon after the start.
+ */
+function leaveFunctions(): void {
+  process.env.UCX_MEM_MMAP_HOOK_MODE ||= 'none';
+  process.env.UCX_MEM_MALLOC_HOOKS ||= 'n';
+}
+
 const remedy = 'build it by that MPI’s mpicc: `loopnn mpi`, or `loopnn mpi --mpicc <path>`';
 const remedyOfSrun = `start them by srun --mpi=pmix (Open MPI) or --mpi=pmi2 (MPICH), or ${remedy}`;
 
@@ -87,6 +96,7 @@ export async function launchedPeers(): Promise<LaunchedPeers | null> {
   const { name: launcher, size: wanted, here } = launched;
   if (process.env.PMI_FD) requireHandedOn(process.env.PMI_FD);
   shareThreads(here);
+  leaveFunctions();
   const file = mpiFile();
   if (!existsSync(file)) {
     throw new PeersError(`${wanted} processes`, `need MPI's part of loopnn, ${file}`, undefined, remedy);
