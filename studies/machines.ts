@@ -56,21 +56,8 @@ function exported(): string {
   execFileSync('sh', ['-c', `seq 200000 > ${text}`]);
   const cli = (...args: string[]) => execFileSync(process.execPath, [main, ...args], { stdio: 'inherit' });
   cli('prepare', text, '--out', data, '--tokenizer', 'gpt2');
-  cli(
-    ...[
-      'train',
-      '--data',
-      data,
-      '--out',
-      trained,
-      '--preset',
-      PRESET,
-      '--max-steps',
-      '1',
-      '--batch-size',
-      '1',
-    ],
-  );
+  const small = ['--max-steps', '1', '--batch-size', '1', '--grad-accum-steps', '1', '--eval-batches', '1'];
+  cli('train', '--data', data, '--out', trained, '--preset', PRESET, ...small);
   cli('export', '--model', trained, '--out', to);
   return to;
 }
