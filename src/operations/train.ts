@@ -156,6 +156,9 @@ export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
     const { description: backend } = runtime.backend;
     options.onStart?.({ config, step: trainer.step, backend, saveSoon: () => trainer.saveSoon() });
     noticeEpochs(data.train, config, onNotice);
+    if (options.shardOptimizer === true && peers.size === 1) {
+      onNotice('there is one process, which holds all of the optimizer: --shard-optimizer is for several');
+    }
 
     let last = log.events.findLast((event): event is EvalEvent => event.kind === 'eval') ?? null;
     for await (const event of trainer.run(signal)) {

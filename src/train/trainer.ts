@@ -150,7 +150,7 @@ export class Trainer {
       }
       const event = await this.update(this.alone(signal));
       if (event) yield event;
-      if (verifyEvery > 0 && this.state.step % verifyEvery === 0) {
+      if (this.peers.size > 1 && verifyEvery > 0 && this.state.step % verifyEvery === 0) {
         await requireSameWeights(this.peers, this.options.model, this.options.store, this.state.step);
       }
     }

@@ -10,6 +10,7 @@ import { TrainingError, type TrainerOptions } from '../../src/train/trainer.js';
 import { onEngine } from '../engines.js';
 import { makeTrainer, MemoryStore, runAll, source } from './helpers.js';
 import { memoryPeers } from './memory-peers.js';
+import { systems } from './systems.js';
 
 const MICRO_STEPS = 6;
 const FIELDS = {
@@ -29,16 +30,28 @@ type Together = Pick<TrainerOptions, 'shardOptimizer' | 'verifyEvery'>;
 async function train(
   ranks: number,
   together: Together = {},
-  { model: fields = MODEL, store = new MemoryStore(), stopAfter = Number.POSITIVE_INFINITY } = {},
+  {
+    model: fields = MODEL as Record<string, unknown>,
+    extra = {},
+    store = new MemoryStore(),
+    stopAfter = Number.POSITIVE_INFINITY,
+  } = {},
 ) {
   const weights = await Promise.all(
     memoryPeers(ranks).map(async (peers) => {
       const own = peers.rank === 0 ? store : new MemoryStore();
       const backend = onEngine(new NativeBackend('f32'));
-      const { trainer, model, runtime } = makeTrainer(own, FIELDS, fields, backend, source(500), {
-        peers,
-        ...together,
-      });
+      const { trainer, model, runtime } = makeTrainer(
+        own,
+        { ...FIELDS, ...extra },
+        fields,
+        backend,
+        source(500),
+        {
+          peers,
+          ...together,
+        },
+      );
       const { live } = runtime.pool;
       const events = await runAll(trainer, ({ kind, step }) => kind === 'step' && step >= stopAfter);
       assert.equal(runtime.pool.live, live, 'buffers are given back');
@@ -78,6 +91,17 @@ for (const [i, ranks] of [2, 3, 4, 6, 7].entries()) {
     assert.deepEqual(leftBy(store), leftBy(alone.store));
   });
 }
+
+test('every system has the bits of one process on two, whatever its backward pass', async () => {
+  for (const [name, [fields, training = {}]] of Object.entries(systems)) {
+    const model = { vocabSize: 257, ...fields };
+    const extra = { gradAccumSteps: 2, maxSteps: 6, ...training };
+    const expected = await train(1, {}, { model, extra });
+    const { store, values } = await train(2, { verifyEvery: 1 }, { model, extra });
+    assert.ok(sameBytes(values, expected.values), name);
+    assert.deepEqual(leftBy(store), leftBy(expected.store), name);
+  }
+});
 
 test('embeddings of which most rows are read are exchanged whole', async () => {
   const expected = await train(1, {}, { model: SMALL });

@@ -10,42 +10,7 @@ import { Run, createRun } from '../../src/train/run.js';
 import type { StepEvent, TrainEvent } from '../../src/train/events.js';
 import { makeTrainer, MemoryStore, runAll, source, testClock } from './helpers.js';
 import { nodeClock } from '../../src/node/store.js';
-
-type System = readonly [model: Record<string, unknown>, train?: Record<string, unknown>];
-
-const plain = { depth: 'gpt2', nLoop: 1 };
-const systems: Record<string, System> = {
-  gpt2: [plain],
-  loop: [{ nInnerLoop: 2 }],
-  'loop, sampled and truncated': [{ nLoop: 4 }, { loopSampling: 'poisson', backpropLoops: 2 }],
-  'loop, layout, injection, every loss': [
-    { nLayer: 3, nPrelude: 1, nCoda: 1, inputInjection: 'linear', nLoop: 3 },
-    { exitLoss: 'linear', loopSampling: 'uniform' },
-  ],
-  'loop, ACT': [{ nLoop: 3, halting: 'act' }, { ponderCost: 0.1 }],
-  'loop, confidence': [{ nLoop: 3, halting: 'confidence', exitHead: 'separate' }, { exitLoss: 'uniform' }],
-  universal: [{ depth: 'universal', nLayer: 1, nLoop: 3 }],
-  'universal, pre, ACT': [{ depth: 'universal', nLayer: 1, nLoop: 3, norm: 'pre', halting: 'act' }],
-  'adaptive, geometric': [
-    { depth: 'adaptive', nLoop: 1, nLayer: 3, halting: 'geometric' },
-    { exitLoss: 'uniform' },
-  ],
-  'adaptive, multinomial, correctness': [
-    { depth: 'adaptive', nLoop: 1, nLayer: 3, halting: 'multinomial', exitHead: 'separate' },
-    { exitLoss: 'linear', oracle: 'correctness' },
-  ],
-  'adaptive, sequence': [
-    { depth: 'adaptive', nLoop: 1, nLayer: 3, halting: 'sequence' },
-    { exitLoss: 'uniform' },
-  ],
-  'adaptive, mixed, confidence': [
-    { depth: 'adaptive', nLoop: 1, nLayer: 3, halting: 'confidence' },
-    { exitLoss: 'mixed' },
-  ],
-  'sharing, sequence': [{ depth: 'sharing', nLoop: 1, nApplication: 4, sharing: 'sequence' }],
-  'sharing, cycle': [{ depth: 'sharing', nLoop: 1, nApplication: 5, sharing: 'cycle' }],
-  'sharing, cycle-rev': [{ depth: 'sharing', nLoop: 1, nApplication: 5, sharing: 'cycle-rev' }],
-};
+import { systems } from './systems.js';
 
 const stepsOf = (events: readonly TrainEvent[]) =>
   events.flatMap((event) => (event.kind === 'step' ? [{ ...event, stepMs: 0, tokensPerSecond: 0 }] : []));
