@@ -55,9 +55,7 @@ export function doctorCommand(program: Command): void {
 /** Nothing where there is no MPI. */
 function mpiLine({ built, compiler }: FoundMpi): string[] {
   if (built) return [`MPI               loopnn's part is built for ${built}`];
-  return compiler
-    ? ['MPI               mpicc is here: `loopnn mpi` builds what training on many machines needs']
-    : [];
+  return compiler ? ['MPI               mpicc is here: `loopnn mpi` builds what mpirun needs'] : [];
 }
 
 /** The backend that commands would use; null, and a warning, where the environment asks for the impossible. */
