@@ -25,6 +25,8 @@ static const int kPatience = 1000;
 static const long kNap = 50 * 1000;
 /** The same when nothing is under way; a new exchange wakes the thread. */
 static const long kRest = 50 * 1000 * 1000;
+/** Seconds from a failure that MPI reports until this process ends all for it. */
+static const unsigned kGrace = 2;
 /** Seconds in which MPI is to end all, before this process ends by itself. */
 static const unsigned kAbortTime = 3;
 
@@ -98,9 +100,13 @@ _Noreturn static void endAll(int code) {
   _exit(code);
 }
 
-/** Ends all where MPI reports a failure. */
+/**
+ * Ends all where MPI reports a failure. Mostly another rank is lost, whose memory could not be read: the launcher, who knows which,
+ * is given the time to end this one before it says anything.
+ */
 static void require(int result, const char* what) {
   if (result == MPI_SUCCESS) return;
+  sleep(kGrace);
   char text[MPI_MAX_ERROR_STRING];
   int length = 0;
   MPI_Error_string(result, text, &length);
@@ -161,6 +167,7 @@ static void startMpi(void) {
   MPI_Comm_dup(MPI_COMM_WORLD, &life);
   MPI_Comm_set_errhandler(data, MPI_ERRORS_RETURN);
   MPI_Comm_set_errhandler(life, MPI_ERRORS_RETURN);
+  MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);  // of calls that name no communicator
   MPI_Comm_rank(data, &state.rank);
   MPI_Comm_size(data, &state.size);
   signs = calloc((size_t)state.size, sizeof *signs);

@@ -5,8 +5,11 @@
 import { createServer } from 'node:net';
 import { witnessPlace } from './mpi-witness.js';
 
-/** Milliseconds in which the first process must come. */
-const PATIENCE = 30_000;
+/**
+ * Milliseconds in which the first process must come: they try again and again. Where all were lost before that, the launcher waits
+ * for this process, which holds its standard error.
+ */
+const PATIENCE = 5000;
 
 const [job, host] = process.argv.slice(2);
 let known = 0;
