@@ -28,7 +28,12 @@ export function machine(): Machine {
 function commit(): string | null {
   const cwd = fileURLToPath(new URL('../../../', import.meta.url));
   const git = (...args: string[]) =>
-    execFileSync('git', args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    // Without locks: a process that is killed meanwhile would leave the checkout locked.
+    execFileSync('git', ['--no-optional-locks', ...args], {
+      cwd,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
   try {
     return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain') === '' ? '' : '+');
   } catch {
