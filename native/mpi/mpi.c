@@ -27,6 +27,8 @@ static const long kNap = 50 * 1000;
 static const long kRest = 50 * 1000 * 1000;
 /** Seconds from a failure that MPI reports until this process ends all for it. */
 static const unsigned kGrace = 2;
+/** Nanoseconds in which a message is handed on by the launcher. */
+static const long kHandOn = 300 * 1000 * 1000;
 /** Seconds in which MPI is to end all, before this process ends by itself. */
 static const unsigned kAbortTime = 3;
 
@@ -74,6 +76,11 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static void nap(long nanoseconds) {
+  const struct timespec t = {.tv_sec = 0, .tv_nsec = nanoseconds};
+  nanosleep(&t, NULL);
+}
+
 // ---- the thread of MPI ------------------------------------------------------------------------------------------
 
 static MPI_Comm data, life;
@@ -89,6 +96,8 @@ static struct Sign {
 static double lastTold;
 
 _Noreturn static void endAll(int code) {
+  // The launcher's part on this machine ends at once, and may not have handed on what was said.
+  nap(kHandOn);
   // MPI itself may wait for what is lost.
   signal(SIGALRM, SIG_DFL);
   sigset_t alarms;
@@ -153,11 +162,6 @@ static void showLife(void) {
       endAll(1);
     }
   }
-}
-
-static void nap(long nanoseconds) {
-  const struct timespec t = {.tv_sec = 0, .tv_nsec = nanoseconds};
-  nanosleep(&t, NULL);
 }
 
 static void startMpi(void) {
