@@ -1,11 +1,11 @@
 /**
- * What training on several processes costs and brings: two ranks of one thread against one rank of one thread and of two, and
- * against PyTorch's DistributedDataParallel on gloo, in turns; then what one rank holds of the optimizer with ZeRO-1.
+ * What training on several processes costs and brings: two ranks of one thread against one rank of one thread and of
+ * two, and against PyTorch's DistributedDataParallel on gloo, in turns.
  *
  *     node dist/studies/machines.js LAUNCH FOLDER [PYTHON] [ROUNDS]
  *
- * LAUNCH starts ranks that are bound to a processor each, as in 'mpirun -n %n --bind-to core'; FOLDER keeps the exported model for
- * PYTHON, an interpreter with torch and transformers. GPT2-45M-LOOP, B = 2, T = 1024.
+ * LAUNCH starts ranks that are bound to a processor each, as in 'mpirun -n %n --bind-to core'; FOLDER keeps the
+ * exported model for PYTHON, an interpreter with torch and transformers. GPT2-45M-LOOP, B = 2, T = 1024.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';

@@ -1,10 +1,10 @@
 /**
- * MPI as a Node-API module: this process's rank, messages between ranks, and the end of all of them. Compiled by the MPI's own
- * mpicc, since MPIs have no common ABI. Knows neither what arrays mean nor who sends what to whom.
+ * MPI as a Node-API module: this process's rank, messages between ranks, and the end of all of them. Compiled by the
+ * MPI's own mpicc, since MPIs have no common ABI. Knows neither what arrays mean nor who sends what to whom.
  *
- * All calls of MPI are made by one thread, which sees messages through while JavaScript computes. It also tells the other ranks
- * every second that this process lives; a rank that is silent for too long ends all. MPI's own waiting keeps a processor busy, which
- * kernels need: the thread asks instead, and sleeps in between.
+ * All calls of MPI are made by one thread, which sees messages through while JavaScript computes. It also tells the
+ * other ranks every second that this process lives; a rank that is silent for too long ends all. MPI's own waiting
+ * keeps a processor busy, which kernels need: the thread asks instead, and sleeps in between.
  */
 #include <mpi.h>
 #include <node_api.h>
@@ -110,8 +110,8 @@ _Noreturn static void endAll(int code) {
 }
 
 /**
- * Ends all where MPI reports a failure. Mostly another rank is lost, whose memory could not be read: the launcher, who knows which,
- * is given the time to end this one before it says anything.
+ * Ends all where MPI reports a failure. Mostly another rank is lost, whose memory could not be read: the launcher, who
+ * knows which, is given the time to end this one before it says anything.
  */
 static void require(int result, const char* what) {
   if (result == MPI_SUCCESS) return;
@@ -366,7 +366,9 @@ static napi_value start(napi_env env, napi_callback_info info) {
   return hand(env, work);
 }
 
-/** exchange(peers, arrays, sends): Promise<void>; the first `sends` of the Uint8Arrays are sent, the others received. */
+/**
+ * exchange(peers, arrays, sends): Promise<void>; the first `sends` of the Uint8Arrays are sent, the others received.
+ */
 static napi_value exchange(napi_env env, napi_callback_info info) {
   size_t argc = 3;
   napi_value argv[3];
@@ -398,7 +400,7 @@ static napi_value exchange(napi_env env, napi_callback_info info) {
                        type == napi_uint8_array && length <= 1 << 30;
     if (!known || !bytes) {
       freeWork(work);
-      return refuse(env, known ? "exchange: arrays must be Uint8Arrays of at most 1 GiB" : "exchange: must be with another rank");
+      return refuse(env, known ? "exchange: takes Uint8Arrays of at most 1 GiB" : "exchange: takes other ranks");
     }
     m->length = (int)length;
   }
@@ -461,7 +463,8 @@ NAPI_MODULE_INIT() {
     const char* name;
     napi_callback call;
   } functions[] = {
-      {"library", library}, {"start", start}, {"exchange", exchange}, {"introduce", introduce}, {"finish", finish}, {"abort", abortAll},
+      {"library", library},     {"start", start},   {"exchange", exchange},
+      {"introduce", introduce}, {"finish", finish}, {"abort", abortAll},
   };
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     napi_value function = NULL;

@@ -63,7 +63,7 @@ export function compareCommand(program: Command): void {
     .addOption(dtypeOption())
     .option(
       '--out <dir>',
-      'folder for the data, the runs and the report, which many processes must share; a comparison cut off goes on there',
+      'folder for the data, the runs and the report, which processes must share; a comparison cut off goes on there',
     )
     .option('--dry-run', 'only say what it would take: runs, steps, FLOPs, and hours on this machine')
     .addOption(precision)

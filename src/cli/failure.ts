@@ -7,7 +7,9 @@ import { notice } from './output.js';
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
-/** Prints an error, after the name of who has it, and returns the exit code; with `--debug` it says where it came from. */
+/**
+ * Prints an error, after the name of who has it, and returns the exit code; with `--debug` it says where it came from.
+ */
 export function report(error: unknown, who = 'loopnn', debug = process.argv.includes('--debug')): number {
   // Work that a signal stopped has set its exit code, and said so.
   if (process.exitCode !== undefined && error instanceof Error && error.name === 'AbortError') {

@@ -3,7 +3,9 @@ import { type LaunchedPeers, launchedPeers } from '../node/mpi.js';
 import { report } from './failure.js';
 import { notice, silence } from './output.js';
 
-/** Does `work` with the other processes, null where this one is alone. A failure is told with the rank, and ends all. */
+/**
+ * Does `work` with the other processes, null where this one is alone. A failure is told with the rank, and ends all.
+ */
 export async function together(work: (peers: LaunchedPeers | null) => Promise<void>): Promise<void> {
   const peers = await launchedPeers();
   if (!peers) return work(null);

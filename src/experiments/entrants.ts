@@ -11,8 +11,8 @@ import {
 } from './suites.js';
 
 /**
- * A pilot is this share of a run, with the run's own schedule. A shorter schedule would decay sooner, and so choose rates
- * that are too high for the whole run (docs/log.md).
+ * A pilot is this share of a run, with the run's own schedule. A shorter schedule would decay sooner, and so choose
+ * rates that are too high for the whole run (docs/log.md).
  */
 export const PILOT_SHARE = 0.25;
 

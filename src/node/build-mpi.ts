@@ -15,8 +15,8 @@ const SOURCE = fileURLToPath(new URL('../../../native/mpi/mpi.c', import.meta.ur
 const LINK = process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : [];
 
 /**
- * Compiles it, and returns the file and the MPI's name and version. Throws ConfigError where there is no such compiler, or none
- * that can.
+ * Compiles it, and returns the file and the MPI's name and version. Throws ConfigError where there is no such compiler,
+ * or none that can.
  */
 export async function buildMpi(mpicc: string): Promise<{ file: string; library: string }> {
   const file = mpiFile();
@@ -64,7 +64,10 @@ export async function findMpi(): Promise<FoundMpi> {
   }
 }
 
-/** The folder with node_api.h: of the package that a checkout has, or beside this Node. Throws ConfigError where it is in neither. */
+/**
+ * The folder with node_api.h: of the package that a checkout has, or beside this Node. Throws ConfigError where it is
+ * in neither.
+ */
 function nodeHeaders(): string {
   const folders: string[] = [join(dirname(dirname(process.execPath)), 'include/node')];
   try {

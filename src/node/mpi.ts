@@ -1,6 +1,7 @@
 /**
- * Many processes, started by an MPI's launcher (mpirun, srun). Which of them this is, what they exchange, and how all end: together
- * and well, or together and with a message. MPI's own part is `native/mpi/mpi.c`, which is compiled on request.
+ * Many processes, started by an MPI's launcher (mpirun, srun). Which of them this is, what they exchange, and how all
+ * end: together and well, or together and with a message. MPI's own part is `native/mpi/mpi.c`, which is compiled on
+ * request.
  */
 import { existsSync, fstatSync } from 'node:fs';
 import { availableParallelism, constants, cpus, hostname } from 'node:os';
@@ -41,8 +42,9 @@ export function mpiFile(): string {
 }
 
 /**
- * What launchers tell the processes that they start: Open MPI's, Hydra (of MPICH and others), and Slurm's srun, which tells MPICH's
- * size too (`--mpi=pmi2`). Where one of the first two starts its own part by srun, that part's variables are seen too.
+ * What launchers tell the processes that they start: Open MPI's, Hydra (of MPICH and others), and Slurm's srun, which
+ * tells MPICH's size too (`--mpi=pmi2`). Where one of the first two starts its own part by srun, that part's variables
+ * are seen too.
  */
 const LAUNCHERS = [
   { name: 'Open MPI', size: 'OMPI_COMM_WORLD_SIZE', here: 'OMPI_COMM_WORLD_LOCAL_SIZE' },
@@ -50,7 +52,10 @@ const LAUNCHERS = [
   { name: 'srun', size: 'SLURM_STEP_NUM_TASKS', here: 'SLURM_STEP_TASKS_PER_NODE' },
 ];
 
-/** A launch of several processes: how many there are, and on this machine; null where nobody has launched more than this one. */
+/**
+ * A launch of several processes: how many there are, and on this machine; null where nobody has launched more than this
+ * one.
+ */
 export function launch(): { readonly name: string; readonly size: number; readonly here: number } | null {
   for (const { name, size, here } of LAUNCHERS) {
     const number = (variable: string) => Number.parseInt(process.env[variable] ?? '', 10);
@@ -66,8 +71,8 @@ function shareThreads(here: number): void {
 }
 
 /**
- * UCX, which MPICH sends by, rewrites functions of the C library to hear of memory that is given back. Node's threads run in
- * them meanwhile: about one launch of twenty ended in a segmentation fault of V8's soon after the start.
+ * UCX, which MPICH sends by, rewrites functions of the C library to hear of memory that is given back. Node's threads
+ * run in them meanwhile: about one launch of twenty ended in a segmentation fault of V8's soon after the start.
  */
 function leaveFunctions(): void {
   process.env.UCX_MEM_MMAP_HOOK_MODE ||= 'none';
@@ -87,8 +92,8 @@ function requireHandedOn(fd: string): void {
 }
 
 /**
- * The processes of this launch, once all are there; null where this one is alone. A process that ends without `finish` ends all.
- * Throws PeersError where MPI's part is missing, or is another MPI's.
+ * The processes of this launch, once all are there; null where this one is alone. A process that ends without `finish`
+ * ends all. Throws PeersError where MPI's part is missing, or is another MPI's.
  */
 export async function launchedPeers(): Promise<LaunchedPeers | null> {
   const launched = launch();

@@ -19,7 +19,10 @@ export class Runtime {
   observe: ((where: string, x: Tensor) => void) | null = null;
   /** Hears of each parameter before an op adds to its gradient (see `train/gradient-schedule.ts`); null normally. */
   learns: ((parameter: Parameter) => void) | null = null;
-  /** Where the gradient of an embedding is added instead, and which row each token reads there (see `train/touched-rows.ts`). */
+  /**
+   * Where the gradient of an embedding is added instead, and which row each token reads there (see
+   * `train/touched-rows.ts`).
+   */
   rowGradient: { readonly of: Parameter; readonly gradient: Storage; readonly tokens: Storage } | null = null;
 
   constructor(readonly backend: Backend) {

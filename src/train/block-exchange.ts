@@ -1,6 +1,6 @@
 /**
- * Exchanges between processes, by rounds: a block of each rank at a time, so that all of them send and receive alike. Several
- * rounds are under way at once. Knows no gradient.
+ * Exchanges between processes, by rounds: a block of each rank at a time, so that all of them send and receive alike.
+ * Several rounds are under way at once. Knows no gradient.
  */
 import type { Backend, HostArray, Storage } from '../backend/backend.js';
 import { ownerOf, type Range } from './blocks.js';
@@ -45,8 +45,8 @@ export class BlockExchange {
   }
 
   /**
-   * Takes every round through all stages; `order` is that of the rounds, the same on all ranks, as is then the order of all
-   * messages.
+   * Takes every round through all stages; `order` is that of the rounds, the same on all ranks, as is then the order of
+   * all messages.
    */
   async run(
     stages: readonly Stage[],

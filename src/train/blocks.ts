@@ -1,6 +1,6 @@
 /**
- * Blocks of a flat storage: what many processes exchange and deal out, and what the gradient's norm is added up from. Their length
- * depends on the storage's alone, so sums over blocks have the same bits on any number of processes.
+ * Blocks of a flat storage: what many processes exchange and deal out, and what the gradient's norm is added up from.
+ * Their length depends on the storage's alone, so sums over blocks have the same bits on any number of processes.
  */
 
 /** Elements [offset, offset + length) of a flat storage. */

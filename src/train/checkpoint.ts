@@ -45,7 +45,10 @@ interface Checkpoint {
   readonly name: string;
 }
 
-/** Writes a checkpoint and then removes older ones of its kind; `moments` are those of `momentSections`. Throws FileError where the disk is full. */
+/**
+ * Writes a checkpoint and then removes older ones of its kind; `moments` are those of `momentSections`. Throws
+ * FileError where the disk is full.
+ */
 export async function saveCheckpoint(
   store: Store,
   kind: CheckpointKind,
@@ -87,8 +90,9 @@ export function momentSections<Values>(m: Values, v: Values): (readonly [prefix:
 }
 
 /**
- * Loads a run's latest checkpoint, of kind `last` or else `best`: weights that are laid out as a model's parameters, and moments,
- * those of `momentSections`. Throws CheckpointError, and the signal's reason where that is aborted meanwhile.
+ * Loads a run's latest checkpoint, of kind `last` or else `best`: weights that are laid out as a model's parameters,
+ * and moments, those of `momentSections`. Throws CheckpointError, and the signal's reason where that is aborted
+ * meanwhile.
  */
 export async function loadCheckpoint(
   store: Store,

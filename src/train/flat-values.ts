@@ -1,6 +1,6 @@
 /**
- * Values that are laid out as the parameters are (weights, moments), read and written by part: in a storage of this process, or
- * dealt out over many. A checkpoint is the same file either way.
+ * Values that are laid out as the parameters are (weights, moments), read and written by part: in a storage of this
+ * process, or dealt out over many. A checkpoint is the same file either way.
  */
 import type { Backend, HostArray, Storage } from '../backend/backend.js';
 import { ownerOf, type Range } from './blocks.js';
@@ -22,8 +22,8 @@ export function valuesOf(backend: Backend, flat: Storage): FlatValues {
 }
 
 /**
- * Those of a storage that holds this process's blocks one after another. `read` is called by all processes in the same order, and
- * gives the values to rank 0.
+ * Those of a storage that holds this process's blocks one after another. `read` is called by all processes in the same
+ * order, and gives the values to rank 0.
  */
 export function dealtValues(
   backend: Backend,

@@ -1,6 +1,6 @@
 /**
- * When a parameter's gradient is complete: after which node of the backward pass no further one adds to it. Seen in one pass,
- * and then expected of others over as many nodes, in which it lets blocks be exchanged before the pass has ended.
+ * When a parameter's gradient is complete: after which node of the backward pass no further one adds to it. Seen in one
+ * pass, and then expected of others over as many nodes, in which it lets blocks be exchanged before the pass has ended.
  */
 import type { Parameters } from '../nn/parameters.js';
 import type { Parameter } from '../tensor/tensor.js';
@@ -24,8 +24,8 @@ export class GradientSchedule {
   }
 
   /**
-   * Runs the nodes of a backward pass, and calls `after` with the number that have run after each one. Throws where one adds to
-   * a gradient that was complete in the pass seen before.
+   * Runs the nodes of a backward pass, and calls `after` with the number that have run after each one. Throws where one
+   * adds to a gradient that was complete in the pass seen before.
    */
   async follow(
     nodes: number,

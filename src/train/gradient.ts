@@ -1,7 +1,7 @@
 /**
- * The gradient of an update: micro-steps' gradients, each made in the parameters' own buffer, are added in the order of the
- * tree over micro-steps, and what other processes hold of them is added by block, while the last backward pass still runs. Knows
- * no model.
+ * The gradient of an update: micro-steps' gradients, each made in the parameters' own buffer, are added in the order of
+ * the tree over micro-steps, and what other processes hold of them is added by block, while the last backward pass
+ * still runs. Knows no model.
  */
 import type { Backend, Storage } from '../backend/backend.js';
 import type { Parameters } from '../nn/parameters.js';
@@ -82,9 +82,9 @@ export class UpdateGradient {
   }
 
   /**
-   * The backward pass of this process's last micro-step over `tokens`, null where it has none; then the parameters' buffer holds
-   * the sum of all micro-steps of all processes, or the blocks of it that are needed. Returns the milliseconds that the pass was
-   * over and others' values were not here yet.
+   * The backward pass of this process's last micro-step over `tokens`, null where it has none; then the parameters'
+   * buffer holds the sum of all micro-steps of all processes, or the blocks of it that are needed. Returns the
+   * milliseconds that the pass was over and others' values were not here yet.
    */
   async finishAll(last: LastPass | null, clock: Clock): Promise<number> {
     const lefts = last ? this.leftOf(this.own.to - 1) : [];
@@ -109,7 +109,10 @@ export class UpdateGradient {
     return this.exchange.run([this.exchange.gathers(flat)]);
   }
 
-  /** out (2) = the sum of squares of the whole gradient; `nonFinite (1)` becomes 1 where blocks that are here are not finite. */
+  /**
+   * out (2) = the sum of squares of the whole gradient; `nonFinite (1)` becomes 1 where blocks that are here are not
+   * finite.
+   */
   async sumSquares(out: Storage, nonFinite: Storage): Promise<void> {
     const { backend, peers, blocks, flat, squares, sharded } = this;
     for (const [i, { offset, length }] of blocks.entries()) {
@@ -216,7 +219,10 @@ function roundReady(round: Round, readyAfter: ReadyAfter, blocks: readonly Range
   return Math.max(...round.map((block) => (block ? readyAfter[block.offset / blockLength] : 0)));
 }
 
-/** How many runs of the tree within `own` end with a micro-step: the micro-step itself, and those of which it is the last. */
+/**
+ * How many runs of the tree within `own` end with a micro-step: the micro-step itself, and those of which it is the
+ * last.
+ */
 function runsEndingWith(microStep: number, own: Run, microSteps: number): number {
   let run: Run = { from: 0, to: microSteps };
   let count = 0;

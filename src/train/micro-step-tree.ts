@@ -1,7 +1,7 @@
 /**
- * In which order the gradients of an update's micro-steps are added: each run of micro-steps is halved, the first half being the
- * longer one where their number is odd, and its sum is that of its halves' sums. The order depends on the number of micro-steps alone,
- * so an update has the same bits on any number of processes.
+ * In which order the gradients of an update's micro-steps are added: each run of micro-steps is halved, the first half
+ * being the longer one where their number is odd, and its sum is that of its halves' sums. The order depends on the
+ * number of micro-steps alone, so an update has the same bits on any number of processes.
  */
 
 /** The micro-steps [from, to). */

@@ -1,6 +1,6 @@
 /**
- * The processes that train together, and what they do together. Knows neither networks nor how the processes are started: the
- * environment gives an implementation, and one process alone is the default.
+ * The processes that train together, and what they do together. Knows neither networks nor how the processes are
+ * started: the environment gives an implementation, and one process alone is the default.
  */
 
 /** Bytes that go to a peer, or come from it. */
@@ -15,8 +15,8 @@ export interface Peers {
   /** How many there are. */
   readonly size: number;
   /**
-   * Sends and receives; resolves when all has left and arrived. Between two processes, messages arrive in the order in which they are
-   * sent, each being of the length that is received. The values must not be touched meanwhile.
+   * Sends and receives; resolves when all has left and arrived. Between two processes, messages arrive in the order in
+   * which they are sent, each being of the length that is received. The values must not be touched meanwhile.
    */
   exchange(sends: readonly Message[], receives: readonly Message[]): Promise<void>;
 }

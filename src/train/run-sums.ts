@@ -1,6 +1,6 @@
 /**
- * What a process holds of an update's gradient, the sums of runs of micro-steps, and how blocks of the whole sum come of what all
- * processes hold. Knows no parameter.
+ * What a process holds of an update's gradient, the sums of runs of micro-steps, and how blocks of the whole sum come
+ * of what all processes hold. Knows no parameter.
  */
 import type { HostArray, Storage } from '../backend/backend.js';
 import type { Buffer } from '../tensor/pool.js';

@@ -1,6 +1,6 @@
 /**
- * Checkpoints of a run that many processes train: rank 0 reads and writes the files, which are those of one process. Knows what
- * each process holds of the moments.
+ * Checkpoints of a run that many processes train: rank 0 reads and writes the files, which are those of one process.
+ * Knows what each process holds of the moments.
  */
 import type { Storage } from '../backend/backend.js';
 import type { Parameters } from '../nn/parameters.js';

@@ -1,7 +1,8 @@
 /**
- * The rows of the embedding that processes' last micro-steps read. The embedding's own gradient is the last that a backward pass
- * finds, and is in these rows alone; where the output layer shares its weights, the other rows are complete when the pass begins.
- * So the embedding's gradient is made in a copy of the rows, which is exchanged at the end, and all blocks travel before.
+ * The rows of the embedding that processes' last micro-steps read. The embedding's own gradient is the last that a
+ * backward pass finds, and is in these rows alone; where the output layer shares its weights, the other rows are
+ * complete when the pass begins. So the embedding's gradient is made in a copy of the rows, which is exchanged at the
+ * end, and all blocks travel before.
  */
 import type { Storage } from '../backend/backend.js';
 import type { Parameters } from '../nn/parameters.js';

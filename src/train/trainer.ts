@@ -98,8 +98,8 @@ export class Trainer {
   }
 
   /**
-   * Begins where the store's latest checkpoint left off, or with initial weights where it has none; returns the log so far, to
-   * rank 0. Throws CheckpointError, and the signal's reason where that is aborted meanwhile.
+   * Begins where the store's latest checkpoint left off, or with initial weights where it has none; returns the log so
+   * far, to rank 0. Throws CheckpointError, and the signal's reason where that is aborted meanwhile.
    */
   async start(signal?: AbortSignal): Promise<Metrics> {
     const { model, config, store, clock } = this.options;

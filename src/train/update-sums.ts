@@ -86,8 +86,8 @@ export class UpdateSums implements Disposable {
   }
 
   /**
-   * What the micro-steps of all processes found, in order. Where something is not finite on one process, `nonFinite` becomes 1 on
-   * all.
+   * What the micro-steps of all processes found, in order. Where something is not finite on one process, `nonFinite`
+   * becomes 1 on all.
    */
   async readTogether(peers: Peers, microSteps: number): ReturnType<UpdateSums['read']> {
     const own = await this.read();

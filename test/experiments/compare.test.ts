@@ -101,7 +101,7 @@ test('a suite stopped anywhere goes on where it was, ends with the same numbers,
   assert.equal((await collect(options)).steps, 0);
 });
 
-test('processes share the runs out, stopped by any of them and resumed by more or fewer, and make the same numbers', async () => {
+test('processes share the runs out, stopped by any and resumed by more or fewer, with the same numbers', async () => {
   const { results: expected } = await collect(comparison().options);
   const { options, stores } = comparison();
   /** How each process sees a comparison that rank `by` stops at its `stopAt`th step. */

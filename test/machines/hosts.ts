@@ -10,7 +10,9 @@ const NETWORKING = ['unshare', '--user', '--map-root-user', '--net', '--mount'];
 const SUBNET = '10.77.0';
 const addressOf = (host: number) => `${SUBNET}.1${host}`;
 
-/** Names of namespaces are kept in /run/netns, which is to be this network's own. `hub` is a switch, with the launcher. */
+/**
+ * Names of namespaces are kept in /run/netns, which is to be this network's own. `hub` is a switch, with the launcher.
+ */
 const NETWORK = `
 set -e
 mount -t tmpfs none /run
@@ -60,8 +62,8 @@ export interface Hosts {
 }
 
 /**
- * So many hosts, named host1 and so on, for files in `folder`. `flags` are more of the launcher's. The exit code of it all is
- * the launcher's.
+ * So many hosts, named host1 and so on, for files in `folder`. `flags` are more of the launcher's. The exit code of it
+ * all is the launcher's.
  */
 export function makeHosts(folder: string, mpi: Mpi, hosts: number, flags: readonly string[] = []): Hosts {
   const shell = join(folder, 'shell');
@@ -106,8 +108,8 @@ function launchOver({ name }: Mpi, shell: string, addresses: readonly string[]):
 }
 
 /**
- * Flags by which Open MPI's launcher asks every few seconds whether its part on a host is there. Without them, it learns
- * of a cut link from messages that nobody acknowledges, which Linux sends again for a quarter of an hour.
+ * Flags by which Open MPI's launcher asks every few seconds whether its part on a host is there. Without them, it
+ * learns of a cut link from messages that nobody acknowledges, which Linux sends again for a quarter of an hour.
  */
 export function keepAlive({ name }: Mpi): string[] {
   const flag = / v?4\./.test(name) ? '--mca' : '--prtemca';

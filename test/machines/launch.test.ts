@@ -16,7 +16,7 @@ test('a process that no launcher has started is alone, also in the batch script 
   assert.equal(launch(), null);
 });
 
-test('srun is known where it speaks as MPICH’s launcher does, and a launcher is known in what it starts by srun', () => {
+test('srun is known where it speaks as MPICH’s launcher does, and launchers that start their part by srun', () => {
   Object.assign(process.env, step, { PMI_SIZE: '6' });
   assert.deepEqual(launch(), { name: 'srun', size: 6, here: 3 });
   Object.assign(process.env, { PMI_SIZE: '4', MPI_LOCALNRANKS: '2' });

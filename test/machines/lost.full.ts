@@ -28,8 +28,9 @@ const folder = temporaryFolder();
 const data = await prepareBytes(folder);
 
 /**
- * The message that names a lost rank: an MPI's launcher's, or that of MPICH's witness. A process that dies loses its memory
- * before its connections; where another one just reads from that memory, UCX ends that one, naming the process that is gone.
+ * The message that names a lost rank: an MPI's launcher's, or that of MPICH's witness. A process that dies loses its
+ * memory before its connections; where another one just reads from that memory, UCX ends that one, naming the process
+ * that is gone.
  */
 const names = (rank: number, pid: number) =>
   new RegExp(

@@ -48,13 +48,15 @@ export async function serveRun(folder: string, overrides: Overrides = {}) {
 }
 
 /**
- * Each collection is a whole one, and young objects have a mebibyte: what is resident is then what is held. Without, V8 lets the
- * heaps of the two threads grow to their working sizes over some thousand requests, from 130 MiB in all to 180, of which
- * a collection leaves the same 20 after 500 requests as after 15,000.
+ * Each collection is a whole one, and young objects have a mebibyte: what is resident is then what is held. Without, V8
+ * lets the heaps of the two threads grow to their working sizes over some thousand requests, from 130 MiB in all to
+ * 180, of which a collection leaves the same 20 after 500 requests as after 15,000.
  */
 const WITHOUT_GARBAGE = ['--gc-global', '--max-semi-space-size=1'];
 
-/** `loopnn serve` as a process whose resident memory is what it holds; `stop` ends it as SIGTERM does and gives its log. */
+/**
+ * `loopnn serve` as a process whose resident memory is what it holds; `stop` ends it as SIGTERM does and gives its log.
+ */
 export async function serveProcess(folder: string, ...flags: string[]) {
   const served = ['serve', '--model', folder, '--port', '0', ...flags];
   const child = spawn(process.execPath, [...WITHOUT_GARBAGE, MAIN, ...served], {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { HostArray } from '../../src/backend/backend.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
-import { blocksOf } from '../../src/train/blocks.js';
+import { blocksOf, ownerOf } from '../../src/train/blocks.js';
 import { halves, microStepsOf, type Run, runsWithin, sumOverTree } from '../../src/train/micro-step-tree.js';
 import { gatherNumbers, gatherTexts, type Peers } from '../../src/train/peers.js';
 import { TrainingError, type TrainerOptions } from '../../src/train/trainer.js';
@@ -270,6 +270,18 @@ function textOf(run: Run, leaf: (run: Run) => string | undefined): string {
   const [left, right] = halves(run);
   return `(${textOf(left, leaf)} ${textOf(right, leaf)})`;
 }
+
+test('of four ranks none holds more than 26 % of the moments of GPT2-124M and GPT2-45M', () => {
+  for (const length of [124_439_808, 46_474_752]) {
+    const blocks = blocksOf(length);
+    for (let rank = 0; rank < 4; rank++) {
+      const own = blocks
+        .filter((_, i) => ownerOf(i, 4) === rank)
+        .reduce((sum, block) => sum + block.length, 0);
+      assert.ok(own <= 0.26 * length, `rank ${rank}: ${own} of ${length}`);
+    }
+  }
+});
 
 test('numbers and texts of every rank reach every rank', async () => {
   const texts = ['', 'ä€😀', 'x'.repeat(70_000)];
