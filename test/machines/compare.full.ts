@@ -14,6 +14,9 @@ import { MAIN, outcome, temporaryFolder } from '../cli/helpers.js';
 import { figures, tinySuite } from './comparison.js';
 import { findMpis, launched, NO_MPI, startOn } from './mpi.js';
 
+/** What rank 0 says once a signal has ended its run. */
+const STOPPED = /^stopped (at step \d+; checkpoint saved|before the first step)/m;
+
 const RUNS = ['one-seed1337', 'one-seed1338', 'loop-seed1337', 'loop-seed1338'];
 
 /** The process of a run that is in training and has a checkpoint newer than `before`, as soon as there is one. */
@@ -44,7 +47,7 @@ test('comparisons survive kills and signals over any MPI, with any number of pro
   const mpis = await findMpis();
   if (mpis.length === 0) return t.skip(NO_MPI);
   const folder = temporaryFolder();
-  const { suite, data } = await tinySuite(folder, 200);
+  const { suite, data } = await tinySuite(folder, 1000);
   const one = join(folder, 'one');
   await compareModels({ suite: findSuite(suite, 'full'), data, out: one });
   const expected = figures(one);
@@ -63,7 +66,10 @@ test('comparisons survive kills and signals over any MPI, with any number of pro
         if (typeof pid !== 'number') assert.fail(pid.stderr);
         if (signal === 'SIGKILL') process.kill(pid, signal);
         else child.kill(signal);
-        assert.notEqual((await ended).code, 0, signal);
+        const { code, stderr } = await ended;
+        // MPICH 4.0's launcher now and then returns 0 when it is ended by SIGTERM, though all processes return 143.
+        if (signal === 'SIGTERM') assert.match(stderr, STOPPED);
+        else assert.notEqual(code, 0, stderr);
         assert.ok(!existsSync(join(out, 'results.json')) || RUNS.length > figuresCount(out));
       }
       const { code, stderr } = await launched(mpi, 4, command);
