@@ -110,6 +110,17 @@ await step(
   force,
 );
 
+const pageSources = ['.ts', '.tsx', '.css', '.html', '.svg'].flatMap((ending) => filesBelow('src', ending));
+const besides = ['wasm', 'models'].flatMap((folder) => filesBelow(folder, ''));
+await step(
+  'building the pages',
+  'dist/.loopnn-pages',
+  ['scripts/build-pages.mjs', 'tsconfig.pages.json', 'package-lock.json', ...pageSources, ...besides],
+  ['dist/pages'],
+  () => run(process.execPath, [join(ROOT, 'scripts/build-pages.mjs')]),
+  force,
+);
+
 if (process.env.LOOPNN_BACKEND === 'reference') {
   console.error('setup: LOOPNN_BACKEND=reference, so the addon is not built');
 } else {

@@ -9,6 +9,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Each floor may import from those below it, and from itself. */
 const FLOORS = [
+  ['pages'],
   ['cli', 'entries', 'index.ts', 'browser.ts'],
   ['operations'],
   ['serve'],
@@ -42,7 +43,7 @@ const MODEL_FLOORS = [
 ];
 
 const sources = (readdirSync(join(ROOT, 'src'), { recursive: true }) as string[])
-  .filter((path) => path.endsWith('.ts'))
+  .filter((path) => /\.tsx?$/.test(path))
   .map((path) => ({ path, text: readFileSync(join(ROOT, 'src', path), 'utf8') }));
 
 function imports(text: string): string[] {
