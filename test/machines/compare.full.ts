@@ -68,7 +68,10 @@ test('comparisons survive kills and signals over any MPI, with any number of pro
         else child.kill(signal);
         const { code, stderr } = await ended;
         // MPICH 4.0's launcher, ended by SIGTERM, now and then returns 0 though all processes return 143.
-        assert.ok(code !== 0 || (signal === 'SIGTERM' && STOPPED.test(stderr)), `${signal}, ${code}: ${stderr}`);
+        assert.ok(
+          code !== 0 || (signal === 'SIGTERM' && STOPPED.test(stderr)),
+          `${signal}, ${code}: ${stderr}`,
+        );
         assert.ok(!existsSync(join(out, 'results.json')) || RUNS.length > figuresCount(out));
       }
       const { code, stderr } = await launched(mpi, 4, command);
