@@ -99,14 +99,19 @@ export async function inspect(
   return { tokens, threshold, gates: await gateSummaries(model) };
 }
 
+/** The most probable ids, of equal ones the lower first; a pass over the logits finds them, for a page asks at every key. */
 function topOf(logits: Float32Array, count: number, text: (id: number) => string): Prediction[] {
-  const order = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || a - b);
-  const max = logits[order[0]];
+  const best: number[] = [];
+  for (let id = 0; id < logits.length; id++) {
+    if (best.length === count && !(logits[id] > logits[best[count - 1]])) continue;
+    let at = Math.min(best.length, count - 1);
+    for (; at > 0 && logits[id] > logits[best[at - 1]]; at--) best[at] = best[at - 1];
+    best[at] = id;
+  }
+  const max = logits[best[0]];
   let total = 0;
   for (const x of logits) total += Math.exp(x - max);
-  return order
-    .slice(0, count)
-    .map((id) => ({ id, text: text(id), probability: Math.exp(logits[id] - max) / total }));
+  return best.map((id) => ({ id, text: text(id), probability: Math.exp(logits[id] - max) / total }));
 }
 
 const STYLE = `

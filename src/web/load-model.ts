@@ -1,8 +1,11 @@
 /** Loads a trained run on a page or in a worker, for `import { loadModel } from 'loopnn/browser'`. */
 import { ConfigError } from '../errors.js';
 import { Model } from '../generate/model.js';
+import type { TextIds } from '../generate/text-ids.js';
+import type { GPT } from '../models/gpt.js';
 import type { Store } from '../platform.js';
 import { Runtime } from '../tensor/tensor.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { type KeyValueOptions, Run } from '../train/run.js';
 import { type BackendOptions, createBackend } from './backend.js';
 import { webClock } from './clock.js';
@@ -33,6 +36,21 @@ export interface LoadOptions extends BackendOptions, KeyValueOptions {
  * for await (const { text } of model.generate('Once', { maxTokens: 50 })) postMessage(text);
  */
 export async function loadModel(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
+  const { gpt, tokenizer, textIds } = await loadParts(source, options);
+  return new Model(gpt, tokenizer, webClock, textIds);
+}
+
+/** What a Model is made of. */
+export interface ModelParts {
+  readonly gpt: GPT;
+  readonly tokenizer: Tokenizer;
+  readonly textIds: TextIds;
+  /** Update that the weights are from. */
+  readonly step: number;
+}
+
+/** The same for whoever looks inside; the caller disposes of `gpt`, or of the Model that it is given to. */
+export async function loadParts(source: ModelSource, options: LoadOptions = {}): Promise<ModelParts> {
   if (!source) throw new ConfigError('source', 'must be given: the URL of a run, a store, a folder or files');
   const { cache = false, kvSharing, kvLoops, ...engine } = options;
   const { onWarning = (message) => console.warn(message) } = engine;
@@ -41,8 +59,8 @@ export async function loadModel(source: ModelSource, options: LoadOptions = {}):
   const tokenizer = await run.tokenizer();
   const textIds = await run.textIds();
   const keys = { ...(kvSharing ? { kvSharing } : {}), ...(kvLoops === undefined ? {} : { kvLoops }) };
-  const { model } = await run.load(new Runtime(await createBackend(engine)), keys);
-  return new Model(model, tokenizer, webClock, textIds);
+  const { model: gpt, step } = await run.load(new Runtime(await createBackend(engine)), keys);
+  return { gpt, tokenizer, textIds, step };
 }
 
 async function storeOf(

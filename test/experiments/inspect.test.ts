@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
+import { attentionWeights } from '../../src/experiments/attention.js';
 import { inspect, renderInspection, visible } from '../../src/experiments/inspect.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
@@ -119,4 +120,44 @@ test('the page escapes the text, and wrong input is refused', async () => {
       /exit\.threshold: must lie in \(0, 1\)/,
     );
   }
+});
+
+test('attention weights are those that the block mixes values with', async () => {
+  const model = build({ depth: 'loop', nLayer: 1, nLoop: 2, nHead: 4 });
+  const { runtime } = model;
+  const tokens = Int32Array.from(new BytesTokenizer().encode(text));
+  const T = tokens.length;
+  const [C, NH] = [16, 4];
+  const weights = await attentionWeights(model, tokens, 1);
+  assert.ok(weights);
+  for (let row = 0; row < NH * T; row++) {
+    const t = row % T;
+    const own = weights.subarray(row * T, (row + 1) * T);
+    assert.ok(
+      own.subarray(t + 1).every((weight) => weight === 0),
+      'nobody looks ahead',
+    );
+    assert.ok(Math.abs(own.reduce((sum, weight) => sum + weight, 0) - 1) < 1e-5);
+  }
+  // The second application's own queries, keys and values, and what it made of them.
+  const qkv: Float32Array[] = [];
+  const reads: Promise<unknown>[] = [];
+  runtime.observe = (where, x) => {
+    if (where.endsWith('c_attn')) reads.push(x.read().then((values) => qkv.push(values as Float32Array)));
+  };
+  using _logits = model.logits(tokens, 1);
+  runtime.observe = null;
+  await Promise.all(reads);
+  const [h, t] = [2, T - 1];
+  const at = (row: number, part: number, d: number) => qkv[1][row * 3 * C + part * C + (h * C) / NH + d];
+  const scores = Array.from(
+    { length: t + 1 },
+    (_, s) => [0, 1, 2, 3].reduce((sum, d) => sum + at(t, 0, d) * at(s, 1, d), 0) / Math.sqrt(C / NH),
+  );
+  const total = scores.reduce((sum, score) => sum + Math.exp(score), 0);
+  for (const [s, score] of scores.entries()) {
+    assert.ok(Math.abs(weights[(h * T + t) * T + s] - Math.exp(score) / total) < 1e-5);
+  }
+  assert.equal(await attentionWeights(model, tokens, 2), null);
+  model.dispose();
 });
