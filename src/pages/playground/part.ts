@@ -1,0 +1,25 @@
+/** What a part of the page is given. */
+import type { FunctionComponent } from 'preact';
+
+export interface PartProps {
+  /** What the fragment says after the part's name: `loops=3` of `#slider?loops=3`. */
+  readonly state: URLSearchParams;
+  /** Puts what is chosen into the fragment, so that the page's address leads back to it; makes no step in the history. */
+  readonly onState: (state: URLSearchParams) => void;
+  /** Whether it is the part in view. A part that was shown once stays and goes on with its work. */
+  readonly shown: boolean;
+}
+
+export interface Part {
+  readonly name: string;
+  readonly title: string;
+  readonly load: () => Promise<FunctionComponent<PartProps>>;
+}
+
+/** The parts, in their order. Each is loaded when it is first shown. */
+export const PARTS: readonly Part[] = [
+  { name: 'slider', title: 'The slider', load: async () => (await import('./slider/slider.js')).Slider },
+  { name: 'race', title: 'The race', load: async () => (await import('./race/race.js')).Race },
+  { name: 'exits', title: 'The exits', load: async () => (await import('./exits/exits.js')).Exits },
+  { name: 'parity', title: 'Parity', load: async () => (await import('./parity/parity.js')).Parity },
+];

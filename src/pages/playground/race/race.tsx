@@ -1,0 +1,4 @@
+/** A place for this part. */
+export function Race() {
+  return <p class="soft">To come.</p>;
+}
