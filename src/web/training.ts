@@ -1,0 +1,146 @@
+/** A run that is being trained on a page or in a worker: opened, then stepped by whoever holds it. */
+import type { Backend } from '../backend/backend.js';
+import { ConfigError } from '../errors.js';
+import { type TokenSource, tokensOf } from '../evaluate/batches.js';
+import type { ModelConfig } from '../models/config.js';
+import { GPT } from '../models/gpt.js';
+import type { Store } from '../platform.js';
+import { Runtime } from '../tensor/tensor.js';
+import { BytesTokenizer } from '../tokenizer/bytes.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { CHECKPOINTS, resumableStep } from '../train/checkpoint.js';
+import { overrideTrain, parseRunConfig, type RunConfig, type TrainConfig } from '../train/config.js';
+import type { LoggedEvent } from '../train/metrics.js';
+import { createRun, Run } from '../train/run.js';
+import { Trainer } from '../train/trainer.js';
+import { type BackendOptions, createBackend } from './backend.js';
+import { webClock } from './clock.js';
+
+/** A run keeps what it learns from, so that it can be resumed after the page has gone. */
+export const TEXT_FILE = 'text.txt';
+/** Part of a text that is held out, at its end. */
+const HELD_OUT = 0.1;
+
+export interface TrainingOptions extends Omit<BackendOptions, 'precision' | 'weights'> {
+  /** Where the run is kept: in an OpfsStore it outlives the page. */
+  readonly store: Store;
+  /** What a new run learns from; its last tenth is held out. */
+  readonly text?: string;
+  /** Of a new run; one id a byte by default. */
+  readonly tokenizer?: Tokenizer;
+  /** Of a new run; `vocabSize` is the tokenizer's by default. */
+  readonly model?: Partial<ModelConfig>;
+  /** Of a run that is resumed, what is to change. */
+  readonly train?: Partial<TrainConfig>;
+  /** Continue the run in the store from its last checkpoint. */
+  readonly resume?: boolean;
+  /** Begin anew where the store holds a run, whose checkpoints go when the new one begins. */
+  readonly overwrite?: boolean;
+  /** Ends the training after its micro-step, with a checkpoint to go on from. */
+  readonly signal?: AbortSignal;
+}
+
+/** A text's ids: what is learned from, and the last tenth, which is held out. */
+export function splitIds(tokenizer: Tokenizer, text: string): { train: Uint16Array; val: Uint16Array } {
+  const ids = tokenizer.encode(text);
+  const cut = Math.floor(ids.length * (1 - HELD_OUT));
+  return { train: ids.subarray(0, cut), val: ids.subarray(cut) };
+}
+
+/**
+ * A run with its model in memory and its store locked. `trainer.run()` makes its steps; several trainings that share a
+ * backend may take turns at that. Whoever opened it disposes of it.
+ */
+export class Training implements AsyncDisposable {
+  private constructor(
+    readonly config: RunConfig,
+    readonly tokenizer: Tokenizer,
+    readonly text: string,
+    readonly model: GPT,
+    readonly trainer: Trainer,
+    /** What a run that is resumed has logged. */
+    readonly log: readonly LoggedEvent[],
+    private readonly lock: AsyncDisposable,
+  ) {}
+
+  /**
+   * Begins a run, or continues one; `backend` is one of its own by default. Throws as `trainRun` does, and the signal's reason
+   * where that is aborted meanwhile.
+   */
+  static async open(options: TrainingOptions, backend?: Backend): Promise<Training> {
+    const { store, resume = false, overwrite = false, signal } = options;
+    if (!store) throw new ConfigError('store', 'must be given: where the run is kept');
+    const lock = await store.lock();
+    let model: GPT | undefined;
+    let trainer: Trainer | undefined;
+    try {
+      const exists = (await resumableStep(store)) !== null;
+      if (exists && !resume && !overwrite) {
+        const hint = 'resume continues it, overwrite begins anew';
+        throw new ConfigError('store', 'must not hold a run yet', undefined, hint);
+      }
+      if (!exists && resume) throw new ConfigError('resume', 'needs a run with a checkpoint in the store');
+      const { config: wanted, tokenizer, text } = resume ? await resumed(options) : begun(options);
+      const ids = splitIds(tokenizer, text);
+      const sources: { train: TokenSource; val: TokenSource } = {
+        train: tokensOf("the text's beginning", ids.train),
+        val: tokensOf("the text's last tenth", ids.val),
+      };
+      const precision = wanted.train.precision === 'bf16' ? 'bf16' : 'f32';
+      const config = { ...wanted, train: { ...wanted.train, precision } } as const;
+      const runtime = new Runtime(backend ?? (await ownBackend(options, precision)));
+      model = new GPT(config.model, runtime, { train: true });
+      trainer = new Trainer({ model, config: config.train, store, clock: webClock, ...sources });
+      if (!resume) {
+        if (exists) await store.remove(CHECKPOINTS);
+        await store.replace(TEXT_FILE, text);
+      }
+      await createRun(store, config, tokenizer);
+      const { events } = await trainer.start(signal);
+      return new Training(config, tokenizer, text, model, trainer, events, lock);
+    } catch (error) {
+      trainer?.dispose();
+      model?.dispose();
+      await lock[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.trainer.dispose();
+    this.model.dispose();
+    this.model.runtime.pool.trim();
+    await this.lock[Symbol.asyncDispose]();
+  }
+}
+
+function ownBackend({ threads, onWarning }: TrainingOptions, precision: 'f32' | 'bf16'): Promise<Backend> {
+  return createBackend({
+    precision,
+    ...(threads === undefined ? {} : { threads }),
+    ...(onWarning === undefined ? {} : { onWarning }),
+  });
+}
+
+interface Wanted {
+  readonly config: RunConfig;
+  readonly tokenizer: Tokenizer;
+  readonly text: string;
+}
+
+function begun({ text, tokenizer = new BytesTokenizer(), model, train = {} }: TrainingOptions): Wanted {
+  if (text === undefined) throw new ConfigError('text', 'must be given where a run begins');
+  const { vocabSize } = tokenizer;
+  const config = { model: { vocabSize, ...model }, train: overrideTrain({}, train) };
+  return { config: parseRunConfig(config, 'options'), tokenizer, text };
+}
+
+async function resumed({ store, text, tokenizer, model, train = {} }: TrainingOptions): Promise<Wanted> {
+  for (const [name, value] of Object.entries({ text, tokenizer, model })) {
+    if (value !== undefined) throw new ConfigError(name, 'can not be given with resume: the run has its own');
+  }
+  const run = await Run.open(store, 'the run');
+  const config = parseRunConfig({ ...run.config, train: overrideTrain(run.config.train, train) }, 'options');
+  const own = new TextDecoder().decode(await store.read(TEXT_FILE));
+  return { config, tokenizer: await run.tokenizer(), text: own };
+}
