@@ -1,4 +1,4 @@
-/** The parity example: its inputs, the gradient of the pondering network, and what the example claims, on a small scale. */
+/** Graves's parity test: its inputs, the gradient of the pondering network, and what is claimed of it, on a small scale. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
@@ -7,7 +7,7 @@ import {
   type ParitySettings,
   parityBatch,
   trainParity,
-} from '../../examples/parity.js';
+} from '../../src/experiments/parity.js';
 import { createBackend } from '../../src/node/backend.js';
 import { Tape } from '../../src/tensor/tape.js';
 import { Runtime } from '../../src/tensor/tensor.js';
