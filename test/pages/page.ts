@@ -1,6 +1,7 @@
 /** Pages in a real Chromium, as a person uses them: playwright-core with the machine's browser. */
 import { createRequire } from 'node:module';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { findChromium } from '../web/chromium.js';
 
@@ -9,10 +10,17 @@ const found = findChromium();
 /** Why tests of pages are skipped; false where there is a browser. */
 export const skip: string | false = 'missing' in found ? found.missing : false;
 
-export async function openBrowser(): Promise<Browser> {
+/** @param flags of Chromium, besides the usual */
+export async function openBrowser(flags: readonly string[] = []): Promise<Browser> {
   if ('missing' in found) throw new Error(found.missing);
-  const args = ['--no-sandbox', '--disable-dev-shm-usage', '--mute-audio'];
-  return chromium.launch({ executablePath: found.command, args });
+  const args = ['--no-sandbox', '--disable-dev-shm-usage', '--mute-audio', ...flags];
+  return chromium.launch({ executablePath: pathOf(found.command), args });
+}
+
+/** playwright-core takes no command's name. */
+function pathOf(command: string): string {
+  const folders = (process.env.PATH ?? '').split(delimiter);
+  return folders.map((folder) => join(folder, command)).find((path) => existsSync(path)) ?? command;
 }
 
 /** What went wrong on a page: errors that nobody caught, and messages on the console. */

@@ -31,6 +31,8 @@ export interface ChartProps {
 export function Chart({ title, xLabel, yLabel, curves, logX, logY, height = 260, says }: ChartProps) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
+  const latest = useRef(curves);
+  latest.current = curves;
   // What a plot is made with; new data alone does not make a new one.
   const shape = JSON.stringify([
     logX,
@@ -53,7 +55,7 @@ export function Chart({ title, xLabel, yLabel, curves, logX, logY, height = 260,
           height,
           mode: 2,
           scales: {
-            x: { time: false, distr: logX ? 3 : 1 },
+            x: { time: false, distr: logX ? 3 : 1, range: wideRange },
             y: { distr: logY ? 3 : 1 },
           },
           axes: [
@@ -76,7 +78,7 @@ export function Chart({ title, xLabel, yLabel, curves, logX, logY, height = 260,
             })),
           ],
         } as unknown as uPlot.Options,
-        dataOf(curves),
+        dataOf(latest.current),
         element,
       );
     };
@@ -102,6 +104,12 @@ export function Chart({ title, xLabel, yLabel, curves, logX, logY, height = 260,
       {says && <p class="soft">{says}</p>}
     </figure>
   );
+}
+
+/** A range that is no single point: uPlot looks for ticks there without end. */
+function wideRange(_: uPlot, least: number | null, most: number | null): [number, number] {
+  if (least === null || most === null) return [1, 2];
+  return most > least ? [least, most] : [least, least === 0 ? 1 : least + Math.abs(least)];
 }
 
 function dataOf(curves: readonly Curve[]): uPlot.AlignedData {

@@ -1,0 +1,17 @@
+/** What may be wider than the page: it scrolls by itself, also by the keyboard. */
+import type { ComponentChildren } from 'preact';
+
+export function Scroll({
+  label,
+  children,
+}: {
+  readonly label: string;
+  readonly children: ComponentChildren;
+}) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
+    <section class="scroll" tabIndex={0} aria-label={label}>
+      {children}
+    </section>
+  );
+}
