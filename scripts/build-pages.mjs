@@ -33,10 +33,9 @@ async function buildPage(name) {
   const out = join(OUT, name);
   mkdirSync(out, { recursive: true });
   const own = readdirSync(source);
-  const computes = own.includes('worker.ts');
-  const scripts = own
-    .filter((file) => /^(main\.tsx|worker\.ts)$/.test(file))
-    .map((file) => join(source, file));
+  const workers = own.filter((file) => /^([\w-]+-)?worker\.ts$/.test(file) && file !== 'service-worker.ts');
+  const computes = workers.length > 0;
+  const scripts = ['main.tsx', ...workers].map((file) => join(source, file));
   await build({
     entryPoints: [...scripts, ...(computes ? [join(ROOT, 'src/web/wasm-thread.ts')] : [])],
     entryNames: '[name]',
@@ -51,6 +50,7 @@ async function buildPage(name) {
     sourcesContent: false,
     tsconfig: join(ROOT, 'tsconfig.pages.json'),
     plugins: [besides],
+    loader: { '.txt': 'file' },
     logLevel: 'warning',
   });
   cpSync(join(source, 'index.html'), join(out, 'index.html'));

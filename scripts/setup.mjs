@@ -110,7 +110,9 @@ await step(
   force,
 );
 
-const pageSources = ['.ts', '.tsx', '.css', '.html', '.svg'].flatMap((ending) => filesBelow('src', ending));
+const pageSources = ['.ts', '.tsx', '.css', '.html', '.svg', '.txt'].flatMap((ending) =>
+  filesBelow('src', ending),
+);
 const besides = ['wasm', 'models'].flatMap((folder) => filesBelow(folder, ''));
 await step(
   'building the pages',

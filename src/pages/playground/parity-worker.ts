@@ -1,0 +1,22 @@
+/** Trains the two networks of the parity part side by side, a step of each in turns. */
+import { QUICK_PARITY, trainParity } from '../../experiments/parity.js';
+import { Runtime } from '../../tensor/tensor.js';
+import { createBackend } from '../../web/backend.js';
+import { NETWORKS, type ParityNews } from './parity/messages.js';
+
+const tell = (news: ParityNews) => postMessage(news);
+
+async function train(): Promise<void> {
+  // Their matrices are too small to be shared among threads.
+  const backend = await createBackend({ threads: 1, onWarning: () => {} });
+  const trainings = NETWORKS.map(({ changes }, network) =>
+    trainParity({ ...QUICK_PARITY, ...changes }, new Runtime(backend), (point) =>
+      tell({ kind: 'point', network, point }),
+    ),
+  );
+  tell({ kind: 'done', results: await Promise.all(trainings) });
+}
+
+train().catch((error: unknown) =>
+  tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) }),
+);

@@ -1,0 +1,13 @@
+/** What the worker of the parity part tells the page. */
+import type { ParityResult, Score } from '../../../experiments/parity.js';
+
+/** The two networks: they differ in how many steps they may take. */
+export const NETWORKS = [
+  { label: 'one step', color: '#c46a1f', changes: { maxPonder: 1 } },
+  { label: 'as many as it likes (ACT)', color: '#3f7fca', changes: {} },
+] as const;
+
+export type ParityNews =
+  | { readonly kind: 'point'; readonly network: number; readonly point: Score & { readonly step: number } }
+  | { readonly kind: 'done'; readonly results: readonly ParityResult[] }
+  | { readonly kind: 'failed'; readonly message: string };

@@ -1,0 +1,80 @@
+/** Who takes part in the race, and how large they are. Knows no page and no worker. */
+import type { ModelConfig } from '../../../models/config.js';
+import { type ModelCost, modelCost } from '../../../models/cost.js';
+import { parseRunConfig, type RunConfig } from '../../../train/config.js';
+
+export interface Entrant {
+  /** The name of its folder. */
+  readonly id: string;
+  readonly label: string;
+  readonly color: string;
+  readonly depth: Partial<ModelConfig>;
+}
+
+/** The colours stand out on light and on dark paper. */
+export const ENTRANTS: readonly Entrant[] = [
+  { id: 'one-layer', label: '1 layer', color: '#c46a1f', depth: { depth: 'gpt2', nLayer: 1 } },
+  {
+    id: 'looped',
+    label: '1 layer × 2 loops',
+    color: '#3f7fca',
+    depth: { depth: 'loop', nLayer: 1, nLoop: 2 },
+  },
+  { id: 'two-layers', label: '2 layers', color: '#2f9160', depth: { depth: 'gpt2', nLayer: 2 } },
+];
+
+export interface RaceSize {
+  readonly label: string;
+  readonly model: Partial<ModelConfig>;
+  readonly maxSteps: number;
+}
+
+export const SIZES = {
+  small: {
+    label: 'small: 64 channels, 64 tokens at a time',
+    model: { nEmbd: 64, nHead: 4, blockSize: 64 },
+    maxSteps: 600,
+  },
+  medium: {
+    label: 'medium: 128 channels, 128 tokens at a time',
+    model: { nEmbd: 128, nHead: 4, blockSize: 128 },
+    maxSteps: 1500,
+  },
+} as const satisfies Record<string, RaceSize>;
+
+export type SizeName = keyof typeof SIZES;
+
+/** Ids of the vocabulary, which is learned from the text; a short text gives fewer. */
+export const VOCAB_SIZE = 512;
+
+/** An entrant's configuration; `maxSteps` may be fewer than the size has. */
+export function raceConfig(
+  { depth }: Entrant,
+  size: SizeName,
+  vocabSize: number,
+  maxSteps: number = SIZES[size].maxSteps,
+): RunConfig {
+  const train = {
+    ...{
+      batchSize: 8,
+      maxSteps,
+      lr: 3e-3,
+      minLr: 3e-4,
+      warmupSteps: Math.min(40, Math.floor(maxSteps / 10)),
+    },
+    ...{ evalInterval: 50, evalBatches: 4, checkpointInterval: 25, precision: 'f32' },
+  };
+  return parseRunConfig({ model: { vocabSize, ...SIZES[size].model, ...depth }, train }, 'the race');
+}
+
+/** What stands beside a curve. */
+export interface EntrantCost {
+  readonly parameters: number;
+  /** Of training: forward and backward. */
+  readonly flopsPerToken: number;
+}
+
+export function costOf(config: ModelConfig): EntrantCost {
+  const { parameters, flopsPerToken }: ModelCost = modelCost(config);
+  return { parameters: parameters.total, flopsPerToken: flopsPerToken.forward + flopsPerToken.backward };
+}

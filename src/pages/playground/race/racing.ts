@@ -1,0 +1,244 @@
+/** The race in its worker: three runs in turns, and orders from the page between two steps. */
+import type { Backend } from '../../../backend/backend.js';
+import type { Store } from '../../../platform.js';
+import { trainBpe } from '../../../tokenizer/bpe-train.js';
+import { resumableStep } from '../../../train/checkpoint.js';
+import type { TrainEvent } from '../../../train/events.js';
+import { createBackend } from '../../../web/backend.js';
+import { MemoryStore } from '../../../web/memory-store.js';
+import { OpfsStore } from '../../../web/opfs-store.js';
+import { splitIds } from '../../../web/training.js';
+import { archive } from './archive.js';
+import { costOf, ENTRANTS, raceConfig, VOCAB_SIZE } from './entrants.js';
+import { KeptStore } from './kept-store.js';
+import type { FoundRace, KeptRace, News, Order, Point } from './messages.js';
+import { Runner } from './runner.js';
+
+const FOLDER = 'playground/race';
+const RACE_FILE = 'race.json';
+/** The page draws no faster than this, in milliseconds. */
+const POST_EVERY = 100;
+
+export class Racing {
+  private stores: readonly Store[] = [];
+  private runners: readonly Runner[] = [];
+  private backend: Promise<Backend> | undefined;
+  private points: Point[] = [];
+  private postedAt = 0;
+  private stopping = false;
+  private turns: Promise<void> | null = null;
+  private orders: Promise<void> = Promise.resolve();
+
+  constructor(private readonly tell: (news: News) => void) {}
+
+  /** Does what it is told when what came before is done. */
+  take(order: Order): void {
+    this.orders = this.orders.then(() => this.obey(order)).catch((error) => this.fail(error));
+  }
+
+  private async obey(order: Order): Promise<void> {
+    switch (order.kind) {
+      case 'look':
+        this.tell({ kind: 'found', race: await this.kept() });
+        break;
+      case 'start':
+        this.status('preparing');
+        await this.clear();
+        await this.begin(order);
+        this.go();
+        break;
+      case 'resume':
+        this.status('preparing');
+        await this.clear();
+        await this.resume();
+        this.go();
+        break;
+      case 'pause':
+        this.status('pausing');
+        await this.halt();
+        this.status(this.done ? 'done' : 'paused');
+        break;
+      case 'continue':
+        this.go();
+        break;
+      case 'save':
+        await this.save();
+        break;
+    }
+  }
+
+  /** The race that was kept, if its runs can be resumed. */
+  private async kept(): Promise<FoundRace | null> {
+    try {
+      const store = new OpfsStore(FOLDER);
+      if (!(await store.has(RACE_FILE))) return null;
+      const race = JSON.parse(new TextDecoder().decode(await store.read(RACE_FILE))) as KeptRace;
+      const steps = await Promise.all(this.opfs().map(resumableStep));
+      if (steps.some((step) => step === null)) return null;
+      return { ...race, step: Math.min(...steps.map(Number)) };
+    } catch {
+      return null; // where nothing is kept, nothing can be resumed
+    }
+  }
+
+  private async begin({ text: { text, name }, size, maxSteps }: Order & { kind: 'start' }): Promise<void> {
+    const tokenizer = trainBpe([text], VOCAB_SIZE);
+    const config = (i: number) => raceConfig(ENTRANTS[i], size, tokenizer.vocabSize, maxSteps);
+    const race: KeptRace = { textName: name, size, maxSteps: config(0).train.maxSteps };
+    const { shared, stores } = await this.newStores();
+    this.stores = stores;
+    await this.open(race, (i) => ({ ...config(i), text, tokenizer, overwrite: true }));
+    await shared.replace(RACE_FILE, JSON.stringify(race));
+  }
+
+  private async resume(): Promise<void> {
+    const found = await this.kept();
+    if (!found) throw new Error('there is no race to resume here');
+    this.stores = this.opfs();
+    await this.open(found, () => ({ resume: true }));
+  }
+
+  private async open(kept: KeptRace, options: (entrant: number) => object): Promise<void> {
+    this.backend ??= createBackend({ onWarning: (text) => this.note(text) });
+    const backend = await this.backend.catch((error) => {
+      this.backend = undefined;
+      throw error;
+    });
+    const opened: Runner[] = [];
+    this.runners = opened;
+    for (const [i, store] of this.stores.entries())
+      opened.push(await Runner.open({ store, ...options(i) }, backend));
+    const { tokenizer, text } = opened[0].training;
+    const { train, val } = splitIds(tokenizer, text);
+    const race = {
+      ...{ textName: kept.textName, size: kept.size },
+      maxSteps: opened[0].training.config.train.maxSteps,
+      costs: opened.map(({ training }) => costOf(training.config.model)),
+      ...{ trainTokens: train.length, valTokens: val.length, vocabSize: tokenizer.vocabSize },
+    };
+    this.tell({ kind: 'begun', race });
+    for (const [entrant, { training }] of opened.entries()) {
+      for (const event of training.log) this.push(entrant, event);
+    }
+    this.flush();
+    if ((globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated !== true) {
+      this.note('This page shares no memory with its workers, so one thread computes.');
+    }
+  }
+
+  private go(): void {
+    if (this.turns || this.runners.length === 0) return;
+    this.stopping = false;
+    this.status('running');
+    this.turns = this.takeTurns()
+      .catch((error) => this.fail(error))
+      .finally(() => {
+        this.turns = null;
+      });
+  }
+
+  /** Whoever has made the fewest steps makes the next one. */
+  private async takeTurns(): Promise<void> {
+    while (!this.stopping) {
+      const waiting = this.runners.filter(({ done }) => !done);
+      if (waiting.length === 0) {
+        this.flush();
+        this.status('done');
+        return;
+      }
+      const next = waiting.reduce((least, runner) => (runner.step < least.step ? runner : least));
+      await this.follow(next, next.advance());
+    }
+    this.flush();
+  }
+
+  /** Tells of what a run does, with a sample after each evaluation. */
+  private async follow(runner: Runner, events: AsyncGenerator<TrainEvent>): Promise<void> {
+    const entrant = this.runners.indexOf(runner);
+    for await (const event of events) {
+      this.push(entrant, event);
+      if (event.kind !== 'eval') continue;
+      const { step } = event;
+      this.tell({ kind: 'sample', entrant, step, prompt: runner.prompt, text: await runner.sample() });
+    }
+    if (performance.now() - this.postedAt >= POST_EVERY) this.flush();
+  }
+
+  private push(entrant: number, event: TrainEvent): void {
+    const { step } = event;
+    if (event.kind === 'eval') this.points.push({ entrant, step, valLoss: event.valLoss });
+    if (event.kind !== 'step') return;
+    const { loss, stepMs, tokensSeen } = event;
+    this.points.push({ entrant, step, loss, stepMs, tokensSeen });
+  }
+
+  private flush(): void {
+    if (this.points.length > 0) this.tell({ kind: 'points', points: this.points });
+    this.points = [];
+    this.postedAt = performance.now();
+  }
+
+  /** Ends the turns after the step that is being made, with a checkpoint of each. */
+  private async halt(): Promise<void> {
+    this.stopping = true;
+    await this.turns;
+    for (const runner of this.runners) await this.follow(runner, runner.save());
+    this.flush();
+  }
+
+  private get done(): boolean {
+    return this.runners.every(({ done }) => done);
+  }
+
+  private async save(): Promise<void> {
+    const running = this.turns !== null;
+    await this.halt();
+    const [{ training }] = this.runners;
+    this.tell({ kind: 'saved', zip: await archive(this.stores, training) });
+    if (running && !this.done) this.go();
+  }
+
+  /** Ends the race that is under way. */
+  private async clear(): Promise<void> {
+    this.stopping = true;
+    await this.turns;
+    const { runners } = this;
+    this.runners = [];
+    this.points = [];
+    for (const runner of runners) await runner[Symbol.asyncDispose]();
+  }
+
+  private opfs(): KeptStore[] {
+    return ENTRANTS.map(({ id }) => this.keptStore(`${FOLDER}/${id}`));
+  }
+
+  private keptStore(folder: string): KeptStore {
+    const onFull = (reason: string) => this.note(`The race goes on, but ends with this tab: ${reason}`);
+    return new KeptStore(new OpfsStore(folder), onFull);
+  }
+
+  /** Where a new race is kept: in memory where the browser gives no file system. */
+  private async newStores(): Promise<{ readonly shared: Store; readonly stores: readonly Store[] }> {
+    try {
+      const shared = this.keptStore(FOLDER);
+      await shared.has(RACE_FILE);
+      return { shared, stores: this.opfs() };
+    } catch (error) {
+      this.note(`This race ends with the tab: ${error instanceof Error ? error.message : error}`);
+      return { shared: new MemoryStore(), stores: ENTRANTS.map(() => new MemoryStore()) };
+    }
+  }
+
+  private status(status: (News & { kind: 'status' })['status']): void {
+    this.tell({ kind: 'status', status });
+  }
+
+  private note(text: string): void {
+    this.tell({ kind: 'note', text });
+  }
+
+  private fail(error: unknown): void {
+    this.flush();
+    this.tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+  }
+}

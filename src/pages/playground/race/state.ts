@@ -1,0 +1,121 @@
+/** What the page knows of a race, from what its worker tells. Knows no worker and no element. */
+import { ENTRANTS, type EntrantCost } from './entrants.js';
+import type { BegunRace, FoundRace, News, Point } from './messages.js';
+
+/** Weight of the past in the smoothed training loss. */
+const SMOOTHING = 0.95;
+/** Steps that the speed is measured over. */
+const SPEED_STEPS = 20;
+
+export type Axis = 'steps' | 'flops' | 'seconds';
+
+/** A curve's points, with each axis's x. */
+interface Points extends Record<Axis, number[]> {
+  readonly y: number[];
+}
+
+export interface EntrantState {
+  readonly cost: EntrantCost;
+  readonly train: Points;
+  readonly val: Points;
+  step: number;
+  tokensSeen: number;
+  /** Milliseconds of its own steps. */
+  ms: number;
+  /** Milliseconds and tokens of its last steps. */
+  readonly recent: { readonly ms: number; readonly tokens: number }[];
+  mean: number;
+  weight: number;
+  sample: { readonly step: number; readonly prompt: string; readonly text: string } | null;
+}
+
+export interface RaceState {
+  readonly status: 'idle' | 'preparing' | 'running' | 'pausing' | 'paused' | 'done' | 'failed';
+  /** A race that was kept; null for none, undefined before the worker has looked. */
+  readonly found: FoundRace | null | undefined;
+  readonly race: BegunRace | null;
+  readonly entrants: readonly EntrantState[];
+  readonly notes: readonly string[];
+  readonly failure: string | null;
+  /** Counts what has been heard: entrants change in place. */
+  readonly heard: number;
+}
+
+export const NO_RACE: RaceState = {
+  ...{ status: 'idle', found: undefined, race: null, entrants: [], notes: [], failure: null, heard: 0 },
+};
+
+/** The state after one piece of news. */
+export function heard(state: RaceState, news: News): RaceState {
+  const next = { ...state, heard: state.heard + 1 };
+  switch (news.kind) {
+    case 'found':
+      return { ...next, found: news.race };
+    case 'begun':
+      return { ...next, found: null, race: news.race, entrants: news.race.costs.map(newEntrant) };
+    case 'points':
+      for (const point of news.points) add(state.entrants[point.entrant], point);
+      return next;
+    case 'sample':
+      state.entrants[news.entrant].sample = news;
+      return next;
+    case 'status':
+      return news.status === 'preparing'
+        ? { ...next, status: 'preparing', notes: [], failure: null }
+        : { ...next, status: news.status };
+    case 'note':
+      return state.notes.includes(news.text) ? next : { ...next, notes: [...state.notes, news.text] };
+    case 'failed':
+      return { ...next, status: 'failed', failure: news.message };
+    case 'saved':
+      return next;
+  }
+}
+
+/** Tokens a second of an entrant's last steps; null before the first. */
+export function speedOf({ recent }: EntrantState): number | null {
+  const sum = (value: 'ms' | 'tokens') => recent.reduce((total, step) => total + step[value], 0);
+  return recent.length === 0 ? null : (1000 * sum('tokens')) / sum('ms');
+}
+
+/** The curves of a chart: of each entrant, how it does on what it learns and on what is held out. */
+export function curvesOf(entrants: readonly EntrantState[], axis: Axis) {
+  return entrants.flatMap(({ train, val }, i) => {
+    const { label, color } = ENTRANTS[i];
+    return [
+      { label: `${label}, held out`, color, dots: true, x: val[axis], y: val.y },
+      { label: `${label}, training`, color, dashed: true, x: train[axis], y: train.y },
+    ];
+  });
+}
+
+function newEntrant(cost: EntrantCost): EntrantState {
+  const points = (): Points => ({ steps: [], flops: [], seconds: [], y: [] });
+  return {
+    ...{ cost, train: points(), val: points(), step: 0, tokensSeen: 0, ms: 0, recent: [] },
+    ...{ mean: 0, weight: 0, sample: null },
+  };
+}
+
+function add(entrant: EntrantState, point: Point): void {
+  entrant.step = point.step;
+  if ('valLoss' in point) {
+    put(entrant.val, entrant, point.valLoss);
+    return;
+  }
+  const { loss, stepMs, tokensSeen } = point;
+  entrant.recent.push({ ms: stepMs, tokens: tokensSeen - entrant.tokensSeen });
+  if (entrant.recent.length > SPEED_STEPS) entrant.recent.shift();
+  entrant.tokensSeen = tokensSeen;
+  entrant.ms += stepMs;
+  entrant.mean = SMOOTHING * entrant.mean + (1 - SMOOTHING) * loss;
+  entrant.weight = SMOOTHING * entrant.weight + (1 - SMOOTHING);
+  put(entrant.train, entrant, entrant.mean / entrant.weight);
+}
+
+function put(points: Points, { step, tokensSeen, ms, cost }: EntrantState, y: number): void {
+  points.steps.push(step);
+  points.flops.push(tokensSeen * cost.flopsPerToken);
+  points.seconds.push(ms / 1000);
+  points.y.push(y);
+}

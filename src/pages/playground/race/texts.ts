@@ -1,0 +1,54 @@
+/** The texts to race on: those that come with the page, and what a visitor brings. */
+import mobyDick from './texts/moby-dick.txt';
+import stateOfTheUnion from './texts/state-of-the-union.txt';
+import type { RaceText } from './messages.js';
+
+export interface ShippedText {
+  readonly name: string;
+  readonly url: string;
+}
+
+export const TEXTS = {
+  'moby-dick': { name: 'Moby-Dick, chapters 1 to 12 (Melville, 1851)', url: mobyDick },
+  'state-of-the-union': { name: 'State of the Union (Kennedy, 1961 to 1963)', url: stateOfTheUnion },
+} as const satisfies Record<string, ShippedText>;
+
+export type TextName = keyof typeof TEXTS;
+
+/** A page or so: its last tenth has to hold a sequence. */
+export const LEAST_CHARACTERS = 2000;
+const MOST_BYTES = 8e6;
+
+export async function shippedText(name: TextName): Promise<RaceText> {
+  const { name: title, url } = TEXTS[name];
+  const response = await fetch(new URL(url, document.baseURI));
+  if (!response.ok)
+    throw new Error(`The text did not load (status ${response.status}). Try again, or paste one.`);
+  return { name: title, text: await response.text() };
+}
+
+/** A file's text. Throws, in words, where it is too large or no text. */
+export async function fileText(file: File): Promise<RaceText> {
+  if (file.size > MOST_BYTES) {
+    const size = `${(file.size / 1e6).toFixed(1)} MB`;
+    throw new Error(`“${file.name}” has ${size}; a race in the page takes at most ${MOST_BYTES / 1e6} MB.`);
+  }
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(await file.arrayBuffer());
+    return { name: file.name, text };
+  } catch {
+    throw new Error(`“${file.name}” is not a text file: its bytes are no UTF-8.`);
+  }
+}
+
+/** What is wrong with a text, in words; null for nothing. */
+export function tooShort({ text }: RaceText): string | null {
+  const { length } = text.trim();
+  if (length >= LEAST_CHARACTERS) return null;
+  const has =
+    length === 0 ? 'There is no text yet' : `The text has ${length.toLocaleString('en')} characters`;
+  return (
+    `${has}; a race needs at least ${LEAST_CHARACTERS.toLocaleString('en')} (about a page), ` +
+    'since its last tenth is held out.'
+  );
+}
