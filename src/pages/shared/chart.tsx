@@ -69,7 +69,8 @@ export function Chart({ title, xLabel, yLabel, curves, logX, logY, height = 260,
               stroke: color,
               width: 1.6,
               ...(dashed ? { dash: [5, 4] } : {}),
-              points: { show: dots === true },
+              // Where each curve has its own x, uPlot does not know which of its points are in view.
+              points: { show: dots === true, size: 7, fill: color, filter: dots ? allPoints : () => null },
               facets: [
                 { scale: 'x', auto: true, sorted: 1 as const },
                 { scale: 'y', auto: true },
@@ -110,6 +111,11 @@ export function Chart({ title, xLabel, yLabel, curves, logX, logY, height = 260,
 function wideRange(_: uPlot, least: number | null, most: number | null): [number, number] {
   if (least === null || most === null) return [1, 2];
   return most > least ? [least, most] : [least, least === 0 ? 1 : least + Math.abs(least)];
+}
+
+function allPoints({ data }: uPlot, curve: number): number[] {
+  const [x] = data[curve] as unknown as [ArrayLike<number>];
+  return Array.from(x, (_, i) => i);
 }
 
 function dataOf(curves: readonly Curve[]): uPlot.AlignedData {
