@@ -25,8 +25,11 @@ interface Scope {
 const scope = globalThis as unknown as Scope;
 const PREFIX = `loopnn-playground ${scope.registration.scope} `;
 const NAME = PREFIX + VERSION;
-const KEPT = new Set(FILES.map((file) => new URL(file, scope.registration.scope).href));
 const MODEL = new URL('model/', scope.registration.scope).href;
+/** All but the model, in whose place a server may have another. */
+const KEPT = new Set(
+  FILES.map((file) => new URL(file, scope.registration.scope).href).filter((url) => !url.startsWith(MODEL)),
+);
 
 scope.addEventListener('install', (event) => event.waitUntil(keepAll()));
 scope.addEventListener('activate', (event) => event.waitUntil(begin()));
@@ -52,8 +55,14 @@ function addressOf({ url }: Request): string {
 
 async function keepAll(): Promise<void> {
   const cache = await caches.open(NAME);
-  // What the browser has of an earlier version is not asked for.
-  await cache.addAll([...KEPT].map((url) => new Request(url, { cache: 'no-cache' })));
+  const list = `${MODEL}checksums.json`;
+  const { files } = (await (await fetch(list)).json()) as {
+    readonly files: Readonly<Record<string, unknown>>;
+  };
+  const model = Object.keys(files).map((file) => MODEL + file);
+  // What the browser has of an earlier version is asked for again, and not sent again where it is the same.
+  const all = [...KEPT, list, ...model];
+  await cache.addAll(all.map((url) => new Request(url, { cache: 'no-cache' })));
 }
 
 async function begin(): Promise<void> {

@@ -1,0 +1,82 @@
+/** What a threshold saves and costs: as numbers, and as a place on the measured curve. */
+import { useMemo } from 'preact/hooks';
+import { Chart } from '../../shared/chart.js';
+import type { ExitRun, ExitRuns } from '../messages.js';
+
+export interface ExitNumbersProps {
+  readonly run: ExitRun;
+  readonly full: ExitRun;
+  /** All loops of the model. */
+  readonly count: number;
+}
+
+export function ExitNumbers({ run, full, count }: ExitNumbersProps) {
+  const saved = 100 * (1 - run.meanLoops / count);
+  const paid = run.loss - full.loss;
+  return (
+    <dl class="numbers" aria-live="polite">
+      <div>
+        <dt>Loops a token</dt>
+        <dd>
+          {run.meanLoops.toFixed(2)} <small>of {count}</small>
+        </dd>
+      </div>
+      <div>
+        <dt>Loops saved</dt>
+        <dd>{saved.toFixed(0)} %</dd>
+      </div>
+      <div>
+        <dt>Loss</dt>
+        <dd>
+          {run.loss.toFixed(3)} <small>nats</small>
+        </dd>
+      </div>
+      <div>
+        <dt>{paid < 0 ? 'Loss gained' : 'Loss paid'}</dt>
+        <dd>
+          {Math.abs(paid).toFixed(3)} <small>nats</small>
+        </dd>
+      </div>
+    </dl>
+  );
+}
+
+export interface ExitCurveProps {
+  readonly measured: ExitRuns;
+  readonly run: ExitRun;
+}
+
+export function ExitCurve({ measured: { runs, fixed, tokens }, run }: ExitCurveProps) {
+  const curve = useMemo(() => {
+    const rising = [...runs].sort((a, b) => a.meanLoops - b.meanLoops);
+    return { x: rising.map(({ meanLoops }) => meanLoops), y: rising.map(({ loss }) => loss) };
+  }, [runs]);
+  return (
+    <div class="card">
+      <Chart
+        title="Loss against loops, measured on this text"
+        xLabel="mean loops of a token"
+        yLabel="nats per token"
+        curves={[
+          { label: 'early exits', color: '#3b6fb6', dots: true, ...curve },
+          {
+            label: 'same loops for all',
+            color: '#8a8f98',
+            dashed: true,
+            x: fixed.map((_, n) => n + 1),
+            y: fixed,
+          },
+          { label: 'now', color: '#d1495b', dots: true, x: [run.meanLoops], y: [run.loss] },
+        ]}
+        says={
+          `Each dot is a run of the model in this tab over the ${tokens.length - 1} predictions of this text, at a ` +
+          'threshold of its own. Where the line lies below the dashed one, it pays to give tokens loops of their own.'
+        }
+      />
+      <p class="soft">
+        Saved are runs of the layers that loop. Criteria that look at guesses also read the output layer after
+        each loop, and a token that has left is still looked at by those that have not.
+      </p>
+    </div>
+  );
+}

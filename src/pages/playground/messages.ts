@@ -1,0 +1,95 @@
+/** What the page and its worker say to each other. */
+import type { Inspection } from '../../experiments/inspect.js';
+import type { ExitCriterion } from '../../models/exits/options.js';
+import type { ModelConfig } from '../../models/config.js';
+
+/** A file of a run that was dropped or chosen, with its path below what was. */
+export interface GivenFile {
+  readonly path: string;
+  readonly file: File;
+}
+
+/** The gates of a model that lie in one parameter: `values (loops, width)`. */
+export interface Gates {
+  readonly name: string;
+  readonly loops: number;
+  readonly width: number;
+  readonly values: Float32Array;
+}
+
+export interface ModelFacts {
+  readonly config: ModelConfig;
+  /** Update that the weights are from. */
+  readonly step: number;
+  readonly parameters: number;
+  /** Exits: states that the head can read, one after each loop. */
+  readonly exits: number;
+  readonly gates: readonly Gates[];
+  /** By what tokens can leave early. */
+  readonly criteria: readonly ExitCriterion[];
+  /** Why no token can leave early; null where it can. */
+  readonly noExits: string | null;
+  /** The engine, as `wasm (relaxed-simd, f32, 2 threads)`. */
+  readonly engine: string;
+  readonly threads: number;
+  /** Whether the page's workers share memory, without which there is one thread. */
+  readonly sharesMemory: boolean;
+}
+
+/** A text run with early exits at one threshold, measured. */
+export interface ExitRun {
+  /** Null at full depth, and where the criterion has none. */
+  readonly threshold: number | null;
+  /** Loops that each token took. */
+  readonly loops: Int32Array;
+  /** Nats of the token after each. */
+  readonly losses: Float32Array;
+  /** Means over the tokens that have one after them. */
+  readonly meanLoops: number;
+  readonly loss: number;
+}
+
+export interface ExitRuns {
+  readonly tokens: readonly string[];
+  /** Tokens of the text that are beyond what is read here. */
+  readonly leftOut: number;
+  /** The loss where every token takes 1, 2, … loops. */
+  readonly fixed: readonly number[];
+  /** Full depth first, then by falling mean loops. */
+  readonly runs: readonly ExitRun[];
+}
+
+/** What the worker can be asked, and what it answers. */
+export interface Asked {
+  /** Null for the model that comes with the page. */
+  readonly load: { readonly question: readonly GivenFile[] | null; readonly answer: ModelFacts };
+  readonly inspect: { readonly question: { readonly text: string }; readonly answer: Inspection };
+  /** Attention weights (heads, T, T) of the last block of a loop, counted from 1; null where there are none. */
+  readonly attention: {
+    readonly question: { readonly text: string; readonly loop: number };
+    readonly answer: Float32Array | null;
+  };
+  readonly exits: {
+    readonly question: { readonly text: string; readonly criterion: ExitCriterion };
+    readonly answer: ExitRuns;
+  };
+  /** Text comes in parts as it is made; the answer says why it ended. */
+  readonly generate: {
+    readonly question: { readonly text: string; readonly loops: number; readonly temperature: number };
+    readonly answer: string;
+  };
+}
+export type Kind = keyof Asked;
+
+export type Request = {
+  readonly [K in Kind]: { readonly id: number; readonly kind: K; readonly question: Asked[K]['question'] };
+}[Kind];
+export interface Cancel {
+  readonly cancel: number;
+}
+
+/** An answer, a part of one, or an error in words. */
+export type Reply =
+  | { readonly id: number; readonly answer: unknown }
+  | { readonly id: number; readonly part: string }
+  | { readonly id: number; readonly error: string };

@@ -1,0 +1,76 @@
+/** Which model is looked at, and how to look at one's own. */
+import { useState } from 'preact/hooks';
+import { desk, type ModelState } from './desk.js';
+import { chosenFiles, droppedFiles, type Given } from './given-files.js';
+import type { ModelFacts } from './messages.js';
+
+export function ModelBar({ facts, loading, error, own }: ModelState) {
+  const [over, setOver] = useState(false);
+  const give = ({ name, files }: Given) => void desk.load(files, name);
+  return (
+    <fieldset
+      aria-label="The model"
+      class={over ? 'card model over' : 'card model'}
+      onDragOver={(event) => {
+        event.preventDefault();
+        setOver(true);
+      }}
+      onDragLeave={() => setOver(false)}
+      onDrop={(event) => {
+        event.preventDefault();
+        setOver(false);
+        if (event.dataTransfer) void droppedFiles(event.dataTransfer).then(give);
+      }}
+    >
+      <p role="status">
+        {loading && 'Loading the model …'}
+        {!loading && facts && (
+          <>
+            <strong>{own ?? 'The model of this page'}</strong>: {described(facts)}
+          </>
+        )}
+      </p>
+      {error && (
+        <p role="alert">
+          {own === null && !facts ? 'The model could not be loaded' : 'That model could not be loaded'}:{' '}
+          {error}
+        </p>
+      )}
+      <div class="controls">
+        <label class="button">
+          Use a run of your own …
+          <input
+            type="file"
+            multiple
+            {...{ webkitdirectory: true }}
+            onChange={({ currentTarget }) => {
+              if (currentTarget.files?.length) give(chosenFiles(currentTarget.files));
+              currentTarget.value = '';
+            }}
+          />
+        </label>
+        <span class="soft">
+          or drop its folder here: a run, or what <code>loopnn export --format browser</code> wrote
+        </span>
+        {own !== null && (
+          <button type="button" onClick={() => void desk.load(null, null)}>
+            Back to the model of this page
+          </button>
+        )}
+      </div>
+    </fieldset>
+  );
+}
+
+function described({ config, exits, parameters, step, threads, sharesMemory }: ModelFacts): string {
+  const { nLayer, nEmbd, vocabSize, blockSize } = config;
+  const layers = `${nLayer} ${nLayer === 1 ? 'layer' : 'layers'}`;
+  const size = parameters.toLocaleString('en', { notation: 'compact', maximumFractionDigits: 2 });
+  const loops = exits > 1 ? ` × ${exits} loops` : ', no loops';
+  const computing = threads > 1 ? `${threads} threads` : 'one thread';
+  const why = sharesMemory ? '' : ', since this page may not share memory';
+  return (
+    `${layers}${loops}, ${nEmbd} channels, ${size} weights, ${vocabSize.toLocaleString('en')} tokens, ` +
+    `texts of up to ${blockSize} tokens, ${step.toLocaleString('en')} updates; computed on ${computing}${why}.`
+  );
+}

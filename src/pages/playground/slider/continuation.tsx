@@ -1,0 +1,98 @@
+/** The text continued with the chosen loops, token by token. */
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { desk } from '../desk.js';
+import { counted } from './predictions.js';
+
+export interface ContinuationProps {
+  readonly text: string;
+  readonly loops: number;
+  /** All loops of the model. */
+  readonly count: number;
+}
+
+/** What the reasons to end mean to a reader. */
+const ENDS: Readonly<Record<string, string>> = {
+  'end of text': 'The model ended the text.',
+  'block size': 'The text is as long as the model can read.',
+};
+
+export function Continuation({ text, loops, count }: ContinuationProps) {
+  const [made, setMade] = useState('');
+  const [madeWith, setMadeWith] = useState(0);
+  const [end, setEnd] = useState<string | null>(null);
+  const [temperature, setTemperature] = useState(0.8);
+  const [running, setRunning] = useState<AbortController | null>(null);
+  const latest = useRef<AbortController | null>(null);
+  const stop = () => {
+    latest.current?.abort();
+    latest.current = null;
+    setRunning(null);
+  };
+  // Another text is not continued by what was made of this one.
+  useEffect(() => {
+    stop();
+    setMade('');
+    setEnd(null);
+    return stop;
+  }, [text]);
+  const start = () => {
+    stop();
+    const controller = new AbortController();
+    const { signal } = controller;
+    latest.current = controller;
+    setRunning(controller);
+    setMade('');
+    setMadeWith(loops);
+    setEnd(null);
+    const onPart = (part: string) => setMade((before) => before + part);
+    desk
+      .ask('generate', { text, loops, temperature }, { signal, onPart })
+      .then(
+        (reason) => setEnd(ENDS[reason] ?? null),
+        (error: Error) => {
+          if (!signal.aborted) setEnd(error.message);
+        },
+      )
+      .finally(() => {
+        if (latest.current === controller) setRunning(null);
+      });
+  };
+  return (
+    <div class="card">
+      <h3>Let it write on</h3>
+      <div class="controls">
+        <button type="button" class="main" onClick={start} disabled={running !== null}>
+          Continue with {counted(loops)}
+        </button>
+        <button type="button" onClick={stop} disabled={running === null}>
+          Stop
+        </button>
+        <label>
+          Chance
+          <select
+            value={String(temperature)}
+            onChange={({ currentTarget }) => setTemperature(Number(currentTarget.value))}
+          >
+            <option value="0">none: always the best guess</option>
+            <option value="0.8">some (temperature 0.8)</option>
+            <option value="1">the model’s own (temperature 1)</option>
+          </select>
+        </label>
+      </div>
+      <p class="made" aria-live="polite" aria-busy={running !== null}>
+        {made !== '' && (
+          <>
+            <span class="soft">{text}</span>
+            <span>{made}</span>
+          </>
+        )}
+      </p>
+      {made !== '' && (
+        <p class="soft">
+          Written with {madeWith} of {counted(count)}. {end}
+        </p>
+      )}
+      {made === '' && end && <p role="alert">{end}</p>}
+    </div>
+  );
+}

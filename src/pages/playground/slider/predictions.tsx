@@ -1,0 +1,108 @@
+/** What the model expects after one token, loop by loop. */
+import { type InspectedToken, type Prediction, visible } from '../../../experiments/inspect.js';
+
+export interface PredictionsProps {
+  readonly token: InspectedToken;
+  /** The token that follows in the text; null at its end. */
+  readonly next: string | null;
+  /** Counted from 1. */
+  readonly loops: number;
+  readonly onLoops: (loops: number) => void;
+}
+
+/** The most probable tokens after so many loops. */
+export function TopTokens({ token, next, loops }: Omit<PredictionsProps, 'onLoops'>) {
+  const { top } = token.exits[loops - 1];
+  return (
+    <div class="card">
+      <h3>
+        After <code>{visible(token.text)}</code> and {counted(loops)}
+      </h3>
+      <ol class="bars" aria-label="Most probable next tokens">
+        {top.map((prediction) => (
+          <li key={prediction.id}>
+            <Bar prediction={prediction} right={prediction.text === next} />
+          </li>
+        ))}
+      </ol>
+      {next !== null && (
+        <p class="soft">
+          The text goes on with <code>{visible(next)}</code>: {lossOf(token, loops)}.
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** A row for each loop: the best guess, whether it is another than before, and how far the state moved. */
+export function LoopTable({ token, next, loops, onLoops }: PredictionsProps) {
+  const { exits } = token;
+  return (
+    <div class="card">
+      <h3>
+        Loop by loop after <code>{visible(token.text)}</code>
+      </h3>
+      <div class="scroll">
+        <table class="loops">
+          <thead>
+            <tr>
+              <th scope="col">Loops</th>
+              <th scope="col">Best guess</th>
+              {next !== null && <th scope="col">Loss</th>}
+              <th scope="col">Moved</th>
+            </tr>
+          </thead>
+          <tbody>
+            {exits.map(({ top, loss, relative }, n) => {
+              const changed = n > 0 && top[0].id !== exits[n - 1].top[0].id;
+              return (
+                <tr key={`${n + 1}`} aria-current={n + 1 === loops ? 'true' : undefined}>
+                  <th scope="row">
+                    <button
+                      type="button"
+                      aria-label={`Show ${counted(n + 1)}`}
+                      onClick={() => onLoops(n + 1)}
+                    >
+                      {n + 1}
+                    </button>
+                  </th>
+                  <td>
+                    <Bar prediction={top[0]} right={top[0].text === next} />
+                    {changed && <span class="changed">the answer changes here</span>}
+                  </td>
+                  {next !== null && <td>{loss?.toFixed(3)}</td>}
+                  <td>{relative === null ? '–' : relative.toFixed(2)}</td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+      <p class="soft">
+        Loss: −ln of the probability of what follows, in nats; 0 is certainty. Moved: the length of the change
+        that a loop makes to the hidden state, over the state’s own length.
+      </p>
+    </div>
+  );
+}
+
+function Bar({ prediction: { text, probability }, right }: { prediction: Prediction; right: boolean }) {
+  const percent = 100 * probability;
+  return (
+    <span class={right ? 'bar right' : 'bar'} style={{ '--share': `${percent.toFixed(1)}%` }}>
+      <code>{visible(text)}</code>
+      <span>{percent < 0.1 ? '< 0.1' : percent.toFixed(percent < 10 ? 1 : 0)} %</span>
+    </span>
+  );
+}
+
+function lossOf({ exits }: InspectedToken, loops: number): string {
+  const { loss } = exits[loops - 1];
+  return loss === null
+    ? ''
+    : `${(100 * Math.exp(-loss)).toPrecision(2)} % probable, a loss of ${loss.toFixed(2)} nats`;
+}
+
+export function counted(loops: number): string {
+  return loops === 1 ? '1 loop' : `${loops} loops`;
+}
