@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   eval: async () => (await import('./eval.js')).evalCommand,
   generate: async () => (await import('./generate.js')).generateCommand,
   serve: async () => (await import('./serve.js')).serveCommand,
+  play: async () => (await import('./play.js')).playCommand,
   inspect: async () => (await import('./inspect.js')).inspectCommand,
   exits: async () => (await import('./exits.js')).exitsCommand,
   import: async () => (await import('./import.js')).importCommand,

@@ -1,5 +1,6 @@
-/** What `import … from 'loopnn/serve'` gives: an OpenAI-compatible server. */
+/** What `import … from 'loopnn/serve'` gives: an OpenAI-compatible server, and the playground's. */
 export * from '../errors.js';
+export { type Playground, type PlayOptions, servePlayground } from '../operations/play.js';
 export { serveModel, type ServeModelOptions } from '../operations/serve.js';
 export { ApiKeys } from '../serve/keys.js';
 export type { EngineOptions, ModelInfo } from '../serve/messages.js';

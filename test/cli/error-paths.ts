@@ -113,6 +113,11 @@ async function errorPaths(): Promise<Record<string, readonly Path[]>> {
       [[...model, '--port', port], /EADDRINUSE/],
       [[...model, '--port', '0', '--chat-template', at('template.jinja')], /chat.template/],
     ],
+    play: [
+      [['--model', gone, '--port', '0'], /gone/],
+      [['--model', corrupt, '--port', '0'], damaged],
+      [[...model, '--port', port], /EADDRINUSE/],
+    ],
     inspect: [
       [[...model, '--prompt', ''], /prompt: must have 1 to blockSize/],
       [[...model, '--prompt', long], /prompt: must have 1 to blockSize/],
