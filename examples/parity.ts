@@ -17,7 +17,8 @@ import {
   type Score,
   trainParity,
 } from '../src/experiments/parity.js';
-import { type Chart, escapeText, lineChart, type Series } from '../src/experiments/plot.js';
+import { type Block, renderHtml } from '../src/experiments/document.js';
+import { type Chart, lineChart, type Series, seriesColor } from '../src/experiments/plot.js';
 import { createBackend } from '../src/node/backend.js';
 import { NodeStore } from '../src/node/store.js';
 import { Runtime } from '../src/tensor/tensor.js';
@@ -30,42 +31,51 @@ interface Run {
 
 /** The page with the four charts. */
 function renderPage(runs: readonly Run[], facts: string): string {
-  const chart = (rest: Omit<Chart, 'series'>, points: (result: ParityResult) => Series['points']): string =>
-    lineChart({
-      ...rest,
-      series: runs.map(({ label, color, result }) => ({ label, color, points: points(result) })),
-    });
-  const xLabel = 'difficulty k: elements that are not 0';
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Parity with adaptive computation time</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 15px/1.55 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } svg { margin-top: 1.5rem; }
-</style>
-</head>
-<body>
-<h1>Parity with adaptive computation time</h1>
-<p>${escapeText(facts)}</p>
-${chart({ title: 'Error against difficulty (0.5 is chance)', xLabel, yLabel: 'error' }, (r) =>
-  r.byDifficulty.map((p) => [p.k, p.error] as const),
-)}
-${chart({ title: 'Steps against difficulty', xLabel, yLabel: 'mean steps' }, (r) =>
-  r.byDifficulty.map((p) => [p.k, p.ponderSteps] as const),
-)}
-${chart({ title: 'Error while training', xLabel: 'update', yLabel: 'error' }, (r) =>
-  r.curve.map((p) => [p.step, p.error] as const),
-)}
-${chart({ title: 'Steps while training', xLabel: 'update', yLabel: 'mean steps' }, (r) =>
-  r.curve.map((p) => [p.step, p.ponderSteps] as const),
-)}
-</body>
-</html>
-`;
+  const chart = (
+    title: string,
+    says: string,
+    axes: Pick<Chart, 'xLabel' | 'yLabel'>,
+    points: (result: ParityResult) => Series['points'],
+  ): Block => {
+    const series = runs.map(({ label, color, result }) => ({ label, color, points: points(result) }));
+    return { kind: 'chart', name: title, title, says, svg: lineChart({ title, series, ...axes }) };
+  };
+  const difficulty = { xLabel: 'difficulty k: elements that are not 0' };
+  const updates = { xLabel: 'update' };
+  const error = { yLabel: 'error' };
+  const steps = { yLabel: 'mean steps' };
+  return renderHtml('Parity with adaptive computation time', [
+    {
+      title: 'What was trained',
+      blocks: [
+        { kind: 'text', text: facts },
+        chart(
+          'Error against difficulty',
+          'At 0.5 the network guesses; at 0 it is always right.',
+          { ...difficulty, ...error },
+          (r) => r.byDifficulty.map((p) => [p.k, p.error] as const),
+        ),
+        chart(
+          'Steps against difficulty',
+          'A curve that rises would think longer about harder inputs.',
+          { ...difficulty, ...steps },
+          (r) => r.byDifficulty.map((p) => [p.k, p.ponderSteps] as const),
+        ),
+        chart(
+          'Error while training',
+          'Where a curve leaves 0.5, the network begins to learn parity.',
+          { ...updates, ...error },
+          (r) => r.curve.map((p) => [p.step, p.error] as const),
+        ),
+        chart(
+          'Steps while training',
+          'How many steps the network takes in the mean as it learns.',
+          { ...updates, ...steps },
+          (r) => r.curve.map((p) => [p.step, p.ponderSteps] as const),
+        ),
+      ],
+    },
+  ]);
 }
 
 /** The command line, or an exit with the usage. */
@@ -100,8 +110,8 @@ async function main(args: string[]): Promise<void> {
     );
     return { label, color, result };
   };
-  const one = await train('one step', '#d1495b', { maxPonder: 1 });
-  const act = await train('ACT', '#3b6fb6', {});
+  const one = await train('one step', seriesColor(1), { maxPonder: 1 });
+  const act = await train('ACT', seriesColor(0), {});
 
   console.log('| k | error, one step | error, ACT | mean steps, ACT |');
   console.log('|---|---|---|---|');

@@ -28,6 +28,18 @@ const besides = {
   },
 };
 
+/** The style that pages share with reports, which carry it as text. */
+const houseStyle = {
+  name: 'house style',
+  setup({ onLoad, onResolve }) {
+    onResolve({ filter: /^house$/ }, () => ({ path: 'style', namespace: 'house' }));
+    onLoad({ filter: /^style$/, namespace: 'house' }, async () => {
+      const { STYLE } = await import(pathToFileURL(join(ROOT, 'dist/src/experiments/style.js')).href);
+      return { contents: STYLE, loader: 'css' };
+    });
+  },
+};
+
 async function buildPage(name) {
   const source = join(SOURCES, name);
   const out = join(OUT, name);
@@ -49,7 +61,7 @@ async function buildPage(name) {
     sourcemap: 'linked',
     sourcesContent: false,
     tsconfig: join(ROOT, 'tsconfig.pages.json'),
-    plugins: [besides],
+    plugins: [besides, houseStyle],
     loader: { '.txt': 'file' },
     logLevel: 'warning',
   });

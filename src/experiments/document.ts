@@ -1,6 +1,7 @@
 /** A report as sections of text, tables, charts and quotations, and its two forms: one HTML page, and Markdown with SVG files. */
 import { onOneLine } from '../printable.js';
-import { escapeText } from './plot.js';
+import { escapeText } from './plot-text.js';
+import { STYLE, withoutVariables } from './style.js';
 
 export type Block =
   | { readonly kind: 'text'; readonly text: string }
@@ -10,7 +11,14 @@ export type Block =
       readonly header: readonly string[];
       readonly rows: readonly (readonly string[])[];
     }
-  | { readonly kind: 'chart'; readonly name: string; readonly title: string; readonly svg: string }
+  | {
+      readonly kind: 'chart';
+      readonly name: string;
+      readonly title: string;
+      /** One sentence: what there is to see. */
+      readonly says: string;
+      readonly svg: string;
+    }
   | { readonly kind: 'quote'; readonly title: string; readonly lead: string; readonly text: string }
   | { readonly kind: 'facts'; readonly facts: readonly (readonly [name: string, value: string])[] };
 
@@ -19,38 +27,62 @@ export interface Section {
   readonly blocks: readonly Block[];
 }
 
-const STYLE = `
-:root { color-scheme: light dark; }
-body { font: 15px/1.55 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; } h3 { font-size: 1rem; }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; margin: 0.6rem 0; }
-th, td { padding: 0.3rem 0.45rem; text-align: right; border-bottom: 1px solid #8884; }
-td, th:first-child { white-space: nowrap; } th:first-child, td:first-child { text-align: left; }
-th { font-weight: 600; vertical-align: bottom; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.1rem 1rem; } dt { color: #888; } dd { margin: 0; }
-blockquote { margin: 0.4rem 0 1rem; padding: 0.5rem 1rem; border-left: 3px solid #8886; white-space: pre-wrap; }
-.scroll { overflow-x: auto; } svg { max-width: 100%; min-width: 36rem; height: auto; }
+/** Around a chart that is a file, in its own units. */
+const MARGIN = 10;
+
+/** What only reports have. */
+const OWN_STYLE = `
+main { padding-block: 1.5rem 3rem; }
+td, th:first-child { white-space: nowrap; }
+dl { display: grid; grid-template-columns: minmax(6rem, max-content) minmax(0, 1fr); gap: 0.1rem 1rem; font-size: 0.875rem; }
+dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; } li { overflow-wrap: break-word; max-width: 60rem; }
+ul { padding-left: 1.2rem; }
+blockquote { margin: 0.4rem 0 1rem; padding: 0.5rem 1rem; border-left: 3px solid var(--rule); white-space: pre-wrap; overflow-wrap: anywhere; }
 `;
 
 /** One page that needs nothing else. */
 export function renderHtml(title: string, sections: readonly Section[]): string {
   const body = sections.map(
-    (section) => `<h2>${escapeText(section.title)}</h2>\n${section.blocks.map(htmlBlock).join('\n')}`,
+    ({ title: name, blocks }) => `<h2>${escapeText(name)}</h2>\n${side(blocks).join('\n')}`,
   );
+  return htmlPage(title, OWN_STYLE, body.join('\n'));
+}
+
+/** A page in the house's style; its body is HTML. */
+export function htmlPage(title: string, style: string, body: string): string {
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeText(title)}</title>
-<style>${STYLE}</style>
+<link rel="icon" href="data:,">
+<style>${STYLE}${style}</style>
 </head>
 <body>
+<main>
 <h1>${escapeText(title)}</h1>
-${body.join('\n')}
+${body}
+</main>
 </body>
 </html>
 `;
+}
+
+/** Blocks as HTML; charts, and quotations, that follow each other stand side by side where there is room. */
+function side(blocks: readonly Block[]): string[] {
+  const parts: string[] = [];
+  for (let i = 0; i < blocks.length; ) {
+    const { kind } = blocks[i];
+    const from = i++;
+    if (kind !== 'chart' && kind !== 'quote') {
+      parts.push(htmlBlock(blocks[from]));
+      continue;
+    }
+    while (blocks[i]?.kind === kind) i++;
+    parts.push(`<div class="columns">${blocks.slice(from, i).map(htmlBlock).join('\n')}</div>`);
+  }
+  return parts;
 }
 
 function htmlBlock(block: Block): string {
@@ -64,12 +96,13 @@ function htmlBlock(block: Block): string {
         row.map((cell) => `<${tag}>${escapeText(cell)}</${tag}>`).join('');
       const rows = block.rows.map((row) => `<tr>${cells('td', row)}</tr>`).join('\n');
       const head = `<thead><tr>${cells('th', block.header)}</tr></thead>`;
-      return `<div class="scroll"><table>\n${head}\n<tbody>\n${rows}\n</tbody>\n</table></div>`;
+      const table = `<table>\n${head}\n<tbody>\n${rows}\n</tbody>\n</table>`;
+      return `<div class="scroll" role="region" aria-label="${escapeText(`table: ${block.header.join(', ')}`)}" tabindex="0">${table}</div>`;
     }
     case 'chart':
-      return `<div class="scroll">${block.svg}</div>`;
+      return `<figure class="plot">${block.svg}<p>${escapeText(block.says)}</p></figure>`;
     case 'quote':
-      return `<h3>${escapeText(block.title)}</h3><blockquote><b>${escapeText(block.lead)}</b>${escapeText(block.text)}</blockquote>`;
+      return `<div><h3>${escapeText(block.title)}</h3><blockquote><b>${escapeText(block.lead)}</b>${escapeText(block.text)}</blockquote></div>`;
     case 'facts': {
       const entries = block.facts.map(
         ([name, value]) => `<dt>${escapeText(name)}</dt><dd>${escapeText(onOneLine(value))}</dd>`,
@@ -99,7 +132,7 @@ function markdownBlock(block: Block): string {
       return [line(block.header), rule, ...block.rows.map(line)].join('\n');
     }
     case 'chart':
-      return `![${block.title}](plots/${block.name}.svg)`;
+      return `![${block.title}](plots/${block.name}.svg)\n\n${block.says}`;
     case 'quote': {
       const text = `${block.lead}${block.text}`.replace(/\s*\n\s*/g, ' ');
       return `**${block.title}**\n\n> ${markdownCell(text)}`;
@@ -117,9 +150,18 @@ function markdownCell(text: string): string {
 export function chartFiles(sections: readonly Section[]): [name: string, svg: string][] {
   return sections.flatMap(({ blocks }) =>
     blocks.flatMap((block): [string, string][] =>
-      block.kind === 'chart'
-        ? [[`${block.name}.svg`, block.svg.replace('<svg ', '<svg style="background:#fff;color:#222" ')]]
-        : [],
+      block.kind === 'chart' ? [[`${block.name}.svg`, standalone(block.svg)]] : [],
     ),
   );
+}
+
+/** A picture of its own size, with a margin around it. */
+function standalone(svg: string): string {
+  const [found, width, height] = /viewBox="0 0 (\S+) (\S+)"/.exec(svg)!;
+  const [outerWidth, outerHeight] = [Number(width) + 2 * MARGIN, Number(height) + 2 * MARGIN];
+  const size = `width="${1.4 * outerWidth}" height="${1.4 * outerHeight}"`;
+  const box = `viewBox="${-MARGIN} ${-MARGIN} ${outerWidth} ${outerHeight}"`;
+  return withoutVariables(svg)
+    .replace(found, box)
+    .replace('<svg ', `<svg ${size} style="background:#fff;color:#222" `);
 }

@@ -71,12 +71,19 @@ export function exitSections(
       title: 'Which threshold',
       blocks: [
         { kind: 'list', items: exitSentences(sweep) },
-        chart(sweep, 'loops', 'Loss by mean loops', 'mean loops a token'),
+        chart(
+          sweep,
+          'loops',
+          'Loss by mean loops',
+          'mean loops a token',
+          'Lower is better, and further left runs fewer loops: look for curves below the grey one, which gives all tokens the same loops.',
+        ),
         chart(
           sweep,
           'time',
           'Loss by time',
           'time over that of full depth, the criterion’s own cost included',
+          'Lower is better, and further left takes less time: look for curves below the grey one, which gives all tokens the same loops.',
         ),
         {
           kind: 'text',
@@ -93,7 +100,7 @@ export function exitSections(
 }
 
 /** Curves of all criteria; losses far above full depth, which would flatten the rest, are left out. */
-function chart(sweep: ExitSweep, x: 'loops' | 'time', title: string, xLabel: string): Block {
+function chart(sweep: ExitSweep, x: 'loops' | 'time', title: string, xLabel: string, says: string): Block {
   const full = fullDepth(sweep);
   const series: Series[] = [
     { criterion: REFERENCE, points: sweep.fixed },
@@ -103,7 +110,7 @@ function chart(sweep: ExitSweep, x: 'loops' | 'time', title: string, xLabel: str
     })),
   ].map(({ criterion, points }, i) => ({
     label: criterion,
-    color: i === 0 ? '#888888' : seriesColor(i - 1),
+    color: i === 0 ? 'var(--soft, #6b7280)' : seriesColor(i - 1),
     points: points
       .filter(({ loss }) => loss - full.loss <= MOST_SHOWN)
       .sort((a, b) => a.loops - b.loops)
@@ -111,7 +118,7 @@ function chart(sweep: ExitSweep, x: 'loops' | 'time', title: string, xLabel: str
     dots: true,
   }));
   const svg = lineChart({ title, xLabel, yLabel: 'nats per token', series, lastValues: false });
-  return { kind: 'chart', name: `exits-${x}`, title, svg };
+  return { kind: 'chart', name: `exits-${x}`, title, says, svg };
 }
 
 /** Nats above full depth that a plot shows. */

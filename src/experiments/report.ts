@@ -18,6 +18,29 @@ export interface ReportContext extends Measurements {
   readonly tokenText: (id: number) => string;
 }
 
+/** What there is to see in each plot, whatever it shows. */
+const SAYS = {
+  'loss-tokens':
+    'Lower is better: compare the curves at the same number of tokens, and see at the right end whether they still fall.',
+  'loss-flops':
+    'At one place from left to right all models have spent the same compute on training: the lowest curve there makes the most of it.',
+  'loss-time':
+    'At one place from left to right all models have trained for the same time on this machine: the lowest curve there makes the most of it.',
+  'loss-loops':
+    'Each curve is one trained model, run with fewer or more loops: look for its lowest point, and for how fast it rises away from there.',
+  sharpening:
+    'Where a curve falls steeply, a further exit improves the prediction much; where it is flat, it adds little.',
+  gates:
+    'A gate multiplies what a loop adds to the hidden state: at 0 the loop adds nothing, and a curve that is not flat tells loops apart.',
+  change:
+    'How far a step moves the hidden state, against its length: look whether later steps still move it.',
+  cosine: 'At 1 a step leaves the direction of the hidden state as it was; the lower, the more it turns.',
+  steps:
+    'How many of 100 tokens stop after each step: one high point means that nearly all stop alike, a broad curve that they differ.',
+  halting:
+    'Where a solid curve lies below its dashed one, stopping token by token loses less than the same depth for all.',
+} as const;
+
 /** The report's sections. */
 export function reportSections(results: readonly RunResult[], context: ReportContext): Section[] {
   const models = modelsOf(results, context);
@@ -58,8 +81,8 @@ function paperSection(models: readonly ModelResults[]): Section[] {
   return [{ title, blocks: [{ kind: 'table', header, rows }] }];
 }
 
-function chart(name: string, what: Chart): Block {
-  return { kind: 'chart', name, title: what.title, svg: lineChart(what) };
+function chart(name: keyof typeof SAYS, what: Chart): Block {
+  return { kind: 'chart', name, title: what.title, says: SAYS[name], svg: lineChart(what) };
 }
 
 /** The mean over seeds of a curve, point by point. */
@@ -137,7 +160,7 @@ function loopSections(models: readonly ModelResults[]): Section[] {
       .filter(({ points }) => points.length > 1);
   const blocks: Block[] = [];
   const add = (
-    name: string,
+    name: keyof typeof SAYS,
     title: string,
     xLabel: string,
     yLabel: string,
@@ -263,7 +286,7 @@ function haltingSections(models: readonly ModelResults[], { tokenText }: ReportC
           rows,
         },
         chart('steps', {
-          title: 'Histogram of steps: share of tokens that halt after each',
+          title: 'Share of tokens that halt after each step',
           xLabel: 'steps',
           yLabel: '% of tokens',
           lastValues: false,

@@ -66,11 +66,11 @@ export function Chart({ title, xLabel, yLabel, curves, logX, logY, height = 260,
             {},
             ...curves.map(({ label, color, dashed, dots }) => ({
               label,
-              stroke: color,
+              stroke: drawn(style, color),
               width: 1.6,
               ...(dashed ? { dash: [5, 4] } : {}),
               // Where each curve has its own x, uPlot does not know which of its points are in view.
-              points: { show: dots === true, size: 7, fill: color, filter: dots ? allPoints : () => null },
+              points: { show: dots === true, size: 7, fill: drawn(style, color), filter: dots ? allPoints : () => null },
               facets: [
                 { scale: 'x', auto: true, sorted: 1 as const },
                 { scale: 'y', auto: true },
@@ -116,6 +116,12 @@ function wideRange(_: uPlot, least: number | null, most: number | null): [number
 function allPoints({ data }: uPlot, curve: number): number[] {
   const [x] = data[curve] as unknown as [ArrayLike<number>];
   return Array.from(x, (_, i) => i);
+}
+
+/** A colour as a canvas takes it: a variable's value. */
+function drawn(style: CSSStyleDeclaration, color: string): string {
+  const [, variable] = /^var\((--[\w-]+)/.exec(color) ?? [];
+  return variable ? style.getPropertyValue(variable).trim() : color;
 }
 
 function dataOf(curves: readonly Curve[]): uPlot.AlignedData {
