@@ -5,5 +5,5 @@ export { type ComparisonPlan, planModels } from '../operations/plan.js';
 export { findSuite, suiteNames } from '../operations/suites.js';
 export { reportRuns, type RunsReport } from '../operations/report.js';
 export { inspectText, type InspectTextOptions } from '../operations/inspect.js';
-export { renderInspection } from '../experiments/inspect.js';
+export { renderInspection } from '../experiments/inspect-page.js';
 export { type MeasuredExits, measureExits, type MeasureExitsOptions } from '../operations/exits.js';

@@ -6,7 +6,6 @@ import { ConfigError } from '../errors.js';
 import type { GPT } from '../models/gpt.js';
 import { type Tokenizer, textOf } from '../tokenizer/tokenizer.js';
 import { changeOf, type GateSummary, gateSummaries } from './analysis.js';
-import { escapeText } from './plot.js';
 
 export interface Prediction {
   readonly id: number;
@@ -24,9 +23,14 @@ export interface InspectedExit {
   readonly cosine: number | null;
 }
 
+/** A word: what comes before a token, the characters that the token has a part in, what comes after. */
+export type Word = readonly [before: string, own: string, after: string];
+
 export interface InspectedToken {
   readonly id: number;
   readonly text: string;
+  /** The word that it is in, which tokens of single bytes cannot be read without. */
+  readonly word: Word;
   /** One entry for each exit; a depth without exits has one. */
   readonly exits: readonly InspectedExit[];
   /** The exit, from 1, at which the highest probability first exceeds the threshold; null where it never does. */
@@ -74,6 +78,7 @@ export async function inspect(
     using run = model.score(ids, targets, 1, own);
     halts = run.stepsPerRow && ((await run.stepsPerRow.read()) as Int32Array);
   }
+  const words = wordsOf(tokenizer, ids);
   const tokens = Array.from(ids, (id, t): InspectedToken => {
     const seen = exits.map((exit, n): InspectedExit => {
       const before = n > 0 ? exits[n - 1].state : entry;
@@ -91,12 +96,41 @@ export async function inspect(
     return {
       id,
       text: textOf(tokenizer, id, ids[t - 1]),
+      word: words[t],
       exits: seen,
       confidentAt: first < 0 ? null : first + 1,
       haltsAt: halts?.[t] ?? null,
     };
   });
   return { tokens, threshold, gates: await gateSummaries(model) };
+}
+
+/** Each token's word in three parts; a word begins with its blank. */
+function wordsOf(tokenizer: Tokenizer, ids: Int32Array): Word[] {
+  const bytes = Array.from(ids, (id, t) => Array.from(tokenizer.bytesOf(id, ids[t - 1])));
+  const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+  const words: Word[] = [];
+  for (let from = 0, to = 0; from < ids.length; from = to) {
+    for (to = from + 1; to < ids.length && bytes[to][0] > BLANK; ) to++;
+    const whole = bytes.slice(from, to).flat();
+    const text = (a: number, b: number) => utf8.decode(Uint8Array.from(whole.slice(a, b)));
+    for (let t = from, end = 0; t < to; t++) {
+      let begin = end;
+      end += bytes[t].length;
+      let last = end;
+      while (begin > 0 && continues(whole[begin])) begin--;
+      while (continues(whole[last])) last++;
+      words.push([text(0, begin), text(begin, last), text(last, whole.length)]);
+    }
+  }
+  return words;
+}
+
+const BLANK = 0x20;
+
+/** Whether a byte goes on with a character of UTF-8. */
+function continues(byte: number | undefined): boolean {
+  return byte !== undefined && (byte & 0xc0) === 0x80;
 }
 
 /** The most probable ids, of equal ones the lower first; a pass over the logits finds them, for a page asks at every key. */
@@ -112,65 +146,6 @@ function topOf(logits: Float32Array, count: number, text: (id: number) => string
   let total = 0;
   for (const x of logits) total += Math.exp(x - max);
   return best.map((id) => ({ id, text: text(id), probability: Math.exp(logits[id] - max) / total }));
-}
-
-const STYLE = `
-:root { color-scheme: light dark; }
-body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.25rem 0.55rem; border: 1px solid #8884; text-align: left; white-space: nowrap; }
-td small { opacity: 0.75; } td.token { font-weight: 600; }
-td.over { opacity: 0.35; }
-td.stop { outline: 2px solid #d1495b; outline-offset: -2px; }
-code { white-space: pre; } .scroll { overflow-x: auto; }
-`;
-
-/** The inspection as one HTML page: a row for each token, a column for each exit, shaded by probability. */
-export function renderInspection({ tokens, threshold, gates }: Inspection, title: string): string {
-  const exits = tokens[0].exits.length;
-  const head = ['token', ...Array.from({ length: exits }, (_, n) => `after ${n + 1}`)];
-  const rows = tokens.map(({ text, exits: seen, confidentAt, haltsAt }) => {
-    const stop = haltsAt ?? confidentAt ?? seen.length;
-    const cells = seen.map((exit, n) => {
-      const [best] = exit.top;
-      const hover = exit.top
-        .map((p) => `${visible(p.text)} ${(100 * p.probability).toFixed(1)} %`)
-        .join('\n');
-      const shade = `background:rgb(59 111 182 / ${(0.75 * best.probability).toFixed(2)})`;
-      const moved = exit.relative === null ? '' : ` moved ${exit.relative.toFixed(2)}`;
-      const loss = exit.loss === null ? '' : ` loss ${exit.loss.toFixed(2)}`;
-      const css = n + 1 === stop ? ' class="stop"' : haltsAt !== null && n + 1 > stop ? ' class="over"' : '';
-      return (
-        `<td${css} style="${shade}" title="${escapeText(hover)}"><code>${escapeText(visible(best.text))}</code> ` +
-        `${(100 * best.probability).toFixed(0)} %<br><small>${loss}${moved}</small></td>`
-      );
-    });
-    return `<tr><td class="token"><code>${escapeText(visible(text))}</code></td>${cells.join('')}</tr>`;
-  });
-  const learned = Object.entries(gates).map(([name, loops]) => {
-    const values = loops.map((g) => `${g.mean.toFixed(3)} (norm ${gateNorm(g).toFixed(3)})`).join(', ');
-    return `<li><code>${escapeText(name)}</code>: ${values}</li>`;
-  });
-  const rule =
-    tokens[0].haltsAt === null
-      ? `the first with a probability above ${threshold}, or the last`
-      : 'the model’s own';
-  return `<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeText(title)}</title><style>${STYLE}</style></head>
-<body>
-<h1>${escapeText(title)}</h1>
-<p>Each cell: the most probable next token after so many steps, its probability, the loss of the token that really follows, and
-how far the hidden state moved. Framed: where a halting rule stops, ${escapeText(rule)}. Hover for further predictions.</p>
-<div class="scroll"><table><thead><tr>${head.map((h) => `<th>${escapeText(h)}</th>`).join('')}</tr></thead>
-<tbody>
-${rows.join('\n')}
-</tbody></table></div>
-${learned.length > 0 ? `<h2>Learned gates by loop: mean, and norm over √C</h2><ul>${learned.join('')}</ul>` : ''}
-</body>
-</html>
-`;
 }
 
 /** ‖α‖/√C. */
