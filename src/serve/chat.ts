@@ -127,9 +127,10 @@ export const chatFormat: Format = {
 function logprobs(tokens: readonly ServedToken[]): object | null {
   const asked = tokens.flatMap((token) => token.logprobs ?? []);
   if (asked.length === 0) return null;
-  const content = asked.map(({ top, bytes, logprob }) => ({
+  const content = asked.map(({ top, bytes, logprob, loops }) => ({
     ...record({ bytes, logprob: logprob ?? 0 }),
     top_logprobs: top.map(record),
+    loops,
   }));
   return { content, refusal: null };
 }

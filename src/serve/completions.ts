@@ -81,6 +81,7 @@ function logprobs(tokens: readonly ServedToken[]): object | null {
       logprob === null ? null : byName([...top, { bytes, logprob }]),
     ),
     text_offset: asked.map(({ offset }) => offset),
+    loops: asked.map(({ loops }) => loops),
   };
 }
 

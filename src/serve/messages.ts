@@ -51,6 +51,8 @@ export interface ServedLogprobs {
   /** Code points of the answer's text before the token; before the character of which it is a part. */
   readonly offset: number;
   readonly top: readonly BytesLogprob[];
+  /** Loops, steps or layers spent on the token; 0 for one of the prompt. */
+  readonly loops: number;
 }
 
 /** A token that was made, or told of the prompt. */

@@ -1,6 +1,6 @@
 /** The parameters of a request that both kinds of completion share, and what they mean to the engine. */
 import { ConfigError } from '../errors.js';
-import { exitCount } from '../models/config.js';
+import { exitCount, type ModelConfig } from '../models/config.js';
 import { EXIT_CRITERIA, type ExitOptions } from '../models/exits/options.js';
 import { ApiError, wrongField } from './api-error.js';
 import type { Fields, Range } from './fields.js';
@@ -19,6 +19,11 @@ const PENALTY: Range = { min: -2, max: 2 };
 const BIAS: Range = { min: -100, max: 100 };
 /** Loops beyond the trained count buy little, and a pass cannot be interrupted: so many times the trained count. */
 const MOST_LOOPS = 8;
+
+/** Most loops that a request may ask for. */
+export function mostLoops(config: ModelConfig): number {
+  return MOST_LOOPS * exitCount(config);
+}
 
 /** The engine's options but for log-probabilities, which the two kinds ask for in different words; no seed where none is given. */
 export function readOptions(
@@ -39,8 +44,7 @@ export function readOptions(
       frequencyPenalty: fields.number('frequency_penalty', PENALTY),
       presencePenalty: fields.number('presence_penalty', PENALTY),
       seed: off(fields.whole('seed', SEED), RANDOM_SEED),
-      loops:
-        fields.whole('loops', { min: 1, max: MOST_LOOPS * exitCount(config) }) ?? info.loops ?? undefined,
+      loops: fields.whole('loops', { min: 1, max: mostLoops(config) }) ?? info.loops ?? undefined,
       logitBias: readLogitBias(fields, info.vocabSize),
       stop: readStop(fields),
     }),

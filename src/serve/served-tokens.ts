@@ -30,7 +30,7 @@ export class ServedTokens {
     const candidates = (top ?? []).map((candidate) => this.#withBytes(candidate));
     const offset = this.#offset(id);
     this.#before = id;
-    return { text, logprobs: { bytes, logprob, offset, top: candidates }, steps, echoed };
+    return { text, logprobs: { bytes, logprob, offset, top: candidates, loops: steps }, steps, echoed };
   }
 
   #withBytes({ id, logprob }: TokenLogprob): BytesLogprob {

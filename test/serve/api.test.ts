@@ -39,6 +39,8 @@ test('models are listed and found by name; another name is the 404 that clients 
     [['tiny', 'model']],
   );
   assert.deepEqual(await client.models.retrieve('tiny'), models[0]);
+  const { max_model_len: most, loops } = models[0] as unknown as Record<string, unknown>;
+  assert.deepEqual([most, loops], [BLOCK_SIZE, { default: 2, most: 16 }]);
   await assert.rejects(client.models.retrieve('huge'), (error: unknown) => {
     assert.ok(error instanceof OpenAI.NotFoundError);
     assert.deepEqual([error.code, error.param], ['model_not_found', 'model']);
@@ -162,7 +164,7 @@ test('stop texts end the answer before them, and the end of the block ends it to
   assert.ok(full.usage!.completion_tokens <= 4, `${full.usage!.completion_tokens}`);
 });
 
-test('log-probabilities of completions: four lists side by side', async () => {
+test('log-probabilities of completions: lists side by side, and the loops of each token', async () => {
   const { choices } = await client.completions.create({
     ...base,
     temperature: 0,
@@ -172,6 +174,7 @@ test('log-probabilities of completions: four lists side by side', async () => {
   const { tokens, token_logprobs, top_logprobs, text_offset } = choices[0].logprobs!;
   assert.equal(tokens!.join(''), choices[0].text);
   assert.deepEqual(text_offset, [0, 1, 2, 3, 4]);
+  assert.deepEqual((choices[0].logprobs as unknown as { loops: number[] }).loops, [2, 2, 2, 2, 2]);
   for (const [i, top] of top_logprobs!.entries()) {
     const values = Object.values(top);
     assert.equal(values.length, 3);

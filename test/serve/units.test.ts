@@ -146,8 +146,8 @@ test('names of tokens are texts, or their bytes where they are parts of characte
   const parts = [logprob([0x20, 0xe6, 0x97], -1), logprob([0xa5], -2), logprob('日', -3)];
   const token: ServedToken = {
     text: '',
-    logprobs: { ...logprob('\n\\', -4), offset: 7, top: parts },
-    steps: 1,
+    logprobs: { ...logprob('\n\\', -4), offset: 7, top: parts, loops: 3 },
+    steps: 3,
     echoed: false,
   };
   assert.deepEqual(chatFormat.part({ text: '', token }), {
@@ -161,6 +161,7 @@ test('names of tokens are texts, or their bytes where they are parts of characte
             { token: '\\xa5', bytes: [0xa5], logprob: -2 },
             { token: '日', bytes: bytes('日'), logprob: -3 },
           ],
+          loops: 3,
         },
       ],
       refusal: null,
@@ -173,6 +174,7 @@ test('names of tokens are texts, or their bytes where they are parts of characte
       token_logprobs: [-4],
       top_logprobs: [{ 'bytes: \\xe6\\x97': -1, 'bytes:\\xa5': -2, 日: -3, '\n\\': -4 }],
       text_offset: [7],
+      loops: [3],
     },
   });
 });
