@@ -18,6 +18,7 @@ interface ServeFlags extends OpenFlags {
   readonly apiKey?: readonly string[];
   readonly modelName?: readonly string[];
   readonly cors?: readonly string[];
+  readonly page: boolean;
   readonly chatTemplate?: string;
   readonly loops?: number;
   readonly maxConcurrency: number;
@@ -53,6 +54,7 @@ export function serveCommand(program: Command): void {
       'let pages of this origin ask, as http://localhost:3000, and more by repetition; * for any page',
       origins,
     )
+    .option('--no-page', 'answer the API only: no page at / to try the model on')
     .option(
       '--chat-template <file>',
       'a chat template in Jinja, as Hugging Face’s; by default the model’s own, or a plain dialogue where it has none',

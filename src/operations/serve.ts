@@ -1,4 +1,6 @@
 /** An OpenAI-compatible server for a run: `loopnn serve`, and `serveModel` of the library. */
+import { ConfigError } from '../errors.js';
+import { PageFiles } from '../node/page-files.js';
 import { ApiKeys } from '../serve/keys.js';
 import { DEFAULT_LIMITS, type Limits, ModelServer } from '../serve/server.js';
 import { type OpenOptions, openOptions } from './open.js';
@@ -16,6 +18,8 @@ export interface ServeModelOptions extends OpenOptions {
   readonly modelNames?: readonly string[] | undefined;
   /** Origins whose pages may ask, `*` for any; none by default. */
   readonly cors?: readonly string[] | undefined;
+  /** Whether `/` is a page to try the model on; true by default. */
+  readonly page?: boolean;
   /** A chat template in Jinja, in place of the model's own. */
   readonly chatTemplate?: string | undefined;
   /** Loops, steps or layers for each token of requests that do not say; all by default. */
@@ -56,8 +60,20 @@ export function serveModel(options: ServeModelOptions): Promise<ModelServer> {
     keys: apiKeys instanceof ApiKeys ? apiKeys : new ApiKeys(apiKeys, 'apiKeys'),
     modelNames: options.modelNames ?? [],
     cors: options.cors ?? [],
+    page: options.page === false ? null : builtPage(onNotice),
     limits: { ...DEFAULT_LIMITS, ...limits },
     log,
     notice: onNotice,
   });
+}
+
+/** The server's page; null, and a notice, where it is not built: the API does without. */
+function builtPage(onNotice: (line: string) => void): PageFiles | null {
+  try {
+    return new PageFiles('serve');
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    onNotice(`no page at /: ${error.message}`);
+    return null;
+  }
 }

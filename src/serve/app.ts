@@ -9,6 +9,9 @@ import { readJSON } from './body.js';
 import { chatFormat, readChat } from './chat.js';
 import { completionFormat, readCompletion } from './completions.js';
 import { Deadline } from './deadline.js';
+import { exitCount } from '../models/config.js';
+import { exitCriteria } from '../models/exits/options.js';
+import type { PageFiles } from '../node/page-files.js';
 import type { EngineThread, RunEvent } from './engine-thread.js';
 import { CLIENT_LEFT, Exchange } from './exchange.js';
 import { Fields } from './fields.js';
@@ -18,8 +21,8 @@ import type { ApiKeys } from './keys.js';
 import type { ModelInfo } from './messages.js';
 import { metered } from './meter.js';
 import { METRICS_TYPE, type Metrics } from './metrics.js';
-import { apiError } from './options.js';
-import { methodOf, nowhere, ROUTES, routed } from './paths.js';
+import { apiError, mostLoops } from './options.js';
+import { isPageFile, methodOf, nowhere, ROUTES, routed } from './paths.js';
 import type { CompletionRequest } from './requests.js';
 import { keptAlive, soonOrLater } from './stream.js';
 import { detokenized, tokenized, tokenizerInfo } from './tokenizer-routes.js';
@@ -35,6 +38,8 @@ export interface AppOptions extends GateOptions {
   readonly host: string;
   /** Origins whose pages may ask, `*` for any; none for no page. */
   readonly cors: readonly string[];
+  /** The page at `/`; null for none. */
+  readonly page: PageFiles | null;
   /** How long a stream waits for its first token before it says that it waits, and how long between two such signs of life. */
   readonly firstByteMs: number;
   readonly silenceMs: number;
@@ -87,6 +92,18 @@ export function createApp(options: AppOptions): Hono<Env> {
     app.use(cors({ origin, allowMethods: ['GET', 'POST'], exposeHeaders: ['x-request-id'], maxAge: 600 }));
   }
 
+  // The page asks for a key itself, and says while it waits that the model is being loaded.
+  const { page } = options;
+  if (page) {
+    app.get('*', async (c, next) => {
+      const found = isPageFile(c.req.path) ? page.file(c.req.path) : null;
+      if (!found) return next();
+      const { content, headers } = found;
+      if (c.req.raw.method !== 'HEAD') return new Response(content, { headers });
+      await content.cancel();
+      return new Response(null, { headers });
+    });
+  }
   app.get(ROUTES.health, (c) => c.json({ status: state() }, state() === 'ok' ? 200 : 503));
   app.use(async (c, next) => {
     keys.check(c.req.header('authorization'));
@@ -101,12 +118,23 @@ export function createApp(options: AppOptions): Hono<Env> {
   }
 
   const created = secondsNow();
-  const modelOf = (id: string) => ({ id, object: 'model', created, owned_by: 'loopnn' });
-  app.get(ROUTES.models, (c) => c.json({ object: 'list', data: modelIds.map(modelOf) }));
-  app.get(ROUTES.model, (c) => {
+  const modelOf = (id: string, { config, loops }: ModelInfo) => ({
+    id,
+    object: 'model',
+    created,
+    owned_by: 'loopnn',
+    max_model_len: config.blockSize,
+    loops: { default: loops ?? exitCount(config), most: mostLoops(config) },
+    exit_criteria: exitCriteria(config),
+  });
+  app.get(ROUTES.models, async (c) => {
+    const info = await engine.ready;
+    return c.json({ object: 'list', data: modelIds.map((id) => modelOf(id, info)) });
+  });
+  app.get(ROUTES.model, async (c) => {
     const id = c.req.param('id');
     gate.requireModel(id);
-    return c.json(modelOf(id));
+    return c.json(modelOf(id, await engine.ready));
   });
   const fieldsOf = async (c: Context<Env>) => new Fields(await readJSON(c.env.incoming, options.bodyBytes));
   app.get(ROUTES.tokenizerInfo, async (c) => c.json(tokenizerInfo(await engine.ready)));

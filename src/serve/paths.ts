@@ -18,6 +18,11 @@ export function methodOf(name: keyof typeof ROUTES): 'GET' | 'POST' {
   return ['completions', 'chat', 'tokenize', 'detokenize'].includes(name) ? 'POST' : 'GET';
 }
 
+/** Whether a path may be a file of the page: `/`, or a name with an ending, which no route has. */
+export function isPageFile(path: string): boolean {
+  return /^\/([\w-]+(\.\w+)+)?$/.test(path);
+}
+
 /** A path without doubled and trailing slashes, and with the `/v1` that some clients leave out of the base address, or say twice. */
 export function routed(path: string): string {
   const plain = path.replace(/\/{2,}/g, '/').replace(/(.)\/$/, '$1');

@@ -7,6 +7,7 @@ import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { basename, resolve } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
+import type { PageFiles } from '../node/page-files.js';
 import { createApp } from './app.js';
 import { EngineThread } from './engine-thread.js';
 import type { Exchange } from './exchange.js';
@@ -66,6 +67,8 @@ export interface ServeOptions extends EngineOptions {
   readonly modelNames: readonly string[];
   /** Origins whose pages may ask, `*` for any; none for no page. */
   readonly cors: readonly string[];
+  /** The page at `/`; null for none. */
+  readonly page: PageFiles | null;
   readonly limits: Limits;
   /** Takes one line for each request. */
   readonly log: (line: string) => void;
@@ -86,7 +89,7 @@ export class ModelServer {
   readonly #http: Server;
 
   private constructor(private readonly options: ServeOptions) {
-    const { keys, limits, folder, maxSequences, notice, modelNames, host, cors } = options;
+    const { keys, limits, folder, maxSequences, notice, modelNames, host, cors, page } = options;
     this.#engine = new EngineThread(options, notice);
     this.ready = this.#engine.ready;
     this.failed = this.#engine.failed;
@@ -103,6 +106,7 @@ export class ModelServer {
       modelIds: modelNames.length > 0 ? modelNames : [basename(resolve(folder))],
       host,
       cors,
+      page,
       capacity: maxSequences + limits.maxQueue,
       bodyBytes: limits.bodyBytes,
       timeoutMs: limits.timeoutMs,

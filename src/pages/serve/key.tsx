@@ -1,0 +1,47 @@
+/** A key for servers that want one; it is kept as long as the tab is open. */
+import { useState } from 'preact/hooks';
+
+const NAME = 'loopnn-key';
+
+export function storedKey(): string {
+  try {
+    return sessionStorage.getItem(NAME) ?? '';
+  } catch {
+    return ''; // a browser may keep nothing
+  }
+}
+
+export function storeKey(key: string): void {
+  try {
+    sessionStorage.setItem(NAME, key);
+  } catch {
+    // It is then forgotten with the page.
+  }
+}
+
+export function KeyField({ onKey }: { readonly onKey: (key: string) => void }) {
+  const [key, setKey] = useState('');
+  return (
+    <form
+      class="controls"
+      onSubmit={(event) => {
+        event.preventDefault();
+        onKey(key.trim());
+      }}
+    >
+      <label>
+        API key
+        <input
+          type="password"
+          autocomplete="off"
+          required
+          value={key}
+          onInput={({ currentTarget }) => setKey(currentTarget.value)}
+        />
+      </label>
+      <button class="main" type="submit">
+        Use this key
+      </button>
+    </form>
+  );
+}

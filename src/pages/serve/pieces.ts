@@ -1,0 +1,69 @@
+/** Answers in pieces: a text and the tokens that it came with, and how they are shaded. */
+
+export interface Candidate {
+  readonly name: string;
+  /** In the model's own distribution, before any sampling. */
+  readonly probability: number;
+}
+
+export interface Token extends Candidate {
+  readonly loops: number;
+  /** The most probable tokens in its place, in falling order. */
+  readonly top: readonly Candidate[];
+}
+
+/** A text that can be shown: a character may take several tokens, and the end of an answer none. */
+export interface Piece {
+  readonly text: string;
+  readonly tokens: readonly Token[];
+}
+
+export type Coloring = 'loops' | 'probability';
+
+export function probabilityOf(logprob: number): number {
+  return Math.exp(logprob);
+}
+
+/** More pieces after others: tokens without text of their own belong to the next one that has. */
+export function joined(before: readonly Piece[], more: readonly Piece[]): Piece[] {
+  const pieces = [...before];
+  for (const piece of more) {
+    const last = pieces.at(-1);
+    if (last?.text === '')
+      pieces[pieces.length - 1] = { ...piece, tokens: [...last.tokens, ...piece.tokens] };
+    else pieces.push(piece);
+  }
+  return pieces;
+}
+
+/** Loops of the token that took most; 0 for a text without tokens. */
+export function loopsOf({ tokens }: Piece): number {
+  return Math.max(0, ...tokens.map(({ loops }) => loops));
+}
+
+/** How probable all tokens of a piece were together. */
+export function likelihood({ tokens }: Piece): number {
+  return tokens.reduce((product, { probability }) => product * probability, 1);
+}
+
+/** What tells the pieces apart: loops where they differ, else probability. */
+export function tellingColoring(pieces: readonly Piece[]): Coloring {
+  const taken = new Set(pieces.filter(({ tokens }) => tokens.length > 0).map(loopsOf));
+  return taken.size > 1 ? 'loops' : 'probability';
+}
+
+/** Share of the colour that text stays readable on, in percent. */
+const DEEPEST = 45;
+/** Probability from which on down a token has the deepest shade. */
+const LEAST = 0.01;
+
+/** Percent of the colour behind a token of such a probability: the less expected, the deeper. */
+export function shadeOfProbability(probability: number): number {
+  const surprise = Math.log(Math.max(LEAST, probability)) / Math.log(LEAST);
+  return Math.round(DEEPEST * surprise);
+}
+
+/** Percent of the colour behind a token that took so many of `most` loops. */
+export function shadeOfLoops(loops: number, most: number): number {
+  return most < 2 ? 0 : Math.round((DEEPEST * Math.max(0, loops - 1)) / (most - 1));
+}
