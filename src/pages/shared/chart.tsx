@@ -70,7 +70,12 @@ export function Chart({ title, xLabel, yLabel, curves, logX, logY, height = 260,
               width: 1.6,
               ...(dashed ? { dash: [5, 4] } : {}),
               // Where each curve has its own x, uPlot does not know which of its points are in view.
-              points: { show: dots === true, size: 7, fill: drawn(style, color), filter: dots ? allPoints : () => null },
+              points: {
+                show: dots === true,
+                size: 7,
+                fill: drawn(style, color),
+                filter: dots ? allPoints : () => null,
+              },
               facets: [
                 { scale: 'x', auto: true, sorted: 1 as const },
                 { scale: 'y', auto: true },
