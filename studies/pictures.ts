@@ -1,0 +1,124 @@
+/**
+ * Takes the pictures of README.md and docs/pages.md from the pages themselves, in Chromium:
+ *
+ *   node dist/studies/pictures.js RUNS MODEL [NAME…]
+ *
+ * RUNS is a folder of runs to watch, as a comparison makes it; MODEL is a run to serve.
+ */
+import { spawn } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { Browser, Page } from 'playwright-core';
+import { openBrowser } from '../test/pages/page.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const OUT = join(ROOT, 'docs/pictures');
+const LONGEST_MS = 120_000;
+
+interface Picture {
+  readonly name: string;
+  /** Of `loopnn`. */
+  readonly command: readonly string[];
+  /** Below the server's address. */
+  readonly address: string;
+  /** What a visitor does before it is taken. */
+  readonly act: (page: Page) => Promise<unknown>;
+  readonly height?: number;
+}
+
+interface Shape {
+  readonly suffix: string;
+  readonly width: number;
+  readonly colorScheme: 'light' | 'dark';
+}
+
+const SHAPES: readonly Shape[] = [
+  { suffix: '', width: 1280, colorScheme: 'light' },
+  { suffix: '-phone', width: 390, colorScheme: 'dark' },
+];
+
+/** Seconds that a race has run when its picture is taken. */
+const RACE_SECONDS = 40;
+
+const [runs, model, ...only] = process.argv.slice(2);
+if (!runs || !model) {
+  console.error('usage: node dist/studies/pictures.js RUNS MODEL [NAME…]');
+  process.exit(2);
+}
+
+const pause = (page: Page, seconds: number) => page.waitForTimeout(1000 * seconds);
+const PICTURES: readonly Picture[] = [
+  { name: 'watch', command: ['watch', runs], address: '/', act: (page) => pause(page, 4), height: 1100 },
+  {
+    name: 'slider',
+    command: ['play'],
+    address: '/#slider?text=We%20the%20people%20of%20the%20United%20States&loops=2',
+    act: (page) => pause(page, 4),
+    height: 1300,
+  },
+  {
+    name: 'race',
+    command: ['play'],
+    address: '/#race',
+    act: async (page) => {
+      await page.getByRole('button', { name: /^Start/ }).click({ timeout: LONGEST_MS });
+      await pause(page, RACE_SECONDS);
+    },
+    height: 1300,
+  },
+  { name: 'exits', command: ['play'], address: '/#exits', act: (page) => pause(page, 6), height: 1100 },
+  {
+    name: 'serve',
+    command: ['serve', '--model', model],
+    address: '/',
+    act: async (page) => {
+      await page.getByLabel('Text to continue').fill('The people of the United States');
+      await page.getByRole('button', { name: 'Generate' }).click();
+      await pause(page, 4);
+    },
+    height: 700,
+  },
+];
+
+/** The address that a command prints, while it runs. */
+async function serving(command: readonly string[], use: (url: string) => Promise<void>): Promise<void> {
+  const child = spawn(process.execPath, [join(ROOT, 'dist/src/cli/main.js'), ...command, '--port', '0'], {
+    stdio: ['ignore', 'inherit', 'pipe'],
+  });
+  try {
+    for await (const line of createInterface({ input: child.stderr })) {
+      const [url] = /http:\/\/[\d.]+:\d+/.exec(line) ?? [];
+      if (!url) continue;
+      await use(url);
+      break;
+    }
+  } finally {
+    child.kill();
+  }
+}
+
+async function take(
+  browser: Browser,
+  url: string,
+  { name, address, act, height = 900 }: Picture,
+): Promise<void> {
+  for (const { suffix, width, colorScheme } of SHAPES) {
+    const context = await browser.newContext({ viewport: { width, height }, colorScheme });
+    const page = await context.newPage();
+    await page.goto(url + address);
+    await act(page);
+    const path = join(OUT, `${name}${suffix}.png`);
+    await page.screenshot({ path });
+    console.log(path);
+    await context.close();
+  }
+}
+
+mkdirSync(OUT, { recursive: true });
+const browser = await openBrowser();
+for (const picture of PICTURES.filter(({ name }) => only.length === 0 || only.includes(name))) {
+  await serving(picture.command, (url) => take(browser, url, picture));
+}
+await browser.close();
