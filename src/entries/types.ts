@@ -29,7 +29,13 @@ export type {
   ExitSweepOptions,
   Unmeasured,
 } from '../experiments/exits.js';
-export type { InspectedExit, InspectedToken, Inspection, Prediction } from '../experiments/inspect.js';
+export type {
+  InspectedExit,
+  InspectedToken,
+  Inspection,
+  Prediction,
+  WordParts,
+} from '../experiments/inspect.js';
 export type { Measurements } from '../experiments/model-results.js';
 export type { Quantiles } from '../experiments/exit-values.js';
 export type { Outcome, Tuned } from '../experiments/outcome.js';

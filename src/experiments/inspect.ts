@@ -24,13 +24,13 @@ export interface InspectedExit {
 }
 
 /** A word: what comes before a token, the characters that the token has a part in, what comes after. */
-export type Word = readonly [before: string, own: string, after: string];
+export type WordParts = readonly [before: string, own: string, after: string];
 
 export interface InspectedToken {
   readonly id: number;
   readonly text: string;
   /** The word that it is in, which tokens of single bytes cannot be read without. */
-  readonly word: Word;
+  readonly word: WordParts;
   /** One entry for each exit; a depth without exits has one. */
   readonly exits: readonly InspectedExit[];
   /** The exit, from 1, at which the highest probability first exceeds the threshold; null where it never does. */
@@ -106,10 +106,10 @@ export async function inspect(
 }
 
 /** Each token's word in three parts; a word begins with its blank. */
-function wordsOf(tokenizer: Tokenizer, ids: Int32Array): Word[] {
+function wordsOf(tokenizer: Tokenizer, ids: Int32Array): WordParts[] {
   const bytes = Array.from(ids, (id, t) => Array.from(tokenizer.bytesOf(id, ids[t - 1])));
   const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
-  const words: Word[] = [];
+  const words: WordParts[] = [];
   for (let from = 0, to = 0; from < ids.length; from = to) {
     for (to = from + 1; to < ids.length && bytes[to][0] > BLANK; ) to++;
     const whole = bytes.slice(from, to).flat();

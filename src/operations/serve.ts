@@ -1,6 +1,4 @@
 /** An OpenAI-compatible server for a run: `loopnn serve`, and `serveModel` of the library. */
-import { ConfigError } from '../errors.js';
-import { PageFiles } from '../node/page-files.js';
 import { ApiKeys } from '../serve/keys.js';
 import { DEFAULT_LIMITS, type Limits, ModelServer } from '../serve/server.js';
 import { type OpenOptions, openOptions } from './open.js';
@@ -60,20 +58,9 @@ export function serveModel(options: ServeModelOptions): Promise<ModelServer> {
     keys: apiKeys instanceof ApiKeys ? apiKeys : new ApiKeys(apiKeys, 'apiKeys'),
     modelNames: options.modelNames ?? [],
     cors: options.cors ?? [],
-    page: options.page === false ? null : builtPage(onNotice),
+    page: options.page ?? true,
     limits: { ...DEFAULT_LIMITS, ...limits },
     log,
     notice: onNotice,
   });
-}
-
-/** The server's page; null, and a notice, where it is not built: the API does without. */
-function builtPage(onNotice: (line: string) => void): PageFiles | null {
-  try {
-    return new PageFiles('serve');
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    onNotice(`no page at /: ${error.message}`);
-    return null;
-  }
 }

@@ -7,7 +7,8 @@ import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { basename, resolve } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
-import type { PageFiles } from '../node/page-files.js';
+import { ConfigError } from '../errors.js';
+import { PageFiles } from '../node/page-files.js';
 import { createApp } from './app.js';
 import { EngineThread } from './engine-thread.js';
 import type { Exchange } from './exchange.js';
@@ -67,8 +68,8 @@ export interface ServeOptions extends EngineOptions {
   readonly modelNames: readonly string[];
   /** Origins whose pages may ask, `*` for any; none for no page. */
   readonly cors: readonly string[];
-  /** The page at `/`; null for none. */
-  readonly page: PageFiles | null;
+  /** Whether `/` is a page to try the model on. */
+  readonly page: boolean;
   readonly limits: Limits;
   /** Takes one line for each request. */
   readonly log: (line: string) => void;
@@ -106,7 +107,7 @@ export class ModelServer {
       modelIds: modelNames.length > 0 ? modelNames : [basename(resolve(folder))],
       host,
       cors,
-      page,
+      page: page ? builtPage(notice) : null,
       capacity: maxSequences + limits.maxQueue,
       bodyBytes: limits.bodyBytes,
       timeoutMs: limits.timeoutMs,
@@ -207,6 +208,17 @@ function closeWaitingResponses(http: Server): void {
     responses.add(response);
     response.once('close', () => responses.delete(response));
   });
+}
+
+/** The server's page; null, and a notice, where it is not built: the API does without. */
+function builtPage(notice: (line: string) => void): PageFiles | null {
+  try {
+    return new PageFiles('serve');
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    notice(`no page at /: ${error.message}`);
+    return null;
+  }
 }
 
 /** The route of a path, so that strange paths make no series of their own. */

@@ -444,7 +444,7 @@ test('a model that halts early trains, evaluates, generates and is inspected; wr
   const seen = JSON.parse((await loopnn(['inspect', ...prompt, '--html', page])).stdout);
   assert.equal(seen.tokens.length, 3);
   assert.equal(seen.tokens[0].exits.length, 3);
-  assert.match(readFileSync(page, 'utf8'), /Framed: where a halting rule stops, the model’s own/);
+  assert.match(readFileSync(page, 'utf8'), /framed<\/span>where the model’s own halting rule stops/);
 
   const on = ['--model', adaptive, '--data', data];
   await refused(

@@ -5,7 +5,6 @@ import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
 import type { Page } from 'playwright-core';
-import { PageFiles } from '../../src/node/page-files.js';
 import { serveModel, type ServeModelOptions } from '../../src/operations/serve.js';
 import { ApiKeys } from '../../src/serve/keys.js';
 import { serveRun, trainedRun } from '../serve/helpers.js';
@@ -14,7 +13,6 @@ import { accessibilityProblems, openBrowser, openPage, overflow, skip } from './
 const run = skip ? '' : await trainedRun();
 const browser = skip ? null : await openBrowser();
 after(() => browser?.close());
-const page = () => new PageFiles('serve');
 
 async function generate(shown: Page, fields: Readonly<Record<string, string>>): Promise<void> {
   for (const [label, value] of Object.entries(fields)) await shown.getByLabel(label).fill(value);
@@ -24,7 +22,7 @@ async function generate(shown: Page, fields: Readonly<Record<string, string>>): 
 test('a prompt is answered token by token, as the fields say, and stopped; another kind of answer is a chat', {
   skip,
 }, async () => {
-  const { url } = await serveRun(run, { page: page() });
+  const { url } = await serveRun(run, { page: true });
   const { page: shown, problems } = await openPage(browser!, url);
   const sent = shown.waitForRequest('**/v1/completions');
   await generate(shown, {
@@ -68,7 +66,7 @@ test('a prompt is answered token by token, as the fields say, and stopped; anoth
 test('what goes wrong is said: no key, a wrong one, a model that loads, a prompt that is too long, no server', {
   skip,
 }, async () => {
-  const { server, url } = await serveRun(run, { page: page(), keys: new ApiKeys(['the-right-key'], 'keys') });
+  const { server, url } = await serveRun(run, { page: true, keys: new ApiKeys(['the-right-key'], 'keys') });
   const { page: shown } = await openPage(browser!, 'about:blank');
   const loading = { status: 503, json: { status: 'loading' } };
   await shown.route('**/health', (route) => route.fulfill(loading), { times: 1 });

@@ -37,7 +37,7 @@ export async function serveRun(folder: string, overrides: Overrides = {}) {
     keys: new ApiKeys([], 'keys'),
     modelNames: [],
     cors: [],
-    page: null,
+    page: false,
     log: (line) => lines.push(line),
     notice: () => {},
     ...overrides,
