@@ -25,5 +25,6 @@ export { type LoadOptions, loadModel, type ModelSource } from './web/load-model.
 export type { PageFile } from './web/files-store.js';
 export { MemoryStore } from './web/memory-store.js';
 export { type TrainOptions, trainRun, type TrainSummary } from './web/train-run.js';
+export type { TrainingOptions } from './web/training.js';
 export { OpfsStore } from './web/opfs-store.js';
 export type { DirectoryHandle } from './web/file-system.js';
