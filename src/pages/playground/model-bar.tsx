@@ -63,10 +63,11 @@ export function ModelBar({ facts, loading, error, own }: ModelState) {
 }
 
 function described({ config, exits, parameters, step, threads, sharesMemory }: ModelFacts): string {
-  const { nLayer, nEmbd, vocabSize, blockSize } = config;
+  const { depth, nLayer, nEmbd, vocabSize, blockSize } = config;
   const layers = `${nLayer} ${nLayer === 1 ? 'layer' : 'layers'}`;
   const size = parameters.toLocaleString('en', { notation: 'compact', maximumFractionDigits: 2 });
-  const loops = exits > 1 ? ` × ${exits} loops` : ', no loops';
+  const loops =
+    exits === 1 ? ', no loops' : depth === 'adaptive' ? ' with an exit after each' : ` × ${exits} loops`;
   const computing = threads > 1 ? `${threads} threads` : 'one thread';
   const why = sharesMemory ? '' : ', since this page may not share memory';
   return (

@@ -16,7 +16,7 @@ const ALL = -1;
 export function Attention({ tokens, text, loops, picked }: AttentionProps) {
   const [open, setOpen] = useState(false);
   const [head, setHead] = useState(ALL);
-  const { answer, error } = useAnswer('attention', open ? { text, loop: loops } : null, 0);
+  const { answer, error, waiting } = useAnswer('attention', open ? { text, loop: loops } : null, 0);
   const T = tokens.length;
   const heads = answer ? answer.length / (T * T) : 0;
   const fits = Number.isInteger(heads) && heads > 0;
@@ -59,11 +59,17 @@ export function Attention({ tokens, text, loops, picked }: AttentionProps) {
           </p>
           <p class="soft">
             Attention in loop {loops} at <code>{visible(tokens[picked].text)}</code>: what it takes of each
-            token, darker for more. Most: {most(weights, tokens)}.
+            token, a stronger colour for more. Most: {most(weights, tokens)}.
           </p>
         </>
       )}
-      {open && !weights && !error && <p class="soft">{answer === null ? 'Computing …' : 'None here.'}</p>}
+      {open && !weights && !error && (
+        <p class="soft">
+          {waiting
+            ? 'Computing …'
+            : 'Nothing: the model’s own rule has stopped every token before this loop.'}
+        </p>
+      )}
     </details>
   );
 }
