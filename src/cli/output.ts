@@ -4,9 +4,9 @@
  */
 import { realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { writing } from '../node/file-errors.js';
-import { grouped, onOneLine, printableJSON } from '../printable.js';
+import { duration, grouped, onOneLine, printableJSON } from '../printable.js';
 
-export { grouped };
+export { byteSize, duration, grouped, metric } from '../printable.js';
 
 /** Columns of the widest output; also of a pipe or a file. */
 const MOST_COLUMNS = 100;
@@ -156,30 +156,6 @@ function cut(text: string, most: number): string {
 /** 1 layer, 2 layers. */
 export function counted(n: number, noun: string): string {
   return `${grouped(n)} ${noun}${n === 1 ? '' : 's'}`;
-}
-
-/** A number with a metric prefix: 92.9 M, 1.23 G. */
-export function metric(n: number): string {
-  const prefixes = ['', 'k', 'M', 'G', 'T', 'P'];
-  const power = n < 1 ? 0 : Math.min(prefixes.length - 1, Math.floor(Math.log10(n) / 3));
-  return `${(n / 1000 ** power).toPrecision(3)} ${prefixes[power]}`.trimEnd();
-}
-
-/** A number of bytes with a binary prefix. */
-export function byteSize(n: number): string {
-  const prefixes = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  const power = n < 1 ? 0 : Math.min(prefixes.length - 1, Math.floor(Math.log2(n) / 10));
-  return `${(n / 1024 ** power).toPrecision(3)} ${prefixes[power]}`;
-}
-
-/** Seconds as 45s, 3m05s or 2h07m. */
-export function duration(seconds: number): string {
-  if (!Number.isFinite(seconds)) return '?';
-  const whole = Math.round(seconds);
-  const two = (n: number) => String(n).padStart(2, '0');
-  if (whole < 60) return `${whole}s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)}m${two(whole % 60)}s`;
-  return `${Math.floor(whole / 3600)}h${two(Math.floor((whole % 3600) / 60))}m`;
 }
 
 const BAR_WIDTH = 24;
