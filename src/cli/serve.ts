@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
 import { ConfigError } from '../errors.js';
 import { isLoopback } from '../serve/host.js';
-import { ApiKeys } from '../serve/keys.js';
 import { DEFAULT_LIMITS, type ModelServer } from '../serve/server.js';
 import { serveModel } from '../operations/serve.js';
+import { KEY_VARIABLE, keysFrom } from './api-keys.js';
 import { several, wholeNumber } from './flags.js';
 import { onSignal } from './interrupt.js';
 import { notice } from './output.js';
@@ -27,8 +27,6 @@ interface ServeFlags extends OpenFlags {
   readonly drainTimeout: number;
 }
 
-/** Where keys may be given without standing in the list of processes; several are separated by commas. */
-const KEY_VARIABLE = 'LOOPNN_API_KEY';
 /** A day, in seconds. */
 const LONGEST_TIMEOUT = 86_400;
 
@@ -98,9 +96,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     ...options
   } = flags;
   const { host } = flags;
-  const keys = apiKey
-    ? new ApiKeys(apiKey, '--api-key')
-    : new ApiKeys(keysOf(process.env[KEY_VARIABLE]), KEY_VARIABLE);
+  const keys = keysFrom(apiKey);
   const server = await serveModel({
     ...options,
     model: folder,
@@ -145,13 +141,6 @@ function origins(value: string, before: readonly string[] = []): string[] {
     throw new InvalidArgumentError('must be an origin, as http://localhost:3000, or *');
   }
   return [...before, origin];
-}
-
-function keysOf(variable: string | undefined): string[] {
-  return (variable ?? '')
-    .split(',')
-    .map((key) => key.trim())
-    .filter((key) => key !== '');
 }
 
 function readTemplate(file: string): string {
