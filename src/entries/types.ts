@@ -10,11 +10,11 @@ export type { HubOptions } from '../data/hub/hub-source.js';
 export type { DownloadOptions, DownloadPlan } from '../data/hub/hub-download.js';
 export type { Batch, TokenSource } from '../evaluate/batches.js';
 export type { RunOptions } from '../evaluate/evaluation.js';
+export type { GateSummary } from '../evaluate/gates.js';
 export type { EncodedLastWord, LastWord, LastWordEvaluation } from '../evaluate/last-word.js';
 export type {
   Analysis,
   DepthPoint,
-  GateSummary,
   Halting,
   StateChange,
   TokenSteps,
@@ -80,7 +80,8 @@ export type {
 export type { CheckpointKind, TrainState } from '../train/checkpoint.js';
 export type { TrainConfig } from '../train/config.js';
 export type { Conventions } from '../train/conventions.js';
-export type { CheckpointEvent, EndEvent, EvalEvent, StepEvent } from '../train/events.js';
+export type { EvaluationOptions } from '../train/evaluation.js';
+export type { CheckpointEvent, EndEvent, EvalEvent, EvalNotes, StepEvent } from '../train/events.js';
 export type { LoggedEvent, Metrics } from '../train/metrics.js';
 export type { KeyValueOptions } from '../train/run.js';
 export type { TrainerOptions } from '../train/trainer.js';

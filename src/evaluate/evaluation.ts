@@ -1,5 +1,6 @@
 /** Losses on held-out text: a quick estimate on fixed batches, and the whole of a source. */
-import { exitCount } from '../models/config.js';
+import { ConfigError } from '../errors.js';
+import { averagesExits, exitCount, type ModelConfig } from '../models/config.js';
 import type { ScorePass } from '../models/exits/pass.js';
 import type { GPT } from '../models/gpt.js';
 import { type Batch, batchAt, randomBatch, requireTokens, type TokenSource } from './batches.js';
@@ -22,35 +23,63 @@ export async function estimateLoss(
   batches: FixedBatches,
   clock: Clock,
   signal?: AbortSignal,
+  pass: ScorePass = {},
 ): Promise<number | null> {
-  const losses = await batchLosses(model, source, batches, () => true, clock, signal);
-  return losses && meanLoss(losses);
+  const found = await scoreBatches(model, source, batches, () => true, clock, signal, pass);
+  return found && meanOfBatches(found.losses);
 }
 
-/** The mean of the batches' losses, in their order. */
-export function meanLoss(losses: readonly number[]): number {
+/** The mean of what batches came to, in their order. */
+export function meanOfBatches(values: readonly number[]): number {
   let sum = 0;
-  for (const loss of losses) sum += loss;
-  return sum / losses.length;
+  for (const value of values) sum += value;
+  return sum / values.length;
 }
 
-/** The loss of each batch, 0 for those that are not `wanted`; null when the signal is aborted meanwhile. */
-export async function batchLosses(
+/** How all tokens of a model take every step, whatever lets them halt; ACT's output is a mean up to where it halts, and has no other. */
+export function everyStep(config: ModelConfig): Pick<ScorePass, 'earlyExit'> {
+  return averagesExits(config) ? {} : { earlyExit: false };
+}
+
+/** Whether a model can run so many loops. */
+export function canLoop(model: GPT, loops: number): boolean {
+  if (!Number.isInteger(loops) || loops < 1) return false;
+  try {
+    model.requireOptions({ loops });
+    return true;
+  } catch (error) {
+    if (error instanceof ConfigError) return false;
+    throw error;
+  }
+}
+
+/** What batches came to, one after the other. */
+export interface BatchScores {
+  readonly losses: number[];
+  /** Mean steps before a token halted; 0 where none can. */
+  readonly meanSteps: number[];
+}
+
+/** Scores each batch, with 0 for those that are not `wanted`; null when the signal is aborted meanwhile. */
+export async function scoreBatches(
   model: GPT,
   source: TokenSource,
   { B, count, seed }: FixedBatches,
   wanted: (batch: number) => boolean,
   clock: Clock,
   signal?: AbortSignal,
-): Promise<number[] | null> {
+  pass: ScorePass = {},
+): Promise<BatchScores | null> {
   const { blockSize: T, vocabSize } = model.config;
-  const found = new Array<number>(count).fill(0);
+  const none = () => new Array<number>(count).fill(0);
+  const found = { losses: none(), meanSteps: none() };
   for (let i = 0; i < count; i++) {
     if (!wanted(i)) continue;
     if (signal?.aborted) return null;
     const batch = await randomBatch(source, B, T, vocabSize, { seed, step: EVALUATION, microStep: i });
-    const { losses } = await scoreBatch(model, batch, {});
-    found[i] = total(losses) / losses.length;
+    const { losses, steps } = await scoreBatch(model, batch, pass);
+    found.losses[i] = total(losses) / losses.length;
+    if (steps) found.meanSteps[i] = total(steps) / steps.length;
     await clock.yield();
   }
   return found;

@@ -3,11 +3,12 @@
  * learned, and, where tokens halt early, at which steps. Knows no suite and no page.
  */
 import type { GPT } from '../models/gpt.js';
-import { averagesExits, exitCount } from '../models/config.js';
+import { exitCount } from '../models/config.js';
 import { depthOf } from '../models/depth/kinds.js';
 import { batchAt, type TokenSource } from '../evaluate/batches.js';
 import type { Clock } from '../platform.js';
-import { evaluate, total } from '../evaluate/evaluation.js';
+import { evaluate, everyStep, total } from '../evaluate/evaluation.js';
+import { type GateSummary, gateSummaries } from '../evaluate/gates.js';
 
 /** The movement of the hidden state in one step, means over tokens. */
 export interface StateChange {
@@ -15,14 +16,6 @@ export interface StateChange {
   readonly relative: number;
   /** cos(s_n, s_(n−1)). */
   readonly cosine: number;
-}
-
-/** The learned gate of one loop over its channels. */
-export interface GateSummary {
-  readonly mean: number;
-  readonly std: number;
-  readonly min: number;
-  readonly max: number;
 }
 
 /** The loss at some depth, or at some threshold. */
@@ -82,13 +75,11 @@ export async function analyse(
 ): Promise<Analysis> {
   const part = firstTokens(source, tokens + 1);
   const trained = exitCount(model.config);
-  // ACT's output is an average up to where it halts; there is no other.
-  const full = averagesExits(model.config) ? {} : { earlyExit: false };
   const lossByLoops: { loops: number; loss: number }[] = [];
   if (trained > 1) {
     const most = depthOf(model.config).loopsFreely(model.config) ? 2 * trained : trained;
     for (let loops = 1; loops <= most; loops++) {
-      const options = { B, loops, bytes: null, ...full };
+      const options = { B, loops, bytes: null, ...everyStep(model.config) };
       lossByLoops.push({ loops, loss: (await evaluate(model, part, options, clock)).loss });
     }
   }
@@ -158,22 +149,6 @@ export function changeOf(before: Float32Array, after: Float32Array, start: numbe
     relative: old === 0 ? 0 : Math.sqrt(difference / old),
     cosine: old === 0 || young === 0 ? 0 : product / Math.sqrt(old * young),
   };
-}
-
-/** The gates of every loop. */
-export async function gateSummaries(model: GPT): Promise<Record<string, GateSummary[]>> {
-  const summaries: Record<string, GateSummary[]> = {};
-  for (const parameter of model.parameters.all.filter(({ role }) => role === 'gate')) {
-    const values = Array.from(await parameter.read());
-    const width = parameter.shape[1];
-    summaries[parameter.name] = Array.from({ length: parameter.shape[0] }, (_, n) => {
-      const row = values.slice(n * width, (n + 1) * width);
-      const mean = total(row) / width;
-      const std = Math.sqrt(total(row.map((x) => (x - mean) ** 2)) / width);
-      return { mean, std, min: Math.min(...row), max: Math.max(...row) };
-    });
-  }
-  return summaries;
 }
 
 async function haltingBehaviour(model: GPT, source: TokenSource, B: number, clock: Clock): Promise<Halting> {

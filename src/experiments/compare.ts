@@ -12,7 +12,7 @@ import type { Runtime } from '../tensor/tensor.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { requireTokens, type TokenSource } from '../evaluate/batches.js';
 import { type Clock, endedBy, type Store } from '../platform.js';
-import { estimateLoss } from '../evaluate/evaluation.js';
+import { canLoop, estimateLoss } from '../evaluate/evaluation.js';
 import { readJSON } from '../train/json.js';
 import { ALONE, type Peers } from '../train/peers.js';
 import { type SharedWork, shareOut } from '../train/shared-work.js';
@@ -20,6 +20,7 @@ import { createRun, Run, runExists } from '../train/run.js';
 import { gapsOf, type LoggedEvent, readMetrics } from '../train/metrics.js';
 import { Trainer, TrainingError } from '../train/trainer.js';
 import type { EvalEvent } from '../train/events.js';
+import { evalNotes } from './sample.js';
 import { type FinishedRun, scoreRun } from './score.js';
 import { hasResult, type Provenance, readResult, writeResult } from './result.js';
 import { Agenda, type Job } from './agenda.js';
@@ -56,6 +57,10 @@ export interface ComparisonOptions {
   readonly store: (name: string) => Store;
   /** The processes that the runs are shared out over; this one alone by default. */
   readonly peers?: Peers;
+  /** Loop counts at which evaluations score validation batches too, of models that can run them; none by default. */
+  readonly evalLoops?: readonly number[] | undefined;
+  /** Bytes of resident memory, which evaluations note. */
+  readonly memory?: () => number;
 }
 
 /**
@@ -193,9 +198,20 @@ class Training implements AsyncDisposable {
     const { data, runtime, clock } = options;
     const { model, train } = entrant.config;
     this.model = new GPT(model, runtime, { train: true });
-    const sources = { train: data.train, val: data.val };
+    const { tokenizer, ...sources } = { train: data.train, val: data.val, tokenizer: data.tokenizer };
+    const { memory, suite } = options;
+    const evalLoops = options.evalLoops?.filter((loops) => canLoop(this.model, loops));
+    const noted = { model: this.model, tokenizer, prompt: suite.prompt, seed: train.seed, clock, memory };
+    const hooks = { evalLoops, notes: evalNotes(noted) };
     try {
-      this.trainer = new Trainer({ model: this.model, config: train, ...sources, store: folder, clock });
+      this.trainer = new Trainer({
+        ...sources,
+        ...hooks,
+        model: this.model,
+        config: train,
+        store: folder,
+        clock,
+      });
     } catch (error) {
       this.model.dispose();
       throw error;

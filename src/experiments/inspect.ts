@@ -5,7 +5,8 @@
 import { ConfigError } from '../errors.js';
 import type { GPT } from '../models/gpt.js';
 import { type Tokenizer, textOf } from '../tokenizer/tokenizer.js';
-import { changeOf, type GateSummary, gateSummaries } from './analysis.js';
+import { type GateSummary, gateSummaries } from '../evaluate/gates.js';
+import { changeOf } from './analysis.js';
 
 export interface Prediction {
   readonly id: number;

@@ -1,7 +1,6 @@
 /** What is kept of a run when it has finished: its losses, how it behaves from exit to exit, and a sample. Knows no suite. */
 import { evaluate } from '../evaluate/evaluation.js';
 import type { TokenSource } from '../evaluate/batches.js';
-import { Model } from '../generate/model.js';
 import { modelCost } from '../models/cost.js';
 import type { GPT } from '../models/gpt.js';
 import type { Clock, Store } from '../platform.js';
@@ -11,6 +10,7 @@ import type { RunConfig } from '../train/config.js';
 import { readMetrics } from '../train/metrics.js';
 import { analyse, firstTokens } from './analysis.js';
 import type { Provenance, RunResult } from './result.js';
+import { sampleOf } from './sample.js';
 
 /** Held-out tokens that the analysis of a model reads. */
 const ANALYSED_TOKENS = 32_768;
@@ -75,27 +75,14 @@ export async function scoreRun(
       valLoss,
     })),
     analysis: await analyse(model, val, Math.min(ANALYSED_TOKENS, val.length - 1), B, clock),
-    sample: await sampleOf(model, tokenizer, run.prompt, config.train.seed, clock),
+    sample: await sampleOf(
+      model,
+      tokenizer,
+      run.prompt,
+      { seed: config.train.seed, maxTokens: SAMPLE_TOKENS },
+      clock,
+    ),
     provenance,
     heldOut: { text, tokens: found.tokens },
   };
-}
-
-/** What the model makes of a prompt; nothing where no tokenizer came with the data. */
-async function sampleOf(
-  model: GPT,
-  tokenizer: Tokenizer | null,
-  prompt: string,
-  seed: number,
-  clock: Clock,
-): Promise<string> {
-  if (!tokenizer) return '';
-  const options = { temperature: 0.8, topK: 50, seed, maxTokens: SAMPLE_TOKENS };
-  // Not disposed of: the weights are the training's.
-  // Characters have no token that begins a text; the first of nanoGPT's is the line break, from which it samples.
-  const beginning = prompt === '' && tokenizer.eot === null ? [0] : prompt;
-  const stream = new Model(model, tokenizer, clock).generate(beginning, options);
-  let sample = '';
-  for await (const { text } of stream) sample += text;
-  return sample;
 }

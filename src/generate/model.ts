@@ -73,9 +73,14 @@ export class Model implements Disposable, AsyncDisposable {
     return this.dispose();
   }
 
-  private async free(): Promise<void> {
+  /** The same, but leaves the weights to whoever gave them. */
+  async release(): Promise<void> {
     await this.engine.dispose();
     this.decoder.dispose();
+  }
+
+  private async free(): Promise<void> {
+    await this.release();
     this.gpt.dispose();
     this.gpt.runtime.pool.trim();
   }

@@ -38,6 +38,8 @@ export interface CompareOptions {
   readonly dtype?: IntegerType | undefined;
   /** `auto`, the default, is what the comparison began with. */
   readonly precision?: TrainConfig['precision'];
+  /** Loop counts at which each evaluation of models that can run them scores its validation batches too. */
+  readonly evalLoops?: readonly number[] | undefined;
   /** The command, as the report quotes it. */
   readonly command?: string;
   /** Ends the work at a safe point, from which the same call goes on; one process's ends that of all. */
@@ -126,6 +128,8 @@ export async function compareModels(options: CompareOptions): Promise<Comparison
     provenance,
     store: (name) => home.within(name),
     peers,
+    evalLoops: options.evalLoops,
+    memory: process.memoryUsage.rss,
   };
   const outcome = new Outcome(suite);
   for await (const event of compare(own, signal)) {
@@ -171,9 +175,12 @@ export async function compareModels(options: CompareOptions): Promise<Comparison
 }
 
 /** What processes must have in common before any of them begins. */
-function optionsOf({ suite, maxSteps, data, dtype, precision }: CompareOptions, seeds: number): Facts {
+function optionsOf(
+  { suite, maxSteps, data, dtype, precision, evalLoops }: CompareOptions,
+  seeds: number,
+): Facts {
   const { name, scale } = suite;
-  const options = { name, scale, seeds, maxSteps, data, dtype, precision };
+  const options = { name, scale, seeds, maxSteps, data, dtype, precision, evalLoops };
   return {
     ...ownVersion(),
     options: JSON.stringify(options),

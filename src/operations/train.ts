@@ -8,6 +8,7 @@ import type { IntegerType } from '../formats/integers.js';
 import { worseThanGuessing } from '../evaluate/evaluation.js';
 import { describeData } from '../experiments/compare.js';
 import { hasResult, readResult, type RunResult, writeResult } from '../experiments/result.js';
+import { evalNotes } from '../experiments/sample.js';
 import { scoreRun } from '../experiments/score.js';
 import { GPT } from '../models/gpt.js';
 import { NodeStore, nodeClock } from '../node/store.js';
@@ -47,6 +48,8 @@ export interface TrainOptions extends ConfigOptions {
   readonly resume?: boolean | undefined;
   /** Log for TensorBoard too; a resumed run that has such a log continues it. */
   readonly tensorboard?: boolean | undefined;
+  /** Loop counts at which each evaluation scores its validation batches too; a resumed run keeps its own by default. */
+  readonly evalLoops?: readonly number[] | undefined;
   /** Ends the training after its micro-step, with a checkpoint to go on from; of many processes, after the update. */
   readonly signal?: AbortSignal;
   /** The processes that train together; this one alone by default. */
@@ -139,6 +142,11 @@ export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
     ...{ store, clock: nodeClock, peers },
     shardOptimizer: options.shardOptimizer === true,
     verifyEvery: options.verifyEvery ?? VERIFY_EVERY,
+    evalLoops: options.evalLoops,
+    notes: evalNotes({
+      ...{ model, tokenizer: data.tokenizer, prompt: '', seed: config.train.seed, clock: nodeClock },
+      memory: process.memoryUsage.rss,
+    }),
   });
   try {
     await resumed?.requireSameTokenizer(data.tokenizer);
@@ -202,11 +210,11 @@ async function configOfAll(peers: Peers, config: RunConfig | null): Promise<RunC
 
 /** What processes that train together have in common. */
 async function factsOf(
-  { model, train, preset, config, resume, shardOptimizer, verifyEvery }: TrainOptions,
+  { model, train, preset, config, resume, shardOptimizer, verifyEvery, evalLoops }: TrainOptions,
   data: Dataset,
   backend: Backend,
 ): Promise<Facts> {
-  const options = { model, train, preset, config, resume, shardOptimizer, verifyEvery };
+  const options = { model, train, preset, config, resume, shardOptimizer, verifyEvery, evalLoops };
   return {
     ...ownVersion(),
     configuration: JSON.stringify(options),

@@ -1,4 +1,5 @@
 /** What a training tells of itself. */
+import type { GateSummary } from '../evaluate/gates.js';
 import type { CheckpointKind } from './checkpoint.js';
 
 /** One update was made. */
@@ -31,7 +32,20 @@ export interface EvalEvent {
   readonly tokensSeen: number;
   /** Whether this is the run's lowest validation loss so far. */
   readonly best: boolean;
+  /** Mean steps before a token of the validation batches halted; absent where none can. */
+  readonly meanSteps?: number;
+  /** Losses on the same validation batches with so many loops for every token; absent where not asked for. */
+  readonly lossByLoops?: readonly { readonly loops: number; readonly valLoss: number }[];
+  /** Learned gates by parameter name, one summary a loop; absent where the model has none. */
+  readonly gates?: Readonly<Record<string, readonly GateSummary[]>>;
+  /** What the model writes; absent where nobody asked, or no tokenizer came with the data. */
+  readonly sample?: string;
+  /** Resident memory of the process; absent where the environment does not tell. */
+  readonly memoryBytes?: number;
 }
+
+/** What the environment adds to an evaluation. */
+export type EvalNotes = Pick<EvalEvent, 'sample' | 'memoryBytes'>;
 
 export interface CheckpointEvent {
   readonly kind: 'checkpoint';

@@ -81,7 +81,8 @@ const NUMBERS = {
   eval: ['trainLoss', 'valLoss', 'tokensSeen'],
 } as const;
 
-function parseEvent(line: string): LoggedEvent | null {
+/** The event of a line; null where it is none. */
+export function parseEvent(line: string): LoggedEvent | null {
   let event: Record<string, unknown> | null;
   try {
     event = parseJSON(line) as Record<string, unknown> | null;

@@ -5,20 +5,13 @@
  * Everything random is a function of (seed, step, micro-step), so a run continued from a checkpoint repeats the bits of
  * one that was never stopped.
  */
-import {
-  type Batch,
-  type BatchKey,
-  randomBatch,
-  requireTokens,
-  type TokenSource,
-} from '../evaluate/batches.js';
-import { batchLosses, meanLoss } from '../evaluate/evaluation.js';
+import { type Batch, type BatchKey, randomBatch, requireTokens } from '../evaluate/batches.js';
 import { applicationCount } from '../models/config.js';
 import { applicationsToCheckpoint } from '../models/cost.js';
 import { depthOf } from '../models/depth/kinds.js';
 import type { TrainPass } from '../models/exits/pass.js';
 import type { GPT } from '../models/gpt.js';
-import type { Clock, Store } from '../platform.js';
+import type { Store } from '../platform.js';
 import type { DropoutKey } from '../random.js';
 import { Tape } from '../tensor/tape.js';
 import {
@@ -31,6 +24,7 @@ import {
 import type { TrainConfig } from './config.js';
 import { firstNonFinite } from './diagnose.js';
 import { TrainingError } from './errors.js';
+import { Evaluation, type EvaluationOptions } from './evaluation.js';
 import type { CheckpointEvent, EvalEvent, StepEvent, TrainEvent } from './events.js';
 import { UpdateGradient } from './gradient.js';
 import { mostLoops, sampleLoops } from './loops.js';
@@ -46,14 +40,9 @@ import { requireSameWeights } from './same-weights.js';
 
 export { TrainingError };
 
-export interface TrainerOptions {
-  readonly model: GPT;
-  readonly config: TrainConfig;
-  readonly train: TokenSource;
-  readonly val: TokenSource;
+export interface TrainerOptions extends EvaluationOptions {
   /** Where the run is kept. Of many processes, that of rank 0 reads and writes it. */
   readonly store: Store;
-  readonly clock: Clock;
   /** The processes that train together; this one alone where none are given. */
   readonly peers?: Peers;
   /** Whether each process holds a part of the optimizer's moments, and updates that part of the weights (ZeRO-1). */
@@ -71,6 +60,7 @@ export class Trainer {
   private readonly batches = new ReadAhead((key) => this.batch(key));
   private state: TrainState = newCheckpointState();
   private saveWanted = false;
+  private readonly evaluation: Evaluation;
 
   constructor(private readonly options: TrainerOptions) {
     const { model, config } = options;
@@ -80,6 +70,7 @@ export class Trainer {
     this.gradient = new UpdateGradient(model.parameters, config.gradAccumSteps, this.peers, this.sharded);
     this.optimizer = new AdamW(model.parameters, config, ...(this.sharded ? [this.gradient.ownBlocks] : []));
     this.checkpointed = checkpointedApplications(model, config);
+    this.evaluation = new Evaluation(options, this.peers);
   }
 
   /** Updates made so far. */
@@ -114,6 +105,7 @@ export class Trainer {
     }
     const log = resumed && this.leads ? await readMetrics(store, this.state) : EMPTY_LOG;
     if (this.leads) await writeMetrics(store, log);
+    await this.evaluation.goOn(log);
     return log;
   }
 
@@ -256,23 +248,14 @@ export class Trainer {
 
   /** Losses on fixed batches, or null when the signal is aborted before they are complete. Throws TrainingError. */
   private async evaluate(signal?: AbortSignal): Promise<EvalEvent | null> {
-    const { model, config, train, val, clock } = this.options;
-    const batches = { B: config.batchSize, count: config.evalBatches, seed: config.seed };
-    const { peers } = this;
-    const own = (batch: number) => batch % peers.size === peers.rank;
-    const found: number[] = [];
-    for (const source of [train, val]) {
-      const losses = await batchLosses(model, source, batches, own, clock, signal);
-      if (losses === null) return null;
-      const all = await gatherNumbers(peers, losses);
-      found.push(meanLoss(losses.map((_, batch) => all[batch % peers.size][batch])));
-    }
-    const [trainLoss, valLoss] = found;
+    const found = await this.evaluation.run(signal);
+    if (!found) return null;
+    const { trainLoss, valLoss, ...rest } = found;
     if (!Number.isFinite(trainLoss + valLoss)) await this.diverged('evaluation loss', trainLoss + valLoss);
     const { step, tokensSeen, bestValLoss } = this.state;
     const best = valLoss < (bestValLoss ?? Number.POSITIVE_INFINITY);
     this.state = { ...this.state, evaluatedAt: step, bestValLoss: best ? valLoss : bestValLoss };
-    const event = { kind: 'eval', step, trainLoss, valLoss, tokensSeen, best } as const;
+    const event = { kind: 'eval', step, trainLoss, valLoss, tokensSeen, best, ...rest } as const;
     if (this.leads) await appendMetrics(this.options.store, event);
     return event;
   }

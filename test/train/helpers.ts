@@ -42,7 +42,7 @@ export function makeTrainer(
   modelFields: Record<string, unknown> = {},
   backend: Backend = onEngine(new NativeBackend('f32')),
   tokens: TokenSource = source(500),
-  together: Pick<TrainerOptions, 'peers' | 'shardOptimizer' | 'verifyEvery'> = {},
+  together: Omit<Partial<TrainerOptions>, 'model' | 'config' | 'store'> = {},
 ): { trainer: Trainer; model: GPT; runtime: Runtime; config: TrainConfig } {
   const { model: modelConfig, train } = parseRunConfig(
     {

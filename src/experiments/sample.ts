@@ -1,0 +1,63 @@
+/** What a model writes while it is trained, and at the end. */
+import { Model } from '../generate/model.js';
+import type { GPT } from '../models/gpt.js';
+import type { Clock } from '../platform.js';
+import { type Tokenizer, tokensBeyond } from '../tokenizer/tokenizer.js';
+import type { EvalNotes } from '../train/events.js';
+
+/** Tokens of a sample at an evaluation: few, since they are made one after the other. */
+const SHORT_SAMPLE = 60;
+
+export interface SampleOptions {
+  readonly seed: number;
+  readonly maxTokens: number;
+}
+
+/** What the model makes of a prompt; nothing where no tokenizer came with the data. */
+export async function sampleOf(
+  model: GPT,
+  tokenizer: Tokenizer | null,
+  prompt: string,
+  { seed, maxTokens }: SampleOptions,
+  clock: Clock,
+  signal?: AbortSignal,
+): Promise<string> {
+  if (!tokenizer) return '';
+  const options = { temperature: 0.8, topK: 50, seed, maxTokens, ...(signal ? { signal } : {}) };
+  // Characters have no token that begins a text; the first of nanoGPT's is the line break, from which it samples.
+  const beginning = prompt === '' && tokenizer.eot === null ? [0] : prompt;
+  const own = new Model(model, tokenizer, clock);
+  try {
+    let sample = '';
+    for await (const { text } of own.generate(beginning, options)) sample += text;
+    return sample;
+  } finally {
+    await own.release(); // the weights are the training's
+  }
+}
+
+/** What an evaluation is to note besides losses. */
+export interface Noted {
+  readonly model: GPT;
+  readonly tokenizer: Tokenizer | null;
+  readonly prompt: string;
+  readonly seed: number;
+  readonly clock: Clock;
+  /** Bytes of resident memory. */
+  readonly memory?: (() => number) | undefined;
+}
+
+/** A short sample, the same seed's each time, and the memory in use. */
+export function evalNotes({ model, tokenizer, prompt, seed, clock, memory }: Noted) {
+  const { vocabSize, blockSize } = model.config;
+  const writes = tokenizer !== null && tokensBeyond(tokenizer, vocabSize) !== undefined;
+  const options = { seed, maxTokens: Math.min(SHORT_SAMPLE, blockSize) };
+  return async (signal?: AbortSignal): Promise<EvalNotes | null> => {
+    const sample = writes ? await sampleOf(model, tokenizer, prompt, options, clock, signal) : null;
+    if (signal?.aborted) return null;
+    return {
+      ...(sample === null ? {} : { sample: `${prompt}${sample}` }),
+      ...(memory ? { memoryBytes: memory() } : {}),
+    };
+  };
+}

@@ -1,0 +1,95 @@
+/** An evaluation of a training: both splits on fixed batches, and what else was asked for. Knows no log and no steps. */
+import type { TokenSource } from '../evaluate/batches.js';
+import { canLoop, everyStep, meanOfBatches, scoreBatches } from '../evaluate/evaluation.js';
+import { gateSummaries } from '../evaluate/gates.js';
+import { exitCount } from '../models/config.js';
+import type { ScorePass } from '../models/exits/pass.js';
+import type { GPT } from '../models/gpt.js';
+import type { Clock } from '../platform.js';
+import type { TrainConfig } from './config.js';
+import type { EvalEvent, EvalNotes } from './events.js';
+import type { Metrics } from './metrics.js';
+import { broadcastText, gatherNumbers, type Peers } from './peers.js';
+
+export interface EvaluationOptions {
+  readonly model: GPT;
+  readonly config: TrainConfig;
+  readonly train: TokenSource;
+  readonly val: TokenSource;
+  readonly clock: Clock;
+  /** Loop counts at which the validation batches are scored too; those of the log of a run that goes on, by default. */
+  readonly evalLoops?: readonly number[] | undefined;
+  /** What the environment adds, with the weights as they are; null where the signal ends it. Asked on rank 0. */
+  readonly notes?: (signal?: AbortSignal) => Promise<EvalNotes | null>;
+}
+
+/** What it finds. */
+export type Evaluated = Omit<EvalEvent, 'kind' | 'step' | 'tokensSeen' | 'best'>;
+
+export class Evaluation {
+  private evalLoops: readonly number[];
+
+  /** Throws ConfigError for a loop count that the model can not run. */
+  constructor(
+    private readonly options: EvaluationOptions,
+    private readonly peers: Peers,
+  ) {
+    this.evalLoops = options.evalLoops ?? [];
+    for (const loops of this.evalLoops) options.model.requireOptions({ loops });
+  }
+
+  /** Measures, where nobody asked for other loop counts, at those of a log. */
+  async goOn({ events }: Metrics): Promise<void> {
+    const { model, evalLoops } = this.options;
+    const last = events.findLast((event): event is EvalEvent => event.kind === 'eval')?.lossByLoops;
+    const logged = Array.isArray(last) ? last.map(({ loops }) => loops) : [];
+    const wanted = evalLoops ?? logged.filter((loops) => canLoop(model, loops));
+    this.evalLoops = JSON.parse(await broadcastText(this.peers, 0, JSON.stringify(wanted)));
+  }
+
+  /** Null when the signal is aborted meanwhile. */
+  async run(signal?: AbortSignal): Promise<Evaluated | null> {
+    const { model, train, val, notes } = this.options;
+    const own = await this.score(train, {}, signal);
+    const held = own && (await this.score(val, {}, signal));
+    if (!held) return null;
+    const lossByLoops: { loops: number; valLoss: number }[] = [];
+    for (const loops of this.evalLoops) {
+      const known = loops === exitCount(model.config) && model.config.halting === 'none';
+      const found = known ? held : await this.score(val, { loops, ...everyStep(model.config) }, signal);
+      if (!found) return null;
+      lossByLoops.push({ loops, valLoss: found.loss });
+    }
+    const leads = this.peers.rank === 0;
+    const noted = leads && notes ? await notes(signal) : {};
+    if (noted === null) return null;
+    const gates = leads ? await gateSummaries(model) : {};
+    return {
+      ...{ trainLoss: own.loss, valLoss: held.loss },
+      ...(held.meanSteps === 0 ? {} : { meanSteps: held.meanSteps }),
+      ...(lossByLoops.length === 0 ? {} : { lossByLoops }),
+      ...(Object.keys(gates).length === 0 ? {} : { gates }),
+      ...noted,
+    };
+  }
+
+  /** The loss on fixed batches, and the mean steps there, 0 where no token can halt; processes share the batches out. */
+  private async score(
+    source: TokenSource,
+    pass: ScorePass,
+    signal?: AbortSignal,
+  ): Promise<{ loss: number; meanSteps: number } | null> {
+    const { peers } = this;
+    const { model, config, clock } = this.options;
+    const batches = { B: config.batchSize, count: config.evalBatches, seed: config.seed };
+    const own = (batch: number) => batch % peers.size === peers.rank;
+    const found = await scoreBatches(model, source, batches, own, clock, signal, pass);
+    if (!found) return null;
+    const ofAll = async (values: number[]) => {
+      const all = await gatherNumbers(peers, values);
+      return meanOfBatches(values.map((_, batch) => all[batch % peers.size][batch]));
+    };
+    const halts = model.config.halting !== 'none';
+    return { loss: await ofAll(found.losses), meanSteps: halts ? await ofAll(found.meanSteps) : 0 };
+  }
+}
