@@ -12,6 +12,7 @@ const FLOORS = [
   ['pages'],
   ['cli', 'entries', 'index.ts', 'browser.ts'],
   ['operations'],
+  ['watch'],
   ['serve'],
   ['experiments'],
   ['bench'],
@@ -30,7 +31,17 @@ const FLOORS = [
   ['printable.ts'],
 ];
 /** What only Node has; everything else must run in a browser. */
-const NODE_ONLY = ['cli', 'entries', 'operations', 'serve', 'data', 'node', 'backend/native', 'index.ts'];
+const NODE_ONLY = [
+  'cli',
+  'entries',
+  'operations',
+  'watch',
+  'serve',
+  'data',
+  'node',
+  'backend/native',
+  'index.ts',
+];
 /** The same inside models/, types included. */
 const MODEL_FLOORS = [
   ['gpt.ts', 'cost.ts'],

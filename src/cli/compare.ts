@@ -19,6 +19,7 @@ import type { Peers } from '../train/peers.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
+import { evalLoopsOption, watched, watchOption } from './watched.js';
 import { duration, grouped, metric, notice, paragraph, Progress, printResult, table } from './output.js';
 import { Preparing } from './prepare.js';
 import { precisionOption } from './runtime.js';
@@ -34,6 +35,8 @@ interface CompareFlags {
   readonly dtype?: IntegerType;
   readonly out?: string;
   readonly precision: TrainConfig['precision'];
+  readonly evalLoops?: readonly number[];
+  readonly watch?: true;
   readonly dryRun?: true;
   readonly json?: true;
 }
@@ -67,6 +70,8 @@ export function compareCommand(program: Command): void {
     )
     .option('--dry-run', 'only say what it would take: runs, steps, FLOPs, and hours on this machine')
     .addOption(precision)
+    .addOption(evalLoopsOption())
+    .addOption(watchOption())
     .option('--json', 'print one JSON document at the end');
   command.action((suite: string | undefined, flags: CompareFlags) => {
     const named = suite ?? flags.suite;
@@ -90,6 +95,7 @@ async function runComparison(
   const out = flags.out!;
   const suite = findSuite(name, scale);
   const seeds = flags.seeds ?? suite.seeds;
+  await using _page = await watched(flags.watch, out, peers);
   const show = new ComparisonProgress(limited(suite, flags.maxSteps), seeds);
   const preparing = new Preparing();
   const timing = new Progress('timing steps in turns');
@@ -200,12 +206,13 @@ function indented(text: string): string[] {
 }
 
 function commandLine(name: string, flags: CompareFlags, seeds: number): string {
-  const { scale, data, dtype, precision, maxSteps } = flags;
+  const { scale, data, dtype, precision, maxSteps, evalLoops } = flags;
   const ids = dtype === undefined ? '' : ` --dtype ${dtype}`;
   const text = data === undefined ? '' : ` --data DATA${ids}`;
   const bits = precision === 'auto' ? '' : ` --precision ${precision}`;
   const steps = maxSteps === undefined ? '' : ` --max-steps ${maxSteps}`;
-  return `loopnn compare ${name} --scale ${scale} --seeds ${seeds}${steps}${text}${bits} --out DIR`;
+  const loops = evalLoops === undefined ? '' : ` --eval-loops ${evalLoops.join(',')}`;
+  return `loopnn compare ${name} --scale ${scale} --seeds ${seeds}${steps}${text}${bits}${loops} --out DIR`;
 }
 
 function lossInWords({ valLoss, config }: RunResult): string {

@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   train: async () => (await import('./train.js')).trainCommand,
   eval: async () => (await import('./eval.js')).evalCommand,
   generate: async () => (await import('./generate.js')).generateCommand,
+  watch: async () => (await import('./watch.js')).watchCommand,
   serve: async () => (await import('./serve.js')).serveCommand,
   play: async () => (await import('./play.js')).playCommand,
   inspect: async () => (await import('./inspect.js')).inspectCommand,

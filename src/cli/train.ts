@@ -9,6 +9,7 @@ import { trainFields } from '../train/config.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { givenFields, wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
+import { evalLoopsOption, watched, watchOption } from './watched.js';
 import { grouped, notice, Progress, printResult } from './output.js';
 import { addConfigFlags } from './runtime.js';
 import { together } from './together.js';
@@ -25,6 +26,8 @@ interface TrainFlags extends Record<string, unknown> {
   readonly tensorboard?: true;
   readonly shardOptimizer?: true;
   readonly verifyEvery?: number;
+  readonly evalLoops?: readonly number[];
+  readonly watch?: true;
   readonly json?: true;
 }
 
@@ -50,6 +53,8 @@ export function trainCommand(program: Command): void {
       wholeNumber(0),
       100,
     )
+    .addOption(evalLoopsOption())
+    .addOption(watchOption())
     .option('--json', 'print one JSON document at the end');
   addConfigFlags(command).action((flags: TrainFlags) =>
     together((peers) => interruptible((signal) => train(flags, peers, signal))),
@@ -57,7 +62,9 @@ export function trainCommand(program: Command): void {
 }
 
 async function train(flags: TrainFlags, peers: Peers | null, signal: AbortSignal): Promise<void> {
-  const { data, dtype, out, preset, config, resume, tensorboard, shardOptimizer, verifyEvery } = flags;
+  const { data, dtype, out, preset, config, resume, tensorboard, shardOptimizer, verifyEvery, evalLoops } =
+    flags;
+  await using _page = await watched(flags.watch, out, peers);
   // Launchers hand it on to all processes; without a listener Node would wait for a debugger.
   let save = () => {};
   process.on('SIGUSR1', () => save());
@@ -66,7 +73,19 @@ async function train(flags: TrainFlags, peers: Peers | null, signal: AbortSignal
   let training: TrainingProgress | null = null;
   let steps = 0;
   const { result, report, ...summary } = await trainRun({
-    ...{ data, dtype, out, preset, config, resume, tensorboard, shardOptimizer, verifyEvery, signal },
+    ...{
+      data,
+      dtype,
+      out,
+      preset,
+      config,
+      resume,
+      tensorboard,
+      shardOptimizer,
+      verifyEvery,
+      evalLoops,
+      signal,
+    },
     ...(peers ? { peers } : {}),
     model: givenFields(flags, modelFields),
     train: givenFields(flags, trainFields),

@@ -112,6 +112,12 @@ export class FolderLock implements AsyncDisposable {
   }
 }
 
+/** Whether a process that is still there holds a folder, as far as one who writes nothing can tell. */
+export async function isHeld(folder: string): Promise<boolean> {
+  const { last } = await endOfChain(folder);
+  return last !== null && isAlive(last.holder, Date.now() - last.beatAt);
+}
+
 function inUse(folder: string, holder: Holder, beatMs: number): LockError {
   const { pid } = holder;
   const rule = 'must not be in use by another process';

@@ -1,5 +1,7 @@
 /** The page's beginning. */
 import { render } from 'preact';
 import '../shared/style.css';
+import './style.css';
+import { App } from './app.js';
 
-render(<main>…</main>, document.body);
+render(<App />, document.body);

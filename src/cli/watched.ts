@@ -1,0 +1,35 @@
+/** What `train` and `compare` share to be looked at while they work. */
+import { Option } from 'commander';
+import type { Peers } from '../train/peers.js';
+import { type Watching, watchInThread } from '../watch/in-thread.js';
+import { wholeNumbers } from './flags.js';
+import { notice } from './output.js';
+
+/** `--eval-loops`. */
+export function evalLoopsOption(): Option {
+  const help = 'loop counts, as 1,2,4, at which each evaluation scores its validation batches too';
+  return new Option('--eval-loops <counts>', help).argParser(wholeNumbers);
+}
+
+/** `--watch`. */
+export function watchOption(): Option {
+  const help = 'show it on a page of this machine meanwhile; later, loopnn watch does';
+  return new Option('--watch', help);
+}
+
+/** The page of a folder where one is wanted, until it is disposed of; of many processes, that of rank 0 has it. */
+export async function watched(
+  wanted: true | undefined,
+  folder: string,
+  peers: Peers | null,
+): Promise<AsyncDisposable | null> {
+  if (!wanted || (peers && peers.rank > 0)) return null;
+  const page: Watching = await watchInThread(folder);
+  notice(`watch it on ${page.url}`);
+  return {
+    async [Symbol.asyncDispose]() {
+      await page[Symbol.asyncDispose]();
+      notice(`its page has ended; to see it again: loopnn watch ${folder}`);
+    },
+  };
+}

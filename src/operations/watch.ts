@@ -1,0 +1,50 @@
+/** A page of runs while they are trained: `loopnn watch`, and `watchRuns` of the library. */
+import { stat } from 'node:fs/promises';
+import { ConfigError } from '../errors.js';
+import { ApiKeys } from '../serve/keys.js';
+import { WatchServer } from '../watch/server.js';
+
+export interface WatchOptions {
+  /** Folders below which runs lie, or will lie. */
+  readonly runs: readonly string[];
+  /** Address to listen on; 127.0.0.1, which only this machine reaches, by default. */
+  readonly host?: string;
+  /** Port to listen on; 0, the default, is any free one. */
+  readonly port?: number;
+  /** Keys, one of which the page must be given; without them anybody may look. */
+  readonly apiKeys?: readonly string[] | ApiKeys;
+}
+
+/** The page, while it is shown. */
+export interface RunsPage {
+  readonly url: string;
+  /** How many runs there were at the first look. */
+  readonly found: Promise<number>;
+  /** Ends it at once. */
+  close(): Promise<void>;
+}
+
+/**
+ * Shows all runs below some folders on a page, and reads their logs on as they grow. Writes nothing.
+ *
+ * @throws ConfigError for what is no folder, for keys that no header can carry, and where the page is not built; what Node says
+ *   where the port is taken
+ *
+ * @example
+ * const server = await watchRuns({ runs: ['runs'] });
+ * console.log(`${await server.found} runs on ${server.url}`);
+ * await server.close();
+ */
+export async function watchRuns(options: WatchOptions): Promise<RunsPage> {
+  const { runs, host = '127.0.0.1', port = 0, apiKeys = [] } = options;
+  for (const folder of runs) {
+    const found = await stat(folder).catch(() => null);
+    if (found?.isDirectory()) continue;
+    const hint = found
+      ? 'give the folder that holds it'
+      : 'runs may be added later, the folder must be there';
+    throw new ConfigError(folder, 'must be a folder with runs below it', found ? 'a file' : undefined, hint);
+  }
+  const keys = apiKeys instanceof ApiKeys ? apiKeys : new ApiKeys(apiKeys, 'apiKeys');
+  return WatchServer.start({ folders: runs, host, port, keys });
+}

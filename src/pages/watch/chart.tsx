@@ -1,0 +1,212 @@
+/**
+ * A chart that grows while it is looked at. Drag to zoom, Shift and drag to move, wheel with Ctrl to zoom, double-click to see
+ * all; a finger moves, two zoom; arrow keys, +, − and 0 do the same.
+ */
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { firstFrom } from './decimate.js';
+import { inFrame, noFrame } from './frames.js';
+import { type Drawn, draw, MARGIN, type Plot, type PlotCurve } from './plot.js';
+import { Pointing } from './pointing.js';
+import { useInks } from './inks.js';
+
+export interface ChartProps extends Plot {
+  readonly title: string;
+  /** What its values are in, where the title does not say. */
+  readonly unit?: string;
+  /** One sentence below it: what there is to see. */
+  readonly says?: string;
+  readonly onZoom: (zoom: readonly [number, number] | null) => void;
+  /** How a value reads. */
+  readonly value?: (y: number) => string;
+  /** Whether its curves are named beside it. */
+  readonly legend?: boolean;
+}
+
+const HEIGHT = 250;
+/** Milliseconds after a hand has moved the axis until it is drawn finely. */
+const REST_MS = 160;
+/** Curves whose values are told at the pointer. */
+const MOST_VALUES = 20;
+
+interface Hover {
+  readonly pixel: number;
+  readonly x: number;
+  readonly values: readonly { readonly curve: PlotCurve; readonly y: number }[];
+}
+
+export function Chart(props: ChartProps) {
+  const { title, says, curves, legend, value = short } = props;
+  const place = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const now = useRef(props);
+  now.current = props;
+  const drawn = useRef<Drawn | null>(null);
+  const movedAt = useRef(Number.NEGATIVE_INFINITY);
+  const inks = useInks();
+  const [hover, setHover] = useState<Hover | null>(null);
+  const [selected, setSelected] = useState<readonly [number, number] | null>(null);
+
+  const redraw = useMemo(() => {
+    let rest = 0;
+    const paint = () => {
+      const element = canvas.current;
+      const c = element?.getContext('2d');
+      if (!element || !c || !place.current) return;
+      const width = place.current.clientWidth;
+      const ratio = devicePixelRatio;
+      if (element.width !== Math.round(width * ratio) || element.height !== Math.round(HEIGHT * ratio)) {
+        element.width = Math.round(width * ratio);
+        element.height = Math.round(HEIGHT * ratio);
+      }
+      c.setTransform(ratio, 0, 0, ratio, 0, 0);
+      const moving = performance.now() - movedAt.current < REST_MS;
+      drawn.current = draw(c, width, HEIGHT, now.current, inks.current, moving);
+      clearTimeout(rest);
+      if (moving) rest = setTimeout(() => inFrame(paint), REST_MS);
+    };
+    return paint;
+  }, []);
+
+  const seen = useRef(true);
+  useEffect(() => {
+    const element = place.current!;
+    const resized = new ResizeObserver(() => inFrame(redraw));
+    resized.observe(element);
+    const appears = new IntersectionObserver(([entry]) => {
+      seen.current = entry.isIntersecting;
+      if (entry.isIntersecting) inFrame(redraw);
+    });
+    appears.observe(element);
+    const pointing = new Pointing(element, {
+      domain: () => drawn.current?.domain ?? null,
+      whole: () => now.current.whole,
+      log: () => now.current.logX,
+      ofX: (pixel) => drawn.current?.ofX(pixel) ?? Number.NaN,
+      zoom: (to) => {
+        movedAt.current = performance.now();
+        now.current.onZoom(to);
+      },
+      select: setSelected,
+      hover: (pixel) => setHover(pixel === null ? null : hoverAt(pixel, drawn.current, now.current.curves)),
+    });
+    return () => {
+      resized.disconnect();
+      appears.disconnect();
+      pointing.dispose();
+      noFrame(redraw);
+    };
+  }, []);
+  const { zoom, whole, logX, logY, xLabel } = props;
+  const zoomed = useRef(zoom);
+  useEffect(() => {
+    if (zoomed.current !== zoom) movedAt.current = performance.now();
+    zoomed.current = zoom;
+    if (seen.current) inFrame(redraw, document.activeElement === place.current);
+  }, [curves, zoom, whole?.[0], whole?.[1], logX, logY, xLabel, inks.scheme]);
+
+  return (
+    <figure class="chart card">
+      <figcaption>
+        {title} {props.unit && <span class="soft unit">{props.unit}</span>}
+      </figcaption>
+      {legend && (
+        <ul class="legend">
+          {curves
+            .filter(({ faint }) => !faint)
+            .map(({ label, color, dashed }) => (
+              <li key={label}>
+                <span class={dashed ? 'swatch dashed' : 'swatch'} style={{ background: color, color }} />{' '}
+                {label}
+              </li>
+            ))}
+        </ul>
+      )}
+      {/* biome-ignore lint/a11y/useSemanticElements: no form's fields */}
+      <div
+        ref={place}
+        class="plot"
+        role="group"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: keys move it
+        tabIndex={0}
+        aria-label={`${title}: arrow keys move, plus and minus zoom, 0 shows all`}
+      >
+        <canvas
+          ref={canvas}
+          role="img"
+          aria-label={described(title, curves, value)}
+          style={{ height: `${HEIGHT}px` }}
+        />
+        {selected && (
+          <div
+            class="selected"
+            style={{ left: `${Math.min(...selected)}px`, width: `${Math.abs(selected[1] - selected[0])}px` }}
+          />
+        )}
+        {hover && (
+          <Values hover={hover} xLabel={xLabel} value={value} width={place.current?.clientWidth ?? 0} />
+        )}
+      </div>
+      {says && <p class="soft says">{says}</p>}
+    </figure>
+  );
+}
+
+function Values({
+  hover,
+  xLabel,
+  value,
+  width,
+}: {
+  hover: Hover;
+  xLabel: string;
+  value: (y: number) => string;
+  width: number;
+}) {
+  const side =
+    hover.pixel < width / 2 ? { left: `${hover.pixel + 12}px` } : { right: `${width - hover.pixel + 12}px` };
+  return (
+    <>
+      <div class="cursor" style={{ left: `${hover.pixel}px` }} />
+      <div class="values" style={side}>
+        <div class="soft">
+          {short(hover.x)} {xLabel}
+        </div>
+        {hover.values.slice(0, MOST_VALUES).map(({ curve, y }) => (
+          <div key={curve.label}>
+            <span class="swatch" style={{ background: curve.color }} /> {curve.label} <b>{value(y)}</b>
+          </div>
+        ))}
+      </div>
+    </>
+  );
+}
+
+/** The values nearest to a place, the highest first, as the curves lie. */
+function hoverAt(pixel: number, drawn: Drawn | null, curves: readonly PlotCurve[]): Hover | null {
+  if (!drawn) return null;
+  const x = drawn.ofX(pixel);
+  const values = curves.flatMap((curve) => {
+    if (curve.faint || curve.x.length === 0) return [];
+    const after = Math.min(curve.x.length - 1, firstFrom(curve.x, x));
+    const nearer = after > 0 && x - curve.x[after - 1] < curve.x[after] - x ? after - 1 : after;
+    const y = curve.y[nearer];
+    const far = Math.abs(drawn.toX(curve.x[nearer]) - pixel) > 60;
+    return Number.isNaN(y) || far ? [] : [{ curve, y }];
+  });
+  return { pixel: Math.max(MARGIN.left, pixel), x, values: values.sort((a, b) => b.y - a.y) };
+}
+
+function described(title: string, curves: readonly PlotCurve[], value: (y: number) => string): string {
+  const last = curves
+    .filter(({ faint, y }) => !faint && y.length > 0)
+    .slice(0, MOST_VALUES)
+    .map(({ label, y }) => `${label} ${value(y[y.length - 1])}`);
+  return `${title}; latest values: ${last.join(', ') || 'none yet'}`;
+}
+
+/** A number of four digits: 2.345, 1.235e-5, 123,456. */
+export function short(y: number): string {
+  if (!Number.isFinite(y)) return '–';
+  if (Math.abs(y) >= 10_000) return y >= 1e9 ? y.toPrecision(4) : Math.round(y).toLocaleString('en-US');
+  return String(Number(y.toPrecision(4)));
+}

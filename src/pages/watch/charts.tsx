@@ -1,0 +1,138 @@
+/** All charts of the page, of runs side by side and of one run. */
+import { useMemo } from 'preact/hooks';
+import { byteSize, grouped } from '../../printable.js';
+import { Chart, short } from './chart.js';
+import { colorOf, columnCurves, evalCurve, gateCurves, loopCurves, lossCurves } from './curves.js';
+import { extentX } from './plot.js';
+import type { Axis, Run } from './runs.js';
+import type { View } from './view.js';
+
+export const AXIS_NAMES: Readonly<Record<Axis, string>> = {
+  tokens: 'tokens',
+  steps: 'steps',
+  flops: 'FLOPs',
+  time: 'minutes in updates',
+};
+
+interface ChartsProps {
+  readonly runs: readonly Run[];
+  /** Changes with the runs' data. */
+  readonly version: number;
+  readonly view: View;
+  readonly onZoom: (zoom: View['zoom']) => void;
+}
+
+export function SideBySide({ runs, version, view, onZoom }: ChartsProps) {
+  const { axis, smoothing, logX, logY, zoom } = view;
+  const curves = useMemo(() => {
+    const look = { axis, smoothing };
+    const raw = { axis, smoothing: 0 };
+    return {
+      loss: lossCurves(runs, look),
+      lr: columnCurves(runs, 'lr', raw),
+      norm: columnCurves(runs, 'gradNorm', look),
+      speed: columnCurves(runs, 'tokensPerSecond', look),
+      steps: columnCurves(runs, 'meanSteps', look),
+      memory: runs.flatMap((run) =>
+        evalCurve(run, look, run.info.name, colorOf(run), (found) => found.memoryBytes),
+      ),
+    };
+  }, [runs, version, axis, smoothing]);
+  const whole = useMemo(() => extentX(curves.loss, logX), [curves, logX]);
+  const common = { xLabel: AXIS_NAMES[axis], logX, zoom, whole, onZoom };
+  return (
+    <div class="charts">
+      <Chart
+        {...common}
+        title="Loss"
+        unit="nats per token"
+        curves={curves.loss}
+        logY={logY}
+        says="Full lines: the loss of the training batches. Dashed: of fixed validation batches, which the training never sees. Nats are natural units: one nat less, and the right token is 2.7 times as probable."
+      />
+      <Chart
+        {...common}
+        title="Norm of the gradient"
+        curves={curves.norm}
+        logY={logY}
+        says="Before it is clipped: peaks are updates that went astray."
+      />
+      <Chart {...common} title="Learning rate" curves={curves.lr} logY={logY} />
+      <Chart
+        {...common}
+        title="Speed"
+        unit="tokens per second"
+        curves={curves.speed}
+        logY={logY}
+        value={grouped}
+        says="Of updates alone; evaluations and checkpoints are not counted."
+      />
+      {curves.steps.length > 0 && (
+        <Chart
+          {...common}
+          title="Mean steps of a token"
+          curves={curves.steps}
+          logY={false}
+          says="How often the block ran before a token halted: these models choose it for each token."
+        />
+      )}
+      {curves.memory.length > 0 && (
+        <Chart
+          {...common}
+          title="Memory of the process"
+          unit="GiB"
+          curves={inGiB(curves.memory)}
+          logY={false}
+          value={(y) => byteSize(y * 2 ** 30)}
+          says="Resident memory at each evaluation."
+        />
+      )}
+    </div>
+  );
+}
+
+export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'> & { readonly run: Run }) {
+  const { axis, logX, logY, zoom } = view;
+  const curves = useMemo(
+    () => ({
+      loops: loopCurves(run, { axis, smoothing: 0 }),
+      gates: gateCurves(run, { axis, smoothing: 0 }),
+    }),
+    [run, version, axis],
+  );
+  const whole = extentX([...curves.loops, ...curves.gates], logX);
+  const common = { xLabel: AXIS_NAMES[axis], logX, zoom, whole, onZoom, legend: true, value: short };
+  return (
+    <div class="charts">
+      {curves.loops.length > 0 ? (
+        <Chart
+          {...common}
+          title="Validation loss by number of loops"
+          unit="nats per token"
+          curves={curves.loops}
+          logY={logY}
+          says="The same weights, run with so many loops. Where the lines part, more loops help; a model trained with few may do badly with many."
+        />
+      ) : (
+        <p class="soft card">
+          The loss by number of loops is measured where the training asks for it:{' '}
+          <code>loopnn train … --eval-loops 1,2,4</code>
+        </p>
+      )}
+      {curves.gates.length > 0 && (
+        <Chart
+          {...common}
+          title="Gates"
+          unit="mean over channels"
+          curves={curves.gates}
+          logY={false}
+          says="A gate says how much of what a loop computes is added to the state: x + gate × f(x). At 0 the loop does nothing."
+        />
+      )}
+    </div>
+  );
+}
+
+function inGiB<Curve extends { readonly y: ArrayLike<number> }>(curves: readonly Curve[]): Curve[] {
+  return curves.map((curve) => ({ ...curve, y: Float64Array.from(curve.y, (bytes) => bytes / 2 ** 30) }));
+}

@@ -1,0 +1,67 @@
+/**
+ * Server-sent events over `fetch`, which can send a key where EventSource can not. Where the server is gone, it is asked again
+ * until it is back; each connection begins with all that there is.
+ */
+import { EVENTS_PATH, type Message } from '../../watch/messages.js';
+
+export type Connection =
+  | { readonly kind: 'connecting' | 'live' }
+  /** Nobody answers; the page shows what it knows. */
+  | { readonly kind: 'away'; readonly why: string }
+  /** The server wants a key, or another one. */
+  | { readonly kind: 'key'; readonly wrong: boolean };
+
+const SHORTEST_MS = 500;
+const LONGEST_MS = 5000;
+const KEY = 'loopnn-watch-key';
+
+export function connect(onMessage: (message: Message) => void, onState: (state: Connection) => void) {
+  let key = sessionStorage.getItem(KEY) ?? '';
+  let wait = SHORTEST_MS;
+  let timer = 0;
+  const open = async () => {
+    let why = 'the server has ended the connection';
+    try {
+      const headers = key === '' ? {} : { authorization: `Bearer ${key}` };
+      const response = await fetch(EVENTS_PATH, { headers, cache: 'no-store' });
+      if (response.status === 401) return onState({ kind: 'key', wrong: key !== '' });
+      if (!response.ok || !response.body) throw new Error(`the server answers ${response.status}`);
+      sessionStorage.setItem(KEY, key);
+      for await (const message of messagesOf(response.body)) {
+        wait = SHORTEST_MS;
+        onState({ kind: 'live' });
+        onMessage(message);
+      }
+    } catch (error) {
+      why = error instanceof TypeError ? 'nobody answers' : (error as Error).message;
+    }
+    onState({ kind: 'away', why });
+    timer = setTimeout(open, wait);
+    wait = Math.min(LONGEST_MS, 2 * wait);
+  };
+  onState({ kind: 'connecting' });
+  void open();
+  return {
+    /** Tries again with a key. */
+    useKey(given: string) {
+      key = given;
+      clearTimeout(timer);
+      void open();
+    },
+  };
+}
+
+/** The messages of a stream of events. */
+async function* messagesOf(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<Message> {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  while (true) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const events = (rest + value).split('\n\n');
+    rest = events.pop()!;
+    for (const event of events) {
+      if (event.startsWith('data: ')) yield JSON.parse(event.slice('data: '.length)) as Message;
+    }
+  }
+}

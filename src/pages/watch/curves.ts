@@ -1,0 +1,90 @@
+/** The curves of each chart, from runs and the way they are looked at. */
+import { seriesColor } from '../../experiments/plot.js';
+import type { Column, Evaluated } from '../../watch/messages.js';
+import type { PlotCurve } from './plot.js';
+import type { Run } from './runs.js';
+import type { View } from './view.js';
+
+export const colorOf = (run: Run) => seriesColor(run.place);
+
+type Look = Pick<View, 'axis' | 'smoothing'>;
+
+/** A column of each run, smoothed where asked, its values as they are faint behind. */
+export function columnCurves(runs: readonly Run[], name: Column, { axis, smoothing }: Look): PlotCurve[] {
+  return runs.flatMap((run) => {
+    const [x, y, color] = [run.x(axis), run.columns[name].values, colorOf(run)];
+    if (x.length === 0 || Number.isNaN(y[y.length - 1])) return [];
+    const { name: label } = run.info;
+    if (smoothing === 0) return [{ label, color, x, y }];
+    const behind = { label: `${label}, as it is`, color, x, y, faint: true };
+    return [behind, { label, color, x, y: run.smoothed(name, smoothing) }];
+  });
+}
+
+/** A number of each evaluation; those that lack it are left out. */
+export function evalCurve(
+  run: Run,
+  { axis }: Pick<View, 'axis'>,
+  label: string,
+  color: string,
+  value: (found: Evaluated) => number | undefined,
+): PlotCurve[] {
+  const places = run.evalX(axis);
+  const [x, y]: [number[], number[]] = [[], []];
+  for (const [i, found] of run.evals.entries()) {
+    const own = value(found);
+    if (own === undefined || Number.isNaN(places[i])) continue;
+    x.push(places[i]);
+    y.push(own);
+  }
+  return x.length === 0 ? [] : [{ label, color, x, y, dots: x.length < 60 }];
+}
+
+/** Training loss, and the loss on validation batches, dashed. */
+export function lossCurves(runs: readonly Run[], look: Look): PlotCurve[] {
+  const held = runs.flatMap((run) =>
+    evalCurve(run, look, `${run.info.name}, validation`, colorOf(run), ({ valLoss }) => valLoss).map(
+      (curve) => ({ ...curve, dashed: true }),
+    ),
+  );
+  return [...columnCurves(runs, 'loss', look), ...held];
+}
+
+/** What so many loops make of one run's validation batches, a curve for each number of loops. */
+export function loopCurves(run: Run, look: Look): PlotCurve[] {
+  const counts = new Set(run.evals.flatMap(({ lossByLoops = [] }) => lossByLoops.map(({ loops }) => loops)));
+  return [...counts]
+    .sort((a, b) => a - b)
+    .flatMap((loops, i) =>
+      evalCurve(
+        run,
+        look,
+        `${loops} ${loops === 1 ? 'loop' : 'loops'}`,
+        seriesColor(i),
+        ({ lossByLoops }) => lossByLoops?.find((found) => found.loops === loops)?.valLoss,
+      ),
+    );
+}
+
+/** The mean of each gate of one run. */
+export function gateCurves(run: Run, look: Look): PlotCurve[] {
+  const last = run.evals.findLast(({ gates }) => gates)?.gates ?? {};
+  let place = 0;
+  return Object.entries(last).flatMap(([name, loops]) =>
+    loops.flatMap((_, n) =>
+      evalCurve(
+        run,
+        look,
+        `${gateName(name)}loop ${n + 1}`,
+        seriesColor(place++),
+        ({ gates }) => gates?.[name]?.[n]?.mean,
+      ),
+    ),
+  );
+}
+
+/** transformer.h.3.attn.gates → h.3 attn; the network's own gates need no name. */
+function gateName(name: string): string {
+  const short = name.replace(/^transformer\./, '').replace(/\.?gates?$/, '');
+  return short === '' ? '' : `${short} `;
+}

@@ -1,0 +1,74 @@
+/** A curve as few points as pixels can show: of all points in a column of pixels, its lowest and highest. */
+
+/** Points, as pixels; a NaN lifts the pen. */
+export interface Path {
+  readonly x: Float64Array;
+  readonly y: Float64Array;
+  length: number;
+}
+
+/** The first place whose value is at least `x`; `values` ascend. */
+export function firstFrom(values: ArrayLike<number>, x: number): number {
+  let [low, high] = [0, values.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (values[middle] < x) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The places that a window shows, and one beyond it at each end, so that lines reach its edge. */
+export function shown(values: ArrayLike<number>, from: number, to: number): [number, number] {
+  const first = Math.max(0, firstFrom(values, from) - 1);
+  let last = firstFrom(values, to);
+  if (last < values.length) last++;
+  return [first, last];
+}
+
+/**
+ * Values `y` at `x`, ascending, from place `first` to `last`, with at most two for each `pitch` pixels; `toX` gives pixels, and
+ * `y` stays a value, whose range is wanted before its pixels are known.
+ */
+export function decimate(
+  x: ArrayLike<number>,
+  y: ArrayLike<number>,
+  [first, last]: readonly [number, number],
+  toX: (x: number) => number,
+  pitch: number,
+): Path {
+  const count = last - first;
+  const left = toX(x[first]);
+  const width = Math.max(1, toX(x[last - 1]) - left);
+  const columns = Math.ceil(width / pitch) + 1;
+  if (count <= 2 * columns) {
+    const path = { x: new Float64Array(count), y: new Float64Array(count), length: count };
+    for (let i = 0; i < count; i++) {
+      path.x[i] = toX(x[first + i]);
+      path.y[i] = y[first + i];
+    }
+    return path;
+  }
+  const path = { x: new Float64Array(2 * columns + 2), y: new Float64Array(2 * columns + 2), length: 0 };
+  let at = first;
+  for (let column = 0; column <= columns && at < last; column++) {
+    const end = left + (column + 1) * pitch;
+    let [low, high] = [-1, -1];
+    const begin = at;
+    for (; at < last && (toX(x[at]) < end || column === columns); at++) {
+      const value = y[at];
+      if (Number.isNaN(value)) continue;
+      if (low < 0 || value < y[low]) low = at;
+      if (high < 0 || value > y[high]) high = at;
+    }
+    if (at === begin || low < 0) continue;
+    const [one, other] = low < high ? [low, high] : [high, low];
+    const middle = left + (column + 0.5) * pitch;
+    path.x[path.length] = middle;
+    path.y[path.length++] = y[one];
+    if (one === other) continue;
+    path.x[path.length] = middle;
+    path.y[path.length++] = y[other];
+  }
+  return path;
+}

@@ -1,0 +1,30 @@
+/** Colours of the page's scheme, for what is drawn on a canvas. */
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { Inks } from './plot.js';
+
+/** The present colours, and a number that changes with them. */
+export function useInks(): { current: Inks; scheme: number } {
+  const [scheme, setScheme] = useState(0);
+  const inks = useRef(read());
+  useEffect(() => {
+    const dark = matchMedia('(prefers-color-scheme: dark)');
+    const changed = () => {
+      inks.current = read();
+      setScheme((n) => n + 1);
+    };
+    dark.addEventListener('change', changed);
+    return () => dark.removeEventListener('change', changed);
+  }, []);
+  return {
+    scheme,
+    get current() {
+      return inks.current;
+    },
+  };
+}
+
+function read(): Inks {
+  const style = getComputedStyle(document.documentElement);
+  const [text, rule] = ['--soft', '--rule'].map((name) => style.getPropertyValue(name).trim());
+  return { text, rule };
+}

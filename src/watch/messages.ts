@@ -1,0 +1,81 @@
+/**
+ * What the server of `loopnn watch` tells its page, one JSON document a server-sent event. Types, and names; knows neither
+ * files nor sockets, so that the page imports it too.
+ */
+import type { EvalEvent } from '../train/events.js';
+
+/** What is kept of each update, or of each group of them; `ms` is the time in updates since the run began. */
+export const COLUMNS = [
+  'step',
+  'tokens',
+  'ms',
+  'loss',
+  'lr',
+  'gradNorm',
+  'tokensPerSecond',
+  'meanSteps',
+] as const;
+export type Column = (typeof COLUMNS)[number];
+
+/** A value for each row; null where the log has none. */
+export type Columns = Readonly<Record<Column, readonly (number | null)[]>>;
+
+/** An evaluation, with the time in updates before it. */
+export type Evaluated = Omit<EvalEvent, 'kind' | 'tokensSeen'> & {
+  readonly tokens: number;
+  readonly ms: number;
+};
+
+/** A process holds the folder; all updates are made; neither; or the comparison says that it diverged. */
+export type RunState = 'running' | 'finished' | 'stopped' | 'failed';
+
+export interface RunInfo {
+  readonly id: string;
+  /** Its folder, below the one that was given. */
+  readonly name: string;
+  readonly state: RunState;
+  /** Updates made, as far as the log tells. */
+  readonly step: number;
+  readonly maxSteps: number | null;
+  /** Fields of `config.json`, as they stand there. */
+  readonly model: Readonly<Record<string, unknown>>;
+  readonly train: Readonly<Record<string, unknown>>;
+  /** Null where this version can not read the configuration. */
+  readonly parameters: number | null;
+  /** Of training, forward and backward. */
+  readonly flopsPerToken: number | null;
+  /** Updates that a row of the log's columns stands for: long logs are shown by their means. */
+  readonly stepsPerRow: number;
+  /** Lines of the log that are no event, or one that came before. */
+  readonly damaged: number;
+  /** Why it failed. */
+  readonly failure?: string;
+  /** Of a finished run: its losses on held-out text, and where it was trained. */
+  readonly result?: {
+    readonly valLoss: number;
+    readonly bpb: number | null;
+    readonly meanSteps: number | null;
+    readonly machine: string;
+    readonly backend: string;
+    readonly commit: string;
+  };
+}
+
+export type Message =
+  /** The first: another `boot` is another server. */
+  | { readonly kind: 'hello'; readonly boot: string; readonly folders: readonly string[] }
+  | { readonly kind: 'run'; readonly run: RunInfo }
+  /** Rows from a place on; from 0 on they replace all there were. */
+  | { readonly kind: 'rows'; readonly id: string; readonly from: number; readonly columns: Columns }
+  | {
+      readonly kind: 'evals';
+      readonly id: string;
+      readonly from: number;
+      readonly evals: readonly Evaluated[];
+    }
+  | { readonly kind: 'gone'; readonly id: string }
+  /** All that there is has been told; what follows is new. */
+  | { readonly kind: 'complete'; readonly runs: number };
+
+/** Where the page gets them. */
+export const EVENTS_PATH = '/api/events';
