@@ -18,7 +18,7 @@ test('typing beside a race is never held up', { skip, timeout: 300_000 }, async 
         for (const { duration } of list.getEntries()) longTasks.push(duration);
       }).observe({ entryTypes: ['longtask'] });
     `);
-    await page.getByLabel('Text', { exact: true }).selectOption('own');
+    await page.locator('.race fieldset select').selectOption('own');
     await page
       .getByLabel(/^Your text/)
       .pressSequentially('Whatever is typed here appears at once. '.repeat(5));
@@ -52,6 +52,25 @@ test('where the browser stores no more, the race goes on in memory', { skip, tim
     await untilStatus(page, 'Finished');
     assert.deepEqual(await stepsOf(page), [120, 120, 120]);
     assert.deepEqual(problems, []);
+  } finally {
+    await browser.close();
+  }
+});
+
+test('a second tab does not write the runs of the first', { skip, timeout: 300_000 }, async () => {
+  await using site = await servePage('playground');
+  const browser = await openBrowser();
+  try {
+    const url = `${site.url}#race?steps=300`;
+    const { page } = await openPage(browser, url, { serviceWorkers: 'block' });
+    await button(page, 'Start').click();
+    await untilStep(page, 3);
+    const second = await page.context().newPage();
+    await second.goto(url);
+    await button(second, 'Start').click();
+    await second.getByRole('alert').getByText('must not be in use by another tab').waitFor();
+    await button(page, 'Pause').click();
+    await untilStatus(page, 'Paused');
   } finally {
     await browser.close();
   }

@@ -15,7 +15,7 @@ import { button, column, numberOf, saveInto, stepsOf, TEXT, untilStatus, untilSt
 import { servePage } from './site.js';
 
 const IDS = ['one-layer', 'looped', 'two-layers'];
-const STEPS = 40;
+const STEPS = 24;
 
 let browser: Promise<Browser> | undefined;
 const shared = () => {
@@ -38,6 +38,15 @@ test('a race pauses, survives a reload, and its file goes on in Node', {
     await page.getByLabel(/^Your text/).fill(TEXT.slice(0, 500));
     await button(page, 'Start').click();
     await page.getByText('The text has 500 characters; a race needs').waitFor();
+    const source = page.locator('.race fieldset select');
+    await source.selectOption('file');
+    const buffer = Buffer.from([0xff, 0xd8, 0xff, 0xe0]);
+    await page
+      .locator('.race input[type=file]')
+      .setInputFiles({ name: 'a.jpg', mimeType: 'image/jpeg', buffer });
+    await button(page, 'Start').click();
+    await page.getByText('“a.jpg” is not a text file').waitFor();
+    await source.selectOption('own');
     await page.getByLabel(/^Your text/).fill(TEXT);
     await button(page, 'Start').click();
     await untilStep(page, 3);

@@ -64,7 +64,8 @@ export function raceConfig(
     },
     ...{ evalInterval: 50, evalBatches: 4, checkpointInterval: 25, precision: 'f32' },
   };
-  return parseRunConfig({ model: { vocabSize, ...SIZES[size].model, ...depth }, train }, 'the race');
+  const model = { vocabSize, initStd: 'width', ...SIZES[size].model, ...depth };
+  return parseRunConfig({ model, train }, 'the race');
 }
 
 /** What stands beside a curve. */

@@ -99,7 +99,11 @@ export class Racing {
   }
 
   private async open(kept: KeptRace, options: (entrant: number) => object): Promise<void> {
-    this.backend ??= createBackend({ onWarning: (text) => this.note(text) });
+    this.backend ??= createBackend({
+      // One processor is left to the page, on which someone may be typing.
+      threads: Math.max(1, navigator.hardwareConcurrency - 1),
+      onWarning: (text) => this.note(text),
+    });
     const backend = await this.backend.catch((error) => {
       this.backend = undefined;
       throw error;

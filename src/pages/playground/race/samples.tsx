@@ -19,7 +19,7 @@ export function Samples({ entrants }: { readonly entrants: readonly EntrantState
             {sample && (
               <p class="written">
                 <span class="soft">{sample.prompt}</span>
-                {sample.text}
+                {sample.text.replace(/\n\s*\n/g, '\n')}
               </p>
             )}
           </div>
