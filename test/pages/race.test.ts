@@ -34,7 +34,10 @@ test('a race pauses, survives a reload, and its file goes on in Node', {
     const url = `${site.url}#race?text=own&steps=${STEPS}`;
     const { page, problems } = await openPage(await shared(), url, { serviceWorkers: 'block' });
     await button(page, 'Start').click();
-    assert.match((await page.getByRole('alert').textContent())!, /no text yet; a race needs at least 2,000/);
+    assert.match(
+      (await page.getByRole('alert').textContent())!,
+      /no text yet; a race needs at least 2,000 characters/,
+    );
     await page.getByLabel(/^Your text/).fill(TEXT.slice(0, 500));
     await button(page, 'Start').click();
     await page.getByText('The text has 500 characters; a race needs').waitFor();

@@ -96,7 +96,7 @@ export function Race({ state: said, onState }: PartProps) {
           This browser keeps a race on {state.found.textName}, at step {state.found.step.toLocaleString('en')}{' '}
           of {state.found.maxSteps.toLocaleString('en')}. A new one takes its place.{' '}
           <button type="button" onClick={() => order({ kind: 'resume' })}>
-            Resume it
+            {state.found.step < state.found.maxSteps ? 'Resume it' : 'Show it'}
           </button>
         </p>
       )}

@@ -96,6 +96,7 @@ export class Racing {
     if (!found) throw new Error('there is no race to resume here');
     this.stores = this.opfs();
     await this.open(found, () => ({ resume: true }));
+    for (const runner of this.runners) await this.sample(runner, runner.step);
   }
 
   private async open(kept: KeptRace, options: (entrant: number) => object): Promise<void> {
@@ -161,11 +162,14 @@ export class Racing {
     const entrant = this.runners.indexOf(runner);
     for await (const event of events) {
       this.push(entrant, event);
-      if (event.kind !== 'eval') continue;
-      const { step } = event;
-      this.tell({ kind: 'sample', entrant, step, prompt: runner.prompt, text: await runner.sample() });
+      if (event.kind === 'eval') await this.sample(runner, event.step);
     }
     if (performance.now() - this.postedAt >= POST_EVERY) this.flush();
+  }
+
+  private async sample(runner: Runner, step: number): Promise<void> {
+    const entrant = this.runners.indexOf(runner);
+    this.tell({ kind: 'sample', entrant, step, prompt: runner.prompt, text: await runner.sample() });
   }
 
   private push(entrant: number, event: TrainEvent): void {

@@ -48,7 +48,7 @@ export function tooShort({ text }: RaceText): string | null {
   const has =
     length === 0 ? 'There is no text yet' : `The text has ${length.toLocaleString('en')} characters`;
   return (
-    `${has}; a race needs at least ${LEAST_CHARACTERS.toLocaleString('en')} (about a page), ` +
+    `${has}; a race needs at least ${LEAST_CHARACTERS.toLocaleString('en')} characters (about a page), ` +
     'since its last tenth is held out.'
   );
 }
