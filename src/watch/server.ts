@@ -16,6 +16,8 @@ export interface WatchServerOptions {
   readonly port: number;
   /** Bearer tokens, one of which the page must send; none for no such check. */
   readonly keys: ApiKeys;
+  /** How often logs are read on; a second by default. */
+  readonly pollMs?: number;
 }
 
 export class WatchServer {
@@ -27,14 +29,14 @@ export class WatchServer {
   ) {}
 
   /** Listens. Throws ConfigError where the page is not built, and Node's error for an address that is taken. */
-  static async start({ folders, host, port, keys }: WatchServerOptions): Promise<WatchServer> {
+  static async start({ folders, host, port, keys, pollMs }: WatchServerOptions): Promise<WatchServer> {
     const watcher = new Watcher(folders);
     const app = createWatchApp({ watcher, page: new PageFiles('watch'), keys, host });
     const http = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
     http.listen(port, host);
     await once(http, 'listening');
     const found = watcher.change.then(() => watcher.runs.size);
-    watcher.start();
+    watcher.start(pollMs);
     return new WatchServer(watcher, found, http);
   }
 

@@ -21,7 +21,7 @@ export class Tail {
 
   /** Reads what was added since, of a log of any length in pieces; whether there was anything, null where there is no file. */
   read(signal?: AbortSignal): Promise<boolean | null> {
-    return withFile(this.path, async (file, size) => {
+    return withFile(this.path, async (file, { size }) => {
       const begun = Buffer.alloc(this.known.length);
       if (begun.length > 0) await file.read(begun, 0, begun.length, this.offset - begun.length);
       const restarted = size < this.offset || !begun.equals(this.known);

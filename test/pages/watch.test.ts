@@ -4,7 +4,8 @@ import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { Browser, Page } from 'playwright-core';
-import { watchRuns } from '../../src/operations/watch.js';
+import { ApiKeys } from '../../src/serve/keys.js';
+import { WatchServer } from '../../src/watch/server.js';
 import { evaluation, temporary, updates, writeRun } from '../watch/helpers.js';
 import { accessibilityProblems, openBrowser, openPage, overflow, skip } from './page.js';
 
@@ -14,6 +15,16 @@ const opened = async (...page: [url: string, options?: Parameters<typeof openPag
   browser ??= await openBrowser();
   return openPage(browser, ...page);
 };
+
+/** A server that looks often. */
+const serving = (root: string, port = 0, keys: string[] = []) =>
+  WatchServer.start({
+    folders: [root],
+    host: '127.0.0.1',
+    port,
+    keys: new ApiKeys(keys, 'test'),
+    pollMs: 100,
+  });
 
 /** Says in the console that nobody answers. */
 const AWAY = /ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED/;
@@ -33,7 +44,7 @@ test('runs that grow, go on, appear and are switched off, and a server that come
     first + updates(1, 40) + evaluation(40, { sample: 'The people', gates, lossByLoops }),
   );
   writeRun(join(root, 'plain'), updates(1, 100) + evaluation(100), { lr: 0.01 });
-  let server = await watchRuns({ runs: [root] });
+  let server = await serving(root);
   try {
     const { page, problems } = await opened(server.url);
     await page.getByText('2 runs below').waitFor();
@@ -76,7 +87,7 @@ test('runs that grow, go on, appear and are switched off, and a server that come
     await server.close();
     await page.getByRole('alert').getByText('The server is gone').waitFor();
     appendFileSync(log, updates(51, 90));
-    server = await watchRuns({ runs: [root], port });
+    server = await serving(root, port);
     await page.getByText('step 90 of 100').waitFor();
     assert.equal(await page.getByRole('alert').count(), 0);
     assert.equal(await page.getByRole('checkbox', { name: /plain/ }).isChecked(), false);
@@ -91,7 +102,7 @@ test('runs that grow, go on, appear and are switched off, and a server that come
 
 test('nothing there yet, a key, and a small dark screen', { skip }, async () => {
   const root = temporary();
-  const server = await watchRuns({ runs: [root], apiKeys: ['right-key'] });
+  const server = await serving(root, 0, ['right-key']);
   try {
     const { page } = await opened(server.url, { viewport: { width: 390, height: 800 }, colorScheme: 'dark' });
     await page.getByLabel('Key of this server').fill('wrong-key');

@@ -82,10 +82,7 @@ export function Chart(props: ChartProps) {
       whole: () => now.current.whole,
       log: () => now.current.logX,
       ofX: (pixel) => drawn.current?.ofX(pixel) ?? Number.NaN,
-      zoom: (to) => {
-        movedAt.current = performance.now();
-        now.current.onZoom(to);
-      },
+      zoom: (to) => now.current.onZoom(to),
       select: setSelected,
       hover: (pixel) => setHover(pixel === null ? null : hoverAt(pixel, drawn.current, now.current.curves)),
     });
@@ -99,9 +96,15 @@ export function Chart(props: ChartProps) {
   const { zoom, whole, logX, logY, xLabel } = props;
   const zoomed = useRef(zoom);
   useEffect(() => {
-    if (zoomed.current !== zoom) movedAt.current = performance.now();
+    const moved = zoomed.current !== zoom;
     zoomed.current = zoom;
-    if (seen.current) inFrame(redraw, document.activeElement === place.current);
+    if (!seen.current) return;
+    const inHand = place.current!.matches(':hover, :focus');
+    if (moved && inHand) movedAt.current = performance.now();
+    if (!moved || inHand) return inFrame(redraw, inHand);
+    // The others follow when the hand rests.
+    const follows = setTimeout(() => inFrame(redraw), REST_MS);
+    return () => clearTimeout(follows);
   }, [curves, zoom, whole?.[0], whole?.[1], logX, logY, xLabel, inks.scheme]);
 
   return (

@@ -2,7 +2,7 @@
 import { useMemo } from 'preact/hooks';
 import { byteSize, grouped } from '../../printable.js';
 import { Chart, short } from './chart.js';
-import { colorOf, columnCurves, evalCurve, gateCurves, loopCurves, lossCurves } from './curves.js';
+import { colorOf, columnCurves, evalCurve, gateCurves, loopCurves, withValidation } from './curves.js';
 import { extentX } from './plot.js';
 import type { Axis, Run } from './runs.js';
 import type { View } from './view.js';
@@ -28,11 +28,11 @@ export function SideBySide({ runs, version, view, onZoom }: ChartsProps) {
     const look = { axis, smoothing };
     const raw = { axis, smoothing: 0 };
     return {
-      loss: lossCurves(runs, look),
+      loss: withValidation(runs, 'loss', look, ({ valLoss }) => valLoss),
       lr: columnCurves(runs, 'lr', raw),
       norm: columnCurves(runs, 'gradNorm', look),
       speed: columnCurves(runs, 'tokensPerSecond', look),
-      steps: columnCurves(runs, 'meanSteps', look),
+      steps: withValidation(runs, 'meanSteps', look, ({ meanSteps }) => meanSteps),
       memory: runs.flatMap((run) =>
         evalCurve(run, look, run.info.name, colorOf(run), (found) => found.memoryBytes),
       ),
@@ -73,7 +73,7 @@ export function SideBySide({ runs, version, view, onZoom }: ChartsProps) {
           title="Mean steps of a token"
           curves={curves.steps}
           logY={false}
-          says="How often the block ran before a token halted: these models choose it for each token."
+          says="How often the block ran before a token halted: these models choose it for each token. Dashed: on validation batches."
         />
       )}
       {curves.memory.length > 0 && (

@@ -13,6 +13,8 @@ export type Connection =
 
 const SHORTEST_MS = 500;
 const LONGEST_MS = 5000;
+/** A server that lives says so every ten seconds; one that is silent for longer is gone, as after a laptop's sleep. */
+const SILENCE_MS = 30_000;
 const KEY = 'loopnn-watch-key';
 
 export function connect(onMessage: (message: Message) => void, onState: (state: Connection) => void) {
@@ -21,19 +23,29 @@ export function connect(onMessage: (message: Message) => void, onState: (state: 
   let timer = 0;
   const open = async () => {
     let why = 'the server has ended the connection';
+    const silence = new AbortController();
+    let alarm = 0;
+    const heard = () => {
+      clearTimeout(alarm);
+      alarm = setTimeout(() => silence.abort(), SILENCE_MS);
+    };
     try {
+      heard();
       const headers = key === '' ? {} : { authorization: `Bearer ${key}` };
-      const response = await fetch(EVENTS_PATH, { headers, cache: 'no-store' });
+      const response = await fetch(EVENTS_PATH, { headers, cache: 'no-store', signal: silence.signal });
       if (response.status === 401) return onState({ kind: 'key', wrong: key !== '' });
       if (!response.ok || !response.body) throw new Error(`the server answers ${response.status}`);
       sessionStorage.setItem(KEY, key);
-      for await (const message of messagesOf(response.body)) {
+      for await (const message of messagesOf(response.body, heard)) {
         wait = SHORTEST_MS;
         onState({ kind: 'live' });
         onMessage(message);
       }
     } catch (error) {
-      why = error instanceof TypeError ? 'nobody answers' : (error as Error).message;
+      const gone = error instanceof TypeError || silence.signal.aborted;
+      why = gone ? 'nobody answers' : (error as Error).message;
+    } finally {
+      clearTimeout(alarm);
     }
     onState({ kind: 'away', why });
     timer = setTimeout(open, wait);
@@ -51,13 +63,17 @@ export function connect(onMessage: (message: Message) => void, onState: (state: 
   };
 }
 
-/** The messages of a stream of events. */
-async function* messagesOf(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<Message> {
+/** The messages of a stream of events; `heard` is called at every sign of life. */
+async function* messagesOf(
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+  heard: () => void,
+): AsyncGenerator<Message> {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
   while (true) {
     const { value, done } = await reader.read();
     if (done) return;
+    heard();
     const events = (rest + value).split('\n\n');
     rest = events.pop()!;
     for (const event of events) {

@@ -7,6 +7,9 @@ import type { View } from './view.js';
 
 export const colorOf = (run: Run) => seriesColor(run.place);
 
+/** Runs whose values as they are stand behind the smoothed ones; of more, nobody could tell whose they are. */
+const MOST_BEHIND = 8;
+
 type Look = Pick<View, 'axis' | 'smoothing'>;
 
 /** A column of each run, smoothed where asked, its values as they are faint behind. */
@@ -16,8 +19,10 @@ export function columnCurves(runs: readonly Run[], name: Column, { axis, smoothi
     if (x.length === 0 || Number.isNaN(y[y.length - 1])) return [];
     const { name: label } = run.info;
     if (smoothing === 0) return [{ label, color, x, y }];
+    const smooth = { label, color, x, y: run.smoothed(name, smoothing) };
+    if (runs.length > MOST_BEHIND) return [smooth];
     const behind = { label: `${label}, as it is`, color, x, y, faint: true };
-    return [behind, { label, color, x, y: run.smoothed(name, smoothing) }];
+    return [behind, smooth];
   });
 }
 
@@ -40,14 +45,17 @@ export function evalCurve(
   return x.length === 0 ? [] : [{ label, color, x, y, dots: x.length < 60 }];
 }
 
-/** Training loss, and the loss on validation batches, dashed. */
-export function lossCurves(runs: readonly Run[], look: Look): PlotCurve[] {
+/** A column of updates, and what evaluations find of the same on validation batches, dashed. */
+export function withValidation(
+  runs: readonly Run[],
+  name: Column,
+  look: Look,
+  value: (found: Evaluated) => number | undefined,
+): PlotCurve[] {
   const held = runs.flatMap((run) =>
-    evalCurve(run, look, `${run.info.name}, validation`, colorOf(run), ({ valLoss }) => valLoss).map(
-      (curve) => ({ ...curve, dashed: true }),
-    ),
+    evalCurve(run, look, `${run.info.name}, validation`, colorOf(run), value),
   );
-  return [...columnCurves(runs, 'loss', look), ...held];
+  return [...columnCurves(runs, name, look), ...held.map((curve) => ({ ...curve, dashed: true }))];
 }
 
 /** What so many loops make of one run's validation batches, a curve for each number of loops. */

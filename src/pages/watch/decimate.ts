@@ -1,4 +1,4 @@
-/** A curve as few points as pixels can show: of all points in a column of pixels, its lowest and highest. */
+/** A curve as few points as pixels can show: of all points in a column of pixels its lowest and highest, or their mean. */
 
 /** Points, as pixels; a NaN lifts the pen. */
 export interface Path {
@@ -27,8 +27,8 @@ export function shown(values: ArrayLike<number>, from: number, to: number): [num
 }
 
 /**
- * Values `y` at `x`, ascending, from place `first` to `last`, with at most two for each `pitch` pixels; `toX` gives pixels, and
- * `y` stays a value, whose range is wanted before its pixels are known.
+ * Values `y` at `x`, ascending, from place `first` to `last`: for each `pitch` pixels the lowest and the highest, or the mean alone;
+ * `toX` gives pixels, and `y` stays a value, whose range is wanted before its pixels are known.
  */
 export function decimate(
   x: ArrayLike<number>,
@@ -36,6 +36,7 @@ export function decimate(
   [first, last]: readonly [number, number],
   toX: (x: number) => number,
   pitch: number,
+  mean: boolean,
 ): Path {
   const count = last - first;
   const left = toX(x[first]);
@@ -53,11 +54,13 @@ export function decimate(
   let at = first;
   for (let column = 0; column <= columns && at < last; column++) {
     const end = left + (column + 1) * pitch;
-    let [low, high] = [-1, -1];
+    let [low, high, sum, counted] = [-1, -1, 0, 0];
     const begin = at;
     for (; at < last && (toX(x[at]) < end || column === columns); at++) {
       const value = y[at];
       if (Number.isNaN(value)) continue;
+      sum += value;
+      counted++;
       if (low < 0 || value < y[low]) low = at;
       if (high < 0 || value > y[high]) high = at;
     }
@@ -65,8 +68,8 @@ export function decimate(
     const [one, other] = low < high ? [low, high] : [high, low];
     const middle = left + (column + 0.5) * pitch;
     path.x[path.length] = middle;
-    path.y[path.length++] = y[one];
-    if (one === other) continue;
+    path.y[path.length++] = mean ? sum / counted : y[one];
+    if (mean || one === other) continue;
     path.x[path.length] = middle;
     path.y[path.length++] = y[other];
   }

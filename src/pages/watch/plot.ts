@@ -40,7 +40,7 @@ export interface Drawn {
 }
 
 export const MARGIN = { top: 10, right: 14, bottom: 42, left: 52 };
-/** Pixels between two points of a curve, while a hand moves it and at rest. */
+/** Pixels of which a curve's points are found, while a hand moves it and at rest. */
 const COARSE = 3;
 const FINE = 1;
 
@@ -75,7 +75,7 @@ export function draw(
   const x = (logX ? scaleLog() : scaleLinear()).domain(domain).range(across);
   const toX = logX ? (value: number) => x(Math.max(value, Number.MIN_VALUE)) : linear(domain, across);
 
-  const [paths, [low, high]] = pathsOf(curves, domain, toX, coarse ? COARSE : FINE, logY);
+  const [paths, [low, high]] = pathsOf(curves, domain, toX, coarse, logY);
   const up = [height - MARGIN.bottom, MARGIN.top];
   const y = (logY ? scaleLog() : scaleLinear()).domain(padded(low, high, logY)).range(up);
   const toY = logY ? (value: number) => y(value) : linear(y.domain(), up);
@@ -85,7 +85,8 @@ export function draw(
   c.beginPath();
   c.rect(MARGIN.left, MARGIN.top - 1, across[1] - across[0], up[0] - up[1] + 2);
   c.clip();
-  for (const faint of [true, false]) {
+  // What lies behind would cost most of a frame.
+  for (const faint of coarse ? [false] : [true, false]) {
     for (const [i, curve] of curves.entries()) {
       if ((curve.faint === true) === faint) trace(c, curve, paths[i], toY, logY);
     }
@@ -104,7 +105,7 @@ function pathsOf(
   curves: readonly PlotCurve[],
   [from, to]: readonly number[],
   toX: (x: number) => number,
-  pitch: number,
+  coarse: boolean,
   logY: boolean,
 ): [Path[], [number, number]] {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
@@ -113,7 +114,7 @@ function pathsOf(
     const path =
       window[1] <= window[0] || Number.isNaN(x[0])
         ? { x: new Float64Array(0), y: new Float64Array(0), length: 0 }
-        : decimate(x, y, window, toX, pitch);
+        : decimate(x, y, window, toX, coarse ? COARSE : FINE, coarse);
     // A smoothed curve says how much room there is; of a faint one the tips may leave it.
     if (faint && curves.some((other) => !other.faint)) return path;
     for (let i = 0; i < path.length; i++) {
