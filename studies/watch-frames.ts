@@ -123,8 +123,8 @@ try {
     step += GROWTH;
     if (performance.now() - told < 120_000 && performance.now() < until) continue;
     told = performance.now();
-    const server = process.memoryUsage.rss() / 1e6;
-    console.log(`step ${step}: page ${await heap(page)}; server resident ${server.toFixed(0)} MB`);
+    const resident = process.memoryUsage.rss() / 1e6;
+    console.log(`step ${step}: page ${await heap(page)}; server resident ${resident.toFixed(0)} MB`);
   }
   for (const problem of problems) console.log(`problem: ${problem}`);
 } finally {

@@ -70,7 +70,7 @@ function result(out: string): Record<string, unknown> {
     last,
     ...Object.fromEntries(files.map((name) => [name, readFileSync(join(out, 'checkpoints', last, name))])),
     metrics: lines.map((line) => {
-      const { stepMs, tokensPerSecond, ...rest } = JSON.parse(line);
+      const { stepMs, tokensPerSecond, memoryBytes: _, ...rest } = JSON.parse(line);
       assert.ok(rest.kind === 'eval' || (stepMs > 0 && tokensPerSecond > 0));
       return rest;
     }),

@@ -150,7 +150,7 @@ export function assertSameRun(out: string, whole: string): void {
     assert.ok(found.bytes.equals(expected.bytes), `${out}: ${file} has other bits`);
   }
   const [found, expected] = [out, whole].map((run) =>
-    read(join(run, 'metrics.jsonl')).replace(/,"(stepMs|tokensPerSecond|waitMs)":[^,}]+/g, ''),
+    read(join(run, 'metrics.jsonl')).replace(/,"(stepMs|tokensPerSecond|waitMs|memoryBytes)":[^,}]+/g, ''),
   );
   assert.equal(found, expected);
 }

@@ -1,7 +1,4 @@
-/** One turn of drawing a frame, for all charts: whoever is touched first, the others as time allows. */
-
-/** Milliseconds of a frame in which a further chart may begin to be drawn. */
-const BUDGET_MS = 10;
+/** Whose turn it is to be drawn: one chart a frame, whoever is touched first. What painting costs is known only after it. */
 
 type Draw = () => void;
 const waiting = new Set<Draw>();
@@ -22,17 +19,10 @@ export function noFrame(draw: Draw): void {
 }
 
 function frame(): void {
-  const begun = performance.now();
-  if (urgent && waiting.delete(urgent)) {
-    const draw = urgent;
-    urgent = null;
-    draw();
-  }
-  for (const draw of waiting) {
-    if (performance.now() - begun > BUDGET_MS) break;
-    waiting.delete(draw);
-    draw();
-  }
+  const [next] = waiting;
+  const draw = urgent && waiting.has(urgent) ? urgent : next;
+  urgent = null;
+  if (waiting.delete(draw)) draw();
   asked = waiting.size > 0;
   if (asked) requestAnimationFrame(frame);
 }
