@@ -52,7 +52,8 @@ export function App() {
     () => on.length > 0 && <Settings runs={on} same={view.same} onSame={(same) => change({ same })} />,
     [on, view.same],
   );
-  const loops = (run: Run) => run.evals.some(({ gates, lossByLoops }) => gates || lossByLoops);
+  const loops = (run: Run) =>
+    run.evals.some(({ gates, lossByLoops = [] }) => gates || lossByLoops.length > 1);
   const one = on.find(({ info }) => info.id === view.run) ?? on.find(loops) ?? on[0];
   const zoom = (to: View['zoom']) => change({ zoom: to });
   const samples = useMemo(() => one && <Samples key={one.info.id} run={one} />, [one, version]);

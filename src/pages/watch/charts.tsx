@@ -55,7 +55,7 @@ export function SideBySide({ runs, version, view, onZoom }: ChartsProps) {
         title="Norm of the gradient"
         curves={curves.norm}
         logY={logY}
-        says="Before it is clipped: peaks are updates that went astray."
+        says="Before it is clipped. Peaks come from unusual batches, or from a learning rate that is too high."
       />
       <Chart {...common} title="Learning rate" curves={curves.lr} logY={logY} />
       <Chart
@@ -104,7 +104,7 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
   const common = { xLabel: AXIS_NAMES[axis], logX, zoom, whole, onZoom, legend: true, value: short };
   return (
     <div class="charts">
-      {curves.loops.length > 0 ? (
+      {curves.loops.length > 1 ? (
         <Chart
           {...common}
           title="Validation loss by number of loops"
@@ -115,8 +115,14 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
         />
       ) : (
         <p class="soft card">
-          The loss by number of loops is measured where the training asks for it:{' '}
-          <code>loopnn train … --eval-loops 1,2,4</code>
+          {run.evals.some(({ lossByLoops }) => lossByLoops) ? (
+            'This model runs its layers once: there is no other number of loops to try.'
+          ) : (
+            <>
+              The loss by number of loops is measured where the training asks for it:{' '}
+              <code>loopnn train … --eval-loops 1,2,4</code>
+            </>
+          )}
         </p>
       )}
       {curves.gates.length > 0 && (
