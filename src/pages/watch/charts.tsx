@@ -1,9 +1,9 @@
 /** All charts of the page, of runs side by side and of one run. */
 import { useMemo } from 'preact/hooks';
 import { byteSize, grouped } from '../../printable.js';
-import { Chart, short } from './chart.js';
+import { ZoomableChart, short } from '../shared/plot/zoomable-chart.js';
 import { colorOf, columnCurves, evalCurve, gateCurves, loopCurves, withValidation } from './curves.js';
-import { extentX } from './plot.js';
+import { extentX } from '../shared/plot/plot.js';
 import type { Axis, Run } from './runs.js';
 import type { View } from './view.js';
 
@@ -42,7 +42,7 @@ export function SideBySide({ runs, version, view, onZoom }: ChartsProps) {
   const common = { xLabel: AXIS_NAMES[axis], logX, zoom, whole, onZoom };
   return (
     <div class="charts">
-      <Chart
+      <ZoomableChart
         {...common}
         title="Loss"
         unit="nats per token"
@@ -50,15 +50,15 @@ export function SideBySide({ runs, version, view, onZoom }: ChartsProps) {
         logY={logY}
         says="Full lines: the loss of the training batches. Dashed: of fixed validation batches, which the training never sees. Nats are natural units: one nat less, and the right token is 2.7 times as probable."
       />
-      <Chart
+      <ZoomableChart
         {...common}
         title="Norm of the gradient"
         curves={curves.norm}
         logY={logY}
         says="Before it is clipped. Peaks come from unusual batches, or from a learning rate that is too high."
       />
-      <Chart {...common} title="Learning rate" curves={curves.lr} logY={logY} />
-      <Chart
+      <ZoomableChart {...common} title="Learning rate" curves={curves.lr} logY={logY} />
+      <ZoomableChart
         {...common}
         title="Speed"
         unit="tokens per second"
@@ -68,7 +68,7 @@ export function SideBySide({ runs, version, view, onZoom }: ChartsProps) {
         says="Of updates alone; evaluations and checkpoints are not counted."
       />
       {curves.steps.length > 0 && (
-        <Chart
+        <ZoomableChart
           {...common}
           title="Mean steps of a token"
           curves={curves.steps}
@@ -77,7 +77,7 @@ export function SideBySide({ runs, version, view, onZoom }: ChartsProps) {
         />
       )}
       {curves.memory.length > 0 && (
-        <Chart
+        <ZoomableChart
           {...common}
           title="Memory of the process"
           unit="GiB"
@@ -105,7 +105,7 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
   return (
     <div class="charts">
       {curves.loops.length > 1 ? (
-        <Chart
+        <ZoomableChart
           {...common}
           title="Validation loss by number of loops"
           unit="nats per token"
@@ -126,7 +126,7 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
         </p>
       )}
       {curves.gates.length > 0 && (
-        <Chart
+        <ZoomableChart
           {...common}
           title="Gates"
           unit="mean over channels"

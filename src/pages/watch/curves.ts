@@ -1,7 +1,7 @@
 /** The curves of each chart, from runs and the way they are looked at. */
 import { seriesColor } from '../../experiments/plot.js';
 import type { Column, Evaluated } from '../../watch/messages.js';
-import type { PlotCurve } from './plot.js';
+import type { PlotCurve } from '../shared/plot/plot.js';
 import type { Run } from './runs.js';
 import type { View } from './view.js';
 

@@ -1,6 +1,6 @@
 /** Configurations side by side, with what differs marked. */
 import { grouped, metric } from '../../printable.js';
-import { short } from './chart.js';
+import { short } from '../shared/plot/zoomable-chart.js';
 import { colorOf } from './curves.js';
 import type { Run } from './runs.js';
 

@@ -8,13 +8,16 @@ import { inFrame, noFrame } from './frames.js';
 import { type Drawn, draw, MARGIN, type Plot, type PlotCurve } from './plot.js';
 import { Pointing } from './pointing.js';
 import { useInks } from './inks.js';
+import './plot.css';
 
-export interface ChartProps extends Plot {
+export interface ZoomableChartProps extends Plot {
   readonly title: string;
   /** What its values are in, where the title does not say. */
   readonly unit?: string;
   /** One sentence below it: what there is to see. */
   readonly says?: string;
+  /** Pixels. */
+  readonly height?: number;
   readonly onZoom: (zoom: readonly [number, number] | null) => void;
   /** How a value reads. */
   readonly value?: (y: number) => string;
@@ -22,7 +25,6 @@ export interface ChartProps extends Plot {
   readonly legend?: boolean;
 }
 
-const HEIGHT = 250;
 /** Milliseconds after a hand has moved the axis until it is drawn finely. */
 const REST_MS = 160;
 /** Curves whose values are told at the pointer. */
@@ -34,8 +36,8 @@ interface Hover {
   readonly values: readonly { readonly curve: PlotCurve; readonly y: number }[];
 }
 
-export function Chart(props: ChartProps) {
-  const { title, says, curves, legend, value = short } = props;
+export function ZoomableChart(props: ZoomableChartProps) {
+  const { title, says, curves, legend, value = short, height = 250 } = props;
   const place = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const now = useRef(props);
@@ -52,15 +54,15 @@ export function Chart(props: ChartProps) {
       const element = canvas.current;
       const c = element?.getContext('2d');
       if (!element || !c || !place.current) return;
-      const width = place.current.clientWidth;
+      const [width, { height: tall = 250 }] = [place.current.clientWidth, now.current];
       const ratio = devicePixelRatio;
-      if (element.width !== Math.round(width * ratio) || element.height !== Math.round(HEIGHT * ratio)) {
+      if (element.width !== Math.round(width * ratio) || element.height !== Math.round(tall * ratio)) {
         element.width = Math.round(width * ratio);
-        element.height = Math.round(HEIGHT * ratio);
+        element.height = Math.round(tall * ratio);
       }
       c.setTransform(ratio, 0, 0, ratio, 0, 0);
       const moving = performance.now() - movedAt.current < REST_MS;
-      drawn.current = draw(c, width, HEIGHT, now.current, inks.current, moving);
+      drawn.current = draw(c, width, tall, now.current, inks.current, moving);
       clearTimeout(rest);
       if (moving) rest = setTimeout(() => inFrame(paint), REST_MS);
     };
@@ -137,7 +139,7 @@ export function Chart(props: ChartProps) {
           ref={canvas}
           role="img"
           aria-label={described(title, curves, value)}
-          style={{ height: `${HEIGHT}px` }}
+          style={{ height: `${height}px` }}
         />
         {selected && (
           <div
