@@ -30,6 +30,18 @@ const serving = (root: string, port = 0, keys: string[] = []) =>
 const AWAY = /ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED/;
 
 const lossChart = (page: Page) => page.getByRole('img', { name: /^Loss; latest values/ });
+/** Whether anything in the first chart is of a colour. */
+const isColoured = (page: Page) =>
+  page.evaluate<boolean>(`{
+    const canvas = document.querySelector('canvas');
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    let most = 0;
+    for (let i = 0; i < data.length; i += 4) {
+      const [r, g, b, alpha] = data.subarray(i, i + 4);
+      if (alpha > 200) most = Math.max(most, Math.max(r, g, b) - Math.min(r, g, b));
+    }
+    most > 60;
+  }`);
 const told = (page: Page, name: RegExp) => page.getByRole('img', { name }).first().waitFor();
 
 test('runs that grow, go on, appear and are switched off, and a server that comes back', {
@@ -59,6 +71,7 @@ test('runs that grow, go on, appear and are switched off, and a server that come
     const differing = page.locator('tr.differs');
     assert.match((await differing.first().textContent())!, /^lr ≠0\.00060\.01$/);
     assert.deepEqual(await accessibilityProblems(page), []);
+    assert.ok(await isColoured(page), 'curves have their colours');
 
     appendFileSync(log, updates(41, 60));
     await page.getByText('step 60 of 100').waitFor();

@@ -25,6 +25,11 @@ export function useInks(): { current: Inks; scheme: number } {
 
 function read(): Inks {
   const style = getComputedStyle(document.documentElement);
-  const [text, rule] = ['--soft', '--rule'].map((name) => style.getPropertyValue(name).trim());
-  return { text, rule };
+  const colorOf = (variable: string) => style.getPropertyValue(variable).trim();
+  return {
+    text: colorOf('--soft'),
+    rule: colorOf('--rule'),
+    // A canvas knows no variables.
+    drawn: (color) => color.replace(/^var\((--[\w-]+).*$/, (_, variable: string) => colorOf(variable)),
+  };
 }

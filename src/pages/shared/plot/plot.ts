@@ -29,6 +29,8 @@ export interface Plot {
 export interface Inks {
   readonly text: string;
   readonly rule: string;
+  /** A curve's colour, as a canvas takes it. */
+  readonly drawn: (color: string) => string;
 }
 
 /** Where values lie in pixels, as drawn last. */
@@ -88,7 +90,8 @@ export function draw(
   // What lies behind would cost most of a frame.
   for (const faint of coarse ? [false] : [true, false]) {
     for (const [i, curve] of curves.entries()) {
-      if ((curve.faint === true) === faint) trace(c, curve, paths[i], toY, logY);
+      if ((curve.faint === true) === faint)
+        trace(c, { ...curve, color: inks.drawn(curve.color) }, paths[i], toY, logY);
     }
   }
   c.restore();
