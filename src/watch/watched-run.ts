@@ -12,12 +12,16 @@ import { SmallFile, withFile } from './files.js';
 import type { RunInfo, RunState } from './messages.js';
 import { Tail } from './tail.js';
 
+/** A log that has grown in this time is being written. */
+const RECENT_MS = 15_000;
+
 type Facts = Pick<RunInfo, 'model' | 'train' | 'maxSteps' | 'parameters' | 'flopsPerToken'>;
 
 export class WatchedRun {
   readonly tail: Tail;
   /** Null before the first look. */
   info: RunInfo | null = null;
+  private grewAt = Number.NEGATIVE_INFINITY;
   private readonly config: SmallFile<Facts>;
   private readonly failed: SmallFile<string>;
   private readonly result: SmallFile<RunInfo['result']>;
@@ -39,7 +43,9 @@ export class WatchedRun {
     // A link may have taken a folder's place.
     if ((await realpath(this.folder).catch(() => null)) !== this.folder) return false;
     const facts = await this.config.read();
-    if (facts === undefined || (await this.tail.read(signal)) === null) return false;
+    const grew = await this.tail.read(signal);
+    if (facts === undefined || grew === null) return false;
+    if (grew && this.info) this.grewAt = performance.now();
     if (facts === null) return this.info !== null; // damaged for the moment, or no run's
     const [failure, result] = [await this.failed.read(), await this.result.read()];
     const { log } = this.tail;
@@ -55,10 +61,13 @@ export class WatchedRun {
     return true;
   }
 
-  /** Whether a process holds its folder; a lock that is no plain file is none. */
+  /**
+   * Whether a process holds its folder; a lock that is no plain file is none. Where another machine's clock makes a lock look
+   * old, a log that grows tells.
+   */
   private async isHeld(): Promise<boolean> {
     if ((await withFile(join(this.folder, 'lock'), async () => true)) === null) return false;
-    return isHeld(this.folder).catch(() => false);
+    return performance.now() - this.grewAt < RECENT_MS || isHeld(this.folder).catch(() => false);
   }
 }
 

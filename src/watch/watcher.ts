@@ -6,16 +6,20 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { findRuns } from './discovery.js';
 import { WatchedRun } from './watched-run.js';
 
-/** How often logs are read on, and how many such times pass between two looks for new runs. */
+/** How often logs are read on. */
 const POLL_MS = 1000;
+/** How many such times pass between two searches for new runs, or how often the time of one, where a tree is large. */
 const LOOKS_PER_SEARCH = 3;
+const TIMES_OF_SEARCH = 20;
 
 export class Watcher {
   /** Another one is another server. */
   readonly boot = randomUUID();
   readonly runs = new Map<string, WatchedRun>();
   private readonly stop = new AbortController();
-  private looks = 0;
+  /** 0 where nobody but a caller has it look. */
+  private pollMs = 0;
+  private searchAt = 0;
   private wake: () => void = () => {};
   private changed = this.nextChange();
   private done: Promise<void> | null = null;
@@ -26,6 +30,7 @@ export class Watcher {
   /** Looks until `close` is called. */
   start(pollMs = POLL_MS): void {
     const { signal } = this.stop;
+    this.pollMs = pollMs;
     this.done = (async () => {
       while (!signal.aborted) {
         await this.look();
@@ -51,7 +56,13 @@ export class Watcher {
 
   /** Reads what is new. */
   async look(): Promise<void> {
-    if (this.looks++ % LOOKS_PER_SEARCH === 0) await this.search();
+    const begun = performance.now();
+    if (begun >= this.searchAt) {
+      await this.search();
+      const took = performance.now() - begun;
+      const pause = Math.max(LOOKS_PER_SEARCH * this.pollMs, TIMES_OF_SEARCH * took);
+      this.searchAt = begun + (this.pollMs === 0 ? 0 : pause);
+    }
     for (const [id, run] of this.runs) {
       if (this.closed) return;
       if (!(await run.look(this.stop.signal))) this.runs.delete(id);
