@@ -35,7 +35,7 @@ export function createWatchApp({ watcher, page, keys, host }: WatchAppOptions): 
     requireOwnHost(host, c.req.header('host'));
     await next();
   });
-  app.get(EVENTS_PATH, (c) => {
+  app.get(`/${EVENTS_PATH}`, (c) => {
     keys.check(c.req.header('authorization'));
     if (open >= MOST_PAGES) throw new ApiError(503, `must be at most ${MOST_PAGES} pages at once`);
     const told = async function* () {

@@ -77,5 +77,5 @@ export type Message =
   /** All that there is has been told; what follows is new. */
   | { readonly kind: 'complete'; readonly runs: number };
 
-/** Where the page gets them. */
-export const EVENTS_PATH = '/api/events';
+/** Where the page gets them: below its own address, which a proxy may put anywhere. */
+export const EVENTS_PATH = 'api/events';
