@@ -21,9 +21,11 @@ export type Column = (typeof COLUMNS)[number];
 export type Columns = Readonly<Record<Column, readonly (number | null)[]>>;
 
 /** An evaluation, with the time in updates before it. */
-export type Evaluated = Omit<EvalEvent, 'kind' | 'tokensSeen'> & {
+export type Evaluated = Omit<EvalEvent, 'kind' | 'tokensSeen' | 'gates'> & {
   readonly tokens: number;
   readonly ms: number;
+  /** The mean of each loop's gate over channels, by parameter. */
+  readonly gates?: Readonly<Record<string, readonly { readonly mean: number }[]>>;
 };
 
 /** A process holds the folder; all updates are made; neither; or the comparison says that it diverged. */

@@ -2,6 +2,7 @@
  * A run's log as columns, bounded: beyond so many rows, neighbours are merged into their means, so that a page stays fluid and
  * memory flat however long a run is. Which lines count, `train/metrics.ts` says. Knows no file.
  */
+import type { GateSummary } from '../evaluate/gates.js';
 import type { EvalEvent, StepEvent } from '../train/events.js';
 import { parseEvent } from '../train/metrics.js';
 import { COLUMNS, type Column, type Columns, type Evaluated } from './messages.js';
@@ -11,6 +12,10 @@ const MOST_ROWS = 16_384;
 const MOST_EVALS = 2048;
 /** A longer line is no event. */
 const LONGEST_LINE = 1 << 20;
+
+/** Of an optional field that is a list; and characters of a sample. */
+const MOST_ITEMS = 256;
+const LONGEST_SAMPLE = 4000;
 
 type Row = Record<Column, number>;
 
@@ -63,9 +68,8 @@ export class RunLog {
   private update(event: StepEvent): void {
     const { step, tokensSeen: tokens, loss, lr, gradNorm, stepMs, tokensPerSecond } = event;
     this.ms += stepMs;
-    const speed = tokensPerSecond ?? Number.NaN;
-    const meanSteps = event.meanSteps ?? Number.NaN;
-    this.group.push({ step, tokens, ms: this.ms, loss, lr, gradNorm, tokensPerSecond: speed, meanSteps });
+    const others = { tokensPerSecond: orNaN(tokensPerSecond), meanSteps: orNaN(event.meanSteps) };
+    this.group.push({ step, tokens, ms: this.ms, loss, lr, gradNorm, ...others });
     if (this.group.length < this.stepsPerRow) return;
     const { group } = this;
     this.group = [];
@@ -90,8 +94,8 @@ export class RunLog {
     this.generation++;
   }
 
-  private evaluation({ kind: _, tokensSeen: tokens, ...event }: EvalEvent): void {
-    this.evals.push({ ...event, tokens, ms: this.ms });
+  private evaluation(event: EvalEvent): void {
+    this.evals.push(evaluated(event, this.ms));
     if (this.evals.length < MOST_EVALS) return;
     this.evals = this.evals.filter((_, i) => i % 2 === 1);
     this.evalGeneration++;
@@ -111,6 +115,35 @@ export function columnsFrom(columns: RunLog['columns'], from: number, to: number
 function merged(name: Column, values: readonly number[]): number {
   if (values.length === 1 || LAST.includes(name)) return values[values.length - 1];
   return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function orNaN(value: unknown): number {
+  return typeof value === 'number' ? value : Number.NaN;
+}
+
+/** An evaluation with those of its optional fields that are what they should be: anybody can have written the log. */
+function evaluated(event: EvalEvent, ms: number): Evaluated {
+  const { step, trainLoss, valLoss, tokensSeen: tokens, best, lossByLoops, gates, sample } = event;
+  const numbers = (['meanSteps', 'memoryBytes'] as const).flatMap((name) =>
+    typeof event[name] === 'number' ? [[name, event[name]]] : [],
+  );
+  const listed = <Item>(list: unknown, ...fields: (keyof Item)[]): Item[] =>
+    (Array.isArray(list) ? list.slice(0, MOST_ITEMS) : []).filter((item) =>
+      fields.every((field) => typeof item?.[field] === 'number'),
+    );
+  const losses = listed<{ loops: number; valLoss: number }>(lossByLoops, 'loops', 'valLoss');
+  const gated = typeof gates === 'object' && gates !== null ? Object.entries(gates).slice(0, MOST_ITEMS) : [];
+  const means = gated.flatMap(([name, loops]) => {
+    const own = listed<GateSummary>(loops, 'mean').map(({ mean }) => ({ mean }));
+    return own.length > 0 ? [[name, own]] : [];
+  });
+  return {
+    ...{ step, trainLoss, valLoss, tokens, ms, best },
+    ...Object.fromEntries(numbers),
+    ...(losses.length > 0 ? { lossByLoops: losses } : {}),
+    ...(means.length > 0 ? { gates: Object.fromEntries(means) } : {}),
+    ...(typeof sample === 'string' ? { sample: sample.slice(0, LONGEST_SAMPLE) } : {}),
+  };
 }
 
 function emptyColumns(): Record<Column, number[]> {

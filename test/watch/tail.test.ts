@@ -101,3 +101,26 @@ test('a long log is bounded: neighbours are merged into their means', () => {
   assert.ok(evals.evals.length <= 2048);
   assert.equal(evals.step, 4999);
 });
+
+test('fields that are not what they should be are left out', () => {
+  const log = new RunLog();
+  const odd = {
+    sample: 7,
+    gates: { a: [null], b: [{ mean: 1, std: 2 }] },
+    lossByLoops: [{ loops: 1 }, { loops: 2, valLoss: null }, { loops: 3, valLoss: 4 }],
+    meanSteps: 'x',
+  };
+  const step = { kind: 'step', step: 1, loss: 1, lr: 1, gradNorm: 1, stepMs: 1, tokensSeen: 1 };
+  const lines = [step, { ...step, step: 2, tokensPerSecond: 'fast', meanSteps: {} }];
+  log.take(
+    new TextEncoder().encode(
+      `${lines.map((line) => JSON.stringify(line)).join('\n')}\n${evaluation(2, odd)}`,
+    ),
+  );
+  assert.deepEqual(log.columns.tokensPerSecond, [Number.NaN, Number.NaN]);
+  const { sample, gates, lossByLoops, meanSteps } = log.evals[0];
+  assert.deepEqual(
+    [sample, gates, lossByLoops, meanSteps],
+    [undefined, { b: [{ mean: 1 }] }, [{ loops: 3, valLoss: 4 }], undefined],
+  );
+});
