@@ -11,7 +11,7 @@ import { GateMap } from './gates.js';
 import { counted, LoopTable, TopTokens } from './predictions.js';
 import { TokenPicker } from './token-picker.js';
 
-const TEXT = 'The American people have always been at their best when they were called to do';
+const TEXT = 'Let us ask not what our country can do for us, but what we can do for';
 /** Milliseconds that a text must stay the same before it is read. */
 const SETTLE = 120;
 /** Nats at which a token's colour is strongest. */
