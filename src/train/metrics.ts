@@ -81,7 +81,24 @@ const NUMBERS = {
   eval: ['trainLoss', 'valLoss', 'tokensSeen'],
 } as const;
 
-/** The event of a line; null where it is none. */
+/** What an event may have besides: of a value, what can be used, undefined where that is nothing. */
+const PARTS: Readonly<Record<string, (value: unknown) => unknown>> = {
+  tokensPerSecond: numberIn,
+  waitMs: numberIn,
+  auxLoss: numberIn,
+  meanSteps: numberIn,
+  memoryBytes: numberIn,
+  sample: (value) => (typeof value === 'string' ? value : undefined),
+  lossByLoops: (value) => listIn(value)?.filter((loss) => hasNumbers(loss, ['loops', 'valLoss'])),
+  gates: (value) => {
+    const summaries = Object.values(value ?? {}).map(listIn);
+    const whole = summaries.every((loops) => loops?.every((loop) => hasNumbers(loop, SUMMARY)));
+    return typeof value === 'object' && whole ? (value ?? undefined) : undefined;
+  },
+};
+const SUMMARY = ['mean', 'std', 'min', 'max'];
+
+/** The event of a line, without parts that are no such parts; null where it is none. */
 export function parseEvent(line: string): LoggedEvent | null {
   let event: Record<string, unknown> | null;
   try {
@@ -92,7 +109,24 @@ export function parseEvent(line: string): LoggedEvent | null {
   const kind = event?.kind;
   if (!event || (kind !== 'step' && kind !== 'eval')) return null;
   if (!Number.isSafeInteger(event.step) || Number(event.step) < 0) return null;
-  return NUMBERS[kind].every((name) => typeof event[name] === 'number')
-    ? (event as unknown as LoggedEvent)
-    : null;
+  if (!hasNumbers(event, NUMBERS[kind])) return null;
+  for (const [name, usable] of Object.entries(PARTS)) {
+    if (!Object.hasOwn(event, name)) continue;
+    event[name] = usable(event[name]);
+    if (event[name] === undefined) delete event[name];
+  }
+  return event as unknown as LoggedEvent;
+}
+
+function numberIn(value: unknown): number | undefined {
+  return typeof value === 'number' ? value : undefined;
+}
+
+function listIn(value: unknown): readonly unknown[] | undefined {
+  return Array.isArray(value) ? value : undefined;
+}
+
+function hasNumbers(value: unknown, names: readonly string[]): boolean {
+  const fields = value as Readonly<Record<string, unknown>> | null;
+  return typeof fields === 'object' && names.every((name) => typeof fields?.[name] === 'number');
 }

@@ -1,7 +1,7 @@
 /** A run's log: what is damaged or missing is left out and counted, and each step is there once. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { gapsOf, readMetrics } from '../../src/train/metrics.js';
+import { gapsOf, parseEvent, readMetrics } from '../../src/train/metrics.js';
 import { makeTrainer, MemoryStore, runAll } from './helpers.js';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -96,4 +96,25 @@ test('an evaluation that was logged after the checkpoint’s own is logged once'
     [0, 4, 8, 12],
   );
   assert.equal((await readMetrics(store)).damaged, 0);
+});
+
+test('parts of an event that are no such parts are left out, and the event is kept', () => {
+  const evaluation = { kind: 'eval', step: 1, trainLoss: 2, valLoss: 3, tokensSeen: 4, best: true };
+  const read = (parts: object) => parseEvent(JSON.stringify({ ...evaluation, ...parts }));
+  const gate = { mean: 1, std: 0, min: 1, max: 1 };
+  const parts = {
+    sample: 'Peace',
+    memoryBytes: 5,
+    gates: { g: [gate] },
+    lossByLoops: [{ loops: 1, valLoss: 3 }],
+  };
+  assert.deepEqual(read({ ...parts, later: [1] }), { ...evaluation, ...parts, later: [1] });
+  for (const gates of [7, null, 'all', { g: 7 }, { g: [null] }, { g: [{ ...gate, mean: null }] }]) {
+    assert.deepEqual(read({ gates, sample: 5, memoryBytes: '5', lossByLoops: 7 }), evaluation);
+  }
+  // A loss that is not finite is null in JSON.
+  const lossByLoops = [null, { loops: 4, valLoss: null }, { loops: 1, valLoss: 3 }];
+  assert.deepEqual(read({ lossByLoops }), { ...evaluation, lossByLoops: parts.lossByLoops });
+  const step = { kind: 'step', step: 1, loss: 2, lr: 3, gradNorm: 4, stepMs: 5, tokensSeen: 6 };
+  assert.deepEqual(parseEvent(JSON.stringify({ ...step, tokensPerSecond: '<b>', meanSteps: null })), step);
 });
