@@ -1,7 +1,6 @@
 /** The files of a built page, as any server of static files would give them. Knows no server. */
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import { extname, join, normalize, sep } from 'node:path';
-import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { ConfigError } from '../errors.js';
 
@@ -37,6 +36,14 @@ export interface ServedFile {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** A file's content. Not opened before it is asked for: who answers HEAD asks for nothing, and closes nothing. */
+export function openedWhenRead(file: string): ReadableStream<Uint8Array> {
+  async function* content(): AsyncGenerator<Uint8Array> {
+    yield* createReadStream(file);
+  }
+  return ReadableStream.from(content());
+}
+
 /** A page that is built, by its name below `src/pages`. */
 export class PageFiles {
   readonly folder: string;
@@ -62,7 +69,7 @@ export class PageFiles {
     if (!found?.isFile()) return null;
     const type = TYPES[extname(file)] ?? 'application/octet-stream';
     return {
-      content: Readable.toWeb(createReadStream(file)) as ReadableStream<Uint8Array>,
+      content: openedWhenRead(file),
       headers: { ...PAGE_HEADERS, 'content-type': type, 'content-length': String(found.size) },
     };
   }

@@ -1,13 +1,11 @@
 /** The playground on a server of this machine: `loopnn play`, with a run in place of the model that comes with the page. */
 import { once } from 'node:events';
-import { createReadStream } from 'node:fs';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
-import { PAGE_HEADERS, PageFiles, type ServedFile } from '../node/page-files.js';
+import { openedWhenRead, PAGE_HEADERS, PageFiles, type ServedFile } from '../node/page-files.js';
 import { openRun } from '../node/run.js';
 import { ApiError } from '../serve/api-error.js';
 import { requireOwnHost } from '../serve/host.js';
@@ -104,12 +102,11 @@ class PublishedRun {
 
   /** The file at a path; null where there is none. */
   file(path: string): ServedFile | null {
-    const found = this.files.get(decodeURIComponent(path));
+    const found = this.files.get(path);
     if (!found) return null;
     const { bytes, kept } = found;
-    const stream = kept ? Readable.from([kept]) : createReadStream(join(this.folder, path));
     return {
-      content: Readable.toWeb(stream) as ReadableStream<Uint8Array>,
+      content: kept ? ReadableStream.from([kept]) : openedWhenRead(join(this.folder, path)),
       headers: {
         ...PAGE_HEADERS,
         'content-type': path.endsWith('.json') ? 'application/json' : 'application/octet-stream',

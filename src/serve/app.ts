@@ -99,9 +99,7 @@ export function createApp(options: AppOptions): Hono<Env> {
       const found = isPageFile(c.req.path) ? page.file(c.req.path) : null;
       if (!found) return next();
       const { content, headers } = found;
-      if (c.req.raw.method !== 'HEAD') return new Response(content, { headers });
-      await content.cancel();
-      return new Response(null, { headers });
+      return new Response(content, { headers });
     });
   }
   app.get(ROUTES.health, (c) => c.json({ status: state() }, state() === 'ok' ? 200 : 503));

@@ -188,6 +188,7 @@ test('a run is served in place of the model, and the page works without network'
   timeout: 60_000,
 }, async () => {
   const own = await servePlayground({ model: join(folder, 'run') });
+  assert.equal((await fetch(`${own.url}/model/%zz`)).status, 404);
   assert.equal(own.step, 6);
   const { page } = await openPage(browser, `${own.url}/#slider?text=What`);
   await page.getByText('1 layer × 2 loops, 48 channels').waitFor();
