@@ -1,21 +1,15 @@
-/** The playground in a real browser: the slider, the exits, a run of one's own, and no network. */
+/** The playground in a real browser: what each of its parts is for. At length: `playground.full.ts` and `race.full.ts`. */
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { type Inspection, inspect, visible } from '../../src/experiments/inspect.js';
 import type { ExitOptions } from '../../src/models/exits/options.js';
-import { createBackend } from '../../src/node/backend.js';
 import { loadRun, openRun } from '../../src/node/run.js';
-import { NodeStore } from '../../src/node/store.js';
-import { exportModel } from '../../src/operations/export.js';
-import { type Playground, servePlayground } from '../../src/operations/play.js';
-import { Site } from '../web/chromium.js';
-import { trainedBits } from '../web/same-bits.js';
 import { accessibilityProblems, openBrowser, openPage, overflow, skip } from './page.js';
+import { button, stepsOf, TEXT as RACE_TEXT, untilStatus, untilStep } from './race-page.js';
+import { type PageSite, servePage } from './site.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const TEXT = 'We must make peace with our neighbors';
@@ -23,20 +17,14 @@ const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, serviceWo
 const DESK = { serviceWorkers: 'block' } as const;
 
 let browser: Browser;
-let playground: Playground;
-const folder = mkdtempSync(join(tmpdir(), 'loopnn-playground-'));
-const published = join(folder, 'mine');
+let site: PageSite;
 before(async () => {
   if (skip) return;
-  const run = join(folder, 'run');
-  await trainedBits(await createBackend({ name: 'reference' }), new NodeStore(run));
-  await exportModel({ model: run, out: published, format: 'browser' });
-  [browser, playground] = await Promise.all([openBrowser(), servePlayground()]);
+  [browser, site] = await Promise.all([openBrowser(), servePage('playground')]);
 });
 after(async () => {
   await browser?.close();
-  await playground?.[Symbol.asyncDispose]();
-  rmSync(folder, { recursive: true });
+  await site?.[Symbol.asyncDispose]();
 });
 
 /** The shipped model in Node. */
@@ -53,7 +41,7 @@ test('the slider tells what inspect does, at every loop and token', { skip, time
   const { model, tokenizer } = await shipped();
   const expected: Inspection = await inspect(model, tokenizer, TEXT, { top: 8, threshold: 0.5 });
   model.dispose();
-  const { page, problems } = await openPage(browser, `${playground.url}/#slider?loops=2`, DESK);
+  const { page, problems } = await openPage(browser, `${site.url}#slider?loops=2`, DESK);
   await page.fill('textarea', TEXT);
   await page
     .getByRole('radio')
@@ -103,7 +91,7 @@ test('a threshold decides where tokens leave, as the model itself has it', {
   timeout: 60_000,
 }, async () => {
   const text = `${TEXT}, and with all nations of the world.`;
-  const address = `${playground.url}/#exits?text=${encodeURIComponent(text)}&by=entropy&eager=0`;
+  const address = `${site.url}#exits?text=${encodeURIComponent(text)}&by=entropy&eager=0`;
   const { page, problems } = await openPage(browser, address, PHONE);
   const numbers = () => page.locator('.numbers dd').allTextContents();
   await page.locator('.exits .token').first().waitFor();
@@ -142,65 +130,38 @@ test('a threshold decides where tokens leave, as the model itself has it', {
   await page.context().close();
 });
 
-test('a run of one’s own takes the model’s place, and a damaged one says what is wrong', {
-  skip,
-  timeout: 60_000,
-}, async () => {
-  const damaged = join(folder, 'damaged');
-  cpSync(published, damaged, { recursive: true });
-  const weights = join(damaged, 'checkpoints/best-0000006/model.safetensors');
-  const bytes = readFileSync(weights);
-  bytes[bytes.length - 9] ^= 1;
-  writeFileSync(weights, bytes);
-  // A host that does not let pages share memory.
-  await using site = await Site.open({ isolated: false, root: join(ROOT, 'dist/pages/playground') });
-  const { page, problems } = await openPage(browser, site.url, DESK);
-  const bar = page.getByRole('status').first();
-  await bar.getByText('computed on one thread, since this page may not share memory').waitFor();
-  await page.setInputFiles('input[type=file]', damaged);
-  await page.getByText(/model could not be loaded: .*model\.safetensors: must .*CRC-32C/).waitFor();
-  assert.match((await bar.textContent())!, /^The model of this page: 1 layer × 6 loops/);
-  await page.setInputFiles('input[type=file]', join(folder, 'run'));
-  await bar.getByText('run: 1 layer × 2 loops, 48 channels').waitFor();
-  await page.getByText(/reads 32 tokens at most/).waitFor();
-  await page.fill('textarea', 'What');
-  await page.getByText(/^Loops: 2 of 2/).waitFor();
-  const drops = await page.context().newCDPSession(page);
-  const place = (await page.locator('.card.model').boundingBox())!;
-  const drop = async (path: string) => {
-    for (const type of ['dragEnter', 'dragOver', 'drop'] as const) {
-      const data = { items: [], files: [path], dragOperationsMask: 1 };
-      await drops.send('Input.dispatchDragEvent', { type, x: place.x + 20, y: place.y + 20, data });
-    }
-  };
-  await drop(join(damaged, 'config.json'));
-  await page.getByText(/must hold a tokenizer\.json/).waitFor();
-  await drop(published);
-  await bar.getByText('mine: 1 layer × 2 loops').waitFor();
-  await page.getByRole('button', { name: 'Back to the model of this page' }).click();
-  await bar.getByText('The model of this page').waitFor();
+test('three models race on a text, pause and finish', { skip, timeout: 60_000 }, async () => {
+  const { page, problems } = await openPage(browser, `${site.url}#race?text=own&steps=12`, DESK);
+  await page.getByLabel(/^Your text/).fill(RACE_TEXT.slice(0, 500));
+  await button(page, 'Start').click();
+  await page.getByText('The text has 500 characters; a race needs').waitFor();
+  await page.getByLabel(/^Your text/).fill(RACE_TEXT);
+  await button(page, 'Start').click();
+  await untilStep(page, 3);
+  await button(page, 'Pause').click();
+  await untilStatus(page, 'Paused');
+  const paused = await stepsOf(page);
+  assert.ok(Math.max(...paused) - Math.min(...paused) <= 1, `in turns: ${paused}`);
+  await button(page, 'Continue').click();
+  await untilStatus(page, 'Finished');
+  assert.deepEqual(await stepsOf(page), [12, 12, 12]);
+  assert.deepEqual(await accessibilityProblems(page), []);
+  await page.setViewportSize(PHONE.viewport);
+  assert.equal(await overflow(page), 0);
   assert.deepEqual(problems, []);
   await page.context().close();
 });
 
-test('a run is served in place of the model, and the page works without network', {
-  skip,
-  timeout: 60_000,
-}, async () => {
-  const own = await servePlayground({ model: join(folder, 'run') });
-  assert.equal((await fetch(`${own.url}/model/%zz`)).status, 404);
-  assert.equal(own.step, 6);
-  const { page } = await openPage(browser, `${own.url}/#slider?text=What`);
-  await page.getByText('1 layer × 2 loops, 48 channels').waitFor();
-  await page.getByText('works without network from now on').waitFor();
-  // The model comes by way of the worker that keeps files from the second visit on.
-  await page.reload();
-  await page.getByText(/^Loops: 2 of 2/).waitFor();
-  await own[Symbol.asyncDispose]();
-  await page.reload();
-  await page.getByText(/^Loops: 2 of 2/).waitFor();
-  assert.equal(await page.evaluate('crossOriginIsolated'), true);
-  await page.click('nav a[href="#exits"]');
-  await page.locator('.exits .token').first().waitFor();
+test('two networks learn parity until they are stopped', { skip, timeout: 60_000 }, async () => {
+  const { page, problems } = await openPage(browser, `${site.url}#parity`, PHONE);
+  await page.getByRole('button', { name: 'Train both' }).click();
+  const wrong = page.locator('.parity .scores tbody td:nth-child(2)');
+  await wrong.filter({ hasText: '%' }).nth(1).waitFor();
+  for (const rate of await wrong.allTextContents()) assert.match(rate, /^\d+\.\d %$/);
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await page.locator('.parity [role=status]').getByText('Stopped').waitFor();
+  assert.deepEqual(await accessibilityProblems(page), []);
+  assert.equal(await overflow(page), 0);
+  assert.deepEqual(problems, []);
   await page.context().close();
 });
