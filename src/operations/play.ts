@@ -1,15 +1,12 @@
 /** The playground on a server of this machine: `loopnn play`, with a run in place of the model that comes with the page. */
-import { once } from 'node:events';
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
-import { openedWhenRead, PAGE_HEADERS, PageFiles, type ServedFile } from '../node/page-files.js';
-import { openRun } from '../node/run.js';
-import { ApiError } from '../serve/api-error.js';
+import { closeNow, listen, urlOf } from '../node/listening.js';
+import { PageFiles } from '../node/page-files.js';
+import { PublishedRun } from '../node/published-run.js';
 import { requireOwnHost } from '../serve/host.js';
-import { publishedFiles } from '../train/published.js';
+import { errorResponse } from '../serve/options.js';
 
 export interface PlayOptions {
   /** Folder of a run to look at; the model that comes with the page by default. */
@@ -27,8 +24,6 @@ export interface Playground extends AsyncDisposable {
   readonly step: number | null;
 }
 
-/** Files of a run up to this size are kept in memory. */
-const KEPT_BYTES = 2 ** 20;
 /** Where the page looks for its model. */
 const MODEL = '/model/';
 
@@ -47,7 +42,7 @@ export async function servePlayground(options: PlayOptions = {}): Promise<Playgr
   const page = new PageFiles('playground');
   const run = model === undefined ? null : await PublishedRun.open(model);
   const app = new Hono();
-  app.onError((error, c) => c.text(error.message, error instanceof ApiError ? 403 : 500));
+  app.onError(errorResponse);
   app.use(async (c, next) => {
     requireOwnHost(host, c.req.header('host'));
     await next();
@@ -59,59 +54,10 @@ export async function servePlayground(options: PlayOptions = {}): Promise<Playgr
     return file ? c.body(file.content, 200, file.headers) : c.notFound();
   });
   const http = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
-  http.listen(port, host);
-  await once(http, 'listening');
-  const { address, port: taken, family } = http.address() as AddressInfo;
+  await listen(http, port, host);
   return {
-    url: `http://${family === 'IPv6' ? `[${address}]` : address}:${taken}`,
+    url: urlOf(http),
     step: run?.step ?? null,
-    async [Symbol.asyncDispose]() {
-      const closed = once(http, 'close');
-      http.close();
-      http.closeAllConnections();
-      await closed;
-    },
+    [Symbol.asyncDispose]: () => closeNow(http),
   };
-}
-
-/** A run as it is published, of which what is large stays in its folder. */
-class PublishedRun {
-  private constructor(
-    private readonly folder: string,
-    readonly step: number,
-    /** Each file's size, and its content where that is small. */
-    private readonly files: ReadonlyMap<string, { readonly bytes: number; readonly kept: Uint8Array | null }>,
-  ) {}
-
-  static async open(folder: string): Promise<PublishedRun> {
-    const run = await openRun(folder);
-    await run.tokenizer(); // pages turn texts into tokens
-    const published = await publishedFiles(run.store);
-    const files = new Map<string, { bytes: number; kept: Uint8Array | null }>();
-    for (const [name, content] of published.files) {
-      const pieces: Uint8Array[] = [];
-      let bytes = 0;
-      for await (const piece of content) {
-        bytes += piece.length;
-        if (bytes <= KEPT_BYTES) pieces.push(piece.slice());
-      }
-      files.set(name, { bytes, kept: bytes <= KEPT_BYTES ? Buffer.concat(pieces) : null });
-    }
-    return new PublishedRun(folder, published.step, files);
-  }
-
-  /** The file at a path; null where there is none. */
-  file(path: string): ServedFile | null {
-    const found = this.files.get(path);
-    if (!found) return null;
-    const { bytes, kept } = found;
-    return {
-      content: kept ? ReadableStream.from([kept]) : openedWhenRead(join(this.folder, path)),
-      headers: {
-        ...PAGE_HEADERS,
-        'content-type': path.endsWith('.json') ? 'application/json' : 'application/octet-stream',
-        'content-length': String(bytes),
-      },
-    };
-  }
 }

@@ -21,7 +21,7 @@ import type { ApiKeys } from './keys.js';
 import type { ModelInfo } from './messages.js';
 import { metered } from './meter.js';
 import { METRICS_TYPE, type Metrics } from './metrics.js';
-import { apiError, mostLoops } from './options.js';
+import { errorResponse, mostLoops } from './options.js';
 import { isPageFile, methodOf, nowhere, ROUTES, routed } from './paths.js';
 import type { CompletionRequest } from './requests.js';
 import { keptAlive, soonOrLater } from './stream.js';
@@ -72,12 +72,8 @@ export function createApp(options: AppOptions): Hono<Env> {
     if (state() === 'draining') c.res.headers.set('connection', 'close');
   });
   app.onError((error, c) => {
-    const { status, body, details } = apiError(error);
     c.get('exchange').failed(error);
-    return new Response(JSON.stringify(body), {
-      status,
-      headers: { 'content-type': 'application/json', ...details.headers },
-    });
+    return errorResponse(error);
   });
   app.notFound((c) => {
     throw nowhere(c.req.method, c.req.path);
@@ -96,10 +92,8 @@ export function createApp(options: AppOptions): Hono<Env> {
   const { page } = options;
   if (page) {
     app.get('*', async (c, next) => {
-      const found = isPageFile(c.req.path) ? page.file(c.req.path) : null;
-      if (!found) return next();
-      const { content, headers } = found;
-      return new Response(content, { headers });
+      const file = isPageFile(c.req.path) ? page.file(c.req.path) : null;
+      return file ? c.body(file.content, 200, { ...file.headers }) : next();
     });
   }
   app.get(ROUTES.health, (c) => c.json({ status: state() }, state() === 'ok' ? 200 : 503));

@@ -123,6 +123,12 @@ export function apiError(error: unknown): ApiError {
   return new ApiError(400, message, { param, code: 'context_length_exceeded' });
 }
 
+/** An error as the response to a request. */
+export function errorResponse(error: unknown): Response {
+  const { status, body, details } = apiError(error);
+  return Response.json(body, { status, headers: { ...details.headers } });
+}
+
 type Given<Values> = { [Name in keyof Values]?: Exclude<Values[Name], undefined> };
 
 /** The values that are not undefined. */

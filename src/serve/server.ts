@@ -2,12 +2,12 @@
  * An HTTP server around a run: starts its engine, keeps slow and greedy clients in bounds, and stops without cutting off who is
  * being answered. Knows no terminal and no signals.
  */
-import { once } from 'node:events';
 import type { Server, ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { basename, resolve } from 'node:path';
 import { createAdaptorServer } from '@hono/node-server';
 import { ConfigError } from '../errors.js';
+import { closeNow, listen, urlOf } from '../node/listening.js';
 import { PageFiles } from '../node/page-files.js';
 import { createApp } from './app.js';
 import { EngineThread } from './engine-thread.js';
@@ -135,8 +135,7 @@ export class ModelServer {
   static async start(options: ServeOptions): Promise<ModelServer> {
     const server = new ModelServer(options);
     try {
-      server.#http.listen(options.port, options.host);
-      await once(server.#http, 'listening');
+      await listen(server.#http, options.port, options.host);
     } catch (error) {
       await server.#end();
       throw error;
@@ -145,8 +144,7 @@ export class ModelServer {
   }
 
   get url(): string {
-    const { address, port, family } = this.#http.address() as AddressInfo;
-    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    return urlOf(this.#http);
   }
 
   /** Refuses what is new, waits for what is being answered, as long as `drainTimeoutMs` allows, and ends. */
@@ -164,10 +162,7 @@ export class ModelServer {
 
   /** Ends at once, and cuts off whoever is being answered. */
   async close(): Promise<void> {
-    const closed = this.#http.listening ? once(this.#http, 'close') : null;
-    this.#http.close();
-    this.#http.closeAllConnections();
-    await closed;
+    await closeNow(this.#http);
     await this.#end();
   }
 

@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import { ApiError } from '../serve/api-error.js';
 import { requireOwnHost } from '../serve/host.js';
 import type { ApiKeys } from '../serve/keys.js';
-import { apiError } from '../serve/options.js';
+import { errorResponse } from '../serve/options.js';
 import { keptAlive } from '../serve/stream.js';
 import type { PageFiles } from '../node/page-files.js';
 import { feed } from './feed.js';
@@ -26,11 +26,7 @@ const SILENCE_MS = 10_000;
 export function createWatchApp({ watcher, page, keys, host }: WatchAppOptions): Hono {
   const app = new Hono();
   let open = 0;
-  app.onError((error) => {
-    const { status, body, details } = apiError(error);
-    const headers = { 'content-type': 'application/json', ...details.headers };
-    return new Response(JSON.stringify(body), { status, headers });
-  });
+  app.onError(errorResponse);
   app.use(async (c, next) => {
     requireOwnHost(host, c.req.header('host'));
     await next();

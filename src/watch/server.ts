@@ -1,8 +1,7 @@
 /** An HTTP server that shows runs while they are trained. Knows no terminal and no signals. */
-import { once } from 'node:events';
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
+import { closeNow, listen, urlOf } from '../node/listening.js';
 import { PageFiles } from '../node/page-files.js';
 import type { ApiKeys } from '../serve/keys.js';
 import { createWatchApp } from './app.js';
@@ -33,23 +32,18 @@ export class WatchServer {
     const watcher = new Watcher(folders);
     const app = createWatchApp({ watcher, page: new PageFiles('watch'), keys, host });
     const http = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
-    http.listen(port, host);
-    await once(http, 'listening');
+    await listen(http, port, host);
     const found = watcher.change.then(() => watcher.runs.size);
     watcher.start(pollMs);
     return new WatchServer(watcher, found, http);
   }
 
   get url(): string {
-    const { address, port, family } = this.http.address() as AddressInfo;
-    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    return urlOf(this.http);
   }
 
   /** Ends at once. */
   async close(): Promise<void> {
-    const closed = once(this.http, 'close');
-    this.http.close();
-    this.http.closeAllConnections();
-    await Promise.all([closed, this.watcher.close()]);
+    await Promise.all([closeNow(this.http), this.watcher.close()]);
   }
 }
