@@ -19,9 +19,21 @@ function escaped(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
+/** Text whose blanks and control characters can be seen. */
+export function visible(text: string): string {
+  if (text === '') return '∅';
+  const named = text.replace(/\n/g, '⏎').replace(/\t/g, '⇥').replace(/^ | $/g, '␣');
+  return named.replace(/\p{Cc}/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+}
+
 /** 1234567 → 1,234,567. */
 export function grouped(n: number): string {
   return Math.round(n).toLocaleString('en-US');
+}
+
+/** 1 layer, 2 layers. */
+export function counted(n: number, noun: string): string {
+  return `${grouped(n)} ${noun}${n === 1 ? '' : 's'}`;
 }
 
 /** A number with a metric prefix: 92.9 M, 1.23 G. */

@@ -1,6 +1,7 @@
 /** `loopnn inspect`: what a model does to each token of a text, loop by loop. */
 import type { Command } from 'commander';
-import { gateNorm, type Inspection, visible } from '../experiments/inspect.js';
+import { gateNorm, type Inspection } from '../experiments/inspect.js';
+import { visible } from '../printable.js';
 import { renderInspection } from '../experiments/inspect-page.js';
 import { inspectText } from '../operations/inspect.js';
 import type { TrainConfig } from '../train/config.js';

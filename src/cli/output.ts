@@ -4,9 +4,9 @@
  */
 import { realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { writing } from '../node/file-errors.js';
-import { duration, grouped, onOneLine, printableJSON } from '../printable.js';
+import { duration, onOneLine, printableJSON } from '../printable.js';
 
-export { byteSize, duration, grouped, metric } from '../printable.js';
+export { byteSize, counted, duration, grouped, metric } from '../printable.js';
 
 /** Columns of the widest output; also of a pipe or a file. */
 const MOST_COLUMNS = 100;
@@ -151,11 +151,6 @@ function layOut(
 /** A text of so many characters at most. */
 function cut(text: string, most: number): string {
   return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
-}
-
-/** 1 layer, 2 layers. */
-export function counted(n: number, noun: string): string {
-  return `${grouped(n)} ${noun}${n === 1 ? '' : 's'}`;
 }
 
 const BAR_WIDTH = 24;

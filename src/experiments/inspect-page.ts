@@ -6,8 +6,8 @@ import {
   type InspectedToken,
   type Inspection,
   type Prediction,
-  visible,
 } from './inspect.js';
+import { visible } from '../printable.js';
 import { escapeText } from './plot-text.js';
 
 const STYLE = `

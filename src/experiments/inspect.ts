@@ -153,10 +153,3 @@ function topOf(logits: Float32Array, count: number, text: (id: number) => string
 export function gateNorm({ mean, std }: GateSummary): number {
   return Math.hypot(mean, std);
 }
-
-/** Text whose blanks and control characters can be seen. */
-export function visible(text: string): string {
-  if (text === '') return '∅';
-  const named = text.replace(/\n/g, '⏎').replace(/\t/g, '⇥').replace(/^ | $/g, '␣');
-  return named.replace(/\p{Cc}/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
-}

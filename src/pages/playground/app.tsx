@@ -1,6 +1,7 @@
 /** The page's frame: its parts, of which one is in view, each with an address of its own. */
 import type { FunctionComponent } from 'preact';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { messageOf } from '../shared/words.js';
 import { PARTS, type Part, type PartProps } from './part.js';
 import { fragmentOf, placeOf } from './place.js';
 import { Visit } from './visit.js';
@@ -85,14 +86,14 @@ function Shown({ part, shown, state: said, say }: ShownProps) {
   useEffect(() => {
     part.load().then(
       (Component) => setLoaded({ Component }),
-      (error: unknown) => setFailed(error instanceof Error ? error.message : String(error)),
+      (error: unknown) => setFailed(messageOf(error)),
     );
   }, [part]);
   return (
     <section hidden={!shown} aria-labelledby={`title-${part.name}`}>
       <h2 id={`title-${part.name}`}>{part.title}</h2>
       {failed && <p role="alert">This part could not be loaded: {failed}. Reload the page.</p>}
-      {loaded && <loaded.Component state={state} onState={onState} shown={shown} />}
+      {loaded && <loaded.Component state={state} onState={onState} />}
       {!loaded && !failed && <p class="soft">Loading …</p>}
     </section>
   );

@@ -29,8 +29,6 @@ export interface ModelFacts {
   readonly criteria: readonly ExitCriterion[];
   /** Why no token can leave early; null where it can. */
   readonly noExits: string | null;
-  /** The engine, as `wasm (relaxed-simd, f32, 2 threads)`. */
-  readonly engine: string;
   readonly threads: number;
   /** Whether the page's workers share memory, without which there is one thread. */
   readonly sharesMemory: boolean;

@@ -1,5 +1,6 @@
 /** Which model is looked at, and how to look at one's own. */
 import { useState } from 'preact/hooks';
+import { counted, grouped } from '../../printable.js';
 import { desk, type ModelState } from './desk.js';
 import { chosenFiles, droppedFiles, type Given } from './given-files.js';
 import type { ModelFacts } from './messages.js';
@@ -64,14 +65,14 @@ export function ModelBar({ facts, loading, error, own }: ModelState) {
 
 function described({ config, exits, parameters, step, threads, sharesMemory }: ModelFacts): string {
   const { depth, nLayer, nEmbd, vocabSize, blockSize } = config;
-  const layers = `${nLayer} ${nLayer === 1 ? 'layer' : 'layers'}`;
+  const layers = counted(nLayer, 'layer');
   const size = parameters.toLocaleString('en', { notation: 'compact', maximumFractionDigits: 2 });
   const loops =
     exits === 1 ? ', no loops' : depth === 'adaptive' ? ' with an exit after each' : ` × ${exits} loops`;
   const computing = threads > 1 ? `${threads} threads` : 'one thread';
   const why = sharesMemory ? '' : ', since this page may not share memory';
   return (
-    `${layers}${loops}, ${nEmbd} channels, ${size} weights, ${vocabSize.toLocaleString('en')} tokens, ` +
-    `texts of up to ${blockSize} tokens, ${step.toLocaleString('en')} updates; computed on ${computing}${why}.`
+    `${layers}${loops}, ${nEmbd} channels, ${size} weights, ${grouped(vocabSize)} tokens, ` +
+    `texts of up to ${blockSize} tokens, ${grouped(step)} updates; computed on ${computing}${why}.`
   );
 }

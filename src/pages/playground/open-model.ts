@@ -50,7 +50,6 @@ export class OpenModel {
       gates,
       criteria,
       noExits: criteria.length > 0 ? null : whyNoExit(config, 'change', exitCount(config)),
-      engine: description,
       threads: Number(/(\d+) threads?/.exec(description)?.[1] ?? 1),
       sharesMemory: globalThis.crossOriginIsolated,
     };

@@ -2,6 +2,7 @@
 import { QUICK_PARITY, trainParity } from '../../experiments/parity.js';
 import { Runtime } from '../../tensor/tensor.js';
 import { createBackend } from '../../web/backend.js';
+import { messageOf } from '../shared/words.js';
 import { NETWORKS, type ParityNews } from './parity/messages.js';
 
 const tell = (news: ParityNews) => postMessage(news);
@@ -17,6 +18,4 @@ async function train(): Promise<void> {
   tell({ kind: 'done', results: await Promise.all(trainings) });
 }
 
-train().catch((error: unknown) =>
-  tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) }),
-);
+train().catch((error: unknown) => tell({ kind: 'failed', message: messageOf(error) }));

@@ -6,8 +6,6 @@ export interface PartProps {
   readonly state: URLSearchParams;
   /** Puts what is chosen into the fragment, so that the page's address leads back to it; makes no step in the history. */
   readonly onState: (state: URLSearchParams) => void;
-  /** Whether it is the part in view. A part that was shown once stays and goes on with its work. */
-  readonly shown: boolean;
 }
 
 export interface Part {
@@ -16,7 +14,7 @@ export interface Part {
   readonly load: () => Promise<FunctionComponent<PartProps>>;
 }
 
-/** The parts, in their order. Each is loaded when it is first shown. */
+/** The parts, in their order. Each is loaded when it is first shown, and keeps working while another is in view. */
 export const PARTS: readonly Part[] = [
   { name: 'slider', title: 'The slider', load: async () => (await import('./slider/slider.js')).Slider },
   { name: 'race', title: 'The race', load: async () => (await import('./race/race.js')).Race },

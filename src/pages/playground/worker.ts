@@ -1,4 +1,5 @@
 /** The page's worker: answers one question after another on the model in its memory. */
+import { messageOf } from '../shared/words.js';
 import { OpenModel } from './open-model.js';
 import type { Cancel, Reply, Request } from './messages.js';
 
@@ -28,8 +29,7 @@ async function reply(request: Request, signal: AbortSignal): Promise<void> {
     port.postMessage({ id, answer: await answer(request, signal) });
   } catch (error) {
     // Nobody waits for what was cancelled.
-    if (!signal.aborted)
-      port.postMessage({ id, error: error instanceof Error ? error.message : String(error) });
+    if (!signal.aborted) port.postMessage({ id, error: messageOf(error) });
   } finally {
     open.delete(id);
   }

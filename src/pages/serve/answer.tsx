@@ -1,5 +1,7 @@
 /** An answer, shaded token by token; the token under the pointer, or chosen by the arrow keys, is told in full. */
 import { useState } from 'preact/hooks';
+import { counted, visible } from '../../printable.js';
+import { percent } from '../shared/words.js';
 import {
   type Coloring,
   likelihood,
@@ -108,8 +110,8 @@ function Details({ piece }: { readonly piece: Piece }) {
       {piece.tokens.map(({ name, probability, loops, top }, i) => (
         <div key={i}>
           <p>
-            <code class="named">{visible(name)}</code> probability {percent(probability)}, {loops}{' '}
-            {loops === 1 ? 'loop' : 'loops'}
+            <code class="named">{visible(name)}</code> probability {percent(probability)},{' '}
+            {counted(loops, 'loop')}
           </p>
           <ul>
             {top.map((other) => (
@@ -145,13 +147,4 @@ function Legend({ coloring, most }: { readonly coloring: Coloring; readonly most
       <span class="soft">{says}</span>
     </span>
   );
-}
-
-function percent(p: number): string {
-  return p >= 0.1 ? `${(100 * p).toFixed(0)} %` : `${(100 * p).toPrecision(2)} %`;
-}
-
-/** A token whose blanks can be seen. */
-function visible(name: string): string {
-  return name.replaceAll('\n', '⏎').replaceAll('\t', '⇥').replaceAll(' ', '␣');
 }

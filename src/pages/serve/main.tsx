@@ -1,6 +1,7 @@
 /** The page of `loopnn serve`: a prompt, how to answer it, and the answer as it comes. */
 import { render } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { grouped } from '../../printable.js';
 import '../shared/style.css';
 import { Answer, type Turn } from './answer.js';
 import { answer, chats, health, type Message, type Model, RequestError, servedModel } from './api.js';
@@ -139,7 +140,7 @@ function Page() {
 
 /** What a visitor needs to know of the model. */
 function about({ loops, max_model_len: most }: Model): string {
-  const reads = `It reads and writes tokens, pieces of text of one or more letters, up to ${most.toLocaleString('en')} in all.`;
+  const reads = `It reads and writes tokens, pieces of text of one or more letters, up to ${grouped(most)} in all.`;
   const looping =
     loops.default > 1
       ? `For each token it runs ${loops.default} loops: rounds through the same blocks, or the steps or layers of other depths.`

@@ -1,5 +1,6 @@
 /** What a threshold saves and costs: as numbers, and as a place on the measured curve. */
 import { useMemo } from 'preact/hooks';
+import { seriesColor } from '../../../experiments/style.js';
 import { Chart } from '../../shared/chart.js';
 import type { ExitRun, ExitRuns } from '../messages.js';
 
@@ -58,15 +59,15 @@ export function ExitCurve({ measured: { runs, fixed, tokens }, run }: ExitCurveP
         xLabel="mean loops of a token"
         yLabel="nats per token"
         curves={[
-          { label: 'early exits', color: '#3b6fb6', dots: true, ...curve },
+          { label: 'early exits', color: seriesColor(0), dots: true, ...curve },
           {
             label: 'same loops for all',
-            color: '#8a8f98',
+            color: 'var(--soft)',
             dashed: true,
             x: fixed.map((_, n) => n + 1),
             y: fixed,
           },
-          { label: 'now', color: '#d1495b', dots: true, x: [run.meanLoops], y: [run.loss] },
+          { label: 'now', color: seriesColor(1), dots: true, x: [run.meanLoops], y: [run.loss] },
         ]}
         says={
           `Each dot is a run of the model in this tab over the ${tokens.length - 1} predictions of this text, at a ` +

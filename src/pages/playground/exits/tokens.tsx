@@ -1,5 +1,5 @@
 /** A text's tokens, coloured by the loops that each took, with their number beside them. */
-import { visible } from '../../../experiments/inspect.js';
+import { counted, visible } from '../../../printable.js';
 import type { ExitRun } from '../messages.js';
 import { shadeOf } from '../palette.js';
 
@@ -18,7 +18,7 @@ export function ExitTokens({ tokens, run: { loops, losses }, count }: ExitTokens
       <p class="legend">
         {shades.map((shade, n) => (
           <span key={`${n + 1}`} class="token" style={{ ...shade }}>
-            {n + 1} {n === 0 ? 'loop' : 'loops'}: {taken[n]}
+            {counted(n + 1, 'loop')}: {taken[n]}
           </span>
         ))}
       </p>

@@ -1,10 +1,11 @@
 /** What the worker of the parity part tells the page. */
+import { seriesColor } from '../../../experiments/style.js';
 import type { ParityResult, Score } from '../../../experiments/parity.js';
 
 /** The two networks: they differ in how many steps they may take. */
 export const NETWORKS = [
-  { label: 'one step', color: '#c46a1f', changes: { maxPonder: 1 } },
-  { label: 'as many as it likes (ACT)', color: '#3f7fca', changes: {} },
+  { label: 'one step', color: seriesColor(3), changes: { maxPonder: 1 } },
+  { label: 'as many as it likes (ACT)', color: seriesColor(0), changes: {} },
 ] as const;
 
 export type ParityNews =

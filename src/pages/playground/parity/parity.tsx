@@ -1,5 +1,6 @@
 /** Graves's parity lesson: what one step does not learn, a network learns that may take several. */
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { grouped } from '../../../printable.js';
 import { type ParityResult, QUICK_PARITY, type Score } from '../../../experiments/parity.js';
 import { Chart } from '../../shared/chart.js';
 import { Guesses } from './guesses.js';
@@ -56,7 +57,7 @@ export function Parity() {
           <div>
             <Chart
               title="Wrong answers while training"
-              xLabel={`updates, of ${maxSteps.toLocaleString('en')}`}
+              xLabel={`updates, of ${grouped(maxSteps)}`}
               yLabel="wrong, %"
               curves={curves}
               says="Guessing would be wrong in 50 %. Each point is a mean over fresh inputs."
@@ -66,8 +67,8 @@ export function Parity() {
             <ScoreTable points={points} results={results} />
             {results && (
               <p class="soft">
-                Tested on {evalSamples.toLocaleString('en')} new inputs of each number of filled places. ACT
-                takes about as many steps whatever the input: here it learns to answer, not how long to think.
+                Tested on {grouped(evalSamples)} new inputs of each number of filled places. ACT takes about
+                as many steps whatever the input: here it learns to answer, not how long to think.
               </p>
             )}
           </div>

@@ -1,4 +1,5 @@
 /** The race in numbers: what each model is, costs and has reached. */
+import { grouped } from '../../../printable.js';
 import { Scroll } from '../../shared/scroll.js';
 import { ENTRANTS } from './entrants.js';
 import { type EntrantState, speedOf } from './state.js';
@@ -27,10 +28,10 @@ export function EntrantsTable({ entrants }: { readonly entrants: readonly Entran
                 <th scope="row">
                   <Swatch color={ENTRANTS[i].color} /> {ENTRANTS[i].label}
                 </th>
-                <td>{cost.parameters.toLocaleString('en')}</td>
-                <td>{cost.flopsPerToken.toLocaleString('en')}</td>
-                <td>{speed === null ? '–' : Math.round(speed).toLocaleString('en')}</td>
-                <td>{step.toLocaleString('en')}</td>
+                <td>{grouped(cost.parameters)}</td>
+                <td>{grouped(cost.flopsPerToken)}</td>
+                <td>{speed === null ? '–' : grouped(speed)}</td>
+                <td>{grouped(step)}</td>
                 <td>{lossOf(train.y)}</td>
                 <td>{lossOf(val.y)}</td>
               </tr>

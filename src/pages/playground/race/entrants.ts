@@ -1,4 +1,5 @@
 /** Who takes part in the race, and how large they are. Knows no page and no worker. */
+import { seriesColor } from '../../../experiments/style.js';
 import type { ModelConfig } from '../../../models/config.js';
 import { type ModelCost, modelCost } from '../../../models/cost.js';
 import { parseRunConfig, type RunConfig } from '../../../train/config.js';
@@ -11,16 +12,15 @@ export interface Entrant {
   readonly depth: Partial<ModelConfig>;
 }
 
-/** The colours stand out on light and on dark paper. */
 export const ENTRANTS: readonly Entrant[] = [
-  { id: 'one-layer', label: '1 layer', color: '#c46a1f', depth: { depth: 'gpt2', nLayer: 1 } },
+  { id: 'one-layer', label: '1 layer', color: seriesColor(3), depth: { depth: 'gpt2', nLayer: 1 } },
   {
     id: 'looped',
     label: '1 layer × 2 loops',
-    color: '#3f7fca',
+    color: seriesColor(0),
     depth: { depth: 'loop', nLayer: 1, nLoop: 2 },
   },
-  { id: 'two-layers', label: '2 layers', color: '#2f9160', depth: { depth: 'gpt2', nLayer: 2 } },
+  { id: 'two-layers', label: '2 layers', color: seriesColor(2), depth: { depth: 'gpt2', nLayer: 2 } },
 ];
 
 export interface RaceSize {

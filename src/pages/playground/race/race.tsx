@@ -1,7 +1,9 @@
 /** The race: three models learn the same text side by side, in turns. */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { grouped } from '../../../printable.js';
 import { Chart } from '../../shared/chart.js';
 import { Scroll } from '../../shared/scroll.js';
+import { messageOf } from '../../shared/words.js';
 import type { PartProps } from '../part.js';
 import { commands } from './commands.js';
 import { SIZES, type SizeName } from './entrants.js';
@@ -46,7 +48,7 @@ export function Race({ state: said, onState }: PartProps) {
       if (short) setRefused(short);
       else order({ kind: 'start', text, size, ...(steps === null ? {} : { maxSteps: steps }) });
     } catch (error) {
-      setRefused(error instanceof Error ? error.message : String(error));
+      setRefused(messageOf(error));
     }
   };
   const { entrants, heard } = state;
@@ -93,8 +95,8 @@ export function Race({ state: said, onState }: PartProps) {
       </div>
       {state.found && state.status === 'idle' && (
         <p class="card kept">
-          This browser keeps a race on {state.found.textName}, at step {state.found.step.toLocaleString('en')}{' '}
-          of {state.found.maxSteps.toLocaleString('en')}. A new one takes its place.{' '}
+          This browser keeps a race on {state.found.textName}, at step {grouped(state.found.step)} of{' '}
+          {grouped(state.found.maxSteps)}. A new one takes its place.{' '}
           <button type="button" onClick={() => order({ kind: 'resume' })}>
             {state.found.step < state.found.maxSteps ? 'Resume it' : 'Show it'}
           </button>
@@ -111,9 +113,8 @@ export function Race({ state: said, onState }: PartProps) {
       {state.race && (
         <>
           <p class="soft">
-            {state.race.textName}: {state.race.trainTokens.toLocaleString('en')} tokens to learn,{' '}
-            {state.race.valTokens.toLocaleString('en')} held out, of a vocabulary of{' '}
-            {state.race.vocabSize.toLocaleString('en')}.
+            {state.race.textName}: {grouped(state.race.trainTokens)} tokens to learn,{' '}
+            {grouped(state.race.valTokens)} held out, of a vocabulary of {grouped(state.race.vocabSize)}.
           </p>
           <EntrantsTable entrants={entrants} />
           <p class="soft">

@@ -8,6 +8,7 @@ import { createBackend } from '../../../web/backend.js';
 import { MemoryStore } from '../../../web/memory-store.js';
 import { OpfsStore } from '../../../web/opfs-store.js';
 import { splitIds } from '../../../web/training.js';
+import { messageOf } from '../../shared/words.js';
 import { archive } from './archive.js';
 import { costOf, ENTRANTS, raceConfig, VOCAB_SIZE } from './entrants.js';
 import { KeptStore } from './kept-store.js';
@@ -232,7 +233,7 @@ export class Racing {
       await shared.has(RACE_FILE);
       return { shared, stores: this.opfs() };
     } catch (error) {
-      this.note(`This race ends with the tab: ${error instanceof Error ? error.message : error}`);
+      this.note(`This race ends with the tab: ${messageOf(error)}`);
       return { shared: new MemoryStore(), stores: ENTRANTS.map(() => new MemoryStore()) };
     }
   }
@@ -247,6 +248,6 @@ export class Racing {
 
   private fail(error: unknown): void {
     this.flush();
-    this.tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+    this.tell({ kind: 'failed', message: messageOf(error) });
   }
 }

@@ -1,4 +1,5 @@
 /** What each model writes by now, after the same words of the text that is held out. */
+import { grouped } from '../../../printable.js';
 import { ENTRANTS } from './entrants.js';
 import { Swatch } from './entrants-table.js';
 import type { EntrantState } from './state.js';
@@ -14,7 +15,7 @@ export function Samples({ entrants }: { readonly entrants: readonly EntrantState
           <div class="card" key={ENTRANTS[i].id}>
             <p>
               <Swatch color={ENTRANTS[i].color} /> {ENTRANTS[i].label}
-              {sample && <span class="soft">, step {sample.step.toLocaleString('en')}</span>}
+              {sample && <span class="soft">, step {grouped(sample.step)}</span>}
             </p>
             {sample && (
               <p class="written">

@@ -1,6 +1,7 @@
 /** What the race is about: a text that comes with the page, one that is pasted, or a file. */
 import type { RefObject } from 'preact';
 import { useState } from 'preact/hooks';
+import { grouped } from '../../../printable.js';
 import type { RaceText } from './messages.js';
 import { fileText, LEAST_CHARACTERS, shippedText, TEXTS, type TextName } from './texts.js';
 
@@ -71,7 +72,7 @@ export function TextChoice({ source, onSource, file, onFile, pasted }: TextChoic
         )}
       </div>
       <label hidden={source !== 'own'} class="own">
-        Your text, at least {LEAST_CHARACTERS.toLocaleString('en')} characters; it stays in this tab
+        Your text, at least {grouped(LEAST_CHARACTERS)} characters; it stays in this tab
         <textarea ref={pasted} rows={6} spellcheck={false} />
       </label>
     </fieldset>

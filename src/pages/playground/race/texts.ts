@@ -1,4 +1,5 @@
 /** The texts to race on: those that come with the page, and what a visitor brings. */
+import { grouped } from '../../../printable.js';
 import mobyDick from './texts/moby-dick.txt';
 import stateOfTheUnion from './texts/state-of-the-union.txt';
 import type { RaceText } from './messages.js';
@@ -45,10 +46,9 @@ export async function fileText(file: File): Promise<RaceText> {
 export function tooShort({ text }: RaceText): string | null {
   const { length } = text.trim();
   if (length >= LEAST_CHARACTERS) return null;
-  const has =
-    length === 0 ? 'There is no text yet' : `The text has ${length.toLocaleString('en')} characters`;
+  const has = length === 0 ? 'There is no text yet' : `The text has ${grouped(length)} characters`;
   return (
-    `${has}; a race needs at least ${LEAST_CHARACTERS.toLocaleString('en')} characters (about a page), ` +
+    `${has}; a race needs at least ${grouped(LEAST_CHARACTERS)} characters (about a page), ` +
     'since its last tenth is held out.'
   );
 }

@@ -1,6 +1,8 @@
 /** Which tokens a loop looks at from the picked one, computed when somebody asks. */
 import { useState } from 'preact/hooks';
-import { type InspectedToken, visible } from '../../../experiments/inspect.js';
+import type { InspectedToken } from '../../../experiments/inspect.js';
+import { visible } from '../../../printable.js';
+import { percent } from '../../shared/words.js';
 import { useAnswer } from '../desk.js';
 
 export interface AttentionProps {
@@ -51,7 +53,7 @@ export function Attention({ tokens, text, loops, picked }: AttentionProps) {
                 key={`${s} ${token}`}
                 class="token"
                 style={{ '--weight': `${Math.round(45 * Math.sqrt(weights[s]))}%` }}
-                title={`${(100 * weights[s]).toFixed(1)} %`}
+                title={percent(weights[s])}
               >
                 {visible(token)}
               </span>
@@ -91,6 +93,6 @@ function most(weights: Float32Array, tokens: readonly InspectedToken[]): string 
     .sort((a, b) => weights[b] - weights[a])
     .slice(0, 3)
     .filter((s) => weights[s] > 0)
-    .map((s) => `‘${visible(tokens[s].text)}’ ${(100 * weights[s]).toFixed(0)} %`)
+    .map((s) => `‘${visible(tokens[s].text)}’ ${percent(weights[s])}`)
     .join(', ');
 }

@@ -1,7 +1,7 @@
 /** The text continued with the chosen loops, token by token. */
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { counted } from '../../../printable.js';
 import { desk } from '../desk.js';
-import { counted } from './predictions.js';
 
 export interface ContinuationProps {
   readonly text: string;
@@ -62,7 +62,7 @@ export function Continuation({ text, loops, count }: ContinuationProps) {
       <h3>Let it write on</h3>
       <div class="controls">
         <button type="button" class="main" onClick={start} disabled={running !== null}>
-          Continue with {counted(loops)}
+          Continue with {counted(loops, 'loop')}
         </button>
         <button type="button" onClick={stop} disabled={running === null}>
           Stop
@@ -89,7 +89,7 @@ export function Continuation({ text, loops, count }: ContinuationProps) {
       </p>
       {made !== '' && (
         <p class="soft">
-          Written with {madeWith} of {counted(count)}. {end}
+          Written with {madeWith} of {counted(count, 'loop')}. {end}
         </p>
       )}
       {made === '' && end && <p role="alert">{end}</p>}

@@ -1,5 +1,7 @@
 /** What the model expects after one token, loop by loop. */
-import { type InspectedToken, type Prediction, visible } from '../../../experiments/inspect.js';
+import type { InspectedToken, Prediction } from '../../../experiments/inspect.js';
+import { counted, visible } from '../../../printable.js';
+import { percent } from '../../shared/words.js';
 
 export interface PredictionsProps {
   readonly token: InspectedToken;
@@ -16,7 +18,7 @@ export function TopTokens({ token, next, loops }: Omit<PredictionsProps, 'onLoop
   return (
     <div class="card">
       <h3>
-        After <code>{visible(token.text)}</code> and {counted(loops)}
+        After <code>{visible(token.text)}</code> and {counted(loops, 'loop')}
       </h3>
       <ol class="bars" aria-label="Most probable next tokens">
         {top.map((prediction) => (
@@ -27,7 +29,7 @@ export function TopTokens({ token, next, loops }: Omit<PredictionsProps, 'onLoop
       </ol>
       {next !== null && (
         <p class="soft">
-          The text goes on with <code>{visible(next)}</code>: {lossOf(token, loops)}.
+          The text continues with <code>{visible(next)}</code>: {lossOf(token, loops)}.
         </p>
       )}
     </div>
@@ -60,7 +62,7 @@ export function LoopTable({ token, next, loops, onLoops }: PredictionsProps) {
                   <th scope="row">
                     <button
                       type="button"
-                      aria-label={`Show ${counted(n + 1)}`}
+                      aria-label={`Show ${counted(n + 1, 'loop')}`}
                       onClick={() => onLoops(n + 1)}
                     >
                       {n + 1}
@@ -87,22 +89,15 @@ export function LoopTable({ token, next, loops, onLoops }: PredictionsProps) {
 }
 
 function Bar({ prediction: { text, probability }, right }: { prediction: Prediction; right: boolean }) {
-  const percent = 100 * probability;
   return (
-    <span class={right ? 'bar right' : 'bar'} style={{ '--share': `${percent.toFixed(1)}%` }}>
+    <span class={right ? 'bar right' : 'bar'} style={{ '--share': `${(100 * probability).toFixed(1)}%` }}>
       <code>{visible(text)}</code>
-      <span>{percent < 0.1 ? '< 0.1' : percent.toFixed(percent < 10 ? 1 : 0)} %</span>
+      <span>{percent(probability)}</span>
     </span>
   );
 }
 
 function lossOf({ exits }: InspectedToken, loops: number): string {
   const { loss } = exits[loops - 1];
-  return loss === null
-    ? ''
-    : `${(100 * Math.exp(-loss)).toPrecision(2)} % probable, a loss of ${loss.toFixed(2)} nats`;
-}
-
-export function counted(loops: number): string {
-  return loops === 1 ? '1 loop' : `${loops} loops`;
+  return loss === null ? '' : `${percent(Math.exp(-loss))} probable, a loss of ${loss.toFixed(2)} nats`;
 }

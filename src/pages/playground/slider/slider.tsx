@@ -1,6 +1,8 @@
 /** The slider: what a model makes of a text after one loop, two, and so on. All loops are computed when the text changes. */
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { Inspection } from '../../../experiments/inspect.js';
+import { seriesColor } from '../../../experiments/style.js';
+import { counted } from '../../../printable.js';
 import { Chart } from '../../shared/chart.js';
 import { useAnswer, useModel } from '../desk.js';
 import { ModelBar } from '../model-bar.js';
@@ -8,7 +10,7 @@ import type { PartProps } from '../part.js';
 import { Attention } from './attention.js';
 import { Continuation } from './continuation.js';
 import { GateMap } from './gates.js';
-import { counted, LoopTable, TopTokens } from './predictions.js';
+import { LoopTable, TopTokens } from './predictions.js';
 import { TokenPicker } from './token-picker.js';
 
 const TEXT = 'Let us ask not what our country can do for us, but what we can do for';
@@ -17,7 +19,7 @@ const SETTLE = 120;
 /** Nats at which a token's colour is strongest. */
 const STRONGEST = 8;
 
-export function Slider({ state, onState, shown }: PartProps) {
+export function Slider({ state, onState }: PartProps) {
   const model = useModel();
   const [text, setText] = useState(state.get('text') ?? TEXT);
   const [wanted, setWanted] = useState(wholeOf(state.get('loops')) ?? Number.POSITIVE_INFINITY);
@@ -61,7 +63,6 @@ export function Slider({ state, onState, shown }: PartProps) {
           onLoops={setWanted}
           chosen={chosen}
           onToken={setChosen}
-          shown={shown}
         />
       )}
     </>
@@ -76,7 +77,6 @@ interface InspectedProps {
   /** Null for the last token. */
   readonly chosen: number | null;
   readonly onToken: (token: number) => void;
-  readonly shown: boolean;
 }
 
 function Inspected({ inspection, text, wanted, onLoops, chosen, onToken }: InspectedProps) {
@@ -111,7 +111,7 @@ function Inspected({ inspection, text, wanted, onLoops, chosen, onToken }: Inspe
           max={count}
           value={loops}
           disabled={count === 1}
-          aria-valuetext={`${counted(loops)} of ${count}`}
+          aria-valuetext={`${counted(loops, 'loop')} of ${count}`}
           onInput={({ currentTarget }) => onLoops(currentTarget.valueAsNumber)}
         />
       </div>
@@ -119,7 +119,8 @@ function Inspected({ inspection, text, wanted, onLoops, chosen, onToken }: Inspe
       <TokenPicker label="Tokens of the text" tokens={shades} picked={picked} onPick={onToken} />
       <p class="soft">
         Pick a token to see what the model expects after it. The stronger a token’s colour, the less it was
-        expected after {counted(loops)}, up to {STRONGEST} nats of loss; underlined: it was the best guess.
+        expected after {counted(loops, 'loop')}, up to {STRONGEST} nats of loss; underlined: it was the best
+        guess.
       </p>
       <div class="columns">
         <div class="stack">
@@ -132,10 +133,16 @@ function Inspected({ inspection, text, wanted, onLoops, chosen, onToken }: Inspe
                 yLabel="nats per token"
                 height={220}
                 curves={[
-                  { label: 'loss', color: '#3b6fb6', dots: true, ...byLoop.curve },
-                  { label: 'now', color: '#d1495b', dots: true, x: [loops], y: [byLoop.losses[loops - 1]] },
+                  { label: 'loss', color: seriesColor(0), dots: true, ...byLoop.curve },
+                  {
+                    label: 'now',
+                    color: seriesColor(1),
+                    dots: true,
+                    x: [loops],
+                    y: [byLoop.losses[loops - 1]],
+                  },
                 ]}
-                says={`After ${counted(loops)}: ${byLoop.losses[loops - 1].toFixed(3)} nats per token, over the ${tokens.length - 1} tokens that have one before them.`}
+                says={`After ${counted(loops, 'loop')}: ${byLoop.losses[loops - 1].toFixed(3)} nats per token, over the ${tokens.length - 1} tokens that have one before them.`}
               />
             </div>
           )}

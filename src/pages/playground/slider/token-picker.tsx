@@ -1,6 +1,6 @@
 /** A text's tokens, of which one is picked: by a tap, or by the arrow keys. */
 import { useRef } from 'preact/hooks';
-import { visible } from '../../../experiments/inspect.js';
+import { visible } from '../../../printable.js';
 
 export interface PickedToken {
   readonly text: string;
