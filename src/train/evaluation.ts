@@ -17,7 +17,7 @@ export interface EvaluationOptions {
   readonly train: TokenSource;
   readonly val: TokenSource;
   readonly clock: Clock;
-  /** Loop counts at which the validation batches are scored too; those of the log of a run that goes on, by default. */
+  /** Loop counts at which the validation batches are scored too; a resumed run's are those of its log by default. */
   readonly evalLoops?: readonly number[] | undefined;
   /** What the environment adds, with the weights as they are; null where the signal ends it. Asked on rank 0. */
   readonly notes?: (signal?: AbortSignal) => Promise<EvalNotes | null>;
@@ -38,8 +38,8 @@ export class Evaluation {
     for (const loops of this.evalLoops) options.model.requireOptions({ loops });
   }
 
-  /** Measures, where nobody asked for other loop counts, at those of a log. */
-  async goOn({ events }: Metrics): Promise<void> {
+  /** Takes the loop counts of a resumed run's log where none were given. */
+  async resume({ events }: Metrics): Promise<void> {
     const { model, evalLoops } = this.options;
     const last = events.findLast((event): event is EvalEvent => event.kind === 'eval')?.lossByLoops;
     const logged = Array.isArray(last) ? last.map(({ loops }) => loops) : [];

@@ -105,7 +105,7 @@ export class Trainer {
     }
     const log = resumed && this.leads ? await readMetrics(store, this.state) : EMPTY_LOG;
     if (this.leads) await writeMetrics(store, log);
-    await this.evaluation.goOn(log);
+    await this.evaluation.resume(log);
     return log;
   }
 

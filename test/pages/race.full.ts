@@ -24,7 +24,7 @@ const shared = () => {
 };
 after(async () => (await browser)?.close());
 
-test('a race pauses, survives a reload, and its file goes on in Node', {
+test('a race pauses, survives a reload, and its file is resumed in Node', {
   skip,
   timeout: 180_000,
 }, async () => {
@@ -161,7 +161,10 @@ test('typing beside a race is never held up', { skip, timeout: 300_000 }, async 
   }
 });
 
-test('where the browser stores no more, the race goes on in memory', { skip, timeout: 300_000 }, async () => {
+test('where the browser stores no more, the race continues in memory', {
+  skip,
+  timeout: 300_000,
+}, async () => {
   await using site = await servePage('playground');
   const browser = await openBrowser();
   try {
@@ -176,7 +179,7 @@ test('where the browser stores no more, the race goes on in memory', { skip, tim
       origin: new URL(site.url).origin,
       quotaSize: 1000,
     });
-    await page.getByText('The race goes on, but ends with this tab').first().waitFor({ timeout: 60_000 });
+    await page.getByText('From now on the race is kept in memory alone').first().waitFor({ timeout: 60_000 });
     await untilStatus(page, 'Finished');
     assert.deepEqual(await stepsOf(page), [120, 120, 120]);
     assert.deepEqual(problems, []);

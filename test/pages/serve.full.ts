@@ -23,7 +23,7 @@ test('what goes wrong is said: no key, a wrong one, a model that loads, a prompt
   await shown.route('**/health', (route) => route.fulfill(loading), { times: 1 });
   await shown.goto(url);
   await shown.getByText('being loaded').waitFor();
-  await shown.getByText('wants a key').waitFor();
+  await shown.getByText('needs an API key').waitFor();
   const use = async (key: string) => {
     await shown.getByLabel('API key').fill(key);
     await shown.getByRole('button', { name: 'Use this key' }).click();
@@ -58,7 +58,7 @@ test('the page stands below any path', { skip }, async () => {
   try {
     const at = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/models/tiny/`;
     const { page: shown, problems } = await openPage(browser!, at);
-    await generate(shown, { 'Text to continue': 'Line 7', 'Most tokens': '3' });
+    await generate(shown, { 'Text to continue': 'Line 7', 'Maximum tokens': '3' });
     await shown.locator('.end').waitFor();
     assert.deepEqual(problems, []);
     await shown.context().close();

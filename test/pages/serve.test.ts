@@ -19,7 +19,7 @@ test('a prompt is answered token by token, as the fields say, and stopped; anoth
     'Text to continue': 'Line 7',
     'Loops for': '3',
     Temperature: '0',
-    'Most tokens': '9',
+    'Maximum tokens': '9',
   });
   const { prompt, loops, temperature, max_tokens: most, top_k: topK } = (await sent).postDataJSON();
   assert.deepEqual([prompt, loops, temperature, most, topK], ['Line 7', 3, 0, 9, undefined]);
@@ -37,7 +37,7 @@ test('a prompt is answered token by token, as the fields say, and stopped; anoth
   assert.match((await shown.locator('.details').textContent())!, /probability (< )?[\d.]+ %, 3 loops/);
   assert.deepEqual(await accessibilityProblems(shown), []);
 
-  await generate(shown, { 'Loops for': '16', 'Most tokens': '1000' });
+  await generate(shown, { 'Loops for': '16', 'Maximum tokens': '1000' });
   await shown.getByRole('button', { name: 'Stop' }).click();
   await shown.getByText('Stopped.').waitFor();
   await shown.setViewportSize({ width: 390, height: 844 });
@@ -47,7 +47,7 @@ test('a prompt is answered token by token, as the fields say, and stopped; anoth
 
   await shown.getByLabel('chat').check();
   const chat = shown.waitForRequest('**/v1/chat/completions');
-  await generate(shown, { 'Your message': 'Hello', 'Loops for': '', 'Most tokens': '5' });
+  await generate(shown, { 'Your message': 'Hello', 'Loops for': '', 'Maximum tokens': '5' });
   const { messages, loops: all } = (await chat).postDataJSON();
   assert.deepEqual([messages.at(-1), all], [{ role: 'user', content: 'Hello' }, undefined]);
   assert.deepEqual(problems, []);

@@ -48,7 +48,7 @@ test('losses at loop counts are those of the same batches, and the training keep
   assert.equal(evals(plain)[0].lossByLoops, undefined);
 });
 
-test('a run that goes on measures at the loop counts of its log', async () => {
+test('a resumed run measures at the loop counts of its log', async () => {
   const store = new MemoryStore();
   const begun = makeTrainer(store, FIELDS, {}, undefined, undefined, { evalLoops: [1, 3] });
   await runAll(begun.trainer, ({ kind, step }) => kind === 'step' && step === 4);

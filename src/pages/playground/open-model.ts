@@ -94,7 +94,7 @@ export class OpenModel {
     }
   }
 
-  /** In words for who types: the model's own say which argument is wrong. */
+  /** Says what is wrong to whoever types; the model's own errors name an argument. */
   private requireLength(text: string): void {
     const { gpt, tokenizer } = this.parts;
     const { length } = tokenizer.encode(text);

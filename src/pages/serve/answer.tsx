@@ -104,7 +104,7 @@ export function Answer({ turns, chat }: AnswerProps) {
 
 /** What a piece's tokens took, and what else they might have been. */
 function Details({ piece }: { readonly piece: Piece }) {
-  if (piece.tokens.length === 0) return <p class="soft">Text that the end of the answer set free.</p>;
+  if (piece.tokens.length === 0) return <p class="soft">Text that was held back until the answer ended.</p>;
   return (
     <>
       {piece.tokens.map(({ name, probability, loops, top }, i) => (

@@ -90,7 +90,7 @@ export async function* answer(
   }
 }
 
-/** Likely tokens to tell beside each. */
+/** Probable tokens to list beside each. */
 const TOP = 4;
 
 async function reached(response: Promise<Response>): Promise<Response> {
@@ -113,7 +113,7 @@ async function asked(path: string, key: string, init: RequestInit = {}): Promise
   if (response.status === 401) {
     throw new RequestError(
       'key',
-      key === '' ? 'This server wants a key.' : 'The server does not know this key.',
+      key === '' ? 'This server needs an API key.' : 'The server does not know this key.',
     );
   }
   if (response.status === 503) throw new RequestError('waiting', `Not now: ${message}.`);
@@ -173,7 +173,7 @@ interface ChatLogprobs {
 
 function eventOf(text: string, chat: boolean): AnswerEvent {
   const { error, choices } = JSON.parse(text) as Chunk;
-  if (error) throw new RequestError('refused', `The server gives up: ${error.message}`);
+  if (error) throw new RequestError('refused', `The server failed: ${error.message}`);
   const choice = choices?.[0];
   if (!choice) return { pieces: [], end: null };
   const { finish_reason: reason, logprobs } = choice;

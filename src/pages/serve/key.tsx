@@ -1,4 +1,4 @@
-/** A key for servers that want one; it is kept as long as the tab is open. */
+/** A key for servers that need one; it is kept as long as the tab is open. */
 import { useState } from 'preact/hooks';
 
 const NAME = 'loopnn-key';

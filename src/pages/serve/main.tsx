@@ -132,7 +132,7 @@ function Page() {
         </section>
       </main>
       <footer class="page">
-        Programs ask the same by OpenAI’s API, at <code>{new URL('v1', document.baseURI).href}</code>.
+        Programs use the same server by OpenAI’s API, at <code>{new URL('v1', document.baseURI).href}</code>.
       </footer>
     </>
   );
@@ -163,7 +163,7 @@ function dialogue(turns: readonly Turn[]): Message[] {
 function ended(reason: string): string {
   return reason === 'stop'
     ? 'The model ended the text here.'
-    : 'Cut off: as many tokens as asked for, or as fit.';
+    : 'Cut off: the maximum of tokens, or the end of the model’s context, is reached.';
 }
 
 render(<Page />, document.body);

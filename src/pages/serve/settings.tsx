@@ -68,7 +68,7 @@ export function SettingsFields({ model, settings, onChange }: SettingsProps) {
         {all > 1 &&
           number('loops', 'Loops for each token', { min: 1, max: most, placeholder: `${all}, as trained` })}
         {number('temperature', 'Temperature', { min: 0, max: 2, step: 'any', placeholder: '1' })}
-        {number('maxTokens', 'Most tokens', { min: 1 })}
+        {number('maxTokens', 'Maximum tokens', { min: 1 })}
         {number('topK', 'Top k', { min: 1, placeholder: 'off' })}
         {number('topP', 'Top p', { min: 0, max: 1, step: 'any', placeholder: 'off' })}
         {number('seed', 'Seed', { placeholder: 'random' })}

@@ -13,7 +13,7 @@ const TEXT =
   'Four score and seven years ago our fathers brought forth on this continent, a new nation, conceived in Liberty, and ' +
   'dedicated to the proposition that all men are created equal. Now we are engaged in a great civil war, testing whether ' +
   'that nation, or any nation so conceived and so dedicated, can long endure.';
-/** Milliseconds that a text must stay the same before it is run. */
+/** Milliseconds without a change before a text is run. */
 const SETTLE = 400;
 
 /** What a criterion looks at, after each loop. */
@@ -107,7 +107,7 @@ function Measured({ measured, eager, onEager, waiting }: MeasuredProps) {
           max={last}
           value={at}
           disabled={last === 0}
-          aria-valuetext={`threshold ${said}, ${run.meanLoops.toFixed(2)} loops in the mean`}
+          aria-valuetext={`threshold ${said}, ${run.meanLoops.toFixed(2)} loops on average`}
           onInput={({ currentTarget }) => onEager(last === 0 ? 0 : currentTarget.valueAsNumber / last)}
         />
         <p class="ends soft" aria-hidden="true">

@@ -17,7 +17,7 @@ export function ExitNumbers({ run, full, count }: ExitNumbersProps) {
   return (
     <dl class="numbers" aria-live="polite">
       <div>
-        <dt>Loops a token</dt>
+        <dt>Loops per token</dt>
         <dd>
           {run.meanLoops.toFixed(2)} <small>of {count}</small>
         </dd>
@@ -56,7 +56,7 @@ export function ExitCurve({ measured: { runs, fixed, tokens }, run }: ExitCurveP
     <div class="card">
       <Chart
         title="Loss against loops, measured on this text"
-        xLabel="mean loops of a token"
+        xLabel="mean loops per token"
         yLabel="nats per token"
         curves={[
           { label: 'early exits', color: seriesColor(0), dots: true, ...curve },

@@ -12,11 +12,11 @@ export function EntrantsTable({ entrants }: { readonly entrants: readonly Entran
           <tr>
             <th scope="col">Model</th>
             <th scope="col">Parameters</th>
-            <th scope="col">FLOPs a token</th>
+            <th scope="col">FLOPs per token</th>
             <th scope="col">Tokens/s</th>
             <th scope="col">Step</th>
-            <th scope="col">Loss, training</th>
-            <th scope="col">Loss, held out</th>
+            <th scope="col">Training loss</th>
+            <th scope="col">Held-out loss</th>
           </tr>
         </thead>
         <tbody>

@@ -17,7 +17,7 @@ import { useRace } from './use-race.js';
 const AXES: Readonly<Record<Axis, string>> = {
   steps: 'training steps',
   flops: 'floating-point operations (FLOPs)',
-  seconds: 'seconds of its own computing',
+  seconds: 'seconds of its own steps',
 };
 
 export function Race({ state: said, onState }: PartProps) {
@@ -136,16 +136,16 @@ export function Race({ state: said, onState }: PartProps) {
           <Chart
             title="Loss of the three models"
             xLabel={AXES[axis]}
-            yLabel="loss, nats a token"
+            yLabel="loss, nats per token"
             curves={curves}
             height={320}
             says="Lower is better. The loss is the mean surprise at the next token, −ln of the probability that the model gave it, in nats. Solid, with dots: the text that is held out. Dashed: the text being learned, smoothed."
           />
           <Samples entrants={entrants} />
-          <h3>Going on elsewhere</h3>
+          <h3>Continue elsewhere</h3>
           <p>
-            <em>Save</em> gives a zip file with the three runs and the text’s tokens. Unpacked, the command
-            line writes with them and trains them further:
+            <em>Save</em> gives a zip file with the three runs and the text’s tokens. Unpack it, and the
+            command line generates from them and trains them further:
           </p>
           <Scroll label="Commands">
             <pre>

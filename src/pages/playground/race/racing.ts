@@ -222,7 +222,8 @@ export class Racing {
   }
 
   private keptStore(folder: string): KeptStore {
-    const onFull = (reason: string) => this.note(`The race goes on, but ends with this tab: ${reason}`);
+    const onFull = (reason: string) =>
+      this.note(`From now on the race is kept in memory alone, and ends with this tab: ${reason}`);
     return new KeptStore(new OpfsStore(folder), onFull);
   }
 

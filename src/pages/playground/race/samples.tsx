@@ -1,4 +1,4 @@
-/** What each model writes by now, after the same words of the text that is held out. */
+/** What each model writes at its last evaluation, after the same words of the held-out text. */
 import { grouped } from '../../../printable.js';
 import { ENTRANTS } from './entrants.js';
 import { Swatch } from './entrants-table.js';
@@ -9,7 +9,7 @@ export function Samples({ entrants }: { readonly entrants: readonly EntrantState
   return (
     <>
       <h3>What they write</h3>
-      <p class="soft">The grey words are from the text that is held out; the model goes on from there.</p>
+      <p class="soft">The grey words come from the held-out text; the model continues them.</p>
       <div class="samples">
         {entrants.map(({ sample }, i) => (
           <div class="card" key={ENTRANTS[i].id}>

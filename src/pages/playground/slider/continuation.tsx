@@ -59,7 +59,7 @@ export function Continuation({ text, loops, count }: ContinuationProps) {
   };
   return (
     <div class="card">
-      <h3>Let it write on</h3>
+      <h3>Continue the text</h3>
       <div class="controls">
         <button type="button" class="main" onClick={start} disabled={running !== null}>
           Continue with {counted(loops, 'loop')}
@@ -68,14 +68,14 @@ export function Continuation({ text, loops, count }: ContinuationProps) {
           Stop
         </button>
         <label>
-          Chance
+          Temperature
           <select
             value={String(temperature)}
             onChange={({ currentTarget }) => setTemperature(Number(currentTarget.value))}
           >
-            <option value="0">none: always the best guess</option>
-            <option value="0.8">some (temperature 0.8)</option>
-            <option value="1">the model’s own (temperature 1)</option>
+            <option value="0">0: always the most probable token</option>
+            <option value="0.8">0.8</option>
+            <option value="1">1: the model’s own probabilities</option>
           </select>
         </label>
       </div>

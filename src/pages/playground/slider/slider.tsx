@@ -14,7 +14,7 @@ import { LoopTable, TopTokens } from './predictions.js';
 import { TokenPicker } from './token-picker.js';
 
 const TEXT = 'Let us ask not what our country can do for us, but what we can do for';
-/** Milliseconds that a text must stay the same before it is read. */
+/** Milliseconds without a change before a text is read. */
 const SETTLE = 120;
 /** Nats at which a token's colour is strongest. */
 const STRONGEST = 8;
