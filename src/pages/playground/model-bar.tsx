@@ -1,13 +1,13 @@
 /** Which model is looked at, and how to look at one's own. */
 import { useState } from 'preact/hooks';
 import { counted, grouped } from '../../printable.js';
-import { desk, type ModelState } from './desk.js';
+import { modelClient, type ModelState } from './model-client.js';
 import { chosenFiles, droppedFiles, type Given } from './given-files.js';
 import type { ModelFacts } from './messages.js';
 
 export function ModelBar({ facts, loading, error, own }: ModelState) {
   const [over, setOver] = useState(false);
-  const give = ({ name, files }: Given) => void desk.load(files, name);
+  const give = ({ name, files }: Given) => void modelClient.load(files, name);
   return (
     <fieldset
       aria-label="The model"
@@ -54,7 +54,7 @@ export function ModelBar({ facts, loading, error, own }: ModelState) {
           or drop its folder here: a run, or what <code>loopnn export --format browser</code> wrote
         </span>
         {own !== null && (
-          <button type="button" onClick={() => void desk.load(null, null)}>
+          <button type="button" onClick={() => void modelClient.load(null, null)}>
             Back to the model of this page
           </button>
         )}

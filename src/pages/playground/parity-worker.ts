@@ -3,9 +3,9 @@ import { QUICK_PARITY, trainParity } from '../../experiments/parity.js';
 import { Runtime } from '../../tensor/tensor.js';
 import { createBackend } from '../../web/backend.js';
 import { messageOf } from '../shared/words.js';
-import { NETWORKS, type ParityNews } from './parity/messages.js';
+import { NETWORKS, type ParityEvent } from './parity/messages.js';
 
-const tell = (news: ParityNews) => postMessage(news);
+const tell = (event: ParityEvent) => postMessage(event);
 
 async function train(): Promise<void> {
   // Their matrices are too small to be shared among threads.

@@ -1,10 +1,10 @@
 /** The race's worker. */
-import type { News, Order } from './race/messages.js';
+import type { RaceEvent, RaceCommand } from './race/messages.js';
 import { Racing } from './race/racing.js';
 
-const racing = new Racing((news: News) => {
-  if (news.kind === 'saved') postMessage(news, { transfer: [news.zip.buffer] });
-  else postMessage(news);
+const racing = new Racing((event: RaceEvent) => {
+  if (event.kind === 'saved') postMessage(event, { transfer: [event.zip.buffer] });
+  else postMessage(event);
 });
 
-self.onmessage = ({ data }: MessageEvent<Order>) => racing.take(data);
+self.onmessage = ({ data }: MessageEvent<RaceCommand>) => racing.take(data);

@@ -1,7 +1,7 @@
 /** The exits: tokens leave the loops early by a criterion, and a slider says how early. Every threshold was run before. */
 import { useEffect, useState } from 'preact/hooks';
 import type { ExitCriterion } from '../../../models/exits/options.js';
-import { useAnswer, useModel } from '../desk.js';
+import { useAnswer, useModel } from '../model-client.js';
 import type { ExitRuns } from '../messages.js';
 import { ModelBar } from '../model-bar.js';
 import type { PartProps } from '../part.js';

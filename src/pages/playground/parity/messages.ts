@@ -8,7 +8,7 @@ export const NETWORKS = [
   { label: 'as many as it likes (ACT)', color: seriesColor(0), changes: {} },
 ] as const;
 
-export type ParityNews =
+export type ParityEvent =
   | { readonly kind: 'point'; readonly network: number; readonly point: Score & { readonly step: number } }
   | { readonly kind: 'done'; readonly results: readonly ParityResult[] }
   | { readonly kind: 'failed'; readonly message: string };

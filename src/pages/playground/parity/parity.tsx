@@ -4,7 +4,7 @@ import { grouped } from '../../../printable.js';
 import { type ParityResult, QUICK_PARITY, type Score } from '../../../experiments/parity.js';
 import { Chart } from '../../shared/chart.js';
 import { Guesses } from './guesses.js';
-import { NETWORKS, type ParityNews } from './messages.js';
+import { NETWORKS, type ParityEvent } from './messages.js';
 
 type Point = Score & { readonly step: number };
 
@@ -141,15 +141,15 @@ function useLesson() {
     setLesson({ ...NO_LESSON, status: 'training' });
     const own = new Worker(new URL('./parity-worker.js', import.meta.url), { type: 'module' });
     worker.current = own;
-    own.onmessage = ({ data }: MessageEvent<ParityNews>) => {
-      setLesson((former) => heard(former, data));
+    own.onmessage = ({ data }: MessageEvent<ParityEvent>) => {
+      setLesson((former) => reduce(former, data));
       if (data.kind !== 'point') end();
     };
     own.onerror = (event) => {
       event.preventDefault();
       end();
       const why = event.message || 'its script did not load';
-      setLesson((former) => heard(former, { kind: 'failed', message: `The worker has ended: ${why}.` }));
+      setLesson((former) => reduce(former, { kind: 'failed', message: `The worker has ended: ${why}.` }));
     };
   }, [end]);
 
@@ -160,16 +160,16 @@ function useLesson() {
   return { lesson, start, stop };
 }
 
-function heard(lesson: Lesson, news: ParityNews): Lesson {
-  switch (news.kind) {
+function reduce(lesson: Lesson, event: ParityEvent): Lesson {
+  switch (event.kind) {
     case 'point':
       return {
         ...lesson,
-        points: lesson.points.map((of, i) => (i === news.network ? [...of, news.point] : of)),
+        points: lesson.points.map((of, i) => (i === event.network ? [...of, event.point] : of)),
       };
     case 'done':
-      return { ...lesson, status: 'done', results: news.results };
+      return { ...lesson, status: 'done', results: event.results };
     case 'failed':
-      return { ...lesson, status: 'failed', failure: news.message };
+      return { ...lesson, status: 'failed', failure: event.message };
   }
 }

@@ -2,7 +2,7 @@
 import { zipSync } from 'fflate';
 import type { Store } from '../../../platform.js';
 import { splitIds, TEXT_FILE, type Training } from '../../../web/training.js';
-import { commands } from './commands.js';
+import { commands } from './cli-commands.js';
 import { ENTRANTS } from './entrants.js';
 import { filesOf } from './kept-store.js';
 

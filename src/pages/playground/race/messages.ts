@@ -1,4 +1,4 @@
-/** What the page asks of the race's worker, and what that tells the page. */
+/** The commands that the page sends to the race’s worker, and the events that come back. */
 import type { EntrantCost, SizeName } from './entrants.js';
 
 export interface RaceText {
@@ -6,7 +6,7 @@ export interface RaceText {
   readonly text: string;
 }
 
-export type Order =
+export type RaceCommand =
   /** Asks for a race that was kept. */
   | { readonly kind: 'look' }
   | { readonly kind: 'start'; readonly text: RaceText; readonly size: SizeName; readonly maxSteps?: number }
@@ -40,7 +40,7 @@ export type Point = { readonly entrant: number; readonly step: number } & (
   | { readonly valLoss: number }
 );
 
-export type News =
+export type RaceEvent =
   | { readonly kind: 'found'; readonly race: FoundRace | null }
   | { readonly kind: 'begun'; readonly race: BegunRace }
   | { readonly kind: 'points'; readonly points: readonly Point[] }

@@ -5,7 +5,7 @@ import { Chart } from '../../shared/chart.js';
 import { Scroll } from '../../shared/scroll.js';
 import { messageOf } from '../../shared/words.js';
 import type { PartProps } from '../part.js';
-import { commands } from './commands.js';
+import { commands } from './cli-commands.js';
 import { SIZES, type SizeName } from './entrants.js';
 import { EntrantsTable } from './entrants-table.js';
 import { Samples } from './samples.js';
@@ -21,7 +21,7 @@ const AXES: Readonly<Record<Axis, string>> = {
 };
 
 export function Race({ state: said, onState }: PartProps) {
-  const { state, order } = useRace();
+  const { state, send } = useRace();
   const [source, setSource] = useState<TextSource>(() => {
     const name = said.get('text');
     return isSource(name) ? name : 'moby-dick';
@@ -46,7 +46,7 @@ export function Race({ state: said, onState }: PartProps) {
       const text = await textOf(source, pasted.current?.value ?? '', file);
       const short = tooShort(text);
       if (short) setRefused(short);
-      else order({ kind: 'start', text, size, ...(steps === null ? {} : { maxSteps: steps }) });
+      else send({ kind: 'start', text, size, ...(steps === null ? {} : { maxSteps: steps }) });
     } catch (error) {
       setRefused(messageOf(error));
     }
@@ -97,12 +97,12 @@ export function Race({ state: said, onState }: PartProps) {
         <p class="card kept">
           This browser keeps a race on {state.found.textName}, at step {grouped(state.found.step)} of{' '}
           {grouped(state.found.maxSteps)}. A new one takes its place.{' '}
-          <button type="button" onClick={() => order({ kind: 'resume' })}>
+          <button type="button" onClick={() => send({ kind: 'resume' })}>
             {state.found.step < state.found.maxSteps ? 'Resume it' : 'Show it'}
           </button>
         </p>
       )}
-      <Buttons state={state} order={order} start={start} />
+      <Buttons state={state} send={send} start={start} />
       {refused && <p role="alert">{refused}</p>}
       {state.failure && <p role="alert">{state.failure}</p>}
       {state.notes.map((note) => (
@@ -176,22 +176,22 @@ const STATUS: Readonly<Record<RaceState['status'], string>> = {
   failed: 'Stopped',
 };
 
-interface ButtonsProps extends Pick<ReturnType<typeof useRace>, 'state' | 'order'> {
+interface ButtonsProps extends Pick<ReturnType<typeof useRace>, 'state' | 'send'> {
   readonly start: () => void;
 }
 
-function Buttons({ state: { status, race }, order, start }: ButtonsProps) {
+function Buttons({ state: { status, race }, send, start }: ButtonsProps) {
   const under = race !== null && ['running', 'pausing', 'paused', 'done'].includes(status);
   const preparing = status === 'preparing';
   return (
     <div class="controls">
       {status === 'running' && (
-        <button type="button" class="main" onClick={() => order({ kind: 'pause' })}>
+        <button type="button" class="main" onClick={() => send({ kind: 'pause' })}>
           Pause
         </button>
       )}
       {status === 'paused' && (
-        <button type="button" class="main" onClick={() => order({ kind: 'continue' })}>
+        <button type="button" class="main" onClick={() => send({ kind: 'continue' })}>
           Continue
         </button>
       )}
@@ -199,7 +199,7 @@ function Buttons({ state: { status, race }, order, start }: ButtonsProps) {
         {under ? 'Restart' : 'Start'}
       </button>
       {under && (
-        <button type="button" disabled={status === 'pausing'} onClick={() => order({ kind: 'save' })}>
+        <button type="button" disabled={status === 'pausing'} onClick={() => send({ kind: 'save' })}>
           Save
         </button>
       )}

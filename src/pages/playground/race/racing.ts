@@ -1,4 +1,4 @@
-/** The race in its worker: three runs in turns, and orders from the page between two steps. */
+/** The race in its worker: three runs in turns, and commands of the page between two steps. */
 import type { Backend } from '../../../backend/backend.js';
 import type { Store } from '../../../platform.js';
 import { trainBpe } from '../../../tokenizer/bpe-train.js';
@@ -12,7 +12,7 @@ import { messageOf } from '../../shared/words.js';
 import { archive } from './archive.js';
 import { costOf, ENTRANTS, raceConfig, VOCAB_SIZE } from './entrants.js';
 import { KeptStore } from './kept-store.js';
-import type { FoundRace, KeptRace, News, Order, Point } from './messages.js';
+import type { FoundRace, KeptRace, RaceEvent, RaceCommand, Point } from './messages.js';
 import { Runner } from './runner.js';
 
 const FOLDER = 'playground/race';
@@ -28,24 +28,24 @@ export class Racing {
   private postedAt = 0;
   private stopping = false;
   private turns: Promise<void> | null = null;
-  private orders: Promise<void> = Promise.resolve();
+  private handled: Promise<void> = Promise.resolve();
 
-  constructor(private readonly tell: (news: News) => void) {}
+  constructor(private readonly tell: (event: RaceEvent) => void) {}
 
-  /** Does what it is told when what came before is done. */
-  take(order: Order): void {
-    this.orders = this.orders.then(() => this.obey(order)).catch((error) => this.fail(error));
+  /** Handles commands one after the other. */
+  take(command: RaceCommand): void {
+    this.handled = this.handled.then(() => this.handle(command)).catch((error) => this.fail(error));
   }
 
-  private async obey(order: Order): Promise<void> {
-    switch (order.kind) {
+  private async handle(command: RaceCommand): Promise<void> {
+    switch (command.kind) {
       case 'look':
         this.tell({ kind: 'found', race: await this.kept() });
         break;
       case 'start':
         this.status('preparing');
         await this.clear();
-        await this.begin(order);
+        await this.begin(command);
         this.go();
         break;
       case 'resume':
@@ -82,7 +82,11 @@ export class Racing {
     }
   }
 
-  private async begin({ text: { text, name }, size, maxSteps }: Order & { kind: 'start' }): Promise<void> {
+  private async begin({
+    text: { text, name },
+    size,
+    maxSteps,
+  }: RaceCommand & { kind: 'start' }): Promise<void> {
     const tokenizer = trainBpe([text], VOCAB_SIZE);
     const config = (i: number) => raceConfig(ENTRANTS[i], size, tokenizer.vocabSize, maxSteps);
     const race: KeptRace = { textName: name, size, maxSteps: config(0).train.maxSteps };
@@ -239,7 +243,7 @@ export class Racing {
     }
   }
 
-  private status(status: (News & { kind: 'status' })['status']): void {
+  private status(status: (RaceEvent & { kind: 'status' })['status']): void {
     this.tell({ kind: 'status', status });
   }
 

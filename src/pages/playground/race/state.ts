@@ -1,6 +1,6 @@
 /** What the page knows of a race, from what its worker tells. Knows no worker and no element. */
 import { ENTRANTS, type EntrantCost } from './entrants.js';
-import type { BegunRace, FoundRace, News, Point } from './messages.js';
+import type { BegunRace, FoundRace, RaceEvent, Point } from './messages.js';
 
 /** Weight of the past in the smoothed training loss. */
 const SMOOTHING = 0.95;
@@ -45,28 +45,28 @@ export const NO_RACE: RaceState = {
   ...{ status: 'idle', found: undefined, race: null, entrants: [], notes: [], failure: null, heard: 0 },
 };
 
-/** The state after one piece of news. */
-export function heard(state: RaceState, news: News): RaceState {
+/** The state after an event. */
+export function reduce(state: RaceState, event: RaceEvent): RaceState {
   const next = { ...state, heard: state.heard + 1 };
-  switch (news.kind) {
+  switch (event.kind) {
     case 'found':
-      return { ...next, found: news.race };
+      return { ...next, found: event.race };
     case 'begun':
-      return { ...next, found: null, race: news.race, entrants: news.race.costs.map(newEntrant) };
+      return { ...next, found: null, race: event.race, entrants: event.race.costs.map(newEntrant) };
     case 'points':
-      for (const point of news.points) add(state.entrants[point.entrant], point);
+      for (const point of event.points) add(state.entrants[point.entrant], point);
       return next;
     case 'sample':
-      state.entrants[news.entrant].sample = news;
+      state.entrants[event.entrant].sample = event;
       return next;
     case 'status':
-      return news.status === 'preparing'
+      return event.status === 'preparing'
         ? { ...next, status: 'preparing', notes: [], failure: null }
-        : { ...next, status: news.status };
+        : { ...next, status: event.status };
     case 'note':
-      return state.notes.includes(news.text) ? next : { ...next, notes: [...state.notes, news.text] };
+      return state.notes.includes(event.text) ? next : { ...next, notes: [...state.notes, event.text] };
     case 'failed':
-      return { ...next, status: 'failed', failure: news.message };
+      return { ...next, status: 'failed', failure: event.message };
     case 'saved':
       return next;
   }

@@ -1,41 +1,41 @@
-/** The race's worker as a hook: what it tells, and what it is told. */
+/** The race’s worker as a hook: its state, and a way to send it commands. */
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import type { News, Order } from './messages.js';
-import { heard, NO_RACE, type RaceState } from './state.js';
+import type { RaceEvent, RaceCommand } from './messages.js';
+import { NO_RACE, type RaceState, reduce } from './state.js';
 
-export interface RaceDesk {
+export interface RaceClient {
   readonly state: RaceState;
-  readonly order: (order: Order) => void;
+  readonly send: (command: RaceCommand) => void;
 }
 
-export function useRace(): RaceDesk {
+export function useRace(): RaceClient {
   const [state, setState] = useState(NO_RACE);
   const worker = useRef<Worker | null>(null);
 
-  const order = useCallback((wanted: Order) => {
-    worker.current ??= hire(
-      (news) => {
-        if (news.kind === 'saved') download(new Blob([news.zip], { type: 'application/zip' }), 'race.zip');
-        setState((former) => heard(former, news));
+  const send = useCallback((command: RaceCommand) => {
+    worker.current ??= startWorker(
+      (event) => {
+        if (event.kind === 'saved') download(new Blob([event.zip], { type: 'application/zip' }), 'race.zip');
+        setState((former) => reduce(former, event));
       },
       () => {
         worker.current = null;
       },
     );
-    worker.current.postMessage(wanted);
+    worker.current.postMessage(command);
   }, []);
 
   useEffect(() => {
-    order({ kind: 'look' });
+    send({ kind: 'look' });
     return () => worker.current?.terminate();
-  }, [order]);
-  return { state, order };
+  }, [send]);
+  return { state, send };
 }
 
-/** A new worker; one that fails is let go, and the next order hires another. */
-function hire(tell: (news: News) => void, gone: () => void): Worker {
+/** A new worker; one that fails is let go, and the next command starts another. */
+function startWorker(tell: (event: RaceEvent) => void, gone: () => void): Worker {
   const worker = new Worker(new URL('./race-worker.js', import.meta.url), { type: 'module' });
-  worker.onmessage = ({ data }: MessageEvent<News>) => tell(data);
+  worker.onmessage = ({ data }: MessageEvent<RaceEvent>) => tell(data);
   worker.onerror = (event) => {
     event.preventDefault();
     worker.terminate();

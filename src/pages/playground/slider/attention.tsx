@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import type { InspectedToken } from '../../../experiments/inspect.js';
 import { visible } from '../../../printable.js';
 import { percent } from '../../shared/words.js';
-import { useAnswer } from '../desk.js';
+import { useAnswer } from '../model-client.js';
 
 export interface AttentionProps {
   readonly tokens: readonly InspectedToken[];

@@ -1,7 +1,7 @@
 /** The text continued with the chosen loops, token by token. */
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { counted } from '../../../printable.js';
-import { desk } from '../desk.js';
+import { modelClient } from '../model-client.js';
 
 export interface ContinuationProps {
   readonly text: string;
@@ -45,7 +45,7 @@ export function Continuation({ text, loops, count }: ContinuationProps) {
     setMadeWith(loops);
     setEnd(null);
     const onPart = (part: string) => setMade((before) => before + part);
-    desk
+    modelClient
       .ask('generate', { text, loops, temperature }, { signal, onPart })
       .then(
         (reason) => setEnd(ENDS[reason] ?? null),

@@ -4,7 +4,7 @@ import type { Inspection } from '../../../experiments/inspect.js';
 import { seriesColor } from '../../../experiments/style.js';
 import { counted } from '../../../printable.js';
 import { Chart } from '../../shared/chart.js';
-import { useAnswer, useModel } from '../desk.js';
+import { useAnswer, useModel } from '../model-client.js';
 import { ModelBar } from '../model-bar.js';
 import type { PartProps } from '../part.js';
 import { Attention } from './attention.js';

@@ -24,7 +24,7 @@ export interface ModelState {
   readonly own: string | null;
 }
 
-class Desk {
+class ModelClient {
   state: ModelState = { facts: null, loading: false, error: null, own: null };
   private worker: Worker | null = null;
   private asked = 0;
@@ -94,15 +94,15 @@ class Desk {
   }
 }
 
-export const desk = new Desk();
+export const modelClient = new ModelClient();
 
 /** The model, which is loaded when it is first wanted. */
 export function useModel(): ModelState {
-  const [state, setState] = useState(desk.state);
+  const [state, setState] = useState(modelClient.state);
   useEffect(() => {
-    const { facts, loading, error } = desk.state;
-    if (!facts && !loading && !error) void desk.load(null, null);
-    return desk.listen(setState);
+    const { facts, loading, error } = modelClient.state;
+    if (!facts && !loading && !error) void modelClient.load(null, null);
+    return modelClient.listen(setState);
   }, []);
   return state;
 }
@@ -137,7 +137,7 @@ export function useAnswer<K extends Kind>(
     setState((former) => ({ ...former, waiting: true }));
     const timer = setTimeout(
       () => {
-        desk.ask(kind, question, { signal }).then(
+        modelClient.ask(kind, question, { signal }).then(
           (answer) => setState({ answer, to: question, error: null, waiting: false }),
           (error: Error) => {
             if (!signal.aborted) setState({ answer: null, to: null, error: error.message, waiting: false });
