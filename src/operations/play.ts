@@ -22,20 +22,23 @@ export interface Playground extends AsyncDisposable {
   readonly url: string;
   /** Update that the run's weights are from; null for the model that comes with the page. */
   readonly step: number | null;
+  /** Ends it at once. */
+  close(): Promise<void>;
 }
 
 /** Where the page looks for its model. */
 const MODEL = '/model/';
 
 /**
- * Serves the playground until it is disposed of.
+ * Serves the playground until it is closed, or disposed of.
  *
  * @throws ConfigError where the page is not built, CheckpointError for a run that is damaged or none, DataError where it has no
  * tokenizer; what Node says where the port is taken
  *
  * @example
- * await using playground = await servePlayground({ model: 'runs/mine' });
- * console.log(playground.url);
+ * const playground = await servePlayground({ model: 'runs/mine' });
+ * console.log(await (await fetch(playground.url)).text());
+ * await playground.close();
  */
 export async function servePlayground(options: PlayOptions = {}): Promise<Playground> {
   const { model, host = '127.0.0.1', port = 0 } = options;
@@ -55,9 +58,6 @@ export async function servePlayground(options: PlayOptions = {}): Promise<Playgr
   });
   const http = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
   await listen(http, port, host);
-  return {
-    url: urlOf(http),
-    step: run?.step ?? null,
-    [Symbol.asyncDispose]: () => closeNow(http),
-  };
+  const close = () => closeNow(http);
+  return { url: urlOf(http), step: run?.step ?? null, close, [Symbol.asyncDispose]: close };
 }

@@ -16,7 +16,7 @@ export interface WatchOptions {
 }
 
 /** The page, while it is shown. */
-export interface RunsPage {
+export interface RunsPage extends AsyncDisposable {
   readonly url: string;
   /** How many runs there were at the first look. */
   readonly found: Promise<number>;
@@ -31,9 +31,9 @@ export interface RunsPage {
  *   where the port is taken
  *
  * @example
- * const server = await watchRuns({ runs: ['runs'] });
- * console.log(`${await server.found} runs on ${server.url}`);
- * await server.close();
+ * const page = await watchRuns({ runs: ['runs'] });
+ * console.log(`${await page.found} runs on ${page.url}`);
+ * await page.close();
  */
 export async function watchRuns(options: WatchOptions): Promise<RunsPage> {
   const { runs, host = '127.0.0.1', port = 0, apiKeys = [] } = options;

@@ -78,7 +78,7 @@ export interface ServeOptions extends EngineOptions {
 }
 
 /** A server that listens; it loads its model meanwhile. */
-export class ModelServer {
+export class ModelServer implements AsyncDisposable {
   /** Resolves once the model answers; rejects with what prevented it. */
   readonly ready: Promise<ModelInfo>;
   /** Rejects when the model cannot be loaded, or the engine dies; never resolves. */
@@ -164,6 +164,10 @@ export class ModelServer {
   async close(): Promise<void> {
     await closeNow(this.#http);
     await this.#end();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   async #end(): Promise<void> {

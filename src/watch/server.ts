@@ -19,7 +19,7 @@ export interface WatchServerOptions {
   readonly pollMs?: number;
 }
 
-export class WatchServer {
+export class WatchServer implements AsyncDisposable {
   private constructor(
     private readonly watcher: Watcher,
     /** How many runs there were at the first look. */
@@ -45,5 +45,9 @@ export class WatchServer {
   /** Ends at once. */
   async close(): Promise<void> {
     await Promise.all([closeNow(this.http), this.watcher.close()]);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 }

@@ -85,7 +85,7 @@ test('a run is served in place of the model, and the page works without network'
   // The model comes by way of the worker that keeps files from the second visit on.
   await page.reload();
   await page.getByText(/^Loops: 2 of 2/).waitFor();
-  await own[Symbol.asyncDispose]();
+  await own.close();
   await page.reload();
   await page.getByText(/^Loops: 2 of 2/).waitFor();
   assert.equal(await page.evaluate('crossOriginIsolated'), true);
