@@ -202,6 +202,7 @@ const EXAMPLES: [path: string, name: string, prints: RegExp][] = [
   ['operations/inspect.ts', 'inspectText', /^\[\n {2}\[ 'O', '/],
   ['operations/exits.ts', 'measureExits', /'confidence'/],
   ['operations/serve.ts', 'serveModel', /id: 'mine'/],
+  ['operations/play.ts', 'servePlayground', /<title>loopnn: what looping does/],
   ['operations/watch.ts', 'watchRuns', /^[1-9]\d* runs on http:\/\/127\.0\.0\.1:\d+\n$/],
   ['operations/report.ts', 'reportRuns', /^1 run, \d+ characters\n$/],
 ];

@@ -1,4 +1,5 @@
 /** What the page asks of its server: the model, and answers token by token; what goes wrong comes in words. */
+import { serverSentData } from '../shared/server-sent.js';
 import { type Candidate, type Piece, probabilityOf } from './pieces.js';
 
 export interface Model {
@@ -75,7 +76,7 @@ export async function* answer(
   try {
     const response = await asked(path, key, { method: 'POST', body, signal });
     let over = false;
-    for await (const documents of eventsOf(response.body!)) {
+    for await (const documents of serverSentData(response.body!)) {
       const events = documents.filter((text) => text !== '[DONE]').map((text) => eventOf(text, chat));
       over ||= documents.includes('[DONE]');
       yield {
@@ -130,18 +131,6 @@ async function refusal(response: Response): Promise<{ message: string; code: str
     return ((await response.json()) as { error: { message: string; code: string | null } }).error;
   } catch {
     return { message: `status ${response.status}`, code: null };
-  }
-}
-
-/** The documents of server-sent events, as many at once as have arrived together. */
-async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string[], void> {
-  let rest = '';
-  for await (const text of body.pipeThrough(
-    new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>,
-  )) {
-    const events = (rest + text).split('\n\n');
-    rest = events.pop()!;
-    yield events.filter((event) => event.startsWith('data: ')).map((event) => event.slice('data: '.length));
   }
 }
 

@@ -2,10 +2,10 @@
 import { render } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { grouped } from '../../printable.js';
+import { KeyForm, storedKey, storeKey } from '../shared/key.js';
 import '../shared/style.css';
 import { Answer, type Turn } from './answer.js';
 import { answer, chats, health, type Message, type Model, RequestError, servedModel } from './api.js';
-import { KeyField, storedKey, storeKey } from './key.js';
 import { joined } from './pieces.js';
 import { PromptForm } from './prompt-form.js';
 import { DEFAULT_SETTINGS, requested, type Settings } from './settings.js';
@@ -98,7 +98,7 @@ function Page() {
         {model && <p class="soft">{about(model)}</p>}
         {trouble && <p role={trouble.trouble === 'waiting' ? 'status' : 'alert'}>{trouble.message}</p>}
         {wrongKey && (
-          <KeyField
+          <KeyForm
             onKey={(changed) => {
               storeKey(changed);
               setTrouble(null);

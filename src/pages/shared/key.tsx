@@ -19,7 +19,7 @@ export function storeKey(key: string): void {
   }
 }
 
-export function KeyField({ onKey }: { readonly onKey: (key: string) => void }) {
+export function KeyForm({ onKey }: { readonly onKey: (key: string) => void }) {
   const [key, setKey] = useState('');
   return (
     <form
