@@ -118,11 +118,11 @@ test('nothing there yet, a key, and a small dark screen', { skip }, async () => 
   const server = await serving(root, 0, ['right-key']);
   try {
     const { page } = await opened(server.url, { viewport: { width: 390, height: 800 }, colorScheme: 'dark' });
-    await page.getByLabel('Key of this server').fill('wrong-key');
-    await page.getByRole('button', { name: 'Show the runs' }).click();
+    await page.getByLabel('API key').fill('wrong-key');
+    await page.getByRole('button', { name: 'Use this key' }).click();
     await page.getByRole('alert').getByText('does not know this key').waitFor();
     assert.deepEqual(await accessibilityProblems(page), []);
-    await page.getByLabel('Key of this server').fill('right-key');
+    await page.getByLabel('API key').fill('right-key');
     await page.keyboard.press('Enter');
     await page.getByText('No run is there yet').waitFor();
     writeRun(

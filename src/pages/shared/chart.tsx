@@ -2,6 +2,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
+import { drawn } from './plot/inks.js';
 
 export interface Curve {
   readonly label: string;
@@ -47,7 +48,7 @@ export function Chart({ title, xLabel, yLabel, curves, logX, logY, height = 260,
     const make = () => {
       plot.current?.destroy();
       const style = getComputedStyle(element);
-      const [ink, rule] = ['--soft', '--rule'].map((name) => style.getPropertyValue(name).trim());
+      const [ink, rule] = ['var(--soft)', 'var(--rule)'].map((color) => drawn(style, color));
       const axis = { stroke: ink, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule, width: 1 } };
       plot.current = new uPlot(
         {
@@ -121,12 +122,6 @@ function wideRange(_: uPlot, least: number | null, most: number | null): [number
 function allPoints({ data }: uPlot, curve: number): number[] {
   const [x] = data[curve] as unknown as [ArrayLike<number>];
   return Array.from(x, (_, i) => i);
-}
-
-/** A colour as a canvas takes it: a variable's value. */
-function drawn(style: CSSStyleDeclaration, color: string): string {
-  const [, variable] = /^var\((--[\w-]+)/.exec(color) ?? [];
-  return variable ? style.getPropertyValue(variable).trim() : color;
 }
 
 function dataOf(curves: readonly Curve[]): uPlot.AlignedData {

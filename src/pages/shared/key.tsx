@@ -42,6 +42,10 @@ export function KeyForm({ onKey }: { readonly onKey: (key: string) => void }) {
       <button class="main" type="submit">
         Use this key
       </button>
+      <p class="soft">
+        The server was started with <code>--api-key</code> or <code>LOOPNN_API_KEY</code>. This tab keeps the
+        key until it is closed.
+      </p>
     </form>
   );
 }

@@ -1,9 +1,10 @@
 /** The page: runs to the left, how they do to the right. */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { counted } from '../../printable.js';
+import { KeyForm } from '../shared/key.js';
 import { OneRun, SideBySide } from './charts.js';
 import { type Connection, connect } from './connection.js';
 import { Controls } from './controls.js';
-import { KeyForm } from './key-form.js';
 import { RunList } from './run-list.js';
 import { type Run, Runs } from './runs.js';
 import { Samples } from './samples.js';
@@ -66,14 +67,17 @@ export function App() {
         </p>
         {connection.kind === 'away' && (
           <p role="alert">
-            The server is gone ({connection.why}). What is shown is what it told last; the page goes on by
-            itself when <code>loopnn watch</code> is started again.
+            The server is gone ({connection.why}). The page shows what it read last, and connects again when
+            <code>loopnn watch</code> is back.
           </p>
         )}
       </header>
       <main>
         {connection.kind === 'key' ? (
-          <KeyForm wrong={connection.wrong} onKey={(key) => server.current!.useKey(key)} />
+          <>
+            {connection.wrong && <p role="alert">The server does not know this key.</p>}
+            <KeyForm onKey={(key) => server.current!.useKey(key)} />
+          </>
         ) : (
           all.length > 0 && (
             <div class="layout">
@@ -124,7 +128,7 @@ function statusOf({ kind }: Connection, runs: Runs, count: number): string {
   }
   if (!runs.complete && kind !== 'away') return 'Reading the runs…';
   const running = [...runs.all.values()].filter(({ info }) => info.state === 'running').length;
-  return `${count} ${count === 1 ? 'run' : 'runs'} below ${runs.folders.join(', ')}, ${running} of them running.`;
+  return `${counted(count, 'run')} below ${runs.folders.join(', ')}, ${running} of them running.`;
 }
 
 /** How the page looks at the runs; follows the address, and the address follows it. */

@@ -1,8 +1,7 @@
-/**
- * Server-sent events over `fetch`, which can send a key where EventSource can not. Where the server is gone, it is asked again
- * until it is back; each connection begins with all that there is.
- */
+/** What the server tells, as it comes. Where it is gone, it is asked again until it is back; each connection begins with all that there is. */
 import { EVENTS_PATH, type Message } from '../../watch/messages.js';
+import { storedKey, storeKey } from '../shared/key.js';
+import { serverSentData } from '../shared/server-sent.js';
 
 export type Connection =
   | { readonly kind: 'connecting' | 'live' }
@@ -15,10 +14,9 @@ const SHORTEST_MS = 500;
 const LONGEST_MS = 5000;
 /** A server that lives says so every ten seconds; one that is silent for longer is gone, as after a laptop's sleep. */
 const SILENCE_MS = 30_000;
-const KEY = 'loopnn-watch-key';
 
 export function connect(onMessage: (message: Message) => void, onState: (state: Connection) => void) {
-  let key = sessionStorage.getItem(KEY) ?? '';
+  let key = storedKey();
   let wait = SHORTEST_MS;
   let timer = 0;
   const open = async () => {
@@ -35,11 +33,14 @@ export function connect(onMessage: (message: Message) => void, onState: (state: 
       const response = await fetch(EVENTS_PATH, { headers, cache: 'no-store', signal: silence.signal });
       if (response.status === 401) return onState({ kind: 'key', wrong: key !== '' });
       if (!response.ok || !response.body) throw new Error(`the server answers ${response.status}`);
-      sessionStorage.setItem(KEY, key);
-      for await (const message of messagesOf(response.body, heard)) {
-        wait = SHORTEST_MS;
-        onState({ kind: 'live' });
-        onMessage(message);
+      storeKey(key);
+      for await (const events of serverSentData(response.body)) {
+        heard();
+        for (const event of events) {
+          wait = SHORTEST_MS;
+          onState({ kind: 'live' });
+          onMessage(JSON.parse(event) as Message);
+        }
       }
     } catch (error) {
       const gone = error instanceof TypeError || silence.signal.aborted;
@@ -61,23 +62,4 @@ export function connect(onMessage: (message: Message) => void, onState: (state: 
       void open();
     },
   };
-}
-
-/** The messages of a stream of events; `heard` is called at every sign of life. */
-async function* messagesOf(
-  body: ReadableStream<Uint8Array<ArrayBuffer>>,
-  heard: () => void,
-): AsyncGenerator<Message> {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = '';
-  while (true) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    heard();
-    const events = (rest + value).split('\n\n');
-    rest = events.pop()!;
-    for (const event of events) {
-      if (event.startsWith('data: ')) yield JSON.parse(event.slice('data: '.length)) as Message;
-    }
-  }
 }

@@ -1,5 +1,6 @@
 /** The curves of each chart, from runs and the way they are looked at. */
-import { seriesColor } from '../../experiments/plot.js';
+import { seriesColor } from '../../experiments/style.js';
+import { counted } from '../../printable.js';
 import type { Column, Evaluated } from '../../watch/messages.js';
 import type { PlotCurve } from '../shared/plot/plot.js';
 import type { Run } from './runs.js';
@@ -67,7 +68,7 @@ export function loopCurves(run: Run, look: Look): PlotCurve[] {
       evalCurve(
         run,
         look,
-        `${loops} ${loops === 1 ? 'loop' : 'loops'}`,
+        counted(loops, 'loop'),
         seriesColor(i),
         ({ lossByLoops }) => lossByLoops?.find((found) => found.loops === loops)?.valLoss,
       ),

@@ -1,6 +1,7 @@
 /** Configurations side by side, with what differs marked. */
 import { grouped, metric } from '../../printable.js';
 import { short } from '../shared/plot/zoomable-chart.js';
+import { Scroll } from '../shared/scroll.js';
 import { colorOf } from './curves.js';
 import type { Run } from './runs.js';
 
@@ -27,36 +28,37 @@ export function Settings({ runs, same, onSame }: SettingsProps) {
       {shown.length === 0 ? (
         <p class="soft">The runs that are on agree in all settings.</p>
       ) : (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls is reached by the keyboard
-        <section class="scroll card" tabIndex={0} aria-label="Table of settings">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">setting</th>
-                {runs.map((run) => (
-                  <th scope="col" class="value" key={run.info.id}>
-                    <span class="swatch" style={{ background: colorOf(run) }} /> {run.info.name}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {shown.map(({ name, values, differs }) => (
-                <tr key={name} class={differs && runs.length > 1 ? 'differs' : ''}>
-                  <th scope="row" class="setting">
-                    {name}
-                    {differs && runs.length > 1 && <span class="soft"> ≠</span>}
-                  </th>
-                  {values.map((value, i) => (
-                    <td class="value" key={runs[i].info.id}>
-                      {value}
-                    </td>
+        <div class="card">
+          <Scroll label="Table of settings">
+            <table>
+              <thead>
+                <tr>
+                  <th scope="col">setting</th>
+                  {runs.map((run) => (
+                    <th scope="col" class="value" key={run.info.id}>
+                      <span class="swatch" style={{ background: colorOf(run) }} /> {run.info.name}
+                    </th>
                   ))}
                 </tr>
-              ))}
-            </tbody>
-          </table>
-        </section>
+              </thead>
+              <tbody>
+                {shown.map(({ name, values, differs }) => (
+                  <tr key={name} class={differs && runs.length > 1 ? 'differs' : ''}>
+                    <th scope="row" class="setting">
+                      {name}
+                      {differs && runs.length > 1 && <span class="soft"> ≠</span>}
+                    </th>
+                    {values.map((value, i) => (
+                      <td class="value" key={runs[i].info.id}>
+                        {value}
+                      </td>
+                    ))}
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </Scroll>
+        </div>
       )}
     </section>
   );
@@ -78,7 +80,7 @@ function rowsOf(runs: readonly Run[]): Row[] {
   };
   return [
     row('parameters', ({ info }) => info.parameters && grouped(info.parameters)),
-    row('training FLOPs a token', ({ info }) => info.flopsPerToken && metric(info.flopsPerToken)),
+    row('training FLOPs per token', ({ info }) => info.flopsPerToken && metric(info.flopsPerToken)),
     ...names('model').map((name) => row(name, ({ info }) => info.model[name])),
     ...names('train').map((name) => row(name, ({ info }) => info.train[name])),
     row('machine', ({ info }) => info.result?.machine),

@@ -25,11 +25,16 @@ export function useInks(): { current: Inks; scheme: number } {
 
 function read(): Inks {
   const style = getComputedStyle(document.documentElement);
-  const colorOf = (variable: string) => style.getPropertyValue(variable).trim();
   return {
-    text: colorOf('--soft'),
-    rule: colorOf('--rule'),
-    // A canvas knows no variables.
-    drawn: (color) => color.replace(/^var\((--[\w-]+).*$/, (_, variable: string) => colorOf(variable)),
+    text: drawn(style, 'var(--soft)'),
+    rule: drawn(style, 'var(--rule)'),
+    drawn: (color) => drawn(style, color),
   };
+}
+
+/** A colour as a canvas takes it, which knows no variables. */
+export function drawn(style: CSSStyleDeclaration, color: string): string {
+  return color.replace(/^var\((--[\w-]+).*$/, (_, variable: string) =>
+    style.getPropertyValue(variable).trim(),
+  );
 }
