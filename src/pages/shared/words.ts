@@ -1,4 +1,12 @@
 /** Numbers and errors in words, as all pages say them. */
+import { grouped } from '../../printable.js';
+
+/** A number of four digits: 2.345, 1.235e-5, 123,456. */
+export function short(y: number): string {
+  if (!Number.isFinite(y)) return '–';
+  if (Math.abs(y) >= 10_000) return y >= 1e9 ? y.toPrecision(4) : grouped(y);
+  return String(Number(y.toPrecision(4)));
+}
 
 /** A probability or share in percent, to two digits. */
 export function percent(share: number): string {

@@ -1,7 +1,8 @@
 /** All charts of the page, of runs side by side and of one run. */
 import { useMemo } from 'preact/hooks';
 import { byteSize, grouped } from '../../printable.js';
-import { ZoomableChart, short } from '../shared/plot/zoomable-chart.js';
+import { ZoomableChart } from '../shared/plot/zoomable-chart.js';
+import { short } from '../shared/words.js';
 import { colorOf, columnCurves, evalCurve, gateCurves, loopCurves, withValidation } from './curves.js';
 import { extentX } from '../shared/plot/plot.js';
 import type { Axis, Run } from './runs.js';

@@ -35,7 +35,7 @@ export function Controls({ view, onChange }: ControlsProps) {
           checked={logX}
           onChange={(event) => onChange({ logX: event.currentTarget.checked, zoom: null })}
         />
-        logarithmic across
+        log x axis
       </label>
       <label>
         <input
@@ -43,7 +43,7 @@ export function Controls({ view, onChange }: ControlsProps) {
           checked={logY}
           onChange={(event) => onChange({ logY: event.currentTarget.checked })}
         />
-        logarithmic up
+        log y axis
       </label>
       <label class="smoothing">
         Smoothing

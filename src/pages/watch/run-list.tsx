@@ -1,6 +1,6 @@
 /** The runs: what each is doing, and which are shown. */
 import { duration, grouped } from '../../printable.js';
-import { short } from '../shared/plot/zoomable-chart.js';
+import { short } from '../shared/words.js';
 import { colorOf } from './curves.js';
 import type { Run } from './runs.js';
 

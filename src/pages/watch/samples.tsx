@@ -1,7 +1,7 @@
 /** What a run writes, from evaluation to evaluation. */
 import { useState } from 'preact/hooks';
 import { grouped } from '../../printable.js';
-import { short } from '../shared/plot/zoomable-chart.js';
+import { short } from '../shared/words.js';
 import type { Run } from './runs.js';
 
 export function Samples({ run }: { readonly run: Run }) {

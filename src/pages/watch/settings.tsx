@@ -1,6 +1,6 @@
 /** Configurations side by side, with what differs marked. */
 import { grouped, metric } from '../../printable.js';
-import { short } from '../shared/plot/zoomable-chart.js';
+import { short } from '../shared/words.js';
 import { Scroll } from '../shared/scroll.js';
 import { colorOf } from './curves.js';
 import type { Run } from './runs.js';

@@ -130,10 +130,14 @@ function pathsOf(
   return [paths, low <= high ? [low, high] : logY ? [0.1, 1] : [0, 1]];
 }
 
+/** Ranges narrower than this share of their values are what rounding makes of a single one. */
+const ROUNDING = 1e-9;
+
 /** A range with some air around it. */
 function padded(low: number, high: number, log: boolean): [number, number] {
-  if (log) return low < high ? [low / 1.05, high * 1.05] : [low / 2, high * 2];
-  const air = low < high ? 0.05 * (high - low) : Math.max(Math.abs(high) * 0.1, 1e-12);
+  const wide = high - low > ROUNDING * Math.abs(high);
+  if (log) return wide ? [low / 1.05, high * 1.05] : [low / 2, high * 2];
+  const air = wide ? 0.05 * (high - low) : Math.max(Math.abs(high) * 0.1, 1e-12);
   return [low - air, high + air];
 }
 
@@ -229,9 +233,10 @@ function ticksOf(scale: Scale, count: number, log: boolean): { at: number; text:
   });
 }
 
-/** A round number: 0.002, 1.5, 20k, 3M, 2e-5. */
+/** A round number: 2e-5, 1.05e-3, 0.02, 1.5, 20k, 3M. */
 function brief(tick: number): string {
   const size = Math.abs(tick);
+  if (size > 0 && size < 0.01) return Number(tick.toPrecision(6)).toExponential();
   if (size < 1000) return String(Number(tick.toPrecision(6)));
   const power = Math.min(PREFIXES.length, Math.floor(Math.log10(size * 1.0000001) / 3));
   return `${Number((tick / 1000 ** power).toPrecision(6))}${PREFIXES[power - 1]}`;

@@ -3,6 +3,7 @@
  * all; a finger moves, two zoom; arrow keys, +, − and 0 do the same.
  */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { short } from '../words.js';
 import { firstFrom } from './decimate.js';
 import { inFrame, noFrame } from './frames.js';
 import { type Drawn, draw, MARGIN, type Plot, type PlotCurve } from './plot.js';
@@ -207,11 +208,4 @@ function described(title: string, curves: readonly PlotCurve[], value: (y: numbe
     .slice(0, MOST_VALUES)
     .map(({ label, y }) => `${label} ${value(y[y.length - 1])}`);
   return `${title}; latest values: ${last.join(', ') || 'none yet'}`;
-}
-
-/** A number of four digits: 2.345, 1.235e-5, 123,456. */
-export function short(y: number): string {
-  if (!Number.isFinite(y)) return '–';
-  if (Math.abs(y) >= 10_000) return y >= 1e9 ? y.toPrecision(4) : Math.round(y).toLocaleString('en-US');
-  return String(Number(y.toPrecision(4)));
 }
