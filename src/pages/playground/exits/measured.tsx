@@ -53,11 +53,11 @@ export function ExitCurve({ measured: { runs, fixed, tokens }, run }: ExitCurveP
     return { x: rising.map(({ meanLoops }) => meanLoops), y: rising.map(({ loss }) => loss) };
   }, [runs]);
   return (
-    <div class="card">
+    <>
       <Chart
         title="Loss against loops, measured on this text"
         xLabel="mean loops per token"
-        yLabel="nats per token"
+        unit="nats per token"
         curves={[
           { label: 'early exits', color: seriesColor(0), dots: true, ...curve },
           {
@@ -78,6 +78,6 @@ export function ExitCurve({ measured: { runs, fixed, tokens }, run }: ExitCurveP
         Saved are runs of the layers that loop. Criteria that look at guesses also read the output layer after
         each loop, and a token that has left is still looked at by those that have not.
       </p>
-    </div>
+    </>
   );
 }

@@ -58,7 +58,7 @@ export function Parity() {
             <Chart
               title="Wrong answers while training"
               xLabel={`updates, of ${grouped(maxSteps)}`}
-              yLabel="wrong, %"
+              unit="wrong, %"
               curves={curves}
               says="Guessing would be wrong in 50 %. Each point is a mean over fresh inputs."
             />

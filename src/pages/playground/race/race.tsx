@@ -136,7 +136,7 @@ export function Race({ state: said, onState }: PartProps) {
           <Chart
             title="Loss of the three models"
             xLabel={AXES[axis]}
-            yLabel="loss, nats per token"
+            unit="loss, nats per token"
             curves={curves}
             height={320}
             says="Lower is better. The loss is the mean surprise at the next token, −ln of the probability that the model gave it, in nats. Solid, with dots: the text that is held out. Dashed: the text being learned, smoothed."

@@ -126,25 +126,23 @@ function Inspected({ inspection, text, wanted, onLoops, chosen, onToken }: Inspe
         <div class="stack">
           <TopTokens token={token} next={next} loops={loops} />
           {byLoop.losses.length > 1 && tokens.length > 1 && (
-            <div class="card">
-              <Chart
-                title="Loss of this text by loop"
-                xLabel="loops"
-                yLabel="nats per token"
-                height={220}
-                curves={[
-                  { label: 'loss', color: seriesColor(0), dots: true, ...byLoop.curve },
-                  {
-                    label: 'now',
-                    color: seriesColor(1),
-                    dots: true,
-                    x: [loops],
-                    y: [byLoop.losses[loops - 1]],
-                  },
-                ]}
-                says={`After ${counted(loops, 'loop')}: ${byLoop.losses[loops - 1].toFixed(3)} nats per token, over the ${tokens.length - 1} tokens that have one before them.`}
-              />
-            </div>
+            <Chart
+              title="Loss of this text by loop"
+              xLabel="loops"
+              unit="nats per token"
+              height={220}
+              curves={[
+                { label: 'loss', color: seriesColor(0), dots: true, ...byLoop.curve },
+                {
+                  label: 'now',
+                  color: seriesColor(1),
+                  dots: true,
+                  x: [loops],
+                  y: [byLoop.losses[loops - 1]],
+                },
+              ]}
+              says={`After ${counted(loops, 'loop')}: ${byLoop.losses[loops - 1].toFixed(3)} nats per token, over the ${tokens.length - 1} tokens that have one before them.`}
+            />
           )}
           <Attention tokens={tokens} text={text} loops={loops} picked={picked} />
           <Continuation text={text} loops={loops} count={count} />

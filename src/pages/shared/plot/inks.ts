@@ -33,7 +33,7 @@ function read(): Inks {
 }
 
 /** A colour as a canvas takes it, which knows no variables. */
-export function drawn(style: CSSStyleDeclaration, color: string): string {
+function drawn(style: CSSStyleDeclaration, color: string): string {
   return color.replace(/^var\((--[\w-]+).*$/, (_, variable: string) =>
     style.getPropertyValue(variable).trim(),
   );

@@ -45,6 +45,8 @@ export const MARGIN = { top: 10, right: 14, bottom: 42, left: 52 };
 /** Pixels of which a curve's points are found, while a hand moves it and at rest. */
 const COARSE = 3;
 const FINE = 1;
+/** Radius of the dot of a curve of one point; those of others are smaller. */
+const DOT = 4.5;
 
 /** All of an axis that curves take; null where there are no values to show. */
 export function extentX(curves: readonly PlotCurve[], log: boolean): [number, number] | null {
@@ -85,7 +87,7 @@ export function draw(
   axes(c, { width, height, inks, xLabel }, x, y, logX, logY);
   c.save();
   c.beginPath();
-  c.rect(MARGIN.left, MARGIN.top - 1, across[1] - across[0], up[0] - up[1] + 2);
+  c.rect(MARGIN.left - DOT, MARGIN.top - 1, across[1] - across[0] + 2 * DOT, up[0] - up[1] + 2);
   c.clip();
   // What lies behind would cost most of a frame.
   for (const faint of coarse ? [false] : [true, false]) {
@@ -172,7 +174,7 @@ function trace(
     for (let i = 0; i < length; i++) {
       if (Number.isNaN(y[i])) continue;
       c.beginPath();
-      c.arc(x[i], toY(y[i]), 2.5, 0, 7);
+      c.arc(x[i], toY(y[i]), length === 1 ? DOT : 0.6 * DOT, 0, 7);
       c.fill();
     }
   }

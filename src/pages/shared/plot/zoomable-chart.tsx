@@ -121,7 +121,10 @@ export function ZoomableChart(props: ZoomableChartProps) {
             .filter(({ faint }) => !faint)
             .map(({ label, color, dashed }) => (
               <li key={label}>
-                <span class={dashed ? 'swatch dashed' : 'swatch'} style={{ background: color, color }} />{' '}
+                <span
+                  class={dashed ? 'swatch dashed' : 'swatch'}
+                  style={dashed ? { color } : { background: color }}
+                />{' '}
                 {label}
               </li>
             ))}
