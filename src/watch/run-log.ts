@@ -2,7 +2,6 @@
  * A run's log as columns, bounded: beyond so many rows, neighbours are merged into their means, so that a page stays fluid and
  * memory flat however long a run is. Which lines count, `train/metrics.ts` says. Knows no file.
  */
-import type { GateSummary } from '../evaluate/gates.js';
 import type { EvalEvent, StepEvent } from '../train/events.js';
 import { parseEvent } from '../train/metrics.js';
 import { COLUMNS, type Column, type Columns, type Evaluated } from './messages.js';
@@ -121,28 +120,20 @@ function orNaN(value: unknown): number {
   return typeof value === 'number' ? value : Number.NaN;
 }
 
-/** An evaluation with those of its optional fields that are what they should be: anybody can have written the log. */
+/** An evaluation as a page is told it, bounded: anybody can have written the log. */
 function evaluated(event: EvalEvent, ms: number): Evaluated {
-  const { step, trainLoss, valLoss, tokensSeen: tokens, best, lossByLoops, gates, sample } = event;
-  const numbers = (['meanSteps', 'memoryBytes'] as const).flatMap((name) =>
-    typeof event[name] === 'number' ? [[name, event[name]]] : [],
-  );
-  const listed = <Item>(list: unknown, ...fields: (keyof Item)[]): Item[] =>
-    (Array.isArray(list) ? list.slice(0, MOST_ITEMS) : []).filter((item) =>
-      fields.every((field) => typeof item?.[field] === 'number'),
-    );
-  const losses = listed<{ loops: number; valLoss: number }>(lossByLoops, 'loops', 'valLoss');
-  const gated = typeof gates === 'object' && gates !== null ? Object.entries(gates).slice(0, MOST_ITEMS) : [];
-  const means = gated.flatMap(([name, loops]) => {
-    const own = listed<GateSummary>(loops, 'mean').map(({ mean }) => ({ mean }));
-    return own.length > 0 ? [[name, own]] : [];
-  });
+  const { step, trainLoss, valLoss, tokensSeen: tokens, best, meanSteps, memoryBytes } = event;
+  const losses = event.lossByLoops?.slice(0, MOST_ITEMS) ?? [];
+  const means = Object.entries(event.gates ?? {})
+    .slice(0, MOST_ITEMS)
+    .map(([name, loops]) => [name, loops.slice(0, MOST_ITEMS).map(({ mean }) => ({ mean }))]);
   return {
     ...{ step, trainLoss, valLoss, tokens, ms, best },
-    ...Object.fromEntries(numbers),
+    ...(meanSteps === undefined ? {} : { meanSteps }),
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
     ...(losses.length > 0 ? { lossByLoops: losses } : {}),
     ...(means.length > 0 ? { gates: Object.fromEntries(means) } : {}),
-    ...(typeof sample === 'string' ? { sample: sample.slice(0, LONGEST_SAMPLE) } : {}),
+    ...(event.sample === undefined ? {} : { sample: event.sample.slice(0, LONGEST_SAMPLE) }),
   };
 }
 

@@ -106,7 +106,7 @@ test('fields that are not what they should be are left out', () => {
   const log = new RunLog();
   const odd = {
     sample: 7,
-    gates: { a: [null], b: [{ mean: 1, std: 2 }] },
+    gates: { a: [null] },
     lossByLoops: [{ loops: 1 }, { loops: 2, valLoss: null }, { loops: 3, valLoss: 4 }],
     meanSteps: 'x',
   };
@@ -121,6 +121,9 @@ test('fields that are not what they should be are left out', () => {
   const { sample, gates, lossByLoops, meanSteps } = log.evals[0];
   assert.deepEqual(
     [sample, gates, lossByLoops, meanSteps],
-    [undefined, { b: [{ mean: 1 }] }, [{ loops: 3, valLoss: 4 }], undefined],
+    [undefined, undefined, [{ loops: 3, valLoss: 4 }], undefined],
   );
+  const whole = { b: [{ mean: 1, std: 2, min: 0, max: 3 }] };
+  log.take(new TextEncoder().encode(evaluation(3, { gates: whole })));
+  assert.deepEqual(log.evals[1].gates, { b: [{ mean: 1 }] });
 });
