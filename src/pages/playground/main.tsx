@@ -6,4 +6,14 @@ import './parity/parity.css';
 import './race/race.css';
 import { App } from './app.js';
 
+// A file that misses its place is not opened instead of the page, with all that goes on there.
+for (const kind of ['dragover', 'drop'] as const) {
+  addEventListener(kind, (event) => {
+    const { dataTransfer, defaultPrevented } = event;
+    if (defaultPrevented || !dataTransfer?.types.includes('Files')) return;
+    event.preventDefault();
+    dataTransfer.dropEffect = 'none';
+  });
+}
+
 render(<App />, document.body);

@@ -14,7 +14,7 @@ export const isSource = (name: string | null): name is TextSource =>
 export async function textOf(source: TextSource, pasted: string, file: File | null): Promise<RaceText> {
   if (source === 'own') return { name: 'your text', text: pasted };
   if (source !== 'file') return shippedText(source);
-  if (!file) throw new Error('No file is chosen yet: choose one, or drop it on the page.');
+  if (!file) throw new Error('No file is chosen yet: choose one, or drop it where texts are chosen.');
   return fileText(file);
 }
 
