@@ -41,6 +41,9 @@ test('a race pauses, survives a reload, and its file is resumed in Node', {
     await page.getByLabel(/^Your text/).fill(TEXT.slice(0, 500));
     await button(page, 'Start').click();
     await page.getByText('The text has 500 characters; a race needs').waitFor();
+    await page.getByLabel(/^Your text/).fill('a'.repeat(2000));
+    await button(page, 'Start').click();
+    await page.getByText('take a text that is longer, or repeats itself less').waitFor();
     const source = page.locator('.race fieldset select');
     await source.selectOption('file');
     const buffer = Buffer.from([0xff, 0xd8, 0xff, 0xe0]);

@@ -47,6 +47,18 @@ export type SizeName = keyof typeof SIZES;
 /** Ids of the vocabulary, which is learned from the text; a short text gives fewer. */
 export const VOCAB_SIZE = 512;
 
+/** Why models of a size cannot learn a text, in words: each part of it has to hold a sequence, and the last tenth is the shortest. */
+export function tooFewTokens(heldOut: number, size: SizeName): string | null {
+  const { blockSize } = SIZES[size].model;
+  if (heldOut > blockSize) return null;
+  const way =
+    size === 'small' ? 'a text that is longer, or repeats itself less' : 'a longer text, or the small size';
+  return (
+    `The text’s last tenth, which is held out, holds only ${heldOut} of the tokens (pieces of words), and these models read ` +
+    `${blockSize} at a time: take ${way}.`
+  );
+}
+
 /** An entrant's configuration; `maxSteps` may be fewer than the size has. */
 export function raceConfig(
   { depth }: Entrant,

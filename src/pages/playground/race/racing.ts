@@ -10,7 +10,7 @@ import { OpfsStore } from '../../../web/opfs-store.js';
 import { splitIds } from '../../../web/training.js';
 import { messageOf } from '../../shared/words.js';
 import { archive } from './archive.js';
-import { costOf, ENTRANTS, raceConfig, VOCAB_SIZE } from './entrants.js';
+import { costOf, ENTRANTS, raceConfig, tooFewTokens, VOCAB_SIZE } from './entrants.js';
 import { KeptStore } from './kept-store.js';
 import type { FoundRace, KeptRace, RaceEvent, RaceCommand, Point } from './messages.js';
 import { Runner } from './runner.js';
@@ -89,6 +89,8 @@ export class Racing {
   }: RaceCommand & { kind: 'start' }): Promise<void> {
     const tokenizer = trainBpe([text], VOCAB_SIZE);
     const config = (i: number) => raceConfig(ENTRANTS[i], size, tokenizer.vocabSize, maxSteps);
+    const few = tooFewTokens(splitIds(tokenizer, text).val.length, size);
+    if (few) throw new Error(few);
     const race: KeptRace = { textName: name, size, maxSteps: config(0).train.maxSteps };
     const { shared, stores } = await this.newStores();
     this.stores = stores;
