@@ -28,12 +28,20 @@ test('what goes wrong is said: no key, a wrong one, a model that loads, a prompt
     await shown.getByLabel('API key').fill(key);
     await shown.getByRole('button', { name: 'Use this key' }).click();
   };
-  await use('a-wrong-key');
-  await shown.getByText('does not know this key').waitFor();
+  // The second cannot stand in a header.
+  for (const wrong of ['a-wrong-key', 'ключ']) {
+    await use(wrong);
+    await shown.getByText('does not know this key').waitFor();
+  }
   await use('the-right-key');
   await shown.locator('button.main:enabled').waitFor();
   await generate(shown, { 'Text to continue': 'too long '.repeat(200) });
   await shown.getByText('The prompt is too long').waitFor();
+  const other = { status: 404, json: { error: { message: 'model', code: 'model_not_found' } } };
+  await shown.route('**/v1/completions', (route) => route.fulfill(other), { times: 1 });
+  await generate(shown, { 'Text to continue': 'short' });
+  await shown.getByText('has another model by now').waitFor();
+  await shown.getByRole('alert').waitFor({ state: 'detached' });
   await server.close();
   await generate(shown, { 'Text to continue': 'short' });
   await shown.getByText('The server does not answer').waitFor();

@@ -1,4 +1,5 @@
 /** What the page asks of its server: the model, and answers token by token; what goes wrong comes in words. */
+import { canTravel } from '../shared/key.js';
 import { serverSentData } from '../shared/server-sent.js';
 import { type Candidate, type Piece, probabilityOf } from './pieces.js';
 
@@ -24,7 +25,7 @@ export interface AnswerEvent {
   readonly end: string | null;
 }
 
-/** `gone`: nobody answers; `key`: a key is missing or wrong; `waiting`: it does not answer yet, or no longer. */
+/** `gone`: nobody answers, or another server does; `key`: a key is missing or wrong; `waiting`: it does not answer yet, or no longer. */
 export type Trouble = 'gone' | 'key' | 'waiting' | 'refused';
 
 /** A request that came to nothing; its message is for whoever asked. */
@@ -38,6 +39,8 @@ export class RequestError extends Error {
 }
 
 const GONE = 'The server does not answer. Is it still running? The page tries again by itself.';
+const OTHER_MODEL = 'The server has another model by now: the page looks which, then generate again.';
+const WRONG_KEY = 'The server does not know this key.';
 const BROKEN_OFF = 'The answer broke off: the server has stopped, or the connection is lost.';
 
 /** Whether the server answers requests: `loading`, `ok` or `draining`. Asks for no key. */
@@ -104,6 +107,7 @@ async function reached(response: Promise<Response>): Promise<Response> {
 
 /** A request with a key where there is one. Addresses are relative: the page may stand below any path. */
 async function asked(path: string, key: string, init: RequestInit = {}): Promise<Response> {
+  if (!canTravel(key)) throw new RequestError('key', WRONG_KEY);
   const headers = {
     'content-type': 'application/json',
     ...(key === '' ? {} : { authorization: `Bearer ${key}` }),
@@ -112,14 +116,12 @@ async function asked(path: string, key: string, init: RequestInit = {}): Promise
   if (response.ok) return response;
   const { message, code } = await refusal(response);
   if (response.status === 401) {
-    throw new RequestError(
-      'key',
-      key === '' ? 'This server needs an API key.' : 'The server does not know this key.',
-    );
+    throw new RequestError('key', key === '' ? 'This server needs an API key.' : WRONG_KEY);
   }
   if (response.status === 503) throw new RequestError('waiting', `Not now: ${message}.`);
   if (response.status === 429)
     throw new RequestError('refused', `The server is busy: ${message}. Try again soon.`);
+  if (code === 'model_not_found') throw new RequestError('gone', OTHER_MODEL);
   if (code === 'context_length_exceeded')
     throw new RequestError('refused', `The prompt is too long. ${message}`);
   throw new RequestError('refused', `The server refuses this: ${message}`);

@@ -3,6 +3,11 @@ import { useState } from 'preact/hooks';
 
 const NAME = 'loopnn-key';
 
+/** Whether a header can carry a key; no server has another. */
+export function canTravel(key: string): boolean {
+  return /^[\x21-\x7e]*$/.test(key);
+}
+
 export function storedKey(): string {
   try {
     return sessionStorage.getItem(NAME) ?? '';
