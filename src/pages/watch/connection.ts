@@ -1,6 +1,6 @@
 /** What the server tells, as it comes. Where it is gone, it is asked again until it is back; each connection begins with all that there is. */
 import { EVENTS_PATH, type Message } from '../../watch/messages.js';
-import { storedKey, storeKey } from '../shared/key.js';
+import { canTravel, storedKey, storeKey } from '../shared/key.js';
 import { serverSentData } from '../shared/server-sent.js';
 
 export type Connection =
@@ -20,6 +20,7 @@ export function connect(onMessage: (message: Message) => void, onState: (state: 
   let wait = SHORTEST_MS;
   let timer = 0;
   const open = async () => {
+    if (!canTravel(key)) return onState({ kind: 'key', wrong: true });
     let why = 'the server has ended the connection';
     const silence = new AbortController();
     let alarm = 0;
