@@ -127,7 +127,10 @@ test('a threshold decides where tokens leave, as the model itself has it', {
   for (const part of ['slider', 'exits']) {
     await page.click(`nav a[href="#${part}"]`);
     await page.locator(`section:not([hidden]) .tokens .token`).first().waitFor();
-    assert.equal(await overflow(page), 0, part);
+    for (const width of [320, 390]) {
+      await page.setViewportSize({ width, height: 844 });
+      assert.equal(await overflow(page), 0, `${part} at ${width}`);
+    }
   }
   assert.deepEqual(await accessibilityProblems(page), []);
   assert.deepEqual(problems, []);
