@@ -1,7 +1,7 @@
 /** How a command's failure is told: in one line, and by the exit code. */
 import { CommanderError } from 'commander';
 import { LoopnnError } from '../errors.js';
-import { fileError } from '../node/file-errors.js';
+import { codeOf, fileError } from '../node/file-errors.js';
 import { notice } from './output.js';
 
 const FAILED = 1;
@@ -18,7 +18,9 @@ export function report(error: unknown, who = 'loopnn', debug = process.argv.incl
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE;
   const told = fileError(error);
   const known = told instanceof LoopnnError || (told instanceof Error && 'syscall' in told);
-  const text = known ? told.message : `unexpected error: ${error}`;
+  const hint =
+    codeOf(error) === 'EADDRINUSE' ? '; another program listens there: --port 0 takes any free port' : '';
+  const text = known ? `${told.message}${hint}` : `unexpected error: ${error}`;
   const [first, ...rest] = debug && error instanceof Error && error.stack ? error.stack.split('\n') : [text];
   for (const line of [`${who}: ${first}`, ...rest]) notice(line);
   return FAILED;
