@@ -44,7 +44,7 @@ export class Evaluation {
     const last = events.findLast((event): event is EvalEvent => event.kind === 'eval')?.lossByLoops;
     const logged = Array.isArray(last) ? last.map(({ loops }) => loops) : [];
     const wanted = evalLoops ?? logged.filter((loops) => canLoop(model, loops));
-    this.evalLoops = JSON.parse(await broadcastText(this.peers, 0, JSON.stringify(wanted)));
+    this.evalLoops = JSON.parse(await broadcastText(this.peers, 0, JSON.stringify([...new Set(wanted)])));
   }
 
   /** Null when the signal is aborted meanwhile. */

@@ -50,7 +50,7 @@ test('losses at loop counts are those of the same batches, and the training keep
 
 test('a resumed run measures at the loop counts of its log', async () => {
   const store = new MemoryStore();
-  const begun = makeTrainer(store, FIELDS, {}, undefined, undefined, { evalLoops: [1, 3] });
+  const begun = makeTrainer(store, FIELDS, {}, undefined, undefined, { evalLoops: [1, 3, 1] });
   await runAll(begun.trainer, ({ kind, step }) => kind === 'step' && step === 4);
   await runAll(makeTrainer(store, FIELDS).trainer);
   const counts = evals(store).map(({ lossByLoops }) => lossByLoops?.map(({ loops }) => loops));
