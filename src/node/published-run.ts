@@ -1,4 +1,5 @@
 /** A run's files as a page reads them from a server: what `loopnn export --format browser` writes, without writing it. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { publishedFiles } from '../train/published.js';
 import { openedWhenRead, PAGE_HEADERS, type ServedFile } from './page-files.js';
@@ -32,6 +33,11 @@ export class PublishedRun {
       files.set(name, { bytes, kept: bytes <= KEPT_BYTES ? Buffer.concat(pieces) : null });
     }
     return new PublishedRun(folder, published.step, files);
+  }
+
+  /** Whether a file of it is no longer there. */
+  get isGone(): boolean {
+    return [...this.files].some(([name, { kept }]) => !kept && !existsSync(join(this.folder, name)));
   }
 
   /** The file at a path; null where there is none. */

@@ -7,6 +7,7 @@ import { PageFiles } from '../node/page-files.js';
 import { PublishedRun } from '../node/published-run.js';
 import { requireOwnHost } from '../serve/host.js';
 import { errorResponse } from '../serve/options.js';
+import { CHECKSUMS_FILE } from '../train/checksums.js';
 
 export interface PlayOptions {
   /** Folder of a run to look at; the model that comes with the page by default. */
@@ -43,17 +44,19 @@ const MODEL = '/model/';
 export async function servePlayground(options: PlayOptions = {}): Promise<Playground> {
   const { model, host = '127.0.0.1', port = 0 } = options;
   const page = new PageFiles('playground');
-  const run = model === undefined ? null : await PublishedRun.open(model);
+  let run = model === undefined ? null : await PublishedRun.open(model);
   const app = new Hono();
   app.onError(errorResponse);
   app.use(async (c, next) => {
     requireOwnHost(host, c.req.header('host'));
     await next();
   });
-  app.get('*', (c) => {
+  app.get('*', async (c) => {
     const { pathname } = new URL(c.req.url);
-    const own = run && pathname.startsWith(MODEL);
-    const file = own ? run.file(pathname.slice(MODEL.length)) : page.file(pathname);
+    // Meanwhile a training may have replaced the checkpoint.
+    if (run && pathname === MODEL + CHECKSUMS_FILE && run.isGone) run = await PublishedRun.open(model!);
+    const file =
+      run && pathname.startsWith(MODEL) ? run.file(pathname.slice(MODEL.length)) : page.file(pathname);
     return file ? c.body(file.content, 200, file.headers) : c.notFound();
   });
   const http = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
