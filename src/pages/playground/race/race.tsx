@@ -85,11 +85,15 @@ export function Race({ state: said, onState }: PartProps) {
           Steps
           <input
             type="number"
-            min={10}
+            min={LEAST_STEPS}
             max={MOST_STEPS}
             placeholder={String(SIZES[size].maxSteps)}
             value={steps ?? ''}
-            onChange={(event) => setSteps(stepsOf(event.currentTarget.value))}
+            onChange={({ currentTarget }) => {
+              const asked = stepsOf(currentTarget.value);
+              currentTarget.value = String(asked ?? ''); // also where that changes no state
+              setSteps(asked);
+            }}
           />
         </label>
       </div>
@@ -158,12 +162,13 @@ export function Race({ state: said, onState }: PartProps) {
   );
 }
 
+const LEAST_STEPS = 10;
 const MOST_STEPS = 20_000;
 
-/** Steps that were asked for; null for those of the size. */
+/** Steps that were asked for, or as near as can be; null for those of the size. */
 function stepsOf(said: string | null): number | null {
   const steps = Math.round(Number(said));
-  return said === null || said === '' || !(steps >= 10) ? null : Math.min(steps, MOST_STEPS);
+  return !said || Number.isNaN(steps) ? null : Math.min(MOST_STEPS, Math.max(LEAST_STEPS, steps));
 }
 
 const STATUS: Readonly<Record<RaceState['status'], string>> = {
