@@ -31,6 +31,11 @@ export function grouped(n: number): string {
   return Math.round(n).toLocaleString('en-US');
 }
 
+/** A difference: with its sign, and so many digits after the point. */
+export function signed(x: number, digits = 3): string {
+  return `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(digits)}`;
+}
+
 /** 1 layer, 2 layers. */
 export function counted(n: number, noun: string): string {
   return `${grouped(n)} ${noun}${n === 1 ? '' : 's'}`;

@@ -9,6 +9,7 @@ import { nodeClock } from '../src/node/store.js';
 import { loadRun, openRun } from '../src/node/run.js';
 import { Decoder } from '../src/generate/decoder.js';
 import { exitCount } from '../src/models/config.js';
+import { signed } from '../src/printable.js';
 import { deviation, mean } from '../src/statistics.js';
 import { modelCost } from '../src/models/cost.js';
 import type { KeyValueOptions, Run } from '../src/train/run.js';
@@ -37,7 +38,7 @@ for (const folder of folders) {
     own ??= losses;
     const differences = losses.map((x, i) => x - own![i]);
     const k = setting.kvSharing === 'per-application' ? '' : `, k = ${setting.kvLoops}`;
-    const change = `${signed(mean(differences))} ± ${(deviation(differences)! / Math.sqrt(ROUNDS)).toFixed(4)}`;
+    const change = `${signed(mean(differences), 4)} ± ${(deviation(differences)! / Math.sqrt(ROUNDS)).toFixed(4)}`;
     console.log(
       `${`${setting.kvSharing}${k}`.padEnd(20)} ${mean(losses).toFixed(4)} nats a token (${change}), ` +
         `${bytes} bytes a token, ${ms.toFixed(3)} ms a token`,
@@ -81,8 +82,4 @@ async function read(run: Run, setting: KeyValueOptions) {
 function lossOf(logits: Float32Array, target: number): number {
   const max = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   return Math.log(logits.reduce((total, x) => total + Math.exp(x - max), 0)) + max - logits[target];
-}
-
-function signed(x: number): string {
-  return `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(4)}`;
 }

@@ -54,7 +54,7 @@ const PICTURES: readonly Picture[] = [
   {
     name: 'slider',
     command: ['play'],
-    address: '/#slider?text=We%20the%20people%20of%20the%20United%20States&loops=2',
+    address: '/#slider?loops=2',
     act: (page) => pause(page, 4),
     height: 1300,
   },

@@ -1,6 +1,7 @@
 /** A sweep over early exits in words, tables and plots. Knows no terminal and no file. */
 import type { Block, Section } from './document.js';
 import { cheapest, type CriterionSweep, type ExitPoint, type ExitSweep } from './exits.js';
+import { signed } from '../printable.js';
 import { lineChart, type Series, seriesColor } from './plot.js';
 
 const REFERENCE = 'all tokens alike';
@@ -15,7 +16,7 @@ export function exitTable(sweep: ExitSweep): { header: string[]; rows: string[][
     point.threshold === null ? '' : String(point.threshold),
     point.loops.toFixed(2),
     point.loss.toFixed(4),
-    signed(point.loss - loss),
+    signed(point.loss - loss, 4),
     `${point.time.toFixed(2)}×`,
   ];
   const group = (name: string, points: readonly ExitPoint[]) =>
@@ -39,7 +40,7 @@ export function exitSentences(sweep: ExitSweep): string[] {
   const said = (name: string, best: ExitPoint | null) => {
     if (!best) return `${name}: nothing tried stays ${within}.`;
     const at = best.threshold === null ? '' : `threshold ${best.threshold} takes `;
-    const loss = signed(best.loss - full.loss);
+    const loss = signed(best.loss - full.loss, 4);
     return `${name}: ${at}${best.loops.toFixed(2)} of ${full.loops} loops at ${loss} nats and ${inTime(best)}, the fewest ${within}.`;
   };
   return [
@@ -137,10 +138,6 @@ function quantileTable({ criterion, quantiles }: CriterionSweep): Block[] {
 
 function fullDepth({ fixed }: ExitSweep): ExitPoint {
   return fixed[fixed.length - 1];
-}
-
-function signed(x: number): string {
-  return `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(4)}`;
 }
 
 function percent(share: number): string {

@@ -1,5 +1,5 @@
 /** A group's models against their baseline: a table with the spread over seeds, and its outcome in sentences. */
-import { grouped } from '../printable.js';
+import { grouped, signed } from '../printable.js';
 import { chanceOfSeparation, deviation, mean, verdict } from '../statistics.js';
 import { type Measurements, type ModelResults, modelsOf, tokensPerSecond } from './model-results.js';
 import { type RunResult, trainingFlopsPerToken } from './result.js';
@@ -94,10 +94,6 @@ function sentence(model: ModelResults, baseline: ModelResults): string {
 export function withSpread(values: readonly number[]): string {
   const std = deviation(values);
   return mean(values).toFixed(3) + (std === null ? '' : ` ± ${std.toFixed(3)}`);
-}
-
-function signed(x: number): string {
-  return `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(3)}`;
 }
 
 /** The groups as tables for a terminal, and the paper's losses. */

@@ -1,5 +1,6 @@
 /** What a threshold saves and costs: as numbers, and as a place on the measured curve. */
 import { useMemo } from 'preact/hooks';
+import { signed } from '../../../printable.js';
 import { seriesColor } from '../../../experiments/style.js';
 import { Chart } from '../../shared/chart.js';
 import type { ExitRun, ExitRuns } from '../messages.js';
@@ -33,9 +34,9 @@ export function ExitNumbers({ run, full, count }: ExitNumbersProps) {
         </dd>
       </div>
       <div>
-        <dt>{paid < 0 ? 'Loss gained' : 'Loss paid'}</dt>
+        <dt>Against all loops</dt>
         <dd>
-          {Math.abs(paid).toFixed(3)} <small>nats</small>
+          {signed(paid)} <small>nats</small>
         </dd>
       </div>
     </dl>

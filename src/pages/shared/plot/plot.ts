@@ -84,7 +84,7 @@ export function draw(
   const y = (logY ? scaleLog() : scaleLinear()).domain(padded(low, high, logY)).range(up);
   const toY = logY ? (value: number) => y(value) : linear(y.domain(), up);
 
-  axes(c, { width, height, inks, xLabel }, x, y, logX, logY);
+  axes(c, { width, height, inks, xLabel, integers: countsOnly(curves, domain) }, x, y, logX, logY);
   c.save();
   c.beginPath();
   c.rect(MARGIN.left - DOT, MARGIN.top - 1, across[1] - across[0] + 2 * DOT, up[0] - up[1] + 2);
@@ -98,6 +98,14 @@ export function draw(
   }
   c.restore();
   return { toX, toY, ofX: (pixel) => x.invert(pixel), domain: [domain[0], domain[1]] };
+}
+
+/** Axes shorter than this may lie between two whole numbers' ticks. */
+const SHORT = 20;
+
+/** Whether a short axis has whole numbers alone, as loops are: a tick between two would name nothing. */
+function countsOnly(curves: readonly PlotCurve[], [from, to]: readonly number[]): boolean {
+  return to - from < SHORT && curves.every(({ x }) => Array.prototype.every.call(x, Number.isInteger));
 }
 
 function linear([a, b]: readonly number[], [from, to]: readonly number[]): (value: number) => number {
@@ -186,13 +194,15 @@ interface Frame {
   readonly height: number;
   readonly inks: Inks;
   readonly xLabel: string;
+  /** Whether the horizontal axis has ticks at whole numbers alone. */
+  readonly integers: boolean;
 }
 
 type Scale = ReturnType<typeof scaleLinear<number, number>> | ReturnType<typeof scaleLog<number, number>>;
 
 function axes(
   c: CanvasRenderingContext2D,
-  { width, height, inks, xLabel }: Frame,
+  { width, height, inks, xLabel, integers }: Frame,
   x: Scale,
   y: Scale,
   logX: boolean,
@@ -213,7 +223,7 @@ function axes(
   }
   c.textAlign = 'center';
   c.textBaseline = 'top';
-  const columns = ticksOf(x, Math.max(2, Math.floor((right - left) / 80)), logX);
+  const columns = ticksOf(x, Math.max(2, Math.floor((right - left) / 80)), logX, integers);
   let free = 0;
   for (const { at, text } of columns) {
     const pixel = Math.round(at) + 0.5;
@@ -226,11 +236,16 @@ function axes(
   c.fillText(xLabel, (left + right) / 2, height - 15);
 }
 
-function ticksOf(scale: Scale, count: number, log: boolean): { at: number; text: string }[] {
+function ticksOf(
+  scale: Scale,
+  count: number,
+  log: boolean,
+  integers = false,
+): { at: number; text: string }[] {
   // Of a logarithmic axis it leaves out labels that would stand too close.
   const wanted = log ? scale.tickFormat(count, '') : String;
   return scale.ticks(count).flatMap((tick) => {
-    const text = wanted(tick) === '' ? '' : brief(tick);
+    const text = wanted(tick) === '' || (integers && !Number.isInteger(tick)) ? '' : brief(tick);
     return text === '' ? [] : [{ at: scale(tick), text }];
   });
 }
