@@ -1,4 +1,5 @@
 /** An evaluation of a training: both splits on fixed batches, and what else was asked for. Knows no log and no steps. */
+import { ConfigError } from '../errors.js';
 import type { TokenSource } from '../evaluate/batches.js';
 import { canLoop, everyStep, meanOfBatches, scoreBatches } from '../evaluate/evaluation.js';
 import { gateSummaries } from '../evaluate/gates.js';
@@ -35,7 +36,13 @@ export class Evaluation {
     private readonly peers: Peers,
   ) {
     this.evalLoops = options.evalLoops ?? [];
-    for (const loops of this.evalLoops) options.model.requireOptions({ loops });
+    for (const loops of this.evalLoops) {
+      try {
+        options.model.requireOptions({ loops });
+      } catch (error) {
+        throw error instanceof ConfigError ? new ConfigError('evalLoops', error.message) : error;
+      }
+    }
   }
 
   /** Takes the loop counts of a resumed run's log where none were given. */

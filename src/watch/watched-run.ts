@@ -30,7 +30,7 @@ export class WatchedRun {
     readonly id: string,
     private readonly name: string,
     /** Its folder, no part of which is a link. */
-    private readonly folder: string,
+    readonly folder: string,
   ) {
     this.tail = new Tail(join(folder, METRICS_FILE));
     this.config = new SmallFile(join(folder, CONFIG_FILE), factsOf);

@@ -72,14 +72,18 @@ export class Watcher {
     wake();
   }
 
+  /** Where folders overlap, a run counts as the first one's. */
   private async search(): Promise<void> {
+    const known = new Set([...this.runs.values()].map(({ folder }) => folder));
     for (const [i, given] of this.folders.entries()) {
       const root = await realpath(given).catch(() => null);
       if (root === null) continue;
       for (const path of await findRuns(root)) {
+        const folder = join(root, path);
+        if (known.has(folder)) continue;
+        known.add(folder);
         const id = `${i}/${path.split(sep).join('/')}`;
-        if (this.runs.has(id)) continue;
-        this.runs.set(id, new WatchedRun(id, this.nameOf(given, path), join(root, path)));
+        this.runs.set(id, new WatchedRun(id, this.nameOf(given, path), folder));
       }
     }
   }

@@ -92,6 +92,6 @@ test('mean steps are told where tokens halt, and a loop count that a model lacks
   const sources = { train: source(100), val: source(100), store, clock: testClock };
   assert.throws(() => new Trainer({ model, config, ...sources, evalLoops: [2] }), {
     name: 'ConfigError',
-    message: /loops: must be 1 for GPT-2/,
+    message: /^evalLoops: loops: must be 1 for GPT-2/,
   });
 });

@@ -34,6 +34,15 @@ test('runs are found at any depth, but not beyond links', async () => {
   assert.deepEqual(await findRuns(join(root, 'missing')), []);
 });
 
+test('a run below several of the folders is listed once', async () => {
+  const root = temporary();
+  writeRun(join(root, 'suite/a'), '');
+  const watcher = new Watcher([root, join(root, 'suite'), join(root, 'suite/a')]);
+  await watcher.look();
+  await watcher.look();
+  assert.deepEqual([...watcher.runs.keys()], ['0/suite/a']);
+});
+
 test('a run is running while its folder is held, then stopped, finished or failed', async () => {
   const root = temporary();
   const log = writeRun(join(root, 'a'), updates(1, 10));
