@@ -1,4 +1,4 @@
-/** The playground in a real browser: what each of its parts is for. At length: `playground.full.ts` and `race.full.ts`. */
+/** The playground in a real browser: what its parts are for. The race is in `race.full.ts`, and more of the others in `playground.full.ts`. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -10,7 +10,6 @@ import type { ExitOptions } from '../../src/models/exits/options.js';
 import { loadRun, openRun } from '../../src/node/run.js';
 import { visible } from '../../src/printable.js';
 import { accessibilityProblems, openBrowser, openPage, overflow, skip } from './page.js';
-import { button, stepsOf, TEXT as RACE_TEXT, untilStatus, untilStep } from './race-page.js';
 import { type PageSite, servePage } from './site.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -133,28 +132,6 @@ test('a threshold decides where tokens leave, as the model itself has it', {
     }
   }
   assert.deepEqual(await accessibilityProblems(page), []);
-  assert.deepEqual(problems, []);
-  await page.context().close();
-});
-
-test('three models race on a text, pause and finish', { skip, timeout: 60_000 }, async () => {
-  const { page, problems } = await openPage(browser, `${site.url}#race?text=own&steps=12`, DESK);
-  await page.getByLabel(/^Your text/).fill(RACE_TEXT.slice(0, 500));
-  await button(page, 'Start').click();
-  await page.getByText('The text has 500 characters; a race needs').waitFor();
-  await page.getByLabel(/^Your text/).fill(RACE_TEXT);
-  await button(page, 'Start').click();
-  await untilStep(page, 3);
-  await button(page, 'Pause').click();
-  await untilStatus(page, 'Paused');
-  const paused = await stepsOf(page);
-  assert.ok(Math.max(...paused) - Math.min(...paused) <= 1, `in turns: ${paused}`);
-  await button(page, 'Continue').click();
-  await untilStatus(page, 'Finished');
-  assert.deepEqual(await stepsOf(page), [12, 12, 12]);
-  assert.deepEqual(await accessibilityProblems(page), []);
-  await page.setViewportSize(PHONE.viewport);
-  assert.equal(await overflow(page), 0);
   assert.deepEqual(problems, []);
   await page.context().close();
 });

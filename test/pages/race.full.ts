@@ -10,7 +10,7 @@ import { modelCost } from '../../src/models/cost.js';
 import { trainRun } from '../../src/operations/train.js';
 import { parseRunConfig } from '../../src/train/config.js';
 import type { StepEvent } from '../../src/train/events.js';
-import { openBrowser, openPage, skip } from './page.js';
+import { accessibilityProblems, openBrowser, openPage, overflow, skip } from './page.js';
 import { button, column, numberOf, saveInto, stepsOf, TEXT, untilStatus, untilStep } from './race-page.js';
 import { servePage } from './site.js';
 
@@ -60,6 +60,9 @@ test('a race pauses, survives a reload, and its file is resumed in Node', {
 
     await button(page, 'Pause').click();
     await untilStatus(page, 'Paused');
+    assert.deepEqual(await accessibilityProblems(page), []);
+    await page.setViewportSize({ width: 390, height: 844 });
+    assert.equal(await overflow(page), 0);
     const paused = await stepsOf(page);
     assert.ok(Math.max(...paused) - Math.min(...paused) <= 1, `in turns: ${paused}`);
     await saveInto(page, folder);
