@@ -1,5 +1,6 @@
 /**
- * Graves's parity test of adaptive computation time, which `src/experiments/parity.ts` describes and trains: a network that
+ * Graves's parity test of adaptive computation time, which `src/experiments/parity.ts` describes and trains: a network
+ * that
  * may ponder over its input learns what the same network does not learn with a single step.
  *
  *     node dist/examples/parity.js [OUT] [--quick] [--seed N]

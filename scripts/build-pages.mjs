@@ -1,5 +1,6 @@
 /**
- * Builds the pages: each folder of src/pages with an index.html becomes a folder of files below dist/pages, which any server of
+ * Builds the pages: each folder of src/pages with an index.html becomes a folder of files below dist/pages, which any
+ * server of
  * static files can give. Scripts are bundled; workers, and what the engine loads by address, lie beside them.
  */
 import { createHash } from 'node:crypto';

@@ -1,6 +1,8 @@
 /**
- * How fast the playground is in Chromium, from loopback: the time to the first predictions with nothing cached and the bytes
- * that they take; the time from a key on the slider to the frame that shows its loops; and the longest task on the page's
+ * How fast the playground is in Chromium, from loopback: the time to the first predictions with nothing cached and the
+ * bytes
+ * that they take; the time from a key on the slider to the frame that shows its loops; and the longest task on the
+ * page's
  * thread while a race runs and somebody types. Nothing else should run meanwhile.
  *
  *     node dist/studies/playground-speed.js [ROUNDS]

@@ -1,5 +1,6 @@
 /**
- * Draws committed comparisons anew, in the reports' present form: every number is that of `results.json`, and what the numbers
+ * Draws committed comparisons anew, in the reports' present form: every number is that of `results.json`, and what the
+ * numbers
  * hold for is what `report.md` says. Nothing is trained.
  *
  *     node dist/studies/redraw.js FOLDER [FOLDER …]

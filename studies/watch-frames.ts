@@ -1,5 +1,6 @@
 /**
- * How fluid the page of `loopnn watch` is: runs of many points each in headless Chromium, the median frame over five seconds of
+ * How fluid the page of `loopnn watch` is: runs of many points each in headless Chromium, the median frame over five
+ * seconds of
  * zooming and moving; and, with --minutes, what memory the page takes while a run grows.
  *
  *     node dist/studies/watch-frames.js [--runs 20] [--points 10000] [--minutes 30]

@@ -1,4 +1,6 @@
-/** What `import … from 'loopnn/serve'` gives: an OpenAI-compatible server, the page of trainings, and the playground's. */
+/**
+ * What `import … from 'loopnn/serve'` gives: an OpenAI-compatible server, the page of trainings, and the playground's.
+ */
 export * from '../errors.js';
 export { type Playground, type PlayOptions, servePlayground } from '../operations/play.js';
 export { serveModel, type ServeModelOptions } from '../operations/serve.js';

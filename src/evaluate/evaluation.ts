@@ -36,7 +36,10 @@ export function meanOfBatches(values: readonly number[]): number {
   return sum / values.length;
 }
 
-/** How all tokens of a model take every step, whatever lets them halt; ACT's output is a mean up to where it halts, and has no other. */
+/**
+ * How all tokens of a model take every step, whatever lets them halt; ACT's output is a mean up to where it halts, and
+ * has no other.
+ */
 export function everyStep(config: ModelConfig): Pick<ScorePass, 'earlyExit'> {
   return averagesExits(config) ? {} : { earlyExit: false };
 }

@@ -1,5 +1,6 @@
 /**
- * Which tokens a block looks at: the attention weights of one application, by the engine's own kernel. It mixes values, so
+ * Which tokens a block looks at: the attention weights of one application, by the engine's own kernel. It mixes values,
+ * so
  * that values of 0 and 1 bring its weights to light. Knows no page.
  */
 import type { Dropout } from '../backend/backend.js';
@@ -9,8 +10,10 @@ import { alias, attention } from '../tensor/ops.js';
 import type { Runtime, Tensor } from '../tensor/tensor.js';
 
 /**
- * The attention weights (NH, T, T) of a block's application, counted from 0 in order of execution, for the tokens of one
- * sequence: the weight at (h, t, s) is what head h takes of token s where it stands at token t. Null where there is no such
+ * The attention weights (NH, T, T) of a block's application, counted from 0 in order of execution, for the tokens of
+ * one
+ * sequence: the weight at (h, t, s) is what head h takes of token s where it stands at token t. Null where there is no
+ * such
  * application, or every token has halted before it.
  */
 export async function attentionWeights(

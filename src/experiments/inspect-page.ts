@@ -1,4 +1,6 @@
-/** What `inspect` finds as one HTML page: a row for each token under its word, a column for each exit. Knows no model. */
+/**
+ * What `inspect` finds as one HTML page: a row for each token under its word, a column for each exit. Knows no model.
+ */
 import { htmlPage } from './document.js';
 import {
   gateNorm,

@@ -134,7 +134,10 @@ function continues(byte: number | undefined): boolean {
   return byte !== undefined && (byte & 0xc0) === 0x80;
 }
 
-/** The most probable ids, of equal ones the lower first; a pass over the logits finds them, for a page asks at every key. */
+/**
+ * The most probable ids, of equal ones the lower first; a pass over the logits finds them, for a page asks at every
+ * key.
+ */
 function topOf(logits: Float32Array, count: number, text: (id: number) => string): Prediction[] {
   const best: number[] = [];
   for (let id = 0; id < logits.length; id++) {

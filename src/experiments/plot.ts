@@ -1,5 +1,6 @@
 /**
- * Line charts as SVG text, narrow enough for a phone to show their text at a readable size: the legend stands below, and text is
+ * Line charts as SVG text, narrow enough for a phone to show their text at a readable size: the legend stands below,
+ * and text is
  * larger on a narrow screen. Knows no experiment.
  */
 import { scaleLinear, scaleLog } from 'd3-scale';

@@ -1,5 +1,6 @@
 /**
- * The style of everything that is looked at in a browser, as CSS text: colours of both schemes, type, tables, two columns
+ * The style of everything that is looked at in a browser, as CSS text: colours of both schemes, type, tables, two
+ * columns
  * where there is room. Reports carry it inside them, and the pages' bundler imports it. Knows no page.
  */
 
@@ -25,7 +26,10 @@ export const SERIES: readonly (readonly [light: string, dark: string])[] = [
   ['#288a87', '#8de2e0'],
 ];
 
-/** A colour for the i-th of many series, in either scheme: a CSS value that only the style below knows, with the light one in its place. */
+/**
+ * A colour for the i-th of many series, in either scheme: a CSS value that only the style below knows, with the light
+ * one in its place.
+ */
 export function seriesColor(i: number): string {
   const at = i % SERIES.length;
   return `var(--series-${at + 1}, ${SERIES[at][0]})`;

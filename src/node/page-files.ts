@@ -1,4 +1,4 @@
-/** The files of a built page, as any server of static files would give them. Knows no server. */
+/** The files of a built page, as a server of static files gives them. Knows no server. */
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import { extname, join, normalize, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,7 +18,8 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * What a page is sent with: it shares memory with its workers, loads nothing from elsewhere and stands in no other page's frame.
+ * What a page is sent with: it shares memory with its workers, loads nothing from elsewhere and stands in no other
+ * page's frame.
  */
 export const PAGE_HEADERS: Readonly<Record<string, string>> = {
   'cross-origin-opener-policy': 'same-origin',

@@ -1,4 +1,6 @@
-/** A run's files as a page reads them from a server: what `loopnn export --format browser` writes, without writing it. */
+/**
+ * A run's files as a page reads them from a server: what `loopnn export --format browser` writes, without writing it.
+ */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { publishedFiles } from '../train/published.js';

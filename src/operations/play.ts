@@ -1,4 +1,6 @@
-/** The playground on a server of this machine: `loopnn play`, with a run in place of the model that comes with the page. */
+/**
+ * The playground on a server of this machine: `loopnn play`, with a run in place of the model that comes with the page.
+ */
 import type { Server } from 'node:http';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
@@ -33,7 +35,8 @@ const MODEL = '/model/';
 /**
  * Serves the playground until it is closed, or disposed of.
  *
- * @throws ConfigError where the page is not built, CheckpointError for a run that is damaged or none, DataError where it has no
+ * @throws ConfigError where the page is not built, CheckpointError for a run that is damaged or none, DataError where
+ * it has no
  * tokenizer; what Node says where the port is taken
  *
  * @example

@@ -1,4 +1,6 @@
-/** An evaluation of a training: both splits on fixed batches, and what else was asked for. Knows no log and no steps. */
+/**
+ * An evaluation of a training: both splits on fixed batches, and what else was asked for. Knows no log and no steps.
+ */
 import { ConfigError } from '../errors.js';
 import type { TokenSource } from '../evaluate/batches.js';
 import { canLoop, everyStep, meanOfBatches, scoreBatches } from '../evaluate/evaluation.js';
@@ -80,7 +82,9 @@ export class Evaluation {
     };
   }
 
-  /** The loss on fixed batches, and the mean steps there, 0 where no token can halt; processes share the batches out. */
+  /**
+   * The loss on fixed batches, and the mean steps there, 0 where no token can halt; processes share the batches out.
+   */
   private async score(
     source: TokenSource,
     pass: ScorePass,

@@ -1,5 +1,6 @@
 /**
- * What one page is told: all that there is, then what is added. What a page has been told stands here, not in a queue, so that a
+ * What one page is told: all that there is, then what is added. What a page has been told stands here, not in a queue,
+ * so that a
  * slow one costs nothing: it is told less often.
  */
 import type { Message } from './messages.js';

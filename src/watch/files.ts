@@ -5,7 +5,10 @@ import { type FileHandle, open } from 'node:fs/promises';
 /** A link is not followed, and a pipe that nobody writes to is not waited for. */
 const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 
-/** Does `work` with an open file; null where there is none, or it is no plain file, or the system refuses it for the moment. */
+/**
+ * Does `work` with an open file; null where there is none, or it is no plain file, or the system refuses it for the
+ * moment.
+ */
 export async function withFile<Result>(
   path: string,
   work: (file: FileHandle, stat: Stats) => Promise<Result>,

@@ -1,5 +1,6 @@
 /**
- * What the server of `loopnn watch` tells its page, one JSON document a server-sent event. Types, and names; knows neither
+ * What the server of `loopnn watch` tells its page, one JSON document a server-sent event. Types, and names; knows
+ * neither
  * files nor sockets, so that the page imports it too.
  */
 import type { EvalEvent } from '../train/events.js';

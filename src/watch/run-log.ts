@@ -1,5 +1,6 @@
 /**
- * A run's log as columns, bounded: beyond so many rows, neighbours are merged into their means, so that a page stays fluid and
+ * A run's log as columns, bounded: beyond so many rows, neighbours are merged into their means, so that a page stays
+ * fluid and
  * memory flat however long a run is. Which lines count, `train/metrics.ts` says. Knows no file.
  */
 import type { EvalEvent, StepEvent } from '../train/events.js';

@@ -1,6 +1,8 @@
 /**
- * A log that is read on as it grows, by asking for its size again and again: file systems of a network tell of no change. What
- * was replaced, cut off or written anew is read from its beginning, which the bytes before the place reached tell: not every
+ * A log that is read on as it grows, by asking for its size again and again: file systems of a network tell of no
+ * change. What
+ * was replaced, cut off or written anew is read from its beginning, which the bytes before the place reached tell: not
+ * every
  * file system numbers its files for good.
  */
 import { withFile } from './files.js';
@@ -19,7 +21,10 @@ export class Tail {
 
   constructor(private readonly path: string) {}
 
-  /** Reads what was added since, of a log of any length in pieces; whether there was anything, null where there is no file. */
+  /**
+   * Reads what was added since, of a log of any length in pieces; whether there was anything, null where there is no
+   * file.
+   */
   read(signal?: AbortSignal): Promise<boolean | null> {
     return withFile(this.path, async (file, { size }) => {
       const begun = Buffer.alloc(this.known.length);

@@ -62,7 +62,8 @@ export class WatchedRun {
   }
 
   /**
-   * Whether a process holds its folder; a lock that is no plain file is none. Where another machine's clock makes a lock look
+   * Whether a process holds its folder; a lock that is no plain file is none. Where another machine's clock makes a
+   * lock look
    * old, a log that grows tells.
    */
   private async isHeld(): Promise<boolean> {
@@ -90,7 +91,9 @@ function resultOf(text: string): RunInfo['result'] | null {
   };
 }
 
-/** What a configuration says; null where it is none. Of other versions', which this one can not read, the fields alone. */
+/**
+ * What a configuration says; null where it is none. Of other versions', which this one can not read, the fields alone.
+ */
 function factsOf(text: string): Facts | null {
   const found = objectOf(text);
   const [model, train] = [found?.model, found?.train].map(objectIn);

@@ -64,7 +64,8 @@ export class Training implements AsyncDisposable {
   ) {}
 
   /**
-   * Begins a run, or continues one; `backend` is one of its own by default. Throws as `trainRun` does, and the signal's reason
+   * Begins a run, or continues one; `backend` is one of its own by default. Throws as `trainRun` does, and the signal's
+   * reason
    * where that is aborted meanwhile.
    */
   static async open(options: TrainingOptions, backend?: Backend): Promise<Training> {

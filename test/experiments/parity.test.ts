@@ -1,4 +1,6 @@
-/** Graves's parity test: its inputs, the gradient of the pondering network, and what is claimed of it, on a small scale. */
+/**
+ * Graves's parity test: its inputs, the gradient of the pondering network, and what is claimed of it, on a small scale.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {

@@ -1,4 +1,7 @@
-/** Charts as SVG: what leaves them is marked, their text is in lines that fit, and their colours can be seen in both schemes. */
+/**
+ * Charts as SVG: what leaves them is marked, their text is in lines that fit, and their colours can be seen in both
+ * schemes.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Chart, lineChart } from '../../src/experiments/plot.js';

@@ -1,4 +1,7 @@
-/** The playground in a real browser: what its parts are for. The race is in `race.full.ts`, and more of the others in `playground.full.ts`. */
+/**
+ * The playground in a real browser: what its parts are for. The race is in `race.full.ts`, and more of the others in
+ * `playground.full.ts`.
+ */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';

@@ -1,4 +1,7 @@
-/** The playground's race at length: a reload, its file in Node, typing beside it, a full disk, no file system, a second tab. */
+/**
+ * The playground's race at length: a reload, its file in Node, typing beside it, a full disk, no file system, a second
+ * tab.
+ */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

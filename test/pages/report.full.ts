@@ -1,4 +1,6 @@
-/** Reports and inspect's page in a browser: readable on a phone, nothing over anything else, both schemes, accessible. */
+/**
+ * Reports and inspect's page in a browser: readable on a phone, nothing over anything else, both schemes, accessible.
+ */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

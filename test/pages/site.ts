@@ -1,4 +1,4 @@
-/** A built page, served as any server of static files would, with the headers that it is sent with. */
+/** A built page on a server of static files, with the headers that it is sent with. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';

@@ -1,5 +1,6 @@
 /**
- * What early exits do to one text: it is run at full depth, and once for each of some thresholds that spread the mean loops
+ * What early exits do to one text: it is run at full depth, and once for each of some thresholds that spread the mean
+ * loops
  * evenly. Each run is the model's own, in which a token that has left keeps its state for the others. Knows no page.
  */
 import { exitValues, ownThresholds, spreadThresholds } from '../../experiments/exit-values.js';

@@ -117,7 +117,8 @@ export interface Answered<K extends Kind> {
 }
 
 /**
- * Asks a question anew whenever it, or the model, changes, once it has been the same for so many milliseconds; null asks
+ * Asks a question anew whenever it, or the model, changes, once it has been the same for so many milliseconds; null
+ * asks
  * nothing. Former questions are cancelled.
  */
 export function useAnswer<K extends Kind>(

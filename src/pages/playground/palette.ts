@@ -1,4 +1,6 @@
-/** Colours from few to many, which people who confuse red and green tell apart too (after cividis: Nuñez et al. 2018). */
+/**
+ * Colours from few to many, which people who confuse red and green tell apart too (after cividis: Nuñez et al. 2018).
+ */
 
 const ANCHORS: readonly (readonly [number, number, number])[] = [
   [255, 234, 70],

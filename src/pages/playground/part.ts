@@ -4,7 +4,9 @@ import type { FunctionComponent } from 'preact';
 export interface PartProps {
   /** What the fragment says after the part's name: `loops=3` of `#slider?loops=3`. */
   readonly state: URLSearchParams;
-  /** Puts what is chosen into the fragment, so that the page's address leads back to it; makes no step in the history. */
+  /**
+   * Puts what is chosen into the fragment, so that the page's address leads back to it; makes no step in the history.
+   */
   readonly onState: (state: URLSearchParams) => void;
 }
 

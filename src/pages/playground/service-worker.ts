@@ -1,6 +1,8 @@
 /**
- * Keeps the page's files, so that it works without network. A version's files come from its own cache, and a new version
- * waits until a visitor lets it take over: an open page never gets parts of two. The model's files are asked for anew, as
+ * Keeps the page's files, so that it works without network. A version's files come from its own cache, and a new
+ * version
+ * waits until a visitor lets it take over: an open page never gets parts of two. The model's files are asked for anew,
+ * as
  * a server may have another model under the same address, and come from the cache where there is no network.
  */
 declare const FILES: readonly string[];

@@ -23,7 +23,9 @@ export function Visit() {
   );
 }
 
-/** Has the service worker keep the page's files, once they are loaded; there is none where the page came by plain HTTP. */
+/**
+ * Has the service worker keep the page's files, once they are loaded; there is none where the page came by plain HTTP.
+ */
 function keepFiles(onWaiting: (worker: ServiceWorker) => void, onKept: () => void): () => void {
   const { serviceWorker } = navigator as Partial<Navigator>;
   if (!serviceWorker) return () => {};

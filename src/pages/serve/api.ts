@@ -25,7 +25,10 @@ export interface AnswerEvent {
   readonly end: string | null;
 }
 
-/** `gone`: nobody answers, or another server does; `key`: a key is missing or wrong; `waiting`: it does not answer yet, or no longer. */
+/**
+ * `gone`: nobody answers, or another server does; `key`: a key is missing or wrong; `waiting`: it does not answer yet,
+ * or no longer.
+ */
 export type Trouble = 'gone' | 'key' | 'waiting' | 'refused';
 
 /** A request that came to nothing; its message is for whoever asked. */

@@ -1,4 +1,7 @@
-/** What the server tells, as it comes. Where it is gone, it is asked again until it is back; each connection begins with all that there is. */
+/**
+ * What the server tells, as it comes. Where it is gone, it is asked again until it is back; each connection begins with
+ * all that there is.
+ */
 import { EVENTS_PATH, type Message } from '../../watch/messages.js';
 import { canTravel, storedKey, storeKey } from '../shared/key.js';
 import { serverSentData } from '../shared/server-sent.js';

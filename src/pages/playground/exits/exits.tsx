@@ -1,4 +1,6 @@
-/** The exits: tokens leave the loops early by a criterion, and a slider says how early. Every threshold was run before. */
+/**
+ * The exits: tokens leave the loops early by a criterion, and a slider says how early. Every threshold was run before.
+ */
 import { useEffect, useState } from 'preact/hooks';
 import type { ExitCriterion } from '../../../models/exits/options.js';
 import { useAnswer, useModel } from '../model-client.js';

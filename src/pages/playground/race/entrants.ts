@@ -47,7 +47,10 @@ export type SizeName = keyof typeof SIZES;
 /** Ids of the vocabulary, which is learned from the text; a short text gives fewer. */
 export const VOCAB_SIZE = 512;
 
-/** Why models of a size cannot learn a text, in words: each part of it has to hold a sequence, and the last tenth is the shortest. */
+/**
+ * Why models of a size cannot learn a text, in words: each part of it has to hold a sequence, and the last tenth is the
+ * shortest.
+ */
 export function tooFewTokens(heldOut: number, size: SizeName): string | null {
   const { blockSize } = SIZES[size].model;
   if (heldOut > blockSize) return null;

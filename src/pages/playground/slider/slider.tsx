@@ -1,4 +1,7 @@
-/** The slider: what a model makes of a text after one loop, two, and so on. All loops are computed when the text changes. */
+/**
+ * The slider: what a model makes of a text after one loop, two, and so on. All loops are computed when the text
+ * changes.
+ */
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { Inspection } from '../../../experiments/inspect.js';
 import { seriesColor } from '../../../experiments/style.js';

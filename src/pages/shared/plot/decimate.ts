@@ -1,4 +1,6 @@
-/** A curve as few points as pixels can show: of all points in a column of pixels its lowest and highest, or their mean. */
+/**
+ * A curve as few points as pixels can show: of all points in a column of pixels its lowest and highest, or their mean.
+ */
 
 /** Points, as pixels; a NaN lifts the pen. */
 export interface Path {
@@ -27,7 +29,8 @@ export function shown(values: ArrayLike<number>, from: number, to: number): [num
 }
 
 /**
- * Values `y` at `x`, ascending, from place `first` to `last`: for each `pitch` pixels the lowest and the highest, or the mean alone;
+ * Values `y` at `x`, ascending, from place `first` to `last`: for each `pitch` pixels the lowest and the highest, or
+ * the mean alone;
  * `toX` gives pixels, and `y` stays a value, whose range is wanted before its pixels are known.
  */
 export function decimate(

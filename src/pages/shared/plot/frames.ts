@@ -1,4 +1,7 @@
-/** Whose turn it is to be drawn: one chart a frame, whoever is touched first. What painting costs is known only after it. */
+/**
+ * Whose turn it is to be drawn: one chart a frame, whoever is touched first. What painting costs is known only after
+ * it.
+ */
 
 type Draw = () => void;
 const waiting = new Set<Draw>();

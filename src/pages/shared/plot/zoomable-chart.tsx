@@ -1,5 +1,6 @@
 /**
- * A chart that grows while it is looked at. Drag to zoom, Shift and drag to move, wheel with Ctrl to zoom, double-click to see
+ * A chart that grows while it is looked at. Drag to zoom, Shift and drag to move, wheel with Ctrl to zoom, double-click
+ * to see
  * all; a finger moves, two zoom; arrow keys, +, − and 0 do the same.
  */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
