@@ -1,27 +1,17 @@
 /** Which model is looked at, and how to look at one's own. */
-import { useState } from 'preact/hooks';
 import { counted, grouped } from '../../printable.js';
+import { DropZone } from './drop-zone.js';
 import { modelClient, type ModelState } from './model-client.js';
 import { chosenFiles, droppedFiles, type Given } from './given-files.js';
 import type { ModelFacts } from './messages.js';
 
 export function ModelBar({ facts, loading, error, own }: ModelState) {
-  const [over, setOver] = useState(false);
   const give = ({ name, files }: Given) => void modelClient.load(files, name);
   return (
-    <fieldset
-      aria-label="The model"
-      class={over ? 'card model over' : 'card model'}
-      onDragOver={(event) => {
-        event.preventDefault();
-        setOver(true);
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={(event) => {
-        event.preventDefault();
-        setOver(false);
-        if (event.dataTransfer) void droppedFiles(event.dataTransfer).then(give);
-      }}
+    <DropZone
+      label="The model"
+      class="card model"
+      onDrop={(dropped) => void droppedFiles(dropped).then(give)}
     >
       <p role="status">
         {loading && 'Loading the model …'}
@@ -59,7 +49,7 @@ export function ModelBar({ facts, loading, error, own }: ModelState) {
           </button>
         )}
       </div>
-    </fieldset>
+    </DropZone>
   );
 }
 

@@ -1,7 +1,7 @@
 /** What the race is about: a text that comes with the page, one that is pasted, or a file. */
 import type { RefObject } from 'preact';
-import { useState } from 'preact/hooks';
 import { grouped } from '../../../printable.js';
+import { DropZone } from '../drop-zone.js';
 import type { RaceText } from './messages.js';
 import { fileText, LEAST_CHARACTERS, shippedText, TEXTS, type TextName } from './texts.js';
 
@@ -28,25 +28,11 @@ export interface TextChoiceProps {
 }
 
 export function TextChoice({ source, onSource, file, onFile, pasted }: TextChoiceProps) {
-  const [over, setOver] = useState(false);
   const given = (files: FileList | null | undefined) => {
     if (files?.[0]) onFile(files[0]);
   };
   return (
-    <fieldset
-      aria-label="The text to learn"
-      class={over ? 'drop over' : 'drop'}
-      onDragOver={(event) => {
-        event.preventDefault();
-        setOver(true);
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={(event) => {
-        event.preventDefault();
-        setOver(false);
-        given(event.dataTransfer?.files);
-      }}
-    >
+    <DropZone label="The text to learn" class="drop" onDrop={({ files }) => given(files)}>
       <div class="controls">
         <label>
           Text
@@ -75,6 +61,6 @@ export function TextChoice({ source, onSource, file, onFile, pasted }: TextChoic
         Your text, at least {grouped(LEAST_CHARACTERS)} characters; it stays in this tab
         <textarea ref={pasted} rows={6} spellcheck={false} />
       </label>
-    </fieldset>
+    </DropZone>
   );
 }
