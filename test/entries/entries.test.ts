@@ -155,7 +155,7 @@ test('source maps carry their sources', () => {
   for (const name of maps) {
     const { sources, sourcesContent } = JSON.parse(read(join('operations', name)));
     assert.equal(sourcesContent?.length, sources.length, name);
-    assert.match(sourcesContent[0], /^\/\*\* /);
+    assert.match(sourcesContent[0], /^\/\*\*\s/);
   }
 });
 
