@@ -24,7 +24,7 @@ const server = createServer((socket) => {
   socket.on('end', () => {
     const [rank, pid, last] = said.split(' ');
     if (last !== 'done') {
-      const who = `on ${host}, rank ${rank} (process ${pid})`;
+      const who = `on ${host}, ${pid ? `rank ${rank} (process ${pid})` : 'a process that had just started'}`;
       process.stderr.write(`loopnn: ${who} was the first to end before all was done\n`);
       process.exit();
     }

@@ -9,7 +9,11 @@ import { setTimeout } from 'node:timers/promises';
 const options = process.platform === 'linux' ? {} : { skip: 'the witness works on Linux alone' };
 const WITNESS = new URL('../../src/node/mpi-witness.js', import.meta.url).href;
 const PROGRAM = `
+  import { subscribe } from 'node:diagnostics_channel';
   import { findWitness } from '${WITNESS}';
+  // What it says as it connects has been sent by then.
+  const said = () => setImmediate(() => process.stdout.write('said'));
+  subscribe('net.client.socket', ({ socket }) => socket.once('connect', said));
   const witness = findWitness();
   process.stdin.on('data', () => {
     witness.done();
@@ -23,9 +27,10 @@ async function processes(
   const all = Array.from({ length: ranks }, (_, rank) =>
     spawn(process.execPath, ['--input-type=module', '-e', PROGRAM], {
       env: { ...process.env, PMI_RANK: String(rank), MPI_LOCALRANKID: String(rank) },
-      stdio: ['pipe', 'ignore', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
     }),
   );
+  const said = Promise.all(all.map(({ stdout }) => once(stdout!, 'data')));
   let text = '';
   // Which the witness shares.
   const { stderr } = all[0];
@@ -33,11 +38,10 @@ async function processes(
     text += more;
   });
   const closed = once(stderr!, 'close');
-  const connections = () =>
-    readFileSync('/proc/net/unix', 'utf8').split(`@loopnn-witness-${process.pid}`).length - 1;
-  // One listens, and each connection has its end.
-  while (connections() < 1 + ranks) await setTimeout(5);
-  return { all, witness: witnessOf(process.pid), printed: () => closed.then(() => text) };
+  await said;
+  const witness = witnessOf(process.pid);
+  while (accepted(process.pid) < ranks || isBusy(witness)) await setTimeout(5);
+  return { all, witness, printed: () => closed.then(() => text) };
 }
 
 function witnessOf(job: number): number {
@@ -49,6 +53,22 @@ function witnessOf(job: number): number {
     }
   });
   return Number(found);
+}
+
+/** How many connections a job's witness has accepted: those have an inode, and only the socket that listens has a flag. */
+function accepted(job: number): number {
+  const name = new RegExp(`^@loopnn-witness-${job}@*$`);
+  const sockets = readFileSync('/proc/net/unix', 'utf8').split('\n');
+  return sockets.filter((line) => {
+    const [, , , flags, , , inode, path] = line.split(/\s+/);
+    return name.test(path) && flags === '00000000' && inode !== '0';
+  }).length;
+}
+
+/** Whether a process does something else than wait. */
+function isBusy(pid: number): boolean {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return stat[stat.lastIndexOf(')') + 2] !== 'S';
 }
 
 test('the first that ends is named, though the others end before the witness looks', options, async () => {
