@@ -3,6 +3,8 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Store } from '../platform.js';
+import { weightsStep } from '../train/checkpoint.js';
 import { publishedFiles } from '../train/published.js';
 import { openedWhenRead, PAGE_HEADERS, type ServedFile } from './page-files.js';
 import { openRun } from './run.js';
@@ -14,6 +16,7 @@ const KEPT_BYTES = 2 ** 20;
 export class PublishedRun {
   private constructor(
     private readonly folder: string,
+    private readonly store: Store,
     readonly step: number,
     /** Each file's size, and its content where that is small. */
     private readonly files: ReadonlyMap<string, { readonly bytes: number; readonly kept: Uint8Array | null }>,
@@ -34,12 +37,12 @@ export class PublishedRun {
       }
       files.set(name, { bytes, kept: bytes <= KEPT_BYTES ? Buffer.concat(pieces) : null });
     }
-    return new PublishedRun(folder, published.step, files);
+    return new PublishedRun(folder, run.store, published.step, files);
   }
 
-  /** Whether a file of it is no longer there. */
-  get isGone(): boolean {
-    return [...this.files].some(([name, { kept }]) => !kept && !existsSync(join(this.folder, name)));
+  /** Whether its folder has other weights by now, as after an evaluation of a training. */
+  async isReplaced(): Promise<boolean> {
+    return (await weightsStep(this.store)) !== this.step;
   }
 
   /** The file at a path; null where there is none. */
@@ -47,8 +50,10 @@ export class PublishedRun {
     const found = this.files.get(path);
     if (!found) return null;
     const { bytes, kept } = found;
+    const inFolder = join(this.folder, path);
+    if (!kept && !existsSync(inFolder)) return null;
     return {
-      content: kept ? ReadableStream.from([kept]) : openedWhenRead(join(this.folder, path)),
+      content: kept ? ReadableStream.from([kept]) : openedWhenRead(inFolder),
       headers: {
         ...PAGE_HEADERS,
         'content-type': path.endsWith('.json') ? 'application/json' : 'application/octet-stream',

@@ -6,7 +6,7 @@ import type { Clock, FileContent, Store } from '../platform.js';
 import { crc32c } from './checksum.js';
 import { codeOf, fileError, isMissing, writeError } from './file-errors.js';
 import { FolderLock } from './folder-lock.js';
-import { makeFolder } from './make-folder.js';
+import { makeFolder, removeEmpty } from './make-folder.js';
 import { NodeFile } from './file.js';
 
 export const nodeClock: Clock = {
@@ -101,12 +101,14 @@ export class NodeStore implements Store {
 
   /**
    * Claims the folder for this process until the claim is disposed of: two trainings would remove each other's checkpoints.
-   * What this store writes meanwhile goes into this folder or nowhere, be it moved, removed or replaced. Throws LockError
+   * What this store writes meanwhile goes into this folder or nowhere, be it moved, removed or replaced. A folder made for
+   * the claim goes with it where nothing came to lie in it. Throws LockError
    * where another process holds it, and FileError where it can not be written to.
    */
   async lock(): Promise<AsyncDisposable> {
+    let made: string | undefined;
     const lock = await this.writing(join(this.folder, 'lock'), async () => {
-      await this.makeFolder(this.folder);
+      made = await this.makeFolder(this.folder);
       return FolderLock.take(this.folder);
     });
     this.#lock = lock;
@@ -114,6 +116,7 @@ export class NodeStore implements Store {
       [Symbol.asyncDispose]: async () => {
         this.#lock = null;
         await lock[Symbol.asyncDispose]();
+        await removeEmpty(this.folder, made);
       },
     };
   }

@@ -56,8 +56,10 @@ export async function servePlayground(options: PlayOptions = {}): Promise<Playgr
   });
   app.get('*', async (c) => {
     const { pathname } = new URL(c.req.url);
-    // Meanwhile a training may have replaced the checkpoint.
-    if (run && pathname === MODEL + CHECKSUMS_FILE && run.isGone) run = await PublishedRun.open(model!);
+    // The page asks for the checksums first.
+    if (run && pathname === MODEL + CHECKSUMS_FILE && (await run.isReplaced())) {
+      run = await PublishedRun.open(model!);
+    }
     const file =
       run && pathname.startsWith(MODEL) ? run.file(pathname.slice(MODEL.length)) : page.file(pathname);
     return file ? c.body(file.content, 200, file.headers) : c.notFound();

@@ -151,6 +151,11 @@ export function weightFiles(
   });
 }
 
+/** The step of the weights that are loaded; null where there are none. */
+export async function weightsStep(store: Store): Promise<number | null> {
+  return (await inOrder(store, 'best'))[0]?.step ?? null;
+}
+
 /** The step from which a run is resumed; null where it can not be. */
 export async function resumableStep(store: Store): Promise<number | null> {
   return (await inOrder(store, 'last'))[0]?.step ?? null;

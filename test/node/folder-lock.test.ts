@@ -300,6 +300,17 @@ for (const [write, run] of Object.entries(WRITES)) {
   }
 }
 
+test('folders made for a lock go with it, unless something came to lie in them', async () => {
+  const above = join(home, 'made');
+  const store = new NodeStore(join(above, 'run'));
+  await (await store.lock())[Symbol.asyncDispose]();
+  assert.equal(existsSync(above), false);
+  const lock = await store.lock();
+  await store.append('log', 'a line');
+  await lock[Symbol.asyncDispose]();
+  assert.deepEqual(readdirSync(join(above, 'run')), ['log']);
+});
+
 for (const [mishap, writes] of [
   ['moved', Object.keys(WRITES)],
   ['moved, another in its place', ['append']],

@@ -61,7 +61,7 @@ export function reduce(state: RaceState, event: RaceEvent): RaceState {
       return next;
     case 'status':
       return event.status === 'preparing'
-        ? { ...next, status: 'preparing', notes: [], failure: null }
+        ? { ...next, status: 'preparing', race: null, entrants: [], notes: [], failure: null }
         : { ...next, status: event.status };
     case 'note':
       return state.notes.includes(event.text) ? next : { ...next, notes: [...state.notes, event.text] };
