@@ -38,7 +38,7 @@ async function main(argv: readonly string[]): Promise<void> {
     .option('--debug', 'show where an error came from')
     .configureOutput({ outputError: (text) => text.trimEnd().split('\n').forEach(notice) })
     .exitOverride();
-  const [first] = argv.slice(2);
+  const [first, second] = argv.slice(2);
   const all = ['--version', '-V'].includes(first) ? [] : Object.values(COMMANDS);
   const named = Object.hasOwn(COMMANDS, first) ? [COMMANDS[first]] : all;
   for (const add of await Promise.all(named.map((load) => load()))) add(program);
@@ -57,6 +57,10 @@ async function main(argv: readonly string[]): Promise<void> {
   // Nobody left to read the progress (`2>&1 | tee`, and Ctrl-C took tee first): the work goes on to its safe point.
   process.stderr.on('error', () => {});
   try {
+    const asked = first === 'help' && second !== undefined && !second.startsWith('-');
+    if (asked && second !== 'help' && !Object.hasOwn(COMMANDS, second)) {
+      program.error(`error: unknown command '${second}'`);
+    }
     await program.parseAsync(argv);
   } catch (error) {
     process.exitCode = report(error);

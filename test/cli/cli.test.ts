@@ -219,6 +219,7 @@ test('wrong usage exits with 2 and names the nearest flag or command', async () 
     2,
   );
   await refused(['generat'], /unknown command 'generat'[\s\S]*generate\?/, 2);
+  await refused(['help', 'nothing'], /unknown command 'nothing'/, 2);
   await refused(['train', '--data', data], /required option '--out <run>' not specified/, 2);
   await refused(['train', '--data', data, '--out', 'x', '--lr', 'fast'], /--lr.*must be a number/, 2);
   await refused(['generate', '--model', run, '--tokens', '0'], /--tokens.*whole number of at least 1/, 2);
