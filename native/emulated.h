@@ -98,6 +98,16 @@ static inline __m512 dpbf16(__m512 c, __m512 a, __m512 b) {
   return fmadd((__m512)flushed(x << 16), (__m512)flushed(y << 16), odd);
 }
 
+/** The sum of the two products of each word's integers of 16 bits. */
+static inline __m512i madd(__m512i a, __m512i b) {
+  const Halves x = split((__m512)a), y = split((__m512)b);
+  return (__m512i)join((__m256)_mm256_madd_epi16((__m256i)x.low, (__m256i)y.low),
+                       (__m256)_mm256_madd_epi16((__m256i)x.high, (__m256i)y.high));
+}
+
+/** c + the same. */
+static inline __m512i dpwssd(__m512i c, __m512i a, __m512i b) { return (__m512i)((words)c + (words)madd(a, b)); }
+
 static inline __m512i permutexvar(__m512i index, __m512i v) {
   const shorts from = (shorts)v, at = (shorts)index;
   shorts to{};
@@ -117,3 +127,5 @@ static inline __m512i permutexvar(__m512i index, __m512i v) {
 #define _mm512_cvtne2ps_pbh(a, b) emulated::cvtne2ps(a, b)
 #define _mm512_dpbf16_ps(c, a, b) emulated::dpbf16(c, (__m512)(a), (__m512)(b))
 #define _mm512_permutexvar_epi16 emulated::permutexvar
+#define _mm512_madd_epi16 emulated::madd
+#define _mm512_dpwssd_epi32 emulated::dpwssd

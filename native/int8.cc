@@ -1,11 +1,10 @@
 /**
- * Products with a weight in int8: see int8.h. A panel is NR columns, group by group: NR scales, then for each k NR integers
- * side by side. A tile keeps a few rows of C in registers along the whole of k, once as the sum of the group under way and
- * once as the sum of the groups before, scaled.
+ * Products with a weight in int8: see int8.h. A panel is NR columns, group by group: NR scales, then words of four integers that
+ * follow each other along k, NR of them side by side. The product of two groups is float(Σ integers)·(scale·scale); a tile adds
+ * these up along k for a few rows, and reads each of B's words once for all of them. Inputs have 16 bits, since with 8 they
+ * would add more to the loss than the weights do, and instructions for 16 are as fast where reading is what takes time.
  */
 #include "int8.h"
-
-#include <math.h>
 
 #include "families.h"
 
@@ -13,81 +12,127 @@ namespace loopnn {
 namespace LOOPNN_ISA {
 namespace {
 
-constexpr int64_t kGroup = 64;                       // values along k that share a scale
-constexpr int64_t kGroupFloats = NR + kGroup * NR / 4;  // of a panel
-constexpr int kRows = LOOPNN_WIDTH == 16 ? 6 : 3;    // both sums of a tile, a row of B and a broadcast fit the registers
-constexpr int64_t kTall = 8 * kRows;                 // rows of a task: they stay in the second-level cache
-constexpr int64_t kWide = 8 * NR;                    // and its columns
-constexpr int64_t kBytesAhead = 1024;                // bytes: what is read is asked for so far ahead
+constexpr int64_t kGroup = 64;                             // values along k that share a scale
+constexpr int64_t kGroupWords = kGroup / 4;                // of a column
+constexpr float kFullWeight = 127, kFullInput = 16384;     // the largest integers: sums of a group stay below 2^28
+constexpr int64_t kGroupFloats = NR + kGroupWords * NR;    // of a panel
+constexpr int kRows = LOOPNN_WIDTH == 16 ? 8 : 4;          // the sums of a tile, words of B and a broadcast fit the registers
+constexpr int64_t kTall = 8 * kRows;                       // rows of a task: they stay in the second-level cache
+constexpr int64_t kWide = 8 * NR;                          // and its columns
+constexpr int64_t kWordsAhead = 256;                       // what is read from memory is asked for so far ahead
+constexpr int64_t kRoundedAtOnce = int64_t{1} << 14;       // values of rows that a task rounds
 
 int64_t panelFloats(int64_t K) { return ceilDiv(K, kGroup) * kGroupFloats; }
 
-/** A panel's integers as they are packed: read once, ahead of time. */
-struct Packed {
-  const float* panel;
-
-  const int8_t* group(int64_t k0) const { return reinterpret_cast<const int8_t*>(panel + k0 / kGroup * kGroupFloats + NR); }
-  /** Integers from a panel to the next one, which lies so many floats after it. */
-  LOOPNN_INLINE int64_t apart(int64_t floats) { return 4 * floats; }
-  LOOPNN_INLINE vf at(const int8_t* p) { return widen(p); }
-  LOOPNN_INLINE void fetch(const int8_t* p, int64_t k) {
-    if (k % (64 / NR) == 0) __builtin_prefetch(p + kBytesAhead);
-  }
+/** One group of a row, and what its sums begin with: weights are packed with 128 added to them, which cancels so. */
+struct Rounded {
+  float scale;
+  int32_t first;
+  int16_t values[kGroup];
 };
 
-/** The same as floats, for more rows than one tile has. */
-struct Widened {
-  const float* values;
+/** x without its sign. As words these compare like floats, and NaN is larger than everything. */
+LOOPNN_INLINE vi magnitude(vf x) { return (vi)x & 0x7fffffff; }
+LOOPNN_INLINE vi larger(vi a, vi b) { return a > b ? a : b; }
 
-  const float* group(int64_t k0) const { return values + k0 * NR; }
-  LOOPNN_INLINE int64_t apart(int64_t) { return 0; }
-  LOOPNN_INLINE vf at(const float* p) { return load(p); }
-  LOOPNN_INLINE void fetch(const float*, int64_t) {}
+/** What integers are multiplied with, and values before they are rounded; the latter is 0 where there is nothing to round. */
+struct Scale {
+  vf scale, inverse;
 };
 
-void widenPanel(float* values, const float* panel, int64_t K) {
-  for (int64_t k0 = 0; k0 < K; k0 += kGroup) {
-    const int8_t* from = Packed{panel}.group(k0);
-    const int64_t n = min(kGroup, K - k0) * NR;
-    for (int64_t i = 0; i < n; i += W) store(values + k0 * NR + i, widen(from + i));
-  }
+/** For groups whose largest magnitude is given, and is to become `full`. What is not finite has scale·0 as its product: NaN. */
+LOOPNN_INLINE Scale scaleFor(vi largest, float full) {
+  const vf size = (vf)largest;
+  const vi usable = (size > set1(1e-30f)) & (size < set1(__builtin_inff()));
+  return {size / set1(full), usable ? set1(full) / size : vf{}};
 }
 
+/** The nearest integers, ties to even. */
+LOOPNN_INLINE vi rounded(vf x, vf inverse) {
+  const vf rounder = set1(12582912.0f);  // 1.5·2^23: adding it rounds to an integer, in the low bits
+  const vi q = (vi)(x * inverse + rounder) - (vi)rounder;
+  return inverse > vf{} ? q : vi{};
+}
+
+/** A group of a row, of which `n` values exist. */
+void roundGroup(Rounded& to, const float* x, int64_t n) {
+  vf values[kGroup / W];
+  vi largest{};
+  for (int i = 0; i < kGroup / W; i++) {
+    values[i] = n > i * W ? loadUpTo(x + i * W, n - i * W) : vf{};
+    largest = larger(largest, magnitude(values[i]));
+  }
+  int32_t most = largest[0];
+  for (int l = 1; l < W; l++) most = largest[l] > most ? largest[l] : most;
+  const Scale scale = scaleFor(setWord(most), kFullInput);
+  int32_t q[kGroup], sum = 0;
+  for (int i = 0; i < kGroup / W; i++) {
+    const vi part = rounded(values[i], scale.inverse);
+    __builtin_memcpy(q + i * W, &part, sizeof part);
+  }
+  for (int k = 0; k < kGroup; k++) sum += q[k];
+  for (int k = 0; k < kGroup; k++) to.values[k] = (int16_t)q[k];
+  to.scale = scale.scale[0];
+  to.first = -128 * sum;
+}
+
+/** Rows (R, K), in memory that all tasks share. */
+const Rounded* roundRows(const float* inp, int64_t R, int64_t K) {
+  const int64_t groups = ceilDiv(K, kGroup), rows = max(1, kRoundedAtOnce / K);
+  Rounded* to = reinterpret_cast<Rounded*>(sharedScratch(kPackedA, (size_t)(R * groups) * sizeof(Rounded)));
+  parallel(ceilDiv(R, rows), [&](int64_t task, int) {
+    for (int64_t r = task * rows; r < min(R, (task + 1) * rows); r++) {
+      for (int64_t g = 0; g < groups; g++) roundGroup(to[r * groups + g], inp + r * K + g * kGroup, K - g * kGroup);
+    }
+  });
+  return to;
+}
+
+/** A tile's share of the product: `groups` of them along k, and where what it reads of B is asked for, words ahead. */
+struct Depth {
+  int64_t groups, ahead;
+};
+
 /**
- * C (ROWS, cols) of PANELS panels, side by side in C and `apart` floats apart in memory; rows of `a` and of `c` lie lda and
- * ldc apart. Sums go along k in order, so that a step waits for the one before: several panels at once fill the wait.
+ * C (ROWS, cols) of PANELS panels, side by side in C and `apart` floats apart in memory; rows of `c` lie ldc apart. Several
+ * panels at once are several streams to read, and sums that wait for each other less.
  */
-template <int ROWS, int PANELS, class Integers>
-LOOPNN_INLINE void tileOver(const float* panel, int64_t apart, Integers integers, int64_t K, const float* a, int64_t lda,
-                            float* c, int64_t ldc, int64_t cols, const float* bias) {
+template <int ROWS, int PANELS>
+LOOPNN_INLINE void tileOver(Depth depth, const Rounded* a, const float* panel, int64_t apart, float* c, int64_t ldc,
+                            int64_t cols, const float* bias) {
   constexpr int VECTORS = PANELS * NV;
   vf total[ROWS][VECTORS] = {};
-  for (int64_t k0 = 0; k0 < K; k0 += kGroup, panel += kGroupFloats) {
-    auto* b = integers.group(k0);
-    const int64_t n = min(kGroup, K - k0);
-    vf acc[ROWS][VECTORS] = {};
-    for (int64_t k = 0; k < n; k++, b += NR) {
-      vf av[ROWS];
-#pragma GCC unroll 8
-      for (int i = 0; i < ROWS; i++) av[i] = set1(a[i * lda + k0 + k]);
-#pragma GCC unroll 4
-      for (int p = 0; p < PANELS; p++) {
-        auto* of = b + p * Integers::apart(apart);
-        Integers::fetch(of, k);
-#pragma GCC unroll 2
-        for (int v = 0; v < NV; v++) {
-          const vf bv = Integers::at(of + v * W);
-#pragma GCC unroll 8
-          for (int i = 0; i < ROWS; i++) acc[i][p * NV + v] = fma(av[i], bv, acc[i][p * NV + v]);
-        }
-      }
-    }
+  for (int64_t g = 0; g < depth.groups; g++, panel += kGroupFloats, a++) {
+    Sums sums[ROWS][VECTORS];
 #pragma GCC unroll 8
     for (int i = 0; i < ROWS; i++) {
 #pragma GCC unroll 8
+      for (int v = 0; v < VECTORS; v++) sums[i][v] = beginSums(a[i * depth.groups].first);
+    }
+    const float* words = panel + NR;
+    for (int64_t w = 0; w < kGroupWords; w++, words += NR) {
+      shorts even[VECTORS], odd[VECTORS];
+#pragma GCC unroll 8
       for (int v = 0; v < VECTORS; v++) {
-        const vf scale = load(panel + v / NV * apart + v % NV * W);
-        total[i][v] = fma(acc[i][v], scale, total[i][v]);
+        const float* from = words + v / NV * apart + v % NV * W;
+        if (v % NV * W % 16 == 0) __builtin_prefetch(from + depth.ahead);
+        even[v] = evenBytes((vi)load(from));
+        odd[v] = oddBytes((vi)load(from));
+      }
+#pragma GCC unroll 8
+      for (int i = 0; i < ROWS; i++) {
+        const int16_t* values = a[i * depth.groups].values + 4 * w;
+        const shorts first = setPair(values), second = setPair(values + 2);
+#pragma GCC unroll 8
+        for (int v = 0; v < VECTORS; v++) sums[i][v] = addPairs(addPairs(sums[i][v], even[v], first), odd[v], second);
+      }
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < VECTORS; v++) {
+      const vf scale = load(panel + v / NV * apart + v % NV * W);
+#pragma GCC unroll 8
+      for (int i = 0; i < ROWS; i++) {
+        total[i][v] = fma(asFloats(sums[i][v]), set1(a[i * depth.groups].scale) * scale, total[i][v]);
       }
     }
   }
@@ -101,39 +146,46 @@ LOOPNN_INLINE void tileOver(const float* panel, int64_t apart, Integers integers
   }
 }
 
-/** With the panel's integers as floats, or null. */
 template <int ROWS>
-void tile(const float* panel, const float* widened, int64_t K, const float* a, float* c, int64_t ldc, int64_t cols,
-          const float* bias) {
-  if (widened) tileOver<ROWS, 1>(panel, 0, Widened{widened}, K, a, K, c, ldc, cols, bias);
-  else tileOver<ROWS, 1>(panel, 0, Packed{panel}, K, a, K, c, ldc, cols, bias);
+void tile(Depth depth, const Rounded* a, const float* panel, float* c, int64_t ldc, int64_t cols, const float* bias) {
+  tileOver<ROWS, 1>(depth, a, panel, 0, c, ldc, cols, bias);
 }
 
-using Tile = void (*)(const float*, const float*, int64_t, const float*, float*, int64_t, int64_t, const float*);
+using Tile = void (*)(Depth, const Rounded*, const float*, float*, int64_t, int64_t, const float*);
 constexpr Tile tileOf[] = {
-    tile<1>, tile<2>, tile<3>,
+    tile<1>, tile<2>, tile<3>, tile<4>,
 #if LOOPNN_WIDTH == 16
-    tile<4>, tile<5>, tile<6>,
+    tile<5>, tile<6>, tile<7>, tile<8>,
 #endif
 };
+
+/** Four values along k as a word, with 128 added: even bytes are the first two. */
+LOOPNN_INLINE vi packFours(const vi* q) {
+  return ((q[0] & 255) | (q[2] & 255) << 8 | (q[1] & 255) << 16 | q[3] << 24) ^ (vi)(vu{} + 0x80808080u);
+}
 
 /** One panel: its scales, and its integers, those beyond K and N being zero. */
 void packPanel(float* panel, const Matrix& b, int64_t K, int64_t cols) {
   for (int64_t k0 = 0; k0 < K; k0 += kGroup, panel += kGroupFloats) {
-    const int64_t n = min(kGroup, K - k0);
-    int8_t* integers = reinterpret_cast<int8_t*>(panel + NR);
-    for (int64_t j = 0; j < NR; j++) {
-      const float* from = b.data + j * b.cs + k0 * b.rs;
-      float largest = 0;  // NaN where any value is, and so is every product with the group then
-      for (int64_t k = 0; j < cols && k < n; k++) {
-        const float size = fabsf(from[k * b.rs]);
-        if (size > largest || size != size) largest = size;
+    float values[kGroup * NR] = {};
+    const float* from = b.data + k0 * b.rs;
+    const int64_t n = min(kGroup, K - k0), m = min(NR, cols);
+    if (b.cs == 1) {
+      for (int64_t k = 0; k < n; k++) __builtin_memcpy(values + k * NR, from + k * b.rs, (size_t)m * sizeof(float));
+    } else {
+      for (int64_t j = 0; j < m; j++) {
+        for (int64_t k = 0; k < n; k++) values[k * NR + j] = from[j * b.cs + k];
       }
-      const float scale = largest / 127, inverse = largest > 0 ? 127 / largest : 0;
-      panel[j] = scale;
-      for (int64_t k = 0; k < kGroup; k++) {
-        const float x = j < cols && k < n ? from[k * b.rs] * inverse : 0;
-        integers[k * NR + j] = static_cast<int8_t>(fmaxf(-127, fminf(127, rintf(x))));
+    }
+    for (int64_t j = 0; j < NR; j += W) {
+      vi largest{};
+      for (int64_t k = 0; k < n; k++) largest = larger(largest, magnitude(load(values + k * NR + j)));
+      const Scale scale = scaleFor(largest, kFullWeight);
+      store(panel + j, scale.scale);
+      for (int64_t k = 0; k < kGroup; k += 4) {
+        vi q[4];
+        for (int i = 0; i < 4; i++) q[i] = rounded(load(values + (k + i) * NR + j), scale.inverse);
+        store(panel + NR + k / 4 * NR + j, (vf)packFours(q));
       }
     }
   }
@@ -157,25 +209,25 @@ void packInt8(float* packed, const Matrix& b, int64_t K, int64_t N) {
 }
 
 void linearInt8(float* out, const float* inp, const float* packed, const float* bias, int64_t R, int64_t K, int64_t N) {
+  const Rounded* rows = roundRows(inp, R, K);
+  const int64_t groups = ceilDiv(K, kGroup), apart = panelFloats(K);
   // Few rows leave their tasks little to do but read B: narrower ones then share it out evenly.
   const int64_t wide = R <= kTall ? kAbreast * NR : kWide, down = ceilDiv(R, kTall);
-  const bool tall = R > kRows;
-  if (tall) reserveScratch((size_t)(K * NR) * sizeof(float));
-  parallel(down * ceilDiv(N, wide), [&](int64_t task, int worker) {
-    float* widened = tall ? workerScratch(worker) : nullptr;
+  // Even tiles: no sliver at the end.
+  const int64_t tall = ceilDiv(min(R, kTall), ceilDiv(min(R, kTall), kRows));
+  parallel(down * ceilDiv(N, wide), [&](int64_t task, int) {
     const int64_t i0 = task % down * kTall, j0 = task / down * wide;
     const int64_t i1 = min(R, i0 + kTall), j1 = min(N, j0 + wide);
     if (R == 1 && j0 + wide <= roundUp(N, NR)) {
-      const float* panel = packed + j0 / NR * panelFloats(K);
-      tileOver<1, kAbreast>(panel, panelFloats(K), Packed{panel}, K, inp, K, out + j0, N, N - j0, bias ? bias + j0 : nullptr);
+      tileOver<1, kAbreast>({groups, kWordsAhead}, rows, packed + j0 / NR * apart, apart, out + j0, N, N - j0,
+                            bias ? bias + j0 : nullptr);
       return;
     }
     for (int64_t j = j0; j < j1; j += NR) {
-      const float* panel = packed + j / NR * panelFloats(K);
-      if (tall) widenPanel(widened, panel, K);
-      for (int64_t i = i0; i < i1; i += kRows) {
-        tileOf[min(kRows, i1 - i) - 1](panel, widened, K, inp + i * K, out + i * N + j, N, N - j,
-                                       bias ? bias + j : nullptr);
+      for (int64_t i = i0; i < i1; i += tall) {
+        // The first tile brings a panel into the cache.
+        tileOf[min(tall, i1 - i) - 1]({groups, i == i0 ? kWordsAhead : 0}, rows + i * groups, packed + j / NR * apart,
+                                      out + i * N + j, N, N - j, bias ? bias + j : nullptr);
       }
     }
   });

@@ -27,7 +27,8 @@ Instructions detect() {
   // Masks and 64-byte registers. macOS grants them at their first use only, so that AVX-512 is not seen there.
   if (!bits(saved, 0xe6)) return found;
   found.avx512 = found.avx2 && bits(b, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL);
-  if (found.avx512 && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.avx512bf16 = bits(a, 1u << 5);
+  const bool vnni = bits(c, bit_AVX512VNNI);  // every processor with bf16 has it, but a virtual one may hide it
+  if (found.avx512 && vnni && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.avx512bf16 = bits(a, 1u << 5);
 #endif
   return found;
 }

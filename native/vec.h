@@ -20,6 +20,8 @@
 #include <emmintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
+#elif defined(__wasm__)
+#include <wasm_simd128.h>
 #endif
 
 // Lanes of two vectors by constant indices; GCC before 12 spells it differently.
@@ -51,18 +53,6 @@ template <class Body>
 LOOPNN_INLINE void parallel(int64_t tasks, Body body) {
   runTasks(tasks, [](void* context, int64_t task, int worker) { (*static_cast<Body*>(context))(task, worker); },
            &body);
-}
-
-/** W integers of 8 bits as floats. GCC takes vectors of 8 bytes apart, lane by lane. */
-LOOPNN_INLINE vf widen(const int8_t* p) {
-#if LOOPNN_WIDTH == 8
-  return (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
-#else
-  typedef int8_t bytes __attribute__((vector_size(W)));
-  bytes b;
-  __builtin_memcpy(&b, p, sizeof b);
-  return __builtin_convertvector(__builtin_convertvector(b, vi), vf);
-#endif
 }
 
 /** x in every lane. Written out: 0 + x would be an addition, since it turns −0 into 0. */
@@ -295,6 +285,63 @@ LOOPNN_INLINE vf addPairProducts(vf a, vf b, vf c) {
   return fma((vf)((vu)a << 16), (vf)((vu)b << 16), high);
 #endif
 }
+
+typedef int16_t shorts __attribute__((vector_size(4 * W)));
+typedef uint16_t ushorts __attribute__((vector_size(4 * W)));
+
+/** x in every word. */
+LOOPNN_INLINE vi setWord(int32_t x) { return vi{} + x; }
+
+/** Two integers that follow each other, in every word. */
+LOOPNN_INLINE shorts setPair(const int16_t* p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return (shorts)setWord(word);
+}
+
+/** The even bytes of words, and the odd ones: unsigned integers, two to a word. */
+LOOPNN_INLINE shorts evenBytes(vi words) { return (shorts)words & 0xff; }
+LOOPNN_INLINE shorts oddBytes(vi words) { return (shorts)((ushorts)words >> 8); }
+
+/** A sum of 32 bits in each word, of products of pairs of integers. */
+#if defined(__ARM_NEON) && defined(__aarch64__)
+
+/** Each word's sum is that of two lanes. */
+struct Sums {
+  int32x4_t low, high;
+};
+LOOPNN_INLINE Sums beginSums(int32_t x) {
+  const int32x4_t lanes = {x, 0, x, 0};
+  return {lanes, lanes};
+}
+LOOPNN_INLINE Sums addPairs(Sums sums, shorts a, shorts b) {
+  const int16x8_t x = (int16x8_t)a, y = (int16x8_t)b;
+  return {vmlal_s16(sums.low, vget_low_s16(x), vget_low_s16(y)), vmlal_high_s16(sums.high, x, y)};
+}
+LOOPNN_INLINE vf asFloats(Sums sums) { return (vf)vcvtq_f32_s32(vpaddq_s32(sums.low, sums.high)); }
+
+#else
+
+typedef vi Sums;
+LOOPNN_INLINE Sums beginSums(int32_t x) { return setWord(x); }
+LOOPNN_INLINE Sums addPairs(Sums sums, shorts a, shorts b) {
+#if defined(__AVX512VNNI__)
+  return (vi)_mm512_dpwssd_epi32((__m512i)sums, (__m512i)a, (__m512i)b);
+#elif LOOPNN_WIDTH == 16
+  return sums + (vi)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif LOOPNN_WIDTH == 8
+  return sums + (vi)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__)
+  return sums + (vi)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#elif defined(__wasm__)
+  return sums + (vi)wasm_i32x4_dot_i16x8((v128_t)a, (v128_t)b);
+#else
+  return sums + ((vi)a << 16 >> 16) * ((vi)b << 16 >> 16) + ((vi)a >> 16) * ((vi)b >> 16);
+#endif
+}
+LOOPNN_INLINE vf asFloats(Sums sums) { return __builtin_convertvector(sums, vf); }
+
+#endif
 
 LOOPNN_INLINE vu mix32(vu x) {
   x = (x ^ (x >> 16)) * 0x7feb352du;

@@ -104,12 +104,9 @@ async function createBest(
 }
 
 async function createReference(precision: Precision | 'auto', weights: Weights): Promise<Backend> {
-  if (weights === 'int8') {
-    throw new ConfigError('weights', 'must be float on the reference backend', weights);
-  }
   if (precision === 'bf16') {
     throw new ConfigError('precision', 'must be f32 on the reference backend', precision);
   }
   const { ReferenceBackend } = await import('../backend/reference/reference.js');
-  return new ReferenceBackend('f32');
+  return new ReferenceBackend('f32', weights === 'int8');
 }

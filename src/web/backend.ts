@@ -41,6 +41,6 @@ export async function createBackend({
     if (!(error instanceof BackendError)) throw error;
     onWarning(`using the slow reference backend in f32: ${error.message}`);
     const { ReferenceBackend } = await import('../backend/reference/reference.js');
-    return new ReferenceBackend();
+    return new ReferenceBackend('f32', weights === 'int8');
   }
 }

@@ -15,6 +15,7 @@ import { elementwise } from './elementwise.js';
 import { embedding } from './embedding.js';
 import { exits } from './exits.js';
 import { head } from './head.js';
+import { INT8_TABLE, int8 } from './int8.js';
 import { layernorm } from './layernorm.js';
 import { linear } from './linear.js';
 import { optimizer } from './optimizer.js';
@@ -36,6 +37,7 @@ const FAMILIES = {
   ...exitKernels,
 };
 const METHODS: Kernels = overStorages(ALL_KERNELS, FAMILIES, cachePageLength);
+const INT8_METHODS = overStorages(INT8_TABLE, int8, cachePageLength);
 
 /** Kernels over Float32Array, or over Float64Array where finite differences need doubles. */
 export class ReferenceBackend extends classWith(METHODS) implements Backend {
@@ -45,9 +47,14 @@ export class ReferenceBackend extends classWith(METHODS) implements Backend {
   readonly synchronous = true;
   readonly description: string;
 
-  constructor(readonly dtype: 'f32' | 'f64' = 'f32') {
+  /** With `int8Weights`, products of inference are those of weights that were rounded to 8 bits. */
+  constructor(
+    readonly dtype: 'f32' | 'f64' = 'f32',
+    int8Weights = false,
+  ) {
     super();
-    this.description = `reference (plain TypeScript, ${dtype}, 1 thread)`;
+    if (int8Weights) Object.assign(this, INT8_METHODS);
+    this.description = `reference (plain TypeScript, ${dtype}${int8Weights ? ', int8 weights' : ''}, 1 thread)`;
   }
 
   allocate(dtype: DType, length: number): ArrayStorage {
