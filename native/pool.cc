@@ -4,6 +4,9 @@
  * A job is open while `generation` is odd. A worker enters by raising `active` and then looking at `generation`
  * again; the caller leaves by closing the job and then waiting for `active` to fall to zero. So the caller
  * never waits for a worker that slept through the job, and short jobs cost no wake-up.
+ *
+ * Each worker begins with a run of neighbouring tasks that is its own, and helps the others when that is done. Kernels cut
+ * their work by rows, so that what one kernel leaves in a processor's cache is what the next one reads there.
  */
 #include "pool.h"
 
@@ -54,6 +57,12 @@ struct Scratch {
   }
 };
 
+/** The tasks of one worker that nobody has taken yet; a cache line of its own. */
+struct alignas(64) Run {
+  std::atomic<int64_t> next{0};
+  int64_t end = 0;
+};
+
 class Pool {
  public:
   Pool() { resize(initialThreads()); }
@@ -70,6 +79,7 @@ class Pool {
     workers_.clear();
     stopping_ = false;
     scratch_.resize(threads);
+    runs_ = std::vector<Run>(threads);
     for (int i = 1; i < threads; i++) {
       const uint64_t seen = generation_;
       try {
@@ -87,8 +97,11 @@ class Pool {
     }
     fn_ = fn;
     context_ = context;
-    tasks_ = tasks;
-    next_ = 0;
+    const int64_t workers = threads();
+    for (int64_t i = 0; i < workers; i++) {
+      runs_[i].next.store(tasks * i / workers, std::memory_order_relaxed);
+      runs_[i].end = tasks * (i + 1) / workers;
+    }
     generation_++;
     if (sleepers_ > 0) {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -125,10 +138,14 @@ class Pool {
   }
 
   void grab(int worker) {
-    for (;;) {
-      const int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
-      if (task >= tasks_) return;
-      fn_(context_, task, worker);
+    const int workers = threads();
+    for (int i = 0; i < workers; i++) {
+      Run& run = runs_[(worker + i) % workers];
+      for (;;) {
+        const int64_t task = run.next.fetch_add(1, std::memory_order_relaxed);
+        if (task >= run.end) break;
+        fn_(context_, task, worker);
+      }
     }
   }
 
@@ -162,8 +179,7 @@ class Pool {
   std::vector<Scratch> scratch_;
   TaskFn fn_ = nullptr;
   void* context_ = nullptr;
-  int64_t tasks_ = 0;
-  std::atomic<int64_t> next_{0};
+  std::vector<Run> runs_;
   std::atomic<uint64_t> generation_{0};
   std::atomic<int> active_{0};
   std::atomic<int> sleepers_{0};
