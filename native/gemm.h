@@ -302,12 +302,9 @@ struct Product {
 /** The product with a B that `pack<P>` has packed. */
 template <class P>
 void multiply(const Product& product, const float* packedB);
-/** The product with a B that is used once. */
+/** The product with a B that is used once, dense rows; `columnSums (N)`, where given, += the sums of its columns. */
 template <class P>
-void multiply(const Product& product, const Matrix& b);
-
-/** sums (C) += Σ_r rows (R, C), in a fixed order. */
-void addColumnSums(float* sums, const float* rows, int64_t R, int64_t C);
+void multiply(const Product& product, const Matrix& b, float* columnSums = nullptr);
 
 }  // namespace LOOPNN_ISA
 }  // namespace loopnn

@@ -37,8 +37,7 @@ void logits(const LogitsArgs& k) {
 void backwardWeight(const LinearBackwardWeightArgs& k) {
   const Product product = {k.dweight, k.N, {k.inp, 1, k.K}, nullptr, k.K, k.N, k.R, true};
   const Matrix b = {k.dout, k.N, 1};
-  k.bf16 ? multiply<Bf16>(product, b) : multiply<F32>(product, b);
-  if (k.dbias) addColumnSums(k.dbias, k.dout, k.R, k.N);
+  k.bf16 ? multiply<Bf16>(product, b, k.dbias) : multiply<F32>(product, b, k.dbias);
 }
 
 }  // namespace
