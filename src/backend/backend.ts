@@ -41,6 +41,23 @@ export interface Limits {
   read(src: Storage): void;
 }
 
+/**
+ * Weights of which an engine keeps nothing but what the products of inference read, B (K, N). Such a storage stands for
+ * the weight in calls of `linearForward`, or, packed from its transpose (N, K), of `logits` and `headForward`; nothing
+ * else can be done with it but to free it.
+ */
+export interface WeightPacker {
+  allocate(K: number, N: number, transposed: boolean): Storage;
+  /**
+   * Sets columns of B from `first` on: `values` is all of B, or the rows of its transpose that belong to `first` and the
+   * columns after it. Where there are more columns before or after them, these are whole multiples of PACKED_COLUMNS.
+   */
+  pack(dst: Storage, first: number, values: Storage): void;
+}
+
+/** Columns that every engine packs apart from the others. */
+export const PACKED_COLUMNS = 64;
+
 /** The kernels and the storage they work on. */
 export interface Backend extends Kernels {
   /** Short name: `native`, `reference`. */
@@ -52,6 +69,8 @@ export interface Backend extends Kernels {
   readonly description: string;
   /** Null where the backend's speed is nobody's concern. */
   readonly limits: Limits | null;
+  /** Null where weights are kept as they are. */
+  readonly packer: WeightPacker | null;
   /** Whether a kernel has run when its call returns, so that the time of the call is that of the kernel. */
   readonly synchronous: boolean;
 

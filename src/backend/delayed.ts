@@ -25,6 +25,7 @@ const METHODS = Object.fromEntries(
 export class DelayedBackend extends classWith(METHODS) implements Backend {
   readonly name = 'delayed';
   readonly limits = null;
+  readonly packer = null;
   readonly synchronous = false;
   readonly dtype: Backend['dtype'];
   readonly precision: Backend['precision'];

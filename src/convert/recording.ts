@@ -55,6 +55,7 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
   readonly precision = 'f32';
   readonly description = 'recording (an ONNX graph)';
   readonly limits = null;
+  readonly packer = null;
   readonly synchronous = false;
   readonly nodes: OnnxNode[] = [];
   readonly initializers: OnnxInitializer[] = [];

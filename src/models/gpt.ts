@@ -5,7 +5,7 @@
 import { ConfigError, ShapeError } from '../errors.js';
 import { Parameters } from '../nn/parameters.js';
 import { alias, detach, dropout, embedding, gatherRows, logits, scaleRows } from '../tensor/ops.js';
-import { type IdRange, type Runtime, Tensor } from '../tensor/tensor.js';
+import { type IdRange, Parameter, type Runtime, Tensor } from '../tensor/tensor.js';
 import { type Batch, WholeSequences } from './batch.js';
 import { averagesExits, type ModelConfig } from './config.js';
 import { ForwardContext } from './context.js';
@@ -42,29 +42,51 @@ export class GPT {
   private readonly walker: Walker;
 
   /**
-   * Allocates the parameters, all zero; with `train`, their gradients too. `walker` takes states from exit to exit in place
-   * of the walker that the configuration asks for.
+   * Allocates the parameters, all zero; with `train`, their gradients too, and with `packed` (see Parameters) no values of
+   * what only products and embeddings read. `walker` takes states from exit to exit in place of the walker that the
+   * configuration asks for.
    */
   constructor(
     readonly config: ModelConfig,
     readonly runtime: Runtime,
-    { train, walker }: { train: boolean; walker?: Walker },
+    { train, packed = false, walker }: { train: boolean; packed?: boolean; walker?: Walker },
   ) {
     this.modules = new GPTModules(config);
     this.walker = walker ?? this.modules.walker;
-    this.parameters = new Parameters(runtime, this.modules.slots, train);
+    this.parameters = new Parameters(runtime, this.modules.slots, train, packed);
   }
 
   /** Carries `tokens (R)` to the state that the head reads (R, C), and whatever else the depth leaves. */
   private forward(tokens: Int32Array, ctx: ForwardContext, pass: Pass): DepthOutput {
     const { runtime } = this;
-    const { wte, wpe, embeddingScale, depth } = this.modules;
-    using ids = runtime.from(tokens, [tokens.length], { what: 'tokens', below: this.config.vocabSize });
-    using embedded = embedding(ids, ctx.batch.positions, wte.value, wpe?.value ?? null); // (R, C)
+    const { embeddingScale, depth } = this.modules;
+    using embedded = this.embed(tokens, ctx.batch); // (R, C)
     using sum = scaled(embedded, embeddingScale);
     runtime.observe?.('embedding', sum);
     using x = dropout(sum, ctx.batch.T, ctx.embeddingDropout());
     return depth.run(x, ctx, (h, count, step) => this.walker.walk(h, count, step, ctx, pass));
+  }
+
+  /** wte[tokens] + wpe[positions], (R, C); the caller owns it. */
+  private embed(tokens: Int32Array, { positions }: Batch): Tensor {
+    const { runtime } = this;
+    const { wte, wpe } = this.modules;
+    const R = tokens.length;
+    using ids = runtime.from(tokens, [R], { what: 'tokens', below: this.config.vocabSize });
+    const place = wpe?.value ?? null;
+    if (!wte.table) return embedding(ids, positions, wte.value, place);
+    // Each row that is read, once.
+    const rows = new Map([...new Set(tokens)].map((id, i) => [id, i]));
+    const shape = [Math.max(1, rows.size), this.config.nEmbd];
+    const values = new Float32Array(shape[0] * shape[1]);
+    for (const [id, i] of rows) wte.table.copy(id, values.subarray(i * shape[1], (i + 1) * shape[1]));
+    using table = runtime.from(values, shape);
+    using read = runtime.from(
+      tokens.map((id) => rows.get(id)!),
+      [R],
+    );
+    const { name, role } = wte.spec;
+    return embedding(read, positions, new Parameter(runtime, name, role, shape, table.storage, null), place);
   }
 
   /** Logits (R, V) of states `x (R, C)` after so many steps. */

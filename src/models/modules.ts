@@ -38,7 +38,8 @@ export class GPTModules {
     const root = new ParameterScope();
     const scope = root.child('transformer');
     this.embeddingScale = scale;
-    this.wte = scope.declare('wte.weight', 'embedding', [V, C], { std: embeddingStd });
+    const uses = tiedHead ? (['rows', 'head'] as const) : (['rows'] as const);
+    this.wte = scope.declare('wte.weight', 'embedding', [V, C], { std: embeddingStd }, uses);
     this.wpe = kind.learnsPositions
       ? scope.declare('wpe.weight', 'position', [blockSize, C], { std: initStd })
       : null;
@@ -51,7 +52,7 @@ export class GPTModules {
     const norm = finalNorm ? new LayerNorm(scope.child('ln_f'), C, { bias, eps }) : null;
     const head = tiedHead
       ? this.wte
-      : root.declare('lm_head.weight', 'embedding', [V, C], { std: embeddingStd });
+      : root.declare('lm_head.weight', 'embedding', [V, C], { std: embeddingStd }, ['head']);
     this.heads = new ExitHeads(scope, { norm, head }, config, embeddingStd);
     if (averagesExits(config)) {
       this.walker = new ActWalker(scope, C, initStd);

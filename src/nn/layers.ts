@@ -14,7 +14,7 @@ export class Linear {
     N: number,
     options: { bias: boolean; std: number; biasInit?: number },
   ) {
-    this.weight = scope.declare('weight', 'matrix', [K, N], { std: options.std });
+    this.weight = scope.declare('weight', 'matrix', [K, N], { std: options.std }, ['linear']);
     this.bias = options.bias ? scope.declare('bias', 'bias', [N], { value: options.biasInit ?? 0 }) : null;
   }
 

@@ -2,12 +2,15 @@
  * The parameters of a model: declared by name while its modules are built, then laid out in one flat storage, with
  * one flat storage for the gradients. Knows no model and no optimizer.
  */
-import type { Storage } from '../backend/backend.js';
+import type { Storage, WeightPacker } from '../backend/backend.js';
 import { Parameter, type Role, type Runtime, size } from '../tensor/tensor.js';
 import { normal } from '../random.js';
 
 /** How a parameter starts: every element equal, or normal with mean 0. */
 export type Init = { readonly value: number } | { readonly std: number };
+
+/** What reads a parameter: the product of a linear layer, that of a head, or an embedding that takes rows of it. */
+export type Use = 'linear' | 'head' | 'rows';
 
 /** A parameter before it has memory. */
 export interface ParameterSpec {
@@ -15,10 +18,20 @@ export interface ParameterSpec {
   readonly role: Role;
   readonly shape: readonly number[];
   readonly init: Init;
+  /** All that reads it; nothing where kernels read its values. */
+  readonly uses: readonly Use[];
+}
+
+/** Rows of a matrix that is not in the engine's memory. */
+export interface Rows extends Disposable {
+  /** Copies row `id` (C) to `into`. Throws CheckpointError where it is not to be had. */
+  copy(id: number, into: Float32Array): void;
 }
 
 /** A parameter of a module: read `value` once the model is allocated. */
 export class ParameterSlot {
+  /** Where an embedding takes rows from; null for the value itself. */
+  table: Rows | null = null;
   private parameter: Parameter | null = null;
   private rows: Parameter[] = [];
 
@@ -57,8 +70,14 @@ export class ParameterScope {
     return new ParameterScope(this.slots, this.prefix === '' ? name : `${this.prefix}.${name}`);
   }
 
-  declare(name: string, role: Role, shape: readonly number[], init: Init): ParameterSlot {
-    const slot = new ParameterSlot({ name: this.child(name).prefix, role, shape, init });
+  declare(
+    name: string,
+    role: Role,
+    shape: readonly number[],
+    init: Init,
+    uses: readonly Use[] = [],
+  ): ParameterSlot {
+    const slot = new ParameterSlot({ name: this.child(name).prefix, role, shape, init, uses });
     this.slots.push(slot);
     return slot;
   }
@@ -86,21 +105,29 @@ export class Parameters {
   readonly ranges: readonly RoleRange[];
   readonly storage: Storage;
   readonly gradient: Storage | null;
-  /** Where each parameter starts, by name. */
+  /** Where each parameter starts, by name; those that are not kept as they are have no place. */
   private readonly offsets = new Map<string, number>();
+  private readonly packings: Storage[] = [];
 
-  /** Allocates the declared slots; with `train`, gradients too. Values are zero until `initialise` or a checkpoint. */
+  /**
+   * Allocates the declared slots; with `train`, gradients too. Values are zero until `initialise` or a checkpoint. With
+   * `packed`, an engine that packs weights keeps nothing else of those that only products and embeddings read: they must
+   * come from a checkpoint (see train/packed-weights.ts), and can not be read.
+   */
   constructor(
     readonly runtime: Runtime,
     readonly slots: readonly ParameterSlot[],
     train: boolean,
+    packed = false,
   ) {
     const { backend } = runtime;
+    const packer = packed ? backend.packer : null;
+    const kept = packer ? slots.filter(({ spec }) => spec.uses.length === 0) : slots;
     const ranges: RoleRange[] = [];
     let end = 0;
     for (const role of ROLE_ORDER) {
       const offset = end;
-      for (const slot of slots.filter((s) => s.spec.role === role)) {
+      for (const slot of kept.filter((s) => s.spec.role === role)) {
         this.offsets.set(slot.name, end);
         end += Math.ceil(size(slot.spec.shape) / ALIGNMENT) * ALIGNMENT;
       }
@@ -113,10 +140,29 @@ export class Parameters {
     this.gradient = gradient;
     this.all = slots.map((slot) => {
       const { name, role, shape } = slot.spec;
-      const part = (whole: Storage) => backend.slice(whole, this.offsets.get(name)!, size(shape));
-      slot.value = new Parameter(runtime, name, role, shape, part(storage), gradient && part(gradient));
+      const offset = this.offsets.get(name);
+      if (offset === undefined) {
+        slot.value = new Parameter(runtime, name, role, shape, this.packing(slot, packer!), null);
+      } else {
+        const part = (whole: Storage) => backend.slice(whole, offset, size(shape));
+        slot.value = new Parameter(runtime, name, role, shape, part(storage), gradient && part(gradient));
+      }
       return slot.value;
     });
+  }
+
+  /** What products read of a parameter; nothing where only rows of it are read. */
+  private packing({ spec: { shape, uses } }: ParameterSlot, packer: WeightPacker): Storage {
+    const [rows, columns] = shape;
+    if (uses.includes('linear')) this.packings.push(packer.allocate(rows, columns, false));
+    else if (uses.includes('head')) this.packings.push(packer.allocate(columns, rows, true));
+    else return this.runtime.backend.slice(this.storage, 0, 0);
+    return this.packings.at(-1)!;
+  }
+
+  /** Whether a parameter's values are kept. */
+  keeps({ name }: ParameterSlot): boolean {
+    return this.offsets.has(name);
   }
 
   /** Sets every parameter to its initial value; each is a function of the seed and its name. */
@@ -150,7 +196,10 @@ export class Parameters {
 
   /** Gives the memory back at once. */
   dispose(): void {
-    this.runtime.backend.free(this.storage);
-    if (this.gradient) this.runtime.backend.free(this.gradient);
+    const { backend } = this.runtime;
+    backend.free(this.storage);
+    if (this.gradient) backend.free(this.gradient);
+    for (const packing of this.packings) backend.free(packing);
+    for (const slot of this.slots) slot.table?.[Symbol.dispose]();
   }
 }

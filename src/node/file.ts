@@ -1,5 +1,5 @@
 /** Files of Node's file system, read in parts. */
-import { constants } from 'node:fs';
+import { constants, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CheckpointError } from '../errors.js';
 import type { RandomAccessFile } from '../platform.js';
@@ -9,12 +9,21 @@ const READ_BYTES = 1 << 30;
 /** Opening a named pipe for reading would otherwise wait for somebody who writes. */
 const READ_AT_ONCE = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
+/** Closes the files that the garbage collector finds: Node itself would complain of them. */
+const FORGOTTEN = new FinalizationRegistry((file: FileHandle) => void file.close());
+
 export class NodeFile implements RandomAccessFile {
+  /** Not under Windows, where a folder with an open file can not be renamed. */
+  readonly readNow?: (into: Uint8Array, offset: number) => void;
+
   private constructor(
     private readonly file: FileHandle,
     private readonly shown: string,
     readonly size: number,
-  ) {}
+  ) {
+    FORGOTTEN.register(this, file, this);
+    if (process.platform !== 'win32') this.readNow = this.#readNow;
+  }
 
   /**
    * Opens a file. Throws CheckpointError for a folder or device, and what the system throws where there is none.
@@ -33,12 +42,24 @@ export class NodeFile implements RandomAccessFile {
     for (let at = 0; at < into.length; ) {
       const wanted = Math.min(READ_BYTES, into.length - at);
       const { bytesRead } = await this.file.read(into, at, wanted, offset + at);
-      if (bytesRead === 0) throw new CheckpointError(this.shown, 'has become shorter while it was read');
-      at += bytesRead;
+      at += this.#atLeastOne(bytesRead);
     }
   }
 
+  #readNow(into: Uint8Array, offset: number): void {
+    for (let at = 0; at < into.length; ) {
+      const wanted = Math.min(READ_BYTES, into.length - at);
+      at += this.#atLeastOne(readSync(this.file.fd, into, at, wanted, offset + at));
+    }
+  }
+
+  #atLeastOne(bytes: number): number {
+    if (bytes > 0) return bytes;
+    throw new CheckpointError(this.shown, 'has become shorter while it was read');
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
+    FORGOTTEN.unregister(this);
     return this.file.close();
   }
 }

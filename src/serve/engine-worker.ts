@@ -11,7 +11,6 @@ import { loadRun, openRun } from '../node/run.js';
 import { sentError } from '../node/thread-errors.js';
 import { Decoder } from '../generate/decoder.js';
 import { Engine } from '../generate/engine.js';
-import type { GPT } from '../models/gpt.js';
 import { type Tokenizer, textOf } from '../tokenizer/tokenizer.js';
 import { CHAT_TEMPLATE_FILE, textIdsOf, tokenNames } from '../train/conventions.js';
 import type { TemplateSource } from './chat-template.js';
@@ -56,14 +55,14 @@ async function load({ folder, run, chatTemplate, loops, maxSequences }: EngineOp
     chatTemplate: chosenTemplate(folder, chatTemplate, conventions.chatTemplate),
   });
   const onWarning = (line: string) => post({ kind: 'notice', line });
-  const { model, config, step } = await loadRun(opened, { ...run, onWarning });
+  const { model, config, step, crc32c } = await loadRun(opened, { ...run, onWarning });
   if (loops !== null) model.requireOptions({ loops });
   const decoder = new Decoder(model);
   const maxCacheBytes = CACHE_SHARE * totalmem();
   const engine = new Engine(decoder, tokenizer, nodeClock, { maxSequences, maxCacheBytes, eos });
   const backend = model.runtime.backend.description;
-  const facts = [config.model, backend, tokenizer, names, bos, eos, chatTemplate ?? conventions.chatTemplate];
-  const fingerprint = await fingerprintOf(model, facts);
+  const texts = [tokenizer, names, bos, eos, chatTemplate ?? conventions.chatTemplate];
+  const fingerprint = fingerprintOf([crc32c, config.model, backend, ...texts]);
   const info: ModelInfo = {
     config: config.model,
     step,
@@ -90,13 +89,9 @@ function chosenTemplate(folder: string, given: string | null, own: string | null
   return { source: own, where: file, hint: 'name another by --chat-template' };
 }
 
-/** Of what JSON can tell, and of the first values of each parameter, which no two trainings share. */
-async function fingerprintOf({ parameters, runtime: { backend } }: GPT, facts: unknown): Promise<string> {
-  const hash = createHash('sha256').update(JSON.stringify(facts));
-  for (const { storage, size } of parameters.all) {
-    hash.update((await backend.read(backend.slice(storage, 0, Math.min(size, 64)))) as Float32Array);
-  }
-  return `fp_${hash.digest('hex').slice(0, 12)}`;
+/** Of what answers depend on, as JSON. */
+function fingerprintOf(facts: unknown): string {
+  return `fp_${createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 12)}`;
 }
 
 class EngineService {

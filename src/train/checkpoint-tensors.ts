@@ -7,7 +7,6 @@ import type { RandomAccessFile } from '../platform.js';
 import { safetensorsHeader } from '../formats/safetensors.js';
 import { readFileHeader, type TensorPlace } from '../formats/safetensors-header.js';
 import type { Parameters } from '../nn/parameters.js';
-import type { Range } from './blocks.js';
 import type { FlatValues } from './flat-values.js';
 
 /** A name's prefix, and values that are laid out like the parameters. */
@@ -60,79 +59,126 @@ export async function loadTensorFile(
   sections: readonly Section<'receive'>[],
   onBytes: (bytes: Uint8Array) => void,
 ): Promise<void> {
-  const { tensors, dataStart } = await readFileHeader(file, path);
-  const targets = targetsOf(new Map(tensors.map((place) => [place.name, place])), path, parameters, sections);
-  const header = new Uint8Array(dataStart);
-  await file.read(header, 0);
-  onBytes(header);
-  // The tensors fill the file without gap or overlap: piece by piece in their order, it is read to its end.
-  const reading: Promise<Uint8Array>[] = [];
+  const targets = new Map(
+    sections.flatMap(([prefix, values]) =>
+      parameters.all.map((parameter) => [prefix + parameter.name, { parameter, values }] as const),
+    ),
+  );
+  const wanted = [...targets].map(([name, { parameter }]) => ({ name, shape: parameter.shape }));
+  const tensors = await readPlaces(file, path, wanted, onBytes);
+  const pieces = tensors.flatMap(({ name, begin }) => {
+    const { parameter, values } = targets.get(name)!;
+    return piecesOf(begin, values, parameters.offsetOf(parameter), parameter.size);
+  });
+  await readPieces(file, pieces, AHEAD, onBytes);
+}
+
+/** Part of a file that is read at once. */
+export interface Piece {
+  /** Where it begins, in bytes. */
+  readonly begin: number;
+  /** Lets `fill` read it into the array where it belongs, for now or for good. */
+  readonly receive: (fill: (floats: Float32Array) => Promise<void>) => Promise<void>;
+  /** Takes it from there: pieces are read in turns, so that the array soon holds another one. */
+  readonly take?: (floats: Float32Array) => void;
+}
+
+/** The pieces of a tensor's bytes from `begin` on, for values from `offset` on. */
+export function piecesOf(
+  begin: number,
+  values: Pick<FlatValues, 'receive'>,
+  offset: number,
+  size: number,
+): Piece[] {
+  return Array.from({ length: Math.ceil(size / CHUNK) }, (_, i) => ({
+    begin: begin + 4 * i * CHUNK,
+    receive: (fill) => values.receive(offset + i * CHUNK, Math.min(CHUNK, size - i * CHUNK), fill),
+  }));
+}
+
+/** Reads pieces that fill the rest of a file in their order, each while up to `ahead` before it are looked at. */
+export async function readPieces(
+  file: RandomAccessFile,
+  pieces: Iterable<Piece>,
+  ahead: number,
+  onBytes: (bytes: Uint8Array) => void,
+): Promise<void> {
+  const reading: { readonly piece: Piece; readonly floats: Promise<Float32Array> }[] = [];
+  const finish = async () => {
+    const { piece, floats } = reading.shift()!;
+    const values = await floats;
+    onBytes(bytesOf(values));
+    piece.take?.(values);
+  };
   try {
-    for (const { name, begin } of tensors) {
-      const { values, offset, size } = targets.get(name)!;
-      for (let start = 0; start < size; start += CHUNK) {
-        const range = { offset: offset + start, length: Math.min(CHUNK, size - start) };
-        const read = readInto(values, range, file, dataStart + begin + 4 * start);
-        read.catch(() => {}); // it is awaited in its turn, or no more
-        reading.push(read);
-        // While one piece is looked at, the next ones are read.
-        if (reading.length > AHEAD) onBytes(await reading.shift()!);
-      }
+    for (const piece of pieces) {
+      const floats = readInto(piece, file);
+      floats.catch(() => {}); // it is awaited in its turn, or no more
+      reading.push({ piece, floats });
+      if (reading.length > ahead) await finish();
     }
-    while (reading.length > 0) onBytes(await reading.shift()!);
+    while (reading.length > 0) await finish();
   } finally {
-    await Promise.allSettled(reading); // nobody writes to memory that is given back
+    await Promise.allSettled(reading.map(({ floats }) => floats)); // nobody writes to memory that is given back
   }
 }
 
-/** Fills a part of values with the float32 values at an offset in a file; returns their bytes. */
-async function readInto(
-  values: Pick<FlatValues, 'receive'>,
-  { offset: first, length }: Range,
-  file: RandomAccessFile,
-  offset: number,
-): Promise<Uint8Array> {
-  let bytes: Uint8Array = new Uint8Array();
-  await values.receive(first, length, (floats) => {
-    bytes = new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
-    return file.read(bytes, offset);
+async function readInto({ begin, receive }: Piece, file: RandomAccessFile): Promise<Float32Array> {
+  let values: Float32Array = new Float32Array();
+  await receive((floats) => {
+    values = floats;
+    return file.read(bytesOf(floats), begin);
   });
-  return bytes;
+  return values;
 }
 
-/** The elements that a tensor is read into. */
-interface Target {
-  readonly values: Pick<FlatValues, 'receive'>;
-  readonly offset: number;
-  readonly size: number;
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-/** Where each tensor of a file belongs. Throws CheckpointError where one is missing, another's, or of another shape. */
-function targetsOf(
+/** A float32 tensor that a file must hold. */
+export interface WantedTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+/**
+ * Reads the header of such a file: where each tensor begins, in bytes from the beginning of the file and in this order.
+ * They fill the rest of it without gap or overlap. Throws CheckpointError where one is missing, another's, or of another
+ * shape.
+ */
+export async function readPlaces(
+  file: RandomAccessFile,
+  path: string,
+  wanted: readonly WantedTensor[],
+  onBytes: (bytes: Uint8Array) => void,
+): Promise<{ readonly name: string; readonly begin: number }[]> {
+  const { tensors, dataStart } = await readFileHeader(file, path);
+  requireTensors(new Map(tensors.map((place) => [place.name, place])), path, wanted);
+  const header = new Uint8Array(dataStart);
+  await file.read(header, 0);
+  onBytes(header);
+  return tensors.map(({ name, begin }) => ({ name, begin: dataStart + begin }));
+}
+
+function requireTensors(
   places: Map<string, TensorPlace>,
   path: string,
-  parameters: Parameters,
-  sections: readonly Section<'receive'>[],
-): Map<string, Target> {
-  const targets = new Map<string, Target>();
-  for (const [prefix, values] of sections) {
-    for (const parameter of parameters.all) {
-      const name = prefix + parameter.name;
-      const place = places.get(name);
-      const shape = parameter.shape.join(', ');
-      if (!place) throw new CheckpointError(path, `must hold tensor ${name} of shape (${shape})`);
-      if (place.dtype !== 'F32') {
-        throw new CheckpointError(`${path}, tensor ${name}`, 'must have dtype F32', place.dtype);
-      }
-      if (place.shape.join(', ') !== shape) {
-        throw new CheckpointError(`${path}, tensor ${name}`, `must have shape (${shape})`, place.shape);
-      }
-      targets.set(name, { values, offset: parameters.offsetOf(parameter), size: parameter.size });
-      places.delete(name);
+  wanted: readonly WantedTensor[],
+): void {
+  for (const { name, shape: sizes } of wanted) {
+    const place = places.get(name);
+    const shape = sizes.join(', ');
+    if (!place) throw new CheckpointError(path, `must hold tensor ${name} of shape (${shape})`);
+    if (place.dtype !== 'F32') {
+      throw new CheckpointError(`${path}, tensor ${name}`, 'must have dtype F32', place.dtype);
     }
+    if (place.shape.join(', ') !== shape) {
+      throw new CheckpointError(`${path}, tensor ${name}`, `must have shape (${shape})`, place.shape);
+    }
+    places.delete(name);
   }
   for (const name of places.keys()) {
     throw new CheckpointError(`${path}, tensor ${name}`, 'is not part of this model');
   }
-  return targets;
 }

@@ -10,6 +10,7 @@ import { type LazyTensor, lazySafetensors } from '../formats/lazy-tensors.js';
 import type { GPT } from '../models/gpt.js';
 import type { Parameters } from '../nn/parameters.js';
 import { loadTensorFile, type Section, tensorFile } from './checkpoint-tensors.js';
+import { loadPackedFile } from './packed-weights.js';
 import { CheckedFolder, RunningSum, withChecksums } from './checksums.js';
 import { type FlatValues, valuesOf } from './flat-values.js';
 import type { FileContent, Store } from '../platform.js';
@@ -111,13 +112,31 @@ export async function loadCheckpoint(
   });
 }
 
-/** Loads the weights of the latest checkpoint of a kind, or else of the other; returns their step. Throws CheckpointError. */
-export async function loadWeights(store: Store, model: GPT, kind: CheckpointKind = 'best'): Promise<number> {
-  const { parameters } = model;
+/** Which weights were loaded: their step, and the CRC-32C of their file. */
+export interface LoadedWeights {
+  readonly step: number;
+  readonly crc32c: string;
+}
+
+/** Loads the weights of the latest checkpoint of a kind, or else of the other. Throws CheckpointError. */
+export function loadWeights(
+  store: Store,
+  { parameters }: GPT,
+  kind: CheckpointKind = 'best',
+): Promise<LoadedWeights> {
   return loading(store, kind, async (folder, step) => {
-    const weights = valuesOf(parameters.runtime.backend, parameters.storage);
-    await loadTensors(store, folder, MODEL_FILE, parameters, [['', weights]]);
-    return step;
+    const running = new RunningSum(store);
+    const file = await folder.open(MODEL_FILE);
+    let kept = false;
+    try {
+      const path = `${folder.path}/${MODEL_FILE}`;
+      const rows = await loadPackedFile(file, path, parameters, store, (bytes) => running.add(bytes));
+      await folder.require(MODEL_FILE, running);
+      kept = rows.keep();
+    } finally {
+      if (!kept) await file[Symbol.asyncDispose]();
+    }
+    return { step, crc32c: running.sum.crc32c };
   });
 }
 

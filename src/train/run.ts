@@ -74,6 +74,8 @@ export interface LoadedModel {
   readonly config: RunConfig;
   /** Update that its weights are from. */
   readonly step: number;
+  /** CRC-32C of the file with its weights, eight hexadecimal digits. */
+  readonly crc32c: string;
 }
 
 /** Whose keys and values the loops share, in place of what the model was trained with; the weights fit all the same. */
@@ -146,15 +148,18 @@ export class Run {
     throw new DataError(this.name, rule, data.name, 'prepare the data with --tokenizer <run>/tokenizer.json');
   }
 
-  /** Its best weights on a runtime; the caller disposes of the model. Throws CheckpointError or ConfigError. */
+  /**
+   * Its best weights on a runtime, for inference: an engine that packs weights keeps nothing else of most, so that they can
+   * not be read; the caller disposes of the model. Throws CheckpointError or ConfigError.
+   */
   async load(runtime: Runtime, { kvSharing, kvLoops }: KeyValueOptions = {}): Promise<LoadedModel> {
     const shared = kvSharing === undefined ? {} : { kvSharing, kvLoops: 1 };
     const slots = kvLoops === undefined ? {} : { kvLoops };
     const config = { ...this.config, model: parseModelConfig({ ...this.config.model, ...shared, ...slots }) };
     if (kvLoops !== undefined) requireSharing(config.model);
-    const model = new GPT(config.model, runtime, { train: false });
+    const model = new GPT(config.model, runtime, { train: false, packed: true });
     try {
-      return { model, config, step: await loadWeights(this.store, model) };
+      return { model, config, ...(await loadWeights(this.store, model)) };
     } catch (error) {
       model.dispose();
       throw error;

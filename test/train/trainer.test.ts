@@ -178,7 +178,7 @@ test('a NaN stops the run, naming the step and the parameter, and leaves the che
     },
   );
   const again = makeTrainer(store);
-  assert.equal(await loadWeights(store, again.model), 4); // the best one; step 6 is the last
+  assert.equal((await loadWeights(store, again.model)).step, 4); // the best one; step 6 is the last
   assert.ok([...store.files.keys()].some((name) => name.includes('last-0000006')));
 });
 

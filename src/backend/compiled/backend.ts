@@ -5,7 +5,17 @@
  * storage counts the writes. So a loop network packs its weights once an update, however often it meets them.
  */
 import { BackendError, ShapeError } from '../../errors.js';
-import type { Backend, DType, HostArray, Kernels, Limits, Precision, Storage } from '../backend.js';
+import {
+  type Backend,
+  type DType,
+  type HostArray,
+  type Kernels,
+  type Limits,
+  PACKED_COLUMNS,
+  type Precision,
+  type Storage,
+  type WeightPacker,
+} from '../backend.js';
 import { EXIT_KERNELS, KERNELS, type OptionTypes } from '../kernel-table.js';
 import { overStorages } from '../memory/arguments.js';
 import { compact, exitKernels } from '../memory/exit-kernels.js';
@@ -14,6 +24,7 @@ import { classWith } from '../methods.js';
 import { type Activation, ACTIVATIONS, type Dropout, LOOP_FORMS, type LoopForm } from '../options.js';
 import { type Signature, signaturesOf } from '../signature.js';
 import { COMPILED_KERNELS, type CompiledKernel, PACKED, type PackedField, WITH_INT8 } from './kernels.js';
+import { PackedWeight } from './packed-weight.js';
 
 /** A weight as products read it, in the layout of an instruction set. */
 interface Packing {
@@ -42,6 +53,9 @@ export function written(where: string, storage: Storage): HostStorage {
 }
 
 export function host(where: string, storage: Storage): HostStorage {
+  if (storage instanceof PackedWeight) {
+    throw new BackendError(where, 'must be given a weight whose values are kept, not its packing alone');
+  }
   if (storage instanceof HostStorage) return storage;
   throw new BackendError(where, 'must be given storage of this backend');
 }
@@ -121,6 +135,14 @@ export abstract class CompiledBackend extends classWith(METHODS) implements Back
   readonly dtype = 'f32';
   readonly synchronous = true;
   protected readonly bf16: boolean;
+  readonly packer: WeightPacker = {
+    allocate: (K, N, transposed) => {
+      const { isa } = this;
+      const layout = { K, N, transposed, format: this.formatOf(this.int8), isa };
+      return new PackedWeight(layout, this.allocate('f32', this.lengthOf(this.int8, K, N)));
+    },
+    pack: (dst, first, values) => this.packColumns(dst, first, values),
+  };
 
   constructor(
     readonly precision: Precision,
@@ -148,6 +170,10 @@ export abstract class CompiledBackend extends classWith(METHODS) implements Back
   protected abstract release(storage: HostStorage): void;
 
   free(storage: Storage): void {
+    if (storage instanceof PackedWeight) {
+      this.release(storage.packing);
+      return;
+    }
     this.release(host('free', storage));
     if (!(storage instanceof CompiledStorage)) return;
     for (const packing of storage.allocation.packings.values()) this.release(packing.storage);
@@ -212,8 +238,15 @@ export abstract class CompiledBackend extends classWith(METHODS) implements Back
   }
 
   /** The kernel's weight as a product reads it; packed anew if it was written to. */
-  protected packed(kernel: CompiledKernel, field: PackedField, args: Arguments): CompiledStorage {
+  protected packed(kernel: CompiledKernel, field: PackedField, args: Arguments): HostStorage {
     const [K, N] = [args[field.rows] as number, args[field.columns] as number];
+    const int8 = kernel.endsWith('Int8');
+    const format = this.formatOf(int8);
+    const { isa } = this;
+    const { transposed } = field;
+    if (args.weight instanceof PackedWeight) {
+      return args.weight.as(kernel, { K, N, transposed, format, isa });
+    }
     const weight = host(kernel, args.weight as Storage);
     if (weight.length !== K * N) {
       throw new ShapeError(kernel, `argument 'weight' must hold ${K * N} elements`, weight.length);
@@ -221,31 +254,52 @@ export abstract class CompiledBackend extends classWith(METHODS) implements Back
     if (!(weight instanceof CompiledStorage)) {
       throw new BackendError(kernel, 'must be given storage of this backend');
     }
-    const { transposed } = field;
     const { packings, version } = weight.allocation;
-    const int8 = kernel.endsWith('Int8');
-    const format = int8 ? 'int8' : this.precision;
     const key = `${weight.data.byteOffset} ${K} ${N} ${transposed} ${format}`;
     let packing = packings.get(key);
-    const { isa } = this;
     if (packing?.isa !== isa) {
       packings.delete(key);
       if (packing) this.release(packing.storage);
-      const length = int8 ? this.packedInt8Length(K, N) : this.packedLength(K, N);
-      packing = { version: -1, isa, storage: this.allocate('f32', length) };
+      packing = { version: -1, isa, storage: this.allocate('f32', this.lengthOf(int8, K, N)) };
       packings.set(key, packing);
     }
     if (packing.version !== version) {
-      this.pack(int8 ? 'packWeightInt8' : 'packWeight', {
-        packed: packing.storage,
-        weight,
-        K,
-        N,
-        transposed,
-      });
+      this.packWith(int8, { packed: packing.storage, weight, K, N, transposed });
       packing.version = version;
     }
     return packing.storage;
+  }
+
+  /** See WeightPacker.pack. */
+  private packColumns(dst: Storage, first: number, values: Storage): void {
+    if (!(dst instanceof PackedWeight)) throw new BackendError('pack', 'must be given a weight to be packed');
+    const { layout, packing } = dst;
+    const { K, transposed } = layout;
+    const N = values.length / K;
+    const end = first + N;
+    const apart = (column: number) => column % PACKED_COLUMNS === 0 || column === layout.N;
+    const whole = first === 0 && end === layout.N;
+    if (!whole && !(transposed && apart(first) && apart(end) && end <= layout.N)) {
+      const rule = `must be all ${layout.N} columns, or some of a transpose by ${PACKED_COLUMNS}`;
+      throw new ShapeError('pack', rule, [first, end]);
+    }
+    const [offset, length] = [first, N].map((columns) => this.lengthOf(this.int8, K, columns));
+    this.packWith(this.int8, { packed: packing.slice(offset, length), weight: values, K, N, transposed });
+  }
+
+  private packWith(int8: boolean, args: Arguments): void {
+    this.pack(int8 ? 'packWeightInt8' : 'packWeight', args);
+  }
+
+  /** Floats that B (K, N) takes as products read it. */
+  private lengthOf(int8: boolean, K: number, N: number): number {
+    if (N === 0) return 0;
+    return int8 ? this.packedInt8Length(K, N) : this.packedLength(K, N);
+  }
+
+  /** How a packing holds values. */
+  private formatOf(int8: boolean): string {
+    return int8 ? 'int8' : this.precision;
   }
 
   abstract cachePageLength(NH: number, HS: number): number;

@@ -44,6 +44,7 @@ export class ReferenceBackend extends classWith(METHODS) implements Backend {
   readonly name = 'reference';
   readonly precision = 'f32';
   readonly limits = null;
+  readonly packer = null;
   readonly synchronous = true;
   readonly description: string;
 

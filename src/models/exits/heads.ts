@@ -33,7 +33,7 @@ export class ExitHeads {
             const own = scope.child(`exits.${n}`);
             return {
               norm: last.norm && new LayerNorm(own.child('ln_f'), C, { bias, eps }),
-              head: own.declare('lm_head.weight', 'embedding', [V, C], { std }),
+              head: own.declare('lm_head.weight', 'embedding', [V, C], { std }, ['head']),
             };
           })
         : [];

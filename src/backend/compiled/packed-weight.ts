@@ -1,0 +1,50 @@
+/** A weight of which an engine in C++ keeps its packing alone. Knows no kernel. */
+import { BackendError } from '../../errors.js';
+import type { HostArray } from '../backend.js';
+import { HostStorage } from '../memory/storage.js';
+
+/** B (K, N) as a product reads it, or the transpose of the storage's matrix as that B; in which format and layout. */
+export interface Layout {
+  readonly K: number;
+  readonly N: number;
+  readonly transposed: boolean;
+  readonly format: string;
+  readonly isa: string;
+}
+
+/** Stands for the weight in calls of the kernels that it is packed for. */
+export class PackedWeight extends HostStorage {
+  constructor(
+    readonly layout: Layout,
+    readonly packing: HostStorage,
+  ) {
+    super('f32');
+  }
+
+  /** Of the weight, not of its packing. */
+  override get length(): number {
+    return this.layout.K * this.layout.N;
+  }
+
+  /** What lies in memory. */
+  override get data(): HostArray {
+    return this.packing.data;
+  }
+
+  protected override part(): never {
+    throw new BackendError('slice', 'must be given a weight whose values are kept, not its packing alone');
+  }
+
+  /** The packing, for a kernel that reads this layout. Throws BackendError for another one. */
+  as(kernel: string, wanted: Layout): HostStorage {
+    const text = ({ K, N, transposed, format, isa }: Layout) =>
+      `(${K}, ${N})${transposed ? ' of its transpose' : ''} in ${format} for ${isa}`;
+    if (text(wanted) === text(this.layout)) return this.packing;
+    throw new BackendError(
+      kernel,
+      `argument 'weight' must be packed as ${text(wanted)}`,
+      text(this.layout),
+      'it is kept for inference alone, as the backend was when it was loaded',
+    );
+  }
+}
