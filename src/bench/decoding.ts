@@ -2,7 +2,6 @@
  * Decoding, timed: prefill of a prompt and the tokens after it, for one sequence and for several, at short and long
  * contexts, beside the limits that bind them. Models take turns. Knows no terminal.
  */
-import type { Backend } from '../backend/backend.js';
 import { Decoder } from '../generate/decoder.js';
 import { applicationCount, innerWidth, type ModelConfig } from '../models/config.js';
 import { forwardFlopsPerToken } from '../models/cost.js';
@@ -15,7 +14,7 @@ import { total } from '../evaluate/evaluation.js';
 import type { LimitMeter } from './limits.js';
 import { settle } from './settle.js';
 import type { BenchmarkModel } from './steps.js';
-import { type KernelMs, kernelMs, timed } from './timed.js';
+import { type KernelMs, kernelMs, timed, type TimedBackend } from './timed.js';
 
 export interface DecodingResult {
   readonly name: string;
@@ -44,17 +43,11 @@ const RUN = 8;
 /** Least milliseconds of untimed runs. */
 const WARM_MS = 500;
 
-export interface DecodingBackend {
-  readonly backend: Backend;
-  /** How its products read weights. */
-  readonly weights: 'float' | 'int8';
-}
-
 /** Times `runs` runs of decoding for each model, number of sequences and context that fits the block size. */
 export async function benchmarkDecoding(
   models: readonly BenchmarkModel[],
   runs: number,
-  on: DecodingBackend,
+  on: TimedBackend,
   meter: LimitMeter | null,
   clock: Clock,
   onStep: (done: number, of: number) => void,
@@ -96,7 +89,7 @@ class Entrant {
 
   constructor(
     private readonly entry: BenchmarkModel,
-    private readonly on: DecodingBackend,
+    private readonly on: TimedBackend,
     private readonly meter: LimitMeter | null,
     private readonly clock: Clock,
   ) {

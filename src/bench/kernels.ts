@@ -11,6 +11,7 @@ import type { Clock } from '../platform.js';
 import { median, type Spread, spread } from '../statistics.js';
 import type { Limit, LimitMeter } from './limits.js';
 import { settle } from './settle.js';
+import type { TimedBackend } from './timed.js';
 
 export interface KernelResult {
   readonly kernel: string;
@@ -136,7 +137,7 @@ const WARM_MS = 50;
 export async function benchmarkKernels(
   model: ModelConfig,
   B: number,
-  backend: Backend,
+  on: TimedBackend,
   meter: LimitMeter | null,
   clock: Clock,
   onKernel: (done: number, of: number) => void,
@@ -145,8 +146,8 @@ export async function benchmarkKernels(
   const sizes = { B, T, R: B * T, C, NH, V };
   const results: KernelResult[] = [];
   for (const entry of ENTRIES) {
-    await check(entry, { ...sizes, ...CHECKED }, backend);
-    results.push(await time(entry, sizes, backend, meter, clock));
+    await check(entry, { ...sizes, ...CHECKED }, on);
+    results.push(await time(entry, sizes, on.backend, meter, clock));
     onKernel(results.length, ENTRIES.length);
     await clock.yield();
   }
@@ -212,7 +213,7 @@ function run(entry: Entry, backend: Backend, args: Record<string, unknown>): voi
   backend[entry.name](args as never);
 }
 
-async function check(entry: Entry, sizes: Sizes, backend: Backend): Promise<void> {
+async function check(entry: Entry, sizes: Sizes, { backend, weights }: TimedBackend): Promise<void> {
   const written = SIGNATURES[entry.name].arrays.filter(
     ({ role, name }) => role !== 'in' && !entry.without?.includes(name),
   );
@@ -223,7 +224,10 @@ async function check(entry: Entry, sizes: Sizes, backend: Backend): Promise<void
     free();
     return values;
   };
-  const [got, want] = [await outputs(backend), await outputs(new ReferenceBackend('f64'))];
+  const [got, want] = [
+    await outputs(backend),
+    await outputs(new ReferenceBackend('f64', weights === 'int8')),
+  ];
   // bf16 rounds what is multiplied on the way: softmax weights and gradients of logits.
   const tolerance = backend.precision === 'bf16' && entry.flops ? 2 ** -7 : 1e-5;
   for (const [o, { name }] of written.entries()) {

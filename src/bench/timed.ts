@@ -1,6 +1,13 @@
-/** How long each kernel of a backend takes. */
+/** A backend that is timed, and how long each of its kernels takes. */
 import type { Backend } from '../backend/backend.js';
 import type { Clock } from '../platform.js';
+
+/** What is timed. */
+export interface TimedBackend {
+  readonly backend: Backend;
+  /** How its products read weights. */
+  readonly weights: 'float' | 'int8';
+}
 
 /** The backend with the time of every call added up by kernel, where a kernel has run when its call returns; else as it is. */
 export function timed(backend: Backend, clock: Clock, times: Map<string, number>): Backend {

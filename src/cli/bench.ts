@@ -59,26 +59,20 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
   });
   const [{ config }] = models;
   const { backend } = await openRuntime(config.train.precision, flags.weights);
+  const on = { backend, weights: flags.weights };
   const progress = new Progress('timing');
   const show = (what: string) => (done: number, of: number) =>
     progress.update(done / of, `${what} ${done}/${of}`);
   const wants = (part: (typeof PARTS)[number]) => flags.only === undefined || flags.only === part;
   const meter = !wants('kernels') && !backend.limits ? null : LimitMeter.open(backend, nodeClock);
   const kernels = wants('kernels')
-    ? await benchmarkKernels(config.model, config.train.batchSize, backend, meter, nodeClock, show('kernel'))
+    ? await benchmarkKernels(config.model, config.train.batchSize, on, meter, nodeClock, show('kernel'))
     : [];
   const results = wants('steps')
     ? await benchmarkSteps(models, flags.steps, backend, meter, nodeClock, show('step'))
     : [];
   const decoding = wants('decoding')
-    ? await benchmarkDecoding(
-        models,
-        flags.steps,
-        { backend, weights: flags.weights },
-        meter,
-        nodeClock,
-        show('run'),
-      )
+    ? await benchmarkDecoding(models, flags.steps, on, meter, nodeClock, show('run'))
     : [];
   progress.clear();
   const peakBytes = process.resourceUsage().maxRSS * 1024;

@@ -147,7 +147,7 @@ async function errorPaths(): Promise<Record<string, readonly Path[]>> {
     ],
     bench: [
       [['mini-1x3'], /preset: unknown name/],
-      [['mini-1x2', '--weights', 'int8'], /weights/, 1, { LOOPNN_BACKEND: 'reference' }],
+      [['mini-1x2', '--precision', 'bf16'], /precision/, 1, { LOOPNN_BACKEND: 'reference' }],
     ],
     doctor: [
       [['--loops', '2'], /unknown option/, 2],
