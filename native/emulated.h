@@ -128,4 +128,7 @@ static inline __m512i permutexvar(__m512i index, __m512i v) {
 #define _mm512_dpbf16_ps(c, a, b) emulated::dpbf16(c, (__m512)(a), (__m512)(b))
 #define _mm512_permutexvar_epi16 emulated::permutexvar
 #define _mm512_madd_epi16 emulated::madd
+#if defined(__AVX512BF16__)
+#define __AVX512VNNI__  // here, since GCC's header takes it for a flag of the compiler
+#endif
 #define _mm512_dpwssd_epi32 emulated::dpwssd

@@ -32,7 +32,7 @@ const ISAS = {
       name: 'avx512bf16',
       width: 16,
       flags: [...AVX512, '-mavx512bf16', '-mavx512vnni'],
-      emulated: [...EMULATED, '-D__AVX512BF16__', '-D__AVX512VNNI__'],
+      emulated: [...EMULATED, '-D__AVX512BF16__'],
     },
     { name: 'avx512', width: 16, flags: AVX512, emulated: EMULATED },
     { name: 'avx2', width: 8, flags: ['-mavx2', '-mfma'] },
