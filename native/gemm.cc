@@ -15,12 +15,6 @@ constexpr int64_t kSmallTask = int64_t{1} << 20;      // multiply-adds below whi
 constexpr int64_t kPackedAtOnce = int64_t{1} << 21;  // words of A: they stay in the last-level cache
 constexpr int64_t kDeepEnough = 4 * KC;               // steps for which C, read and stored once, repays its way
 
-constexpr int64_t kSmallOperand = int64_t{1} << 17;  // words: half a second-level cache
-constexpr int64_t kPanelsOfTask = 4;
-constexpr int64_t kShortestRun = 128;
-constexpr int64_t kFewestRuns = 4;
-constexpr int64_t kRowsAdded = 16;
-
 /** How a product is cut: blocks of `depth` steps and `height` rows are packed at once; tasks are `rows` × `cols` of C. */
 struct Grid {
   int64_t depth, height, rows, cols;
@@ -127,7 +121,34 @@ void run(const Product& p, const Matrix* b, const float* packedB) {
   }
 }
 
-/** sums (C) += Σ_r rows (R, C), in a fixed order. */
+}  // namespace
+
+template <class P>
+void pack(float* packed, const Matrix& b, int64_t K, int64_t N) {
+  parallel(ceilDiv(N, NR) * ceilDiv(stepsOf<P>(K), KC), [&](int64_t task, int) {
+    packBlock<P, NR>(packed, b.data, b.cs, b.rs, N, K, task);
+  });
+}
+
+template <class P>
+void multiply(const Product& product, const float* packedB) {
+  if (!multiplySmall<P>(product, packedB)) run<P>(product, nullptr, packedB);
+}
+
+template <class P>
+void multiply(const Product& product, const Matrix& b, float* columnSums) {
+  if (addSmall<P>(product, b, columnSums)) return;
+  run<P>(product, &b, nullptr);
+  if (columnSums) addColumnSums(columnSums, b.data, product.K, product.N);
+}
+
+template void pack<F32>(float*, const Matrix&, int64_t, int64_t);
+template void pack<Bf16>(float*, const Matrix&, int64_t, int64_t);
+template void multiply<F32>(const Product&, const float*);
+template void multiply<Bf16>(const Product&, const float*);
+template void multiply<F32>(const Product&, const Matrix&, float*);
+template void multiply<Bf16>(const Product&, const Matrix&, float*);
+
 void addColumnSums(float* sums, const float* rows, int64_t R, int64_t C) {
   // Runs of rows are summed apart first: shorter sums lose less.
   constexpr int64_t kRun = 64, kCols = 4 * W;
@@ -143,122 +164,6 @@ void addColumnSums(float* sums, const float* rows, int64_t R, int64_t C) {
     }
   });
 }
-
-/** Whether B stays in a processor's cache, and there are rows for many tasks. */
-bool manyRows(const Product& p, int64_t steps) {
-  return roundUp(p.N, NR) * steps <= kSmallOperand && ceilDiv(p.M, MR) >= kEnoughTasks;
-}
-
-/** The product with a small B: each task packs the rows that it multiplies, and no thread waits for another's. */
-template <class P>
-void runByRows(const Product& p, const float* packedB) {
-  const int64_t steps = stepsOf<P>(p.K), panels = ceilDiv(p.M, MR);
-  const int64_t rows = max(1, min(kPanelsOfTask, panels / kEnoughTasks)) * MR;
-  reserveScratch((size_t)(rows * steps) * sizeof(float));
-  parallel(ceilDiv(p.M, rows), [&](int64_t task, int worker) {
-    Product part = p;
-    part.M = min(rows, p.M - task * rows);
-    part.a.data = p.a.data + task * rows * p.a.rs;
-    part.c = p.c + task * rows * p.ldc;
-    float* packedA = workerScratch(worker);
-    for (int64_t i = 0; i < part.M; i += MR) {
-      packPanel<P, MR>(packedA + i * steps, part.a.data + i * p.a.rs, p.a.rs, p.a.cs, part.M - i, p.K);
-    }
-    multiplyTile<P>(part, packedA, packedB, steps * NR, 0, part.M, 0, p.N);
-  });
-}
-
-/** sums (N) = Σ of K rows that lie `stride` apart. */
-void sumColumns(float* sums, const float* rows, int64_t K, int64_t N, int64_t stride) {
-  for (int64_t j = 0; j < N; j += 4 * W) {
-    vf total[4] = {};
-    for (int64_t k = 0; k < K; k++) {
-      for (int v = 0; v < 4 && j + v * W < N; v++) total[v] += loadUpTo(rows + k * stride + j + v * W, N - j - v * W);
-    }
-    for (int v = 0; v < 4 && j + v * W < N; v++) storeUpTo(sums + j + v * W, total[v], N - j - v * W);
-  }
-}
-
-/** How many values of k a task sums where C is small and k long; 0 where it is not. */
-int64_t runOfK(const Product& p) {
-  // The partial sums take no more room than half of what is packed.
-  const int64_t most = p.K * (p.M + p.N) / (2 * p.M * p.N);
-  if (!p.accumulate || p.bias || p.M * p.N > kSmallOperand || most < kFewestRuns) return 0;
-  return max(kShortestRun, roundUp(ceilDiv(p.K, most), kShortestRun));
-}
-
-/**
- * C += A·B with a small C: each task packs a run of both operands along k and sums it apart, the columns of B too where that is
- * wanted; then the sums are added in order.
- */
-template <class P>
-void runByDepth(const Product& p, const Matrix& b, float* columnSums, int64_t depth) {
-  const int64_t most = stepsOf<P>(min(depth, p.K)), runs = ceilDiv(p.K, depth), size = (p.M + 1) * p.N;
-  float* sums = sharedScratch(kPackedA, (size_t)(runs * size) * sizeof(float));
-  const int64_t wordsA = roundUp(p.M, MR) * most;
-  reserveScratch((size_t)(wordsA + roundUp(p.N, NR) * most) * sizeof(float));
-  parallel(runs, [&](int64_t run, int worker) {
-    const int64_t k0 = run * depth;
-    Product part = p;
-    part.K = min(depth, p.K - k0);
-    part.a.data = p.a.data + k0 * p.a.cs;
-    part.c = sums + run * size;
-    part.ldc = p.N;
-    part.accumulate = false;
-    const int64_t steps = stepsOf<P>(part.K);
-    float *packedA = workerScratch(worker), *packedB = packedA + wordsA;
-    for (int64_t i = 0; i < p.M; i += MR) {
-      packPanel<P, MR>(packedA + i * steps, part.a.data + i * p.a.rs, p.a.rs, p.a.cs, p.M - i, part.K);
-    }
-    for (int64_t j = 0; j < p.N; j += NR) {
-      packPanel<P, NR>(packedB + j * steps, b.data + k0 * b.rs + j * b.cs, b.cs, b.rs, p.N - j, part.K);
-    }
-    multiplyTile<P>(part, packedA, packedB, steps * NR, 0, p.M, 0, p.N);
-    if (columnSums) sumColumns(part.c + p.M * p.N, b.data + k0 * b.rs, part.K, p.N, b.rs);
-  });
-  const int64_t rows = columnSums ? p.M + 1 : p.M;
-  parallel(ceilDiv(rows, kRowsAdded), [&](int64_t task, int) {
-    for (int64_t i = task * kRowsAdded; i < min((task + 1) * kRowsAdded, rows); i++) {
-      float* to = i < p.M ? p.c + i * p.ldc : columnSums;
-      for (int64_t j = 0; j < p.N; j += W) {
-        const float* from = sums + i * p.N + j;
-        vf total{};
-        for (int64_t run = 0; run < runs; run++) total += loadUpTo(from + run * size, p.N - j);
-        storeUpTo(to + j, loadUpTo(to + j, p.N - j) + total, p.N - j);
-      }
-    }
-  });
-}
-
-}  // namespace
-
-template <class P>
-void pack(float* packed, const Matrix& b, int64_t K, int64_t N) {
-  parallel(ceilDiv(N, NR) * ceilDiv(stepsOf<P>(K), KC), [&](int64_t task, int) {
-    packBlock<P, NR>(packed, b.data, b.cs, b.rs, N, K, task);
-  });
-}
-
-template <class P>
-void multiply(const Product& product, const float* packedB) {
-  if (manyRows(product, stepsOf<P>(product.K))) runByRows<P>(product, packedB);
-  else run<P>(product, nullptr, packedB);
-}
-
-template <class P>
-void multiply(const Product& product, const Matrix& b, float* columnSums) {
-  const int64_t depth = runOfK(product);
-  if (depth > 0) return runByDepth<P>(product, b, columnSums, depth);
-  run<P>(product, &b, nullptr);
-  if (columnSums) addColumnSums(columnSums, b.data, product.K, product.N);
-}
-
-template void pack<F32>(float*, const Matrix&, int64_t, int64_t);
-template void pack<Bf16>(float*, const Matrix&, int64_t, int64_t);
-template void multiply<F32>(const Product&, const float*);
-template void multiply<Bf16>(const Product&, const float*);
-template void multiply<F32>(const Product&, const Matrix&, float*);
-template void multiply<Bf16>(const Product&, const Matrix&, float*);
 
 }  // namespace LOOPNN_ISA
 }  // namespace loopnn

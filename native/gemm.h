@@ -306,5 +306,14 @@ void multiply(const Product& product, const float* packedB);
 template <class P>
 void multiply(const Product& product, const Matrix& b, float* columnSums = nullptr);
 
+/** The same where B, or C and its sums, are small; nothing, and false, where they are not (small.cc). */
+template <class P>
+bool multiplySmall(const Product& product, const float* packedB);
+template <class P>
+bool addSmall(const Product& product, const Matrix& b, float* columnSums);
+
+/** sums (C) += Σ_r rows (R, C), in a fixed order. */
+void addColumnSums(float* sums, const float* rows, int64_t R, int64_t C);
+
 }  // namespace LOOPNN_ISA
 }  // namespace loopnn

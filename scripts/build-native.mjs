@@ -43,6 +43,7 @@ const ISAS = {
 /** Files compiled once for each instruction set; all others are compiled once. */
 export const FAMILIES = [
   'gemm',
+  'small',
   'attention',
   'cache',
   'head',
