@@ -29,8 +29,9 @@ export class Candidates {
   /** A score for each of V tokens; a caller may change them between `reset` and `best`. */
   readonly scores: Float32Array;
   private readonly bits: Int32Array;
-  /** The tokens that are in, in ascending order, and the weight of each. */
+  /** The tokens that are in, in ascending order, and the weight of each; `ids` is not set while `every` token is in. */
   private readonly ids: Int32Array;
+  private every = true;
   private readonly weights: Float64Array;
   private count = 0;
   private max = 0;
@@ -49,34 +50,43 @@ export class Candidates {
   reset(logits: Float32Array): void {
     this.scores.set(logits);
     this.count = this.ids.length;
+    this.every = true;
+  }
+
+  /** Lists the tokens that are in. */
+  private list(): void {
+    if (!this.every) return;
     for (let i = 0; i < this.count; i++) this.ids[i] = i;
+    this.every = false;
   }
 
   /** The token with the highest score, the lower one of two. Throws CheckpointError where a score is NaN or infinite. */
   best(): number {
     const { scores } = this;
-    let best = 0;
     let max = scores[0];
-    let sum = 0;
-    for (let i = 0; i < scores.length; i++) {
+    // An addition waits for the one before: two sums wait half as long.
+    let [sum, odd] = [0, 0];
+    for (let i = 0; i < scores.length; i += 2) {
       const score = scores[i];
+      const next = i + 1 < scores.length ? scores[i + 1] : score;
       sum += score;
-      if (score > max) {
-        max = score;
-        best = i;
-      }
+      odd += next;
+      if (score > max) max = score;
+      if (next > max) max = next;
     }
+    sum += odd;
     // −∞ is a token that must not come; the sum is NaN where any score is.
     if (Number.isNaN(sum) || !Number.isFinite(max)) {
       const got = Number.isNaN(sum) ? Number.NaN : max;
       throw new CheckpointError('logits', 'must be finite', got, 'the model has diverged');
     }
     this.max = max;
-    return best;
+    return scores.indexOf(max);
   }
 
   /** Weighs the tokens that are in: e^((score − the highest) / temperature). */
   weigh(temperature: number): void {
+    this.list();
     const { scores, ids, weights, max } = this;
     let kept = 0;
     for (let j = 0; j < this.count; j++) {
@@ -104,6 +114,7 @@ export class Candidates {
   /** Keeps the k tokens with the highest scores, of equal ones the lower; weights are lost. */
   keepTop(k: number): void {
     if (k >= this.count) return;
+    this.list();
     this.weights.fill(1, 0, this.count);
     this.keepUntil(k);
   }
@@ -150,8 +161,31 @@ export class Candidates {
     return first;
   }
 
+  /**
+   * What `weigh` and `draw` give together, `best` being the token with the highest score: where nobody else asks for weights,
+   * most tokens lose by a bound of theirs.
+   */
+  drawWeighed(best: number, temperature: number, a: number, b: number): number {
+    const { scores, max } = this;
+    let first = best;
+    let least = -Math.log(uniform(a, b, best));
+    for (let id = 0; id < scores.length; id++) {
+      const x = (scores[id] - max) / temperature;
+      if (x < FLOOR) continue;
+      // See `exp`, and `draw`: of equal times the lower id wins.
+      const late = 1 - uniform(a, b, id);
+      if (late >= least * EXP[(-x * RESOLUTION) | 0]) continue;
+      const time = -Math.log(uniform(a, b, id)) / exp(x);
+      if (time > least || (time === least && id >= first)) continue;
+      least = time;
+      first = id;
+    }
+    return first;
+  }
+
   /** The tokens that are in, by falling score, of equal ones the lower first. */
   ranked(): number[] {
+    this.list();
     const { scores } = this;
     return Array.from(this.ids.subarray(0, this.count)).sort((a, b) => scores[b] - scores[a] || a - b);
   }
@@ -162,7 +196,8 @@ export class Candidates {
    * next digit in that bin says more.
    */
   private keepUntil(target: number): void {
-    const { ids, keys, weights, bits, bins, count } = this;
+    const { ids, keys, weights, bits, bins } = this;
+    let { count } = this;
     for (let j = 0; j < count; j++) {
       // A float's bits, as a number that grows with the float; 0 and −0 are one.
       const b = bits[ids[j]];
@@ -186,11 +221,20 @@ export class Candidates {
       }
       found |= digit << shift;
       mask |= LARGEST_DIGIT << shift;
+      // What lies below is out, mostly after the first digit already.
+      const least = found >>> 0;
+      let above = 0;
+      for (let j = 0; j < count; j++) {
+        if (keys[j] < least) continue;
+        ids[above] = ids[j];
+        weights[above] = weights[j];
+        keys[above++] = keys[j];
+      }
+      count = above;
     }
     const cut = found >>> 0;
     let kept = 0;
     for (let j = 0; j < count; j++) {
-      if (keys[j] < cut) continue;
       if (keys[j] === cut) {
         if (reached >= target) continue;
         reached += weights[j];

@@ -118,7 +118,7 @@ export class Decoder implements Disposable {
       if (length <= blockSize) continue;
       throw new ConfigError('sequence', `must have at most blockSize = ${blockSize} tokens`, length);
     }
-    const logits = new Float32Array(batch.length * V);
+    let logits: Float32Array | null = null;
     const steps = new Int32Array(batch.length);
     const scores: (RowScores | null)[] = batch.map(() => null);
     // Those with the same options can share a pass.
@@ -127,6 +127,10 @@ export class Decoder implements Disposable {
       const { options } = batch[members[0]].sequence;
       const parts = members.map((b) => batch[b]);
       const next = await this.pass(parts, options);
+      // As they are, where the pass is all there is.
+      const whole = next.logits.length === batch.length * V;
+      if (whole) logits = next.logits;
+      else logits ??= new Float32Array(batch.length * V);
       let row = 0;
       let scored = 0;
       for (const [i, b] of members.entries()) {
@@ -137,12 +141,12 @@ export class Decoder implements Disposable {
           scored = end;
         }
         if (!goesOn) continue;
-        logits.set(next.logits.subarray(row * V, (row + 1) * V), b * V);
+        if (!whole) logits.set(next.logits.subarray(row * V, (row + 1) * V), b * V);
         steps[b] = next.steps?.[row] ?? options.loops ?? this.trainedSteps;
         row++;
       }
     }
-    return { logits, steps, scores };
+    return { logits: logits ?? new Float32Array(), steps, scores };
   }
 
   /**

@@ -94,11 +94,15 @@ export class Sampler {
     const { temperature = 1, topK, topP, minP, seed = DEFAULT_SEED } = this.options;
     const best = candidates.best();
     if (temperature === 0) return best;
+    const [a, b] = [hashWords(seed, position, 0), hashWords(seed, position, 1)];
+    if (topK === undefined && topP === undefined && minP === undefined) {
+      return candidates.drawWeighed(best, temperature, a, b);
+    }
     if (topK !== undefined) candidates.keepTop(topK);
     candidates.weigh(temperature);
     if (topP !== undefined) candidates.keepShare(topP);
     if (minP !== undefined) candidates.keepAbove(minP);
-    return candidates.draw(hashWords(seed, position, 0), hashWords(seed, position, 1));
+    return candidates.draw(a, b);
   }
 }
 
