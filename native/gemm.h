@@ -182,10 +182,11 @@ template <class P, int ROWS>
 void tile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t ldb, const float* next, float* c,
           int64_t ldc, int64_t cols, Store how) {
   // C is wanted only at the end, and its rows lie pages apart: ask for them now.
+  float* row = c;
 #pragma GCC unroll 16
-  for (int i = 0; i < ROWS; i++) {
+  for (int i = 0; i < ROWS; i++, row += ldc) {
 #pragma GCC unroll 2
-    for (int v = 0; v < NV; v++) __builtin_prefetch(c + i * ldc + v * W, 1);
+    for (int v = 0; v < NV; v++) __builtin_prefetch(row + v * W, 1);
   }
   vf acc[ROWS][NV];
 #pragma GCC unroll 16
@@ -215,18 +216,25 @@ void tile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t ld
     for (int s = 0; s < kFetch; s++) step();
   }
   for (; left > 0; left--) step();
-#pragma GCC unroll 2
-  for (int v = 0; v < NV; v++) {
-    const int64_t n = cols - v * W;
-    if (n <= 0) break;
-    const vf bias = how.bias ? loadUpTo(how.bias + v * W, n) : vf{};
+  forget(c);  // where the rows lie: the compiler would compute and spill it all beforehand
+  if (cols >= NR && !how.bias) {
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; i++) {
-      float* to = c + i * ldc + v * W;
+    for (int i = 0; i < ROWS; i++, c += ldc) {
+#pragma GCC unroll 2
+      for (int v = 0; v < NV; v++) store(c + v * W, how.add ? acc[i][v] + load(c + v * W) : acc[i][v]);
+    }
+    return;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < ROWS; i++, c += ldc) {
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; v++) {
+      const int64_t n = cols - v * W;
+      if (n <= 0) break;
       vf sum = acc[i][v];
-      if (how.bias) sum += bias;
-      if (how.add) sum += loadUpTo(to, n);
-      storeUpTo(to, sum, n);
+      if (how.bias) sum += loadUpTo(how.bias + v * W, n);
+      if (how.add) sum += loadUpTo(c + v * W, n);
+      storeUpTo(c + v * W, sum, n);
     }
   }
 }

@@ -169,6 +169,13 @@ LOOPNN_INLINE void inOrder([[maybe_unused]] vf& a, [[maybe_unused]] vf& b) {
 #endif
 }
 
+/** What the compiler knows of a pointer ends here. */
+LOOPNN_INLINE void forget([[maybe_unused]] float*& p) {
+#if defined(__GNUC__)
+  asm("" : "+r"(p));
+#endif
+}
+
 /** The next min(n, W) floats of an array that has n > 0 left. */
 LOOPNN_INLINE vf loadUpTo(const float* p, int64_t n) { return n >= W ? load(p) : loadFirst(p, (int)n); }
 LOOPNN_INLINE void storeUpTo(float* p, vf v, int64_t n) {
