@@ -1,6 +1,6 @@
 /**
- * The blocked matrix product. For each block of k, all threads pack A (and a B that is not packed yet) into memory
- * that they share, and then compute tiles of C from it. Knows the shapes only.
+ * The blocked matrix product. For each block of k, all threads pack what several tasks need into memory that they share,
+ * and then compute tiles of C from it; what one task alone needs, it packs into its own. Knows the shapes only.
  */
 #include "gemm.h"
 
@@ -10,7 +10,10 @@ namespace {
 
 constexpr int64_t kTallest = 16 * MR;  // rows of a task: with KC steps they fill a part of the second-level cache
 constexpr int64_t kWidest = 32 * NR;
+constexpr int64_t kStrip = 128;  // columns of a task that has all rows: what it packs stays in the second-level cache
+constexpr int64_t kRowsAhead = 8;  // steps
 constexpr int64_t kEnoughTasks = 16;
+constexpr int64_t kEnoughStrips = 24;
 constexpr int64_t kSmallTask = int64_t{1} << 20;      // multiply-adds below which a task is not worth halving
 constexpr int64_t kPackedAtOnce = int64_t{1} << 21;  // words of A: they stay in the last-level cache
 constexpr int64_t kDeepEnough = 4 * KC;               // steps for which C, read and stored once, repays its way
@@ -18,17 +21,33 @@ constexpr int64_t kDeepEnough = 4 * KC;               // steps for which C, read
 /** How a product is cut: blocks of `depth` steps and `height` rows are packed at once; tasks are `rows` × `cols` of C. */
 struct Grid {
   int64_t depth, height, rows, cols;
+
+  int64_t down(int64_t M) const { return ceilDiv(M, rows); }
+  int64_t across(int64_t N) const { return ceilDiv(N, cols); }
 };
 
-/** A function of the shape alone. */
-Grid gridFor(int64_t M, int64_t N, int64_t steps) {
+/**
+ * How many of `panels` a task takes so that few threads finish together: at most `most`, or somewhat fewer, so that the
+ * number of tasks, `times` as many as parts, is a multiple of four or of two.
+ */
+int64_t evenly(int64_t panels, int64_t most, int64_t times) {
+  for (int64_t multiple = 4; multiple > 1; multiple /= 2) {
+    for (int64_t p = most; 3 * p >= 2 * most; p--) {
+      if (ceilDiv(panels, p) * times % multiple == 0) return p;
+    }
+  }
+  return ceilDiv(panels, ceilDiv(panels, most));
+}
+
+/** With B packed before: tasks are blocks of C. A function of the shape alone. */
+Grid blocksOf(int64_t M, int64_t N, int64_t steps) {
   Grid g;
   g.height = min(roundUp(M, MR), kPackedAtOnce / min(steps, kDeepEnough) / MR * MR);
   g.depth = min(steps, max(KC, kPackedAtOnce / g.height / KC * KC));
   const int64_t m = min(M, g.height);
   g.rows = min(roundUp(m, MR), kTallest);
   g.cols = min(roundUp(N, NR), kWidest);
-  while (ceilDiv(m, g.rows) * ceilDiv(N, g.cols) < kEnoughTasks && g.rows * g.cols * g.depth > kSmallTask) {
+  while (g.down(m) * g.across(N) < kEnoughTasks && g.rows * g.cols * g.depth > kSmallTask) {
     if (g.cols > NR && (4 * g.cols >= g.rows || g.rows <= MR)) {
       g.cols = roundUp(ceilDiv(g.cols, 2), NR);
     } else if (g.rows > MR) {
@@ -38,8 +57,28 @@ Grid gridFor(int64_t M, int64_t N, int64_t steps) {
     }
   }
   // Even tiles: no sliver at the end.
-  g.rows = roundUp(ceilDiv(m, ceilDiv(m, g.rows)), MR);
-  g.cols = roundUp(ceilDiv(N, ceilDiv(N, g.cols)), NR);
+  g.cols = roundUp(ceilDiv(N, g.across(N)), NR);
+  g.rows = evenly(ceilDiv(m, MR), g.rows / MR, g.across(N)) * MR;
+  return g;
+}
+
+/** Lanes of a strip: whole panels, at most `most` lanes, and kEnoughTasks strips unless they had too little to do. */
+int64_t stripOf(int64_t lanes, int64_t panel, int64_t most, int64_t multiplyAddsPerLane) {
+  const int64_t panels = ceilDiv(lanes, panel);
+  const int64_t least = max(1, kSmallTask / multiplyAddsPerLane / panel);
+  return evenly(panels, min(max(panels / kEnoughStrips, least), most / panel), 1) * panel;
+}
+
+/**
+ * With two operands to be packed: tasks are strips of C that go all the way across the operand with fewer panels. A task
+ * packs its part of the other one itself, which so never leaves its caches.
+ */
+Grid stripsOf(int64_t M, int64_t N, int64_t steps) {
+  Grid g = {steps, roundUp(M, MR), roundUp(M, MR), roundUp(N, NR)};
+  const bool upright = ceilDiv(N, NR) >= ceilDiv(M, MR);
+  g.depth = min(steps, max(KC, kPackedAtOnce / (upright ? g.rows : g.cols) / KC * KC));
+  if (upright) g.cols = stripOf(N, NR, kStrip, M * g.depth);
+  else g.rows = stripOf(M, MR, kTallest, N * g.depth);
   return g;
 }
 
@@ -52,70 +91,107 @@ void packBlock(float* packed, const float* src, int64_t ls, int64_t ks, int64_t 
                       min(kc - k0, KC * P::kDepth));
 }
 
-/** Rows [i0, i1) and columns [j0, j1) of C over a block of k. Panels of B lie `roomB` words apart. */
-template <class P>
-void multiplyTile(const Product& p, const float* packedA, const float* packedB, int64_t roomB, int64_t i0, int64_t i1,
-                  int64_t j0, int64_t j1) {
-  const int64_t steps = stepsOf<P>(p.K);
-  for (int64_t s0 = 0; s0 < steps; s0 += KC) {
-    const int64_t sc = min(KC, steps - s0);
-    auto howAt = [&](int64_t j) { return Store{p.accumulate || s0 > 0, p.bias && s0 == 0 ? p.bias + j : nullptr}; };
-    auto panelAt = [&](int64_t j) { return packedB + j / NR * roomB + s0 * NR; };
-    int64_t j = j0;
-    if (i1 - i0 == 1) {
-      const float* a = packedA + i0 * steps + s0 * MR;
-      for (; j + kAbreast * NR <= roundUp(j1, NR); j += kAbreast * NR) {
-        rowTile<P>(sc, a, MR, panelAt(j), roomB, p.c + i0 * p.ldc + j, p.N - j, howAt(j));
-      }
+/**
+ * Packs at most KC steps of the panels that `lanes` lanes make, KC steps' room apart. Where lanes lie side by side, row by row:
+ * rows lie pages apart, where nothing but this asks for them ahead.
+ */
+template <class P, int Width>
+void packStrip(float* packed, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc) {
+  if (ls != 1) {
+    for (int64_t l = 0; l < lanes; l += Width) {
+      packPanel<P, Width>(packed + l * KC, src + l * ls, ls, ks, lanes - l, kc);
     }
-    for (; j < j1; j += NR) {
-      const Store how = howAt(j);
-      const float* panel = panelAt(j);
-      // What is read after this panel: the one to its right, or the first one of the next steps.
-      const float* next = j + NR < j1 ? panel + roomB : s0 + KC < steps ? packedB + j0 / NR * roomB + (s0 + KC) * NR : panel;
-      for (int64_t i = i0; i < i1; i += MR) {
-        tiles<P>[min(MR, p.M - i) - 1](sc, packedA + i * steps + s0 * MR, MR, panel, NR, next, p.c + i * p.ldc + j,
-                                       p.ldc, p.N - j, how);
-        next += sc / kFetch * 16;
-      }
+    return;
+  }
+  const int64_t steps = stepsOf<P>(kc);
+  for (int64_t s = 0; s < steps; s++) {
+    const float* ahead = src + (s + kRowsAhead) * P::kDepth * ks;
+    for (int64_t l = 0; l < lanes; l += 16) {
+      __builtin_prefetch(ahead + l);
+      if (P::kDepth > 1) __builtin_prefetch(ahead + ks + l);
+    }
+    for (int64_t l = 0; l < lanes; l += Width) packStep<P, Width>(packed + l * KC, src + l, ks, lanes - l, s, kc);
+  }
+}
+
+/** Panels of a packed operand: those from some lane on, from some step on. */
+struct Panels {
+  const float* first;
+  int64_t apart;  // words from one to the next
+
+  const float* at(int64_t panel) const { return first + panel * apart; }
+};
+
+/** C (rows, cols), at p.c, over sc steps; `after` is what is read of B when all this is done. */
+template <class P>
+void multiplyBlock(const Product& p, Panels a, Panels b, int64_t rows, int64_t cols, int64_t sc, const float* after,
+                   float* c, Store how) {
+  auto howAt = [&](int64_t j) { return Store{how.add, how.bias ? how.bias + j : nullptr}; };
+  int64_t j = 0;
+  if (rows == 1) {
+    for (; j + kAbreast * NR <= roundUp(cols, NR); j += kAbreast * NR) {
+      rowTile<P>(sc, a.first, MR, b.at(j / NR), b.apart, c + j, cols - j, howAt(j));
+    }
+  }
+  for (; j < cols; j += NR) {
+    const float* panel = b.at(j / NR);
+    const float* next = j + NR < cols ? panel + b.apart : after;
+    for (int64_t i = 0; i < rows; i += MR) {
+      tiles<P>[min(MR, rows - i) - 1](sc, a.at(i / MR), MR, panel, NR, next, c + i * p.ldc + j, p.ldc, cols - j, howAt(j));
+      next += sc / kFetch * 16;
     }
   }
 }
 
-/** The product; `b` null: B is packed already. */
+/** The product; `b` null: B is packed already. What one task alone needs, it packs; what several need, all do before. */
 template <class P>
 void run(const Product& p, const Matrix* b, const float* packedB) {
   if (p.M == 0 || p.N == 0 || p.K == 0) return;  // only a sum over rows can be empty, and that one is added
   const int64_t all = stepsOf<P>(p.K);
-  const Grid g = gridFor(p.M, p.N, all);
-  float* packedA = sharedScratch(kPackedA, (size_t)(roundUp(min(p.M, g.height), MR) * g.depth) * sizeof(float));
-  float* ownB = b ? sharedScratch(kPackedB, (size_t)(roundUp(p.N, NR) * g.depth) * sizeof(float)) : nullptr;
+  const Grid g = (b ? stripsOf : blocksOf)(p.M, p.N, all);
+  const bool ownsA = g.across(p.N) == 1, ownsB = b && g.down(p.M) == 1;
+  const int64_t wordsA = roundUp(min(p.M, g.height), MR) * g.depth, wordsB = roundUp(p.N, NR) * g.depth;
+  float* sharedA = ownsA ? nullptr : sharedScratch(kPackedA, (size_t)wordsA * sizeof(float));
+  float* sharedB = !b || ownsB ? nullptr : sharedScratch(kPackedB, (size_t)wordsB * sizeof(float));
+  const int64_t ownA = ownsA ? g.rows * KC : 0, ownB = ownsB ? g.cols * KC : 0;
+  if (ownA + ownB > 0) reserveScratch((size_t)(ownA + ownB) * sizeof(float));
   for (int64_t s0 = 0; s0 < all; s0 += g.depth) {
-    Product part = p;
-    const int64_t k0 = s0 * P::kDepth;
-    part.K = min(p.K - k0, g.depth * P::kDepth);
-    part.bias = s0 == 0 ? p.bias : nullptr;
-    part.accumulate = p.accumulate || s0 > 0;
-    const int64_t steps = stepsOf<P>(part.K), blocks = ceilDiv(steps, KC);
+    const int64_t k0 = s0 * P::kDepth, K = min(p.K - k0, g.depth * P::kDepth);
+    const int64_t steps = stepsOf<P>(K), blocks = ceilDiv(steps, KC);
     for (int64_t m0 = 0; m0 < p.M; m0 += g.height) {
-      part.M = min(g.height, p.M - m0);
-      part.a.data = p.a.data + m0 * p.a.rs + k0 * p.a.cs;
-      part.c = p.c + m0 * p.ldc;
-      const int64_t tasksA = ceilDiv(part.M, MR) * blocks;
-      const int64_t tasksB = b && m0 == 0 ? ceilDiv(p.N, NR) * blocks : 0;
+      const int64_t M = min(g.height, p.M - m0);
+      const float* dataA = p.a.data + m0 * p.a.rs + k0 * p.a.cs;
+      const float* dataB = b ? b->data + k0 * b->rs : nullptr;
+      const int64_t tasksA = ownsA ? 0 : ceilDiv(M, MR) * blocks;
+      const int64_t tasksB = sharedB && m0 == 0 ? ceilDiv(p.N, NR) * blocks : 0;
       parallel(tasksA + tasksB, [&](int64_t task, int) {
-        if (task < tasksA) {
-          packBlock<P, MR>(packedA, part.a.data, part.a.rs, part.a.cs, part.M, part.K, task);
-        } else {
-          packBlock<P, NR>(ownB, b->data + k0 * b->rs, b->cs, b->rs, p.N, part.K, task - tasksA);
-        }
+        if (task < tasksA) packBlock<P, MR>(sharedA, dataA, p.a.rs, p.a.cs, M, K, task);
+        else packBlock<P, NR>(sharedB, dataB, b->cs, b->rs, p.N, K, task - tasksA);
       });
-      const float* panels = b ? ownB : packedB + s0 * NR;
-      const int64_t roomB = (b ? steps : all) * NR, across = ceilDiv(p.N, g.cols);
-      parallel(ceilDiv(part.M, g.rows) * across, [&](int64_t task, int) {
+      const float* panels = b ? sharedB : packedB + s0 * NR;
+      const int64_t roomB = (b ? steps : all) * NR, across = g.across(p.N);
+      parallel(g.down(M) * across, [&](int64_t task, int worker) {
         // Across before down: threads begin apart, at rows that each has packed, and go through the same parts of B.
         const int64_t i0 = task / across * g.rows, j0 = task % across * g.cols;
-        multiplyTile<P>(part, packedA, panels, roomB, i0, min(i0 + g.rows, part.M), j0, min(j0 + g.cols, p.N));
+        const int64_t rows = min(g.rows, M - i0), cols = min(g.cols, p.N - j0);
+        float* own = ownA + ownB > 0 ? workerScratch(worker) : nullptr;
+        for (int64_t s = 0; s < steps; s += KC) {
+          const int64_t k = s * P::kDepth, kc = min(K - k, KC * P::kDepth);
+          Panels a = {sharedA + i0 * steps + s * MR, steps * MR}, bs = {panels + j0 / NR * roomB + s * NR, roomB};
+          const float* after = s + KC < steps ? bs.first + KC * NR : bs.at((cols - 1) / NR);
+          if (ownsA) {
+            packStrip<P, MR>(own, dataA + i0 * p.a.rs + k * p.a.cs, p.a.rs, p.a.cs, rows, kc);
+            a = {own, MR * KC};
+          }
+          if (ownsB) {
+            packStrip<P, NR>(own + ownA, dataB + j0 * b->cs + k * b->rs, b->cs, b->rs, cols, kc);
+            bs = {own + ownA, NR * KC};
+            after = own + ownA;
+          }
+          const bool first = s0 + s == 0;
+          multiplyBlock<P>(p, a, bs, rows, cols, stepsOf<P>(kc), after, p.c + (m0 + i0) * p.ldc + j0,
+                           {p.accumulate || !first, p.bias && first ? p.bias + j0 : nullptr});
+        }
       });
     }
   }

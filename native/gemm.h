@@ -129,6 +129,21 @@ LOOPNN_INLINE void transpose(vf* r) {
 }
 
 /**
+ * Step s of a panel whose lanes lie side by side, of at least the steps after it, as packPanel below has it. A vector that is
+ * wider than what is left of the panel spills into the first lanes of the next step, which is written after it; that of the
+ * last step must not.
+ */
+template <class P, int Width>
+LOOPNN_INLINE void packStep(float* dst, const float* src, int64_t ks, int64_t lanes, int64_t s, int64_t kc) {
+  for (int g = 0; g < Width; g += W) {
+    const vf words = lanes > g ? P::across(src + g, ks, s, kc, lanes - g) : vf{};
+    float* to = dst + s * Width + g;
+    if (g + W <= Width || P::kDepth * (s + 1) < kc) store(to, words);
+    else storeUpTo(to, words, Width - g);
+  }
+}
+
+/**
  * One panel of an operand: dst[s·Width + l] = word s of lane l of src[l·ls + k·ks], k < kc; lanes from `lanes` to
  * Width are zero. One of the strides is 1. Where lanes are contiguous, the panel after this one, which is read
  * next, is prefetched on the way.
