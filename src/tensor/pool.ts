@@ -30,9 +30,18 @@ export class Buffer {
   }
 }
 
+/** A storage of the pool, and the part of it that was used last: the next user mostly wants the same. */
+interface Place {
+  readonly whole: Storage;
+  part: Storage;
+}
+
 /** Reuses storages by size class; sizes are rounded up by at most an eighth. */
 export class Pool {
-  private readonly idle = new Map<string, Storage[]>();
+  private readonly idle = { f32: new Map(), f64: new Map(), i32: new Map() } as Record<
+    DType,
+    Map<number, Place[]>
+  >;
   private inUse = 0;
   private total = 0;
 
@@ -51,31 +60,33 @@ export class Pool {
   /** A buffer of `length` elements whose contents are left over from its last use. */
   take(dtype: DType, length: number): Buffer {
     const size = sizeClass(length);
-    const key = `${dtype} ${size}`;
-    const list = this.idle.get(key) ?? [];
-    this.idle.set(key, list);
-    const whole = list.pop() ?? this.allocate(dtype, size);
+    const list = this.idle[dtype].get(size) ?? [];
+    if (list.length === 0) {
+      this.idle[dtype].set(size, list);
+      list.push(this.allocate(dtype, size));
+    }
+    const place = list.pop()!;
+    if (place.part.length !== length) place.part = this.backend.slice(place.whole, 0, length);
     this.inUse++;
-    return new Buffer(this.backend.slice(whole, 0, length), () => {
+    return new Buffer(place.part, () => {
       this.inUse--;
-      list.push(whole);
+      list.push(place);
     });
   }
 
   /** Frees every idle storage. */
   trim(): void {
-    for (const list of this.idle.values()) {
-      for (const storage of list.splice(0)) {
-        this.total -= bytesOf(storage);
-        this.backend.free(storage);
-      }
+    const lists = Object.values(this.idle).flatMap((bySize) => [...bySize.values()]);
+    for (const { whole } of lists.flatMap((list) => list.splice(0))) {
+      this.total -= bytesOf(whole);
+      this.backend.free(whole);
     }
   }
 
-  private allocate(dtype: DType, size: number): Storage {
-    const storage = this.backend.allocate(dtype, size);
-    this.total += bytesOf(storage);
-    return storage;
+  private allocate(dtype: DType, size: number): Place {
+    const whole = this.backend.allocate(dtype, size);
+    this.total += bytesOf(whole);
+    return { whole, part: whole };
   }
 }
 
