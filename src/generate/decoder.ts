@@ -110,8 +110,10 @@ export class Decoder implements Disposable {
    * Takes the new tokens of sequences that differ from each other. A row's bits depend on its own sequence only: not on
    * the others, and not on how its tokens are cut into calls. Throws ConfigError where a sequence would grow beyond the
    * block size, before any has changed.
+   *
+   * @param into memory of at least batch.length · V that logits may take, for a caller who soon is done with them
    */
-  async extend(batch: readonly Extension[]): Promise<Next> {
+  async extend(batch: readonly Extension[], into: Float32Array | null = null): Promise<Next> {
     const { blockSize, vocabSize: V } = this.model.config;
     for (const { sequence, tokens } of batch) {
       const length = sequence.length + tokens.length;
@@ -123,10 +125,11 @@ export class Decoder implements Disposable {
     const scores: (RowScores | null)[] = batch.map(() => null);
     // Those with the same options can share a pass.
     const keyOf = (b: number) => [batch[b].sequence.options, batch[b].targetLogits ?? false];
-    for (const members of groupsOf(batch.keys(), keyOf)) {
+    const groups = groupsOf(batch.keys(), keyOf);
+    for (const members of groups) {
       const { options } = batch[members[0]].sequence;
       const parts = members.map((b) => batch[b]);
-      const next = await this.pass(parts, options);
+      const next = await this.pass(parts, options, false, groups.length === 1 ? into : null);
       // As they are, where the pass is all there is.
       const whole = next.logits.length === batch.length * V;
       if (whole) logits = next.logits;
@@ -153,7 +156,12 @@ export class Decoder implements Disposable {
    * One forward pass over sequences with the same options: logits after the last token of each that goes on, or after every
    * token, and how probable the targets are.
    */
-  async pass(parts: readonly Extension[], options: DecodePass, everyToken = false): Promise<RowLogits> {
+  async pass(
+    parts: readonly Extension[],
+    options: DecodePass,
+    everyToken = false,
+    into: Float32Array | null = null,
+  ): Promise<RowLogits> {
     using batch = new CachedBatch(
       this.cache,
       parts.map(({ sequence, tokens }) => ({ sequence: sequence.cached, count: tokens.length })),
@@ -177,7 +185,7 @@ export class Decoder implements Disposable {
       targets: Int32Array.from(scored.targets),
       wantLogits: parts[0].targetLogits ?? false,
     };
-    const next = await this.model.logitsAt(tokens, batch, rows, options, asked || null);
+    const next = await this.model.logitsAt(tokens, batch, rows, options, asked || null, into);
     batch.commit();
     return next;
   }

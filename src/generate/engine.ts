@@ -37,6 +37,8 @@ export class Engine {
   /** Settles when there is no more work; null while there is none. */
   private work: Promise<void> | null = null;
   private disposed = false;
+  /** Logits of the step under way. */
+  private logits = new Float32Array();
 
   /** Throws ConfigError for options out of range, and for a tokenizer with ids that the model does not have and text may become. */
   constructor(
@@ -205,8 +207,9 @@ export class Engine {
     }
     try {
       if (batch.length > 0) {
-        const { logits, steps, scores } = await this.decoder.extend(batch);
-        const V = logits.length / batch.length;
+        const { vocabSize: V } = this.decoder.model.config;
+        if (this.logits.length < batch.length * V) this.logits = new Float32Array(batch.length * V);
+        const { logits, steps, scores } = await this.decoder.extend(batch, this.logits);
         for (const [b, generation] of moving.entries()) {
           const next = logits.subarray(b * V, b * V + V);
           const found = scores[b];

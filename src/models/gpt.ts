@@ -142,6 +142,7 @@ export class GPT {
 
   /**
    * Logits of some rows, ascending, and how probable given tokens are after others; `tokens (R)` are the rows of the batch.
+   * Where they fit into `into`, logits are its beginning.
    */
   async logitsAt(
     tokens: Int32Array,
@@ -149,6 +150,7 @@ export class GPT {
     rows: Int32Array,
     pass: DecodePass = {},
     scored: ScoredRows | null = null,
+    into: Float32Array | null = null,
   ): Promise<RowLogits> {
     const { heads } = this.modules;
     using ctx = this.context(batch, pass);
@@ -157,7 +159,7 @@ export class GPT {
     const all = this.steps(pass);
     const exitOf = (row: number) => (taken && heads.separate ? taken[row] : all) - 1;
     const scores = scored && (await scoreRows(output, heads, scored, exitOf));
-    const logits = await this.logitsOf(output.x, rows, exitOf);
+    const logits = await this.logitsOf(output.x, rows, exitOf, into);
     return { logits, steps: taken && rows.map((row) => taken[row]), scores };
   }
 
@@ -166,8 +168,10 @@ export class GPT {
     x: Tensor,
     rows: Int32Array,
     exitOf: (row: number) => number,
+    into: Float32Array | null,
   ): Promise<Float32Array> {
     const { runtime } = this;
+    const { backend } = runtime;
     const { vocabSize: V, nEmbd: C } = this.config;
     if (rows.length === 0) return new Float32Array(0);
     using index = runtime.from(rows, [rows.length], { what: 'rows', below: x.shape[0] });
@@ -175,11 +179,12 @@ export class GPT {
     const first = exitOf(rows[0]);
     if (rows.every((row) => exitOf(row) === first)) {
       using y = this.head(states, first + 1);
-      return (await y.read()) as Float32Array;
+      const fits = into !== null && into.length >= y.size && backend.dtype === 'f32';
+      return (await backend.read(y.storage, fits ? into : undefined)) as Float32Array;
     }
     const all = new Float32Array(rows.length * V);
     for (const [i, row] of rows.entries()) {
-      using state = Tensor.over(runtime, [1, C], runtime.backend.slice(states.storage, i * C, C));
+      using state = Tensor.over(runtime, [1, C], backend.slice(states.storage, i * C, C));
       using y = this.head(state, exitOf(row) + 1);
       all.set((await y.read()) as Float32Array, i * V);
     }
