@@ -101,16 +101,18 @@ async function stream({ url, endless }: Server, prompt: number[], seed: number, 
   let first = 0;
   let end = '';
   for await (const bytes of response.body!) {
-    if (first === 0) first = performance.now();
     end = (end + Buffer.from(bytes).toString()).slice(-2000);
+    // Comments that say that one is waiting are no tokens.
+    if (first === 0 && end.includes('data: ')) first = performance.now();
   }
   const made = Number(/.*"completion_tokens":\s*(\d+)/s.exec(end)?.[1]);
   return { first, made };
 }
 
 async function timed(server: Server, round: number, temperature: number): Promise<Round> {
+  // Always others: a server may keep what it has read.
   const prompts = Array.from({ length: streams }, (_, s) =>
-    Array.from({ length: PROMPT }, (_, t) => hashWords(round, s, t) % END_OF_TEXT),
+    Array.from({ length: PROMPT }, (_, t) => hashWords(round, temperature, s, t) % END_OF_TEXT),
   );
   const start = performance.now();
   const answers = await Promise.all(
