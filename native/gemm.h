@@ -38,6 +38,7 @@ constexpr int kUnrolled = 4;
 #endif
 constexpr int kAbreast = 4;       // panels that one row is multiplied with at once
 constexpr int64_t kAhead = 256;   // words: what a row reads is asked for so far ahead
+constexpr int64_t kFurtherAhead = 1024;  // the same where a few rows read: they take longer for a step
 constexpr int KC = LOOPNN_WIDTH == 16 ? 256 : 384;  // steps after which C is stored: a panel of B stays in the first-level cache
 
 /** A matrix in memory: element (i, j) lies at data[i·rs + j·cs]; one of the strides is 1. */
@@ -191,7 +192,7 @@ void packPanel(float* dst, const float* src, int64_t ls, int64_t ks, int64_t lan
 /**
  * C (ROWS, cols) = or += A·B: a[s·lda + row], b[s·ldb + column] are words; NR columns of b are read, `cols` of C
  * written. `next` is memory that will be read soon: a line of it is fetched every kFetch steps, so that 16 tiles
- * fetch as much as one panel of B.
+ * fetch as much as one panel of B. A short tile is often the only one that reads a panel, and fetches it for itself.
  */
 template <class P, int ROWS>
 void tile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t ldb, const float* next, float* c,
@@ -213,6 +214,9 @@ void tile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t ld
     vf bv[NV];
 #pragma GCC unroll 2
     for (int v = 0; v < NV; v++) bv[v] = load(b + v * W);
+    if (ROWS < MR) {
+      for (int line = 0; line < NR; line += 16) __builtin_prefetch(b + kFurtherAhead + line);
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; i++) {
       const vf av = set1(a[i]);
