@@ -80,9 +80,9 @@ struct BackwardScratch {
 LOOPNN_INLINE void softmaxBackward(float* scores, float* dscores, int64_t n, int64_t visible, float scale, float lse,
                                    float delta, const Dropout* drop, SampleKey key, uint32_t element) {
   const int64_t keys = max(0, min(n, visible));
-  const vf scales = set1(scale), minusLse = set1(-lse);
+  const vf scales = set1(scale), log2Scales = set1(scale * kLog2E), minusLse = set1(-lse * kLog2E);
   forEachKey(keys, [&](int64_t j, int64_t left) {
-    const vf weight = firstLanes(expv(fma(load(scores + j), scales, minusLse)), left, vf{});
+    const vf weight = firstLanes(exp2v(fma(load(scores + j), log2Scales, minusLse)), left, vf{});
     vf dropped = weight, dweight = load(dscores + j);
     if (drop) {
       const vf mask = dropoutMask(key, element + (uint32_t)j, drop->threshold, drop->scale);
@@ -109,20 +109,25 @@ void deliver(float* dst, int64_t stride, const float* src, int64_t wide, int64_t
   }
 }
 
-/** C (keys, wide) += Aᵀ·B, A (queries, KB) being the weights or their gradients and `b` packed rows of one step. */
+/**
+ * C (keys, wide) += Aᵀ·B, A (queries, KB) being the weights or their gradients and `b` packed rows of one step. Query 0 is
+ * the first that sees key `first`; those that do not see a key are left out.
+ */
 template <class P>
-void addTransposed(float* c, const float* a, const float* b, int64_t queries, int64_t keys, int64_t wide,
+void addTransposed(float* c, const float* a, const float* b, int64_t queries, int64_t keys, int64_t first, int64_t wide,
                    int64_t room, float* panel) {
   for (int64_t j = 0; j < keys; j += MR) {
+    const int64_t from = max(0, j - first) / P::kDepth * P::kDepth, steps = stepsOf<P>(queries - from);
+    if (from >= queries) break;
     const TileFn multiply = tiles<P>[min(MR, keys - j) - 1];
-    const float* operand = a + j;
+    const float* operand = a + from * KB + j;
     if (P::kDepth > 1) {  // pairs along the queries have to be made; floats are read where they are
-      packPanel<P, MR>(panel, a + j, 1, KB, keys - j, queries);
+      for (int64_t s = 0; s < steps; s++) packStep<P, MR>(panel, operand, KB, keys - j, s, queries - from);
       operand = panel;
     }
     for (int64_t n = 0; n < wide; n += NR) {
-      multiply(stepsOf<P>(queries), operand, P::kDepth > 1 ? MR : KB, b + n * room, NR, b, c + j * wide + n, wide, NR,
-               {true, nullptr});
+      multiply(steps, operand, P::kDepth > 1 ? MR : KB, b + n * room + from / P::kDepth * NR, NR, b, c + j * wide + n, wide,
+               NR, {true, nullptr});
     }
   }
 }
@@ -156,8 +161,9 @@ void backwardHead(float* dq, const float* dout, const float* out, const float* l
       const int64_t visible = min(keys, i0 + queries - j0);
       for (int64_t i = 0; i < queries; i += MR) {
         const int64_t rows = min(MR, queries - i);
+        const int64_t seen = min(keys, i0 + i + rows - j0);  // keys that the last row of the panel sees
         const TileFn multiply = tiles<P>[rows - 1];
-        for (int64_t j = 0; j < visible; j += NR) {
+        for (int64_t j = 0; j < seen; j += NR) {
           multiply(steps, s.qA + (i0 + i) * steps, MR, s.kT + j * steps, NR, s.vT, s.weights + i * KB + j, KB, NR,
                    {false, nullptr});
           multiply(steps, s.doutA + (i0 + i) * steps, MR, s.vT + j * steps, NR, s.kB, s.dscores + i * KB + j, KB, NR,
@@ -168,15 +174,15 @@ void backwardHead(float* dq, const float* dout, const float* out, const float* l
           softmaxBackward(s.weights + r * KB, s.dscores + r * KB, query - j0 + 1, visible, scale, lse[query],
                           s.delta[query], drop, key, (uint32_t)query * 65536u + (uint32_t)j0);
         }
-        packPanel<P, MR>(s.panel, s.dscores + i * KB, KB, 1, rows, visible);
+        packPanel<P, MR>(s.panel, s.dscores + i * KB, KB, 1, rows, seen);
         for (int64_t c = 0; c < wide; c += NR) {
-          multiply(stepsOf<P>(visible), s.panel, MR, s.kB + c * keyRoom, NR, s.kT, s.dq + (i0 + i) * wide + c, wide, NR,
+          multiply(stepsOf<P>(seen), s.panel, MR, s.kB + c * keyRoom, NR, s.kT, s.dq + (i0 + i) * wide + c, wide, NR,
                    {true, nullptr});
         }
       }
       const int64_t at = stepsOf<P>(i0) * NR;
-      addTransposed<P>(s.dv, s.weights, s.doutB + at, queries, visible, wide, room, s.panel);
-      addTransposed<P>(s.dk, s.dscores, s.qB + at, queries, visible, wide, room, s.panel);
+      addTransposed<P>(s.dv, s.weights, s.doutB + at, queries, visible, i0 - j0, wide, room, s.panel);
+      addTransposed<P>(s.dk, s.dscores, s.qB + at, queries, visible, i0 - j0, wide, room, s.panel);
     }
     deliver(dq + C + j0 * x.stride, x.stride, s.dk, wide, keys, HS, accumulate);
     deliver(dq + 2 * C + j0 * x.stride, x.stride, s.dv, wide, keys, HS, accumulate);

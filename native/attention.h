@@ -18,8 +18,9 @@ namespace LOOPNN_ISA {
 namespace {
 
 constexpr int64_t KB = 128;      // keys in a block
-constexpr int64_t QB = 32 * MR;  // queries in a forward task: enough to repay the packing of each key block
+constexpr int64_t QB = (1024 + MR - 1) / MR * MR;  // queries in a forward task: each packs the key blocks that it sees
 constexpr float kMasked = -__builtin_inff();
+constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 static_assert(KB % NR == 0 && KB % W == 0, "a key block is made of whole panels");
 
 /** Where one head's q, k, v of one sequence lie: position t is at data + t·stride. */
@@ -89,6 +90,11 @@ struct ForwardScratch {
 /** body(j, n) for every vector of a row's `keys` keys, of which n ≥ 1 are left; only the last may be cut short. */
 template <class Body>
 LOOPNN_INLINE void forEachKey(int64_t keys, Body body) {
+  if (keys == KB) {  // most blocks are whole, and nothing in them is masked
+#pragma GCC unroll 8
+    for (int64_t j = 0; j < KB; j += W) body(j, W);
+    return;
+  }
   for (int64_t j = 0; j < keys; j += W) body(j, keys - j);
 }
 
@@ -96,44 +102,48 @@ LOOPNN_INLINE void forEachKey(int64_t keys, Body body) {
 LOOPNN_INLINE vf firstLanes(vf x, int64_t n, vf rest) { return n >= W ? x : (iota() < (int)n ? x : rest); }
 
 /**
- * Folds a panel of raw scores (rows, KB), whose row r sees `seen(r)` keys of the block (none if not positive), into the rows' running maxima and sums, and turns the `visible` keys of its last row into unnormalised weights, which
- * are 0 where a row does not see the key. factor[r] brings what row r summed before to its new maximum. Done in passes
- * over the rows, so that one row's reduction hides another's.
+ * Folds a panel of raw scores (rows, KB), whose row r sees `seen(r)` keys of the block (none if not positive), into the
+ * rows' running maxima and sums, and turns the `visible` keys of its last row into unnormalised weights, which are 0 where a
+ * row does not see the key. factor[r] brings what row r summed before to its new maximum. Maxima are in powers of two:
+ * `scale` has log2 e in it.
  */
 template <class Seen>
 void softmaxPanel(float* scores, int64_t rows, Seen seen, int64_t visible, float scale, float* runningMax,
                   float* runningSum, float* factor) {
-  float highest[MR], sums[MR];
-  for (int64_t r = 0; r < rows; r++) {
-    const float* row = scores + r * KB;
-    vf top = set1(kMasked);
-    forEachKey(min(seen(r), visible), [&](int64_t j, int64_t n) {
-      top = maxv(top, firstLanes(load(row + j), n, set1(kMasked)));
-    });
-    highest[r] = maxLanes(top);
-  }
-  for (int64_t r = 0; r < rows; r += W) {
-    const vf before = loadUpTo(runningMax + r, rows - r);
-    const vf top = maxv(before, loadUpTo(highest + r, rows - r) * scale);
-    storeUpTo(factor + r, before == top ? set1(1.0f) : expv(before - top), rows - r);
-    storeUpTo(runningMax + r, top, rows - r);
-  }
-  for (int64_t r = 0; r < rows; r++) {
-    float* row = scores + r * KB;
-    const int64_t keys = max(0, min(seen(r), visible));
-    const vf minusTop = set1(-runningMax[r]), scales = set1(scale);
-    vf sum{};
-    forEachKey(keys, [&](int64_t j, int64_t n) {
-      const vf weight = firstLanes(expv(fma(load(row + j), scales, minusTop)), n, vf{});
-      sum += weight;
-      store(row + j, weight);
-    });
-    for (int64_t j = roundUp(keys, W); j < visible; j += W) store(row + j, vf{});
-    sums[r] = sumLanes(sum);
-  }
-  for (int64_t r = 0; r < rows; r += W) {
-    const vf total = fma(loadUpTo(runningSum + r, rows - r), loadUpTo(factor + r, rows - r), loadUpTo(sums + r, rows - r));
-    storeUpTo(runningSum + r, total, rows - r);
+  const vf scales = set1(scale);
+  for (int64_t r0 = 0; r0 < rows; r0 += W) {
+    const int64_t n = min(W, rows - r0);
+    vf all[W];
+    for (int r = 0; r < W; r++) {
+      const float* row = scores + (r0 + r) * KB;
+      vf top = set1(kMasked);
+      forEachKey(r < n ? max(0, min(seen(r0 + r), visible)) : 0, [&](int64_t j, int64_t left) {
+        top = maxv(top, firstLanes(load(row + j), left, set1(kMasked)));
+      });
+      all[r] = top;
+    }
+    const vf highest = foldRows(all, [](vf a, vf b) { return maxv(a, b); });
+    const vf before = loadUpTo(runningMax + r0, n), top = maxv(before, highest * scales);
+    const vf shrink = before == top ? set1(1.0f) : exp2v(before - top);
+    storeUpTo(factor + r0, shrink, n);
+    storeUpTo(runningMax + r0, top, n);
+    for (int r = 0; r < W; r++) {
+      all[r] = vf{};
+      if (r >= n) continue;
+      float* row = scores + (r0 + r) * KB;
+      const int64_t keys = max(0, min(seen(r0 + r), visible));
+      const vf minusTop = set1(-runningMax[r0 + r]);
+      vf sum{};
+      forEachKey(keys, [&](int64_t j, int64_t left) {
+        const vf weight = firstLanes(exp2v(fma(load(row + j), scales, minusTop)), left, vf{});
+        sum += weight;
+        store(row + j, weight);
+      });
+      all[r] = sum;
+      for (int64_t j = roundUp(keys, W); j < visible; j += W) store(row + j, vf{});
+    }
+    const vf sums = foldRows(all, [](vf a, vf b) { return a + b; });
+    storeUpTo(runningSum + r0, fma(loadUpTo(runningSum + r0, n), shrink, sums), n);
   }
 }
 
@@ -186,7 +196,7 @@ template <class P, class Keys>
 void forwardQueries(float* out, float* lse, const float* q, int64_t stride, const Keys& keysOf, Queries at, int64_t C,
                     int64_t HS, const Dropout* drop, SampleKey key, const ForwardScratch& s) {
   const int64_t wide = roundUp(HS, NR), steps = stepsOf<P>(HS);
-  const float scale = 1.0f / __builtin_sqrtf((float)HS);
+  const float scale = kLog2E / __builtin_sqrtf((float)HS);
   const int64_t n = at.n, end = at.position(n - 1) + 1;  // keys that the last query sees
   const float* queries = q + at.row(0) * stride;
   int64_t apart = stride;
@@ -243,7 +253,7 @@ void forwardQueries(float* out, float* lse, const float* q, int64_t stride, cons
     const float total = s.sum[i];
     const float inverse = 1.0f / total;
     for (int64_t c = 0; c < HS; c += W) storeUpTo(out + i * C + c, loadUpTo(sums + c, HS - c) * inverse, HS - c);
-    if (lse) lse[at.position(i)] = s.max[i] + logf(total);
+    if (lse) lse[at.position(i)] = s.max[i] * kLn2 + logf(total);
   }
 }
 

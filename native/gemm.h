@@ -104,17 +104,21 @@ LOOPNN_INLINE void exchange(vf* r, int i) {
 }
 
 template <int D>
+LOOPNN_INLINE void exchangeWith(vf* r, int i) {
+#if LOOPNN_WIDTH == 16
+  exchange<D, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>(r, i);
+#elif LOOPNN_WIDTH == 8
+  exchange<D, 0, 1, 2, 3, 4, 5, 6, 7>(r, i);
+#else
+  exchange<D, 0, 1, 2, 3>(r, i);
+#endif
+}
+
+template <int D>
 LOOPNN_INLINE void exchangeAll(vf* r) {
 #pragma GCC unroll 16
   for (int i = 0; i < W; i++) {
-    if (i & D) continue;
-#if LOOPNN_WIDTH == 16
-    exchange<D, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>(r, i);
-#elif LOOPNN_WIDTH == 8
-    exchange<D, 0, 1, 2, 3, 4, 5, 6, 7>(r, i);
-#else
-    exchange<D, 0, 1, 2, 3>(r, i);
-#endif
+    if (!(i & D)) exchangeWith<D>(r, i);
   }
 }
 
@@ -127,6 +131,29 @@ LOOPNN_INLINE void transpose(vf* r) {
 #endif
   exchangeAll<2>(r);
   exchangeAll<1>(r);
+}
+
+template <int D, class Join>
+LOOPNN_INLINE void foldHalf(vf* r, Join join) {
+#pragma GCC unroll 8
+  for (int i = 0; i < D; i++) {
+    exchangeWith<D>(r, i);
+    r[i] = join(r[i], r[i + D]);
+  }
+}
+
+/** Lane i: all lanes of r[i] joined, halving as sumLanes does, so that a sum has its bits. */
+template <class Join>
+LOOPNN_INLINE vf foldRows(vf* r, Join join) {
+#if LOOPNN_WIDTH == 16
+  foldHalf<8>(r, join);
+#endif
+#if LOOPNN_WIDTH >= 8
+  foldHalf<4>(r, join);
+#endif
+  foldHalf<2>(r, join);
+  foldHalf<1>(r, join);
+  return r[0];
 }
 
 /**
