@@ -14,6 +14,9 @@ const FLOOR = -40;
 const RESOLUTION = 64;
 const EXP = Float64Array.from({ length: -FLOOR * RESOLUTION + 1 }, (_, i) => Math.exp(-i / RESOLUTION));
 
+/** What eˣ is at most up to the next step, and one more for what is rounded on the way to a step. */
+const BOUNDS = Float64Array.from({ length: EXP.length + 1 }, (_, i) => EXP[Math.max(0, i - 1)]);
+
 /** eˣ for x from −40 to 0, to 16 digits: a table and a short series, at a quarter of the time of Math.exp. */
 function exp(x: number): number {
   const i = (-x * RESOLUTION) | 0;
@@ -169,12 +172,14 @@ export class Candidates {
     const { scores, max } = this;
     let first = best;
     let least = -Math.log(uniform(a, b, best));
+    const steps = RESOLUTION / temperature;
     for (let id = 0; id < scores.length; id++) {
+      const step = (max - scores[id]) * steps;
+      if (step >= BOUNDS.length) continue;
+      // See `draw`: of equal times the lower id wins.
+      if (1 - uniform(a, b, id) >= least * BOUNDS[step | 0]) continue;
       const x = (scores[id] - max) / temperature;
       if (x < FLOOR) continue;
-      // See `exp`, and `draw`: of equal times the lower id wins.
-      const late = 1 - uniform(a, b, id);
-      if (late >= least * EXP[(-x * RESOLUTION) | 0]) continue;
       const time = -Math.log(uniform(a, b, id)) / exp(x);
       if (time > least || (time === least && id >= first)) continue;
       least = time;
