@@ -8,41 +8,19 @@ import type { DType } from '../../src/backend/backend.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { GPT } from '../../src/models/gpt.js';
 import { NodeStore } from '../../src/node/store.js';
-import { parseModelConfig, type ModelConfig } from '../../src/models/config.js';
-import { GPTModules } from '../../src/models/modules.js';
-import type { ParameterSpec } from '../../src/nn/parameters.js';
-import type { Store } from '../../src/platform.js';
-import { normal } from '../../src/random.js';
-import { Runtime, size } from '../../src/tensor/tensor.js';
-import { loadWeights, saveInitialWeights } from '../../src/train/checkpoint.js';
+import { Runtime } from '../../src/tensor/tensor.js';
+import { loadWeights } from '../../src/train/checkpoint.js';
 import { MemoryStore } from '../../src/web/memory-store.js';
 import { assertSameBits } from '../backend/helpers.js';
 import { delayed, onEngine } from '../engines.js';
+import { randomWeights, VOCAB } from './random-weights.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'loopnn-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-const VOCAB = 70;
 const TOKENS = Int32Array.from({ length: 16 }, (_, t) => (5 * t) % VOCAB);
 const MODEL = 'checkpoints/last-0000000/model.safetensors';
 const ENGINES = { f32: ['f32', false], bf16: ['bf16', false], int8: ['bf16', true] } as const;
-
-/** The configuration of a model whose weights are in the store. */
-async function written(store: Store, fields: Record<string, unknown> = {}): Promise<ModelConfig> {
-  const shape = { vocabSize: VOCAB, blockSize: 16, nLayer: 2, nHead: 2, nEmbd: 12, depth: 'loop', nLoop: 2 };
-  const config = parseModelConfig({ ...shape, ...fields });
-  const values = ({ shape, init }: ParameterSpec, name: string) =>
-    'value' in init
-      ? new Float32Array(size(shape)).fill(init.value)
-      : Float32Array.from(normal(1, name, size(shape), init.std, 0));
-  const tensors = new GPTModules(config).slots.map(({ name, spec }) => ({
-    name,
-    shape: spec.shape,
-    read: async () => values(spec, name),
-  }));
-  await saveInitialWeights(store, tensors);
-  return config;
-}
 
 async function logitsOf(model: GPT, tokens = TOKENS): Promise<Float32Array> {
   using logits = model.logits(tokens, 1);
@@ -53,7 +31,7 @@ for (const [name, [precision, int8]] of Object.entries(ENGINES)) {
   test(`${name}: logits have the bits of weights that are kept whole`, async () => {
     for (const fields of [{}, { tiedHead: false }, { exitHead: 'separate' }, { depth: 'universal' }]) {
       for (const store of [new NodeStore(join(folder, name, JSON.stringify(fields))), new MemoryStore()]) {
-        const config = await written(store, fields);
+        const config = await randomWeights(store, fields);
         const found: Float32Array[] = [];
         for (const packed of [false, true]) {
           const runtime = new Runtime(onEngine(new NativeBackend(precision, int8)));
@@ -87,7 +65,7 @@ class Counting extends NativeBackend {
 
 test('what is only packed is never held as floats, the largest matrix apart', async () => {
   const store = new NodeStore(join(folder, 'memory'));
-  const config = await written(store, { nEmbd: 64, nHead: 2 });
+  const config = await randomWeights(store, { nEmbd: 64, nHead: 2 });
   const held: Record<string, number> = {};
   for (const [name, [precision, int8]] of Object.entries(ENGINES)) {
     const backend = new Counting(precision, int8);
@@ -117,7 +95,7 @@ test('another checkpoint in place of the one in use changes nothing', {
   skip: delayed || windows,
 }, async () => {
   const path = join(folder, 'replaced');
-  const config = await written(new NodeStore(path));
+  const config = await randomWeights(new NodeStore(path));
   const load = async () => {
     const model = new GPT(config, new Runtime(onEngine(new NativeBackend('f32'))), {
       train: false,
@@ -146,7 +124,7 @@ test('a checkpoint that is written over while it is in use is an error', {
   skip: delayed || windows,
 }, async () => {
   const path = join(folder, 'written');
-  const config = await written(new NodeStore(path));
+  const config = await randomWeights(new NodeStore(path));
   for (const change of [
     (bytes: Buffer) => bytes.map((byte, i) => (i > 2000 ? byte ^ 1 : byte)),
     (bytes: Buffer) => bytes.subarray(0, 2000),
