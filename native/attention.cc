@@ -110,8 +110,8 @@ void deliver(float* dst, int64_t stride, const float* src, int64_t wide, int64_t
 }
 
 /**
- * C (keys, wide) += Aᵀ·B, A (queries, KB) being the weights or their gradients and `b` packed rows of one step. Query 0 is
- * the first that sees key `first`; those that do not see a key are left out.
+ * C (keys, wide) += Aᵀ·B, A (queries, KB) being the weights or their gradients and `b` packed rows of one step. Query 0
+ * is the first that sees key `first`; those that do not see a key are left out.
  */
 template <class P>
 void addTransposed(float* c, const float* a, const float* b, int64_t queries, int64_t keys, int64_t first, int64_t wide,
@@ -126,8 +126,8 @@ void addTransposed(float* c, const float* a, const float* b, int64_t queries, in
       operand = panel;
     }
     for (int64_t n = 0; n < wide; n += NR) {
-      multiply(steps, operand, P::kDepth > 1 ? MR : KB, b + n * room + from / P::kDepth * NR, NR, b, c + j * wide + n, wide,
-               NR, {true, nullptr});
+      multiply(steps, operand, P::kDepth > 1 ? MR : KB, b + n * room + from / P::kDepth * NR, NR, b, c + j * wide + n,
+               wide, NR, {true, nullptr});
     }
   }
 }

@@ -103,8 +103,8 @@ LOOPNN_INLINE vf firstLanes(vf x, int64_t n, vf rest) { return n >= W ? x : (iot
 
 /**
  * Folds a panel of raw scores (rows, KB), whose row r sees `seen(r)` keys of the block (none if not positive), into the
- * rows' running maxima and sums, and turns the `visible` keys of its last row into unnormalised weights, which are 0 where a
- * row does not see the key. factor[r] brings what row r summed before to its new maximum. Maxima are in powers of two:
+ * rows' running maxima and sums, and turns the `visible` keys of its last row into unnormalised weights, which are 0
+ * where a row does not see the key. factor[r] brings what row r summed before to its new maximum. Maxima are in powers of two:
  * `scale` has log2 e in it.
  */
 template <class Seen>

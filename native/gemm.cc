@@ -1,6 +1,6 @@
 /**
- * The blocked matrix product. For each block of k, all threads pack what several tasks need into memory that they share,
- * and then compute tiles of C from it; what one task alone needs, it packs into its own. Knows the shapes only.
+ * The blocked matrix product. For each block of k, all threads pack what several tasks need into memory that they
+ * share, and then compute tiles of C from it; what one task alone needs, it packs into its own. Knows the shapes only.
  */
 #include "gemm.h"
 
@@ -12,8 +12,11 @@ constexpr int64_t kTallest = 16 * MR;  // rows of a task: with KC steps they fil
 constexpr int64_t kWidest = 32 * NR;
 constexpr int64_t kStrip = 128;  // columns of a task that has all rows: what it packs stays in the second-level cache
 constexpr int64_t kRowsAhead = 8;  // steps
+constexpr int64_t kSumAhead = 16;  // rows
 constexpr int64_t kEnoughTasks = 16;
 constexpr int64_t kEnoughStrips = 24;
+constexpr int64_t kNear = int64_t{1} << 18;  // words that second-level caches hold
+constexpr int64_t kManyTasks = 48;  // so many that it does not matter whether threads share them evenly
 constexpr int64_t kSmallTask = int64_t{1} << 20;      // multiply-adds below which a task is not worth halving
 constexpr int64_t kPackedAtOnce = int64_t{1} << 21;  // words of A: they stay in the last-level cache
 constexpr int64_t kDeepEnough = 4 * KC;               // steps for which C, read and stored once, repays its way
@@ -27,16 +30,18 @@ struct Grid {
 };
 
 /**
- * How many of `panels` a task takes so that few threads finish together: at most `most`, or somewhat fewer, so that the
- * number of tasks, `times` as many as parts, is a multiple of four or of two.
+ * How many of `panels` a task takes, at most `most`; each makes `times` tasks. Where tasks are few it may be somewhat
+ * less, so that their number is a multiple of four or of two, and few threads finish together.
  */
 int64_t evenly(int64_t panels, int64_t most, int64_t times) {
-  for (int64_t multiple = 4; multiple > 1; multiple /= 2) {
+  const int64_t fewest = ceilDiv(panels, most);
+  for (int64_t multiple = 4; multiple > 1 && fewest * times < kManyTasks; multiple /= 2) {
     for (int64_t p = most; 3 * p >= 2 * most; p--) {
-      if (ceilDiv(panels, p) * times % multiple == 0) return p;
+      const int64_t parts = ceilDiv(panels, p);
+      if (parts * times % multiple == 0) return ceilDiv(panels, parts);
     }
   }
-  return ceilDiv(panels, ceilDiv(panels, most));
+  return ceilDiv(panels, fewest);
 }
 
 /** With B packed before: tasks are blocks of C. A function of the shape alone. */
@@ -62,23 +67,28 @@ Grid blocksOf(int64_t M, int64_t N, int64_t steps) {
   return g;
 }
 
-/** Lanes of a strip: whole panels, at most `most` lanes, and kEnoughTasks strips unless they had too little to do. */
-int64_t stripOf(int64_t lanes, int64_t panel, int64_t most, int64_t multiplyAddsPerLane) {
+/**
+ * Lanes of a strip: whole panels, at most `most` lanes, and kEnoughStrips strips unless they had too little to do, or
+ * less than `least` lanes to meet the other operand's `shared` words with, where these come from afar.
+ */
+int64_t stripOf(int64_t lanes, int64_t panel, int64_t least, int64_t most, int64_t shared) {
   const int64_t panels = ceilDiv(lanes, panel);
-  const int64_t least = max(1, kSmallTask / multiplyAddsPerLane / panel);
-  return evenly(panels, min(max(panels / kEnoughStrips, least), most / panel), 1) * panel;
+  const int64_t fewest = max(kSmallTask / shared / panel, shared > kNear ? least / panel : 1);
+  return evenly(panels, min(max(panels / kEnoughStrips, max(1, fewest)), most / panel), 1) * panel;
 }
 
 /**
- * With two operands to be packed: tasks are strips of C that go all the way across the operand with fewer panels. A task
- * packs its part of the other one itself, which so never leaves its caches.
+ * With two operands to be packed: tasks are strips of C that go all the way across the operand with fewer panels. A
+ * task packs its part of the other one itself, which so never leaves its caches. Blocks where there would be too few strips.
  */
 Grid stripsOf(int64_t M, int64_t N, int64_t steps) {
   Grid g = {steps, roundUp(M, MR), roundUp(M, MR), roundUp(N, NR)};
   const bool upright = ceilDiv(N, NR) >= ceilDiv(M, MR);
   g.depth = min(steps, max(KC, kPackedAtOnce / (upright ? g.rows : g.cols) / KC * KC));
-  if (upright) g.cols = stripOf(N, NR, kStrip, M * g.depth);
-  else g.rows = stripOf(M, MR, kTallest, N * g.depth);
+  const int64_t lanes = upright ? N : M, most = upright ? kStrip : kTallest, least = most / 2;
+  const int64_t shared = (upright ? M : N) * g.depth;
+  if (shared > kNear && ceilDiv(lanes, least) < kEnoughTasks) return blocksOf(M, N, steps);
+  (upright ? g.cols : g.rows) = stripOf(lanes, upright ? NR : MR, least, most, shared);
   return g;
 }
 
@@ -92,8 +102,8 @@ void packBlock(float* packed, const float* src, int64_t ls, int64_t ks, int64_t 
 }
 
 /**
- * Packs at most KC steps of the panels that `lanes` lanes make, KC steps' room apart. Where lanes lie side by side, row by row:
- * rows lie pages apart, where nothing but this asks for them ahead.
+ * Packs at most KC steps of the panels that `lanes` lanes make, KC steps' room apart. Where lanes lie side by side, row by
+ * row: rows lie pages apart, where nothing but this asks for them ahead.
  */
 template <class P, int Width>
 void packStrip(float* packed, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc) {
@@ -137,13 +147,14 @@ void multiplyBlock(const Product& p, Panels a, Panels b, int64_t rows, int64_t c
     const float* panel = b.at(j / NR);
     const float* next = j + NR < cols ? panel + b.apart : after;
     for (int64_t i = 0; i < rows; i += MR) {
-      tiles<P>[min(MR, rows - i) - 1](sc, a.at(i / MR), MR, panel, NR, next, c + i * p.ldc + j, p.ldc, cols - j, howAt(j));
+      tiles<P>[min(MR, rows - i) - 1](sc, a.at(i / MR), MR, panel, NR, next, c + i * p.ldc + j, p.ldc, cols - j,
+                                      howAt(j));
       next += sc / kFetch * 16;
     }
   }
 }
 
-/** The product; `b` null: B is packed already. What one task alone needs, it packs; what several need, all do before. */
+/** The product; `b` null: B is packed already. What one task alone needs, it packs; what several need, all do first. */
 template <class P>
 void run(const Product& p, const Matrix* b, const float* packedB) {
   if (p.M == 0 || p.N == 0 || p.K == 0) return;  // only a sum over rows can be empty, and that one is added
@@ -227,16 +238,25 @@ template void multiply<Bf16>(const Product&, const Matrix&, float*);
 
 void addColumnSums(float* sums, const float* rows, int64_t R, int64_t C) {
   // Runs of rows are summed apart first: shorter sums lose less.
-  constexpr int64_t kRun = 64, kCols = 4 * W;
+  constexpr int64_t kRun = 64, kVectors = 4, kCols = kVectors * W;
   parallel(ceilDiv(C, kCols), [&](int64_t task, int) {
-    for (int64_t c = task * kCols; c < min((task + 1) * kCols, C); c += W) {
-      vf total{};
-      for (int64_t r0 = 0; r0 < R; r0 += kRun) {
-        vf run{};
-        for (int64_t r = r0; r < min(r0 + kRun, R); r++) run += loadUpTo(rows + r * C + c, C - c);
-        total += run;
+    const int64_t c0 = task * kCols, n = min(C - c0, kCols);
+    vf total[kVectors] = {};
+    for (int64_t r0 = 0; r0 < R; r0 += kRun) {
+      vf run[kVectors] = {};
+      for (int64_t r = r0; r < min(r0 + kRun, R); r++) {
+        const float* row = rows + r * C + c0;
+        for (int64_t line = 0; line < kCols; line += 16) __builtin_prefetch(row + kSumAhead * C + line);
+#pragma GCC unroll 4
+        for (int64_t v = 0; v < kVectors; v++) {
+          if (v * W < n) run[v] += loadUpTo(row + v * W, n - v * W);
+        }
       }
-      storeUpTo(sums + c, loadUpTo(sums + c, C - c) + total, C - c);
+      for (int64_t v = 0; v < kVectors; v++) total[v] += run[v];
+    }
+    for (int64_t v = 0; v * W < n; v++) {
+      float* to = sums + c0 + v * W;
+      storeUpTo(to, loadUpTo(to, n - v * W) + total[v], n - v * W);
     }
   });
 }

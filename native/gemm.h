@@ -157,8 +157,8 @@ LOOPNN_INLINE vf foldRows(vf* r, Join join) {
 }
 
 /**
- * Step s of a panel whose lanes lie side by side, of at least the steps after it, as packPanel below has it. A vector that is
- * wider than what is left of the panel spills into the first lanes of the next step, which is written after it; that of the
+ * Step s of a panel whose lanes lie side by side, as packPanel below has it; steps go in order. A vector that is wider
+ * than what is left of the panel spills into the first lanes of the next step, which is written after it; that of the
  * last step must not.
  */
 template <class P, int Width>

@@ -246,8 +246,8 @@ LOOPNN_INLINE vf expv(vf x) {
 }
 
 /**
- * 2^x to about 1 ulp; from −127 down 0, or with 16 lanes 6e-39; inf from 128 on, NaN for NaN. The polynomial, fitted for the
- * least relative error, is within 2^-28 of 2^r.
+ * 2^x to about 1 ulp; from −127 down 0, or with 16 lanes 6e-39; inf from 128 on, NaN for NaN. The polynomial, fitted for
+ * the least relative error, is within 2^-28 of 2^r.
  */
 LOOPNN_INLINE vf exp2v(vf x) {
   x = minv(set1(128.0f), maxv(set1(-127.0f), x));  // both return their second operand for NaN
