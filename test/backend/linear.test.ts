@@ -34,7 +34,7 @@ const SHAPES = [
   [257, 31, 100],
   [470, 260, 530],
   [520, 63, 65], // many rows for the size of the weight
-  [260, 220, 1100], // an operand that tasks pack, and a large one that they share
+  [70, 220, 1100], // an operand that tasks pack, and a large one that they share
   [8200, 3, 5],
   [20, 9000, 9], // more than is packed at once, along the sum …
   [9000, 17, 7], // … and along the rows
