@@ -1,6 +1,6 @@
 /**
- * Causal self-attention over whole sequences; the forward pass is attention.h's, on keys and values packed as it goes. The
- * backward pass runs each (b, h) in a fixed order.
+ * Causal self-attention over whole sequences; the forward pass is attention.h's, on keys and values packed as it goes.
+ * The backward pass runs each (b, h) in a fixed order.
  */
 #include "attention.h"
 

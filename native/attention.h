@@ -1,7 +1,7 @@
 /**
- * Causal self-attention in blocks (arXiv 2205.14135), the forward pass: scores live in registers and a small buffer, never
- * as a T×T matrix, and blocks above the diagonal are skipped. Products are the tiles of gemm.h on packed panels. Knows
- * not where keys and values come from.
+ * Causal self-attention in blocks (arXiv 2205.14135), the forward pass: scores live in registers and a small buffer,
+ * never as a T×T matrix, and blocks above the diagonal are skipped. Products are the tiles of gemm.h on packed panels.
+ * Knows not where keys and values come from.
  *
  * Key blocks start at multiples of KB whatever the query, and masked keys add exact zeros (their v being finite), so
  * the bits of a query's output depend on the keys up to it and on nothing else.
@@ -51,7 +51,9 @@ void packRowsTransposedB(float* dst, const float* src, int64_t stride, int64_t r
   }
 }
 
-/** Rows as the B operand that is summed over rows: panels of NR channels, each (steps of rows, NR), `room` steps apart. */
+/**
+ * Rows as the B operand that is summed over rows: panels of NR channels, each (steps of rows, NR), `room` steps apart.
+ */
 template <class P>
 void packRowsB(float* dst, const float* src, int64_t stride, int64_t rows, int64_t HS, int64_t room) {
   for (int64_t c = 0; c < HS; c += NR) packPanel<P, NR>(dst + c * room, src + c, 1, stride, HS - c, rows);
@@ -104,8 +106,8 @@ LOOPNN_INLINE vf firstLanes(vf x, int64_t n, vf rest) { return n >= W ? x : (iot
 /**
  * Folds a panel of raw scores (rows, KB), whose row r sees `seen(r)` keys of the block (none if not positive), into the
  * rows' running maxima and sums, and turns the `visible` keys of its last row into unnormalised weights, which are 0
- * where a row does not see the key. factor[r] brings what row r summed before to its new maximum. Maxima are in powers of two:
- * `scale` has log2 e in it.
+ * where a row does not see the key. factor[r] brings what row r summed before to its new maximum. Maxima are in powers
+ * of two: `scale` has log2 e in it.
  */
 template <class Seen>
 void softmaxPanel(float* scores, int64_t rows, Seen seen, int64_t visible, float scale, float* runningMax,

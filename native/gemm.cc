@@ -21,7 +21,9 @@ constexpr int64_t kSmallTask = int64_t{1} << 20;      // multiply-adds below whi
 constexpr int64_t kPackedAtOnce = int64_t{1} << 21;  // words of A: they stay in the last-level cache
 constexpr int64_t kDeepEnough = 4 * KC;               // steps for which C, read and stored once, repays its way
 
-/** How a product is cut: blocks of `depth` steps and `height` rows are packed at once; tasks are `rows` × `cols` of C. */
+/**
+ * How a product is cut: blocks of `depth` steps and `height` rows are packed at once; tasks are `rows` × `cols` of C.
+ */
 struct Grid {
   int64_t depth, height, rows, cols;
 
@@ -79,7 +81,8 @@ int64_t stripOf(int64_t lanes, int64_t panel, int64_t least, int64_t most, int64
 
 /**
  * With two operands to be packed: tasks are strips of C that go all the way across the operand with fewer panels. A
- * task packs its part of the other one itself, which so never leaves its caches. Blocks where there would be too few strips.
+ * task packs its part of the other one itself, which so never leaves its caches. Blocks where there would be too few
+ * strips.
  */
 Grid stripsOf(int64_t M, int64_t N, int64_t steps) {
   Grid g = {steps, roundUp(M, MR), roundUp(M, MR), roundUp(N, NR)};
@@ -102,8 +105,8 @@ void packBlock(float* packed, const float* src, int64_t ls, int64_t ks, int64_t 
 }
 
 /**
- * Packs at most KC steps of the panels that `lanes` lanes make, KC steps' room apart. Where lanes lie side by side, row by
- * row: rows lie pages apart, where nothing but this asks for them ahead.
+ * Packs at most KC steps of the panels that `lanes` lanes make, KC steps' room apart. Where lanes lie side by side, row
+ * by row: rows lie pages apart, where nothing but this asks for them ahead.
  */
 template <class P, int Width>
 void packStrip(float* packed, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc) {

@@ -182,8 +182,8 @@ void packPanel(float* dst, const float* src, int64_t ls, int64_t ks, int64_t lan
   for (int g = (Width - 1) / W * W; g >= 0; g -= W) {
     const int64_t n = lanes - g;  // lanes that exist from here on; those beyond the panel may be read too
     const float* from = src + g * ls;
-    // A vector that is wider than what is left of the panel spills into the first lanes of the next step, which are written
-    // after it; the last one must not.
+    // A vector that is wider than what is left of the panel spills into the first lanes of the next step, which are
+    // written after it; the last one must not.
     auto put = [&](int64_t s, vf words) {
       float* to = dst + s * Width + g;
       if (g + W <= Width || s + 1 < steps) {
@@ -286,9 +286,9 @@ void tile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t ld
 }
 
 /**
- * The same for one row and kAbreast panels of B, `apart` words from each other: sums go along k in order, so that a step
- * waits for the one before, and several panels at once fill the wait. Each is read once, from memory: what it needs later
- * is fetched on the way.
+ * The same for one row and kAbreast panels of B, `apart` words from each other: sums go along k in order, so that a
+ * step waits for the one before, and several panels at once fill the wait. Each is read once, from memory: what it
+ * needs later is fetched on the way.
  */
 template <class P>
 void rowTile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t apart, float* c, int64_t cols, Store how) {

@@ -1,8 +1,9 @@
 /**
- * Products with a weight in int8: see int8.h. A panel is NR columns, group by group: NR scales, then words of four integers that
- * follow each other along k, NR of them side by side. The product of two groups is float(Σ integers)·(scale·scale); a tile adds
- * these up along k for a few rows, and reads each of B's words once for all of them. Inputs have 16 bits, since with 8 they
- * would add more to the loss than the weights do, and instructions for 16 are as fast where reading is what takes time.
+ * Products with a weight in int8: see int8.h. A panel is NR columns, group by group: NR scales, then words of four
+ * integers that follow each other along k, NR of them side by side. The product of two groups is float(Σ
+ * integers)·(scale·scale); a tile adds these up along k for a few rows, and reads each of B's words once for all of
+ * them. Inputs have 16 bits, since with 8 they would add more to the loss than the weights do, and instructions for 16
+ * are as fast where reading is what takes time.
  */
 #include "int8.h"
 
@@ -35,12 +36,18 @@ struct Rounded {
 LOOPNN_INLINE vi magnitude(vf x) { return (vi)x & 0x7fffffff; }
 LOOPNN_INLINE vi larger(vi a, vi b) { return a > b ? a : b; }
 
-/** What integers are multiplied with, and values before they are rounded; the latter is 0 where there is nothing to round. */
+/**
+ * What integers are multiplied with, and values before they are rounded; the latter is 0 where there is nothing to
+ * round.
+ */
 struct Scale {
   vf scale, inverse;
 };
 
-/** For groups whose largest magnitude is given, and is to become `full`. What is not finite has scale·0 as its product: NaN. */
+/**
+ * For groups whose largest magnitude is given, and is to become `full`. What is not finite has scale·0 as its product:
+ * NaN.
+ */
 LOOPNN_INLINE Scale scaleFor(vi largest, float full) {
   const vf size = (vf)largest;
   const vi usable = (size > set1(1e-30f)) & (size < set1(__builtin_inff()));
@@ -94,8 +101,8 @@ struct Depth {
 };
 
 /**
- * C (ROWS, cols) of PANELS panels, side by side in C and `apart` floats apart in memory; rows of `c` lie ldc apart. Several
- * panels at once are several streams to read, and sums that wait for each other less.
+ * C (ROWS, cols) of PANELS panels, side by side in C and `apart` floats apart in memory; rows of `c` lie ldc apart.
+ * Several panels at once are several streams to read, and sums that wait for each other less.
  */
 template <int ROWS, int PANELS>
 LOOPNN_INLINE void tileOver(Depth depth, const Rounded* a, const float* panel, int64_t apart, float* c, int64_t ldc,

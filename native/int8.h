@@ -1,7 +1,7 @@
 /**
- * Products with a weight in int8: each column is cut into groups of kGroup values along k, each group with a scale of its
- * own, so that weight = scale·integer. Rows of the input are rounded likewise, to 16 bits, and so the sum of a group is one of
- * integers and exact. For inference: nothing here is accumulated into.
+ * Products with a weight in int8: each column is cut into groups of kGroup values along k, each group with a scale of
+ * its own, so that weight = scale·integer. Rows of the input are rounded likewise, to 16 bits, and so the sum of a
+ * group is one of integers and exact. For inference: nothing here is accumulated into.
  */
 #pragma once
 

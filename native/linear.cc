@@ -1,6 +1,6 @@
 /**
- * Linear layers, logits among them. The product with a packed weight is both the forward pass, with weight (K, N), and the
- * gradient of the input, with its transpose; the gradients of weight and bias are always added to.
+ * Linear layers, logits among them. The product with a packed weight is both the forward pass, with weight (K, N), and
+ * the gradient of the input, with its transpose; the gradients of weight and bias are always added to.
  */
 #include "families.h"
 #include "gemm.h"

@@ -5,8 +5,8 @@
  * again; the caller leaves by closing the job and then waiting for `active` to fall to zero. So the caller
  * never waits for a worker that slept through the job, and short jobs cost no wake-up.
  *
- * Each worker begins with a run of neighbouring tasks that is its own, and helps the others when that is done. Kernels cut
- * their work by rows, so that what one kernel leaves in a processor's cache is what the next one reads there.
+ * Each worker begins with a run of neighbouring tasks that is its own, and helps the others when that is done. Kernels
+ * cut their work by rows, so that what one kernel leaves in a processor's cache is what the next one reads there.
  */
 #include "pool.h"
 

@@ -1,6 +1,6 @@
 /**
- * Matrix products with a small operand: each task packs what it multiplies in memory of its own, so that threads wait for
- * each other at the end only, and hardly read what others have written.
+ * Matrix products with a small operand: each task packs what it multiplies in memory of its own, so that threads wait
+ * for each other at the end only, and hardly read what others have written.
  */
 #include "gemm.h"
 
@@ -41,7 +41,9 @@ void packA(float* packed, const Product& p) {
   }
 }
 
-/** How many values of k a task sums; 0 where the sums of all tasks would take more than half the room of the operands. */
+/**
+ * How many values of k a task sums; 0 where the sums of all tasks would take more than half the room of the operands.
+ */
 int64_t runOfK(const Product& p) {
   if (!p.accumulate || p.bias || p.M * p.N > kSmall) return 0;
   const int64_t most = p.K * (p.M + p.N) / (2 * p.M * p.N);

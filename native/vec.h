@@ -155,13 +155,15 @@ LOOPNN_INLINE void storeFirst(float* p, vf v, int n) {
 #endif
 
 #if LOOPNN_WIDTH < 16
-/** x·2^n for whole n in [−127, 128], written as the exponent of a float: 2^−127 comes out as 0 and 2^128 as infinity. */
+/**
+ * x·2^n for whole n in [−127, 128], written as the exponent of a float: 2^−127 comes out as 0 and 2^128 as infinity.
+ */
 LOOPNN_INLINE vf timesPowerOf2(vf x, vf n) { return x * (vf)((__builtin_convertvector(n, vi) + 127) << 23); }
 #endif
 
 /**
- * What has been called before is computed before what follows. For WebAssembly, LLVM would take a tile's products column by column,
- * and then more values are alive than a processor has registers.
+ * What has been called before is computed before what follows. For WebAssembly, LLVM would take a tile's products
+ * column by column, and then more values are alive than a processor has registers.
  */
 LOOPNN_INLINE void inOrder([[maybe_unused]] vf& a, [[maybe_unused]] vf& b) {
 #if defined(__wasm__)
@@ -246,8 +248,8 @@ LOOPNN_INLINE vf expv(vf x) {
 }
 
 /**
- * 2^x to about 1 ulp; from −127 down 0, or with 16 lanes 6e-39; inf from 128 on, NaN for NaN. The polynomial, fitted for
- * the least relative error, is within 2^-28 of 2^r.
+ * 2^x to about 1 ulp; from −127 down 0, or with 16 lanes 6e-39; inf from 128 on, NaN for NaN. The polynomial, fitted
+ * for the least relative error, is within 2^-28 of 2^r.
  */
 LOOPNN_INLINE vf exp2v(vf x) {
   x = minv(set1(128.0f), maxv(set1(-127.0f), x));  // both return their second operand for NaN

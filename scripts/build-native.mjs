@@ -1,7 +1,8 @@
 /**
- * Compiles `native/` into `dist/native/loopnn.node` with whatever C++ compiler the machine has, and nothing else:
- * the headers of Node-API come from the `node-api-headers` package. The boundary is made from the kernel table, of the compiled
- * TypeScript. Rebuilds only objects whose inputs changed. scripts/prebuilt.mjs does the same for other machines.
+ * Compiles `native/` into `dist/native/loopnn.node` with whatever C++ compiler the machine has, and nothing else: the
+ * headers of Node-API come from the `node-api-headers` package. The boundary is made from the kernel table, of the
+ * compiled TypeScript. Rebuilds only objects whose inputs changed. scripts/prebuilt.mjs does the same for other
+ * machines.
  *
  *   node scripts/build-native.mjs [--force] [--sanitize address,undefined]
  *

@@ -1,6 +1,7 @@
 /**
- * Runs the compiled tests: those named *.test, or with --full the long ones, named *.full. With --again the files in which a
- * test failed, where they are few, run once more, alone: what passes then is named as unsteady, and does not fail the run.
+ * Runs the compiled tests: those named *.test, or with --full the long ones, named *.full. With --again the files in
+ * which a test failed, where they are few, run once more, alone: what passes then is named as unsteady, and does not
+ * fail the run.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -21,10 +22,11 @@ if (files.length === 0) {
 }
 /** Failed files from which on the fault is not in the moment. */
 const MANY = 3;
-// glibc gives pieces from this size on back to the system when they are freed, and keeps smaller ones: tests of the resident
-// memory then see what is held, and not what once was.
+// glibc gives pieces from this size on back to the system when they are freed, and keeps smaller ones: tests of the
+// resident memory then see what is held, and not what once was.
 const env = { ...process.env, MALLOC_MMAP_THRESHOLD_: String(1 << 16) };
-// Node's own default leaves one processor free, which on two of them is half of the machine. Long tests measure memory and time.
+// Node's own default leaves one processor free, which on two of them is half of the machine. Long tests measure memory
+// and time.
 const concurrency = ending === '.full.js' ? 1 : availableParallelism();
 // Where files run side by side, threads that wait for each other take processors from other files.
 if (concurrency > 1) env.LOOPNN_NUM_THREADS ??= '1';

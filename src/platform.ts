@@ -14,7 +14,10 @@ export interface Store {
   append(path: string, content: string | Uint8Array): Promise<void>;
   /** Writes a file such that a reader, or a crash at any moment, sees the former content or the new one. */
   replace(path: string, content: string | Uint8Array): Promise<void>;
-  /** The same for a folder with all its files, written in their order: it appears whole, and is on disk when this returns. */
+  /**
+   * The same for a folder with all its files, written in their order: it appears whole, and is on disk when this
+   * returns.
+   */
   createFolder(path: string, files: Iterable<readonly [name: string, content: FileContent]>): Promise<void>;
   /** Removes a file, or a folder and all in it; nothing where there is none. */
   remove(path: string): Promise<void>;
@@ -28,8 +31,8 @@ export interface Store {
 }
 
 /**
- * A file's content, in pieces so that a large one need not be in memory whole. A piece is written while the next one is made,
- * and may be overwritten by the one after that.
+ * A file's content, in pieces so that a large one need not be in memory whole. A piece is written while the next one is
+ * made, and may be overwritten by the one after that.
  */
 export type FileContent = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 

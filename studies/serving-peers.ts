@@ -1,12 +1,12 @@
 /**
- * Streams side by side on `loopnn serve` and on llama.cpp's server, round by round in turns, GPT-2 124M in bfloat16. The weights are
- * random and the same for both.
+ * Streams side by side on `loopnn serve` and on llama.cpp's server, round by round in turns, GPT-2 124M in bfloat16.
+ * The weights are random and the same for both.
  *
  *     node dist/studies/serving-peers.js LLAMA_SERVER PYTHON FOLDER [ROUNDS] [STREAMS] [TOKENS]
  *
- * LLAMA_SERVER is llama.cpp's `llama-server`, PYTHON an interpreter with torch, transformers and gguf; FOLDER keeps the model files
- * (those of studies/decoding-peers.ts will do). Both servers take the same requests by OpenAI's API; one is idle while the other
- * is timed.
+ * LLAMA_SERVER is llama.cpp's `llama-server`, PYTHON an interpreter with torch, transformers and gguf; FOLDER keeps the
+ * model files (those of studies/decoding-peers.ts will do). Both servers take the same requests by OpenAI's API; one is
+ * idle while the other is timed.
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';

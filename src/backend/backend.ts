@@ -1,5 +1,6 @@
 /**
- * The interface of a backend: storage, and a method for each kernel of `kernel-table.ts`. Models and ops call nothing else.
+ * The interface of a backend: storage, and a method for each kernel of `kernel-table.ts`. Models and ops call nothing
+ * else.
  *
  * A backend runs kernels in the order they are called, now or later: only `read` waits for them.
  */
@@ -49,8 +50,9 @@ export interface Limits {
 export interface WeightPacker {
   allocate(K: number, N: number, transposed: boolean): Storage;
   /**
-   * Sets columns of B from `first` on: `values` is all of B, or the rows of its transpose that belong to `first` and the
-   * columns after it. Where there are more columns before or after them, these are whole multiples of PACKED_COLUMNS.
+   * Sets columns of B from `first` on: `values` is all of B, or the rows of its transpose that belong to `first` and
+   * the columns after it. Where there are more columns before or after them, these are whole multiples of
+   * PACKED_COLUMNS.
    */
   pack(dst: Storage, first: number, values: Storage): void;
 }
@@ -82,11 +84,14 @@ export interface Backend extends Kernels {
   slice(storage: Storage, offset: number, length: number): Storage;
   /** Copies host values into `dst` from element 0; `values.length` must not exceed `dst.length`. */
   write(dst: Storage, values: HostArray): void;
-  /** Fills `dst` with the float32 values that `fill` puts into an array, which is its own memory where the host has that. */
+  /**
+   * Fills `dst` with the float32 values that `fill` puts into an array, which is its own memory where the host has
+   * that.
+   */
   receive(dst: Storage, fill: (values: Float32Array) => Promise<void>): Promise<void>;
   /**
-   * A copy of the elements, after all kernels called so far. Where `into` is given, an array of the same type and at least
-   * that long, the copy is its beginning.
+   * A copy of the elements, after all kernels called so far. Where `into` is given, an array of the same type and at
+   * least that long, the copy is its beginning.
    */
   read(src: Storage, into?: HostArray): Promise<HostArray>;
   /** Sets every element to `value`. */
@@ -99,8 +104,8 @@ export interface Backend extends Kernels {
   /** Elements of one page of a key/value cache, of type `dtype`: the keys and values of PAGE_POSITIONS positions. */
   cachePageLength(NH: number, HS: number): number;
   /**
-   * The rows that run, by a mask, in ascending order. A backend that cannot tell their number without waiting returns null,
-   * and nothing is skipped.
+   * The rows that run, by a mask, in ascending order. A backend that cannot tell their number without waiting returns
+   * null, and nothing is skipped.
    */
   compact(running: Storage): Storage | null;
 }

@@ -1,7 +1,7 @@
 /**
- * A test double: another backend's kernels, which run only when something is read, as a GPU's may. Shapes are checked at once,
- * and what the host hands over is copied, so that a program which works here does not rely on kernels that have run. Finds
- * faults of order and of contract on a processor.
+ * A test double: another backend's kernels, which run only when something is read, as a GPU's may. Shapes are checked
+ * at once, and what the host hands over is copied, so that a program which works here does not rely on kernels that
+ * have run. Finds faults of order and of contract on a processor.
  */
 import type { Backend, DType, HostArray, Kernels, Storage } from './backend.js';
 import { ALL_KERNELS } from './kernel-table.js';

@@ -154,7 +154,9 @@ export async function benchmarkKernels(
   return results;
 }
 
-/** Values in [−1, 1) that bf16 holds exactly, or whole numbers below `below`; what must not be negative is in [0, 1). */
+/**
+ * Values in [−1, 1) that bf16 holds exactly, or whole numbers below `below`; what must not be negative is in [0, 1).
+ */
 function contents(name: string, length: number, below: number | null): HostArray {
   const byte = (i: number) => Math.imul(i + name.length, 0x9e3779b1) >>> 24;
   if (below !== null) return Int32Array.from({ length }, (_, i) => (byte(i) * 7919 + i) % below);

@@ -9,7 +9,10 @@ export interface TimedBackend {
   readonly weights: 'float' | 'int8';
 }
 
-/** The backend with the time of every call added up by kernel, where a kernel has run when its call returns; else as it is. */
+/**
+ * The backend with the time of every call added up by kernel, where a kernel has run when its call returns; else as it
+ * is.
+ */
 export function timed(backend: Backend, clock: Clock, times: Map<string, number>): Backend {
   if (!backend.synchronous) return backend;
   return new Proxy(backend, {

@@ -193,7 +193,10 @@ function kernelShares(title: string, kernelMs: KernelMs, stepMs: number): string
   return table([title, 'ms/step', 'share'], rows);
 }
 
-/** A share of a limit that is measured beside the work: what beats it has reached it, since the measurement was disturbed. */
+/**
+ * A share of a limit that is measured beside the work: what beats it has reached it, since the measurement was
+ * disturbed.
+ */
 function percent(share: number | null): string {
   return share === null ? '–' : `${(100 * Math.min(1, share)).toFixed(1)} %`;
 }

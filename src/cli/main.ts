@@ -8,7 +8,9 @@ import { report } from './failure.js';
 import { configureHelp } from './help.js';
 import { notice } from './output.js';
 
-/** The subcommands, in the order of the help, which needs them all: together they take a quarter of a second to load. */
+/**
+ * The subcommands, in the order of the help, which needs them all: together they take a quarter of a second to load.
+ */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
   params: async () => (await import('./params.js')).paramsCommand,
   prepare: async () => (await import('./prepare.js')).prepareCommand,
@@ -69,7 +71,10 @@ async function main(argv: readonly string[]): Promise<void> {
   makeRoomToEnd();
 }
 
-/** Ends with wrong usage where a path is empty, as an unset variable of a shell leaves it: it would mean the folder we are in. */
+/**
+ * Ends with wrong usage where a path is empty, as an unset variable of a shell leaves it: it would mean the folder we
+ * are in.
+ */
 function requirePaths(command: Command): void {
   const isPath = (name: string) => /<(run|dir|folder|path|file|source)s?(\.\.\.)?>/.test(name);
   for (const option of command.options) {

@@ -201,7 +201,9 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
 
   // ---- layers ----------------------------------------------------------------------------------------------
 
-  /** Rows of one number are that row of the table; other rows are the graph's input. Positions are always the graph's. */
+  /**
+   * Rows of one number are that row of the table; other rows are the graph's input. Positions are always the graph's.
+   */
   override readonly embeddingForward: Kernels['embeddingForward'] = ({ out, tokens, wte, wpe, C }) => {
     const { value, host } = recorded(tokens);
     const ids = value ?? this.integers([(host as Int32Array)[0]], []);
@@ -315,8 +317,8 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
   // ---- the graph -------------------------------------------------------------------------------------------
 
   /**
-   * Positions (batch, time) of the tokens, padding not counted, and which keys each may see (batch, 1, time, total): what
-   * came no later, and no padding.
+   * Positions (batch, time) of the tokens, padding not counted, and which keys each may see (batch, 1, time, total):
+   * what came no later, and no padding.
    */
   private placed(): { ids: string; mask: string } {
     if (this.positions) return this.positions;

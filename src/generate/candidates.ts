@@ -1,13 +1,13 @@
 /**
- * The tokens that may come next: their scores, which of them are still in, and the draw among those. Everything takes time
- * linear in the vocabulary and no memory beyond what the constructor takes. Knows no options and no model.
+ * The tokens that may come next: their scores, which of them are still in, and the draw among those. Everything takes
+ * time linear in the vocabulary and no memory beyond what the constructor takes. Knows no options and no model.
  */
 import { CheckpointError } from '../errors.js';
 import { uniform } from '../random.js';
 
 /**
- * Weights below e^−40 of the largest count as none: all of a vocabulary together they are less than 2⁻³², the step of the
- * number that draws.
+ * Weights below e^−40 of the largest count as none: all of a vocabulary together they are less than 2⁻³², the step of
+ * the number that draws.
  */
 const FLOOR = -40;
 /** Steps of the table of exponentials for each unit. */
@@ -63,7 +63,9 @@ export class Candidates {
     this.every = false;
   }
 
-  /** The token with the highest score, the lower one of two. Throws CheckpointError where a score is NaN or infinite. */
+  /**
+   * The token with the highest score, the lower one of two. Throws CheckpointError where a score is NaN or infinite.
+   */
   best(): number {
     const { scores } = this;
     let max = scores[0];
@@ -122,7 +124,10 @@ export class Candidates {
     this.keepUntil(k);
   }
 
-  /** Keeps the fewest tokens with the highest scores that together have a share p of the weight, of equal ones the lower. */
+  /**
+   * Keeps the fewest tokens with the highest scores that together have a share p of the weight, of equal ones the
+   * lower.
+   */
   keepShare(p: number): void {
     if (p === 1) return;
     const { total, count } = this;
@@ -145,8 +150,8 @@ export class Candidates {
 
   /**
    * The token that comes first when token i arrives after an exponential time of rate weight i: each wins with the
-   * probability of its weight. The times are named by (a, b) and the token's id, so that two distributions that are alike
-   * mostly draw the same token; and of equal times the lower id wins.
+   * probability of its weight. The times are named by (a, b) and the token's id, so that two distributions that are
+   * alike mostly draw the same token; and of equal times the lower id wins.
    */
   draw(a: number, b: number): number {
     const { ids, weights } = this;
@@ -165,8 +170,8 @@ export class Candidates {
   }
 
   /**
-   * What `weigh` and `draw` give together, `best` being the token with the highest score: where nobody else asks for weights,
-   * most tokens lose by a bound of theirs.
+   * What `weigh` and `draw` give together, `best` being the token with the highest score: where nobody else asks for
+   * weights, most tokens lose by a bound of theirs.
    */
   drawWeighed(best: number, temperature: number, a: number, b: number): number {
     const { scores, max } = this;
@@ -197,8 +202,8 @@ export class Candidates {
 
   /**
    * Keeps the highest scores until their weights together reach `target`, the last one included. The score where that
-   * happens is found digit by digit: a histogram of the weights by the leading digit says in which bin it lies, one of the
-   * next digit in that bin says more.
+   * happens is found digit by digit: a histogram of the weights by the leading digit says in which bin it lies, one of
+   * the next digit in that bin says more.
    */
   private keepUntil(target: number): void {
     const { ids, keys, weights, bits, bins } = this;

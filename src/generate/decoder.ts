@@ -1,6 +1,6 @@
 /**
- * Runs a model over growing sequences: each call hands it the new tokens of some sequences and takes the logits after the
- * last of them. What came before is in a key/value cache. Knows no sampling and no text.
+ * Runs a model over growing sequences: each call hands it the new tokens of some sequences and takes the logits after
+ * the last of them. What came before is in a key/value cache. Knows no sampling and no text.
  */
 import { PAGE_POSITIONS } from '../backend/backend.js';
 import { ConfigError } from '../errors.js';
@@ -55,8 +55,8 @@ export class Sequence implements Disposable {
   }
 
   /**
-   * Takes the first tokens of another sequence with the same options, by default all, for its own, which must have none.
-   * Fewer than all may be taken where sequences are divisible.
+   * Takes the first tokens of another sequence with the same options, by default all, for its own, which must have
+   * none. Fewer than all may be taken where sequences are divisible.
    */
   copy(other: Sequence, length = other.length): void {
     this.cached.copy(other.cached, length);
@@ -86,8 +86,8 @@ export class Decoder implements Disposable {
   }
 
   /**
-   * Whether the first tokens of a sequence are a sequence too: not where a token's keys depend on which tokens come in one
-   * call with it, or its exit on a mean over all of them.
+   * Whether the first tokens of a sequence are a sequence too: not where a token's keys depend on which tokens come in
+   * one call with it, or its exit on a mean over all of them.
    */
   get divisible(): boolean {
     const { kvSharing, halting } = this.model.config;
@@ -153,8 +153,8 @@ export class Decoder implements Disposable {
   }
 
   /**
-   * One forward pass over sequences with the same options: logits after the last token of each that goes on, or after every
-   * token, and how probable the targets are.
+   * One forward pass over sequences with the same options: logits after the last token of each that goes on, or after
+   * every token, and how probable the targets are.
    */
   async pass(
     parts: readonly Extension[],

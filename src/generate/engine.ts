@@ -2,9 +2,9 @@
  * Continuous batching: requests join and leave the running batch at token boundaries, and each is answered as if it had
  * been computed alone. Knows tokens and text; knows no file and no protocol.
  *
- * A step is one call of the decoder: every sequence whose prompt it knows goes on by one token, and up to `prefillChunk`
- * tokens of waiting prompts come along, so that a long prompt does not hold up the others. What several prompts begin with is
- * read once: those that have not begun copy what another one, which is running, made of it.
+ * A step is one call of the decoder: every sequence whose prompt it knows goes on by one token, and up to
+ * `prefillChunk` tokens of waiting prompts come along, so that a long prompt does not hold up the others. What several
+ * prompts begin with is read once: those that have not begun copy what another one, which is running, made of it.
  */
 import { ConfigError } from '../errors.js';
 import type { Clock } from '../platform.js';
@@ -40,7 +40,10 @@ export class Engine {
   /** Logits of the step under way. */
   private logits = new Float32Array();
 
-  /** Throws ConfigError for options out of range, and for a tokenizer with ids that the model does not have and text may become. */
+  /**
+   * Throws ConfigError for options out of range, and for a tokenizer with ids that the model does not have and text may
+   * become.
+   */
   constructor(
     private readonly decoder: Decoder,
     private readonly tokenizer: Tokenizer,
@@ -75,8 +78,9 @@ export class Engine {
   }
 
   /**
-   * Answers a request, yielding tokens as they are made; the answer is a function of the request alone. A reader may be slow
-   * or stop reading: nobody else waits for it. An aborted request ends with the reason `aborted` before the next step.
+   * Answers a request, yielding tokens as they are made; the answer is a function of the request alone. A reader may be
+   * slow or stop reading: nobody else waits for it. An aborted request ends with the reason `aborted` before the next
+   * step.
    *
    * Throws ConfigError for a wrong request before anything is computed, and whatever fails while it is.
    */
@@ -162,7 +166,10 @@ export class Engine {
     this.running = this.running.filter((generation) => !generation.leave());
   }
 
-  /** Of those that have begun or do so in this step, the first whose beginning is another's too, or most of it; null for none. */
+  /**
+   * Of those that have begun or do so in this step, the first whose beginning is another's too, or most of it; null for
+   * none.
+   */
   private leaderOf(generation: Generation, moving: readonly Generation[]): Generation | null {
     let leader: Generation | null = null;
     let most = 0;

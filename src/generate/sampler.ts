@@ -1,23 +1,32 @@
 /**
- * What is drawn from logits: the sampling options, in their order. Knows no model; the arithmetic is in `candidates.ts`.
+ * What is drawn from logits: the sampling options, in their order. Knows no model; the arithmetic is in
+ * `candidates.ts`.
  *
- * The order is that of Hugging Face's processors, with OpenAI's penalties where vLLM has them: logitBias, repetitionPenalty,
- * frequencyPenalty and presencePenalty; then temperature, topK, topP, minP, each among what the former ones have left.
+ * The order is that of Hugging Face's processors, with OpenAI's penalties where vLLM has them: logitBias,
+ * repetitionPenalty, frequencyPenalty and presencePenalty; then temperature, topK, topP, minP, each among what the
+ * former ones have left.
  */
 import { ConfigError } from '../errors.js';
 import { hashWords } from '../random.js';
 import type { Candidates } from './candidates.js';
 
 export interface SamplingOptions {
-  /** Divides the scores; 0 always takes the most probable token, and 1, the default, is the model's own distribution. */
+  /**
+   * Divides the scores; 0 always takes the most probable token, and 1, the default, is the model's own distribution.
+   */
   readonly temperature?: number;
   /** Only the k most probable tokens. */
   readonly topK?: number;
-  /** Only the fewest most probable tokens that together reach probability p (Holtzman et al. 2019, arXiv 1904.09751). */
+  /**
+   * Only the fewest most probable tokens that together reach probability p (Holtzman et al. 2019, arXiv 1904.09751).
+   */
   readonly topP?: number;
   /** Only tokens at least so many times as probable as the most probable one (Nguyen et al. 2024, arXiv 2407.01082). */
   readonly minP?: number;
-  /** Divides positive scores of tokens in prompt or answer, multiplies negative ones (Keskar et al. 2019, arXiv 1909.05858). */
+  /**
+   * Divides positive scores of tokens in prompt or answer, multiplies negative ones (Keskar et al. 2019, arXiv
+   * 1909.05858).
+   */
   readonly repetitionPenalty?: number;
   /** Taken from a token's score for every time that the answer has it (OpenAI's API). */
   readonly frequencyPenalty?: number;
@@ -25,7 +34,10 @@ export interface SamplingOptions {
   readonly presencePenalty?: number;
   /** Added to the scores of single ids; −Infinity for never. */
   readonly logitBias?: Readonly<Record<number, number>>;
-  /** Names the sequence of random numbers: the same seed, any safe integer, and prompt give the same text. 1337 by default. */
+  /**
+   * Names the sequence of random numbers: the same seed, any safe integer, and prompt give the same text. 1337 by
+   * default.
+   */
   readonly seed?: number;
 }
 
@@ -58,8 +70,8 @@ export class Sampler {
 
   /**
    * Draws the token at place `position` of the sequence from `logits (V)`: a function of these, the seed and the tokens
-   * taken before. Ties go to the lower id. Throws CheckpointError where logits are not finite, ConfigError where logitBias
-   * leaves no token.
+   * taken before. Ties go to the lower id. Throws CheckpointError where logits are not finite, ConfigError where
+   * logitBias leaves no token.
    */
   draw(logits: Float32Array, position: number): number {
     this.candidates.reset(logits);

@@ -42,8 +42,8 @@ export class GPT {
   private readonly walker: Walker;
 
   /**
-   * Allocates the parameters, all zero; with `train`, their gradients too, and with `packed` (see Parameters) no values of
-   * what only products and embeddings read. `walker` takes states from exit to exit in place of the walker that the
+   * Allocates the parameters, all zero; with `train`, their gradients too, and with `packed` (see Parameters) no values
+   * of what only products and embeddings read. `walker` takes states from exit to exit in place of the walker that the
    * configuration asks for.
    */
   constructor(
@@ -131,7 +131,9 @@ export class GPT {
     return lossOfExits(output, heads, learned, weighted, objective!, lossScale, ctx);
   }
 
-  /** Cross-entropy of every position in nats, (B·T), each read where a halting rule stops it; arguments as for `loss`. */
+  /**
+   * Cross-entropy of every position in nats, (B·T), each read where a halting rule stops it; arguments as for `loss`.
+   */
   score(tokens: Int32Array, targets: Int32Array, B: number, pass: ScorePass = {}): LossOutput {
     using weighted = this.weighted(tokens, targets, 1);
     using batch = this.whole(tokens, B);
@@ -141,8 +143,8 @@ export class GPT {
   }
 
   /**
-   * Logits of some rows, ascending, and how probable given tokens are after others; `tokens (R)` are the rows of the batch.
-   * Where they fit into `into`, logits are its beginning.
+   * Logits of some rows, ascending, and how probable given tokens are after others; `tokens (R)` are the rows of the
+   * batch. Where they fit into `into`, logits are its beginning.
    */
   async logitsAt(
     tokens: Int32Array,

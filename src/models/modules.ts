@@ -1,6 +1,6 @@
 /**
- * The modules of a model, declared from its configuration: embeddings, blocks, the depth, the classifiers at its exits, and
- * what takes states from exit to exit. Knows no forward pass.
+ * The modules of a model, declared from its configuration: embeddings, blocks, the depth, the classifiers at its exits,
+ * and what takes states from exit to exit. Knows no forward pass.
  */
 import { LayerNorm } from '../nn/layers.js';
 import { ParameterScope, type ParameterSlot } from '../nn/parameters.js';

@@ -25,7 +25,10 @@ export class Linear {
   }
 }
 
-/** Layer normalisation with a gain and, if wanted, a bias (Ba et al. 2016, arXiv 1607.06450); `eps` is added to the variance. */
+/**
+ * Layer normalisation with a gain and, if wanted, a bias (Ba et al. 2016, arXiv 1607.06450); `eps` is added to the
+ * variance.
+ */
 export class LayerNorm {
   private readonly weight: ParameterSlot;
   private readonly bias: ParameterSlot | null;

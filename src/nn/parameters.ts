@@ -111,8 +111,8 @@ export class Parameters {
 
   /**
    * Allocates the declared slots; with `train`, gradients too. Values are zero until `initialise` or a checkpoint. With
-   * `packed`, an engine that packs weights keeps nothing else of those that only products and embeddings read: they must
-   * come from a checkpoint (see train/packed-weights.ts), and can not be read.
+   * `packed`, an engine that packs weights keeps nothing else of those that only products and embeddings read: they
+   * must come from a checkpoint (see train/packed-weights.ts), and can not be read.
    */
   constructor(
     readonly runtime: Runtime,

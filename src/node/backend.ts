@@ -1,4 +1,7 @@
-/** Creates a backend under Node, by name. Knows which ones exist and when to fall back; an engine is loaded when it is used. */
+/**
+ * Creates a backend under Node, by name. Knows which ones exist and when to fall back; an engine is loaded when it is
+ * used.
+ */
 import type { Backend, Precision } from '../backend/backend.js';
 import { BackendError, ConfigError } from '../errors.js';
 
@@ -8,24 +11,26 @@ export type Weights = (typeof WEIGHTS)[number];
 
 export interface BackendOptions {
   /**
-   * `auto`, `native`, `wasm` or `reference` (`delayed`, for tests: the reference's kernels, run when something is read); the environment
-   * variable LOOPNN_BACKEND, or else `auto`, by default.
+   * `auto`, `native`, `wasm` or `reference` (`delayed`, for tests: the reference's kernels, run when something is
+   * read); the environment variable LOOPNN_BACKEND, or else `auto`, by default.
    */
   readonly name?: string;
   /** `auto` is bf16 where the machine has instructions for it, f32 elsewhere. */
   readonly precision?: Precision | 'auto';
-  /** `int8`: products of inference read weights that were rounded to 8 bits; `float`, the default: as `precision` says. */
+  /**
+   * `int8`: products of inference read weights that were rounded to 8 bits; `float`, the default: as `precision` says.
+   */
   readonly weights?: Weights;
   /** Hears why `auto` fell back, and what to do. */
   readonly onWarning?: (message: string) => void;
 }
 
 /**
- * A backend. `auto` is the native one; where the addon cannot load the same kernels in WebAssembly, with a warning, and where
- * they cannot either the reference one, which has f32 only.
+ * A backend. `auto` is the native one; where the addon cannot load the same kernels in WebAssembly, with a warning, and
+ * where they cannot either the reference one, which has f32 only.
  *
- * Throws ConfigError on an unknown name or a precision that the backend lacks, and BackendError when `native` or `wasm` is
- * asked for and cannot load.
+ * Throws ConfigError on an unknown name or a precision that the backend lacks, and BackendError when `native` or `wasm`
+ * is asked for and cannot load.
  */
 export async function createBackend({
   name = process.env.LOOPNN_BACKEND || 'auto',

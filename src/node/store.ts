@@ -100,10 +100,10 @@ export class NodeStore implements Store {
   }
 
   /**
-   * Claims the folder for this process until the claim is disposed of: two trainings would remove each other's checkpoints.
-   * What this store writes meanwhile goes into this folder or nowhere, be it moved, removed or replaced. A folder made for
-   * the claim goes with it where nothing came to lie in it. Throws LockError
-   * where another process holds it, and FileError where it can not be written to.
+   * Claims the folder for this process until the claim is disposed of: two trainings would remove each other's
+   * checkpoints. What this store writes meanwhile goes into this folder or nowhere, be it moved, removed or replaced. A
+   * folder made for the claim goes with it where nothing came to lie in it. Throws LockError where another process
+   * holds it, and FileError where it can not be written to.
    */
   async lock(): Promise<AsyncDisposable> {
     let made: string | undefined;

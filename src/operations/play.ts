@@ -36,13 +36,11 @@ const MODEL = '/model/';
  * Serves the playground until it is closed, or disposed of.
  *
  * @throws ConfigError where the page is not built, CheckpointError for a run that is damaged or none, DataError where
- * it has no
- * tokenizer; what Node says where the port is taken
+ * it has no tokenizer; what Node says where the port is taken
  *
  * @example
- * const playground = await servePlayground({ model: 'runs/mine' });
- * console.log(await (await fetch(playground.url)).text());
- * await playground.close();
+ * const playground = await servePlayground({ model: 'runs/mine' }); console.log(await (await
+ * fetch(playground.url)).text()); await playground.close();
  */
 export async function servePlayground(options: PlayOptions = {}): Promise<Playground> {
   const { model, host = '127.0.0.1', port = 0 } = options;

@@ -16,13 +16,19 @@ import type {
   ToEngine,
 } from './messages.js';
 
-/** What happens to one of several tasks, `index` being its place among them, and when: milliseconds of performance.now(). */
+/**
+ * What happens to one of several tasks, `index` being its place among them, and when: milliseconds of
+ * performance.now().
+ */
 export type RunEvent = { readonly index: number; readonly at: number } & (
   | { readonly token: ServedToken; readonly end?: undefined }
   | { readonly end: GenerationEnd; readonly token?: undefined }
 );
 
-/** Most garbage of the engine's thread: little of it is made a step, and V8 would let it grow to 48 MB between collections. */
+/**
+ * Most garbage of the engine's thread: little of it is made a step, and V8 would let it grow to 48 MB between
+ * collections.
+ */
 const YOUNG_MEGABYTES = 4;
 
 export class EngineThread {
@@ -108,7 +114,10 @@ export class EngineThread {
     }
   }
 
-  /** A prompt's ids, special tokens that it spells out being tokens, and the texts of those. Throws ConfigError for no chat. */
+  /**
+   * A prompt's ids, special tokens that it spells out being tokens, and the texts of those. Throws ConfigError for no
+   * chat.
+   */
   encode(prompt: Prompt): Promise<Encoded> {
     return this.#ask({ encode: prompt }) as Promise<Encoded>;
   }

@@ -30,7 +30,10 @@ import { Prompts } from './prompts.js';
 import { ServedTokens } from './served-tokens.js';
 import { nodeClock } from '../node/store.js';
 
-/** Share of the machine's memory that keys and values may take; while their pool grows, it takes up to three times as much. */
+/**
+ * Share of the machine's memory that keys and values may take; while their pool grows, it takes up to three times as
+ * much.
+ */
 const CACHE_SHARE = 1 / 8;
 
 const port = parentPort!;
@@ -76,7 +79,10 @@ async function load({ folder, run, chatTemplate, loops, maxSequences }: EngineOp
   return { tokenizer, prompts, model, decoder, engine, info };
 }
 
-/** The template that the user gave, or else the model's own, which is told where there is a choice; null where there is neither. */
+/**
+ * The template that the user gave, or else the model's own, which is told where there is a choice; null where there is
+ * neither.
+ */
 function chosenTemplate(folder: string, given: string | null, own: string | null): TemplateSource | null {
   const file = join(folder, CHAT_TEMPLATE_FILE);
   const tell = (line: string) => post({ kind: 'notice', line });

@@ -49,8 +49,8 @@ export async function* tensorFile(
 }
 
 /**
- * Reads such a file into the sections' storages, its bytes from the first to the last, of which `onBytes` is told. Throws
- * CheckpointError, naming the tensor, where the file is not one of these parameters.
+ * Reads such a file into the sections' storages, its bytes from the first to the last, of which `onBytes` is told.
+ * Throws CheckpointError, naming the tensor, where the file is not one of these parameters.
  */
 export async function loadTensorFile(
   file: RandomAccessFile,
@@ -144,8 +144,8 @@ export interface WantedTensor {
 
 /**
  * Reads the header of such a file: where each tensor begins, in bytes from the beginning of the file and in this order.
- * They fill the rest of it without gap or overlap. Throws CheckpointError where one is missing, another's, or of another
- * shape.
+ * They fill the rest of it without gap or overlap. Throws CheckpointError where one is missing, another's, or of
+ * another shape.
  */
 export async function readPlaces(
   file: RandomAccessFile,

@@ -1,8 +1,8 @@
 /**
  * Checkpoints of a run: folders `checkpoints/last-<step>` and `checkpoints/best-<step>`, each with `model.safetensors`,
  * `optimizer.safetensors` (moments `m.<name>`, `v.<name>`; absent before the first update of weights from elsewhere),
- * `state.json`, and the checksums of these. A folder appears whole or not at all, and the former one of its kind goes only
- * then, so the latest is never a half-written one; what is damaged later is not loaded. Knows no trainer.
+ * `state.json`, and the checksums of these. A folder appears whole or not at all, and the former one of its kind goes
+ * only then, so the latest is never a half-written one; what is damaged later is not loaded. Knows no trainer.
  */
 import { CheckpointError } from '../errors.js';
 import { parseJSON } from '../formats/json.js';
@@ -70,8 +70,8 @@ export async function saveCheckpoint(
 }
 
 /**
- * Writes weights that came from elsewhere as a run's checkpoint of step 0, from which training starts with fresh moments:
- * it has no `optimizer.safetensors`. `tensors` are the model's parameters in their order.
+ * Writes weights that came from elsewhere as a run's checkpoint of step 0, from which training starts with fresh
+ * moments: it has no `optimizer.safetensors`. `tensors` are the model's parameters in their order.
  */
 export async function saveInitialWeights(store: Store, tensors: readonly LazyTensor[]): Promise<void> {
   const state: TrainState = { ...newCheckpointState(), savedAt: 0 };
@@ -141,8 +141,9 @@ export function loadWeights(
 }
 
 /**
- * The file with the weights of a run's best checkpoint, or else of its latest, for a reader who takes them tensor by tensor:
- * it is read once before, to see that it is intact. Throws CheckpointError, and the signal's reason where that is aborted.
+ * The file with the weights of a run's best checkpoint, or else of its latest, for a reader who takes them tensor by
+ * tensor: it is read once before, to see that it is intact. Throws CheckpointError, and the signal's reason where that
+ * is aborted.
  */
 export async function weightsFile(
   store: Store,
@@ -156,8 +157,8 @@ export async function weightsFile(
 
 /**
  * The files that it takes to use a run's weights, and not to train on, and the folder that they are in: of its best
- * checkpoint, or else of its latest. Each is read once before, to see that it is intact. Throws CheckpointError, and the
- * signal's reason where that is aborted.
+ * checkpoint, or else of its latest. Each is read once before, to see that it is intact. Throws CheckpointError, and
+ * the signal's reason where that is aborted.
  */
 export function weightFiles(
   store: Store,
@@ -255,7 +256,10 @@ function stateFile(state: TrainState): [string, FileContent] {
   return [STATE_FILE, [new TextEncoder().encode(`${JSON.stringify(state, null, 2)}\n`)]];
 }
 
-/** Complete checkpoints in the order in which they are taken: those of a kind, then the others, the latest of each first. */
+/**
+ * Complete checkpoints in the order in which they are taken: those of a kind, then the others, the latest of each
+ * first.
+ */
 async function inOrder(store: Store, kind: CheckpointKind): Promise<Checkpoint[]> {
   return (await store.list(CHECKPOINTS))
     .flatMap((name) => {

@@ -22,8 +22,8 @@ type Summing = Pick<Store, 'crc32c'>;
 
 /**
  * Reads the file into parameters that keep packings, its bytes from the first to the last, of which `onBytes` is told.
- * `keep` gives the embedding's rows to the parameters, which then own the file, and returns true; or false where nothing
- * of the file is wanted any more. Throws CheckpointError as `loadTensorFile` does.
+ * `keep` gives the embedding's rows to the parameters, which then own the file, and returns true; or false where
+ * nothing of the file is wanted any more. Throws CheckpointError as `loadTensorFile` does.
  */
 export async function loadPackedFile(
   file: RandomAccessFile,

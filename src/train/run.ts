@@ -1,6 +1,6 @@
 /**
- * A run's folder: `config.json`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`, and what `conventions.ts` keeps of a model
- * that was imported. Knows no terminal.
+ * A run's folder: `config.json`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`, and what `conventions.ts` keeps of
+ * a model that was imported. Knows no terminal.
  */
 import { CheckpointError, DataError } from '../errors.js';
 import { type ModelConfig, parseModelConfig, requireSharing } from '../models/config.js';
@@ -27,8 +27,8 @@ export const CONFIG_FILE = 'config.json';
 export const TOKENIZER_FILE = 'tokenizer.json';
 
 /**
- * Writes what a run needs besides its checkpoints. `tokenizer` is null where the data came without one. Conventions that the
- * run has already stay, unless others are given.
+ * Writes what a run needs besides its checkpoints. `tokenizer` is null where the data came without one. Conventions
+ * that the run has already stay, unless others are given.
  */
 export async function createRun(
   store: Store,
@@ -50,8 +50,8 @@ export function runExists(store: Store): Promise<boolean> {
 }
 
 /**
- * Throws DataError where a tokenizer has ids that a model does not know, but for special tokens, which no text becomes: those it
- * returns.
+ * Throws DataError where a tokenizer has ids that a model does not know, but for special tokens, which no text becomes:
+ * those it returns.
  */
 export function requireFits(
   tokenizer: Tokenizer,
@@ -134,8 +134,8 @@ export class Run {
   }
 
   /**
-   * Throws DataError where the data that it is to work on has another tokenizer: ids would mean other texts. Says nothing where
-   * either has none.
+   * Throws DataError where the data that it is to work on has another tokenizer: ids would mean other texts. Says
+   * nothing where either has none.
    */
   async requireSameTokenizer(data: Tokenizer | null): Promise<void> {
     if (!data) return;
@@ -149,8 +149,8 @@ export class Run {
   }
 
   /**
-   * Its best weights on a runtime, for inference: an engine that packs weights keeps nothing else of most, so that they can
-   * not be read; the caller disposes of the model. Throws CheckpointError or ConfigError.
+   * Its best weights on a runtime, for inference: an engine that packs weights keeps nothing else of most, so that they
+   * can not be read; the caller disposes of the model. Throws CheckpointError or ConfigError.
    */
   async load(runtime: Runtime, { kvSharing, kvLoops }: KeyValueOptions = {}): Promise<LoadedModel> {
     const shared = kvSharing === undefined ? {} : { kvSharing, kvLoops: 1 };

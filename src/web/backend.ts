@@ -21,7 +21,8 @@ export interface BackendOptions {
  * TypeScript in f32, with a warning.
  *
  * @example
- * const runtime = new Runtime(await createBackend()); // in a worker, so that there are threads and the page stays alive
+ * const runtime = new Runtime(await createBackend()); // in a worker, so that there are threads and the page stays
+ * alive
  */
 export async function createBackend({
   precision = 'f32',

@@ -65,8 +65,7 @@ export class Training implements AsyncDisposable {
 
   /**
    * Begins a run, or continues one; `backend` is one of its own by default. Throws as `trainRun` does, and the signal's
-   * reason
-   * where that is aborted meanwhile.
+   * reason where that is aborted meanwhile.
    */
   static async open(options: TrainingOptions, backend?: Backend): Promise<Training> {
     const { store, resume = false, overwrite = false, signal } = options;

@@ -1,6 +1,6 @@
 /**
- * Products with weights in int8: those of the reference, on every instruction set, with any number of threads. Sums of a group are
- * exact, and so there is little that engines may differ in.
+ * Products with weights in int8: those of the reference, on every instruction set, with any number of threads. Sums of
+ * a group are exact, and so there is little that engines may differ in.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -111,7 +111,8 @@ test('rounding loses what 8 bits of a weight lose, and next to nothing of the in
     return Math.sqrt(squares(got.map((y, i) => y - want[i])) / squares(want));
   };
   const inp = values(11, R * K);
-  // Errors are uniform in ±½ of a 127th, or of 2^−14, and are compared with values that are uniform in ±1: 0.0039 and 3.05e-5.
+  // Errors are uniform in ±½ of a 127th, or of 2^−14, and are compared with values that are uniform in ±1: 0.0039 and
+  // 3.05e-5.
   const usual = await error(inp, values(12, K * N));
   assert.ok(usual > 0.003 && usual < 0.006, `weights: ${usual}`);
   const whole = values(12, K * N).map((x, i) =>

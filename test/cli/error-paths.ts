@@ -1,6 +1,6 @@
 /**
- * Every command fails in several ways, before and after it has loaded a model, and each time the process must end. Runs each
- * so many times: a process that waits at its end for a compilation, which waits for it, does so now and then only
+ * Every command fails in several ways, before and after it has loaded a model, and each time the process must end. Runs
+ * each so many times: a process that waits at its end for a compilation, which waits for it, does so now and then only
  * (src/node/ending.ts).
  */
 import assert from 'node:assert/strict';
@@ -10,7 +10,9 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { loopnn, outcome, start, temporaryFolder } from './helpers.js';
 
-/** A command that fails: its arguments, what it says, the exit code (1 by default), and variables of its environment. */
+/**
+ * A command that fails: its arguments, what it says, the exit code (1 by default), and variables of its environment.
+ */
 type Path = readonly [args: readonly string[], message: RegExp, code?: number, env?: Record<string, string>];
 
 /** Processes at a time. */
@@ -52,7 +54,10 @@ export async function errorPathsEnd(times: number): Promise<void> {
   }
 }
 
-/** What each command is given to fail at. The tokenizer's 4,096 tokens leave the heap near its limit when it has been read. */
+/**
+ * What each command is given to fail at. The tokenizer's 4,096 tokens leave the heap near its limit when it has been
+ * read.
+ */
 async function errorPaths(): Promise<Record<string, readonly Path[]>> {
   const folder = temporaryFolder();
   const at = (...names: string[]) => join(folder, ...names);

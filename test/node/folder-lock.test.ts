@@ -1,4 +1,6 @@
-/** The lock of a folder: one holder, whoever is gone or elsewhere, and no write once the folder is another's or moved. */
+/**
+ * The lock of a folder: one holder, whoever is gone or elsewhere, and no write once the folder is another's or moved.
+ */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import {

@@ -9,7 +9,10 @@ import { saveInitialWeights } from '../../src/train/checkpoint.js';
 
 export const VOCAB = 70;
 
-/** Writes the initial weights of a model, of a small one where `fields` do not tell otherwise; returns its configuration. */
+/**
+ * Writes the initial weights of a model, of a small one where `fields` do not tell otherwise; returns its
+ * configuration.
+ */
 export async function randomWeights(
   store: Store,
   fields: Record<string, unknown> = {},

@@ -1,6 +1,6 @@
 /**
- * Products with weights in int8, as native/int8.cc computes them: of weights and rows that are rounded, group by group along k, to
- * integers times a scale. Sums are in double precision.
+ * Products with weights in int8, as native/int8.cc computes them: of weights and rows that are rounded, group by group
+ * along k, to integers times a scale. Sums are in double precision.
  */
 import { KERNELS } from '../kernel-table.js';
 import type { Floats, HostKernels } from '../memory/arguments.js';

@@ -1,6 +1,6 @@
 /**
- * The classifiers at the exits: the final LayerNorm and the head, shared by all exits or (exitHead `separate`) one pair of
- * its own for each early exit. Knows no depth rule and no loss.
+ * The classifiers at the exits: the final LayerNorm and the head, shared by all exits or (exitHead `separate`) one pair
+ * of its own for each early exit. Knows no depth rule and no loss.
  */
 import { LayerNorm } from '../../nn/layers.js';
 import type { ParameterScope, ParameterSlot } from '../../nn/parameters.js';
