@@ -19,7 +19,13 @@ const wider = (text: string, columns: number) =>
 const main = readFileSync(MAIN, 'utf8');
 const COMMANDS = [...main.matchAll(/^ {4}(\w+): async \(\) =>/gm)].map(([, name]) => name);
 
-test('the help of every command fits 80 columns', async () => {
+/** Commands whose figures can be had as JSON. */
+const WITH_FIGURES = [
+  ...['params', 'prepare', 'train', 'eval', 'generate', 'inspect', 'exits', 'import', 'export', 'retrofit'],
+  ...['compare', 'bench', 'doctor'],
+];
+
+test('the help of every command fits 80 columns, and names --json where it has figures', async () => {
   assert.ok(COMMANDS.length >= 15, `${COMMANDS}`);
   const program = new Command('loopnn');
   for (const name of COMMANDS) {
@@ -29,7 +35,9 @@ test('the help of every command fits 80 columns', async () => {
   assert.equal(program.commands.length, COMMANDS.length);
   for (const command of [program, ...program.commands]) {
     configureHelp(command);
-    assert.deepEqual(wider(command.helpInformation(), 80), [], command.name());
+    const help = command.helpInformation();
+    assert.deepEqual(wider(help, 80), [], command.name());
+    if (WITH_FIGURES.includes(command.name())) assert.match(help, /--json/, command.name());
   }
 });
 
