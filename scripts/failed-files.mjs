@@ -1,8 +1,10 @@
-/** A reporter of node:test that gives the files in which a test failed, one a line. */
+/** A reporter of node:test that gives the files whose tests did not all pass, one a line. */
+import { resolve } from 'node:path';
+
 export default async function* failedFiles(events) {
-  const files = new Set();
   for await (const { type, data } of events) {
-    if (type === 'test:fail' && !data.todo && data.file) files.add(data.file);
+    // A test’s own `file` is the one that calls `test`, which may be a helper; a file that is run is named by its path.
+    const isFile = type === 'test:complete' && data.nesting === 0 && resolve(data.name) === data.file;
+    if (isFile && !data.details.passed) yield `${data.file}\n`;
   }
-  for (const file of files) yield `${file}\n`;
 }

@@ -226,7 +226,6 @@ async function works(folder: string, heavy: boolean): Promise<Record<string, Wor
     'train: drawing initial weights': {
       args: (out) => ['train', ...size, '--n-layer', '12', '--data', tokens, '--out', out],
       underWay: 1000,
-      keeps: /^out$/,
     },
     'train: resuming': {
       args: () => ['train', '--data', tokens, '--out', big, '--resume', '--max-steps', '2'],
