@@ -220,7 +220,8 @@ void forwardQueries(float* out, float* lse, const float* q, int64_t stride, cons
     const KeyBlock block = keysOf.block(j0, keys);
     for (int64_t i = 0; i < n; i += MR) {
       const int64_t rows = min(MR, n - i);
-      const int64_t visible = min(keys, at.position(i + rows - 1) + 1 - j0);  // keys that the last row of the panel sees
+      // Keys that the last row of the panel sees.
+      const int64_t visible = min(keys, at.position(i + rows - 1) + 1 - j0);
       if (visible <= 0) continue;
       const TileFn multiply = tiles<P>[rows - 1];
       for (int64_t j = 0; j < visible; j += NR) {

@@ -17,7 +17,7 @@ constexpr int64_t kGroup = 64;                             // values along k tha
 constexpr int64_t kGroupWords = kGroup / 4;                // of a column
 constexpr float kFullWeight = 127, kFullInput = 16384;     // the largest integers: sums of a group stay below 2^28
 constexpr int64_t kGroupFloats = NR + kGroupWords * NR;    // of a panel
-constexpr int kRows = LOOPNN_WIDTH == 16 ? 8 : 4;          // the sums of a tile, words of B and a broadcast fit the registers
+constexpr int kRows = LOOPNN_WIDTH == 16 ? 8 : 4;          // a tile's sums, words of B and a broadcast fit the registers
 constexpr int64_t kTall = 8 * kRows;                       // rows of a task: they stay in the second-level cache
 constexpr int64_t kWide = 8 * NR;                          // and its columns
 constexpr int64_t kWordsAhead = 1024;                      // what is read from memory is asked for so far ahead, in all
@@ -226,8 +226,8 @@ void linearInt8(float* out, const float* inp, const float* packed, const float* 
     const int64_t i0 = task % down * kTall, j0 = task / down * wide;
     const int64_t i1 = min(R, i0 + kTall), j1 = min(N, j0 + wide);
     if (R == 1 && j0 + wide <= roundUp(N, NR)) {
-      tileOver<1, kAbreast>({groups, kWordsAhead / kAbreast}, rows, packed + j0 / NR * apart, apart, out + j0, N, N - j0,
-                            bias ? bias + j0 : nullptr);
+      tileOver<1, kAbreast>({groups, kWordsAhead / kAbreast}, rows, packed + j0 / NR * apart, apart, out + j0, N,
+                            N - j0, bias ? bias + j0 : nullptr);
       return;
     }
     for (int64_t j = j0; j < j1; j += NR) {

@@ -173,10 +173,12 @@ try {
         i === 0
           ? ''
           : `, ours ${ratios.median.toFixed(2)}× (${ratios.min.toFixed(2)}–${ratios.max.toFixed(2)})`;
-      const [now, most] = memory(server);
+      const rates = [min, middle, max].map((value) => value.toFixed(0)).join(', ');
+      const firstToken = median(found[i].map((round) => round.firstToken)).toFixed(2);
+      const [now, most] = memory(server).map((megabytes) => megabytes.toFixed(0));
       console.log(
-        `${server.name.padEnd(14)} ${min.toFixed(0)}, ${middle.toFixed(0)}, ${max.toFixed(0)} tokens/s${ratio}; first token ` +
-          `${median(found[i].map(({ firstToken }) => firstToken)).toFixed(2)} s; ${now.toFixed(0)} MB, at most ${most.toFixed(0)}`,
+        `${server.name.padEnd(14)} ${rates} tokens/s${ratio}; first token ${firstToken} s; ` +
+          `${now} MB, at most ${most}`,
       );
     }
   }

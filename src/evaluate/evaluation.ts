@@ -89,8 +89,8 @@ export async function scoreBatches(
 }
 
 /**
- * Says so where a loss in nats per token is above that of guessing, every one of the tokens being as likely; null where it
- * is not.
+ * Says so where a loss in nats per token is above that of guessing, every one of the tokens being as likely; null where
+ * it is not.
  */
 export function worseThanGuessing(loss: number, vocabSize: number): string | null {
   const guessing = Math.log(vocabSize);

@@ -1,6 +1,6 @@
 /**
- * What a model does to each token of a text, exit by exit: what it would predict there, the loss of the token that really
- * follows, how far the hidden state moved, and where a halting rule would have stopped. Knows no terminal.
+ * What a model does to each token of a text, exit by exit: what it would predict there, the loss of the token that
+ * really follows, how far the hidden state moved, and where a halting rule would have stopped. Knows no terminal.
  */
 import { ConfigError } from '../errors.js';
 import type { GPT } from '../models/gpt.js';
@@ -36,7 +36,10 @@ export interface InspectedToken {
   readonly exits: readonly InspectedExit[];
   /** The exit, from 1, at which the highest probability first exceeds the threshold; null where it never does. */
   readonly confidentAt: number | null;
-  /** Steps that the model's own halting rule takes; null where it has none. An exit of ACT is what it would put out there: an average of the states so far. */
+  /**
+   * Steps that the model's own halting rule takes; null where it has none. An exit of ACT is what it would put out
+   * there: an average of the states so far.
+   */
   readonly haltsAt: number | null;
 }
 

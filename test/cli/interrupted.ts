@@ -1,6 +1,6 @@
 /**
- * Every command is ended by SIGTERM while it works: within a second, by the signal or with its exit code, and with nothing
- * half-written.
+ * Every command is ended by SIGTERM while it works: within a second, by the signal or with its exit code, and with
+ * nothing half-written.
  */
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';

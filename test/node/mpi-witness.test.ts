@@ -55,7 +55,9 @@ function witnessOf(job: number): number {
   return Number(found);
 }
 
-/** How many connections a job's witness has accepted: those have an inode, and only the socket that listens has a flag. */
+/**
+ * How many connections a job's witness has accepted: those have an inode, and only the socket that listens has a flag.
+ */
 function accepted(job: number): number {
   const name = new RegExp(`^@loopnn-witness-${job}@*$`);
   const sockets = readFileSync('/proc/net/unix', 'utf8').split('\n');
