@@ -6,6 +6,8 @@ import { nativeInfo } from '../backend/native/addon.js';
 import { wasmIsas } from '../backend/wasm/module.js';
 import { findMpi, type FoundMpi } from '../node/build-mpi.js';
 import { machine } from '../node/machine.js';
+import { nodeClock } from '../node/store.js';
+import { slowInBf16 } from '../operations/runtime.js';
 import { LoopnnError } from '../errors.js';
 import { printResult } from './output.js';
 
@@ -42,7 +44,7 @@ export function doctorCommand(program: Command): void {
               ...native.refused.map((refusal) => `refused           ${refusal}`),
               `instruction sets  ${native.isas.join(', ')}; in use: ${native.isa}`,
               `threads           ${native.threads}`,
-              `precision         ${native.bf16 ? 'bf16' : 'f32'} by default: the instruction set ${native.bf16 ? 'multiplies' : 'does not multiply'} bfloat16`,
+              `precision         ${precisionLine(native.bf16, backend)}`,
             ]),
         `WebAssembly       ${wasmIsas().join(', ') || 'lacks SIMD'}`,
         ...mpiLine(mpi),
@@ -50,6 +52,14 @@ export function doctorCommand(program: Command): void {
         ...warnings.map((warning) => `warning           ${warning}`),
       ]);
     });
+}
+
+/** The precision of products by default, and of training where that differs. */
+function precisionLine(bf16: boolean, backend: Backend | null): string {
+  if (!bf16) return 'f32 by default: the instruction set does not multiply bfloat16';
+  const trains =
+    backend && slowInBf16(backend, nodeClock) ? '; training takes f32, which is faster here' : '';
+  return `bf16 by default: the instruction set multiplies bfloat16${trains}`;
 }
 
 /** Nothing where there is no MPI. */
