@@ -7,11 +7,12 @@ namespace loopnn {
 namespace LOOPNN_ISA {
 
 void addElementwise(Kernels&);
+void addActivation(Kernels&);
 void addResidual(Kernels&);
 void addRows(Kernels&);
 void addExits(Kernels&);
 void addEmbedding(Kernels&);
-void addLayernorm(Kernels&);
+void addNorm(Kernels&);
 void addLinear(Kernels&);
 void addInt8(Kernels&);
 void addAttention(Kernels&);

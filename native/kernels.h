@@ -19,7 +19,7 @@ struct Dropout {
 };
 
 /** Element-wise functions, numbered as src/backend/options.ts lists them. */
-enum class Activation : int32_t { kGeluNew, kGelu, kRelu, kSilu, kQuickGelu, kTanh, kSigmoid, kCount };
+enum class Activation : int32_t { kGeluNew, kGelu, kRelu, kRelu2, kSilu, kQuickGelu, kTanh, kSigmoid, kCount };
 
 /** Readings of the loop update, numbered likewise: x + gate⊙f, or x + gate⊙(f − x). */
 enum class LoopForm : int32_t { kOutput, kCorrection, kCount };

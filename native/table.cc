@@ -25,11 +25,12 @@ const Kernels& kernels() {
   static const Kernels table = [] {
     Kernels k{};
     addElementwise(k);
+    addActivation(k);
     addResidual(k);
     addRows(k);
     addExits(k);
     addEmbedding(k);
-    addLayernorm(k);
+    addNorm(k);
     addLinear(k);
     addInt8(k);
     addAttention(k);

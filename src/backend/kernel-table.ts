@@ -67,6 +67,19 @@ export const KERNELS = {
     in: { dout: 'n', inp: 'n' },
     options: { kind: 'activation', accumulate: 'flag' },
   },
+  /** out = kind(first half of inp) ⊙ its second half, in each row; I is the width of a half. */
+  gatedActivationForward: {
+    out: { out: 'R I' },
+    in: { inp: 'R 2 I' },
+    dims: ['R', 'I'],
+    options: { kind: 'activation' },
+  },
+  gatedActivationBackward: {
+    out: { dinp: 'R 2 I' },
+    in: { dout: 'R I', inp: 'R 2 I' },
+    dims: ['R', 'I'],
+    options: { kind: 'activation', accumulate: 'flag' },
+  },
   /** out[r, c] = keep ? inp[r, c] / (1 − p) : 0, where sample = firstSample + ⌊r / T⌋ and element = (r mod T)·C + c. Its own backward. */
   dropout: {
     out: { out: 'R C' },
@@ -176,7 +189,7 @@ export const KERNELS = {
     dims: ['R', 'C'],
   },
 
-  // ---- layer norm ------------------------------------------------------------------------------------------
+  // ---- norms -----------------------------------------------------------------------------------------------
 
   /** out = (inp − mean)·rstd·weight + bias over the channels of each row; rstd = 1/√(var + eps). */
   layernormForward: {
@@ -189,6 +202,20 @@ export const KERNELS = {
     out: { dinp: 'R C' },
     inout: { dweight: 'C', 'dbias?': 'C' },
     in: { dout: 'R C', inp: 'R C', weight: 'C', mean: 'R', rstd: 'R' },
+    dims: ['R', 'C'],
+    options: { accumulate: 'flag' },
+  },
+  /** out = inp·rstd·weight; rstd = 1/√(mean of inp² over the channels + eps). */
+  rmsnormForward: {
+    out: { out: 'R C', rstd: 'R' },
+    in: { inp: 'R C', weight: 'C' },
+    dims: ['R', 'C'],
+    options: { eps: 'nonNegative' },
+  },
+  rmsnormBackward: {
+    out: { dinp: 'R C' },
+    inout: { dweight: 'C' },
+    in: { dout: 'R C', inp: 'R C', weight: 'C', rstd: 'R' },
     dims: ['R', 'C'],
     options: { accumulate: 'flag' },
   },

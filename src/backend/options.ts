@@ -13,12 +13,22 @@ export type LoopForm = (typeof LOOP_FORMS)[number];
  * - `gelu_new`: GPT-2's GELU in its tanh form, ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))
  * - `gelu`: x·Φ(x) = ½·x·(1 + erf(x/√2)) (Hendrycks & Gimpel 2016, arXiv 1606.08415)
  * - `relu`: max(0, x)
+ * - `relu2`: max(0, x)² (So et al. 2021, arXiv 2109.08668)
  * - `silu`: x·σ(x), σ(x) = 1/(1 + e^−x)
  * - `quick_gelu`: x·σ(1.702·x)
  * - `tanh`
  * - `sigmoid`: σ(x)
  */
-export const ACTIVATIONS = ['gelu_new', 'gelu', 'relu', 'silu', 'quick_gelu', 'tanh', 'sigmoid'] as const;
+export const ACTIVATIONS = [
+  'gelu_new',
+  'gelu',
+  'relu',
+  'relu2',
+  'silu',
+  'quick_gelu',
+  'tanh',
+  'sigmoid',
+] as const;
 export type Activation = (typeof ACTIVATIONS)[number];
 
 /**

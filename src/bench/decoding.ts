@@ -3,8 +3,8 @@
  * contexts, beside the limits that bind them. Models take turns. Knows no terminal.
  */
 import { Decoder } from '../generate/decoder.js';
-import { applicationCount, innerWidth, type ModelConfig } from '../models/config.js';
-import { forwardFlopsPerToken } from '../models/cost.js';
+import { applicationCount, type ModelConfig } from '../models/config.js';
+import { forwardFlopsPerToken, mlpWidths } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
 import { hashWords } from '../random.js';
 import { Runtime } from '../tensor/tensor.js';
@@ -198,5 +198,5 @@ class Entrant {
 /** Elements of a block's matrices: (C, 3C), (C, C), and (C, I), (I, C) with the MLP's inner width. */
 function blockMatrixSize(config: ModelConfig): number {
   const { nEmbd: C } = config;
-  return C * (4 * C + 2 * innerWidth(config));
+  return C * (4 * C + mlpWidths(config));
 }

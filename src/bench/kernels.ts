@@ -91,6 +91,10 @@ const attention = {
 };
 const head = { without: ['argmax', 'maxProb'], size: ({ R, C, V }: Sizes) => `${R}×${C}×${V}` };
 const wide = { dims: (s: Sizes) => ({ n: 4 * rows(s) }), size: ({ R, C }: Sizes) => `${R}×${4 * C}` };
+const halves = {
+  dims: ({ C }: Sizes) => ({ I: 4 * C }),
+  size: ({ R, C }: Sizes) => `${R}×2×${4 * C}`,
+};
 const gate = { dims: ({ C }: Sizes) => ({ G: C }) };
 const weights = { dims: (s: Sizes) => ({ n: s.V * s.C }), size: (s: Sizes) => String(s.V * s.C) };
 
@@ -110,8 +114,12 @@ const ENTRIES: readonly Entry[] = [
   { name: 'headForwardBackward', ...head, flops: (s) => 6 * rows(s) * s.V },
   { name: 'layernormForward' },
   { name: 'layernormBackward' },
+  { name: 'rmsnormForward' },
+  { name: 'rmsnormBackward' },
   { name: 'activationForward', ...wide },
   { name: 'activationBackward', ...wide },
+  { name: 'gatedActivationForward', ...halves },
+  { name: 'gatedActivationBackward', ...halves },
   { name: 'add', dims: (s) => ({ n: rows(s) }) },
   { name: 'gatedResidualForward', ...gate },
   { name: 'gatedResidualBackward', ...gate },

@@ -155,6 +155,11 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
     this.set(out, this.activation(x, kind));
   };
 
+  override readonly gatedActivationForward: Kernels['gatedActivationForward'] = ({ out, inp, kind }) => {
+    const [gate, other] = this.emit('Split', [this.valueIn(inp)], 2, { axis: 2 });
+    this.set(out, this.node('Mul', [this.activation(gate, kind), other]));
+  };
+
   private activation(x: string, kind: Activation): string {
     switch (kind) {
       case 'gelu_new':
@@ -172,6 +177,10 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
       }
       case 'relu':
         return this.node('Relu', [x]);
+      case 'relu2': {
+        const positive = this.node('Relu', [x]);
+        return this.node('Mul', [positive, positive]);
+      }
       case 'tanh':
         return this.node('Tanh', [x]);
       case 'sigmoid':
@@ -221,6 +230,15 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
     const inputs = [inp, weight, ...(bias ? [bias] : [])].map((s) => this.valueIn(s));
     const epsilon = eps === ONNX_EPSILON ? {} : { epsilon: { float: eps } };
     this.set(out, this.node('LayerNormalization', inputs, { axis: 2, ...epsilon }));
+  };
+
+  /** As runtimes know it by its nodes: the operator of its own came with opset 23. */
+  override readonly rmsnormForward: Kernels['rmsnormForward'] = ({ out, inp, weight, eps }) => {
+    const x = this.valueIn(inp);
+    const squares = this.node('Pow', [x, this.scalar(2)]);
+    const mean = this.node('ReduceMean', [squares], { axes: [2], keepdims: 1 });
+    const root = this.node('Sqrt', [this.node('Add', [mean, this.scalar(eps)])]);
+    this.set(out, this.node('Mul', [this.node('Div', [x, root]), this.valueIn(weight)]));
   };
 
   override readonly linearForward: Kernels['linearForward'] = ({ out, inp, weight, bias }) => {

@@ -62,9 +62,14 @@ export function modelCost(config: ModelConfig): ModelCost {
  */
 export function forwardFlopsPerToken(config: ModelConfig, T: number, loops?: number, heads = 1): number {
   const { nEmbd: C, vocabSize: V } = config;
-  const block = 2 * C * (4 * C + 2 * innerWidth(config)); // qkv 3·C², projection C², MLP twice C times its inner width
+  const block = 2 * C * (4 * C + mlpWidths(config)); // qkv 3·C², projection C²
   const attention = (2 * 2 * C * (T + 1)) / 2; // q·k and p·v against (T + 1)/2 keys on average
   return applicationCount(config, loops) * (block + attention) + heads * 2 * V * C;
+}
+
+/** Weights of an MLP a channel: in and out, and as many again of a gate's half. */
+export function mlpWidths(config: ModelConfig): number {
+  return (config.gatedMlp ? 3 : 2) * innerWidth(config);
 }
 
 /** Keys and values that a decoder keeps of one token: one of each an application, or for as many loops as have their own. */
@@ -74,11 +79,11 @@ export function cacheSlots(config: ModelConfig, loops?: number): number {
 
 /** Floats that one application keeps for its backward pass, beyond its input. */
 function applicationFloats(config: ModelConfig, T: number): number {
-  const { nEmbd: C, nHead: NH } = config;
-  const layerNorms = 2 * (C + 2);
+  const { nEmbd: C, nHead: NH, normType } = config;
+  const norms = 2 * (C + (normType === 'rmsnorm' ? 1 : 2)); // and their means and scales
   const attention = 3 * C + C + NH; // qkv, heads' output, log-sum-exps
-  const mlp = 2 * innerWidth(config); // before and after the activation
-  return T * (layerNorms + attention + C + mlp); // and the sum between the two halves
+  const mlp = mlpWidths(config); // before and after the activation
+  return T * (norms + attention + C + mlp); // and the sum between the two halves
 }
 
 /**

@@ -32,24 +32,35 @@ export const modelFields = {
   nEmbd: { kind: 'int', min: 1, max: 65_536, default: 768, help: 'channels (C)' },
   nInner: {
     kind: 'numberOrWord',
-    words: ['4x'],
+    words: ['4x', '8/3x'],
     whole: true,
     min: 1,
     default: '4x',
-    help: 'width inside each MLP; 4x is 4·C',
+    help: 'width inside each MLP; 4x is 4·C, 8/3x (8·C/3 up to a multiple of 64) has its weights where gatedMlp',
   },
   activation: {
     kind: 'choice',
-    choices: ['gelu_new', 'gelu', 'relu', 'silu', 'quick_gelu'],
+    choices: ['gelu_new', 'gelu', 'relu', 'relu2', 'silu', 'quick_gelu'],
     default: 'gelu_new',
     help: 'function inside each MLP, by its name in transformers; universal has relu unless told otherwise',
+  },
+  gatedMlp: {
+    kind: 'boolean',
+    default: false,
+    help: 'a second layer into each MLP, gated by the first’s activation: SwiGLU with silu, GEGLU with gelu',
+  },
+  normType: {
+    kind: 'choice',
+    choices: ['layernorm', 'rmsnorm'],
+    default: 'layernorm',
+    help: 'every norm of the model; rmsnorm divides by the root mean square alone, and has no bias',
   },
   layerNormEpsilon: {
     kind: 'number',
     min: 0,
     below: 1,
     default: 1e-5,
-    help: 'what layer norms add to the variance',
+    help: 'what norms add to the variance, or to the mean square',
   },
   nLoop: {
     kind: 'int',
@@ -170,6 +181,7 @@ export type ModelConfig = ConfigOf<typeof modelFields>;
 
 /** Width inside each MLP. */
 export function innerWidth({ nInner, nEmbd: C }: ModelConfig): number {
+  if (nInner === '8/3x') return 64 * Math.ceil((8 * C) / (3 * 64));
   return nInner === '4x' ? 4 * C : nInner;
 }
 

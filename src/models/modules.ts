@@ -2,7 +2,8 @@
  * The modules of a model, declared from its configuration: embeddings, blocks, the depth, the classifiers at its exits,
  * and what takes states from exit to exit. Knows no forward pass.
  */
-import { LayerNorm } from '../nn/layers.js';
+import type { BlockOptions } from '../nn/block.js';
+import { createNorm } from '../nn/layers.js';
 import { ParameterScope, type ParameterSlot } from '../nn/parameters.js';
 import { applicationCount, averagesExits, initialStd, innerWidth, type ModelConfig } from './config.js';
 import type { Depth } from './depth/depth.js';
@@ -29,8 +30,8 @@ export class GPTModules {
   readonly learned: LearnedRule | null;
 
   constructor(config: ModelConfig) {
-    const { vocabSize: V, blockSize, nEmbd: C, nHead: NH, nLayer, bias, tiedHead } = config;
-    const { activation, layerNormEpsilon: eps } = config;
+    const { vocabSize: V, blockSize, nEmbd: C, nHead: NH, nLayer, tiedHead } = config;
+    const { activation, gatedMlp, normType, bias, layerNormEpsilon } = config;
     const initStd = initialStd(config);
     const kind = depthOf(config);
     const { std: embeddingStd, scale } = kind.embedding(config);
@@ -43,13 +44,13 @@ export class GPTModules {
     this.wpe = kind.learnsPositions
       ? scope.declare('wpe.weight', 'position', [blockSize, C], { std: initStd })
       : null;
-    const options = { C, NH, bias, std: initStd, residualStd: residualStd(config) };
-    const blocks = Array.from(
-      { length: nLayer },
-      (_, l) => new Block(scope.child(`h.${l}`), { ...options, inner: innerWidth(config), activation, eps }),
-    );
+    const options: BlockOptions = {
+      ...{ C, NH, bias, std: initStd, residualStd: residualStd(config) },
+      ...{ inner: innerWidth(config), activation, gatedMlp, normType, layerNormEpsilon },
+    };
+    const blocks = Array.from({ length: nLayer }, (_, l) => new Block(scope.child(`h.${l}`), options));
     this.depth = kind.create(scope, blocks, config);
-    const norm = finalNorm ? new LayerNorm(scope.child('ln_f'), C, { bias, eps }) : null;
+    const norm = finalNorm ? createNorm(scope.child('ln_f'), C, config) : null;
     const head = tiedHead
       ? this.wte
       : root.declare('lm_head.weight', 'embedding', [V, C], { std: embeddingStd }, ['head']);

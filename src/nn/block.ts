@@ -4,9 +4,9 @@
  * application it is, and which rows it changes, comes with the call.
  */
 import type { Activation, Dropout } from '../backend/backend.js';
-import { activation, add, alias, dropout } from '../tensor/ops.js';
+import { activation, add, alias, dropout, gatedActivation } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { LayerNorm, Linear } from './layers.js';
+import { createNorm, Linear, type Norm, type NormOptions } from './layers.js';
 import type { ParameterScope } from './parameters.js';
 
 /** Places where dropout acts; part of each mask's key. */
@@ -23,10 +23,9 @@ export interface Application {
   attend(qkv: Tensor, NH: number): Tensor;
 }
 
-export interface BlockOptions {
+export interface BlockOptions extends NormOptions {
   readonly C: number;
   readonly NH: number;
-  readonly bias: boolean;
   /** Standard deviation of the initial weights. */
   readonly std: number;
   /** The same for the two projections that end in a residual addition. */
@@ -34,8 +33,8 @@ export interface BlockOptions {
   /** Width inside the MLP (I). */
   readonly inner: number;
   readonly activation: Activation;
-  /** What layer norms add to the variance. */
-  readonly eps: number;
+  /** Whether the activation gates as many other values. */
+  readonly gatedMlp: boolean;
 }
 
 /** Causal multi-head self-attention; `x (R, C)` → (R, C), or (rows, C) where only some are wanted. */
@@ -58,21 +57,27 @@ class SelfAttention {
   }
 }
 
-/** The position-wise network: linear to I, activation, linear back; `x (R, C)` → (R, C). */
+/**
+ * The position-wise network: linear to I, activation, linear back; `x (R, C)` → (R, C). A gated one is linear to 2·I: the
+ * activation of the first half gates the second (GLU variants, Shazeer 2020, arXiv 2002.05202).
+ */
 class MLP {
   private readonly cFc: Linear;
   private readonly cProj: Linear;
-  private readonly activation: Activation;
+  private readonly activate: (x: Tensor) => Tensor;
 
-  constructor(scope: ParameterScope, { C, inner, bias, std, residualStd, activation }: BlockOptions) {
-    this.activation = activation;
-    this.cFc = new Linear(scope.child('c_fc'), C, inner, { bias, std });
+  constructor(
+    scope: ParameterScope,
+    { C, inner, bias, std, residualStd, activation: kind, gatedMlp }: BlockOptions,
+  ) {
+    this.activate = gatedMlp ? (x) => gatedActivation(x, kind) : (x) => activation(x, kind);
+    this.cFc = new Linear(scope.child('c_fc'), C, gatedMlp ? 2 * inner : inner, { bias, std });
     this.cProj = new Linear(scope.child('c_proj'), inner, C, { bias, std: residualStd });
   }
 
   forward(x: Tensor, at: Application): Tensor {
-    using wide = this.cFc.forward(x); // (R, I)
-    using active = activation(wide, this.activation);
+    using wide = this.cFc.forward(x); // (R, I), or (R, 2·I)
+    using active = this.activate(wide);
     using y = this.cProj.forward(active);
     return dropout(y, at.T, at.dropout('mlpOutput'));
   }
@@ -80,15 +85,15 @@ class MLP {
 
 /** What a block is made of; its kinds differ in where they normalise. */
 export abstract class Block {
-  protected readonly ln1: LayerNorm;
+  protected readonly ln1: Norm;
   protected readonly attn: SelfAttention;
-  protected readonly ln2: LayerNorm;
+  protected readonly ln2: Norm;
   protected readonly mlp: MLP;
 
   constructor(scope: ParameterScope, options: BlockOptions) {
-    this.ln1 = new LayerNorm(scope.child('ln_1'), options.C, options);
+    this.ln1 = createNorm(scope.child('ln_1'), options.C, options);
     this.attn = new SelfAttention(scope.child('attn'), options);
-    this.ln2 = new LayerNorm(scope.child('ln_2'), options.C, options);
+    this.ln2 = createNorm(scope.child('ln_2'), options.C, options);
     this.mlp = new MLP(scope.child('mlp'), options);
   }
 
@@ -116,7 +121,7 @@ export class PostNormBlock extends Block {
 type Half = (x: Tensor) => Tensor;
 
 /** x + f(LN(x)), in the rows that f gives. */
-function preNorm(x: Tensor, norm: LayerNorm, f: Half, rowsOf: Half = alias): Tensor {
+function preNorm(x: Tensor, norm: Norm, f: Half, rowsOf: Half = alias): Tensor {
   using a = norm.forward(x);
   using y = f(a);
   using own = rowsOf(x);
@@ -124,7 +129,7 @@ function preNorm(x: Tensor, norm: LayerNorm, f: Half, rowsOf: Half = alias): Ten
 }
 
 /** LN(x + f(x)), in the rows that f gives. */
-function postNorm(x: Tensor, norm: LayerNorm, f: Half, rowsOf: Half = alias): Tensor {
+function postNorm(x: Tensor, norm: Norm, f: Half, rowsOf: Half = alias): Tensor {
   using read = alias(x); // its gradient is rounded by itself, and then added to the residual's
   using y = f(read);
   using own = rowsOf(x);

@@ -75,6 +75,38 @@ export function layerNorm(x: Tensor, weight: Parameter, bias: Parameter | null, 
   return out;
 }
 
+/** x divided by its root mean square over the channels, times `weight (C)`; `x (R, C)` → (R, C). */
+export function rmsNorm(x: Tensor, weight: Parameter, eps: number): Tensor {
+  const { runtime } = x;
+  const { backend, tape } = runtime;
+  const dims = rows(x);
+  using rstd = runtime.empty([dims.R]);
+  const out = produce(runtime, x.shape, (y) =>
+    backend.rmsnormForward({
+      out: y,
+      rstd: rstd.storage,
+      inp: x.storage,
+      weight: weight.storage,
+      ...dims,
+      eps,
+    }),
+  );
+  tape?.record(out, [x, rstd], (dout) => {
+    const dx = tape.target(x);
+    backend.rmsnormBackward({
+      dinp: dx.storage,
+      dweight: parameterGradient(weight),
+      dout: dout.storage,
+      inp: x.storage,
+      weight: weight.storage,
+      rstd: rstd.storage,
+      accumulate: dx.accumulate,
+      ...dims,
+    });
+  });
+  return out;
+}
+
 /** x · weight + bias; `x (R, K)`, `weight (K, N)` → (R, N). */
 export function linear(x: Tensor, weight: Parameter, bias: Parameter | null): Tensor {
   const { runtime } = x;
@@ -119,6 +151,21 @@ export function activation(x: Tensor, kind: Activation): Tensor {
   tape?.record(out, [x], (dout) => {
     const { storage: dinp, accumulate } = tape.target(x);
     backend.activationBackward({ dinp, dout: dout.storage, inp: x.storage, kind, accumulate });
+  });
+  return out;
+}
+
+/** kind(the first half of each row) ⊙ the second; `x (R, 2·I)` → (R, I). */
+export function gatedActivation(x: Tensor, kind: Activation): Tensor {
+  const { runtime } = x;
+  const { backend, tape } = runtime;
+  const dims = { R: x.shape[0], I: x.shape[1] / 2 };
+  const out = produce(runtime, [dims.R, dims.I], (y) =>
+    backend.gatedActivationForward({ out: y, inp: x.storage, kind, ...dims }),
+  );
+  tape?.record(out, [x], (dout) => {
+    const { storage: dinp, accumulate } = tape.target(x);
+    backend.gatedActivationBackward({ dinp, dout: dout.storage, inp: x.storage, kind, accumulate, ...dims });
   });
   return out;
 }

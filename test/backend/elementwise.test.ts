@@ -1,4 +1,4 @@
-/** Element-wise kernels of the native backend: add, copy, fill, GELU, dropout, gated residual. */
+/** Element-wise kernels of the native backend: add, copy, fill, activations, dropout, gated residual. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ACTIVATIONS, type LoopForm } from '../../src/backend/backend.js';
@@ -11,6 +11,7 @@ import {
   type KernelCase,
   native,
   onEveryIsa,
+  rowsOf,
   run,
   upload,
   values,
@@ -53,6 +54,56 @@ test('add, copy, fill and activations agree with the reference', async () => {
     }
   }
   await checkCases(cases);
+});
+
+test('gated activations agree with the reference, and a row with itself alone', async () => {
+  const cases: KernelCase[] = [];
+  for (const [R, I] of [
+    [1, 1],
+    [3, 7],
+    [2, 33],
+    [70, 130],
+    [3, 8200],
+  ]) {
+    const arrays = { out: values(1, R * I), inp: values(2, 2 * R * I, 6), dinp: values(3, 2 * R * I) };
+    const dims = { R, I };
+    for (const kind of R * I > 5000 ? (['silu'] as const) : ACTIVATIONS) {
+      const label = `${kind} ${R}×${I}`;
+      cases.push({
+        label: `gatedActivationForward ${label}`,
+        arrays,
+        outputs: ['out'],
+        call: (b, s) => b.gatedActivationForward({ out: s.out, inp: s.inp, kind, ...dims }),
+        tolerance: 1e-6,
+      });
+      for (const accumulate of [false, true]) {
+        cases.push({
+          label: `gatedActivationBackward ${label} accumulate ${accumulate}`,
+          arrays,
+          outputs: ['dinp'],
+          call: (b, s) =>
+            b.gatedActivationBackward({ dinp: s.dinp, dout: s.out, inp: s.inp, kind, accumulate, ...dims }),
+          tolerance: 2e-6,
+        });
+      }
+    }
+  }
+  await checkCases(cases);
+  const [R, I] = [70, 130];
+  const inp = values(2, 2 * R * I, 6);
+  const caseOf = (first: number, count: number): KernelCase => ({
+    label: 'gatedActivationForward',
+    arrays: { out: new Float32Array(count * I), inp: rowsOf(inp, 2 * I, first, count) },
+    outputs: ['out'],
+    call: (b, s) => b.gatedActivationForward({ out: s.out, inp: s.inp, kind: 'gelu', R: count, I }),
+  });
+  await onEveryIsa(async (isa) => {
+    const { out } = await run(native, caseOf(0, R));
+    for (const first of [0, 63, 69]) {
+      const one = await run(native, caseOf(first, 1));
+      assertSameBits(one.out, rowsOf(out, I, first), `${isa} row ${first}`);
+    }
+  });
 });
 
 /** x times a logistic function, which does not cancel: ½(1 + tanh u) = 1/(1 + e^(−2u)). */

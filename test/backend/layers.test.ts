@@ -1,4 +1,4 @@
-/** Embedding, layer norm, AdamW and the sum of squares of the native backend. */
+/** Embedding, norms, AdamW and the sum of squares of the native backend. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
@@ -73,7 +73,7 @@ test('embedding agrees with the reference; a token that occurs often is added in
   await checkCases(cases);
 });
 
-test('layer norm agrees with the reference, with and without bias', async () => {
+test('the norms agree with the reference, layer norm with and without bias', async () => {
   const cases: KernelCase[] = [];
   for (const [R, C] of ROWS) {
     const inp = values(1, R * C).map((v, i) => v + (i % 3));
@@ -134,15 +134,48 @@ test('layer norm agrees with the reference, with and without bias', async () => 
           }),
       });
     }
+    for (const accumulate of [true, false]) {
+      const label = `${R}×${C} ${accumulate}`;
+      cases.push({
+        label: `rmsnormForward ${label}`,
+        arrays,
+        outputs: ['out', 'rstd'],
+        call: (b, s) =>
+          b.rmsnormForward({
+            out: s.out,
+            rstd: s.rstd,
+            inp: s.inp,
+            weight: s.weight,
+            ...dims,
+            eps: accumulate ? 1e-5 : 0.1,
+          }),
+      });
+      cases.push({
+        label: `rmsnormBackward ${label}`,
+        arrays,
+        outputs: ['dinp', 'dweight'],
+        call: (b, s) =>
+          b.rmsnormBackward({
+            dinp: s.dinp,
+            dweight: s.dweight,
+            dout: s.dout,
+            inp: s.inp,
+            weight: s.weight,
+            rstd: s.rstd,
+            ...dims,
+            accumulate,
+          }),
+      });
+    }
   }
   await checkCases(cases);
 });
 
-test('a row of layer norm has the same bits alone and in a batch', async () => {
+test('a row of a norm has the same bits alone and in a batch', async () => {
   const [R, C] = [70, 333];
   const inp = values(1, R * C, 3);
-  const caseOf = (first: number, count: number): KernelCase => ({
-    label: 'layernormForward',
+  const caseOf = (first: number, count: number, rms: boolean): KernelCase => ({
+    label: rms ? 'rmsnormForward' : 'layernormForward',
     arrays: {
       out: new Float32Array(count * C),
       mean: new Float32Array(count),
@@ -152,25 +185,21 @@ test('a row of layer norm has the same bits alone and in a batch', async () => {
       bias: values(3, C),
     },
     outputs: ['out', 'mean', 'rstd'],
-    call: (b, s) =>
-      b.layernormForward({
-        out: s.out,
-        mean: s.mean,
-        rstd: s.rstd,
-        inp: s.inp,
-        weight: s.weight,
-        bias: s.bias,
-        R: count,
-        C,
-        eps: 1e-5,
-      }),
+    call: (b, s) => {
+      const { out, rstd, inp, weight, mean, bias } = s;
+      const shared = { out, rstd, inp, weight, R: count, C, eps: 1e-5 };
+      if (rms) b.rmsnormForward(shared);
+      else b.layernormForward({ ...shared, mean, bias });
+    },
   });
   await onEveryIsa(async (isa) => {
-    const all = await run(native, caseOf(0, R));
-    for (const first of [0, 31, 32, 69]) {
-      const one = await run(native, caseOf(first, 1));
-      assertSameBits(one.out, rowsOf(all.out, C, first), `${isa} row ${first}`);
-      assertSameBits(one.rstd, all.rstd.slice(first, first + 1), `${isa} rstd ${first}`);
+    for (const rms of [false, true]) {
+      const all = await run(native, caseOf(0, R, rms));
+      for (const first of [0, 31, 32, 69]) {
+        const one = await run(native, caseOf(first, 1, rms));
+        assertSameBits(one.out, rowsOf(all.out, C, first), `${isa} row ${first}`);
+        assertSameBits(one.rstd, all.rstd.slice(first, first + 1), `${isa} rstd ${first}`);
+      }
     }
   });
 });

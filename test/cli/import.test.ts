@@ -191,10 +191,10 @@ test('settings that no model here has are refused by name', async () => {
     [
       'activation_function',
       'mish',
-      /activation_function: must be one of gelu_new, gelu, relu, silu, quick_gelu, .*, got 'mish'/,
+      /activation_function: must be one of gelu_new, gelu, relu, relu2, silu, quick_gelu, .*, got 'mish'/,
     ],
-    ['n_inner', 64.5, /nInner: must be a whole number of at least 1 or '4x', got 64\.5/],
-    ['n_inner', 0, /nInner: must be a whole number of at least 1 or '4x', got 0/],
+    ['n_inner', 64.5, /nInner: must be a whole number of at least 1 or '4x' or '8\/3x', got 64\.5/],
+    ['n_inner', 0, /nInner: must be a whole number of at least 1 or '4x' or '8\/3x', got 0/],
     ['add_cross_attention', true, /add_cross_attention: must be false, got true/],
     ['scale_attn_weights', 'no', /scale_attn_weights: must be true or false, got 'no'/],
     ['layer_norm_epsilon', '1e-6', /layerNormEpsilon: must be a number in \[0, 1\), got '1e-6'/],

@@ -28,6 +28,11 @@ const CASES: readonly (readonly [name: string, config: Partial<ModelConfig>, loo
     'erf GELU, epsilon, a wide MLP',
     { depth: 'gpt2', activation: 'gelu', layerNormEpsilon: 0.01, nInner: 50 },
   ],
+  [
+    'RMSNorm, SwiGLU',
+    { depth: 'gpt2', normType: 'rmsnorm', gatedMlp: true, activation: 'silu', nInner: 24, bias: false },
+  ],
+  ['loop with squared ReLU, RMSNorm', { depth: 'loop', nLoop: 2, normType: 'rmsnorm', activation: 'relu2' }],
   ['loop with SiLU', { depth: 'loop', nLoop: 2, activation: 'silu', nInner: 7 }],
   ['loop with quick GELU written out', { depth: 'loop', nLoop: 2, activation: 'quick_gelu' }, 2],
   ['loop correction', { depth: 'loop', nLoop: 3 }],

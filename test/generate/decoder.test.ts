@@ -26,6 +26,18 @@ afterEach(() => setIsa(best));
 type System = readonly [model: Record<string, unknown>, ...options: SequenceOptions[]];
 const systems: Record<string, System> = {
   'GPT-2': [{ depth: 'gpt2', nLayer: 3 }, {}],
+  'loop, RMSNorm, SwiGLU': [
+    {
+      depth: 'loop',
+      nLayer: 1,
+      nLoop: 2,
+      normType: 'rmsnorm',
+      gatedMlp: true,
+      activation: 'silu',
+      tiedHead: false,
+    },
+    {},
+  ],
   'loop, output': [
     { depth: 'loop', nLayer: 2, nLoop: 3, loopForm: 'output' },
     { loops: 1 },

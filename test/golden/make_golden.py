@@ -19,7 +19,8 @@ Randomness comes from numpy's RandomState, whose streams are frozen, so the file
 
 Dimensions: B batch, T time, C channels, NH heads, HS head size, V vocabulary.
 
-What it does not know: dropout, caches, sampled loop counts. The product's other depths are in `make_systems.py`.
+What it does not know: dropout, caches, sampled loop counts. The product's other depths are in `make_systems.py`,
+and block parts that GPT-2 does not have in `make_parts.py`.
 """
 
 import argparse
@@ -333,10 +334,16 @@ def train(parameters, batches, dtype, objective):
 
 
 def compute(name, dtype=torch.float64):
-    """All values of one model's file; floating-point results stay in `dtype` (`param.*` is float32)."""
+    """The configuration of a model and all values of its file; see `values_of`."""
     config, T, n_ignored = MODELS[name]
-    rng = np.random.RandomState(1000 + list(MODELS).index(name))
-    parameters = initial_parameters(parameter_shapes(config), rng)
+    seed = 1000 + list(MODELS).index(name)
+    return config, values_of(config, T, n_ignored, seed, parameter_shapes(config), forward, dtype)
+
+
+def values_of(config, T, n_ignored, seed, shapes, forward, dtype):
+    """All values of one model's file; floating-point results stay in `dtype` (`param.*` is float32)."""
+    rng = np.random.RandomState(seed)
+    parameters = initial_parameters(shapes, rng)
     tokens, targets = random_batch(config, T, n_ignored, rng)
     batches = [random_batch(config, T, n_ignored, rng) for _ in range(TRAIN_STEPS)]
 
@@ -364,7 +371,7 @@ def compute(name, dtype=torch.float64):
         "losses": losses,
         "gradNorms": norms,
     })
-    return config, values
+    return values
 
 
 def stored_form(values):

@@ -5,7 +5,7 @@ import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { presetNames, readPreset } from '../../src/node/presets.js';
 import { modelCost } from '../../src/models/cost.js';
-import { parseModelConfig } from '../../src/models/config.js';
+import { innerWidth, parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { parseRunConfig } from '../../src/train/config.js';
@@ -53,6 +53,17 @@ test('an MLP counts by its width', () => {
   const kept = (cost: typeof usual) => cost.activationBytesPerSequence.kept;
   // Both sides of the activation, of each position.
   assert.equal(kept(wide) - kept(usual), 4 * 2 * model.blockSize);
+});
+
+test('a gated MLP of width 8/3x has the weights of 4x without gate, and RMSNorm no means and biases', () => {
+  const { model } = parseRunConfig(readPreset('gpt2-45m'), 'preset');
+  const of = (fields: object) => modelCost(parseModelConfig({ ...model, bias: false, ...fields }));
+  const [usual, gated] = [of({}), of({ gatedMlp: true, nInner: '8/3x' })];
+  assert.equal(gated.parameters.total, usual.parameters.total);
+  assert.deepEqual(gated.flopsPerToken, usual.flopsPerToken);
+  assert.equal(innerWidth(parseModelConfig({ ...model, nEmbd: 64, nHead: 1, nInner: '8/3x' })), 192);
+  const rms = of({ bias: true, normType: 'rmsnorm' });
+  assert.equal(of({ bias: true }).parameters.total - rms.parameters.total, 3 * 768);
 });
 
 test('looping the one block twice costs 1.17 times the FLOPs', () => {

@@ -23,6 +23,11 @@ const variants: Record<string, Variant> = {
   'untied, no bias': [{ tiedHead: false, bias: false }],
   'erf GELU, another epsilon, a wide MLP': [{ activation: 'gelu', layerNormEpsilon: 0.01, nInner: 31 }],
   'SiLU, a narrow MLP': [{ activation: 'silu', nInner: 1, layerNormEpsilon: 1e-6 }],
+  'RMSNorm, SwiGLU': [{ normType: 'rmsnorm', gatedMlp: true, activation: 'silu', nInner: 5, bias: false }],
+  'universal, RMSNorm, a gate of GELU': [
+    { depth: 'universal', nLoop: 2, normType: 'rmsnorm', gatedMlp: true, activation: 'gelu', nInner: 3 },
+  ],
+  'squared ReLU, loops, RMSNorm': [{ depth: 'loop', nLoop: 2, normType: 'rmsnorm', activation: 'relu2' }],
   'outer loops': [{ depth: 'loop', nLoop: 3, loopForm: 'output' }],
   'outer loops, correction': [{ depth: 'loop', nLoop: 3, loopForm: 'correction', gateInit: 0.5 }],
   'inner loops': [{ depth: 'loop', nInnerLoop: 2, loopForm: 'output', gateInit: '1/n' }],

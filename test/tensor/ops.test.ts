@@ -1,7 +1,7 @@
 /** Each op's gradients against finite differences in double precision. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Dropout } from '../../src/backend/backend.js';
+import { ACTIVATIONS, type Dropout } from '../../src/backend/backend.js';
 import {
   activation,
   add,
@@ -13,10 +13,12 @@ import {
   detach,
   dropout,
   embedding,
+  gatedActivation,
   gatedResidual,
   headLoss,
   layerNorm,
   linear,
+  rmsNorm,
   scaleRows,
   selectRows,
 } from '../../src/tensor/ops.js';
@@ -43,6 +45,13 @@ test('layerNorm: gradients by input, weight and bias', async () => {
   await checkGradients(runtime, { x, weight }, () => layerNorm(x, weight, null, 0.3));
 });
 
+test('rmsNorm: gradients by input and weight', async () => {
+  const runtime = doubleRuntime();
+  const x = randomTensor(runtime, 'x', [4, 6]);
+  const weight = randomParameter(runtime, 'w', [6], 'norm');
+  await checkGradients(runtime, { x, weight }, () => rmsNorm(x, weight, 0.3));
+});
+
 test('rows: gradients of select and scale, of a constant offset, and none through detach', async () => {
   const runtime = doubleRuntime();
   const x = randomTensor(runtime, 'x', [4, 3]);
@@ -52,7 +61,7 @@ test('rows: gradients of select and scale, of a constant offset, and none throug
   await checkGradients(runtime, { x, y }, () => selectRows(chosen, x, y));
   await checkGradients(runtime, { x, scale }, () => scaleRows(x, scale));
   await checkGradients(runtime, { x, y, scale }, () => scaleRows(x, scale, y));
-  for (const kind of ['relu', 'tanh', 'sigmoid'] as const) {
+  for (const kind of ['relu', 'relu2', 'tanh', 'sigmoid'] as const) {
     await checkGradients(runtime, { x }, () => activation(x, kind));
   }
   await checkGradients(runtime, { x }, () => {
@@ -78,6 +87,9 @@ test('activations, add and alias: gradients', async () => {
   for (const kind of ['gelu_new', 'gelu', 'silu', 'quick_gelu'] as const) {
     await checkGradients(runtime, { x }, () => activation(x, kind));
   }
+  const halves = randomTensor(runtime, 'halves', [3, 10]);
+  for (const kind of ACTIVATIONS)
+    await checkGradients(runtime, { halves }, () => gatedActivation(halves, kind));
   await checkGradients(runtime, { x, y }, () => add(x, y));
   await checkGradients(runtime, { x }, () => {
     using twice = add(x, x);

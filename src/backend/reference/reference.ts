@@ -9,6 +9,7 @@ import { overStorages } from '../memory/arguments.js';
 import { compact, exitKernels } from '../memory/exit-kernels.js';
 import { classWith } from '../methods.js';
 import { ArrayStorage, copyOf, HostStorage, receiveInto } from '../memory/storage.js';
+import { activation } from './activation.js';
 import { attention } from './attention.js';
 import { cache, cachePageLength } from './cache.js';
 import { elementwise } from './elementwise.js';
@@ -16,19 +17,20 @@ import { embedding } from './embedding.js';
 import { exits } from './exits.js';
 import { head } from './head.js';
 import { INT8_TABLE, int8 } from './int8.js';
-import { layernorm } from './layernorm.js';
 import { linear } from './linear.js';
+import { norm } from './norm.js';
 import { optimizer } from './optimizer.js';
 import { residual } from './residual.js';
 import { rows } from './rows.js';
 
 const FAMILIES = {
   ...elementwise,
+  ...activation,
   ...residual,
   ...rows,
   ...exits,
   ...embedding,
-  ...layernorm,
+  ...norm,
   ...linear,
   ...attention,
   ...cache,

@@ -1,8 +1,8 @@
 /**
- * The classifiers at the exits: the final LayerNorm and the head, shared by all exits or (exitHead `separate`) one pair
+ * The classifiers at the exits: the final norm and the head, shared by all exits or (exitHead `separate`) one pair
  * of its own for each early exit. Knows no depth rule and no loss.
  */
-import { LayerNorm } from '../../nn/layers.js';
+import { createNorm, type Norm } from '../../nn/layers.js';
 import type { ParameterScope, ParameterSlot } from '../../nn/parameters.js';
 import { alias } from '../../tensor/ops.js';
 import type { Parameter, Tensor } from '../../tensor/tensor.js';
@@ -10,7 +10,7 @@ import { exitCount, type ModelConfig } from '../config.js';
 
 interface ExitHead {
   /** Null where the block's last act is to normalise. */
-  readonly norm: LayerNorm | null;
+  readonly norm: Norm | null;
   readonly head: ParameterSlot;
 }
 
@@ -25,14 +25,14 @@ export class ExitHeads {
     config: ModelConfig,
     std: number,
   ) {
-    const { vocabSize: V, nEmbd: C, bias, layerNormEpsilon: eps, exitHead } = config;
+    const { vocabSize: V, nEmbd: C, exitHead } = config;
     this.count = exitCount(config);
     this.early =
       exitHead === 'separate'
         ? Array.from({ length: this.count - 1 }, (_, n) => {
             const own = scope.child(`exits.${n}`);
             return {
-              norm: last.norm && new LayerNorm(own.child('ln_f'), C, { bias, eps }),
+              norm: last.norm && createNorm(own.child('ln_f'), C, config),
               head: own.declare('lm_head.weight', 'embedding', [V, C], { std }, ['head']),
             };
           })

@@ -1,6 +1,7 @@
 /**
- * Layer norm over the channels of each row. The forward pass keeps mean and 1/σ of each row for the backward one.
- * dinp is overwritten or added to; dweight and dbias are added to, from partial sums over fixed runs of rows.
+ * Layer norm and RMSNorm over the channels of each row. The forward pass keeps mean and 1/σ of each row, or the inverse of its
+ * root mean square, for the backward one. dinp is overwritten or added to; dweight and dbias are added to, from partial sums
+ * over fixed runs of rows.
  */
 #include "families.h"
 #include "vec.h"
@@ -11,7 +12,7 @@ namespace {
 
 constexpr int64_t kRows = 32;  // rows in a task, and in a partial sum
 
-void forward(const LayernormForwardArgs& args) {
+void layernormForward(const LayernormForwardArgs& args) {
   float *out = args.out, *mean = args.mean, *rstd = args.rstd;
   const float *inp = args.inp, *weight = args.weight, *bias = args.bias;
   const int64_t R = args.R, C = args.C;
@@ -40,7 +41,7 @@ void forward(const LayernormForwardArgs& args) {
   });
 }
 
-void backward(const LayernormBackwardArgs& args) {
+void layernormBackward(const LayernormBackwardArgs& args) {
   float *dinp = args.dinp, *dweight = args.dweight, *dbias = args.dbias;
   const float *dout = args.dout, *inp = args.inp, *weight = args.weight, *mean = args.mean, *rstd = args.rstd;
   const int64_t R = args.R, C = args.C;
@@ -89,11 +90,75 @@ void backward(const LayernormBackwardArgs& args) {
   }
 }
 
+void rmsnormForward(const RmsnormForwardArgs& args) {
+  float *out = args.out, *rstd = args.rstd;
+  const float *inp = args.inp, *weight = args.weight;
+  const int64_t R = args.R, C = args.C;
+  const float eps = (float)args.eps;
+  parallel(ceilDiv(R, kRows), [&](int64_t task, int) {
+    for (int64_t r = task * kRows; r < min((task + 1) * kRows, R); r++) {
+      const float* x = inp + r * C;
+      vf squares{};
+      for (int64_t c = 0; c < C; c += W) {
+        const vf v = loadUpTo(x + c, C - c);
+        squares = fma(v, v, squares);
+      }
+      const float s = 1.0f / __builtin_sqrtf(sumLanes(squares) / (float)C + eps);
+      rstd[r] = s;
+      for (int64_t c = 0; c < C; c += W) {
+        const int64_t left = C - c;
+        storeUpTo(out + r * C + c, loadUpTo(x + c, left) * s * loadUpTo(weight + c, left), left);
+      }
+    }
+  });
+}
+
+void rmsnormBackward(const RmsnormBackwardArgs& args) {
+  float *dinp = args.dinp, *dweight = args.dweight;
+  const float *dout = args.dout, *inp = args.inp, *weight = args.weight, *rstd = args.rstd;
+  const int64_t R = args.R, C = args.C;
+  const bool accumulate = args.accumulate;
+  const int64_t blocks = ceilDiv(R, kRows);
+  float* partials = sharedScratch(kRowSums, (size_t)(blocks * C) * sizeof(float));  // (blocks, C)
+  parallel(blocks, [&](int64_t task, int) {
+    float* sumWeight = partials + task * C;
+    for (int64_t c = 0; c < C; c++) sumWeight[c] = 0;
+    for (int64_t r = task * kRows; r < min((task + 1) * kRows, R); r++) {
+      const float* x = inp + r * C;
+      const float* d = dout + r * C;
+      const float s = rstd[r];
+      vf sumNorm{};  // of dout·weight times the normalised input
+      for (int64_t c = 0; c < C; c += W) {
+        const int64_t left = C - c;
+        const vf scaled = loadUpTo(d + c, left) * (loadUpTo(x + c, left) * s);
+        sumNorm = fma(scaled, loadUpTo(weight + c, left), sumNorm);
+        storeUpTo(sumWeight + c, scaled + loadUpTo(sumWeight + c, left), left);
+      }
+      const float averageNorm = sumLanes(sumNorm) / (float)C;
+      for (int64_t c = 0; c < C; c += W) {
+        const int64_t left = C - c;
+        const vf norm = loadUpTo(x + c, left) * s;
+        vf dx = (loadUpTo(d + c, left) * loadUpTo(weight + c, left) - norm * averageNorm) * s;
+        if (accumulate) dx += loadUpTo(dinp + r * C + c, left);
+        storeUpTo(dinp + r * C + c, dx, left);
+      }
+    }
+  });
+  for (int64_t c = 0; c < C; c += W) {
+    const int64_t left = C - c;
+    vf total{};
+    for (int64_t block = 0; block < blocks; block++) total += loadUpTo(partials + block * C + c, left);
+    storeUpTo(dweight + c, loadUpTo(dweight + c, left) + total, left);
+  }
+}
+
 }  // namespace
 
-void addLayernorm(Kernels& k) {
-  k.layernormForward = forward;
-  k.layernormBackward = backward;
+void addNorm(Kernels& k) {
+  k.layernormForward = layernormForward;
+  k.layernormBackward = layernormBackward;
+  k.rmsnormForward = rmsnormForward;
+  k.rmsnormBackward = rmsnormBackward;
 }
 
 }  // namespace LOOPNN_ISA

@@ -1,8 +1,8 @@
-/** Layer norm of the reference backend. */
+/** Layer norm and RMSNorm of the reference backend. */
 import type { KERNELS } from '../kernel-table.js';
 import type { HostKernels } from '../memory/arguments.js';
 
-export const layernorm = {
+export const norm = {
   layernormForward({ out, mean, rstd, inp, weight, bias, R, C, eps }) {
     for (let r = 0; r < R; r++) {
       let m = 0;
@@ -43,5 +43,33 @@ export const layernorm = {
     }
     for (let c = 0; c < C; c++) dweight[c] += weightSum[c];
     if (dbias) for (let c = 0; c < C; c++) dbias[c] += biasSum[c];
+  },
+
+  rmsnormForward({ out, rstd, inp, weight, R, C, eps }) {
+    for (let r = 0; r < R; r++) {
+      let squares = 0;
+      for (let c = 0; c < C; c++) squares += inp[r * C + c] ** 2;
+      const s = 1 / Math.sqrt(squares / C + eps);
+      for (let c = 0; c < C; c++) out[r * C + c] = inp[r * C + c] * s * weight[c];
+      rstd[r] = s;
+    }
+  },
+
+  rmsnormBackward({ dinp, dweight, dout, inp, weight, rstd, R, C, accumulate }) {
+    const weightSum = new Float64Array(C);
+    for (let r = 0; r < R; r++) {
+      const s = rstd[r];
+      let dot = 0; // Σ dx̂ ⊙ x̂
+      for (let c = 0; c < C; c++) {
+        const i = r * C + c;
+        dot += dout[i] * weight[c] * inp[i] * s;
+        weightSum[c] += dout[i] * inp[i] * s;
+      }
+      for (let c = 0; c < C; c++) {
+        const i = r * C + c;
+        dinp[i] = (accumulate ? dinp[i] : 0) + s * (dout[i] * weight[c] - (inp[i] * s * dot) / C);
+      }
+    }
+    for (let c = 0; c < C; c++) dweight[c] += weightSum[c];
   },
 } satisfies Partial<HostKernels<typeof KERNELS>>;
