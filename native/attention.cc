@@ -1,6 +1,6 @@
 /**
  * Causal self-attention over whole sequences; the forward pass is attention.h's, on keys and values packed as it goes.
- * The backward pass runs each (b, h) in a fixed order.
+ * The backward pass runs the heads of each group in a fixed order.
  */
 #include "attention.h"
 
@@ -18,30 +18,28 @@ void forwardAs(const AttentionForwardArgs& args) {
   float *out = args.out, *lse = args.lse;
   const float* qkv = args.qkv;
   const int32_t* rows = args.rows;
-  const int64_t N = args.N, B = args.B, T = args.T, NH = args.NH, HS = args.HS;
+  const int64_t N = args.N, B = args.B, T = args.T, NH = args.NH, KV = args.KV, HS = args.HS;
   const Dropout* drop = args.dropout;
-  const int64_t C = NH * HS, groups = ceilDiv(T, QB);
+  const int64_t C = NH * HS, H = args.H, G = NH / KV, length = positionsOf(G), parts = ceilDiv(T, length);
   int64_t size = 0;
-  ForwardScratch({nullptr}, HS, &size);
+  ForwardScratch({nullptr}, G, HS, &size);
   reserveScratch((size_t)size * sizeof(float));
-  parallel(B * NH * groups, [&](int64_t task, int worker) {
-    const int64_t head = task / groups, b = head / NH, h = head % NH;
-    const int64_t i0 = (groups - 1 - task % groups) * QB;  // the longest rows first: an even finish
+  parallel(B * KV * parts, [&](int64_t task, int worker) {
+    const int64_t group = task / parts, b = group / KV, h = group % KV * G;
+    const int64_t i0 = (parts - 1 - task % parts) * length;  // the longest rows first: an even finish
     int64_t first = b * T, count = T;                      // rows of `out` that belong to the sequence
     if (rows) {
       first = firstNotBelow(rows, N, b * T);
       count = firstNotBelow(rows, N, (b + 1) * T) - first;
     }
     if (i0 >= count) return;
-    const int64_t n = min(QB, count - i0);
+    const int64_t n = min(length, count - i0);
     const Queries queries = rows ? Queries{rows + first + i0, b * T, n, 0} : Queries{nullptr, i0, n, 0};
-    const SampleKey key =
-        drop ? sampleKey(drop->key0, drop->key1, (drop->firstSample + (uint32_t)b) * (uint32_t)NH + (uint32_t)h)
-             : SampleKey{};
-    const ForwardScratch s({workerScratch(worker)}, HS);
-    const HeadView x = headView(qkv, b, h, T, NH, HS);
-    forwardQueries<P>(out + (first + i0) * C + h * HS, lse + head * T, x.q, x.stride, FreshKeys<P>{x, HS, s.k, s.v},
-                      queries, C, HS, drop, key, s);
+    const uint32_t sample = drop ? (drop->firstSample + (uint32_t)b) * (uint32_t)NH + (uint32_t)h : 0;
+    const ForwardScratch s({workerScratch(worker)}, G, HS);
+    const HeadView x = headView(qkv + b * T * H * HS, h, NH, KV, HS);
+    forwardQueries<P>(out + (first + i0) * C + h * HS, lse + (b * NH + h) * T, T, x.q, x.stride,
+                      FreshKeys<P>{x, HS, s.k, s.v}, queries, G, C, HS, drop, sample, s);
   });
 }
 
@@ -98,6 +96,11 @@ LOOPNN_INLINE void softmaxBackward(float* scores, float* dscores, int64_t n, int
   }
 }
 
+/** As HeadView, of what is written. */
+struct GradView {
+  float *q, *k, *v;
+};
+
 /** dst rows (n, HS), `stride` apart, = or += src rows, `wide` apart. */
 void deliver(float* dst, int64_t stride, const float* src, int64_t wide, int64_t n, int64_t HS, bool accumulate) {
   for (int64_t i = 0; i < n; i++) {
@@ -132,10 +135,14 @@ void addTransposed(float* c, const float* a, const float* b, int64_t queries, in
   }
 }
 
-/** One head of one sequence. `dq` points at its first position in dqkv; dk and dv lie C and 2C after it. */
+/**
+ * One query head of one sequence. `dx` says where its gradients start, those of its key head as well: they are added to
+ * with `adds`, as dq is with `accumulate`.
+ */
 template <class P>
-void backwardHead(float* dq, const float* dout, const float* out, const float* lse, HeadView x, int64_t T, int64_t C,
-                  int64_t HS, const Dropout* drop, SampleKey key, bool accumulate, const BackwardScratch& s) {
+void backwardHead(GradView dx, const float* dout, const float* out, const float* lse, HeadView x, int64_t T, int64_t C,
+                  int64_t HS, const Dropout* drop, SampleKey key, bool accumulate, bool adds,
+                  const BackwardScratch& s) {
   const int64_t wide = roundUp(HS, NR), steps = stepsOf<P>(HS), room = stepsOf<P>(T), keyRoom = stepsOf<P>(KB);
   const float scale = 1.0f / __builtin_sqrtf((float)HS);
   packRowsA<P>(s.qA, x.q, x.stride, T, HS);
@@ -184,32 +191,36 @@ void backwardHead(float* dq, const float* dout, const float* out, const float* l
       addTransposed<P>(s.dv, s.weights, s.doutB + at, queries, visible, i0 - j0, wide, room, s.panel);
       addTransposed<P>(s.dk, s.dscores, s.qB + at, queries, visible, i0 - j0, wide, room, s.panel);
     }
-    deliver(dq + C + j0 * x.stride, x.stride, s.dk, wide, keys, HS, accumulate);
-    deliver(dq + 2 * C + j0 * x.stride, x.stride, s.dv, wide, keys, HS, accumulate);
+    deliver(dx.k + j0 * x.stride, x.stride, s.dk, wide, keys, HS, adds);
+    deliver(dx.v + j0 * x.stride, x.stride, s.dv, wide, keys, HS, adds);
   }
-  deliver(dq, x.stride, s.dq, wide, T, HS, accumulate);
+  deliver(dx.q, x.stride, s.dq, wide, T, HS, accumulate);
 }
 
 template <class P>
 void backwardAs(const AttentionBackwardArgs& args) {
   float* dqkv = args.dqkv;
   const float *dout = args.dout, *out = args.out, *lse = args.lse, *qkv = args.qkv;
-  const int64_t B = args.B, T = args.T, NH = args.NH, HS = args.HS;
+  const int64_t B = args.B, T = args.T, NH = args.NH, KV = args.KV, HS = args.HS;
   const Dropout* drop = args.dropout;
   const bool accumulate = args.accumulate;
-  const int64_t C = NH * HS;
+  const int64_t C = NH * HS, H = args.H, G = NH / KV;
   int64_t size = 0;
   BackwardScratch({nullptr}, T, HS, &size);
   reserveScratch((size_t)size * sizeof(float));
-  parallel(B * NH, [&](int64_t head, int worker) {
-    const int64_t b = head / NH, h = head % NH;
-    const SampleKey key =
-        drop ? sampleKey(drop->key0, drop->key1, (drop->firstSample + (uint32_t)b) * (uint32_t)NH + (uint32_t)h)
-             : SampleKey{};
-    const int64_t at = b * T * C + h * HS;
-    backwardHead<P>(dqkv + b * T * 3 * C + h * HS, dout + at, out + at, lse + head * T,
-                    headView(qkv, b, h, T, NH, HS), T, C, HS, drop, key, accumulate,
-                    BackwardScratch({workerScratch(worker)}, T, HS));
+  parallel(B * KV, [&](int64_t group, int worker) {
+    const int64_t b = group / KV, first = group % KV * G, sequence = b * T * H * HS;
+    const BackwardScratch s({workerScratch(worker)}, T, HS);
+    for (int64_t h = first; h < first + G; h++) {  // one after the other: they add to the same keys and values
+      const SampleKey key =
+          drop ? sampleKey(drop->key0, drop->key1, (drop->firstSample + (uint32_t)b) * (uint32_t)NH + (uint32_t)h)
+               : SampleKey{};
+      const int64_t at = b * T * C + h * HS;
+      const HeadView x = headView(qkv + sequence, h, NH, KV, HS);
+      const GradView dx = {dqkv + (x.q - qkv), dqkv + (x.k - qkv), dqkv + (x.v - qkv)};
+      backwardHead<P>(dx, dout + at, out + at, lse + (b * NH + h) * T, x, T, C, HS, drop, key, accumulate,
+                      accumulate || h > first, s);
+    }
   });
 }
 

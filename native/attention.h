@@ -18,22 +18,29 @@ namespace LOOPNN_ISA {
 namespace {
 
 constexpr int64_t KB = 128;      // keys in a block
-constexpr int64_t QB = (1024 + MR - 1) / MR * MR;  // queries in a forward task: each packs the key blocks that it sees
+constexpr int64_t QB = (1024 + MR - 1) / MR * MR;  // query rows in a forward task, which packs the key blocks it sees
 constexpr float kMasked = -__builtin_inff();
 constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 static_assert(KB % NR == 0 && KB % W == 0, "a key block is made of whole panels");
 
-/** Where one head's q, k, v of one sequence lie: position t is at data + t·stride. */
+/**
+ * Where the q, k, v of one query head lie in one sequence: position t is at data + t·stride. The query heads of a group,
+ * G = NH/KV, lie side by side and have one key head, `kv`.
+ */
 struct HeadView {
   const float *q, *k, *v;
   int64_t stride;
 };
 
-HeadView headView(const float* qkv, int64_t b, int64_t h, int64_t T, int64_t NH, int64_t HS) {
-  const int64_t C = NH * HS;
-  const float* q = qkv + b * T * 3 * C + h * HS;
-  return {q, q + C, q + 2 * C, 3 * C};
+HeadView headView(const float* qkv, int64_t h, int64_t NH, int64_t KV, int64_t HS) {
+  const float* k = qkv + (NH + h / (NH / KV)) * HS;
+  return {qkv + h * HS, k, k + KV * HS, (NH + 2 * KV) * HS};
 }
+
+/** Positions in a forward task of G query heads. */
+LOOPNN_INLINE int64_t positionsOf(int64_t G) { return max(1, QB / G); }
+/** Room for its query rows, in whole panels. */
+LOOPNN_INLINE int64_t rowsOf(int64_t G) { return max(QB, roundUp(G, MR)); }
 
 /** Rows as the A operand over channels: panels of MR rows, each (steps of HS, MR). */
 template <class P>
@@ -73,18 +80,20 @@ struct Carver {
 
 struct ForwardScratch {
   float *gathered, *q, *k, *v, *scores, *weights, *out, *max, *sum;
+  int32_t* position;  // of each row
 
-  ForwardScratch(Carver carver, int64_t HS, int64_t* size = nullptr) {
-    const int64_t wide = roundUp(HS, NR);
-    gathered = carver.take(QB * HS);
-    q = carver.take(QB * HS);
+  ForwardScratch(Carver carver, int64_t G, int64_t HS, int64_t* size = nullptr) {
+    const int64_t wide = roundUp(HS, NR), rows = rowsOf(G);
+    gathered = carver.take(rows * HS);
+    q = carver.take(rows * HS);
     k = carver.take(KB * HS);
     v = carver.take(KB * wide);
     scores = carver.take(MR * KB);
     weights = carver.take(KB * MR);
-    out = carver.take(QB * wide);
-    max = carver.take(QB);
-    sum = carver.take(QB);
+    out = carver.take(rows * wide);
+    max = carver.take(rows);
+    sum = carver.take(rows);
+    position = reinterpret_cast<int32_t*>(carver.take(rows));
     if (size) *size = carver.used;
   }
 };
@@ -191,20 +200,24 @@ LOOPNN_INLINE void packRow(float* dst, const float* src, int64_t k) {
 }
 
 /**
- * Some queries of one head: `q` is row 0 of the sequence, the rows of `out` lie C apart, and `lse`, where wanted, takes
- * what belongs to a position.
+ * Some positions of G query heads that share their keys, heads of a position being neighbours: row i of the panels is head
+ * i mod G of position ⌊i/G⌋ of `at`. `q` is head 0 of row 0 of the sequence; the rows of `out` lie C apart; `lse`, where
+ * wanted, has T values a head and takes what belongs to a position. `sample` is that of head 0 as dropout counts them.
  */
 template <class P, class Keys>
-void forwardQueries(float* out, float* lse, const float* q, int64_t stride, const Keys& keysOf, Queries at, int64_t C,
-                    int64_t HS, const Dropout* drop, SampleKey key, const ForwardScratch& s) {
+void forwardQueries(float* out, float* lse, int64_t T, const float* q, int64_t stride, const Keys& keysOf, Queries at,
+                    int64_t G, int64_t C, int64_t HS, const Dropout* drop, uint32_t sample, const ForwardScratch& s) {
   const int64_t wide = roundUp(HS, NR), steps = stepsOf<P>(HS);
   const float scale = kLog2E / __builtin_sqrtf((float)HS);
-  const int64_t n = at.n, end = at.position(n - 1) + 1;  // keys that the last query sees
+  const int64_t n = at.n * G;
+  for (int64_t i = 0; i < n; i++) s.position[i] = (int32_t)at.position(i / G);
+  const int64_t end = s.position[n - 1] + 1;  // keys that the last query sees
   const float* queries = q + at.row(0) * stride;
-  int64_t apart = stride;
-  if (at.rows) {
+  int64_t apart = G == 1 ? stride : HS;
+  if (at.rows || (G > 1 && at.n > 1)) {
     for (int64_t i = 0; i < n; i++) {  // one after the other, as they may lie anywhere
-      for (int64_t c = 0; c < HS; c++) s.gathered[i * HS + c] = q[at.row(i) * stride + c];
+      const float* from = q + at.row(i / G) * stride + i % G * HS;
+      for (int64_t c = 0; c < HS; c++) s.gathered[i * HS + c] = from[c];
     }
     queries = s.gathered;
     apart = HS;
@@ -216,19 +229,19 @@ void forwardQueries(float* out, float* lse, const float* q, int64_t stride, cons
   for (int64_t i = 0; i < n; i++) s.max[i] = kMasked;
   for (int64_t i = 0; i < n; i++) s.sum[i] = 0;
   for (int64_t j0 = 0; j0 < end; j0 += KB) {
-    const int64_t keys = min(KB, end - j0);
-    const KeyBlock block = keysOf.block(j0, keys);
+    const int64_t blockKeys = min(KB, end - j0);
+    const KeyBlock block = keysOf.block(j0, blockKeys);
     for (int64_t i = 0; i < n; i += MR) {
       const int64_t rows = min(MR, n - i);
       // Keys that the last row of the panel sees.
-      const int64_t visible = min(keys, at.position(i + rows - 1) + 1 - j0);
+      const int64_t visible = min(blockKeys, s.position[i + rows - 1] + 1 - j0);
       if (visible <= 0) continue;
       const TileFn multiply = tiles<P>[rows - 1];
       for (int64_t j = 0; j < visible; j += NR) {
         multiply(steps, s.q + i * steps, ldq, block.k + j * steps, NR, block.v, s.scores + j, KB, NR, {false, nullptr});
       }
       float factor[MR];
-      softmaxPanel(s.scores, rows, [&](int64_t r) { return at.position(i + r) + 1 - j0; }, visible, scale, s.max + i,
+      softmaxPanel(s.scores, rows, [&](int64_t r) { return s.position[i + r] + 1 - j0; }, visible, scale, s.max + i,
                    s.sum + i, factor);
       for (int64_t r = 0; r < rows; r++) {
         float* sums = s.out + (i + r) * wide;
@@ -237,8 +250,9 @@ void forwardQueries(float* out, float* lse, const float* q, int64_t stride, cons
         }
         if (!drop) continue;
         float* row = s.scores + r * KB;
+        const SampleKey key = sampleKey(drop->key0, drop->key1, sample + (uint32_t)((i + r) % G));
         for (int64_t j = 0; j < visible; j += W) {
-          const uint32_t element = (uint32_t)at.position(i + r) * 65536u + (uint32_t)(j0 + j);
+          const uint32_t element = (uint32_t)s.position[i + r] * 65536u + (uint32_t)(j0 + j);
           store(row + j, load(row + j) * dropoutMask(key, element, drop->threshold, drop->scale));
         }
       }
@@ -253,10 +267,11 @@ void forwardQueries(float* out, float* lse, const float* q, int64_t stride, cons
   }
   for (int64_t i = 0; i < n; i++) {
     const float* sums = s.out + i * wide;
+    float* to = out + i / G * C + i % G * HS;
     const float total = s.sum[i];
     const float inverse = 1.0f / total;
-    for (int64_t c = 0; c < HS; c += W) storeUpTo(out + i * C + c, loadUpTo(sums + c, HS - c) * inverse, HS - c);
-    if (lse) lse[at.position(i)] = s.max[i] * kLn2 + logf(total);
+    for (int64_t c = 0; c < HS; c += W) storeUpTo(to + c, loadUpTo(sums + c, HS - c) * inverse, HS - c);
+    if (lse) lse[i % G * T + s.position[i]] = s.max[i] * kLn2 + logf(total);
   }
 }
 

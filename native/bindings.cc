@@ -21,8 +21,8 @@ napi_value packedInt8Length(Call& call) {
 }
 
 napi_value cachePageLength(Call& call) {
-  const int64_t NH = call.dim(0, "NH"), HS = call.dim(1, "HS");
-  return number(call, static_cast<double>(kernels().cachePageLength(NH, HS, call.flag(2, "bf16"))));
+  const int64_t KV = call.dim(0, "KV"), HS = call.dim(1, "HS");
+  return number(call, static_cast<double>(kernels().cachePageLength(KV, HS, call.flag(2, "bf16"))));
 }
 
 /** FLOPs done. */

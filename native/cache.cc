@@ -1,6 +1,7 @@
 /**
- * Attention over a key/value cache. A page holds the keys and values of one key block of attention.h, for every head in
- * the very panels that its tiles read: nothing is packed twice, and the bits are those of whole sequences.
+ * Attention over a key/value cache. A page holds the keys and values of one key block of attention.h, for every key head
+ * in the very panels that its tiles read: nothing is packed twice, and the bits are those of whole sequences. The queries
+ * of a group read a page together.
  *
  * A sequence is a row of the table: how many rows it gets, how many positions it has already, and its pages in order.
  */
@@ -19,15 +20,15 @@ int64_t keyWords(int64_t HS) {
   return KB * stepsOf<P>(HS);
 }
 
-/** Words of a page that belong to one head: keys, then values. */
+/** Words of a page that belong to one key head: keys, then values. */
 template <class P>
 int64_t headWords(int64_t HS) {
   return keyWords<P>(HS) + roundUp(HS, NR) * stepsOf<P>(KB);
 }
 
-int64_t pageLength(int64_t NH, int64_t HS, bool bf16) { return NH * (bf16 ? headWords<Bf16>(HS) : headWords<F32>(HS)); }
+int64_t pageLength(int64_t KV, int64_t HS, bool bf16) { return KV * (bf16 ? headWords<Bf16>(HS) : headWords<F32>(HS)); }
 
-/** One head of one sequence in the cache. */
+/** One key head of one sequence in the cache. */
 template <class P>
 struct CachedKeys {
   float* head;  // of page 0 of the pool
@@ -63,27 +64,27 @@ void attentionAs(const CachedAttentionArgs& args) {
   float *out = args.out, *cache = args.cache;
   const float* qkv = args.qkv;
   const int32_t *table = args.table, *rows = args.rows;
-  const int64_t S = args.S, width = args.width, N = args.N, NH = args.NH, HS = args.HS;
-  const int64_t C = NH * HS, stride = 3 * C, pageWords = NH * headWords<P>(HS);
+  const int64_t S = args.S, width = args.width, N = args.N, NH = args.NH, KV = args.KV, HS = args.HS;
+  const int64_t C = NH * HS, G = NH / KV, length = positionsOf(G), pageWords = KV * headWords<P>(HS);
   int64_t size = 0;
-  ForwardScratch({nullptr}, HS, &size);
+  ForwardScratch({nullptr}, G, HS, &size);
   reserveScratch((size_t)size * sizeof(float));
-  parallel(S * NH, [&](int64_t task, int worker) {
-    const int64_t sequence = task / NH, h = task % NH;
+  parallel(S * KV, [&](int64_t task, int worker) {
+    const int64_t sequence = task / KV, kv = task % KV, h = kv * G;
     const int32_t* entry = table + sequence * width;
     int64_t first = 0;
     for (int64_t s = 0; s < sequence; s++) first += table[s * width];
     const int64_t count = entry[0], past = entry[1];
-    const float* q = qkv + first * stride + h * HS;
-    const CachedKeys<P> keys = {cache + h * headWords<P>(HS), entry + 2, pageWords, HS};
-    for (int64_t i = 0; i < count; i++) keys.append(past + i, q + i * stride + C, q + i * stride + 2 * C);
+    const HeadView x = headView(qkv + first * args.H * HS, h, NH, KV, HS);
+    const CachedKeys<P> keys = {cache + kv * headWords<P>(HS), entry + 2, pageWords, HS};
+    for (int64_t i = 0; i < count; i++) keys.append(past + i, x.k + i * x.stride, x.v + i * x.stride);
     const int64_t from = rows ? firstNotBelow(rows, N, first) : first;  // rows of `out`
     const int64_t to = rows ? firstNotBelow(rows, N, first + count) : first + count;
-    const ForwardScratch s({workerScratch(worker)}, HS);
-    for (int64_t i = from; i < to; i += QB) {
-      const int64_t n = min(QB, to - i);
+    const ForwardScratch s({workerScratch(worker)}, G, HS);
+    for (int64_t i = from; i < to; i += length) {
+      const int64_t n = min(length, to - i);
       const Queries queries = rows ? Queries{rows + i, first, n, past} : Queries{nullptr, i - first, n, past};
-      forwardQueries<P>(out + i * C + h * HS, nullptr, q, stride, keys, queries, C, HS, nullptr, {}, s);
+      forwardQueries<P>(out + i * C + h * HS, nullptr, 0, x.q, x.stride, keys, queries, G, C, HS, nullptr, 0, s);
     }
   });
 }

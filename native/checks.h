@@ -38,8 +38,19 @@ inline void check(Call&, const CopyColumnsArgs& k) {
                 static_cast<double>(k.first + k.count), true};
 }
 
+/** A key head serves as many query heads as any other. */
+inline void checkHeads(int64_t NH, int64_t KV) {
+  if (NH % KV == 0) return;
+  throw Refusal{"ShapeError", "argument 'KV' must divide NH = " + std::to_string(NH), "", static_cast<double>(KV), true};
+}
+inline void check(Call&, const HeadsForwardArgs& k) { checkHeads(k.NH, k.KV); }
+inline void check(Call&, const HeadsBackwardArgs& k) { checkHeads(k.NH, k.KV); }
+inline void check(Call&, const AttentionForwardArgs& k) { checkHeads(k.NH, k.KV); }
+inline void check(Call&, const AttentionBackwardArgs& k) { checkHeads(k.NH, k.KV); }
+
 /** The rows of a table's sequences add up to R, and their positions lie in pages that exist. */
 inline void check(Call& call, const CachedAttentionArgs& k) {
+  checkHeads(k.NH, k.KV);
   int64_t rows = 0;
   for (int64_t s = 0; s < k.S; s++) {
     const int32_t* entry = k.table + s * k.width;

@@ -13,6 +13,7 @@ void addRows(Kernels&);
 void addExits(Kernels&);
 void addEmbedding(Kernels&);
 void addNorm(Kernels&);
+void addHeads(Kernels&);
 void addLinear(Kernels&);
 void addInt8(Kernels&);
 void addAttention(Kernels&);

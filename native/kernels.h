@@ -39,7 +39,7 @@ struct Kernels : KernelTable {
   int64_t (*packedLength)(int64_t K, int64_t N, bool bf16);
   int64_t (*packedInt8Length)(int64_t K, int64_t N);
   /** Floats in a page of the key/value cache. */
-  int64_t (*cachePageLength)(int64_t NH, int64_t HS, bool bf16);
+  int64_t (*cachePageLength)(int64_t KV, int64_t HS, bool bf16);
   /** Multiply-adds that wait for no memory: the FLOPs done; `out` keeps the work alive. */
   double (*peakProducts)(float* out, int64_t iterations, bool bf16);
 };

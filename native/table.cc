@@ -31,6 +31,7 @@ const Kernels& kernels() {
     addExits(k);
     addEmbedding(k);
     addNorm(k);
+    addHeads(k);
     addLinear(k);
     addInt8(k);
     addAttention(k);

@@ -27,7 +27,8 @@ Each application of attention - in every loop, layer and inner loop - has keys a
 transformers, of any kind, gets a layer for each, and belongs to the `num_loops` it was filled with. transformers 5.24 calls
 it `cache` and earlier releases `past_key_values`: both names are taken, and the output has the one of the release.
 
-Dimensions: B batch, T time, S time with what is cached, C channels, V vocabulary, N loops.
+Dimensions: B batch, T time, S time with what is cached, C channels, NH query heads, KV key heads, HS head size, V vocabulary,
+N loops.
 """
 
 import inspect
@@ -67,6 +68,7 @@ class LoopConfig(PretrainedConfig):
         "max_position_embeddings": "n_positions",
         "num_attention_heads": "n_head",
         "num_hidden_layers": "n_layer",
+        "num_key_value_heads": "n_kv_head",
     }
 
     def __init__(
@@ -88,6 +90,10 @@ class LoopConfig(PretrainedConfig):
         n_prelude=0,
         n_coda=0,
         input_injection="none",
+        positions="learned",
+        rope_theta=10000.0,
+        qk_norm=False,
+        n_kv_head=None,
         bias=True,
         dropout=0.0,
         initializer_range=0.02,
@@ -111,6 +117,10 @@ class LoopConfig(PretrainedConfig):
         self.n_prelude = n_prelude
         self.n_coda = n_coda
         self.input_injection = input_injection
+        self.positions = positions
+        self.rope_theta = rope_theta
+        self.qk_norm = qk_norm
+        self.n_kv_head = n_head if n_kv_head is None else n_kv_head
         self.bias = bias
         self.dropout = dropout
         self.initializer_range = initializer_range
@@ -142,27 +152,56 @@ class LayerNorm(nn.Module):
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
+def rotations(position_ids, HS, theta, dtype):
+    """Cosines and sines of the positions' angles, (B, 1, T, HS / 2) each; in double precision, where the device has it."""
+    device = position_ids.device
+    exact = torch.float32 if device.type == "mps" else torch.float64
+    channels = torch.arange(0, HS, 2, device=device, dtype=exact)
+    angles = position_ids[:, None, :, None] * theta ** (-channels / HS)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
 class Attention(nn.Module):
-    """Causal multi-head self-attention."""
+    """Causal self-attention of NH query heads over KV key heads.
+
+    Queries and keys may be normalised by their root mean square (`qk_norm`), and are rotated where positions are rotary.
+    """
 
     def __init__(self, config):
         super().__init__()
-        C = config.n_embd
-        self.n_head = config.n_head
+        C, NH, KV = config.n_embd, config.n_head, config.n_kv_head
+        if NH % KV:
+            raise ValueError(f"config.n_kv_head: must divide n_head = {NH}, got {KV}")
+        self.heads = (NH, KV, KV)
+        self.head_size = C // NH
         self.dropout = config.dropout
-        self.c_attn = Linear(C, 3 * C, config.bias)
+        self.eps = config.layer_norm_epsilon if config.qk_norm else None
+        self.c_attn = Linear(C, sum(self.heads) * self.head_size, config.bias)
         self.c_proj = Linear(C, C, config.bias)
 
-    def forward(self, x, mask, past):
+    def forward(self, x, mask, turns, past):
         B, T, C = x.shape
-        q, k, v = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head).permute(2, 0, 3, 1, 4)
+        parts = self.c_attn(x).view(B, T, -1, self.head_size).split(self.heads, dim=2)
+        q, k, v = (part.transpose(1, 2) for part in parts)
+        q, k = self.place(q, turns), self.place(k, turns)
         if past is not None:
             k, v = past.update(k, v)
+        if (group := self.heads[0] // self.heads[1]) > 1:
+            k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
         p = self.dropout if self.training else 0.0
         causal = mask is None and T > 1
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p, is_causal=causal)
         y = self.c_proj(y.transpose(1, 2).reshape(B, T, C))
         return F.dropout(y, self.dropout) if self.training else y
+
+    def place(self, heads, turns):
+        """Queries or keys (B, heads, T, HS), normalised and rotated."""
+        if self.eps is not None:
+            heads = heads * (heads.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+        if turns is None:
+            return heads
+        (cos, sin), (a, b) = turns, heads.chunk(2, dim=-1)
+        return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
 
 
 ACTIVATIONS = {
@@ -223,9 +262,9 @@ class Block(Gates):
         self.mlp = MLP(config)
         self.declare_gates(config, "n_inner_loop")
 
-    def forward(self, x, mask, past):
+    def forward(self, x, mask, turns, past):
         for n in range(self.n_inner_loop):
-            h = x + self.attn(self.ln_1(x), mask, past)
+            h = x + self.attn(self.ln_1(x), mask, turns, past)
             x = self.update(x, h + self.mlp(self.ln_2(h)), n)
         return x
 
@@ -245,7 +284,7 @@ class Injection(nn.Module):
 class GrowingLayer(DynamicLayer):
     """A layer of a growing cache with room at its end, so that a new position copies no former one.
 
-    `keys` and `values` (B, NH, S, HS) are the beginning of `room`, until transformers puts others in their place.
+    `keys` and `values` (B, KV, S, HS) are the beginning of `room`, until transformers puts others in their place.
     """
 
     room = None
@@ -261,8 +300,8 @@ class GrowingLayer(DynamicLayer):
         # A tensor of inference mode is not written to outside of it.
         fits = fits and self.room[0].is_inference() == torch.is_inference_mode_enabled()
         if not fits or any(a.data_ptr() != b.data_ptr() for a, b in zip(self.room, old)):
-            B, NH, _, HS = key_states.shape
-            self.room = [states.new_empty(B, NH, 2 * end, HS) for states in new]
+            B, KV, _, HS = key_states.shape
+            self.room = [states.new_empty(B, KV, 2 * end, HS) for states in new]
             for room, states in zip(self.room, old):
                 room[:, :, :length] = states
         for room, states in zip(self.room, new):
@@ -314,7 +353,8 @@ class LoopTransformer(Gates):
         super().__init__()
         self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.rotary = config.positions == "rotary"
+        self.wpe = None if self.rotary else nn.Embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList([Block(config) for _ in range(config.n_layer)])
         self.declare_gates(config, "n_loop")
         self.injection = Injection(config) if config.input_injection == "linear" else None
@@ -340,14 +380,14 @@ class LoopTransformer(Gates):
         once = config.n_prelude + config.n_coda
         return (once + (config.n_layer - once) * loops) * config.n_inner_loop
 
-    def stack(self, x, first, end, mask, past, states):
+    def stack(self, x, first, end, mask, turns, past, states):
         # What is computed again must not enter a cache again.
         recompute = self.gradient_checkpointing and self.training and past is None
         for block in islice(self.h, first, end):
             if recompute:
-                x = checkpoint(block, x, mask, past, use_reentrant=False)
+                x = checkpoint(block, x, mask, turns, past, use_reentrant=False)
             else:
-                x = block(x, mask, past)
+                x = block(x, mask, turns, past)
             if states is not None:
                 states.append(x)
         return x
@@ -361,15 +401,18 @@ class LoopTransformer(Gates):
         """The normalised state (B, T, C). A list `states` gets what `output_hidden_states` promises."""
         config = self.config
         first, end = config.n_prelude, config.n_layer - config.n_coda
-        x = F.dropout(embeds + self.wpe(position_ids), config.dropout, self.training)
+        size = config.n_embd // config.n_head
+        turns = rotations(position_ids, size, config.rope_theta, embeds.dtype) if self.rotary else None
+        x = embeds if self.rotary else embeds + self.wpe(position_ids)
+        x = F.dropout(x, config.dropout, self.training)
         if states is not None:
             states.append(x)
-        e = x = self.stack(x, 0, first, mask, past, states)
+        e = x = self.stack(x, 0, first, mask, turns, past, states)
         for n in range(loops):
-            x = self.update(x, self.stack(self.inject(x, e), first, end, mask, past, states), n)
+            x = self.update(x, self.stack(self.inject(x, e), first, end, mask, turns, past, states), n)
             if states is not None:
                 states[-1] = x
-        x = self.ln_f(self.stack(x, end, config.n_layer, mask, past, states))
+        x = self.ln_f(self.stack(x, end, config.n_layer, mask, turns, past, states))
         if states is not None:
             states[-1] = x
         return x

@@ -55,6 +55,7 @@ export const FAMILIES = [
   'residual',
   'embedding',
   'norm',
+  'heads',
   'linear',
   'int8',
   'optimizer',

@@ -21,8 +21,8 @@ LOOPNN_EXPORT(packedLength) double packedLength(int32_t K, int32_t N, int32_t bf
 LOOPNN_EXPORT(packedInt8Length) double packedInt8Length(int32_t K, int32_t N) {
   return static_cast<double>(kernels().packedInt8Length(K, N));
 }
-LOOPNN_EXPORT(cachePageLength) double cachePageLength(int32_t NH, int32_t HS, int32_t bf16) {
-  return static_cast<double>(kernels().cachePageLength(NH, HS, bf16));
+LOOPNN_EXPORT(cachePageLength) double cachePageLength(int32_t KV, int32_t HS, int32_t bf16) {
+  return static_cast<double>(kernels().cachePageLength(KV, HS, bf16));
 }
 
 /** FLOPs done. */

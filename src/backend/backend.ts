@@ -102,7 +102,7 @@ export interface Backend extends Kernels {
   copyWithin(storage: Storage, to: number, from: number, length: number): void;
 
   /** Elements of one page of a key/value cache, of type `dtype`: the keys and values of PAGE_POSITIONS positions. */
-  cachePageLength(NH: number, HS: number): number;
+  cachePageLength(KV: number, HS: number): number;
   /**
    * The rows that run, by a mask, in ascending order. A backend that cannot tell their number without waiting returns
    * null, and nothing is skipped.

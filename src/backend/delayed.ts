@@ -15,7 +15,7 @@ const METHODS = Object.fromEntries(
   Object.entries(signaturesOf(ALL_KERNELS)).map(([name, signature]) => [
     name,
     function (this: DelayedBackend, args: Arguments) {
-      checkShapes(signature, args, (NH, HS) => this.cachePageLength(NH, HS));
+      checkShapes(signature, args, (KV, HS) => this.cachePageLength(KV, HS));
       const copy = { ...args };
       this.later((backend) => backend[name as keyof Kernels](copy as never));
     },
@@ -90,8 +90,8 @@ export class DelayedBackend extends classWith(METHODS) implements Backend {
     this.later((backend) => backend.copyWithin(storage, to, from, length));
   }
 
-  cachePageLength(NH: number, HS: number): number {
-    return this.backend.cachePageLength(NH, HS);
+  cachePageLength(KV: number, HS: number): number {
+    return this.backend.cachePageLength(KV, HS);
   }
 
   /** Which rows run is not known before the kernels have. */

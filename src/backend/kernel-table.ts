@@ -3,9 +3,10 @@
  * table: the type of each kernel, the checks of its arguments, the addon's bindings, the delayed and the timed backend, the
  * tests of the boundary. A kernel takes one object with a field for each array, dimension and option.
  *
- * Dimensions: B batch, T time, R = B·T rows, C channels, NH heads, HS head size (C = NH·HS), V vocabulary, P positions,
- * K and N the input and output width of a linear layer, S sequences, n elements, N numbers of rows. Arrays are dense and
- * row-major.
+ * Dimensions: B batch, T time, R = B·T rows, C channels, NH query heads, KV key heads, each of which serves NH/KV query
+ * heads in a row (KV divides NH), H = NH + 2·KV heads of queries, keys and values, HS head size (C = NH·HS), V vocabulary,
+ * P positions, K and N the input and output width of a linear layer, S sequences, n elements, N numbers of rows. Arrays are
+ * dense and row-major.
  *
  * Conventions of every kernel:
  * - `out` is overwritten. Where the kernel has the flag `accumulate` it is added to instead while the flag is set.
@@ -17,8 +18,8 @@
  *
  * How an array reads: `'R C'` floats of that shape; `'i32 R < V'` whole numbers from 0 to V − 1; `from -1`, from there;
  * `ascending`, each greater than the one before; `matrix K N`, a weight that an engine may keep packed. A name with `?` may be
- * null. A dimension that is not in `dims` follows from the arrays that have it, or from `sizes`: a product, or the number of
- * elements of a field; `rows|R` is that number where `rows` is given, and R where it is null.
+ * null. A dimension that is not in `dims` follows from the arrays that have it, or from `sizes`: a product or a sum, or the
+ * number of elements of a field; `rows|R` is that number where `rows` is given, and R where it is null.
  */
 import type { Activation, Dropout, LoopForm } from './options.js';
 
@@ -248,7 +249,29 @@ export const KERNELS = {
   // ---- attention -------------------------------------------------------------------------------------------
 
   /**
-   * Causal self-attention: out = softmax(q·kᵀ/√HS + causal mask)·v for each head; each third of `qkv` holds NH heads of HS.
+   * The query and key heads of each row of `qkv`, in place: each is divided by its root mean square, where `rstd` is given
+   * (rstd = 1/√(mean(x²) + eps)), and rotated by its row's position, where `rotation` is given: its halves a and b become
+   * a·cos − b·sin and b·cos + a·sin, a row of `rotation` holding the ⌊HS/2⌋ cosines and then the sines of a position. An odd
+   * last channel is not rotated.
+   */
+  headsForward: {
+    out: { 'rstd?': 'R QK' },
+    inout: { qkv: 'R H HS' },
+    in: { positions: 'i32 R < P', 'rotation?': 'P HS' },
+    dims: ['R', 'NH', 'KV', 'HS'],
+    sizes: { H: 'NH+KV+KV', QK: 'NH+KV' },
+    options: { eps: 'nonNegative' },
+  },
+  /** Turns the gradient by what `headsForward` left in `qkv` into the gradient by what it was given, in place. */
+  headsBackward: {
+    inout: { dqkv: 'R H HS' },
+    in: { qkv: 'R H HS', 'rstd?': 'R QK', positions: 'i32 R < P', 'rotation?': 'P HS' },
+    dims: ['R', 'NH', 'KV', 'HS'],
+    sizes: { H: 'NH+KV+KV', QK: 'NH+KV' },
+  },
+  /**
+   * Causal self-attention: out = softmax(q·kᵀ/√HS + causal mask)·v for each query head, whose key head is that of its group
+   * (grouped-query attention, Ainslie et al. 2023, arXiv 2305.13245); `qkv` holds queries, keys and values.
    * `lse` receives the log-sum-exp of each scaled score row, all that the backward pass needs.
    * With `rows`, numbers b·T + t, only these queries are computed, and their places of `lse`.
    * Dropout acts on the attention weights with sample = (firstSample + b)·NH + h and element = query·65536 + key.
@@ -257,16 +280,17 @@ export const KERNELS = {
     products: true,
     out: { out: 'N NH HS' },
     inout: { lse: 'B NH T' },
-    in: { qkv: 'B T 3 NH HS', 'rows?': 'i32 N ascending < R' },
-    dims: ['B', 'T', 'NH', 'HS'],
-    sizes: { R: 'B*T', N: 'rows|R' },
+    in: { qkv: 'B T H HS', 'rows?': 'i32 N ascending < R' },
+    dims: ['B', 'T', 'NH', 'KV', 'HS'],
+    sizes: { H: 'NH+KV+KV', R: 'B*T', N: 'rows|R' },
     options: { dropout: 'dropout?' },
   },
   attentionBackward: {
     products: true,
-    out: { dqkv: 'B T 3 NH HS' },
-    in: { dout: 'B T NH HS', out: 'B T NH HS', lse: 'B NH T', qkv: 'B T 3 NH HS' },
-    dims: ['B', 'T', 'NH', 'HS'],
+    out: { dqkv: 'B T H HS' },
+    in: { dout: 'B T NH HS', out: 'B T NH HS', lse: 'B NH T', qkv: 'B T H HS' },
+    dims: ['B', 'T', 'NH', 'KV', 'HS'],
+    sizes: { H: 'NH+KV+KV' },
     options: { dropout: 'dropout?', accumulate: 'flag' },
   },
   /**
@@ -281,9 +305,9 @@ export const KERNELS = {
     products: true,
     out: { out: 'N NH HS' },
     inout: { cache: 'pages page' },
-    in: { qkv: 'R 3 NH HS', table: 'i32 S width', 'rows?': 'i32 N ascending < R' },
-    dims: ['R', 'NH', 'HS', 'S', 'width'],
-    sizes: { page: 'cachePageLength', N: 'rows|R' },
+    in: { qkv: 'R H HS', table: 'i32 S width', 'rows?': 'i32 N ascending < R' },
+    dims: ['R', 'NH', 'KV', 'HS', 'S', 'width'],
+    sizes: { H: 'NH+KV+KV', page: 'cachePageLength', N: 'rows|R' },
   },
 
   // ---- head ------------------------------------------------------------------------------------------------

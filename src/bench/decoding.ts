@@ -4,7 +4,7 @@
  */
 import { Decoder } from '../generate/decoder.js';
 import { applicationCount, type ModelConfig } from '../models/config.js';
-import { forwardFlopsPerToken, mlpWidths } from '../models/cost.js';
+import { forwardFlopsPerToken, keyWidth, mlpWidths } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
 import { hashWords } from '../random.js';
 import { Runtime } from '../tensor/tensor.js';
@@ -185,7 +185,8 @@ class Entrant {
     // A byte each, and a float for every 64 of them.
     const weightWidth = weights === 'int8' ? 1 + 4 / 64 : width;
     const matrices = applicationCount(model) * blockMatrixSize(model) + model.vocabSize * model.nEmbd;
-    return matrices * weightWidth + sequences * context * applicationCount(model) * 2 * model.nEmbd * width;
+    const keys = applicationCount(model) * 2 * keyWidth(model);
+    return matrices * weightWidth + sequences * context * keys * width;
   }
 
   dispose(): void {
@@ -195,8 +196,8 @@ class Entrant {
   }
 }
 
-/** Elements of a block's matrices: (C, 3C), (C, C), and (C, I), (I, C) with the MLP's inner width. */
+/** Elements of a block's matrices: queries, keys and values; (C, C), and (C, I), (I, C) with the MLP's inner width. */
 function blockMatrixSize(config: ModelConfig): number {
   const { nEmbd: C } = config;
-  return C * (4 * C + mlpWidths(config));
+  return C * (2 * C + 2 * keyWidth(config) + mlpWidths(config));
 }

@@ -6,7 +6,7 @@ import type { Backend, HostArray, Storage } from '../backend/backend.js';
 import { KERNELS, type OptionTypes } from '../backend/kernel-table.js';
 import { ReferenceBackend } from '../backend/reference/reference.js';
 import { type ArrayField, type Signature, signaturesOf } from '../backend/signature.js';
-import type { ModelConfig } from '../models/config.js';
+import { headsOf, type ModelConfig } from '../models/config.js';
 import type { Clock } from '../platform.js';
 import { median, type Spread, spread } from '../statistics.js';
 import type { Limit, LimitMeter } from './limits.js';
@@ -31,6 +31,8 @@ interface Sizes {
   readonly R: number;
   readonly C: number;
   readonly NH: number;
+  readonly KV: number;
+  readonly HS: number;
   readonly V: number;
 }
 
@@ -84,11 +86,9 @@ function linear(from: number, to: number): Entry[] {
 const rows = ({ R, C }: Sizes) => R * C;
 /** Two products over the (T + 1)/2 keys that a position sees on average. */
 const attentionFlops = ({ R, T, C }: Sizes) => 2 * R * C * (T + 1);
-const attention = {
-  dims: ({ C, NH }: Sizes) => ({ HS: C / NH }),
-  without: ['rows'],
-  size: ({ B, T, C, NH }: Sizes) => `B${B} T${T} NH${NH} HS${C / NH}`,
-};
+const heads = ({ NH, KV, HS }: Sizes) => `NH${NH}${KV === NH ? '' : ` KV${KV}`} HS${HS}`;
+const attention = { without: ['rows'], size: (s: Sizes) => `B${s.B} T${s.T} ${heads(s)}` };
+const placing = { size: (s: Sizes) => `${s.R} ${heads(s)}` };
 const head = { without: ['argmax', 'maxProb'], size: ({ R, C, V }: Sizes) => `${R}×${C}×${V}` };
 const wide = { dims: (s: Sizes) => ({ n: 4 * rows(s) }), size: ({ R, C }: Sizes) => `${R}×${4 * C}` };
 const halves = {
@@ -110,6 +110,8 @@ const ENTRIES: readonly Entry[] = [
     after: 'attentionForward',
     flops: (s) => 3.5 * attentionFlops(s), // the forward pass that it needs is timed with it
   },
+  { name: 'headsForward', ...placing, touched: { qkv: 2 } },
+  { name: 'headsBackward', ...placing, touched: { dqkv: 2 } },
   { name: 'headForward', ...head, flops: (s) => 2 * rows(s) * s.V },
   { name: 'headForwardBackward', ...head, flops: (s) => 6 * rows(s) * s.V },
   { name: 'layernormForward' },
@@ -150,8 +152,8 @@ export async function benchmarkKernels(
   clock: Clock,
   onKernel: (done: number, of: number) => void,
 ): Promise<KernelResult[]> {
-  const { blockSize: T, nEmbd: C, nHead: NH, vocabSize: V } = model;
-  const sizes = { B, T, R: B * T, C, NH, V };
+  const { blockSize: T, nEmbd: C, vocabSize: V } = model;
+  const sizes = { B, T, R: B * T, C, ...headsOf(model), V };
   const results: KernelResult[] = [];
   for (const entry of ENTRIES) {
     await check(entry, { ...sizes, ...CHECKED }, on);
@@ -211,6 +213,8 @@ function fill(
 /** The dimensions of a kernel by name, those that a model does not have included. */
 function dimensions(entry: Entry, signature: Signature, sizes: Sizes): Record<string, number> {
   const dims: Record<string, number> = { ...sizes, P: sizes.T, ...entry.dims?.(sizes) };
+  const { NH, KV } = dims;
+  Object.assign(dims, { H: NH + 2 * KV, QK: NH + KV });
   // Of the queries that attention computes, all.
   if ('N' in signature.sizes) dims.N = sizes.R;
   return dims;

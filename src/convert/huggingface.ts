@@ -6,7 +6,7 @@
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { TextIdFields } from '../generate/text-ids.js';
 import { elementCount, type LazyTensor, renamed } from '../formats/lazy-tensors.js';
-import { type ModelConfig, initialStd, modelFields, parseModelConfig } from '../models/config.js';
+import { headsOf, type ModelConfig, initialStd, modelFields, parseModelConfig } from '../models/config.js';
 import { DEPTH_NAMES, DEPTHS, depthOf } from '../models/depth/kinds.js';
 import { GPTModules } from '../models/modules.js';
 import { HEAD, listed, sortCheckpoint } from './checkpoint-names.js';
@@ -47,6 +47,9 @@ const LOOP_FIELDS = {
   nPrelude: 'n_prelude',
   nCoda: 'n_coda',
   inputInjection: 'input_injection',
+  positions: 'positions',
+  ropeTheta: 'rope_theta',
+  qkNorm: 'qk_norm',
   bias: 'bias',
   dropout: 'dropout',
 } as const satisfies Partial<Record<keyof ModelConfig, string>>;
@@ -80,7 +83,7 @@ export function modelFromHuggingFace(json: unknown, where: string): ImportedConf
   };
   if (type === LOOP_MODEL_TYPE) {
     const own = Object.entries(LOOP_FIELDS).map(([field, name]) => [field, config[name]]);
-    const fields = { depth: 'loop', ...common, ...Object.fromEntries(own) };
+    const fields = { depth: 'loop', ...common, nKvHead: keyHeadsOf(config), ...Object.fromEntries(own) };
     return {
       model: parseModelConfig(fields, `${where}: as model`),
       queryScales: [],
@@ -115,6 +118,11 @@ function innerOf({ n_inner, n_embd }: Json): unknown {
   return n_inner === null || n_inner === 4 * Number(n_embd) ? undefined : n_inner;
 }
 
+/** The key heads as our field says them, likewise. */
+function keyHeadsOf({ n_kv_head, n_head }: Json): unknown {
+  return n_kv_head === null || n_kv_head === n_head ? undefined : n_kv_head;
+}
+
 /** GPT2Config's two ways to scale attention's scores otherwise, as factors on the queries, which come to the same. */
 function queryScales(config: Json, { nLayer, nEmbd, nHead }: ModelConfig, where: string): number[] {
   const flag = (field: string, usual: boolean): boolean => {
@@ -128,6 +136,14 @@ function queryScales(config: Json, { nLayer, nEmbd, nHead }: ModelConfig, where:
   if (byHeadSize && !byLayer) return [];
   const scale = byHeadSize ? 1 : Math.sqrt(nEmbd / nHead);
   return Array.from({ length: nLayer }, (_, layer) => scale / (byLayer ? layer + 1 : 1));
+}
+
+/** The model type that transformers run a model as: GPT-2 where its parts are GPT-2's own; null for none. */
+export function huggingFaceType(model: ModelConfig): 'gpt2' | 'loopnn' | null {
+  const { huggingFace: type } = depthOf(model);
+  const { NH, KV } = headsOf(model);
+  const own = model.positions === 'learned' && !model.qkNorm && KV === NH;
+  return type === 'gpt2' && !own ? LOOP_MODEL_TYPE : type;
 }
 
 /** Throws ConfigError where `transformers` would need a model file that we do not have. */
@@ -169,7 +185,7 @@ export function huggingFaceConfig(model: ModelConfig, { bos_token_id, eos_token_
     eos_token_id,
     dtype: 'float32',
   };
-  if (depthOf(model).huggingFace === 'gpt2') {
+  if (huggingFaceType(model) === 'gpt2') {
     return {
       architectures: ['GPT2LMHeadModel'],
       model_type: 'gpt2',
@@ -190,6 +206,7 @@ export function huggingFaceConfig(model: ModelConfig, { bos_token_id, eos_token_
       AutoModelForCausalLM: `${MODELING_MODULE}.LoopForCausalLM`,
     },
     ...common,
+    n_kv_head: headsOf(model).KV,
     ...Object.fromEntries(own),
   };
 }
@@ -296,7 +313,7 @@ export function tensorsForHuggingFace(
   own: ReadonlyMap<string, LazyTensor>,
   where: string,
 ): LazyTensor[] {
-  const layout = parameterShapes(depthOf(model).huggingFace === 'gpt2' ? { ...model, bias: true } : model);
+  const layout = parameterShapes(huggingFaceType(model) === 'gpt2' ? { ...model, bias: true } : model);
   return [...layout].map(([name, shape]) => {
     const tensor = own.get(name);
     if (tensor) return tensor;

@@ -8,7 +8,7 @@ import type { LazyTensor } from '../formats/lazy-tensors.js';
 import type { OnnxGraph } from '../formats/onnx.js';
 import { storedWeights, type WeightType } from '../formats/onnx-weights.js';
 import { type Role, Runtime, Tensor } from '../tensor/tensor.js';
-import { applicationCount, type ModelConfig } from '../models/config.js';
+import { applicationCount, headsOf, type ModelConfig } from '../models/config.js';
 import type { ForwardContext } from '../models/context.js';
 import { DepthOutput, type Step } from '../models/depth/depth.js';
 import { depthOf } from '../models/depth/kinds.js';
@@ -48,7 +48,7 @@ class LoopWalker implements Walker {
  * The graph of a model: `input_ids (batch, time)`, `attention_mask (batch, past + time)` and the cache of every application
  * → `logits (batch, time, V)` and the cache with the new tokens. The mask is 1 but for padding, which no token sees and which
  * takes no position. Given `loops`, they are written out one after the other; otherwise depths that run one body
- * any number of times take the input `loops` (a scalar), and their caches in the loop are (loops, batch, heads, time, C/NH).
+ * any number of times take the input `loops` (a scalar), and their caches in the loop are (loops, batch, KV, time, C/NH).
  * Throws ConfigError for halting.
  */
 export function onnxGraph(
@@ -86,21 +86,37 @@ export function onnxGraph(
 }
 
 /**
- * The `config.json` beside a graph: the cache's sizes under GPT-2's names, `n_layer` counting the applications of `loops`
- * loops; and our own configuration, with null loops where they are an input or the depth has none.
+ * The `config.json` beside a graph: the cache's sizes under GPT-2's names, or under Llama's where queries share key heads,
+ * as GPT-2 has no name for those; layers being the applications of `loops` loops; and our own configuration, with null loops where they are an input or the depth has none.
  */
 export function onnxConfig(
   model: ModelConfig,
   { bos_token_id, eos_token_id }: TextIdFields,
   loops?: number,
 ): Record<string, unknown> {
+  const { NH, KV } = headsOf(model);
+  const layers = applicationCount(model, loops);
+  const sizes =
+    KV === NH
+      ? {
+          model_type: 'gpt2',
+          vocab_size: model.vocabSize,
+          n_positions: model.blockSize,
+          n_embd: model.nEmbd,
+          n_head: NH,
+          n_layer: layers,
+        }
+      : {
+          model_type: 'llama',
+          vocab_size: model.vocabSize,
+          max_position_embeddings: model.blockSize,
+          hidden_size: model.nEmbd,
+          num_attention_heads: NH,
+          num_key_value_heads: KV,
+          num_hidden_layers: layers,
+        };
   return {
-    model_type: 'gpt2',
-    vocab_size: model.vocabSize,
-    n_positions: model.blockSize,
-    n_embd: model.nEmbd,
-    n_head: model.nHead,
-    n_layer: applicationCount(model, loops),
+    ...sizes,
     bos_token_id,
     eos_token_id,
     loopnn: { ...model, loops: loops ?? null },

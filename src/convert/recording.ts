@@ -246,32 +246,66 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
     this.set(out, bias ? this.node('Add', [y, this.valueIn(bias)]) : y);
   };
 
+  /** Norm, then rotation by the graph's positions, of the heads before the values. */
+  override readonly headsForward: Kernels['headsForward'] = ({ qkv, rstd, rotation, NH, KV, HS, eps }) => {
+    const split = (x: string, widths: readonly number[], axis: number) =>
+      this.emit('Split', [x, this.integers(widths)], widths.length, { axis });
+    const [placed, values] = split(this.valueIn(qkv), [(NH + KV) * HS, KV * HS], 2);
+    let heads = this.node('Reshape', [placed, this.integers([0, 0, NH + KV, HS])]);
+    if (rstd) {
+      const squares = this.node('ReduceMean', [this.node('Mul', [heads, heads])], { axes: [3], keepdims: 1 });
+      heads = this.node('Div', [heads, this.node('Sqrt', [this.node('Add', [squares, this.scalar(eps)])])]);
+    }
+    if (rotation) {
+      const turns = this.node('Gather', [this.table(rotation, HS), this.placed().ids]);
+      const halves = [HS / 2, HS / 2];
+      const [cos, sin] = split(this.node('Unsqueeze', [turns, this.integers([2])]), halves, 3);
+      const [a, b] = split(heads, halves, 3);
+      const times = (x: string, y: string) => this.node('Mul', [x, y]);
+      const turned = [
+        this.node('Sub', [times(a, cos), times(b, sin)]),
+        this.node('Add', [times(b, cos), times(a, sin)]),
+      ];
+      heads = this.node('Concat', turned, { axis: 3 });
+    }
+    const rows = this.node('Reshape', [heads, this.integers([0, 0, (NH + KV) * HS])]);
+    this.set(qkv, this.node('Concat', [rows, values], { axis: 2 }));
+  };
+
   /** With the cache: keys and values of the past come first, and what is attended to goes out again. */
-  override readonly attentionForward: Kernels['attentionForward'] = ({ out, qkv, rows, NH, HS }) => {
+  override readonly attentionForward: Kernels['attentionForward'] = ({ out, qkv, rows, NH, KV, HS }) => {
     if (rows) refused('attentionForward of rows')();
     const a = this.applications++;
-    const thirds = this.emit('Split', [this.valueIn(qkv)], 3, { axis: 2 });
-    const heads = this.integers([0, 0, NH, HS]);
-    const [q, k, v] = thirds.map((third) =>
-      this.node('Transpose', [this.node('Reshape', [third, heads])], { perm: [0, 2, 1, 3] }),
-    );
+    const widths = KV === NH ? [] : [this.integers([NH * HS, KV * HS, KV * HS])];
+    const parts = this.emit('Split', [this.valueIn(qkv), ...widths], 3, { axis: 2 });
+    const [q, k, v] = parts.map((part, i) => {
+      const heads = this.node('Reshape', [part, this.integers([0, 0, i === 0 ? NH : KV, HS])]);
+      return this.node('Transpose', [heads], { perm: [0, 2, 1, 3] });
+    });
     const cached = (part: string, now: string) => {
       const past = `past_key_values.${a}.${part}`;
       const present = `present.${a}.${part}`;
       const { pass } = this;
       const passes = pass ? [LOOPS] : [];
-      this.inputs.push({ name: past, type: 'float32', shape: [...passes, 'batch', NH, 'past', HS] });
-      this.caches.push({ name: present, type: 'float32', shape: [...passes, 'batch', NH, 'total', HS] });
+      this.inputs.push({ name: past, type: 'float32', shape: [...passes, 'batch', KV, 'past', HS] });
+      this.caches.push({ name: present, type: 'float32', shape: [...passes, 'batch', KV, 'total', HS] });
       if (!pass) {
         this.nodes.push({ op: 'Concat', inputs: [past, now], outputs: [present], attributes: { axis: 2 } });
         return present;
       }
       const all = this.node('Concat', [pass.own(past), now], { axis: 2 });
-      pass.caches.push({ name: all, type: 'float32', shape: ['batch', NH, 'total', HS] });
+      pass.caches.push({ name: all, type: 'float32', shape: ['batch', KV, 'total', HS] });
       return all;
     };
-    const keys = this.node('Transpose', [cached('key', k)], { perm: [0, 1, 3, 2] });
-    const values = cached('value', v);
+    // Each key head as often as its group has queries.
+    const repeated = (heads: string) => {
+      if (KV === NH) return heads;
+      const column = this.node('Unsqueeze', [heads, this.integers([2])]);
+      const group = this.node('Expand', [column, this.integers([1, 1, NH / KV, 1, 1])]);
+      return this.node('Reshape', [group, this.integers([0, NH, -1, HS])]);
+    };
+    const keys = this.node('Transpose', [repeated(cached('key', k))], { perm: [0, 1, 3, 2] });
+    const values = repeated(cached('value', v));
     const scaled = this.node('Mul', [q, this.scalar(1 / Math.sqrt(HS))]);
     const scores = this.node('MatMul', [scaled, keys]);
     const masked = this.node('Where', [this.placed().mask, scores, this.scalar(-3.4e38)]);

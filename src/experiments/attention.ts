@@ -5,8 +5,9 @@
  */
 import type { Dropout } from '../backend/backend.js';
 import { type ApplicationPlace, WholeSequences } from '../models/batch.js';
+import { headsOf } from '../models/config.js';
 import type { GPT } from '../models/gpt.js';
-import { alias, attention } from '../tensor/ops.js';
+import { alias, attention, type Heads } from '../tensor/ops.js';
 import type { Runtime, Tensor } from '../tensor/tensor.js';
 
 /**
@@ -22,27 +23,28 @@ export async function attentionWeights(
   application: number,
 ): Promise<Float32Array | null> {
   const { runtime, config } = model;
-  const { nHead: NH, nEmbd: C } = config;
+  const heads = headsOf(config);
+  const { NH, KV, HS } = heads;
   const T = tokens.length;
   using batch = new WatchedSequence(T, runtime, application);
   await model.logitsAt(tokens, batch, new Int32Array(0));
   if (!batch.seen) return null;
   const qkv = ((await batch.seen.read()) as Float32Array).slice();
-  const HS = C / NH;
+  const H = NH + 2 * KV;
   const weights = new Float32Array(NH * T * T);
   // A head's output has HS channels, so that many tokens come to light at a time.
   for (let first = 0; first < T; first += HS) {
     const last = Math.min(T, first + HS);
-    for (let t = 0; t < T; t++) qkv.fill(0, (3 * t + 2) * C, (3 * t + 3) * C);
+    for (let t = 0; t < T; t++) qkv.fill(0, (t * H + NH + KV) * HS, (t + 1) * H * HS);
     for (let s = first; s < last; s++) {
-      for (let h = 0; h < NH; h++) qkv[(3 * s + 2) * C + h * HS + (s - first)] = 1;
+      for (let kv = 0; kv < KV; kv++) qkv[(s * H + NH + KV + kv) * HS + (s - first)] = 1;
     }
-    using marked = runtime.from(qkv, [T, 3 * C]);
-    using mixed = attention(marked, 1, T, NH, null);
+    using marked = runtime.from(qkv, [T, H * HS]);
+    using mixed = attention(marked, 1, T, heads, null);
     const found = (await mixed.read()) as Float32Array;
     for (let h = 0; h < NH; h++) {
       for (let t = 0; t < T; t++) {
-        const from = t * C + h * HS;
+        const from = (t * NH + h) * HS;
         weights.set(found.subarray(from, from + last - first), (h * T + t) * T + first);
       }
     }
@@ -52,7 +54,7 @@ export async function attentionWeights(
 
 /** One sequence, which keeps what one of the applications attends with. */
 class WatchedSequence extends WholeSequences {
-  /** (T, 3·C). */
+  /** (T, H·HS). */
   seen: Tensor | null = null;
   private applications = 0;
 
@@ -66,13 +68,13 @@ class WatchedSequence extends WholeSequences {
 
   override attend(
     qkv: Tensor,
-    NH: number,
+    heads: Heads,
     place: ApplicationPlace,
     dropout: Dropout | null,
     rows: Tensor | null,
   ): Tensor {
     if (this.applications++ === this.application) this.seen = alias(qkv);
-    return super.attend(qkv, NH, place, dropout, rows);
+    return super.attend(qkv, heads, place, dropout, rows);
   }
 
   override [Symbol.dispose](): void {

@@ -4,8 +4,8 @@
  */
 import { type Dropout, PAGE_POSITIONS, type Storage } from '../backend/backend.js';
 import { type ApplicationPlace, type Batch, meanOfRows } from '../models/batch.js';
-import type { ModelConfig } from '../models/config.js';
-import { cachedAttention } from '../tensor/ops.js';
+import { headsOf, type ModelConfig } from '../models/config.js';
+import { cachedAttention, type Heads } from '../tensor/ops.js';
 import type { Runtime, Tensor } from '../tensor/tensor.js';
 
 /** Pages of the pool when the first sequence asks for one; it doubles from there. */
@@ -21,8 +21,8 @@ export class KeyValueCache implements Disposable {
     readonly runtime: Runtime,
     readonly config: ModelConfig,
   ) {
-    const { nEmbd, nHead } = config;
-    this.pageLength = runtime.backend.cachePageLength(nHead, nEmbd / nHead);
+    const { KV, HS } = headsOf(config);
+    this.pageLength = runtime.backend.cachePageLength(KV, HS);
   }
 
   /** Pages that sequences hold. */
@@ -160,7 +160,7 @@ export class CachedBatch implements Batch {
 
   attend(
     qkv: Tensor,
-    NH: number,
+    heads: Heads,
     place: ApplicationPlace,
     _dropout: Dropout | null,
     rows: Tensor | null,
@@ -173,7 +173,7 @@ export class CachedBatch implements Batch {
       table.set([count, sequence.length, ...pages.slice(0, width - 2)], s * width);
     }
     using entries = cache.runtime.from(table, [parts.length, width]);
-    return cachedAttention(qkv, cache.storage, entries, NH, rows);
+    return cachedAttention(qkv, cache.storage, entries, heads, rows);
   }
 
   causalMean(x: Tensor): Tensor {

@@ -3,7 +3,7 @@
  * that grow, over a key/value cache, in `generate/cache.ts`. Knows no depth rule.
  */
 import type { Dropout } from '../backend/backend.js';
-import { attention } from '../tensor/ops.js';
+import { attention, type Heads } from '../tensor/ops.js';
 import type { Runtime, Tensor } from '../tensor/tensor.js';
 
 /** Where an application stands in the model: no two of one pass stand at the same place. */
@@ -25,10 +25,10 @@ export interface Batch extends Disposable {
    * a later row may run longer and attend to it.
    */
   readonly cached: boolean;
-  /** Causal self-attention as `place`; `qkv (R, 3·C)` → (R, C), or (rows, C) where only some queries are wanted. */
+  /** Causal self-attention as `place`; `qkv (R, H·HS)` → (R, C), or (rows, C) where only some queries are wanted. */
   attend(
     qkv: Tensor,
-    NH: number,
+    heads: Heads,
     place: ApplicationPlace,
     dropout: Dropout | null,
     rows: Tensor | null,
@@ -56,12 +56,12 @@ export class WholeSequences implements Batch {
 
   attend(
     qkv: Tensor,
-    NH: number,
+    heads: Heads,
     _place: ApplicationPlace,
     dropout: Dropout | null,
     rows: Tensor | null,
   ): Tensor {
-    return attention(qkv, this.B, this.T, NH, dropout, rows);
+    return attention(qkv, this.B, this.T, heads, dropout, rows);
   }
 
   causalMean(x: Tensor): Tensor {

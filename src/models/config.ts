@@ -2,9 +2,9 @@
 import { ConfigError } from '../errors.js';
 import { parseFields } from '../fields.js';
 import { DEPTH_NAMES, DEPTHS, depthOf } from './depth/kinds.js';
-import { type ModelConfig, modelFields } from './model-fields.js';
+import { headsOf, type ModelConfig, modelFields } from './model-fields.js';
 
-export { initialStd, innerWidth, type ModelConfig, modelFields } from './model-fields.js';
+export { headsOf, initialStd, innerWidth, type ModelConfig, modelFields } from './model-fields.js';
 
 const SET_SHARING = 'set kvSharing to first-loop or last-loop';
 
@@ -24,8 +24,24 @@ export function parseModelConfig(input: unknown, where = 'model'): ModelConfig {
   if (config.nEmbd % config.nHead !== 0) {
     throw new ConfigError(`${where}.nEmbd`, `must be a multiple of nHead = ${config.nHead}`, config.nEmbd);
   }
+  requireHeads(config, where);
   requireMeaning(config, given, where);
   return config;
+}
+
+/** Throws ConfigError where heads, and what queries and keys go through, do not fit together. */
+function requireHeads(config: ModelConfig, where: string): void {
+  const { nHead, nKvHead, positions, ropeTheta } = config;
+  const { KV, HS } = headsOf(config);
+  if (nHead % KV !== 0) throw new ConfigError(`${where}.nKvHead`, `must divide nHead = ${nHead}`, nKvHead);
+  if (positions === 'rotary' && HS % 2 !== 0) {
+    const rule = 'must be even where positions is rotary, which turns pairs of channels';
+    throw new ConfigError(`${where}.nEmbd / nHead`, rule, HS);
+  }
+  if (positions === 'learned' && ropeTheta !== modelFields.ropeTheta.default) {
+    const rule = `must be ${modelFields.ropeTheta.default} where positions is learned`;
+    throw new ConfigError(`${where}.ropeTheta`, rule, ropeTheta, 'set positions to rotary');
+  }
 }
 
 /** Fields that only some depths read, and which. (The gates' and the update's fields may change everywhere.) */

@@ -5,7 +5,7 @@
 import type { Dropout } from '../backend/backend.js';
 import type { Application, Block, DropoutSite } from '../nn/block.js';
 import { type DropoutKey, maskKey } from '../random.js';
-import { alias, checkpoint, withKeysOf } from '../tensor/ops.js';
+import { alias, checkpoint, type Heads, placeHeads, withKeysOf } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ApplicationPlace, Batch } from './batch.js';
 import type { ModelConfig } from './model-fields.js';
@@ -38,6 +38,8 @@ export class ForwardContext implements Disposable {
     readonly batch: Batch,
     private readonly config: ModelConfig,
     private readonly options: ContextOptions = {},
+    /** Cosines and sines of the positions (P, HS), where queries and keys are rotated by them; the model owns it. */
+    private readonly rotation: Tensor | null = null,
     /** Null while every row runs. */
     private readonly running: RunningRows | null = null,
     private readonly shared: Shared = { sharing: KeyValueSharing.of(config), applications: 0 },
@@ -53,7 +55,7 @@ export class ForwardContext implements Disposable {
 
   /** The same pass among the rows that still run; nothing to dispose of. */
   among(running: RunningRows | null): ForwardContext {
-    return new ForwardContext(this.batch, this.config, this.options, running, this.shared);
+    return new ForwardContext(this.batch, this.config, this.options, this.rotation, running, this.shared);
   }
 
   /**
@@ -73,10 +75,11 @@ export class ForwardContext implements Disposable {
       T: batch.T,
       changed: (h) => (running ? running.computed(h) : alias(h)),
       dropout,
-      attend: (qkv, NH) => {
-        if (lends) sharing!.keep(place, qkv);
-        using own = keys ? withKeysOf(qkv, keys.qkv, keys.recorded) : alias(qkv);
-        return batch.attend(own, NH, slot, dropout('attention'), rows);
+      attend: (qkv, heads) => {
+        using placed = this.place(qkv, heads);
+        if (lends) sharing!.keep(place, placed);
+        using own = keys ? withKeysOf(placed, keys.qkv, heads, keys.recorded) : alias(placed);
+        return batch.attend(own, heads, slot, dropout('attention'), rows);
       },
     };
     const run = (h: Tensor) => {
@@ -92,6 +95,14 @@ export class ForwardContext implements Disposable {
       y,
     );
     return y;
+  }
+
+  /** `qkv` with its queries and keys normalised and rotated, where the model does that; the caller owns the result. */
+  private place(qkv: Tensor, heads: Heads): Tensor {
+    const { rotation, config } = this;
+    const eps = config.qkNorm ? config.layerNormEpsilon : null;
+    if (eps === null && !rotation) return alias(qkv);
+    return placeHeads(qkv, this.batch.positions, heads, { eps, rotation });
   }
 
   /** `next`, but `former` in the rows that have halted; the caller owns the result. */

@@ -1,6 +1,6 @@
 /** What a model costs: parameters, block applications, FLOPs and activation memory, from its configuration alone. */
 import { size } from '../tensor/tensor.js';
-import { applicationCount, innerWidth, type ModelConfig } from './config.js';
+import { applicationCount, headsOf, innerWidth, type ModelConfig } from './config.js';
 import { GPTModules } from './modules.js';
 
 export interface ModelCost {
@@ -47,7 +47,7 @@ export function modelCost(config: ModelConfig): ModelCost {
     loops: nLoop,
     innerLoops: nInnerLoop,
     applications,
-    cacheBytesPerToken: 4 * 2 * config.nEmbd * cacheSlots(config, nLoop),
+    cacheBytesPerToken: 4 * 2 * keyWidth(config) * cacheSlots(config, nLoop),
     flopsPerToken: { forward, backward: 2 * forward },
     activationBytesPerSequence: {
       kept: activationBytes(config, T, 0),
@@ -62,7 +62,8 @@ export function modelCost(config: ModelConfig): ModelCost {
  */
 export function forwardFlopsPerToken(config: ModelConfig, T: number, loops?: number, heads = 1): number {
   const { nEmbd: C, vocabSize: V } = config;
-  const block = 2 * C * (4 * C + mlpWidths(config)); // qkv 3·C², projection C²
+  // Queries and projection C² each, keys and values.
+  const block = 2 * C * (2 * C + 2 * keyWidth(config) + mlpWidths(config));
   const attention = (2 * 2 * C * (T + 1)) / 2; // q·k and p·v against (T + 1)/2 keys on average
   return applicationCount(config, loops) * (block + attention) + heads * 2 * V * C;
 }
@@ -77,11 +78,18 @@ export function cacheSlots(config: ModelConfig, loops?: number): number {
   return applicationCount(config, config.kvSharing === 'per-application' ? loops : config.kvLoops);
 }
 
+/** Channels of a token's keys, and of its values: those of the key heads. */
+export function keyWidth(config: ModelConfig): number {
+  const { KV, HS } = headsOf(config);
+  return KV * HS;
+}
+
 /** Floats that one application keeps for its backward pass, beyond its input. */
 function applicationFloats(config: ModelConfig, T: number): number {
-  const { nEmbd: C, nHead: NH, normType } = config;
-  const norms = 2 * (C + (normType === 'rmsnorm' ? 1 : 2)); // and their means and scales
-  const attention = 3 * C + C + NH; // qkv, heads' output, log-sum-exps
+  const { nEmbd: C, normType, qkNorm } = config;
+  const { NH, KV } = headsOf(config);
+  const norms = 2 * (C + (normType === 'rmsnorm' ? 1 : 2)) + (qkNorm ? NH + KV : 0); // and their means and scales
+  const attention = C + 2 * keyWidth(config) + C + NH; // qkv, heads' output, log-sum-exps
   const mlp = mlpWidths(config); // before and after the activation
   return T * (norms + attention + C + mlp); // and the sum between the two halves
 }

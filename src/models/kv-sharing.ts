@@ -14,7 +14,7 @@ import { alias } from '../tensor/ops.js';
 import type { ApplicationPlace } from './batch.js';
 import type { ModelConfig } from './model-fields.js';
 
-/** Keys and values (R, 3·C) of an application, in their places beside its queries. */
+/** Keys and values (R, H·HS) of an application, in their places beside its queries. */
 export interface KeptKeys {
   readonly qkv: Tensor;
   /** Whether a tape recorded how they were made. */

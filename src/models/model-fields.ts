@@ -3,6 +3,7 @@
  * them fit together, `config.ts` says.
  */
 import type { ConfigOf } from '../fields.js';
+import type { Heads } from '../tensor/ops.js';
 
 /** Position ids and attention's dropout counter bound the block size. */
 const MAX_BLOCK_SIZE = 65_536;
@@ -29,7 +30,28 @@ export const modelFields = {
     help: 'transformer blocks with weights of their own (L)',
   },
   nHead: { kind: 'int', min: 1, max: 65_536, default: 12, help: 'attention heads (NH)' },
+  nKvHead: {
+    kind: 'numberOrWord',
+    words: ['nHead'],
+    whole: true,
+    min: 1,
+    default: 'nHead',
+    help: 'heads of keys and values (KV), each for nHead/KV heads of queries that follow each other',
+  },
   nEmbd: { kind: 'int', min: 1, max: 65_536, default: 768, help: 'channels (C)' },
+  positions: {
+    kind: 'choice',
+    choices: ['learned', 'rotary'],
+    default: 'learned',
+    help: 'where a token stands: a learned embedding, or a rotation of queries and keys',
+  },
+  ropeTheta: {
+    kind: 'number',
+    min: 1,
+    default: 10_000,
+    help: 'base of the angles of rotary positions: position · ropeTheta^(−2j/HS)',
+  },
+  qkNorm: { kind: 'boolean', default: false, help: 'RMS norm, without weights, of each query and key head' },
   nInner: {
     kind: 'numberOrWord',
     words: ['4x', '8/3x'],
@@ -178,6 +200,11 @@ export const modelFields = {
 
 /** Everything that decides a model's parameters and its forward pass. */
 export type ModelConfig = ConfigOf<typeof modelFields>;
+
+/** The heads of attention. */
+export function headsOf({ nEmbd, nHead: NH, nKvHead }: ModelConfig): Heads {
+  return { NH, KV: nKvHead === 'nHead' ? NH : nKvHead, HS: nEmbd / NH };
+}
 
 /** Width inside each MLP. */
 export function innerWidth({ nInner, nEmbd: C }: ModelConfig): number {

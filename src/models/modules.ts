@@ -5,7 +5,14 @@
 import type { BlockOptions } from '../nn/block.js';
 import { createNorm } from '../nn/layers.js';
 import { ParameterScope, type ParameterSlot } from '../nn/parameters.js';
-import { applicationCount, averagesExits, initialStd, innerWidth, type ModelConfig } from './config.js';
+import {
+  applicationCount,
+  averagesExits,
+  headsOf,
+  initialStd,
+  innerWidth,
+  type ModelConfig,
+} from './config.js';
 import type { Depth } from './depth/depth.js';
 import { depthOf } from './depth/kinds.js';
 import { ActWalker } from './exits/act.js';
@@ -21,7 +28,7 @@ export class GPTModules {
   readonly wte: ParameterSlot;
   /** Factor on what the token embedding gives. */
   readonly embeddingScale: number;
-  /** Null where the depth signals positions itself. */
+  /** Null where the depth signals positions itself, or queries and keys are rotated. */
   readonly wpe: ParameterSlot | null;
   readonly heads: ExitHeads;
   readonly depth: Depth;
@@ -30,7 +37,7 @@ export class GPTModules {
   readonly learned: LearnedRule | null;
 
   constructor(config: ModelConfig) {
-    const { vocabSize: V, blockSize, nEmbd: C, nHead: NH, nLayer, tiedHead } = config;
+    const { vocabSize: V, blockSize, nEmbd: C, nLayer, tiedHead } = config;
     const { activation, gatedMlp, normType, bias, layerNormEpsilon } = config;
     const initStd = initialStd(config);
     const kind = depthOf(config);
@@ -41,11 +48,12 @@ export class GPTModules {
     this.embeddingScale = scale;
     const uses = tiedHead ? (['rows', 'head'] as const) : (['rows'] as const);
     this.wte = scope.declare('wte.weight', 'embedding', [V, C], { std: embeddingStd }, uses);
-    this.wpe = kind.learnsPositions
+    const embedsPositions = kind.learnsPositions && config.positions === 'learned';
+    this.wpe = embedsPositions
       ? scope.declare('wpe.weight', 'position', [blockSize, C], { std: initStd })
       : null;
     const options: BlockOptions = {
-      ...{ C, NH, bias, std: initStd, residualStd: residualStd(config) },
+      ...{ C, heads: headsOf(config), bias, std: initStd, residualStd: residualStd(config) },
       ...{ inner: innerWidth(config), activation, gatedMlp, normType, layerNormEpsilon },
     };
     const blocks = Array.from({ length: nLayer }, (_, l) => new Block(scope.child(`h.${l}`), options));

@@ -4,7 +4,7 @@
  * application it is, and which rows it changes, comes with the call.
  */
 import type { Activation, Dropout } from '../backend/backend.js';
-import { activation, add, alias, dropout, gatedActivation } from '../tensor/ops.js';
+import { activation, add, alias, dropout, gatedActivation, type Heads } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { createNorm, Linear, type Norm, type NormOptions } from './layers.js';
 import type { ParameterScope } from './parameters.js';
@@ -19,13 +19,13 @@ export interface Application {
   /** The rows of x (R, C) that it changes: all, or some (rows, C) while the others are only attended to. The caller owns them. */
   readonly changed: (x: Tensor) => Tensor;
   dropout(site: DropoutSite): Dropout | null;
-  /** Causal self-attention with NH heads; `qkv (R, 3·C)` → (R, C), or (rows, C). */
-  attend(qkv: Tensor, NH: number): Tensor;
+  /** Causal self-attention; `qkv (R, H·HS)`, which it may overwrite, → (R, C), or (rows, C). */
+  attend(qkv: Tensor, heads: Heads): Tensor;
 }
 
 export interface BlockOptions extends NormOptions {
   readonly C: number;
-  readonly NH: number;
+  readonly heads: Heads;
   /** Standard deviation of the initial weights. */
   readonly std: number;
   /** The same for the two projections that end in a residual addition. */
@@ -41,16 +41,17 @@ export interface BlockOptions extends NormOptions {
 class SelfAttention {
   private readonly cAttn: Linear;
   private readonly cProj: Linear;
-  private readonly heads: number;
+  private readonly heads: Heads;
 
-  constructor(scope: ParameterScope, { C, NH, bias, std, residualStd }: BlockOptions) {
-    this.cAttn = new Linear(scope.child('c_attn'), C, 3 * C, { bias, std });
+  constructor(scope: ParameterScope, { C, heads, bias, std, residualStd }: BlockOptions) {
+    const { NH, KV, HS } = heads;
+    this.cAttn = new Linear(scope.child('c_attn'), C, (NH + 2 * KV) * HS, { bias, std });
     this.cProj = new Linear(scope.child('c_proj'), C, C, { bias, std: residualStd });
-    this.heads = NH;
+    this.heads = heads;
   }
 
   forward(x: Tensor, at: Application): Tensor {
-    using qkv = this.cAttn.forward(x); // (R, 3C)
+    using qkv = this.cAttn.forward(x); // (R, H·HS)
     using mixed = at.attend(qkv, this.heads); // (R, C)
     using y = this.cProj.forward(mixed);
     return dropout(y, at.T, at.dropout('attentionOutput'));

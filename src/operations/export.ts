@@ -11,11 +11,11 @@ import type { WeightType } from '../formats/onnx-weights.js';
 import { type TextIdFields, textIdFields } from '../generate/text-ids.js';
 import {
   huggingFaceConfig,
+  huggingFaceType,
   LOOP_MODEL_TYPE,
   MODELING_MODULE,
   tensorsForHuggingFace,
 } from '../convert/huggingface.js';
-import { depthOf } from '../models/depth/kinds.js';
 import { onnxConfig, onnxGraph } from '../convert/onnx.js';
 import { ByteLevelTokenizer } from '../tokenizer/bpe.js';
 import { byteLevelToJSON } from '../tokenizer/huggingface-json.js';
@@ -181,7 +181,7 @@ async function exportHuggingFace(options: ExportOptions): Promise<ExportedHuggin
   const writeAll = async (target: NodeStore) => {
     await target.replace('model.safetensors', lazySafetensors(tensors, { format: 'pt' }));
     await writeTexts(target, texts, model.blockSize, run, onNotice);
-    if (depthOf(model).huggingFace === LOOP_MODEL_TYPE)
+    if (huggingFaceType(model) === LOOP_MODEL_TYPE)
       await target.replace(`${MODELING_MODULE}.py`, await readModelingFile());
     await writeJSON(target, 'config.json', config);
   };

@@ -2,7 +2,7 @@
  * The ops: each calls its forward kernel and records its backward kernel beside it. They know kernels and tapes,
  * not modules. Inputs are borrowed; the caller owns the result.
  *
- * Dimensions: R = B·T rows, C channels, NH heads, V vocabulary.
+ * Dimensions: R = B·T rows, C channels, NH query heads, KV key heads, HS head size, H = NH + 2·KV, V vocabulary.
  */
 import type { Activation, Dropout, LoopForm, Storage } from '../backend/backend.js';
 import { ShapeError } from '../errors.js';
@@ -170,24 +170,71 @@ export function gatedActivation(x: Tensor, kind: Activation): Tensor {
   return out;
 }
 
+/** The heads of attention: NH of queries, KV of keys and as many of values, of HS channels each; KV divides NH. */
+export interface Heads {
+  readonly NH: number;
+  readonly KV: number;
+  readonly HS: number;
+}
+
+/** What query and key heads go through before they meet: RMS norm with `eps`, and rotation by their positions. */
+export interface HeadPlacing {
+  /** Null for no norm. */
+  readonly eps: number | null;
+  /** Cosines and sines of each position's angles (P, HS); null for no rotation. */
+  readonly rotation: Tensor | null;
+}
+
 /**
- * Causal multi-head self-attention of B sequences; `qkv (B·T, 3·C)` → (B·T, C). With `rows`, ascending, only these queries
+ * `qkv (R, H·HS)` with its queries and keys placed at `positions (R)`; see the kernel headsForward. It works in place:
+ * nothing but a linear layer, which has no use for its output, may have made `qkv`.
+ */
+export function placeHeads(
+  qkv: Tensor,
+  positions: Tensor,
+  { NH, KV, HS }: Heads,
+  { eps, rotation }: HeadPlacing,
+): Tensor {
+  const { runtime } = qkv;
+  const { backend, tape } = runtime;
+  const R = qkv.shape[0];
+  const dims = { R, NH, KV, HS };
+  using rstd = eps === null ? null : runtime.empty([R, NH + KV]);
+  const given = {
+    rstd: rstd?.storage ?? null,
+    positions: positions.storage,
+    rotation: rotation?.storage ?? null,
+  };
+  backend.headsForward({ qkv: qkv.storage, eps: eps ?? 0, ...given, ...dims });
+  const out = new Tensor(runtime, qkv.shape, qkv.buffer.retain());
+  const kept = [rstd, rotation].filter((x) => x !== null);
+  tape?.record(out, [out, positions, ...kept], (dout) => {
+    const own = dout.shared ? runtime.pool.take(backend.dtype, qkv.size) : dout.retain();
+    if (dout.shared) backend.copy(own.storage, dout.storage);
+    backend.headsBackward({ dqkv: own.storage, qkv: out.storage, ...given, ...dims });
+    tape.pass(qkv, own);
+    own.release();
+  });
+  return out;
+}
+
+/**
+ * Causal multi-head self-attention of B sequences; `qkv (B·T, H·HS)` → (B·T, C). With `rows`, ascending, only these queries
  * are computed, (rows, C); that records no gradient.
  */
 export function attention(
   qkv: Tensor,
   B: number,
   T: number,
-  NH: number,
+  { NH, KV, HS }: Heads,
   dropout: Dropout | null,
   rows: Tensor | null = null,
 ): Tensor {
   const { runtime } = qkv;
   const { backend, tape } = runtime;
-  const C = qkv.shape[1] / 3;
-  const dims = { B, T, NH, HS: C / NH };
+  const dims = { B, T, NH, KV, HS };
   using lse = runtime.empty([B, NH, T]);
-  const out = produce(runtime, [rows ? rows.size : B * T, C], (y) =>
+  const out = produce(runtime, [rows ? rows.size : B * T, NH * HS], (y) =>
     backend.attentionForward({
       out: y,
       lse: lse.storage,
@@ -216,20 +263,20 @@ export function attention(
 
 /**
  * Causal multi-head self-attention of new rows over a key/value cache, to which it appends theirs (see
- * the kernel of that name); `qkv (R, 3·C)`, `table (S, width)` → (R, C), or (rows, C). It records no gradient.
+ * the kernel of that name); `qkv (R, H·HS)`, `table (S, width)` → (R, C), or (rows, C). It records no gradient.
  */
 export function cachedAttention(
   qkv: Tensor,
   cache: Storage,
   table: Tensor,
-  NH: number,
+  { NH, KV, HS }: Heads,
   rows: Tensor | null,
 ): Tensor {
   const { runtime } = qkv;
-  const [R, C] = [qkv.shape[0], qkv.shape[1] / 3];
+  const R = qkv.shape[0];
   const [S, width] = table.shape;
-  const dims = { R, NH, HS: C / NH, S, width };
-  return produce(runtime, [rows ? rows.size : R, C], (y) =>
+  const dims = { R, NH, KV, HS, S, width };
+  return produce(runtime, [rows ? rows.size : R, NH * HS], (y) =>
     runtime.backend.cachedAttention({
       out: y,
       cache,
@@ -242,16 +289,15 @@ export function cachedAttention(
 }
 
 /**
- * The queries of `qkv` with the keys and values of `from`; both (R, 3·C). With `learns`, the gradient of keys and values
+ * The queries of `qkv` with the keys and values of `from`; both (R, H·HS). With `learns`, the gradient of keys and values
  * goes to `from`; otherwise to nobody.
  */
-export function withKeysOf(qkv: Tensor, from: Tensor, learns: boolean): Tensor {
+export function withKeysOf(qkv: Tensor, from: Tensor, { NH, KV, HS }: Heads, learns: boolean): Tensor {
   const { runtime } = qkv;
   const { backend, tape } = runtime;
   const dims = rows(qkv);
-  const C = dims.C / 3;
-  const queries = { ...dims, first: 0, count: C };
-  const keys = { ...dims, first: C, count: 2 * C };
+  const queries = { ...dims, first: 0, count: NH * HS };
+  const keys = { ...dims, first: NH * HS, count: 2 * KV * HS };
   const out = produce(runtime, qkv.shape, (y) => {
     backend.copyColumns({ out: y, inp: qkv.storage, ...queries, accumulate: false });
     backend.copyColumns({ out: y, inp: from.storage, ...keys, accumulate: false });

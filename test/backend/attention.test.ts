@@ -5,8 +5,10 @@ import {
   checkCases,
   type KernelCase,
   native,
+  nativeBf16,
   onEveryIsa,
   reference,
+  rowsOf,
   run,
   values,
 } from './helpers.js';
@@ -24,14 +26,19 @@ const SHAPES = [
   [1, 470, 1, 9], // several groups of queries on every instruction set
   [1, 31, 1, 100],
   [1, 20, 1, 300],
+  // Two, three and four query heads for a key head; the last in several tasks.
+  [1, 17, 4, 16, 2],
+  [2, 33, 6, 5, 2],
+  [1, 300, 4, 9, 1],
 ];
 const DROPOUT = { p: 0.2, key: [0x9e3779b9, 0xdeadbeef] as const, firstSample: 3 };
 
 /** Forward and backward of one shape; the backward pass gets the reference's own `out` and `lse`. */
-async function casesFor([B, T, NH, HS]: number[], sharpness = 1): Promise<KernelCase[]> {
-  const dims = { B, T, NH, HS };
+async function casesFor([B, T, NH, HS, KV = NH]: number[], sharpness = 1): Promise<KernelCase[]> {
+  const dims = { B, T, NH, KV, HS };
   const n = B * T * NH * HS;
-  const size = `B${B} T${T} NH${NH} HS${HS}`;
+  const width = B * T * (NH + 2 * KV) * HS;
+  const size = `B${B} T${T} NH${NH} KV${KV} HS${HS}`;
   const cases: KernelCase[] = [];
   for (const dropout of [null, DROPOUT]) {
     const forward: KernelCase = {
@@ -39,7 +46,7 @@ async function casesFor([B, T, NH, HS]: number[], sharpness = 1): Promise<Kernel
       arrays: {
         out: values(1, n),
         lse: values(2, B * NH * T),
-        qkv: values(3, 3 * n, sharpness),
+        qkv: values(3, width, sharpness),
       },
       outputs: ['out', 'lse'],
       call: (b, s) =>
@@ -50,7 +57,7 @@ async function casesFor([B, T, NH, HS]: number[], sharpness = 1): Promise<Kernel
     for (const accumulate of [false, true]) {
       cases.push({
         label: `attentionBackward ${size} dropout ${dropout?.p} accumulate ${accumulate}`,
-        arrays: { dqkv: values(4, 3 * n), dout: values(5, n), out, lse, qkv: forward.arrays.qkv },
+        arrays: { dqkv: values(4, width), dout: values(5, n), out, lse, qkv: forward.arrays.qkv },
         outputs: ['dqkv'],
         call: (b, s) =>
           b.attentionBackward({
@@ -74,6 +81,45 @@ test('attention agrees with the reference, with any number of threads', async ()
   for (const shape of SHAPES) cases.push(...(await casesFor(shape)));
   // In bf16 the softmax weights and their gradients are rounded too, to 8 bits.
   await checkCases(cases.map((c) => ({ ...c, bf16Tolerance: 2 ** -7 })));
+});
+
+/** Rows of queries, keys and values with each key head written out for every query head of its group. */
+function repeatedHeads(qkv: Float32Array, NH: number, KV: number, HS: number): Float32Array {
+  const H = NH + 2 * KV;
+  const heads = [NH, KV, KV].flatMap((count, part) =>
+    Array.from({ length: NH }, (_, h) => [0, NH, NH + KV][part] + Math.floor((h * count) / NH)),
+  );
+  const rows = Array.from({ length: qkv.length / (H * HS) }, (_, r) => rowsOf(qkv, H * HS, r));
+  return Float32Array.from(rows.flatMap((row) => heads.flatMap((h) => Array.from(rowsOf(row, HS, h)))));
+}
+
+test('a group of queries has the bits of full heads with the same keys, whichever rows are asked for', async () => {
+  for (const [B, T, NH, HS, KV] of [
+    [2, 140, 6, 8, 2],
+    [1, 300, 4, 24, 1],
+  ]) {
+    const C = NH * HS;
+    const grouped = values(3, B * T * (NH + 2 * KV) * HS, 2);
+    const some = Int32Array.from({ length: B * T }, (_, r) => r).filter((r) => r % 5 === 2 || r % 70 > 50);
+    for (const rows of [null, some]) {
+      const caseOf = (heads: number, qkv: Float32Array): KernelCase => ({
+        label: 'attentionForward',
+        arrays: { out: values(1, (rows?.length ?? B * T) * C), lse: values(2, B * NH * T), qkv, rows },
+        outputs: ['out', 'lse'],
+        call: (b, { out, lse, qkv, rows = null }) =>
+          b.attentionForward({ out, lse, qkv, rows, B, T, NH, KV: heads, HS, dropout: DROPOUT }),
+      });
+      await onEveryIsa(async (isa) => {
+        for (const backend of [native, nativeBf16]) {
+          const found = await run(backend, caseOf(KV, grouped));
+          const full = await run(backend, caseOf(NH, repeatedHeads(grouped, NH, KV, HS)));
+          for (const name of ['out', 'lse']) {
+            assertSameBits(found[name], full[name], `${isa}, ${backend.precision}, ${name}`);
+          }
+        }
+      });
+    }
+  }
 });
 
 test('attention agrees with the reference where scores are far apart', async () => {
@@ -105,6 +151,7 @@ test('position t of a sequence has the same bits whatever follows it and stands 
           B: batch.length,
           T,
           NH,
+          KV: NH,
           HS,
           dropout: null,
           rows: null,

@@ -63,6 +63,7 @@ test('wrong lengths, dimensions and types are refused by name', () => {
         B: 2 ** 30,
         T: 2 ** 30,
         NH: 2 ** 30,
+        KV: 2 ** 30,
         HS: 1,
         dropout: null,
         rows: null,

@@ -54,15 +54,17 @@ function validArguments({ arrays, dims, sizes, options }: Signature): unknown[] 
   const at: Record<string, number> = {};
   for (const name of 'R C K N V n T S P pages'.split(' ')) at[name] = pick(SIDES);
   Object.assign(at, { B: 1 + random(3), NH: 1 + random(3), HS: pick(SIDES), pages: 2, S: 1, width: 4 });
+  at.KV = random(2) === 0 ? 1 : at.NH;
   Object.assign(at, { G: random(2) === 0 ? 1 : at.C, first: 0, count: at.C });
   const bf16 = random(2) === 1;
   const given = new Set(arrays.filter(({ optional }) => !optional || random(3) > 0).map(({ name }) => name));
   for (const [name, rule] of Object.entries(sizes)) {
     const [length, K, N] = rule.split(' ');
-    if (rule === 'cachePageLength') at[name] = addon.cachePageLength(at.NH, at.HS, bf16);
+    if (rule === 'cachePageLength') at[name] = addon.cachePageLength(at.KV, at.HS, bf16);
     else if (length === 'packedLength') at[name] = addon.packedLength(at[K], at[N], bf16);
     else if (length === 'packedInt8Length') at[name] = addon.packedInt8Length(at[K], at[N]);
     else if (rule.includes('*')) at[name] = rule.split('*').reduce((product, dim) => product * at[dim], 1);
+    else if (rule.includes('+')) at[name] = rule.split('+').reduce((sum, dim) => sum + at[dim], 0);
     else at[name] = given.has('rows') ? 1 + random(at.R) : at.R;
   }
   const values = arrays.map(({ name, shape, integers, below, ascending }) => {

@@ -203,7 +203,7 @@ test('attention of some queries repeats the bits of attention of all', async () 
     [3, 200, 2, 24],
   ]) {
     const C = NH * HS;
-    const dims = { B, T, NH, HS };
+    const dims = { B, T, NH, KV: NH, HS };
     const qkv = values(1, B * T * 3 * C, 2);
     // Few and far between, in runs, in one sequence only, and none.
     const lists = [

@@ -35,6 +35,11 @@ const CASES: readonly (readonly [name: string, config: Partial<ModelConfig>, loo
   ['loop with squared ReLU, RMSNorm', { depth: 'loop', nLoop: 2, normType: 'rmsnorm', activation: 'relu2' }],
   ['loop with SiLU', { depth: 'loop', nLoop: 2, activation: 'silu', nInner: 7 }],
   ['loop with quick GELU written out', { depth: 'loop', nLoop: 2, activation: 'quick_gelu' }, 2],
+  ['rotary positions', { depth: 'gpt2', positions: 'rotary', ropeTheta: 50 }],
+  [
+    'loop, rotary positions, QK norm, grouped queries',
+    { depth: 'loop', nLoop: 2, nHead: 4, nKvHead: 2, positions: 'rotary', qkNorm: true },
+  ],
   ['loop correction', { depth: 'loop', nLoop: 3 }],
   [
     'loop output, scalar gates',
@@ -231,7 +236,8 @@ for (const engine of ENGINES) {
 
 test('padding changes nothing for the tokens beside it', async () => {
   for (const depth of ['gpt2', 'loop', 'universal'] as const) {
-    const config = parseModelConfig({ ...SIZE, depth, ...(depth === 'gpt2' ? {} : { nLoop: 2 }) });
+    const fields = { gpt2: { positions: 'rotary', nKvHead: 1 }, loop: { nLoop: 2 }, universal: { nLoop: 2 } };
+    const config = parseModelConfig({ ...SIZE, depth, ...fields[depth] });
     const { model, weights } = modelOf(config, 'float32');
     const graph = onnxGraph(config, weights, 'float32');
     const [long, short, next] = [

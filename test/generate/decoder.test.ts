@@ -22,6 +22,8 @@ const tiny = { vocabSize: V, blockSize: 40, nHead: 2, nEmbd: 16 };
 const [best] = isas();
 afterEach(() => setIsa(best));
 
+const placed = { nHead: 4, positions: 'rotary', qkNorm: true };
+
 /** A system, and how its sequences are computed: at fewer loops, at the trained count, at more. */
 type System = readonly [model: Record<string, unknown>, ...options: SequenceOptions[]];
 const systems: Record<string, System> = {
@@ -89,6 +91,15 @@ const systems: Record<string, System> = {
   'loop, keys of the first two loops, confidence': [
     { depth: 'loop', nLayer: 1, nLoop: 5, halting: 'confidence', kvSharing: 'first-loop', kvLoops: 2 },
     { exit: { threshold: 0.16 } },
+  ],
+  'loop, rotary, QK norm, grouped queries, keys of the first loop': [
+    { depth: 'loop', nLayer: 2, nLoop: 3, ...placed, nKvHead: 2, kvSharing: 'first-loop' },
+    { loops: 1 },
+    {},
+  ],
+  'adaptive, geometric, rotary, QK norm, one key head': [
+    { depth: 'adaptive', nLayer: 4, ...placed, nKvHead: 1, halting: 'geometric' },
+    {},
   ],
   universal: [{ depth: 'universal', nLayer: 1, nLoop: 3 }, {}, { loops: 2 }],
   'universal, ACT': [{ depth: 'universal', nLayer: 1, nLoop: 4, halting: 'act' }, {}],
@@ -266,7 +277,7 @@ for (const backend of [new ReferenceBackend(), new NativeBackend('f32'), new Nat
       backend.write(entries, Int32Array.from(table));
       const listed = rows && backend.allocate('i32', rows.length);
       if (listed) backend.write(listed, Int32Array.from(rows));
-      const dims = { R, NH, HS, S: 1, width: table.length };
+      const dims = { R, NH, KV: NH, HS, S: 1, width: table.length };
       const out = backend.allocate('f32', (rows?.length ?? R) * NH * HS);
       backend.cachedAttention({
         out,

@@ -11,6 +11,7 @@ import { GPT } from '../../src/models/gpt.js';
 import { huggingFaceConfig } from '../../src/convert/huggingface.js';
 import { onnxGraph } from '../../src/convert/onnx.js';
 import { normal } from '../../src/random.js';
+import type { Heads } from '../../src/tensor/ops.js';
 import { Runtime, type Tensor } from '../../src/tensor/tensor.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { answer, randomModel } from './helpers.js';
@@ -55,7 +56,7 @@ class Overwriting implements Batch {
     this.reach = position + 1;
   }
 
-  attend(qkv: Tensor, _NH: number, { loop, layer, inner }: ApplicationPlace): Tensor {
+  attend(qkv: Tensor, _heads: Heads, { loop, layer, inner }: ApplicationPlace): Tensor {
     const slot = `${loop % this.k} ${layer} ${inner}`;
     const memory = this.slots.get(slot) ?? [];
     this.slots.set(slot, memory);

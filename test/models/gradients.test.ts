@@ -28,6 +28,12 @@ const variants: Record<string, Variant> = {
     { depth: 'universal', nLoop: 2, normType: 'rmsnorm', gatedMlp: true, activation: 'gelu', nInner: 3 },
   ],
   'squared ReLU, loops, RMSNorm': [{ depth: 'loop', nLoop: 2, normType: 'rmsnorm', activation: 'relu2' }],
+  'rotary positions, QK norm, grouped queries': [
+    { nHead: 4, nKvHead: 2, nEmbd: 8, positions: 'rotary', ropeTheta: 100, qkNorm: true },
+  ],
+  'QK norm and one key head in loops with the keys of the first, dropout': [
+    { depth: 'loop', nLoop: 3, nKvHead: 1, qkNorm: true, kvSharing: 'first-loop', dropout: 0.2 },
+  ],
   'outer loops': [{ depth: 'loop', nLoop: 3, loopForm: 'output' }],
   'outer loops, correction': [{ depth: 'loop', nLoop: 3, loopForm: 'correction', gateInit: 0.5 }],
   'inner loops': [{ depth: 'loop', nInnerLoop: 2, loopForm: 'output', gateInit: '1/n' }],

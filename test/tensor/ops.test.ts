@@ -18,10 +18,12 @@ import {
   headLoss,
   layerNorm,
   linear,
+  placeHeads,
   rmsNorm,
   scaleRows,
   selectRows,
 } from '../../src/tensor/ops.js';
+import { rotations } from '../../src/nn/rotary.js';
 import { Tape } from '../../src/tensor/tape.js';
 import { checkGradients, doubleRuntime, read, randomParameter, randomTensor } from './helpers.js';
 
@@ -111,9 +113,28 @@ test('a value read by two ops gets the sum of their gradients, even where they s
 test('attention: gradients, with and without dropout, at one and at several sequences', async () => {
   const runtime = doubleRuntime();
   const qkv = randomTensor(runtime, 'qkv', [8, 18]);
-  await checkGradients(runtime, { qkv }, () => attention(qkv, 2, 4, 2, null));
-  await checkGradients(runtime, { qkv }, () => attention(qkv, 1, 8, 3, null));
-  await checkGradients(runtime, { qkv }, () => attention(qkv, 2, 4, 2, mask));
+  const heads = { NH: 2, KV: 2, HS: 3 };
+  await checkGradients(runtime, { qkv }, () => attention(qkv, 2, 4, heads, null));
+  await checkGradients(runtime, { qkv }, () => attention(qkv, 1, 8, { NH: 3, KV: 3, HS: 2 }, null));
+  await checkGradients(runtime, { qkv }, () => attention(qkv, 2, 4, heads, mask));
+  await checkGradients(runtime, { qkv }, () => attention(qkv, 2, 4, { NH: 4, KV: 1, HS: 3 }, mask));
+});
+
+test('placeHeads: gradients of norm, rotation and both, where another op holds the same gradient', async () => {
+  const runtime = doubleRuntime();
+  const qkv = randomTensor(runtime, 'qkv', [3, 24]);
+  using positions = runtime.from(Int32Array.of(4, 0, 2), [3]);
+  using rotation = runtime.from(rotations(5, 4, 100), [5, 4]);
+  const heads = { NH: 4, KV: 1, HS: 4 };
+  for (const eps of [null, 0.1]) {
+    for (const turn of eps === null ? [rotation] : [null, rotation]) {
+      await checkGradients(runtime, { qkv }, () => {
+        using copy = dropout(qkv, 3, mask); // it overwrites what it is given
+        using placed = placeHeads(copy, positions, heads, { eps, rotation: turn });
+        return add(placed, qkv);
+      });
+    }
+  }
 });
 
 test('dropout: gradients, the share kept, and the scale', async () => {

@@ -302,7 +302,7 @@ export abstract class CompiledBackend extends classWith(METHODS) implements Back
     return int8 ? 'int8' : this.precision;
   }
 
-  abstract cachePageLength(NH: number, HS: number): number;
+  abstract cachePageLength(KV: number, HS: number): number;
 
   compact(running: Storage): Storage | null {
     return compact(running);

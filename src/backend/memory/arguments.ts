@@ -16,7 +16,7 @@ export type HostKernels<Table extends Record<string, KernelSpec>> = Methods<Tabl
 type Values = Readonly<Record<string, unknown>>;
 type Sizes = Record<string, number | undefined>;
 /** Elements of a page of a key/value cache. */
-type PageLength = (NH: number, HS: number) => number;
+type PageLength = (KV: number, HS: number) => number;
 
 /** The kernels of a table over storages, by kernels over arrays whose arguments are checked. */
 export function overStorages<Table extends Record<string, KernelSpec>>(
@@ -53,12 +53,15 @@ export function checkShapes(signature: Signature, args: Values, pageLength: Page
     }
     requireLength(kernel, field, length, sizes);
   }
-  const { G, C, first = 0, count = 0 } = sizes;
+  const { G, C, first = 0, count = 0, NH, KV } = sizes;
   if (G !== undefined && G !== 1 && G !== C) {
     throw new ShapeError(kernel, `argument 'G' must be 1 or ${C}`, G);
   }
   if (C !== undefined && first + count > C) {
     throw new ShapeError(kernel, `arguments 'first' + 'count' must be at most C`, first + count);
+  }
+  if (NH !== undefined && KV !== undefined && NH % KV !== 0) {
+    throw new ShapeError(kernel, `argument 'KV' must divide NH = ${NH}`, KV);
   }
   return sizes;
 }
@@ -94,9 +97,10 @@ export function checkArguments(
   return { sizes, arrays: found };
 }
 
-/** A derived size: a product, the elements of a field, or these where it is given and a dimension where it is not. */
+/** A derived size: a product, a sum, the elements of a field, or these where it is given and a dimension where it is not. */
 function sizeBy(rule: string, sizes: Sizes, args: Values, pageLength: PageLength): number {
-  if (rule === 'cachePageLength') return pageLength(sizes.NH!, sizes.HS!);
+  if (rule === 'cachePageLength') return pageLength(sizes.KV!, sizes.HS!);
+  if (rule.includes('+')) return rule.split('+').reduce((sum, dim) => sum + sizes[dim]!, 0);
   const [a, b] = rule.split('*');
   if (b) return sizes[a]! * sizes[b]!;
   const [field, otherwise] = rule.split('|');

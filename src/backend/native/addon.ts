@@ -29,7 +29,7 @@ export type NativeAddon = Record<CompiledKernel, (...args: Argument[]) => void> 
   peakProducts(out: Float32Array, iterations: number, bf16: boolean): number;
   packedLength(K: number, N: number, bf16: boolean): number;
   packedInt8Length(K: number, N: number): number;
-  cachePageLength(NH: number, HS: number, bf16: boolean): number;
+  cachePageLength(KV: number, HS: number, bf16: boolean): number;
   /** CRC-32C of bytes that follow those with the checksum `before`; 0 where none do. */
   crc32c(bytes: Uint8Array, before: number): number;
   setThreads(threads: number): void;

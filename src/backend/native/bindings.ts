@@ -94,10 +94,15 @@ function readOption(kind: keyof OptionTypes, at: number, name: string): string {
 }
 
 function size(rule: string, arrays: readonly ArrayField[]): string {
-  if (rule === 'cachePageLength') return 'kernels().cachePageLength(k.NH, k.HS, k.bf16)';
+  if (rule === 'cachePageLength') return 'kernels().cachePageLength(k.KV, k.HS, k.bf16)';
   const [length, K, N] = rule.split(' ');
   if (N) return `kernels().${length}(k.${K}, k.${N}${length === 'packedLength' ? ', k.bf16' : ''})`;
   if (rule.includes('*')) return product(rule.split('*'));
+  if (rule.includes('+'))
+    return rule
+      .split('+')
+      .map((dim) => `k.${dim}`)
+      .join(' + ');
   const [field, otherwise] = rule.split('|');
   const i = arrays.findIndex(({ name }) => name === field);
   const elements = `call.elements(${i}, "${field}")`;

@@ -140,7 +140,7 @@ export class NativeBackend extends CompiledBackend {
     return this.addon.packedInt8Length(K, N);
   }
 
-  cachePageLength(NH: number, HS: number): number {
-    return this.addon.cachePageLength(NH, HS, this.bf16);
+  cachePageLength(KV: number, HS: number): number {
+    return this.addon.cachePageLength(KV, HS, this.bf16);
   }
 }

@@ -6,13 +6,14 @@ import type { Dropout } from '../options.js';
 import { dot } from './dot.js';
 
 export const attention = {
-  attentionForward({ out, lse, qkv, rows, B, T, NH, HS, dropout }) {
+  attentionForward({ out, lse, qkv, rows, B, T, NH, KV, HS, dropout }) {
     const C = NH * HS;
+    const width = (NH + 2 * KV) * HS;
     const places = rows && placesOf(rows);
     const weights = new Float64Array(T);
     const row = new Float64Array(HS);
     for (let bh = 0; bh < B * NH; bh++) {
-      const base = Math.floor(bh / NH) * T * 3 * C + (bh % NH) * HS;
+      const { qAt, kAt, vAt } = placesOfHead(bh, T, NH, KV, HS);
       const keep = attentionMask(dropout, bh, NH);
       for (let q = 0; q < T; q++) {
         const own = Math.floor(bh / NH) * T + q;
@@ -20,7 +21,7 @@ export const attention = {
         if (place === undefined) continue;
         let max = Number.NEGATIVE_INFINITY;
         for (let k = 0; k <= q; k++) {
-          weights[k] = dot(qkv, base + q * 3 * C, qkv, base + k * 3 * C + C, HS) / Math.sqrt(HS);
+          weights[k] = dot(qkv, qAt + q * width, qkv, kAt + k * width, HS) / Math.sqrt(HS);
           max = Math.max(max, weights[k]);
         }
         let sum = 0;
@@ -30,7 +31,7 @@ export const attention = {
         row.fill(0);
         for (let k = 0; k <= q; k++) {
           const p = Math.exp(weights[k] - logSumExp) * keep(q, k);
-          const v = base + k * 3 * C + 2 * C;
+          const v = vAt + k * width;
           for (let i = 0; i < HS; i++) row[i] += p * qkv[v + i];
         }
         out.set(row, place * C + (bh % NH) * HS);
@@ -38,23 +39,24 @@ export const attention = {
     }
   },
 
-  attentionBackward({ dqkv, dout, out, lse, qkv, B, T, NH, HS, dropout, accumulate }) {
+  attentionBackward({ dqkv, dout, out, lse, qkv, B, T, NH, KV, HS, dropout, accumulate }) {
     const C = NH * HS;
+    const width = (NH + 2 * KV) * HS;
     const scale = 1 / Math.sqrt(HS);
     const sums = new Float64Array(3 * T * HS); // dq, dk, dv of one head
     for (let bh = 0; bh < B * NH; bh++) {
       const b = Math.floor(bh / NH);
       const h = bh % NH;
-      const base = b * T * 3 * C + h * HS;
+      const places = placesOfHead(bh, T, NH, KV, HS);
       const keep = attentionMask(dropout, bh, NH);
       sums.fill(0);
       for (let q = 0; q < T; q++) {
         const o = (b * T + q) * C + h * HS;
         const delta = dot(dout, o, out, o, HS);
-        const qAt = base + q * 3 * C;
+        const qAt = places.qAt + q * width;
         for (let k = 0; k <= q; k++) {
-          const kAt = base + k * 3 * C + C;
-          const vAt = kAt + C;
+          const kAt = places.kAt + k * width;
+          const vAt = places.vAt + k * width;
           const p = Math.exp(dot(qkv, qAt, qkv, kAt, HS) * scale - lse[bh * T + q]);
           const kept = keep(q, k);
           const ds = p * (dot(dout, o, qkv, vAt, HS) * kept - delta) * scale;
@@ -65,17 +67,26 @@ export const attention = {
           }
         }
       }
-      for (let part = 0; part < 3; part++) {
+      for (const [part, first] of [places.qAt, places.kAt, places.vAt].entries()) {
+        const adds = accumulate || (part > 0 && h % (NH / KV) > 0); // keys and values get a sum over their group
         for (let t = 0; t < T; t++) {
           for (let i = 0; i < HS; i++) {
-            const at = base + t * 3 * C + part * C + i;
-            dqkv[at] = (accumulate ? dqkv[at] : 0) + sums[(part * T + t) * HS + i];
+            const at = first + t * width + i;
+            dqkv[at] = (adds ? dqkv[at] : 0) + sums[(part * T + t) * HS + i];
           }
         }
       }
     }
   },
 } satisfies Partial<HostKernels<typeof KERNELS>>;
+
+/** Where the query, key and value of position 0 lie, of query head h = bh mod NH in sequence ⌊bh / NH⌋. */
+function placesOfHead(bh: number, T: number, NH: number, KV: number, HS: number) {
+  const first = Math.floor(bh / NH) * T * (NH + 2 * KV) * HS;
+  const h = bh % NH;
+  const kAt = first + (NH + Math.floor((h * KV) / NH)) * HS;
+  return { qAt: first + h * HS, kAt, vAt: kAt + KV * HS };
+}
 
 /** Where the row of `out` of each query lies, by the query's number. */
 export function placesOf(rows: Int32Array): Map<number, number> {

@@ -16,6 +16,7 @@ import { elementwise } from './elementwise.js';
 import { embedding } from './embedding.js';
 import { exits } from './exits.js';
 import { head } from './head.js';
+import { heads } from './heads.js';
 import { INT8_TABLE, int8 } from './int8.js';
 import { linear } from './linear.js';
 import { norm } from './norm.js';
@@ -31,6 +32,7 @@ const FAMILIES = {
   ...exits,
   ...embedding,
   ...norm,
+  ...heads,
   ...linear,
   ...attention,
   ...cache,

@@ -34,7 +34,7 @@ type Functions = Record<CompiledKernel, (...args: unknown[]) => void> & {
   free(address: number): void;
   packedLength(K: number, N: number, bf16: boolean): number;
   packedInt8Length(K: number, N: number): number;
-  cachePageLength(NH: number, HS: number, bf16: boolean): number;
+  cachePageLength(KV: number, HS: number, bf16: boolean): number;
   peakProducts(out: number, iterations: number, bf16: boolean): number;
   setThreads(threads: number): void;
   readonly __stack_pointer: { value: number };

@@ -106,7 +106,7 @@ const CHECKS = Object.fromEntries(
 /** The kernels of the WebAssembly module. `precision` is f32 by default: bf16 is computed from floats here. */
 export class WasmBackend extends CompiledBackend {
   readonly name = 'wasm';
-  private readonly pageLength = (NH: number, HS: number) => this.cachePageLength(NH, HS);
+  private readonly pageLength = (KV: number, HS: number) => this.cachePageLength(KV, HS);
 
   /** With `int8`, forward products read weights that were rounded to 8 bits (see native/int8.h), and their inputs as floats. */
   constructor(
@@ -202,8 +202,8 @@ export class WasmBackend extends CompiledBackend {
     return this.module.functions.packedInt8Length(K, N);
   }
 
-  cachePageLength(NH: number, HS: number): number {
-    return this.module.functions.cachePageLength(NH, HS, this.bf16);
+  cachePageLength(KV: number, HS: number): number {
+    return this.module.functions.cachePageLength(KV, HS, this.bf16);
   }
 
   override compact(running: Storage): Storage {

@@ -19,7 +19,11 @@ import { AS_GPT2, type Depth, type DepthKind, type DepthOutput, type Walk } from
 export const universal: DepthKind = {
   ...AS_GPT2,
   reads: ['nLoop', 'norm', 'exitHead', 'halting', 'kvSharing'],
-  check({ nEmbd: C }, _input, where) {
+  check({ nEmbd: C, positions }, _input, where) {
+    if (positions === 'rotary') {
+      const rule = 'must be learned where depth is universal, which signals positions itself';
+      throw new ConfigError(`${where}.positions`, rule, positions);
+    }
     if (C % 2 === 0) return;
     throw new ConfigError(`${where}.nEmbd`, 'must be even for sines and cosines', C);
   },

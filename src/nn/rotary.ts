@@ -1,0 +1,15 @@
+/**
+ * Rotary positions (RoPE; Su et al. 2021, arXiv 2104.09864): pair j of a head's channels is turned by the angle
+ * position · θ^(−2j/HS), so that a query and a key meet as their distance says. The channels of a pair lie half a head apart,
+ * as in GPT-NeoX, Llama and transformers' rotate_half.
+ */
+
+/** Cosines and then sines of the HS/2 angles of the first `count` positions, (count, HS); HS is even. */
+export function rotations(count: number, HS: number, theta: number): Float64Array {
+  const half = HS / 2;
+  return Float64Array.from({ length: count * HS }, (_, i) => {
+    const c = i % HS;
+    const angle = Math.floor(i / HS) * theta ** ((-2 * (c % half)) / HS);
+    return c < half ? Math.cos(angle) : Math.sin(angle);
+  });
+}
