@@ -9,6 +9,8 @@ namespace LOOPNN_ISA {
 void addElementwise(Kernels&);
 void addActivation(Kernels&);
 void addResidual(Kernels&);
+void addInjection(Kernels&);
+void addStreams(Kernels&);
 void addRows(Kernels&);
 void addExits(Kernels&);
 void addEmbedding(Kernels&);

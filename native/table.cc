@@ -27,6 +27,8 @@ const Kernels& kernels() {
     addElementwise(k);
     addActivation(k);
     addResidual(k);
+    addInjection(k);
+    addStreams(k);
     addRows(k);
     addExits(k);
     addEmbedding(k);

@@ -53,6 +53,8 @@ export const FAMILIES = [
   'rows',
   'exits',
   'residual',
+  'injection',
+  'streams',
   'embedding',
   'norm',
   'heads',

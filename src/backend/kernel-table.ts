@@ -5,8 +5,8 @@
  *
  * Dimensions: B batch, T time, R = B·T rows, C channels, NH query heads, KV key heads, each of which serves NH/KV query
  * heads in a row (KV divides NH), H = NH + 2·KV heads of queries, keys and values, HS head size (C = NH·HS), V vocabulary,
- * P positions, K and N the input and output width of a linear layer, S sequences, n elements, N numbers of rows. Arrays are
- * dense and row-major.
+ * P positions, K and N the input and output width of a linear layer, S sequences, n elements, N numbers of rows, M streams.
+ * Arrays are dense and row-major.
  *
  * Conventions of every kernel:
  * - `out` is overwritten. Where the kernel has the flag `accumulate` it is added to instead while the flag is set.
@@ -18,8 +18,9 @@
  *
  * How an array reads: `'R C'` floats of that shape; `'i32 R < V'` whole numbers from 0 to V − 1; `from -1`, from there;
  * `ascending`, each greater than the one before; `matrix K N`, a weight that an engine may keep packed. A name with `?` may be
- * null. A dimension that is not in `dims` follows from the arrays that have it, or from `sizes`: a product or a sum, or the
- * number of elements of a field; `rows|R` is that number where `rows` is given, and R where it is null.
+ * null. A dimension that is not in `dims` follows from the arrays that have it, or from `sizes`: a product, a sum (of
+ * dimensions and numbers), or the number of elements of a field; `rows|R` is that number where `rows` is given, and R where
+ * it is null.
  */
 import type { Activation, Dropout, LoopForm } from './options.js';
 
@@ -105,6 +106,69 @@ export const KERNELS = {
     in: { dout: 'R C', x: 'R C', f: 'R C', gate: 'G' },
     dims: ['R', 'C', 'G'],
     options: { form: 'loopForm', accumulateX: 'flag', accumulateF: 'flag' },
+  },
+
+  // ---- input injection ---------------------------------------------------------------------------------------
+
+  /**
+   * Parcae's injection of u into the state (arXiv 2604.12946): out = exp(−Δ·A) ⊙ x + gain ⊙ u, with A = exp(a) and
+   * Δ = softplus(b). The gain is Euler's Δ, or with `exact` (1 − exp(−Δ·A))/A.
+   */
+  stableInjectionForward: {
+    out: { out: 'R C' },
+    in: { x: 'R C', u: 'R C', a: 'C', b: 'C' },
+    dims: ['R', 'C'],
+    options: { exact: 'flag' },
+  },
+  stableInjectionBackward: {
+    out: { dx: 'R C', du: 'R C' },
+    inout: { da: 'C', db: 'C' },
+    in: { dout: 'R C', x: 'R C', u: 'R C', a: 'C', b: 'C' },
+    dims: ['R', 'C'],
+    options: { exact: 'flag', accumulateX: 'flag', accumulateU: 'flag' },
+  },
+
+  // ---- streams ---------------------------------------------------------------------------------------------
+
+  /**
+   * What a loop reads of M streams that lie side by side: out[r] = Σ_i read_i·s_i. `coefficients` has P = M + 2 numbers
+   * for each stream i of each row: mix_i0 .. mix_i(M−1), read_i, write_i.
+   */
+  readStreamsForward: {
+    out: { out: 'R C' },
+    in: { streams: 'R M C', coefficients: 'R M P' },
+    dims: ['R', 'C', 'M'],
+    sizes: { P: 'M+2' },
+  },
+  /**
+   * dstreams_i = read_i·dout, which for ones makes streams of copies; dread_i += Σ_c dout·s_i, for which `streams` are
+   * needed.
+   */
+  readStreamsBackward: {
+    out: { dstreams: 'R M C' },
+    inout: { 'dcoefficients?': 'R M P' },
+    in: { dout: 'R C', 'streams?': 'R M C', coefficients: 'R M P' },
+    dims: ['R', 'C', 'M'],
+    sizes: { P: 'M+2' },
+    options: { accumulate: 'flag' },
+  },
+  /**
+   * Streams mixed, and the change from what was read of them to y written to each:
+   * out_i = Σ_j mix_ij·s_j + write_i·(y − Σ_j read_j·s_j).
+   */
+  writeStreamsForward: {
+    out: { out: 'R M C' },
+    in: { streams: 'R M C', y: 'R C', coefficients: 'R M P' },
+    dims: ['R', 'C', 'M'],
+    sizes: { P: 'M+2' },
+  },
+  writeStreamsBackward: {
+    out: { dstreams: 'R M C', dy: 'R C' },
+    inout: { dcoefficients: 'R M P' },
+    in: { dout: 'R M C', streams: 'R M C', y: 'R C', coefficients: 'R M P' },
+    dims: ['R', 'C', 'M'],
+    sizes: { P: 'M+2' },
+    options: { accumulateStreams: 'flag', accumulateY: 'flag' },
   },
 
   // ---- rows ------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 /** The leaf modules: Linear, LayerNorm, RMSNorm. Weights lie as in Hugging Face's GPT-2: (in, out). */
 import { layerNorm, linear, rmsNorm } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { ParameterScope, ParameterSlot } from './parameters.js';
+import type { Init, ParameterScope, ParameterSlot } from './parameters.js';
 
 /** y = x · weight + bias; `x (R, K)`, `weight (K, N)`, `bias (N)`. */
 export class Linear {
@@ -12,9 +12,10 @@ export class Linear {
     private readonly scope: ParameterScope,
     K: number,
     N: number,
-    options: { bias: boolean; std: number; biasInit?: number },
+    options: ({ std: number } | { init: Init }) & { bias: boolean; biasInit?: number },
   ) {
-    this.weight = scope.declare('weight', 'matrix', [K, N], { std: options.std }, ['linear']);
+    const init = 'init' in options ? options.init : { std: options.std };
+    this.weight = scope.declare('weight', 'matrix', [K, N], init, ['linear']);
     this.bias = options.bias ? scope.declare('bias', 'bias', [N], { value: options.biasInit ?? 0 }) : null;
   }
 

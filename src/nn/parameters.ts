@@ -6,8 +6,28 @@ import type { Storage, WeightPacker } from '../backend/backend.js';
 import { Parameter, type Role, type Runtime, size } from '../tensor/tensor.js';
 import { normal } from '../random.js';
 
-/** How a parameter starts: every element equal, or normal with mean 0. */
-export type Init = { readonly value: number } | { readonly std: number };
+/** How a parameter starts: every element equal, normal with mean 0, or each by its number. */
+export type Init =
+  | { readonly value: number }
+  | { readonly std: number }
+  | { readonly at: (element: number) => number };
+
+/** The identity (C, C). */
+export const identity = (C: number): Init => ({ at: (k) => (k % (C + 1) === 0 ? 1 : 0) });
+
+/** Initial values of a parameter from number `first` on. */
+export function initialValues(
+  init: Init,
+  seed: number,
+  name: string,
+  length: number,
+  first = 0,
+): Float64Array {
+  if ('std' in init) return normal(seed, name, length, init.std, first);
+  return 'value' in init
+    ? new Float64Array(length).fill(init.value)
+    : Float64Array.from({ length }, (_, k) => init.at(first + k));
+}
 
 /** What reads a parameter: the product of a linear layer, that of a head, or an embedding that takes rows of it. */
 export type Use = 'linear' | 'head' | 'rows';
@@ -55,6 +75,11 @@ export class ParameterSlot {
   row(i: number): Parameter {
     this.rows[i] ??= this.value.row(i);
     return this.rows[i];
+  }
+
+  /** Row `i`, or the last one where there are no more: loops beyond the trained count reuse it. */
+  rowUpTo(i: number): Parameter {
+    return this.row(Math.min(i, this.spec.shape[0] - 1));
   }
 }
 
@@ -175,11 +200,14 @@ export class Parameters {
     const { backend } = this.runtime;
     for (const { spec, value } of this.slots) {
       const { name, init } = spec;
-      if ('value' in init) backend.fill(value.storage, init.value);
-      for (let first = 0; 'std' in init && first < value.size; first += PIECE) {
+      if ('value' in init) {
+        backend.fill(value.storage, init.value);
+        continue;
+      }
+      for (let first = 0; first < value.size; first += PIECE) {
         const length = Math.min(PIECE, value.size - first);
         const piece = backend.slice(value.storage, first, length);
-        backend.write(piece, normal(seed, name, length, init.std, first));
+        backend.write(piece, initialValues(init, seed, name, length, first));
         yield;
       }
     }

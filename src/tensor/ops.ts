@@ -1,6 +1,6 @@
 /**
  * The ops: each calls its forward kernel and records its backward kernel beside it. They know kernels and tapes,
- * not modules. Inputs are borrowed; the caller owns the result.
+ * not modules. Inputs are borrowed; the caller owns the result. Those of recipes for loops are in `loop-ops.ts`.
  *
  * Dimensions: R = B·T rows, C channels, NH query heads, KV key heads, HS head size, H = NH + 2·KV, V vocabulary.
  */
@@ -606,7 +606,7 @@ export function checkpoint(
 }
 
 /** A new tensor that `kernel` fills; given back at once if the kernel refuses. */
-function produce(runtime: Runtime, shape: readonly number[], kernel: (out: Storage) => void): Tensor {
+export function produce(runtime: Runtime, shape: readonly number[], kernel: (out: Storage) => void): Tensor {
   const out = runtime.empty(shape);
   try {
     kernel(out.storage);

@@ -100,7 +100,8 @@ export function checkArguments(
 /** A derived size: a product, a sum, the elements of a field, or these where it is given and a dimension where it is not. */
 function sizeBy(rule: string, sizes: Sizes, args: Values, pageLength: PageLength): number {
   if (rule === 'cachePageLength') return pageLength(sizes.KV!, sizes.HS!);
-  if (rule.includes('+')) return rule.split('+').reduce((sum, dim) => sum + sizes[dim]!, 0);
+  if (rule.includes('+'))
+    return rule.split('+').reduce((sum, term) => sum + (sizes[term] ?? Number(term)), 0);
   const [a, b] = rule.split('*');
   if (b) return sizes[a]! * sizes[b]!;
   const [field, otherwise] = rule.split('|');

@@ -9,6 +9,9 @@ import { type ArrayField, leastOf, type Signature } from '../signature.js';
 const product = (factors: readonly (string | number)[]): string =>
   factors.map((f) => (typeof f === 'number' ? f : `k.${f}`)).join(' * ') || '1';
 
+const sum = (terms: readonly string[]): string =>
+  terms.map((term) => (/^\d+$/.test(term) ? term : `k.${term}`)).join(' + ');
+
 /** `bindings.generated.cc`. */
 export function generateBindings(): string {
   const lines = [
@@ -98,11 +101,7 @@ function size(rule: string, arrays: readonly ArrayField[]): string {
   const [length, K, N] = rule.split(' ');
   if (N) return `kernels().${length}(k.${K}, k.${N}${length === 'packedLength' ? ', k.bf16' : ''})`;
   if (rule.includes('*')) return product(rule.split('*'));
-  if (rule.includes('+'))
-    return rule
-      .split('+')
-      .map((dim) => `k.${dim}`)
-      .join(' + ');
+  if (rule.includes('+')) return sum(rule.split('+'));
   const [field, otherwise] = rule.split('|');
   const i = arrays.findIndex(({ name }) => name === field);
   const elements = `call.elements(${i}, "${field}")`;

@@ -17,17 +17,21 @@ import { embedding } from './embedding.js';
 import { exits } from './exits.js';
 import { head } from './head.js';
 import { heads } from './heads.js';
+import { injection } from './injection.js';
 import { INT8_TABLE, int8 } from './int8.js';
 import { linear } from './linear.js';
 import { norm } from './norm.js';
 import { optimizer } from './optimizer.js';
 import { residual } from './residual.js';
 import { rows } from './rows.js';
+import { streams } from './streams.js';
 
 const FAMILIES = {
   ...elementwise,
   ...activation,
   ...residual,
+  ...injection,
+  ...streams,
   ...rows,
   ...exits,
   ...embedding,
