@@ -8,7 +8,7 @@
  * variation distance δ they do with probability (1 − δ)/(1 + δ) or more (Daliri et al. 2024, arXiv 2408.07978).
  */
 import { ConfigError } from '../errors.js';
-import { exitCount, type ModelConfig } from '../models/config.js';
+import { exitCount, type ModelConfig, stateWidth } from '../models/config.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Decoder, Sequence, SequenceOptions } from './decoder.js';
 
@@ -66,7 +66,8 @@ export async function speculate(
   { loops, tokens: count }: DraftOptions,
 ): Promise<void> {
   const { runtime, config } = decoder.model;
-  const { nEmbd: C, vocabSize: V } = config;
+  const { vocabSize: V } = config;
+  const C = stateWidth(config);
   const starts = parts.map(({ sequence }) => sequence.length);
   const tokens = parts.map(({ drawn }) => [drawn]);
   // (parts, count, C): what the check goes on from.

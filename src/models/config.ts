@@ -102,6 +102,11 @@ export function applicationCount(config: ModelConfig, loops?: number): number {
   return depthOf(config).applications(config, loops);
 }
 
+/** Channels of the state that goes from exit to exit: those of all its streams. */
+export function stateWidth({ nEmbd, hyperConnections, nStream }: ModelConfig): number {
+  return hyperConnections === 'none' ? nEmbd : nStream * nEmbd;
+}
+
 /** Whether the output is an average over the exits up to where a row halts, so that no single exit stands for it. */
 export function averagesExits({ halting }: ModelConfig): boolean {
   return halting === 'act';

@@ -53,6 +53,11 @@ export class ForwardContext implements Disposable {
     return this.options.loops;
   }
 
+  /** Names what is drawn in this pass; null where nothing is, in evaluation and decoding. */
+  get key(): DropoutKey | null {
+    return this.options.dropout ?? null;
+  }
+
   /** The same pass among the rows that still run; nothing to dispose of. */
   among(running: RunningRows | null): ForwardContext {
     return new ForwardContext(this.batch, this.config, this.options, this.rotation, running, this.shared);

@@ -1,6 +1,7 @@
 /** What a model costs: parameters, block applications, FLOPs and activation memory, from its configuration alone. */
 import { size } from '../tensor/tensor.js';
 import { applicationCount, headsOf, innerWidth, type ModelConfig } from './config.js';
+import { recipeFloatsPerToken, recipeFlopsPerToken } from './depth/loop/recipe-cost.js';
 import { GPTModules } from './modules.js';
 
 export interface ModelCost {
@@ -58,14 +59,15 @@ export function modelCost(config: ModelConfig): ModelCost {
 
 /**
  * FLOPs a token of one forward pass over sequences of T tokens, with the given number of loops or steps, reading the head
- * at so many exits. Halting units and injection are left out.
+ * at so many exits. Halting units are left out.
  */
 export function forwardFlopsPerToken(config: ModelConfig, T: number, loops?: number, heads = 1): number {
   const { nEmbd: C, vocabSize: V } = config;
   // Queries and projection C² each, keys and values.
   const block = 2 * C * (2 * C + 2 * keyWidth(config) + mlpWidths(config));
   const attention = (2 * 2 * C * (T + 1)) / 2; // q·k and p·v against (T + 1)/2 keys on average
-  return applicationCount(config, loops) * (block + attention) + heads * 2 * V * C;
+  const recipes = recipeFlopsPerToken(config, loops ?? config.nLoop);
+  return applicationCount(config, loops) * (block + attention) + recipes + heads * 2 * V * C;
 }
 
 /** Weights of an MLP a channel: in and out, and as many again of a gate's half. */
@@ -108,7 +110,8 @@ export function activationBytes(
   const gated = (nLoop > 1 ? nLoop : 0) + (nInnerLoop > 1 ? applications : 0);
   const stream = T * C * (applications + gated + 2); // inputs of applications, gates' outputs, embedding, final norm
   const recomputed = checkpointed > 0 ? 1 : 0; // the one being computed again
-  return 4 * (stream + (applications - checkpointed + recomputed) * applicationFloats(config, T));
+  const recipes = T * recipeFloatsPerToken(config);
+  return 4 * (stream + recipes + (applications - checkpointed + recomputed) * applicationFloats(config, T));
 }
 
 /**

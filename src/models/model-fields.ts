@@ -145,10 +145,29 @@ export const modelFields = {
   },
   inputInjection: {
     kind: 'choice',
-    choices: ['none', 'add', 'linear'],
+    choices: ['none', 'add', 'linear', 'scalars', 'stable', 'stable-exact'],
     default: 'none',
-    help: 'how every loop meets the looped stack’s first input again: x + e, or x·A + e·B',
+    help: 'how every loop meets the stack’s first input e again: x + e, x·A + e·B, λx + μe, or Parcae’s way',
   },
+  initialState: {
+    kind: 'choice',
+    choices: ['input', 'random'],
+    default: 'input',
+    help: 'what the first loop starts from: the looped stack’s input, or a random state, which needs input injection',
+  },
+  loopNorm: { kind: 'boolean', default: false, help: 'normalise the state after each loop' },
+  loopEmbedding: {
+    kind: 'boolean',
+    default: false,
+    help: 'a learned vector for each loop, added to its input',
+  },
+  hyperConnections: {
+    kind: 'choice',
+    choices: ['none', 'static', 'dynamic'],
+    default: 'none',
+    help: 'whether the loops’ state is several streams, mixed once a loop: by learned weights, or by each token too',
+  },
+  nStream: { kind: 'int', min: 2, max: 16, default: 2, help: 'streams of hyperConnections (n)' },
   sharing: {
     kind: 'choice',
     choices: ['sequence', 'cycle', 'cycle-rev'],

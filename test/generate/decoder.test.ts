@@ -101,6 +101,24 @@ const systems: Record<string, System> = {
     { depth: 'adaptive', nLayer: 4, ...placed, nKvHead: 1, halting: 'geometric' },
     {},
   ],
+  'loop, exact injection into a random state, embeddings, norm': [
+    {
+      ...{ depth: 'loop', nLayer: 2, nLoop: 3, nPrelude: 1, inputInjection: 'stable-exact' },
+      ...{ initialState: 'random', loopEmbedding: true, loopNorm: true },
+    },
+    { loops: 1 },
+    {},
+    { loops: 5 },
+  ],
+  'loop, dynamic streams, scalars, by their movement': [
+    {
+      ...{ depth: 'loop', nLayer: 3, nLoop: 4, nCoda: 1, inputInjection: 'scalars' },
+      ...{ hyperConnections: 'dynamic', nStream: 3 },
+    },
+    {},
+    { exit: { criterion: 'change', threshold: 1.1 } },
+    { loops: 6 },
+  ],
   universal: [{ depth: 'universal', nLayer: 1, nLoop: 3 }, {}, { loops: 2 }],
   'universal, ACT': [{ depth: 'universal', nLayer: 1, nLoop: 4, halting: 'act' }, {}],
   'universal, pre, sequence': [

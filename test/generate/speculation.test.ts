@@ -21,6 +21,10 @@ const systems = {
   'loop with prelude, coda and injection': {
     ...{ depth: 'loop', nLayer: 3, nLoop: 3, nPrelude: 1, nCoda: 1, inputInjection: 'add' },
   },
+  'loop with streams and a random state': {
+    ...{ depth: 'loop', nLayer: 1, nLoop: 3, inputInjection: 'stable' },
+    ...{ initialState: 'random', hyperConnections: 'dynamic' },
+  },
   universal: { depth: 'universal', nLayer: 1, nLoop: 3 },
   'adaptive, separate': { depth: 'adaptive', nLayer: 3, exitHead: 'separate' },
 };

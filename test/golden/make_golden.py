@@ -289,8 +289,8 @@ def leaves(parameters, dtype):
 
 
 def is_decayed(name, parameter):
-    """Weight decay acts on matrices; not on biases and LayerNorms, and not on gates, by their role."""
-    return parameter.ndim >= 2 and not name.endswith(".gates")
+    """Weight decay acts on matrices; not on biases and LayerNorms, and not on gates and their like, by their role."""
+    return parameter.ndim >= 2 and not name.endswith((".gates", "_scale", ".coefficients", ".gamma"))
 
 
 def is_kept_trained(name, parameter):

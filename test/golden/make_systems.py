@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from safetensors.torch import save as serialize
 
 import make_golden as golden
+import recipes
 from make_golden import HERE, IGNORED, linear, loop_config, model_config
 from walks import Walk
 
@@ -101,6 +102,20 @@ SYSTEMS = {
         extended(loop_config(nLoop=3, loopForm="correction"), kvSharing="first-loop"), 2803, n_ignored=5),
     "loop-first-keys-mod": system(
         extended(loop_config(nLayer=1, nLoop=5), kvSharing="first-loop", kvLoops=2), 2804),
+    "loop-stable": system(
+        extended(loop_config(nLayer=1, nLoop=3, loopForm="correction", nEmbd=SMALL),
+                 inputInjection="stable", loopNorm=True, loopEmbedding=True), 2900, n_ignored=5),
+    "loop-stable-exact": system(
+        extended(loop_config(nLayer=3, nLoop=3, nEmbd=SMALL), nPrelude=1, nCoda=1, inputInjection="stable-exact",
+                 initialState="random", initStd=0.5), 2901),
+    "loop-scalars": system(
+        extended(loop_config(nLayer=1, nLoop=3, nEmbd=SMALL), inputInjection="scalars"), 2902, backpropLoops=2),
+    "loop-streams": system(
+        extended(loop_config(nLayer=2, nLoop=3, loopForm="correction", nEmbd=SMALL), nCoda=1,
+                 hyperConnections="static", nStream=3), 2903, n_ignored=5),
+    "loop-streams-dynamic": system(
+        extended(loop_config(nLayer=1, nLoop=3, nEmbd=SMALL), inputInjection="stable", loopNorm=True,
+                 hyperConnections="dynamic"), 2904),
     "loop-truncated": system(
         extended(loop_config(nLayer=1, nLoop=4), inputInjection="add"), 2802, backpropLoops=2),
 }
@@ -125,6 +140,8 @@ def parameter_shapes(config):
         shapes["transformer.injection.state.weight"] = (C, C)
         shapes["transformer.injection.state.bias"] = (C,)
         shapes["transformer.injection.input.weight"] = (C, C)
+    if config["depth"] == "loop":
+        shapes.update(recipes.shapes(config))
     if config.get("exitHead") == "separate":
         for n in range(N - 1):
             shapes[f"transformer.exits.{n}.ln_f.weight"] = (C,)
@@ -145,8 +162,11 @@ def parameter_shapes(config):
 def initial_parameters(config, halting_scale, rng):
     """`make_golden.py`'s random parameters, with halting weights large enough to tell rows apart."""
     parameters = golden.initial_parameters(parameter_shapes(config), rng)
+    own = recipes.shapes(config) if config["depth"] == "loop" else {}
     for name, value in parameters.items():
-        if ".halting." in name and name.endswith(".weight"):
+        if (near := recipes.around(name, value.shape, value.double() / 0.08)) is not None and name in own:
+            parameters[name] = near.float()
+        elif ".halting." in name and name.endswith(".weight"):
             parameters[name] = (value.double() * (halting_scale / 0.08)).float()
         elif ".injection." in name and name.endswith(".weight"):
             parameters[name] = (value.double() * 2.5).float()
@@ -155,7 +175,7 @@ def initial_parameters(config, halting_scale, rng):
 
 def is_kept_trained(name, parameter):
     """Whether `trained.*` is stored: `make_golden.py`'s choice and the systems' own parameters."""
-    own = (".halting.", ".injection.", ".exits.")
+    own = (".halting.", ".injection.", ".exits.", ".streams.", ".loop_embedding")
     return golden.is_kept_trained(name, parameter) or any(part in name for part in own)
 
 
@@ -317,6 +337,9 @@ def objective(p, tokens, targets, config, train):
     if exit_loss is None:
         logits = walk.logits(end, walk.last(walk.states(train.get("backpropLoops"))[-1]))
         loss = golden.mean_loss(logits, targets)
+        if config.get("initialState") == "random":
+            still = Walk(p, tokens, config, learns=False)
+            logits = still.logits(end, still.last(still.states()[-1]))
         return loss, loss, {"logits": logits}
 
     if exit_loss == "mixed":

@@ -14,6 +14,7 @@ import torch
 
 import make_golden as golden
 from make_golden import attention, layernorm, linear
+from recipes import Recipes
 
 
 def hold(held, old, new):
@@ -56,9 +57,12 @@ def universal_block(p, x, config):
 
 
 class Walk:
-    """A model as a first state `first`, `count` steps `step(n, x, held)` (n from 0) and a `last` part."""
+    """A model as a first state `first`, `count` steps `step(n, x, held)` (n from 0) and a `last` part.
 
-    def __init__(self, p, tokens, config):
+    A pass that does not learn draws nothing.
+    """
+
+    def __init__(self, p, tokens, config, learns=True):
         self.p, self.config = p, config
         self.inputs = {}  # (slot, layer) → the input of the layer whose keys and values later loops share
         depth, T, C = config["depth"], tokens.shape[1], config["nEmbd"]
@@ -72,7 +76,9 @@ class Walk:
             prelude, coda = config.get("nPrelude", 0), config.get("nCoda", 0)
             self.looped = layers[prelude:len(layers) - coda]
             self.coda = layers[len(layers) - coda:]
-            self.first = self.stack(layers[:prelude], self.first, None)
+            self.entry = self.stack(layers[:prelude], self.first, None)
+            self.recipes = Recipes(p, config, learns)
+            self.first = self.recipes.first(self.entry)
             self.count, self.step = config["nLoop"], self.loop_step
         else:
             order = application_order(config) if depth == "sharing" else layers
@@ -88,15 +94,6 @@ class Walk:
         signal = position_time_signal(*x.shape[1:], n + 1, x)
         return hold(held, x, universal_block(self.p, x + signal, self.config))
 
-    def injected(self, x):
-        kind = self.config.get("inputInjection")
-        if kind == "add":
-            return x + self.first
-        if kind == "linear":
-            return (linear(self.p, "transformer.injection.state", x)
-                    + linear(self.p, "transformer.injection.input", self.first))
-        return x
-
     def memory(self, n, layer, x):
         """What loop n makes a layer's keys and values of: None for its own input, or that of an earlier loop."""
         if self.config.get("kvSharing") != "first-loop":
@@ -108,14 +105,15 @@ class Walk:
         return self.inputs[n % slots, layer]
 
     def loop_step(self, n, x, held):
-        f = self.injected(x)
-        for layer in self.looped:
-            f = hold(held, f, golden.block(self.p, layer, f, self.config, self.memory(n, layer, f)))
-        gate = self.p["transformer.gates"][n]
-        return hold(held, x, x + gate * (f if self.config["loopForm"] == "output" else f - x))
+        def run(n, f):
+            for layer in self.looped:
+                f = hold(held, f, golden.block(self.p, layer, f, self.config, self.memory(n, layer, f)))
+            return f
+
+        return hold(held, x, self.recipes.loop(n, x, self.entry, run))
 
     def last(self, x):
-        return self.stack(self.coda, x, None) if self.config["depth"] == "loop" else x
+        return self.stack(self.coda, self.recipes.last(x), None) if self.config["depth"] == "loop" else x
 
     def states(self, backprop=None):
         """The states after each step. With `backprop` = k, only the last k steps are differentiated: the state that

@@ -63,6 +63,28 @@ const variants: Record<string, Variant> = {
       kvLoops: 2,
     },
   ],
+  'stable injection, loop embeddings, norm': [
+    { depth: 'loop', nLoop: 3, inputInjection: 'stable', loopEmbedding: true, loopNorm: true },
+  ],
+  'exact injection into a random state, more loops than trained': [
+    { depth: 'loop', nLoop: 2, inputInjection: 'stable-exact', initialState: 'random', loopEmbedding: true },
+    { loops: 3 },
+  ],
+  'scalars, a random state': [
+    { depth: 'loop', nLoop: 2, loopForm: 'output', inputInjection: 'scalars', initialState: 'random' },
+  ],
+  'static streams, every loop’s loss through a coda': [
+    { depth: 'loop', nLayer: 3, nPrelude: 1, nCoda: 1, nLoop: 3, hyperConnections: 'static', nStream: 3 },
+    { objective: objective(uniform) },
+  ],
+  'dynamic streams, stable injection, exits that are drawn': [
+    { depth: 'loop', nLoop: 3, inputInjection: 'stable', loopNorm: true, hyperConnections: 'dynamic' },
+    { objective: objective({ exitLoss: 'mixed' }) },
+  ],
+  'dynamic streams, more loops than trained, keys of the first loop': [
+    { depth: 'loop', nLoop: 2, hyperConnections: 'dynamic', loopForm: 'output', kvSharing: 'first-loop' },
+    { loops: 4 },
+  ],
   universal: [{ depth: 'universal', nLayer: 1, nLoop: 3 }],
   'universal, pre-norm, two layers': [{ depth: 'universal', nLoop: 2, norm: 'pre', dropout: 0.2 }],
   'universal, ACT': [

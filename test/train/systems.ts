@@ -10,6 +10,13 @@ export const systems: Record<string, System> = {
     { nLayer: 3, nPrelude: 1, nCoda: 1, inputInjection: 'linear', nLoop: 3 },
     { exitLoss: 'linear', loopSampling: 'uniform' },
   ],
+  'loop, stable injection into a random state, embeddings, norm': [
+    { nLoop: 3, inputInjection: 'stable', initialState: 'random', loopEmbedding: true, loopNorm: true },
+    { loopSampling: 'poisson', backpropLoops: 2 },
+  ],
+  'loop, dynamic streams, scalars': [
+    { nLoop: 3, inputInjection: 'scalars', hyperConnections: 'dynamic', nStream: 3 },
+  ],
   'loop, ACT': [{ nLoop: 3, halting: 'act' }, { ponderCost: 0.1 }],
   'loop, confidence': [{ nLoop: 3, halting: 'confidence', exitHead: 'separate' }, { exitLoss: 'uniform' }],
   universal: [{ depth: 'universal', nLayer: 1, nLoop: 3 }],

@@ -6,31 +6,36 @@
  * where f_θ is the stack (outer loops), and, with inner loops, each block of it is looped in the same way. The paper
  * leaves open what f_θ is: the stack's output, or its correction to x; see LoopForm.
  *
- * Beyond the paper, the first and last layers may stand outside the loops (prelude and coda), and every loop may meet the
- * looped stack's first input e again (input injection): f_θ then reads x + e, or x·A + e·B.
+ * Beyond the paper, the first and last layers may stand outside the loops (prelude and coda), and recipes beside this
+ * file in `loop/` change what a loop reads, or what the state is: input injection, a random first state, loop
+ * embeddings, streams. With `loopNorm` the state is normalised after each loop.
  */
 import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';
-import { Linear } from '../../nn/layers.js';
+import { LayerNorm } from '../../nn/layers.js';
 import type { ParameterScope, ParameterSlot } from '../../nn/parameters.js';
-import { add, alias, gatedResidual } from '../../tensor/ops.js';
+import { gatedResidual } from '../../tensor/ops.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ModelConfig } from '../model-fields.js';
 import type { ForwardContext } from '../context.js';
 import { AS_GPT2, type Depth, type DepthKind, DepthOutput, type Walk } from './depth.js';
+import { InitialState } from './loop/initial-state.js';
+import type { Injection } from './loop/injection.js';
+import { createInjection } from './loop/injections.js';
+import { LoopEmbedding } from './loop/loop-embedding.js';
+import { requireRecipes, RECIPES } from './loop/recipes.js';
+import { Streams } from './loop/streams.js';
 
 export const loop: DepthKind = {
   ...AS_GPT2,
-  reads: ['nLoop', 'nInnerLoop', 'nPrelude', 'nCoda', 'inputInjection', 'exitHead', 'halting', 'kvSharing'],
-  check({ nLayer, nLoop, nPrelude, nCoda, inputInjection }, _input, where) {
+  reads: ['nLoop', 'nInnerLoop', 'nPrelude', 'nCoda', ...RECIPES, 'exitHead', 'halting', 'kvSharing'],
+  check(config, _input, where) {
+    const { nLayer, nPrelude, nCoda } = config;
     if (nPrelude + nCoda >= nLayer) {
       const rule = `must leave a layer to loop: together below nLayer = ${nLayer}`;
       throw new ConfigError(`${where}.nPrelude + nCoda`, rule, nPrelude + nCoda);
     }
-    if (inputInjection !== 'none' && nLoop === 1) {
-      const rule = 'must be none where nLoop is 1, which has no second loop to inject into';
-      throw new ConfigError(`${where}.inputInjection`, rule, inputInjection);
-    }
+    requireRecipes(config, where);
   },
   exits: ({ nLoop }) => nLoop,
   applications: ({ nLayer, nLoop, nInnerLoop, nPrelude, nCoda }, loops = nLoop) => {
@@ -48,8 +53,12 @@ export class LoopDepth implements Depth {
   private readonly gates: ParameterSlot | null;
   /** One set of inner gates a layer, shared by all outer loops. */
   private readonly innerGates: readonly (ParameterSlot | null)[];
-  /** A and B of a linear injection. */
-  private readonly injection: { readonly state: Linear; readonly input: Linear } | null;
+  private readonly injection: Injection;
+  private readonly initialState: InitialState | null;
+  private readonly embedding: LoopEmbedding | null;
+  private readonly streams: Streams | null;
+  /** After each loop; null for none. */
+  private readonly norm: LayerNorm | null;
   /** Layers [first, end) are looped. */
   private readonly first: number;
   private readonly end: number;
@@ -64,13 +73,12 @@ export class LoopDepth implements Depth {
     this.end = blocks.length - nCoda;
     this.gates = declareGates(scope, nLoop, config);
     this.innerGates = blocks.map((_, l) => declareGates(scope.child(`h.${l}`), nInnerLoop, config));
-    const std = 1 / Math.sqrt(2 * C); // what comes out has the variance of what goes in
-    const matrix = (name: string, bias: boolean) =>
-      new Linear(scope.child(`injection.${name}`), C, C, { bias, std });
-    this.injection =
-      config.inputInjection === 'linear'
-        ? { state: matrix('state', config.bias), input: matrix('input', false) }
-        : null;
+    this.injection = createInjection(scope, config);
+    this.initialState = config.initialState === 'random' ? new InitialState(config) : null;
+    this.embedding = config.loopEmbedding ? new LoopEmbedding(scope, nLoop, C) : null;
+    this.streams = Streams.of(scope, config);
+    const { bias, layerNormEpsilon: eps } = config;
+    this.norm = config.loopNorm ? new LayerNorm(scope.child('ln_loop'), C, { bias, eps }) : null;
   }
 
   requireLoops(loops: number): void {
@@ -81,9 +89,8 @@ export class LoopDepth implements Depth {
 
   run(x: Tensor, ctx: ForwardContext, walk: Walk): DepthOutput {
     const { first, end, blocks } = this;
-    const loops = ctx.loops ?? this.config.nLoop;
     using e = this.stack(x, 0, first, 0, ctx);
-    const output = walk(e, loops, (h, loop, at) => this.loop(h, e, loop, at));
+    const output = this.loops(e, ctx, walk);
     if (end === blocks.length) return output;
     // The coda belongs to the reading of a state: each exit passes through it, unless nobody reads it.
     const coda = (state: Tensor) => this.stack(state, end, blocks.length, 0, ctx);
@@ -92,20 +99,31 @@ export class LoopDepth implements Depth {
     return new DepthOutput({ ...output, x: coda(owned) });
   }
 
-  /** One outer loop: the update rule with what injection makes of the input; loops beyond the trained count reuse the last gate. */
-  private loop(x: Tensor, e: Tensor, loop: number, ctx: ForwardContext): Tensor {
-    using input = this.inject(x, e);
-    const f = this.stack(input, this.first, this.end, loop, ctx);
-    return this.gates ? this.update(x, f, this.gates, loop, ctx) : f;
+  /** All loops, over one state or over its streams. */
+  private loops(e: Tensor, ctx: ForwardContext, walk: Walk): DepthOutput {
+    const { injection, initialState, streams } = this;
+    const loops = ctx.loops ?? this.config.nLoop;
+    using made = injection.prepare?.(e) ?? null;
+    const prepared = made ?? e;
+    using drawn = initialState?.like(e, ctx) ?? null;
+    const state = drawn ?? e;
+    if (!streams) return walk(state, loops, (x, n, at) => this.loop(x, prepared, n, at));
+    using several = streams.from(state);
+    const output = walk(several, loops, (s, n, at) =>
+      streams.through(s, n, at, (x) => this.loop(x, prepared, n, at)),
+    );
+    return streams.join(output);
   }
 
-  private inject(x: Tensor, e: Tensor): Tensor {
-    if (this.injection) {
-      using a = this.injection.state.forward(x);
-      using b = this.injection.input.forward(e);
-      return add(a, b);
-    }
-    return this.config.inputInjection === 'add' ? add(x, e) : alias(x);
+  /** One outer loop: what injection makes of the state, the stack, the update rule. */
+  private loop(x: Tensor, e: Tensor, n: number, ctx: ForwardContext): Tensor {
+    using h = this.injection.into(x, e, n);
+    using own = this.embedding?.added(h, n) ?? null;
+    const f = this.stack(own ?? h, this.first, this.end, n, ctx);
+    if (!this.gates) return f;
+    using next = update(this.injection.replaces ? h : x, f, this.gates, n, this.config);
+    using normal = this.norm?.forward(next) ?? null;
+    return ctx.keepHalted(normal ?? next, x);
   }
 
   /** Layers [from, to) in order, each looped nInnerLoop times. */
@@ -115,18 +133,18 @@ export class LoopDepth implements Depth {
       const gates = this.innerGates[layer];
       return ctx.loop(this.config.nInnerLoop, h, (y, inner) => {
         const f = ctx.apply(this.blocks[layer], y, { loop, layer, inner });
-        return gates ? this.update(y, f, gates, inner, ctx) : f;
+        if (!gates) return f;
+        using next = update(y, f, gates, inner, this.config);
+        return ctx.keepHalted(next, y);
       });
     });
   }
+}
 
-  /** The update rule; takes `f`. */
-  private update(x: Tensor, f: Tensor, gates: ParameterSlot, n: number, ctx: ForwardContext): Tensor {
-    using step = f;
-    const last = gates.spec.shape[0] - 1;
-    using next = gatedResidual(x, step, gates.row(Math.min(n, last)), this.config.loopForm);
-    return ctx.keepHalted(next, x);
-  }
+/** The update rule x + α^(n) ⊙ f; takes `f`. Loops beyond the trained count reuse the last gate. */
+function update(x: Tensor, f: Tensor, gates: ParameterSlot, n: number, { loopForm }: ModelConfig): Tensor {
+  using step = f;
+  return gatedResidual(x, step, gates.rowUpTo(n), loopForm);
 }
 
 function declareGates(scope: ParameterScope, count: number, config: ModelConfig): ParameterSlot | null {

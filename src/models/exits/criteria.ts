@@ -9,8 +9,8 @@
  * - entropy: that of p_n, in nats, < τ
  * - confidence: max p_n > τ (Elbayad et al. 2019, arXiv 1910.10073)
  *
- * The last three cost a run of the head for each row that still goes on. They read a state without its coda, so that models
- * with one do not have them.
+ * The last three cost a run of the head for each row that still goes on. They read a state without its coda, so that
+ * models with one do not have them, nor do those whose state is several streams; the first two compare all streams.
  */
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ModelConfig } from '../model-fields.js';

@@ -34,7 +34,7 @@ export function exitCriteria(config: ModelConfig, loops = exitCount(config)): Ex
 
 /** Why no row can leave a model by a criterion when it runs so many loops; null where it can. */
 export function whyNoExit(config: ModelConfig, criterion: ExitCriterion, loops: number): string | null {
-  const { halting, nCoda, depth } = config;
+  const { halting, nCoda, depth, hyperConnections } = config;
   if (exitCount(config) < 2) return `a model of depth ${depth} has a single exit`;
   if (averagesExits(config)) return 'halting is act, whose output is the average until it halts';
   if (criterion !== halting && !(CRITERIA as readonly string[]).includes(criterion)) {
@@ -42,6 +42,9 @@ export function whyNoExit(config: ModelConfig, criterion: ExitCriterion, loops: 
   }
   if (nCoda > 0 && READ_BY_HEAD.includes(criterion)) {
     return 'it reads the head, which stands behind a coda';
+  }
+  if (hyperConnections !== 'none' && READ_BY_HEAD.includes(criterion)) {
+    return 'it reads the head, which stands behind the mean of the streams';
   }
   if (loops < 2) return 'a single loop has no exit before its end';
   if (loops < 3 && COMPARE_LOOPS.includes(criterion)) {
