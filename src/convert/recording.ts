@@ -202,6 +202,68 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
     this.set(out, this.node('Add', [from, this.node('Mul', [step, this.valueIn(gate)])]));
   };
 
+  override readonly stableInjectionForward: Kernels['stableInjectionForward'] = (args) => {
+    const rate = this.node('Exp', [this.valueIn(args.a)]);
+    const delta = this.node('Softplus', [this.valueIn(args.b)]);
+    const keep = this.node('Exp', [this.node('Neg', [this.node('Mul', [delta, rate])])]);
+    const gain = args.exact ? this.node('Div', [this.node('Sub', [this.scalar(1), keep]), rate]) : delta;
+    const kept = this.node('Mul', [this.valueIn(args.x), keep]);
+    this.set(args.out, this.node('Add', [kept, this.node('Mul', [this.valueIn(args.u), gain])]));
+  };
+
+  // ---- streams ---------------------------------------------------------------------------------------------
+
+  override readonly readStreamsForward: Kernels['readStreamsForward'] = (args) => {
+    const { out, streams, coefficients, C, M } = args;
+    const read = this.node('MatMul', [this.readingOf(coefficients, M), this.apart(streams, M, C)]);
+    this.set(out, this.node('Reshape', [read, this.integers([0, 0, C])]));
+  };
+
+  /** Streams that are copies: the backward pass of reading with ones. */
+  override readonly readStreamsBackward: Kernels['readStreamsBackward'] = (args) => {
+    const { dstreams, dout, coefficients, M } = args;
+    if (recorded(coefficients).filled !== 1) refused('readStreamsBackward')();
+    const x = this.valueIn(dout);
+    this.set(dstreams, this.node('Concat', new Array<string>(M).fill(x), { axis: 2 }));
+  };
+
+  override readonly writeStreamsForward: Kernels['writeStreamsForward'] = (args) => {
+    const { out, streams, y, coefficients, C, M } = args;
+    const s = this.apart(streams, M, C);
+    const mix = this.pick(coefficients, M, M, (i, j) => i * (M + 2) + j);
+    const write = this.pick(coefficients, M, 1, (i) => i * (M + 2) + M + 1);
+    const was = this.node('MatMul', [this.readingOf(coefficients, M), s]);
+    const change = this.node('Sub', [this.node('Unsqueeze', [this.valueIn(y), this.integers([2])]), was]);
+    const next = this.node('Add', [this.node('MatMul', [mix, s]), this.node('Mul', [write, change])]);
+    this.set(out, this.node('Reshape', [next, this.integers([0, 0, M * C])]));
+  };
+
+  /** Streams side by side as (batch, time, M, C). */
+  private apart(streams: Storage, M: number, C: number): string {
+    return this.node('Reshape', [this.valueIn(streams), this.integers([0, 0, M, C])]);
+  }
+
+  /** What is read of each stream, (…, 1, M). */
+  private readingOf(coefficients: Storage, M: number): string {
+    const { filled } = recorded(coefficients);
+    if (filled === null) return this.pick(coefficients, 1, M, (_, j) => j * (M + 2) + M);
+    return this.shared(`streams ${filled} of ${M}`, () =>
+      this.constant('float32', new Float32Array(M).fill(filled), [1, M]),
+    );
+  }
+
+  /** Coefficients as a matrix (…, rows, columns): those of all rows alike have no dimensions before. */
+  private pick(
+    coefficients: Storage,
+    rows: number,
+    columns: number,
+    at: (i: number, j: number) => number,
+  ): string {
+    const places = Array.from({ length: rows * columns }, (_, k) => at(Math.floor(k / columns), k % columns));
+    const inputs = [this.valueIn(coefficients), this.integers(places, [rows, columns])];
+    return this.node('Gather', inputs, { axis: -1 });
+  }
+
   override readonly scaleRowsForward: Kernels['scaleRowsForward'] = ({ out, inp, scale, accumulate }) => {
     if (recorded(scale).filled === null) refused('scaleRowsForward by row')();
     const scaled = this.node('Mul', [this.valueIn(inp), this.valueIn(scale)]);

@@ -17,7 +17,7 @@ export function message(...fields: readonly Uint8Array[]): Uint8Array {
   return joined(fields);
 }
 
-/** A whole number from 0 to 2⁵³ − 1 (int32, int64, uint64, enum), or a boolean. */
+/** A whole number between −2⁵³ and 2⁵³ (int32, int64, uint64, enum), or a boolean. */
 export function varintField(field: number, value: number | boolean): Uint8Array {
   return Uint8Array.from([...varint(field * 8 + VARINT), ...varint(Number(value))]);
 }
@@ -45,6 +45,11 @@ export function textField(field: number, value: string): Uint8Array {
 
 function varint(value: number): number[] {
   const bytes: number[] = [];
+  if (value < 0) {
+    // Its two's complement of 64 bits: nine groups of seven, and the sign.
+    for (let i = 0; i < 9; i++) bytes.push(Number((BigInt(value) >> BigInt(7 * i)) & 0x7fn) | 0x80);
+    return [...bytes, 1];
+  }
   let rest = value;
   for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) | 0x80);
   bytes.push(rest);

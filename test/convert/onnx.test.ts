@@ -56,6 +56,24 @@ const CASES: readonly (readonly [name: string, config: Partial<ModelConfig>, loo
     { depth: 'loop', nLayer: 3, nLoop: 2, nPrelude: 1, nCoda: 1, inputInjection: 'linear' },
     1,
   ],
+  [
+    'loop stable, embeddings, norm',
+    { depth: 'loop', nLoop: 3, inputInjection: 'stable', loopEmbedding: true, loopNorm: true },
+  ],
+  [
+    'loop stable-exact, random state',
+    { depth: 'loop', nLoop: 2, inputInjection: 'stable-exact', initialState: 'random' },
+  ],
+  ['loop scalars', { depth: 'loop', nLoop: 2, loopForm: 'output', inputInjection: 'scalars' }],
+  [
+    'loop streams',
+    { depth: 'loop', nLayer: 3, nLoop: 3, nPrelude: 1, nCoda: 1, hyperConnections: 'static', nStream: 3 },
+  ],
+  [
+    'loop dynamic streams',
+    { depth: 'loop', nLoop: 2, inputInjection: 'stable', hyperConnections: 'dynamic' },
+  ],
+  ['loop dynamic streams written out', { depth: 'loop', nLoop: 2, hyperConnections: 'dynamic' }, 3],
   ['universal post', { depth: 'universal', nLayer: 1, nLoop: 3 }],
   ['universal pre', { depth: 'universal', nLoop: 2, norm: 'pre' }],
   ['universal pre written out', { depth: 'universal', nLoop: 2, norm: 'pre' }, 3],
