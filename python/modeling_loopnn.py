@@ -7,7 +7,9 @@
 f is the stack of blocks (outer loops, `n_loop`), and each block of it may be looped in the same way (inner loops,
 `n_inner_loop`). The loop form says what the gate weighs: `output` the output f(x), `correction` the change f(x) - x. The first
 `n_prelude` and the last `n_coda` layers run once, outside the outer loops; every loop may meet the looped stack's first input
-e again (`input_injection`: `add` feeds f with x + e, `linear` with x A + e B).
+e again (`input_injection`, see `Injection`). The first loop may start from a random state (`initial_state`), a learned vector may
+be added to what each loop reads (`loop_embedding`), the state may be normalised after each loop (`loop_norm`) and may be several
+streams (`hyper_connections`, see `Streams`).
 
 This file needs torch and transformers alone and travels with the checkpoint:
 
@@ -21,7 +23,8 @@ How often to loop is said by the argument `num_loops` of `forward` and `generate
 `generate`, else by `config.n_loop`; loops beyond the trained count reuse the last gate.
 
 Parameter names and layouts are those of loopnn and of GPT-2 in transformers: linear weights are (in, out). An optimizer should
-decay neither gates (`*.gates`) nor biases and layer norms.
+decay neither gates (`*.gates`, `injection.*_scale`, `streams.coefficients`, `streams.gamma`), nor `injection.a` and `injection.b`,
+nor biases and layer norms.
 
 Each application of attention - in every loop, layer and inner loop - has keys and values of its own. A cache of
 transformers, of any kind, gets a layer for each, and belongs to the `num_loops` it was filled with. transformers 5.24 calls
@@ -94,6 +97,11 @@ class LoopConfig(PretrainedConfig):
         rope_theta=10000.0,
         qk_norm=False,
         n_kv_head=None,
+        initial_state="input",
+        loop_norm=False,
+        loop_embedding=False,
+        hyper_connections="none",
+        n_stream=2,
         bias=True,
         dropout=0.0,
         initializer_range=0.02,
@@ -121,6 +129,11 @@ class LoopConfig(PretrainedConfig):
         self.rope_theta = rope_theta
         self.qk_norm = qk_norm
         self.n_kv_head = n_head if n_kv_head is None else n_kv_head
+        self.initial_state = initial_state
+        self.loop_norm = loop_norm
+        self.loop_embedding = loop_embedding
+        self.hyper_connections = hyper_connections
+        self.n_stream = n_stream
         self.bias = bias
         self.dropout = dropout
         self.initializer_range = initializer_range
@@ -140,12 +153,13 @@ class Linear(Conv1D):
 
 
 class LayerNorm(nn.Module):
-    """Layer normalisation with a gain and, if wanted, a bias."""
+    """Layer normalisation over `width` channels, C by default, with a gain and, if wanted, a bias."""
 
-    def __init__(self, config):
+    def __init__(self, config, width=None):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(config.n_embd))
-        self.bias = nn.Parameter(torch.empty(config.n_embd)) if config.bias else None
+        width = config.n_embd if width is None else width
+        self.weight = nn.Parameter(torch.empty(width))
+        self.bias = nn.Parameter(torch.empty(width)) if config.bias else None
         self.eps = config.layer_norm_epsilon
 
     def forward(self, x):
@@ -269,16 +283,117 @@ class Block(Gates):
         return x
 
 
+INJECTIONS = ("none", "add", "linear", "scalars", "stable", "stable-exact")
+
+
 class Injection(nn.Module):
-    """x A + e B."""
+    """How loop n meets the looped stack's first input e again, before its stack f.
+
+    none: f reads x; add: x + e; linear: x A + e B. These leave x as what the gate adds to. Others put h in its place, which f reads
+    and the gate adds to: scalars, h = state_scale^n x + input_scale^n e; stable (Parcae, arXiv 2604.12946),
+    h = exp(-d A) x + gain (e B) with A = exp(a), d = softplus(b), the gain being Euler's d, or with stable-exact (1 - exp(-d A)) / A.
+    """
 
     def __init__(self, config):
         super().__init__()
-        self.state = Linear(config.n_embd, config.n_embd, config.bias)
-        self.input = Linear(config.n_embd, config.n_embd, False)
+        self.kind = kind = config.input_injection
+        if kind not in INJECTIONS:
+            raise ValueError(f"config.input_injection: must be one of {', '.join(INJECTIONS)}, got {kind!r}")
+        C, N = config.n_embd, config.n_loop
+        if kind == "linear":
+            self.state = Linear(C, C, config.bias)
+        if kind == "scalars":
+            self.state_scale, self.input_scale = (nn.Parameter(torch.empty(N, 1)) for _ in range(2))
+        if kind.startswith("stable"):
+            self.a, self.b = (nn.Parameter(torch.empty(C)) for _ in range(2))
+        if kind == "linear" or kind.startswith("stable"):
+            self.input = Linear(C, C, False)
 
-    def forward(self, x, e):
-        return self.state(x) + self.input(e)
+    def prepare(self, e):
+        """What every loop needs of e."""
+        return self.input(e) if self.kind.startswith("stable") else e
+
+    def forward(self, x, e, n):
+        """What f reads, and what the gate adds to; `e` is what `prepare` made."""
+        if self.kind == "add":
+            return x + e, x
+        if self.kind == "linear":
+            return self.state(x) + self.input(e), x
+        if self.kind == "scalars":
+            n = min(n, len(self.state_scale) - 1)
+            x = self.state_scale[n] * x + self.input_scale[n] * e
+        elif self.kind.startswith("stable"):
+            rate, step = self.a.exp(), F.softplus(self.b)
+            gain = -torch.expm1(-step * rate) / rate if self.kind == "stable-exact" else step
+            x = torch.exp(-step * rate) * x + gain * e
+        return x, x
+
+
+class Streams(nn.Module):
+    """Hyper-connections at the loops (arXiv 2409.19606): the state is M streams (B, T, M, C), which loop n takes further.
+
+    u = sum_j read_j s_j, s_i becomes sum_j mix_ij s_j + write_i (L(u) - u), where L is the loop without streams. `coefficients` has
+    mix_i1 .. mix_iM, read_i, write_i of each stream i; with `dynamic` connections, gamma^n tanh(norm(s) W) is added for each token.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.count, C, N = config.n_stream, config.n_embd, config.n_loop
+        width = self.count * (self.count + 2)
+        self.coefficients = nn.Parameter(torch.empty(N, width))
+        self.norm = None
+        if config.hyper_connections == "dynamic":
+            self.norm = LayerNorm(config, self.count * C)
+            self.dynamic = Linear(self.count * C, width, False)
+            self.gamma = nn.Parameter(torch.empty(N, 1))
+
+    def copies(self, x):
+        return x.unsqueeze(2).expand(-1, -1, self.count, -1)
+
+    def forward(self, s, n, loop):
+        M, n = self.count, min(n, len(self.coefficients) - 1)
+        k = self.coefficients[n]
+        if self.norm is not None:
+            k = k + self.gamma[n] * torch.tanh(self.dynamic(self.norm(s.flatten(2))))
+        k = k.unflatten(-1, (M, M + 2))
+        mix, read, write = k[..., :M], k[..., M], k[..., M + 1]
+        u = (read.unsqueeze(-1) * s).sum(-2)
+        change = loop(u) - u
+        return mix @ s + write.unsqueeze(-1) * change.unsqueeze(-2)
+
+    def initial_coefficients(self):
+        """Those of the network without streams; loop n reads stream n mod M."""
+        M, N = self.count, len(self.coefficients)
+        k = torch.zeros(N, M, M + 2)
+        k[:, :, :M], k[:, :, M + 1] = torch.eye(M), 1
+        k[range(N), [n % M for n in range(N)], M] = 1
+        return k.flatten(1)
+
+
+def hash_words(*words):
+    """One 32-bit word out of several, as loopnn hashes them."""
+    h = torch.tensor(0x6A09E667)
+    for word in words:
+        h = mix32((h ^ mix32(torch.tensor(word))) + 0x9E3779B9)
+    return h
+
+
+def mix32(x):
+    x = x & 0xFFFFFFFF
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x = ((x ^ (x >> shift)) * factor) & 0xFFFFFFFF
+    return x ^ (x >> 16)
+
+
+def initial_states(config):
+    """The table (n_positions, C) of first states, N(0, 2 initializer_range^2): the same draws as loopnn's."""
+    P, C = config.n_positions, config.n_embd
+    text = hash_words(*map(ord, "initial_state"))
+    a, b = hash_words(0, text, 1), hash_words(0, text, 2)
+    uniform = (mix32(mix32(torch.arange(P * C + P * C % 2) + a) ^ b).double() + 0.5) / 2**32
+    radius, angle = (-2 * uniform[::2].log()).sqrt(), 2 * torch.pi * uniform[1::2]
+    draws = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=1).flatten()[: P * C]
+    return (2**0.5 * config.initializer_range * draws).view(P, C)
 
 
 class GrowingLayer(DynamicLayer):
@@ -357,7 +472,12 @@ class LoopTransformer(Gates):
         self.wpe = None if self.rotary else nn.Embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList([Block(config) for _ in range(config.n_layer)])
         self.declare_gates(config, "n_loop")
-        self.injection = Injection(config) if config.input_injection == "linear" else None
+        self.injection = Injection(config)
+        vectors = nn.Parameter(torch.empty(config.n_loop, config.n_embd)) if config.loop_embedding else None
+        self.register_parameter("loop_embedding", vectors)
+        self.ln_loop = LayerNorm(config) if config.loop_norm else None
+        self.streams = None if config.hyper_connections == "none" else Streams(config)
+        self.initial_states = None
         self.ln_f = LayerNorm(config)
         self.gradient_checkpointing = False
 
@@ -392,10 +512,24 @@ class LoopTransformer(Gates):
                 states.append(x)
         return x
 
-    def inject(self, x, e):
-        if self.injection is not None:
-            return self.injection(x, e)
-        return x + e if self.config.input_injection == "add" else x
+    def first_state(self, e, position_ids):
+        """What the first loop starts from: e, or a row of the table - a random one in training, else that of the position."""
+        if self.config.initial_state != "random":
+            return e
+        if self.initial_states is None:
+            self.initial_states = initial_states(self.config)
+        if self.training:
+            position_ids = torch.randint(self.config.n_positions, e.shape[:2])
+        self.initial_states = self.initial_states.to(e.device)
+        return self.initial_states[position_ids.to(e.device)].to(e.dtype).expand_as(e)
+
+    def loop(self, x, e, n, stack):
+        """One loop without streams, by the update rule; `e` is prepared for injection."""
+        h, origin = self.injection(x, e, n)
+        if self.loop_embedding is not None:
+            h = h + self.loop_embedding[min(n, self.trained_count - 1)]
+        x = self.update(origin, stack(h), n)
+        return x if self.ln_loop is None else self.ln_loop(x)
 
     def forward(self, embeds, position_ids, mask, loops, past=None, states=None):
         """The normalised state (B, T, C). A list `states` gets what `output_hidden_states` promises."""
@@ -408,8 +542,17 @@ class LoopTransformer(Gates):
         if states is not None:
             states.append(x)
         e = x = self.stack(x, 0, first, mask, turns, past, states)
+        x, e = self.first_state(e, position_ids), self.injection.prepare(e)
+        s = None if self.streams is None else self.streams.copies(x)
         for n in range(loops):
-            x = self.update(x, self.stack(self.inject(x, e), first, end, mask, turns, past, states), n)
+            loop = partial(
+                self.loop, e=e, n=n, stack=lambda h: self.stack(h, first, end, mask, turns, past, states)
+            )
+            if s is None:
+                x = loop(x)
+            else:
+                s = self.streams(s, n, loop)
+                x = s.mean(2)
             if states is not None:
                 states[-1] = x
         x = self.ln_f(self.stack(x, end, config.n_layer, mask, turns, past, states))
@@ -514,9 +657,14 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, Injection):
-            # What comes out has the variance of what goes in.
-            for part in (module.state, module.input):
-                nn.init.normal_(part.weight, std=(2 * config.n_embd) ** -0.5)
+            self._init_injection(module)
+        elif isinstance(module, Streams):
+            if not getattr(module.coefficients, "_is_hf_initialized", False):
+                with torch.no_grad():
+                    module.coefficients.copy_(module.initial_coefficients())
+            if module.norm is not None:
+                nn.init.zeros_(module.dynamic.weight)
+                nn.init.constant_(module.gamma, 0.01)
         elif isinstance(module, Linear):
             nn.init.normal_(module.weight, std=std)
             if module.bias is not None:
@@ -526,6 +674,21 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
         if isinstance(module, Gates) and module.gates is not None:
             value = 1 / len(module.gates) if config.gate_init == "1/n" else config.gate_init
             nn.init.constant_(module.gates, value)
+        if isinstance(module, LoopTransformer) and module.loop_embedding is not None:
+            nn.init.zeros_(module.loop_embedding)
+
+    def _init_injection(self, module):
+        if module.kind == "linear":
+            # What comes out has the variance of what goes in.
+            for part in (module.state, module.input):
+                nn.init.normal_(part.weight, std=(2 * self.config.n_embd) ** -0.5)
+        elif module.kind == "scalars":
+            nn.init.ones_(module.state_scale)
+            nn.init.constant_(module.input_scale, float(self.config.initial_state == "random"))
+        elif module.kind.startswith("stable"):
+            nn.init.zeros_(module.a)
+            nn.init.zeros_(module.b)
+            nn.init.eye_(module.input.weight)
 
     def _residual_divisor(self):
         config, applications = self.config, self.transformer.applications(self.config.n_loop)

@@ -50,6 +50,11 @@ const LOOP_FIELDS = {
   positions: 'positions',
   ropeTheta: 'rope_theta',
   qkNorm: 'qk_norm',
+  initialState: 'initial_state',
+  loopNorm: 'loop_norm',
+  loopEmbedding: 'loop_embedding',
+  hyperConnections: 'hyper_connections',
+  nStream: 'n_stream',
   bias: 'bias',
   dropout: 'dropout',
 } as const satisfies Partial<Record<keyof ModelConfig, string>>;
