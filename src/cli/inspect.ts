@@ -1,6 +1,6 @@
 /** `loopnn inspect`: what a model does to each token of a text, loop by loop. */
 import type { Command } from 'commander';
-import { gateNorm, type Inspection } from '../experiments/inspect.js';
+import { describedParts, gateNorm, type Inspection } from '../experiments/inspect.js';
 import { visible } from '../printable.js';
 import { renderInspection } from '../experiments/inspect-page.js';
 import { inspectText } from '../operations/inspect.js';
@@ -41,7 +41,7 @@ export function inspectCommand(program: Command): void {
     });
 }
 
-function render({ tokens, threshold, gates }: Inspection): string[] {
+function render({ tokens, threshold, gates, loopParts, stateRms }: Inspection): string[] {
   const rows = tokens.flatMap(({ text, exits, confidentAt, haltsAt }) =>
     exits.map((exit, n) => [
       n === 0 ? visible(text) : '',
@@ -58,6 +58,7 @@ function render({ tokens, threshold, gates }: Inspection): string[] {
     ([name, loops]) =>
       `${name}: ${loops.map((g) => `${g.mean.toFixed(3)} (norm ${gateNorm(g).toFixed(3)})`).join(', ')}`,
   );
+  const parts = describedParts(loopParts).map(([name, values]) => `${name}: ${values}`);
   return [
     ...table(header, rows),
     '',
@@ -65,6 +66,12 @@ function render({ tokens, threshold, gates }: Inspection): string[] {
     `confident: first step above ${threshold}`,
     ...(learned.length > 0
       ? ['gates by loop, mean and norm/√C:', ...learned.map((line) => `  ${line}`)]
+      : []),
+    ...(parts.length > 0
+      ? ['parts of the loops, mean (least to largest):', ...parts.map((line) => `  ${line}`)]
+      : []),
+    ...(stateRms.length > 1
+      ? [`state after each step, root mean square: ${stateRms.map((x) => x.toFixed(3)).join(', ')}`]
       : []),
   ];
 }

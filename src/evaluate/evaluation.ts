@@ -7,7 +7,7 @@ import { type Batch, batchAt, randomBatch, requireTokens, type TokenSource } fro
 import type { Clock } from '../platform.js';
 
 /** Step number that marks the batches of an evaluation, which no training step reaches. */
-const EVALUATION = 0xffffffff;
+export const EVALUATION = 0xffffffff;
 
 /** Fixed batches that a seed names. */
 export interface FixedBatches {

@@ -9,6 +9,7 @@ import { batchAt, type TokenSource } from '../evaluate/batches.js';
 import type { Clock } from '../platform.js';
 import { evaluate, everyStep, total } from '../evaluate/evaluation.js';
 import { type GateSummary, gateSummaries } from '../evaluate/gates.js';
+import { type LoopParts, loopParts } from '../evaluate/loop-parts.js';
 
 /** The movement of the hidden state in one step, means over tokens. */
 export interface StateChange {
@@ -33,6 +34,10 @@ export interface Analysis {
   readonly change: readonly StateChange[];
   /** Learned gates by parameter name, one summary a loop. */
   readonly gates: Readonly<Record<string, readonly GateSummary[]>>;
+  /** What recipes for loops have learned; absent in results of earlier versions. */
+  readonly loopParts?: LoopParts;
+  /** Root mean square of the state at each exit; absent likewise. */
+  readonly stateRms?: readonly number[];
   /** The loss with 1, 2, … loops, layers or steps, beyond the trained count too; empty where the count is fixed. */
   readonly lossByLoops: readonly { readonly loops: number; readonly loss: number }[];
   /** Null where no token halts early. */
@@ -86,6 +91,7 @@ export async function analyse(
   return {
     ...(await exitBehaviour(model, part, B, clock)),
     gates: await gateSummaries(model),
+    loopParts: await loopParts(model),
     lossByLoops,
     halting: model.config.halting === 'none' ? null : await haltingBehaviour(model, part, B, clock),
   };
@@ -105,10 +111,11 @@ async function exitBehaviour(
   source: TokenSource,
   B: number,
   clock: Clock,
-): Promise<Pick<Analysis, 'lossByExit' | 'change'>> {
+): Promise<Pick<Analysis, 'lossByExit' | 'change' | 'stateRms'>> {
   const { blockSize: T, vocabSize, nEmbd: C } = model.config;
   const nats: number[] = [];
   const moved: { relative: number; cosine: number }[] = [];
+  const squares: number[] = [];
   let rows = 0;
   for (let first = 0; first + B * T < source.length; first += B * T) {
     const offsets = Array.from({ length: B }, (_, b) => first + b * T);
@@ -117,6 +124,7 @@ async function exitBehaviour(
     let former = entry;
     for (const [n, { losses, state }] of exits.entries()) {
       nats[n] = (nats[n] ?? 0) + total(losses);
+      squares[n] = (squares[n] ?? 0) + state.reduce((sum, x) => sum + x * x, 0);
       if (former) {
         moved[n] ??= { relative: 0, cosine: 0 };
         for (let r = 0; r < B * T; r++) {
@@ -132,6 +140,7 @@ async function exitBehaviour(
   }
   return {
     lossByExit: nats.map((sum) => sum / rows),
+    stateRms: squares.map((sum) => Math.sqrt(sum / (rows * C))),
     change: moved.map(({ relative, cosine }) => ({ relative: relative / rows, cosine: cosine / rows })),
   };
 }

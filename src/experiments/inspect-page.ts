@@ -3,6 +3,7 @@
  */
 import { htmlPage } from './document.js';
 import {
+  describedParts,
   gateNorm,
   type InspectedExit,
   type InspectedToken,
@@ -38,7 +39,8 @@ const DEEPEST = 42;
 type Verdict = boolean | null;
 
 /** The inspection as one HTML page, shaded by how sure each guess is, and marked right or wrong. */
-export function renderInspection({ tokens, threshold, gates }: Inspection, title: string): string {
+export function renderInspection(inspection: Inspection, title: string): string {
+  const { tokens, threshold, gates } = inspection;
   const exits = tokens[0].exits.length;
   const verdicts = tokens.map((token, t) =>
     token.exits.map(({ top }): Verdict => (t + 1 < tokens.length ? top[0].id === tokens[t + 1].id : null)),
@@ -74,7 +76,8 @@ ${halting ? '<li><span class="over">unshaded</span>after that stop: not part of 
 <thead><tr><th scope="col"><b>read</b></th><th scope="col"><b>really next</b></th>${heads(tokens, verdicts).join('')}</tr></thead>
 ${byWord(tokens, rows).join('\n')}
 </table></div>
-${learnedGates(gates)}`,
+${learnedGates(gates)}
+${partsOfLoops(inspection)}`,
   );
 }
 
@@ -137,4 +140,17 @@ function learnedGates(gates: Inspection['gates']): string {
   });
   return `<h2>Learned gates by loop: mean, and norm over √C</h2>
 <p>A gate multiplies what a loop adds to each channel of the hidden state; at 0 the loop adds nothing.</p><ul>${items.join('')}</ul>`;
+}
+
+function partsOfLoops({ loopParts, stateRms }: Inspection): string {
+  const items = describedParts(loopParts).map(([name, values]) => `<li>${escapeText(name)}: ${values}</li>`);
+  const learned =
+    items.length === 0
+      ? ''
+      : `<h2>Parts of the loops: mean by loop, least to largest over channels or streams</h2>
+<p>The carry-over is the share of the state that a channel keeps before each loop. A loop reads a mix of the streams, and what it changes
+is written to each of them; streams are kept, and mixed into each other.</p><ul>${items.join('')}</ul>`;
+  if (stateRms.length < 2) return learned;
+  const values = stateRms.map((x) => x.toFixed(3)).join(', ');
+  return `${learned}<h2>The state after each step</h2><p>Root mean square over tokens and channels: ${values}.</p>`;
 }

@@ -6,6 +6,7 @@ import { ConfigError } from '../errors.js';
 import type { GPT } from '../models/gpt.js';
 import { type Tokenizer, textOf } from '../tokenizer/tokenizer.js';
 import { type GateSummary, gateSummaries } from '../evaluate/gates.js';
+import { type LoopParts, loopParts } from '../evaluate/loop-parts.js';
 import { changeOf } from './analysis.js';
 
 export interface Prediction {
@@ -48,6 +49,9 @@ export interface Inspection {
   readonly threshold: number;
   /** Learned gates by parameter name, one summary a loop. */
   readonly gates: Readonly<Record<string, readonly GateSummary[]>>;
+  readonly loopParts: LoopParts;
+  /** Root mean square of the state at each exit. */
+  readonly stateRms: readonly number[];
 }
 
 export interface InspectOptions {
@@ -106,7 +110,12 @@ export async function inspect(
       haltsAt: halts?.[t] ?? null,
     };
   });
-  return { tokens, threshold, gates: await gateSummaries(model) };
+  const rms = ({ state }: { readonly state: Float32Array }) =>
+    Math.sqrt(state.reduce((sum, x) => sum + x * x, 0) / state.length);
+  return {
+    ...{ tokens, threshold, gates: await gateSummaries(model), loopParts: await loopParts(model) },
+    stateRms: exits.map(rms),
+  };
 }
 
 /** Each token's word in three parts; a word begins with its blank. */
@@ -158,4 +167,13 @@ function topOf(logits: Float32Array, count: number, text: (id: number) => string
 /** ‖α‖/√C. */
 export function gateNorm({ mean, std }: GateSummary): number {
   return Math.hypot(mean, std);
+}
+
+/** Learned parts in words: the mean of each loop, and the least and the largest value where they differ. */
+export function describedParts(parts: LoopParts): (readonly [name: string, values: string])[] {
+  const shown = ({ mean, min, max }: GateSummary) => {
+    const range = min === max ? '' : ` (${min.toFixed(3)} to ${max.toFixed(3)})`;
+    return `${mean.toFixed(3)}${range}`;
+  };
+  return Object.entries(parts).map(([name, loops]) => [name, loops.map(shown).join(', ')]);
 }

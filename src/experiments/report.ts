@@ -32,6 +32,10 @@ const SAYS = {
     'Where a curve falls steeply, a further exit improves the prediction much; where it is flat, it adds little.',
   gates:
     'A gate multiplies what a loop adds to the hidden state: at 0 the loop adds nothing, and a curve that is not flat tells loops apart.',
+  'loop-parts':
+    'What injection and streams have learned, loop by loop: a curve that is not flat tells loops apart.',
+  'state-rms':
+    'How large the hidden state is after each step: a curve that climbs steeply may end in spikes of the loss.',
   change:
     'How far a step moves the hidden state, against its length: look whether later steps still move it.',
   cosine: 'At 1 a step leaves the direction of the hidden state as it was; the lower, the more it turns.',
@@ -206,6 +210,40 @@ function loopSections(models: readonly ModelResults[]): Section[] {
         };
       });
     }),
+  );
+  add(
+    'loop-parts',
+    'Parts of the loops by loop: mean over channels or streams',
+    'loop',
+    'value',
+    models.flatMap((model) =>
+      Object.entries(model.runs[0].analysis.loopParts ?? {})
+        .filter(([, loops]) => loops.length > 1)
+        .map(([part]) => ({
+          label: `${model.label}, ${part}`,
+          color: model.color,
+          points: numbered(meanCurve(model, (run) => run.analysis.loopParts![part].map((p) => p.mean))),
+          dots: true,
+          secondary: true,
+        })),
+    ),
+  );
+  const carried = models.flatMap((model) => {
+    const found = model.runs.flatMap((run) => run.analysis.loopParts?.['carry-over'] ?? []);
+    if (found.length === 0) return [];
+    const [least, most] = [Math.min(...found.map((p) => p.min)), Math.max(...found.map((p) => p.max))];
+    const average = mean(found.map((p) => p.mean)).toFixed(3);
+    const range = `${least.toFixed(3)} to ${most.toFixed(3)} over channels`;
+    return [`${model.label}: before each loop a channel carries ${average} of the state over, ${range}`];
+  });
+  if (carried.length > 0) blocks.push({ kind: 'list', items: carried });
+  add(
+    'state-rms',
+    'Size of the hidden state after each step: root mean square',
+    'step',
+    'root mean square',
+    series((run) => run.analysis.stateRms ?? []),
+    { logY: true },
   );
   add(
     'change',

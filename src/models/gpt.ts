@@ -216,6 +216,22 @@ export class GPT {
     return { entry: output.entry && ((await output.entry.read()) as Float32Array), exits };
   }
 
+  /** Root mean square of the state at every exit; `tokens (B, T)`. Empty where the depth has no exits. */
+  async stateRms(tokens: Int32Array, B: number): Promise<number[]> {
+    const { runtime } = this;
+    using batch = this.whole(tokens, B);
+    using ctx = this.context(batch, {});
+    using output = this.forward(tokens, ctx, { everyExit: true });
+    using squares = runtime.empty([Math.max(1, output.exits.length)]);
+    using nonFinite = runtime.from(new Float64Array(1), [1]);
+    for (const [n, state] of output.exits.entries()) {
+      const out = runtime.backend.slice(squares.storage, n, 1);
+      runtime.backend.sumSquares({ out, nonFinite: nonFinite.storage, inp: state.storage });
+    }
+    const sums = await squares.read();
+    return output.exits.map(({ size }, n) => Math.sqrt(sums[n] / size));
+  }
+
   /** Steps of a pass in which no row halts. */
   private steps({ loops }: Pick<Pass, 'loops'>): number {
     return loops ?? this.modules.heads.count;

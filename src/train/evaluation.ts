@@ -5,6 +5,7 @@ import { ConfigError } from '../errors.js';
 import type { TokenSource } from '../evaluate/batches.js';
 import { canLoop, everyStep, meanOfBatches, scoreBatches } from '../evaluate/evaluation.js';
 import { gateSummaries } from '../evaluate/gates.js';
+import { loopParts, stateRms } from '../evaluate/loop-parts.js';
 import { exitCount } from '../models/config.js';
 import type { ScorePass } from '../models/exits/pass.js';
 import type { GPT } from '../models/gpt.js';
@@ -73,11 +74,16 @@ export class Evaluation {
     const noted = leads && notes ? await notes(signal) : {};
     if (noted === null) return null;
     const gates = leads ? await gateSummaries(model) : {};
+    const parts = leads ? await loopParts(model) : {};
+    const { batchSize: B, seed } = this.options.config;
+    const rms = leads && exitCount(model.config) > 1 ? await stateRms(model, val, { B, seed }) : [];
     return {
       ...{ trainLoss: own.loss, valLoss: held.loss },
       ...(held.meanSteps === 0 ? {} : { meanSteps: held.meanSteps }),
       ...(lossByLoops.length === 0 ? {} : { lossByLoops }),
       ...(Object.keys(gates).length === 0 ? {} : { gates }),
+      ...(Object.keys(parts).length === 0 ? {} : { loopParts: parts }),
+      ...(rms.length === 0 ? {} : { stateRms: rms }),
       ...noted,
     };
   }

@@ -1,5 +1,6 @@
 /** What a training tells of itself. */
 import type { GateSummary } from '../evaluate/gates.js';
+import type { LoopParts } from '../evaluate/loop-parts.js';
 import type { CheckpointKind } from './checkpoint.js';
 
 /** One update was made. */
@@ -38,6 +39,10 @@ export interface EvalEvent {
   readonly lossByLoops?: readonly { readonly loops: number; readonly valLoss: number }[];
   /** Learned gates by parameter name, one summary a loop; absent where the model has none. */
   readonly gates?: Readonly<Record<string, readonly GateSummary[]>>;
+  /** What recipes for loops have learned; absent where the model has none. */
+  readonly loopParts?: LoopParts;
+  /** Root mean square of the state after each loop (step, layer), on a validation batch; absent for a single one. */
+  readonly stateRms?: readonly number[];
   /** What the model writes; absent where nobody asked, or no tokenizer came with the data. */
   readonly sample?: string;
   /** Resident memory of the process; absent where the environment does not tell. */

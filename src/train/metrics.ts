@@ -90,13 +90,17 @@ const PARTS: Readonly<Record<string, (value: unknown) => unknown>> = {
   memoryBytes: numberIn,
   sample: (value) => (typeof value === 'string' ? value : undefined),
   lossByLoops: (value) => listIn(value)?.filter((loss) => hasNumbers(loss, ['loops', 'valLoss'])),
-  gates: (value) => {
-    const summaries = Object.values(value ?? {}).map(listIn);
-    const whole = summaries.every((loops) => loops?.every((loop) => hasNumbers(loop, SUMMARY)));
-    return typeof value === 'object' && whole ? (value ?? undefined) : undefined;
-  },
+  gates: summariesIn,
+  loopParts: summariesIn,
+  stateRms: (value) => listIn(value)?.filter((rms) => typeof rms === 'number'),
 };
 const SUMMARY = ['mean', 'std', 'min', 'max'];
+
+function summariesIn(value: unknown): unknown {
+  const summaries = Object.values(value ?? {}).map(listIn);
+  const whole = summaries.every((loops) => loops?.every((loop) => hasNumbers(loop, SUMMARY)));
+  return typeof value === 'object' && whole ? (value ?? undefined) : undefined;
+}
 
 /** The event of a line, without parts that are no such parts; null where it is none. */
 export function parseEvent(line: string): LoggedEvent | null {

@@ -3,6 +3,7 @@
  * neither
  * files nor sockets, so that the page imports it too.
  */
+import type { GateSummary } from '../evaluate/gates.js';
 import type { EvalEvent } from '../train/events.js';
 
 /** What is kept of each update, or of each group of them; `ms` is the time in updates since the run began. */
@@ -22,11 +23,12 @@ export type Column = (typeof COLUMNS)[number];
 export type Columns = Readonly<Record<Column, readonly (number | null)[]>>;
 
 /** An evaluation, with the time in updates before it. */
-export type Evaluated = Omit<EvalEvent, 'kind' | 'tokensSeen' | 'gates'> & {
+export type Evaluated = Omit<EvalEvent, 'kind' | 'tokensSeen' | 'gates' | 'loopParts'> & {
   readonly tokens: number;
   readonly ms: number;
   /** The mean of each loop's gate over channels, by parameter. */
   readonly gates?: Readonly<Record<string, readonly { readonly mean: number }[]>>;
+  readonly loopParts?: Readonly<Record<string, readonly Pick<GateSummary, 'mean' | 'min' | 'max'>[]>>;
 };
 
 /** A process holds the folder; all updates are made; neither; or the comparison says that it diverged. */

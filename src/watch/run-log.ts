@@ -3,6 +3,7 @@
  * fluid and
  * memory flat however long a run is. Which lines count, `train/metrics.ts` says. Knows no file.
  */
+import type { GateSummary } from '../evaluate/gates.js';
 import type { EvalEvent, StepEvent } from '../train/events.js';
 import { parseEvent } from '../train/metrics.js';
 import { COLUMNS, type Column, type Columns, type Evaluated } from './messages.js';
@@ -125,15 +126,21 @@ function orNaN(value: unknown): number {
 function evaluated(event: EvalEvent, ms: number): Evaluated {
   const { step, trainLoss, valLoss, tokensSeen: tokens, best, meanSteps, memoryBytes } = event;
   const losses = event.lossByLoops?.slice(0, MOST_ITEMS) ?? [];
-  const means = Object.entries(event.gates ?? {})
-    .slice(0, MOST_ITEMS)
-    .map(([name, loops]) => [name, loops.slice(0, MOST_ITEMS).map(({ mean }) => ({ mean }))]);
+  const bounded = <T>(named: EvalEvent['gates'], of: (summary: GateSummary) => T) =>
+    Object.entries(named ?? {})
+      .slice(0, MOST_ITEMS)
+      .map(([name, loops]) => [name, loops.slice(0, MOST_ITEMS).map(of)]);
+  const means = bounded(event.gates, ({ mean }) => ({ mean }));
+  const parts = bounded(event.loopParts, ({ mean, min, max }) => ({ mean, min, max }));
+  const rms = event.stateRms?.slice(0, MOST_ITEMS) ?? [];
   return {
     ...{ step, trainLoss, valLoss, tokens, ms, best },
     ...(meanSteps === undefined ? {} : { meanSteps }),
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
     ...(losses.length > 0 ? { lossByLoops: losses } : {}),
     ...(means.length > 0 ? { gates: Object.fromEntries(means) } : {}),
+    ...(parts.length > 0 ? { loopParts: Object.fromEntries(parts) } : {}),
+    ...(rms.length > 0 ? { stateRms: rms } : {}),
     ...(event.sample === undefined ? {} : { sample: event.sample.slice(0, LONGEST_SAMPLE) }),
   };
 }

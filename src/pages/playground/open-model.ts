@@ -1,5 +1,6 @@
 /** The model in the worker's memory, and what the page asks of it. Knows no messages. */
 import { attentionWeights } from '../../experiments/attention.js';
+import { isGate } from '../../evaluate/gates.js';
 import { type Inspection, inspect } from '../../experiments/inspect.js';
 import { Model } from '../../generate/model.js';
 import { applicationCount, exitCount } from '../../models/config.js';
@@ -37,7 +38,7 @@ export class OpenModel {
     const { config, runtime } = gpt;
     const { description } = runtime.backend;
     const gates: Gates[] = [];
-    for (const parameter of gpt.parameters.all.filter(({ role }) => role === 'gate')) {
+    for (const parameter of gpt.parameters.all.filter(({ name }) => isGate(name))) {
       const [loops, width] = parameter.shape;
       gates.push({ name: parameter.name, loops, width, values: (await parameter.read()) as Float32Array });
     }

@@ -54,7 +54,7 @@ export function App() {
     [on, view.same],
   );
   const loops = (run: Run) =>
-    run.evals.some(({ gates, lossByLoops = [] }) => gates || lossByLoops.length > 1);
+    run.evals.some(({ gates, stateRms, lossByLoops = [] }) => gates || stateRms || lossByLoops.length > 1);
   const one = on.find(({ info }) => info.id === view.run) ?? on.find(loops) ?? on[0];
   const zoom = (to: View['zoom']) => change({ zoom: to });
   const samples = useMemo(() => one && <Samples key={one.info.id} run={one} />, [one, version]);

@@ -3,7 +3,16 @@ import { useMemo } from 'preact/hooks';
 import { byteSize, grouped } from '../../printable.js';
 import { ZoomableChart } from '../shared/plot/zoomable-chart.js';
 import { short } from '../shared/words.js';
-import { colorOf, columnCurves, evalCurve, gateCurves, loopCurves, withValidation } from './curves.js';
+import {
+  colorOf,
+  columnCurves,
+  evalCurve,
+  gateCurves,
+  loopCurves,
+  partCurves,
+  stateCurves,
+  withValidation,
+} from './curves.js';
 import { extentX } from '../shared/plot/plot.js';
 import type { Axis, Run } from './runs.js';
 import type { View } from './view.js';
@@ -98,10 +107,12 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
     () => ({
       loops: loopCurves(run, { axis, smoothing: 0 }),
       gates: gateCurves(run, { axis, smoothing: 0 }),
+      parts: partCurves(run, { axis, smoothing: 0 }),
+      state: stateCurves(run, { axis, smoothing: 0 }),
     }),
     [run, version, axis],
   );
-  const whole = extentX([...curves.loops, ...curves.gates], logX);
+  const whole = extentX(Object.values(curves).flat(), logX);
   const common = { xLabel: AXIS_NAMES[axis], logX, zoom, whole, onZoom, legend: true, value: short };
   return (
     <div class="charts">
@@ -134,6 +145,26 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
           curves={curves.gates}
           logY={false}
           says="A gate says how much of what a loop computes is added to the state: x + gate × f(x). At 0 the loop does nothing."
+        />
+      )}
+      {curves.parts.length > 0 && (
+        <ZoomableChart
+          {...common}
+          title="Parts of the loops"
+          unit="mean over channels or streams"
+          curves={curves.parts}
+          logY={false}
+          says="What injection and streams have learned. The carry-over is the share of the state that a channel keeps before each loop; dashed: the least and the largest channel."
+        />
+      )}
+      {curves.state.length > 0 && (
+        <ZoomableChart
+          {...common}
+          title="State after each loop"
+          unit="root mean square"
+          curves={curves.state}
+          logY={logY}
+          says="How large the hidden state is on a validation batch. A state that grows from loop to loop may end in spikes of the loss."
         />
       )}
     </div>

@@ -92,6 +92,31 @@ export function gateCurves(run: Run, look: Look): PlotCurve[] {
   );
 }
 
+/** The mean of each learned part of the loops of one run; of what all loops share, the least and the largest value too. */
+export function partCurves(run: Run, look: Look): PlotCurve[] {
+  const last = run.evals.findLast(({ loopParts }) => loopParts)?.loopParts ?? {};
+  let place = 0;
+  return Object.entries(last).flatMap(([name, loops]) => {
+    const shared = loops.length === 1;
+    return loops.flatMap((_, n) => {
+      const color = seriesColor(place++);
+      const of = (what: 'mean' | 'min' | 'max', label: string) =>
+        evalCurve(run, look, label, color, ({ loopParts }) => loopParts?.[name]?.[n]?.[what]);
+      if (!shared) return of('mean', `${name}, loop ${n + 1}`);
+      const ends = [...of('min', `${name}, least`), ...of('max', `${name}, largest`)];
+      return [...of('mean', name), ...ends.map((curve) => ({ ...curve, dashed: true }))];
+    });
+  });
+}
+
+/** The root mean square of one run's state after each loop. */
+export function stateCurves(run: Run, look: Look): PlotCurve[] {
+  const last = run.evals.findLast(({ stateRms }) => stateRms)?.stateRms ?? [];
+  return last.flatMap((_, n) =>
+    evalCurve(run, look, `after loop ${n + 1}`, seriesColor(n), ({ stateRms }) => stateRms?.[n]),
+  );
+}
+
 /** transformer.h.3.attn.gates → h.3 attn; the network's own gates need no name. */
 function gateName(name: string): string {
   const short = name.replace(/^transformer\./, '').replace(/\.?gates?$/, '');
