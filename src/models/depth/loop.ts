@@ -12,7 +12,7 @@
  */
 import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';
-import { LayerNorm } from '../../nn/layers.js';
+import { createNorm, type Norm } from '../../nn/layers.js';
 import type { ParameterScope, ParameterSlot } from '../../nn/parameters.js';
 import { gatedResidual } from '../../tensor/ops.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -58,7 +58,7 @@ export class LoopDepth implements Depth {
   private readonly embedding: LoopEmbedding | null;
   private readonly streams: Streams | null;
   /** After each loop; null for none. */
-  private readonly norm: LayerNorm | null;
+  private readonly norm: Norm | null;
   /** Layers [first, end) are looped. */
   private readonly first: number;
   private readonly end: number;
@@ -77,8 +77,7 @@ export class LoopDepth implements Depth {
     this.initialState = config.initialState === 'random' ? new InitialState(config) : null;
     this.embedding = config.loopEmbedding ? new LoopEmbedding(scope, nLoop, C) : null;
     this.streams = Streams.of(scope, config);
-    const { bias, layerNormEpsilon: eps } = config;
-    this.norm = config.loopNorm ? new LayerNorm(scope.child('ln_loop'), C, { bias, eps }) : null;
+    this.norm = config.loopNorm ? createNorm(scope.child('ln_loop'), C, config) : null;
   }
 
   requireLoops(loops: number): void {

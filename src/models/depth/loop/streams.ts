@@ -12,7 +12,7 @@
  * stream n mod n alone, W = 0 and γ = 0.01 at the start: all streams stay equal, and the network starts as the one
  * without streams, to the bit. That w differs from loop to loop lets the streams grow apart.
  */
-import { LayerNorm, Linear } from '../../../nn/layers.js';
+import { createNorm, Linear, type Norm } from '../../../nn/layers.js';
 import type { ParameterScope, ParameterSlot } from '../../../nn/parameters.js';
 import { copiesAsStreams, meanOfStreams, readStreams, writeStreams } from '../../../tensor/loop-ops.js';
 import { activation, alias, embedding, gatedResidual } from '../../../tensor/ops.js';
@@ -82,12 +82,13 @@ export class Streams {
 }
 
 class DynamicPart {
-  private readonly norm: LayerNorm;
+  private readonly norm: Norm;
   private readonly weight: Linear;
   private readonly gamma: ParameterSlot;
 
-  constructor(scope: ParameterScope, { nStream: n, nLoop, nEmbd: C, bias, layerNormEpsilon }: ModelConfig) {
-    this.norm = new LayerNorm(scope.child('norm'), n * C, { bias, eps: layerNormEpsilon });
+  constructor(scope: ParameterScope, config: ModelConfig) {
+    const { nStream: n, nLoop, nEmbd: C } = config;
+    this.norm = createNorm(scope.child('norm'), n * C, config);
     this.weight = new Linear(scope.child('dynamic'), n * C, n * (n + 2), { bias: false, init: { value: 0 } });
     this.gamma = scope.declare('gamma', 'gate', [nLoop, 1], { value: GAMMA });
   }
