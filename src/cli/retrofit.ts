@@ -17,11 +17,15 @@ interface RetrofitFlags {
   readonly coda: number;
   readonly loopForm: ModelConfig['loopForm'];
   readonly gate: ModelConfig['gate'];
+  readonly inputInjection?: ModelConfig['inputInjection'];
+  readonly loopEmbedding?: true;
+  readonly hyperConnections?: ModelConfig['hyperConnections'];
+  readonly nStream?: number;
   readonly json?: true;
 }
 
 export function retrofitCommand(program: Command): void {
-  const { loopForm, gate } = modelFields;
+  const { loopForm, gate, inputInjection, loopEmbedding, hyperConnections, nStream } = modelFields;
   program
     .command('retrofit')
     .description('make a loop network of a GPT-2, starting as near to it as the loop form allows')
@@ -42,6 +46,16 @@ export function retrofitCommand(program: Command): void {
       new Option('--loop-form <form>', loopForm.help).choices(loopForm.choices).default('correction'),
     )
     .addOption(new Option('--gate <kind>', gate.help).choices(gate.choices).default(gate.default))
+    .addOption(
+      new Option('--input-injection <kind>', 'scalars: λx + μe in every loop').choices(
+        inputInjection.choices,
+      ),
+    )
+    .option('--loop-embedding', loopEmbedding.help)
+    .addOption(
+      new Option('--hyper-connections <kind>', hyperConnections.help).choices(hyperConnections.choices),
+    )
+    .option('--n-stream <n>', nStream.help, wholeNumber(2))
     .option('--json', 'print one JSON document')
     .action((flags: RetrofitFlags) => interruptible((signal) => runRetrofit(flags, signal)));
 }

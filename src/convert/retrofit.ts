@@ -15,12 +15,16 @@
  * - Inner loops in form `output` would count each layer's input twice, and the next layer's again, so that the last of L layers'
  *   corrections weighs 1 against the first one's 2ᴸ⁻¹; a larger a makes it worse. They are refused.
  *
+ * Scalars of injection, loop embeddings and streams start as the network without them, and so may be added; other recipes
+ * change what the gates above start with, and are refused.
+ *
  * A gate of 0 learns from the first step on: its gradient is that of the state times what the loop would add.
  */
 import { CheckpointError, ConfigError } from '../errors.js';
 import { elementCount, type LazyTensor, renamed } from '../formats/lazy-tensors.js';
 import { type ModelConfig, parseModelConfig } from '../models/config.js';
-import { parameterShapes } from './huggingface.js';
+import { GPTModules } from '../models/modules.js';
+import { initialValues } from '../nn/parameters.js';
 
 /** Layers of the original that each layer of the loop network is the mean of. */
 export type LayerGroups = readonly (readonly number[])[];
@@ -29,7 +33,8 @@ export type LayerGroups = readonly (readonly number[])[];
 export type LoopSettings = Pick<
   ModelConfig,
   'nLoop' | 'nInnerLoop' | 'nPrelude' | 'nCoda' | 'loopForm' | 'gate'
->;
+> &
+  Partial<Pick<ModelConfig, 'inputInjection' | 'loopEmbedding' | 'hyperConnections' | 'nStream'>>;
 
 /** Reads a choice of layers, `0-5` or `0,2,4-6`: one group for each. Throws ConfigError. */
 export function parseLayers(text: string, where: string): number[][] {
@@ -78,9 +83,16 @@ export function retrofitConfig(
       'must be correction where layers are looped, since no gate leaves the output form near the original';
     throw new ConfigError('loopForm', rule, loopForm);
   }
+  const { inputInjection = 'none' } = settings;
+  if (inputInjection !== 'none' && inputInjection !== 'scalars') {
+    const rule = 'must be none or scalars, which leave the network what it is until they learn';
+    throw new ConfigError('inputInjection', rule, inputInjection);
+  }
   return parseModelConfig({ ...original, ...settings, depth: 'loop', nLayer: groups.length }, 'retrofit');
 }
 
+/** Parameters of recipes, which start as in a new network. */
+const NEW = /^transformer\.(?:injection\.|streams\.|loop_embedding$)/;
 const LAYER = /^transformer\.h\.(\d+)\.(.+)$/;
 
 /** The loop network's parameters in their order, out of the original's. Throws CheckpointError for a missing one. */
@@ -95,8 +107,15 @@ export function retrofitTensors(
     if (!tensor) throw new CheckpointError(where, `must hold tensor ${name}`);
     return tensor;
   };
-  return [...parameterShapes(model)].map(([name, shape]) => {
+  return new GPTModules(model).slots.map(({ name, spec: { shape, init } }) => {
     if (name.endsWith('.gates')) return startingGates(name, shape);
+    if (NEW.test(name)) {
+      return {
+        name,
+        shape,
+        read: async () => Float32Array.from(initialValues(init, 0, name, elementCount(shape))),
+      };
+    }
     const [, layer, part] = LAYER.exec(name) ?? [];
     if (layer === undefined) return find(name);
     return mean(

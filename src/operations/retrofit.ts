@@ -30,6 +30,11 @@ export interface RetrofitOptions {
   /** `correction` (default) starts as the GPT-2 itself. */
   readonly loopForm?: ModelConfig['loopForm'];
   readonly gate?: ModelConfig['gate'];
+  /** Recipes that start as the network without them; injection by `scalars` alone. */
+  readonly inputInjection?: ModelConfig['inputInjection'];
+  readonly loopEmbedding?: boolean;
+  readonly hyperConnections?: ModelConfig['hyperConnections'];
+  readonly nStream?: number;
   readonly signal?: AbortSignal;
   /** Hears, in a line, what was left out. */
   readonly onNotice?: (line: string) => void;
@@ -69,6 +74,7 @@ export async function retrofitModel(options: RetrofitOptions): Promise<Retrofitt
     nCoda: options.coda ?? 0,
     loopForm,
     gate,
+    ...chosenRecipes(options),
   });
   const tokenizer = await opened.ownTokenizer();
   const conventions = await opened.conventions();
@@ -98,4 +104,15 @@ function chosenLayers({ layers, average }: RetrofitOptions, { nLayer }: ModelCon
   }
   if (average !== undefined) return parseGroups(average, '--average');
   return parseLayers(layers ?? `0-${nLayer - 1}`, '--layers');
+}
+
+/** The recipes that were asked for. */
+function chosenRecipes({
+  inputInjection,
+  loopEmbedding,
+  hyperConnections,
+  nStream,
+}: RetrofitOptions): Partial<ModelConfig> {
+  const given = Object.entries({ inputInjection, loopEmbedding, hyperConnections, nStream });
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
 }

@@ -63,6 +63,16 @@ test('correction: all layers, looped outside, inside or both ways, start as the 
     ['inner', '--inner-loops', '3'],
     ['both', '--loops', '2', '--inner-loops', '2', '--gate', 'scalar'],
     ['layout', '--loops', '3', '--prelude', '1', '--coda', '1'],
+    [
+      'recipes',
+      '--loops',
+      '3',
+      '--input-injection',
+      'scalars',
+      '--loop-embedding',
+      '--hyper-connections',
+      'dynamic',
+    ],
   ]) {
     const { document } = await retrofit(name, ...flags);
     assert.deepEqual(document.layers, [[0], [1], [2]]);
@@ -160,6 +170,7 @@ test('what cannot be retrofitted is refused, and nothing is written', async () =
     ],
     [/loops: must be at least 2, over the stack or in each layer, got 1/, '--layers', '0'],
     [/loopForm: must be correction where layers are looped/, '--inner-loops', '2', '--loop-form', 'output'],
+    [/inputInjection: must be none or scalars/, '--loops', '2', '--input-injection', 'stable'],
     [/nPrelude \+ nCoda: must leave a layer to loop/, '--loops', '2', '--prelude', '3'],
   ] as const) {
     const result = await loopnn(['retrofit', '--model', at('original'), '--out', at('no'), ...flags]);
