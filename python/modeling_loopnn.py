@@ -7,9 +7,9 @@
 f is the stack of blocks (outer loops, `n_loop`), and each block of it may be looped in the same way (inner loops,
 `n_inner_loop`). The loop form says what the gate weighs: `output` the output f(x), `correction` the change f(x) - x. The first
 `n_prelude` and the last `n_coda` layers run once, outside the outer loops; every loop may meet the looped stack's first input
-e again (`input_injection`, see `Injection`). The first loop may start from a random state (`initial_state`), a learned vector may
-be added to what each loop reads (`loop_embedding`), the state may be normalised after each loop (`loop_norm`) and may be several
-streams (`hyper_connections`, see `Streams`).
+e again (`input_injection`, see `Injection`). The first loop may start from a random state (`initial_state`), a learned
+vector may be added to what each loop reads (`loop_embedding`), the state may be normalised after each loop
+(`loop_norm`), and it may be several streams (`hyper_connections`, see `Streams`).
 
 This file needs torch and transformers alone and travels with the checkpoint:
 
@@ -23,8 +23,8 @@ How often to loop is said by the argument `num_loops` of `forward` and `generate
 `generate`, else by `config.n_loop`; loops beyond the trained count reuse the last gate.
 
 Parameter names and layouts are those of loopnn and of GPT-2 in transformers: linear weights are (in, out). An optimizer should
-decay neither gates (`*.gates`, `injection.*_scale`, `streams.coefficients`, `streams.gamma`), nor `injection.a` and `injection.b`,
-nor biases and layer norms.
+decay neither gates (`*.gates`, `injection.*_scale`, `streams.coefficients`, `streams.gamma`), nor `injection.a` and
+`injection.b`, nor biases and layer norms.
 
 Each application of attention - in every loop, layer and inner loop - has keys and values of its own. A cache of
 transformers, of any kind, gets a layer for each, and belongs to the `num_loops` it was filled with. transformers 5.24 calls
@@ -289,9 +289,10 @@ INJECTIONS = ("none", "add", "linear", "scalars", "stable", "stable-exact")
 class Injection(nn.Module):
     """How loop n meets the looped stack's first input e again, before its stack f.
 
-    none: f reads x; add: x + e; linear: x A + e B. These leave x as what the gate adds to. Others put h in its place, which f reads
-    and the gate adds to: scalars, h = state_scale^n x + input_scale^n e; stable (Parcae, arXiv 2604.12946),
-    h = exp(-d A) x + gain (e B) with A = exp(a), d = softplus(b), the gain being Euler's d, or with stable-exact (1 - exp(-d A)) / A.
+    none: f reads x; add: x + e; linear: x A + e B. These leave x as what the gate adds to. Others put h in its place,
+    which f reads and the gate adds to: scalars, h = state_scale^n x + input_scale^n e; stable (Parcae, arXiv 2604.12946),
+    h = exp(-d A) x + gain (e B) with A = exp(a), d = softplus(b), the gain being Euler's d, or with stable-exact
+    (1 - exp(-d A)) / A.
     """
 
     def __init__(self, config):
@@ -332,8 +333,9 @@ class Injection(nn.Module):
 class Streams(nn.Module):
     """Hyper-connections at the loops (arXiv 2409.19606): the state is M streams (B, T, M, C), which loop n takes further.
 
-    u = sum_j read_j s_j, s_i becomes sum_j mix_ij s_j + write_i (L(u) - u), where L is the loop without streams. `coefficients` has
-    mix_i1 .. mix_iM, read_i, write_i of each stream i; with `dynamic` connections, gamma^n tanh(norm(s) W) is added for each token.
+    u = sum_j read_j s_j, s_i becomes sum_j mix_ij s_j + write_i (L(u) - u), where L is the loop without streams.
+    `coefficients` has mix_i1 .. mix_iM, read_i, write_i of each stream i; with `dynamic` connections,
+    gamma^n tanh(norm(s) W) is added for each token.
     """
 
     def __init__(self, config):
@@ -372,13 +374,14 @@ class Streams(nn.Module):
 
 def hash_words(*words):
     """One 32-bit word out of several, as loopnn hashes them."""
-    h = torch.tensor(0x6A09E667)
+    h = 0x6A09E667
     for word in words:
-        h = mix32((h ^ mix32(torch.tensor(word))) + 0x9E3779B9)
+        h = mix32((h ^ mix32(word)) + 0x9E3779B9)
     return h
 
 
 def mix32(x):
+    """A bijection of 32-bit words, each a number or an element of an int64 tensor."""
     x = x & 0xFFFFFFFF
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         x = ((x ^ (x >> shift)) * factor) & 0xFFFFFFFF

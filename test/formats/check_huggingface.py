@@ -86,6 +86,14 @@ TRAINED = {
         "--depth", "loop", "--n-layer", "3", "--n-prelude", "1", "--n-coda", "1", "--n-loop", "3",
         "--input-injection", "linear", "--bias", "false", "--tied-head", "false",
     ],
+    "loop, stable injection into a random state": [
+        "--depth", "loop", "--n-loop", "3", "--input-injection", "stable-exact", "--initial-state", "random",
+        "--loop-embedding", "true", "--loop-norm", "true",
+    ],
+    "loop, dynamic streams, scalars": [
+        "--depth", "loop", "--n-loop", "3", "--input-injection", "scalars", "--hyper-connections", "dynamic",
+        "--n-stream", "3",
+    ],
 }
 
 
@@ -234,6 +242,7 @@ def main():
         data = prepare(work)
         exported = {name: round_trip(work, data, name, flags) for name, flags in TRAINED.items()}
         conveniences(exported["loop both, correction"])
+        conveniences(exported["loop, dynamic streams, scalars"])
         loop, run = with_strong_gates(exported["loop both, correction"], work)
         parts = load(exported["loop, prelude, coda, linear injection"])
         hidden_states(parts, torch.randint(1, 300, (2, 14)), 3, "prelude and coda")
