@@ -87,7 +87,8 @@ export function onnxGraph(
 
 /**
  * The `config.json` beside a graph: the cache's sizes under GPT-2's names, or under Llama's where queries share key heads,
- * as GPT-2 has no name for those; layers being the applications of `loops` loops; and our own configuration, with null loops where they are an input or the depth has none.
+ * as GPT-2 has no name for those; layers being the applications of `loops` loops; and our own configuration, with null
+ * loops where they are an input or the depth has none.
  */
 export function onnxConfig(
   model: ModelConfig,
