@@ -9,7 +9,11 @@ f is the stack of blocks (outer loops, `n_loop`), and each block of it may be lo
 `n_prelude` and the last `n_coda` layers run once, outside the outer loops; every loop may meet the looped stack's first input
 e again (`input_injection`, see `Injection`). The first loop may start from a random state (`initial_state`), a learned
 vector may be added to what each loop reads (`loop_embedding`), the state may be normalised after each loop
-(`loop_norm`), and it may be several streams (`hyper_connections`, see `Streams`).
+(`loop_norm`), and it may be several streams (`hyper_connections`, see `Streams`). With `depth` gpt2 the stack is walked
+once.
+
+Blocks have GPT-2's parts, or others: RMSNorm in place of layer norm (`norm_type`), squared ReLU (`relu2`), and an MLP whose
+activation of one half of its wider input layer gates the other half (`gated_mlp`).
 
 This file needs torch and transformers alone and travels with the checkpoint:
 
@@ -84,6 +88,9 @@ class LoopConfig(PretrainedConfig):
         n_inner=None,
         activation_function="gelu_new",
         layer_norm_epsilon=1e-5,
+        depth="loop",
+        norm_type="layernorm",
+        gated_mlp=False,
         n_loop=1,
         n_inner_loop=1,
         loop_form="correction",
@@ -116,6 +123,9 @@ class LoopConfig(PretrainedConfig):
         self.n_inner = n_inner
         self.activation_function = activation_function
         self.layer_norm_epsilon = layer_norm_epsilon
+        self.depth = depth
+        self.norm_type = norm_type
+        self.gated_mlp = gated_mlp
         self.n_loop = n_loop
         self.n_inner_loop = n_inner_loop
         self.loop_form = loop_form
@@ -164,6 +174,37 @@ class LayerNorm(nn.Module):
 
     def forward(self, x):
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean of x^2 + eps) over `width` channels, C by default, with a gain, in float32 at least."""
+
+    def __init__(self, config, width=None):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(config.n_embd if width is None else width))
+        self.bias = None
+        self.eps = config.layer_norm_epsilon
+
+    def forward(self, x):
+        y = x.to(torch.promote_types(x.dtype, torch.float32))
+        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
+        return self.weight * y.to(x.dtype)
+
+
+NORMS = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
+
+
+def choice(config, field, known):
+    """What `known` has under the configuration's word. Raises ValueError for another."""
+    word = getattr(config, field)
+    if word not in known:
+        raise ValueError(f"config.{field}: must be one of {', '.join(known)}, got {word!r}")
+    return known[word]
+
+
+def norm(config, width=None):
+    """A norm of the configuration's type over `width` channels, C by default."""
+    return choice(config, "norm_type", NORMS)(config, width)
 
 
 def rotations(position_ids, HS, theta, dtype):
@@ -222,27 +263,32 @@ ACTIVATIONS = {
     "gelu_new": partial(F.gelu, approximate="tanh"),
     "gelu": F.gelu,
     "relu": F.relu,
+    "relu2": lambda x: F.relu(x).square(),
     "silu": F.silu,
     "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
 }
 
 
 class MLP(nn.Module):
-    """Linear to `n_inner`, or 4 C where it is None, the activation, linear back."""
+    """Linear to `n_inner`, or 4 C where it is None, the activation, linear back; gated, to two halves of such a width."""
 
     def __init__(self, config):
         super().__init__()
         self.dropout = config.dropout
-        if config.activation_function not in ACTIVATIONS:
-            rule = f"must be one of {', '.join(ACTIVATIONS)}"
-            raise ValueError(f"config.activation_function: {rule}, got {config.activation_function!r}")
-        self.activation = ACTIVATIONS[config.activation_function]
+        self.activation = choice(config, "activation_function", ACTIVATIONS)
+        self.gated = config.gated_mlp
         inner = 4 * config.n_embd if config.n_inner is None else config.n_inner
-        self.c_fc = Linear(config.n_embd, inner, config.bias)
+        self.c_fc = Linear(config.n_embd, 2 * inner if self.gated else inner, config.bias)
         self.c_proj = Linear(inner, config.n_embd, config.bias)
 
     def forward(self, x):
-        y = self.c_proj(self.activation(self.c_fc(x)))
+        y = self.c_fc(x)
+        if self.gated:
+            gate, y = y.chunk(2, dim=-1)
+            y = self.activation(gate) * y
+        else:
+            y = self.activation(y)
+        y = self.c_proj(y)
         return F.dropout(y, self.dropout) if self.training else y
 
 
@@ -265,14 +311,14 @@ class Gates(nn.Module):
 
 
 class Block(Gates):
-    """A transformer block, x + Attention(LN(x)) and then x + MLP(LN(x)), looped `n_inner_loop` times."""
+    """A transformer block, x + Attention(norm(x)) and then x + MLP(norm(x)), looped `n_inner_loop` times."""
 
     def __init__(self, config):
         super().__init__()
         self.n_inner_loop = config.n_inner_loop
-        self.ln_1 = LayerNorm(config)
+        self.ln_1 = norm(config)
         self.attn = Attention(config)
-        self.ln_2 = LayerNorm(config)
+        self.ln_2 = norm(config)
         self.mlp = MLP(config)
         self.declare_gates(config, "n_inner_loop")
 
@@ -345,7 +391,7 @@ class Streams(nn.Module):
         self.coefficients = nn.Parameter(torch.empty(N, width))
         self.norm = None
         if config.hyper_connections == "dynamic":
-            self.norm = LayerNorm(config, self.count * C)
+            self.norm = norm(config, self.count * C)
             self.dynamic = Linear(self.count * C, width, False)
             self.gamma = nn.Parameter(torch.empty(N, 1))
 
@@ -465,7 +511,7 @@ class Past:
 
 
 class LoopTransformer(Gates):
-    """Embeddings, the prelude, the looped layers, the coda and the final layer norm."""
+    """Embeddings, the prelude, the looped layers, the coda and the final norm."""
 
     def __init__(self, config):
         super().__init__()
@@ -478,10 +524,10 @@ class LoopTransformer(Gates):
         self.injection = Injection(config)
         vectors = nn.Parameter(torch.empty(config.n_loop, config.n_embd)) if config.loop_embedding else None
         self.register_parameter("loop_embedding", vectors)
-        self.ln_loop = LayerNorm(config) if config.loop_norm else None
+        self.ln_loop = norm(config) if config.loop_norm else None
         self.streams = None if config.hyper_connections == "none" else Streams(config)
         self.initial_states = None
-        self.ln_f = LayerNorm(config)
+        self.ln_f = norm(config)
         self.gradient_checkpointing = False
 
     def loop_count(self, num_loops):
@@ -655,7 +701,7 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
         std = config.initializer_range
         if isinstance(module, (nn.Embedding, nn.Linear)):
             nn.init.normal_(module.weight, std=std)
-        elif isinstance(module, LayerNorm):
+        elif isinstance(module, (LayerNorm, RMSNorm)):
             nn.init.ones_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -805,7 +851,7 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
         `labels` are the inputs themselves, as everywhere in transformers: position t is scored on label t + 1, and -100 is
         ignored; `shift_labels` are scored where they stand. With `num_items_in_batch` the loss is the sum over so many
         tokens. `num_loops` overrides `config.n_loop`. Hidden states are those at the start, after each block in the order
-        of execution (the last block of a loop: after the loop's update), and at the end after the layer norm. One segment
+        of execution (the last block of a loop: after the loop's update), and at the end after the norm. One segment
         alone exists, so `token_type_ids` are zeros. `cache`, or `past_key_values`, has the positions before these;
         `use_cache=True` makes one. Raises ValueError or TypeError for what this model does not have.
         """

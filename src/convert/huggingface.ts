@@ -1,19 +1,26 @@
 /**
  * Models under Hugging Face's names: their `config.json` to a model's configuration and back, and which tensors of such a
- * checkpoint are a model's. GPT-2 is `transformers`' own; a loop network has a model type of ours, whose PyTorch file is
- * `python/modeling_loopnn.py`. Knows no file.
+ * checkpoint are a model's. GPT-2 is `transformers`' own; a loop network, or a GPT-2 with other parts, has a model type of ours,
+ * whose PyTorch file is `python/modeling_loopnn.py`. Knows no file.
  */
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { TextIdFields } from '../generate/text-ids.js';
 import { elementCount, type LazyTensor, renamed } from '../formats/lazy-tensors.js';
-import { headsOf, type ModelConfig, initialStd, modelFields, parseModelConfig } from '../models/config.js';
+import {
+  headsOf,
+  type ModelConfig,
+  initialStd,
+  innerWidth,
+  modelFields,
+  parseModelConfig,
+} from '../models/config.js';
 import { DEPTH_NAMES, DEPTHS, depthOf } from '../models/depth/kinds.js';
 import { GPTModules } from '../models/modules.js';
 import { HEAD, listed, sortCheckpoint } from './checkpoint-names.js';
 
-/** `model_type` of exported loop networks. */
+/** `model_type` of what transformers' own GPT-2 cannot run. */
 export const LOOP_MODEL_TYPE = 'loopnn';
-/** Name of the PyTorch file that an exported loop network carries, without its ending. */
+/** Name of the PyTorch file that such a model carries, without its ending. */
 export const MODELING_MODULE = 'modeling_loopnn';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -36,8 +43,18 @@ const ACTIVATION_NAMES: Readonly<Record<string, ModelConfig['activation']>> = {
   swish: 'silu',
 };
 
-/** Our fields of a loop network and their names in `config.json`, besides those that GPT-2 has. */
-const LOOP_FIELDS = {
+/** Our fields of a block's parts that GPT-2 does not have, and their names in `config.json`. */
+const PART_FIELDS = {
+  normType: 'norm_type',
+  gatedMlp: 'gated_mlp',
+  positions: 'positions',
+  qkNorm: 'qk_norm',
+} as const satisfies Partial<Record<keyof ModelConfig, string>>;
+
+/** Our fields of our model type and their names in `config.json`, besides those that GPT-2 has. */
+const OWN_FIELDS = {
+  depth: 'depth',
+  ...PART_FIELDS,
   nLoop: 'n_loop',
   nInnerLoop: 'n_inner_loop',
   loopForm: 'loop_form',
@@ -47,9 +64,7 @@ const LOOP_FIELDS = {
   nPrelude: 'n_prelude',
   nCoda: 'n_coda',
   inputInjection: 'input_injection',
-  positions: 'positions',
   ropeTheta: 'rope_theta',
-  qkNorm: 'qk_norm',
   initialState: 'initial_state',
   loopNorm: 'loop_norm',
   loopEmbedding: 'loop_embedding',
@@ -67,7 +82,7 @@ export function modelFromHuggingFace(json: unknown, where: string): ImportedConf
   const config = json as Json;
   const type = config.model_type;
   if (type !== 'gpt2' && type !== LOOP_MODEL_TYPE) {
-    const rule = `must be gpt2, or ${LOOP_MODEL_TYPE} for an exported loop network`;
+    const rule = `must be gpt2, or ${LOOP_MODEL_TYPE} for what loopnn exported`;
     throw new ConfigError(`${where}: model_type`, rule, type === undefined ? 'nothing' : type);
   }
   if (config.quantization_config !== undefined) {
@@ -87,13 +102,15 @@ export function modelFromHuggingFace(json: unknown, where: string): ImportedConf
     tiedHead: config.tie_word_embeddings,
   };
   if (type === LOOP_MODEL_TYPE) {
-    const own = Object.entries(LOOP_FIELDS).map(([field, name]) => [field, config[name]]);
-    const fields = { depth: 'loop', ...common, nKvHead: keyHeadsOf(config), ...Object.fromEntries(own) };
-    return {
-      model: parseModelConfig(fields, `${where}: as model`),
-      queryScales: [],
-      notices: [],
-    };
+    const own = Object.entries(OWN_FIELDS).map(([field, name]) => [field, config[name]]);
+    // Before it was written, the depth was loop.
+    const depth = config.depth ?? 'loop';
+    const fields = { ...common, nKvHead: keyHeadsOf(config), ...Object.fromEntries(own), depth };
+    const model = parseModelConfig(fields, `${where}: as model`);
+    if (depthOf(model).huggingFace === null) {
+      throw new ConfigError(`${where}: depth`, `must be ${exportableDepths()}`, model.depth);
+    }
+    return { model, queryScales: [], notices: [] };
   }
   const crossAttention = config.add_cross_attention ?? false;
   if (crossAttention !== false) {
@@ -143,19 +160,23 @@ function queryScales(config: Json, { nLayer, nEmbd, nHead }: ModelConfig, where:
   return Array.from({ length: nLayer }, (_, layer) => scale / (byLayer ? layer + 1 : 1));
 }
 
-/** The model type that transformers run a model as: GPT-2 where its parts are GPT-2's own; null for none. */
-export function huggingFaceType(model: ModelConfig): 'gpt2' | 'loopnn' | null {
-  const { huggingFace: type } = depthOf(model);
+function exportableDepths(): string {
+  return DEPTH_NAMES.filter((depth) => DEPTHS[depth].huggingFace !== null).join(' or ');
+}
+
+/** The model type that transformers run it as: `gpt2` where its blocks have GPT-2's parts alone; null for none. */
+export function huggingFaceType(model: ModelConfig): 'gpt2' | typeof LOOP_MODEL_TYPE | null {
+  const { huggingFace } = depthOf(model);
   const { NH, KV } = headsOf(model);
-  const own = model.positions === 'learned' && !model.qkNorm && KV === NH;
-  return type === 'gpt2' && !own ? LOOP_MODEL_TYPE : type;
+  const parts = Object.keys(PART_FIELDS) as (keyof typeof PART_FIELDS)[];
+  const others = KV !== NH || parts.some((name) => model[name] !== modelFields[name].default);
+  return huggingFace === 'gpt2' && others ? LOOP_MODEL_TYPE : huggingFace;
 }
 
 /** Throws ConfigError where `transformers` would need a model file that we do not have. */
 export function requireExportable(model: ModelConfig): void {
-  if (depthOf(model).huggingFace === null) {
-    const known = DEPTH_NAMES.filter((depth) => DEPTHS[depth].huggingFace !== null);
-    const rule = `must be ${known.join(' or ')} to be exported for Hugging Face`;
+  if (huggingFaceType(model) === null) {
+    const rule = `must be ${exportableDepths()} to be exported for Hugging Face`;
     throw new ConfigError('depth', rule, model.depth);
   }
   if (model.halting !== 'none') {
@@ -181,7 +202,7 @@ export function huggingFaceConfig(model: ModelConfig, { bos_token_id, eos_token_
     n_embd: model.nEmbd,
     n_layer: model.nLayer,
     n_head: model.nHead,
-    n_inner: model.nInner === '4x' ? null : model.nInner,
+    n_inner: model.nInner === '4x' ? null : innerWidth(model),
     activation_function: model.activation,
     layer_norm_epsilon: model.layerNormEpsilon,
     initializer_range: initialStd(model),
@@ -202,7 +223,7 @@ export function huggingFaceConfig(model: ModelConfig, { bos_token_id, eos_token_
       attn_pdrop: model.dropout,
     };
   }
-  const own = Object.entries(LOOP_FIELDS).map(([field, name]) => [name, model[field as keyof ModelConfig]]);
+  const own = Object.entries(OWN_FIELDS).map(([field, name]) => [name, model[field as keyof ModelConfig]]);
   return {
     architectures: ['LoopForCausalLM'],
     model_type: LOOP_MODEL_TYPE,

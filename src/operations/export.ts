@@ -11,7 +11,6 @@ import type { WeightType } from '../formats/onnx-weights.js';
 import { type TextIdFields, textIdFields } from '../generate/text-ids.js';
 import {
   huggingFaceConfig,
-  huggingFaceType,
   LOOP_MODEL_TYPE,
   MODELING_MODULE,
   tensorsForHuggingFace,
@@ -181,7 +180,7 @@ async function exportHuggingFace(options: ExportOptions): Promise<ExportedHuggin
   const writeAll = async (target: NodeStore) => {
     await target.replace('model.safetensors', lazySafetensors(tensors, { format: 'pt' }));
     await writeTexts(target, texts, model.blockSize, run, onNotice);
-    if (huggingFaceType(model) === LOOP_MODEL_TYPE)
+    if (config.model_type === LOOP_MODEL_TYPE)
       await target.replace(`${MODELING_MODULE}.py`, await readModelingFile());
     await writeJSON(target, 'config.json', config);
   };

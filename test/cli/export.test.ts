@@ -91,11 +91,13 @@ test('an imported GPT-2 leaves as it came', async () => {
 test('a loop network leaves with its settings, gates and PyTorch file, and comes back the same', async () => {
   const more = ['--n-layer', '3', '--n-prelude', '1', '--n-coda', '1', '--n-inner-loop', '2'];
   const relative = ['--activation', 'gelu', '--n-inner', '50', '--layer-norm-epsilon', '1e-6'];
+  const parts = ['--norm-type', 'rmsnorm', '--gated-mlp', 'true'];
   const train = [
     'train',
     ...TRAIN,
     ...more,
     ...relative,
+    ...parts,
     '--input-injection',
     'linear',
     '--gate-init',
@@ -110,8 +112,10 @@ test('a loop network leaves with its settings, gates and PyTorch file, and comes
     [2, 2, 1, '1/n', 'linear'],
   );
   assert.deepEqual(
-    ['activation_function', 'n_inner', 'layer_norm_epsilon'].map((key) => config[key]),
-    ['gelu', 50, 1e-6],
+    ['activation_function', 'n_inner', 'layer_norm_epsilon', 'norm_type', 'gated_mlp'].map(
+      (key) => config[key],
+    ),
+    ['gelu', 50, 1e-6, 'rmsnorm', true],
   );
   const file = readFileSync(at('loop-out', 'modeling_loopnn.py'), 'utf8');
   for (const reference of Object.values(config.auto_map as Record<string, string>)) {

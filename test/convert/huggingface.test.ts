@@ -11,12 +11,15 @@ import {
 } from '../../src/convert/huggingface.js';
 import { toFloat32 } from '../../src/formats/dtypes.js';
 import { elementCount, type LazyTensor } from '../../src/formats/lazy-tensors.js';
+import { ConfigError } from '../../src/errors.js';
+import { innerWidth, parseModelConfig } from '../../src/models/config.js';
 import { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { onEngine } from '../engines.js';
 import { parseSafetensors } from '../formats/safetensors-bytes.js';
 
 const FIXTURES = new URL('../../../test/fixtures/huggingface/', import.meta.url);
+const SMALL = { vocabSize: 11, blockSize: 8, nLayer: 1, nHead: 2, nEmbd: 16 };
 const tensorsOf = (name: string) => parseSafetensors(readFileSync(new URL(name, FIXTURES)), name);
 const CONFIG = JSON.parse(readFileSync(new URL('gpt2/config.json', FIXTURES), 'utf8'));
 const WEIGHTS = tensorsOf('gpt2/model.safetensors');
@@ -102,4 +105,28 @@ test('a configuration leaves as it came, and what was said otherwise by a name o
   ]) {
     assert.deepEqual(there({ activation_function: given }), { ...usual, activation_function: ours });
   }
+});
+
+test('a GPT-2 with other parts leaves as ours and comes back, and squared ReLU alone leaves it transformers’ own', () => {
+  const there = (fields: object) => {
+    const model = parseModelConfig({ ...SMALL, ...fields });
+    const json = huggingFaceConfig(model, { bos_token_id: 0, eos_token_id: 0 });
+    const back = modelFromHuggingFace(json, 'config').model;
+    assert.deepEqual(back, { ...model, nInner: back.nInner });
+    assert.equal(innerWidth(back), innerWidth(model));
+    return json;
+  };
+  assert.equal(there({ activation: 'relu2' }).model_type, 'gpt2');
+  const swiglu = there({
+    normType: 'rmsnorm',
+    gatedMlp: true,
+    nInner: '8/3x',
+    activation: 'silu',
+    bias: false,
+  });
+  assert.deepEqual([swiglu.model_type, swiglu.depth, swiglu.n_inner], ['loopnn', 'gpt2', 64]);
+  assert.throws(
+    () => modelFromHuggingFace({ ...swiglu, depth: 'sharing', n_application: 4 }, 'config'),
+    ConfigError,
+  );
 });

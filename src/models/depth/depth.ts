@@ -26,7 +26,7 @@ export interface DepthKind {
   block(config: ModelConfig): { readonly Block: typeof PreNormBlock; readonly finalNorm: boolean };
   /** The MLP's activation where a configuration names none. */
   readonly activation: ModelConfig['activation'];
-  /** The model type that Hugging Face's transformers run it as; null for none. */
+  /** The model type that Hugging Face's transformers run it as with GPT-2's parts; null for none. */
   readonly huggingFace: 'gpt2' | 'loopnn' | null;
   create(scope: ParameterScope, blocks: readonly Block[], config: ModelConfig): Depth;
 }
