@@ -10,7 +10,7 @@ import { LimitMeter, type MachineLimits } from '../bench/limits.js';
 import { benchmarkSteps, type StepsResult } from '../bench/steps.js';
 import type { KernelMs } from '../bench/timed.js';
 import { modelFields } from '../models/config.js';
-import { parseRunConfig, trainFields } from '../train/config.js';
+import { parseRunConfig, requireEffect, trainFields } from '../train/config.js';
 import { addFields, givenFields, wholeNumber } from './flags.js';
 import { byteSize, grouped, metric, paragraph, Progress, printResult, table } from './output.js';
 import { openRuntime, weightsOption } from './runtime.js';
@@ -49,14 +49,17 @@ export function benchCommand(program: Command): void {
 }
 
 async function bench(presets: readonly string[], flags: BenchFlags): Promise<void> {
+  const given = { model: givenFields(flags, modelFields), train: givenFields(flags, timedFields) };
   const models = presets.map((name) => {
     const { model, train } = readPreset(name) as { model: object; train: object };
-    const fields = {
-      model: { ...model, ...givenFields(flags, modelFields) },
-      train: { ...train, ...givenFields(flags, timedFields) },
-    };
+    const fields = { model: { ...model, ...given.model }, train: { ...train, ...given.train } };
     return { name, config: parseRunConfig(fields, `preset ${name}`) };
   });
+  requireEffect(
+    given,
+    models.map((model) => model.config),
+    'flags',
+  );
   const [{ config }] = models;
   const { backend } = await openRuntime(config.train.precision, flags.weights);
   const on = { backend, weights: flags.weights };

@@ -22,8 +22,9 @@
  */
 import { CheckpointError, ConfigError } from '../errors.js';
 import { elementCount, type LazyTensor, renamed } from '../formats/lazy-tensors.js';
-import { type ModelConfig, parseModelConfig } from '../models/config.js';
+import { type ModelConfig, modelFields, parseModelConfig } from '../models/config.js';
 import { GPTModules } from '../models/modules.js';
+import { requireRead, unreadModelFields } from '../models/unread.js';
 import { initialValues } from '../nn/parameters.js';
 
 /** Layers of the original that each layer of the loop network is the mean of. */
@@ -88,7 +89,10 @@ export function retrofitConfig(
     const rule = 'must be none or scalars, which leave the network what it is until they learn';
     throw new ConfigError('inputInjection', rule, inputInjection);
   }
-  return parseModelConfig({ ...original, ...settings, depth: 'loop', nLayer: groups.length }, 'retrofit');
+  const fields = { ...original, ...settings, depth: 'loop', nLayer: groups.length };
+  const config = parseModelConfig(fields, 'retrofit');
+  requireRead(settings, modelFields, [unreadModelFields(config)], 'retrofit');
+  return config;
 }
 
 /** Parameters of recipes, which start as in a new network. */

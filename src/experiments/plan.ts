@@ -5,7 +5,7 @@ import type { Clock } from '../platform.js';
 import type { RunConfig, TrainConfig } from '../train/config.js';
 import { pilotSteps } from './entrants.js';
 import { trainingFlopsPerToken } from './result.js';
-import { candidates, runConfig, type Suite, tokensPerStep } from './suites.js';
+import { candidates, requireSuite, runConfig, type Suite, tokensPerStep } from './suites.js';
 
 /** One model of a comparison. */
 export interface PlannedModel {
@@ -33,6 +33,7 @@ export function planComparison(
   vocabSize: number,
   precision: TrainConfig['precision'],
 ): PlannedModel[] {
+  requireSuite(suite);
   const grid = candidates(suite);
   return suite.models.map((model) => {
     const configs = (grid.length > 0 ? grid : [{}]).map((fields) =>

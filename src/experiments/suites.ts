@@ -8,6 +8,7 @@ import { modelFields } from '../models/config.js';
 import {
   overrideTrain,
   parseRunConfig,
+  requireEffect,
   type RunConfig,
   type TrainConfig,
   trainFields,
@@ -115,12 +116,20 @@ export function runConfig(
   const tenth = candidate.lr === undefined ? {} : { minLr: Number(candidate.lr) / 10 };
   const own = { ...suite.train, ...model.train, ...tenth, ...candidate, precision };
   const train = overrideTrain({ ...preset?.train }, own as Partial<TrainConfig>);
-  if (!suite.budget) return parseRunConfig({ model: fields, train }, where);
-  const whole = parseRunConfig(
-    { model: fields, train: { ...train, maxSteps: Number.MAX_SAFE_INTEGER } },
-    where,
-  );
-  return parseRunConfig({ model: fields, train: shortened(train, stepsOf(suite.budget, whole)) }, where);
+  const whole = suite.budget ? { ...train, maxSteps: Number.MAX_SAFE_INTEGER } : train;
+  const config = parseRunConfig({ model: fields, train: whole }, where);
+  requireEffect(model, [config], where);
+  if (!suite.budget) return config;
+  return parseRunConfig({ model: fields, train: shortened(train, stepsOf(suite.budget, config)) }, where);
+}
+
+/** Throws ConfigError for a wrong configuration of a model, and for a field of all models that none of them reads. */
+export function requireSuite(suite: Suite): void {
+  const grid = candidates(suite);
+  for (const candidate of grid.length > 0 ? grid : [{}]) {
+    const configs = suite.models.map((model) => runConfig(suite, model, 257, 'f32', candidate));
+    requireEffect({ model: suite.model, train: { ...suite.train, ...candidate } }, configs, suite.where);
+  }
 }
 
 /** Tokens of one update. */

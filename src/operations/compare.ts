@@ -11,7 +11,7 @@ import { type ComparisonDocument, ComparisonFolder } from '../experiments/compar
 import { Outcome } from '../experiments/outcome.js';
 import type { ReportContext } from '../experiments/report.js';
 import { reportFacts } from '../experiments/report-facts.js';
-import { runConfig, type Suite, type SuiteData } from '../experiments/suites.js';
+import { requireSuite, type Suite, type SuiteData } from '../experiments/suites.js';
 import type { Timing } from '../experiments/timing.js';
 import type { IntegerType } from '../formats/integers.js';
 import { NodeStore, nodeClock } from '../node/store.js';
@@ -90,7 +90,7 @@ export async function compareModels(options: CompareOptions): Promise<Comparison
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
   const suite = limited(options.suite, options.maxSteps);
   // Wrong fields are found before anything is prepared.
-  for (const model of suite.models) runConfig(suite, model, 257, 'f32');
+  requireSuite(suite);
   const source = options.data ?? suite.data;
   if (source === null) throw dataMissing(suite);
   const seeds = options.seeds ?? suite.seeds;

@@ -2,7 +2,14 @@
 import { ConfigError } from '../errors.js';
 import { readConfigFile, readPreset } from '../node/presets.js';
 import { type ModelConfig, requireSharing } from '../models/config.js';
-import { overrideTrain, parseRunConfig, type RunConfig, type TrainConfig } from '../train/config.js';
+import {
+  type GivenFields,
+  overrideTrain,
+  parseRunConfig,
+  requireEffect,
+  type RunConfig,
+  type TrainConfig,
+} from '../train/config.js';
 
 /** What a run is to be: a preset, or a configuration file, and fields in place of its own. */
 export interface ConfigOptions {
@@ -17,7 +24,7 @@ export interface ConfigOptions {
 
 /**
  * The configuration that the options choose. `defaults` hold model fields for where neither preset nor fields say anything.
- * Throws ConfigError naming the field.
+ * Throws ConfigError naming the field, also where a field that is given has no effect.
  *
  * @example
  * const { model } = chooseConfig({ preset: 'mini-1x2', model: { nLoop: 4 } });
@@ -34,12 +41,13 @@ export function chooseConfig(
     preset === undefined ? (config === undefined ? {} : readConfigFile(config)) : readPreset(preset);
   const where = preset === undefined ? (config ?? 'flags') : `preset ${preset}`;
   // The first parse checks the file alone, so that its mistakes are named as its own.
-  parseRunConfig(base, where);
-  const { model, train } = base as { model?: object; train?: object };
+  const { model, train } = base as GivenFields;
+  requireEffect({ model, train }, [parseRunConfig(base, where)], where);
   const parsed = parseRunConfig(
     { model: { ...defaults, ...model, ...modelFields }, train: overrideTrain(train ?? {}, trainFields) },
     where,
   );
+  requireEffect({ model: modelFields, train: trainFields }, [parsed], where);
   if (modelFields.kvLoops !== undefined) requireSharing(parsed.model, `${where}: model`);
   return parsed;
 }

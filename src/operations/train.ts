@@ -14,7 +14,7 @@ import { GPT } from '../models/gpt.js';
 import { NodeStore, nodeClock } from '../node/store.js';
 import { endedBy } from '../platform.js';
 import { resumableStep } from '../train/checkpoint.js';
-import { overrideTrain, parseRunConfig, type RunConfig } from '../train/config.js';
+import { overrideTrain, parseRunConfig, requireEffect, type RunConfig } from '../train/config.js';
 import type { EvalEvent, TrainEvent } from '../train/events.js';
 import { gapsOf } from '../train/metrics.js';
 import { grouped } from '../printable.js';
@@ -335,7 +335,9 @@ function resumedConfig(
   }
   const own = dropout === undefined ? {} : { dropout };
   const changed = { model: { ...config.model, ...own }, train: overrideTrain(config.train, train) };
-  return parseRunConfig(changed, 'flags');
+  const parsed = parseRunConfig(changed, 'flags');
+  requireEffect({ train }, [parsed], 'flags');
+  return parsed;
 }
 
 /** Says so where a finished run's loss is above that of guessing. */

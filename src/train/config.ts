@@ -1,7 +1,14 @@
 /** The configuration of a training run, its defaults being nanoGPT's. */
 import { ConfigError } from '../errors.js';
-import { averagesExits, exitCount, type ModelConfig, parseModelConfig } from '../models/config.js';
+import {
+  averagesExits,
+  exitCount,
+  type ModelConfig,
+  modelFields,
+  parseModelConfig,
+} from '../models/config.js';
 import { depthOf } from '../models/depth/kinds.js';
+import { requireRead, type Unread, unreadModelFields } from '../models/unread.js';
 import { type ConfigOf, parseFields, unknownName } from '../fields.js';
 
 export const trainFields = {
@@ -93,7 +100,10 @@ export interface RunConfig {
   readonly train: TrainConfig;
 }
 
-/** Parses the content of a preset or `config.json`. Throws ConfigError naming the field. */
+/**
+ * Parses the content of a preset or `config.json`. Throws ConfigError naming the field. Settings without effect are
+ * `requireEffect`'s to refuse.
+ */
 export function parseRunConfig(input: unknown, where: string): RunConfig {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
     throw new ConfigError(where, "must be an object with 'model' and 'train'");
@@ -117,7 +127,7 @@ function requireTogether({ model, train }: RunConfig, where: string): void {
   const refuse = (name: keyof TrainConfig, rule: string): never => {
     throw new ConfigError(`${where}.${name}`, rule, train[name]);
   };
-  const learned = ['geometric', 'multinomial', 'sequence'].includes(model.halting);
+  const learned = learnsHalting(model);
   const { exitLoss } = train;
   if (exitLoss !== 'last' && exitCount(model) < 2)
     refuse('exitLoss', 'must be last where the model has a single exit');
@@ -146,6 +156,57 @@ function requireTogether({ model, train }: RunConfig, where: string): void {
       'backpropLoops',
       `must be 0 where depth is ${model.depth}, whose first layers would learn nothing`,
     );
+}
+
+/** Whether the halting rule learns from an oracle. */
+function learnsHalting({ halting }: ModelConfig): boolean {
+  return ['geometric', 'multinomial', 'sequence'].includes(halting);
+}
+
+/** The training fields that nothing reads in a configuration. */
+function unreadTrainFields({ model, train }: RunConfig): Partial<Record<keyof TrainConfig, Unread>> {
+  const unread: Partial<Record<keyof TrainConfig, Unread>> = {};
+  const leave = (names: readonly (keyof TrainConfig)[], why: string, hint: string) => {
+    for (const name of names)
+      unread[name] = { rule: `must be ${trainFields[name].default} where ${why}`, hint };
+  };
+  const { halting, nLoop } = model;
+  if (halting !== 'act') leave(['ponderCost'], `halting is ${halting}`, 'set halting to act');
+  if (!learnsHalting(model)) {
+    const hint = 'set halting to geometric, multinomial or sequence';
+    leave(['oracle', 'oracleLambda', 'oracleSigma'], `halting is ${halting}, which has no oracle`, hint);
+  }
+  if (!depthOf(model).hasGates(model)) {
+    leave(['decayGates'], 'the model has no gates', 'set depth to loop, and nLoop or nInnerLoop above 1');
+  } else if (train.weightDecay === 0) {
+    leave(['decayGates'], 'weightDecay is 0', 'raise weightDecay');
+  }
+  // A Poisson draw may exceed nLoop.
+  if (train.backpropLoops > nLoop && train.loopSampling !== 'poisson') {
+    const rule = `must be at most nLoop = ${nLoop}`;
+    unread.backpropLoops = { rule, hint: 'gradients pass through all loops with 0' };
+  }
+  return unread;
+}
+
+/** Fields that somebody gave, of a model and of its training. */
+export interface GivenFields {
+  readonly model?: Readonly<Record<string, unknown>> | undefined;
+  readonly train?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/**
+ * Throws ConfigError where a field was given, with another value than its default, that none of the configurations made with
+ * it reads.
+ */
+export function requireEffect(
+  { model = {}, train = {} }: GivenFields,
+  configs: readonly RunConfig[],
+  where: string,
+): void {
+  const unreadModels = configs.map((config) => unreadModelFields(config.model));
+  requireRead(model, modelFields, unreadModels, `${where}: model`);
+  requireRead(train, trainFields, configs.map(unreadTrainFields), `${where}: train`);
 }
 
 /**

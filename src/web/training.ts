@@ -9,7 +9,13 @@ import { Runtime } from '../tensor/tensor.js';
 import { BytesTokenizer } from '../tokenizer/bytes.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { CHECKPOINTS, resumableStep } from '../train/checkpoint.js';
-import { overrideTrain, parseRunConfig, type RunConfig, type TrainConfig } from '../train/config.js';
+import {
+  overrideTrain,
+  parseRunConfig,
+  requireEffect,
+  type RunConfig,
+  type TrainConfig,
+} from '../train/config.js';
 import type { LoggedEvent } from '../train/metrics.js';
 import { createRun, Run } from '../train/run.js';
 import { Trainer } from '../train/trainer.js';
@@ -131,8 +137,10 @@ interface Wanted {
 function begun({ text, tokenizer = new BytesTokenizer(), model, train = {} }: TrainingOptions): Wanted {
   if (text === undefined) throw new ConfigError('text', 'must be given where a run begins');
   const { vocabSize } = tokenizer;
-  const config = { model: { vocabSize, ...model }, train: overrideTrain({}, train) };
-  return { config: parseRunConfig(config, 'options'), tokenizer, text };
+  const fields = { model: { vocabSize, ...model }, train: overrideTrain({}, train) };
+  const config = parseRunConfig(fields, 'options');
+  requireEffect({ model, train }, [config], 'options');
+  return { config, tokenizer, text };
 }
 
 async function resumed({ store, text, tokenizer, model, train = {} }: TrainingOptions): Promise<Wanted> {
@@ -141,6 +149,7 @@ async function resumed({ store, text, tokenizer, model, train = {} }: TrainingOp
   }
   const run = await Run.open(store, 'the run');
   const config = parseRunConfig({ ...run.config, train: overrideTrain(run.config.train, train) }, 'options');
+  requireEffect({ train }, [config], 'options');
   const own = new TextDecoder().decode(await store.read(TEXT_FILE));
   return { config, tokenizer: await run.tokenizer(), text: own };
 }

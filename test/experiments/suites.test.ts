@@ -10,6 +10,7 @@ import { trainingFlopsPerToken } from '../../src/experiments/result.js';
 import {
   candidates,
   parseSuite,
+  requireSuite,
   runConfig,
   type Scale,
   type Suite,
@@ -115,6 +116,31 @@ test('a suite of one’s own has presets with changed fields, a budget, a grid, 
   assert.equal(runName('one', candidates(suite)[3], 1337), 'one-lr0.003-weightDecay0.1-seed1337');
   const tuned = runConfig(suite, suite.models[0], 257, 'f32', candidates(suite)[3]);
   assert.deepEqual([tuned.train.lr, tuned.train.minLr, tuned.train.weightDecay], [0.003, 0.003 / 10, 0.1]);
+});
+
+test('a field of all models may be one that some do not read; a model’s own must be read', () => {
+  const models = [
+    { name: 'plain', model: { depth: 'gpt2' } },
+    { name: 'looped', model: { depth: 'loop', nLoop: 2 } },
+  ];
+  const shared = { model: { loopForm: 'output' }, train: { decayGates: true } };
+  const suite = (content: object) => findSuite(written({ ...OWN, grid: {}, ...content }));
+  requireSuite(suite({ ...shared, models }));
+  const refused: readonly (readonly [object, RegExp])[] = [
+    [
+      { ...shared, models: [models[0]] },
+      /own\.json: model\.loopForm: must be correction where the model has no gates/,
+    ],
+    [
+      { models, grid: { ponderCost: [0.01, 0.1] } },
+      /own\.json: train\.ponderCost: must be 0\.01 where halting is/,
+    ],
+    [
+      { models: [models[1], { ...models[0], model: { gate: 'scalar' } }] },
+      /own\.json: plain: model\.gate: must be vector where the model has no gates, got 'scalar'/,
+    ],
+  ];
+  for (const [content, message] of refused) assert.throws(() => requireSuite(suite(content)), message);
 });
 
 test('a budget in FLOPs gives models that cost more fewer steps', () => {

@@ -7,7 +7,10 @@ import { GPT } from '../../src/models/gpt.js';
 import { normal } from '../../src/random.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { batchAt, randomBatch } from '../../src/evaluate/batches.js';
-import { overrideTrain, parseRunConfig } from '../../src/train/config.js';
+import { overrideTrain, parseRunConfig, type TrainConfig } from '../../src/train/config.js';
+import type { ModelConfig } from '../../src/models/config.js';
+import { presetNames } from '../../src/node/presets.js';
+import { chooseConfig } from '../../src/operations/config.js';
 import { evaluate, worseThanGuessing } from '../../src/evaluate/evaluation.js';
 import { AdamW } from '../../src/train/optimizer.js';
 import { UpdateSums } from '../../src/train/update-sums.js';
@@ -136,6 +139,61 @@ test('impossible and unknown configurations name the field, and the nearest know
     [[], /must be an object/],
   ];
   for (const [input, message] of cases) assert.throws(() => parseRunConfig(input, 'file.json'), message);
+});
+
+test('a field that nothing reads is refused where it is given with another value than its default, and kept where stored', () => {
+  const loop = { depth: 'loop', nLayer: 2, nLoop: 2 } as const;
+  const act = { ...loop, halting: 'act' } as const;
+  const learned = { ...loop, halting: 'geometric' } as const;
+  type Case = readonly [model: Partial<ModelConfig>, train: Partial<TrainConfig>, message: RegExp | null];
+  const cases: readonly Case[] = [
+    [
+      { gate: 'scalar' },
+      {},
+      /model\.gate: must be vector where the model has no gates, got 'scalar'; set depth/,
+    ],
+    [{ gateInit: '1/n' }, {}, /model\.gateInit: must be 1 where the model has no gates/],
+    [{ depth: 'loop', loopForm: 'output' }, {}, /model\.loopForm: must be correction where the model has no/],
+    [{ depth: 'loop', nInnerLoop: 2, loopForm: 'output' }, {}, null],
+    [
+      { depth: 'loop', nInnerLoop: 2, nCoda: 1 },
+      {},
+      /model\.nCoda: must be 0 where nLoop is 1, got 1; raise/,
+    ],
+    [{ residualInit: 'loops' }, {}, /model\.residualInit: must be layers where every layer is applied once/],
+    [{ ...loop, residualInit: 'loops' }, {}, null],
+    [
+      loop,
+      { ponderCost: 0.02 },
+      /train\.ponderCost: must be 0\.01 where halting is none, got 0\.02; set halting/,
+    ],
+    [loop, { ponderCost: 0.01 }, null],
+    [act, { ponderCost: 0.02 }, null],
+    [
+      act,
+      { oracleSigma: 0 },
+      /train\.oracleSigma: must be 2 where halting is act, which has no oracle, got 0/,
+    ],
+    [loop, { oracleLambda: 0.1 }, /train\.oracleLambda: must be 0\.02 where halting is none/],
+    [loop, { oracle: 'correctness' }, /train\.oracle: must be likelihood where halting is none/],
+    [learned, { exitLoss: 'uniform', oracle: 'correctness', oracleLambda: 0, oracleSigma: 0 }, null],
+    [{}, { decayGates: true }, /train\.decayGates: must be false where the model has no gates, got true/],
+    [loop, { decayGates: true }, null],
+    [loop, { decayGates: true, weightDecay: 0 }, /train\.decayGates: must be false where weightDecay is 0/],
+    [loop, { backpropLoops: 3 }, /train\.backpropLoops: must be at most nLoop = 2, got 3; gradients pass/],
+    [loop, { backpropLoops: 3, loopSampling: 'poisson' }, null],
+    [loop, { backpropLoops: 2 }, null],
+  ];
+  for (const [model, train, message] of cases) {
+    const choose = () => chooseConfig({ model, train });
+    if (message) assert.throws(choose, message);
+    else choose();
+    parseRunConfig({ model, train }, 'config.json');
+  }
+  // What a preset says, and a flag leaves without a reader, nobody gave.
+  const single = { preset: 'gpt2-45m-loop-literal', model: { nLoop: 1 } } as const;
+  assert.equal(chooseConfig(single).model.loopForm, 'output');
+  for (const preset of presetNames()) chooseConfig({ preset });
 });
 
 test('a loss is set against that of guessing', () => {

@@ -16,6 +16,8 @@ export interface DepthKind {
   exits(config: ModelConfig): number;
   /** Runs of a block in one forward pass, with `loops` loops or steps where there is a choice. */
   applications(config: ModelConfig, loops?: number): number;
+  /** Whether its updates have gates. */
+  hasGates(config: ModelConfig): boolean;
   /** Whether it can loop as often as one likes. */
   loopsFreely(config: ModelConfig): boolean;
   /** Whether positions are embedded by learned weights; otherwise the depth signals them. */
@@ -37,6 +39,7 @@ export const AS_GPT2: Omit<DepthKind, 'create'> = {
   check() {},
   exits: () => 1,
   applications: ({ nLayer }) => nLayer,
+  hasGates: () => false,
   loopsFreely: () => false,
   learnsPositions: true,
   embedding: (config) => ({ std: initialStd(config), scale: 1 }),

@@ -42,6 +42,7 @@ export const loop: DepthKind = {
     const once = nPrelude + nCoda;
     return (once + (nLayer - once) * loops) * nInnerLoop;
   },
+  hasGates: ({ nLoop, nInnerLoop }) => nLoop > 1 || nInnerLoop > 1,
   // Loops beyond the trained count reuse the last gate; a model trained without loops has none.
   loopsFreely: ({ nLoop }) => nLoop > 1,
   huggingFace: 'loopnn',

@@ -1,0 +1,52 @@
+/**
+ * Settings without effect: fields that nothing reads in a configuration, though they are right on their own. Who gives one is
+ * told; a stored configuration, which holds every field, may keep it.
+ */
+import { ConfigError } from '../errors.js';
+import type { Fields } from '../fields.js';
+import { applicationCount } from './config.js';
+import { depthOf } from './depth/kinds.js';
+import { type ModelConfig, modelFields } from './model-fields.js';
+
+/** What a field must be where nothing reads it, and what would make it read. */
+export interface Unread {
+  readonly rule: string;
+  readonly hint: string;
+}
+
+/** The fields of a model that nothing reads in its configuration; `check` of depths refuses some others in any. */
+export function unreadModelFields(config: ModelConfig): Partial<Record<keyof ModelConfig, Unread>> {
+  const unread: Partial<Record<keyof ModelConfig, Unread>> = {};
+  const leave = (names: readonly (keyof ModelConfig)[], why: string, hint: string) => {
+    for (const name of names)
+      unread[name] = { rule: `must be ${modelFields[name].default} where ${why}`, hint };
+  };
+  if (!depthOf(config).hasGates(config)) {
+    const hint = 'set depth to loop, and nLoop or nInnerLoop above 1';
+    leave(['loopForm', 'gate', 'gateInit'], 'the model has no gates', hint);
+  }
+  if (applicationCount(config) === config.nLayer) {
+    leave(['residualInit'], 'every layer is applied once', 'raise nLoop');
+  }
+  if (config.nLoop === 1) leave(['nPrelude', 'nCoda'], 'nLoop is 1', 'raise nLoop');
+  return unread;
+}
+
+/**
+ * Throws ConfigError where a field was given, with another value than its default, that none of the configurations reads:
+ * `unread` has, for each of them, the fields that it does not.
+ */
+export function requireRead(
+  given: Readonly<Record<string, unknown>>,
+  fields: Fields,
+  unread: readonly Readonly<Record<string, Unread | undefined>>[],
+  where: string,
+): void {
+  for (const [name, value] of Object.entries(given)) {
+    const first = unread[0]?.[name];
+    if (value === undefined || value === fields[name].default || !first) continue;
+    if (unread.every((fields) => fields[name])) {
+      throw new ConfigError(`${where}.${name}`, first.rule, value, first.hint);
+    }
+  }
+}
