@@ -132,10 +132,12 @@ class Entrant {
     const before = meter?.sample(backend.precision);
     const { tokens, targets, B } = randomTokens(this.entry.config, step);
     const key = { seed: 1, step, microStep: 0 };
-    const drawn = trainingOptions(model, this.entry.config.train, key, this.checkpointed);
-    // A sampled loop count is timed at the mean one, or in turns at the two beside it.
-    const { loopSampling } = this.entry.config.train;
-    const loops = meanLoops(loopSampling, model.config.nLoop);
+    // A schedule's steps are timed with all loops, a sampled count at the mean one, or in turns at the two beside it.
+    const { train } = this.entry.config;
+    const allLoops = { ...train, loopSchedule: 'constant', loopStart: 0 } as const;
+    const drawn = trainingOptions(model, allLoops, key, this.checkpointed);
+    const { loopSampling } = train;
+    const loops = meanLoops(allLoops, model.config.nLoop);
     const beside = step % 2 === 0 ? Math.floor(loops) : Math.ceil(loops);
     const forward = loopSampling === 'fixed' ? drawn : { ...drawn, loops: beside };
     const times = [clock.now()];

@@ -6,7 +6,7 @@ import { terminalTables } from '../experiments/group-table.js';
 import { planComparison } from '../experiments/plan.js';
 import { RemainingWork } from '../experiments/remaining.js';
 import type { ReportContext } from '../experiments/report.js';
-import type { RunResult } from '../experiments/result.js';
+import { type RunResult, trainingFlopsPerToken } from '../experiments/result.js';
 import { describeFields, SCALES, type Scale, type Suite } from '../experiments/suites.js';
 import type { IntegerType } from '../formats/integers.js';
 import { worseThanGuessing } from '../evaluate/evaluation.js';
@@ -259,7 +259,13 @@ class ComparisonProgress {
         const all = this.suite.models.length * ((tuned ? this.pilots : 0) + this.seeds);
         notice('');
         notice(`${entrant.label} (${this.done + this.underWay.size} of ${all}: ${entrant.name}${goesOn})`);
-        this.training = new TrainingProgress(this.progress, entrant.until, step, () => this.work.secondsLeft);
+        this.training = new TrainingProgress(
+          this.progress,
+          entrant.until,
+          step,
+          (updates) => updates * trainingFlopsPerToken(entrant.config, updates),
+          () => this.work.secondsLeft,
+        );
         break;
       }
       case 'train': {

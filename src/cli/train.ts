@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { IntegerType } from '../formats/integers.js';
 import { modelFields } from '../models/config.js';
 import { modelCost } from '../models/cost.js';
-import type { RunResult } from '../experiments/result.js';
+import { type RunResult, trainingFlopsPerToken } from '../experiments/result.js';
 import { trainRun } from '../operations/train.js';
 import { trainFields } from '../train/config.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
@@ -95,7 +95,8 @@ async function train(flags: TrainFlags, peers: Peers | null, signal: AbortSignal
       notice(`${grouped(cost.parameters.total)} parameters, ${cost.applications} block applications`);
       notice(peers ? `${backend}, on each of ${peers.size} processes` : backend);
       steps = train.maxSteps;
-      training = new TrainingProgress(progress, steps, step);
+      const flops = (updates: number) => updates * trainingFlopsPerToken({ model, train }, updates);
+      training = new TrainingProgress(progress, steps, step, flops);
     },
     onEvent: (event) => training!.show(event),
     onScoring: (fraction) => {

@@ -1,5 +1,6 @@
 /** How a training run looks in the terminal. */
 import type { StepEvent, TrainEvent } from '../train/events.js';
+import { counted } from '../printable.js';
 import { grouped, type Progress } from './output.js';
 
 /** Milliseconds of training that a speed is taken over. */
@@ -37,12 +38,14 @@ export class TrainingProgress {
     readonly progress: Progress,
     private readonly until: number,
     private readonly from: number,
+    /** What all updates before a step take, in any unit; by default one update takes as much as another. */
+    private readonly work: (step: number) => number = (step) => step,
     /** Seconds that more than this training will take; by default only this one is told. */
     private readonly left?: () => number,
   ) {}
 
   show(event: TrainEvent): void {
-    const { progress, until, from } = this;
+    const { progress, until, from, work } = this;
     switch (event.kind) {
       case 'step': {
         this.speed.add(event);
@@ -50,15 +53,18 @@ export class TrainingProgress {
           `step ${event.step}/${until}`,
           `loss ${event.loss.toFixed(3)}`,
           `${grouped(this.speed.tokensPerSecond!)} tokens/s`,
+          ...(event.loops === undefined ? [] : [counted(event.loops, 'loop')]),
           ...(event.meanSteps === undefined ? [] : [`${event.meanSteps.toFixed(2)} steps a token`]),
         ];
-        progress.update(event.step / until, details, from / until, this.left?.());
+        const [done, begun] = [event.step, from].map((step) => work(step) / work(until));
+        progress.update(done, details, begun, this.left?.());
         break;
       }
       case 'eval': {
         const losses = `train ${event.trainLoss.toFixed(4)}  val ${event.valLoss.toFixed(4)}`;
+        const loops = event.loops === undefined ? '' : ` with ${counted(event.loops, 'loop')}`;
         const best = event.best ? '  (best)' : '';
-        progress.line(`step ${String(event.step).padStart(6)}  ${losses}, on fixed batches${best}`);
+        progress.line(`step ${String(event.step).padStart(6)}  ${losses}, on fixed batches${loops}${best}`);
         break;
       }
       case 'stopped':

@@ -14,6 +14,7 @@ import { requireTokens, type TokenSource } from '../evaluate/batches.js';
 import { type Clock, endedBy, type Store } from '../platform.js';
 import { canLoop, estimateLoss } from '../evaluate/evaluation.js';
 import { readJSON } from '../train/json.js';
+import { evaluatedLoops } from '../train/loops.js';
 import { ALONE, type Peers } from '../train/peers.js';
 import { type SharedWork, shareOut } from '../train/shared-work.js';
 import { createRun, Run, runExists } from '../train/run.js';
@@ -236,8 +237,9 @@ class Training implements AsyncDisposable {
     const logged = lastEvaluation((await readMetrics(folder)).events, entrant);
     if (logged) return logged;
     const { batchSize: B, evalBatches: count, seed } = entrant.config.train;
+    const pass = evaluatedLoops(entrant.until, entrant.config.train, model.config.nLoop);
     const estimate = async (source: TokenSource) =>
-      (await estimateLoss(model, source, { B, count, seed }, clock)) ?? Number.NaN;
+      (await estimateLoss(model, source, { B, count, seed }, clock, undefined, pass)) ?? Number.NaN;
     return { trainLoss: await estimate(data.train), valLoss: await estimate(data.val) };
   }
 

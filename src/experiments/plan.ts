@@ -41,8 +41,10 @@ export function planComparison(
     );
     const [config] = configs;
     const steps = config.train.maxSteps;
-    const allSteps = seeds * steps + Math.max(0, grid.length - 1) * pilotSteps(config.train);
-    const tokens = allSteps * tokensPerStep(config);
+    const [pilots, beginning] = [Math.max(0, grid.length - 1), pilotSteps(config.train)];
+    const allSteps = seeds * steps + pilots * beginning;
+    const flopsOf = (updates: number) =>
+      updates * tokensPerStep(config) * trainingFlopsPerToken(config, updates);
     return {
       name: model.name,
       label: model.label,
@@ -51,8 +53,8 @@ export function planComparison(
       pilots: grid.length,
       steps,
       allSteps,
-      tokens,
-      flops: tokens * trainingFlopsPerToken(config),
+      tokens: allSteps * tokensPerStep(config),
+      flops: seeds * flopsOf(steps) + pilots * flopsOf(beginning),
     };
   });
 }
@@ -73,9 +75,12 @@ export async function plannedSeconds(planned: PlannedModel, backend: Backend, cl
   const entry = { name: planned.name, config: { model, train: { ...train, batchSize: timed } } };
   const [{ stepMs, evaluation }] = await benchmarkSteps([entry], TIMED_STEPS, backend, null, clock, () => {});
   const whole = batchSize / timed;
+  // Steps are timed with all loops.
+  const everyLoop = { model, train: { ...train, loopSchedule: 'constant', loopStart: 0 } } as const;
+  const share = planned.flops / (planned.tokens * trainingFlopsPerToken(everyLoop));
   const evaluations = (Math.floor(maxSteps / evalInterval) + 1) * (planned.allSteps / maxSteps);
   const ms =
-    planned.allSteps * gradAccumSteps * whole * stepMs.median +
+    planned.allSteps * gradAccumSteps * whole * stepMs.median * share +
     evaluations * 2 * evalBatches * whole * evaluation.ms;
   return ms / 1000;
 }

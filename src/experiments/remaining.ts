@@ -56,7 +56,7 @@ export class RemainingWork {
   /** Notes that a run has so many steps behind it; returns the FLOPs that are new. */
   private reached({ name, config }: Pick<Entrant, 'name' | 'config'>, step: number): number {
     const before = this.behind.get(name) ?? 0;
-    const now = Math.max(before, step * tokensPerStep(config) * trainingFlopsPerToken(config));
+    const now = Math.max(before, step * tokensPerStep(config) * trainingFlopsPerToken(config, step));
     this.behind.set(name, now);
     return now - before;
   }

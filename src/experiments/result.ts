@@ -70,11 +70,16 @@ export async function writeResult(store: Store, result: RunResult): Promise<void
   await store.replace(RESULT_FILE, `${JSON.stringify(result, null, 2)}\n`);
 }
 
-/** FLOPs of training on a token, forward and backward, where no token halts early. */
-export function trainingFlopsPerToken({ model, train }: RunConfig): number {
-  const { exitLoss, loopSampling } = train;
-  const sampled = loopSampling === 'fixed' ? undefined : meanLoops(loopSampling, model.nLoop);
+/**
+ * FLOPs of training on a token, forward and backward, where no token halts early: the mean of the first `updates`
+ * updates, by default all.
+ */
+export function trainingFlopsPerToken({ model, train }: RunConfig, updates = train.maxSteps): number {
+  const { exitLoss, loopSampling, loopSchedule } = train;
+  const constant = loopSampling === 'fixed' && loopSchedule === 'constant';
+  const loops = constant ? undefined : meanLoops(train, model.nLoop, updates);
+  const exits = loopSchedule === 'constant' ? exitCount(model) : loops!;
   const everyExit = exitLoss === 'uniform' || exitLoss === 'linear';
-  const heads = everyExit || (exitLoss === 'mixed' && model.exitHead === 'separate') ? exitCount(model) : 1;
-  return 3 * forwardFlopsPerToken(model, model.blockSize, sampled, heads);
+  const heads = everyExit || (exitLoss === 'mixed' && model.exitHead === 'separate') ? exits : 1;
+  return 3 * forwardFlopsPerToken(model, model.blockSize, loops, heads);
 }

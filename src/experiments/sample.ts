@@ -11,6 +11,8 @@ const SHORT_SAMPLE = 60;
 export interface SampleOptions {
   readonly seed: number;
   readonly maxTokens: number;
+  /** The model's own by default. */
+  readonly loops?: number;
 }
 
 /** What the model makes of a prompt; nothing where no tokenizer came with the data. */
@@ -18,12 +20,16 @@ export async function sampleOf(
   model: GPT,
   tokenizer: Tokenizer | null,
   prompt: string,
-  { seed, maxTokens }: SampleOptions,
+  { seed, maxTokens, loops }: SampleOptions,
   clock: Clock,
   signal?: AbortSignal,
 ): Promise<string> {
   if (!tokenizer) return '';
-  const options = { temperature: 0.8, topK: 50, seed, maxTokens, ...(signal ? { signal } : {}) };
+  const options = {
+    ...{ temperature: 0.8, topK: 50, seed, maxTokens },
+    ...(loops === undefined ? {} : { loops }),
+    ...(signal ? { signal } : {}),
+  };
   // Characters have no token that begins a text; the first of nanoGPT's is the line break, from which it samples.
   const beginning = prompt === '' && tokenizer.eot === null ? [0] : prompt;
   const own = new Model(model, tokenizer, clock);
@@ -52,8 +58,9 @@ export function evalNotes({ model, tokenizer, prompt, seed, clock, memory }: Not
   const { vocabSize, blockSize } = model.config;
   const writes = tokenizer !== null && tokensBeyond(tokenizer, vocabSize) !== undefined;
   const options = { seed, maxTokens: Math.min(SHORT_SAMPLE, blockSize) };
-  return async (signal?: AbortSignal): Promise<EvalNotes | null> => {
-    const sample = writes ? await sampleOf(model, tokenizer, prompt, options, clock, signal) : null;
+  return async (signal?: AbortSignal, pass: Pick<SampleOptions, 'loops'> = {}): Promise<EvalNotes | null> => {
+    const asked = { ...options, ...pass };
+    const sample = writes ? await sampleOf(model, tokenizer, prompt, asked, clock, signal) : null;
     if (signal?.aborted) return null;
     return {
       ...(sample === null ? {} : { sample: `${prompt}${sample}` }),

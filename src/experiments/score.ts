@@ -53,6 +53,7 @@ export async function scoreRun(
   const B = Math.min(config.train.batchSize, Math.max(1, Math.floor((val.length - 1) / T)));
   const { events } = await readMetrics(store);
   const stepMs = events.flatMap((event) => (event.kind === 'step' ? [event.stepMs] : []));
+  const alike = config.train.loopSampling === 'fixed' && config.train.loopSchedule === 'constant';
   const curve = events.flatMap((event) => (event.kind === 'eval' ? [event] : []));
   const found = await evaluate(model, val, { B, bytes, onProgress }, clock);
   return {
@@ -67,7 +68,7 @@ export async function scoreRun(
     bpb: found.bpb,
     meanSteps: found.meanSteps,
     // The mean, where the steps differ by their loops.
-    stepMs: config.train.loopSampling === 'fixed' ? median(stepMs) : mean(stepMs),
+    stepMs: alike ? median(stepMs) : mean(stepMs),
     curve: curve.map(({ step, tokensSeen: seen, trainLoss: own, valLoss }) => ({
       step,
       tokensSeen: seen,

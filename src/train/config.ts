@@ -10,6 +10,7 @@ import {
 import { depthOf } from '../models/depth/kinds.js';
 import { requireRead, type Unread, unreadModelFields } from '../models/unread.js';
 import { type ConfigOf, parseFields, unknownName } from '../fields.js';
+import { scheduledLoops } from './loops.js';
 
 export const trainFields = {
   seed: {
@@ -56,6 +57,19 @@ export const trainFields = {
     choices: ['fixed', 'uniform', 'poisson'],
     default: 'fixed',
     help: 'loops of an update: nLoop, 1 to nLoop, or log-normal Poisson with mean nLoop',
+  },
+  loopSchedule: {
+    kind: 'choice',
+    choices: ['constant', 'switch', 'grow'],
+    default: 'constant',
+    help: 'loops of the whole training: always nLoop, one and then nLoop, or one and then evenly growing to nLoop',
+  },
+  loopStart: {
+    kind: 'number',
+    min: 0,
+    below: 1,
+    default: 0,
+    help: 'share of maxSteps from which switch and grow run more than one loop',
   },
   backpropLoops: {
     kind: 'int',
@@ -147,6 +161,7 @@ function requireTogether({ model, train }: RunConfig, where: string): void {
       'loopSampling',
       `must be fixed where halting is ${model.halting}, whose oracle compares all exits`,
     );
+  requireSchedule({ model, train }, learned, refuse);
   if (model.exitHead === 'separate' && exitLoss === 'last')
     refuse('exitLoss', 'must train the early exits where exitHead is separate');
   if (train.backpropLoops > 0 && exitCount(model) < 2)
@@ -186,6 +201,9 @@ function unreadTrainFields({ model, train }: RunConfig): Partial<Record<keyof Tr
     const rule = `must be at most nLoop = ${nLoop}`;
     unread.backpropLoops = { rule, hint: 'gradients pass through all loops with 0' };
   }
+  if (train.loopSchedule === 'constant') {
+    leave(['loopStart'], 'loopSchedule is constant', 'set loopSchedule to switch or grow');
+  }
   return unread;
 }
 
@@ -207,6 +225,28 @@ export function requireEffect(
   const unreadModels = configs.map((config) => unreadModelFields(config.model));
   requireRead(model, modelFields, unreadModels, `${where}: model`);
   requireRead(train, trainFields, configs.map(unreadTrainFields), `${where}: train`);
+}
+
+/** Throws ConfigError where a loop schedule does not fit, or never comes to nLoop loops. */
+function requireSchedule(
+  { model, train }: RunConfig,
+  learned: boolean,
+  refuse: (name: keyof TrainConfig, rule: string) => never,
+): void {
+  const { loopSchedule, maxSteps } = train;
+  if (loopSchedule === 'constant') return;
+  if (model.nLoop === 1) refuse('loopSchedule', 'must be constant where nLoop is 1');
+  if (train.loopSampling !== 'fixed')
+    refuse('loopSampling', `must be fixed where loopSchedule is ${loopSchedule}, which sets the loops`);
+  if (learned)
+    refuse(
+      'loopSchedule',
+      `must be constant where halting is ${model.halting}, whose oracle compares all exits`,
+    );
+  if (scheduledLoops(0, train, model.nLoop) === model.nLoop)
+    refuse('loopStart', `must leave updates of fewer loops where loopSchedule is ${loopSchedule}`);
+  if (scheduledLoops(maxSteps - 1, train, model.nLoop) < model.nLoop)
+    refuse('loopStart', `must leave updates of nLoop = ${model.nLoop} loops before maxSteps = ${maxSteps}`);
 }
 
 /**

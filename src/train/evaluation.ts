@@ -23,8 +23,8 @@ export interface EvaluationOptions {
   readonly clock: Clock;
   /** Loop counts at which the validation batches are scored too; a resumed run's are those of its log by default. */
   readonly evalLoops?: readonly number[] | undefined;
-  /** What the environment adds, with the weights as they are; null where the signal ends it. Asked on rank 0. */
-  readonly notes?: (signal?: AbortSignal) => Promise<EvalNotes | null>;
+  /** What the environment adds, with the weights as they are and the pass's loops; null where the signal ends it. Asked on rank 0. */
+  readonly notes?: (signal?: AbortSignal, pass?: Pick<ScorePass, 'loops'>) => Promise<EvalNotes | null>;
 }
 
 /** What it finds. */
@@ -57,28 +57,28 @@ export class Evaluation {
     this.evalLoops = JSON.parse(await broadcastText(this.peers, 0, JSON.stringify([...new Set(wanted)])));
   }
 
-  /** Null when the signal is aborted meanwhile. */
-  async run(signal?: AbortSignal): Promise<Evaluated | null> {
+  /** With the loops of `pass`, or else the model's own; null when the signal is aborted meanwhile. */
+  async run(pass: Pick<ScorePass, 'loops'>, signal?: AbortSignal): Promise<Evaluated | null> {
     const { model, train, val, notes } = this.options;
-    const own = await this.score(train, {}, signal);
-    const held = own && (await this.score(val, {}, signal));
+    const own = await this.score(train, pass, signal);
+    const held = own && (await this.score(val, pass, signal));
     if (!held) return null;
     const lossByLoops: { loops: number; valLoss: number }[] = [];
     for (const loops of this.evalLoops) {
-      const known = loops === exitCount(model.config) && model.config.halting === 'none';
+      const known = loops === (pass.loops ?? exitCount(model.config)) && model.config.halting === 'none';
       const found = known ? held : await this.score(val, { loops, ...everyStep(model.config) }, signal);
       if (!found) return null;
       lossByLoops.push({ loops, valLoss: found.loss });
     }
     const leads = this.peers.rank === 0;
-    const noted = leads && notes ? await notes(signal) : {};
+    const noted = leads && notes ? await notes(signal, pass) : {};
     if (noted === null) return null;
     const gates = leads ? await gateSummaries(model) : {};
     const parts = leads ? await loopParts(model) : {};
     const { batchSize: B, seed } = this.options.config;
     const rms = leads && exitCount(model.config) > 1 ? await stateRms(model, val, { B, seed }) : [];
     return {
-      ...{ trainLoss: own.loss, valLoss: held.loss },
+      ...{ trainLoss: own.loss, valLoss: held.loss, ...pass },
       ...(held.meanSteps === 0 ? {} : { meanSteps: held.meanSteps }),
       ...(lossByLoops.length === 0 ? {} : { lossByLoops }),
       ...(Object.keys(gates).length === 0 ? {} : { gates }),

@@ -18,6 +18,8 @@ export interface StepEvent {
   readonly tokensSeen: number;
   /** Of many processes: milliseconds that this one waited for others' gradients; absent where it is alone. */
   readonly waitMs?: number;
+  /** Loops of the update; absent where no schedule changes them. */
+  readonly loops?: number;
   /** Mean of what halting adds: ACT's ponder cost in steps, or nats against the oracle; absent where it adds nothing. */
   readonly auxLoss?: number;
   /** Mean steps before a token halted; absent where none can. */
@@ -31,8 +33,10 @@ export interface EvalEvent {
   readonly trainLoss: number;
   readonly valLoss: number;
   readonly tokensSeen: number;
-  /** Whether this is the run's lowest validation loss so far. */
+  /** Whether this is the run's lowest validation loss so far, with as many loops. */
   readonly best: boolean;
+  /** Loops of both losses, those of the last update; absent where no schedule changes them. */
+  readonly loops?: number;
   /** Mean steps before a token of the validation batches halted; absent where none can. */
   readonly meanSteps?: number;
   /** Losses on the same validation batches with so many loops for every token; absent where not asked for. */

@@ -1,4 +1,4 @@
-/** How many loops an update runs, where the count is sampled; a pure function of the seed and the step. */
+/** How many loops an update runs, by a schedule or sampled; a pure function of the configuration and the step. */
 import { hashWords, uniform } from '../random.js';
 import type { TrainConfig } from './config.js';
 
@@ -7,9 +7,55 @@ const SIGMA = 0.5;
 /** Counts are cut off at this multiple of the mean, to bound the memory of a step. */
 const MOST = 3;
 
-/** The mean of `sampleLoops`, but for the cut. */
-export function meanLoops(sampling: TrainConfig['loopSampling'], nLoop: number): number {
-  return sampling === 'uniform' ? (nLoop + 1) / 2 : nLoop;
+type Schedule = Pick<TrainConfig, 'loopSchedule' | 'loopStart' | 'maxSteps'>;
+
+/**
+ * Loops of update `step`, counted from 0, of maxSteps = S. From update s₀ = round(loopStart·S) on they are nLoop = N
+ * (`switch`), or min(N, 2 + ⌊(step − s₀)(N − 1)/(S − s₀)⌋), each count from 2 to N for as many updates (`grow`); before,
+ * and in any case where N is 1, there is one loop. Always N where the schedule is `constant`.
+ */
+export function scheduledLoops(
+  step: number,
+  { loopSchedule, loopStart, maxSteps }: Schedule,
+  nLoop: number,
+): number {
+  if (loopSchedule === 'constant') return nLoop;
+  const start = Math.round(loopStart * maxSteps);
+  if (step < start) return 1;
+  if (loopSchedule === 'switch') return nLoop;
+  return Math.min(nLoop, 2 + Math.floor(((step - start) * (nLoop - 1)) / (maxSteps - start)));
+}
+
+/**
+ * Loops of an evaluation after so many updates, those of the last one, and so nLoop at the end; absent where the schedule
+ * is constant.
+ */
+export function evaluatedLoops(
+  updates: number,
+  schedule: Schedule,
+  nLoop: number,
+): { readonly loops?: number } {
+  if (schedule.loopSchedule === 'constant') return {};
+  return { loops: scheduledLoops(Math.max(0, updates - 1), schedule, nLoop) };
+}
+
+/** Mean loops of the first `updates` updates, by default all, but for the cut of `sampleLoops`. */
+export function meanLoops(
+  train: Schedule & Pick<TrainConfig, 'loopSampling'>,
+  nLoop: number,
+  updates = train.maxSteps,
+): number {
+  if (train.loopSampling === 'uniform') return (nLoop + 1) / 2;
+  if (train.loopSchedule === 'constant') return nLoop;
+  const start = Math.round(train.loopStart * train.maxSteps);
+  const grown = train.loopSchedule === 'grow' ? train.maxSteps - start : 0;
+  const of = Math.max(1, updates);
+  let sum = of;
+  // Each count from 2 on adds a loop to the updates from its first one on.
+  for (let count = 2; count <= nLoop; count++) {
+    sum += Math.max(0, of - start - Math.ceil(((count - 2) * grown) / (nLoop - 1)));
+  }
+  return sum / of;
 }
 
 /** The largest count that `sampleLoops` gives. */

@@ -85,6 +85,7 @@ const NUMBERS = {
 const PARTS: Readonly<Record<string, (value: unknown) => unknown>> = {
   tokensPerSecond: numberIn,
   waitMs: numberIn,
+  loops: numberIn,
   auxLoss: numberIn,
   meanSteps: numberIn,
   memoryBytes: numberIn,

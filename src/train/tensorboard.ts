@@ -96,7 +96,7 @@ export class TensorBoardLog {
 function scalarsOf(event: TrainEvent): Record<string, number> | null {
   if (event.kind === 'eval') return { [EVALUATION_TAG]: event.valLoss, 'loss/trainFixed': event.trainLoss };
   if (event.kind !== 'step') return null;
-  const { loss, lr, gradNorm, tokensPerSecond, meanSteps, auxLoss } = event;
+  const { loss, lr, gradNorm, tokensPerSecond, meanSteps, auxLoss, loops } = event;
   return {
     'loss/train': loss,
     lr,
@@ -104,6 +104,7 @@ function scalarsOf(event: TrainEvent): Record<string, number> | null {
     tokensPerSecond,
     ...(auxLoss === undefined ? {} : { auxLoss }),
     ...(meanSteps === undefined ? {} : { meanSteps }),
+    ...(loops === undefined ? {} : { loops }),
   };
 }
 

@@ -27,7 +27,7 @@ import { TrainingError } from './errors.js';
 import { Evaluation, type EvaluationOptions } from './evaluation.js';
 import type { CheckpointEvent, EvalEvent, StepEvent, TrainEvent } from './events.js';
 import { UpdateGradient } from './gradient.js';
-import { mostLoops, sampleLoops } from './loops.js';
+import { evaluatedLoops, mostLoops, sampleLoops, scheduledLoops } from './loops.js';
 import { appendMetrics, EMPTY_LOG, type Metrics, readMetrics, writeMetrics } from './metrics.js';
 import { ownerOfMicroStep } from './micro-step-tree.js';
 import { AdamW } from './optimizer.js';
@@ -240,6 +240,7 @@ export class Trainer {
       tokensPerSecond: (stepTokens / stepMs) * 1000,
       tokensSeen: this.state.tokensSeen,
       ...(peers.size > 1 ? { waitMs } : {}),
+      ...this.loopsOf(step + 1),
       ...extras,
     } as const;
     if (this.leads) await appendMetrics(this.options.store, event);
@@ -248,12 +249,15 @@ export class Trainer {
 
   /** Losses on fixed batches, or null when the signal is aborted before they are complete. Throws TrainingError. */
   private async evaluate(signal?: AbortSignal): Promise<EvalEvent | null> {
-    const found = await this.evaluation.run(signal);
+    const pass = this.loopsOf(this.state.step);
+    const found = await this.evaluation.run(pass, signal);
     if (!found) return null;
     const { trainLoss, valLoss, ...rest } = found;
     if (!Number.isFinite(trainLoss + valLoss)) await this.diverged('evaluation loss', trainLoss + valLoss);
-    const { step, tokensSeen, bestValLoss } = this.state;
-    const best = valLoss < (bestValLoss ?? Number.POSITIVE_INFINITY);
+    const { step, tokensSeen, bestValLoss, evaluatedAt } = this.state;
+    // Losses compare where their loops are the same: with more of them the best begins anew.
+    const former = this.loopsOf(evaluatedAt).loops === pass.loops ? bestValLoss : null;
+    const best = valLoss < (former ?? Number.POSITIVE_INFINITY);
     this.state = { ...this.state, evaluatedAt: step, bestValLoss: best ? valLoss : bestValLoss };
     const event = { kind: 'eval', step, trainLoss, valLoss, tokensSeen, best, ...rest } as const;
     if (this.leads) await appendMetrics(this.options.store, event);
@@ -317,6 +321,12 @@ export class Trainer {
     return `no update from the checkpoint of step ${at} has succeeded: ${back ? `${back}, or ` : ''}try a lower lr`;
   }
 
+  /** Loops of the last of so many updates; absent where the schedule is constant. */
+  private loopsOf(updates: number): { readonly loops?: number } {
+    const { model, config } = this.options;
+    return evaluatedLoops(updates, config, model.config.nLoop);
+  }
+
   /** The counter of a micro-step of the next update. */
   private key(microStep: number): BatchKey {
     return { seed: this.options.config.seed, step: this.state.step, microStep };
@@ -347,11 +357,16 @@ export function trainingOptions(
   checkpointed: number,
 ): TrainPass {
   const { loopSampling, backpropLoops, exitLoss, ponderCost, oracle, oracleLambda, oracleSigma } = config;
+  const loops =
+    loopSampling === 'fixed'
+      ? scheduledLoops(key.step, config, nLoop)
+      : sampleLoops(loopSampling, nLoop, key);
+  const fixed = loopSampling === 'fixed' && config.loopSchedule === 'constant';
   return {
     dropout: key,
     objective: { exitLoss, ponderCost, oracle, oracleLambda, oracleSigma },
     backpropLoops,
-    ...(loopSampling === 'fixed' ? {} : { loops: sampleLoops(loopSampling, nLoop, key) }),
+    ...(fixed ? {} : { loops }),
     checkpoint: (application) => application < checkpointed,
   };
 }

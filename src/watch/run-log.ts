@@ -137,6 +137,7 @@ function evaluated(event: EvalEvent, ms: number): Evaluated {
     ...{ step, trainLoss, valLoss, tokens, ms, best },
     ...(meanSteps === undefined ? {} : { meanSteps }),
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
+    ...(event.loops === undefined ? {} : { loops: event.loops }),
     ...(losses.length > 0 ? { lossByLoops: losses } : {}),
     ...(means.length > 0 ? { gates: Object.fromEntries(means) } : {}),
     ...(parts.length > 0 ? { loopParts: Object.fromEntries(parts) } : {}),

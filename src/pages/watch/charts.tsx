@@ -43,6 +43,7 @@ export function SideBySide({ runs, version, view, onZoom }: ChartsProps) {
       norm: columnCurves(runs, 'gradNorm', look),
       speed: columnCurves(runs, 'tokensPerSecond', look),
       steps: withValidation(runs, 'meanSteps', look, ({ meanSteps }) => meanSteps),
+      loops: runs.flatMap((run) => evalCurve(run, look, run.info.name, colorOf(run), (found) => found.loops)),
       memory: runs.flatMap((run) =>
         evalCurve(run, look, run.info.name, colorOf(run), (found) => found.memoryBytes),
       ),
@@ -84,6 +85,15 @@ export function SideBySide({ runs, version, view, onZoom }: ChartsProps) {
           curves={curves.steps}
           logY={false}
           says="How often the block ran before a token halted: these models choose it for each token. Dashed: on validation batches."
+        />
+      )}
+      {curves.loops.length > 0 && (
+        <ZoomableChart
+          {...common}
+          title="Loops"
+          curves={curves.loops}
+          logY={false}
+          says="Loops of the schedule at each evaluation: its losses are of so many, and fall or jump where they change."
         />
       )}
       {curves.memory.length > 0 && (

@@ -1,6 +1,6 @@
 /** What a run writes, from evaluation to evaluation. */
 import { useState } from 'preact/hooks';
-import { grouped } from '../../printable.js';
+import { counted, grouped } from '../../printable.js';
 import { short } from '../shared/words.js';
 import type { Run } from './runs.js';
 
@@ -14,11 +14,12 @@ export function Samples({ run }: { readonly run: Run }) {
       </p>
     );
   const at = place === null ? found.length - 1 : Math.min(place, found.length - 1);
-  const { step, valLoss, sample } = found[at];
+  const { step, valLoss, sample, loops } = found[at];
   return (
     <div class="card">
       <label class="history">
-        Sample at step {grouped(step)} (validation loss {short(valLoss)})
+        Sample at step {grouped(step)} (validation loss {short(valLoss)}
+        {loops === undefined ? '' : `, ${counted(loops, 'loop')}`})
         <input
           type="range"
           min={0}
