@@ -434,6 +434,42 @@ export const KERNELS = {
       gradClip: 'nonNegative',
     },
   },
+  /**
+   * Muon's momentum (Jordan et al. 2024) of columns [first, first + count) of a matrix: momentum = β·momentum + g, and
+   * Nesterov's out = g + β·momentum, g being the gradient that `adamw` would take. Where nonFinite[0] is not 0, momentum
+   * stays as it is and out is 0.
+   */
+  muonMomentum: {
+    out: { out: 'R count' },
+    inout: { momentum: 'R C' },
+    in: { grad: 'R C', squares: '1', nonFinite: '1' },
+    dims: ['R', 'C', 'first', 'count'],
+    options: { beta: 'fraction', gradClip: 'nonNegative' },
+  },
+  /** x = x/(√squares + eps). */
+  scaleByNorm: { inout: { x: 'n' }, in: { squares: '1' }, options: { eps: 'nonNegative' } },
+  /** out = a·I + b·x + c·square, I being the identity. */
+  matrixPolynomial: {
+    out: { out: 'N N' },
+    in: { x: 'N N', square: 'N N' },
+    dims: ['N'],
+    options: { a: 'number', b: 'number', c: 'number' },
+  },
+  /**
+   * Columns [first, first + count) of param −= lr·(scale·update + weightDecay·param); nothing where nonFinite[0] is not 0.
+   */
+  muonUpdate: {
+    inout: { param: 'R C' },
+    in: { update: 'R count', nonFinite: '1' },
+    dims: ['R', 'C', 'first', 'count'],
+    options: { lr: 'number', scale: 'number', weightDecay: 'number' },
+  },
+  /** average = decay·average + (1 − decay)·param; nothing where nonFinite[0] is not 0. */
+  averageWeights: {
+    inout: { average: 'n' },
+    in: { param: 'n', nonFinite: '1' },
+    options: { decay: 'fraction' },
+  },
 } as const satisfies Record<string, KernelSpec>;
 
 /**

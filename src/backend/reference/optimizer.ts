@@ -1,7 +1,12 @@
-/** AdamW and the sums of the reference backend. */
+/** AdamW, Muon, the average of weights, and the sums of the reference backend. */
 import type { KERNELS } from '../kernel-table.js';
 import type { HostKernels } from '../memory/arguments.js';
 import { dot } from './dot.js';
+
+/** What clipping multiplies a gradient by. */
+function clipping(squares: number, gradClip: number): number {
+  return gradClip > 0 ? Math.min(1, gradClip / (Math.sqrt(squares) + 1e-6)) : 1;
+}
 
 export const optimizer = {
   sum({ out, nonFinite, inp }) {
@@ -19,7 +24,7 @@ export const optimizer = {
 
   adamw({ param, m, v, grad, squares, nonFinite, lr, beta1, beta2, eps, weightDecay, step, gradClip }) {
     if (nonFinite[0] !== 0) return;
-    const scale = gradClip > 0 ? Math.min(1, gradClip / (Math.sqrt(squares[0]) + 1e-6)) : 1;
+    const scale = clipping(squares[0], gradClip);
     const mCorrection = 1 - beta1 ** step;
     const vCorrection = 1 - beta2 ** step;
     for (let i = 0; i < param.length; i++) {
@@ -29,5 +34,46 @@ export const optimizer = {
       const update = m[i] / mCorrection / (Math.sqrt(v[i] / vCorrection) + eps);
       param[i] -= lr * (update + weightDecay * param[i]);
     }
+  },
+
+  muonMomentum({ out, momentum, grad, squares, nonFinite, R, C, first, count, beta, gradClip }) {
+    if (nonFinite[0] !== 0) {
+      out.fill(0);
+      return;
+    }
+    const scale = clipping(squares[0], gradClip);
+    for (let r = 0; r < R; r++) {
+      for (let c = 0; c < count; c++) {
+        const i = r * C + first + c;
+        const g = grad[i] * scale;
+        momentum[i] = beta * momentum[i] + g;
+        out[r * count + c] = g + beta * momentum[i];
+      }
+    }
+  },
+
+  scaleByNorm({ x, squares, eps }) {
+    const norm = Math.sqrt(squares[0]) + eps;
+    for (let i = 0; i < x.length; i++) x[i] /= norm;
+  },
+
+  matrixPolynomial({ out, x, square, N, a, b, c }) {
+    for (let i = 0; i < out.length; i++) out[i] = b * x[i] + c * square[i];
+    for (let r = 0; r < N; r++) out[r * N + r] = a + b * x[r * N + r] + c * square[r * N + r];
+  },
+
+  muonUpdate({ param, update, nonFinite, R, C, first, count, lr, scale, weightDecay }) {
+    if (nonFinite[0] !== 0) return;
+    for (let r = 0; r < R; r++) {
+      for (let c = 0; c < count; c++) {
+        const i = r * C + first + c;
+        param[i] -= lr * (scale * update[r * count + c] + weightDecay * param[i]);
+      }
+    }
+  },
+
+  averageWeights({ average, param, nonFinite, decay }) {
+    if (nonFinite[0] !== 0) return;
+    for (let i = 0; i < average.length; i++) average[i] = decay * average[i] + (1 - decay) * param[i];
   },
 } satisfies Partial<HostKernels<typeof KERNELS>>;
