@@ -94,7 +94,17 @@ export class TensorBoardLog {
 
 /** The curves that an event adds a point to; null for none. */
 function scalarsOf(event: TrainEvent): Record<string, number> | null {
-  if (event.kind === 'eval') return { [EVALUATION_TAG]: event.valLoss, 'loss/trainFixed': event.trainLoss };
+  if (event.kind === 'eval') {
+    const { valLoss, trainLoss, stateRms = [], loopParts = {} } = event;
+    const parts = Object.entries(loopParts).flatMap(([name, loops]) =>
+      loops.map(({ mean }, n) => [`loopParts/${name.replaceAll(' ', '-')}/${n + 1}`, mean]),
+    );
+    return {
+      ...{ [EVALUATION_TAG]: valLoss, 'loss/trainFixed': trainLoss },
+      ...Object.fromEntries(stateRms.map((rms, n) => [`stateRms/${n + 1}`, rms])),
+      ...Object.fromEntries(parts),
+    };
+  }
   if (event.kind !== 'step') return null;
   const { loss, lr, gradNorm, tokensPerSecond, meanSteps, auxLoss, loops } = event;
   return {

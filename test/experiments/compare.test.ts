@@ -308,6 +308,7 @@ test('the report has every table, plot and list, in HTML and in Markdown', async
     'loss-time',
     'loss-loops',
     'sharpening',
+    'state-rms',
     'gates',
     'change',
     'cosine',

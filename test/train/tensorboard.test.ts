@@ -81,7 +81,17 @@ function expected(store: MemoryStore): Map<string, [number, number][]> {
     ['auxLoss', 'step', 'auxLoss'],
     ['meanSteps', 'step', 'meanSteps'],
   ];
-  return new Map(
+  const several = new Map<string, [number, number][]>();
+  for (const { step, stateRms = [], loopParts = {} } of lines) {
+    const add = (tag: string, value: number) =>
+      several.set(tag, [...(several.get(tag) ?? []), [step, Math.fround(value)]]);
+    for (const [n, rms] of stateRms.entries()) add(`stateRms/${n + 1}`, rms);
+    for (const [name, loops] of Object.entries<{ mean: number }[]>(loopParts)) {
+      for (const [n, { mean }] of loops.entries())
+        add(`loopParts/${name.replaceAll(' ', '-')}/${n + 1}`, mean);
+    }
+  }
+  const single = new Map(
     names.flatMap(([tag, kind, field]) => {
       const points = lines
         .filter((line) => line.kind === kind && line[field] !== undefined)
@@ -89,6 +99,7 @@ function expected(store: MemoryStore): Map<string, [number, number][]> {
       return points.length > 0 ? [[tag, points]] : [];
     }),
   );
+  return new Map([...single, ...several]);
 }
 
 test('a run’s log has the figures of metrics.jsonl and its configuration', async () => {
@@ -105,6 +116,14 @@ test('a run’s log has the figures of metrics.jsonl and its configuration', asy
     texts[0][1],
     /^\| field \| value \|\n\| --- \| --- \|\n[\s\S]*\| nLoop \| 2 \|[\s\S]*\| maxSteps \| 12 \|/,
   );
+});
+
+test('a model’s recipes for loops are there, loop by loop', async () => {
+  const store = new MemoryStore();
+  await train(store, undefined, true, {}, { inputInjection: 'stable', hyperConnections: 'static' });
+  const { scalars } = curves(store);
+  assert.ok(scalars.has('loopParts/carry-over/1') && scalars.has('loopParts/streams-read/2'));
+  assert.deepEqual(new Map([...scalars].sort()), new Map([...expected(store)].sort()));
 });
 
 test('a model that halts has its mean steps there', async () => {
