@@ -20,7 +20,7 @@ Randomness comes from numpy's RandomState, whose streams are frozen, so the file
 Dimensions: B batch, T time, C channels, NH heads, HS head size, V vocabulary.
 
 What it does not know: dropout, caches, sampled loop counts. The product's other depths are in `make_systems.py`,
-and block parts that GPT-2 does not have in `make_parts.py`.
+block parts that GPT-2 does not have in `make_parts.py`, and its heads in `make_heads.py`.
 """
 
 import argparse
