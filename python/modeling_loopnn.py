@@ -12,8 +12,10 @@ vector may be added to what each loop reads (`loop_embedding`), the state may be
 (`loop_norm`), and it may be several streams (`hyper_connections`, see `Streams`). With `depth` gpt2 the stack is walked
 once.
 
-Blocks have GPT-2's parts, or others: RMSNorm in place of layer norm (`norm_type`), squared ReLU (`relu2`), and an MLP whose
-activation of one half of its wider input layer gates the other half (`gated_mlp`).
+Blocks have GPT-2's parts, or others: RMSNorm in place of layer norm (`norm_type`), squared ReLU (`relu2`), an MLP whose
+activation of one half of its wider input layer gates the other half (`gated_mlp`), rotary positions in place of
+learned ones (`positions`, `rope_theta`), a norm of queries and keys (`qk_norm`), and key heads that several query heads
+share (`n_kv_head`).
 
 This file needs torch and transformers alone and travels with the checkpoint:
 
@@ -34,8 +36,8 @@ Each application of attention - in every loop, layer and inner loop - has keys a
 transformers, of any kind, gets a layer for each, and belongs to the `num_loops` it was filled with. transformers 5.24 calls
 it `cache` and earlier releases `past_key_values`: both names are taken, and the output has the one of the release.
 
-Dimensions: B batch, T time, S time with what is cached, C channels, NH query heads, KV key heads, HS head size, V vocabulary,
-N loops.
+Dimensions: B batch, T time, S time with what is cached, C channels, NH query heads, KV key heads, HS head size,
+V vocabulary, N loops.
 """
 
 import inspect
@@ -208,7 +210,7 @@ def norm(config, width=None):
 
 
 def rotations(position_ids, HS, theta, dtype):
-    """Cosines and sines of the positions' angles, (B, 1, T, HS / 2) each; in double precision, where the device has it."""
+    """Cosines and sines of the positions' angles, (B, 1, T, HS / 2) each, in double precision if there is one."""
     device = position_ids.device
     exact = torch.float32 if device.type == "mps" else torch.float64
     channels = torch.arange(0, HS, 2, device=device, dtype=exact)
@@ -219,7 +221,7 @@ def rotations(position_ids, HS, theta, dtype):
 class Attention(nn.Module):
     """Causal self-attention of NH query heads over KV key heads.
 
-    Queries and keys may be normalised by their root mean square (`qk_norm`), and are rotated where positions are rotary.
+    Queries and keys may be normalised by their root mean square (`qk_norm`), and rotated where positions are rotary.
     """
 
     def __init__(self, config):
@@ -252,7 +254,8 @@ class Attention(nn.Module):
     def place(self, heads, turns):
         """Queries or keys (B, heads, T, HS), normalised and rotated."""
         if self.eps is not None:
-            heads = heads * (heads.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+            y = heads.to(torch.promote_types(heads.dtype, torch.float32))
+            heads = (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)).to(heads.dtype)
         if turns is None:
             return heads
         (cos, sin), (a, b) = turns, heads.chunk(2, dim=-1)

@@ -125,6 +125,9 @@ test('a GPT-2 with other parts leaves as ours and comes back, and squared ReLU a
     bias: false,
   });
   assert.deepEqual([swiglu.model_type, swiglu.depth, swiglu.n_inner], ['loopnn', 'gpt2', 64]);
+  const grouped = there({ nHead: 4, nKvHead: 2, positions: 'rotary', ropeTheta: 500 });
+  assert.deepEqual([grouped.model_type, grouped.n_kv_head, grouped.rope_theta], ['loopnn', 2, 500]);
+  assert.equal(there({ qkNorm: true }).model_type, 'loopnn');
   assert.throws(
     () => modelFromHuggingFace({ ...swiglu, depth: 'sharing', n_application: 4 }, 'config'),
     ConfigError,

@@ -82,6 +82,9 @@ TRAINED = {
     "gpt2": [],
     "loop both, correction": ["--depth", "loop", "--n-loop", "3", "--n-inner-loop", "2"],
     "loop, output, scalar gates": ["--depth", "loop", "--n-loop", "3", "--loop-form", "output", "--gate", "scalar"],
+    "gpt2, rotary, QK norm, grouped queries": [
+        "--positions", "rotary", "--qk-norm", "true", "--n-head", "4", "--n-kv-head", "2",
+    ],
     "loop, prelude, coda, linear injection": [
         "--depth", "loop", "--n-layer", "3", "--n-prelude", "1", "--n-coda", "1", "--n-loop", "3",
         "--input-injection", "linear", "--bias", "false", "--tied-head", "false",
