@@ -29,18 +29,14 @@ export function parseModelConfig(input: unknown, where = 'model'): ModelConfig {
   return config;
 }
 
-/** Throws ConfigError where heads, and what queries and keys go through, do not fit together. */
+/** Throws ConfigError where numbers of heads do not fit together, or are not for rotary positions. */
 function requireHeads(config: ModelConfig, where: string): void {
-  const { nHead, nKvHead, positions, ropeTheta } = config;
+  const { nHead, nKvHead, positions } = config;
   const { KV, HS } = headsOf(config);
   if (nHead % KV !== 0) throw new ConfigError(`${where}.nKvHead`, `must divide nHead = ${nHead}`, nKvHead);
   if (positions === 'rotary' && HS % 2 !== 0) {
     const rule = 'must be even where positions is rotary, which turns pairs of channels';
     throw new ConfigError(`${where}.nEmbd / nHead`, rule, HS);
-  }
-  if (positions === 'learned' && ropeTheta !== modelFields.ropeTheta.default) {
-    const rule = `must be ${modelFields.ropeTheta.default} where positions is learned`;
-    throw new ConfigError(`${where}.ropeTheta`, rule, ropeTheta, 'set positions to rotary');
   }
 }
 

@@ -29,6 +29,7 @@ export function unreadModelFields(config: ModelConfig): Partial<Record<keyof Mod
     leave(['residualInit'], 'every layer is applied once', 'raise nLoop');
   }
   if (config.nLoop === 1) leave(['nPrelude', 'nCoda'], 'nLoop is 1', 'raise nLoop');
+  if (config.positions === 'learned') leave(['ropeTheta'], 'positions is learned', 'set positions to rotary');
   return unread;
 }
 

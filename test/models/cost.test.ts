@@ -6,6 +6,7 @@ import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { presetNames, readPreset } from '../../src/node/presets.js';
 import { modelCost } from '../../src/models/cost.js';
 import { innerWidth, parseModelConfig } from '../../src/models/config.js';
+import { unreadModelFields } from '../../src/models/unread.js';
 import { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { parseRunConfig } from '../../src/train/config.js';
@@ -64,6 +65,40 @@ test('a gated MLP of width 8/3x has the weights of 4x without gate, and RMSNorm 
   assert.equal(innerWidth(parseModelConfig({ ...model, nEmbd: 64, nHead: 1, nInner: '8/3x' })), 192);
   const rms = of({ bias: true, normType: 'rmsnorm' });
   assert.equal(of({ bias: true }).parameters.total - rms.parameters.total, 3 * 768);
+});
+
+test('queries that share key heads have fewer weights, FLOPs, kept activations and a smaller cache', () => {
+  const { model } = parseRunConfig(readPreset('gpt2-45m'), 'preset');
+  const of = (fields: object) => modelCost(parseModelConfig({ ...model, ...fields }));
+  const [full, grouped] = [of({ nKvHead: 12 }), of({ nKvHead: 3 })];
+  assert.deepEqual(full, of({}));
+  const saved = 2 * (768 - 192); // channels of keys and values
+  assert.equal(full.parameters.total - grouped.parameters.total, saved * 769);
+  assert.equal(full.flopsPerToken.forward - grouped.flopsPerToken.forward, 2 * 768 * saved);
+  assert.equal(grouped.cacheBytesPerToken, full.cacheBytesPerToken / 4);
+  const kept = (cost: typeof full) => cost.activationBytesPerSequence.kept;
+  assert.equal(kept(full) - kept(grouped), 4 * 1024 * saved);
+  assert.equal(kept(of({ nKvHead: 3, qkNorm: true })) - kept(grouped), 4 * 1024 * 15);
+  assert.equal(full.parameters.total - of({ positions: 'rotary' }).parameters.total, 1024 * 768);
+});
+
+test('heads that do not fit together are refused, and so are rotary positions where they have no place', () => {
+  const refusals: [object, RegExp][] = [
+    [{ nKvHead: 5 }, /^model\.nKvHead: must divide nHead = 12, got 5$/],
+    [{ nKvHead: 24 }, /^model\.nKvHead: must divide nHead = 12, got 24$/],
+    [{ nKvHead: 'none' }, /^model\.nKvHead: must be a whole number of at least 1 or 'nHead', got 'none'$/],
+    [
+      { nEmbd: 36, positions: 'rotary' },
+      /^model\.nEmbd \/ nHead: must be even where positions is rotary, .*got 3$/,
+    ],
+    [
+      { depth: 'universal', positions: 'rotary' },
+      /^model\.positions: must be learned where depth is universal/,
+    ],
+  ];
+  for (const [fields, message] of refusals) assert.throws(() => parseModelConfig(fields), { message });
+  const unread = unreadModelFields(parseModelConfig({ ropeTheta: 500 }));
+  assert.equal(unread.ropeTheta?.rule, 'must be 10000 where positions is learned');
 });
 
 test('looping the one block twice costs 1.17 times the FLOPs', () => {
