@@ -13,15 +13,9 @@ import { NodeStore } from '../src/node/store.js';
 import { median } from '../src/statistics.js';
 import { GPT } from '../src/models/gpt.js';
 import { Runtime } from '../src/tensor/tensor.js';
-import {
-  loadCheckpoint,
-  loadWeights,
-  momentSections,
-  newCheckpointState,
-  saveCheckpoint,
-} from '../src/train/checkpoint.js';
+import { loadCheckpoint, loadWeights, newCheckpointState, saveCheckpoint } from '../src/train/checkpoint.js';
 import { parseRunConfig } from '../src/train/config.js';
-import { valuesOf } from '../src/train/flat-values.js';
+import { heldValues, valuesOf } from '../src/train/flat-values.js';
 import { AdamW } from '../src/train/optimizer.js';
 
 class Unchecked extends NodeStore {
@@ -46,7 +40,11 @@ const state = { ...newCheckpointState(), step: 1 };
 const found: Record<string, { checked: Times[]; unchecked: Times[] }> = {};
 
 const { backend } = runtime;
-const sections = ({ m, v }: AdamW) => momentSections(valuesOf(backend, m), valuesOf(backend, v));
+const resumable = ({ parameters }: GPT, { moments }: AdamW) => ({
+  weights: valuesOf(backend, parameters.storage),
+  average: null,
+  moments: moments.map(({ prefix, held }) => [prefix, heldValues(backend, held)] as const),
+});
 
 const trained = new GPT(config, runtime, { train: true });
 trained.parameters.initialise(1);
@@ -56,19 +54,14 @@ try {
   for (let turn = 0; turn < Number(turns); turn++) {
     await inTurns(turn, 'save', async (store) => {
       await time(store, 'save', () =>
-        saveCheckpoint(stores[store], 'last', trained.parameters, sections(optimizer), state),
+        saveCheckpoint(stores[store], 'last', trained.parameters, resumable(trained, optimizer), state),
       );
     });
     await inTurns(turn, 'load', async (store) => {
       const model = new GPT(config, runtime, { train: true });
       const moments = new AdamW(model.parameters, train);
       await time(store, 'load', () =>
-        loadCheckpoint(
-          stores[store],
-          model.parameters,
-          valuesOf(backend, model.parameters.storage),
-          sections(moments),
-        ),
+        loadCheckpoint(stores[store], model.parameters, resumable(model, moments)),
       );
       moments.dispose();
       model.dispose();

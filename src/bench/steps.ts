@@ -15,6 +15,7 @@ import type { RunConfig } from '../train/config.js';
 import { total } from '../evaluate/evaluation.js';
 import { meanLoops } from '../train/loops.js';
 import { UpdateGradient } from '../train/gradient.js';
+import { WeightAverage } from '../train/average.js';
 import { AdamW } from '../train/optimizer.js';
 import { ALONE } from '../train/peers.js';
 import { UpdateSums } from '../train/update-sums.js';
@@ -87,6 +88,7 @@ class Entrant {
   private readonly runtime: Runtime;
   private readonly model: GPT;
   private readonly optimizer: AdamW;
+  private readonly average: WeightAverage | null;
   private readonly gradient: UpdateGradient;
   private readonly checkpointed: number;
   private readonly phases = { forward: [] as number[], backward: [] as number[], optimizer: [] as number[] };
@@ -105,6 +107,7 @@ class Entrant {
     this.model = new GPT(model, this.runtime, { train: true });
     this.model.parameters.initialise(train.seed);
     this.optimizer = new AdamW(this.model.parameters, train);
+    this.average = train.emaDecay > 0 ? new WeightAverage(this.model.parameters, train.emaDecay) : null;
     this.gradient = new UpdateGradient(this.model.parameters, 1, ALONE);
     this.checkpointed = checkpointedApplications(this.model, train);
   }
@@ -152,6 +155,7 @@ class Entrant {
     using sums = new UpdateSums(this.runtime, 1);
     await this.gradient.sumSquares(sums.squares, sums.nonFinite);
     optimizer.update(step + 1, 1e-4, sums.squares, sums.nonFinite);
+    this.average?.update(sums.nonFinite);
     await sums.read();
     times.push(clock.now());
     if (step === 0) {
@@ -222,6 +226,7 @@ class Entrant {
     this.model.dispose();
     this.gradient.dispose();
     this.optimizer.dispose();
+    this.average?.dispose();
     this.runtime.pool.trim();
   }
 }

@@ -20,6 +20,7 @@ const timedFields = {
   batchSize: trainFields.batchSize,
   activationMemory: trainFields.activationMemory,
   precision: trainFields.precision,
+  emaDecay: trainFields.emaDecay,
 };
 
 const PARTS = ['kernels', 'steps', 'decoding'] as const;

@@ -61,7 +61,9 @@ export class TrainingProgress {
         break;
       }
       case 'eval': {
-        const losses = `train ${event.trainLoss.toFixed(4)}  val ${event.valLoss.toFixed(4)}`;
+        const plain = event.plainValLoss;
+        const own = plain === undefined ? '' : ` (average of weights; plain ${plain.toFixed(4)})`;
+        const losses = `train ${event.trainLoss.toFixed(4)}  val ${event.valLoss.toFixed(4)}${own}`;
         const loops = event.loops === undefined ? '' : ` with ${counted(event.loops, 'loop')}`;
         const best = event.best ? '  (best)' : '';
         progress.line(`step ${String(event.step).padStart(6)}  ${losses}, on fixed batches${loops}${best}`);

@@ -7,12 +7,14 @@ import type { RandomAccessFile } from '../platform.js';
 import { safetensorsHeader } from '../formats/safetensors.js';
 import { readFileHeader, type TensorPlace } from '../formats/safetensors-header.js';
 import type { Parameters } from '../nn/parameters.js';
+import type { Parameter } from '../tensor/tensor.js';
 import type { FlatValues } from './flat-values.js';
 
-/** A name's prefix, and values that are laid out like the parameters. */
+/** A name's prefix, and values that are laid out like the parameters: of all of them, or of some. */
 export type Section<Access extends keyof FlatValues> = readonly [
   prefix: string,
   values: Pick<FlatValues, Access>,
+  of?: (parameter: Parameter) => boolean,
 ];
 
 /** Elements read from the backend at a time, so that saving needs little memory of its own. */
@@ -26,8 +28,8 @@ export async function* tensorFile(
   sections: readonly Section<'read'>[],
 ): AsyncGenerator<Uint8Array> {
   const { backend } = parameters.runtime;
-  const entries = sections.flatMap(([prefix, values]) =>
-    parameters.all.map((parameter) => ({
+  const entries = sections.flatMap(([prefix, values, of = () => true]) =>
+    parameters.all.filter(of).map((parameter) => ({
       name: prefix + parameter.name,
       dtype: 'F32' as const,
       shape: parameter.shape,
@@ -60,8 +62,8 @@ export async function loadTensorFile(
   onBytes: (bytes: Uint8Array) => void,
 ): Promise<void> {
   const targets = new Map(
-    sections.flatMap(([prefix, values]) =>
-      parameters.all.map((parameter) => [prefix + parameter.name, { parameter, values }] as const),
+    sections.flatMap(([prefix, values, of = () => true]) =>
+      parameters.all.filter(of).map((parameter) => [prefix + parameter.name, { parameter, values }] as const),
     ),
   );
   const wanted = [...targets].map(([name, { parameter }]) => ({ name, shape: parameter.shape }));

@@ -1,18 +1,20 @@
 /**
  * Checkpoints of a run: folders `checkpoints/last-<step>` and `checkpoints/best-<step>`, each with `model.safetensors`,
  * `optimizer.safetensors` (moments `m.<name>`, `v.<name>`; absent before the first update of weights from elsewhere),
- * `state.json`, and the checksums of these. A folder appears whole or not at all, and the former one of its kind goes
+ * `state.json`, and the checksums of these. Where a training averages its weights, the average is the model's, and the
+ * weights that training goes on from are `plain.<name>` beside the moments. A folder appears whole or not at all, and the former one of its kind goes
  * only then, so the latest is never a half-written one; what is damaged later is not loaded. Knows no trainer.
  */
 import { CheckpointError } from '../errors.js';
 import { parseJSON } from '../formats/json.js';
 import { type LazyTensor, lazySafetensors } from '../formats/lazy-tensors.js';
+import { readFileHeader } from '../formats/safetensors-header.js';
 import type { GPT } from '../models/gpt.js';
 import type { Parameters } from '../nn/parameters.js';
 import { loadTensorFile, type Section, tensorFile } from './checkpoint-tensors.js';
 import { loadPackedFile } from './packed-weights.js';
 import { CheckedFolder, RunningSum, withChecksums } from './checksums.js';
-import { type FlatValues, valuesOf } from './flat-values.js';
+import type { FlatValues } from './flat-values.js';
 import type { FileContent, Store } from '../platform.js';
 
 export type CheckpointKind = 'best' | 'last';
@@ -38,6 +40,8 @@ export const CHECKPOINTS = 'checkpoints';
 const MODEL_FILE = 'model.safetensors';
 const OPTIMIZER_FILE = 'optimizer.safetensors';
 const STATE_FILE = 'state.json';
+/** Prefix of the weights behind an average. */
+const PLAIN = 'plain.';
 
 /** A checkpoint's folder. */
 interface Checkpoint {
@@ -46,22 +50,34 @@ interface Checkpoint {
   readonly name: string;
 }
 
-/**
- * Writes a checkpoint and then removes older ones of its kind; `moments` are those of `momentSections`. Throws
- * FileError where the disk is full.
- */
+/** What a training goes on from: weights, their average where it has one, and the optimizer's moments. */
+export interface Resumable<Access extends keyof FlatValues> {
+  readonly weights: Pick<FlatValues, Access>;
+  readonly average: Pick<FlatValues, Access> | null;
+  readonly moments: readonly Section<Access>[];
+}
+
+/** What stands in `optimizer.safetensors`. */
+export function optimizerSections<Access extends keyof FlatValues>(
+  { weights, moments }: Resumable<Access>,
+  averaged: boolean,
+): readonly Section<Access>[] {
+  return averaged ? [...moments, [PLAIN, weights]] : moments;
+}
+
+/** Writes a checkpoint and then removes older ones of its kind. Throws FileError where the disk is full. */
 export async function saveCheckpoint(
   store: Store,
   kind: CheckpointKind,
   parameters: Parameters,
-  moments: readonly Section<'read'>[],
+  values: Resumable<'read'>,
   state: TrainState,
 ): Promise<void> {
   const older = (await inOrder(store, kind)).filter((former) => former.kind === kind);
-  const weights = valuesOf(parameters.runtime.backend, parameters.storage);
+  const { average, weights } = values;
   const files: [string, FileContent][] = [
-    [MODEL_FILE, tensorFile(parameters, [['', weights]])],
-    [OPTIMIZER_FILE, tensorFile(parameters, moments)],
+    [MODEL_FILE, tensorFile(parameters, [['', average ?? weights]])],
+    [OPTIMIZER_FILE, tensorFile(parameters, optimizerSections(values, average !== null))],
     stateFile(state),
   ];
   const name = folderName(kind, state.step);
@@ -82,34 +98,46 @@ export async function saveInitialWeights(store: Store, tensors: readonly LazyTen
   await store.createFolder(`${CHECKPOINTS}/${folderName('last', 0)}`, withChecksums(store, files));
 }
 
-/** The moments of an optimizer as a checkpoint names them. */
-export function momentSections<Values>(m: Values, v: Values): (readonly [prefix: string, values: Values])[] {
-  return [
-    ['m.', m],
-    ['v.', v],
-  ];
-}
-
 /**
- * Loads a run's latest checkpoint, of kind `last` or else `best`: weights that are laid out as a model's parameters,
- * and moments, those of `momentSections`. Throws CheckpointError, and the signal's reason where that is aborted
- * meanwhile.
+ * Loads a run's latest checkpoint, of kind `last` or else `best`, and says whether it had an average of the weights.
+ * Throws CheckpointError, and the signal's reason where that is aborted meanwhile.
  */
 export async function loadCheckpoint(
   store: Store,
   parameters: Parameters,
-  weights: Pick<FlatValues, 'receive'>,
-  moments: readonly Section<'receive'>[],
+  values: Resumable<'receive'>,
   signal?: AbortSignal,
-): Promise<TrainState> {
+): Promise<{ readonly state: TrainState; readonly averaged: boolean }> {
   return loading(store, 'last', async (folder, step) => {
     const state = parseState(await folder.read(STATE_FILE), step, `${folder.path}/${STATE_FILE}`);
-    await loadTensors(store, folder, MODEL_FILE, parameters, [['', weights]], signal);
     // Weights from elsewhere have no moments yet: the optimizer's are zero, as at the start of any run.
-    if (state.step === 0 && !(await folder.has(OPTIMIZER_FILE))) return state;
-    await loadTensors(store, folder, OPTIMIZER_FILE, parameters, moments, signal);
-    return state;
+    const updated = state.step > 0 || (await folder.has(OPTIMIZER_FILE));
+    const averaged = updated && (await requireMoments(folder, parameters, values));
+    const { weights, average } = values;
+    const model = averaged && average ? average : weights;
+    await loadTensors(store, folder, MODEL_FILE, parameters, [['', model]], signal);
+    const sections = optimizerSections(values, averaged);
+    if (updated) await loadTensors(store, folder, OPTIMIZER_FILE, parameters, sections, signal);
+    return { state, averaged };
   });
+}
+
+/** Throws CheckpointError where the moments are another optimizer's; returns whether there is an average of the weights. */
+async function requireMoments(
+  folder: CheckedFolder,
+  { all }: Parameters,
+  { moments }: Resumable<'receive'>,
+): Promise<boolean> {
+  const path = `${folder.path}/${OPTIMIZER_FILE}`;
+  await using file = await folder.open(OPTIMIZER_FILE);
+  const { tensors } = await readFileHeader(file, path);
+  for (const [prefix, , of = () => true] of moments) {
+    const found = tensors.filter(({ name }) => name.startsWith(prefix)).length;
+    if (found === all.filter(of).length) continue;
+    const hint = 'a run keeps its optimizer';
+    throw new CheckpointError(path, "must hold the configuration's optimizer's moments", undefined, hint);
+  }
+  return tensors.some(({ name }) => name.startsWith(PLAIN));
 }
 
 /** Which weights were loaded: their step, and the CRC-32C of their file. */

@@ -57,6 +57,11 @@ export class Evaluation {
     this.evalLoops = JSON.parse(await broadcastText(this.peers, 0, JSON.stringify([...new Set(wanted)])));
   }
 
+  /** The validation loss alone. */
+  async valLoss(pass: Pick<ScorePass, 'loops'>, signal?: AbortSignal): Promise<number | null> {
+    return (await this.score(this.options.val, pass, signal))?.loss ?? null;
+  }
+
   /** With the loops of `pass`, or else the model's own; null when the signal is aborted meanwhile. */
   async run(pass: Pick<ScorePass, 'loops'>, signal?: AbortSignal): Promise<Evaluated | null> {
     const { model, train, val, notes } = this.options;

@@ -30,8 +30,11 @@ export interface StepEvent {
 export interface EvalEvent {
   readonly kind: 'eval';
   readonly step: number;
+  /** Nats per token; of the weights' average, where one is kept. */
   readonly trainLoss: number;
   readonly valLoss: number;
+  /** The validation loss of the weights behind the average, from which training goes on; absent where none is kept. */
+  readonly plainValLoss?: number;
   readonly tokensSeen: number;
   /** Whether this is the run's lowest validation loss so far, with as many loops. */
   readonly best: boolean;

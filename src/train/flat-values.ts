@@ -21,6 +21,39 @@ export function valuesOf(backend: Backend, flat: Storage): FlatValues {
   };
 }
 
+/** A range of the flat layout, and where a storage holds its values. */
+export interface HeldRange extends Range {
+  readonly storage: Storage;
+  readonly at: number;
+}
+
+/** Ranges whose values a storage holds one after another. */
+export function heldInTurn(ranges: readonly Range[], storage: Storage): HeldRange[] {
+  let end = 0;
+  return ranges.map(({ offset, length }) => {
+    const at = end;
+    end += length;
+    return { offset, length, storage, at };
+  });
+}
+
+/** Those of ranges that storages hold; each call stays within one of them. */
+export function heldValues(backend: Backend, held: readonly HeldRange[]): FlatValues {
+  const part = partOf(backend, held);
+  return {
+    read: (offset, length, into) => backend.read(part(offset, length), into),
+    receive: (offset, length, fill) => backend.receive(part(offset, length), fill),
+  };
+}
+
+function partOf(backend: Backend, held: readonly HeldRange[]) {
+  return (offset: number, length: number): Storage => {
+    const range = held.find((one) => offset >= one.offset && offset + length <= one.offset + one.length);
+    if (!range) throw new Error(`no range holds the ${length} elements from ${offset} on`);
+    return backend.slice(range.storage, range.at + offset - range.offset, length);
+  };
+}
+
 /**
  * Those of a storage that holds this process's blocks one after another. `read` is called by all processes in the same
  * order, and gives the values to rank 0.
@@ -67,6 +100,12 @@ type Write = (offset: number, values: Float32Array) => void;
 /** Writes to the whole of a storage. */
 export function writesTo(backend: Backend, flat: Storage): Write {
   return (offset, values) => backend.write(backend.slice(flat, offset, values.length), values);
+}
+
+/** Writes to ranges that storages hold; each call stays within one of them. */
+export function writesHeld(backend: Backend, held: readonly HeldRange[]): Write {
+  const part = partOf(backend, held);
+  return (offset, values) => backend.write(part(offset, values.length), values);
 }
 
 /** Writes what is this process's to a storage that holds its blocks one after another. */

@@ -86,6 +86,7 @@ const PARTS: Readonly<Record<string, (value: unknown) => unknown>> = {
   tokensPerSecond: numberIn,
   waitMs: numberIn,
   loops: numberIn,
+  plainValLoss: numberIn,
   auxLoss: numberIn,
   meanSteps: numberIn,
   memoryBytes: numberIn,

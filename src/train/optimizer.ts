@@ -8,6 +8,7 @@ import type { Parameters, RoleRange } from '../nn/parameters.js';
 import type { Role } from '../tensor/tensor.js';
 import type { Range } from './blocks.js';
 import type { TrainConfig } from './config.js';
+import { type HeldRange, heldInTurn } from './flat-values.js';
 
 /** A run of parameters that are treated alike, and where their moments lie. */
 interface Group extends Range {
@@ -16,29 +17,46 @@ interface Group extends Range {
   readonly at: number;
 }
 
-export class AdamW {
+/** Moments as a checkpoint names them: those of the parameters in these ranges. */
+export interface Moments {
+  readonly prefix: 'm.' | 'v.';
+  readonly held: readonly HeldRange[];
+}
+
+export interface Optimizer {
+  readonly moments: readonly Moments[];
+  /**
+   * Updates the parameters, unless `nonFinite (1)` says that something is not finite; `step` counts updates from 1.
+   * `squares` begins with the sum of squares of the whole gradient.
+   */
+  update(step: number, lr: number, squares: Storage, nonFinite: Storage): void;
+  dispose(): void;
+}
+
+export class AdamW implements Optimizer {
+  readonly moments: readonly Moments[];
   /** First and second moments of the ranges held, one after another. */
-  readonly m: Storage;
-  readonly v: Storage;
+  private readonly m: Storage;
+  private readonly v: Storage;
   private readonly groups: readonly Group[];
 
   /** `held` are the ranges of the flat parameters that it updates, in order; all of them where none are given. */
   constructor(
     private readonly parameters: Parameters,
     private readonly config: TrainConfig,
-    readonly held: readonly Range[] = [{ offset: 0, length: parameters.storage.length }],
+    private readonly held: readonly Range[] = [{ offset: 0, length: parameters.storage.length }],
   ) {
     const { backend } = parameters.runtime;
     const length = held.reduce((sum, range) => sum + range.length, 0);
     this.m = backend.allocate(backend.dtype, length);
     this.v = backend.allocate(backend.dtype, length);
     this.groups = this.grouped(parameters.ranges);
+    this.moments = [
+      { prefix: 'm.', held: heldInTurn(held, this.m) },
+      { prefix: 'v.', held: heldInTurn(held, this.v) },
+    ];
   }
 
-  /**
-   * Updates the parameters, unless `nonFinite (1)` says that something is not finite; `step` counts updates from 1.
-   * `squares` begins with the sum of squares of the whole gradient.
-   */
   update(step: number, lr: number, squares: Storage, nonFinite: Storage): void {
     const { storage, gradient, runtime } = this.parameters;
     const { beta1, beta2, eps, weightDecay, gradClip } = this.config;

@@ -6,51 +6,68 @@ import type { Storage } from '../backend/backend.js';
 import type { Parameters } from '../nn/parameters.js';
 import type { Store } from '../platform.js';
 import type { Range } from './blocks.js';
+import { type CheckpointKind, loadCheckpoint, saveCheckpoint, type TrainState } from './checkpoint.js';
+import { type Section, tensorFile } from './checkpoint-tensors.js';
 import {
-  type CheckpointKind,
-  loadCheckpoint,
-  momentSections,
-  saveCheckpoint,
-  type TrainState,
-} from './checkpoint.js';
-import { tensorFile } from './checkpoint-tensors.js';
-import { announcedValues, dealtValues, valuesOf, writesDealt, writesTo } from './flat-values.js';
+  announcedValues,
+  dealtValues,
+  type FlatValues,
+  heldValues,
+  valuesOf,
+  writesDealt,
+  writesHeld,
+  writesTo,
+} from './flat-values.js';
+import type { Moments } from './optimizer.js';
 import { broadcastText, type Peers } from './peers.js';
 
-/** The optimizer's moments as a process holds them: all, or its own of these blocks. */
-export interface HeldMoments {
-  readonly m: Storage;
-  readonly v: Storage;
+/** What a process holds besides the weights. */
+export interface HeldState {
+  /** All moments, or its own of the blocks. */
+  readonly moments: readonly Moments[];
   readonly blocks: readonly Range[] | null;
+  /** The weights' average; null where none is kept. */
+  readonly average: Storage | null;
 }
 
 /** Loads the latest checkpoint into every process; see loadCheckpoint. */
 export async function loadTogether(
   store: Store,
   parameters: Parameters,
-  { m, v, blocks }: HeldMoments,
+  { moments, blocks, average }: HeldState,
   peers: Peers,
   signal?: AbortSignal,
-): Promise<TrainState> {
+): ReturnType<typeof loadCheckpoint> {
   const { runtime, storage } = parameters;
   const { backend } = runtime;
+  const sections = (values: readonly Pick<FlatValues, 'receive'>[]) =>
+    moments.map((of, i) => sectionOf(of, values[i], parameters, blocks));
   if (peers.size === 1) {
-    const [weights, ...moments] = [storage, m, v].map((flat) => valuesOf(backend, flat));
-    return loadCheckpoint(store, parameters, weights, momentSections(moments[0], moments[1]), signal);
+    const held = moments.map((of) => heldValues(backend, of.held));
+    const values = {
+      weights: valuesOf(backend, storage),
+      average: average && valuesOf(backend, average),
+      moments: sections(held),
+    };
+    return loadCheckpoint(store, parameters, values, signal);
   }
-  const writesMoments = (held: Storage) =>
-    blocks ? writesDealt(backend, held, blocks, peers) : writesTo(backend, held);
-  const announced = announcedValues(peers, [writesTo(backend, storage), writesMoments(m), writesMoments(v)]);
+  const announced = announcedValues(peers, [
+    writesTo(backend, storage),
+    ...moments.map(({ held }) =>
+      blocks ? writesDealt(backend, held[0].storage, blocks, peers) : writesHeld(backend, held),
+    ),
+    ...(average ? [writesTo(backend, average)] : []),
+  ]);
   if (peers.rank > 0) {
     await announced.follow();
     return JSON.parse(await broadcastText(peers, 0, ''));
   }
-  const [weights, ...moments] = announced.values;
-  const sections = momentSections(moments[0], moments[1]);
-  const state = await loadCheckpoint(store, parameters, weights, sections, signal);
+  const [weights, ...others] = announced.values;
+  const values = { weights, average: average && others.at(-1)!, moments: sections(others) };
+  const loaded = await loadCheckpoint(store, parameters, values, signal);
   await announced.end();
-  await broadcastText(peers, 0, JSON.stringify(state));
-  return state;
+  await broadcastText(peers, 0, JSON.stringify(loaded));
+  return loaded;
 }
 
 /** Writes a checkpoint of what the processes hold; see saveCheckpoint. */
@@ -58,15 +75,40 @@ export async function saveTogether(
   store: Store,
   kind: CheckpointKind,
   parameters: Parameters,
-  { m, v, blocks }: HeldMoments,
+  { moments, blocks, average }: HeldState,
   peers: Peers,
   state: TrainState,
 ): Promise<void> {
   const { backend } = parameters.runtime;
-  const valuesHeld = (held: Storage) =>
-    blocks ? dealtValues(backend, held, blocks, peers) : valuesOf(backend, held);
-  const moments = momentSections(valuesHeld(m), valuesHeld(v));
-  if (peers.rank === 0) await saveCheckpoint(store, kind, parameters, moments, state);
+  const values = {
+    weights: valuesOf(backend, parameters.storage),
+    average: average && valuesOf(backend, average),
+    moments: moments.map((of) => {
+      const own = blocks
+        ? dealtValues(backend, of.held[0].storage, blocks, peers)
+        : heldValues(backend, of.held);
+      return sectionOf(of, own, parameters, blocks);
+    }),
+  };
+  if (peers.rank === 0) await saveCheckpoint(store, kind, parameters, values, state);
   // What rank 0 writes, the others give in the same order.
-  else if (blocks) for await (const _ of tensorFile(parameters, moments));
+  else if (blocks) for await (const _ of tensorFile(parameters, values.moments));
+}
+
+/** The section of moments; where they are dealt out, all parameters have some. */
+function sectionOf<Access extends keyof FlatValues>(
+  { prefix, held }: Moments,
+  values: Pick<FlatValues, Access>,
+  parameters: Parameters,
+  blocks: readonly Range[] | null,
+): Section<Access> {
+  if (blocks) return [prefix, values];
+  return [
+    prefix,
+    values,
+    (parameter) => {
+      const at = parameters.offsetOf(parameter);
+      return held.some(({ offset, length }) => at >= offset && at < offset + length);
+    },
+  ];
 }

@@ -14,6 +14,7 @@ import type { GPT } from '../models/gpt.js';
 import type { Store } from '../platform.js';
 import type { DropoutKey } from '../random.js';
 import { Tape } from '../tensor/tape.js';
+import { WeightAverage } from './average.js';
 import {
   type CheckpointKind,
   newCheckpointState,
@@ -33,7 +34,7 @@ import { ownerOfMicroStep } from './micro-step-tree.js';
 import { AdamW } from './optimizer.js';
 import { ALONE, broadcastText, gatherNumbers, type Peers, throwTogether } from './peers.js';
 import { ReadAhead } from './read-ahead.js';
-import { type HeldMoments, loadTogether, saveTogether } from './shared-checkpoint.js';
+import { type HeldState, loadTogether, saveTogether } from './shared-checkpoint.js';
 import { learningRate } from './schedule.js';
 import { type MicroStep, UpdateSums } from './update-sums.js';
 import { requireSameWeights } from './same-weights.js';
@@ -56,6 +57,7 @@ export class Trainer {
   private readonly sharded: boolean;
   private readonly gradient: UpdateGradient;
   private readonly optimizer: AdamW;
+  private readonly average: WeightAverage | null;
   private readonly checkpointed: number;
   private readonly batches = new ReadAhead((key) => this.batch(key));
   private state: TrainState = newCheckpointState();
@@ -68,7 +70,9 @@ export class Trainer {
     this.peers = options.peers ?? ALONE;
     this.sharded = options.shardOptimizer === true && this.peers.size > 1;
     this.gradient = new UpdateGradient(model.parameters, config.gradAccumSteps, this.peers, this.sharded);
-    this.optimizer = new AdamW(model.parameters, config, ...(this.sharded ? [this.gradient.ownBlocks] : []));
+    const held = this.sharded ? this.gradient.ownBlocks : undefined;
+    this.optimizer = new AdamW(model.parameters, config, held);
+    this.average = config.emaDecay > 0 ? new WeightAverage(model.parameters, config.emaDecay) : null;
     this.checkpointed = checkpointedApplications(model, config);
     this.evaluation = new Evaluation(options, this.peers);
   }
@@ -96,12 +100,16 @@ export class Trainer {
     const { model, config, store, clock } = this.options;
     const found = this.leads && (await resumableStep(store)) !== null;
     const resumed = (await broadcastText(this.peers, 0, found ? 'resumed' : '')) !== '';
-    if (resumed) this.state = await loadTogether(store, model.parameters, this.held, this.peers, signal);
-    else {
+    if (resumed) {
+      const { state, averaged } = await loadTogether(store, model.parameters, this.held, this.peers, signal);
+      this.state = state;
+      if (!averaged) this.average?.begin();
+    } else {
       for (const _ of model.parameters.initialising(config.seed)) {
         await clock.yield();
         signal?.throwIfAborted();
       }
+      this.average?.begin();
     }
     const log = resumed && this.leads ? await readMetrics(store, this.state) : EMPTY_LOG;
     if (this.leads) await writeMetrics(store, log);
@@ -111,7 +119,7 @@ export class Trainer {
 
   /**
    * Trains until maxSteps or until `signal` is aborted; a checkpoint is written either way, unless there is no step to save.
-   * Throws TrainingError.
+   * At the end the model has the average of the weights, where one is kept. Throws TrainingError.
    */
   async *run(signal?: AbortSignal): AsyncGenerator<TrainEvent> {
     try {
@@ -137,6 +145,7 @@ export class Trainer {
       const asked = saving && step > 0;
       if ((due || done || left || asked) && this.state.savedAt !== step) yield await this.save('last');
       if (done || stopping || this.alone(signal)?.aborted) {
+        if (done) this.average?.publish();
         yield { kind: done ? 'done' : 'stopped', step };
         return;
       }
@@ -151,12 +160,14 @@ export class Trainer {
   dispose(): void {
     this.gradient.dispose();
     this.optimizer.dispose();
+    this.average?.dispose();
   }
 
-  /** The moments that are here, and which they are. */
-  private get held(): HeldMoments {
-    const { optimizer, gradient, sharded } = this;
-    return { m: optimizer.m, v: optimizer.v, blocks: sharded ? gradient.blocks : null };
+  /** What is here besides the weights. */
+  private get held(): HeldState {
+    const { optimizer, gradient, sharded, average } = this;
+    const blocks = sharded ? gradient.blocks : null;
+    return { moments: optimizer.moments, blocks, average: average?.storage ?? null };
   }
 
   /** Whether this process keeps the run: of many, one does. */
@@ -210,6 +221,7 @@ export class Trainer {
     const lr = learningRate(step, config);
     this.optimizer.update(step + 1, lr, sums.squares, sums.nonFinite);
     if (this.sharded) await gradient.gather(model.parameters.storage);
+    this.average?.update(sums.nonFinite);
     const { microSteps, gradNorm, finite } = all ?? (await sums.read());
     let loss = 0;
     const extras: { auxLoss?: number; meanSteps?: number } = {};
@@ -250,8 +262,10 @@ export class Trainer {
   /** Losses on fixed batches, or null when the signal is aborted before they are complete. Throws TrainingError. */
   private async evaluate(signal?: AbortSignal): Promise<EvalEvent | null> {
     const pass = this.loopsOf(this.state.step);
-    const found = await this.evaluation.run(pass, signal);
-    if (!found) return null;
+    const evaluated = () => this.evaluation.run(pass, signal);
+    const plain = this.average && (await this.evaluation.valLoss(pass, signal));
+    const found = this.average ? await this.average.during(evaluated) : await evaluated();
+    if (!found || (this.average && plain === null)) return null;
     const { trainLoss, valLoss, ...rest } = found;
     if (!Number.isFinite(trainLoss + valLoss)) await this.diverged('evaluation loss', trainLoss + valLoss);
     const { step, tokensSeen, bestValLoss, evaluatedAt } = this.state;
@@ -259,7 +273,8 @@ export class Trainer {
     const former = this.loopsOf(evaluatedAt).loops === pass.loops ? bestValLoss : null;
     const best = valLoss < (former ?? Number.POSITIVE_INFINITY);
     this.state = { ...this.state, evaluatedAt: step, bestValLoss: best ? valLoss : bestValLoss };
-    const event = { kind: 'eval', step, trainLoss, valLoss, tokensSeen, best, ...rest } as const;
+    const own = plain === null ? {} : { plainValLoss: plain };
+    const event = { kind: 'eval', step, trainLoss, valLoss, ...own, tokensSeen, best, ...rest } as const;
     if (this.leads) await appendMetrics(this.options.store, event);
     return event;
   }

@@ -138,6 +138,7 @@ function evaluated(event: EvalEvent, ms: number): Evaluated {
     ...(meanSteps === undefined ? {} : { meanSteps }),
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
     ...(event.loops === undefined ? {} : { loops: event.loops }),
+    ...(event.plainValLoss === undefined ? {} : { plainValLoss: event.plainValLoss }),
     ...(losses.length > 0 ? { lossByLoops: losses } : {}),
     ...(means.length > 0 ? { gates: Object.fromEntries(means) } : {}),
     ...(parts.length > 0 ? { loopParts: Object.fromEntries(parts) } : {}),

@@ -1,0 +1,56 @@
+/**
+ * The exponential moving average of a training's weights, average ← decay·average + (1 − decay)·weights after each
+ * update: what is evaluated, sampled and published, while training goes on from the weights themselves (Polyak & Juditsky
+ * 1992). It begins as the weights that training begins with.
+ */
+import type { Storage } from '../backend/backend.js';
+import type { Parameters } from '../nn/parameters.js';
+
+export class WeightAverage {
+  /** Laid out as the parameters are. */
+  readonly storage: Storage;
+
+  constructor(
+    private readonly parameters: Parameters,
+    private readonly decay: number,
+  ) {
+    const { runtime, storage } = parameters;
+    this.storage = runtime.backend.allocate(runtime.backend.dtype, storage.length);
+  }
+
+  /** Sets it to the weights. */
+  begin(): void {
+    this.parameters.runtime.backend.copy(this.storage, this.parameters.storage);
+  }
+
+  /** After an update; nothing where `nonFinite (1)` says that something was not finite. */
+  update(nonFinite: Storage): void {
+    const { runtime, storage: param } = this.parameters;
+    runtime.backend.averageWeights({ average: this.storage, param, nonFinite, decay: this.decay });
+  }
+
+  /**
+   * Runs `body` while the model has the average. The gradient's memory, which nothing reads between updates, keeps the
+   * weights meanwhile.
+   */
+  async during<Result>(body: () => Promise<Result>): Promise<Result> {
+    const { runtime, storage, gradient } = this.parameters;
+    if (!gradient) throw new Error('WeightAverage.during: the model was allocated without gradients');
+    runtime.backend.copy(gradient, storage);
+    this.publish();
+    try {
+      return await body();
+    } finally {
+      runtime.backend.copy(storage, gradient);
+    }
+  }
+
+  /** Leaves the average in the model, for good. */
+  publish(): void {
+    this.parameters.runtime.backend.copy(this.parameters.storage, this.storage);
+  }
+
+  dispose(): void {
+    this.parameters.runtime.backend.free(this.storage);
+  }
+}
