@@ -209,8 +209,9 @@ export function placeHeads(
   const out = new Tensor(runtime, qkv.shape, qkv.buffer.retain());
   const kept = [rstd, rotation].filter((x) => x !== null);
   tape?.record(out, [out, positions, ...kept], (dout) => {
-    const own = dout.shared ? runtime.pool.take(backend.dtype, qkv.size) : dout.retain();
-    if (dout.shared) backend.copy(own.storage, dout.storage);
+    const { shared } = dout;
+    const own = shared ? runtime.pool.take(backend.dtype, qkv.size) : dout.retain();
+    if (shared) backend.copy(own.storage, dout.storage);
     backend.headsBackward({ dqkv: own.storage, qkv: out.storage, ...given, ...dims });
     tape.pass(qkv, own);
     own.release();
