@@ -436,8 +436,8 @@ export const KERNELS = {
   },
   /**
    * Muon's momentum (Jordan et al. 2024) of columns [first, first + count) of a matrix: momentum = β·momentum + g, and
-   * Nesterov's out = g + β·momentum, g being the gradient that `adamw` would take. Where nonFinite[0] is not 0, momentum
-   * stays as it is and out is 0.
+   * Nesterov's out = g + β·momentum, g being the gradient that `adamw` would take. Where nonFinite[0] is not 0,
+   * momentum stays as it is and out is 0.
    */
   muonMomentum: {
     out: { out: 'R count' },
@@ -456,7 +456,8 @@ export const KERNELS = {
     options: { a: 'number', b: 'number', c: 'number' },
   },
   /**
-   * Columns [first, first + count) of param −= lr·(scale·update + weightDecay·param); nothing where nonFinite[0] is not 0.
+   * Columns [first, first + count) of param −= lr·(scale·update + weightDecay·param); nothing where nonFinite[0] is
+   * not 0.
    */
   muonUpdate: {
     inout: { param: 'R C' },

@@ -16,7 +16,7 @@ import { total } from '../evaluate/evaluation.js';
 import { meanLoops } from '../train/loops.js';
 import { UpdateGradient } from '../train/gradient.js';
 import { WeightAverage } from '../train/average.js';
-import { AdamW } from '../train/optimizer.js';
+import { createOptimizer, type Optimizer } from '../train/optimizer.js';
 import { ALONE } from '../train/peers.js';
 import { UpdateSums } from '../train/update-sums.js';
 import { checkpointedApplications, trainingOptions } from '../train/trainer.js';
@@ -87,7 +87,7 @@ class Entrant {
   private readonly kernels = new Map<string, number>();
   private readonly runtime: Runtime;
   private readonly model: GPT;
-  private readonly optimizer: AdamW;
+  private readonly optimizer: Optimizer;
   private readonly average: WeightAverage | null;
   private readonly gradient: UpdateGradient;
   private readonly checkpointed: number;
@@ -106,7 +106,7 @@ class Entrant {
     this.runtime = new Runtime(timed(backend, clock, this.kernels));
     this.model = new GPT(model, this.runtime, { train: true });
     this.model.parameters.initialise(train.seed);
-    this.optimizer = new AdamW(this.model.parameters, train);
+    this.optimizer = createOptimizer(this.model.parameters, train);
     this.average = train.emaDecay > 0 ? new WeightAverage(this.model.parameters, train.emaDecay) : null;
     this.gradient = new UpdateGradient(this.model.parameters, 1, ALONE);
     this.checkpointed = checkpointedApplications(this.model, train);

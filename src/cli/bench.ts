@@ -20,6 +20,7 @@ const timedFields = {
   batchSize: trainFields.batchSize,
   activationMemory: trainFields.activationMemory,
   precision: trainFields.precision,
+  optimizer: trainFields.optimizer,
   emaDecay: trainFields.emaDecay,
 };
 

@@ -47,10 +47,12 @@ export function reportFacts({
   const [first] = results;
   if (first) {
     const { maxSteps, lr, seed } = first.config.train;
+    const muon = results.some(({ config }) => config.train.optimizer === 'muon');
+    const optimizer = muon ? 'AdamW, or Muon with it' : 'AdamW';
     const batch = grouped(first.tokensSeen / maxSteps);
     facts.push([
       'training',
-      `${grouped(first.tokensSeen)} tokens a run in ${grouped(maxSteps)} steps of ${batch}, AdamW, ` +
+      `${grouped(first.tokensSeen)} tokens a run in ${grouped(maxSteps)} steps of ${batch}, ${optimizer}, ` +
         `cosine to a tenth of the peak, seeds from ${seed} on`,
     ]);
     const grid = Object.entries(suite.grid).map(([name, values]) => `${name} of ${values.join(', ')}`);

@@ -44,8 +44,9 @@ class SelfAttention {
   private readonly heads: Heads;
 
   constructor(scope: ParameterScope, { C, heads, bias, std, residualStd }: BlockOptions) {
-    const { NH, KV, HS } = heads;
-    this.cAttn = new Linear(scope.child('c_attn'), C, (NH + 2 * KV) * HS, { bias, std });
+    const columns = [heads.NH, heads.KV, heads.KV].map((count) => count * heads.HS); // queries, keys, values
+    const width = columns[0] + 2 * columns[1];
+    this.cAttn = new Linear(scope.child('c_attn'), C, width, { bias, std, columns });
     this.cProj = new Linear(scope.child('c_proj'), C, C, { bias, std: residualStd });
     this.heads = heads;
   }
@@ -72,7 +73,8 @@ class MLP {
     { C, inner, bias, std, residualStd, activation: kind, gatedMlp }: BlockOptions,
   ) {
     this.activate = gatedMlp ? (x) => gatedActivation(x, kind) : (x) => activation(x, kind);
-    this.cFc = new Linear(scope.child('c_fc'), C, gatedMlp ? 2 * inner : inner, { bias, std });
+    const columns = gatedMlp ? [inner, inner] : [inner];
+    this.cFc = new Linear(scope.child('c_fc'), C, columns.length * inner, { bias, std, columns });
     this.cProj = new Linear(scope.child('c_proj'), inner, C, { bias, std: residualStd });
   }
 

@@ -12,10 +12,15 @@ export class Linear {
     private readonly scope: ParameterScope,
     K: number,
     N: number,
-    options: ({ std: number } | { init: Init }) & { bias: boolean; biasInit?: number },
+    /** `columns`: of layers side by side in one, how many outputs each has. */
+    options: ({ std: number } | { init: Init }) & {
+      bias: boolean;
+      biasInit?: number;
+      columns?: readonly number[];
+    },
   ) {
     const init = 'init' in options ? options.init : { std: options.std };
-    this.weight = scope.declare('weight', 'matrix', [K, N], init, ['linear']);
+    this.weight = scope.declare('weight', 'matrix', [K, N], init, ['linear'], options.columns);
     this.bias = options.bias ? scope.declare('bias', 'bias', [N], { value: options.biasInit ?? 0 }) : null;
   }
 

@@ -40,6 +40,8 @@ export interface ParameterSpec {
   readonly init: Init;
   /** All that reads it; nothing where kernels read its values. */
   readonly uses: readonly Use[];
+  /** Of matrices side by side in one: how many columns each has. */
+  readonly columns?: readonly number[];
 }
 
 /** Rows of a matrix that is not in the engine's memory. */
@@ -101,8 +103,10 @@ export class ParameterScope {
     shape: readonly number[],
     init: Init,
     uses: readonly Use[] = [],
+    columns?: readonly number[],
   ): ParameterSlot {
-    const slot = new ParameterSlot({ name: this.child(name).prefix, role, shape, init, uses });
+    const spec = { name: this.child(name).prefix, role, shape, init, uses };
+    const slot = new ParameterSlot(columns ? { ...spec, columns } : spec);
     this.slots.push(slot);
     return slot;
   }
@@ -112,6 +116,8 @@ export class ParameterScope {
 const ROLE_ORDER: readonly Role[] = ['embedding', 'position', 'matrix', 'gate', 'norm', 'bias'];
 /** Every parameter starts at a multiple of this many elements (256 bytes). */
 const ALIGNMENT = 64;
+
+const aligned = (length: number): number => Math.ceil(length / ALIGNMENT) * ALIGNMENT;
 
 /** Initial values that are drawn at once: some 60 ms. */
 const PIECE = 1 << 20;
@@ -154,7 +160,7 @@ export class Parameters {
       const offset = end;
       for (const slot of kept.filter((s) => s.spec.role === role)) {
         this.offsets.set(slot.name, end);
-        end += Math.ceil(size(slot.spec.shape) / ALIGNMENT) * ALIGNMENT;
+        end += aligned(size(slot.spec.shape));
       }
       if (end > offset) ranges.push({ role, offset, length: end - offset });
     }
@@ -216,6 +222,11 @@ export class Parameters {
   /** Where a parameter begins in the flat storage, and in others that are laid out like it. */
   offsetOf(parameter: Parameter): number {
     return this.offsets.get(parameter.name)!;
+  }
+
+  /** A parameter's part of the flat storage, up to the next one's. */
+  placeOf(parameter: Parameter): { readonly offset: number; readonly length: number } {
+    return { offset: this.offsetOf(parameter), length: aligned(parameter.size) };
   }
 
   zeroGradients(): void {

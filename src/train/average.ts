@@ -1,7 +1,7 @@
 /**
  * The exponential moving average of a training's weights, average ← decay·average + (1 − decay)·weights after each
- * update: what is evaluated, sampled and published, while training goes on from the weights themselves (Polyak & Juditsky
- * 1992). It begins as the weights that training begins with.
+ * update: what is evaluated, sampled and published, while training goes on from the weights themselves. It begins as
+ * the weights that training begins with.
  */
 import type { Storage } from '../backend/backend.js';
 import type { Parameters } from '../nn/parameters.js';

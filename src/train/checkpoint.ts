@@ -2,8 +2,9 @@
  * Checkpoints of a run: folders `checkpoints/last-<step>` and `checkpoints/best-<step>`, each with `model.safetensors`,
  * `optimizer.safetensors` (moments `m.<name>`, `v.<name>`; absent before the first update of weights from elsewhere),
  * `state.json`, and the checksums of these. Where a training averages its weights, the average is the model's, and the
- * weights that training goes on from are `plain.<name>` beside the moments. A folder appears whole or not at all, and the former one of its kind goes
- * only then, so the latest is never a half-written one; what is damaged later is not loaded. Knows no trainer.
+ * weights that training goes on from are `plain.<name>` beside the moments. A folder appears whole or not at all, and
+ * the former one of its kind goes only then, so the latest is never a half-written one; what is damaged later is not
+ * loaded. Knows no trainer.
  */
 import { CheckpointError } from '../errors.js';
 import { parseJSON } from '../formats/json.js';
@@ -122,7 +123,7 @@ export async function loadCheckpoint(
   });
 }
 
-/** Throws CheckpointError where the moments are another optimizer's; returns whether there is an average of the weights. */
+/** Throws CheckpointError where the moments are another optimizer's; returns whether the weights have an average. */
 async function requireMoments(
   folder: CheckedFolder,
   { all }: Parameters,

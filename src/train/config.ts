@@ -47,6 +47,19 @@ export const trainFields = {
   beta2: { kind: 'number', min: 0, below: 1, default: 0.95, help: 'decay of AdamW’s second moment' },
   eps: { kind: 'number', min: 1e-20, default: 1e-8, help: 'AdamW’s guard against division by zero' },
   weightDecay: { kind: 'number', min: 0, default: 0.1, help: 'decay of matrices and embeddings' },
+  optimizer: {
+    kind: 'choice',
+    choices: ['adamw', 'muon'],
+    default: 'adamw',
+    help: 'muon updates the matrices of the blocks, and AdamW the rest',
+  },
+  muonLr: {
+    kind: 'number',
+    min: 0,
+    default: 0.02,
+    help: 'Muon’s peak learning rate, which keeps its ratio to lr',
+  },
+  muonMomentum: { kind: 'number', min: 0, below: 1, default: 0.95, help: 'Muon’s Nesterov momentum' },
   emaDecay: {
     kind: 'number',
     min: 0,
@@ -169,6 +182,8 @@ function requireTogether({ model, train }: RunConfig, where: string): void {
       `must be fixed where halting is ${model.halting}, whose oracle compares all exits`,
     );
   requireSchedule({ model, train }, learned, refuse);
+  if (train.optimizer === 'muon' && train.lr === 0)
+    refuse('lr', 'must be above 0 where optimizer is muon, whose rate keeps its ratio to it');
   if (model.exitHead === 'separate' && exitLoss === 'last')
     refuse('exitLoss', 'must train the early exits where exitHead is separate');
   if (train.backpropLoops > 0 && exitCount(model) < 2)
@@ -207,6 +222,9 @@ function unreadTrainFields({ model, train }: RunConfig): Partial<Record<keyof Tr
   if (train.backpropLoops > nLoop && train.loopSampling !== 'poisson') {
     const rule = `must be at most nLoop = ${nLoop}`;
     unread.backpropLoops = { rule, hint: 'gradients pass through all loops with 0' };
+  }
+  if (train.optimizer !== 'muon') {
+    leave(['muonLr', 'muonMomentum'], `optimizer is ${train.optimizer}`, 'set optimizer to muon');
   }
   if (train.loopSchedule === 'constant') {
     leave(['loopStart'], 'loopSchedule is constant', 'set loopSchedule to switch or grow');

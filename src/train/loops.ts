@@ -11,8 +11,8 @@ type Schedule = Pick<TrainConfig, 'loopSchedule' | 'loopStart' | 'maxSteps'>;
 
 /**
  * Loops of update `step`, counted from 0, of maxSteps = S. From update s₀ = round(loopStart·S) on they are nLoop = N
- * (`switch`), or min(N, 2 + ⌊(step − s₀)(N − 1)/(S − s₀)⌋), each count from 2 to N for as many updates (`grow`); before,
- * and in any case where N is 1, there is one loop. Always N where the schedule is `constant`.
+ * (`switch`), or min(N, 2 + ⌊(step − s₀)(N − 1)/(S − s₀)⌋), each count from 2 to N for as many updates (`grow`);
+ * before, and in any case where N is 1, there is one loop. Always N where the schedule is `constant`.
  */
 export function scheduledLoops(
   step: number,
@@ -27,8 +27,8 @@ export function scheduledLoops(
 }
 
 /**
- * Loops of an evaluation after so many updates, those of the last one, and so nLoop at the end; absent where the schedule
- * is constant.
+ * Loops of an evaluation after so many updates, those of the last one, and so nLoop at the end; absent where the
+ * schedule is constant.
  */
 export function evaluatedLoops(
   updates: number,

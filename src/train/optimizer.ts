@@ -1,7 +1,7 @@
 /**
  * AdamW over the flat parameters (Loshchilov & Hutter 2019, arXiv 1711.05101), with nanoGPT's groups: matrices and
  * embeddings are decayed, biases and norms are not, gates as the configuration says. It may hold a part of the
- * parameters' moments, and then updates that part.
+ * parameters' moments, and then updates that part: with Muon, what Muon does not update.
  */
 import type { Storage } from '../backend/backend.js';
 import type { Parameters, RoleRange } from '../nn/parameters.js';
@@ -9,6 +9,7 @@ import type { Role } from '../tensor/tensor.js';
 import type { Range } from './blocks.js';
 import type { TrainConfig } from './config.js';
 import { type HeldRange, heldInTurn } from './flat-values.js';
+import { Muon } from './muon.js';
 
 /** A run of parameters that are treated alike, and where their moments lie. */
 interface Group extends Range {
@@ -31,6 +32,56 @@ export interface Optimizer {
    */
   update(step: number, lr: number, squares: Storage, nonFinite: Storage): void;
   dispose(): void;
+}
+
+/** The configuration's optimizer; `held` as of AdamW, for AdamW alone. */
+export function createOptimizer(
+  parameters: Parameters,
+  config: TrainConfig,
+  held?: readonly Range[],
+): Optimizer {
+  if (config.optimizer === 'adamw') return new AdamW(parameters, config, held);
+  if (held) throw new Error('createOptimizer: Muon needs whole matrices');
+  return new MuonAndAdamW(parameters, config);
+}
+
+/** Muon for the matrices of the blocks, at a rate that keeps its ratio to AdamW's, and AdamW for the rest. */
+class MuonAndAdamW implements Optimizer {
+  readonly moments: readonly Moments[];
+  private readonly muon: Muon;
+  private readonly rest: AdamW;
+
+  constructor(
+    private readonly parameters: Parameters,
+    private readonly config: TrainConfig,
+  ) {
+    this.muon = new Muon(parameters, config);
+    this.rest = new AdamW(parameters, config, between(this.muon.held, parameters.storage.length));
+    const [m, v] = this.rest.moments;
+    this.moments = [{ ...m, held: [...m.held, ...this.muon.held] }, v];
+  }
+
+  update(step: number, lr: number, squares: Storage, nonFinite: Storage): void {
+    const whole = this.parameters.runtime.backend.slice(squares, 0, 1);
+    this.muon.update((this.config.muonLr * lr) / this.config.lr, whole, nonFinite);
+    this.rest.update(step, lr, squares, nonFinite);
+  }
+
+  dispose(): void {
+    this.muon.dispose();
+    this.rest.dispose();
+  }
+}
+
+/** What ranges leave of `length` elements. */
+function between(ranges: readonly Range[], length: number): Range[] {
+  const left: Range[] = [];
+  let end = 0;
+  for (const next of [...ranges].sort((a, b) => a.offset - b.offset)) {
+    if (next.offset > end) left.push({ offset: end, length: next.offset - end });
+    end = next.offset + next.length;
+  }
+  return end < length ? [...left, { offset: end, length: length - end }] : left;
 }
 
 export class AdamW implements Optimizer {

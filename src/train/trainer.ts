@@ -6,6 +6,7 @@
  * one that was never stopped.
  */
 import { type Batch, type BatchKey, randomBatch, requireTokens } from '../evaluate/batches.js';
+import { ConfigError } from '../errors.js';
 import { applicationCount } from '../models/config.js';
 import { applicationsToCheckpoint } from '../models/cost.js';
 import { depthOf } from '../models/depth/kinds.js';
@@ -31,7 +32,7 @@ import { UpdateGradient } from './gradient.js';
 import { evaluatedLoops, mostLoops, sampleLoops, scheduledLoops } from './loops.js';
 import { appendMetrics, EMPTY_LOG, type Metrics, readMetrics, writeMetrics } from './metrics.js';
 import { ownerOfMicroStep } from './micro-step-tree.js';
-import { AdamW } from './optimizer.js';
+import { createOptimizer, type Optimizer } from './optimizer.js';
 import { ALONE, broadcastText, gatherNumbers, type Peers, throwTogether } from './peers.js';
 import { ReadAhead } from './read-ahead.js';
 import { type HeldState, loadTogether, saveTogether } from './shared-checkpoint.js';
@@ -56,7 +57,7 @@ export class Trainer {
   private readonly peers: Peers;
   private readonly sharded: boolean;
   private readonly gradient: UpdateGradient;
-  private readonly optimizer: AdamW;
+  private readonly optimizer: Optimizer;
   private readonly average: WeightAverage | null;
   private readonly checkpointed: number;
   private readonly batches = new ReadAhead((key) => this.batch(key));
@@ -69,9 +70,13 @@ export class Trainer {
     for (const source of [options.train, options.val]) requireTokens(source, model.config.blockSize + 1);
     this.peers = options.peers ?? ALONE;
     this.sharded = options.shardOptimizer === true && this.peers.size > 1;
+    if (this.sharded && config.optimizer === 'muon') {
+      const rule = 'must not be given where optimizer is muon, which needs whole matrices';
+      throw new ConfigError('shardOptimizer', rule, true);
+    }
     this.gradient = new UpdateGradient(model.parameters, config.gradAccumSteps, this.peers, this.sharded);
     const held = this.sharded ? this.gradient.ownBlocks : undefined;
-    this.optimizer = new AdamW(model.parameters, config, held);
+    this.optimizer = createOptimizer(model.parameters, config, held);
     this.average = config.emaDecay > 0 ? new WeightAverage(model.parameters, config.emaDecay) : null;
     this.checkpointed = checkpointedApplications(model, config);
     this.evaluation = new Evaluation(options, this.peers);

@@ -14,7 +14,7 @@ import { Tape } from '../../src/tensor/tape.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { parseRunConfig, trainFields } from '../../src/train/config.js';
 import { UpdateGradient } from '../../src/train/gradient.js';
-import { AdamW } from '../../src/train/optimizer.js';
+import { createOptimizer } from '../../src/train/optimizer.js';
 import { ALONE } from '../../src/train/peers.js';
 import { microStepLoss } from '../../src/train/trainer.js';
 import { UpdateSums } from '../../src/train/update-sums.js';
@@ -32,6 +32,7 @@ test('there are golden files for every system', () => {
     'loop-both',
     'loop-outer-correction',
     'loop-outer-scalar',
+    'muon',
     'loop-layout',
     'loop-injection',
     'loop-truncated',
@@ -77,7 +78,7 @@ test('there are golden files for every system', () => {
 
 for (const file of files) {
   for (const backend of backends) {
-    test(`${file} on ${backend.name}: logits, loss, gradients and ten AdamW losses`, async () => {
+    test(`${file} on ${backend.name}: logits, loss, gradients and ten updates' losses`, async () => {
       const bytes = readFileSync(new URL(file, FOLDER));
       const golden = parseSafetensors(bytes, file);
       const config = parseModelConfig(JSON.parse(safetensorsMetadata(bytes, file).config));
@@ -123,9 +124,10 @@ for (const file of files) {
 
       const expected = floats(golden, 'losses');
       const norms = floats(golden, 'gradNorms');
-      const train = { weightDecay: 0.1, beta1: 0.9, beta2: 0.95, eps: 1e-8, gradClip: 1 };
+      const adamw = { lr: 1e-3, weightDecay: 0.1, beta1: 0.9, beta2: 0.95, eps: 1e-8, gradClip: 1 };
+      const train = { ...adamw, ...optimizerFields(bytes, file) };
       const gradient = new UpdateGradient(model.parameters, 1, ALONE);
-      const optimizer = new AdamW(model.parameters, parseRunConfig({ train }, 'test').train);
+      const optimizer = createOptimizer(model.parameters, parseRunConfig({ train }, 'test').train);
       const all10 = batches(golden);
       assert.equal(all10.length, 10);
       for (const [step, next] of all10.entries()) {
@@ -170,6 +172,12 @@ function trainOptions(bytes: Uint8Array, file: string): TrainPass {
     ...(loops === undefined ? {} : { loops }),
     ...(backpropLoops === undefined ? {} : { backpropLoops }),
   };
+}
+
+/** What a file's training says of its optimizer; AdamW by default. */
+function optimizerFields(bytes: Uint8Array, file: string): Record<string, unknown> {
+  const { optimizer, ...fields } = JSON.parse(safetensorsMetadata(bytes, file).train ?? '{}');
+  return optimizer === undefined ? {} : { optimizer, ...fields };
 }
 
 /** How it is run afterwards. */

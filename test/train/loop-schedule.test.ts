@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { estimateLoss } from '../../src/evaluate/evaluation.js';
 import { trainingFlopsPerToken } from '../../src/experiments/result.js';
-import { parseRunConfig } from '../../src/train/config.js';
+import { parseRunConfig, requireEffect } from '../../src/train/config.js';
 import { meanLoops, scheduledLoops } from '../../src/train/loops.js';
 import { makeTrainer, MemoryStore, runAll, source, testClock } from './helpers.js';
 
@@ -112,10 +112,10 @@ test('gradients through the last pass only, and middle layers that loop late, tr
 });
 
 test('schedules that change nothing, or never run all loops, are refused by name', () => {
-  const refused = (train: object, message: RegExp, model: object = { nLoop: 3 }) =>
+  const refused = (train: Record<string, unknown>, message: RegExp, model: object = { nLoop: 3 }) =>
     assert.throws(() => {
       const config = { model: { depth: 'loop', ...model }, train: { maxSteps: 10, ...train } };
-      parseRunConfig(config, 'test');
+      requireEffect({ train }, [parseRunConfig(config, 'test')], 'test');
     }, message);
   refused({ ...SWITCH, loopStart: 1 }, /train\.loopStart: must be a number in \[0, 1\), got 1/);
   refused({ loopStart: 0.5 }, /train\.loopStart: must be 0 where loopSchedule is constant, got 0\.5/);

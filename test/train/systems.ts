@@ -19,6 +19,10 @@ export const systems: Record<string, System> = {
   ],
   'loop, ACT': [{ nLoop: 3, halting: 'act' }, { ponderCost: 0.1 }],
   'loop, confidence': [{ nLoop: 3, halting: 'confidence', exitHead: 'separate' }, { exitLoss: 'uniform' }],
+  'loop, from one loop to three, Muon, averaged weights': [
+    { nLoop: 3 },
+    { loopSchedule: 'grow', loopStart: 0.4, optimizer: 'muon', muonLr: 0.05, emaDecay: 0.6 },
+  ],
   universal: [{ depth: 'universal', nLayer: 1, nLoop: 3 }],
   'universal, pre, ACT': [{ depth: 'universal', nLayer: 1, nLoop: 3, norm: 'pre', halting: 'act' }],
   'adaptive, geometric': [
