@@ -47,8 +47,10 @@ export interface RunInfo {
   readonly train: Readonly<Record<string, unknown>>;
   /** Null where this version can not read the configuration. */
   readonly parameters: number | null;
-  /** Of training, forward and backward. */
+  /** Of training, forward and backward; the mean of all updates. */
   readonly flopsPerToken: number | null;
+  /** Where a schedule changes the loops: FLOPs of the first updates up to each change, and up to the end. */
+  readonly flopsUntil?: readonly { readonly step: number; readonly flops: number }[];
   /** Updates that a row of the log's columns stands for: long logs are shown by their means. */
   readonly stepsPerRow: number;
   /** Lines of the log that are no event, or one that came before. */

@@ -2,10 +2,12 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RESULT_FILE, trainingFlopsPerToken } from '../experiments/result.js';
+import { tokensPerStep } from '../experiments/suites.js';
 import { parseJSON } from '../formats/json.js';
 import { modelCost } from '../models/cost.js';
 import { isHeld } from '../node/folder-lock.js';
-import { parseRunConfig } from '../train/config.js';
+import { parseRunConfig, type RunConfig } from '../train/config.js';
+import { scheduledLoops } from '../train/loops.js';
 import { METRICS_FILE } from '../train/metrics.js';
 import { CONFIG_FILE } from '../train/run.js';
 import { SmallFile, withFile } from './files.js';
@@ -15,7 +17,7 @@ import { Tail } from './tail.js';
 /** A log that has grown in this time is being written. */
 const RECENT_MS = 15_000;
 
-type Facts = Pick<RunInfo, 'model' | 'train' | 'maxSteps' | 'parameters' | 'flopsPerToken'>;
+type Facts = Pick<RunInfo, 'model' | 'train' | 'maxSteps' | 'parameters' | 'flopsPerToken' | 'flopsUntil'>;
 
 export class WatchedRun {
   readonly tail: Tail;
@@ -102,10 +104,23 @@ function factsOf(text: string): Facts | null {
   try {
     const config = parseRunConfig(found, CONFIG_FILE);
     const parameters = modelCost(config.model).parameters.total;
-    return { model, train, maxSteps, parameters, flopsPerToken: trainingFlopsPerToken(config) };
+    const flopsPerToken = trainingFlopsPerToken(config);
+    return { model, train, maxSteps, parameters, flopsPerToken, ...flopsOfSchedule(config) };
   } catch {
     return { model, train, maxSteps, parameters: null, flopsPerToken: null };
   }
+}
+
+function flopsOfSchedule(config: RunConfig): Pick<Facts, 'flopsUntil'> {
+  const { model, train } = config;
+  if (train.loopSchedule === 'constant') return {};
+  const steps = [train.maxSteps];
+  for (let step = train.maxSteps - 1; step > 0; step--) {
+    const loops = [step - 1, step].map((at) => scheduledLoops(at, train, model.nLoop));
+    if (loops[0] !== loops[1]) steps.unshift(step);
+  }
+  const flops = (step: number) => step * tokensPerStep(config) * trainingFlopsPerToken(config, step);
+  return { flopsUntil: steps.map((step) => ({ step, flops: flops(step) })) };
 }
 
 function objectOf(content: string): Record<string, unknown> | null {

@@ -73,6 +73,22 @@ test('a run is running while its folder is held, then stopped, finished or faile
   assert.equal(await state(), undefined);
 });
 
+test('FLOPs follow the loops that a schedule turns on', async () => {
+  const root = temporary();
+  writeRun(join(root, 'late'), updates(1, 10), { loopSchedule: 'switch', loopStart: 0.7 });
+  writeRun(join(root, 'looped'), updates(1, 10));
+  const watcher = new Watcher([root]);
+  await watcher.look();
+  const [late, looped] = ['0/late', '0/looped'].map((id) => watcher.runs.get(id)!.info!);
+  assert.equal(looped.flopsUntil, undefined);
+  const [change, end] = late.flopsUntil!;
+  assert.deepEqual([change.step, end.step, late.flopsUntil!.length], [70, 100, 2]);
+  const tokens = 12 * 16;
+  assert.ok(Math.abs((end.flops - change.flops) / (30 * tokens * looped.flopsPerToken!) - 1) < 1e-12);
+  assert.ok(change.flops / 70 < (end.flops - change.flops) / 30);
+  assert.ok(Math.abs(end.flops / (100 * tokens * late.flopsPerToken!) - 1) < 1e-12);
+});
+
 test('a page is told all there is, then what is added, and everything anew where a log begins anew', async () => {
   const root = temporary();
   const watcher = new Watcher([root]);

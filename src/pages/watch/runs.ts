@@ -51,12 +51,24 @@ export class Run {
     if (axis === 'steps') return columns.step.values;
     if (axis === 'tokens') return columns.tokens.values;
     if (axis === 'time') return this.derived('time', columns.ms, (ms) => ms / MINUTE);
+    if (info.flopsUntil) return this.derived('flops', columns.step, (step) => this.flops(step));
     const each = info.flopsPerToken ?? Number.NaN;
     return this.derived('flops', columns.tokens, (tokens) => tokens * each);
   }
 
+  /** FLOPs of the first updates, where a schedule changes the loops: between changes all take as many. */
+  private flops(step: number): number {
+    const until = this.info.flopsUntil ?? [];
+    const next = until.findIndex((at) => at.step >= step);
+    const [from, to] = [until[next - 1] ?? { step: 0, flops: 0 }, until[next] ?? until[until.length - 1]];
+    return from.flops + ((step - from.step) * (to.flops - from.flops)) / (to.step - from.step);
+  }
+
   /** Places of evaluations on an axis. */
   evalX(axis: Axis): Float64Array {
+    if (axis === 'flops' && this.info.flopsUntil) {
+      return Float64Array.from(this.evals, ({ step }) => this.flops(step));
+    }
     const each = this.info.flopsPerToken ?? Number.NaN;
     const place = { steps: 'step', tokens: 'tokens', flops: 'tokens', time: 'ms' } as const;
     const factor = { steps: 1, tokens: 1, flops: each, time: 1 / MINUTE }[axis];
@@ -85,8 +97,11 @@ export class Run {
     const rows = columns.step.length;
     if (info.state !== 'running' || info.maxSteps === null || rows < 2) return null;
     const first = Math.max(0, rows - RECENT_ROWS);
-    const [steps, ms] = [columns.step, columns.ms].map(({ values }) => values[rows - 1] - values[first]);
-    return ((info.maxSteps - info.step) * ms) / steps / 1000;
+    const [steps, times] = [columns.step.values, columns.ms.values];
+    const work = (from: number, to: number) =>
+      info.flopsUntil ? this.flops(to) - this.flops(from) : to - from;
+    const ms = times[rows - 1] - times[first];
+    return (work(info.step, info.maxSteps) * ms) / work(steps[first], steps[rows - 1]) / 1000;
   }
 
   /** A function of a column, kept; where it depends on each value alone, only what is new is computed. */
