@@ -73,7 +73,11 @@ const CASES: readonly (readonly [name: string, config: Partial<ModelConfig>, loo
     'loop dynamic streams',
     { depth: 'loop', nLoop: 2, inputInjection: 'stable', hyperConnections: 'dynamic' },
   ],
-  ['loop dynamic streams written out', { depth: 'loop', nLoop: 2, hyperConnections: 'dynamic' }, 3],
+  [
+    'loop dynamic streams written out, RMSNorm',
+    { depth: 'loop', nLoop: 2, hyperConnections: 'dynamic', loopNorm: true, normType: 'rmsnorm' },
+    3,
+  ],
   ['universal post', { depth: 'universal', nLayer: 1, nLoop: 3 }],
   ['universal pre', { depth: 'universal', nLoop: 2, norm: 'pre' }],
   ['universal pre written out', { depth: 'universal', nLoop: 2, norm: 'pre' }, 3],

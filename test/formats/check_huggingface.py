@@ -95,7 +95,7 @@ TRAINED = {
     ],
     "loop, dynamic streams, scalars": [
         "--depth", "loop", "--n-loop", "3", "--input-injection", "scalars", "--hyper-connections", "dynamic",
-        "--n-stream", "3",
+        "--n-stream", "3", "--norm-type", "rmsnorm", "--loop-norm", "true",
     ],
 }
 

@@ -105,6 +105,7 @@ const systems: Record<string, System> = {
     {
       ...{ depth: 'loop', nLayer: 2, nLoop: 3, nPrelude: 1, inputInjection: 'stable-exact' },
       ...{ initialState: 'random', loopEmbedding: true, loopNorm: true },
+      ...{ ...placed, nKvHead: 2, normType: 'rmsnorm' },
     },
     { loops: 1 },
     {},

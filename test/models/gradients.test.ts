@@ -82,7 +82,16 @@ const variants: Record<string, Variant> = {
     { objective: objective({ exitLoss: 'mixed' }) },
   ],
   'dynamic streams, more loops than trained, keys of the first loop': [
-    { depth: 'loop', nLoop: 2, hyperConnections: 'dynamic', loopForm: 'output', kvSharing: 'first-loop' },
+    {
+      ...{
+        depth: 'loop',
+        nLoop: 2,
+        hyperConnections: 'dynamic',
+        loopForm: 'output',
+        kvSharing: 'first-loop',
+      },
+      ...{ normType: 'rmsnorm', loopNorm: true },
+    },
     { loops: 4 },
   ],
   universal: [{ depth: 'universal', nLayer: 1, nLoop: 3 }],
