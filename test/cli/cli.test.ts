@@ -254,6 +254,10 @@ test('impossible configurations are refused before anything is written', async (
     ['train', '--data', data, '--out', run, '--resume', '--n-layer', '2'],
     /--n-layer: can not be given with --resume/,
   );
+  await refused(
+    ['train', '--data', data, '--out', run, '--resume', '--ponder-cost', '0.1'],
+    /flags: train\.ponderCost: must be 0\.01 where halting is none, got 0\.1; set halting to act/,
+  );
 });
 
 test('without the addon, or with one that cannot load, WebAssembly runs after one warning', async () => {

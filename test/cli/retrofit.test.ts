@@ -172,6 +172,7 @@ test('what cannot be retrofitted is refused, and nothing is written', async () =
     [/loopForm: must be correction where layers are looped/, '--inner-loops', '2', '--loop-form', 'output'],
     [/inputInjection: must be none or scalars/, '--loops', '2', '--input-injection', 'stable'],
     [/nPrelude \+ nCoda: must leave a layer to loop/, '--loops', '2', '--prelude', '3'],
+    [/nPrelude: must be 0 where nLoop is 1, got 1; raise nLoop/, '--inner-loops', '2', '--prelude', '1'],
   ] as const) {
     const result = await loopnn(['retrofit', '--model', at('original'), '--out', at('no'), ...flags]);
     assert.match(result.stderr, message);
