@@ -1,13 +1,18 @@
 /** How many loops an update runs, by a schedule or sampled; a pure function of the configuration and the step. */
 import { hashWords, uniform } from '../random.js';
-import type { TrainConfig } from './config.js';
 
 /** σ of the log-normal rate (Geiping et al. 2025, arXiv 2502.05171). */
 const SIGMA = 0.5;
 /** Counts are cut off at this multiple of the mean, to bound the memory of a step. */
 const MOST = 3;
 
-type Schedule = Pick<TrainConfig, 'loopSchedule' | 'loopStart' | 'maxSteps'>;
+/** Fields of TrainConfig. */
+interface Schedule {
+  readonly loopSchedule: 'constant' | 'switch' | 'grow';
+  readonly loopStart: number;
+  readonly maxSteps: number;
+}
+type Sampling = 'fixed' | 'uniform' | 'poisson';
 
 /**
  * Loops of update `step`, counted from 0, of maxSteps = S. From update s₀ = round(loopStart·S) on they are nLoop = N
@@ -41,7 +46,7 @@ export function evaluatedLoops(
 
 /** Mean loops of the first `updates` updates, by default all, but for the cut of `sampleLoops`. */
 export function meanLoops(
-  train: Schedule & Pick<TrainConfig, 'loopSampling'>,
+  train: Schedule & { readonly loopSampling: Sampling },
   nLoop: number,
   updates = train.maxSteps,
 ): number {
@@ -59,7 +64,7 @@ export function meanLoops(
 }
 
 /** The largest count that `sampleLoops` gives. */
-export function mostLoops(sampling: TrainConfig['loopSampling'], nLoop: number): number {
+export function mostLoops(sampling: Sampling, nLoop: number): number {
   return sampling === 'poisson' && nLoop > 1 ? MOST * nLoop : nLoop;
 }
 
@@ -68,7 +73,7 @@ export function mostLoops(sampling: TrainConfig['loopSampling'], nLoop: number):
  * (`uniform`), or 1 + Poisson(λ) with λ log-normal such that the mean is nLoop (`poisson`), at most 3·nLoop.
  */
 export function sampleLoops(
-  sampling: TrainConfig['loopSampling'],
+  sampling: Sampling,
   nLoop: number,
   key: { readonly seed: number; readonly step: number; readonly microStep: number },
 ): number {
