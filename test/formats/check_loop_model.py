@@ -534,7 +534,7 @@ def hidden_states(model, ids, layers, what):
         x = states[model.config.n_prelude + looped * loops]
         if loops < TRAINED or coda > 0:
             for block in network.h[layers - coda :]:
-                x = block(x, None, None)
+                x = block(x, None, None, None)
             x = network.ln_f(x)
         found = model(ids, num_loops=loops, output_hidden_states=True).hidden_states
         same(f"{what}: how many of {loops} loops", len(found), 1 + once + looped * loops)
