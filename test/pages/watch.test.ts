@@ -49,11 +49,14 @@ test('runs that grow, go on, appear and are switched off, and a server that come
 }, async () => {
   const root = temporary();
   const gates = { 'transformer.gates': [{ mean: 0.9, std: 0.1, min: 0, max: 1 }] };
+  const loopParts = { 'carry-over': [{ mean: 0.5, std: 0.1, min: 0.3, max: 0.8 }] };
   const lossByLoops = [1, 2].map((loops) => ({ loops, valLoss: 3 - loops / 2 }));
   const first = evaluation(0, { sample: 'As it began', gates, lossByLoops });
   const log = writeRun(
     join(root, 'looped'),
-    first + updates(1, 40) + evaluation(40, { sample: 'The people', gates, lossByLoops }),
+    first +
+      updates(1, 40) +
+      evaluation(40, { sample: 'The people', gates, lossByLoops, loopParts, stateRms: [1, 2] }),
   );
   writeRun(join(root, 'plain'), updates(1, 100) + evaluation(100), { lr: 0.01 });
   let server = await serving(root);
@@ -65,6 +68,8 @@ test('runs that grow, go on, appear and are switched off, and a server that come
     await told(page, /^Loss; latest values: .*looped, validation 2\.5/);
     await told(page, /^Validation loss by number of loops; latest values: 1 loop 2\.5, 2 loops 2$/);
     await told(page, /^Gates; latest values: loop 1 0\.9$/);
+    await told(page, /^Carry-over; latest values: mean 0\.5, least 0\.3, largest 0\.8$/);
+    await told(page, /^State after each loop; latest values: after loop 1 1, after loop 2 2$/);
     await page.getByText('The people').waitFor();
     await page.getByLabel(/^Sample at step/).fill('0');
     await page.getByText('As it began').waitFor();

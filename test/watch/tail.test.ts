@@ -107,6 +107,8 @@ test('fields that are not what they should be are left out', () => {
   const odd = {
     sample: 7,
     gates: { a: [null] },
+    loopParts: { a: 'much' },
+    stateRms: [1, 'x'],
     lossByLoops: [{ loops: 1 }, { loops: 2, valLoss: null }, { loops: 3, valLoss: 4 }],
     meanSteps: 'x',
   };
@@ -118,12 +120,13 @@ test('fields that are not what they should be are left out', () => {
     ),
   );
   assert.deepEqual(log.columns.tokensPerSecond, [Number.NaN, Number.NaN]);
-  const { sample, gates, lossByLoops, meanSteps } = log.evals[0];
+  const { sample, gates, loopParts, stateRms, lossByLoops, meanSteps } = log.evals[0];
   assert.deepEqual(
-    [sample, gates, lossByLoops, meanSteps],
-    [undefined, undefined, [{ loops: 3, valLoss: 4 }], undefined],
+    [sample, gates, loopParts, stateRms, lossByLoops, meanSteps],
+    [undefined, undefined, undefined, [1], [{ loops: 3, valLoss: 4 }], undefined],
   );
   const whole = { b: [{ mean: 1, std: 2, min: 0, max: 3 }] };
-  log.take(new TextEncoder().encode(evaluation(3, { gates: whole })));
+  log.take(new TextEncoder().encode(evaluation(3, { gates: whole, loopParts: whole })));
   assert.deepEqual(log.evals[1].gates, { b: [{ mean: 1 }] });
+  assert.deepEqual(log.evals[1].loopParts, { b: [{ mean: 1, min: 0, max: 3 }] });
 });

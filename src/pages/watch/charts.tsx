@@ -117,12 +117,12 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
     () => ({
       loops: loopCurves(run, { axis, smoothing: 0 }),
       gates: gateCurves(run, { axis, smoothing: 0 }),
-      parts: partCurves(run, { axis, smoothing: 0 }),
       state: stateCurves(run, { axis, smoothing: 0 }),
     }),
     [run, version, axis],
   );
-  const whole = extentX(Object.values(curves).flat(), logX);
+  const parts = useMemo(() => partCurves(run, { axis, smoothing: 0 }), [run, version, axis]);
+  const whole = extentX([...Object.values(curves), ...parts.map(([, own]) => own)].flat(), logX);
   const common = { xLabel: AXIS_NAMES[axis], logX, zoom, whole, onZoom, legend: true, value: short };
   return (
     <div class="charts">
@@ -157,16 +157,17 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
           says="A gate says how much of what a loop computes is added to the state: x + gate × f(x). At 0 the loop does nothing."
         />
       )}
-      {curves.parts.length > 0 && (
+      {parts.map(([name, own]) => (
         <ZoomableChart
           {...common}
-          title="Parts of the loops"
-          unit="mean over channels or streams"
-          curves={curves.parts}
+          key={name}
+          title={titleOf(name)}
+          unit={PARTS[name]?.unit ?? 'by loop'}
+          curves={own}
           logY={false}
-          says="What injection and streams have learned. The carry-over is the share of the state that a channel keeps before each loop; dashed: the least and the largest channel."
+          says={PARTS[name]?.says ?? ''}
         />
-      )}
+      ))}
       {curves.state.length > 0 && (
         <ZoomableChart
           {...common}
@@ -180,6 +181,38 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
     </div>
   );
 }
+
+/** What to say of each learned part of the loops, by its name in the log. */
+const PARTS: Readonly<Record<string, { readonly unit: string; readonly says: string }>> = {
+  'carry-over': {
+    unit: 'share of the state',
+    says: 'How much of the state a channel keeps before each loop, where the input is injected. Dashed: the least and the largest channel.',
+  },
+  'scale of the state': {
+    unit: 'λ of each loop',
+    says: 'What a loop multiplies the state by before its layers.',
+  },
+  'scale of the input': {
+    unit: 'μ of each loop',
+    says: 'How much of the looped layers’ first input a loop adds.',
+  },
+  'scale of the dynamic part': {
+    unit: 'γ of each loop',
+    says: 'How much a token itself changes what streams do.',
+  },
+  'streams read': { unit: 'mean over streams', says: 'How much of each stream a loop reads.' },
+  'streams written': {
+    unit: 'mean over streams',
+    says: 'How much of what a loop changes each stream takes.',
+  },
+  'streams kept': { unit: 'mean over streams', says: 'How much of itself a stream keeps in a loop.' },
+  'streams mixed': {
+    unit: 'mean over pairs',
+    says: 'How much of each other stream a stream takes in a loop.',
+  },
+};
+
+const titleOf = (name: string) => name[0].toUpperCase() + name.slice(1);
 
 function inGiB<Curve extends { readonly y: ArrayLike<number> }>(curves: readonly Curve[]): Curve[] {
   return curves.map((curve) => ({ ...curve, y: Float64Array.from(curve.y, (bytes) => bytes / 2 ** 30) }));

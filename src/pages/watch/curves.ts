@@ -92,20 +92,18 @@ export function gateCurves(run: Run, look: Look): PlotCurve[] {
   );
 }
 
-/** The mean of each learned part of the loops of one run; of what all loops share, the least and the largest value too. */
-export function partCurves(run: Run, look: Look): PlotCurve[] {
+/**
+ * The learned parts of the loops of one run, by name: the mean of each loop, and of what all loops share the least and the
+ * largest value too.
+ */
+export function partCurves(run: Run, look: Look): [name: string, PlotCurve[]][] {
   const last = run.evals.findLast(({ loopParts }) => loopParts)?.loopParts ?? {};
-  let place = 0;
-  return Object.entries(last).flatMap(([name, loops]) => {
-    const shared = loops.length === 1;
-    return loops.flatMap((_, n) => {
-      const color = seriesColor(place++);
-      const of = (what: 'mean' | 'min' | 'max', label: string) =>
-        evalCurve(run, look, label, color, ({ loopParts }) => loopParts?.[name]?.[n]?.[what]);
-      if (!shared) return of('mean', `${name}, loop ${n + 1}`);
-      const ends = [...of('min', `${name}, least`), ...of('max', `${name}, largest`)];
-      return [...of('mean', name), ...ends.map((curve) => ({ ...curve, dashed: true }))];
-    });
+  return Object.entries(last).map(([name, loops]) => {
+    const of = (label: string, n: number, what: 'mean' | 'min' | 'max', color = seriesColor(n)) =>
+      evalCurve(run, look, label, color, ({ loopParts }) => loopParts?.[name]?.[n]?.[what]);
+    if (loops.length > 1) return [name, loops.flatMap((_, n) => of(`loop ${n + 1}`, n, 'mean'))];
+    const ends = [...of('least', 0, 'min'), ...of('largest', 0, 'max')];
+    return [name, [...of('mean', 0, 'mean'), ...ends.map((curve) => ({ ...curve, dashed: true }))]];
   });
 }
 
