@@ -5,7 +5,7 @@
     python make_parts.py --check     compute everything again, compare with the stored files, and the parts with torch's and
                                      transformers' own; exits with 1 if anything disagrees
 
-A sibling of `make_golden.py`, whose helpers, precision and file layout it takes over. It is written from the papers'
+A sibling of `make_golden.py`, whose helpers, precision and file layout it takes over; attention is `make_heads.py`'s. It is written from the papers'
 definitions and shares no code with the product.
 """
 
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 import make_golden as golden
+import make_heads as heads
 from make_golden import HERE, check_stored, gated_loop, linear, metadata, model_config, setting, stored_form
 
 # What blocks have where a configuration says nothing.
@@ -35,9 +36,9 @@ MODELS = {
     "gpt2-swiglu": (with_parts(model_config(activation="silu", nInner=29), gatedMlp=True), 17, 0, 3002),
     "loop-parts": (
         with_parts(
-            golden.loop_config(nLayer=1, nLoop=2, loopForm="correction", activation="relu2", bias=False, nInner="8/3x",
-                               tiedHead=False),
-            normType="rmsnorm", gatedMlp=True,
+            golden.loop_config(nEmbd=24, nLayer=1, nLoop=2, loopForm="correction", activation="relu2", bias=False,
+                               nInner="8/3x", tiedHead=False),
+            normType="rmsnorm", gatedMlp=True, positions="rotary", qkNorm=True, nKvHead=2,
         ), 17, 5, 3003,
     ),
 }
@@ -57,9 +58,9 @@ def inner_width(config):
 
 
 def parameter_shapes(config):
-    """Name to shape of every parameter: `make_golden.py`'s, without the biases of RMSNorm, with both inputs of a gated MLP."""
+    """Name to shape of every parameter: `make_heads.py`'s, without the biases of RMSNorm, with both inputs of a gated MLP."""
     inner = inner_width(config)
-    shapes = golden.parameter_shapes({**config, "nInner": inner})
+    shapes = heads.parameter_shapes({**config, "nInner": inner})
     for name in list(shapes):
         if part(config, "normType") == "rmsnorm" and ".ln_" in name and name.endswith(".bias"):
             del shapes[name]
@@ -97,7 +98,7 @@ def mlp(p, name, x, config):
 def block(p, layer, x, config):
     """x + Attn(norm(x)), then x + MLP(norm(x))."""
     h = f"transformer.h.{layer}"
-    x = x + golden.attention(p, f"{h}.attn", norm(p, f"{h}.ln_1", x, config), config["nHead"])
+    x = x + heads.attention(p, f"{h}.attn", norm(p, f"{h}.ln_1", x, config), config, None)[0]
     return x + mlp(p, f"{h}.mlp", norm(p, f"{h}.ln_2", x, config), config)
 
 
@@ -109,7 +110,9 @@ def forward(p, tokens, config):
             x = block(p, layer, x, config)
         return x
 
-    x = p["transformer.wte.weight"][tokens] + p["transformer.wpe.weight"][: tokens.shape[1]]
+    x = p["transformer.wte.weight"][tokens]
+    if "transformer.wpe.weight" in p:
+        x = x + p["transformer.wpe.weight"][: tokens.shape[1]]
     x = gated_loop(x, stack, p.get("transformer.gates"), config["nLoop"], config["loopForm"])
     head = p["transformer.wte.weight"] if config["tiedHead"] else p["lm_head.weight"]
     return norm(p, "transformer.ln_f", x, config) @ head.T
