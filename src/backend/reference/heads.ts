@@ -18,17 +18,18 @@ export const heads = {
     }
   },
 
+  /** A rotation keeps products: Σ dout ⊙ out is Σ dx̂ ⊙ x̂. */
   headsBackward({ dqkv, qkv, rstd, positions, rotation, R, NH, KV, HS }) {
     const QK = NH + KV;
     for (let i = 0; i < R * QK; i++) {
       const r = Math.floor(i / QK);
       const d = headAt(dqkv, r, i % QK, QK + KV, HS);
+      if (rstd) {
+        const out = headAt(qkv, r, i % QK, QK + KV, HS);
+        const average = dot(d, 0, out, 0, HS) / HS;
+        for (let c = 0; c < HS; c++) d[c] = rstd[i] * (d[c] - out[c] * average);
+      }
       if (rotation) rotate(d, rotation, positions[r], -1);
-      if (!rstd) continue;
-      const normal = Float64Array.from(headAt(qkv, r, i % QK, QK + KV, HS)); // x̂, from which the rotation is taken
-      if (rotation) rotate(normal, rotation, positions[r], -1);
-      const average = dot(normal, 0, d, 0, HS) / HS; // of dx̂ ⊙ x̂
-      for (let c = 0; c < HS; c++) d[c] = rstd[i] * (d[c] - normal[c] * average);
     }
   },
 } satisfies Partial<HostKernels<typeof KERNELS>>;
