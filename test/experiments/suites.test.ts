@@ -42,7 +42,10 @@ const former: Former[] = JSON.parse(
 );
 
 test('the files of the built-in suites make the runs that their published results come from', () => {
-  assert.deepEqual([...new Set(former.map(({ name }) => name))].sort(), suiteNames());
+  assert.deepEqual(
+    former.map(({ name }) => name).filter((name) => !suiteNames().includes(name)),
+    [],
+  );
   for (const { name, scale, corpus, learningRates, models, ...rest } of former) {
     const suite = findSuite(name, scale);
     const { title, groups, seeds, prompt } = suite;
