@@ -4,7 +4,9 @@ import { PILOT_SHARE } from './entrants.js';
 import { grouped } from '../printable.js';
 import type { Measurements } from './model-results.js';
 import type { Outcome } from './outcome.js';
+import type { RunResult } from './result.js';
 import { describeFields } from './suites.js';
+import type { RunConfig } from '../train/config.js';
 
 export interface ReportedComparison extends Measurements {
   /** The command that makes the comparison. */
@@ -47,14 +49,13 @@ export function reportFacts({
   const [first] = results;
   if (first) {
     const { maxSteps, lr, seed } = first.config.train;
-    const muon = results.some(({ config }) => config.train.optimizer === 'muon');
-    const optimizer = muon ? 'AdamW, or Muon with it' : 'AdamW';
     const batch = grouped(first.tokensSeen / maxSteps);
     facts.push([
       'training',
-      `${grouped(first.tokensSeen)} tokens a run in ${grouped(maxSteps)} steps of ${batch}, ${optimizer}, ` +
+      `${grouped(first.tokensSeen)} tokens a run in ${grouped(maxSteps)} steps of ${batch}, AdamW, ` +
         `cosine to a tenth of the peak, seeds from ${seed} on`,
     ]);
+    facts.push(...recipeFacts(results));
     const grid = Object.entries(suite.grid).map(([name, values]) => `${name} of ${values.join(', ')}`);
     if (chosen === '') facts.push(['learning rate', `${lr} for all`]);
     else
@@ -88,4 +89,26 @@ export function reportFacts({
     ['commit', distinct(where.map((p) => p.commit))],
   );
   return facts;
+}
+
+/** Which models have recipes for training, and which: see docs/recipes.md. */
+function recipeFacts(results: readonly RunResult[]): [string, string][] {
+  const fact = (name: string, of: (config: RunConfig) => string | null): [string, string][] => {
+    const told = results.flatMap(({ label, config }) => {
+      const text = of(config);
+      return text === null ? [] : [`${label}: ${text}`];
+    });
+    return told.length === 0 ? [] : [[name, [...new Set(told)].join('; ')]];
+  };
+  return [
+    ...fact('Muon for the blocks', ({ train: { optimizer, muonLr } }) =>
+      optimizer === 'muon' ? `learning rate ${muonLr}` : null,
+    ),
+    ...fact('loops', ({ model: { nLoop }, train: { loopSchedule, loopStart } }) => {
+      if (loopSchedule === 'constant') return null;
+      const then = loopSchedule === 'switch' ? `${nLoop}` : `evenly more up to ${nLoop}`;
+      return `1, from ${Number((100 * loopStart).toFixed(2))} % of the steps on ${then}`;
+    }),
+    ...fact('averaged weights', ({ train: { emaDecay } }) => (emaDecay > 0 ? `decay ${emaDecay}` : null)),
+  ];
 }

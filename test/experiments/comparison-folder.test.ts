@@ -101,6 +101,18 @@ test('steps are timed once, again for a model that has finished since; the repor
   assert.match(facts.get('training')!, /^128 tokens a run in 4 steps of 32, /);
   assert.equal(facts.get('learning rate'), '0.003 for all');
   assert.equal(facts.get('machine'), 'test');
+  assert.equal(facts.get('loops'), undefined);
+  const recipes = { optimizer: 'muon', loopSchedule: 'switch', loopStart: 0.35, emaDecay: 0.9 } as const;
+  const late = results.map(({ config, ...rest }, i) => {
+    const own = { model: { ...config.model, nLoop: 2 }, train: { ...config.train, ...recipes } };
+    return { ...rest, config: i === 0 ? own : config };
+  });
+  const told = new Map(
+    reportFacts({ ...of, heldOut: 'tail', outcome: Object.create(outcome, { results: { value: late } }) }),
+  );
+  assert.equal(told.get('loops'), `${late[0].label}: 1, from 35 % of the steps on 2`);
+  assert.equal(told.get('averaged weights'), `${late[0].label}: decay 0.9`);
+  assert.equal(told.get('Muon for the blocks'), `${late[0].label}: learning rate 0.02`);
   const context = { suite, facts: [...facts], timings, missing, tokenText: String };
   const document = { suite: 'demo', scale: 'mini', ...options.provenance, missing, tuned, timings, results };
   await folder.writeReport(context, document);
