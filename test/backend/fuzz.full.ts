@@ -8,6 +8,7 @@ import { mix32 } from '../../src/random.js';
 import { BackendError, ShapeError } from '../../src/errors.js';
 import { COMPILED_KERNELS, type CompiledKernel } from '../../src/backend/compiled/kernels.js';
 import { type Signature, signaturesOf } from '../../src/backend/signature.js';
+import { ACTIVATIONS } from '../../src/backend/options.js';
 import { addon } from './helpers.js';
 
 const CASES = 10_000;
@@ -52,7 +53,7 @@ function guardsIntact(value: unknown): boolean {
 /** Arguments of a kernel that its entry in the table allows. */
 function validArguments({ arrays, dims, sizes, options }: Signature): unknown[] {
   const at: Record<string, number> = {};
-  for (const name of 'R C K N V n T S P pages'.split(' ')) at[name] = pick(SIDES);
+  for (const name of 'R C I K N M V n T S P pages'.split(' ')) at[name] = pick(SIDES);
   Object.assign(at, { B: 1 + random(3), NH: 1 + random(3), HS: pick(SIDES), pages: 2, S: 1, width: 4 });
   at.KV = random(2) === 0 ? 1 : at.NH;
   Object.assign(at, { G: random(2) === 0 ? 1 : at.C, first: 0, count: at.C });
@@ -64,7 +65,8 @@ function validArguments({ arrays, dims, sizes, options }: Signature): unknown[] 
     else if (length === 'packedLength') at[name] = addon.packedLength(at[K], at[N], bf16);
     else if (length === 'packedInt8Length') at[name] = addon.packedInt8Length(at[K], at[N]);
     else if (rule.includes('*')) at[name] = rule.split('*').reduce((product, dim) => product * at[dim], 1);
-    else if (rule.includes('+')) at[name] = rule.split('+').reduce((sum, dim) => sum + at[dim], 0);
+    else if (rule.includes('+'))
+      at[name] = rule.split('+').reduce((sum, term) => sum + (at[term] ?? Number(term)), 0);
     else at[name] = given.has('rows') ? 1 + random(at.R) : at.R;
   }
   const values = arrays.map(({ name, shape, integers, below, ascending }) => {
@@ -82,7 +84,7 @@ function validArguments({ arrays, dims, sizes, options }: Signature): unknown[] 
     ...options.flatMap(([name, kind]): unknown[] => {
       if (name === 'bf16') return [bf16];
       if (kind === 'flag') return [random(2) === 1];
-      if (kind === 'activation') return [random(4)];
+      if (kind === 'activation') return [random(ACTIVATIONS.length)];
       if (kind === 'loopForm') return [random(2)];
       if (kind.startsWith('dropout')) return [0.25, random(2 ** 31), random(2 ** 31), random(1000)];
       return [kind === 'count' ? 3 : 0.01];
