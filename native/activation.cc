@@ -1,6 +1,6 @@
 /**
- * Activations, alone and in the halves of a gated MLP. A function is a struct with its value and its slope, the derivative; all
- * kernels are made from it.
+ * Activations, alone and in the halves of a gated MLP. A function is a struct with its value and its slope, the
+ * derivative; all kernels are made from it.
  */
 #include "elements.h"
 #include "families.h"
@@ -10,8 +10,8 @@ namespace LOOPNN_ISA {
 namespace {
 
 /**
- * e^x, and 0 where it is below the normal numbers: there expv differs between instruction sets, and what the derivatives multiply
- * it by may be anything up to infinity.
+ * e^x, and 0 where it is below the normal numbers: there expv differs between instruction sets, and what the derivatives
+ * multiply it by may be anything up to infinity.
  */
 LOOPNN_INLINE vf vanishingExp(vf x) {
   const vf e = expv(x);
@@ -54,8 +54,8 @@ struct Normal {
 };
 
 /**
- * Φ(−z) = e^(−z²/2)·t·p(t) with t = 1/(1 + 0.35z) for z ≥ 0. The polynomial p is fitted for the least relative error, 2^-25 up to
- * z = 15, where the exponential vanishes; rounded, it comes to 4e-7.
+ * Φ(−z) = e^(−z²/2)·t·p(t) with t = 1/(1 + 0.35z) for z ≥ 0. The polynomial p is fitted for the least relative error,
+ * 2^-25 up to z = 15, where the exponential vanishes; rounded, it comes to 4e-7.
  */
 LOOPNN_INLINE Normal normal(vf x) {
   const vf z = maxv(x, -x);

@@ -1,7 +1,7 @@
 /**
- * Layer norm and RMSNorm over the channels of each row. The forward pass keeps mean and 1/σ of each row, or the inverse of its
- * root mean square, for the backward one. dinp is overwritten or added to; dweight and dbias are added to, from partial sums
- * over fixed runs of rows.
+ * Layer norm and RMSNorm over the channels of each row. The forward pass keeps mean and 1/σ of each row, or the inverse
+ * of its root mean square, for the backward one. dinp is overwritten or added to; dweight and dbias are added to, from
+ * partial sums over fixed runs of rows.
  */
 #include "families.h"
 #include "vec.h"

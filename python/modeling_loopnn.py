@@ -273,7 +273,7 @@ ACTIVATIONS = {
 
 
 class MLP(nn.Module):
-    """Linear to `n_inner`, or 4 C where it is None, the activation, linear back; gated, to two halves of such a width."""
+    """Linear to `n_inner`, or 4 C where it is None, the activation, linear back; gated, to two such halves."""
 
     def __init__(self, config):
         super().__init__()

@@ -1,6 +1,6 @@
 /**
- * Settings without effect: fields that nothing reads in a configuration, though they are right on their own. Who gives one is
- * told; a stored configuration, which holds every field, may keep it.
+ * Settings without effect: fields that nothing reads in a configuration, though they are right on their own. Who gives
+ * one is told; a stored configuration, which holds every field, may keep it.
  */
 import { ConfigError } from '../errors.js';
 import type { Fields } from '../fields.js';
@@ -34,8 +34,8 @@ export function unreadModelFields(config: ModelConfig): Partial<Record<keyof Mod
 }
 
 /**
- * Throws ConfigError where a field was given, with another value than its default, that none of the configurations reads:
- * `unread` has, for each of them, the fields that it does not.
+ * Throws ConfigError where a field was given, with another value than its default, that none of the configurations
+ * reads: `unread` has, for each of them, the fields that it does not.
  */
 export function requireRead(
   given: Readonly<Record<string, unknown>>,

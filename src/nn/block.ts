@@ -60,8 +60,8 @@ class SelfAttention {
 }
 
 /**
- * The position-wise network: linear to I, activation, linear back; `x (R, C)` → (R, C). A gated one is linear to 2·I: the
- * activation of the first half gates the second (GLU variants, Shazeer 2020, arXiv 2002.05202).
+ * The position-wise network: linear to I, activation, linear back; `x (R, C)` → (R, C). A gated one is linear to 2·I:
+ * the activation of the first half gates the second (GLU variants, Shazeer 2020, arXiv 2002.05202).
  */
 class MLP {
   private readonly cFc: Linear;

@@ -36,7 +36,7 @@ export interface Norm {
   forward(x: Tensor): Tensor;
 }
 
-/** Which norm, by the model's fields: layer norm alone has a bias; the epsilon is added to the variance or mean square. */
+/** Which norm, by the model's fields: layer norm alone has a bias; epsilon is added to the variance or mean square. */
 export interface NormOptions {
   readonly normType: 'layernorm' | 'rmsnorm';
   readonly bias: boolean;
@@ -68,7 +68,7 @@ class LayerNorm implements Norm {
   }
 }
 
-/** Division by the root mean square, with a gain: x / √(mean of x² + eps) · g (Zhang & Sennrich 2019, arXiv 1910.07467). */
+/** By the root mean square, with a gain: x / √(mean of x² + eps) ⊙ g (Zhang & Sennrich 2019, arXiv 1910.07467). */
 class RMSNorm implements Norm {
   private readonly weight: ParameterSlot;
 

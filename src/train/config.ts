@@ -239,8 +239,8 @@ export interface GivenFields {
 }
 
 /**
- * Throws ConfigError where a field was given, with another value than its default, that none of the configurations made with
- * it reads.
+ * Throws ConfigError where a field was given, with another value than its default, that none of the configurations made
+ * with it reads.
  */
 export function requireEffect(
   { model = {}, train = {} }: GivenFields,

@@ -2,11 +2,11 @@
 """Makes the golden values of models whose blocks have parts that GPT-2's do not: RMSNorm, squared ReLU, gated MLPs.
 
     python make_parts.py             write one <model>.safetensors per entry of MODELS beside this script
-    python make_parts.py --check     compute everything again, compare with the stored files, and the parts with torch's and
-                                     transformers' own; exits with 1 if anything disagrees
+    python make_parts.py --check     compute everything again, compare with the stored files, and the parts with torch's
+                                     and transformers' own; exits with 1 if anything disagrees
 
-A sibling of `make_golden.py`, whose helpers, precision and file layout it takes over; attention is `make_heads.py`'s. It is written from the papers'
-definitions and shares no code with the product.
+A sibling of `make_golden.py`, whose helpers, precision and file layout it takes over; attention is `make_heads.py`'s. It is
+written from the papers' definitions and shares no code with the product.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def inner_width(config):
 
 
 def parameter_shapes(config):
-    """Name to shape of every parameter: `make_heads.py`'s, without the biases of RMSNorm, with both inputs of a gated MLP."""
+    """Name to shape of every parameter: `make_heads.py`'s, with the halves of a gated MLP, without RMSNorm's biases."""
     inner = inner_width(config)
     shapes = heads.parameter_shapes({**config, "nInner": inner})
     for name in list(shapes):
@@ -85,7 +85,7 @@ def activation(name, x):
 
 
 def mlp(p, name, x, config):
-    """Linear, activation, linear; where it is gated, the activation of c_fc's first half times its second (Shazeer 2020)."""
+    """Linear, activation, linear; gated, the activation of c_fc's first half times its second (Shazeer 2020)."""
     hidden, kind = linear(p, f"{name}.c_fc", x), setting(config, "activation")
     if part(config, "gatedMlp"):
         gate, up = hidden.chunk(2, dim=-1)
@@ -127,7 +127,7 @@ def compute(name, dtype=torch.float64):
 # ---- checks ----------------------------------------------------------------------------------------------------
 
 def check_parts():
-    """Compares the parts with torch's RMSNorm and transformers' squared ReLU and Llama's MLP; returns the complaints."""
+    """Compares the parts with torch's RMSNorm, transformers' squared ReLU and Llama's MLP; returns the complaints."""
     from transformers import LlamaConfig
     from transformers.activations import ACT2FN
     from transformers.models.llama.modeling_llama import LlamaMLP
