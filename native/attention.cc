@@ -1,6 +1,6 @@
 /**
  * Causal self-attention over whole sequences; the forward pass is attention.h's, on keys and values packed as it goes.
- * The backward pass runs the heads of each group in a fixed order.
+ * The backward pass adds the heads of a group in a fixed order.
  */
 #include "attention.h"
 
@@ -11,6 +11,9 @@ namespace LOOPNN_ISA {
 namespace {
 
 constexpr int64_t QS = 8 * MR;   // queries in a step of the backward pass: whole words of pairs
+// Query heads that share keys, and floats of their gradients, that are kept apart at a time.
+constexpr int64_t kApart = 64, kApartFloats = 1 << 24;
+constexpr int64_t kSumRows = 64;  // positions in a task that sums them
 static_assert(MR % 2 == 0, "a panel of queries is made of whole words of pairs");
 
 template <class P>
@@ -99,6 +102,7 @@ LOOPNN_INLINE void softmaxBackward(float* scores, float* dscores, int64_t n, int
 /** As HeadView, of what is written. */
 struct GradView {
   float *q, *k, *v;
+  int64_t stride;  // of keys and values
 };
 
 /** dst rows (n, HS), `stride` apart, = or += src rows, `wide` apart. */
@@ -191,8 +195,8 @@ void backwardHead(GradView dx, const float* dout, const float* out, const float*
       addTransposed<P>(s.dv, s.weights, s.doutB + at, queries, visible, i0 - j0, wide, room, s.panel);
       addTransposed<P>(s.dk, s.dscores, s.qB + at, queries, visible, i0 - j0, wide, room, s.panel);
     }
-    deliver(dx.k + j0 * x.stride, x.stride, s.dk, wide, keys, HS, adds);
-    deliver(dx.v + j0 * x.stride, x.stride, s.dv, wide, keys, HS, adds);
+    deliver(dx.k + j0 * dx.stride, dx.stride, s.dk, wide, keys, HS, adds);
+    deliver(dx.v + j0 * dx.stride, dx.stride, s.dv, wide, keys, HS, adds);
   }
   deliver(dx.q, x.stride, s.dq, wide, T, HS, accumulate);
 }
@@ -208,20 +212,46 @@ void backwardAs(const AttentionBackwardArgs& args) {
   int64_t size = 0;
   BackwardScratch({nullptr}, T, HS, &size);
   reserveScratch((size_t)size * sizeof(float));
-  parallel(B * KV, [&](int64_t group, int worker) {
-    const int64_t b = group / KV, first = group % KV * G, sequence = b * T * H * HS;
-    const BackwardScratch s({workerScratch(worker)}, T, HS);
-    for (int64_t h = first; h < first + G; h++) {  // one after the other: they add to the same keys and values
-      const SampleKey key =
-          drop ? sampleKey(drop->key0, drop->key1, (drop->firstSample + (uint32_t)b) * (uint32_t)NH + (uint32_t)h)
-               : SampleKey{};
-      const int64_t at = b * T * C + h * HS;
-      const HeadView x = headView(qkv + sequence, h, NH, KV, HS);
-      const GradView dx = {dqkv + (x.q - qkv), dqkv + (x.k - qkv), dqkv + (x.v - qkv)};
-      backwardHead<P>(dx, dout + at, out + at, lse + (b * NH + h) * T, x, T, C, HS, drop, key, accumulate,
-                      accumulate || h > first, s);
-    }
-  });
+  // Head h of sequence b is number b·NH + h, and the groups' heads follow each other.
+  auto head = [&](int64_t number, GradView keys, bool adds, int worker) {
+    const int64_t b = number / NH, h = number % NH, at = b * T * C + h * HS;
+    const SampleKey key =
+        drop ? sampleKey(drop->key0, drop->key1, (drop->firstSample + (uint32_t)b) * (uint32_t)NH + (uint32_t)h)
+             : SampleKey{};
+    const HeadView x = headView(qkv + b * T * H * HS, h, NH, KV, HS);
+    GradView dx = {dqkv + (x.q - qkv), dqkv + (x.k - qkv), dqkv + (x.v - qkv), x.stride};
+    if (keys.k) dx = {dx.q, keys.k, keys.v, keys.stride};
+    backwardHead<P>(dx, dout + at, out + at, lse + number * T, x, T, C, HS, drop, key, accumulate, adds,
+                    BackwardScratch({workerScratch(worker)}, T, HS));
+  };
+  if (G == 1) {
+    parallel(B * NH, [&](int64_t number, int worker) { head(number, {}, accumulate, worker); });
+    return;
+  }
+  // The heads of a group work side by side, each with gradients of keys and values of its own, which are then summed.
+  const int64_t part = T * HS, heads = min(kApart, kApartFloats / (2 * part)), groups = max(1, heads / G);
+  float* own = sharedScratch(kRowSums, (size_t)(groups * G * 2 * part) * sizeof(float));
+  for (int64_t first = 0; first < B * KV; first += groups) {
+    const int64_t n = min(groups, B * KV - first), pieces = ceilDiv(T, kSumRows);
+    parallel(n * G, [&](int64_t task, int worker) {
+      float* k = own + task * 2 * part;
+      head(first * G + task, {nullptr, k, k + part, HS}, false, worker);
+    });
+    parallel(n * pieces, [&](int64_t task, int) {
+      const int64_t group = task / pieces, from = task % pieces * kSumRows, rows = min(kSumRows, T - from);
+      const int64_t b = (first + group) / KV, kv = (first + group) % KV;
+      for (int64_t i = 0; i < 2 * rows; i++) {  // keys, then values
+        const int64_t values = i / rows, t = from + i % rows;
+        const float* d = own + (2 * group * G + values) * part + t * HS;
+        float* to = dqkv + ((b * T + t) * H + NH + values * KV + kv) * HS;
+        for (int64_t c = 0; c < HS; c += W) {
+          vf sum = loadUpTo(d + c, HS - c);
+          for (int64_t g = 1; g < G; g++) sum += loadUpTo(d + g * 2 * part + c, HS - c);
+          storeUpTo(to + c, accumulate ? loadUpTo(to + c, HS - c) + sum : sum, HS - c);
+        }
+      }
+    });
+  }
 }
 
 void backward(const AttentionBackwardArgs& args) { args.bf16 ? backwardAs<Bf16>(args) : backwardAs<F32>(args); }

@@ -26,10 +26,11 @@ const SHAPES = [
   [1, 470, 1, 9], // several groups of queries on every instruction set
   [1, 31, 1, 100],
   [1, 20, 1, 300],
-  // Two, three and four query heads for a key head; the last in several tasks.
+  // Two, three and four query heads for a key head: in several tasks, and more than are kept apart at a time.
   [1, 17, 4, 16, 2],
   [2, 33, 6, 5, 2],
   [1, 300, 4, 9, 1],
+  [3, 9, 40, 3, 10],
 ];
 const DROPOUT = { p: 0.2, key: [0x9e3779b9, 0xdeadbeef] as const, firstSample: 3 };
 
