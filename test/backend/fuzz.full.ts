@@ -53,7 +53,7 @@ function guardsIntact(value: unknown): boolean {
 /** Arguments of a kernel that its entry in the table allows. */
 function validArguments({ arrays, dims, sizes, options }: Signature): unknown[] {
   const at: Record<string, number> = {};
-  for (const name of 'R C I K N M V n T S P pages'.split(' ')) at[name] = pick(SIDES);
+  for (const name of [...'R C K N V n T S P pages'.split(' '), ...dims]) at[name] = pick(SIDES);
   Object.assign(at, { B: 1 + random(3), NH: 1 + random(3), HS: pick(SIDES), pages: 2, S: 1, width: 4 });
   at.KV = random(2) === 0 ? 1 : at.NH;
   Object.assign(at, { G: random(2) === 0 ? 1 : at.C, first: 0, count: at.C });
