@@ -216,6 +216,7 @@ void packInt8(float* packed, const Matrix& b, int64_t K, int64_t N) {
 }
 
 void linearInt8(float* out, const float* inp, const float* packed, const float* bias, int64_t R, int64_t K, int64_t N) {
+  if (R == 0) return;
   const Rounded* rows = roundRows(inp, R, K);
   const int64_t groups = ceilDiv(K, kGroup), apart = panelFloats(K);
   // Few rows leave their tasks little to do but read B: narrower ones then share it out evenly.

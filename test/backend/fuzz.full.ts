@@ -56,6 +56,7 @@ function validArguments({ arrays, dims, sizes, options }: Signature): unknown[] 
   for (const name of [...'R C K N V n T S P pages'.split(' '), ...dims]) at[name] = pick(SIDES);
   Object.assign(at, { B: 1 + random(3), NH: 1 + random(3), HS: pick(SIDES), pages: 2, S: 1, width: 4 });
   at.KV = random(2) === 0 ? 1 : at.NH;
+  if (random(6) === 0 && !arrays.some(({ name }) => name === 'rows')) at.R = 0;
   Object.assign(at, { G: random(2) === 0 ? 1 : at.C, first: 0, count: at.C });
   const bf16 = random(2) === 1;
   const given = new Set(arrays.filter(({ optional }) => !optional || random(3) > 0).map(({ name }) => name));

@@ -27,6 +27,7 @@ const int8Reference = new ReferenceBackend('f64', true);
 const TOLERANCE = 1e-6;
 
 const SHAPES = [
+  [0, 64, 32],
   [1, 1, 1],
   [1, 64, 32],
   [1, 3072, 130],
