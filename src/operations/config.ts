@@ -41,8 +41,9 @@ export function chooseConfig(
     preset === undefined ? (config === undefined ? {} : readConfigFile(config)) : readPreset(preset);
   const where = preset === undefined ? (config ?? 'flags') : `preset ${preset}`;
   // The first parse checks the file alone, so that its mistakes are named as its own.
+  const alone = parseRunConfig(base, where);
   const { model, train } = base as GivenFields;
-  requireEffect({ model, train }, [parseRunConfig(base, where)], where);
+  requireEffect({ model, train }, [alone], where);
   const parsed = parseRunConfig(
     { model: { ...defaults, ...model, ...modelFields }, train: overrideTrain(train ?? {}, trainFields) },
     where,

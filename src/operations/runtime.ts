@@ -8,8 +8,11 @@ import type { Clock } from '../platform.js';
 import { Runtime } from '../tensor/tensor.js';
 import type { TrainConfig } from '../train/config.js';
 
-/** Measurements of each rate, in turns; the best counts. */
+/** Measurements of each rate, in turns; the best counts. Those that speak against bf16 must be many. */
 const TURNS = 3;
+const TURNS_AGAINST = 12;
+/** Below this share of float32's rate bf16 products are slower, and not only disturbed. */
+const SLOW = 0.75;
 
 /**
  * A runtime for training, on the fastest backend that works here; `auto` is bf16 where its products are faster than
@@ -32,18 +35,18 @@ export async function openRuntime(
 
 /**
  * Whether a backend in bf16 would multiply faster in float32: having instructions for bf16 does not say how fast they
- * are, some processors' being at half of float32's rate and others' at twice. Takes some 100 ms.
+ * are, some processors' being at half of float32's rate and others' at twice. Takes some 100 ms, or 300 where they are.
  */
 export function slowInBf16(backend: Pick<Backend, 'precision' | 'limits'>, clock: Clock): boolean {
   const meter = backend.precision === 'bf16' ? LimitMeter.open(backend as Backend, clock) : null;
   if (!meter) return false;
   const best = { f32: 0, bf16: 0 };
-  for (let turn = 0; turn < TURNS; turn++) {
+  for (let turn = 0; turn < TURNS || (best.bf16 < SLOW * best.f32 && turn < TURNS_AGAINST); turn++) {
     for (const precision of ['f32', 'bf16'] as const) {
       best[precision] = Math.max(best[precision], meter.sample(precision));
     }
   }
-  return best.bf16 < best.f32;
+  return best.bf16 < SLOW * best.f32;
 }
 
 export function noticePrecision(backend: Backend, onNotice: (line: string) => void): void {

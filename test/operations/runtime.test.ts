@@ -22,6 +22,15 @@ test('bf16 trains where its products are faster, and float32 where they are slow
   assert.equal(slowInBf16(...machine('bf16', { f32: 2, bf16: 1 })), false);
   assert.equal(slowInBf16(...machine('bf16', { f32: 1, bf16: 2 })), true);
   assert.equal(slowInBf16(...machine('f32', { f32: 2, bf16: 1 })), false);
+  // A machine on which other work holds up the first measurements.
+  const slow = { f32: 1, bf16: 2 };
+  const [backend, clockOfSlow] = machine('bf16', slow);
+  let readings = 0;
+  const now = () => {
+    if (readings++ === 20) slow.bf16 = 0.5;
+    return clockOfSlow.now();
+  };
+  assert.equal(slowInBf16(backend, { ...clockOfSlow, now }), false);
   const [, clock] = machine('bf16', { f32: 1, bf16: 1 });
   assert.equal(slowInBf16({ precision: 'bf16', limits: null }, clock), false);
 });
