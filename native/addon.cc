@@ -104,10 +104,10 @@ napi_value chooseIsa(Call& call) {
   return nullptr;
 }
 
-/** { isa, isas, bf16, threads, compiler } */
+/** { isa, isas, bf16, fastBf16, threads, compiler } */
 napi_value info(Call& call) {
   napi_env env = call.env();
-  napi_value result, isas, bf16, threads;
+  napi_value result, isas, bf16, fastBf16, threads;
   napi_create_object(env, &result);
   napi_create_array(env, &isas);
   uint32_t count = 0;
@@ -119,6 +119,8 @@ napi_value info(Call& call) {
   napi_set_named_property(env, result, "isas", isas);
   napi_get_boolean(env, currentIsa().bf16, &bf16);
   napi_set_named_property(env, result, "bf16", bf16);
+  napi_get_boolean(env, currentIsa().bf16 && instructions().fastBf16, &fastBf16);
+  napi_set_named_property(env, result, "fastBf16", fastBf16);
   napi_set_named_property(env, result, "threads", threads);
 #if defined(__clang__)
   napi_set_named_property(env, result, "compiler", text(env, __VERSION__));

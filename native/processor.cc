@@ -29,6 +29,8 @@ Instructions detect() {
   found.avx512 = found.avx2 && bits(b, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL);
   const bool vnni = bits(c, bit_AVX512VNNI);  // every processor with bf16 has it, but a virtual one may hide it
   if (found.avx512 && vnni && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.avx512bf16 = bits(a, 1u << 5);
+  __get_cpuid(0, &a, &b, &c, &d);
+  found.fastBf16 = found.avx512bf16 && b != signature_INTEL_ebx;
 #endif
   return found;
 }

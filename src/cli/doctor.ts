@@ -6,7 +6,6 @@ import { nativeInfo } from '../backend/native/addon.js';
 import { wasmIsas } from '../backend/wasm/module.js';
 import { findMpi, type FoundMpi } from '../node/build-mpi.js';
 import { machine } from '../node/machine.js';
-import { nodeClock } from '../node/store.js';
 import { slowInBf16 } from '../operations/runtime.js';
 import { LoopnnError } from '../errors.js';
 import { printResult } from './output.js';
@@ -58,7 +57,7 @@ export function doctorCommand(program: Command): void {
 function precisionLine(bf16: boolean, backend: Backend | null): string {
   if (!bf16) return 'f32 by default: the instruction set does not multiply bfloat16';
   const trains =
-    backend && slowInBf16(backend, nodeClock) ? '; training takes f32, which is faster here' : '';
+    backend && slowInBf16(backend) ? '; training takes f32, which is as fast here or faster' : '';
   return `bf16 by default: the instruction set multiplies bfloat16${trains}`;
 }
 

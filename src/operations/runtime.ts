@@ -1,18 +1,9 @@
 /** The backend that work runs on, and what there is to say of it. */
 import { nativeInfo } from '../backend/native/addon.js';
 import type { Backend } from '../backend/backend.js';
-import { LimitMeter } from '../bench/limits.js';
 import { createBackend, type Weights } from '../node/backend.js';
-import { nodeClock } from '../node/store.js';
-import type { Clock } from '../platform.js';
 import { Runtime } from '../tensor/tensor.js';
 import type { TrainConfig } from '../train/config.js';
-
-/** Measurements of each rate, in turns; the best counts. Those that speak against bf16 must be many. */
-const TURNS = 3;
-const TURNS_AGAINST = 12;
-/** Below this share of float32's rate bf16 products are slower, and not only disturbed. */
-const SLOW = 0.75;
 
 /**
  * A runtime for training, on the fastest backend that works here; `auto` is bf16 where its products are faster than
@@ -25,28 +16,17 @@ export async function openRuntime(
 ): Promise<Runtime> {
   const options = { weights, onWarning: onNotice };
   const backend = await createBackend({ precision, ...options });
-  if (precision === 'auto' && slowInBf16(backend, nodeClock)) {
-    onNotice('f32: bf16 products are slower than float32 products on this processor');
+  if (precision === 'auto' && slowInBf16(backend)) {
+    onNotice('training in f32: bf16 products are no faster on this processor');
     return new Runtime(await createBackend({ precision: 'f32', ...options }));
   }
   noticePrecision(backend, onNotice);
   return new Runtime(backend);
 }
 
-/**
- * Whether a backend in bf16 would multiply faster in float32: having instructions for bf16 does not say how fast they
- * are, some processors' being at half of float32's rate and others' at twice. Takes some 100 ms, or 300 where they are.
- */
-export function slowInBf16(backend: Pick<Backend, 'precision' | 'limits'>, clock: Clock): boolean {
-  const meter = backend.precision === 'bf16' ? LimitMeter.open(backend as Backend, clock) : null;
-  if (!meter) return false;
-  const best = { f32: 0, bf16: 0 };
-  for (let turn = 0; turn < TURNS || (best.bf16 < SLOW * best.f32 && turn < TURNS_AGAINST); turn++) {
-    for (const precision of ['f32', 'bf16'] as const) {
-      best[precision] = Math.max(best[precision], meter.sample(precision));
-    }
-  }
-  return best.bf16 < SLOW * best.f32;
+/** Whether a backend is in bf16 though its float32 products are as fast: having instructions for bf16 does not say so. */
+export function slowInBf16({ name, precision }: Pick<Backend, 'name' | 'precision'>): boolean {
+  return name === 'native' && precision === 'bf16' && !nativeInfo().fastBf16;
 }
 
 export function noticePrecision(backend: Backend, onNotice: (line: string) => void): void {

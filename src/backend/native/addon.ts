@@ -15,6 +15,8 @@ export interface NativeInfo {
   readonly isas: readonly string[];
   /** Whether the set in use multiplies bfloat16 itself. */
   readonly bf16: boolean;
+  /** Whether it multiplies bfloat16 faster than float32. */
+  readonly fastBf16: boolean;
   readonly threads: number;
   /** The compiler that the addon was built with. */
   readonly compiler: string;
