@@ -44,6 +44,19 @@ export function evaluatedLoops(
   return { loops: scheduledLoops(Math.max(0, updates - 1), schedule, nLoop) };
 }
 
+/** The updates from which on at least 2, 3 … of nLoop loops run, rising; of counts that are passed over, the same one. */
+function* starts({ loopSchedule, loopStart, maxSteps }: Schedule, nLoop: number): Generator<number> {
+  const start = Math.round(loopStart * maxSteps);
+  const grown = loopSchedule === 'grow' ? maxSteps - start : 0;
+  for (let i = 0; i < nLoop - 1; i++) yield start + Math.ceil((i * grown) / (nLoop - 1));
+}
+
+/** The updates that run more loops than those before them, rising. */
+export function loopChanges(schedule: Schedule, nLoop: number): number[] {
+  const changes = new Set(starts(schedule, nLoop));
+  return [...changes].filter((step) => step > 0 && step < schedule.maxSteps);
+}
+
 /** Mean loops of the first `updates` updates, by default all, but for the cut of `sampleLoops`. */
 export function meanLoops(
   train: Schedule & { readonly loopSampling: Sampling },
@@ -52,14 +65,10 @@ export function meanLoops(
 ): number {
   if (train.loopSampling === 'uniform') return (nLoop + 1) / 2;
   if (train.loopSchedule === 'constant') return nLoop;
-  const start = Math.round(train.loopStart * train.maxSteps);
-  const grown = train.loopSchedule === 'grow' ? train.maxSteps - start : 0;
   const of = Math.max(1, updates);
   let sum = of;
   // Each count from 2 on adds a loop to the updates from its first one on.
-  for (let count = 2; count <= nLoop; count++) {
-    sum += Math.max(0, of - start - Math.ceil(((count - 2) * grown) / (nLoop - 1)));
-  }
+  for (const start of starts(train, nLoop)) sum += Math.max(0, of - start);
   return sum / of;
 }
 

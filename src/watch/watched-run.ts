@@ -7,7 +7,7 @@ import { parseJSON } from '../formats/json.js';
 import { modelCost } from '../models/cost.js';
 import { isHeld } from '../node/folder-lock.js';
 import { parseRunConfig, type RunConfig } from '../train/config.js';
-import { scheduledLoops } from '../train/loops.js';
+import { loopChanges } from '../train/loops.js';
 import { METRICS_FILE } from '../train/metrics.js';
 import { CONFIG_FILE } from '../train/run.js';
 import { SmallFile, withFile } from './files.js';
@@ -114,11 +114,7 @@ function factsOf(text: string): Facts | null {
 function flopsOfSchedule(config: RunConfig): Pick<Facts, 'flopsUntil'> {
   const { model, train } = config;
   if (train.loopSchedule === 'constant') return {};
-  const steps = [train.maxSteps];
-  for (let step = train.maxSteps - 1; step > 0; step--) {
-    const loops = [step - 1, step].map((at) => scheduledLoops(at, train, model.nLoop));
-    if (loops[0] !== loops[1]) steps.unshift(step);
-  }
+  const steps = [...loopChanges(train, model.nLoop), train.maxSteps];
   const flops = (step: number) => step * tokensPerStep(config) * trainingFlopsPerToken(config, step);
   return { flopsUntil: steps.map((step) => ({ step, flops: flops(step) })) };
 }

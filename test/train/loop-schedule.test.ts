@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { estimateLoss } from '../../src/evaluate/evaluation.js';
 import { trainingFlopsPerToken } from '../../src/experiments/result.js';
 import { parseRunConfig, requireEffect } from '../../src/train/config.js';
-import { meanLoops, scheduledLoops } from '../../src/train/loops.js';
+import { loopChanges, meanLoops, scheduledLoops } from '../../src/train/loops.js';
 import { makeTrainer, MemoryStore, runAll, source, testClock } from './helpers.js';
 
 const SWITCH = { loopSchedule: 'switch', loopStart: 0.5 } as const;
@@ -22,21 +22,28 @@ test('a schedule runs one loop until its start, then all, or each count for as m
   assert.equal(scheduledLoops(10, { loopSchedule: 'grow', loopStart: 0.4, maxSteps: 10 }, 4), 4);
 });
 
-test('the mean of any number of first updates, and so their FLOPs, are the schedule’s', () => {
+test('the mean of any number of first updates, their FLOPs and where loops change are the schedule’s', () => {
   for (const loopSchedule of ['switch', 'grow'] as const) {
     for (const [loopStart, maxSteps, nLoop] of [
       [0.35, 97, 2],
       [0.1, 40, 7],
       [0.7, 1000, 13],
+      [0, 5, 9],
     ] as const) {
       const train = { loopSchedule, loopStart, maxSteps, loopSampling: 'fixed' } as const;
+      const changes: number[] = [];
       let sum = 0;
       for (let step = 0; step < maxSteps; step++) {
-        sum += scheduledLoops(step, train, nLoop);
+        const loops = scheduledLoops(step, train, nLoop);
+        if (step > 0 && loops !== scheduledLoops(step - 1, train, nLoop)) changes.push(step);
+        sum += loops;
         assert.equal(meanLoops(train, nLoop, step + 1), sum / (step + 1), `${loopSchedule} ${step}`);
       }
+      assert.deepEqual(loopChanges(train, nLoop), changes, `${loopSchedule} ${nLoop}`);
     }
   }
+  const endless = { loopSchedule: 'grow', loopStart: 0.7, maxSteps: 1e9 } as const;
+  assert.deepEqual(loopChanges(endless, 3), [7e8, 8.5e8]);
   const model = { depth: 'loop', nLoop: 3, nLayer: 2, nEmbd: 16, nHead: 2, blockSize: 8, vocabSize: 50 };
   const flops = (train: object, updates?: number) =>
     trainingFlopsPerToken(parseRunConfig({ model, train: { maxSteps: 10, ...train } }, 'test'), updates);
