@@ -5,7 +5,7 @@ import type { Block, Section } from './document.js';
 import { type Chart, lineChart } from './plot.js';
 import { groupTable, paperTable } from './group-table.js';
 import { type Measurements, type ModelResults, modelsOf, tokensPerSecond } from './model-results.js';
-import { type RunResult, trainingFlopsPerToken } from './result.js';
+import { type CurvePoint, type RunResult, trainingFlopsPerToken } from './result.js';
 import { mean } from '../statistics.js';
 import type { SuiteGroup } from './suites.js';
 
@@ -97,7 +97,7 @@ function meanCurve({ runs }: ModelResults, y: (run: RunResult) => readonly numbe
 }
 
 function learningSection(models: readonly ModelResults[]): Section {
-  const curves = (x: (model: ModelResults, tokens: number) => number, withTrain: boolean, least = 0) =>
+  const curves = (x: (model: ModelResults, point: CurvePoint) => number, withTrain: boolean, least = 0) =>
     models.flatMap((model) => {
       const steps = model.runs[0].curve;
       const end = steps.at(-1)!.step;
@@ -106,7 +106,7 @@ function learningSection(models: readonly ModelResults[]): Section {
       const points = (loss: 'valLoss' | 'trainLoss') => {
         const values = meanCurve(model, (run) => run.curve.map((point) => point[loss]));
         return steps
-          .map((point, i) => [x(model, point.tokensSeen), values[i], point.step] as const)
+          .map((point, i) => [x(model, point), values[i], point.step] as const)
           .filter(([, y, step]) => Number.isFinite(y) && step >= from)
           .map(([a, b]) => [a, b] as const);
       };
@@ -128,24 +128,29 @@ function learningSection(models: readonly ModelResults[]): Section {
               ...share,
               title: `${what}, on fixed batches, by tokens`,
               xLabel: 'tokens seen',
-              series: curves((_, tokens) => tokens, few),
+              series: curves((_, point) => point.tokensSeen, few),
             }),
             chart('loss-flops', {
               ...share,
               title: 'Validation loss by compute',
               xLabel: 'training FLOPs (logarithmic)',
               logX: true,
-              series: curves((m, tokens) => tokens * trainingFlopsPerToken(m.runs[0].config), false, 1),
+              series: curves(computeUntil, false, 1),
             }),
             chart('loss-time', {
               ...share,
               title: 'Validation loss by time, at the measured tokens a second',
               xLabel: 'seconds (logarithmic)',
               logX: true,
-              series: curves((m, tokens) => tokens / tokensPerSecond(m), false, 1),
+              series: curves((m, { tokensSeen }) => tokensSeen / tokensPerSecond(m), false, 1),
             }),
           ],
   };
+}
+
+/** FLOPs of training up to a point of a curve, with the loops that a schedule has run by then. */
+function computeUntil({ runs: [{ config }] }: ModelResults, { tokensSeen, step }: CurvePoint): number {
+  return tokensSeen * trainingFlopsPerToken(config, step);
 }
 
 /** Points (1, y₁), (2, y₂) … */

@@ -2,12 +2,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ComparisonEvent } from '../../src/experiments/comparison-events.js';
+import type { Section } from '../../src/experiments/document.js';
 import type { Entrant } from '../../src/experiments/entrants.js';
 import { factsOfRuns, suiteOfRuns } from '../../src/experiments/own-suite.js';
 import { planComparison } from '../../src/experiments/plan.js';
 import { RemainingWork } from '../../src/experiments/remaining.js';
+import { reportSections } from '../../src/experiments/report.js';
 import type { RunResult } from '../../src/experiments/result.js';
 import type { Suite } from '../../src/experiments/suites.js';
+import { modelCost } from '../../src/models/cost.js';
 import { parseRunConfig } from '../../src/train/config.js';
 
 function resultOf(seed: number, nLoop: number, text = 'data/mine', tokens = 1000): RunResult {
@@ -59,6 +62,41 @@ test('losses of different texts, or of different parts of one, are said to be no
   assert.match(texts[0], /of different texts, and not to be compared: data\/mine; data\/other/);
   const parts = factsOfRuns([resultOf(1, 1), resultOf(1, 2, 'data/mine', 99)]).warnings;
   assert.match(parts[0], /different parts of the text: 1,000, 99 tokens/);
+});
+
+/** A run of 100 steps with two loops, trained by the schedule; its loss falls evenly. */
+function scheduledResult(train: object, nLoop = 2): RunResult {
+  const run = resultOf(1, nLoop);
+  const config = parseRunConfig({ model: run.config.model, train: { maxSteps: 100, ...train } }, 'test');
+  const curve = Array.from({ length: 11 }, (_, i) => {
+    return { step: 10 * i, tokensSeen: 1000 * i, trainLoss: 4 - i / 10, valLoss: 4 - i / 10 };
+  });
+  const analysis = { lossByLoops: [], lossByExit: [], gates: {}, change: [], halting: null };
+  const numbers = { trainLoss: 3, valLoss: 3, bpb: null, meanSteps: null, stepMs: 10, sample: '' };
+  return { ...run, ...numbers, config, cost: modelCost(config.model), curve, analysis };
+}
+
+/** Points of a chart's curves, in the order of the models. */
+function curvesOf(sections: readonly Section[], chart: string): string[][] {
+  const blocks = sections.flatMap((section) => section.blocks);
+  const { svg } = blocks.find((block) => block.kind === 'chart' && block.name === chart) as { svg: string };
+  return [...svg.matchAll(/<path fill="none"[^>]* d="M(.*?)"/g)].map(([, path]) => path.split('L'));
+}
+
+test('a run is charged for the loops of its schedule when they have run, not before', () => {
+  const late = scheduledResult({ loopSchedule: 'switch', loopStart: 0.7 });
+  const found = [
+    { run: 'one', result: scheduledResult({}, 1) },
+    { run: 'late', result: late },
+    { run: 'two', result: scheduledResult({}) },
+  ];
+  const { suite, results } = suiteOfRuns(found, 'runs');
+  const context = { suite, facts: [], timings: [], missing: [], tokenText: String };
+  const [one, until, two] = curvesOf(reportSections(results, context), 'loss-flops');
+  assert.equal(one.length, 10);
+  assert.deepEqual(until.slice(0, 7), one.slice(0, 7));
+  assert.ok(Number.parseFloat(until[7]) > Number.parseFloat(one[7]));
+  assert.ok(Number.parseFloat(until[9]) < Number.parseFloat(two[9]));
 });
 
 test('the time left is that of the whole comparison, and what was trained before counts as done', () => {
