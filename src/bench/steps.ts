@@ -13,7 +13,7 @@ import type { Batch } from '../evaluate/batches.js';
 import type { Clock } from '../platform.js';
 import type { RunConfig } from '../train/config.js';
 import { total } from '../evaluate/evaluation.js';
-import { meanLoops } from '../train/loops.js';
+import { meanLoops, withAllLoops } from '../train/loops.js';
 import { UpdateGradient } from '../train/gradient.js';
 import { WeightAverage } from '../train/average.js';
 import { createOptimizer, type Optimizer } from '../train/optimizer.js';
@@ -137,7 +137,7 @@ class Entrant {
     const key = { seed: 1, step, microStep: 0 };
     // A schedule's steps are timed with all loops, a sampled count at the mean one, or in turns at the two beside it.
     const { train } = this.entry.config;
-    const allLoops = { ...train, loopSchedule: 'constant', loopStart: 0 } as const;
+    const allLoops = withAllLoops(train);
     const drawn = trainingOptions(model, allLoops, key, this.checkpointed);
     const { loopSampling } = train;
     const loops = meanLoops(allLoops, model.config.nLoop);

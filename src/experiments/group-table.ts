@@ -1,7 +1,7 @@
 /** A group's models against their baseline: a table with the spread over seeds, and its outcome in sentences. */
 import { grouped, signed } from '../printable.js';
 import { chanceOfSeparation, deviation, mean, verdict } from '../statistics.js';
-import { type Measurements, type ModelResults, modelsOf, tokensPerSecond } from './model-results.js';
+import { type Measurements, type ModelResults, modelsOf, tokensPerSecond, turnMs } from './model-results.js';
 import { type RunResult, trainingFlopsPerToken } from './result.js';
 import type { SuiteGroup } from './suites.js';
 
@@ -42,8 +42,7 @@ function tableRow(model: ModelResults, baseline: ModelResults | undefined): stri
   const flops = trainingFlopsPerToken(config);
   const speed = tokensPerSecond(model);
   const other = baseline && baseline !== model ? baseline : null;
-  const ratio =
-    other?.timing && model.timing ? model.timing.stepMs.median / other.timing.stepMs.median : null;
+  const [ms, otherMs] = [turnMs(model), other && turnMs(other)];
   const { difference, word } = verdict(losses(model), other ? losses(other) : losses(model));
   const bits = model.runs.map(({ bpb }) => bpb).filter((bpb) => bpb !== null);
   const steps = meanSteps === null ? '' : ` (${mean(model.runs.map((r) => r.meanSteps!)).toFixed(2)} steps)`;
@@ -57,7 +56,7 @@ function tableRow(model: ModelResults, baseline: ModelResults | undefined): stri
     `${cost.applications}${steps}`,
     (flops / 1e6).toFixed(2),
     other ? `${(flops / trainingFlopsPerToken(other.runs[0].config)).toFixed(2)}×` : '',
-    ratio === null ? '' : `${ratio.toFixed(2)}×`,
+    ms && otherMs ? `${(ms / otherMs).toFixed(2)}×` : '',
     grouped(speed),
   ];
 }

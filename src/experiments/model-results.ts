@@ -1,7 +1,8 @@
 /** The finished runs of each model of a suite, as a report's tables and plots take them. */
+import { withAllLoops } from '../train/loops.js';
 import { seriesColor } from './plot.js';
-import type { RunResult } from './result.js';
-import type { Suite } from './suites.js';
+import { type RunResult, trainingFlopsPerToken } from './result.js';
+import { type Suite, tokensPerStep } from './suites.js';
 import type { Timing } from './timing.js';
 
 export interface ModelResults {
@@ -29,10 +30,27 @@ export function modelsOf(results: readonly RunResult[], { suite, timings }: Meas
   });
 }
 
-/** Tokens a second, from steps in turns; from the trainings themselves where those were not measured. */
-export function tokensPerSecond({ timing, runs }: ModelResults): number {
-  if (timing) return timing.tokensPerSecond;
-  const [{ config, stepMs }] = runs;
-  const { batchSize, gradAccumSteps } = config.train;
-  return (batchSize * gradAccumSteps * config.model.blockSize * 1000) / stepMs;
+/**
+ * Tokens a second of the first `updates` updates, by default all: from steps in turns, or from the trainings themselves
+ * where those were not measured.
+ */
+export function tokensPerSecond(model: ModelResults, updates?: number): number {
+  const [{ config, stepMs }] = model.runs;
+  const measured = model.timing?.tokensPerSecond ?? (tokensPerStep(config) * 1000) / stepMs;
+  return measured / shareOfStep(model, updates);
+}
+
+/** Milliseconds of a run's mean step, from steps in turns; null where those were not measured. */
+export function turnMs(model: ModelResults): number | null {
+  return model.timing && model.timing.stepMs.median * shareOfStep(model);
+}
+
+/**
+ * The mean step of the first `updates` updates against the step that was measured, by their FLOPs: in turns one with all
+ * loops, in a training the mean one.
+ */
+function shareOfStep({ timing, runs }: ModelResults, updates?: number): number {
+  const [{ config }] = runs;
+  const measured = timing ? { ...config, train: withAllLoops(config.train) } : config;
+  return trainingFlopsPerToken(config, updates) / trainingFlopsPerToken(measured);
 }

@@ -3,6 +3,7 @@ import type { Backend } from '../backend/backend.js';
 import { benchmarkSteps } from '../bench/steps.js';
 import type { Clock } from '../platform.js';
 import type { RunConfig, TrainConfig } from '../train/config.js';
+import { withAllLoops } from '../train/loops.js';
 import { pilotSteps } from './entrants.js';
 import { trainingFlopsPerToken } from './result.js';
 import { candidates, requireSuite, runConfig, type Suite, tokensPerStep } from './suites.js';
@@ -76,8 +77,8 @@ export async function plannedSeconds(planned: PlannedModel, backend: Backend, cl
   const [{ stepMs, evaluation }] = await benchmarkSteps([entry], TIMED_STEPS, backend, null, clock, () => {});
   const whole = batchSize / timed;
   // Steps are timed with all loops.
-  const everyLoop = { model, train: { ...train, loopSchedule: 'constant', loopStart: 0 } } as const;
-  const share = planned.flops / (planned.tokens * trainingFlopsPerToken(everyLoop));
+  const share =
+    planned.flops / (planned.tokens * trainingFlopsPerToken({ model, train: withAllLoops(train) }));
   const evaluations = (Math.floor(maxSteps / evalInterval) + 1) * (planned.allSteps / maxSteps);
   const ms =
     planned.allSteps * gradAccumSteps * whole * stepMs.median * share +

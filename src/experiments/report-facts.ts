@@ -41,6 +41,8 @@ export function reportFacts({
   const chosen = tuned.map(({ label, fields }) => `${label}: ${describeFields(fields)}`).join('; ');
   const share = `${100 * PILOT_SHARE} %`;
   const tokens = `${grouped(data.train.length)} training and ${grouped(data.val.length)} held-out tokens`;
+  const scheduled = results.some(({ config }) => config.train.loopSchedule !== 'constant');
+  const byLoops = scheduled ? ', with all loops, and by FLOPs from there to a schedule’s loops' : '';
   const facts: [string, string][] = [
     ['command', command],
     ['text', `${corpus}, ${tokens}${(heldOut && HELD_OUT[heldOut]) ?? ''}`],
@@ -76,7 +78,7 @@ export function reportFacts({
     [
       'step time',
       timings.length > 0
-        ? 'steps of all models in turns, median; ratios to the baseline'
+        ? `steps of all models in turns, median${byLoops}; ratios to the baseline`
         : 'of the trainings themselves, beside whatever else ran',
     ],
     [

@@ -142,7 +142,7 @@ function learningSection(models: readonly ModelResults[]): Section {
               title: 'Validation loss by time, at the measured tokens a second',
               xLabel: 'seconds (logarithmic)',
               logX: true,
-              series: curves((m, { tokensSeen }) => tokensSeen / tokensPerSecond(m), false, 1),
+              series: curves((m, { tokensSeen, step }) => tokensSeen / tokensPerSecond(m, step), false, 1),
             }),
           ],
   };

@@ -44,6 +44,11 @@ export function evaluatedLoops(
   return { loops: scheduledLoops(Math.max(0, updates - 1), schedule, nLoop) };
 }
 
+/** A training that runs all loops from its first update on, as steps are timed. */
+export function withAllLoops<T extends Schedule>(train: T): T {
+  return { ...train, loopSchedule: 'constant', loopStart: 0 };
+}
+
 /** The updates from which on at least 2, 3 … of nLoop loops run, rising; of counts that are passed over, the same one. */
 function* starts({ loopSchedule, loopStart, maxSteps }: Schedule, nLoop: number): Generator<number> {
   const start = Math.round(loopStart * maxSteps);

@@ -110,6 +110,7 @@ test('steps are timed once, again for a model that has finished since; the repor
   const told = new Map(
     reportFacts({ ...of, heldOut: 'tail', outcome: Object.create(outcome, { results: { value: late } }) }),
   );
+  assert.match(told.get('step time')!, /with all loops, and by FLOPs from there to a schedule’s loops/);
   assert.equal(told.get('loops'), `${late[0].label}: 1, from 35 % of the steps on 2`);
   assert.equal(told.get('averaged weights'), `${late[0].label}: decay 0.9`);
   assert.equal(told.get('Muon for the blocks'), `${late[0].label}: learning rate 0.02`);

@@ -4,13 +4,15 @@ import { test } from 'node:test';
 import type { ComparisonEvent } from '../../src/experiments/comparison-events.js';
 import type { Section } from '../../src/experiments/document.js';
 import type { Entrant } from '../../src/experiments/entrants.js';
+import { terminalTables } from '../../src/experiments/group-table.js';
 import { factsOfRuns, suiteOfRuns } from '../../src/experiments/own-suite.js';
 import { planComparison } from '../../src/experiments/plan.js';
 import { RemainingWork } from '../../src/experiments/remaining.js';
 import { reportSections } from '../../src/experiments/report.js';
-import type { RunResult } from '../../src/experiments/result.js';
+import { type RunResult, trainingFlopsPerToken } from '../../src/experiments/result.js';
 import type { Suite } from '../../src/experiments/suites.js';
 import { modelCost } from '../../src/models/cost.js';
+import { grouped } from '../../src/printable.js';
 import { parseRunConfig } from '../../src/train/config.js';
 
 function resultOf(seed: number, nLoop: number, text = 'data/mine', tokens = 1000): RunResult {
@@ -97,6 +99,37 @@ test('a run is charged for the loops of its schedule when they have run, not bef
   assert.deepEqual(until.slice(0, 7), one.slice(0, 7));
   assert.ok(Number.parseFloat(until[7]) > Number.parseFloat(one[7]));
   assert.ok(Number.parseFloat(until[9]) < Number.parseFloat(two[9]));
+});
+
+test('steps that were timed with all loops count for as much as a schedule has run of them', () => {
+  const [one, late] = [scheduledResult({}, 1), scheduledResult({ loopSchedule: 'switch', loopStart: 0.5 })];
+  const found = [
+    { run: 'one', result: one },
+    { run: 'late', result: late },
+  ];
+  const { suite, results } = suiteOfRuns(found, 'runs');
+  const [single, mean] = [one, late].map(({ config }) => trainingFlopsPerToken(config));
+  const both = 2 * mean - single;
+  // A machine whose steps take the time of their FLOPs.
+  const timing = (name: string, flops: number) => {
+    const stepMs = { median: flops, min: flops, max: flops };
+    return { name, stepMs, tokensPerSecond: 1e6 / flops, skippingRatio: null, provenance: one.provenance };
+  };
+  const timings = [timing('one', single), timing('late', both)];
+  const context = { suite, facts: [], timings, missing: [], tokenText: String };
+  const [{ header, rows }] = terminalTables(results, context).groups;
+  const cell = (column: string) => rows[1][header.indexOf(column)];
+  assert.equal(cell('step ratio'), cell('FLOPs ratio'));
+  assert.equal(cell('tokens/s'), grouped(1e6 / mean));
+  const [first, then] = curvesOf(reportSections(results, context), 'loss-time');
+  assert.deepEqual(then.slice(0, 5), first.slice(0, 5));
+  assert.ok(Number.parseFloat(then[5]) > Number.parseFloat(first[5]));
+  // Of a training that has not been timed, its own mean step.
+  const [untimed] = terminalTables(results, { suite, timings: [] }).groups;
+  assert.deepEqual(
+    untimed.rows.map((row) => row.at(-1)),
+    [grouped(19200), grouped(19200)],
+  );
 });
 
 test('the time left is that of the whole comparison, and what was trained before counts as done', () => {
