@@ -1,5 +1,6 @@
 /** Finished runs as a suite, for the same page as a comparison's: runs that differ by the seed alone are one model. */
 import { grouped } from '../printable.js';
+import { recipeFacts } from './report-facts.js';
 import type { RunResult } from './result.js';
 import type { Suite, SuiteModel } from './suites.js';
 
@@ -65,6 +66,7 @@ export function factsOfRuns(results: readonly RunResult[]): {
   const facts: [string, string][] = [
     ['text', texts.join('; ')],
     ['training', training.join('; ')],
+    ...recipeFacts(results),
     [
       'val loss',
       `nats per token on the first ${tokens.join(', ')} held-out tokens; curves use fixed batches`,

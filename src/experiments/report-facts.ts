@@ -94,7 +94,7 @@ export function reportFacts({
 }
 
 /** Which models have recipes for training, and which: see docs/recipes.md. */
-function recipeFacts(results: readonly RunResult[]): [string, string][] {
+export function recipeFacts(results: readonly RunResult[]): [string, string][] {
   const fact = (name: string, of: (config: RunConfig) => string | null): [string, string][] => {
     const told = results.flatMap(({ label, config }) => {
       const text = of(config);

@@ -58,6 +58,15 @@ test('runs that differ by the seed alone are one model; the first, or a named on
   assert.deepEqual(suiteOfRuns(found, 'runs', 'c').suite.groups[0].baseline, 'a');
 });
 
+test('the recipes that runs were trained by are among their facts', () => {
+  const facts = (train: object) => new Map(factsOfRuns([scheduledResult(train)]).facts);
+  const told = facts({ optimizer: 'muon', loopSchedule: 'switch', loopStart: 0.7, emaDecay: 0.9 });
+  assert.equal(told.get('Muon for the blocks'), 'run: learning rate 0.02');
+  assert.equal(told.get('loops'), 'run: 1, from 70 % of the steps on 2');
+  assert.equal(told.get('averaged weights'), 'run: decay 0.9');
+  assert.equal(facts({}).get('loops'), undefined);
+});
+
 test('losses of different texts, or of different parts of one, are said to be no comparison', () => {
   assert.deepEqual(factsOfRuns([resultOf(1, 1), resultOf(2, 1)]).warnings, []);
   const texts = factsOfRuns([resultOf(1, 1), resultOf(1, 2, 'data/other')]).warnings;
