@@ -1,12 +1,13 @@
 /** What the numbers of a comparison's report hold for: text, training, measures, machine. */
 import type { ComparisonData } from './compare.js';
-import { PILOT_SHARE } from './entrants.js';
+import { PILOT_SHARE, pilotSteps } from './entrants.js';
 import { grouped } from '../printable.js';
 import type { Measurements } from './model-results.js';
 import type { Outcome } from './outcome.js';
 import type { RunResult } from './result.js';
 import { describeFields } from './suites.js';
 import type { RunConfig } from '../train/config.js';
+import { evaluatedLoops } from '../train/loops.js';
 
 export interface ReportedComparison extends Measurements {
   /** The command that makes the comparison. */
@@ -62,6 +63,7 @@ export function reportFacts({
     if (chosen === '') facts.push(['learning rate', `${lr} for all`]);
     else
       facts.push(['grid', `${grid.join('; ')}: the best after ${share} of the first seed’s run; ${chosen}`]);
+    facts.push(...earlyChoices(outcome));
   }
   if (suite.models.some(({ paper }) => paper)) {
     facts.push([
@@ -91,6 +93,19 @@ export function reportFacts({
     ['commit', distinct(where.map((p) => p.commit))],
   );
   return facts;
+}
+
+/** Whose pilots, which choose between several candidates, end before all loops of a schedule have come on. */
+function earlyChoices({ results, tuned }: Outcome): [string, string][] {
+  const early = tuned.flatMap(({ name, label, pilots }) => {
+    const config = results.find((result) => result.name === name)?.config;
+    if (!config || pilots.length < 2) return [];
+    const { nLoop } = config.model;
+    const { loops = nLoop } = evaluatedLoops(pilotSteps(config.train), config.train, nLoop);
+    return loops === nLoop ? [] : [`${label} (${loops} of ${nLoop} loops)`];
+  });
+  if (early.length === 0) return [];
+  return [['pilots', `learning rates of ${early.join(', ')} were chosen before all their loops came on`]];
 }
 
 /** Which models have recipes for training, and which: see docs/recipes.md. */

@@ -107,13 +107,16 @@ test('steps are timed once, again for a model that has finished since; the repor
     const own = { model: { ...config.model, nLoop: 2 }, train: { ...config.train, ...recipes } };
     return { ...rest, config: i === 0 ? own : config };
   });
-  const told = new Map(
-    reportFacts({ ...of, heldOut: 'tail', outcome: Object.create(outcome, { results: { value: late } }) }),
-  );
+  const pilots = [1e-3, 3e-3].map((lr) => ({ fields: { lr }, valLoss: 3 }));
+  const chosen = results.map(({ name, label }) => ({ name, label, ...pilots[0], pilots }));
+  const tunedLate = Object.create(outcome, { results: { value: late }, tuned: { value: chosen } });
+  const told = new Map(reportFacts({ ...of, heldOut: 'tail', outcome: tunedLate }));
   assert.match(told.get('step time')!, /with all loops, and by FLOPs from there to a schedule’s loops/);
   assert.equal(told.get('loops'), `${late[0].label}: 1, from 35 % of the steps on 2`);
   assert.equal(told.get('averaged weights'), `${late[0].label}: decay 0.9`);
   assert.equal(told.get('Muon for the blocks'), `${late[0].label}: learning rate 0.02`);
+  const early = `learning rates of ${late[0].label} (1 of 2 loops) were chosen before all their loops came on`;
+  assert.equal(told.get('pilots'), early);
   const context = { suite, facts: [...facts], timings, missing, tokenText: String };
   const document = { suite: 'demo', scale: 'mini', ...options.provenance, missing, tuned, timings, results };
   await folder.writeReport(context, document);
