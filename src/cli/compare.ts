@@ -224,21 +224,18 @@ function lossInWords({ valLoss, config }: RunResult): string {
 class ComparisonProgress {
   private progress = new Progress('');
   private training: TrainingProgress | null = null;
-  /** Pilots and runs that are over. */
+  /** Pilots and runs. */
+  private readonly all: number;
+  /** Those that are over. */
   private done = 0;
   /** Those under way, here and in other processes, by their folders. */
   private readonly underWay = new Set<string>();
   private readonly work: RemainingWork;
 
-  constructor(
-    private readonly suite: Suite,
-    private readonly seeds: number,
-  ) {
-    this.work = new RemainingWork(planComparison(suite, seeds, 257, 'f32'), nodeClock);
-  }
-
-  private get pilots(): number {
-    return Object.values(this.suite.grid).reduce((all, values) => all * values.length, 1);
+  constructor(suite: Suite, seeds: number) {
+    const planned = planComparison(suite, seeds, 257, 'f32');
+    this.all = planned.reduce((sum, { pilots, runs }) => sum + pilots + runs, 0);
+    this.work = new RemainingWork(planned, nodeClock);
   }
 
   event(event: ComparisonEvent): void {
@@ -255,10 +252,10 @@ class ComparisonProgress {
           break;
         }
         this.progress = new Progress(entrant.label);
-        const tuned = Object.keys(this.suite.grid).length > 0;
-        const all = this.suite.models.length * ((tuned ? this.pilots : 0) + this.seeds);
         notice('');
-        notice(`${entrant.label} (${this.done + this.underWay.size} of ${all}: ${entrant.name}${goesOn})`);
+        notice(
+          `${entrant.label} (${this.done + this.underWay.size} of ${this.all}: ${entrant.name}${goesOn})`,
+        );
         this.training = new TrainingProgress(
           this.progress,
           entrant.until,

@@ -5,21 +5,21 @@
 import type { TrainConfig } from '../train/config.js';
 import { TrainingError } from '../train/trainer.js';
 import type { ComparisonEvent } from './comparison-events.js';
-import { type Choice, type Entrant, pilotOf, runOf, trainingFlops } from './entrants.js';
-import { candidates, runConfig, seedsOf, type Suite } from './suites.js';
+import { type Choice, choicesOf, type Entrant, pilotOf, runOf, trainingFlops } from './entrants.js';
+import { candidates, seedsOf, type Suite } from './suites.js';
 
 /** A pilot or a run by its numbers, which mean the same in every process. */
 export interface Job {
   /** In the suite. */
   readonly model: number;
-  /** In the grid. */
+  /** Among those of the model. */
   readonly choice: number;
   /** Null for a pilot. */
   readonly seed: number | null;
 }
 
 export class Agenda {
-  /** Of each model, its configuration with each combination of the grid. */
+  /** Of each model, its configuration with each combination of the grid that it is tried with. */
   private readonly choices: readonly (readonly Choice[])[];
   /** Jobs that may begin. */
   private readonly waiting: Job[] = [];
@@ -38,15 +38,12 @@ export class Agenda {
     precision: TrainConfig['precision'],
     private readonly longestFirst = false,
   ) {
-    const grid = candidates(suite);
-    const all = grid.length > 0 ? grid : [{}];
-    this.choices = suite.models.map((model) =>
-      all.map((fields) => ({ fields, config: runConfig(suite, model, vocabSize, precision, fields) })),
-    );
-    this.losses = suite.models.map(() => all.map(() => undefined));
-    for (const model of suite.models.keys()) {
-      if (grid.length === 0) this.addRuns(model, 0);
-      else for (const choice of grid.keys()) this.waiting.push({ model, choice, seed: null });
+    this.choices = suite.models.map((model) => choicesOf(suite, model, vocabSize, precision));
+    this.losses = this.choices.map((choices) => choices.map(() => undefined));
+    const tuned = candidates(suite).length > 0;
+    for (const [model, choices] of this.choices.entries()) {
+      if (!tuned) this.addRuns(model, 0);
+      else for (const choice of choices.keys()) this.waiting.push({ model, choice, seed: null });
     }
   }
 

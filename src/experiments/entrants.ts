@@ -1,9 +1,11 @@
 /** The runs of a comparison: their folders' names, their configurations, and how far each is trained. */
-import type { RunConfig } from '../train/config.js';
+import { readTrainFields, type RunConfig, type TrainConfig } from '../train/config.js';
 import { trainingFlopsPerToken } from './result.js';
 import {
+  candidates,
   describeFields,
   type Fields,
+  runConfig,
   seedsOf,
   type Suite,
   type SuiteModel,
@@ -30,6 +32,24 @@ export interface Entrant {
 export interface Choice {
   readonly fields: Fields;
   readonly config: RunConfig;
+}
+
+/**
+ * What a model's pilots choose from: the combinations of the grid, but for those that train it as an earlier one does, in
+ * fields that it does not read. Without a grid there is one, of no fields. Throws ConfigError.
+ */
+export function choicesOf(
+  suite: Suite,
+  model: SuiteModel,
+  vocabSize: number,
+  precision: TrainConfig['precision'],
+): Choice[] {
+  const grid = candidates(suite);
+  const choices = (grid.length > 0 ? grid : [{}]).map((fields) => {
+    return { fields, config: runConfig(suite, model, vocabSize, precision, fields) };
+  });
+  const trainings = choices.map(({ config }) => JSON.stringify(readTrainFields(config)));
+  return choices.filter((_, i) => trainings.indexOf(trainings[i]) === i);
 }
 
 /** The folder of a model's run, which tells the fields of the grid where those are chosen. */

@@ -4,9 +4,9 @@ import { benchmarkSteps } from '../bench/steps.js';
 import type { Clock } from '../platform.js';
 import type { RunConfig, TrainConfig } from '../train/config.js';
 import { withAllLoops } from '../train/loops.js';
-import { pilotSteps } from './entrants.js';
+import { choicesOf, pilotSteps } from './entrants.js';
 import { trainingFlopsPerToken } from './result.js';
-import { candidates, requireSuite, runConfig, type Suite, tokensPerStep } from './suites.js';
+import { candidates, requireSuite, type Suite, tokensPerStep } from './suites.js';
 
 /** One model of a comparison. */
 export interface PlannedModel {
@@ -35,14 +35,12 @@ export function planComparison(
   precision: TrainConfig['precision'],
 ): PlannedModel[] {
   requireSuite(suite);
-  const grid = candidates(suite);
+  const tuned = candidates(suite).length > 0;
   return suite.models.map((model) => {
-    const configs = (grid.length > 0 ? grid : [{}]).map((fields) =>
-      runConfig(suite, model, vocabSize, precision, fields),
-    );
-    const [config] = configs;
+    const choices = choicesOf(suite, model, vocabSize, precision);
+    const [{ config }] = choices;
     const steps = config.train.maxSteps;
-    const [pilots, beginning] = [Math.max(0, grid.length - 1), pilotSteps(config.train)];
+    const [pilots, beginning] = [choices.length - 1, pilotSteps(config.train)];
     const allSteps = seeds * steps + pilots * beginning;
     const flopsOf = (updates: number) =>
       updates * tokensPerStep(config) * trainingFlopsPerToken(config, updates);
@@ -51,7 +49,7 @@ export function planComparison(
       label: model.label,
       config,
       runs: seeds,
-      pilots: grid.length,
+      pilots: tuned ? choices.length : 0,
       steps,
       allSteps,
       tokens: allSteps * tokensPerStep(config),

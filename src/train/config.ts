@@ -232,6 +232,12 @@ function unreadTrainFields({ model, train }: RunConfig): Partial<Record<keyof Tr
   return unread;
 }
 
+/** The training fields that something reads in a configuration: where they are the same, so is the training. */
+export function readTrainFields(config: RunConfig): Partial<TrainConfig> {
+  const unread = unreadTrainFields(config);
+  return Object.fromEntries(Object.entries(config.train).filter(([name]) => !(name in unread)));
+}
+
 /** Fields that somebody gave, of a model and of its training. */
 export interface GivenFields {
   readonly model?: Readonly<Record<string, unknown>> | undefined;

@@ -9,6 +9,7 @@ import { compare, type ComparisonOptions } from '../../src/experiments/compare.j
 import type { ComparisonEvent } from '../../src/experiments/comparison-events.js';
 import { chartFiles, renderHtml, renderMarkdown } from '../../src/experiments/document.js';
 import { Outcome } from '../../src/experiments/outcome.js';
+import { planComparison } from '../../src/experiments/plan.js';
 import { reportSections } from '../../src/experiments/report.js';
 import type { RunResult } from '../../src/experiments/result.js';
 import type { Suite } from '../../src/experiments/suites.js';
@@ -162,6 +163,25 @@ test('the longest runs are begun first where processes share them out, and pilot
     ...[...pilots('loop'), ...pilots('gpt2')],
     ...runs('loop-1337', 'loop-1338', 'gpt2-1337', 'gpt2-1338'),
   ]);
+});
+
+test('combinations that differ in what a model does not read are one, and tried once', () => {
+  const [adamw, loop] = suite.models;
+  const models = [adamw, { ...loop, train: { optimizer: 'muon' } }];
+  const grid = { lr: [1e-3, 1e-2], muonLr: [0.01, 0.02, 0.04] };
+  const agenda = new Agenda({ ...suite, models, grid }, 1, VOCAB, 'f32');
+  const names: string[] = [];
+  for (let job = agenda.next(); job !== null; job = agenda.next()) names.push(agenda.entrant(job).name);
+  assert.deepEqual(
+    names.filter((name) => name.startsWith('gpt2')),
+    ['gpt2-lr0.001-muonLr0.01-seed1337', 'gpt2-lr0.01-muonLr0.01-seed1337'],
+  );
+  assert.equal(names.length, 2 + 6);
+  const planned = planComparison({ ...suite, models, grid }, 1, VOCAB, 'f32');
+  assert.deepEqual(
+    planned.map(({ pilots }) => pilots),
+    [2, 6],
+  );
 });
 
 test('a run that is stopped while it is scored is scored when the suite goes on', async () => {
