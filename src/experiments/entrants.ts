@@ -91,5 +91,5 @@ export function isPilot({ until, config }: Entrant): boolean {
 
 /** FLOPs of its training from the first step on. */
 export function trainingFlops({ config, until }: Entrant): number {
-  return until * tokensPerStep(config) * trainingFlopsPerToken(config);
+  return until * tokensPerStep(config) * trainingFlopsPerToken(config, until);
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ComparisonEvent } from '../../src/experiments/comparison-events.js';
 import type { Section } from '../../src/experiments/document.js';
-import type { Entrant } from '../../src/experiments/entrants.js';
+import { type Entrant, trainingFlops } from '../../src/experiments/entrants.js';
 import { terminalTables } from '../../src/experiments/group-table.js';
 import { factsOfRuns, suiteOfRuns } from '../../src/experiments/own-suite.js';
 import { planComparison } from '../../src/experiments/plan.js';
@@ -108,6 +108,8 @@ test('a run is charged for the loops of its schedule when they have run, not bef
   assert.deepEqual(until.slice(0, 7), one.slice(0, 7));
   assert.ok(Number.parseFloat(until[7]) > Number.parseFloat(one[7]));
   assert.ok(Number.parseFloat(until[9]) < Number.parseFloat(two[9]));
+  const [pilot, other] = results.map((run) => trainingFlops({ ...run, until: 25 }));
+  assert.equal(pilot, other, 'a pilot too');
 });
 
 test('steps that were timed with all loops count for as much as a schedule has run of them', () => {
