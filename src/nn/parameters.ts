@@ -113,7 +113,15 @@ export class ParameterScope {
 }
 
 /** Order of the roles in the flat storage: parameters that AdamW treats alike lie side by side. */
-const ROLE_ORDER: readonly Role[] = ['embedding', 'position', 'matrix', 'gate', 'norm', 'bias'];
+const ROLE_ORDER: readonly Role[] = [
+  'embedding',
+  'position',
+  'matrix',
+  'gate',
+  'coefficient',
+  'norm',
+  'bias',
+];
 /** Every parameter starts at a multiple of this many elements (256 bytes). */
 const ALIGNMENT = 64;
 

@@ -126,9 +126,10 @@ export function size(shape: readonly number[]): number {
 
 /**
  * What a parameter is for. AdamW's weight decay and the parameter counts go by the role, never by the number of
- * dimensions.
+ * dimensions. A `gate` weighs what a loop adds; a `coefficient` is of a recipe that mixes the loops' states, and its
+ * neutral value is seldom 0: no setting decays it.
  */
-export type Role = 'matrix' | 'embedding' | 'position' | 'norm' | 'bias' | 'gate';
+export type Role = 'matrix' | 'embedding' | 'position' | 'norm' | 'bias' | 'gate' | 'coefficient';
 
 /** A trained tensor; its gradient is added to until the optimizer clears it. */
 export class Parameter extends Tensor {

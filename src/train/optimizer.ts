@@ -1,7 +1,7 @@
 /**
  * AdamW over the flat parameters (Loshchilov & Hutter 2019, arXiv 1711.05101), with nanoGPT's groups: matrices and
- * embeddings are decayed, biases and norms are not, gates as the configuration says. It may hold a part of the
- * parameters' moments, and then updates that part: with Muon, what Muon does not update.
+ * embeddings are decayed, biases, norms and coefficients are not, gates as the configuration says. It may hold a part
+ * of the parameters' moments, and then updates that part: with Muon, what Muon does not update.
  */
 import type { Storage } from '../backend/backend.js';
 import type { Parameters, RoleRange } from '../nn/parameters.js';

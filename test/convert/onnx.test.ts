@@ -93,7 +93,9 @@ function modelOf(config: ModelConfig, type: WeightType): { model: GPT; weights: 
   const model = new GPT(config, new Runtime(backend), { train: false });
   const weights = new Map<string, LazyTensor>();
   for (const { name, role, shape, size, storage } of model.parameters.all) {
-    const values = Float32Array.from(normal(5, name, size, role === 'gate' ? 0.5 : 0.2));
+    const values = Float32Array.from(
+      normal(5, name, size, role === 'gate' || role === 'coefficient' ? 0.5 : 0.2),
+    );
     weights.set(name, { name, shape, read: async () => values });
     backend.write(storage, rounded(values, shape, type, scaledAxis(role)));
   }

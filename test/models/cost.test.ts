@@ -32,6 +32,20 @@ test('the paper’s models have the paper’s parameter counts, layers and appli
   assert.equal(cost('gpt2-67m-loop').parameters.gates, 6 * 768 + 4 * 2 * 768);
 });
 
+test('what recipes for loops learn counts as parameters, and not as gates', () => {
+  const { model } = parseRunConfig(readPreset('gpt2-45m-loop'), 'preset');
+  const of = (fields: object) => modelCost(parseModelConfig({ ...model, ...fields })).parameters;
+  const plain = of({});
+  for (const [fields, more] of [
+    [{ inputInjection: 'scalars' }, 2 * 2],
+    [{ hyperConnections: 'static', nStream: 3 }, 2 * 3 * (3 + 2)],
+  ] as const) {
+    const found = of(fields);
+    assert.equal(found.gates, plain.gates);
+    assert.deepEqual([found.nanogpt - plain.nanogpt, found.total - plain.total], [more, more]);
+  }
+});
+
 test('a decoder keeps keys and values of every application, or of the loops that have their own', () => {
   const { model } = parseRunConfig(readPreset('gpt2-67m-loop'), 'preset');
   const bytes = (fields: object) => modelCost(parseModelConfig({ ...model, ...fields })).cacheBytesPerToken;

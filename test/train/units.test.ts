@@ -81,13 +81,16 @@ test('a source too short, and an id beyond the vocabulary, are named', async () 
   );
 });
 
-test('weight decay goes by role: matrices and embeddings, gates only on request', async () => {
-  for (const decayGates of [false, true]) {
+test('weight decay goes by role: matrices and embeddings, the loop gates alone on request', async () => {
+  const shape = { vocabSize: 5, blockSize: 4, nLayer: 1, nHead: 1, nEmbd: 2, depth: 'loop', nLoop: 2 };
+  for (const [decayGates, recipe] of [
+    [false, {}],
+    [true, {}],
+    [true, { inputInjection: 'scalars', hyperConnections: 'dynamic', nStream: 2 }],
+    [true, { inputInjection: 'stable' }],
+  ] as const) {
     const { model: config, train } = parseRunConfig(
-      {
-        model: { vocabSize: 5, blockSize: 4, nLayer: 1, nHead: 1, nEmbd: 2, depth: 'loop', nLoop: 2 },
-        train: { weightDecay: 0.5, decayGates },
-      },
+      { model: { ...shape, ...recipe }, train: { weightDecay: 0.5, decayGates } },
       'test',
     );
     const runtime = new Runtime(onEngine(new ReferenceBackend('f64')));
@@ -97,7 +100,7 @@ test('weight decay goes by role: matrices and embeddings, gates only on request'
     new AdamW(model.parameters, train).update(1, 0.1, sums.squares, sums.nonFinite);
     for (const p of model.parameters.all) {
       const decayed =
-        ['matrix', 'embedding', 'position'].includes(p.role) || (p.role === 'gate' && decayGates);
+        ['matrix', 'embedding', 'position'].includes(p.role) || (p.name.endsWith('.gates') && decayGates);
       for (const value of await p.read())
         assert.ok(Math.abs(value - (decayed ? 0.95 : 1)) < 1e-12, `${p.name} ${value}`);
     }

@@ -18,8 +18,8 @@ export class ScalarInjection implements Injection {
   private readonly inputScale: ParameterSlot;
 
   constructor(scope: ParameterScope, { nLoop, initialState }: ModelConfig) {
-    this.stateScale = scope.declare('state_scale', 'gate', [nLoop, 1], { value: 1 });
-    this.inputScale = scope.declare('input_scale', 'gate', [nLoop, 1], {
+    this.stateScale = scope.declare('state_scale', 'coefficient', [nLoop, 1], { value: 1 });
+    this.inputScale = scope.declare('input_scale', 'coefficient', [nLoop, 1], {
       value: initialState === 'random' ? 1 : 0,
     });
   }

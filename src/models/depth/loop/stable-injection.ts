@@ -28,9 +28,8 @@ export class StableInjection implements Injection {
     C: number,
     private readonly exact: boolean,
   ) {
-    // Of a role that no setting decays.
-    this.a = scope.declare('a', 'bias', [C], { value: 0 });
-    this.b = scope.declare('b', 'bias', [C], { value: 0 });
+    this.a = scope.declare('a', 'coefficient', [C], { value: 0 });
+    this.b = scope.declare('b', 'coefficient', [C], { value: 0 });
     this.input = new Linear(scope.child('input'), C, C, { bias: false, init: identity(C) });
   }
 

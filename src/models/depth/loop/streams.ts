@@ -39,7 +39,7 @@ export class Streams {
     const { nStream: n, nLoop } = config;
     this.n = n;
     const init = { at: (k: number) => initialCoefficient(k, n) };
-    this.coefficients = scope.declare('coefficients', 'gate', [nLoop, n * (n + 2)], init);
+    this.coefficients = scope.declare('coefficients', 'coefficient', [nLoop, n * (n + 2)], init);
     this.dynamic = config.hyperConnections === 'dynamic' ? new DynamicPart(scope, config) : null;
   }
 
@@ -90,7 +90,7 @@ class DynamicPart {
     const { nStream: n, nLoop, nEmbd: C } = config;
     this.norm = createNorm(scope.child('norm'), n * C, config);
     this.weight = new Linear(scope.child('dynamic'), n * C, n * (n + 2), { bias: false, init: { value: 0 } });
-    this.gamma = scope.declare('gamma', 'gate', [nLoop, 1], { value: GAMMA });
+    this.gamma = scope.declare('gamma', 'coefficient', [nLoop, 1], { value: GAMMA });
   }
 
   addedTo(base: Tensor, streams: Tensor, loop: number): Tensor {
