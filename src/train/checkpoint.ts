@@ -27,13 +27,15 @@ export interface TrainState {
   readonly tokensSeen: number;
   /** Lowest validation loss seen, nats per token; null before the first evaluation. */
   readonly bestValLoss: number | null;
+  /** Loops of that evaluation; null before the first, and in checkpoints that do not tell: nLoop of the configuration. */
+  readonly bestLoops: number | null;
   /** Step of the latest evaluation and of the latest checkpoint of kind `last`; −1 before the first. */
   readonly evaluatedAt: number;
   readonly savedAt: number;
 }
 
 export function newCheckpointState(): TrainState {
-  return { step: 0, tokensSeen: 0, bestValLoss: null, evaluatedAt: -1, savedAt: -1 };
+  return { step: 0, tokensSeen: 0, bestValLoss: null, bestLoops: null, evaluatedAt: -1, savedAt: -1 };
 }
 
 /** The folder of a run that holds them. */
@@ -310,7 +312,7 @@ function parseState(bytes: Uint8Array, step: number, path: string): TrainState {
     throw new CheckpointError(path, 'must be JSON');
   }
   const state = (value ?? {}) as TrainState;
-  const { bestValLoss } = state;
+  const { bestValLoss, bestLoops = null } = state;
   const refuse = (field: keyof TrainState, rule: string): never => {
     throw new CheckpointError(path, `${field} must be ${rule}`, state[field]);
   };
@@ -324,6 +326,8 @@ function parseState(bytes: Uint8Array, step: number, path: string): TrainState {
   }
   const loss = typeof bestValLoss === 'number' && bestValLoss >= 0 && bestValLoss < Number.POSITIVE_INFINITY;
   if (bestValLoss !== null && !loss) refuse('bestValLoss', 'a loss of at least 0, or null');
+  const counted = Number.isSafeInteger(bestLoops) && Number(bestLoops) >= 1;
+  if (bestLoops !== null && !counted) refuse('bestLoops', 'a whole number of at least 1, or null');
   const { tokensSeen, evaluatedAt, savedAt } = state;
-  return { step, tokensSeen, bestValLoss, evaluatedAt, savedAt };
+  return { step, tokensSeen, bestValLoss, bestLoops, evaluatedAt, savedAt };
 }

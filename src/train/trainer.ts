@@ -273,11 +273,14 @@ export class Trainer {
     if (!found || (this.average && plain === null)) return null;
     const { trainLoss, valLoss, ...rest } = found;
     if (!Number.isFinite(trainLoss + valLoss)) await this.diverged('evaluation loss', trainLoss + valLoss);
-    const { step, tokensSeen, bestValLoss, evaluatedAt } = this.state;
-    // Losses compare where their loops are the same: with more of them the best begins anew.
-    const former = this.loopsOf(evaluatedAt).loops === pass.loops ? bestValLoss : null;
+    const { step, tokensSeen, bestValLoss, bestLoops } = this.state;
+    // Losses compare where their loops are the same: with others the best begins anew.
+    const { nLoop } = this.options.model.config;
+    const { loops = nLoop } = pass;
+    const former = (bestLoops ?? nLoop) === loops ? bestValLoss : null;
     const best = valLoss < (former ?? Number.POSITIVE_INFINITY);
-    this.state = { ...this.state, evaluatedAt: step, bestValLoss: best ? valLoss : bestValLoss };
+    const lowest = best ? { bestValLoss: valLoss, bestLoops: loops } : {};
+    this.state = { ...this.state, ...lowest, evaluatedAt: step };
     const own = plain === null ? {} : { plainValLoss: plain };
     const event = { kind: 'eval', step, trainLoss, valLoss, ...own, tokensSeen, best, ...rest } as const;
     if (this.leads) await appendMetrics(this.options.store, event);

@@ -99,7 +99,8 @@ test('a missing file and a damaged state are refused', async () => {
 test('every field of a state has its type and range, and its step is the folderâ€™s', async () => {
   const { store, state } = await trained();
   const intact = JSON.parse(store.text(state));
-  assert.deepEqual(Object.keys(intact), ['step', 'tokensSeen', 'bestValLoss', 'evaluatedAt', 'savedAt']);
+  const fields = ['step', 'tokensSeen', 'bestValLoss', 'bestLoops', 'evaluatedAt', 'savedAt'];
+  assert.deepEqual(Object.keys(intact), fields);
   const wrong: [object, RegExp][] = [
     [{ step: 'three' }, /step must be a whole number of at least 0, got 'three'/],
     [{ step: 4 }, /step must be 3, as its folder is named, got 4/],
@@ -110,6 +111,7 @@ test('every field of a state has its type and range, and its step is the folderâ
     [{ bestValLoss: '3.4' }, /bestValLoss must be a loss of at least 0, or null, got '3\.4'/],
     [{ bestValLoss: -3.4 }, /bestValLoss must be a loss of at least 0, or null, got -3\.4/],
     [{ bestValLoss: undefined }, /bestValLoss must be a loss of at least 0, or null/],
+    [{ bestLoops: 0 }, /bestLoops must be a whole number of at least 1, or null, got 0/],
     [{ evaluatedAt: -2 }, /evaluatedAt must be a whole number of at least -1, got -2/],
     [{ evaluatedAt: 4 }, /evaluatedAt must be at most its step, 3, got 4/],
     [{ savedAt: 4 }, /savedAt must be at most its step, 3, got 4/],

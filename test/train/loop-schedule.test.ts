@@ -98,6 +98,33 @@ test('updates and evaluations have the loops of their time; with more of them th
   );
 });
 
+test('a schedule that changes on resume begins the best anew where its loops are others', async () => {
+  const train = { maxSteps: 8, evalInterval: 2, checkpointInterval: 4 };
+  const one = { loopSchedule: 'switch', loopStart: 0.75 };
+  const none = { loopSchedule: 'constant', loopStart: 0 };
+  for (const [before, after, anew, told] of [
+    [one, { ...one, loopStart: 0.125 }, true, true],
+    [one, none, true, true],
+    [none, { ...one, maxSteps: 12 }, true, true],
+    [none, { ...one, maxSteps: 12 }, true, false],
+    [one, { ...one, maxSteps: 12 }, false, true],
+    [none, none, false, false],
+  ] as const) {
+    const store = new MemoryStore();
+    const first = makeTrainer(store, { ...train, ...before }, { nLoop: 3 }).trainer;
+    await runAll(first, ({ kind, step }) => kind === 'step' && step === 4);
+    const path = store.path('last-0000004/state.json');
+    // Lower than any loss that follows; earlier checkpoints do not tell the loops.
+    const state = { ...JSON.parse(store.text(path)), bestValLoss: 0.001 };
+    if (!told) delete state.bestLoops;
+    store.files.set(path, new TextEncoder().encode(JSON.stringify(state)));
+    store.files.delete('checkpoints/last-0000004/checksums.json');
+    const events = await runAll(makeTrainer(store, { ...train, ...after }, { nLoop: 3 }).trainer);
+    const next = events.find((event) => event.kind === 'eval');
+    assert.deepEqual([next?.step, next?.best], [4, anew], JSON.stringify([before, after]));
+  }
+});
+
 test('gradients through the last pass only, and middle layers that loop late, train and resume', async () => {
   for (const [train, model] of [
     [{ loopSchedule: 'switch', loopStart: 0.7, backpropLoops: 1 }, { nLoop: 2 }],
