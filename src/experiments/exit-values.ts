@@ -25,28 +25,19 @@ export interface Quantiles {
 /** Thresholds of a learned rule's probability. */
 const PROBABILITIES = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
-/** The criteria's values from what the head reads at every exit; `entry` is the state before the first (R, C). */
-export function exitValues(
-  entry: Float32Array,
-  exits: readonly ExitReading[],
-  C: number,
-): Map<ExitCriterion, CriterionValues> {
-  const R = entry.length / C;
+/** The criteria's values from what the head reads at every exit. */
+export function exitValues(exits: readonly ExitReading[]): Map<ExitCriterion, CriterionValues> {
+  const R = exits[0].losses.length;
   const early = exits.slice(0, -1);
-  const states = [entry, ...early.map(({ state }) => state)];
   const rows = (value: (r: number) => number) => Float64Array.from({ length: R }, (_, r) => value(r));
   const logs = early.map(({ logits }) => logits && logProbabilities(logits, R));
   const V = (logs[0]?.length ?? 0) / R;
   const all = (values: (Float64Array | null)[], above = false) => ({ values, above, loops: exits.length });
   const found = new Map<ExitCriterion, CriterionValues>([
-    ['change', all(early.map((_, n) => rows((r) => movement([states[n + 1], states[n]], r, C))))],
+    ['change', all(early.map(({ change }) => change && Float64Array.from(change)))],
     [
       'second-difference',
-      all(
-        early.map((_, n) =>
-          n === 0 ? null : rows((r) => movement([states[n + 1], states[n], states[n - 1]], r, C)),
-        ),
-      ),
+      all(early.map(({ secondDifference: turned }) => turned && Float64Array.from(turned))),
     ],
   ]);
   if (!logs.every((log) => log !== null)) return found;
@@ -64,16 +55,6 @@ export function exitValues(
     ),
   );
   return found;
-}
-
-/** ‖x − a‖ / ‖a‖, or ‖(x − a) − (a − b)‖ / ‖a‖, of row r. */
-function movement([x, a, b]: readonly Float32Array[], r: number, C: number): number {
-  let [moved, size] = [0, 0];
-  for (let i = r * C; i < (r + 1) * C; i++) {
-    moved += (x[i] - a[i] - (b ? a[i] - b[i] : 0)) ** 2;
-    size += a[i] ** 2;
-  }
-  return Math.sqrt(moved / size);
 }
 
 /** KL(p ‖ q) of row r from log-probabilities; the entropy of p without q. */

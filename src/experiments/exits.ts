@@ -210,8 +210,8 @@ async function readValues(
   const B = Math.max(1, Math.min(batch.B, Math.floor(CALIBRATION / T)));
   const [tokens, targets] = [batch.tokens.subarray(0, B * T), batch.targets.subarray(0, B * T)];
   const { nCoda } = model.config;
-  const { entry, exits } = await model.readings(tokens, targets, B, { loops }, nCoda === 0);
-  return exitValues(entry!, exits, model.config.nEmbd);
+  const { exits } = await model.readings(tokens, targets, B, { loops }, nCoda === 0);
+  return exitValues(exits);
 }
 
 interface Run {

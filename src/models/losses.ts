@@ -7,6 +7,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { ForwardContext } from './context.js';
 import type { DepthOutput } from './depth/depth.js';
 import type { ExitHeads } from './exits/heads.js';
+import { Movement } from './exits/measures.js';
 import { exitWeights, type Objective } from './exits/objective.js';
 import type { LearnedRule } from './exits/rule.js';
 
@@ -157,13 +158,16 @@ export interface ExitReading {
   readonly maxProb: Float32Array;
   /** The state itself (R, C), before a coda. */
   readonly state: Float32Array;
+  /** The values of the criteria of these names, of all streams together (R); null where there is nothing to compare. */
+  readonly change: Float32Array | null;
+  readonly secondDifference: Float32Array | null;
   /** The logits (R, V), where they were asked for. */
   readonly logits: Float32Array | null;
 }
 
 /** What the head reads at every exit; for a depth without exits, at its end. */
 export async function readExits(
-  { x, exits, finish }: DepthOutput,
+  { x, exits, entry, streams, finish }: DepthOutput,
   heads: ExitHeads,
   target: Tensor,
   wantLogits: boolean,
@@ -172,17 +176,24 @@ export async function readExits(
   using weights = runtime.empty([R]);
   using argmax = runtime.empty([R], 'i32');
   using maxProb = runtime.empty([R]);
+  const [first = entry, ...later] = streams;
+  using steps = first && new Movement(first, 1);
+  using turns = first && new Movement(first, 2);
   const readings: ExitReading[] = [];
   for (const [n, state] of (exits.length > 0 ? exits : [x]).entries()) {
     using read = finish(state);
     using normal = heads.normalise(read, n);
     using losses = headLoss(normal, heads.weight(n), target, weights, argmax, maxProb);
     using y = wantLogits ? logits(normal, heads.weight(n)) : null;
+    using change = steps?.of(later[n] ?? state) ?? null;
+    using turned = turns?.of(later[n] ?? state) ?? null;
     readings.push({
       losses: (await losses.read()) as Float32Array,
       argmax: (await argmax.read()) as Int32Array,
       maxProb: (await maxProb.read()) as Float32Array,
       state: (await state.read()) as Float32Array,
+      change: change && ((await change.read()) as Float32Array),
+      secondDifference: turned && ((await turned.read()) as Float32Array),
       logits: y && ((await y.read()) as Float32Array),
     });
   }

@@ -25,25 +25,26 @@ import { evaluate } from '../../src/evaluate/evaluation.js';
 const close = (got: number, want: number) => assert.ok(Math.abs(got - want) < 1e-6, `${got}, not ${want}`);
 
 test('the criteria’s values of a token, by hand', () => {
-  const exit = (state: number[], logits: number[], maxProb: number) => ({
+  const exit = (change: number, turned: number | null, logits: number[], maxProb: number) => ({
     losses: new Float32Array(1),
     argmax: new Int32Array(1),
     maxProb: Float32Array.of(maxProb),
-    state: Float32Array.from(state),
+    state: new Float32Array(2),
+    change: Float32Array.of(change),
+    secondDifference: turned === null ? null : Float32Array.of(turned),
     logits: Float32Array.from(logits),
   });
   const even = [0, 0];
   const uneven = [Math.log(3), 0];
-  const exits = [exit([3, 4], even, 0.5), exit([3, 9], uneven, 0.75), exit([0, 0], even, 0.5)];
-  const values = exitValues(Float32Array.of(3, 0), exits, 2);
+  const exits = [exit(1.5, null, even, 0.5), exit(1, 0.25, uneven, 0.75), exit(2, 3, even, 0.5)];
+  const values = exitValues(exits);
   const of = (criterion: Parameters<typeof values.get>[0]) => {
     const found = values.get(criterion)!;
     assert.equal(found.loops, 3);
     return found.values.map((row) => row?.[0] ?? null);
   };
-  assert.deepEqual(of('change'), [4 / 3, 1]);
-  // The second step goes one further than the first: ‖(0, 5) − (0, 4)‖ / 5.
-  assert.deepEqual(of('second-difference'), [null, 0.2]);
+  assert.deepEqual(of('change'), [1.5, 1]);
+  assert.deepEqual(of('second-difference'), [null, 0.25]);
   assert.equal(of('kl')[0], null);
   close(of('kl')[1]!, 0.75 * Math.log(1.5) + 0.25 * Math.log(0.5));
   close(of('entropy')[0]!, Math.LN2);

@@ -5,6 +5,7 @@ import { NativeBackend } from '../../src/backend/native/native.js';
 import type { Backend } from '../../src/backend/backend.js';
 import { onEngine } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
+import { changeOf } from '../../src/experiments/analysis.js';
 import { type CriterionValues, exitValues, meanLoops } from '../../src/experiments/exit-values.js';
 import { parseModelConfig } from '../../src/models/config.js';
 import type { ScorePass } from '../../src/models/exits/pass.js';
@@ -19,6 +20,7 @@ const tiny = { vocabSize: V, blockSize: 40, nHead: 2, nEmbd: 16 };
 const systems: Record<string, Record<string, unknown>> = {
   loop: { depth: 'loop', nLayer: 1, nLoop: 4, loopForm: 'output' },
   'loop with coda': { depth: 'loop', nLayer: 3, nPrelude: 1, nCoda: 1, nLoop: 4, inputInjection: 'add' },
+  'loop of streams': { depth: 'loop', nLayer: 1, nLoop: 4, hyperConnections: 'dynamic', nStream: 3 },
   universal: { depth: 'universal', nLayer: 1, nLoop: 4 },
   'adaptive, separate heads': { depth: 'adaptive', nLayer: 4, exitHead: 'separate' },
   'loop that has learned to halt': { depth: 'loop', nLayer: 1, nLoop: 4, halting: 'geometric' },
@@ -71,9 +73,12 @@ for (const [name, config] of Object.entries(systems)) {
       new Masking('f32'),
     ]) {
       const model = build(backend, config);
-      const { entry, exits } = await model.readings(alone, next, V, {}, config.nCoda === undefined);
-      const known = exitValues(entry!, exits, tiny.nEmbd);
       const criteria = CRITERIA.filter((criterion) => exitCriteria(model.config).includes(criterion));
+      const { entry, exits } = await model.readings(alone, next, V, {}, criteria.includes('kl'));
+      const known = exitValues(exits);
+      const moved = changeOf(entry!, exits[0].state, 0, tiny.nEmbd).relative;
+      const joined = model.config.hyperConnections !== 'none'; // then states are means of what moves
+      assert.equal(Math.abs(moved - exits[0].change![0]) < 1e-5 * moved, !joined);
       assert.deepEqual([...known.keys()], criteria);
       for (const criterion of criteria) {
         const values = known.get(criterion)!;

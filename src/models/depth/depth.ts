@@ -69,6 +69,8 @@ export class DepthOutput implements Disposable {
   readonly exits: readonly Tensor[];
   /** The state that the first step was given (R, C), where exits were asked for. */
   readonly entry: Tensor | null;
+  /** Where the state is several streams: those that `entry` and `exits` are the means of (R, n·C), in this order. */
+  readonly streams: readonly Tensor[];
   /** ACT's ponder cost of each row, in steps (R); null for none. Its gradient is on the tape already. */
   readonly auxLoss: Tensor | null;
   /** Steps that each row took before it halted (R), i32; null where all took every step. */
@@ -80,6 +82,7 @@ export class DepthOutput implements Disposable {
     x,
     exits = [],
     entry = null,
+    streams = [],
     auxLoss = null,
     stepsPerRow = null,
     finish = alias,
@@ -87,13 +90,14 @@ export class DepthOutput implements Disposable {
     this.x = x;
     this.exits = exits;
     this.entry = entry;
+    this.streams = streams;
     this.auxLoss = auxLoss;
     this.stepsPerRow = stepsPerRow;
     this.finish = finish;
   }
 
   [Symbol.dispose](): void {
-    for (const tensor of [this.x, ...this.exits, this.entry, this.auxLoss, this.stepsPerRow])
-      tensor?.dispose();
+    const { x, exits, entry, streams, auxLoss, stepsPerRow } = this;
+    for (const tensor of [x, ...exits, entry, ...streams, auxLoss, stepsPerRow]) tensor?.dispose();
   }
 }

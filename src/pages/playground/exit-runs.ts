@@ -24,7 +24,7 @@ export async function runExits(
   criterion: ExitCriterion,
   signal: AbortSignal,
 ): Promise<ExitRuns> {
-  const { blockSize, nEmbd, nCoda } = model.config;
+  const { blockSize, nCoda } = model.config;
   const encoded = tokenizer.encode(text);
   const ids = Int32Array.from(encoded).subarray(0, SEQUENCES * blockSize);
   if (ids.length < 2) throw new Error('Type a longer text: of a single token nothing follows.');
@@ -32,10 +32,10 @@ export async function runExits(
   const fixed: number[] = [];
   let thresholds: readonly (number | null)[] = [];
   for (const [i, { tokens, targets }] of parts.entries()) {
-    const { entry, exits } = await model.readings(tokens, targets, 1, {}, i === 0 && nCoda === 0);
+    const { exits } = await model.readings(tokens, targets, 1, {}, i === 0 && nCoda === 0);
     for (const [n, { losses }] of exits.entries()) fixed[n] = (fixed[n] ?? 0) + sum(losses, targets);
     if (i > 0) continue;
-    const values = exitValues(entry!, exits, nEmbd).get(criterion);
+    const values = exitValues(exits).get(criterion);
     thresholds = values ? spreadThresholds(values, THRESHOLDS) : ownThresholds(criterion);
   }
   const run = async (threshold: number | null, pass: ScorePass): Promise<ExitRun> => {

@@ -60,11 +60,13 @@ export class Streams {
   /** A walk's output with one state (R, C) in place of each state's streams; takes `output`. */
   join(output: DepthOutput): DepthOutput {
     using owned = output;
+    const { entry, exits } = owned;
     const mean = (streams: Tensor) => meanOfStreams(streams, this.n);
     return new DepthOutput({
       x: mean(owned.x),
-      exits: owned.exits.map(mean),
-      entry: owned.entry && mean(owned.entry),
+      exits: exits.map(mean),
+      entry: entry && mean(entry),
+      streams: entry ? [entry, ...exits].map(alias) : [],
       stepsPerRow: owned.stepsPerRow && alias(owned.stepsPerRow),
     });
   }
