@@ -131,7 +131,9 @@ export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
   // Until it was locked another process may have trained there.
   if (leads) await requireOut(store, options);
   const resumed = leads && resume ? await Run.open(store, out) : null;
-  const wanted = await configOfAll(peers, begun ?? (resumed && resumedConfig(resumed.config, options)));
+  const trained = leads && resume ? ((await resumableStep(store)) ?? 0) : 0;
+  const goesOn = resumed && resumedConfig(resumed.config, trained, options);
+  const wanted = await configOfAll(peers, begun ?? goesOn);
   requireKnown(data, wanted, options);
   const runtime = await openRuntime(wanted.train.precision, 'float', onNotice);
   const config = { ...wanted, train: { ...wanted.train, precision: runtime.backend.precision } };
@@ -323,15 +325,28 @@ function requireKnown(data: Dataset, { model: { vocabSize } }: RunConfig, option
   throw new ConfigError(`${options.data}: largest token id`, rule, largest);
 }
 
-/** A run's configuration with the training fields and the dropout that are given; its weights' shapes can not change. */
+/**
+ * The configuration of a run of so many updates with the training fields and the dropout that are given; its weights'
+ * shapes can not change, nor can its optimizer once that has moments.
+ */
 function resumedConfig(
   config: RunConfig,
+  updates: number,
   { preset, config: file, model = {}, train = {} }: TrainOptions,
 ): RunConfig {
   const { dropout, ...shapes } = model;
   for (const [name, value] of Object.entries({ preset, config: file, ...shapes })) {
     if (value === undefined) continue;
     throw new ConfigError(`--${kebab(name)}`, 'can not be given with --resume, the run has its model', value);
+  }
+  const { optimizer } = config.train;
+  if (updates > 0 && train.optimizer !== undefined && train.optimizer !== optimizer) {
+    throw new ConfigError(
+      'flags: train.optimizer',
+      `must stay ${optimizer}`,
+      train.optimizer,
+      'a run keeps its optimizer',
+    );
   }
   const own = dropout === undefined ? {} : { dropout };
   const changed = { model: { ...config.model, ...own }, train: overrideTrain(config.train, train) };

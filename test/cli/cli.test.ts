@@ -258,6 +258,10 @@ test('impossible configurations are refused before anything is written', async (
     ['train', '--data', data, '--out', run, '--resume', '--ponder-cost', '0.1'],
     /flags: train\.ponderCost: must be 0\.01 where halting is none, got 0\.1; set halting to act/,
   );
+  await refused(
+    ['train', '--data', data, '--out', run, '--resume', '--optimizer', 'muon'],
+    /flags: train\.optimizer: must stay adamw, got 'muon'; a run keeps its optimizer/,
+  );
 });
 
 test('without the addon, or with one that cannot load, WebAssembly runs after one warning', async () => {
