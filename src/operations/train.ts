@@ -16,6 +16,7 @@ import { endedBy } from '../platform.js';
 import { resumableStep } from '../train/checkpoint.js';
 import { overrideTrain, parseRunConfig, requireEffect, type RunConfig } from '../train/config.js';
 import type { EvalEvent, TrainEvent } from '../train/events.js';
+import { scheduledLoops } from '../train/loops.js';
 import { gapsOf } from '../train/metrics.js';
 import { grouped } from '../printable.js';
 import { kebab } from '../fields.js';
@@ -166,6 +167,7 @@ export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
     const { description: backend } = runtime.backend;
     options.onStart?.({ config, step: trainer.step, backend, saveSoon: () => trainer.saveSoon() });
     noticeEpochs(data.train, config, onNotice);
+    if (resumed) noticeFewerLoops(resumed.config, config, trainer.step, onNotice);
     if (options.shardOptimizer === true && peers.size === 1) {
       onNotice('there is one process, which holds all of the optimizer: --shard-optimizer is for several');
     }
@@ -304,6 +306,25 @@ function noticeEpochs(
   const times = `${grouped(read / length)} times`;
   onNotice(
     `${grouped(train.maxSteps)} steps read the ${grouped(length)} tokens of the training split ${times} over`,
+  );
+}
+
+/** Says where a run goes on with fewer loops than it had, by a new schedule or the same over other steps. */
+function noticeFewerLoops(
+  former: RunConfig,
+  { model: { nLoop }, train }: RunConfig,
+  step: number,
+  onNotice: (line: string) => void,
+): void {
+  if (step === 0) return;
+  const had = scheduledLoops(step - 1, former.train, nLoop);
+  const loops = scheduledLoops(step, train, nLoop);
+  if (loops >= had) return;
+  const { loopSchedule, loopStart, maxSteps } = train;
+  onNotice(
+    `update ${step + 1} runs ${loops} loop${loops === 1 ? '' : 's'}, update ${step} ran ${had}: ` +
+      `loopSchedule ${loopSchedule} with loopStart ${loopStart} counts in maxSteps = ${maxSteps}; ` +
+      `--loop-schedule constant --loop-start 0 goes on with all ${nLoop}`,
   );
 }
 

@@ -250,6 +250,20 @@ test('a loss above that of guessing is said at the end', async () => {
   assert.ok(!/guessing/.test((await loopnn(resume(copy('low'), '--max-steps', '60'))).stderr));
 });
 
+test('a resumed run that goes on with fewer loops says so', async () => {
+  const out = copy('fewer');
+  const fewer = ['--loop-schedule', 'switch', '--loop-start', '0.9'];
+  const { code, stderr } = await loopnn(resume(out, ...fewer, '--max-steps', '10'));
+  assert.equal(code, 0, stderr);
+  const said =
+    /^update 7 runs 1 loop, update 6 ran 2: loopSchedule switch with loopStart 0\.9 counts in maxSteps = 10/m;
+  assert.match(stderr, said);
+  const all = ['--loop-schedule', 'constant', '--loop-start', '0'];
+  const longer = await loopnn(resume(out, ...all, '--max-steps', '12'));
+  assert.equal(longer.code, 0, longer.stderr);
+  assert.ok(!/loopSchedule/.test(longer.stderr), longer.stderr);
+});
+
 test('a folder that can not be written to is named, with what to do', async (t) => {
   if (process.platform === 'win32') return t.skip('needs a shell with ulimit');
   const out = join(folder, 'no-room');
