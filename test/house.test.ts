@@ -45,7 +45,7 @@ const NODE_ONLY = [
 /** The same inside models/, types included. */
 const MODEL_FLOORS = [
   ['gpt.ts', 'cost.ts'],
-  ['losses.ts', 'modules.ts', 'unread.ts'],
+  ['constants.ts', 'losses.ts', 'modules.ts', 'unread.ts'],
   ['exits'],
   ['config.ts'],
   ['depth'],

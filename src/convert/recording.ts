@@ -273,13 +273,16 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
   // ---- layers ----------------------------------------------------------------------------------------------
 
   /**
-   * Rows of one number are that row of the table; other rows are the graph's input. Positions are always the graph's.
+   * Rows of one number are that row of the table; other rows are the graph's input, or its positions. Positions are always
+   * the graph's.
    */
-  override readonly embeddingForward: Kernels['embeddingForward'] = ({ out, tokens, wte, wpe, C }) => {
+  override readonly embeddingForward: Kernels['embeddingForward'] = (args) => {
+    const { out, tokens, positions, wte, wpe, C } = args;
     const { value, host } = recorded(tokens);
-    const ids = value ?? this.integers([(host as Int32Array)[0]], []);
-    if (value === null && host?.some((id) => id !== host[0])) refused('embeddingForward of constants')();
-    const rows = this.node('Gather', [this.table(wte, C), ids]);
+    const constant = host?.every((id) => id === host[0]) ?? false;
+    if (value === null && !constant && tokens !== positions) refused('embeddingForward of constants')();
+    const row = () => (constant ? this.integers([(host as Int32Array)[0]], []) : this.placed().ids);
+    const rows = this.node('Gather', [this.table(wte, C), value ?? row()]);
     if (!wpe) {
       this.set(out, rows);
       return;

@@ -22,6 +22,14 @@ export interface ContextOptions {
   readonly checkpoint?: (application: number) => boolean;
 }
 
+/** What a model keeps beside its parameters; the model owns it. */
+export interface ModelConstants {
+  /** Cosines and sines of the positions (P, HS), where queries and keys are rotated by them. */
+  readonly rotation: Tensor | null;
+  /** The states that loops may start from (P, C), where those are drawn. */
+  readonly initialStates: Tensor | null;
+}
+
 const SITES: readonly DropoutSite[] = ['embedding', 'attention', 'attentionOutput', 'mlpOutput'];
 /** Application index of what lies outside every block. */
 const OUTSIDE = 0xffffffff;
@@ -37,9 +45,8 @@ export class ForwardContext implements Disposable {
   constructor(
     readonly batch: Batch,
     private readonly config: ModelConfig,
-    private readonly options: ContextOptions = {},
-    /** Cosines and sines of the positions (P, HS), where queries and keys are rotated by them; the model owns it. */
-    private readonly rotation: Tensor | null = null,
+    private readonly options: ContextOptions,
+    readonly constants: ModelConstants,
     /** Null while every row runs. */
     private readonly running: RunningRows | null = null,
     private readonly shared: Shared = { sharing: KeyValueSharing.of(config), applications: 0 },
@@ -60,7 +67,7 @@ export class ForwardContext implements Disposable {
 
   /** The same pass among the rows that still run; nothing to dispose of. */
   among(running: RunningRows | null): ForwardContext {
-    return new ForwardContext(this.batch, this.config, this.options, this.rotation, running, this.shared);
+    return new ForwardContext(this.batch, this.config, this.options, this.constants, running, this.shared);
   }
 
   /**
@@ -104,7 +111,8 @@ export class ForwardContext implements Disposable {
 
   /** `qkv` with its queries and keys normalised and rotated, where the model does that; the caller owns the result. */
   private place(qkv: Tensor, heads: Heads): Tensor {
-    const { rotation, config } = this;
+    const { config } = this;
+    const { rotation } = this.constants;
     const eps = config.qkNorm ? config.layerNormEpsilon : null;
     if (eps === null && !rotation) return alias(qkv);
     return placeHeads(qkv, this.batch.positions, heads, { eps, rotation });

@@ -4,11 +4,11 @@
  */
 import { ConfigError, ShapeError } from '../errors.js';
 import { Parameters } from '../nn/parameters.js';
-import { rotations } from '../nn/rotary.js';
 import { alias, detach, dropout, embedding, gatherRows, logits, scaleRows } from '../tensor/ops.js';
 import { type IdRange, Parameter, type Runtime, Tensor } from '../tensor/tensor.js';
 import { type Batch, WholeSequences } from './batch.js';
-import { averagesExits, headsOf, type ModelConfig } from './config.js';
+import { averagesExits, type ModelConfig } from './config.js';
+import { Constants } from './constants.js';
 import { ForwardContext } from './context.js';
 import type { DepthOutput } from './depth/depth.js';
 import { learnsEveryExit } from './exits/objective.js';
@@ -41,8 +41,7 @@ export class GPT {
   readonly parameters: Parameters;
   private readonly modules: GPTModules;
   private readonly walker: Walker;
-  /** Cosines and sines of the positions (P, HS), where they are rotary. */
-  private readonly rotation: Tensor | null;
+  private readonly constants: Constants;
 
   /**
    * Allocates the parameters, all zero; with `train`, their gradients too, and with `packed` (see Parameters) no values
@@ -57,7 +56,7 @@ export class GPT {
     this.modules = new GPTModules(config);
     this.walker = walker ?? this.modules.walker;
     this.parameters = new Parameters(runtime, this.modules.slots, train, packed);
-    this.rotation = config.positions === 'rotary' ? rotationOf(config, runtime) : null;
+    this.constants = new Constants(config, runtime);
   }
 
   /** Carries `tokens (R)` to the state that the head reads (R, C), and whatever else the depth leaves. */
@@ -254,7 +253,7 @@ export class GPT {
 
   private context(batch: Batch, pass: Pass): ForwardContext {
     this.requireOptions(pass);
-    return new ForwardContext(batch, this.config, pass, this.rotation);
+    return new ForwardContext(batch, this.config, pass, this.constants);
   }
 
   /** Throws ConfigError for a loop count, or an exit, that this model does not have. */
@@ -274,18 +273,8 @@ export class GPT {
 
   dispose(): void {
     this.parameters.dispose();
-    if (this.rotation) this.runtime.backend.free(this.rotation.storage);
+    this.constants[Symbol.dispose]();
   }
-}
-
-/** The constant by which queries and keys are rotated (P, HS), in memory of its own. */
-function rotationOf(config: ModelConfig, runtime: Runtime): Tensor {
-  const { backend } = runtime;
-  const { blockSize: P, ropeTheta } = config;
-  const { HS } = headsOf(config);
-  const storage = backend.allocate(backend.dtype, P * HS);
-  backend.write(storage, rotations(P, HS, ropeTheta));
-  return Tensor.over(runtime, [P, HS], storage);
 }
 
 /** factor · x; the caller owns the result. */

@@ -108,6 +108,27 @@ test('a random state is drawn by the key in training, and is that of the positio
   assert.notDeepEqual(await loss({}), drawn);
 });
 
+test('a random state costs a pass no more uploads than none', () => {
+  class Counting extends NativeBackend {
+    uploads: number[] = [];
+    override write(...args: Parameters<NativeBackend['write']>): void {
+      this.uploads.push(args[1].length);
+      super.write(...args);
+    }
+  }
+  const uploadsOf = (initialState: string) => {
+    const backend = new Counting('f32');
+    const model = build({ inputInjection: 'stable', initialState }, backend);
+    backend.uploads = [];
+    model.logits(tokens, 1).dispose();
+    model.dispose();
+    return backend.uploads;
+  };
+  const uploads = uploadsOf('random');
+  assert.ok(uploads.length > 0);
+  assert.deepEqual(uploads, uploadsOf('input'));
+});
+
 test('what does not fit together is refused by name', () => {
   const refused: [object, RegExp][] = [
     [{ nLoop: 1, loopNorm: true }, /model\.loopNorm: must be false where nLoop is 1, got true; raise nLoop/],

@@ -19,7 +19,7 @@ import type { Tensor } from '../../tensor/tensor.js';
 import type { ModelConfig } from '../model-fields.js';
 import type { ForwardContext } from '../context.js';
 import { AS_GPT2, type Depth, type DepthKind, DepthOutput, type Walk } from './depth.js';
-import { InitialState } from './loop/initial-state.js';
+import { firstState } from './loop/initial-state.js';
 import type { Injection } from './loop/injection.js';
 import { createInjection } from './loop/injections.js';
 import { LoopEmbedding } from './loop/loop-embedding.js';
@@ -55,7 +55,6 @@ export class LoopDepth implements Depth {
   /** One set of inner gates a layer, shared by all outer loops. */
   private readonly innerGates: readonly (ParameterSlot | null)[];
   private readonly injection: Injection;
-  private readonly initialState: InitialState | null;
   private readonly embedding: LoopEmbedding | null;
   private readonly streams: Streams | null;
   /** After each loop; null for none. */
@@ -75,7 +74,6 @@ export class LoopDepth implements Depth {
     this.gates = declareGates(scope, nLoop, config);
     this.innerGates = blocks.map((_, l) => declareGates(scope.child(`h.${l}`), nInnerLoop, config));
     this.injection = createInjection(scope, config);
-    this.initialState = config.initialState === 'random' ? new InitialState(config) : null;
     this.embedding = config.loopEmbedding ? new LoopEmbedding(scope, nLoop, C) : null;
     this.streams = Streams.of(scope, config);
     this.norm = config.loopNorm ? createNorm(scope.child('ln_loop'), C, config) : null;
@@ -101,11 +99,11 @@ export class LoopDepth implements Depth {
 
   /** All loops, over one state or over its streams. */
   private loops(e: Tensor, ctx: ForwardContext, walk: Walk): DepthOutput {
-    const { injection, initialState, streams } = this;
+    const { injection, streams } = this;
     const loops = ctx.loops ?? this.config.nLoop;
     using made = injection.prepare?.(e) ?? null;
     const prepared = made ?? e;
-    using drawn = initialState?.like(e, ctx) ?? null;
+    using drawn = firstState(e, ctx);
     const state = drawn ?? e;
     if (!streams) return walk(state, loops, (x, n, at) => this.loop(x, prepared, n, at));
     using several = streams.from(state);

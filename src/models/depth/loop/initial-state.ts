@@ -3,7 +3,7 @@
  * the looped stack's input e, which the loops then meet by injection alone (Geiping et al. 2025, arXiv 2502.05171). σ =
  * √2·initStd, as large as the sum of a token's and a position's embedding at the start.
  *
- * The table (blockSize, C) is a constant of the model. A pass with a key, which learns, draws each row's number;
+ * The table is a constant of the model, kept on its backend. A pass with a key, which learns, draws each row's number;
  * evaluation and decoding take the row of its position, so that a token's state does not depend on how the tokens are
  * cut into passes.
  */
@@ -18,34 +18,26 @@ const [SEED, NAME] = [0, 'initial_state'];
 /** Sets the rows apart from whatever else a key draws. */
 const ROWS = 0x53746174;
 
-export class InitialState {
-  private table: Float64Array | null = null;
+/** The table (blockSize, C). */
+export function initialStates(config: ModelConfig): Float64Array {
+  const { blockSize, nEmbd: C } = config;
+  return normal(SEED, NAME, blockSize * C, Math.SQRT2 * initialStd(config));
+}
 
-  constructor(private readonly config: ModelConfig) {}
-
-  /** A first state in place of e (R, C); the caller owns it. */
-  like(e: Tensor, { batch, key }: ForwardContext): Tensor {
-    const { runtime, shape } = e;
-    const [R, C] = shape;
-    const { blockSize } = this.config;
-    const reach = key ? blockSize : batch.reach;
-    this.table ??= normal(SEED, NAME, blockSize * C, Math.SQRT2 * initialStd(this.config));
-    using table = runtime.from(this.table.subarray(0, reach * C), [reach, C]);
-    using zeros = runtime.from(new Float64Array(C), [1, C]);
-    using first = runtime.from(new Int32Array(R), [R]);
-    using drawn = key ? runtime.from(drawRows(key, R, blockSize), [R]) : null;
-    using state = runtime.empty(shape);
-    runtime.backend.embeddingForward({
-      out: state.storage,
-      tokens: first.storage,
-      positions: (drawn ?? batch.positions).storage,
-      wte: zeros.storage,
-      wpe: table.storage,
-      R,
-      C,
-    });
-    return detach(state);
-  }
+/** A first state in place of e (R, C), which the caller owns; null where e itself is the first. */
+export function firstState(
+  { runtime, shape }: Tensor,
+  { batch, key, constants }: ForwardContext,
+): Tensor | null {
+  const { initialStates: table } = constants;
+  if (!table) return null;
+  const [R, C] = shape;
+  using drawn = key ? runtime.from(drawRows(key, R, table.shape[0]), [R]) : null;
+  const rows = (drawn ?? batch.positions).storage;
+  using state = runtime.empty(shape);
+  const args = { out: state.storage, tokens: rows, positions: rows, wte: table.storage, wpe: null };
+  runtime.backend.embeddingForward({ ...args, R, C });
+  return detach(state);
 }
 
 /** One of `count` rows for each of R; a pure function of the key. */
