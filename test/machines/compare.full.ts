@@ -19,9 +19,16 @@ const STOPPED = /^stopped (at step \d+; checkpoint saved|before the first step)/
 
 const RUNS = ['one-seed1337', 'one-seed1338', 'loop-seed1337', 'loop-seed1338'];
 
-/** The process of a run that is in training and has a checkpoint newer than `before`, as soon as there is one. */
-async function inTraining(out: string, before: Map<string, string>): Promise<number> {
-  while (true) {
+/**
+ * The process of a run that is in training and has a checkpoint newer than `before`, as soon as there is one; null once
+ * `over` says that there will be none.
+ */
+async function inTraining(
+  out: string,
+  before: Map<string, string>,
+  over: () => boolean,
+): Promise<number | null> {
+  while (!over()) {
     for (const run of RUNS) {
       const last = lastCheckpoint(out, run);
       if (last === before.get(run) || !existsSync(join(out, run, 'lock'))) continue;
@@ -36,6 +43,7 @@ async function inTraining(out: string, before: Map<string, string>): Promise<num
     }
     await setTimeout(5);
   }
+  return null;
 }
 
 function lastCheckpoint(out: string, run: string): string {
@@ -61,9 +69,12 @@ test('comparisons survive kills and signals over any MPI, with any number of pro
       ] as const) {
         const before = new Map(RUNS.map((run) => [run, lastCheckpoint(out, run)]));
         const child = startOn(mpi, ranks, command);
-        const ended = outcome(child);
-        const pid = await Promise.race([inTraining(out, before), ended]);
-        if (typeof pid !== 'number') assert.fail(pid.stderr);
+        let over = false;
+        const ended = outcome(child).finally(() => {
+          over = true;
+        });
+        const pid = await inTraining(out, before, () => over);
+        if (pid === null) assert.fail((await ended).stderr);
         if (signal === 'SIGKILL') process.kill(pid, signal);
         else child.kill(signal);
         const { code, stderr } = await ended;
