@@ -11,11 +11,11 @@ import type { ComparisonDocument } from '../src/experiments/comparison-folder.js
 import { chartFiles, renderHtml, renderMarkdown } from '../src/experiments/document.js';
 import { reportSections } from '../src/experiments/report.js';
 import type { Scale } from '../src/experiments/suites.js';
-import { parseModelConfig } from '../src/models/config.js';
 import { NodeStore } from '../src/node/store.js';
 import { findSuite } from '../src/operations/suites.js';
 import { BytesTokenizer } from '../src/tokenizer/bytes.js';
 import { textOf } from '../src/tokenizer/tokenizer.js';
+import { parseRunConfig } from '../src/train/config.js';
 
 /** Lists of a section in Markdown, without their marks. */
 function listOf(markdown: string, section: string): string[] {
@@ -32,10 +32,8 @@ for (const folder of process.argv.slice(2)) {
   // Results of earlier versions lack what has come since.
   const results = document.results.map((result) => {
     const given = Object.entries(result.config.model).filter(([, value]) => value !== null);
-    return {
-      ...result,
-      config: { ...result.config, model: parseModelConfig(Object.fromEntries(given)) },
-    };
+    const config = parseRunConfig({ ...result.config, model: Object.fromEntries(given) }, folder);
+    return { ...result, config };
   });
   const suite = findSuite(document.suite, document.scale as Scale);
   const facts = listOf(markdown, 'How it was measured').map((fact): [string, string] => {

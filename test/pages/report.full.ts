@@ -19,6 +19,7 @@ import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { findSuite } from '../../src/operations/suites.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
+import { parseRunConfig } from '../../src/train/config.js';
 import { accessibilityProblems, openBrowser, openPage, overflow, skip } from './page.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'loopnn-pages-'));
@@ -39,8 +40,8 @@ function systemsReport(): string {
   ) as ComparisonDocument;
   const complete = results.map((result) => {
     const given = Object.entries(result.config.model).filter(([, value]) => value !== null);
-    const model = parseModelConfig(Object.fromEntries(given));
-    return { ...result, config: { ...result.config, model } };
+    const config = parseRunConfig({ ...result.config, model: Object.fromEntries(given) }, 'systems');
+    return { ...result, config };
   });
   const suite = findSuite('systems', 'mini');
   const facts = [['command', 'loopnn compare --suite systems --out DIR']] as const;
