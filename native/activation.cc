@@ -10,8 +10,8 @@ namespace LOOPNN_ISA {
 namespace {
 
 /**
- * e^x, and 0 where it is below the normal numbers: there expv differs between instruction sets, and what the derivatives
- * multiply it by may be anything up to infinity.
+ * e^x, and 0 where it is below the normal numbers: there expv differs between instruction sets, and what the
+ * derivatives multiply it by may be anything up to infinity.
  */
 LOOPNN_INLINE vf vanishingExp(vf x) {
   const vf e = expv(x);

@@ -24,8 +24,8 @@ constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 static_assert(KB % NR == 0 && KB % W == 0, "a key block is made of whole panels");
 
 /**
- * Where the q, k, v of one query head lie in one sequence: position t is at data + t·stride. The query heads of a group,
- * G = NH/KV, lie side by side and have one key head, `kv`.
+ * Where the q, k, v of one query head lie in one sequence: position t is at data + t·stride. The query heads of a
+ * group, G = NH/KV, lie side by side and have one key head, `kv`.
  */
 struct HeadView {
   const float *q, *k, *v;
@@ -200,9 +200,10 @@ LOOPNN_INLINE void packRow(float* dst, const float* src, int64_t k) {
 }
 
 /**
- * Some positions of G query heads that share their keys, heads of a position being neighbours: row i of the panels is head
- * i mod G of position ⌊i/G⌋ of `at`. `q` is head 0 of row 0 of the sequence; the rows of `out` lie C apart; `lse`, where
- * wanted, has T values a head and takes what belongs to a position. `sample` is that of head 0 as dropout counts them.
+ * Some positions of G query heads that share their keys, heads of a position being neighbours: row i of the panels is
+ * head i mod G of position ⌊i/G⌋ of `at`. `q` is head 0 of row 0 of the sequence; the rows of `out` lie C apart; `lse`,
+ * where wanted, has T values a head and takes what belongs to a position. `sample` is that of head 0 as dropout counts
+ * them.
  */
 template <class P, class Keys>
 void forwardQueries(float* out, float* lse, int64_t T, const float* q, int64_t stride, const Keys& keysOf, Queries at,

@@ -1,7 +1,7 @@
 /**
- * Attention over a key/value cache. A page holds the keys and values of one key block of attention.h, for every key head
- * in the very panels that its tiles read: nothing is packed twice, and the bits are those of whole sequences. The queries
- * of a group read a page together.
+ * Attention over a key/value cache. A page holds the keys and values of one key block of attention.h, for every key
+ * head in the very panels that its tiles read: nothing is packed twice, and the bits are those of whole sequences. The
+ * queries of a group read a page together.
  *
  * A sequence is a row of the table: how many rows it gets, how many positions it has already, and its pages in order.
  */

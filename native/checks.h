@@ -38,10 +38,11 @@ inline void check(Call&, const CopyColumnsArgs& k) {
                 static_cast<double>(k.first + k.count), true};
 }
 
-/** A key head serves as many query heads as any other. */
+/** All key heads serve equally many query heads. */
 inline void checkHeads(int64_t NH, int64_t KV) {
   if (NH % KV == 0) return;
-  throw Refusal{"ShapeError", "argument 'KV' must divide NH = " + std::to_string(NH), "", static_cast<double>(KV), true};
+  const std::string rule = "argument 'KV' must divide NH = " + std::to_string(NH);
+  throw Refusal{"ShapeError", rule, "", static_cast<double>(KV), true};
 }
 inline void check(Call&, const HeadsForwardArgs& k) { checkHeads(k.NH, k.KV); }
 inline void check(Call&, const HeadsBackwardArgs& k) { checkHeads(k.NH, k.KV); }

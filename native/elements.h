@@ -1,4 +1,4 @@
-/** Loops over arrays whose elements are all treated alike. */
+/** Loops over arrays whose elements, or whose rows, are all treated alike. */
 #pragma once
 
 #include "vec.h"
@@ -14,6 +14,15 @@ LOOPNN_INLINE void forEachVector(int64_t n, Body body) {
   parallel(ceilDiv(n, kBlock), [&](int64_t task, int) {
     const int64_t end = min((task + 1) * kBlock, n);
     for (int64_t i = task * kBlock; i < end; i += W) body(i, end - i);
+  });
+}
+
+/** body(r) for every row of `width` floats. */
+template <class Body>
+LOOPNN_INLINE void forEachRow(int64_t R, int64_t width, Body body) {
+  const int64_t rows = max(1, kBlock / width);
+  parallel(ceilDiv(R, rows), [&](int64_t task, int) {
+    for (int64_t r = task * rows; r < min((task + 1) * rows, R); r++) body(r);
   });
 }
 

@@ -1,6 +1,7 @@
 /**
- * What queries and keys go through before they meet, in place: RMS norm of each head, without weights, and rotation by the
- * position (Su et al. 2021, arXiv 2104.09864; the channels of a pair lie half a head apart, as in GPT-NeoX and Llama).
+ * What queries and keys go through before they meet, in place: RMS norm of each head, without weights, and rotation by
+ * the position (Su et al. 2021, arXiv 2104.09864; the channels of a pair lie half a head apart, as in GPT-NeoX and
+ * Llama).
  *
  * A rotation keeps a head's norm, so norm and rotation may go in either order; and the backward pass needs the output
  * and rstd alone, as the product of a head with its gradient is the same before and after it.
@@ -24,8 +25,8 @@ LOOPNN_INLINE void forEachHead(float* qkv, int64_t R, int64_t H, int64_t QK, int
 }
 
 /**
- * head (HS) = of(c, left) for its channels c, turned by the angles whose ⌊HS/2⌋ cosines and sines are `turn`, or by their
- * opposites; as it is where `turn` is null. `of` reads channels before they are written.
+ * head (HS) = of(c, left) for its channels c, turned by the angles whose ⌊HS/2⌋ cosines and sines are `turn`, or by
+ * their opposites; as it is where `turn` is null. `of` reads channels before they are written.
  */
 template <class Of>
 LOOPNN_INLINE void turned(float* head, int64_t HS, const float* turn, bool back, Of of) {

@@ -1,19 +1,10 @@
 /** Kernels that treat whole rows alike: choose, scale, gather and scatter them. Rows are split among tasks. */
+#include "elements.h"
 #include "families.h"
-#include "vec.h"
 
 namespace loopnn {
 namespace LOOPNN_ISA {
 namespace {
-
-/** body(r) for every row. */
-template <class Body>
-LOOPNN_INLINE void forEachRow(int64_t R, int64_t C, Body body) {
-  const int64_t rows = max(1, 8192 / C);
-  parallel(ceilDiv(R, rows), [&](int64_t task, int) {
-    for (int64_t r = task * rows; r < min((task + 1) * rows, R); r++) body(r);
-  });
-}
 
 LOOPNN_INLINE void copyRow(float* to, const float* from, int64_t C) {
   for (int64_t c = 0; c < C; c += W) storeUpTo(to + c, loadUpTo(from + c, C - c), C - c);

@@ -6,21 +6,12 @@
  *
  * so that streams that are copies, read from one of them and written alike, become y to the bit.
  */
+#include "elements.h"
 #include "families.h"
-#include "vec.h"
 
 namespace loopnn {
 namespace LOOPNN_ISA {
 namespace {
-
-/** body(r) for every row of `width` floats. */
-template <class Body>
-LOOPNN_INLINE void forEachRow(int64_t R, int64_t width, Body body) {
-  const int64_t rows = max(1, 8192 / width);
-  parallel(ceilDiv(R, rows), [&](int64_t task, int) {
-    for (int64_t r = task * rows; r < min((task + 1) * rows, R); r++) body(r);
-  });
-}
 
 /** to = factor·x, or to += factor·x. */
 LOOPNN_INLINE void scaled(float* to, float factor, const float* x, int64_t C, bool accumulate) {
