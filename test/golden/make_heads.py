@@ -2,11 +2,11 @@
 """Makes the golden values of models whose queries and keys are not GPT-2's: rotary positions, QK-norm, grouped queries.
 
     python make_heads.py             write one <model>.safetensors per entry of MODELS beside this script
-    python make_heads.py --check     compute everything again, compare with the stored files, and the heads with Llama's in
-                                     transformers; exits with 1 if anything disagrees
+    python make_heads.py --check     compute everything again, compare with the stored files, and the heads with
+                                     transformers' Llama; exits with 1 if anything disagrees
 
 A sibling of `make_golden.py`, whose helpers, precision and file layout it takes over. It is written from the papers'
-definitions and shares no code with the product: a pair of channels is a complex number here, and is turned by a product.
+definitions and shares no code with the product: a pair of channels is a complex number here, turned by a product.
 
 Dimensions: B batch, T time, C channels, NH query heads, KV key heads, HS head size, V vocabulary.
 """
@@ -53,7 +53,7 @@ def sizes(config):
 
 
 def parameter_shapes(config):
-    """Name to shape of every parameter: `make_golden.py`'s, c_attn with its key heads, and no wpe where heads are turned."""
+    """Name to shape of every parameter: `make_golden.py`'s, c_attn with its key heads, no wpe where heads turn."""
     NH, KV, HS = sizes(config)
     shapes = golden.parameter_shapes(config)
     for name in list(shapes):
@@ -67,7 +67,7 @@ def parameter_shapes(config):
 # ---- the model -------------------------------------------------------------------------------------------------
 
 def turned(x, theta):
-    """RoPE (Su et al. 2021): channels j and HS/2 + j of a head at position t, times e^(i t θ^(−2j/HS)); x (B, heads, T, HS)."""
+    """RoPE (Su et al. 2021): channels j and HS/2 + j at position t, times e^(i t θ^(−2j/HS)); x (B, heads, T, HS)."""
     T, HS = x.shape[2:]
     pairs = torch.complex(x[..., : HS // 2], x[..., HS // 2:])
     frequency = torch.tensor([theta ** (-2 * j / HS) for j in range(HS // 2)], dtype=torch.float64)
@@ -92,7 +92,7 @@ def heads(p, name, x, config):
 
 
 def attention(p, name, x, config, kept):
-    """Causal attention, each query head with the key head of its group; and its keys and values. `kept` replaces them."""
+    """Causal attention, each query head with its group's key head; and its keys and values. `kept` replaces them."""
     q, k, v = heads(p, f"{name}.c_attn", x, config)
     keys, values = kept or (k, v)
     NH, KV, HS = sizes(config)
@@ -142,8 +142,8 @@ def compute(name, dtype=torch.float64):
 # ---- checks ----------------------------------------------------------------------------------------------------
 
 def check_llama():
-    """Compares attention with that of transformers' Llama, which has rotary positions and grouped queries, with and without
-    a norm of queries and keys in front (it commutes with a rotation); returns the complaints."""
+    """Compares attention with that of transformers' Llama, which has rotary positions and grouped queries, with and
+    without a norm of queries and keys in front (it commutes with a rotation); returns the complaints."""
     from transformers import LlamaConfig
     from transformers.models.llama.modeling_llama import LlamaAttention, LlamaRotaryEmbedding
 
@@ -153,7 +153,8 @@ def check_llama():
     settings = LlamaConfig(hidden_size=C, num_attention_heads=NH, num_key_value_heads=KV, attn_implementation="eager")
     llama = LlamaAttention(settings, 0).to(torch.float64)
     parts = [llama.q_proj, llama.k_proj, llama.v_proj]
-    p = {"a.c_attn.weight": torch.cat([part.weight.T for part in parts], dim=1), "a.c_proj.weight": llama.o_proj.weight.T}
+    c_attn = torch.cat([part.weight.T for part in parts], dim=1)
+    p = {"a.c_attn.weight": c_attn, "a.c_proj.weight": llama.o_proj.weight.T}
     x = torch.randn(B, T, C, dtype=torch.float64)
     turns = [part.double() for part in LlamaRotaryEmbedding(settings)(x.float(), torch.arange(T)[None])]
     mask = torch.full((T, T), -math.inf, dtype=torch.float64).triu(1)[None, None]
@@ -162,7 +163,8 @@ def check_llama():
             for part in parts[:2]:
                 part.register_forward_hook(
                     lambda _, __, y: F.rms_norm(y.unflatten(-1, (-1, HS)), (HS,), eps=0.01).flatten(-2))
-        config = {"nHead": NH, "nKvHead": KV, "nEmbd": C, "positions": "rotary", "qkNorm": norm, "layerNormEpsilon": 0.01}
+        shape = {"nHead": NH, "nKvHead": KV, "nEmbd": C}
+        config = {**shape, "positions": "rotary", "qkNorm": norm, "layerNormEpsilon": 0.01}
         ours, _ = attention(p, "a", x, config, None)
         theirs = llama(x, position_embeddings=turns, attention_mask=mask)[0]
         difference = (ours - theirs).abs().max().item()
@@ -172,20 +174,21 @@ def check_llama():
     return complaints
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(description, models, compute, check):
+    """Writes the files of `models`, or with --check calls `check` and compares the stored ones; the exit status."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--check", action="store_true", help="verify the stored files instead of writing them")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # more threads would change the last bits of sums
     if arguments.check:
-        complaints = check_llama()
-        for name in MODELS:
+        complaints = check()
+        for name in models:
             complaints += check_stored(name, compute)
         for complaint in complaints:
             print(f"FAIL {complaint}", file=sys.stderr)
         print("golden values: " + ("FAILED" if complaints else "all checks passed"))
         return 1 if complaints else 0
-    for name in MODELS:
+    for name in models:
         config, values = compute(name)
         path = HERE / f"{name}.safetensors"
         save_file(stored_form(values), path, metadata=metadata(config))
@@ -196,4 +199,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__.splitlines()[0], MODELS, compute, check_llama))

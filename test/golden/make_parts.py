@@ -5,20 +5,18 @@
     python make_parts.py --check     compute everything again, compare with the stored files, and the parts with torch's
                                      and transformers' own; exits with 1 if anything disagrees
 
-A sibling of `make_golden.py`, whose helpers, precision and file layout it takes over; attention is `make_heads.py`'s. It is
-written from the papers' definitions and shares no code with the product.
+A sibling of `make_golden.py`, whose helpers, precision and file layout it takes over; attention is that of
+`make_heads.py`. It is written from the papers' definitions and shares no code with the product.
 """
 
-import argparse
 import sys
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 import make_golden as golden
 import make_heads as heads
-from make_golden import HERE, check_stored, gated_loop, linear, metadata, model_config, setting, stored_form
+from make_golden import gated_loop, linear, model_config, setting
 
 # What blocks have where a configuration says nothing.
 USUAL = {"normType": "layernorm", "gatedMlp": False}
@@ -149,28 +147,5 @@ def check_parts():
     return [f"{name} differs" for name, (ours, theirs) in pairs.items() if not (ours - theirs).abs().max() <= 1e-12]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="verify the stored files instead of writing them")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)  # more threads would change the last bits of sums
-    if arguments.check:
-        complaints = check_parts()
-        for name in MODELS:
-            complaints += check_stored(name, compute)
-        for complaint in complaints:
-            print(f"FAIL {complaint}", file=sys.stderr)
-        print("golden values: " + ("FAILED" if complaints else "all checks passed"))
-        return 1 if complaints else 0
-    for name in MODELS:
-        config, values = compute(name)
-        path = HERE / f"{name}.safetensors"
-        save_file(stored_form(values), path, metadata=metadata(config))
-        path.chmod(0o644)
-        print(f"{path.name:36s} {path.stat().st_size:8d} bytes  loss {values['loss'].item():.4f}  "
-              f"training {values['losses'][0]:.4f} -> {values['losses'][-1]:.4f}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(heads.main(__doc__.splitlines()[0], MODELS, compute, check_parts))

@@ -26,6 +26,7 @@ from safetensors.torch import save as serialize
 import make_golden as golden
 import recipes
 from make_golden import HERE, IGNORED, linear, loop_config, model_config
+from recipes import hash_words
 from walks import Walk
 
 # ---- the systems -------------------------------------------------------------------------------------------------
@@ -210,21 +211,6 @@ def at_exit(values, exits):
         chosen = exits == n
         result = torch.where(chosen if value.ndim == 2 else chosen.unsqueeze(-1), value, result)
     return result
-
-
-def mix32(x):
-    """A bijection of 32-bit numbers."""
-    x &= 0xFFFFFFFF
-    x = ((x ^ (x >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
-    x = ((x ^ (x >> 15)) * 0x846CA68B) & 0xFFFFFFFF
-    return x ^ (x >> 16)
-
-
-def hash_words(*words):
-    h = 0x6A09E667
-    for word in words:
-        h = mix32((h ^ mix32(word)) + 0x9E3779B9)
-    return h
 
 
 def drawn_exits(B, T, N):

@@ -68,6 +68,7 @@ def around(name, shape, noise):
 
 
 def mix32(x):
+    """A bijection of 32-bit numbers."""
     x &= 0xFFFFFFFF
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
     x = ((x ^ (x >> 15)) * 0x846CA68B) & 0xFFFFFFFF
