@@ -339,9 +339,9 @@ class Injection(nn.Module):
     """How loop n meets the looped stack's first input e again, before its stack f.
 
     none: f reads x; add: x + e; linear: x A + e B. These leave x as what the gate adds to. Others put h in its place,
-    which f reads and the gate adds to: scalars, h = state_scale^n x + input_scale^n e; stable (Parcae, arXiv 2604.12946),
-    h = exp(-d A) x + gain (e B) with A = exp(a), d = softplus(b), the gain being Euler's d, or with stable-exact
-    (1 - exp(-d A)) / A.
+    which f reads and the gate adds to: scalars, h = state_scale^n x + input_scale^n e; stable (Parcae, arXiv
+    2604.12946), h = exp(-d A) x + gain (e B) with A = exp(a), d = softplus(b), the gain being Euler's d, or with
+    stable-exact (1 - exp(-d A)) / A.
     """
 
     def __init__(self, config):
@@ -380,7 +380,7 @@ class Injection(nn.Module):
 
 
 class Streams(nn.Module):
-    """Hyper-connections at the loops (arXiv 2409.19606): the state is M streams (B, T, M, C), which loop n takes further.
+    """Hyper-connections at the loops (arXiv 2409.19606): the state is M streams (B, T, M, C), which loop n takes on.
 
     u = sum_j read_j s_j, s_i becomes sum_j mix_ij s_j + write_i (L(u) - u), where L is the loop without streams.
     `coefficients` has mix_i1 .. mix_iM, read_i, write_i of each stream i; with `dynamic` connections,
@@ -565,7 +565,7 @@ class LoopTransformer(Gates):
         return x
 
     def first_state(self, e, position_ids):
-        """What the first loop starts from: e, or a row of the table - a random one in training, else that of the position."""
+        """What the first loop starts from: e, or a row of the table, random in training, else that of the position."""
         if self.config.initial_state != "random":
             return e
         if self.initial_states is None:

@@ -4,9 +4,9 @@
  * tests of the boundary. A kernel takes one object with a field for each array, dimension and option.
  *
  * Dimensions: B batch, T time, R = B·T rows, C channels, NH query heads, KV key heads, each of which serves NH/KV query
- * heads in a row (KV divides NH), H = NH + 2·KV heads of queries, keys and values, HS head size (C = NH·HS), V vocabulary,
- * P positions, K and N the input and output width of a linear layer, S sequences, n elements, N numbers of rows, M streams.
- * Arrays are dense and row-major.
+ * heads in a row (KV divides NH), H = NH + 2·KV heads of queries, keys and values, HS head size (C = NH·HS), V
+ * vocabulary, P positions, K and N the input and output width of a linear layer, S sequences, n elements, N numbers of
+ * rows, M streams. Arrays are dense and row-major.
  *
  * Conventions of every kernel:
  * - `out` is overwritten. Where the kernel has the flag `accumulate` it is added to instead while the flag is set.
@@ -17,10 +17,10 @@
  *   an engine whose memory the host shares checks them again.
  *
  * How an array reads: `'R C'` floats of that shape; `'i32 R < V'` whole numbers from 0 to V − 1; `from -1`, from there;
- * `ascending`, each greater than the one before; `matrix K N`, a weight that an engine may keep packed. A name with `?` may be
- * null. A dimension that is not in `dims` follows from the arrays that have it, or from `sizes`: a product, a sum (of
- * dimensions and numbers), or the number of elements of a field; `rows|R` is that number where `rows` is given, and R where
- * it is null.
+ * `ascending`, each greater than the one before; `matrix K N`, a weight that an engine may keep packed. A name with `?`
+ * may be null. A dimension that is not in `dims` follows from the arrays that have it, or from `sizes`: a product, a
+ * sum (of dimensions and numbers), or the number of elements of a field; `rows|R` is that number where `rows` is given,
+ * and R where it is null.
  */
 import type { Activation, Dropout, LoopForm } from './options.js';
 
@@ -313,10 +313,10 @@ export const KERNELS = {
   // ---- attention -------------------------------------------------------------------------------------------
 
   /**
-   * The query and key heads of each row of `qkv`, in place: each is divided by its root mean square, where `rstd` is given
-   * (rstd = 1/√(mean(x²) + eps)), and rotated by its row's position, where `rotation` is given: its halves a and b become
-   * a·cos − b·sin and b·cos + a·sin, a row of `rotation` holding the ⌊HS/2⌋ cosines and then the sines of a position. An odd
-   * last channel is not rotated.
+   * The query and key heads of each row of `qkv`, in place: each is divided by its root mean square, where `rstd` is
+   * given (rstd = 1/√(mean(x²) + eps)), and rotated by its row's position, where `rotation` is given: its halves a and
+   * b become a·cos − b·sin and b·cos + a·sin, a row of `rotation` holding the ⌊HS/2⌋ cosines and then the sines of a
+   * position. An odd last channel is not rotated.
    */
   headsForward: {
     out: { 'rstd?': 'R QK' },
@@ -334,11 +334,11 @@ export const KERNELS = {
     sizes: { H: 'NH+KV+KV', QK: 'NH+KV' },
   },
   /**
-   * Causal self-attention: out = softmax(q·kᵀ/√HS + causal mask)·v for each query head, whose key head is that of its group
-   * (grouped-query attention, Ainslie et al. 2023, arXiv 2305.13245); `qkv` holds queries, keys and values.
-   * `lse` receives the log-sum-exp of each scaled score row, all that the backward pass needs.
-   * With `rows`, numbers b·T + t, only these queries are computed, and their places of `lse`.
-   * Dropout acts on the attention weights with sample = (firstSample + b)·NH + h and element = query·65536 + key.
+   * Causal self-attention: out = softmax(q·kᵀ/√HS + causal mask)·v for each query head, whose key head is that of its
+   * group (grouped-query attention, Ainslie et al. 2023, arXiv 2305.13245); `qkv` holds queries, keys and values. `lse`
+   * receives the log-sum-exp of each scaled score row, all that the backward pass needs. With `rows`, numbers b·T + t,
+   * only these queries are computed, and their places of `lse`. Dropout acts on the attention weights with sample =
+   * (firstSample + b)·NH + h and element = query·65536 + key.
    */
   attentionForward: {
     products: true,

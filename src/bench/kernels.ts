@@ -165,8 +165,8 @@ export async function benchmarkKernels(
 }
 
 /**
- * Values in [−1, 1) that bf16 holds exactly, or whole numbers below `below`; what must not be negative is in [0, 1), and
- * nothing is said not to be finite.
+ * Values in [−1, 1) that bf16 holds exactly, or whole numbers below `below`; what must not be negative is in [0, 1),
+ * and nothing is said not to be finite.
  */
 function contents(name: string, length: number, below: number | null): HostArray {
   const byte = (i: number) => Math.imul(i + name.length, 0x9e3779b1) >>> 24;

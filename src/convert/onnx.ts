@@ -45,11 +45,11 @@ class LoopWalker implements Walker {
 }
 
 /**
- * The graph of a model: `input_ids (batch, time)`, `attention_mask (batch, past + time)` and the cache of every application
- * → `logits (batch, time, V)` and the cache with the new tokens. The mask is 1 but for padding, which no token sees and which
- * takes no position. Given `loops`, they are written out one after the other; otherwise depths that run one body
- * any number of times take the input `loops` (a scalar), and their caches in the loop are (loops, batch, KV, time, C/NH).
- * Throws ConfigError for halting.
+ * The graph of a model: `input_ids (batch, time)`, `attention_mask (batch, past + time)` and the cache of every
+ * application → `logits (batch, time, V)` and the cache with the new tokens. The mask is 1 but for padding, which no
+ * token sees and which takes no position. Given `loops`, they are written out one after the other; otherwise depths
+ * that run one body any number of times take the input `loops` (a scalar), and their caches in the loop are (loops,
+ * batch, KV, time, C/NH). Throws ConfigError for halting.
  */
 export function onnxGraph(
   config: ModelConfig,
@@ -86,9 +86,9 @@ export function onnxGraph(
 }
 
 /**
- * The `config.json` beside a graph: the cache's sizes under GPT-2's names, or under Llama's where queries share key heads,
- * as GPT-2 has no name for those; layers being the applications of `loops` loops; and our own configuration, with null
- * loops where they are an input or the depth has none.
+ * The `config.json` beside a graph: the cache's sizes under GPT-2's names, or under Llama's where queries share key
+ * heads, as GPT-2 has no name for those; layers being the applications of `loops` loops; and our own configuration,
+ * with null loops where they are an input or the depth has none.
  */
 export function onnxConfig(
   model: ModelConfig,

@@ -273,8 +273,8 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
   // ---- layers ----------------------------------------------------------------------------------------------
 
   /**
-   * Rows of one number are that row of the table; other rows are the graph's input, or its positions. Positions are always
-   * the graph's.
+   * Rows of one number are that row of the table; other rows are the graph's input, or its positions. Positions are
+   * always the graph's.
    */
   override readonly embeddingForward: Kernels['embeddingForward'] = (args) => {
     const { out, tokens, positions, wte, wpe, C } = args;

@@ -15,8 +15,8 @@
  * - Inner loops in form `output` would count each layer's input twice, and the next layer's again, so that the last of L layers'
  *   corrections weighs 1 against the first one's 2ᴸ⁻¹; a larger a makes it worse. They are refused.
  *
- * Scalars of injection, loop embeddings and streams start as the network without them, and so may be added; other recipes
- * change what the gates above start with, and are refused.
+ * Scalars of injection, loop embeddings and streams start as the network without them, and so may be added; other
+ * recipes change what the gates above start with, and are refused.
  *
  * A gate of 0 learns from the first step on: its gradient is that of the state times what the loop would add.
  */

@@ -7,7 +7,8 @@ import type { Dropout } from '../backend/backend.js';
 import { type ApplicationPlace, WholeSequences } from '../models/batch.js';
 import { headsOf } from '../models/config.js';
 import type { GPT } from '../models/gpt.js';
-import { alias, attention, type Heads } from '../tensor/ops.js';
+import { attention, type Heads } from '../tensor/attention-ops.js';
+import { alias } from '../tensor/ops.js';
 import type { Runtime, Tensor } from '../tensor/tensor.js';
 
 /**

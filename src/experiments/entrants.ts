@@ -35,8 +35,8 @@ export interface Choice {
 }
 
 /**
- * What a model's pilots choose from: the combinations of the grid, but for those that train it as an earlier one does, in
- * fields that it does not read. Without a grid there is one, of no fields. Throws ConfigError.
+ * What a model's pilots choose from: the combinations of the grid, but for those that train it as an earlier one does,
+ * in fields that it does not read. Without a grid there is one, of no fields. Throws ConfigError.
  */
 export function choicesOf(
   suite: Suite,

@@ -148,8 +148,9 @@ function partsOfLoops({ loopParts, stateRms }: Inspection): string {
     items.length === 0
       ? ''
       : `<h2>Parts of the loops: mean by loop, least to largest over channels or streams</h2>
-<p>The carry-over is the share of the state that a channel keeps before each loop. A loop reads a mix of the streams, and what it changes
-is written to each of them; streams are kept, and mixed into each other.</p><ul>${items.join('')}</ul>`;
+<p>The carry-over is the share of the state that a channel keeps before each loop. A loop reads a mix of the streams,
+and what it changes is written to each of them; streams are kept, and mixed into each other.</p>
+<ul>${items.join('')}</ul>`;
   if (stateRms.length < 2) return learned;
   const values = stateRms.map((x) => x.toFixed(3)).join(', ');
   return `${learned}<h2>The state after each step</h2><p>Root mean square over tokens and channels: ${values}.</p>`;

@@ -46,8 +46,8 @@ export function turnMs(model: ModelResults): number | null {
 }
 
 /**
- * The mean step of the first `updates` updates against the step that was measured, by their FLOPs: in turns one with all
- * loops, in a training the mean one.
+ * The mean step of the first `updates` updates against the step that was measured, by their FLOPs: in turns one with
+ * all loops, in a training the mean one.
  */
 function shareOfStep({ timing, runs }: ModelResults, updates?: number): number {
   const [{ config }] = runs;

@@ -5,7 +5,7 @@
 import { type Dropout, PAGE_POSITIONS, type Storage } from '../backend/backend.js';
 import { type ApplicationPlace, type Batch, meanOfRows } from '../models/batch.js';
 import { headsOf, type ModelConfig } from '../models/config.js';
-import { cachedAttention, type Heads } from '../tensor/ops.js';
+import { cachedAttention, type Heads } from '../tensor/attention-ops.js';
 import type { Runtime, Tensor } from '../tensor/tensor.js';
 
 /** Pages of the pool when the first sequence asks for one; it doubles from there. */

@@ -3,7 +3,7 @@
  * that grow, over a key/value cache, in `generate/cache.ts`. Knows no depth rule.
  */
 import type { Dropout } from '../backend/backend.js';
-import { attention, type Heads } from '../tensor/ops.js';
+import { attention, type Heads } from '../tensor/attention-ops.js';
 import type { Runtime, Tensor } from '../tensor/tensor.js';
 
 /** Where an application stands in the model: no two of one pass stand at the same place. */

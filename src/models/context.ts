@@ -5,7 +5,8 @@
 import type { Dropout } from '../backend/backend.js';
 import type { Application, Block, DropoutSite } from '../nn/block.js';
 import { type DropoutKey, maskKey } from '../random.js';
-import { alias, checkpoint, type Heads, placeHeads, withKeysOf } from '../tensor/ops.js';
+import { type Heads, placeHeads, withKeysOf } from '../tensor/attention-ops.js';
+import { alias, checkpoint } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { ApplicationPlace, Batch } from './batch.js';
 import type { ModelConfig } from './model-fields.js';

@@ -3,7 +3,7 @@
  * them fit together, `config.ts` says.
  */
 import type { ConfigOf } from '../fields.js';
-import type { Heads } from '../tensor/ops.js';
+import type { Heads } from '../tensor/attention-ops.js';
 
 /** Position ids and attention's dropout counter bound the block size. */
 const MAX_BLOCK_SIZE = 65_536;

@@ -4,7 +4,8 @@
  * application it is, and which rows it changes, comes with the call.
  */
 import type { Activation, Dropout } from '../backend/backend.js';
-import { activation, add, alias, dropout, gatedActivation, type Heads } from '../tensor/ops.js';
+import type { Heads } from '../tensor/attention-ops.js';
+import { activation, add, alias, dropout, gatedActivation } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { createNorm, Linear, type Norm, type NormOptions } from './layers.js';
 import type { ParameterScope } from './parameters.js';

@@ -24,7 +24,9 @@ export async function openRuntime(
   return new Runtime(backend);
 }
 
-/** Whether a backend is in bf16 though its float32 products are as fast: having instructions for bf16 does not say so. */
+/**
+ * Whether a backend is in bf16 though its float32 products are as fast: having instructions for bf16 does not say so.
+ */
 export function slowInBf16({ name, precision }: Pick<Backend, 'name' | 'precision'>): boolean {
   return name === 'native' && precision === 'bf16' && !nativeInfo().fastBf16;
 }

@@ -27,7 +27,9 @@ export interface TrainState {
   readonly tokensSeen: number;
   /** Lowest validation loss seen, nats per token; null before the first evaluation. */
   readonly bestValLoss: number | null;
-  /** Loops of that evaluation; null before the first, and in checkpoints that do not tell: nLoop of the configuration. */
+  /**
+   * Loops of that evaluation; null before the first, and in checkpoints that do not tell: nLoop of the configuration.
+   */
   readonly bestLoops: number | null;
   /** Step of the latest evaluation and of the latest checkpoint of kind `last`; −1 before the first. */
   readonly evaluatedAt: number;

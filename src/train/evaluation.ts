@@ -23,7 +23,10 @@ export interface EvaluationOptions {
   readonly clock: Clock;
   /** Loop counts at which the validation batches are scored too; a resumed run's are those of its log by default. */
   readonly evalLoops?: readonly number[] | undefined;
-  /** What the environment adds, with the weights as they are and the pass's loops; null where the signal ends it. Asked on rank 0. */
+  /**
+   * What the environment adds, with the weights as they are and the pass's loops; null where the signal ends it. Asked
+   * on rank 0.
+   */
   readonly notes?: (signal?: AbortSignal, pass?: Pick<ScorePass, 'loops'>) => Promise<EvalNotes | null>;
 }
 

@@ -49,7 +49,9 @@ export function withAllLoops<T extends Schedule>(train: T): T {
   return { ...train, loopSchedule: 'constant', loopStart: 0 };
 }
 
-/** The updates from which on at least 2, 3 … of nLoop loops run, rising; of counts that are passed over, the same one. */
+/**
+ * The updates from which on at least 2, 3 … of nLoop loops run, rising; of counts that are passed over, the same one.
+ */
 function* starts({ loopSchedule, loopStart, maxSteps }: Schedule, nLoop: number): Generator<number> {
   const start = Math.round(loopStart * maxSteps);
   const grown = loopSchedule === 'grow' ? maxSteps - start : 0;

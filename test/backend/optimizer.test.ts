@@ -43,7 +43,7 @@ test('Muon’s momentum and update agree with the reference on columns of any wi
   await checkCases(cases);
 });
 
-test('the polynomial of a matrix, a scaling by a norm and the average of weights agree with the reference', async () => {
+test('a matrix’s polynomial, a scaling by a norm and the average of weights agree with the reference', async () => {
   const cases: KernelCase[] = [1, 5, 33, 131].flatMap((N) => [
     {
       label: `matrixPolynomial ${N}`,

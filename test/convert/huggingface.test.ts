@@ -107,7 +107,7 @@ test('a configuration leaves as it came, and what was said otherwise by a name o
   }
 });
 
-test('a GPT-2 with other parts leaves as ours and comes back, and squared ReLU alone leaves it transformers’ own', () => {
+test('a GPT-2 with other parts leaves as ours and comes back; with squared ReLU alone it stays transformers’', () => {
   const there = (fields: object) => {
     const model = parseModelConfig({ ...SMALL, ...fields });
     const json = huggingFaceConfig(model, { bos_token_id: 0, eos_token_id: 0 });

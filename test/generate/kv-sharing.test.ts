@@ -11,7 +11,7 @@ import { GPT } from '../../src/models/gpt.js';
 import { huggingFaceConfig } from '../../src/convert/huggingface.js';
 import { onnxGraph } from '../../src/convert/onnx.js';
 import { normal } from '../../src/random.js';
-import type { Heads } from '../../src/tensor/ops.js';
+import type { Heads } from '../../src/tensor/attention-ops.js';
 import { Runtime, type Tensor } from '../../src/tensor/tensor.js';
 import { BytesTokenizer } from '../../src/tokenizer/bytes.js';
 import { answer, randomModel } from './helpers.js';

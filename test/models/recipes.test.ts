@@ -1,4 +1,6 @@
-/** Recipes for loops: where they start from, what they do beyond the trained count, what fits together, what they cost. */
+/**
+ * Recipes for loops: where they start from, what they do beyond the trained count, what fits together, what they cost.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { loopParts, stateRms } from '../../src/evaluate/loop-parts.js';
@@ -56,7 +58,7 @@ test('scalars, loop embeddings and streams start as the network without them, to
   }
 });
 
-test('the first loop of stable-exact starts from e itself, whose other loops carry half of the state over', async () => {
+test('the first loop of stable-exact starts from e itself, and the others carry half of the state over', async () => {
   const fields = { inputInjection: 'stable-exact' };
   assert.ok(near(await logitsOf(fields, double(), 1), await logitsOf({}, double(), 1)));
   assert.ok(!near(await logitsOf(fields), await logitsOf({})));

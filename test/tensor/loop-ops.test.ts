@@ -21,7 +21,7 @@ test('stableInjection: gradients by state, input, a and b, with either gain', as
   }
 });
 
-test('stableInjection: a channel carries less than all of the state over, and the exact gain is the integral’s', async () => {
+test('stableInjection: a channel carries over less than all, and the exact gain is the integral’s', async () => {
   const runtime = doubleRuntime();
   using one = runtime.from(Float64Array.of(1, 1), [2, 1]);
   using zero = runtime.from(Float64Array.of(0, 0), [2, 1]);

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ACTIVATIONS, type Dropout } from '../../src/backend/backend.js';
+import { attention, placeHeads } from '../../src/tensor/attention-ops.js';
 import {
   activation,
   add,
   addToLoss,
   alias,
-  attention,
   checkpoint,
   constantOffset,
   detach,
@@ -18,7 +18,6 @@ import {
   headLoss,
   layerNorm,
   linear,
-  placeHeads,
   rmsNorm,
   scaleRows,
   selectRows,

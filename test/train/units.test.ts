@@ -144,7 +144,7 @@ test('impossible and unknown configurations name the field, and the nearest know
   for (const [input, message] of cases) assert.throws(() => parseRunConfig(input, 'file.json'), message);
 });
 
-test('a field that nothing reads is refused where a value other than its default is given, and kept where stored', () => {
+test('a field that nothing reads is refused where it is given and not its default, and kept where stored', () => {
   const loop = { depth: 'loop', nLayer: 2, nLoop: 2 } as const;
   const act = { ...loop, halting: 'act' } as const;
   const learned = { ...loop, halting: 'geometric' } as const;

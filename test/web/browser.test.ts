@@ -51,6 +51,6 @@ test('each entry loads what it needs', () => {
   const data = loadedBy('data/index.js');
   assert.deepEqual(outside(data), ['fzstd'], 'neither parquet nor the hub');
   // A count that grows by accident is seen here: raise it where the growth is meant.
-  assert.ok(library.own.size <= 174, `${library.own.size} modules of 'loopnn'`);
-  assert.ok(browser.own.size <= 133, `${browser.own.size} modules of 'loopnn/browser'`);
+  assert.ok(library.own.size <= 175, `${library.own.size} modules of 'loopnn'`);
+  assert.ok(browser.own.size <= 134, `${browser.own.size} modules of 'loopnn/browser'`);
 });

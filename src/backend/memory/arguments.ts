@@ -97,7 +97,10 @@ export function checkArguments(
   return { sizes, arrays: found };
 }
 
-/** A derived size: a product, a sum, the elements of a field, or these where it is given and a dimension where it is not. */
+/**
+ * A derived size: a product, a sum, the elements of a field, or these where it is given and a dimension where it is
+ * not.
+ */
 function sizeBy(rule: string, sizes: Sizes, args: Values, pageLength: PageLength): number {
   if (rule === 'cachePageLength') return pageLength(sizes.KV!, sizes.HS!);
   if (rule.includes('+'))

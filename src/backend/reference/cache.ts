@@ -5,7 +5,9 @@ import type { HostKernels } from '../memory/arguments.js';
 import { placesOf } from './attention.js';
 import { dot } from './dot.js';
 
-/** Elements of a page: for each key head, the keys of PAGE_POSITIONS positions (PAGE_POSITIONS, HS), then their values. */
+/**
+ * Elements of a page: for each key head, the keys of PAGE_POSITIONS positions (PAGE_POSITIONS, HS), then their values.
+ */
 export function cachePageLength(KV: number, HS: number): number {
   return 2 * KV * PAGE_POSITIONS * HS;
 }

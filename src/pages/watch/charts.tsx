@@ -93,7 +93,7 @@ export function SideBySide({ runs, version, view, onZoom }: ChartsProps) {
           title="Loops"
           curves={curves.loops}
           logY={false}
-          says="Loops of the schedule at each evaluation: its losses are of so many, and fall or jump where they change."
+          says="Loops of the schedule at each evaluation: its losses are of so many, and jump where they change."
         />
       )}
       {curves.memory.length > 0 && (
@@ -175,7 +175,7 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
           unit="root mean square"
           curves={curves.state}
           logY={logY}
-          says="How large the hidden state is on a validation batch. A state that grows from loop to loop may end in spikes of the loss."
+          says="How large the state is on a validation batch. One that grows by loops may end in spikes of the loss."
         />
       )}
     </div>
@@ -186,7 +186,7 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
 const PARTS: Readonly<Record<string, { readonly unit: string; readonly says: string }>> = {
   'carry-over': {
     unit: 'share of the state',
-    says: 'How much of the state a channel keeps before each loop, where the input is injected. Dashed: the least and the largest channel.',
+    says: 'How much of the state a channel keeps before each loop. Dashed: the least and the largest channel.',
   },
   'scale of the state': {
     unit: 'λ of each loop',

@@ -93,8 +93,8 @@ export function gateCurves(run: Run, look: Look): PlotCurve[] {
 }
 
 /**
- * The learned parts of the loops of one run, by name: the mean of each loop, and of what all loops share the least and the
- * largest value too.
+ * The learned parts of the loops of one run, by name: the mean of each loop, and of what all loops share the least and
+ * the largest value too.
  */
 export function partCurves(run: Run, look: Look): [name: string, PlotCurve[]][] {
   const last = run.evals.findLast(({ loopParts }) => loopParts)?.loopParts ?? {};

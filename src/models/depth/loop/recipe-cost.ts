@@ -1,4 +1,7 @@
-/** What recipes for loops cost beside the blocks: FLOPs of their products, and the floats that their backward passes need. */
+/**
+ * What recipes for loops cost beside the blocks: FLOPs of their products, and the floats that their backward passes
+ * need.
+ */
 import type { ModelConfig } from '../../model-fields.js';
 
 /** FLOPs a token of the products in one forward pass of so many loops, a multiply-add being two. */
