@@ -16,7 +16,7 @@ export type DType = 'f32' | 'f64' | 'i32';
  * How matrix products read their operands: as they are, or rounded to bfloat16 (to the nearest, ties to even). Sums are
  * kept in float32 either way, and so is everything in memory. An engine need not have both.
  */
-export type Precision = 'f32' | 'bf16';
+export type Precision = 'f32' | 'bf16' | 'f16';
 
 /** A run of elements that a backend owns; where they lie is the backend's own affair. */
 export interface Storage {

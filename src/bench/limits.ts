@@ -24,7 +24,7 @@ const SAMPLE_MS = 10;
 
 /** Measures limits; null where the backend cannot. */
 export class LimitMeter {
-  private readonly samples: Record<Limit, number[]> = { f32: [], bf16: [], read: [] };
+  private readonly samples: Record<Limit, number[]> = { f32: [], bf16: [], f16: [], read: [] };
   private readonly iterations: Partial<Record<Precision, number>> = {};
   /** What is read; absent until it is wanted, so that a peak of resident memory taken before does not count it. */
   private memory: Storage | null = null;

@@ -5,7 +5,7 @@
 import type { Backend, Precision } from '../backend/backend.js';
 import { BackendError, ConfigError } from '../errors.js';
 
-const PRECISIONS = ['auto', 'f32', 'bf16'] as const;
+const PRECISIONS = ['auto', 'f32', 'bf16', 'f16'] as const;
 export const WEIGHTS = ['float', 'int8'] as const;
 export type Weights = (typeof WEIGHTS)[number];
 
@@ -51,10 +51,12 @@ export async function createBackend({
       return createNative(precision, weights);
     case 'wasm':
       return createWasm(precision, weights, onWarning);
+    case 'webgpu':
+      return createWebGpu(precision, weights);
     case 'auto':
       return createBest(precision, weights, onWarning);
     default:
-      throw new ConfigError('backend', 'must be auto, native, wasm or reference', name);
+      throw new ConfigError('backend', 'must be auto, native, wasm, webgpu or reference', name);
   }
 }
 
@@ -77,6 +79,14 @@ async function createWasm(
   const { wasmModule } = await import('./wasm.js');
   const module = await wasmModule(onWarning);
   return new WasmBackend(module, precision === 'auto' ? undefined : precision, weights === 'int8');
+}
+
+async function createWebGpu(precision: Precision | 'auto', weights: Weights): Promise<Backend> {
+  if (weights === 'int8') throw new ConfigError('weights', 'must be float on the webgpu backend', weights);
+  if (precision === 'bf16')
+    throw new ConfigError('precision', 'must be f32 or f16 on the webgpu backend', precision);
+  const { openNodeWebGpu } = await import('./webgpu.js');
+  return openNodeWebGpu({ precision: precision === 'auto' ? 'f32' : precision });
 }
 
 /** The first of native, wasm and reference that works; says what is lost, and what to do about it. */

@@ -24,7 +24,7 @@ export const trainFields = {
   gradAccumSteps: { kind: 'int', min: 1, default: 1, help: 'micro-steps summed into one update' },
   precision: {
     kind: 'choice',
-    choices: ['auto', 'f32', 'bf16'],
+    choices: ['auto', 'f32', 'bf16', 'f16'],
     default: 'auto',
     help: 'operands of matrix products; auto is bf16 where the processor multiplies it faster than f32',
   },

@@ -1,0 +1,14 @@
+/** Linear layers on a GPU. */
+import { product } from './product.wgsl.js';
+import type { GpuKernels } from './webgpu.js';
+
+export const linear = {
+  linearForward: (engine, { out, inp, weight, bias, R, K, N }) =>
+    product(engine, 'rows', { out, a: inp, b: weight, bias, M: R, N, K }),
+
+  linearBackwardInput: (engine, { dinp, dout, weight, R, K, N, accumulate }) =>
+    product(engine, 'dots', { out: dinp, a: dout, b: weight, M: R, N: K, K: N, accumulate }),
+
+  linearBackwardWeight: (engine, { dweight, dbias, dout, inp, R, K, N }) =>
+    product(engine, 'sums', { out: dweight, a: inp, b: dout, dbias, M: K, N, K: R, accumulate: true }),
+} satisfies Partial<GpuKernels>;

@@ -1,0 +1,173 @@
+/**
+ * Programs: kernels in WGSL, and the text around them that follows from what they read and write. A program names its
+ * arrays and numbers; its code meets them as functions and constants, whatever buffers they lie in. Knows no kernel.
+ *
+ * Of an array `x` the code has `x(i)`, element i, and `set_x(i, v)` where it is written; `has_x` is false for an array
+ * that is null, which reads as zeros. A number `C` is `p.C`. A constant is a `const` of that name, so that each value
+ * has a pipeline of its own.
+ */
+
+/** Elements of an array as the code sees them: of `vec4f`, x(i) is elements 4·i to 4·i + 3. */
+export type ElementType = 'f32' | 'i32' | 'vec4f' | 'vec4h';
+/** How a program uses an array. */
+export type Access = ElementType | `update ${ElementType}`;
+
+export interface Program {
+  readonly name: string;
+  readonly arrays: Readonly<Record<string, Access>>;
+  readonly numbers?: Readonly<Record<string, 'u32' | 'f32'>>;
+  /**
+   * What the code defines, and what runs it:
+   * - `each`: `fn each(i: u32)`, for every number below the count of the call
+   * - `rows`: `fn row(r: u32, lane: u32)`, for every row below the count by a team of L lanes, which share `team_sum`
+   *   and `team_max` (in uniform control flow); L is a constant, 1 where threads work alone
+   * - `groups`: `fn group(g: u32, lane: u32)`, for every number below the count by a workgroup of `size` lanes
+   */
+  readonly runs: 'each' | 'rows' | 'groups';
+  /** Lanes of a workgroup of `groups`; 64 by default. */
+  readonly size?: number;
+  readonly code: string | ((constants: Constants) => string);
+}
+
+export type Constants = Readonly<Record<string, number | boolean>>;
+
+/** How a call's arrays lie: what decides about the text of its shader besides the constants. */
+export interface Placement {
+  /** The binding that each array is part of; null for an array that is null. */
+  readonly bindings: readonly (number | null)[];
+  /** Of each binding, whether anything in it is written, and whether it is read by fours. */
+  readonly written: readonly boolean[];
+  readonly types: readonly ElementType[];
+}
+
+/** Lanes of a workgroup in which each thread works alone. */
+export const ALONE = 64;
+
+/** The text of a program's shader. `team` is the number of lanes that share a row. */
+export function shaderText(
+  program: Program,
+  constants: Constants,
+  placement: Placement,
+  team: number,
+): string {
+  const { runs, size = ALONE } = program;
+  const arrays = Object.keys(program.arrays);
+  const half = placement.types.includes('vec4h') || constants.half === true;
+  const lines = half ? ['enable f16;'] : [];
+  const numbers = Object.entries(program.numbers ?? {});
+  const fields = [
+    'count: u32',
+    ...arrays.map((name) => `at_${name}: u32`),
+    ...numbers.map(([name, type]) => `${name}: ${type}`),
+  ];
+  lines.push(`struct Parameters { ${fields.join(', ')} }`);
+  lines.push('@group(0) @binding(0) var<uniform> p: Parameters;');
+  for (const [b, type] of placement.types.entries()) {
+    const access = placement.written[b] ? 'read_write' : 'read';
+    const element = type === 'vec4h' ? 'vec4<f16>' : type;
+    lines.push(`@group(0) @binding(${b + 1}) var<storage, ${access}> b${b}: array<${element}>;`);
+  }
+  for (const [name, value] of Object.entries(constants)) {
+    const literal = typeof value === 'boolean' ? value : `${value}u`;
+    lines.push(`const ${name} = ${literal};`);
+  }
+  for (const [i, name] of arrays.entries())
+    lines.push(...accessors(name, program.arrays[name], i, placement));
+  if (runs === 'rows') lines.push(...teamText(team));
+  lines.push(typeof program.code === 'string' ? program.code : program.code(constants));
+  const lanes = runs === 'groups' ? size : runs === 'rows' && team > 1 ? team : ALONE;
+  lines.push(
+    `@compute @workgroup_size(${lanes})`,
+    'fn main(@builtin(workgroup_id) w: vec3u, @builtin(num_workgroups) n: vec3u, @builtin(local_invocation_index) lane: u32) {',
+    '  let g = w.x + w.y * n.x;',
+    ...(runs === 'groups' || (runs === 'rows' && team > 1)
+      ? [`  if (g < p.count) { ${runs === 'groups' ? 'group' : 'row'}(g, lane); }`]
+      : [
+          `  let i = g * ${ALONE}u + lane;`,
+          `  if (i < p.count) { ${runs === 'each' ? 'each(i)' : 'row(i, 0u)'}; }`,
+        ]),
+    '}',
+  );
+  return lines.join('\n');
+}
+
+/** Workgroups of a call. */
+export function workgroupsOf({ runs }: Program, count: number, team: number): number {
+  return runs === 'groups' || (runs === 'rows' && team > 1) ? count : Math.ceil(count / ALONE);
+}
+
+/** The element that an access names. */
+export function elementOf(access: Access): ElementType {
+  return access.replace('update ', '') as ElementType;
+}
+
+export const isUpdate = (access: Access): boolean => access.startsWith('update ');
+
+/** Elements of four bytes in one of this type; a vec4h, being of halves, counts 2. */
+export const elementsIn = (type: ElementType): number => ({ f32: 1, i32: 1, vec4f: 4, vec4h: 2 })[type];
+
+function accessors(name: string, access: Access, i: number, { bindings, types }: Placement): string[] {
+  const type = elementOf(access);
+  const seen = type === 'vec4h' ? 'vec4f' : type;
+  const binding = bindings[i];
+  if (binding === null) {
+    return [
+      `const has_${name} = false;`,
+      `fn ${name}(i: u32) -> ${seen} { return ${seen}(); }`,
+      ...(isUpdate(access) ? [`fn set_${name}(i: u32, v: ${seen}) {}`] : []),
+    ];
+  }
+  const lines = [`const has_${name} = true;`];
+  const held = types[binding];
+  const b = `b${binding}`;
+  const at = `p.at_${name}`;
+  if (held === type) {
+    const [wrap, unwrap] = type === 'vec4h' ? ['vec4<f16>', 'vec4f'] : ['', ''];
+    lines.push(`fn ${name}(i: u32) -> ${seen} { return ${unwrap}(${b}[${at} + i]); }`);
+    if (isUpdate(access)) {
+      lines.push(`fn set_${name}(i: u32, v: ${seen}) { ${b}[${at} + i] = ${wrap}(v); }`);
+    }
+    return lines;
+  }
+  // A vec4f in a binding of single elements.
+  lines.push(
+    `fn ${name}(i: u32) -> vec4f { let j = ${at} + 4u * i; return vec4f(${b}[j], ${b}[j + 1u], ${b}[j + 2u], ${b}[j + 3u]); }`,
+  );
+  if (isUpdate(access)) {
+    lines.push(
+      `fn set_${name}(i: u32, v: vec4f) { let j = ${at} + 4u * i; ${b}[j] = v.x; ${b}[j + 1u] = v.y; ${b}[j + 2u] = v.z; ${b}[j + 3u] = v.w; }`,
+    );
+  }
+  return lines;
+}
+
+/** Sums and maxima over a team, each lane getting the result; always in one order. */
+function teamText(team: number): string[] {
+  const lines = [`const L = ${team}u;`];
+  if (team === 1) {
+    return [
+      ...lines,
+      'fn team_sum(x: f32, lane: u32) -> f32 { return x; }',
+      'fn team_max(x: f32, lane: u32) -> f32 { return x; }',
+    ];
+  }
+  lines.push(`var<workgroup> team: array<f32, ${team}>;`);
+  for (const [name, step] of [
+    ['team_sum', 'team[lane] + team[lane + half]'],
+    ['team_max', 'max(team[lane], team[lane + half])'],
+  ]) {
+    lines.push(
+      `fn ${name}(x: f32, lane: u32) -> f32 {`,
+      '  team[lane] = x;',
+      '  workgroupBarrier();',
+      '  for (var half = L / 2u; half > 0u; half /= 2u) {',
+      `    if (lane < half) { team[lane] = ${step}; }`,
+      '    workgroupBarrier();',
+      '  }',
+      '  let result = workgroupUniformLoad(&team[0]);',
+      '  return result;',
+      '}',
+    );
+  }
+  return lines;
+}
