@@ -30,6 +30,14 @@ export interface Call {
   readonly count: number;
 }
 
+/** Floats by fours as f16. */
+const HALVES: Program = {
+  name: 'halves',
+  arrays: { dst: 'update vec4h', src: 'vec4f' },
+  runs: 'each',
+  code: 'fn each(i: u32) { set_dst(i, src(i)); }',
+};
+
 interface Pipeline {
   readonly id: number;
   readonly pipeline: object;
@@ -118,6 +126,23 @@ export class Engine {
     this.scratches.set(key, list);
     const whole = list.pop() ?? this.allocate(dtype, size);
     return Object.assign(whole.slice(0, length), { [Symbol.dispose]: () => void list.push(whole) });
+  }
+
+  /** The values of a weight as f16, packed anew when it was written to. */
+  halves(weight: Storage): GpuStorage {
+    const own = gpuStorage('halves', weight);
+    const { packings, version } = own.allocation;
+    const key = `${own.offset} ${own.length}`;
+    let packing = packings.get(key);
+    if (!packing) {
+      packing = { version: -1, storage: this.allocate('f32', own.length / 2) };
+      packings.set(key, packing);
+    }
+    if (packing.version !== version) {
+      this.run(HALVES, { arrays: { dst: packing.storage, src: own }, count: own.length / 4 });
+      packing.version = version;
+    }
+    return packing.storage;
   }
 
   // ---- programs --------------------------------------------------------------------------------------------

@@ -4,10 +4,10 @@ import type { GpuKernels } from './webgpu.js';
 
 export const linear = {
   linearForward: (engine, { out, inp, weight, bias, R, K, N }) =>
-    product(engine, 'rows', { out, a: inp, b: weight, bias, M: R, N, K }),
+    product(engine, 'rows', { out, a: inp, b: weight, bias, M: R, N, K, weight: true }),
 
   linearBackwardInput: (engine, { dinp, dout, weight, R, K, N, accumulate }) =>
-    product(engine, 'dots', { out: dinp, a: dout, b: weight, M: R, N: K, K: N, accumulate }),
+    product(engine, 'dots', { out: dinp, a: dout, b: weight, M: R, N: K, K: N, accumulate, weight: true }),
 
   linearBackwardWeight: (engine, { dweight, dbias, dout, inp, R, K, N }) =>
     product(engine, 'sums', { out: dweight, a: inp, b: dout, dbias, M: K, N, K: R, accumulate: true }),

@@ -2,8 +2,8 @@
  * Products of matrices on a GPU, out (M, N) = Σ_k A·B, in three layouts of the operands. Every element is summed over k
  * from 0 up in one float, however many rows there are and whoever computes it: a row's bits do not depend on the others.
  *
- * Threads alone hold 4×4 elements of `out` in registers. As teams, 16×16 threads hold a tile of 64×64 and share pieces of
- * the operands of 16 along k.
+ * Threads alone hold some rows of `out` by some columns in registers. As teams, 16×16 threads hold a tile of 64×64 and
+ * share pieces of the operands of 16 along k.
  */
 import type { Storage } from '../backend.js';
 import type { Engine } from './engine.js';
@@ -28,49 +28,65 @@ export interface Product {
   readonly N: number;
   readonly K: number;
   readonly accumulate?: boolean;
+  /** Whether B is a weight, which is read again and again between writes. */
+  readonly weight?: boolean;
 }
 
+/** What decides about a product's shader besides its constants. */
+interface Shape {
+  readonly layout: Layout;
+  /** Whether both operands' rows are whole fours. */
+  readonly fours: boolean;
+  /** Whether B is packed as f16. */
+  readonly packed: boolean;
+  /** Fours of rows and of columns of a thread alone; null for teams. */
+  readonly alone: readonly [down: number, across: number] | null;
+}
+
+/** Edge of a team's tile, and how far along k it reads at a time. */
+const [TILE, DEPTH] = [64, 16];
 /** Up to so many rows, tiles would be mostly empty. */
 const FEW_ROWS = 16;
 
 export function product(engine: Engine, layout: Layout, args: Product): void {
-  const { out, a, b, bias = null, dbias = null, M, N, K, accumulate = false } = args;
+  const { out, a, bias = null, dbias = null, M, N, K, accumulate = false, weight = false } = args;
   const fours = (layout === 'sums' ? M : K) % 4 === 0 && (layout === 'dots' ? K : N) % 4 === 0;
-  const tiles = engine.teams && M > FEW_ROWS;
-  const program = programs[tiles ? 'tiles' : 'alone'](layout, fours);
-  const count = tiles ? Math.ceil(M / TILE) * Math.ceil(N / TILE) : Math.ceil(M / 4) * Math.ceil(N / 4);
-  engine.run(program, {
-    arrays: { out, a, b, bias, dbias },
+  const packed = engine.half && weight && fours;
+  const alone = engine.teams && M > FEW_ROWS ? null : ([M > 4 ? 2 : 1, N > 4 ? 2 : 1] as const);
+  const [height, width] = alone ? [4 * alone[0], 4 * alone[1]] : [TILE, TILE];
+  engine.run(programOf({ layout, fours, packed, alone }), {
+    arrays: { out, a, b: packed ? engine.halves(args.b) : args.b, bias, dbias },
     numbers: { M, N, K },
     constants: { accumulate, half: engine.half },
-    count,
+    count: Math.ceil(M / height) * Math.ceil(N / width),
   });
 }
 
-/** Edge of a tile, and how far along k a team reads at a time. */
-const [TILE, DEPTH] = [64, 16];
+const programs = new Map<string, Program>();
 
-const known = new Map<string, Program>();
-const programs = { alone: remember('alone', alone), tiles: remember('tiles', tiles) };
-
-function remember(kind: string, make: (layout: Layout, half: boolean) => string) {
-  return (layout: Layout, fours: boolean): Program => {
-    const name = `product ${kind} ${layout}${fours ? ' by fours' : ''}`;
-    let program = known.get(name);
-    if (!program) {
-      const type = fours ? 'vec4f' : 'f32';
-      program = {
-        name,
-        arrays: { out: 'update f32', a: type, b: type, bias: 'f32', dbias: 'update f32' },
-        numbers: { M: 'u32', N: 'u32', K: 'u32' },
-        ...(kind === 'tiles' ? { runs: 'groups', size: 256 } : { runs: 'each' }),
-        code: ({ half }: Constants) =>
-          [rounding(half === true), operands(layout, fours), STORE, make(layout, half === true)].join('\n'),
-      };
-      known.set(name, program);
-    }
-    return program;
+function programOf(shape: Shape): Program {
+  const { layout, fours, packed, alone } = shape;
+  const who = alone ? `by ${alone.join('×')} fours` : 'by tiles';
+  const name = `product in ${layout} ${who}${fours ? ' of fours' : ''}${packed ? ' and halves' : ''}`;
+  const known = programs.get(name);
+  if (known) return known;
+  const type = fours ? 'vec4f' : 'f32';
+  const program: Program = {
+    name,
+    arrays: { out: 'update f32', a: type, b: packed ? 'vec4h' : type, bias: 'f32', dbias: 'update f32' },
+    numbers: { M: 'u32', N: 'u32', K: 'u32' },
+    ...(alone ? { runs: 'each' } : { runs: 'groups', size: 256 }),
+    code: ({ half }: Constants) =>
+      [
+        rounding(half === true),
+        // A thread alone reads whole fours along k, and does not store what lies beyond M and N.
+        operands(layout, fours, !(alone && fours)),
+        STORE,
+        alone ? threadText(layout, ...alone) : teamText(layout, half === true),
+      ].join('\n'),
   };
+  programs.set(name, program);
+  return program;
 }
 
 /** What an operand is as a product reads it. */
@@ -81,23 +97,26 @@ function rounding(half: boolean): string {
 }
 
 /**
- * `a4` and `b4`: four neighbours of an operand in memory, of row i from column 4·j on; zeros beyond its end. They are
- * neighbours along k, or along the rows and columns of `out`.
+ * `a4` and `b4`: four neighbours of an operand in memory, of row i from column 4·j on; zeros beyond its end, where that
+ * is checked. They are neighbours along k, or along the rows and columns of `out`.
  */
-function operands(layout: Layout, fours: boolean): string {
+function operands(layout: Layout, fours: boolean, checked: boolean): string {
   const shapes = {
     a: layout === 'sums' ? ['K', 'M'] : ['M', 'K'],
     b: layout === 'dots' ? ['N', 'K'] : ['K', 'N'],
   };
   const text = Object.entries(shapes).map(([name, [rows, width]]) => {
+    const head = `fn ${name}4(i: u32, j: u32) -> vec4f {`;
+    const four = `${name}(i * (p.${width} / 4u) + j)`;
+    if (!checked) return `${head} return ${four}; }`;
     const read = fours
-      ? `x = ${name}(i * (p.${width} / 4u) + j);`
+      ? `x = ${four};`
       : `let at = i * p.${width} + c;
     x.x = ${name}(at);
     if (c + 1u < p.${width}) { x.y = ${name}(at + 1u); }
     if (c + 2u < p.${width}) { x.z = ${name}(at + 2u); }
     if (c + 3u < p.${width}) { x.w = ${name}(at + 3u); }`;
-    return `fn ${name}4(i: u32, j: u32) -> vec4f {
+    return `${head}
   var x = vec4f();
   let c = 4u * j;
   if (i < p.${rows} && c < p.${width}) { ${read} }
@@ -107,7 +126,7 @@ function operands(layout: Layout, fours: boolean): string {
   return text.join('\n');
 }
 
-/** Writes elements of a row of `out` from column n on. */
+/** Writes four elements of a row of `out` from column n on. */
 const STORE = `
 fn store(m: u32, n: u32, x: vec4f) {
   if (m >= p.M) { return; }
@@ -123,68 +142,78 @@ fn store_bias(n: u32, x: vec4f) {
   for (var j = 0u; j < 4u && n + j < p.N; j++) { set_dbias(n + j, dbias(n + j) + x[j]); }
 }`;
 
-/** Four rows of `out` by four columns: acc0 to acc3. */
-const ROWS = [0, 1, 2, 3];
 const COMPONENTS = ['x', 'y', 'z', 'w'];
+const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
-function alone(layout: Layout): string {
-  const step: Record<Layout, string> = {
-    rows: [
-      ...ROWS.map((i) => `let a${i} = rounded(a4(m + ${i}u, k));`),
-      ...COMPONENTS.flatMap((c, j) => [
-        `let b${j} = rounded(b4(4u * k + ${j}u, n / 4u));`,
-        ...ROWS.map((i) => `acc${i} = acc${i} + a${i}.${c} * b${j};`),
+/** A thread with 4·down rows by 4·across columns: `acc_i_j` is row i, four j of its columns. */
+function threadText(layout: Layout, down: number, across: number): string {
+  const [rows, fours] = [upTo(4 * down), upTo(across)];
+  const each = (line: (i: number, j: number) => string) => rows.flatMap((i) => fours.map((j) => line(i, j)));
+  const bringRows = rows.map((i) => `let x${i} = rounded(a4(m + ${i}u, k));`);
+  const step: Record<Layout, () => string[]> = {
+    rows: () => [
+      ...bringRows,
+      ...COMPONENTS.flatMap((c, q) => [
+        ...fours.map((j) => `let y${q}_${j} = rounded(b4(4u * k + ${q}u, n / 4u + ${j}u));`),
+        ...each((i, j) => `acc${i}_${j} = acc${i}_${j} + x${i}.${c} * y${q}_${j};`),
       ]),
-    ].join('\n'),
-    dots: [
-      ...ROWS.map((i) => `let a${i} = rounded(a4(m + ${i}u, k));`),
-      ...COMPONENTS.flatMap((c, j) => [
-        `let b${j} = rounded(b4(n + ${j}u, k));`,
-        ...ROWS.flatMap((i) =>
-          COMPONENTS.map((d) => `acc${i}.${c} = acc${i}.${c} + a${i}.${d} * b${j}.${d};`),
-        ),
+    ],
+    dots: () => [
+      ...bringRows,
+      ...fours.flatMap((j) =>
+        COMPONENTS.flatMap((c, q) => [
+          `let y${j}_${q} = rounded(b4(n + ${4 * j + q}u, k));`,
+          ...rows.flatMap((i) =>
+            COMPONENTS.map((d) => `acc${i}_${j}.${c} = acc${i}_${j}.${c} + x${i}.${d} * y${j}_${q}.${d};`),
+          ),
+        ]),
+      ),
+    ],
+    sums: () => [
+      ...upTo(down).map((i) => `let x${i} = rounded(a4(k, m / 4u + ${i}u));`),
+      ...fours.flatMap((j) => [
+        `let raw${j} = b4(k, n / 4u + ${j}u);`,
+        `let y${j} = rounded(raw${j});`,
+        `if (has_dbias && m == 0u) { sum${j} = sum${j} + raw${j}; }`,
       ]),
-    ].join('\n'),
-    sums: [
-      'let a0 = rounded(a4(k, m / 4u));',
-      'let b0 = b4(k, n / 4u);',
-      'let b = rounded(b0);',
-      ...COMPONENTS.map((c, i) => `acc${i} = acc${i} + a0.${c} * b;`),
-      'if (has_dbias && m == 0u) { sum = sum + b0; }',
-    ].join('\n'),
+      ...each((i, j) => `acc${i}_${j} = acc${i}_${j} + x${i >> 2}.${COMPONENTS[i % 4]} * y${j};`),
+    ],
   };
-  return `fn each(i: u32) {
-  let across = (p.N + 3u) / 4u;
-  let m = 4u * (i / across);
-  let n = 4u * (i % across);
-  var acc0 = vec4f(); var acc1 = vec4f(); var acc2 = vec4f(); var acc3 = vec4f();
-  var sum = vec4f();
+  return `
+fn each(i: u32) {
+  let wide = (p.N + ${4 * across - 1}u) / ${4 * across}u;
+  let m = ${4 * down}u * (i / wide);
+  let n = ${4 * across}u * (i % wide);
+  ${each((i, j) => `var acc${i}_${j} = vec4f();`).join(' ')}
+  ${fours.map((j) => `var sum${j} = vec4f();`).join(' ')}
   let end = ${layout === 'sums' ? 'p.K' : '(p.K + 3u) / 4u'};
   for (var k = 0u; k < end; k++) {
-    ${step[layout]}
+    ${step[layout]().join('\n    ')}
   }
-  store(m, n, acc0); store(m + 1u, n, acc1); store(m + 2u, n, acc2); store(m + 3u, n, acc3);
-  if (has_dbias && m == 0u) { store_bias(n, sum); }
+  ${each((i, j) => `store(m + ${i}u, n + ${4 * j}u, acc${i}_${j});`).join('\n  ')}
+  if (has_dbias && m == 0u) { ${fours.map((j) => `store_bias(n + ${4 * j}u, sum${j});`).join(' ')} }
 }`;
 }
 
 /**
- * 256 threads, thread (y, x) of 16×16 with rows 4·y and columns 4·x of the tile. `tile_a[k][m]` and `tile_b[k][n]` hold
- * fours along m and n.
+ * 256 threads, of which (y, x) has rows 4·y and columns 4·x of the tile. tile_a[k][m] and tile_b[k][n] lie k by k: each
+ * thread brings one four of each operand.
  */
-function tiles(layout: Layout, half: boolean): string {
-  // Each of 256 threads brings one four of each operand: 16×64 elements.
-  const along = `let row = lane / 4u; let four = lane % 4u; // a four along k
-      for (var j = 0u; j < 4u; j++) { NAME[(4u * four + j) * 64u + row] = Operand(x[j]); }`;
-  const across = `let row = lane / 16u; let four = lane % 16u; // a four along the edge
-      for (var j = 0u; j < 4u; j++) { NAME[row * 64u + 4u * four + j] = Operand(x[j]); }`;
-  const bring = (name: 'a' | 'b', alongK: boolean, first: string) =>
-    alongK
-      ? `{ let x = ${name}4(${first} + lane / 4u, k / 4u + lane % 4u);
-      ${along.replace('NAME', `tile_${name}`)} }`
-      : `{ let x = ${name}4(k + lane / 16u, ${first} / 4u + lane % 16u);
-      ${across.replace('NAME', `tile_${name}`)} }`;
-  return `var<workgroup> tile_a: array<Operand, ${TILE * DEPTH}>;
+function teamText(layout: Layout, half: boolean): string {
+  const bring = (name: 'a' | 'b', alongK: boolean, first: string) => {
+    const [row, four] = alongK ? ['lane / 4u', 'lane % 4u'] : ['lane / 16u', 'lane % 16u'];
+    const place = alongK ? `(4u * four + j) * ${TILE}u + row` : `row * ${TILE}u + 4u * four + j`;
+    const read = alongK
+      ? `${name}4(${first} + row, k / 4u + four)`
+      : `${name}4(k + row, ${first} / 4u + four)`;
+    return `{
+      let row = ${row}; let four = ${four};
+      let x = ${read};
+      for (var j = 0u; j < 4u; j++) { tile_${name}[${place}] = Operand(x[j]); }
+    }`;
+  };
+  return `
+var<workgroup> tile_a: array<Operand, ${TILE * DEPTH}>;
 var<workgroup> tile_b: array<Operand, ${TILE * DEPTH}>;
 fn group(g: u32, lane: u32) {
   let wide = (p.N + ${TILE - 1}u) / ${TILE}u;
@@ -207,13 +236,10 @@ fn group(g: u32, lane: u32) {
       acc1 = acc1 + f32(tile_a[a0 + 1u]) * b;
       acc2 = acc2 + f32(tile_a[a0 + 2u]) * b;
       acc3 = acc3 + f32(tile_a[a0 + 3u]) * b;
-      if (has_dbias && m == 0u && m0 == 0u) { sum = sum + ${half ? 'b4(k + i, (n0 + n) / 4u)' : 'b'}; }
+      if (has_dbias && m0 == 0u && m == 0u) { sum = sum + ${half ? 'b4(k + i, (n0 + n) / 4u)' : 'b'}; }
     }
   }
-  store(m0 + m, n0 + n, acc0);
-  store(m0 + m + 1u, n0 + n, acc1);
-  store(m0 + m + 2u, n0 + n, acc2);
-  store(m0 + m + 3u, n0 + n, acc3);
-  if (has_dbias && m == 0u && m0 == 0u) { store_bias(n0 + n, sum); }
+  ${[0, 1, 2, 3].map((i) => `store(m0 + m + ${i}u, n0 + n, acc${i});`).join('\n  ')}
+  if (has_dbias && m0 == 0u && m == 0u) { store_bias(n0 + n, sum); }
 }`;
 }
