@@ -2,8 +2,8 @@
  * Products of matrices on a GPU, out (M, N) = Σ_k A·B, in three layouts of the operands. Every element is summed over k
  * from 0 up in one float, however many rows there are and whoever computes it: a row's bits do not depend on the others.
  *
- * Threads alone hold some rows of `out` by some columns in registers. As teams, 16×16 threads hold a tile of 64×64 and
- * share pieces of the operands of 16 along k.
+ * Every thread holds 4 or 8 rows of `out` by 4 or 8 columns in registers. In a team, 16×16 threads hold a tile and share
+ * pieces of the operands, 16 along k.
  */
 import type { Storage } from '../backend.js';
 import type { Engine } from './engine.js';
@@ -39,35 +39,60 @@ interface Shape {
   readonly fours: boolean;
   /** Whether B is packed as f16. */
   readonly packed: boolean;
-  /** Fours of rows and of columns of a thread alone; null for teams. */
-  readonly alone: readonly [down: number, across: number] | null;
+  readonly team: boolean;
+  /** Fours of rows and of columns that a thread holds. */
+  readonly held: readonly [down: number, across: number];
 }
 
-/** Edge of a team's tile, and how far along k it reads at a time. */
-const [TILE, DEPTH] = [64, 16];
+/** Threads along an edge of a team, and how far along k it reads at a time. */
+const [EDGE, DEPTH] = [16, 16];
 /** Up to so many rows, tiles would be mostly empty. */
 const FEW_ROWS = 16;
+/** So many teams keep a GPU busy; where larger tiles make fewer of them, tiles are small. */
+const ENOUGH_TEAMS = 128;
 
 export function product(engine: Engine, layout: Layout, args: Product): void {
   const { out, a, bias = null, dbias = null, M, N, K, accumulate = false, weight = false } = args;
   const fours = (layout === 'sums' ? M : K) % 4 === 0 && (layout === 'dots' ? K : N) % 4 === 0;
   const packed = engine.half && weight && fours;
-  const alone = engine.teams && M > FEW_ROWS ? null : ([M > 4 ? 2 : 1, N > 4 ? 2 : 1] as const);
-  const [height, width] = alone ? [4 * alone[0], 4 * alone[1]] : [TILE, TILE];
-  engine.run(programOf({ layout, fours, packed, alone }), {
+  const team = engine.teams && M > FEW_ROWS;
+  const { held, count } = team ? tilesOf(M, N) : blocksOf(M, N);
+  engine.run(programOf({ layout, fours, packed, team, held }), {
     arrays: { out, a, b: packed ? engine.halves(args.b) : args.b, bias, dbias },
     numbers: { M, N, K },
     constants: { accumulate, half: engine.half },
-    count: Math.ceil(M / height) * Math.ceil(N / width),
+    count,
   });
+}
+
+/** What threads alone hold, and how many there are. */
+function blocksOf(
+  M: number,
+  N: number,
+): { readonly held: readonly [number, number]; readonly count: number } {
+  const held = [M > 4 ? 2 : 1, N > 4 ? 2 : 1] as const;
+  return { held, count: Math.ceil(M / (4 * held[0])) * Math.ceil(N / (4 * held[1])) };
+}
+
+/** The largest tiles of which there are enough. */
+function tilesOf(M: number, N: number): { readonly held: readonly [number, number]; readonly count: number } {
+  const sizes = [
+    [2, 2],
+    [2, 1],
+    [1, 1],
+  ] as const;
+  const tiles = sizes.map((held) => {
+    const [height, width] = held.map((fours) => 4 * EDGE * fours);
+    return { held, count: Math.ceil(M / height) * Math.ceil(N / width) };
+  });
+  return tiles.find(({ count }) => count >= ENOUGH_TEAMS) ?? tiles[2];
 }
 
 const programs = new Map<string, Program>();
 
 function programOf(shape: Shape): Program {
-  const { layout, fours, packed, alone } = shape;
-  const who = alone ? `by ${alone.join('×')} fours` : 'by tiles';
-  const name = `product in ${layout} ${who}${fours ? ' of fours' : ''}${packed ? ' and halves' : ''}`;
+  const { layout, fours, packed, team, held } = shape;
+  const name = `product in ${layout}, ${team ? 'tiles' : 'blocks'} of ${held.join('×')}${fours ? ', by fours' : ''}${packed ? ', of halves' : ''}`;
   const known = programs.get(name);
   if (known) return known;
   const type = fours ? 'vec4f' : 'f32';
@@ -75,14 +100,14 @@ function programOf(shape: Shape): Program {
     name,
     arrays: { out: 'update f32', a: type, b: packed ? 'vec4h' : type, bias: 'f32', dbias: 'update f32' },
     numbers: { M: 'u32', N: 'u32', K: 'u32' },
-    ...(alone ? { runs: 'each' } : { runs: 'groups', size: 256 }),
+    ...(team ? { runs: 'groups', size: EDGE * EDGE } : { runs: 'each' }),
     code: ({ half }: Constants) =>
       [
         rounding(half === true),
         // A thread alone reads whole fours along k, and does not store what lies beyond M and N.
-        operands(layout, fours, !(alone && fours)),
+        operands(layout, fours, team || !fours),
         STORE,
-        alone ? threadText(layout, ...alone) : teamText(layout, half === true),
+        team ? teamText(layout, half === true, ...held) : threadText(layout, ...held),
       ].join('\n'),
   };
   programs.set(name, program);
@@ -196,50 +221,59 @@ fn each(i: u32) {
 }
 
 /**
- * 256 threads, of which (y, x) has rows 4·y and columns 4·x of the tile. tile_a[k][m] and tile_b[k][n] lie k by k: each
- * thread brings one four of each operand.
+ * 256 threads, of which (y, x) has rows 4·y and columns 4·x of the tile, and of its other quarters where there are some.
+ * tile_a[k][m] and tile_b[k][n] lie k by k.
  */
-function teamText(layout: Layout, half: boolean): string {
-  const bring = (name: 'a' | 'b', alongK: boolean, first: string) => {
-    const [row, four] = alongK ? ['lane / 4u', 'lane % 4u'] : ['lane / 16u', 'lane % 16u'];
-    const place = alongK ? `(4u * four + j) * ${TILE}u + row` : `row * ${TILE}u + 4u * four + j`;
+function teamText(layout: Layout, half: boolean, down: number, across: number): string {
+  const [height, width] = [4 * EDGE * down, 4 * EDGE * across];
+  const [rows, fours] = [upTo(4 * down), upTo(across)];
+  const each = (line: (i: number, j: number) => string) => rows.flatMap((i) => fours.map((j) => line(i, j)));
+  const bring = (name: 'a' | 'b', alongK: boolean, first: string, edge: number, quarter: number) => {
+    const place = alongK ? `(4u * four + j) * ${edge}u + row` : `row * ${edge}u + 4u * four + j`;
     const read = alongK
       ? `${name}4(${first} + row, k / 4u + four)`
       : `${name}4(k + row, ${first} / 4u + four)`;
     return `{
-      let row = ${row}; let four = ${four};
+      let row = ${alongK ? `lane / 4u + ${64 * quarter}u` : 'lane / 16u'};
+      let four = ${alongK ? 'lane % 4u' : `lane % 16u + ${16 * quarter}u`};
       let x = ${read};
       for (var j = 0u; j < 4u; j++) { tile_${name}[${place}] = Operand(x[j]); }
     }`;
   };
+  const bringAll = (name: 'a' | 'b', alongK: boolean, first: string, edge: number, quarters: number) =>
+    upTo(quarters).map((quarter) => bring(name, alongK, first, edge, quarter));
+  const rowOf = (i: number) => `m + ${64 * (i >> 2) + (i % 4)}u`;
+  const fourOf = (j: number) => [0, 1, 2, 3].map((c) => `f32(tile_b[b0 + ${64 * j + c}u])`).join(', ');
+  const first = 'has_dbias && m0 == 0u && m == 0u';
+  const columns = (j: number) => `n0 + n + ${64 * j}u`;
   return `
-var<workgroup> tile_a: array<Operand, ${TILE * DEPTH}>;
-var<workgroup> tile_b: array<Operand, ${TILE * DEPTH}>;
+var<workgroup> tile_a: array<Operand, ${height * DEPTH}>;
+var<workgroup> tile_b: array<Operand, ${width * DEPTH}>;
 fn group(g: u32, lane: u32) {
-  let wide = (p.N + ${TILE - 1}u) / ${TILE}u;
-  let m0 = ${TILE}u * (g / wide);
-  let n0 = ${TILE}u * (g % wide);
-  let m = 4u * (lane / 16u);
-  let n = 4u * (lane % 16u);
-  var acc0 = vec4f(); var acc1 = vec4f(); var acc2 = vec4f(); var acc3 = vec4f();
-  var sum = vec4f();
+  let wide = (p.N + ${width - 1}u) / ${width}u;
+  let m0 = ${height}u * (g / wide);
+  let n0 = ${width}u * (g % wide);
+  let m = 4u * (lane / ${EDGE}u);
+  let n = 4u * (lane % ${EDGE}u);
+  ${each((i, j) => `var acc${i}_${j} = vec4f();`).join(' ')}
+  ${fours.map((j) => `var sum${j} = vec4f();`).join(' ')}
   for (var k = 0u; k < p.K; k += ${DEPTH}u) {
     workgroupBarrier();
-    ${bring('a', layout !== 'sums', 'm0')}
-    ${bring('b', layout === 'dots', 'n0')}
+    ${bringAll('a', layout !== 'sums', 'm0', height, down).join('\n    ')}
+    ${bringAll('b', layout === 'dots', 'n0', width, across).join('\n    ')}
     workgroupBarrier();
     for (var i = 0u; i < ${DEPTH}u; i++) {
-      let a0 = i * ${TILE}u + m;
-      let b0 = i * ${TILE}u + n;
-      let b = vec4f(f32(tile_b[b0]), f32(tile_b[b0 + 1u]), f32(tile_b[b0 + 2u]), f32(tile_b[b0 + 3u]));
-      acc0 = acc0 + f32(tile_a[a0]) * b;
-      acc1 = acc1 + f32(tile_a[a0 + 1u]) * b;
-      acc2 = acc2 + f32(tile_a[a0 + 2u]) * b;
-      acc3 = acc3 + f32(tile_a[a0 + 3u]) * b;
-      if (has_dbias && m0 == 0u && m == 0u) { sum = sum + ${half ? 'b4(k + i, (n0 + n) / 4u)' : 'b'}; }
+      let a0 = i * ${height}u;
+      let b0 = i * ${width}u + n;
+      ${fours.map((j) => `let y${j} = vec4f(${fourOf(j)});`).join('\n      ')}
+      ${rows.map((i) => `let x${i} = f32(tile_a[a0 + ${rowOf(i)}]);`).join('\n      ')}
+      ${each((i, j) => `acc${i}_${j} = acc${i}_${j} + x${i} * y${j};`).join('\n      ')}
+      if (${first}) {
+        ${fours.map((j) => `sum${j} = sum${j} + ${half ? `b4(k + i, (${columns(j)}) / 4u)` : `y${j}`};`).join(' ')}
+      }
     }
   }
-  ${[0, 1, 2, 3].map((i) => `store(m0 + m + ${i}u, n0 + n, acc${i});`).join('\n  ')}
-  if (has_dbias && m0 == 0u && m == 0u) { store_bias(n0 + n, sum); }
+  ${each((i, j) => `store(m0 + ${rowOf(i)}, ${columns(j)}, acc${i}_${j});`).join('\n  ')}
+  if (${first}) { ${fours.map((j) => `store_bias(${columns(j)}, sum${j});`).join(' ')} }
 }`;
 }
