@@ -181,7 +181,7 @@ class Entrant {
   private bytes(sequences: number, context: number): number {
     const { model } = this.entry.config;
     const { backend, weights } = this.on;
-    const width = backend.precision === 'bf16' ? 2 : 4;
+    const width = backend.precision === 'f32' ? 4 : 2;
     // A byte each, and a float for every 64 of them.
     const weightWidth = weights === 'int8' ? 1 + 4 / 64 : width;
     const matrices = applicationCount(model) * blockMatrixSize(model) + model.vocabSize * model.nEmbd;

@@ -2,7 +2,7 @@
  * The kernels one by one, at the sizes that a model gives them: each is checked against the reference backend on a few
  * rows, then timed in turns with the limit that binds it. Knows no terminal.
  */
-import type { Backend, HostArray, Storage } from '../backend/backend.js';
+import type { Backend, HostArray, Precision, Storage } from '../backend/backend.js';
 import { KERNELS, type OptionTypes } from '../backend/kernel-table.js';
 import { ReferenceBackend } from '../backend/reference/reference.js';
 import { type ArrayField, type Signature, signaturesOf } from '../backend/signature.js';
@@ -12,6 +12,9 @@ import { median, type Spread, spread } from '../statistics.js';
 import type { Limit, LimitMeter } from './limits.js';
 import { settle } from './settle.js';
 import type { TimedBackend } from './timed.js';
+
+/** What a product may be off by: operands are rounded on the way too, softmax weights and gradients of logits. */
+const ROUNDED: Readonly<Record<Precision, number>> = { f32: 1e-5, f16: 2 ** -10, bf16: 2 ** -7 };
 
 export interface KernelResult {
   readonly kernel: string;
@@ -249,8 +252,7 @@ async function check(entry: Entry, sizes: Sizes, { backend, weights }: TimedBack
     await outputs(backend),
     await outputs(new ReferenceBackend('f64', weights === 'int8')),
   ];
-  // bf16 rounds what is multiplied on the way: softmax weights and gradients of logits.
-  const tolerance = backend.precision === 'bf16' && entry.flops ? 2 ** -7 : 1e-5;
+  const tolerance = entry.flops ? ROUNDED[backend.precision] : ROUNDED.f32;
   for (const [o, { name }] of written.entries()) {
     let largest = 0.1;
     for (const x of want[o]) largest = Math.max(largest, Math.abs(x));

@@ -1,6 +1,6 @@
 /** `loopnn bench`: the machine's limits, the kernels' share of them, speed and memory of whole steps, and decoding. */
 import { type Command, Option } from 'commander';
-import type { Weights } from '../node/backend.js';
+import type { BackendName, Weights } from '../node/backend.js';
 import { machine } from '../node/machine.js';
 import { nodeClock } from '../node/store.js';
 import { readPreset } from '../node/presets.js';
@@ -13,7 +13,7 @@ import { modelFields } from '../models/config.js';
 import { parseRunConfig, requireEffect, trainFields } from '../train/config.js';
 import { addFields, givenFields, wholeNumber } from './flags.js';
 import { byteSize, grouped, metric, paragraph, Progress, printResult, table } from './output.js';
-import { openRuntime, weightsOption } from './runtime.js';
+import { backendOption, openRuntime, weightsOption } from './runtime.js';
 
 /** The training fields that a step's time depends on. */
 const timedFields = {
@@ -29,6 +29,7 @@ const PARTS = ['kernels', 'steps', 'decoding'] as const;
 interface BenchFlags extends Record<string, unknown> {
   readonly only?: (typeof PARTS)[number];
   readonly steps: number;
+  readonly backend?: BackendName;
   readonly weights: Weights;
   readonly json?: true;
 }
@@ -42,6 +43,7 @@ export function benchCommand(program: Command): void {
     .argument('[presets...]', 'presets to time, in turns; kernels have the sizes of the first', ['gpt2-45m'])
     .addOption(new Option('--only <part>', 'leave the other parts out').choices(PARTS))
     .option('--steps <n>', 'timed steps of each, or runs of eight tokens', wholeNumber(1), 5)
+    .addOption(backendOption())
     .addOption(weightsOption())
     .option('--json', 'print one JSON document');
   addFields(command, modelFields, 'Model:');
@@ -63,7 +65,7 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
     'flags',
   );
   const [{ config }] = models;
-  const { backend } = await openRuntime(config.train.precision, flags.weights);
+  const { backend } = await openRuntime({ ...flags, precision: config.train.precision });
   const on = { backend, weights: flags.weights };
   const progress = new Progress('timing');
   const show = (what: string) => (done: number, of: number) =>

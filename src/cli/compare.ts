@@ -10,6 +10,7 @@ import { type RunResult, trainingFlopsPerToken } from '../experiments/result.js'
 import { describeFields, SCALES, type Scale, type Suite } from '../experiments/suites.js';
 import type { IntegerType } from '../formats/integers.js';
 import { worseThanGuessing } from '../evaluate/evaluation.js';
+import type { BackendName } from '../node/backend.js';
 import { nodeClock } from '../node/store.js';
 import { compareModels, limited } from '../operations/compare.js';
 import { type ComparisonPlan, planModels } from '../operations/plan.js';
@@ -22,7 +23,7 @@ import { interruptible } from './interrupt.js';
 import { evalLoopsOption, watched, watchOption } from './watched.js';
 import { duration, grouped, metric, notice, paragraph, Progress, printResult, table } from './output.js';
 import { Preparing } from './prepare.js';
-import { precisionOption } from './runtime.js';
+import { backendOption, precisionOption } from './runtime.js';
 import { together } from './together.js';
 import { TrainingProgress } from './training.js';
 
@@ -34,6 +35,7 @@ interface CompareFlags {
   readonly data?: string;
   readonly dtype?: IntegerType;
   readonly out?: string;
+  readonly backend?: BackendName;
   readonly precision: TrainConfig['precision'];
   readonly evalLoops?: readonly number[];
   readonly watch?: true;
@@ -69,6 +71,7 @@ export function compareCommand(program: Command): void {
       'folder for the data, the runs and the report, which processes must share; a comparison cut off goes on there',
     )
     .option('--dry-run', 'only say what it would take: runs, steps, FLOPs, and hours on this machine')
+    .addOption(backendOption())
     .addOption(precision)
     .addOption(evalLoopsOption())
     .addOption(watchOption())
@@ -206,13 +209,14 @@ function indented(text: string): string[] {
 }
 
 function commandLine(name: string, flags: CompareFlags, seeds: number): string {
-  const { scale, data, dtype, precision, maxSteps, evalLoops } = flags;
+  const { scale, data, dtype, backend, precision, maxSteps, evalLoops } = flags;
   const ids = dtype === undefined ? '' : ` --dtype ${dtype}`;
   const text = data === undefined ? '' : ` --data DATA${ids}`;
+  const engine = backend === undefined ? '' : ` --backend ${backend}`;
   const bits = precision === 'auto' ? '' : ` --precision ${precision}`;
   const steps = maxSteps === undefined ? '' : ` --max-steps ${maxSteps}`;
   const loops = evalLoops === undefined ? '' : ` --eval-loops ${evalLoops.join(',')}`;
-  return `loopnn compare ${name} --scale ${scale} --seeds ${seeds}${steps}${text}${bits}${loops} --out DIR`;
+  return `loopnn compare ${name} --scale ${scale} --seeds ${seeds}${steps}${text}${engine}${bits}${loops} --out DIR`;
 }
 
 function lossInWords({ valLoss, config }: RunResult): string {

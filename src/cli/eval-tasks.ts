@@ -1,7 +1,7 @@
 /** `loopnn eval --tasks`: what a trained model answers to the questions of benchmarks, at several loop counts side by side. */
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import type { Weights } from '../node/backend.js';
+import type { BackendName, Weights } from '../node/backend.js';
 import { nodeClock } from '../node/store.js';
 import { openRun } from '../node/run.js';
 import { ConfigError, DataError } from '../errors.js';
@@ -18,6 +18,7 @@ interface TaskFlags extends ExitFlags, ShotOptions {
   readonly model: string;
   readonly tasks: readonly string[];
   readonly loops?: number[];
+  readonly backend?: BackendName;
   readonly precision: TrainConfig['precision'];
   readonly weights: Weights;
   readonly json?: true;

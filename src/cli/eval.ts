@@ -1,6 +1,6 @@
 /** `loopnn eval`: what a trained model makes of held-out tokens, of any text file, or of the last words of texts. */
 import { type Command, Option } from 'commander';
-import type { Weights } from '../node/backend.js';
+import type { BackendName, Weights } from '../node/backend.js';
 import { nodeClock } from '../node/store.js';
 import { openDataset } from '../data/dataset.js';
 import { openPath } from '../data/corpus/documents.js';
@@ -25,6 +25,7 @@ import { evaluateTasks } from './eval-tasks.js';
 import { wholeNumber, wholeNumbers } from './flags.js';
 import { grouped, notice, Progress, printResult, table } from './output.js';
 import {
+  backendOption,
   exitCriterionOption,
   type ExitFlags,
   exitOptions,
@@ -51,6 +52,7 @@ interface EvalFlags extends ExitFlags {
   readonly loops?: number[];
   readonly batchSize: number;
   readonly earlyExit: boolean;
+  readonly backend?: BackendName;
   readonly precision: TrainConfig['precision'];
   readonly weights: Weights;
   readonly json?: true;
@@ -122,6 +124,7 @@ export function evalCommand(program: Command): void {
     .addOption(exitThresholdOption())
     .option('--no-early-exit', 'let no halting rule stop a token')
     .option('--batch-size <n>', 'sequences in a forward pass', wholeNumber(1), 8)
+    .addOption(backendOption())
     .addOption(precisionOption())
     .addOption(weightsOption())
     .option('--json', 'print one JSON document')

@@ -1,5 +1,6 @@
 /** `loopnn exits`: what letting tokens leave early costs in loss and saves in loops and time, by criterion and threshold. */
 import { type Command, InvalidArgumentError } from 'commander';
+import type { BackendName } from '../node/backend.js';
 import { machine } from '../node/machine.js';
 import { renderHtml } from '../experiments/document.js';
 import { exitSections, exitSentences, exitTable } from '../experiments/exits-report.js';
@@ -10,7 +11,7 @@ import { EXIT_DEFAULTS, measureExits } from '../operations/exits.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { grouped, notice, paragraph, Progress, printResult, table, writePage } from './output.js';
-import { precisionOption } from './runtime.js';
+import { backendOption, precisionOption } from './runtime.js';
 
 interface ExitsFlags {
   readonly model: string;
@@ -24,6 +25,7 @@ interface ExitsFlags {
   readonly maxTokens: number;
   readonly tolerance: number;
   readonly out?: string;
+  readonly backend?: BackendName;
   readonly precision: TrainConfig['precision'];
   readonly json?: true;
 }
@@ -56,6 +58,7 @@ export function exitsCommand(program: Command): void {
       EXIT_DEFAULTS.tolerance,
     )
     .option('--out <file>', 'write a page with plots')
+    .addOption(backendOption())
     .addOption(precisionOption())
     .option('--json', 'print one JSON document')
     .action(runExits);

@@ -66,6 +66,7 @@ export function generateCommand(program: Command): void {
       json,
       prompt,
       tokens,
+      backend,
       precision,
       weights,
       kvSharing,
@@ -86,7 +87,7 @@ export function generateCommand(program: Command): void {
     const run = await openRun(folder);
     const tokenizer = await run.tokenizer();
     const textIds = await run.textIds();
-    const { model: gpt } = await openModel(run, { precision, weights, kvSharing, kvLoops });
+    const { model: gpt } = await openModel(run, { backend, precision, weights, kvSharing, kvLoops });
     const { config } = gpt;
     noticeLoops(config, options.loops);
     const stream = new Model(gpt, tokenizer, nodeClock, textIds).generate(prompt, {

@@ -3,11 +3,12 @@ import type { Command } from 'commander';
 import { describedParts, gateNorm, type Inspection } from '../experiments/inspect.js';
 import { visible } from '../printable.js';
 import { renderInspection } from '../experiments/inspect-page.js';
+import type { BackendName } from '../node/backend.js';
 import { inspectText } from '../operations/inspect.js';
 import type { TrainConfig } from '../train/config.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { notice, printResult, table, writePage } from './output.js';
-import { precisionOption } from './runtime.js';
+import { backendOption, precisionOption } from './runtime.js';
 
 interface InspectFlags {
   readonly model: string;
@@ -16,6 +17,7 @@ interface InspectFlags {
   readonly top: number;
   readonly exitThreshold: number;
   readonly html?: string;
+  readonly backend?: BackendName;
   readonly precision: TrainConfig['precision'];
   readonly json?: true;
 }
@@ -30,6 +32,7 @@ export function inspectCommand(program: Command): void {
     .option('--top <k>', 'predictions to list at each exit', wholeNumber(1), 3)
     .option('--exit-threshold <p>', 'probability that counts as confident', anyNumber, 0.9)
     .option('--html <file>', 'write a page too')
+    .addOption(backendOption())
     .addOption(precisionOption())
     .option('--json', 'print one JSON document')
     .action(async ({ html, json, exitThreshold: threshold, ...flags }: InspectFlags) => {

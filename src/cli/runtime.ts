@@ -1,9 +1,9 @@
 /** What commands share to get a model into memory: the backend, a run's store, a configuration from flags. */
 import { type Command, Option } from 'commander';
-import { WEIGHTS, type Weights } from '../node/backend.js';
+import { BACKENDS, WEIGHTS } from '../node/backend.js';
 import { type ModelConfig, modelFields } from '../models/config.js';
 import { EXIT_CRITERIA, type ExitCriterion, type ExitOptions } from '../models/exits/options.js';
-import { type RunConfig, type TrainConfig, trainFields } from '../train/config.js';
+import { type RunConfig, trainFields } from '../train/config.js';
 import type { LoadedModel, Run } from '../train/run.js';
 import type { Runtime } from '../tensor/tensor.js';
 import { chooseConfig } from '../operations/config.js';
@@ -12,16 +12,20 @@ import {
   openModel as openRunModel,
   type OpenOptions,
 } from '../operations/open.js';
-import { openRuntime as openNoticed } from '../operations/runtime.js';
+import { openRuntime as openNoticed, type RuntimeOptions } from '../operations/runtime.js';
 import { addFields, anyNumber, givenFields, wholeNumber } from './flags.js';
 import { notice } from './output.js';
 
 /** A runtime on the fastest backend that works here; a fallback, and bf16 that costs time, are told once, on stderr. */
-export function openRuntime(
-  precision: TrainConfig['precision'],
-  weights: Weights = 'float',
-): Promise<Runtime> {
-  return openNoticed(precision, weights, notice);
+export function openRuntime(options: RuntimeOptions): Promise<Runtime> {
+  return openNoticed(options, notice);
+}
+
+/** `--backend` for all commands that compute. */
+export function backendOption(): Option {
+  const help =
+    'what computes: auto is the processor; webgpu a GPU, by the package webgpu; LOOPNN_BACKEND by default';
+  return new Option('--backend <name>', help).choices(BACKENDS);
 }
 
 /** `--precision` for commands that work on trained runs. */
@@ -43,6 +47,7 @@ export function addOpenFlags(command: Command): Command {
   const { kvSharing, kvLoops } = modelFields;
   const help = 'whose keys and values the loops share; by default what the run was trained with';
   return command
+    .addOption(backendOption())
     .addOption(precisionOption())
     .addOption(weightsOption())
     .addOption(new Option('--kv-sharing <name>', help).choices(kvSharing.choices))

@@ -1,5 +1,6 @@
 /** `loopnn train`: trains a model on prepared data, or continues a run. */
 import type { Command } from 'commander';
+import type { BackendName } from '../node/backend.js';
 import type { IntegerType } from '../formats/integers.js';
 import { modelFields } from '../models/config.js';
 import { modelCost } from '../models/cost.js';
@@ -11,7 +12,7 @@ import { givenFields, wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { evalLoopsOption, watched, watchOption } from './watched.js';
 import { grouped, notice, Progress, printResult } from './output.js';
-import { addConfigFlags } from './runtime.js';
+import { addConfigFlags, backendOption } from './runtime.js';
 import { together } from './together.js';
 import { TrainingProgress } from './training.js';
 import type { Peers } from '../train/peers.js';
@@ -23,6 +24,7 @@ interface TrainFlags extends Record<string, unknown> {
   readonly dtype?: IntegerType;
   readonly out: string;
   readonly resume?: true;
+  readonly backend?: BackendName;
   readonly tensorboard?: true;
   readonly shardOptimizer?: true;
   readonly verifyEvery?: number;
@@ -53,6 +55,7 @@ export function trainCommand(program: Command): void {
       wholeNumber(0),
       100,
     )
+    .addOption(backendOption())
     .addOption(evalLoopsOption())
     .addOption(watchOption())
     .option('--json', 'print one JSON document at the end');
@@ -62,8 +65,19 @@ export function trainCommand(program: Command): void {
 }
 
 async function train(flags: TrainFlags, peers: Peers | null, signal: AbortSignal): Promise<void> {
-  const { data, dtype, out, preset, config, resume, tensorboard, shardOptimizer, verifyEvery, evalLoops } =
-    flags;
+  const {
+    data,
+    dtype,
+    out,
+    preset,
+    config,
+    resume,
+    tensorboard,
+    shardOptimizer,
+    verifyEvery,
+    evalLoops,
+    backend: engine,
+  } = flags;
   await using _page = await watched(flags.watch, out, peers);
   // Launchers hand it on to all processes; without a listener Node would wait for a debugger.
   let save = () => {};
@@ -80,6 +94,7 @@ async function train(flags: TrainFlags, peers: Peers | null, signal: AbortSignal
       preset,
       config,
       resume,
+      backend: engine,
       tensorboard,
       shardOptimizer,
       verifyEvery,

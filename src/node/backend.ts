@@ -5,17 +5,23 @@
 import type { Backend, Precision } from '../backend/backend.js';
 import { BackendError, ConfigError } from '../errors.js';
 
+/** Engines that a user may ask for. */
+export const BACKENDS = ['auto', 'native', 'wasm', 'webgpu', 'reference'] as const;
+export type BackendName = (typeof BACKENDS)[number];
 const PRECISIONS = ['auto', 'f32', 'bf16', 'f16'] as const;
 export const WEIGHTS = ['float', 'int8'] as const;
 export type Weights = (typeof WEIGHTS)[number];
 
 export interface BackendOptions {
   /**
-   * `auto`, `native`, `wasm` or `reference` (`delayed`, for tests: the reference's kernels, run when something is
-   * read); the environment variable LOOPNN_BACKEND, or else `auto`, by default.
+   * `auto`, `native`, `wasm`, `webgpu` or `reference` (`delayed`, for tests: the reference's kernels, run when
+   * something is read); the environment variable LOOPNN_BACKEND, or else `auto`, by default.
    */
   readonly name?: string;
-  /** `auto` is bf16 where the machine has instructions for it, f32 elsewhere. */
+  /**
+   * `auto` is bf16 where the machine has instructions for it, f32 elsewhere. GPUs have f16 in place of bf16, where they
+   * have either.
+   */
   readonly precision?: Precision | 'auto';
   /**
    * `int8`: products of inference read weights that were rounded to 8 bits; `float`, the default: as `precision` says.
@@ -27,25 +33,27 @@ export interface BackendOptions {
 
 /**
  * A backend. `auto` is the native one; where the addon cannot load the same kernels in WebAssembly, with a warning, and
- * where they cannot either the reference one, which has f32 only.
+ * where they cannot either the reference one, which has f32 only. It is never a GPU, which has to be asked for: what a
+ * machine computes must not change because a package was installed.
  *
- * Throws ConfigError on an unknown name or a precision that the backend lacks, and BackendError when `native` or `wasm`
- * is asked for and cannot load.
+ * Throws ConfigError on an unknown name or a precision that the backend lacks, and BackendError when `native`, `wasm` or
+ * `webgpu` is asked for and cannot be had.
  */
 export async function createBackend({
-  name = process.env.LOOPNN_BACKEND || 'auto',
+  name = usualBackend(),
   precision = 'auto',
   weights = 'float',
   onWarning = (message) => console.warn(message),
 }: BackendOptions = {}): Promise<Backend> {
   requireOneOf('precision', precision, PRECISIONS);
   requireOneOf('weights', weights, WEIGHTS);
+  requirePrecision(name, precision);
   switch (name) {
     case 'reference':
-      return createReference(precision, weights);
+      return createReference(weights);
     case 'delayed': {
       const { DelayedBackend } = await import('../backend/delayed.js');
-      return new DelayedBackend(await createReference(precision, weights));
+      return new DelayedBackend(await createReference(weights));
     }
     case 'native':
       return createNative(precision, weights);
@@ -58,6 +66,32 @@ export async function createBackend({
     default:
       throw new ConfigError('backend', 'must be auto, native, wasm, webgpu or reference', name);
   }
+}
+
+/** The name of the backend where none is given. */
+export function usualBackend(): string {
+  return process.env.LOOPNN_BACKEND || 'auto';
+}
+
+/** Whether a backend of that name may have a precision; an adapter may still lack f16. */
+export function hasPrecision(name: string, precision: Precision): boolean {
+  switch (name) {
+    case 'webgpu':
+      return precision !== 'bf16';
+    case 'reference':
+    case 'delayed':
+      return precision === 'f32';
+    default:
+      return precision !== 'f16';
+  }
+}
+
+function requirePrecision(name: string, precision: Precision | 'auto'): void {
+  if (precision === 'auto' || hasPrecision(name, precision)) return;
+  const has = PRECISIONS.filter((other) => other !== 'auto' && hasPrecision(name, other));
+  const where = name === 'auto' ? 'a processor' : `the ${name} backend`;
+  const hint = precision === 'f16' ? 'f16 is for GPUs, by the webgpu backend' : undefined;
+  throw new ConfigError('precision', `must be ${has.join(' or ')} on ${where}`, precision, hint);
 }
 
 /** For callers without types. */
@@ -83,10 +117,8 @@ async function createWasm(
 
 async function createWebGpu(precision: Precision | 'auto', weights: Weights): Promise<Backend> {
   if (weights === 'int8') throw new ConfigError('weights', 'must be float on the webgpu backend', weights);
-  if (precision === 'bf16')
-    throw new ConfigError('precision', 'must be f32 or f16 on the webgpu backend', precision);
   const { openNodeWebGpu } = await import('./webgpu.js');
-  return openNodeWebGpu({ precision: precision === 'auto' ? 'f32' : precision });
+  return openNodeWebGpu({ precision: precision === 'f16' ? 'f16' : 'f32' });
 }
 
 /** The first of native, wasm and reference that works; says what is lost, and what to do about it. */
@@ -115,13 +147,10 @@ async function createBest(
   }
   const change = precision === 'bf16' ? ', in f32' : '';
   onWarning(`using the slow reference backend${change}: ${why}`);
-  return createReference('f32', weights);
+  return createReference(weights);
 }
 
-async function createReference(precision: Precision | 'auto', weights: Weights): Promise<Backend> {
-  if (precision === 'bf16') {
-    throw new ConfigError('precision', 'must be f32 on the reference backend', precision);
-  }
+async function createReference(weights: Weights): Promise<Backend> {
   const { ReferenceBackend } = await import('../backend/reference/reference.js');
   return new ReferenceBackend('f32', weights === 'int8');
 }

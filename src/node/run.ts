@@ -1,11 +1,11 @@
 /** Runs in folders, and their models on a backend of this machine. */
 import { Runtime } from '../tensor/tensor.js';
 import { type KeyValueOptions, type LoadedModel, Run } from '../train/run.js';
-import { type BackendOptions, createBackend } from './backend.js';
+import { type BackendOptions, createBackend, hasPrecision, usualBackend } from './backend.js';
 import { NodeStore } from './store.js';
 
 export interface LoadOptions extends Omit<BackendOptions, 'name'>, KeyValueOptions {
-  /** `auto`, `native`, `wasm` or `reference`; the environment variable LOOPNN_BACKEND, or else `auto`, by default. */
+  /** As `name` in createBackend. */
   readonly backend?: string;
 }
 
@@ -14,15 +14,21 @@ export function openRun(folder: string): Promise<Run> {
   return Run.open(new NodeStore(folder), folder);
 }
 
-/** A run's best weights on a backend; `precision` is by default what it was trained with. Throws ConfigError for wrong options. */
+/**
+ * A run's best weights on a backend; `precision` is by default what it was trained with, or f32, with a warning, on a
+ * backend that lacks it. Throws ConfigError for wrong options.
+ */
 export async function loadRun(
   run: Run,
-  { backend: name, precision = 'auto', weights, onWarning, ...keys }: LoadOptions = {},
+  { backend: name = usualBackend(), precision = 'auto', weights, onWarning, ...keys }: LoadOptions = {},
 ): Promise<LoadedModel> {
   const { train, model } = run.config;
+  const trained = train.precision;
+  const lacks = precision === 'auto' && trained !== 'auto' && !hasPrecision(name, trained);
+  if (lacks) onWarning?.(`${run.name} was trained in ${trained}, which is not to be had here: in f32`);
   const backend = await createBackend({
-    precision: precision === 'auto' ? train.precision : precision,
-    ...(name === undefined ? {} : { name }),
+    name,
+    precision: precision !== 'auto' ? precision : lacks ? 'f32' : trained,
     ...(weights === undefined ? {} : { weights }),
     ...(onWarning === undefined ? {} : { onWarning }),
   });

@@ -14,6 +14,7 @@ import { reportFacts } from '../experiments/report-facts.js';
 import { requireSuite, type Suite, type SuiteData } from '../experiments/suites.js';
 import type { Timing } from '../experiments/timing.js';
 import type { IntegerType } from '../formats/integers.js';
+import type { BackendName } from '../node/backend.js';
 import { NodeStore, nodeClock } from '../node/store.js';
 import { endedBy } from '../platform.js';
 import { textOf } from '../tokenizer/tokenizer.js';
@@ -38,6 +39,8 @@ export interface CompareOptions {
   readonly dtype?: IntegerType | undefined;
   /** `auto`, the default, is what the comparison began with. */
   readonly precision?: TrainConfig['precision'];
+  /** The engine; the environment variable LOOPNN_BACKEND, or else `auto`, by default. */
+  readonly backend?: BackendName | undefined;
   /** Loop counts at which each evaluation of models that can run them scores its validation batches too. */
   readonly evalLoops?: readonly number[] | undefined;
   /** The command, as the report quotes it. */
@@ -112,7 +115,8 @@ export async function compareModels(options: CompareOptions): Promise<Comparison
   };
   const asked = options.precision ?? 'auto';
   const wanted = await broadcastText(peers, 0, folder ? folder.precision(data, asked) : '');
-  const runtime = await openRuntime(wanted as typeof asked, 'float', onNotice);
+  const { backend } = options;
+  const runtime = await openRuntime({ precision: wanted as typeof asked, backend }, onNotice);
   await folder?.begin(data, runtime.backend.precision);
   if (peers.size > 1) await requireAlike(peers, await factsOf(peers, home, dataset, runtime.backend));
   const { description } = runtime.backend;

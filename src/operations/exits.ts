@@ -6,7 +6,9 @@ import { openRun } from '../node/run.js';
 import { nodeClock } from '../node/store.js';
 import { noticeLoops, type OpenOptions, openModel } from './open.js';
 
-export interface MeasureExitsOptions extends Partial<ExitSweepOptions>, Pick<OpenOptions, 'precision'> {
+export interface MeasureExitsOptions
+  extends Partial<ExitSweepOptions>,
+    Pick<OpenOptions, 'backend' | 'precision'> {
   /** Folder of a trained run. */
   readonly model: string;
   /** Held-out tokens: the val split of a folder, or the whole of a file. */
@@ -36,11 +38,11 @@ export const EXIT_DEFAULTS = { points: 8, B: 8, maxTokens: 16_384, tolerance: 0.
  * console.log(criteria.map(({ criterion, best }) => [criterion, best?.threshold]));
  */
 export async function measureExits(options: MeasureExitsOptions): Promise<MeasuredExits> {
-  const { model: folder, data: path, dtype, precision, onNotice = () => {}, ...sweep } = options;
+  const { model: folder, data: path, dtype, backend, precision, onNotice = () => {}, ...sweep } = options;
   await using data = await openDataset(path, { dtype });
   const run = await openRun(folder);
   await run.requireSameTokenizer(data.tokenizer);
-  const { model, config, step } = await openModel(run, { precision }, onNotice);
+  const { model, config, step } = await openModel(run, { backend, precision }, onNotice);
   try {
     noticeLoops(config.model, sweep.loops, onNotice);
     const source = data.file ?? data.val;

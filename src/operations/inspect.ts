@@ -3,7 +3,7 @@ import { type Inspection, inspect } from '../experiments/inspect.js';
 import { openRun } from '../node/run.js';
 import { noticeLoops, type OpenOptions, openModel } from './open.js';
 
-export interface InspectTextOptions extends Pick<OpenOptions, 'precision'> {
+export interface InspectTextOptions extends Pick<OpenOptions, 'backend' | 'precision'> {
   /** Folder of a trained run. */
   readonly model: string;
   readonly prompt: string;

@@ -1,5 +1,5 @@
 /** A run's model in memory, with what there is to say of its backend. */
-import type { Weights } from '../node/backend.js';
+import type { BackendName, Weights } from '../node/backend.js';
 import { type LoadOptions, loadRun } from '../node/run.js';
 import type { ModelConfig } from '../models/config.js';
 import type { LoadedModel, Run } from '../train/run.js';
@@ -8,7 +8,9 @@ import { noticePrecision } from './runtime.js';
 
 /** How a run is opened. */
 export interface OpenOptions {
-  /** Operands of matrix products; `auto`, the default, is what the run was trained with. */
+  /** The engine; the environment variable LOOPNN_BACKEND, or else `auto`, by default. */
+  readonly backend?: BackendName | undefined;
+  /** Operands of matrix products; `auto`, the default, is what the run was trained with, where there is that. */
   readonly precision?: TrainConfig['precision'] | undefined;
   readonly weights?: Weights | undefined;
   /** Whose keys and values the loops share, in place of what the run was trained with. */
@@ -17,9 +19,11 @@ export interface OpenOptions {
 }
 
 /** The options that are given. */
-export function openOptions({ precision = 'auto', weights, kvSharing, kvLoops }: OpenOptions): LoadOptions {
+export function openOptions(options: OpenOptions): LoadOptions {
+  const { backend, precision = 'auto', weights, kvSharing, kvLoops } = options;
   return {
     precision,
+    ...(backend === undefined ? {} : { backend }),
     ...(weights === undefined ? {} : { weights }),
     ...(kvSharing === undefined ? {} : { kvSharing }),
     ...(kvLoops === undefined ? {} : { kvLoops }),

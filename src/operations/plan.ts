@@ -26,14 +26,14 @@ export interface ComparisonPlan {
 export async function planModels(
   options: CompareOptions & { onModel?: (done: number, of: number) => void },
 ): Promise<ComparisonPlan> {
-  const { onNotice = () => {}, precision = 'auto', signal } = options;
+  const { onNotice = () => {}, precision = 'auto', backend: name, signal } = options;
   const suite = limited(options.suite, options.maxSteps);
   const seeds = options.seeds ?? suite.seeds;
   const data = options.data ?? suite.data;
   const vocabSize = await vocabularyOf(data, options);
   // What is wrong in the suite is told before the backend is opened.
   planComparison(suite, seeds, vocabSize, 'f32');
-  const { backend } = await openRuntime(precision, 'float', onNotice);
+  const { backend } = await openRuntime({ precision, backend: name }, onNotice);
   const planned = planComparison(suite, seeds, vocabSize, backend.precision);
   const models: (PlannedModel & { seconds: number })[] = [];
   for (const model of planned) {

@@ -1,20 +1,26 @@
 /** The backend that work runs on, and what there is to say of it. */
 import { nativeInfo } from '../backend/native/addon.js';
 import type { Backend } from '../backend/backend.js';
-import { createBackend, type Weights } from '../node/backend.js';
+import { type BackendName, createBackend, type Weights } from '../node/backend.js';
 import { Runtime } from '../tensor/tensor.js';
 import type { TrainConfig } from '../train/config.js';
+
+export interface RuntimeOptions {
+  readonly precision: TrainConfig['precision'];
+  /** The engine; the environment variable LOOPNN_BACKEND, or else `auto`, by default. */
+  readonly backend?: BackendName | undefined;
+  readonly weights?: Weights | undefined;
+}
 
 /**
  * A runtime for training, on the fastest backend that works here; `auto` is bf16 where its products are faster than
  * float32's. A fallback, and bf16 that costs time, are told once, to `onNotice`.
  */
 export async function openRuntime(
-  precision: TrainConfig['precision'],
-  weights: Weights,
+  { precision, backend: name, weights = 'float' }: RuntimeOptions,
   onNotice: (line: string) => void,
 ): Promise<Runtime> {
-  const options = { weights, onWarning: onNotice };
+  const options = { weights, onWarning: onNotice, ...(name === undefined ? {} : { name }) };
   const backend = await createBackend({ precision, ...options });
   if (precision === 'auto' && slowInBf16(backend)) {
     onNotice('training in f32: bf16 products are no faster on this processor');

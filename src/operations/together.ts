@@ -17,8 +17,9 @@ export function ownVersion(): Facts {
   return { version, commit: machine().commit ?? 'none' };
 }
 
-/** The engine, and what its bits depend on: other instruction sets round otherwise. */
-export function backendFact({ name, precision }: Backend): string {
+/** The engine, and what its bits depend on: other instruction sets round otherwise, and so do other GPUs. */
+export function backendFact({ name, precision, description }: Backend): string {
+  if (name === 'webgpu') return description;
   return [name, precision, ...(name === 'native' ? [nativeInfo().isa] : [])].join(' ');
 }
 

@@ -11,6 +11,7 @@ import { hasResult, readResult, type RunResult, writeResult } from '../experimen
 import { evalNotes } from '../experiments/sample.js';
 import { scoreRun } from '../experiments/score.js';
 import { GPT } from '../models/gpt.js';
+import type { BackendName } from '../node/backend.js';
 import { NodeStore, nodeClock } from '../node/store.js';
 import { endedBy } from '../platform.js';
 import { resumableStep } from '../train/checkpoint.js';
@@ -47,6 +48,8 @@ export interface TrainOptions extends ConfigOptions {
   readonly out: string;
   /** Continue the run in `out` from its last checkpoint; training fields and the dropout may be changed. */
   readonly resume?: boolean | undefined;
+  /** The engine; the environment variable LOOPNN_BACKEND, or else `auto`, by default. */
+  readonly backend?: BackendName | undefined;
   /** Log for TensorBoard too; a resumed run that has such a log continues it. */
   readonly tensorboard?: boolean | undefined;
   /** Loop counts at which each evaluation scores its validation batches too; a resumed run keeps its own by default. */
@@ -136,7 +139,10 @@ export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
   const goesOn = resumed && resumedConfig(resumed.config, trained, options);
   const wanted = await configOfAll(peers, begun ?? goesOn);
   requireKnown(data, wanted, options);
-  const runtime = await openRuntime(wanted.train.precision, 'float', onNotice);
+  const runtime = await openRuntime(
+    { precision: wanted.train.precision, backend: options.backend },
+    onNotice,
+  );
   const config = { ...wanted, train: { ...wanted.train, precision: runtime.backend.precision } };
   if (peers.size > 1) await requireAlike(peers, await factsOf(options, data, runtime.backend));
   const model = new GPT(config.model, runtime, { train: true });

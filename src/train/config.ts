@@ -26,7 +26,7 @@ export const trainFields = {
     kind: 'choice',
     choices: ['auto', 'f32', 'bf16', 'f16'],
     default: 'auto',
-    help: 'operands of matrix products; auto is bf16 where the processor multiplies it faster than f32',
+    help: 'operands of matrix products; auto is bf16 where the processor multiplies it faster than f32; f16 is for GPUs',
   },
   maxSteps: { kind: 'int', min: 1, default: 2000, help: 'updates until the run is done' },
   lr: { kind: 'number', min: 0, default: 6e-4, help: 'peak learning rate' },

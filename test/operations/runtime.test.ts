@@ -14,7 +14,7 @@ test('training takes bf16 where its products are faster, and says where it does 
   const { bf16, fastBf16 } = nativeInfo();
   assert.equal(fastBf16, bf16 && !intel);
   const notices: string[] = [];
-  const { backend } = await openRuntime('auto', 'float', (line) => notices.push(line));
+  const { backend } = await openRuntime({ precision: 'auto' }, (line) => notices.push(line));
   if (backend.name !== 'native') return;
   assert.equal(backend.precision, fastBf16 ? 'bf16' : 'f32');
   assert.equal(notices.length, bf16 && !fastBf16 ? 1 : 0);
