@@ -9,11 +9,13 @@ import * as addon from '../src/backend/native/addon.js';
 import { WasmBackend } from '../src/backend/wasm/wasm.js';
 import { wasmModule } from '../src/node/wasm.js';
 import { openNodeWebGpu } from '../src/node/webgpu.js';
+import { preferSwiftShader } from './webgpu.js';
 
 export const delayed = process.env.LOOPNN_BACKEND === 'delayed';
 const wasm = process.env.LOOPNN_BACKEND === 'wasm' ? await wasmModule() : null;
 /** LOOPNN_TEST_TEAMS lets workgroups share memory on an adapter that would not. */
 const teams = process.env.LOOPNN_TEST_TEAMS === '1' ? { teams: true } : {};
+if (process.env.LOOPNN_BACKEND === 'webgpu') preferSwiftShader();
 export const webgpu = process.env.LOOPNN_BACKEND === 'webgpu' ? await openNodeWebGpu(teams) : null;
 /** The name of the engine with kernels in C++. */
 export const compiled = wasm ? 'wasm' : 'native';
