@@ -12,6 +12,7 @@ import {
   isUpdate,
   type Program,
   shaderText,
+  type Team,
   workgroupsOf,
 } from './program.js';
 import { Recorder } from './recorder.js';
@@ -19,6 +20,8 @@ import { ELEMENT, GpuAllocation, GpuStorage, gpuStorage } from './storage.js';
 
 /** Bytes that bindings' offsets are multiples of. */
 const ALIGNMENT = 256;
+/** Lanes of a team. */
+const TEAM = 64;
 /** Bind groups that are kept. */
 const GROUPS = 8192;
 
@@ -57,6 +60,8 @@ interface Place {
 export interface EngineOptions {
   /** Whether rows and tiles are computed by whole workgroups, which share memory, or by threads alone. */
   readonly teams: boolean;
+  /** Whether teams add up by subgroups. */
+  readonly subgroups: boolean;
   /** Whether products read their operands as f16. */
   readonly half: boolean;
   /** Bytes that a binding may have at most; the device's own limit by default. */
@@ -67,8 +72,7 @@ export class Engine {
   readonly recorder: Recorder;
   readonly teams: boolean;
   readonly half: boolean;
-  /** Lanes that share a row. */
-  readonly team: number;
+  readonly team: Team;
   readonly largestBinding: number;
   private readonly mostBindings: number;
   private readonly pipelines = new Map<string, Pipeline>();
@@ -82,12 +86,12 @@ export class Engine {
 
   constructor(
     readonly device: GpuDevice,
-    { teams, half, largestBinding }: EngineOptions,
+    { teams, subgroups, half, largestBinding }: EngineOptions,
   ) {
     this.recorder = new Recorder(device);
     this.teams = teams;
     this.half = half;
-    this.team = teams ? 64 : 1;
+    this.team = { lanes: teams ? TEAM : 1, subgroups };
     const { maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage } = device.limits;
     const most = Math.min(maxStorageBufferBindingSize, maxBufferSize, largestBinding ?? Infinity);
     this.largestBinding = most - (most % ALIGNMENT);

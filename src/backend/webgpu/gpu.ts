@@ -5,6 +5,7 @@
 
 /** `navigator.gpu`. */
 export interface Gpu {
+  readonly wgslLanguageFeatures?: ReadonlySet<string>;
   requestAdapter(options?: {
     readonly powerPreference?: 'high-performance' | 'low-power';
   }): Promise<GpuAdapter | null>;

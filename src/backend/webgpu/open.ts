@@ -9,6 +9,8 @@ export interface WebGpuOptions {
   readonly precision?: 'f32' | 'f16';
   /** Whether workgroups share memory; where the adapter is a processor they do not, by default. */
   readonly teams?: boolean;
+  /** Whether teams add up by subgroups; where there are some they do, by default. */
+  readonly subgroups?: boolean;
   /** Bytes of a binding at most; the device's own limit by default. */
   readonly largestBinding?: number;
   /** What must live as long as the device. */
@@ -43,7 +45,14 @@ export async function openWebGpu(gpu: Gpu | undefined, options: WebGpuOptions = 
     throw new BackendError('webgpu', `must open a device of ${nameOf(adapter)}`, String(error));
   });
   const teams = options.teams ?? !isProcessor(adapter);
-  const engine = new Engine(device, { teams, half, ...(largestBinding ? { largestBinding } : {}) });
+  const able = device.features.has('subgroups') && gpu?.wgslLanguageFeatures?.has('subgroup_id') === true;
+  const subgroups = options.subgroups ?? able;
+  const engine = new Engine(device, {
+    teams,
+    subgroups,
+    half,
+    ...(largestBinding ? { largestBinding } : {}),
+  });
   const description = `webgpu (${nameOf(adapter)}, ${precision})`;
   return new WebGpuBackend(engine, description, owner);
 }

@@ -43,17 +43,20 @@ export interface Placement {
 /** Lanes of a workgroup in which each thread works alone. */
 export const ALONE = 64;
 
-/** The text of a program's shader. `team` is the number of lanes that share a row. */
-export function shaderText(
-  program: Program,
-  constants: Constants,
-  placement: Placement,
-  team: number,
-): string {
+/** Who works on a row: so many lanes, which add up by subgroups where the device has those. */
+export interface Team {
+  readonly lanes: number;
+  readonly subgroups: boolean;
+}
+
+/** The text of a program's shader. */
+export function shaderText(program: Program, constants: Constants, placement: Placement, team: Team): string {
   const { runs, size = ALONE } = program;
   const arrays = Object.keys(program.arrays);
   const half = placement.types.includes('vec4h') || constants.half === true;
-  const lines = half ? ['enable f16;'] : [];
+  const together = runs === 'rows' && team.lanes > 1;
+  const subgroups = together && team.subgroups;
+  const lines = [...(half ? ['enable f16;'] : []), ...(subgroups ? ['enable subgroups;'] : [])];
   const numbers = Object.entries(program.numbers ?? {});
   const fields = [
     'count: u32',
@@ -75,12 +78,19 @@ export function shaderText(
     lines.push(...accessors(name, program.arrays[name], i, placement));
   if (runs === 'rows') lines.push(...teamText(team));
   lines.push(typeof program.code === 'string' ? program.code : program.code(constants));
-  const lanes = runs === 'groups' ? size : runs === 'rows' && team > 1 ? team : ALONE;
+  const lanes = runs === 'groups' ? size : together ? team.lanes : ALONE;
+  const builtins = [
+    '@builtin(workgroup_id) w: vec3u',
+    '@builtin(num_workgroups) n: vec3u',
+    '@builtin(local_invocation_index) lane: u32',
+    ...(subgroups ? SUBGROUP_BUILTINS.map((name) => `@builtin(${name}) ${name}_: u32`) : []),
+  ];
   lines.push(
     `@compute @workgroup_size(${lanes})`,
-    'fn main(@builtin(workgroup_id) w: vec3u, @builtin(num_workgroups) n: vec3u, @builtin(local_invocation_index) lane: u32) {',
+    `fn main(${builtins.join(', ')}) {`,
+    ...(subgroups ? SUBGROUP_BUILTINS.map((name) => `  my_${name} = ${name}_;`) : []),
     '  let g = w.x + w.y * n.x;',
-    ...(runs === 'groups' || (runs === 'rows' && team > 1)
+    ...(runs === 'groups' || together
       ? [`  if (g < p.count) { ${runs === 'groups' ? 'group' : 'row'}(g, lane); }`]
       : [
           `  let i = g * ${ALONE}u + lane;`,
@@ -92,8 +102,8 @@ export function shaderText(
 }
 
 /** Workgroups of a call. */
-export function workgroupsOf({ runs }: Program, count: number, team: number): number {
-  return runs === 'groups' || (runs === 'rows' && team > 1) ? count : Math.ceil(count / ALONE);
+export function workgroupsOf({ runs }: Program, count: number, { lanes }: Team): number {
+  return runs === 'groups' || (runs === 'rows' && lanes > 1) ? count : Math.ceil(count / ALONE);
 }
 
 /** The element that an access names. */
@@ -141,33 +151,45 @@ function accessors(name: string, access: Access, i: number, { bindings, types }:
   return lines;
 }
 
+const SUBGROUP_BUILTINS = ['subgroup_id', 'num_subgroups', 'subgroup_invocation_id'];
+
 /** Sums and maxima over a team, each lane getting the result; always in one order. */
-function teamText(team: number): string[] {
-  const lines = [`const L = ${team}u;`];
-  if (team === 1) {
-    return [
-      ...lines,
-      'fn team_sum(x: f32, lane: u32) -> f32 { return x; }',
-      'fn team_max(x: f32, lane: u32) -> f32 { return x; }',
-    ];
+function teamText({ lanes, subgroups }: Team): string[] {
+  const lines = [`const L = ${lanes}u;`];
+  const ways = [
+    ['team_sum', 'subgroupAdd', (a: string, b: string) => `${a} + ${b}`],
+    ['team_max', 'subgroupMax', (a: string, b: string) => `max(${a}, ${b})`],
+  ] as const;
+  if (lanes === 1) {
+    for (const [name] of ways) lines.push(`fn ${name}(x: f32, lane: u32) -> f32 { return x; }`);
+    return lines;
   }
-  lines.push(`var<workgroup> team: array<f32, ${team}>;`);
-  for (const [name, step] of [
-    ['team_sum', 'team[lane] + team[lane + half]'],
-    ['team_max', 'max(team[lane], team[lane + half])'],
-  ]) {
-    lines.push(
-      `fn ${name}(x: f32, lane: u32) -> f32 {`,
-      '  team[lane] = x;',
-      '  workgroupBarrier();',
-      '  for (var half = L / 2u; half > 0u; half /= 2u) {',
-      `    if (lane < half) { team[lane] = ${step}; }`,
-      '    workgroupBarrier();',
-      '  }',
-      '  let result = workgroupUniformLoad(&team[0]);',
-      '  return result;',
-      '}',
-    );
+  lines.push(`var<workgroup> team: array<f32, ${lanes}>;`);
+  if (subgroups) for (const name of SUBGROUP_BUILTINS) lines.push(`var<private> my_${name}: u32;`);
+  for (const [name, ofSubgroup, both] of ways) {
+    lines.push(`fn ${name}(x: f32, lane: u32) -> f32 {`);
+    if (subgroups) {
+      lines.push(
+        `  let part = ${ofSubgroup}(x);`,
+        '  if (my_subgroup_invocation_id == 0u) { team[my_subgroup_id] = part; }',
+        '  workgroupBarrier();',
+        '  var all = team[0];',
+        `  for (var i = 1u; i < my_num_subgroups; i++) { all = ${both('all', 'team[i]')}; }`,
+        '  workgroupBarrier();',
+        '  return all;',
+      );
+    } else {
+      lines.push(
+        '  team[lane] = x;',
+        '  workgroupBarrier();',
+        '  for (var half = L / 2u; half > 0u; half /= 2u) {',
+        `    if (lane < half) { team[lane] = ${both('team[lane]', 'team[lane + half]')}; }`,
+        '    workgroupBarrier();',
+        '  }',
+        '  return workgroupUniformLoad(&team[0]);',
+      );
+    }
+    lines.push('}');
   }
   return lines;
 }
