@@ -283,6 +283,25 @@ test('a sum keeps what its rounding leaves, and tells what is not finite', async
   });
 });
 
+test('a sum of what nearly cancels is exact to a small part of what it adds', async () => {
+  await onEveryIsa(async (isa) => {
+    for (const n of [4, 1001, 5003, 70_001]) {
+      const array = values(n, n).map((x, i) => x * 10 ** ((i % 13) - 6));
+      for (let i = 1; i < n; i += 2) array[i] = -array[(i * 7) % n] * (1 + 2 ** -20);
+      const [out, nonFinite] = [native.allocate('f32', 2), native.allocate('f32', 1)];
+      native.sum({ out, nonFinite, inp: upload(native, array) });
+      const [high, low] = await native.read(out);
+      const numbers = Array.from(array);
+      const exact = numbers.reduce((sum, x) => sum + x, 0);
+      const size = numbers.reduce((sum, x) => sum + Math.abs(x), 0);
+      assert.ok(
+        Math.abs(high + low - exact) <= 2 ** -40 * size,
+        `${isa}, ${n}: ${high} + ${low}, not ${exact}`,
+      );
+    }
+  });
+});
+
 test('the sum of squares is exact where doubles make it so, and shows what is not finite', async () => {
   const cases: KernelCase[] = SUMMED.map((n) => ({
     label: `sumSquares ${n}`,
