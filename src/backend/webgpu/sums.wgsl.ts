@@ -4,6 +4,7 @@
  */
 import type { Storage } from '../backend.js';
 import type { Engine } from './engine.js';
+import { MATH } from './math.wgsl.js';
 import type { Program } from './program.js';
 import { type GpuStorage, gpuStorage } from './storage.js';
 
@@ -17,8 +18,7 @@ const FEW = 4096;
  * `hidden` returns x by way of its bits, with a zero that only the host knows: a compiler that takes floats for real
  * numbers would otherwise find that nothing is left. Where a sum is not finite, it stays so, and nothing is left.
  */
-const PAIRS = `
-fn is_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u; }
+const PAIRS = `${MATH}
 fn hidden(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) ^ p.zero); }
 fn plus(a: vec2f, high: f32, low: f32) -> vec2f {
   let sum = hidden(a.x + high);
