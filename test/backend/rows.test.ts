@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Backend, Storage } from '../../src/backend/backend.js';
 import { ShapeError } from '../../src/errors.js';
+import * as engines from '../engines.js';
 import {
   assertSameBits,
   checkCases,
@@ -136,8 +137,8 @@ test('rows: select, scale, gather and scatter agree with the reference', async (
   await checkCases(cases);
 });
 
-test('rows that do not ascend, or lie outside, are refused by both backends', () => {
-  for (const backend of [native, reference]) {
+test('rows that do not ascend, or lie outside, are refused where the host sees them', () => {
+  for (const backend of engines.webgpu ? [reference] : [native, reference]) {
     const call = (index: Int32Array) =>
       backend.gatherRows({
         out: backend.allocate(backend.dtype, index.length * 2),
