@@ -20,7 +20,7 @@ export interface Blocks {
 export function blocksOf(engine: Engine, R: number, C: number): Blocks {
   const block = Math.max(engine.teams ? 32 : 256, Math.ceil(R / BLOCKS));
   const blocks = Math.ceil(R / block);
-  return { block, blocks, walks: blocks * Math.ceil(C / engine.team) };
+  return { block, blocks, walks: blocks * Math.ceil(C / engine.team.lanes) };
 }
 
 /**
