@@ -63,6 +63,8 @@ export interface GpuDevice {
     readonly compute: { readonly module: GpuShaderModule; readonly entryPoint: string };
   }): object;
   createBindGroup(descriptor: { readonly layout: object; readonly entries: readonly unknown[] }): object;
+  pushErrorScope(filter: 'out-of-memory'): void;
+  popErrorScope(): Promise<GpuError | null>;
   createQuerySet(descriptor: { readonly type: 'timestamp'; readonly count: number }): GpuQuerySet;
   createCommandEncoder(): GpuCommandEncoder;
   destroy(): void;

@@ -1,7 +1,8 @@
-/** Opens a device for the engine: which adapter, with which features and limits, and what they mean here. */
+/** Opens a device for the engine: with which features and limits, and how work is shared on it. */
 import { BackendError, ConfigError } from '../../errors.js';
+import { FEATURES, findAdapter, isProcessor, LIMITS, messageOf, nameOf } from './adapter.js';
 import { Engine } from './engine.js';
-import type { Gpu, GpuAdapter, GpuLimit } from './gpu.js';
+import type { Gpu, GpuAdapter } from './gpu.js';
 import { WebGpuBackend } from './webgpu.js';
 
 export interface WebGpuOptions {
@@ -17,66 +18,37 @@ export interface WebGpuOptions {
   readonly owner?: unknown;
 }
 
-/** Features that the engine uses where the adapter has them. */
-const FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'];
-/** Limits that are asked for as the adapter has them. */
-const LIMITS: readonly GpuLimit[] = [
-  'maxStorageBufferBindingSize',
-  'maxBufferSize',
-  'maxStorageBuffersPerShaderStage',
-  'maxComputeWorkgroupStorageSize',
-];
-
 /**
  * A backend on the fastest adapter. Throws BackendError where there is none or its device cannot be had, and
  * ConfigError for a precision that it lacks.
  */
 export async function openWebGpu(gpu: Gpu | undefined, options: WebGpuOptions = {}): Promise<WebGpuBackend> {
+  return openAdapter(gpu, await findAdapter(gpu), options);
+}
+
+/** The same on an adapter that was found. */
+export async function openAdapter(
+  gpu: Gpu | undefined,
+  adapter: GpuAdapter,
+  options: WebGpuOptions = {},
+): Promise<WebGpuBackend> {
   const { precision = 'f32', owner = null, largestBinding } = options;
-  const adapter = await adapterOf(gpu);
+  const name = nameOf(adapter);
   const half = precision === 'f16';
   if (half && !adapter.features.has('shader-f16')) {
-    const rule = `must be f32 on this adapter, ${nameOf(adapter)}, which lacks shader-f16`;
-    throw new ConfigError('precision', rule, precision);
+    const hint = 'the adapter lacks shader-f16';
+    throw new ConfigError('precision', `must be f32 on ${name}`, precision, hint);
   }
-  const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name));
-  const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
+  const requiredFeatures = FEATURES.filter((feature) => adapter.features.has(feature));
+  const requiredLimits = Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]]));
   const device = await adapter.requestDevice({ requiredFeatures, requiredLimits }).catch((error) => {
-    throw new BackendError('webgpu', `must open a device of ${nameOf(adapter)}`, String(error));
+    const hint = 'another program may hold the GPU, or its driver be too old';
+    throw new BackendError('webgpu', `must be given a device of ${name}`, messageOf(error), hint);
   });
   const teams = options.teams ?? !isProcessor(adapter);
   const able = device.features.has('subgroups') && gpu?.wgslLanguageFeatures?.has('subgroup_id') === true;
   const subgroups = options.subgroups ?? able;
-  const engine = new Engine(device, {
-    teams,
-    subgroups,
-    half,
-    ...(largestBinding ? { largestBinding } : {}),
-  });
-  const description = `webgpu (${nameOf(adapter)}, ${precision})`;
-  return new WebGpuBackend(engine, description, owner);
-}
-
-async function adapterOf(gpu: Gpu | undefined): Promise<GpuAdapter> {
-  const adapter = await gpu?.requestAdapter({ powerPreference: 'high-performance' });
-  if (adapter) return adapter;
-  throw new BackendError('webgpu', 'needs a WebGPU adapter', gpu ? 'none' : 'no WebGPU');
-}
-
-/** Whether the adapter computes on the processor, where workgroups gain nothing from sharing. */
-export function isProcessor({ info }: GpuAdapter): boolean {
-  return (
-    info.isFallbackAdapter === true ||
-    /swiftshader|llvmpipe|basic render/i.test(`${info.device} ${info.description}`)
-  );
-}
-
-/** What the adapter calls itself. */
-export function nameOf({ info }: GpuAdapter): string {
-  return (
-    info.description ||
-    info.device ||
-    [info.vendor, info.architecture].filter(Boolean).join(' ') ||
-    'unnamed adapter'
-  );
+  const limit = largestBinding ? { largestBinding } : {};
+  const engine = new Engine(device, { teams, subgroups, half, ...limit });
+  return new WebGpuBackend(engine, `webgpu (${name}, ${precision})`, owner);
 }

@@ -2,7 +2,7 @@
  * Commands of a GPU in order: dispatches, copies and values from the host are recorded and go to the device together,
  * at the latest when the host's turn ends or something is read. Knows no kernel and no storage of a model.
  */
-import { BackendError } from '../../errors.js';
+import { Failures } from './failures.js';
 import {
   type GpuBuffer,
   type GpuCommandEncoder,
@@ -46,31 +46,21 @@ export class Recorder {
   /** Buffers that values are read through, by size. */
   private readonly idle = new Map<number, GpuBuffer[]>();
   private scheduled = false;
-  private failure: Error | null = null;
+  private readonly failures: Failures;
 
   constructor(readonly device: GpuDevice) {
+    this.failures = new Failures(device);
     this.parameters = this.buffer(SLOT * SLOTS, USAGE.uniform | USAGE.copyDst);
     this.uploads = this.buffer(UPLOADS, USAGE.copySrc | USAGE.copyDst);
-    device.onuncapturederror = (event) => {
-      event.preventDefault?.();
-      this.fail(event.error.message);
-    };
-    void device.lost.then(({ reason, message }) => {
-      if (reason !== 'destroyed') this.fail(`the device was lost: ${message || reason}`);
-    });
-  }
-
-  /** What has gone wrong, of which every read from then on tells. */
-  private fail(what: string): void {
-    this.failure ??= new BackendError('webgpu', 'must run without errors', what.split('\n')[0]);
   }
 
   buffer(size: number, usage: number): GpuBuffer {
-    return this.device.createBuffer({ size, usage });
+    return this.failures.buffer(size, usage);
   }
 
   /** Gives a buffer's memory back when the commands recorded so far have run. */
   destroy(buffer: GpuBuffer): void {
+    this.failures.destroyed(buffer);
     if (this.encoder) this.leaving.push(buffer);
     else buffer.destroy();
   }
@@ -156,7 +146,7 @@ export class Recorder {
   async done(): Promise<void> {
     this.submit();
     await this.device.queue.onSubmittedWorkDone();
-    if (this.failure) throw this.failure;
+    await this.failures.check();
   }
 
   dispose(): void {
@@ -171,20 +161,16 @@ export class Recorder {
     this.copy(buffer, offset, staging, 0, into.length);
     this.submit();
     try {
-      await staging.mapAsync(MAP_READ, 0, into.length);
+      await staging.mapAsync(MAP_READ, 0, into.length).catch((error) => this.failures.refused(error));
+      await this.failures.check();
     } catch (error) {
-      // A device that is lost says so a moment later.
-      await Promise.resolve();
-      this.fail(error instanceof Error ? error.message : String(error));
-    }
-    if (this.failure) {
-      staging.destroy();
-      throw this.failure;
+      this.destroy(staging);
+      throw error;
     }
     into.set(new Uint8Array(staging.getMappedRange(0, into.length)));
     staging.unmap();
     if (size <= READ / 16) list.push(staging);
-    else staging.destroy();
+    else this.destroy(staging);
   }
 
   private commands(): GpuCommandEncoder {
