@@ -193,9 +193,9 @@ const backwardQueries: Text = (shape, { tiles, dropped, accumulate }) => {
     shape.chunks > 1
       ? ['', (c: string) => `rounded(dout_four(o_head, ${c}))`]
       : [
-          `var g: array<vec4f, ${shape.fours}>;
-  ${everyFour(shape, (c) => `g[${c}] = rounded(dout_four(o_head, ${c}));`)}`,
-          (c: string) => `g[${c}]`,
+          `var slope: array<vec4f, ${shape.fours}>;
+  ${everyFour(shape, (c) => `slope[${c}] = rounded(dout_four(o_head, ${c}));`)}`,
+          (c: string) => `slope[${c}]`,
         ];
   const work: QueryWork = {
     arrays: `${['qkv', 'dout', 'out'].map((name) => headFours(name, shape)).join('\n')}
