@@ -6,14 +6,18 @@ import { nativeInfo } from '../backend/native/addon.js';
 import { wasmIsas } from '../backend/wasm/module.js';
 import { findMpi, type FoundMpi } from '../node/build-mpi.js';
 import { machine } from '../node/machine.js';
+import { type ProbedGpu, probeGpu } from '../node/probe-gpu.js';
 import { slowInBf16 } from '../operations/runtime.js';
 import { LoopnnError } from '../errors.js';
-import { printResult } from './output.js';
+import { byteSize, paragraph, printResult, terminalWidth } from './output.js';
+
+/** Columns before what a line says. */
+const LABEL = 18;
 
 export function doctorCommand(program: Command): void {
   program
     .command('doctor')
-    .description('this machine, its instruction sets and threads, and the backend that runs')
+    .description('this machine, its instruction sets, threads and GPU, and the backend that runs')
     .option('--json', 'print one JSON document')
     .action(async ({ json }: { json?: true }) => {
       const host = machine();
@@ -23,11 +27,12 @@ export function doctorCommand(program: Command): void {
       const warnings: string[] = [];
       const warn = (warning: string) => warnings.push(warning);
       const backend = await chosenBackend(warn);
-      const mpi = await findMpi();
+      const [mpi, gpu] = await Promise.all([findMpi(), probeGpu()]);
       const document = {
         machine: host,
         native,
         wasm: wasmIsas(),
+        gpu,
         mpi,
         backend: backend && { name: backend.name, description: backend.description },
         warnings,
@@ -46,6 +51,7 @@ export function doctorCommand(program: Command): void {
               `precision         ${precisionLine(native.bf16, backend)}`,
             ]),
         `WebAssembly       ${wasmIsas().join(', ') || 'lacks SIMD'}`,
+        ...gpuLines(gpu),
         ...mpiLine(mpi),
         `backend           ${backend ? `${backend.description}${asked}` : 'none'}`,
         ...warnings.map((warning) => `warning           ${warning}`),
@@ -59,6 +65,40 @@ function precisionLine(bf16: boolean, backend: Backend | null): string {
   const trains =
     backend && slowInBf16(backend) ? '; training takes f32, which is as fast here or faster' : '';
   return `bf16 by default: the instruction set multiplies bfloat16${trains}`;
+}
+
+/** The GPU, and what its features and limits mean for `--backend webgpu`. */
+function gpuLines(gpu: ProbedGpu): string[] {
+  if ('error' in gpu) return labelled('GPU', `none: ${gpu.error}`);
+  const { name, vendor, architecture, processor, features, subgroups, limits } = gpu;
+  const { maxStorageBufferBindingSize = 0, maxBufferSize = 0, maxComputeWorkgroupStorageSize = 0 } = limits;
+  const from = [vendor, architecture].filter(Boolean).join(' ');
+  const lanes = subgroups && [...new Set(subgroups)].join(' to ');
+  const has = (feature: string) => features.includes(feature);
+  return [
+    ...labelled('GPU', `${name}${from && ` (${from})`}: --backend webgpu runs on it`),
+    ...(processor
+      ? labelled('', 'it is the processor in disguise: for tests, far slower than the native backend')
+      : []),
+    ...labelled(
+      '  shader-f16',
+      has('shader-f16') ? 'there: --precision f16 multiplies halves' : 'missing: --precision f16 is refused',
+    ),
+    ...labelled('  subgroups', lanes ? `${lanes} lanes exchange values without memory` : 'missing'),
+    ...labelled('  timestamps', has('timestamp-query') ? 'there: bench times kernels' : 'missing'),
+    ...labelled(
+      '  one buffer',
+      `${byteSize(Math.min(maxStorageBufferBindingSize, maxBufferSize))} at most; larger tensors take several`,
+    ),
+    ...labelled('  workgroups', `share ${byteSize(maxComputeWorkgroupStorageSize)}`),
+    ...labelled('  memory', 'WebGPU does not tell; what is not to be had is told by its bytes'),
+  ];
+}
+
+/** Lines of a label and a text that is cut between words. */
+function labelled(label: string, text: string): string[] {
+  const width = terminalWidth() - LABEL;
+  return paragraph(text, width).map((line, i) => (i === 0 ? label : '').padEnd(LABEL) + line);
 }
 
 /** Nothing where there is no MPI. */

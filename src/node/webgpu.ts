@@ -1,11 +1,20 @@
 /** WebGPU under Node: the optional package `webgpu`, which is Dawn. */
-import { openWebGpu, type WebGpuOptions } from '../backend/webgpu/open.js';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { messageOf } from '../backend/webgpu/adapter.js';
 import type { Gpu } from '../backend/webgpu/gpu.js';
+import { openWebGpu, type WebGpuOptions } from '../backend/webgpu/open.js';
 import type { WebGpuBackend } from '../backend/webgpu/webgpu.js';
 import { BackendError } from '../errors.js';
+import { codeOf } from './file-errors.js';
 
 /** A variable, so that neither bundlers nor the compiler look for a package that need not be there. */
 const PACKAGE = 'webgpu';
+
+interface Dawn {
+  create(flags: readonly string[]): Gpu;
+}
 
 /**
  * A backend on this machine's GPU; `LOOPNN_WEBGPU_FLAGS` has Dawn's options, separated by blanks. Throws BackendError
@@ -19,17 +28,34 @@ export async function openNodeWebGpu(options: WebGpuOptions = {}): Promise<WebGp
 
 /** What a browser has as `navigator.gpu`. It must live as long as its devices. */
 export async function nodeGpu(): Promise<Gpu> {
-  let dawn: { create(flags: readonly string[]): Gpu };
-  try {
-    dawn = await import(PACKAGE);
-  } catch (error) {
-    const hint = 'npm install webgpu (Dawn, 137 MB)';
-    throw new BackendError(
-      'webgpu',
-      "needs the package 'webgpu'",
-      (error as Error).message.split('\n')[0],
-      hint,
-    );
-  }
+  const dawn = await loadDawn(process.cwd());
   return dawn.create((process.env.LOOPNN_WEBGPU_FLAGS ?? '').split(' ').filter(Boolean));
+}
+
+/**
+ * The package where loopnn finds its own, or else in the project that `folder` is in: a loopnn that was installed for
+ * the whole machine, or that npx fetched, has none beside it.
+ */
+export async function loadDawn(folder: string): Promise<Dawn> {
+  try {
+    return await import(PACKAGE).catch((error) => {
+      if (!isMissing(error)) throw error;
+      const path = createRequire(join(folder, 'package.json')).resolve(PACKAGE);
+      return import(pathToFileURL(path).href);
+    });
+  } catch (error) {
+    if (isMissing(error)) {
+      const hint = 'npm install webgpu (Dawn, 137 MB), beside loopnn or in the project you are in';
+      throw new BackendError('webgpu', "needs the package 'webgpu', which is not installed", undefined, hint);
+    }
+    const hint = 'it has Linux with glibc 2.34, macOS and Windows, on x64 and arm64';
+    throw new BackendError('webgpu', "must load the package 'webgpu'", messageOf(error), hint);
+  }
+}
+
+/** Whether it is the package itself that is not there, and not a part of it. */
+function isMissing(error: unknown): boolean {
+  const code = codeOf(error);
+  const notFound = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND';
+  return notFound && messageOf(error).includes(`'${PACKAGE}'`);
 }

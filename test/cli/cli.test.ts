@@ -326,7 +326,7 @@ test('moving a run and its data elsewhere changes nothing', async () => {
 test('a wrong environment variable is an error, an empty one is not', async () => {
   await refused(['generate', '--model', run], /LOOPNN_NUM_THREADS/, 1, { LOOPNN_NUM_THREADS: 'two' });
   await refused(['generate', '--model', run], /LOOPNN_ISA|isa/, 1, { LOOPNN_ISA: 'avx-512' });
-  await refused(['generate', '--model', run], /backend: must be auto, native, wasm or reference/, 1, {
+  await refused(['generate', '--model', run], /backend: must be auto, native, wasm, webgpu or reference/, 1, {
     LOOPNN_BACKEND: 'gpu',
   });
   const empty = { LOOPNN_NUM_THREADS: '', LOOPNN_ISA: '', LOOPNN_BACKEND: '' };

@@ -137,7 +137,7 @@ test('keys and values may be shared in another way than the run was trained for,
 test('options that do not exist are refused, also where no types are checked', async () => {
   const wrong: [object, RegExp][] = [
     [{ weights: 'int4' }, /weights: must be float or int8, got 'int4'/],
-    [{ precision: 'fp16' }, /precision: must be auto or f32 or bf16, got 'fp16'/],
+    [{ precision: 'fp16' }, /precision: must be auto or f32 or bf16 or f16, got 'fp16'/],
     [{ threads: 0 }, /threads: must be a whole number of at least 1, got 0/],
     [{ kvSharing: 'first' }, /kvSharing: must be one of/],
     [{ kvLoops: 2 }, /kvLoops: must be 1 where kvSharing is per-application/],

@@ -26,8 +26,9 @@ export class Failures {
   constructor(private readonly device: GpuDevice) {
     device.onuncapturederror = (event) => {
       event.preventDefault?.();
-      const { message, constructor } = event.error;
-      if (constructor.name === 'GPUOutOfMemoryError') {
+      const { error } = event;
+      const { message } = error;
+      if (error.constructor.name === 'GPUOutOfMemoryError') {
         this.note('memory', `must find memory beside the ${byteSize(this.bytes)} in use`, message, LESS);
       } else this.note('error', 'must run without errors', message);
     };
