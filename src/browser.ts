@@ -19,7 +19,7 @@ export { createRun, type LoadedModel, Run } from './train/run.js';
 export { Trainer } from './train/trainer.js';
 export type { TrainEvent } from './train/events.js';
 export type { Backend } from './backend/backend.js';
-export { type BackendOptions, createBackend } from './web/backend.js';
+export { type BackendOptions, createBackend, GPU_CHANNELS } from './web/backend.js';
 export { webClock } from './web/clock.js';
 export { type LoadOptions, loadModel, type ModelSource } from './web/load-model.js';
 export type { PageFile } from './web/files-store.js';

@@ -19,7 +19,7 @@ import { OpfsStore } from './opfs-store.js';
  */
 export type ModelSource = string | URL | Store | DirectoryHandle | Iterable<PageFile>;
 
-export interface LoadOptions extends BackendOptions, KeyValueOptions {
+export interface LoadOptions extends Omit<BackendOptions, 'channels'>, KeyValueOptions {
   /** Keep a copy of what is at the URL in the browser's own file system: the next visit needs no network. */
   readonly cache?: boolean;
 }
@@ -59,7 +59,8 @@ export async function loadParts(source: ModelSource, options: LoadOptions = {}):
   const tokenizer = await run.tokenizer();
   const textIds = await run.textIds();
   const keys = { ...(kvSharing ? { kvSharing } : {}), ...(kvLoops === undefined ? {} : { kvLoops }) };
-  const { model: gpt, step } = await run.load(new Runtime(await createBackend(engine)), keys);
+  const backend = await createBackend({ ...engine, channels: run.config.model.nEmbd });
+  const { model: gpt, step } = await run.load(new Runtime(backend), keys);
   return { gpt, tokenizer, textIds, step };
 }
 

@@ -27,7 +27,7 @@ export const TEXT_FILE = 'text.txt';
 /** Part of a text that is held out, at its end. */
 const HELD_OUT = 0.1;
 
-export interface TrainingOptions extends Omit<BackendOptions, 'precision' | 'weights'> {
+export interface TrainingOptions extends Omit<BackendOptions, 'precision' | 'weights' | 'channels'> {
   /** Where the run is kept: in an OpfsStore it outlives the page. */
   readonly store: Store;
   /** What a new run learns from; its last tenth is held out. */
@@ -92,9 +92,9 @@ export class Training implements AsyncDisposable {
         train: tokensOf("the text's beginning", ids.train),
         val: tokensOf("the text's last tenth", ids.val),
       };
-      const precision = wanted.train.precision === 'bf16' ? 'bf16' : 'f32';
-      const config = { ...wanted, train: { ...wanted.train, precision } } as const;
-      const runtime = new Runtime(backend ?? (await ownBackend(options, precision)));
+      const runtime = new Runtime(backend ?? (await ownBackend(options, wanted)));
+      const { precision } = runtime.backend;
+      const config = { ...wanted, train: { ...wanted.train, precision } };
       model = new GPT(config.model, runtime, { train: true });
       trainer = new Trainer({ model, config: config.train, store, clock: webClock, ...sources });
       if (!resume) {
@@ -120,9 +120,14 @@ export class Training implements AsyncDisposable {
   }
 }
 
-function ownBackend({ threads, onWarning }: TrainingOptions, precision: 'f32' | 'bf16'): Promise<Backend> {
+function ownBackend(
+  { backend, threads, onWarning }: TrainingOptions,
+  { model, train }: RunConfig,
+): Promise<Backend> {
   return createBackend({
-    precision,
+    channels: model.nEmbd,
+    precision: train.precision === 'auto' ? 'f32' : train.precision,
+    ...(backend === undefined ? {} : { backend }),
     ...(threads === undefined ? {} : { threads }),
     ...(onWarning === undefined ? {} : { onWarning }),
   });

@@ -17,6 +17,9 @@ export interface Gates {
   readonly values: Float32Array;
 }
 
+/** What computes: a GPU by its name, or so many threads. */
+export type Engine = { readonly gpu: string } | { readonly threads: number };
+
 export interface ModelFacts {
   readonly config: ModelConfig;
   /** Update that the weights are from. */
@@ -29,7 +32,7 @@ export interface ModelFacts {
   readonly criteria: readonly ExitCriterion[];
   /** Why no token can leave early; null where it can. */
   readonly noExits: string | null;
-  readonly threads: number;
+  readonly engine: Engine;
   /** Whether the page's workers share memory, without which there is one thread. */
   readonly sharesMemory: boolean;
 }

@@ -1,5 +1,6 @@
 /** Which model is looked at, and how to look at one's own. */
 import { counted, grouped } from '../../printable.js';
+import { engineInWords } from './engine.js';
 import { DropZone } from './drop-zone.js';
 import { modelClient, type ModelState } from './model-client.js';
 import { chosenFiles, droppedFiles, type Given } from './given-files.js';
@@ -53,16 +54,15 @@ export function ModelBar({ facts, loading, error, own }: ModelState) {
   );
 }
 
-function described({ config, exits, parameters, step, threads, sharesMemory }: ModelFacts): string {
+function described({ config, exits, parameters, step, engine, sharesMemory }: ModelFacts): string {
   const { depth, nLayer, nEmbd, vocabSize, blockSize } = config;
   const layers = counted(nLayer, 'layer');
   const size = parameters.toLocaleString('en', { notation: 'compact', maximumFractionDigits: 2 });
   const loops =
     exits === 1 ? ', no loops' : depth === 'adaptive' ? ' with an exit after each' : ` × ${exits} loops`;
-  const computing = threads > 1 ? `${threads} threads` : 'one thread';
-  const why = sharesMemory ? '' : ', since this page may not share memory';
+  const why = sharesMemory || 'gpu' in engine ? '' : ', since this page may not share memory';
   return (
     `${layers}${loops}, ${nEmbd} channels, ${size} weights, ${grouped(vocabSize)} tokens, ` +
-    `texts of up to ${blockSize} tokens, ${grouped(step)} updates; computed on ${computing}${why}.`
+    `texts of up to ${blockSize} tokens, ${grouped(step)} updates; computed on ${engineInWords(engine)}${why}.`
   );
 }

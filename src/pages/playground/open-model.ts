@@ -8,6 +8,7 @@ import { modelCost } from '../../models/cost.js';
 import { exitCriteria, whyNoExit } from '../../models/exits/options.js';
 import { webClock } from '../../web/clock.js';
 import { loadParts, type ModelParts } from '../../web/load-model.js';
+import { engineOf } from './engine.js';
 import { runExits } from './exit-runs.js';
 import type { Asked, ExitRuns, Gates, GivenFile, ModelFacts } from './messages.js';
 
@@ -36,7 +37,6 @@ export class OpenModel {
   async facts(): Promise<ModelFacts> {
     const { gpt, step } = this.parts;
     const { config, runtime } = gpt;
-    const { description } = runtime.backend;
     const gates: Gates[] = [];
     for (const parameter of gpt.parameters.all.filter(({ name }) => isGate(name))) {
       const [loops, width] = parameter.shape;
@@ -51,7 +51,7 @@ export class OpenModel {
       gates,
       criteria,
       noExits: criteria.length > 0 ? null : whyNoExit(config, 'change', exitCount(config)),
-      threads: Number(/(\d+) threads?/.exec(description)?.[1] ?? 1),
+      engine: engineOf(runtime.backend),
       sharesMemory: globalThis.crossOriginIsolated,
     };
   }

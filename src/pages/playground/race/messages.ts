@@ -1,4 +1,5 @@
 /** The commands that the page sends to the race’s worker, and the events that come back. */
+import type { Engine } from '../messages.js';
 import type { EntrantCost, SizeName } from './entrants.js';
 
 export interface RaceText {
@@ -32,6 +33,7 @@ export interface BegunRace extends KeptRace {
   readonly trainTokens: number;
   readonly valTokens: number;
   readonly vocabSize: number;
+  readonly engine: Engine;
 }
 
 /** An update or an evaluation of one entrant. */

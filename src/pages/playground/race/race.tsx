@@ -5,6 +5,7 @@ import { Chart } from '../../shared/chart.js';
 import { Scroll } from '../../shared/scroll.js';
 import { messageOf } from '../../shared/words.js';
 import type { PartProps } from '../part.js';
+import { engineInWords } from '../engine.js';
 import { commands } from './cli-commands.js';
 import { SIZES, type SizeName } from './entrants.js';
 import { EntrantsTable } from './entrants-table.js';
@@ -119,6 +120,7 @@ export function Race({ state: said, onState }: PartProps) {
           <p class="soft">
             {state.race.textName}: {grouped(state.race.trainTokens)} tokens to learn,{' '}
             {grouped(state.race.valTokens)} held out, of a vocabulary of {grouped(state.race.vocabSize)}.
+            Computed on {engineInWords(state.race.engine)}.
           </p>
           <EntrantsTable entrants={entrants} />
           <p class="soft">

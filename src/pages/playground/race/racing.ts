@@ -9,14 +9,17 @@ import { MemoryStore } from '../../../web/memory-store.js';
 import { OpfsStore } from '../../../web/opfs-store.js';
 import { splitIds } from '../../../web/training.js';
 import { messageOf } from '../../shared/words.js';
+import { engineOf } from '../engine.js';
 import { archive } from './archive.js';
-import { costOf, ENTRANTS, raceConfig, tooFewTokens, VOCAB_SIZE } from './entrants.js';
+import { costOf, ENTRANTS, raceConfig, SIZES, tooFewTokens, VOCAB_SIZE } from './entrants.js';
 import { KeptStore } from './kept-store.js';
 import type { FoundRace, KeptRace, RaceEvent, RaceCommand, Point } from './messages.js';
 import { Runner } from './runner.js';
 
 const FOLDER = 'playground/race';
 const RACE_FILE = 'race.json';
+/** All sizes are computed by one engine, which the widest decides on. */
+const WIDEST = Math.max(...Object.values(SIZES).map(({ model }) => model.nEmbd));
 /** The page draws no faster than this, in milliseconds. */
 const POST_EVERY = 100;
 
@@ -108,6 +111,7 @@ export class Racing {
 
   private async open(kept: KeptRace, options: (entrant: number) => object): Promise<void> {
     this.backend ??= createBackend({
+      channels: WIDEST,
       // One processor is left to the page, on which someone may be typing.
       threads: Math.max(1, navigator.hardwareConcurrency - 1),
       onWarning: (text) => this.note(text),
@@ -127,6 +131,7 @@ export class Racing {
       maxSteps: opened[0].training.config.train.maxSteps,
       costs: opened.map(({ training }) => costOf(training.config.model)),
       ...{ trainTokens: train.length, valTokens: val.length, vocabSize: tokenizer.vocabSize },
+      engine: engineOf(backend),
     };
     this.tell({ kind: 'begun', race });
     for (const [entrant, { training }] of opened.entries()) {
@@ -255,6 +260,7 @@ export class Racing {
 
   private fail(error: unknown): void {
     this.flush();
+    this.backend = undefined; // a GPU that was lost does not come back
     this.tell({ kind: 'failed', message: messageOf(error) });
   }
 }
