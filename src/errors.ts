@@ -44,6 +44,8 @@ export class FileError extends LoopnnError {
 export class LockError extends LoopnnError {}
 /** An engine is missing, does not fit this machine, ran out of memory, or refused its arguments. */
 export class BackendError extends LoopnnError {}
+/** A GPU was lost, ran out of memory or failed at its work: the backend that it belongs to computes nothing more. */
+export class DeviceError extends BackendError {}
 
 function format(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;

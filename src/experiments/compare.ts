@@ -6,7 +6,7 @@
  * Over many processes each run is one's own, with the bits that it has on any other. Knows no terminal: it tells
  * what happens as events.
  */
-import { ConfigError, LockError, LoopnnError } from '../errors.js';
+import { ConfigError, DeviceError, LockError, LoopnnError } from '../errors.js';
 import { GPT } from '../models/gpt.js';
 import type { Runtime } from '../tensor/tensor.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -176,8 +176,9 @@ async function* guarded(
     yield* run();
   } catch (error) {
     if (signal.aborted && error === signal.reason) return;
-    // Where one folder is another process's, or gone, the others are not to be relied on.
-    if (!(error instanceof LoopnnError) || error instanceof LockError) throw error;
+    // Where one folder is another process's, or gone, the others are not to be relied on, nor is a GPU that has failed.
+    const endsAll = error instanceof LockError || error instanceof DeviceError;
+    if (!(error instanceof LoopnnError) || endsAll) throw error;
     if (error instanceof TrainingError && !(await hasFailed(folder))) {
       await folder.replace(FAILED_FILE, `${JSON.stringify({ message: error.message })}\n`);
     }

@@ -117,8 +117,8 @@ async function createWasm(
 
 async function createWebGpu(precision: Precision | 'auto', weights: Weights): Promise<Backend> {
   if (weights === 'int8') throw new ConfigError('weights', 'must be float on the webgpu backend', weights);
-  const { openNodeWebGpu } = await import('./webgpu.js');
-  return openNodeWebGpu({ precision: precision === 'f16' ? 'f16' : 'f32' });
+  const { sharedNodeWebGpu } = await import('./webgpu.js');
+  return sharedNodeWebGpu(precision === 'f16' ? 'f16' : 'f32');
 }
 
 /** The first of native, wasm and reference that works; says what is lost, and what to do about it. */

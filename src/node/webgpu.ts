@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { messageOf } from '../backend/webgpu/adapter.js';
 import type { Gpu } from '../backend/webgpu/gpu.js';
 import { openWebGpu, type WebGpuOptions } from '../backend/webgpu/open.js';
+import { sharedBackend } from '../backend/webgpu/shared.js';
 import type { WebGpuBackend } from '../backend/webgpu/webgpu.js';
 import { BackendError } from '../errors.js';
 import { codeOf } from './file-errors.js';
@@ -16,14 +17,27 @@ interface Dawn {
   create(flags: readonly string[]): Gpu;
 }
 
+/** What all backends of this process come from. */
+let gpu: Promise<Gpu> | undefined;
+
+/** The backend of a precision that this process shares. Throws as openNodeWebGpu does. */
+export async function sharedNodeWebGpu(precision: 'f32' | 'f16'): Promise<WebGpuBackend> {
+  gpu ??= nodeGpu().catch((error) => {
+    gpu = undefined;
+    throw error;
+  });
+  const owner = await gpu;
+  return sharedBackend(owner, precision, () => openWebGpu(owner, { precision, owner }));
+}
+
 /**
- * A backend on this machine's GPU; `LOOPNN_WEBGPU_FLAGS` has Dawn's options, separated by blanks. Throws BackendError
- * where the package or an adapter is missing.
+ * A backend of its own on this machine's GPU; `LOOPNN_WEBGPU_FLAGS` has Dawn's options, separated by blanks. Throws
+ * BackendError where the package or an adapter is missing.
  */
 export async function openNodeWebGpu(options: WebGpuOptions = {}): Promise<WebGpuBackend> {
-  const gpu = await nodeGpu();
   // Dawn ends when this object is collected, whatever devices there are.
-  return openWebGpu(gpu, { ...options, owner: gpu });
+  const owner = await nodeGpu();
+  return openWebGpu(owner, { ...options, owner });
 }
 
 /** What a browser has as `navigator.gpu`. It must live as long as its devices. */

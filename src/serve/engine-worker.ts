@@ -7,6 +7,7 @@ import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { makeRoomToEnd } from '../node/ending.js';
+import { DeviceError } from '../errors.js';
 import { loadRun, openRun } from '../node/run.js';
 import { sentError } from '../node/thread-errors.js';
 import { Decoder } from '../generate/decoder.js';
@@ -134,6 +135,7 @@ class EngineService {
       for (; !next.done; next = await stream.next()) this.#tell({ id, token: served.next(next.value) });
       this.#tell({ id, end: next.value });
     } catch (error) {
+      if (error instanceof DeviceError) failed(error);
       this.#tell({ id, error: sentError(error) });
     } finally {
       this.#aborts.delete(id);
@@ -181,6 +183,12 @@ function end(): never {
   process.exit();
 }
 
+/** Tells what makes this thread useless, and ends it. */
+function failed(error: unknown): never {
+  post({ kind: 'failed', error: sentError(error) });
+  end();
+}
+
 let loaded: { readonly service: EngineService; readonly close: () => Promise<void> } | null = null;
 port.on('message', async (message: ToEngine) => {
   switch (message.kind) {
@@ -210,6 +218,5 @@ try {
   };
   post({ kind: 'ready', info });
 } catch (error) {
-  post({ kind: 'failed', error: sentError(error) });
-  end();
+  failed(error);
 }

@@ -1,6 +1,6 @@
 /** Creates a backend in a browser: which engine, by what there is and what the model is. */
 import type { Backend, Precision } from '../backend/backend.js';
-import type { Gpu } from '../backend/webgpu/gpu.js';
+import type { Gpu, GpuAdapter } from '../backend/webgpu/gpu.js';
 import { BackendError, ConfigError } from '../errors.js';
 
 const BACKENDS = ['auto', 'webgpu', 'wasm', 'reference'] as const;
@@ -87,8 +87,9 @@ async function createWebGpu(precision: Precision, weights: 'float' | 'int8'): Pr
   if (precision === 'bf16') {
     throw new ConfigError('precision', 'must be f32 or f16 on the webgpu backend', precision);
   }
-  const { openWebGpu } = await import('../backend/webgpu/open.js');
-  return openWebGpu(browserGpu(), { precision });
+  const gpu = browserGpu();
+  const { findAdapter } = await import('../backend/webgpu/adapter.js');
+  return shared(gpu!, await findAdapter(gpu), precision);
 }
 
 /** A backend on a GPU; null where there is none but the processor in disguise, or where it cannot be had. */
@@ -102,13 +103,19 @@ async function createGpuIfReal(
   try {
     const adapter = await findAdapter(gpu).catch(() => null);
     if (!adapter || isProcessor(adapter)) return null;
-    const { openAdapter } = await import('../backend/webgpu/open.js');
-    return await openAdapter(adapter, { precision });
+    return await shared(gpu, adapter, precision);
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     onWarning(`computing on the processor: ${error.message}`);
     return null;
   }
+}
+
+/** The backend that all models of a page or worker share. */
+async function shared(gpu: Gpu, adapter: GpuAdapter, precision: 'f32' | 'f16'): Promise<Backend> {
+  const { openAdapter } = await import('../backend/webgpu/open.js');
+  const { sharedBackend } = await import('../backend/webgpu/shared.js');
+  return sharedBackend(gpu, precision, () => openAdapter(adapter, { precision }));
 }
 
 async function createReference(weights: 'float' | 'int8'): Promise<Backend> {

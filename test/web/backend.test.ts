@@ -76,3 +76,15 @@ test('f16 is a reason to take the GPU, and refused without one', async () => {
     /^ConfigError: weights: must be float/,
   );
 });
+
+test('all models of a page share a device, until it is lost', async () => {
+  const gpu = new FakeGpu();
+  browserWith(gpu);
+  const first = await chosen({ channels: GPU_CHANNELS });
+  assert.equal(await chosen({ backend: 'webgpu' }), first);
+  gpu.loseDevice('unknown', 'The GPU was reset.');
+  await assert.rejects(first.read(first.allocate('f32', 1)), /^DeviceError: webgpu: must keep its GPU/);
+  const next = await chosen({ backend: 'webgpu' });
+  assert.notEqual(next, first);
+  assert.equal((await next.read(next.allocate('f32', 1))).length, 1);
+});

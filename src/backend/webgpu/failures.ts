@@ -2,7 +2,7 @@
  * What has gone wrong on a device. A GPU tells of it later than it happens, so that the next read throws it; where one
  * trouble brings others along, it is the cause that is told.
  */
-import { BackendError } from '../../errors.js';
+import { DeviceError } from '../../errors.js';
 import { byteSize } from '../../printable.js';
 import { messageOf } from './adapter.js';
 import type { GpuBuffer, GpuDevice, GpuError } from './gpu.js';
@@ -17,13 +17,19 @@ const LESS = 'smaller batches, a budget of activationMemory or a smaller model n
 
 export class Failures {
   private cause: Cause | null = null;
-  private told: BackendError | null = null;
+  private told: DeviceError | null = null;
+  /** Resolves when something has gone wrong, so that every read from then on throws. */
+  readonly any: Promise<void>;
+  private first!: () => void;
   /** What is not known yet of buffers that were asked for. */
   private readonly open = new Set<Promise<void>>();
   /** Bytes of the buffers in use. */
   private bytes = 0;
 
   constructor(private readonly device: GpuDevice) {
+    this.any = new Promise((resolve) => {
+      this.first = resolve;
+    });
     device.onuncapturederror = (event) => {
       event.preventDefault?.();
       const { error } = event;
@@ -67,7 +73,7 @@ export class Failures {
     await new Promise((resolve) => setTimeout(resolve));
   }
 
-  /** Throws BackendError where anything has gone wrong. */
+  /** Throws DeviceError where anything has gone wrong. */
   async check(): Promise<void> {
     if (this.open.size > 0) await Promise.all(this.open);
     if (this.told) throw this.told;
@@ -77,6 +83,7 @@ export class Failures {
     if (this.cause && CAUSES.indexOf(cause) <= CAUSES.indexOf(this.cause)) return;
     this.cause = cause;
     const [line] = got.split('\n');
-    this.told = new BackendError('webgpu', rule, line, hint);
+    this.told = new DeviceError('webgpu', rule, line, hint);
+    this.first();
   }
 }

@@ -46,7 +46,7 @@ export class Recorder {
   /** Buffers that values are read through, by size. */
   private readonly idle = new Map<number, GpuBuffer[]>();
   private scheduled = false;
-  private readonly failures: Failures;
+  readonly failures: Failures;
 
   constructor(readonly device: GpuDevice) {
     this.failures = new Failures(device);
