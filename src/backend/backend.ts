@@ -34,12 +34,21 @@ export const PAGE_POSITIONS = 128;
 /** A method for each kernel, over storages. */
 export type Kernels = Methods<typeof ALL_KERNELS, Storage, Storage>;
 
-/** Work that runs into nothing but the machine's limits; for benchmarks. */
+/** Work that runs into nothing but the machine's limits, done when it returns or its promise resolves; for benchmarks. */
 export interface Limits {
+  /** Of the products that the machine knows. */
+  readonly precisions: readonly Precision[];
   /** Multiply-adds that wait for no memory; returns the FLOPs done, a multiply-add being two. */
-  multiplyAdds(precision: Precision, iterations: number): number;
+  multiplyAdds(precision: Precision, iterations: number): number | Promise<number>;
+  /** Floats that are more than caches hold, or that can be read in a moment. */
+  readonly longRead: number;
   /** Reads `src`, in whole cache lines. */
-  read(src: Storage): void;
+  read(src: Storage): void | Promise<void>;
+  /**
+   * Milliseconds of the kernels that `body` calls, by name and the device's own clock; where calls of kernels return before
+   * these have run.
+   */
+  profile?(body: () => Promise<void>): Promise<ReadonlyMap<string, number>>;
 }
 
 /**

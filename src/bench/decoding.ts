@@ -121,14 +121,14 @@ class Entrant {
     const length = this.promptLength(context);
     const sequences = Array.from({ length: count }, () => decoder.open());
     try {
-      const before = meter?.sample(backend.precision);
+      const before = await meter?.sample(backend.precision);
       const start = clock.now();
       for (const [s, sequence] of sequences.entries()) {
         await decoder.extend([{ sequence, tokens: Int32Array.from({ length }, (_, t) => token(s, t)) }]);
       }
       to.prefillMs.push(clock.now() - start);
       if (before) to.products.push(before);
-      const bandwidth = meter?.sample('read');
+      const bandwidth = await meter?.sample('read');
       this.kernels.clear();
       for (let i = 0; i < RUN; i++) {
         const at = clock.now();
@@ -136,7 +136,7 @@ class Entrant {
         to.stepMs.push(clock.now() - at);
       }
       for (const [name, ms] of this.kernels) to.kernels.set(name, (to.kernels.get(name) ?? 0) + ms);
-      const after = meter?.sample('read');
+      const after = await meter?.sample('read');
       if (bandwidth && after) to.reads.push((bandwidth + after) / 2);
     } finally {
       for (const sequence of sequences) sequence.dispose();

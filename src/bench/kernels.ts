@@ -285,9 +285,9 @@ async function time(
   const ms: number[] = [];
   const shares: number[] = [];
   for (let i = 0; i < SAMPLES; i++) {
-    const before = meter?.sample(limit);
+    const before = await meter?.sample(limit);
     ms.push(await repeat(times));
-    const after = meter?.sample(limit);
+    const after = await meter?.sample(limit);
     if (before && after) shares.push((work * 1000) / ms[i] / ((before + after) / 2));
   }
   free();

@@ -6,10 +6,12 @@ import type { Backend, Precision, Storage } from '../backend/backend.js';
 import type { Clock } from '../platform.js';
 import { spread, type Spread } from '../statistics.js';
 
+/** Of several measurements; a precision is absent where the machine does not know it. */
 export interface MachineLimits {
-  /** FLOPs a second on all threads, a multiply-add being two; of several measurements. */
+  /** FLOPs a second on all threads, a multiply-add being two. */
   readonly f32: Spread;
-  readonly bf16: Spread;
+  readonly bf16?: Spread;
+  readonly f16?: Spread;
   /** Bytes read a second by all threads. */
   readonly read: Spread;
 }
@@ -17,8 +19,6 @@ export interface MachineLimits {
 /** What binds a kernel: products of a precision, or memory. */
 export type Limit = Precision | 'read';
 
-/** Larger than last-level caches. */
-const READ_FLOATS = 64 << 20;
 /** Milliseconds of one measurement, after as many that wake the threads up. */
 const SAMPLE_MS = 10;
 
@@ -40,29 +40,30 @@ export class LimitMeter {
   }
 
   /** One measurement of some 10 ms, in FLOPs or bytes a second. */
-  sample(limit: Limit): number {
+  async sample(limit: Limit): Promise<number> {
     const { backend, limits, clock } = this;
     let rate: number;
     if (limit === 'read') {
       if (!this.memory) {
-        this.memory = backend.allocate('f32', READ_FLOATS);
+        this.memory = backend.allocate('f32', limits.longRead);
         backend.fill(this.memory, 1);
+        await limits.read(this.memory); // the first one waits for what a GPU still does
       }
       const start = clock.now();
-      limits.read(this.memory);
-      rate = (READ_FLOATS * 4 * 1000) / (clock.now() - start);
+      await limits.read(this.memory);
+      rate = (limits.longRead * 4 * 1000) / (clock.now() - start);
     } else {
-      const run = (iterations: number) => {
+      const run = async (iterations: number) => {
         const start = clock.now();
-        const flops = limits.multiplyAdds(limit, iterations);
+        const flops = await limits.multiplyAdds(limit, iterations);
         return { flops, ms: clock.now() - start };
       };
       let iterations = this.iterations[limit] ?? 1000;
-      run(iterations);
-      let { flops, ms } = run(iterations);
+      await run(iterations);
+      let { flops, ms } = await run(iterations);
       while (ms < SAMPLE_MS && this.iterations[limit] === undefined) {
         iterations *= 2;
-        ({ flops, ms } = run(iterations));
+        ({ flops, ms } = await run(iterations));
       }
       this.iterations[limit] = iterations;
       rate = (flops * 1000) / ms;
@@ -72,13 +73,11 @@ export class LimitMeter {
   }
 
   /** All limits, from all samples so far and a few more. */
-  result(): MachineLimits {
-    for (let i = 0; i < 5; i++) for (const limit of ['f32', 'bf16', 'read'] as const) this.sample(limit);
-    return {
-      f32: spread(this.samples.f32),
-      bf16: spread(this.samples.bf16),
-      read: spread(this.samples.read),
-    };
+  async result(): Promise<MachineLimits> {
+    const all = [...this.limits.precisions, 'read'] as const;
+    for (let i = 0; i < 5; i++) for (const limit of all) await this.sample(limit);
+    const found = all.map((limit) => [limit, spread(this.samples[limit])]);
+    return Object.fromEntries(found) as unknown as MachineLimits;
   }
 
   dispose(): void {

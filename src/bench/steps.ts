@@ -23,7 +23,7 @@ import { checkpointedApplications, trainingOptions } from '../train/trainer.js';
 import { mean, median, type Spread, spread } from '../statistics.js';
 import type { LimitMeter } from './limits.js';
 import { settle } from './settle.js';
-import { type KernelMs, kernelMs, timed } from './timed.js';
+import { type KernelMs, kernelMs, perStep, timed } from './timed.js';
 
 export interface BenchmarkModel {
   readonly name: string;
@@ -77,6 +77,7 @@ export async function benchmarkSteps(
       await clock.yield();
     }
   }
+  for (const entrant of entrants) await entrant.profile();
   const results = entrants.map((entrant) => entrant.result());
   for (const entrant of entrants) entrant.dispose();
   return results;
@@ -92,6 +93,7 @@ class Entrant {
   private readonly gradient: UpdateGradient;
   private readonly checkpointed: number;
   private readonly phases = { forward: [] as number[], backward: [] as number[], optimizer: [] as number[] };
+  private profiled: ReadonlyMap<string, number> | null = null;
   private readonly evaluations: number[] = [];
   /** FLOPs a second that the machine could do around each step. */
   private readonly limits: number[] = [];
@@ -131,9 +133,30 @@ class Entrant {
   }
 
   async step(step: number): Promise<void> {
-    const { model, optimizer, clock, meter, backend } = this;
-    const before = meter?.sample(backend.precision);
-    const { tokens, targets, B } = randomTokens(this.entry.config, step);
+    const { meter, backend } = this;
+    const batch = randomTokens(this.entry.config, step);
+    const before = await meter?.sample(backend.precision);
+    const [forward, backward, optimizer] = await this.update(step, batch);
+    if (step === 0) return;
+    this.phases.forward.push(forward);
+    this.phases.backward.push(backward);
+    this.phases.optimizer.push(optimizer);
+    this.evaluations.push(await this.evaluate(batch));
+    const after = await meter?.sample(backend.precision);
+    if (before && after) this.limits.push((before + after) / 2);
+  }
+
+  /** Times the kernels of one more update by the device's own clock, where calls do not tell. */
+  async profile(): Promise<void> {
+    const step = this.stepMs().length + 1;
+    const batch = randomTokens(this.entry.config, step);
+    const update = async () => void (await this.update(step, batch));
+    this.profiled = (await this.backend.limits?.profile?.(update)) ?? null;
+  }
+
+  /** Milliseconds of the phases of an update. That of step 0 is checked. */
+  private async update(step: number, { tokens, targets, B }: Batch): Promise<[number, number, number]> {
+    const { model, optimizer, clock } = this;
     const key = { seed: 1, step, microStep: 0 };
     // A schedule's steps are timed with all loops, a sampled count at the mean one, or in turns at the two beside it.
     const { train } = this.entry.config;
@@ -167,21 +190,15 @@ class Entrant {
         throw new Error(`${this.entry.name}: first loss ${loss}, an untrained model has about ${expected}`);
       }
       this.kernels.clear();
-      return;
     }
-    this.phases.forward.push(times[1] - times[0]);
-    this.phases.backward.push(times[2] - times[1]);
-    this.phases.optimizer.push(times[3] - times[2]);
-    this.evaluations.push(await this.evaluate(tokens, targets, B));
-    const after = meter?.sample(backend.precision);
-    if (before && after) this.limits.push((before + after) / 2);
+    return [times[1] - times[0], times[2] - times[1], times[3] - times[2]];
   }
 
   /**
    * Milliseconds of a forward pass, the packing of the weights that were just updated included. Its kernels are not counted
    * with those of the step, and the step after it packs its weights itself, as in training.
    */
-  private async evaluate(tokens: Int32Array, targets: Int32Array, B: number): Promise<number> {
+  private async evaluate({ tokens, targets, B }: Batch): Promise<number> {
     const kernels = new Map(this.kernels);
     const start = this.clock.now();
     using output = this.model.score(tokens, targets, B);
@@ -216,7 +233,9 @@ class Entrant {
         tokensPerSecond: evaluatedPerSecond,
         mfu: share(forwardFlops * evaluatedPerSecond),
       },
-      kernelMs: kernelMs(this.backend, this.kernels, stepMs.length),
+      kernelMs: this.profiled
+        ? perStep(this.profiled, 1)
+        : kernelMs(this.backend, this.kernels, stepMs.length),
       meanMs: mean(stepMs),
       activationBytes: this.runtime.pool.bytes,
     };

@@ -33,7 +33,11 @@ export function timed(backend: Backend, clock: Clock, times: Map<string, number>
 export type KernelMs = Readonly<Record<string, number>> | null;
 
 export function kernelMs(backend: Backend, times: ReadonlyMap<string, number>, steps: number): KernelMs {
-  if (!backend.synchronous) return null;
+  return backend.synchronous ? perStep(times, steps) : null;
+}
+
+/** Milliseconds a step of those of all steps, the longest first. */
+export function perStep(times: ReadonlyMap<string, number>, steps: number): Readonly<Record<string, number>> {
   const sorted = [...times].sort((a, b) => b[1] - a[1]);
   return Object.fromEntries(sorted.map(([name, ms]) => [name, ms / steps]));
 }

@@ -83,7 +83,7 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
     : [];
   progress.clear();
   const peakBytes = process.resourceUsage().maxRSS * 1024;
-  const limits = meter?.result() ?? null;
+  const limits = (await meter?.result()) ?? null;
   meter?.dispose();
   const host = machine();
   const { description } = backend;
@@ -111,10 +111,16 @@ async function bench(presets: readonly string[], flags: BenchFlags): Promise<voi
   ]);
 }
 
-function limitsLine({ f32, bf16, read }: MachineLimits): string {
-  const rate = (unit: string, { min, median, max }: MachineLimits['f32']) =>
-    `${metric(median)}${unit}/s (${metric(min)}–${metric(max)})`;
-  return `limits: float32 ${rate('FLOP', f32)}, bf16 ${rate('FLOP', bf16)}, memory read ${rate('B', read)}`;
+function limitsLine({ f32, bf16, f16, read }: MachineLimits): string {
+  const rate = (what: string, unit: string, found: MachineLimits['f32'] | undefined) =>
+    found ? [`${what} ${metric(found.median)}${unit}/s (${metric(found.min)}–${metric(found.max)})`] : [];
+  const rates = [
+    ...rate('float32', 'FLOP', f32),
+    ...rate('bf16', 'FLOP', bf16),
+    ...rate('f16', 'FLOP', f16),
+    ...rate('memory read', 'B', read),
+  ];
+  return `limits: ${rates.join(', ')}`;
 }
 
 function kernelTable(kernels: readonly KernelResult[]): string[] {

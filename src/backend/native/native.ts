@@ -52,6 +52,8 @@ export class NativeBackend extends CompiledBackend {
     const { addon } = this;
     const out = new Float32Array(1);
     return {
+      precisions: ['f32', 'bf16'],
+      longRead: 64 << 20,
       multiplyAdds: (precision, iterations) => addon.peakProducts(out, iterations, precision === 'bf16'),
       read: (src) => addon.peakRead(out, host('read', src).data),
     };

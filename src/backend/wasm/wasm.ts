@@ -120,6 +120,8 @@ export class WasmBackend extends CompiledBackend {
   get limits(): Limits {
     const { functions } = this.module;
     return {
+      precisions: ['f32', 'bf16'],
+      longRead: 64 << 20,
       multiplyAdds: (precision, iterations) => {
         const out = this.allocate('f32', 1);
         const done = this.module.call(functions.peakProducts, out.address, iterations, precision === 'bf16');

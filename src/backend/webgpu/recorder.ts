@@ -11,6 +11,7 @@ import {
   MAP_READ,
   USAGE,
 } from './gpu.js';
+import { Profile } from './profile.js';
 
 /** Bytes between the parameters of two dispatches, as uniform buffers' offsets ask for. */
 const SLOT = 256;
@@ -36,6 +37,9 @@ export class Recorder {
   readonly counts: Counts = { dispatches: 0, bound: 0, submissions: 0, reads: 0 };
   /** The number of the submission that is being recorded. */
   submission = 0;
+  /** The kernel that dispatches are part of, as a profile names them. */
+  kernel = '';
+  private profile: Profile | null = null;
   private readonly slots = new Uint32Array((SLOT * SLOTS) / 4);
   private used = 0;
   private readonly uploads: GpuBuffer;
@@ -121,6 +125,7 @@ export class Recorder {
     if (!encoder) return;
     this.open?.end();
     this.open = null;
+    this.profile?.resolve(encoder);
     if (this.used > 0) {
       device.queue.writeBuffer(this.parameters, 0, this.slots.buffer as ArrayBuffer, 0, this.used * SLOT);
     }
@@ -147,6 +152,20 @@ export class Recorder {
     this.submit();
     await this.device.queue.onSubmittedWorkDone();
     await this.failures.check();
+  }
+
+  /** Milliseconds of the kernels that `body` calls, by name. */
+  async profiling(body: () => Promise<void>): Promise<ReadonlyMap<string, number>> {
+    this.submit();
+    const profile = new Profile(this.device, SLOTS);
+    this.profile = profile;
+    try {
+      await body();
+    } finally {
+      this.submit();
+      this.profile = null;
+    }
+    return profile.end();
   }
 
   dispose(): void {
@@ -180,6 +199,11 @@ export class Recorder {
   }
 
   private pass(): GpuComputePass {
+    const { profile } = this;
+    if (profile) {
+      this.open?.end();
+      this.open = this.recording().beginComputePass({ timestampWrites: profile.next(this.kernel) });
+    }
     this.open ??= this.recording().beginComputePass();
     return this.open;
   }

@@ -3,7 +3,7 @@
  * something is read. Sums are in float32, always in one order: the bits of a run repeat on one device.
  */
 import { ShapeError } from '../../errors.js';
-import type { Backend, DType, HostArray, Kernels, Storage } from '../backend.js';
+import type { Backend, DType, HostArray, Kernels, Limits, Storage } from '../backend.js';
 import { ALL_KERNELS, type Arguments } from '../kernel-table.js';
 import { checkShapes } from '../memory/arguments.js';
 import { copyOf } from '../memory/storage.js';
@@ -20,6 +20,7 @@ import { exits } from './exits.wgsl.js';
 import { head } from './head.wgsl.js';
 import { heads } from './heads.wgsl.js';
 import { injection } from './injection.wgsl.js';
+import { gpuLimits } from './limits.js';
 import { linear } from './linear.wgsl.js';
 import { norm } from './norm.wgsl.js';
 import { optimizer } from './optimizer.wgsl.js';
@@ -74,6 +75,7 @@ const METHODS = Object.fromEntries(
       name,
       function (this: WebGpuBackend, args: Values) {
         checkShapes(signature, args, cachePageLength);
+        this.engine.recorder.kernel = name;
         if (!cut) kernel(this.engine, args);
         else for (const part of cutArrays(name, args, long)) kernel(this.engine, part);
       },
@@ -101,7 +103,7 @@ function* cutArrays(where: string, args: Values, names: readonly string[]): Gene
 export class WebGpuBackend extends classWith(METHODS) implements Backend {
   readonly name = 'webgpu';
   readonly dtype = 'f32';
-  readonly limits = null;
+  readonly limits: Limits;
   readonly packer = null;
   readonly synchronous = false;
 
@@ -114,6 +116,7 @@ export class WebGpuBackend extends classWith(METHODS) implements Backend {
     readonly owner: unknown = null,
   ) {
     super();
+    this.limits = gpuLimits(engine);
   }
 
   get precision(): Backend['precision'] {
@@ -179,6 +182,7 @@ export class WebGpuBackend extends classWith(METHODS) implements Backend {
 
   fill(dst: Storage, value: number): void {
     const storage = this.about('fill', dst);
+    this.engine.recorder.kernel = 'fill';
     storage.allocation.lastUse = this.engine.recorder.submission;
     for (const { buffer, offset, length } of storage.pieces()) {
       if (Object.is(value, 0)) this.engine.recorder.clear(buffer, offset * ELEMENT, length * ELEMENT);
