@@ -10,7 +10,7 @@ async function probe(): Promise<ProbedGpu> {
     const adapter = await findAdapter(gpu);
     const facts = factsOf(adapter);
     // A driver that names an adapter may still refuse its device.
-    const backend = await openAdapter(adapter, { owner: gpu });
+    const backend = await openAdapter(gpu, adapter, { owner: gpu });
     await backend.read(backend.allocate('f32', 1));
     return facts;
   } catch (error) {

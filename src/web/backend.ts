@@ -115,7 +115,7 @@ async function createGpuIfReal(
 async function shared(gpu: Gpu, adapter: GpuAdapter, precision: 'f32' | 'f16'): Promise<Backend> {
   const { openAdapter } = await import('../backend/webgpu/open.js');
   const { sharedBackend } = await import('../backend/webgpu/shared.js');
-  return sharedBackend(gpu, precision, () => openAdapter(adapter, { precision }));
+  return sharedBackend(gpu, precision, () => openAdapter(gpu, adapter, { precision }));
 }
 
 async function createReference(weights: 'float' | 'int8'): Promise<Backend> {
