@@ -104,7 +104,7 @@ function forRows(
     const rows = (storage: Storage, width = 1) =>
       gpuStorage('head', storage).slice(first * width, count * width);
     using logits = engine.scratch(count * V);
-    product(engine, 'dots', { out: logits, a: rows(inp, C), b: weight, M: count, N: V, K: C });
+    product(engine, 'dots', { out: logits, a: rows(inp, C), b: weight, M: count, N: V, K: C, weight: true });
     engine.run(CROSS_ENTROPY, {
       arrays: {
         logits,
@@ -131,7 +131,7 @@ function rowsAtOnce(engine: Engine, R: number, V: number): number {
 
 export const head = {
   logits: (engine, { out, inp, weight, R, C, V }) =>
-    product(engine, 'dots', { out, a: inp, b: weight, M: R, N: V, K: C }),
+    product(engine, 'dots', { out, a: inp, b: weight, M: R, N: V, K: C, weight: true }),
 
   headForward: (engine, args) => forRows(engine, args, null, () => {}),
 
@@ -139,7 +139,7 @@ export const head = {
     const { weight, C, V } = args;
     forRows(engine, args, rowWeights, (dlogits, inp, first, count) => {
       const out = gpuStorage('head', dinp).slice(first * C, count * C);
-      product(engine, 'rows', { out, a: dlogits, b: weight, M: count, N: C, K: V });
+      product(engine, 'rows', { out, a: dlogits, b: weight, M: count, N: C, K: V, weight: true });
       product(engine, 'sums', { out: dweight, a: dlogits, b: inp, M: V, N: C, K: count, accumulate: true });
     });
   },
