@@ -28,6 +28,8 @@ export interface Product {
   readonly N: number;
   readonly K: number;
   readonly accumulate?: boolean;
+  /** Into how many parts a sum is cut, which are computed side by side; 1 by default. Bits depend on it. */
+  readonly parts?: number;
   /** Whether B is a weight, which is read again and again between writes. */
   readonly weight?: boolean;
 }
@@ -52,18 +54,37 @@ const FEW_ROWS = 16;
 const ENOUGH_TEAMS = 128;
 
 export function product(engine: Engine, layout: Layout, args: Product): void {
-  const { out, a, bias = null, dbias = null, M, N, K, accumulate = false, weight = false } = args;
+  const { a, bias = null, dbias = null, M, N, K, accumulate = false, parts = 1, weight = false } = args;
+  const cut = parts > 1;
+  using sums = cut ? engine.scratch(parts * M * N) : null;
   const fours = (layout === 'sums' ? M : K) % 4 === 0 && (layout === 'dots' ? K : N) % 4 === 0;
   const packed = engine.half && weight && fours;
   const team = engine.teams && M > FEW_ROWS;
   const { held, count } = team ? tilesOf(M, N) : blocksOf(M, N);
   engine.run(programOf({ layout, fours, packed, team, held }), {
-    arrays: { out, a, b: packed ? engine.halves(args.b) : args.b, bias, dbias },
-    numbers: { M, N, K },
-    constants: { accumulate, half: engine.half },
-    count,
+    arrays: { out: sums ?? args.out, a, b: packed ? engine.halves(args.b) : args.b, bias, dbias },
+    numbers: { M, N, K, part: DEPTH * Math.ceil(K / parts / DEPTH) },
+    constants: { accumulate: accumulate && !cut, cut, half: engine.half },
+    count: count * parts,
   });
+  if (cut) {
+    const arrays = { out: args.out, sums };
+    engine.run(ADD_PARTS, { arrays, numbers: { parts }, constants: { accumulate }, count: M * N });
+  }
 }
+
+const ADD_PARTS: Program = {
+  name: 'parts of a product',
+  arrays: { out: 'update f32', sums: 'f32' },
+  numbers: { parts: 'u32' },
+  runs: 'each',
+  code: `fn each(i: u32) {
+  var sum = 0.0;
+  for (var part = 0u; part < p.parts; part++) { sum = sum + sums(part * p.count + i); }
+  if (accumulate) { sum = sum + out(i); }
+  set_out(i, sum);
+}`,
+};
 
 /** What threads alone hold, and how many there are. */
 function blocksOf(
@@ -99,7 +120,7 @@ function programOf(shape: Shape): Program {
   const program: Program = {
     name,
     arrays: { out: 'update f32', a: type, b: packed ? 'vec4h' : type, bias: 'f32', dbias: 'update f32' },
-    numbers: { M: 'u32', N: 'u32', K: 'u32' },
+    numbers: { M: 'u32', N: 'u32', K: 'u32', part: 'u32' },
     ...(team ? { runs: 'groups', size: EDGE * EDGE } : { runs: 'each' }),
     code: ({ half }: Constants) =>
       [
@@ -151,12 +172,20 @@ function operands(layout: Layout, fours: boolean, checked: boolean): string {
   return text.join('\n');
 }
 
+/** Which of the `pieces` of `out` number i is, and of which part of the sum, which begins and ends along k. */
+const cutText = (i: string): string => `
+  let piece = select(${i}, ${i} % pieces, cut);
+  let begin = select(0u, ${i} / pieces * p.part, cut);
+  let end = select(p.K, min(p.K, begin + p.part), cut);
+  base = select(0u, ${i} / pieces * p.M * p.N, cut);`;
+
 /** Writes four elements of a row of `out` from column n on. */
 const STORE = `
+var<private> base: u32;
 fn store(m: u32, n: u32, x: vec4f) {
   if (m >= p.M) { return; }
   for (var j = 0u; j < 4u && n + j < p.N; j++) {
-    let at = m * p.N + n + j;
+    let at = base + m * p.N + n + j;
     var y = x[j];
     if (has_bias) { y = y + bias(n + j); }
     if (accumulate) { y = y + out(at); }
@@ -175,7 +204,7 @@ function threadText(layout: Layout, down: number, across: number): string {
   const [rows, fours] = [upTo(4 * down), upTo(across)];
   const each = (line: (i: number, j: number) => string) => rows.flatMap((i) => fours.map((j) => line(i, j)));
   const bringRows = rows.map((i) => `let x${i} = rounded(a4(m + ${i}u, k));`);
-  const step: Record<Layout, () => string[]> = {
+  const steps: Record<Layout, () => string[]> = {
     rows: () => [
       ...bringRows,
       ...COMPONENTS.flatMap((c, q) => [
@@ -204,16 +233,17 @@ function threadText(layout: Layout, down: number, across: number): string {
       ...each((i, j) => `acc${i}_${j} = acc${i}_${j} + x${i >> 2}.${COMPONENTS[i % 4]} * y${j};`),
     ],
   };
+  const step = layout === 'sums' ? 1 : 4;
   return `
 fn each(i: u32) {
   let wide = (p.N + ${4 * across - 1}u) / ${4 * across}u;
-  let m = ${4 * down}u * (i / wide);
-  let n = ${4 * across}u * (i % wide);
+  let pieces = wide * ((p.M + ${4 * down - 1}u) / ${4 * down}u);${cutText('i')}
+  let m = ${4 * down}u * (piece / wide);
+  let n = ${4 * across}u * (piece % wide);
   ${each((i, j) => `var acc${i}_${j} = vec4f();`).join(' ')}
   ${fours.map((j) => `var sum${j} = vec4f();`).join(' ')}
-  let end = ${layout === 'sums' ? 'p.K' : '(p.K + 3u) / 4u'};
-  for (var k = 0u; k < end; k++) {
-    ${step[layout]().join('\n    ')}
+  for (var k = begin / ${step}u; k < (end + ${step - 1}u) / ${step}u; k++) {
+    ${steps[layout]().join('\n    ')}
   }
   ${each((i, j) => `store(m + ${i}u, n + ${4 * j}u, acc${i}_${j});`).join('\n  ')}
   if (has_dbias && m == 0u) { ${fours.map((j) => `store_bias(n + ${4 * j}u, sum${j});`).join(' ')} }
@@ -251,13 +281,14 @@ var<workgroup> tile_a: array<Operand, ${height * DEPTH}>;
 var<workgroup> tile_b: array<Operand, ${width * DEPTH}>;
 fn group(g: u32, lane: u32) {
   let wide = (p.N + ${width - 1}u) / ${width}u;
-  let m0 = ${height}u * (g / wide);
-  let n0 = ${width}u * (g % wide);
+  let pieces = wide * ((p.M + ${height - 1}u) / ${height}u);${cutText('g')}
+  let m0 = ${height}u * (piece / wide);
+  let n0 = ${width}u * (piece % wide);
   let m = 4u * (lane / ${EDGE}u);
   let n = 4u * (lane % ${EDGE}u);
   ${each((i, j) => `var acc${i}_${j} = vec4f();`).join(' ')}
   ${fours.map((j) => `var sum${j} = vec4f();`).join(' ')}
-  for (var k = 0u; k < p.K; k += ${DEPTH}u) {
+  for (var k = begin; k < end; k += ${DEPTH}u) {
     workgroupBarrier();
     ${bringAll('a', layout !== 'sums', 'm0', height, down).join('\n    ')}
     ${bringAll('b', layout === 'dots', 'n0', width, across).join('\n    ')}
