@@ -28,6 +28,7 @@ const SHAPES = [
   [33, 7, 1000],
   [100, 31, 65],
   [300, 13, 33],
+  [20, 6, 9001],
 ];
 
 function arraysFor(R: number, C: number, V: number) {

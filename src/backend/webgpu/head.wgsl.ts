@@ -15,6 +15,8 @@ const STORED = 1 << 24;
 const FEW_ROWS = 16;
 /** What products like the number of rows to be a multiple of. */
 const TILE = 64;
+/** Tokens over which one float of `dinp` is added up at most. */
+const PART = 4096;
 
 /**
  * Softmax and loss of a row of logits, which with `gradients` become rowWeight·(softmax − 1 at the target). Where a
@@ -139,7 +141,8 @@ export const head = {
     const { weight, C, V } = args;
     forRows(engine, args, rowWeights, (dlogits, inp, first, count) => {
       const out = gpuStorage('head', dinp).slice(first * C, count * C);
-      product(engine, 'rows', { out, a: dlogits, b: weight, M: count, N: C, K: V, weight: true });
+      const parts = Math.ceil(V / PART);
+      product(engine, 'rows', { out, a: dlogits, b: weight, M: count, N: C, K: V, parts, weight: true });
       product(engine, 'sums', { out: dweight, a: dlogits, b: inp, M: V, N: C, K: count, accumulate: true });
     });
   },
