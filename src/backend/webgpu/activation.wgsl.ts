@@ -70,18 +70,18 @@ function swish(argument: string, constants: Readonly<Record<string, number>> = {
     return `const ${name} = vec2f(${high}, ${x - high});`;
   });
   return `${lines.join('\n')}${argument}
-fn logistic(u: vec2f) -> f32 {
+// σ(u) and 1 − σ(u)
+fn logistic(u: vec2f) -> vec2f {
   let e = precise_exp_pair(-abs(u.x), select(-u.y, u.y, u.x < 0.0));
-  return select(1.0, e, u.x < 0.0) / (1.0 + e);
+  return select(vec2f(1.0, e), vec2f(e, 1.0), u.x < 0.0) / (1.0 + e);
 }
 fn value(x: f32) -> f32 {
   // As what is no number may not outlast being clamped, it comes in by x.
-  return x * logistic(argument(x));
+  return x * logistic(argument(x)).x;
 }
 fn slope(x: f32) -> f32 {
-  let u = argument(x);
-  let s = logistic(u);
-  return select(s + clamp(x, -128.0, 128.0) * s * logistic(-u) * argument_slope(x), x, is_nan(x));
+  let s = logistic(argument(x));
+  return select(s.x + clamp(x, -128.0, 128.0) * s.x * s.y * argument_slope(x), x, is_nan(x));
 }`;
 }
 
