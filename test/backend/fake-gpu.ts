@@ -65,7 +65,7 @@ export class FakeGpu implements Gpu {
       },
       popErrorScope: async () => this.scope,
       createCommandEncoder: () => ({
-        beginComputePass: nothing,
+        beginComputePass: () => ({ setPipeline() {}, setBindGroup() {}, dispatchWorkgroups() {}, end() {} }),
         copyBufferToBuffer() {},
         clearBuffer() {},
         resolveQuerySet() {},
