@@ -2,7 +2,7 @@
 import type { Activation } from '../options.js';
 import { MATH } from './math.wgsl.js';
 import type { Program } from './program.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 /**
  * `value(x)` and `slope(x)` of each activation. x·σ(u) is precise to the relative error of σ, which grows with that of

@@ -18,7 +18,7 @@ import {
 } from './flash.wgsl.js';
 import type { Constants, Program } from './program.js';
 import { RANDOM } from './random.wgsl.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 /** Threads of a workgroup with a row each. */
 const LANES = 64;

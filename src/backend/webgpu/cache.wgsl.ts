@@ -16,7 +16,7 @@ import {
   softmaxStep,
 } from './flash.wgsl.js';
 import type { Constants, Program } from './program.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 /**
  * Elements of a page: for each key head, the keys of PAGE_POSITIONS positions (PAGE_POSITIONS, HS), then their values.

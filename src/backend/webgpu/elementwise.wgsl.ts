@@ -1,6 +1,6 @@
 /** Kernels on a GPU that treat every element alike. */
 import { dropoutThreshold } from '../memory/dropout.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 import type { Program } from './program.js';
 import { RANDOM } from './random.wgsl.js';
 

@@ -1,7 +1,7 @@
 /** Token and position embeddings on a GPU. */
 import { byFours } from './fours.js';
 import type { Program } from './program.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 const FORWARD = byFours((type) => ({
   name: 'embedding',

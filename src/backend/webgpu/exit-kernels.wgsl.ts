@@ -2,7 +2,7 @@
 import { MATH } from './math.wgsl.js';
 import { ORACLE, ORACLE_OF_SEQUENCES, reachOf } from './oracle.wgsl.js';
 import type { Program } from './program.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 /** A program for every row, of arrays, numbers and the statements for row r. */
 function eachRow(

@@ -4,7 +4,7 @@
  */
 import { MATH } from './math.wgsl.js';
 import type { Program } from './program.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 /** x, or no number where `broken` of some lane is above 0. */
 const MEASURED = `${MATH}

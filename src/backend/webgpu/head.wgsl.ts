@@ -8,7 +8,7 @@ import { MATH } from './math.wgsl.js';
 import { product } from './product.wgsl.js';
 import type { Program } from './program.js';
 import { ELEMENT, type GpuStorage, gpuStorage } from './storage.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 /** Elements of the logits that are stored at once, unless a few rows have more. */
 const STORED = 1 << 24;

@@ -1,6 +1,6 @@
 /** Norm and rotation of query and key heads on a GPU: a team takes a head, a lane pairs of its channels. */
 import type { Program } from './program.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 /** `head`: where head r of the queries and keys begins; `rotate` turns pairs of channels. */
 const HEADS = `

@@ -2,7 +2,7 @@
 import { MATH } from './math.wgsl.js';
 import type { Program } from './program.js';
 import { blocksOf, WALK } from './channel-sums.wgsl.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 /**
  * `channel(a, b)`: A = exp(a), Δ = softplus(b), the carry-over exp(−ΔA) and the gain; their derivatives. The exact gain

@@ -1,6 +1,6 @@
 /** Linear layers on a GPU. */
 import { product } from './product.wgsl.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 export const linear = {
   linearForward: (engine, { out, inp, weight, bias, R, K, N }) =>

@@ -3,7 +3,7 @@ import type { Storage } from '../backend.js';
 import type { Engine } from './engine.js';
 import type { Program } from './program.js';
 import { addSums, blocksOf, WALK } from './channel-sums.wgsl.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 const FORWARD: Program = {
   name: 'norm forward',

@@ -3,7 +3,7 @@ import type { Call, Engine } from './engine.js';
 import { byFours } from './fours.js';
 import type { Program } from './program.js';
 import { sumOf } from './sums.wgsl.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 /** What clipping multiplies a gradient by. */
 const CLIPPING = `fn clipping() -> f32 {

@@ -1,7 +1,7 @@
 /** Gated residuals on a GPU, the loop update of arXiv 2409.14199. */
 import type { Program } from './program.js';
 import { addSums, blocksOf, WALK } from './channel-sums.wgsl.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 const FORWARD: Program = {
   name: 'gatedResidualForward',

@@ -1,6 +1,6 @@
 /** Kernels on a GPU that treat whole rows alike: choose, scale, gather and scatter them, and copy columns. */
 import type { Program } from './program.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 const SELECT: Program = {
   name: 'selectRows',

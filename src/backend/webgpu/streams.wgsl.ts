@@ -7,7 +7,7 @@
  * so that streams that are copies, read from one of them and written alike, become y to the bit.
  */
 import type { Program } from './program.js';
-import type { GpuKernels } from './webgpu.js';
+import type { GpuKernels } from './kernels.js';
 
 /** Of row r, whose first coefficient is number k. */
 const COEFFICIENTS = `

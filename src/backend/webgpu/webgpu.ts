@@ -4,7 +4,7 @@
  */
 import { ShapeError } from '../../errors.js';
 import type { Backend, DType, HostArray, Kernels, Limits, Storage } from '../backend.js';
-import { ALL_KERNELS, type Arguments } from '../kernel-table.js';
+import { ALL_KERNELS } from '../kernel-table.js';
 import { checkShapes } from '../memory/arguments.js';
 import { copyOf } from '../memory/storage.js';
 import { classWith } from '../methods.js';
@@ -21,6 +21,7 @@ import { head } from './head.wgsl.js';
 import { heads } from './heads.wgsl.js';
 import { injection } from './injection.wgsl.js';
 import { gpuLimits } from './limits.js';
+import type { GpuKernels } from './kernels.js';
 import { linear } from './linear.wgsl.js';
 import { norm } from './norm.wgsl.js';
 import { optimizer } from './optimizer.wgsl.js';
@@ -28,14 +29,6 @@ import { residual } from './residual.wgsl.js';
 import { rows } from './rows.wgsl.js';
 import { ELEMENT, type GpuStorage, gpuStorage } from './storage.js';
 import { streams } from './streams.wgsl.js';
-
-/** Kernels over an engine's storages: each records what computes it. */
-export type GpuKernels = {
-  readonly [Name in keyof typeof ALL_KERNELS]: (
-    engine: Engine,
-    args: Arguments<(typeof ALL_KERNELS)[Name], Storage, Storage>,
-  ) => void;
-};
 
 const FAMILIES = {
   ...elementwise,
