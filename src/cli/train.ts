@@ -124,10 +124,11 @@ async function train(flags: TrainFlags, peers: Peers | null, signal: AbortSignal
   progress.clear();
   const tokensPerSecond = (training as TrainingProgress | null)?.speed.tokensPerSecond ?? null;
   const document = { ...summary, tokensPerSecond, heldOutLoss: result?.valLoss ?? null, report };
+  const on = engine === undefined ? '' : ` --backend ${engine}`;
   printResult(flags.json === true, document, () => [
     `${out}: step ${summary.step} of ${steps}${lossesInWords(summary.valLoss, result)}`,
     ...(report === null ? [] : [`report: ${report}`]),
-    ...(summary.finished ? [] : [`it goes on with: loopnn train --data ${data} --out ${out} --resume`]),
+    ...(summary.finished ? [] : [`it goes on with: loopnn train --data ${data} --out ${out} --resume${on}`]),
   ]);
 }
 
