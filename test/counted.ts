@@ -58,7 +58,7 @@ class Counter {
     if (backend instanceof WebGpuBackend) {
       // Every buffer, whoever makes it and for what.
       const { recorder } = backend.engine;
-      this.held = backend.engine.bytes;
+      this.held = recorder.bytes;
       before(recorder, 'buffer', add);
       before(recorder, 'destroy', ({ size }: { size: number }) => add(-size));
     } else {

@@ -24,7 +24,7 @@ export class Failures {
   /** What is not known yet of buffers that were asked for. */
   private readonly open = new Set<Promise<void>>();
   /** Bytes of the buffers in use. */
-  private bytes = 0;
+  bytes = 0;
 
   constructor(private readonly device: GpuDevice) {
     this.any = new Promise((resolve) => {

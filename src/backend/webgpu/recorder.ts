@@ -18,7 +18,7 @@ const SLOT = 256;
 /** Dispatches of a submission at most. */
 const SLOTS = 1024;
 /** Bytes of values from the host of a submission at most; more are written at once. */
-const UPLOADS = 1 << 20;
+const UPLOADS = 1 << 18;
 /** Bytes that one read takes at a time. */
 const READ = 1 << 26;
 
@@ -56,6 +56,11 @@ export class Recorder {
     this.failures = new Failures(device);
     this.parameters = this.buffer(SLOT * SLOTS, USAGE.uniform | USAGE.copyDst);
     this.uploads = this.buffer(UPLOADS, USAGE.copySrc | USAGE.copyDst);
+  }
+
+  /** Bytes of all buffers in use. */
+  get bytes(): number {
+    return this.failures.bytes;
   }
 
   buffer(size: number, usage: number): GpuBuffer {
@@ -212,11 +217,32 @@ export class Recorder {
     this.encoder ??= this.device.createCommandEncoder();
     if (!this.scheduled) {
       this.scheduled = true;
-      queueMicrotask(() => {
+      afterPromises(() => {
         this.scheduled = false;
         this.submit();
       });
     }
     return this.encoder;
   }
+}
+
+/**
+ * Calls back when the host's turn has ended, with all promises that follow each other: a micro-step, whose parts are
+ * awaited, becomes one submission.
+ */
+function afterPromises(body: () => void): void {
+  const { setImmediate } = globalThis as { setImmediate?: (body: () => void) => void };
+  if (setImmediate) {
+    setImmediate(body);
+    return;
+  }
+  // Of what browsers have, a message arrives soonest.
+  const { port1, port2 } = new MessageChannel();
+  const arrived = () => {
+    port1.close();
+    body();
+  };
+  port1.addEventListener('message', arrived, { once: true });
+  port1.start();
+  port2.postMessage(null);
 }
