@@ -21,6 +21,7 @@ const INVERSE_FACTORIALS = [1, 1, 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 50
  * - `is_nan`, `is_finite`: by the bits
  * - `product_pair(a, b)`: a·b and what its rounding leaves, for |a|, |b| that neither overflow nor vanish when squared
  * - `precise_exp`, `precise_exp_pair` (of a sum of two, the second small), `precise_expm1`
+ * - `exp_below_0`: without branches, for numbers from −∞ to 0
  * - `precise_log`, `precise_log1p`
  * - `precise_tanh`, `sigmoid`, `softplus`
  * - `normal_density`; `normal_below`: the probability of a standard normal variable to be at most x
@@ -50,6 +51,12 @@ fn precise_exp(x: f32) -> f32 {
   let second = i32(n) - first;
   let scale = bitcast<f32>(u32(first + 127) << 23u);
   return ${horner('r', INVERSE_FACTORIALS)} * scale * bitcast<f32>(u32(second + 127) << 23u);
+}
+fn exp_below_0(x: f32) -> f32 {
+  let y = max(x, ${LEAST_EXPONENT});
+  let n = floor(y * ${Math.LOG2E} + 0.5);
+  let r = (y - n * ${LN2.high}) - n * ${LN2.low};
+  return select(${horner('r', INVERSE_FACTORIALS)} * bitcast<f32>(u32(i32(n) + 127) << 23u), 0.0, x < y);
 }
 fn precise_exp_pair(x: f32, more: f32) -> f32 {
   let y = precise_exp(x);
