@@ -45,7 +45,8 @@ fn most_of_${name}(first: u32, lane: u32) -> vec2f {
   var broken = 0.0;
   for (var v = lane; v < p.V; v += L) {
     let x = ${name}(first + v);
-    if (is_nan(x)) { broken = 1.0; } else { most = max(most, x); }
+    broken = select(broken, 1.0, is_nan(x));
+    most = select(max(most, x), most, is_nan(x));
   }
   if (!is_finite(most)) { broken = 1.0; }
   return vec2f(team_max(most, lane), broken);
@@ -64,7 +65,7 @@ fn row(r: u32, lane: u32) {
   for (var v = lane; v < p.V; v += L) {
     // Below, its part is 0.
     let d = max(logits(r * p.V + v) - most.x, -100.0);
-    let e = precise_exp(d);
+    let e = exp_below_0(d);
     sum += e;
     weighted += e * d;
   }
@@ -95,10 +96,10 @@ fn row(r: u32, lane: u32) {
   for (var v = lane; v < p.V; v += L) {
     let x = logits(first + v) - most.x;
     let y = former(second + v) - formerly.x;
-    let e = precise_exp(x);
+    let e = exp_below_0(x);
     sum += e;
-    sum_formerly += precise_exp(y);
-    if (e > 0.0) { weighted += e * (x - y); }
+    sum_formerly += exp_below_0(y);
+    weighted += select(0.0, e * (x - y), e > 0.0);
   }
   sum = team_sum(sum, lane);
   sum_formerly = team_sum(sum_formerly, lane);

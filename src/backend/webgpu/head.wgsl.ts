@@ -46,7 +46,10 @@ fn row(r: u32, lane: u32) {
   var broken = 0.0;
   for (var v = lane; v < p.V; v += L) {
     let x = logits(first + v);
-    if (is_nan(x)) { broken = 1.0; } else if (x > best) { best = x; least = v; }
+    let more = x > best && !is_nan(x);
+    broken = select(broken, 1.0, is_nan(x));
+    best = select(best, x, more);
+    least = select(least, v, more);
   }
   let most = team_max(best, lane);
   let token = -team_max(select(-f32(p.V), -f32(least), best == most), lane);
@@ -54,8 +57,8 @@ fn row(r: u32, lane: u32) {
   // All but the most probable token's, which is 1.
   var others = 0.0;
   for (var v = lane; v < p.V; v += L) {
-    let e = precise_exp(logits(first + v) - most);
-    if (v != u32(token)) { others += e; }
+    let e = exp_below_0(logits(first + v) - most);
+    others += select(e, 0.0, v == u32(token));
     if (gradients) { set_logits(first + v, e); }
   }
   others = team_sum(others, lane);
@@ -70,13 +73,8 @@ fn row(r: u32, lane: u32) {
   let weight = select(0.0, rowWeights(r), label >= 0);
   let scale = weight / (1.0 + others);
   for (var v = lane; v < p.V; v += L) {
-    var d = 0.0;
-    if (label >= 0) {
-      d = scale * logits(first + v);
-      if (v == u32(label)) { d = d - weight; }
-      if (lost) { d = nothing; }
-    }
-    set_logits(first + v, d);
+    let d = scale * logits(first + v) - select(0.0, weight, i32(v) == label);
+    set_logits(first + v, select(0.0, select(d, nothing, lost), label >= 0));
   }
 }`,
 };
