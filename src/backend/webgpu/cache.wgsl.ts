@@ -5,6 +5,7 @@
  */
 import { PAGE_POSITIONS } from '../backend.js';
 import {
+  byFours,
   everyFour,
   everyOwn,
   FLASH,
@@ -15,7 +16,6 @@ import {
   softmaxStart,
   softmaxStep,
 } from './flash.wgsl.js';
-import type { Constants, Program } from './program.js';
 import type { GpuKernels } from './kernels.js';
 
 /**
@@ -49,32 +49,16 @@ fn key_at(s: u32, kv: u32, t: u32) -> u32 {
   return (page * p.KV + kv) * ${2 * PAGE_POSITIONS}u + t % ${PAGE_POSITIONS}u;
 }`;
 
-type Text = (shape: HeadShape, half: boolean) => string;
-
-/** A program for heads that are read by fours, or one by one. */
-function variants(
-  name: string,
-  program: (type: 'vec4f' | 'f32') => Omit<Program, 'name' | 'code'>,
-  text: Text,
-) {
-  const make = (type: 'vec4f' | 'f32'): Program => ({
-    name: `${name} ${type}`,
-    ...program(type),
-    code: ({ HS, half }: Constants) => [PLACES, text(headShape(HS as number), half === true)].join('\n'),
-  });
-  const programs = { vec4f: make('vec4f'), f32: make('f32') };
-  return (HS: number) => programs[HS % 4 === 0 ? 'vec4f' : 'f32'];
-}
-
 /** A thread has four channels of a key or a value. */
-const append = variants(
+const append = byFours(
   'cachedAttention, appending',
   (type) => ({
     arrays: { cache: `update ${type}`, qkv: type, table: 'i32' },
     numbers: NUMBERS,
     runs: 'each',
   }),
-  (shape) => `${headFours('qkv', shape)}
+  (shape) => `${PLACES}
+${headFours('qkv', shape)}
 ${headFours('cache', shape, true)}
 fn each(i: u32) {
   let c = i % ${shape.fours}u;
@@ -87,7 +71,8 @@ fn each(i: u32) {
 );
 
 /** What both ways of attending begin with. */
-const beginning = (shape: HeadShape, half: boolean): string => `${rounding(half)}
+const beginning = (shape: HeadShape, half: boolean): string => `${PLACES}
+${rounding(half)}
 ${FLASH}
 ${['qkv', 'cache'].map((name) => headFours(name, shape)).join('\n')}
 fn query_of(n: u32) -> u32 { if (has_rows) { return u32(rows(n)); } return n; }
@@ -97,10 +82,10 @@ fn query_four(r: u32, h: u32, c: u32) -> vec4f {
 
 const arraysOf = (type: 'vec4f' | 'f32') => ({ cache: type, qkv: type, table: 'i32', rows: 'i32' }) as const;
 
-const attendAlone = variants(
+const attendAlone = byFours(
   'cachedAttention',
   (type) => ({ arrays: { out: `update ${type}`, ...arraysOf(type) }, numbers: NUMBERS, runs: 'each' }),
-  (shape, half) => {
+  (shape, { half }) => {
     const held = shape.chunks === 1;
     const query = (c: string) => (held ? `q[${c}]` : `query_four(r, h, ${c})`);
     const keys = {
@@ -108,7 +93,7 @@ const attendAlone = variants(
       key: (at: string, c: string) => `rounded(cache_four(${at}, ${c}))`,
       value: (at: string, c: string) => `rounded(cache_four(${at} + ${PAGE_POSITIONS}u, ${c}))`,
     };
-    return `${beginning(shape, half)}
+    return `${beginning(shape, half === true)}
 ${headFours('out', shape, true)}
 fn each(i: u32) {
   let h = i % p.NH; let n = (i / p.NH) % p.rows; let first = ${shape.chunk}u * (i / (p.NH * p.rows));
@@ -128,7 +113,7 @@ fn each(i: u32) {
 );
 
 /** The same sums in the same order as `softmaxStep`, by lanes. */
-const attendInTeams = variants(
+const attendInTeams = byFours(
   'cachedAttention in teams',
   (type) => ({
     arrays: { out: 'update f32', ...arraysOf(type) },
@@ -136,11 +121,12 @@ const attendInTeams = variants(
     runs: 'groups',
     size: LANES,
   }),
-  (shape, half) => {
+  (shape, { half }) => {
     const { HS, whole, fours } = shape;
     const own = Math.ceil(HS / LANES);
     const eight = [0, 1, 2, 3, 4, 5, 6, 7];
-    return `${beginning(shape, half)}
+    const weight = (k: number) => `rounded(w${k >> 2})[${k % 4}]`;
+    return `${beginning(shape, half === true)}
 var<workgroup> q: array<vec4f, ${fours}>;
 var<workgroup> scores: array<f32, ${LANES}>;
 var<workgroup> weights: array<f32, ${LANES}>;
@@ -186,7 +172,7 @@ fn group(g: u32, lane: u32) {
         let c = lane + i * ${LANES}u;
         if (c < ${HS}u) {
           var x = acc[i] * fade;
-          ${eight.map((k) => `x = fma(rounded(w${k >> 2})[${k % 4}], value(places[j + ${k}u], c), x);`).join('\n          ')}
+          ${eight.map((k) => `x = fma(${weight(k)}, value(places[j + ${k}u], c), x);`).join('\n          ')}
           acc[i] = x;
         }
       }
@@ -203,7 +189,7 @@ fn group(g: u32, lane: u32) {
 
 export const cache = {
   cachedAttention(engine, { out, cache, qkv, table, rows, R, NH, KV, HS, S, width }) {
-    const shape = headShape(HS);
+    const shape = headShape(HS, false);
     const teams = engine.teams && shape.fours <= TEAM_FOURS;
     const N = rows?.length ?? R;
     const numbers = { rows: N, NH, KV, S, width, scale: 1 / Math.sqrt(HS) };

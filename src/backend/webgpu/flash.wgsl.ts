@@ -1,16 +1,16 @@
 /**
- * Softmax over keys that come in blocks, in WGSL: what attention over whole sequences and over the cache share, so that a
- * row has the same bits by either. A row keeps its largest score so far, the sum of the exponentials below it and the
+ * Softmax over keys that come in blocks, in WGSL: what attention over whole sequences and over the cache share, so that
+ * a row has the same bits by either. A row keeps its largest score so far, the sum of the exponentials below it and the
  * sums of the values that these weigh; each block of eight keys, counted from key 0, rescales them once. Products are
  * added by fma, which leaves a compiler no choice.
  */
+
+import type { Constants, Program } from './program.js';
 
 /** Keys of a block. */
 const BLOCK = 8;
 /** Fours of channels that a thread sums at most; with more, several threads share a row. */
 const CHUNK = 64;
-/** Fours up to which loops over channels are written out, so that arrays over them are registers. */
-const WRITTEN_OUT = 32;
 /** Fours up to which tiles of keys and values fit into the memory of a workgroup of any device. */
 const TILED = 32;
 
@@ -23,12 +23,16 @@ export interface HeadShape {
   /** Fours that a thread sums, and threads that a row has. */
   readonly chunk: number;
   readonly chunks: number;
-  /** Whether workgroups can share tiles, of how many rows. */
-  readonly tiled: boolean;
+  /** Rows of a tile that a workgroup shares. */
   readonly tileRows: number;
+  /** Whether loops over channels are written out: arrays over them are registers, but shaders take long to build. */
+  readonly writtenOut: boolean;
 }
 
-export function headShape(HS: number): HeadShape {
+/** Whether workgroups can share tiles of heads of this size. */
+export const fitsTiles = (HS: number): boolean => HS <= 4 * TILED;
+
+export function headShape(HS: number, tiles: boolean): HeadShape {
   const fours = Math.ceil(HS / 4);
   const chunk = Math.min(fours, CHUNK);
   return {
@@ -37,23 +41,40 @@ export function headShape(HS: number): HeadShape {
     fours,
     chunk,
     chunks: Math.ceil(fours / chunk),
-    tiled: fours <= TILED,
     tileRows: fours <= TILED / 2 ? 16 : 8,
+    writtenOut: tiles,
   };
 }
 
 /** Text for every four c of a head. */
-export const everyFour = ({ fours }: HeadShape, text: (c: string) => string): string => loop(fours, text);
+export const everyFour = (shape: HeadShape, text: (c: string) => string): string =>
+  loop(shape, shape.fours, text);
 
 /** Text for every four that a thread sums: `c` among its own, `channel` in the head. */
-export function everyOwn({ fours, chunk, chunks }: HeadShape, text: (c: string, channel: string) => string) {
-  if (chunks === 1) return loop(chunk, (c) => text(c, c));
+export function everyOwn(shape: HeadShape, text: (c: string, channel: string) => string): string {
+  const { fours, chunk, chunks } = shape;
+  if (chunks === 1) return loop(shape, chunk, (c) => text(c, c));
   return `for (var c = 0u; c < min(${chunk}u, ${fours}u - first); c++) { ${text('c', 'first + c')} }`;
 }
 
-function loop(n: number, text: (c: string) => string): string {
-  if (n > WRITTEN_OUT) return `for (var c = 0u; c < ${n}u; c++) { ${text('c')} }`;
+function loop({ writtenOut }: HeadShape, n: number, text: (c: string) => string): string {
+  if (!writtenOut) return `for (var c = 0u; c < ${n}u; c++) { ${text('c')} }`;
   return Array.from({ length: n }, (_, c) => text(`${c}u`)).join('\n');
+}
+
+/** The programs of heads that are read by fours, and one by one, by the size of a head; HS is one of the constants. */
+export function byFours(
+  name: string,
+  program: (type: 'vec4f' | 'f32') => Omit<Program, 'name' | 'code'>,
+  code: (shape: HeadShape, constants: Constants) => string,
+): (HS: number) => Program {
+  const make = (type: 'vec4f' | 'f32'): Program => ({
+    name: `${name} ${type}`,
+    ...program(type),
+    code: (constants) => code(headShape(constants.HS as number, constants.tiles === true), constants),
+  });
+  const programs = { vec4f: make('vec4f'), f32: make('f32') };
+  return (HS) => programs[HS % 4 === 0 ? 'vec4f' : 'f32'];
 }
 
 /**
@@ -68,13 +89,18 @@ ${written ? set : ''}`;
   const others = [1, 2, 3].map((j) => ({ j, there: `4u * c + ${j}u < ${HS}u` }));
   const reads = others.map(({ j, there }) => `if (${there}) { x[${j}] = ${name}(at + ${j}u); }`);
   const writes = others.map(({ j, there }) => `if (${there}) { set_${name}(at + ${j}u, x[${j}]); }`);
+  const set = `fn set_${name}_four(h: u32, c: u32, x: vec4f) {
+  let at = h * ${HS}u + 4u * c;
+  set_${name}(at, x.x);
+  ${writes.join('\n  ')}
+}`;
   return `fn ${name}_four(h: u32, c: u32) -> vec4f {
   let at = h * ${HS}u + 4u * c;
   var x = vec4f(${name}(at), 0.0, 0.0, 0.0);
   ${reads.join('\n  ')}
   return x;
 }
-${written ? `fn set_${name}_four(h: u32, c: u32, x: vec4f) { let at = h * ${HS}u + 4u * c; set_${name}(at, x.x); ${writes.join(' ')} }` : ''}`;
+${written ? set : ''}`;
 }
 
 /** Operands of products as `rounded` gives them, and how tiles hold them. */
@@ -89,28 +115,14 @@ const MASKED = '-3.0e38';
 
 /**
  * - `add4`: the sum of a four
- * - `exp4`: e^x of four numbers, 0 below −87; what is not a number stays so
+ * - `exp1`, `exp4`: e^x of one number and of four, 0 below −87; what is not a number stays so
  * - `natural_log` of x ≥ 1
  */
 export const FLASH = `
 const MASKED = ${MASKED};
 fn add4(x: vec4f) -> f32 { return (x.x + x.y) + (x.z + x.w); }
-fn exp4(x: vec4f) -> vec4f {
-  let y = clamp(x, vec4f(-87.0), vec4f(88.0));
-  let n = floor(fma(y, vec4f(1.44269504), vec4f(0.5)));
-  let r = fma(n, vec4f(2.12194440e-4), fma(n, vec4f(-0.693359375), y));
-  var e = vec4f(1.9875691500e-4);
-  e = fma(e, r, vec4f(1.3981999507e-3));
-  e = fma(e, r, vec4f(8.3334519073e-3));
-  e = fma(e, r, vec4f(4.1665795894e-2));
-  e = fma(e, r, vec4f(1.6666665459e-1));
-  e = fma(e, r, vec4f(5.0000001201e-1));
-  e = fma(e, r * r, r) + 1.0;
-  e = e * bitcast<vec4f>((vec4i(n) + 127) << vec4u(23u));
-  e = select(e, vec4f(), x < vec4f(-87.0));
-  return select(e, x, (bitcast<vec4u>(x) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u));
-}
-fn exp1(x: f32) -> f32 { return exp4(vec4f(x)).x; }
+${exponential('exp1', 'f32', 'i32', 'u32')}
+${exponential('exp4', 'vec4f', 'vec4i', 'vec4u')}
 fn natural_log(x: f32) -> f32 {
   let bits = bitcast<u32>(x);
   if (bits >= 0x7f800000u) { return x; }
@@ -121,6 +133,27 @@ fn natural_log(x: f32) -> f32 {
   let log = 2.0 * s * ((((t * 0.11111111 + 0.14285714) * t + 0.2) * t + 0.33333333) * t + 1.0);
   return f32(n) * 0.693359375 + (f32(n) * -2.12194440e-4 + log);
 }`;
+
+function exponential(name: string, floats: string, integers: string, bits: string): string {
+  const coefficients = [
+    '1.3981999507e-3',
+    '8.3334519073e-3',
+    '4.1665795894e-2',
+    '1.6666665459e-1',
+    '5.0000001201e-1',
+  ];
+  return `fn ${name}(x: ${floats}) -> ${floats} {
+  let y = clamp(x, ${floats}(-87.0), ${floats}(88.0));
+  let n = floor(fma(y, ${floats}(1.44269504), ${floats}(0.5)));
+  let r = fma(n, ${floats}(2.12194440e-4), fma(n, ${floats}(-0.693359375), y));
+  var e = ${floats}(1.9875691500e-4);
+  ${coefficients.map((c) => `e = fma(e, r, ${floats}(${c}));`).join('\n  ')}
+  e = fma(e, r * r, r) + 1.0;
+  e = e * bitcast<${floats}>((${integers}(n) + 127) << ${bits}(23u));
+  e = select(e, ${floats}(), x < ${floats}(-87.0));
+  return select(e, x, (bitcast<${bits}>(x) & ${bits}(0x7fffffffu)) > ${bits}(0x7f800000u));
+}`;
+}
 
 /** Where the keys and values of a row are: `at` of the key of a number, and the fours of what is there. */
 export interface Keys {
@@ -146,7 +179,10 @@ export function softmaxStep(
   query: (c: string) => string,
   kept: ((key: string) => string) | null,
 ): string {
+  const scored = (c: string) => EIGHT.map((j) => `d${j} = fma(x, ${key(`at${j}`, c)}, d${j});`).join(' ');
   const weight = (j: number) => `vec4f(w${j >> 2}.${COMPONENTS[j % 4]})`;
+  const weighed = (channel: string) =>
+    EIGHT.map((j) => `x = fma(${weight(j)}, ${value(`at${j}`, channel)}, x);`).join(' ');
   const scores = [0, 4].map((first) =>
     EIGHT.slice(first, first + 4)
       .map((j) => `add4(d${j})`)
@@ -154,11 +190,7 @@ export function softmaxStep(
   );
   return `
   ${EIGHT.map((j) => `let at${j} = ${at(`min(k + ${j}u, last)`)}; var d${j} = vec4f();`).join('\n')}
-  ${everyFour(
-    shape,
-    (c) =>
-      `{ let x = ${query(c)}; ${EIGHT.map((j) => `d${j} = fma(x, ${key(`at${j}`, c)}, d${j});`).join(' ')} }`,
-  )}
+  ${everyFour(shape, (c) => `{ let x = ${query(c)}; ${scored(c)} }`)}
   let keys0 = vec4u(k) + vec4u(0u, 1u, 2u, 3u);
   let s0 = select(vec4f(MASKED), vec4f(${scores[0]}), keys0 <= vec4u(last));
   let s1 = select(vec4f(MASKED), vec4f(${scores[1]}), keys0 + 4u <= vec4u(last));
@@ -171,9 +203,5 @@ export function softmaxStep(
   total = fma(total, fade, add4(p0) + add4(p1));
   let w0 = rounded(p0${kept ? ` * ${kept('k')}` : ''});
   let w1 = rounded(p1${kept ? ` * ${kept('k + 4u')}` : ''});
-  ${everyOwn(
-    shape,
-    (c, channel) =>
-      `{ var x = acc[${c}] * fade; ${EIGHT.map((j) => `x = fma(${weight(j)}, ${value(`at${j}`, channel)}, x);`).join(' ')} acc[${c}] = x; }`,
-  )}`;
+  ${everyOwn(shape, (c, channel) => `{ var x = acc[${c}] * fade; ${weighed(channel)} acc[${c}] = x; }`)}`;
 }
