@@ -9,7 +9,7 @@ export type ProbedGpu = AdapterFacts | { readonly error: string };
 const run = promisify(execFile);
 const PROGRAM = fileURLToPath(new URL('./probe-gpu-process.js', import.meta.url));
 /** Milliseconds in which a driver must answer. */
-const PATIENCE = 20_000;
+const PATIENCE = 10_000;
 
 /** The adapter that the backend would take, after its device has answered; or why there is none. */
 export async function probeGpu(): Promise<ProbedGpu> {

@@ -7,7 +7,7 @@ import type { Gpu } from '../backend/webgpu/gpu.js';
 import { openWebGpu, type WebGpuOptions } from '../backend/webgpu/open.js';
 import { sharedBackend } from '../backend/webgpu/shared.js';
 import type { WebGpuBackend } from '../backend/webgpu/webgpu.js';
-import { BackendError } from '../errors.js';
+import { BackendError, ConfigError } from '../errors.js';
 import { codeOf } from './file-errors.js';
 
 /** A variable, so that neither bundlers nor the compiler look for a package that need not be there. */
@@ -43,7 +43,13 @@ export async function openNodeWebGpu(options: WebGpuOptions = {}): Promise<WebGp
 /** What a browser has as `navigator.gpu`. It must live as long as its devices. */
 export async function nodeGpu(): Promise<Gpu> {
   const dawn = await loadDawn(process.cwd());
-  return dawn.create((process.env.LOOPNN_WEBGPU_FLAGS ?? '').split(' ').filter(Boolean));
+  const flags = process.env.LOOPNN_WEBGPU_FLAGS ?? '';
+  try {
+    return dawn.create(flags.split(' ').filter(Boolean));
+  } catch (error) {
+    const rule = `must be options of Dawn, separated by blanks (${messageOf(error)})`;
+    throw new ConfigError('LOOPNN_WEBGPU_FLAGS', rule, flags);
+  }
 }
 
 /**

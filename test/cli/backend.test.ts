@@ -35,6 +35,12 @@ test('no adapter is an error like any other, and doctor says so without failing'
   const { stderr, code } = await loopnn(['generate', '--model', run, '--backend', 'webgpu'], NO_GPU);
   assert.equal(code, 1);
   assert.match(stderr, NO_ADAPTER);
+  if (!stderr.includes('the package')) {
+    const { stderr: wrong } = await loopnn(['generate', '--model', run, '--backend', 'webgpu'], {
+      LOOPNN_WEBGPU_FLAGS: 'fast',
+    });
+    assert.match(wrong, /^loopnn: LOOPNN_WEBGPU_FLAGS: must be options of Dawn, .*, got 'fast'$/m);
+  }
   const doctor = await loopnn(['doctor', '--json'], NO_GPU);
   assert.equal(doctor.code, 0);
   assert.match(JSON.parse(doctor.stdout).gpu.error, /^webgpu: needs /);

@@ -32,11 +32,11 @@ export async function findAdapter(gpu: Gpu | undefined): Promise<GpuAdapter> {
     const hint = 'browsers have it on pages by https or of localhost';
     throw new BackendError('webgpu', 'needs WebGPU, which is missing here', undefined, hint);
   }
+  const hint = 'it takes a GPU with a driver of Vulkan, Metal or Direct3D 12';
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' }).catch((error) => {
-    throw new BackendError('webgpu', 'needs a WebGPU adapter', messageOf(error));
+    throw new BackendError('webgpu', 'needs a WebGPU adapter', messageOf(error), hint);
   });
   if (adapter) return adapter;
-  const hint = 'it takes a GPU with a driver of Vulkan, Metal or Direct3D 12';
   throw new BackendError('webgpu', 'needs a WebGPU adapter', 'none', hint);
 }
 
