@@ -22,13 +22,15 @@ import {
   softmaxStart,
   softmaxStep,
 } from './flash.wgsl.js';
+import { MATH } from './math.wgsl.js';
 import type { Constants } from './program.js';
 import type { GpuKernels } from './kernels.js';
 
 const forward = (shape: HeadShape, { tiles, dropped, half }: Constants): string => {
   const query = queryOf(shape);
   const work: QueryWork = {
-    arrays: `${COMMON(half === true)}
+    arrays: `${MATH}
+${COMMON(half === true)}
 ${headFours('qkv', shape)}
 ${headFours('out', shape, true)}
 fn query_of(n: u32) -> u32 { if (has_rows) { return u32(rows(n)); } return n; }`,
@@ -38,7 +40,7 @@ fn query_of(n: u32) -> u32 { if (has_rows) { return u32(rows(n)); } return n; }`
       softmaxStep(shape, keys, query.four, dropped ? (key) => `kept4(sample, last, ${key})` : null),
     finish: `let inverse = 1.0 / total;
   ${everyOwn(shape, (c, channel) => `set_out_four(n * p.NH + h, ${channel}, acc[${c}] * inverse);`)}
-  if (first == 0u) { set_lse((b * p.NH + h) * p.T + last, largest + natural_log(total)); }`,
+  if (first == 0u) { set_lse((b * p.NH + h) * p.T + last, largest + precise_log(total)); }`,
   };
   return queries(shape, work, tiles === true);
 };

@@ -116,23 +116,12 @@ const MASKED = '-3.0e38';
 /**
  * - `add4`: the sum of a four
  * - `exp1`, `exp4`: e^x of one number and of four, 0 below −87; what is not a number stays so
- * - `natural_log` of x ≥ 1
  */
 export const FLASH = `
 const MASKED = ${MASKED};
 fn add4(x: vec4f) -> f32 { return (x.x + x.y) + (x.z + x.w); }
 ${exponential('exp1', 'f32', 'i32', 'u32')}
-${exponential('exp4', 'vec4f', 'vec4i', 'vec4u')}
-fn natural_log(x: f32) -> f32 {
-  let bits = bitcast<u32>(x);
-  if (bits >= 0x7f800000u) { return x; }
-  let n = i32((bits + 0x4afb0du) >> 23u) - 127; // x = m·2^n, m from 1/√2 to √2
-  let m = bitcast<f32>(bits - (u32(n) << 23u));
-  let s = (m - 1.0) / (m + 1.0);
-  let t = s * s;
-  let log = 2.0 * s * ((((t * 0.11111111 + 0.14285714) * t + 0.2) * t + 0.33333333) * t + 1.0);
-  return f32(n) * 0.693359375 + (f32(n) * -2.12194440e-4 + log);
-}`;
+${exponential('exp4', 'vec4f', 'vec4i', 'vec4u')}`;
 
 function exponential(name: string, floats: string, integers: string, bits: string): string {
   const coefficients = [
