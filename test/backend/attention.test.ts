@@ -1,4 +1,5 @@
 /** Causal attention of the native backend: values, dropout, prefixes, long and odd shapes. */
+import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   assertSameBits,
@@ -168,5 +169,30 @@ test('position t of a sequence has the same bits whatever follows it and stands 
         assertSameBits(second.out.slice(T * C), prefix.out, `${isa} HS ${HS} second of a batch, T ${T}`);
       }
     });
+  }
+});
+
+test('what is not a number reaches the queries that see it', async () => {
+  const [T, NH, place] = [20, 2, 7];
+  for (const HS of [5, 8]) {
+    for (const part of [0, 1, 2]) {
+      const qkv = values(31, T * 3 * NH * HS);
+      qkv[(place * 3 + part) * NH * HS + 1] = Number.NaN;
+      const dims = { B: 1, T, NH, KV: NH, HS };
+      const forward: KernelCase = {
+        label: 'attentionForward',
+        arrays: { out: new Float32Array(T * NH * HS), lse: new Float32Array(NH * T), qkv },
+        outputs: ['out'],
+        call: (b, { out, lse, qkv }) =>
+          b.attentionForward({ out, lse, qkv, ...dims, dropout: null, rows: null }),
+      };
+      await onEveryIsa(async (isa) => {
+        const { out } = await run(native, forward);
+        for (let t = place; t < (part === 0 ? place + 1 : T); t++) {
+          const head = rowsOf(rowsOf(out, NH * HS, t), HS, 0);
+          assert.ok(head.some(Number.isNaN), `${isa}: HS ${HS}, part ${part}, query ${t}`);
+        }
+      });
+    }
   }
 });
