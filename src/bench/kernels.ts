@@ -16,6 +16,9 @@ import type { TimedBackend } from './timed.js';
 /** What a product may be off by: operands are rounded on the way too, softmax weights and gradients of logits. */
 const ROUNDED: Readonly<Record<Precision, number>> = { f32: 1e-5, f16: 2 ** -10, bf16: 2 ** -7 };
 
+/** What two engines may differ by that add thousands of numbers up in float32, each in an order of its own. */
+const FLOAT_SUMS = 1e-4;
+
 export interface KernelResult {
   readonly kernel: string;
   readonly size: string;
@@ -159,7 +162,8 @@ export async function benchmarkKernels(
   const sizes = { B, T, R: B * T, C, ...headsOf(model), V };
   const results: KernelResult[] = [];
   for (const entry of ENTRIES) {
-    await check(entry, { ...sizes, ...CHECKED }, on);
+    const oracle = new ReferenceBackend('f64', on.weights === 'int8');
+    await check(entry, { ...sizes, ...CHECKED }, on.backend, oracle);
     results.push(await time(entry, sizes, on.backend, meter, clock));
     onKernel(results.length, ENTRIES.length);
     await clock.yield();
@@ -232,7 +236,30 @@ function run(entry: Entry, backend: Backend, args: Record<string, unknown>): voi
   backend[entry.name](args as never);
 }
 
-async function check(entry: Entry, sizes: Sizes, { backend, weights }: TimedBackend): Promise<void> {
+/**
+ * Checks every kernel at the full sizes of B sequences of a model against another engine, whose sums are in float32 too.
+ * Throws Error where a result is wrong; returns how many kernels were checked.
+ */
+export async function checkKernels(
+  model: ModelConfig,
+  B: number,
+  backend: Backend,
+  oracle: Backend,
+): Promise<number> {
+  const { blockSize: T, nEmbd: C, vocabSize: V } = model;
+  const sizes = { B, T, R: B * T, C, ...headsOf(model), V };
+  const tolerance = { ...ROUNDED, f32: FLOAT_SUMS };
+  for (const entry of ENTRIES) await check(entry, sizes, backend, oracle, tolerance);
+  return ENTRIES.length;
+}
+
+async function check(
+  entry: Entry,
+  sizes: Sizes,
+  backend: Backend,
+  oracle: Backend,
+  tolerances = ROUNDED,
+): Promise<void> {
   const written = SIGNATURES[entry.name].arrays.filter(
     ({ role, name }) => role !== 'in' && !entry.without?.includes(name),
   );
@@ -248,11 +275,8 @@ async function check(entry: Entry, sizes: Sizes, { backend, weights }: TimedBack
     }
     return values;
   };
-  const [got, want] = [
-    await outputs(backend),
-    await outputs(new ReferenceBackend('f64', weights === 'int8')),
-  ];
-  const tolerance = entry.flops ? ROUNDED[backend.precision] : ROUNDED.f32;
+  const [got, want] = [await outputs(backend), await outputs(oracle)];
+  const tolerance = tolerances[entry.flops ? backend.precision : 'f32'];
   for (const [o, { name }] of written.entries()) {
     let largest = 0.1;
     for (const x of want[o]) largest = Math.max(largest, Math.abs(x));
