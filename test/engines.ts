@@ -17,11 +17,13 @@ const wasm = process.env.LOOPNN_BACKEND === 'wasm' ? await wasmModule() : null;
 const teams = process.env.LOOPNN_TEST_TEAMS === '1' ? { teams: true } : {};
 if (process.env.LOOPNN_BACKEND === 'webgpu') preferSwiftShader();
 export const webgpu = process.env.LOOPNN_BACKEND === 'webgpu' ? await openNodeWebGpu(teams) : null;
+/** What stands there for bf16: f16, emulated where the adapter has none. */
+const half = webgpu && (await openNodeWebGpu({ ...teams, precision: 'f16', emulated: true }));
 /** The name of the engine with kernels in C++. */
 export const compiled = wasm ? 'wasm' : 'native';
 
 export function onEngine(usual: Backend): Backend {
-  if (webgpu && usual instanceof CompiledBackend) return webgpu;
+  if (webgpu && half && usual instanceof CompiledBackend) return usual.precision === 'bf16' ? half : webgpu;
   if (wasm && usual instanceof CompiledBackend) return new WasmBackend(wasm, usual.precision, usual.int8);
   return delayed ? new DelayedBackend(usual) : usual;
 }

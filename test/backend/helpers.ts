@@ -28,7 +28,7 @@ export interface KernelCase {
   /** Allowed error relative to the largest value of an output; 1e-5 unless told. */
   tolerance?: number;
   /**
-   * The same for the bf16 backend, on arrays that are rounded to bf16 beforehand, so that only what a kernel rounds in
+   * The same for the bf16 backend, or f16 on a GPU, on arrays that are rounded to bf16 beforehand, so that only what a kernel rounds in
    * between differs from the reference; where it is absent, the kernel knows no precision.
    */
   bf16Tolerance?: number;
@@ -90,7 +90,6 @@ export async function onEveryIsa(body: (isa: string) => void | Promise<void>): P
 /** Checks cases against the reference on every instruction set, and that 2 and 3 threads repeat the bits of 1. */
 export async function checkCases(cases: KernelCase[]): Promise<void> {
   await checkOn(native, cases);
-  if (engines.webgpu) return; // it has no bf16
   const rounded = cases
     .filter(({ bf16Tolerance }) => bf16Tolerance !== undefined)
     .map((test) => ({
@@ -113,7 +112,8 @@ async function checkOn(backend: Backend, cases: KernelCase[]): Promise<void> {
   try {
     await onEveryIsa(async (isa) => {
       const single: Record<string, HostArray>[] = [];
-      for (const threads of [1, 2, 3]) {
+      // A GPU has no threads to set: its bits repeat.
+      for (const threads of engines.webgpu ? [1, 2] : [1, 2, 3]) {
         await engines.setThreads(threads);
         for (const [i, test] of cases.entries()) {
           const got = await run(backend, test);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Backend, HostArray } from '../../src/backend/backend.js';
-import { setIsa } from '../engines.js';
+import { setIsa, webgpu } from '../engines.js';
 import {
   assertSameBits,
   checkCases,
@@ -175,7 +175,8 @@ test('a row has the same bits alone, in a small batch and in a large one', async
   }
 });
 
-test('bf16 operands are rounded to the nearest, ties to even', async () => {
+const noBf16 = webgpu ? 'a GPU has f16, whose rounding WebGPU leaves open' : false;
+test('bf16 operands are rounded to the nearest, ties to even', { skip: noBf16 }, async () => {
   const bits = (...words: number[]) => new Float32Array(Uint32Array.from(words).buffer);
   const inp = bits(
     ...[0x3f800000, 0x3f808000, 0x3f808001, 0x3f818000, 0x3f817fff, 0xbf808000, 0xbf818000, 0x80000000],

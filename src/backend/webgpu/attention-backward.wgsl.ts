@@ -1,6 +1,7 @@
 /**
  * The gradient of causal self-attention, in WGSL: by a thread for each query, which leaves Σ dout ⊙ out, and then by
- * one for each key of a key head, which sums over the queries of its group in their order.
+ * one for each key of a key head, which sums over the queries of its group in their order. All is computed of dout · up
+ * (see half.wgsl.ts).
  */
 import { COMMON, LANES, queries, queryOf, type QueryWork } from './attention-threads.wgsl.js';
 import { everyFour, everyOwn, headFours, type HeadShape } from './flash.wgsl.js';
@@ -20,18 +21,18 @@ const weighed = (acc: string, met: readonly number[], weight: string, row: (j: n
 /** Writes a four of `dqkv`, or adds to it. */
 function add(accumulate: boolean, head: string, channel: string, value: string): string {
   const before = accumulate ? `dqkv_four(${head}, ${channel}) + ` : '';
-  return `set_dqkv_four(${head}, ${channel}, ${before}${value});`;
+  return `set_dqkv_four(${head}, ${channel}, ${before}${value} * p.down);`;
 }
 
 export function backwardQueries(shape: HeadShape, constants: Constants): string {
   const tiles = constants.tiles === true;
   const met = meeting(tiles);
   const query = queryOf(shape);
-  const read = (c: string) => `rounded(dout_four(o_head, ${c}))`;
+  const read = (c: string) => `rounded(dout_four(o_head, ${c}) * p.up)`;
   const held = shape.chunks === 1;
   const slope = (c: string) => (held ? `slope[${c}]` : read(c));
   const work: QueryWork = {
-    arrays: `${COMMON(constants.half === true)}
+    arrays: `${COMMON(constants)}
 ${['qkv', 'dout', 'out'].map((name) => headFours(name, shape)).join('\n')}
 ${headFours('dqkv', shape, true)}
 fn query_of(n: u32) -> u32 { return n; }`,
@@ -43,7 +44,7 @@ fn query_of(n: u32) -> u32 { return n; }`,
   ${held ? `var slope: array<vec4f, ${shape.fours}>; ${everyFour(shape, (c) => `slope[${c}] = ${read(c)};`)}` : ''}
   var products = vec4f();
   ${everyFour(shape, (c) => `products = fma(dout_four(o_head, ${c}), out_four(o_head, ${c}), products);`)}
-  let own_delta = add4(products);
+  let own_delta = add4(products) * p.up;
   var acc: array<vec4f, ${shape.chunk}>;`,
     meet({ at, key, value }) {
       const products = (c: string) =>
@@ -125,7 +126,7 @@ export function backwardKeys(shape: HeadShape, constants: Constants): string {
       ${everyOwn(shape, (c, channel) => weighed(`${ofValue}[${c}]`, met, 'dv', (j) => slope(`at${j}`, channel)))}
     ${tiles ? '}' : ''}`;
   };
-  const arrays = `${COMMON(constants.half === true)}
+  const arrays = `${COMMON(constants)}
 ${['qkv', 'dout'].map((name) => headFours(name, shape)).join('\n')}
 ${headFours('dqkv', shape, true)}`;
   return `${arrays}\n${(tiles ? keysInTiles : keysAlone)(shape, start, meet, finish)}`;
@@ -148,7 +149,7 @@ fn each(i: u32) {
       ${meet({
         at: (query) => `b * end + ${query}`,
         four: (at, c) => `rounded(qkv_four(${at} * width + h, ${c}))`,
-        slope: (at, c) => `rounded(dout_four(${at} * NH + h, ${c}))`,
+        slope: (at, c) => `rounded(dout_four(${at} * NH + h, ${c}) * p.up)`,
         lse: (query) => `lse(places + ${query})`,
         delta: (query) => `delta(places + ${query})`,
       })}
@@ -159,8 +160,8 @@ fn each(i: u32) {
 
 /** A workgroup has ${LANES} keys of a key head, with a lane for each key and a lane for each value. */
 const keysInTiles = ({ fours, tileRows }: HeadShape, start: string, meet: Meet, finish: string): string => `
-var<workgroup> tile_q: array<Operand, ${fours * tileRows}>;
-var<workgroup> tile_d: array<Operand, ${fours * tileRows}>;
+var<workgroup> tile_q: array<Operands, ${fours * tileRows}>;
+var<workgroup> tile_d: array<Operands, ${fours * tileRows}>;
 var<workgroup> tile_lse: array<f32, ${tileRows}>;
 var<workgroup> tile_delta: array<f32, ${tileRows}>;
 fn group(g: u32, lane: u32) {
@@ -176,8 +177,8 @@ fn group(g: u32, lane: u32) {
       workgroupBarrier();
       for (var i = lane; i < ${fours * tileRows}u; i += ${2 * LANES}u) {
         let at = b * p.T + min(base + i / ${fours}u, p.T - 1u);
-        tile_q[i] = Operand(qkv_four(at * heads() + h, i % ${fours}u));
-        tile_d[i] = Operand(dout_four(at * p.NH + h, i % ${fours}u));
+        tile_q[i] = Operands(rounded(qkv_four(at * heads() + h, i % ${fours}u)));
+        tile_d[i] = Operands(rounded(dout_four(at * p.NH + h, i % ${fours}u) * p.up));
       }
       if (lane < ${tileRows}u) {
         let place = (b * p.NH + h) * p.T + min(base + lane, p.T - 1u);

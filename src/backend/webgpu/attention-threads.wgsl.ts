@@ -4,7 +4,9 @@
  */
 import type { Dropout } from '../backend.js';
 import { dropoutThreshold } from '../memory/dropout.js';
-import { everyFour, FLASH, type HeadShape, type Keys, rounding } from './flash.wgsl.js';
+import { everyFour, FLASH, type HeadShape, type Keys } from './flash.wgsl.js';
+import { rounding } from './half.wgsl.js';
+import type { Constants } from './program.js';
 import { RANDOM } from './random.wgsl.js';
 
 /** Threads of a workgroup with a row each. */
@@ -22,9 +24,12 @@ export const NUMBERS = {
   first_sample: 'u32',
   threshold: 'u32',
   keep: 'f32',
+  up: 'f32',
+  down: 'f32',
 } as const;
 
-export function numbersOf(T: number, NH: number, KV: number, HS: number, dropout: Dropout | null) {
+/** `up` is what gradients are multiplied by. */
+export function numbersOf(T: number, NH: number, KV: number, HS: number, dropout: Dropout | null, up = 1) {
   const { p, key, firstSample } = dropout ?? { p: 0, key: [0, 0], firstSample: 0 };
   return {
     T,
@@ -36,11 +41,13 @@ export function numbersOf(T: number, NH: number, KV: number, HS: number, dropout
     first_sample: firstSample,
     threshold: dropoutThreshold(p),
     keep: 1 / (1 - p),
+    up,
+    down: 1 / up,
   };
 }
 
 /** What all programs here begin with: heads of rows, and the factor of a weight under dropout. */
-export const COMMON = (half: boolean) => `${rounding(half)}
+export const COMMON = (constants: Constants) => `${rounding(constants)}
 ${FLASH}
 ${RANDOM}
 fn heads() -> u32 { return p.NH + 2u * p.KV; }
@@ -96,8 +103,8 @@ function queriesInTiles(shape: HeadShape, { arrays, step, start, meet, finish }:
     value: (at, c) => `vec4f(tile_v[${at} + ${c}])`,
   };
   return `${arrays}
-var<workgroup> tile_k: array<Operand, ${fours * tileRows}>;
-var<workgroup> tile_v: array<Operand, ${fours * tileRows}>;
+var<workgroup> tile_k: array<Operands, ${fours * tileRows}>;
+var<workgroup> tile_v: array<Operands, ${fours * tileRows}>;
 fn group(g: u32, lane: u32) {
   let h = g % p.NH; let first_n = ${LANES}u * (g / p.NH);
   let last_row = query_of(min(first_n + ${LANES}u, p.rows) - 1u);
@@ -110,8 +117,8 @@ fn group(g: u32, lane: u32) {
       workgroupBarrier();
       for (var i = lane; i < ${fours * tileRows}u; i += ${LANES}u) {
         let at = (s * p.T + min(base + i / ${fours}u, p.T - 1u)) * width + k_head;
-        tile_k[i] = Operand(qkv_four(at, i % ${fours}u));
-        tile_v[i] = Operand(qkv_four(at + p.KV, i % ${fours}u));
+        tile_k[i] = Operands(rounded(qkv_four(at, i % ${fours}u)));
+        tile_v[i] = Operands(rounded(qkv_four(at + p.KV, i % ${fours}u)));
       }
       workgroupBarrier();
       if (s == b) {

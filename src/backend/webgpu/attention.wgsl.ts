@@ -24,13 +24,15 @@ import {
 } from './flash.wgsl.js';
 import { MATH } from './math.wgsl.js';
 import type { Constants } from './program.js';
+import { gradientScale } from './half.wgsl.js';
 import type { GpuKernels } from './kernels.js';
 
-const forward = (shape: HeadShape, { tiles, dropped, half }: Constants): string => {
+const forward = (shape: HeadShape, constants: Constants): string => {
+  const { tiles, dropped } = constants;
   const query = queryOf(shape);
   const work: QueryWork = {
     arrays: `${MATH}
-${COMMON(half === true)}
+${COMMON(constants)}
 ${headFours('qkv', shape)}
 ${headFours('out', shape, true)}
 fn query_of(n: u32) -> u32 { if (has_rows) { return u32(rows(n)); } return n; }`,
@@ -86,7 +88,7 @@ export const attention = {
     engine.run(programs[Number(tiles)].forward(HS), {
       arrays: { out, lse, qkv, rows },
       numbers: { rows: N, ...numbersOf(T, NH, KV, HS, dropout) },
-      constants: { HS, tiles, dropped: dropout !== null, half: engine.half },
+      constants: { HS, tiles, dropped: dropout !== null, ...engine.operands },
       count: tiles ? Math.ceil(N / LANES) * NH : N * NH * chunks,
     });
   },
@@ -96,8 +98,9 @@ export const attention = {
     const { chunks } = headShape(HS, tiles);
     const R = B * T;
     const { backwardQueries, backwardKeys } = programs[Number(tiles)];
-    const numbers = { rows: R, ...numbersOf(T, NH, KV, HS, dropout) };
-    const constants = { HS, tiles, dropped: dropout !== null, accumulate, half: engine.half };
+    const up = gradientScale(engine.operands, R);
+    const numbers = { rows: R, ...numbersOf(T, NH, KV, HS, dropout, up) };
+    const constants = { HS, tiles, dropped: dropout !== null, accumulate, ...engine.operands };
     using delta = engine.scratch(R * NH);
     engine.run(backwardQueries(HS), {
       arrays: { dqkv, delta, dout, out, lse, qkv },

@@ -12,11 +12,12 @@ import {
   headFours,
   type HeadShape,
   headShape,
-  rounding,
   softmaxStart,
   softmaxStep,
 } from './flash.wgsl.js';
+import { rounding } from './half.wgsl.js';
 import type { GpuKernels } from './kernels.js';
+import type { Constants } from './program.js';
 
 /**
  * Elements of a page: for each key head, the keys of PAGE_POSITIONS positions (PAGE_POSITIONS, HS), then their values.
@@ -71,8 +72,8 @@ fn each(i: u32) {
 );
 
 /** What both ways of attending begin with. */
-const beginning = (shape: HeadShape, half: boolean): string => `${PLACES}
-${rounding(half)}
+const beginning = (shape: HeadShape, constants: Constants): string => `${PLACES}
+${rounding(constants)}
 ${FLASH}
 ${['qkv', 'cache'].map((name) => headFours(name, shape)).join('\n')}
 fn query_of(n: u32) -> u32 { if (has_rows) { return u32(rows(n)); } return n; }
@@ -85,7 +86,7 @@ const arraysOf = (type: 'vec4f' | 'f32') => ({ cache: type, qkv: type, table: 'i
 const attendAlone = byFours(
   'cachedAttention',
   (type) => ({ arrays: { out: `update ${type}`, ...arraysOf(type) }, numbers: NUMBERS, runs: 'each' }),
-  (shape, { half }) => {
+  (shape, constants) => {
     const held = shape.chunks === 1;
     const query = (c: string) => (held ? `q[${c}]` : `query_four(r, h, ${c})`);
     const keys = {
@@ -93,7 +94,7 @@ const attendAlone = byFours(
       key: (at: string, c: string) => `rounded(cache_four(${at}, ${c}))`,
       value: (at: string, c: string) => `rounded(cache_four(${at} + ${PAGE_POSITIONS}u, ${c}))`,
     };
-    return `${beginning(shape, half === true)}
+    return `${beginning(shape, constants)}
 ${headFours('out', shape, true)}
 fn each(i: u32) {
   let h = i % p.NH; let n = (i / p.NH) % p.rows; let first = ${shape.chunk}u * (i / (p.NH * p.rows));
@@ -121,12 +122,12 @@ const attendInTeams = byFours(
     runs: 'groups',
     size: LANES,
   }),
-  (shape, { half }) => {
+  (shape, constants) => {
     const { HS, whole, fours } = shape;
     const own = Math.ceil(HS / LANES);
     const eight = [0, 1, 2, 3, 4, 5, 6, 7];
     const weight = (k: number) => `rounded(w${k >> 2})[${k % 4}]`;
-    return `${beginning(shape, half === true)}
+    return `${beginning(shape, constants)}
 var<workgroup> q: array<vec4f, ${fours}>;
 var<workgroup> scores: array<f32, ${LANES}>;
 var<workgroup> weights: array<f32, ${LANES}>;
@@ -193,7 +194,7 @@ export const cache = {
     const teams = engine.teams && shape.fours <= TEAM_FOURS;
     const N = rows?.length ?? R;
     const numbers = { rows: N, NH, KV, S, width, scale: 1 / Math.sqrt(HS) };
-    const constants = { HS, half: engine.half };
+    const constants = { HS, ...engine.operands };
     engine.run(append(HS), {
       arrays: { cache, qkv, table },
       numbers,

@@ -4,6 +4,7 @@
  */
 import { BackendError } from '../../errors.js';
 import type { Storage } from '../backend.js';
+import type { Operands } from './half.wgsl.js';
 import { COMPUTE, type GpuBuffer, type GpuDevice, USAGE } from './gpu.js';
 import {
   type Constants,
@@ -62,8 +63,8 @@ export interface EngineOptions {
   readonly teams: boolean;
   /** Whether teams add up by subgroups. */
   readonly subgroups: boolean;
-  /** Whether products read their operands as f16. */
-  readonly half: boolean;
+  /** How products read their operands. */
+  readonly operands: Operands;
   /** Bytes that a binding may have at most; the device's own limit by default. */
   readonly largestBinding?: number;
 }
@@ -71,7 +72,7 @@ export interface EngineOptions {
 export class Engine {
   readonly recorder: Recorder;
   readonly teams: boolean;
-  readonly half: boolean;
+  readonly operands: Operands;
   readonly team: Team;
   readonly largestBinding: number;
   private readonly mostBindings: number;
@@ -86,11 +87,11 @@ export class Engine {
 
   constructor(
     readonly device: GpuDevice,
-    { teams, subgroups, half, largestBinding }: EngineOptions,
+    { teams, subgroups, operands, largestBinding }: EngineOptions,
   ) {
     this.recorder = new Recorder(device);
     this.teams = teams;
-    this.half = half;
+    this.operands = operands;
     this.team = { lanes: teams ? TEAM : 1, subgroups };
     const { maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage } = device.limits;
     const most = Math.min(maxStorageBufferBindingSize, maxBufferSize, largestBinding ?? Infinity);

@@ -103,13 +103,6 @@ ${written ? set : ''}`;
 ${written ? set : ''}`;
 }
 
-/** Operands of products as `rounded` gives them, and how tiles hold them. */
-export function rounding(half: boolean): string {
-  const type = half ? 'vec4<f16>' : 'vec4f';
-  return `alias Operand = ${type};
-fn rounded(x: vec4f) -> vec4f { return ${half ? 'vec4f(vec4<f16>(x))' : 'x'}; }`;
-}
-
 /** Stands for the score of a key that a query does not see, and for the largest of none. */
 const MASKED = '-3.0e38';
 

@@ -137,11 +137,31 @@ export const head = {
 
   headForwardBackward(engine, { dinp, dweight, rowWeights, ...args }) {
     const { weight, C, V } = args;
+    const gradient = { of: 'a', rows: args.R } as const;
     forRows(engine, args, rowWeights, (dlogits, inp, first, count) => {
       const out = gpuStorage('head', dinp).slice(first * C, count * C);
       const parts = Math.ceil(V / PART);
-      product(engine, 'rows', { out, a: dlogits, b: weight, M: count, N: C, K: V, parts, weight: true });
-      product(engine, 'sums', { out: dweight, a: dlogits, b: inp, M: V, N: C, K: count, accumulate: true });
+      product(engine, 'rows', {
+        out,
+        a: dlogits,
+        b: weight,
+        M: count,
+        N: C,
+        K: V,
+        parts,
+        weight: true,
+        gradient,
+      });
+      product(engine, 'sums', {
+        out: dweight,
+        a: dlogits,
+        b: inp,
+        M: V,
+        N: C,
+        K: count,
+        accumulate: true,
+        gradient,
+      });
     });
   },
 } satisfies Partial<GpuKernels>;

@@ -8,6 +8,8 @@ import { WebGpuBackend } from './webgpu.js';
 export interface WebGpuOptions {
   /** How products read their operands; f32 by default. */
   readonly precision?: 'f32' | 'f16';
+  /** Whether f16 is emulated, so that every adapter has it. */
+  readonly emulated?: boolean;
   /** Whether workgroups share memory; where the adapter is a processor they do not, by default. */
   readonly teams?: boolean;
   /** Whether teams add up by subgroups; where there are some they do, by default. */
@@ -32,10 +34,10 @@ export async function openAdapter(
   adapter: GpuAdapter,
   options: WebGpuOptions = {},
 ): Promise<WebGpuBackend> {
-  const { precision = 'f32', owner = null, largestBinding } = options;
+  const { precision = 'f32', emulated = false, owner = null, largestBinding } = options;
   const name = nameOf(adapter);
   const half = precision === 'f16';
-  if (half && !adapter.features.has('shader-f16')) {
+  if (half && !emulated && !adapter.features.has('shader-f16')) {
     const hint = 'the adapter lacks shader-f16';
     throw new ConfigError('precision', `must be f32 on ${name}`, precision, hint);
   }
@@ -49,6 +51,6 @@ export async function openAdapter(
   const able = device.features.has('subgroups') && gpu?.wgslLanguageFeatures?.has('subgroup_id') === true;
   const subgroups = options.subgroups ?? able;
   const limit = largestBinding ? { largestBinding } : {};
-  const engine = new Engine(device, { teams, subgroups, half, ...limit });
+  const engine = new Engine(device, { teams, subgroups, operands: { half, emulated }, ...limit });
   return new WebGpuBackend(engine, `webgpu (${name}, ${precision})`, owner);
 }

@@ -7,6 +7,7 @@
  */
 import type { Storage } from '../backend.js';
 import type { Engine } from './engine.js';
+import { gradientScale, rounding } from './half.wgsl.js';
 import type { Constants, Program } from './program.js';
 
 /**
@@ -32,6 +33,8 @@ export interface Product {
   readonly parts?: number;
   /** Whether B is a weight, which is read again and again between writes. */
   readonly weight?: boolean;
+  /** The operand that is a gradient, and of how many rows. */
+  readonly gradient?: { readonly of: 'a' | 'b'; readonly rows: number };
 }
 
 /** What decides about a product's shader besides its constants. */
@@ -54,17 +57,36 @@ const FEW_ROWS = 16;
 const ENOUGH_TEAMS = 128;
 
 export function product(engine: Engine, layout: Layout, args: Product): void {
-  const { a, bias = null, dbias = null, M, N, K, accumulate = false, parts = 1, weight = false } = args;
+  const {
+    a,
+    bias = null,
+    dbias = null,
+    M,
+    N,
+    K,
+    accumulate = false,
+    parts = 1,
+    weight = false,
+    gradient,
+  } = args;
   const cut = parts > 1;
   using sums = cut ? engine.scratch(parts * M * N) : null;
   const fours = (layout === 'sums' ? M : K) % 4 === 0 && (layout === 'dots' ? K : N) % 4 === 0;
-  const packed = engine.half && weight && fours;
+  const { half } = engine.operands;
+  const packed = half && weight && fours;
+  const scale = gradient ? gradientScale(engine.operands, gradient.rows) : 1;
   const team = engine.teams && M > FEW_ROWS;
   const { held, count } = team ? tilesOf(M, N) : blocksOf(M, N);
   engine.run(programOf({ layout, fours, packed, team, held }), {
     arrays: { out: sums ?? args.out, a, b: packed ? engine.halves(args.b) : args.b, bias, dbias },
-    numbers: { M, N, K, part: DEPTH * Math.ceil(K / parts / DEPTH) },
-    constants: { accumulate: accumulate && !cut, cut, half: engine.half },
+    numbers: { M, N, K, part: DEPTH * Math.ceil(K / parts / DEPTH), up: scale, down: 1 / scale },
+    constants: {
+      accumulate: accumulate && !cut,
+      cut,
+      gradient_a: half && gradient?.of === 'a',
+      gradient_b: half && gradient?.of === 'b',
+      ...engine.operands,
+    },
     count: count * parts,
   });
   if (cut) {
@@ -120,31 +142,25 @@ function programOf(shape: Shape): Program {
   const program: Program = {
     name,
     arrays: { out: 'update f32', a: type, b: packed ? 'vec4h' : type, bias: 'f32', dbias: 'update f32' },
-    numbers: { M: 'u32', N: 'u32', K: 'u32', part: 'u32' },
+    numbers: { M: 'u32', N: 'u32', K: 'u32', part: 'u32', up: 'f32', down: 'f32' },
     ...(team ? { runs: 'groups', size: EDGE * EDGE } : { runs: 'each' }),
-    code: ({ half }: Constants) =>
+    code: (constants: Constants) =>
       [
-        rounding(half === true),
+        rounding(constants),
         // A thread alone reads whole fours along k, and does not store what lies beyond M and N.
         operands(layout, fours, team || !fours),
         STORE,
-        team ? teamText(layout, half === true, ...held) : threadText(layout, ...held),
+        team ? teamText(layout, constants.half === true, ...held) : threadText(layout, ...held),
       ].join('\n'),
   };
   programs.set(name, program);
   return program;
 }
 
-/** What an operand is as a product reads it. */
-function rounding(half: boolean): string {
-  return half
-    ? 'alias Operand = f16;\nfn rounded(x: vec4f) -> vec4f { return vec4f(vec4<f16>(x)); }'
-    : 'alias Operand = f32;\nfn rounded(x: vec4f) -> vec4f { return x; }';
-}
-
 /**
  * `a4` and `b4`: four neighbours of an operand in memory, of row i from column 4·j on; zeros beyond its end, where that
- * is checked. They are neighbours along k, or along the rows and columns of `out`.
+ * is checked. They are neighbours along k, or along the rows and columns of `out`. `read_a` and `read_b` give them as
+ * the product reads them.
  */
 function operands(layout: Layout, fours: boolean, checked: boolean): string {
   const shapes = {
@@ -169,7 +185,13 @@ function operands(layout: Layout, fours: boolean, checked: boolean): string {
   return x;
 }`;
   });
-  return text.join('\n');
+  const scaled = ['a', 'b'].map(
+    (name) => `fn read_${name}(i: u32, j: u32) -> vec4f {
+  if (gradient_${name}) { return rounded(${name}4(i, j) * p.up); }
+  return rounded(${name}4(i, j));
+}`,
+  );
+  return [...text, ...scaled].join('\n');
 }
 
 /** Which of the `pieces` of `out` number i is, and of which part of the sum, which begins and ends along k. */
@@ -187,6 +209,7 @@ fn store(m: u32, n: u32, x: vec4f) {
   for (var j = 0u; j < 4u && n + j < p.N; j++) {
     let at = base + m * p.N + n + j;
     var y = x[j];
+    if (gradient_a || gradient_b) { y = y * p.down; }
     if (has_bias) { y = y + bias(n + j); }
     if (accumulate) { y = y + out(at); }
     set_out(at, y);
@@ -203,12 +226,12 @@ const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 function threadText(layout: Layout, down: number, across: number): string {
   const [rows, fours] = [upTo(4 * down), upTo(across)];
   const each = (line: (i: number, j: number) => string) => rows.flatMap((i) => fours.map((j) => line(i, j)));
-  const bringRows = rows.map((i) => `let x${i} = rounded(a4(m + ${i}u, k));`);
+  const bringRows = rows.map((i) => `let x${i} = read_a(m + ${i}u, k);`);
   const steps: Record<Layout, () => string[]> = {
     rows: () => [
       ...bringRows,
       ...COMPONENTS.flatMap((c, q) => [
-        ...fours.map((j) => `let y${q}_${j} = rounded(b4(4u * k + ${q}u, n / 4u + ${j}u));`),
+        ...fours.map((j) => `let y${q}_${j} = read_b(4u * k + ${q}u, n / 4u + ${j}u);`),
         ...each((i, j) => `acc${i}_${j} = acc${i}_${j} + x${i}.${c} * y${q}_${j};`),
       ]),
     ],
@@ -216,7 +239,7 @@ function threadText(layout: Layout, down: number, across: number): string {
       ...bringRows,
       ...fours.flatMap((j) =>
         COMPONENTS.flatMap((c, q) => [
-          `let y${j}_${q} = rounded(b4(n + ${4 * j + q}u, k));`,
+          `let y${j}_${q} = read_b(n + ${4 * j + q}u, k);`,
           ...rows.flatMap((i) =>
             COMPONENTS.map((d) => `acc${i}_${j}.${c} = acc${i}_${j}.${c} + x${i}.${d} * y${j}_${q}.${d};`),
           ),
@@ -224,11 +247,10 @@ function threadText(layout: Layout, down: number, across: number): string {
       ),
     ],
     sums: () => [
-      ...upTo(down).map((i) => `let x${i} = rounded(a4(k, m / 4u + ${i}u));`),
+      ...upTo(down).map((i) => `let x${i} = read_a(k, m / 4u + ${i}u);`),
       ...fours.flatMap((j) => [
-        `let raw${j} = b4(k, n / 4u + ${j}u);`,
-        `let y${j} = rounded(raw${j});`,
-        `if (has_dbias && m == 0u) { sum${j} = sum${j} + raw${j}; }`,
+        `let y${j} = read_b(k, n / 4u + ${j}u);`,
+        `if (has_dbias && m == 0u) { sum${j} = sum${j} + b4(k, n / 4u + ${j}u); }`,
       ]),
       ...each((i, j) => `acc${i}_${j} = acc${i}_${j} + x${i >> 2}.${COMPONENTS[i % 4]} * y${j};`),
     ],
@@ -261,8 +283,8 @@ function teamText(layout: Layout, half: boolean, down: number, across: number): 
   const bring = (name: 'a' | 'b', alongK: boolean, first: string, edge: number, quarter: number) => {
     const place = alongK ? `(4u * four + j) * ${edge}u + row` : `row * ${edge}u + 4u * four + j`;
     const read = alongK
-      ? `${name}4(${first} + row, k / 4u + four)`
-      : `${name}4(k + row, ${first} / 4u + four)`;
+      ? `read_${name}(${first} + row, k / 4u + four)`
+      : `read_${name}(k + row, ${first} / 4u + four)`;
     return `{
       let row = ${alongK ? `lane / 4u + ${64 * quarter}u` : 'lane / 16u'};
       let four = ${alongK ? 'lane % 4u' : `lane % 16u + ${16 * quarter}u`};

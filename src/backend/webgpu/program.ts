@@ -7,7 +7,7 @@
  * has a pipeline of its own.
  */
 
-/** Elements of an array as the code sees them: of `vec4f`, x(i) is elements 4·i to 4·i + 3. */
+/** Elements of an array as the code sees them: of `vec4f`, x(i) is elements 4·i to 4·i + 3; a `vec4h` holds four as f16. */
 export type ElementType = 'f32' | 'i32' | 'vec4f' | 'vec4h';
 /** How a program uses an array. */
 export type Access = ElementType | `update ${ElementType}`;
@@ -53,7 +53,7 @@ export interface Team {
 export function shaderText(program: Program, constants: Constants, placement: Placement, team: Team): string {
   const { runs, size = ALONE } = program;
   const arrays = Object.keys(program.arrays);
-  const half = placement.types.includes('vec4h') || constants.half === true;
+  const half = constants.half === true && constants.emulated !== true;
   const together = runs === 'rows' && team.lanes > 1;
   const subgroups = together && team.subgroups;
   const lines = [...(half ? ['enable f16;'] : []), ...(subgroups ? ['enable subgroups;'] : [])];
@@ -67,7 +67,7 @@ export function shaderText(program: Program, constants: Constants, placement: Pl
   lines.push('@group(0) @binding(0) var<uniform> p: Parameters;');
   for (const [b, type] of placement.types.entries()) {
     const access = placement.written[b] ? 'read_write' : 'read';
-    const element = type === 'vec4h' ? 'vec4<f16>' : type;
+    const element = type === 'vec4h' ? 'vec2u' : type;
     lines.push(`@group(0) @binding(${b + 1}) var<storage, ${access}> b${b}: array<${element}>;`);
   }
   for (const [name, value] of Object.entries(constants)) {
@@ -132,11 +132,15 @@ function accessors(name: string, access: Access, i: number, { bindings, types }:
   const b = `b${binding}`;
   const at = `p.at_${name}`;
   if (held === type) {
-    const [wrap, unwrap] = type === 'vec4h' ? ['vec4<f16>', 'vec4f'] : ['', ''];
-    lines.push(`fn ${name}(i: u32) -> ${seen} { return ${unwrap}(${b}[${at} + i]); }`);
-    if (isUpdate(access)) {
-      lines.push(`fn set_${name}(i: u32, v: ${seen}) { ${b}[${at} + i] = ${wrap}(v); }`);
-    }
+    const [read, write] =
+      type === 'vec4h'
+        ? [
+            'let x = HELD; return vec4f(unpack2x16float(x.x), unpack2x16float(x.y));',
+            'vec2u(pack2x16float(v.xy), pack2x16float(v.zw))',
+          ]
+        : ['return HELD;', 'v'];
+    lines.push(`fn ${name}(i: u32) -> ${seen} { ${read.replace('HELD', `${b}[${at} + i]`)} }`);
+    if (isUpdate(access)) lines.push(`fn set_${name}(i: u32, v: ${seen}) { ${b}[${at} + i] = ${write}; }`);
     return lines;
   }
   // A vec4f in a binding of single elements.

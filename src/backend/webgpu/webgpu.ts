@@ -113,7 +113,7 @@ export class WebGpuBackend extends classWith(METHODS) implements Backend {
   }
 
   get precision(): Backend['precision'] {
-    return this.engine.half ? 'f16' : 'f32';
+    return this.engine.operands.half ? 'f16' : 'f32';
   }
 
   // ---- storage ---------------------------------------------------------------------------------------------
