@@ -83,8 +83,8 @@ for (const scoped of [true, false]) {
     gpu.scoped = scoped;
     const storage = backend.slice(backend.allocate('f32', 2 ** 20), 0, 4);
     const text = scoped
-      ? /^webgpu: must find 4\.00 MiB for a buffer beside the 1\.25 MiB in use, got 'Buffer allocation failed\.'; smaller/
-      : /^webgpu: must find memory beside the 5\.25 MiB in use, got 'Buffer allocation failed\.'; smaller batches/;
+      ? /^webgpu: must find 4\.00 MiB for a buffer beside the 512 KiB in use, got 'Buffer allocation failed\.'; smaller/
+      : /^webgpu: must find memory beside the 4\.50 MiB in use, got 'Buffer allocation failed\.'; smaller batches/;
     await rejects(backend.read(storage), BackendError, text);
   });
 }
