@@ -9,11 +9,18 @@ import { whyNoWebGpu } from '../webgpu.js';
 
 const skip = await whyNoWebGpu();
 
-for (const teams of [false, true]) {
-  test(`programs compile in f16, ${teams ? 'for teams' : 'for threads alone'}`, { skip }, async () => {
+const WHO = {
+  'threads alone': { teams: false },
+  teams: { teams: true },
+  // The lanes are those of the adapter without a driver.
+  'matrix units': { teams: true, matrices: { M: 16, N: 16, K: 16, lanes: 128 } },
+};
+
+for (const [who, options] of Object.entries(WHO)) {
+  test(`programs compile in f16 for ${who}`, { skip }, async () => {
     const flags = process.env.LOOPNN_WEBGPU_FLAGS;
     process.env.LOOPNN_WEBGPU_FLAGS = 'backend=null enable-dawn-features=allow_unsafe_apis';
-    const backend = await openNodeWebGpu({ precision: 'f16', teams });
+    const backend = await openNodeWebGpu({ precision: 'f16', ...options });
     if (flags === undefined) delete process.env.LOOPNN_WEBGPU_FLAGS;
     else process.env.LOOPNN_WEBGPU_FLAGS = flags;
     assert.equal(backend.precision, 'f16');

@@ -1,9 +1,15 @@
 /** Adapters: which one there is, and what it is and can do, for whoever has to choose or wants to know. */
 import { BackendError } from '../../errors.js';
 import type { Gpu, GpuAdapter, GpuLimit } from './gpu.js';
+import { type Matrices, matricesFit } from './product-tiles.wgsl.js';
 
 /** Features that the engine uses where the adapter has them. */
-export const FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'] as const;
+export const FEATURES = [
+  'shader-f16',
+  'subgroups',
+  'timestamp-query',
+  'chromium-experimental-subgroup-matrix',
+] as const;
 /** Limits that are asked for as the adapter has them. */
 export const LIMITS: readonly GpuLimit[] = [
   'maxStorageBufferBindingSize',
@@ -11,6 +17,21 @@ export const LIMITS: readonly GpuLimit[] = [
   'maxStorageBuffersPerShaderStage',
   'maxComputeWorkgroupStorageSize',
 ];
+
+/**
+ * What an adapter's matrix units multiply, f16 in float32, where it has some and Dawn's unsafe options are allowed; null
+ * where it has none of a size that tiles divide into, or its subgroups have no fixed size.
+ */
+export function matricesOf({ features, info }: GpuAdapter): Matrices | null {
+  const { subgroupMinSize: lanes, subgroupMaxSize, subgroupMatrixConfigs = [] } = info;
+  if (!features.has('chromium-experimental-subgroup-matrix') || !lanes || lanes !== subgroupMaxSize)
+    return null;
+  for (const { componentType, resultComponentType, M, N, K } of subgroupMatrixConfigs) {
+    const matrices = { M, N, K, lanes };
+    if (componentType === 'f16' && resultComponentType === 'f32' && matricesFit(matrices)) return matrices;
+  }
+  return null;
+}
 
 /** What an adapter is, as a document may say it. */
 export interface AdapterFacts {

@@ -16,6 +16,7 @@ import {
   type Team,
   workgroupsOf,
 } from './program.js';
+import type { Matrices } from './product-tiles.wgsl.js';
 import { Recorder } from './recorder.js';
 import { ELEMENT, GpuAllocation, GpuStorage, gpuStorage } from './storage.js';
 
@@ -65,6 +66,8 @@ export interface EngineOptions {
   readonly subgroups: boolean;
   /** How products read their operands. */
   readonly operands: Operands;
+  /** What the device's matrix units multiply; null where they are not to be used. */
+  readonly matrices: Matrices | null;
   /** Bytes that a binding may have at most; the device's own limit by default. */
   readonly largestBinding?: number;
 }
@@ -73,6 +76,7 @@ export class Engine {
   readonly recorder: Recorder;
   readonly teams: boolean;
   readonly operands: Operands;
+  readonly matrices: Matrices | null;
   readonly team: Team;
   readonly largestBinding: number;
   private readonly mostBindings: number;
@@ -87,11 +91,12 @@ export class Engine {
 
   constructor(
     readonly device: GpuDevice,
-    { teams, subgroups, operands, largestBinding }: EngineOptions,
+    { teams, subgroups, operands, matrices, largestBinding }: EngineOptions,
   ) {
     this.recorder = new Recorder(device);
     this.teams = teams;
     this.operands = operands;
+    this.matrices = matrices;
     this.team = { lanes: teams ? TEAM : 1, subgroups };
     const { maxStorageBufferBindingSize, maxBufferSize, maxStorageBuffersPerShaderStage } = device.limits;
     const most = Math.min(maxStorageBufferBindingSize, maxBufferSize, largestBinding ?? Infinity);

@@ -31,6 +31,14 @@ export interface GpuAdapterInfo {
   readonly isFallbackAdapter?: boolean;
   readonly subgroupMinSize?: number;
   readonly subgroupMaxSize?: number;
+  /** Of the experimental feature that Dawn has. */
+  readonly subgroupMatrixConfigs?: Iterable<{
+    readonly componentType: string;
+    readonly resultComponentType: string;
+    readonly M: number;
+    readonly N: number;
+    readonly K: number;
+  }>;
 }
 
 export interface GpuAdapter {

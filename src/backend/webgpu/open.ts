@@ -1,8 +1,9 @@
 /** Opens a device for the engine: with which features and limits, and how work is shared on it. */
 import { BackendError, ConfigError } from '../../errors.js';
-import { FEATURES, findAdapter, isProcessor, LIMITS, messageOf, nameOf } from './adapter.js';
+import { FEATURES, findAdapter, isProcessor, LIMITS, matricesOf, messageOf, nameOf } from './adapter.js';
 import { Engine } from './engine.js';
 import type { Gpu, GpuAdapter } from './gpu.js';
+import type { Matrices } from './product-tiles.wgsl.js';
 import { WebGpuBackend } from './webgpu.js';
 
 export interface WebGpuOptions {
@@ -14,6 +15,8 @@ export interface WebGpuOptions {
   readonly teams?: boolean;
   /** Whether teams add up by subgroups; where there are some they do, by default. */
   readonly subgroups?: boolean;
+  /** What matrix units multiply; what the adapter says of its own, by default. */
+  readonly matrices?: Matrices;
   /** Bytes of a binding at most; the device's own limit by default. */
   readonly largestBinding?: number;
   /** What must live as long as the device. */
@@ -50,7 +53,8 @@ export async function openAdapter(
   const teams = options.teams ?? !isProcessor(adapter);
   const able = device.features.has('subgroups') && gpu?.wgslLanguageFeatures?.has('subgroup_id') === true;
   const subgroups = options.subgroups ?? able;
+  const matrices = options.matrices ?? (able ? matricesOf(adapter) : null);
   const limit = largestBinding ? { largestBinding } : {};
-  const engine = new Engine(device, { teams, subgroups, operands: { half, emulated }, ...limit });
+  const engine = new Engine(device, { teams, subgroups, operands: { half, emulated }, matrices, ...limit });
   return new WebGpuBackend(engine, `webgpu (${name}, ${precision})`, owner);
 }

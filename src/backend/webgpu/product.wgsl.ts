@@ -9,13 +9,17 @@ import type { Storage } from '../backend.js';
 import type { Engine } from './engine.js';
 import { gradientScale, rounding } from './half.wgsl.js';
 import type { Constants, Program } from './program.js';
-
-/**
- * - `rows`: A (M, K), B (K, N)
- * - `dots`: A (M, K), B (N, K)
- * - `sums`: A (K, M), B (K, N)
- */
-export type Layout = 'rows' | 'dots' | 'sums';
+import {
+  cutText,
+  DEPTH,
+  EDGE,
+  type Layout,
+  MATRIX_TILE,
+  type Matrices,
+  matrixText,
+  tileText,
+  upTo,
+} from './product-tiles.wgsl.js';
 
 export interface Product {
   readonly out: Storage;
@@ -45,12 +49,12 @@ interface Shape {
   /** Whether B is packed as f16. */
   readonly packed: boolean;
   readonly team: boolean;
+  /** What matrix units multiply; null where a team's threads do. */
+  readonly matrices: Matrices | null;
   /** Fours of rows and of columns that a thread holds. */
   readonly held: readonly [down: number, across: number];
 }
 
-/** Threads along an edge of a team, and how far along k it reads at a time. */
-const [EDGE, DEPTH] = [16, 16];
 /** Up to so many rows, tiles would be mostly empty. */
 const FEW_ROWS = 16;
 /** So many teams keep a GPU busy; where larger tiles make fewer of them, tiles are small. */
@@ -76,8 +80,9 @@ export function product(engine: Engine, layout: Layout, args: Product): void {
   const packed = half && weight && fours;
   const scale = gradient ? gradientScale(engine.operands, gradient.rows) : 1;
   const team = engine.teams && M > FEW_ROWS;
-  const { held, count } = team ? tilesOf(M, N) : blocksOf(M, N);
-  engine.run(programOf({ layout, fours, packed, team, held }), {
+  const matrices = team && half ? engine.matrices : null;
+  const { held, count } = team ? tilesOf(M, N, matrices !== null) : blocksOf(M, N);
+  engine.run(programOf({ layout, fours, packed, team, matrices, held }), {
     arrays: { out: sums ?? args.out, a, b: packed ? engine.halves(args.b) : args.b, bias, dbias },
     numbers: { M, N, K, part: DEPTH * Math.ceil(K / parts / DEPTH), up: scale, down: 1 / scale },
     constants: {
@@ -117,25 +122,33 @@ function blocksOf(
   return { held, count: Math.ceil(M / (4 * held[0])) * Math.ceil(N / (4 * held[1])) };
 }
 
-/** The largest tiles of which there are enough. */
-function tilesOf(M: number, N: number): { readonly held: readonly [number, number]; readonly count: number } {
-  const sizes = [
-    [2, 2],
-    [2, 1],
-    [1, 1],
-  ] as const;
+/** The largest tiles of which there are enough; matrix units have one size. */
+function tilesOf(
+  M: number,
+  N: number,
+  byMatrices: boolean,
+): { readonly held: readonly [number, number]; readonly count: number } {
+  const sizes = byMatrices
+    ? [MATRIX_TILE]
+    : ([
+        [2, 2],
+        [2, 1],
+        [1, 1],
+      ] as const);
   const tiles = sizes.map((held) => {
     const [height, width] = held.map((fours) => 4 * EDGE * fours);
     return { held, count: Math.ceil(M / height) * Math.ceil(N / width) };
   });
-  return tiles.find(({ count }) => count >= ENOUGH_TEAMS) ?? tiles[2];
+  return tiles.find(({ count }) => count >= ENOUGH_TEAMS) ?? tiles[tiles.length - 1];
 }
 
 const programs = new Map<string, Program>();
 
 function programOf(shape: Shape): Program {
-  const { layout, fours, packed, team, held } = shape;
-  const name = `product in ${layout}, ${team ? 'tiles' : 'blocks'} of ${held.join('×')}${fours ? ', by fours' : ''}${packed ? ', of halves' : ''}`;
+  const { layout, fours, packed, team, matrices, held } = shape;
+  const who = matrices ? 'matrices' : team ? 'tiles' : 'blocks';
+  const how = `${fours ? ', by fours' : ''}${packed ? ', of halves' : ''}`;
+  const name = `product in ${layout}, ${who} of ${held.join('×')}${how}`;
   const known = programs.get(name);
   if (known) return known;
   const type = fours ? 'vec4f' : 'f32';
@@ -144,13 +157,18 @@ function programOf(shape: Shape): Program {
     arrays: { out: 'update f32', a: type, b: packed ? 'vec4h' : type, bias: 'f32', dbias: 'update f32' },
     numbers: { M: 'u32', N: 'u32', K: 'u32', part: 'u32', up: 'f32', down: 'f32' },
     ...(team ? { runs: 'groups', size: EDGE * EDGE } : { runs: 'each' }),
+    ...(matrices ? { matrices: true } : {}),
     code: (constants: Constants) =>
       [
         rounding(constants),
         // A thread alone reads whole fours along k, and does not store what lies beyond M and N.
         operands(layout, fours, team || !fours),
         STORE,
-        team ? teamText(layout, constants.half === true, ...held) : threadText(layout, ...held),
+        matrices
+          ? matrixText(layout, matrices)
+          : team
+            ? tileText(layout, constants.half === true, ...held)
+            : threadText(layout, ...held),
       ].join('\n'),
   };
   programs.set(name, program);
@@ -194,13 +212,6 @@ function operands(layout: Layout, fours: boolean, checked: boolean): string {
   return [...text, ...scaled].join('\n');
 }
 
-/** Which of the `pieces` of `out` number i is, and of which part of the sum, which begins and ends along k. */
-const cutText = (i: string): string => `
-  let piece = select(${i}, ${i} % pieces, cut);
-  let begin = select(0u, ${i} / pieces * p.part, cut);
-  let end = select(p.K, min(p.K, begin + p.part), cut);
-  base = select(0u, ${i} / pieces * p.M * p.N, cut);`;
-
 /** Writes four elements of a row of `out` from column n on. */
 const STORE = `
 var<private> base: u32;
@@ -220,7 +231,6 @@ fn store_bias(n: u32, x: vec4f) {
 }`;
 
 const COMPONENTS = ['x', 'y', 'z', 'w'];
-const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
 /** A thread with 4·down rows by 4·across columns: `acc_i_j` is row i, four j of its columns. */
 function threadText(layout: Layout, down: number, across: number): string {
@@ -269,64 +279,5 @@ fn each(i: u32) {
   }
   ${each((i, j) => `store(m + ${i}u, n + ${4 * j}u, acc${i}_${j});`).join('\n  ')}
   if (has_dbias && m == 0u) { ${fours.map((j) => `store_bias(n + ${4 * j}u, sum${j});`).join(' ')} }
-}`;
-}
-
-/**
- * 256 threads, of which (y, x) has rows 4·y and columns 4·x of the tile, and of its other quarters where there are some.
- * tile_a[k][m] and tile_b[k][n] lie k by k.
- */
-function teamText(layout: Layout, half: boolean, down: number, across: number): string {
-  const [height, width] = [4 * EDGE * down, 4 * EDGE * across];
-  const [rows, fours] = [upTo(4 * down), upTo(across)];
-  const each = (line: (i: number, j: number) => string) => rows.flatMap((i) => fours.map((j) => line(i, j)));
-  const bring = (name: 'a' | 'b', alongK: boolean, first: string, edge: number, quarter: number) => {
-    const place = alongK ? `(4u * four + j) * ${edge}u + row` : `row * ${edge}u + 4u * four + j`;
-    const read = alongK
-      ? `read_${name}(${first} + row, k / 4u + four)`
-      : `read_${name}(k + row, ${first} / 4u + four)`;
-    return `{
-      let row = ${alongK ? `lane / 4u + ${64 * quarter}u` : 'lane / 16u'};
-      let four = ${alongK ? 'lane % 4u' : `lane % 16u + ${16 * quarter}u`};
-      let x = ${read};
-      for (var j = 0u; j < 4u; j++) { tile_${name}[${place}] = Operand(x[j]); }
-    }`;
-  };
-  const bringAll = (name: 'a' | 'b', alongK: boolean, first: string, edge: number, quarters: number) =>
-    upTo(quarters).map((quarter) => bring(name, alongK, first, edge, quarter));
-  const rowOf = (i: number) => `m + ${64 * (i >> 2) + (i % 4)}u`;
-  const fourOf = (j: number) => [0, 1, 2, 3].map((c) => `f32(tile_b[b0 + ${64 * j + c}u])`).join(', ');
-  const first = 'has_dbias && m0 == 0u && m == 0u';
-  const columns = (j: number) => `n0 + n + ${64 * j}u`;
-  return `
-var<workgroup> tile_a: array<Operand, ${height * DEPTH}>;
-var<workgroup> tile_b: array<Operand, ${width * DEPTH}>;
-fn group(g: u32, lane: u32) {
-  let wide = (p.N + ${width - 1}u) / ${width}u;
-  let pieces = wide * ((p.M + ${height - 1}u) / ${height}u);${cutText('g')}
-  let m0 = ${height}u * (piece / wide);
-  let n0 = ${width}u * (piece % wide);
-  let m = 4u * (lane / ${EDGE}u);
-  let n = 4u * (lane % ${EDGE}u);
-  ${each((i, j) => `var acc${i}_${j} = vec4f();`).join(' ')}
-  ${fours.map((j) => `var sum${j} = vec4f();`).join(' ')}
-  for (var k = begin; k < end; k += ${DEPTH}u) {
-    workgroupBarrier();
-    ${bringAll('a', layout !== 'sums', 'm0', height, down).join('\n    ')}
-    ${bringAll('b', layout === 'dots', 'n0', width, across).join('\n    ')}
-    workgroupBarrier();
-    for (var i = 0u; i < ${DEPTH}u; i++) {
-      let a0 = i * ${height}u;
-      let b0 = i * ${width}u + n;
-      ${fours.map((j) => `let y${j} = vec4f(${fourOf(j)});`).join('\n      ')}
-      ${rows.map((i) => `let x${i} = f32(tile_a[a0 + ${rowOf(i)}]);`).join('\n      ')}
-      ${each((i, j) => `acc${i}_${j} = acc${i}_${j} + x${i} * y${j};`).join('\n      ')}
-      if (${first}) {
-        ${fours.map((j) => `sum${j} = sum${j} + ${half ? `b4(k + i, (${columns(j)}) / 4u)` : `y${j}`};`).join(' ')}
-      }
-    }
-  }
-  ${each((i, j) => `store(m0 + ${rowOf(i)}, ${columns(j)}, acc${i}_${j});`).join('\n  ')}
-  if (${first}) { ${fours.map((j) => `store_bias(${columns(j)}, sum${j});`).join(' ')} }
 }`;
 }

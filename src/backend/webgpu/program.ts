@@ -26,6 +26,8 @@ export interface Program {
   readonly runs: 'each' | 'rows' | 'groups';
   /** Lanes of a workgroup of `groups`; 64 by default. */
   readonly size?: number;
+  /** Whether subgroups multiply matrices, `groups` being whole numbers of them (see product-tiles.wgsl.ts). */
+  readonly matrices?: true;
   readonly code: string | ((constants: Constants) => string);
 }
 
@@ -55,8 +57,15 @@ export function shaderText(program: Program, constants: Constants, placement: Pl
   const arrays = Object.keys(program.arrays);
   const half = constants.half === true && constants.emulated !== true;
   const together = runs === 'rows' && team.lanes > 1;
-  const subgroups = together && team.subgroups;
-  const lines = [...(half ? ['enable f16;'] : []), ...(subgroups ? ['enable subgroups;'] : [])];
+  const { matrices } = program;
+  const subgroups = matrices || (together && team.subgroups);
+  const lines = [
+    ...(half ? ['enable f16;'] : []),
+    ...(subgroups ? ['enable subgroups;'] : []),
+    ...(matrices ? ['enable chromium_experimental_subgroup_matrix;'] : []),
+    // The compiler does not know that the lanes of a subgroup agree on its number.
+    ...(matrices ? ['diagnostic(off, chromium.subgroup_matrix_uniformity);'] : []),
+  ];
   const numbers = Object.entries(program.numbers ?? {});
   const fields = [
     'count: u32',
@@ -76,6 +85,7 @@ export function shaderText(program: Program, constants: Constants, placement: Pl
   }
   for (const [i, name] of arrays.entries())
     lines.push(...accessors(name, program.arrays[name], i, placement));
+  if (subgroups) for (const name of SUBGROUP_BUILTINS) lines.push(`var<private> my_${name}: u32;`);
   if (runs === 'rows') lines.push(...teamText(team));
   lines.push(typeof program.code === 'string' ? program.code : program.code(constants));
   const lanes = runs === 'groups' ? size : together ? team.lanes : ALONE;
@@ -169,7 +179,6 @@ function teamText({ lanes, subgroups }: Team): string[] {
     return lines;
   }
   lines.push(`var<workgroup> team: array<f32, ${lanes}>;`);
-  if (subgroups) for (const name of SUBGROUP_BUILTINS) lines.push(`var<private> my_${name}: u32;`);
   for (const [name, ofSubgroup, both] of ways) {
     lines.push(`fn ${name}(x: f32, lane: u32) -> f32 {`);
     if (subgroups) {
