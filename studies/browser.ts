@@ -7,10 +7,9 @@
  *     node dist/studies/browser.js [ROUNDS] [PEER]
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { createBackend } from '../src/node/backend.js';
 import { machine } from '../src/node/machine.js';
 import { NodeStore, nodeClock } from '../src/node/store.js';
@@ -26,8 +25,8 @@ import {
   Trainer,
 } from '../src/browser.js';
 import { Browser, findChromium, newProfile, Site } from '../test/web/chromium.js';
+import { buildPeers } from './peer-site.js';
 
-const PINNED = ['@jax-js/jax@0.1.25', '@genai-fi/nanogpt@1.3.0', 'vite@8.4.0'];
 const PEERS = [
   ['ours', 'wasm'],
   ['jax', 'wasm'],
@@ -37,7 +36,6 @@ const PEERS = [
 /** B sequences of T tokens; one block, applied twice. */
 const SHAPE = { B: 4, T: 128, NH: 4, V: 257, loops: 2 };
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const rounds = Number(process.argv[2] ?? 15);
 const only = process.argv[3];
 const { processor, node, commit } = machine();
@@ -51,22 +49,9 @@ console.log(`${processor}, ${version.trim()}, Node ${node}, commit ${commit}, ${
 
 const folder = mkdtempSync(join(tmpdir(), 'loopnn-peers-'));
 try {
-  const site = join(folder, 'site');
-  cpSync(join(ROOT, 'studies/peers/browser'), site, { recursive: true });
-  writeFileSync(join(site, 'package.json'), '{ "private": true, "type": "module" }');
-  writeFileSync(
-    join(site, 'vite.config.js'),
-    "export default { worker: { format: 'es' }, build: { target: 'esnext' } };",
-  );
-  const pack = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder];
-  const [{ filename }] = JSON.parse(execFileSync('npm', pack, { cwd: ROOT, encoding: 'utf8' }));
-  const install = ['install', '--no-audit', '--no-fund', '--ignore-scripts', '--omit=optional'];
-  const quiet = { cwd: site, stdio: 'ignore' } as const;
-  execFileSync('npm', ['install', ...install.slice(1, 4), ...PINNED], quiet);
-  execFileSync('npm', [...install.slice(0, 4), join(folder, filename)], quiet);
-  execFileSync('npx', ['--no-install', 'vite', 'build'], quiet);
-  await publish(join(site, 'dist/model'));
-  await measure(join(site, 'dist'), chromium.command);
+  const site = buildPeers(folder);
+  await publish(join(site, 'model'));
+  await measure(site, chromium.command);
 } finally {
   rmSync(folder, { recursive: true });
 }

@@ -129,7 +129,10 @@ export class Browser implements AsyncDisposable {
   private last = 0;
   private session: string | undefined;
 
-  private constructor(private readonly child: ChildProcess) {
+  private constructor(
+    private readonly child: ChildProcess,
+    longestMs: number,
+  ) {
     this.ended = new Promise((resolve) => child.once('exit', () => resolve()));
     let text = '';
     const answers = child.stdio[4] as Readable;
@@ -141,7 +144,7 @@ export class Browser implements AsyncDisposable {
         if (answer.id !== undefined) this.waiting.get(answer.id)?.(answer);
       }
     });
-    const limit = setTimeout(() => void this.kill(), LONGEST_MS);
+    const limit = setTimeout(() => void this.kill(), longestMs);
     void this.ended.then(() => {
       clearTimeout(limit);
       for (const answer of this.waiting.values()) answer({ error: { message: 'the browser has ended' } });
@@ -149,7 +152,12 @@ export class Browser implements AsyncDisposable {
     (child.stdio[3] as Writable).on('error', () => {}); // said by its end
   }
 
-  static async open(command: string, profile: string, flags: readonly string[] = []): Promise<Browser> {
+  static async open(
+    command: string,
+    profile: string,
+    flags: readonly string[] = [],
+    longestMs = LONGEST_MS,
+  ): Promise<Browser> {
     const args = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--mute-audio'];
     const child = spawn(
       command,
@@ -159,7 +167,7 @@ export class Browser implements AsyncDisposable {
         detached: true,
       },
     );
-    const browser = new Browser(child);
+    const browser = new Browser(child, longestMs);
     const { targetId } = await browser.send<{ targetId: string }>('Target.createTarget', {
       url: 'about:blank',
     });
