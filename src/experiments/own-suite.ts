@@ -39,6 +39,7 @@ export function suiteOfRuns(
   const suite: Suite = {
     ...{ name: 'runs', where: 'runs', scale: 'mini', title, models },
     groups: [{ title: others.length === 0 ? 'The run' : 'Side by side', baseline: against, others }],
+    law: [],
     ...{ data: null, model: {}, train: {}, budget: null, grid: {}, seeds: 1, prompt: '' },
   };
   return { suite, results };

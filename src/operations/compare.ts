@@ -216,7 +216,9 @@ export const GPT2_VOCABULARY = 50_257;
 
 /** The suite with so many steps for every run. */
 export function limited(suite: Suite, maxSteps: number | undefined): Suite {
-  return maxSteps === undefined ? suite : { ...suite, budget: { kind: 'steps', amount: maxSteps } };
+  if (maxSteps === undefined) return suite;
+  const models = suite.models.map(({ budget: _, ...model }) => model);
+  return { ...suite, models, budget: { kind: 'steps', amount: maxSteps } };
 }
 
 export function dataMissing({ where, scale }: Suite): ConfigError {

@@ -2,7 +2,8 @@
 import { basename, dirname, resolve } from 'node:path';
 import { existsSync } from 'node:fs';
 import { namesFile, presetNames, readConfigFile, readPreset } from '../node/presets.js';
-import { parseSuite, type Scale, type Suite, type SuiteData } from '../experiments/suites.js';
+import { parseSuite } from '../experiments/suite-file.js';
+import type { Scale, Suite, SuiteData } from '../experiments/suites.js';
 
 /** Names of the suites that come with the package. */
 export function suiteNames(): string[] {

@@ -38,6 +38,7 @@ const suite: Suite = {
     { name: 'act', label: 'act', model: { depth: 'universal', nLayer: 1, nLoop: 3, halting: 'act' } },
   ],
   groups: [{ title: 'All', baseline: 'gpt2', others: ['loop', 'adaptive', 'act'] }],
+  law: [],
   data: null,
   model: { nEmbd: 8, nHead: 2, blockSize: 16 },
   train: {

@@ -145,7 +145,17 @@ test('steps that were timed with all loops count for as much as a schedule has r
 
 test('the time left is that of the whole comparison, and what was trained before counts as done', () => {
   const suite: Suite = {
-    ...{ name: 's', where: 's', scale: 'mini', title: 's', groups: [], data: null, seeds: 2, prompt: '' },
+    ...{
+      name: 's',
+      where: 's',
+      scale: 'mini',
+      title: 's',
+      groups: [],
+      law: [],
+      data: null,
+      seeds: 2,
+      prompt: '',
+    },
     models: [
       { name: 'a', label: 'a', model: {} },
       { name: 'b', label: 'b', model: {} },

@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url';
 import { runName } from '../../src/experiments/entrants.js';
 import { planComparison } from '../../src/experiments/plan.js';
 import { trainingFlopsPerToken } from '../../src/experiments/result.js';
+import { parseSuite } from '../../src/experiments/suite-file.js';
 import {
   candidates,
-  parseSuite,
   requireSuite,
   runConfig,
   type Scale,
