@@ -57,6 +57,20 @@ export function modelCost(config: ModelConfig): ModelCost {
   };
 }
 
+/** Parameters of the blocks that are run once, and of those that are looped; gates and what else a loop learns are neither. */
+export function blockParameters(config: ModelConfig): { once: number; looped: number } {
+  const { nLayer, nLoop, nPrelude, nCoda } = config;
+  const counts = new Float64Array(nLayer);
+  for (const { spec } of new GPTModules(config).slots) {
+    const layer = /^transformer\.h\.(\d+)\./.exec(spec.name)?.[1];
+    if (layer !== undefined && spec.role !== 'gate') counts[Number(layer)] += size(spec.shape);
+  }
+  const sum = (values: Float64Array) => values.reduce((all, count) => all + count, 0);
+  const all = sum(counts);
+  const looped = nLoop > 1 ? sum(counts.subarray(nPrelude, nLayer - nCoda)) : 0;
+  return { once: all - looped, looped };
+}
+
 /**
  * FLOPs a token of one forward pass over sequences of T tokens, with the given number of loops or steps, reading the head
  * at so many exits. Halting units are left out.
