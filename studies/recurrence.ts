@@ -5,7 +5,7 @@
  *
  *     node dist/studies/recurrence.js [SUITE] [DRAWS] [NOISE]
  */
-import { plannedPoints } from '../src/experiments/law/points.js';
+import { plannedPoints } from '../src/experiments/law/measured.js';
 import { coverage, LAWS } from '../test/experiments/synthetic-law.js';
 import { findSuite } from '../src/operations/suites.js';
 

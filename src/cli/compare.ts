@@ -3,6 +3,9 @@ import { type Command, Option } from 'commander';
 import type { ComparisonEvent } from '../experiments/comparison-events.js';
 import { type Entrant, isPilot } from '../experiments/entrants.js';
 import { terminalTables } from '../experiments/group-table.js';
+import { type MeasuredLaw, measureLaws } from '../experiments/law/measured.js';
+import { onlyRecipes } from '../experiments/law/models.js';
+import { LAW_TITLE, lawTable } from '../experiments/law/report.js';
 import { planComparison } from '../experiments/plan.js';
 import { RemainingWork } from '../experiments/remaining.js';
 import type { ReportContext } from '../experiments/report.js';
@@ -18,7 +21,7 @@ import { findSuite, suiteNames } from '../operations/suites.js';
 import type { TrainConfig } from '../train/config.js';
 import type { Peers } from '../train/peers.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
-import { wholeNumber } from './flags.js';
+import { names, wholeNumber } from './flags.js';
 import { interruptible } from './interrupt.js';
 import { evalLoopsOption, watched, watchOption } from './watched.js';
 import { duration, grouped, metric, notice, paragraph, Progress, printResult, table } from './output.js';
@@ -31,6 +34,7 @@ interface CompareFlags {
   readonly suite?: string;
   readonly scale: Scale;
   readonly seeds?: number;
+  readonly recipes?: readonly string[];
   readonly maxSteps?: number;
   readonly data?: string;
   readonly dtype?: IntegerType;
@@ -63,6 +67,11 @@ export function compareCommand(program: Command): void {
         .default('mini'),
     )
     .option('--seeds <k>', 'runs of each model; the suite’s own number by default', wholeNumber(1))
+    .option(
+      '--recipes <names>',
+      'of a suite that measures what loops are worth, only these: plain,stable',
+      names,
+    )
     .option('--max-steps <n>', 'steps of every run, in place of the suite’s budget', wholeNumber(1))
     .option('--data <path>', `tokens in place of the suite’s own, e.g. OpenWebText’s: ${DATA_SOURCES}`)
     .addOption(dtypeOption())
@@ -87,6 +96,11 @@ export function compareCommand(program: Command): void {
   });
 }
 
+function suiteOf(name: string, scale: Scale, recipes: readonly string[] | undefined): Suite {
+  const suite = findSuite(name, scale);
+  return recipes ? onlyRecipes(suite, recipes) : suite;
+}
+
 async function runComparison(
   name: string,
   flags: CompareFlags,
@@ -94,9 +108,9 @@ async function runComparison(
   signal: AbortSignal,
 ): Promise<void> {
   const started = performance.now();
-  const { json, scale, out: _out, ...options } = flags;
+  const { json, scale, out: _out, recipes, ...options } = flags;
   const out = flags.out!;
-  const suite = findSuite(name, scale);
+  const suite = suiteOf(name, scale, recipes);
   const seeds = flags.seeds ?? suite.seeds;
   await using _page = await watched(flags.watch, out, peers);
   const show = new ComparisonProgress(limited(suite, flags.maxSteps), seeds);
@@ -139,8 +153,8 @@ async function runComparison(
 }
 
 async function planned(name: string, flags: CompareFlags, signal: AbortSignal): Promise<void> {
-  const { json, scale, out = '', ...options } = flags;
-  const suite = findSuite(name, scale);
+  const { json, scale, out = '', recipes, ...options } = flags;
+  const suite = suiteOf(name, scale, recipes);
   const progress = new Progress('timing a few steps');
   const onModel = (done: number, of: number) => progress.update(done / of, `model ${done + 1}/${of}`);
   const plan = await planModels({ ...options, suite, out, signal, onModel, onNotice: notice });
@@ -183,6 +197,7 @@ export function renderTables(
 ): string[] {
   const { groups, paper } = terminalTables(results, context);
   return [
+    ...renderLaws(measureLaws(context.suite, results), width),
     ...groups.flatMap(({ title, header, rows, outcome }, i) => [
       ...(i === 0 ? [] : ['']),
       title,
@@ -193,6 +208,14 @@ export function renderTables(
     `val loss, bits/byte: on ${heldOutOf(results)}; train loss: on fixed batches of the training text`,
     ...(paper ? ['', paper.title, ...table(paper.header, paper.rows, width)] : []),
   ];
+}
+
+/** What loops are worth, above the tables of a suite that measures it. */
+function renderLaws(laws: readonly MeasuredLaw[], width?: number): string[] {
+  if (laws.length === 0) return [];
+  const { header, rows, outcome } = lawTable(laws);
+  const sentences = outcome.flatMap((line) => paragraph(`  ${line}`, width));
+  return [LAW_TITLE, ...table(header, rows, width), ...sentences, ''];
 }
 
 /** What the losses of results were measured on. */
@@ -209,14 +232,15 @@ function indented(text: string): string[] {
 }
 
 function commandLine(name: string, flags: CompareFlags, seeds: number): string {
-  const { scale, data, dtype, backend, precision, maxSteps, evalLoops } = flags;
+  const { scale, data, dtype, backend, precision, recipes, maxSteps, evalLoops } = flags;
+  const only = recipes === undefined ? '' : ` --recipes ${recipes.join(',')}`;
   const ids = dtype === undefined ? '' : ` --dtype ${dtype}`;
   const text = data === undefined ? '' : ` --data DATA${ids}`;
   const engine = backend === undefined ? '' : ` --backend ${backend}`;
   const bits = precision === 'auto' ? '' : ` --precision ${precision}`;
   const steps = maxSteps === undefined ? '' : ` --max-steps ${maxSteps}`;
   const loops = evalLoops === undefined ? '' : ` --eval-loops ${evalLoops.join(',')}`;
-  return `loopnn compare ${name} --scale ${scale} --seeds ${seeds}${steps}${text}${engine}${bits}${loops} --out DIR`;
+  return `loopnn compare ${name} --scale ${scale} --seeds ${seeds}${only}${steps}${text}${engine}${bits}${loops} --out DIR`;
 }
 
 function lossInWords({ valLoss, config }: RunResult): string {

@@ -57,6 +57,11 @@ export function several(text: string, former: readonly string[] = []): string[] 
   return [...former, text];
 }
 
+/** Names, separated by commas. */
+export function names(text: string): string[] {
+  return text.split(',').map((name) => notEmpty(name.trim()));
+}
+
 /** Whole numbers of at least 1, separated by commas. */
 export function wholeNumbers(text: string): number[] {
   return text.split(',').map(wholeNumber(1));

@@ -11,6 +11,7 @@ import { type ComparisonData, type ComparisonOptions, describeData } from './com
 import { chosenFields, runName } from './entrants.js';
 import { chartFiles, renderHtml, renderMarkdown } from './document.js';
 import type { Outcome } from './outcome.js';
+import type { MeasuredLaw } from './law/measured.js';
 import { type ReportContext, reportSections } from './report.js';
 import type { Provenance, RunResult } from './result.js';
 import type { Suite } from './suites.js';
@@ -30,6 +31,8 @@ export interface ComparisonDocument extends Provenance, Pick<Outcome, 'missing' 
   readonly suite: string;
   readonly scale: string;
   readonly timings: readonly Timing[];
+  /** Of suites that measure what loops are worth; empty for others. */
+  readonly law: readonly MeasuredLaw[];
 }
 
 const BEGUN_FILE = 'comparison.json';

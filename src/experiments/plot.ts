@@ -20,6 +20,8 @@ export interface Series {
   readonly secondary?: boolean;
   /** A mark at every point. */
   readonly dots?: boolean;
+  /** Marks alone, with no line between them. */
+  readonly scattered?: boolean;
 }
 
 export interface Chart {
@@ -105,10 +107,11 @@ export function lineChart(chart: Chart): string {
     places: one.points.map(([a, b]): Point => [round(x(a)), round(y(b))]),
   }));
   const path = line();
-  const curves = placed.map(({ color, places, secondary, dots, mark }) => {
+  const curves = placed.map(({ color, places, secondary, dots, scattered, mark }) => {
     const width = secondary ? 'stroke-width="1.2" stroke-dasharray="4 3" opacity="0.75"' : 'stroke-width="2"';
-    const curve = `<path fill="none" stroke="${color}" ${width} d="${path(places as [number, number][]) ?? ''}"/>`;
-    const marked = dots ? places : secondary ? [] : places.slice(-1);
+    const drawn = scattered ? null : path(places as [number, number][]);
+    const curve = drawn === null ? '' : `<path fill="none" stroke="${color}" ${width} d="${drawn}"/>`;
+    const marked = dots || scattered ? places : secondary ? [] : places.slice(-1);
     return curve + marked.map((at) => drawnMark(mark, color, at)).join('');
   });
   const leaving = placed.flatMap(({ color, places }) =>

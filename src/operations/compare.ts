@@ -9,6 +9,7 @@ import { compare, type ComparisonOptions } from '../experiments/compare.js';
 import type { ComparisonEvent } from '../experiments/comparison-events.js';
 import { type ComparisonDocument, ComparisonFolder } from '../experiments/comparison-folder.js';
 import { Outcome } from '../experiments/outcome.js';
+import { measureLaws } from '../experiments/law/measured.js';
 import type { ReportContext } from '../experiments/report.js';
 import { reportFacts } from '../experiments/report-facts.js';
 import { requireSuite, type Suite, type SuiteData } from '../experiments/suites.js';
@@ -161,7 +162,8 @@ export async function compareModels(options: CompareOptions): Promise<Comparison
     const tokenText = (id: number) => (tokenizer ? textOf(tokenizer, id, id) : String(id));
     const context: ReportContext = { suite, facts, timings, missing, tokenText };
     const { name, scale } = suite;
-    const document = { suite: name, scale, ...provenance, missing, tuned, timings, results };
+    const law = measureLaws(suite, results);
+    const document = { suite: name, scale, ...provenance, missing, tuned, timings, law, results };
     if (folder && results.length > 0) await folder.writeReport(context, document);
     const page = folder && results.length > 0 ? join(out, 'report.html') : null;
     return { document, context, failed, stopped: signal.aborted, report: page };

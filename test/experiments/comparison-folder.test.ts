@@ -118,7 +118,16 @@ test('steps are timed once, again for a model that has finished since; the repor
   const early = `learning rates of ${late[0].label} (1 of 2 loops) were chosen before all their loops came on`;
   assert.equal(told.get('pilots'), early);
   const context = { suite, facts: [...facts], timings, missing, tokenText: String };
-  const document = { suite: 'demo', scale: 'mini', ...options.provenance, missing, tuned, timings, results };
+  const document = {
+    suite: 'demo',
+    scale: 'mini',
+    ...options.provenance,
+    missing,
+    tuned,
+    timings,
+    law: [],
+    results,
+  };
   await folder.writeReport(context, document);
   assert.deepEqual(JSON.parse(home.text('results.json')), JSON.parse(JSON.stringify(document)));
   assert.deepEqual(await home.list('.'), [

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { onlyRecipes } from '../../src/experiments/law/models.js';
-import { plannedPoints } from '../../src/experiments/law/points.js';
+import { plannedPoints } from '../../src/experiments/law/measured.js';
 import { planComparison } from '../../src/experiments/plan.js';
 import { parseSuite } from '../../src/experiments/suite-file.js';
 import { requireSuite, runConfig } from '../../src/experiments/suites.js';

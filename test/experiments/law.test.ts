@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { fitLaw, unfit } from '../../src/experiments/law/fit.js';
 import { effectiveParameters, type Law, lawLoss, type LawPoint } from '../../src/experiments/law/law.js';
 import { leastSquares } from '../../src/experiments/law/least-squares.js';
-import { plannedPoints } from '../../src/experiments/law/points.js';
+import { plannedPoints } from '../../src/experiments/law/measured.js';
 import { findSuite } from '../../src/operations/suites.js';
 import { coverage, LAWS } from './synthetic-law.js';
 

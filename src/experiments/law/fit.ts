@@ -38,7 +38,7 @@ const SHARE = 0.9;
 /** φ is not determined by an interval wider than this. */
 export const WIDEST = 0.5;
 /** Resampled losses that the interval is made of. */
-const DRAWS = 1000;
+const DRAWS = 500;
 
 /** Why no law can be fitted to models like these; null where one can. */
 export function unfit(points: readonly LawPoint[]): string | null {
