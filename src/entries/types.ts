@@ -38,6 +38,9 @@ export type {
   Prediction,
   WordParts,
 } from '../experiments/inspect.js';
+export type { FittedModel, Interval, LawFit, LawModel } from '../experiments/law/fit.js';
+export type { Law, LawPoint } from '../experiments/law/law.js';
+export type { MeasuredLaw, MeasuredModel } from '../experiments/law/measured.js';
 export type { Measurements } from '../experiments/model-results.js';
 export type { Outcome, Tuned } from '../experiments/outcome.js';
 export type { PlannedModel } from '../experiments/plan.js';
@@ -47,6 +50,7 @@ export type {
   Budget,
   Fields,
   Grid,
+  LawRecipe,
   Scale,
   Suite,
   SuiteData,

@@ -22,12 +22,12 @@ export interface MeasuredModel extends LawModel {
   readonly label: string;
 }
 
-/** The laws of all recipes that have finished runs. */
+/** The laws of all recipes whose loops have finished runs. */
 export function measureLaws({ law }: Suite, results: readonly RunResult[]): MeasuredLaw[] {
   return law.flatMap((recipe): MeasuredLaw[] => {
     const { name, label } = recipe;
     const models = finishedModels(recipe, results);
-    if (models.length === 0) return [];
+    if (models.every(({ loops }) => loops === 1)) return [];
     const why = unfit(models);
     if (why !== null) return [{ name, label, undetermined: why, fit: null, models }];
     const { models: fitted, undetermined, ...fit } = fitLaw(models);
