@@ -10,7 +10,7 @@ import { limited } from '../../src/operations/compare.js';
 import { findSuite } from '../../src/operations/suites.js';
 
 const LAW = {
-  unlooped: [1, 2, 4],
+  unlooped: [1, 2, 3, 4],
   prelude: 1,
   coda: 1,
   depths: [4, 6],
@@ -35,6 +35,7 @@ test('a grid has each loop count at each depth that it divides, and recipes of t
     [
       ['layers-1', '1 layer'],
       ['layers-2', '2 layers'],
+      ['layers-3', '3 layers'],
       ['layers-4', '4 layers'],
       ['plain-1x2', 'plain, 1 + 1 × 2 + 1'],
       ['plain-2x2', 'plain, 1 + 2 × 2 + 1'],
@@ -44,6 +45,7 @@ test('a grid has each loop count at each depth that it divides, and recipes of t
       ['stable-1x4', 'stable injection, 1 + 1 × 4 + 1'],
       ['rms-layers-1', '1 layer, blocks of rms'],
       ['rms-layers-2', '2 layers, blocks of rms'],
+      ['rms-layers-3', '3 layers, blocks of rms'],
       ['rms-layers-4', '4 layers, blocks of rms'],
       ['rms-1x2', 'rms, 1 + 1 × 2 + 1'],
       ['rms-2x2', 'rms, 1 + 2 × 2 + 1'],
@@ -54,16 +56,16 @@ test('a grid has each loop count at each depth that it divides, and recipes of t
     { title: 'Equal compute: 4 layers deep', baseline: 'layers-4', others: ['plain-1x2', 'stable-1x2'] },
     { title: 'Equal compute: 4 layers deep, blocks of rms', baseline: 'rms-layers-4', others: ['rms-1x2'] },
   ]);
-  const unlooped = ['layers-1', 'layers-2', 'layers-4'];
+  const unlooped = ['layers-1', 'layers-2', 'layers-3', 'layers-4'];
   assert.deepEqual(
-    suite.law.map(({ models }) => models.slice(0, 4)),
+    suite.law.map(({ models }) => models.slice(0, 5)),
     [
       [...unlooped, 'plain-1x2'],
       [...unlooped, 'stable-1x2'],
       [...unlooped.map((name) => `rms-${name}`), 'rms-1x2'],
     ],
   );
-  const config = runConfig(suite, suite.models[13], 257, 'f32');
+  const config = runConfig(suite, suite.models[15], 257, 'f32');
   const { depth, nLayer, nLoop, nPrelude, nCoda, normType } = config.model;
   assert.deepEqual([depth, nLayer, nLoop, nPrelude, nCoda, normType], ['loop', 4, 2, 1, 1, 'rmsnorm']);
   assert.equal(config.train.loopSchedule, 'switch');
@@ -78,6 +80,7 @@ test('the law counts the parameters of blocks, once and looped, without what loo
     [
       [1, 0, 1],
       [2, 0, 1],
+      [3, 0, 1],
       [4, 0, 1],
       [2, 1, 2],
       [2, 2, 2],
@@ -106,13 +109,13 @@ test('some recipes of a suite leave the models of the others out', () => {
 
 test('several lengths of training give each model of the grid several times', () => {
   const suite = read({ budget: undefined }, { tokens: [1e6, 4e6], recipes: LAW.recipes.slice(0, 1) });
-  assert.equal(suite.models.length, 12);
+  assert.equal(suite.models.length, 14);
   assert.deepEqual(
-    [suite.models[3].name, suite.models[9].label],
+    [suite.models[4].name, suite.models[11].label],
     ['plain-1x2-1000000', 'plain, 1 + 1 × 2 + 1, 4.00 M tokens'],
   );
   const steps = planComparison(suite, 1, 257, 'f32').map((planned) => planned.steps);
-  const [short, long] = [steps[0], steps[6]];
+  const [short, long] = [steps[0], steps[7]];
   assert.ok(long > 3.9 * short && long < 4.1 * short, `${short}, ${long}`);
   const trial = planComparison(limited(suite, 7), 1, 257, 'f32');
   assert.ok(trial.every((planned) => planned.steps === 7));
@@ -123,7 +126,7 @@ test('the built-in suite is a grid whose recipes are all right', () => {
   requireSuite(suite);
   assert.deepEqual(
     suite.law.map(({ name, models }) => [name, models.length]),
-    ['plain', 'switch', 'stable', 'streams', 'paper'].map((name) => [name, 11]),
+    ['plain', 'switch', 'stable', 'streams', 'paper'].map((name) => [name, 12]),
   );
 });
 
@@ -134,7 +137,10 @@ test('what is wrong in the section is named by field, rule and value', () => {
     [{ loops: [2, 8] }, /law\.loops\[1\]: must divide one of depths, without prelude and coda, got 8/],
     [{ depths: [4, 5] }, /law\.depths\[1\]: must be prelude and coda, 2, and a multiple .*got 5; e\.g\. 4/],
     [{ depths: [6, 4] }, /law\.depths\[1\]: must be above the one before it, 6, got 4/],
-    [{ depths: [4], loops: [2] }, /law\.depths: must give 2 looped models at least, got 1/],
+    [
+      { depths: [4], loops: [2] },
+      /law\.depths: must give 3 looped models at least, beside 4 without loops, got 1/,
+    ],
     [{ unlooped: [1, 2] }, /law\.unlooped: must have 3 layer counts at least, .* got '1, 2'/],
     [{ prelude: -1 }, /law\.prelude: must be a whole number above 0, got -1/],
     [{ recipes: [] }, /law\.recipes: must be a list with an entry at least/],

@@ -2,7 +2,7 @@
 import { bestMinimum, leastSquares } from './least-squares.js';
 import { effectiveParameters, type Law, type LawPoint, lawLoss } from './law.js';
 import { LawProblem, PHI_BOUNDS } from './law-problem.js';
-import { Resampling } from './resampling.js';
+import { MORE_MODELS, Resampling } from './resampling.js';
 
 /** A model, and the losses of its seeds in nats per token. */
 export interface LawModel extends LawPoint {
@@ -48,8 +48,8 @@ export function unfit(points: readonly LawPoint[]): string | null {
   if (unlooped < 3) return `three sizes of models without loops are needed, and there are ${unlooped}`;
   if (looped < 2) return `two looped models are needed, and there are ${looped}`;
   const { size } = new LawProblem(points, [[0]]);
-  if (points.length > size) return null;
-  return `more models are needed than the law’s ${size} parameters, and there are ${points.length}`;
+  if (points.length >= size + MORE_MODELS) return null;
+  return `${size + MORE_MODELS} models are needed, and there are ${points.length}`;
 }
 
 /** The law that fits best; of models that are not `unfit`. */
@@ -81,7 +81,8 @@ export function fitLaw(models: readonly LawModel[], draws = DRAWS): LawFit {
 
 function doubt({ phi }: Law, { low, high }: Interval): string | null {
   if (Math.min(low, phi) <= PHI_BOUNDS.low || Math.max(high, phi) >= PHI_BOUNDS.high) {
-    return `its interval reaches the end of what is tried, ${PHI_BOUNDS.low} to ${PHI_BOUNDS.high}`;
+    const tried = `${PHI_BOUNDS.low} to ${PHI_BOUNDS.high}`.replace('-', '−');
+    return `its interval reaches the end of what is tried, ${tried}`;
   }
   return high - low > WIDEST ? `its interval is wider than ${WIDEST}` : null;
 }

@@ -39,7 +39,8 @@ const RECIPE = ['name', 'label', 'blocks', 'model', 'train'];
 const OF_GRID = ['depth', 'nLayer', 'nLoop', 'nInnerLoop', 'nPrelude', 'nCoda'];
 /** Models without loops that tell how the loss falls with parameters: it has a level, a size and a slope. */
 const LEAST_UNLOOPED = 3;
-const LEAST_LOOPED = 2;
+/** Models in all, from which the law’s four parameters are fitted. */
+const LEAST_MODELS = 7;
 
 /** Reads the section. Throws ConfigError. */
 export function parseLawGrid(entry: unknown, where: string): LawGrid {
@@ -97,8 +98,9 @@ function requireGrid(grid: LawGrid, where: string): void {
     const rule = 'must divide one of depths, without prelude and coda';
     throw new ConfigError(`${where}.loops[${idle}]`, rule, loops[idle]);
   }
-  if (used.length < LEAST_LOOPED) {
-    const rule = `must give ${LEAST_LOOPED} looped models at least`;
+  const least = Math.max(2, LEAST_MODELS - unlooped.length);
+  if (used.length < least) {
+    const rule = `must give ${least} looped models at least, beside ${unlooped.length} without loops`;
     throw new ConfigError(`${where}.depths`, rule, used.length, 'give more depths or more loops');
   }
   const names = recipes.map(({ name }) => name);
