@@ -70,7 +70,7 @@ test('the fit finds a law again from its losses, with tokens and without', () =>
 });
 
 test('on the suite’s grid and with noise like that of seeds the interval holds the true φ, and is narrow', () => {
-  const draws = 20;
+  const draws = 16;
   for (const [law, phi] of [
     [LAWS['GPT-2'], 0.46],
     [LAWS.modern, 1],
@@ -81,7 +81,7 @@ test('on the suite’s grid and with noise like that of seeds the interval holds
       suite.seeds,
       0.003,
       draws,
-      100,
+      60,
     );
     assert.ok(inside >= 0.8 * draws, `${inside} of ${draws}`);
     const [halfWidth, , error] = summary;

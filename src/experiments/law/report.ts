@@ -114,8 +114,9 @@ function curveOf({ name, label, fit, undetermined, models }: MeasuredLaw): Block
       scattered: true,
     }),
   );
-  const title = `${label}: loss by effective parameters, φ = ${law.phi.toFixed(2)}`;
-  const doubt = undetermined === null ? '' : ' φ is not determined, and other values fit as well.';
+  const size = undetermined === null ? `φ = ${law.phi.toFixed(2)}` : 'φ not determined';
+  const title = `${label}: loss by effective parameters, ${size}`;
+  const doubt = undetermined === null ? '' : ' Other values of φ than this curve’s fit as well.';
   return [
     {
       ...{ kind: 'chart', name: `law-${name}`, title },
