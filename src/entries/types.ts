@@ -66,7 +66,7 @@ export type { GeneratedToken, GenerationRequest } from '../generate/request.js';
 export type { SamplingOptions } from '../generate/sampler.js';
 export type { DraftOptions } from '../generate/speculation.js';
 export type { DecodePass, Pass, ScorePass, TrainPass } from '../models/exits/pass.js';
-export type { BackendOptions, Weights } from '../node/backend.js';
+export type { BackendName, BackendOptions, Weights } from '../node/backend.js';
 export type { LoadOptions as RunLoadOptions } from '../node/run.js';
 export type { OpenOptions } from '../operations/open.js';
 export type { Clock, FileContent, RandomAccessFile, Store } from '../platform.js';
