@@ -80,7 +80,10 @@ export class Engine {
   readonly team: Team;
   readonly largestBinding: number;
   private readonly mostBindings: number;
-  private readonly pipelines = new Map<string, Pipeline>();
+  private readonly mostGroups: number;
+  private readonly pipelines = new Map<Program, Map<string, Pipeline>>();
+  /** Pipelines that have been made. */
+  private made = 0;
   private readonly groups = new Map<string, object>();
   private readonly numbersOf = new WeakMap<GpuBuffer, number>();
   private buffers = 0;
@@ -102,6 +105,7 @@ export class Engine {
     const most = Math.min(maxStorageBufferBindingSize, maxBufferSize, largestBinding ?? Infinity);
     this.largestBinding = most - (most % ALIGNMENT);
     this.mostBindings = maxStorageBuffersPerShaderStage;
+    this.mostGroups = device.limits.maxComputeWorkgroupsPerDimension;
     this.empty = this.allocate('f32', 4);
   }
 
@@ -204,7 +208,7 @@ export class Engine {
       else slot[at++] = value;
     }
     const groups = workgroupsOf(program, count, this.team);
-    const x = Math.min(groups, this.device.limits.maxComputeWorkgroupsPerDimension);
+    const x = Math.min(groups, this.mostGroups);
     this.recorder.dispatch(pipeline.pipeline, this.group(pipeline, spans), x, Math.ceil(groups / x));
     for (const { own, copy, writes } of copies) {
       if (writes) this.copy(own, copy);
@@ -294,14 +298,14 @@ export class Engine {
     constants: Constants,
     placement: Parameters<typeof shaderText>[2],
   ): Pipeline {
-    const key = [
-      program.name,
-      ...Object.entries(constants).flat(),
-      placement.bindings.join(),
-      placement.types.join(),
-      placement.written.join(),
-    ].join(' ');
-    const known = this.pipelines.get(key);
+    let key = '';
+    for (const name in constants) key += `${name} ${constants[name]} `;
+    for (const binding of placement.bindings) key += `${binding} `;
+    for (const [b, type] of placement.types.entries())
+      key += placement.written[b] ? `${type} update ` : `${type} `;
+    const own = this.pipelines.get(program) ?? new Map<string, Pipeline>();
+    this.pipelines.set(program, own);
+    const known = own.get(key);
     if (known) return known;
     const { device } = this;
     const code = shaderText(program, constants, placement, this.team);
@@ -317,15 +321,15 @@ export class Engine {
       ],
     });
     const pipeline = {
-      id: this.pipelines.size,
+      id: this.made++,
       layout,
       pipeline: device.createComputePipeline({
-        label: key,
+        label: `${program.name} ${key}`,
         layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
         compute: { module, entryPoint: 'main' },
       }),
     };
-    this.pipelines.set(key, pipeline);
+    own.set(key, pipeline);
     return pipeline;
   }
 

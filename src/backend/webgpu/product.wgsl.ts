@@ -146,7 +146,7 @@ const programs = new Map<string, Program>();
 
 function programOf(shape: Shape): Program {
   const { layout, fours, packed, team, matrices, held } = shape;
-  const who = matrices ? 'matrices' : team ? 'tiles' : 'blocks';
+  const who = matrices ? `matrices (${Object.values(matrices).join()})` : team ? 'tiles' : 'blocks';
   const how = `${fours ? ', by fours' : ''}${packed ? ', of halves' : ''}`;
   const name = `product in ${layout}, ${who} of ${held.join('×')}${how}`;
   const known = programs.get(name);
