@@ -1,4 +1,4 @@
-/** The house: imports run downwards, the core does without Node, and the README's folder tree is true. */
+/** The house: imports run downwards, the core does without Node, and the trees of folders are true. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
@@ -137,28 +137,37 @@ test('every package in the lock file has a checksum', () => {
   assert.ok(Object.keys(packages).length > 100);
 });
 
-test('the README’s folder tree names every folder and nothing else', () => {
-  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
-  const tree = /<!-- tree -->\s*```\n([\s\S]*?)```/.exec(readme);
-  assert.ok(tree, 'README.md: a tree between <!-- tree --> and its code block');
-  const listed: string[] = [];
+/** The folders that a page's tree names: a line each, between `<!-- tree -->` and the end of its code block. */
+function treeOf(page: string): string[] {
+  const tree = /<!-- tree -->\s*```\n([\s\S]*?)```/.exec(readFileSync(join(ROOT, page), 'utf8'));
+  assert.ok(tree, `${page}: a tree between <!-- tree --> and its code block`);
   const stack: string[] = [];
-  for (const line of tree[1].trimEnd().split('\n')) {
-    const match = /^( *)([\w.-]+)\//.exec(line);
-    assert.ok(match, `README.md tree: ${line}`);
-    stack.length = match[1].length / 2;
-    stack.push(match[2]);
-    listed.push(stack.join('/'));
-  }
+  return tree[1]
+    .trimEnd()
+    .split('\n')
+    .map((line) => {
+      const match = /^( *)([\w.-]+)\//.exec(line);
+      assert.ok(match, `${page}, tree: ${line}`);
+      stack.length = match[1].length / 2;
+      stack.push(match[2]);
+      return stack.join('/');
+    });
+}
+
+/** Folders below one, down to a depth, by their paths from the root. */
+function foldersIn(folder: string, depth: number): string[] {
   const ignored = ['node_modules', 'dist', 'prebuilds', 'runs', '.git', '.ci'];
-  const folders = (folder: string, depth: number): string[] =>
-    readdirSync(folder)
-      .filter((name) => !ignored.includes(name) && statSync(join(folder, name)).isDirectory())
-      .filter((name) => relative(ROOT, join(folder, name)) !== 'data')
-      .flatMap((name) => {
-        const path = join(folder, name);
-        const own = relative(ROOT, path);
-        return [own, ...(depth > 0 && own.startsWith('src') ? folders(path, depth - 1) : [])];
-      });
-  assert.deepEqual(listed.sort(), folders(ROOT, 2).sort());
+  return readdirSync(folder)
+    .filter((name) => !ignored.includes(name) && statSync(join(folder, name)).isDirectory())
+    .map((name) => relative(ROOT, join(folder, name)))
+    .filter((path) => path !== 'data')
+    .flatMap((path) => [path, ...(depth > 0 ? foldersIn(join(ROOT, path), depth - 1) : [])]);
+}
+
+test('the README’s folder tree names every folder and nothing else', () => {
+  assert.deepEqual(treeOf('README.md').sort(), foldersIn(ROOT, 0).sort());
+});
+
+test('the tree of docs/architecture.md names every folder of src/ and nothing else', () => {
+  assert.deepEqual(treeOf('docs/architecture.md').sort(), ['src', ...foldersIn(join(ROOT, 'src'), 1)].sort());
 });
