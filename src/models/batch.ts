@@ -1,12 +1,12 @@
 /**
- * The rows of a forward pass: where each stands in its sequence, and what it attends to. Whole sequences here; sequences
- * that grow, over a key/value cache, in `generate/cache.ts`. Knows no depth rule.
+ * The rows of a forward pass: each row's position in its sequence, and what it attends to. This file has whole
+ * sequences; `generate/cache.ts` has sequences that grow, over a key/value cache.
  */
 import type { Dropout } from '../backend/backend.js';
 import { attention, type Heads } from '../tensor/attention-ops.js';
 import type { Runtime, Tensor } from '../tensor/tensor.js';
 
-/** Where an application stands in the model: no two of one pass stand at the same place. */
+/** The place of an application in the model; no two applications of one pass share a place. */
 export interface ApplicationPlace {
   readonly loop: number;
   readonly layer: number;
@@ -21,11 +21,13 @@ export interface Batch extends Disposable {
   /** Rows of a sequence, as dropout counts its samples. */
   readonly T: number;
   /**
-   * Whether keys and values outlive the pass. Then a row that has halted goes through every application all the same, for
-   * a later row may run longer and attend to it.
+   * Whether keys and values outlive the pass. A halted row then still goes through every application, because a later
+   * row may run longer and attend to it.
    */
   readonly cached: boolean;
-  /** Causal self-attention as `place`; `qkv (R, H·HS)` → (R, C), or (rows, C) where only some queries are wanted. */
+  /**
+   * Causal self-attention of the application at `place`; `qkv (R, H·HS)` → (R, C), or (rows, C) for some queries only.
+   */
   attend(
     qkv: Tensor,
     heads: Heads,
@@ -37,7 +39,7 @@ export interface Batch extends Disposable {
   causalMean(x: Tensor): Tensor;
 }
 
-/** B sequences of T rows, with nothing before them. */
+/** B sequences of T rows without a past. */
 export class WholeSequences implements Batch {
   readonly cached = false;
   readonly positions: Tensor;
@@ -92,7 +94,7 @@ export function meanOfRows(
   backend.causalMean({ out: part(out), inp: part(x), sums: sums.storage, T, C, past });
 }
 
-/** 0..T−1 for each of B sequences; kept from call to call, since training asks for the same every time. */
+/** 0..T−1 for each of B sequences; kept between calls, because training asks for the same positions every time. */
 let latest = { B: 0, T: 0, positions: new Int32Array(0) };
 function positionsOf(B: number, T: number): Int32Array {
   if (latest.B !== B || latest.T !== T) {

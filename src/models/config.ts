@@ -1,4 +1,4 @@
-/** What makes a model's configuration whole: its fields parsed, and checked against each other and the depth. */
+/** A model's configuration: parses its fields, and checks them against each other and the depth. */
 import { ConfigError } from '../errors.js';
 import { parseFields } from '../fields.js';
 import { DEPTH_NAMES, DEPTHS, depthOf } from './depth/kinds.js';
@@ -8,7 +8,9 @@ export { headsOf, initialStd, innerWidth, type ModelConfig, modelFields } from '
 
 const SET_SHARING = 'set kvSharing to first-loop or last-loop';
 
-/** Throws ConfigError unless loops share keys, for whoever asks for kvLoops: a configuration by itself has them always. */
+/**
+ * Throws ConfigError when a user sets kvLoops though loops share no keys; a parsed configuration always has the field.
+ */
 export function requireSharing({ kvSharing, kvLoops }: ModelConfig, where = 'model'): void {
   if (kvSharing !== 'per-application') return;
   const rule = 'must not be given where kvSharing is per-application';
@@ -29,7 +31,7 @@ export function parseModelConfig(input: unknown, where = 'model'): ModelConfig {
   return config;
 }
 
-/** Throws ConfigError where numbers of heads do not fit together, or are not for rotary positions. */
+/** Throws ConfigError when the numbers of heads do not fit together, or do not fit rotary positions. */
 function requireHeads(config: ModelConfig, where: string): void {
   const { nHead, nKvHead, positions } = config;
   const { KV, HS } = headsOf(config);
@@ -40,13 +42,16 @@ function requireHeads(config: ModelConfig, where: string): void {
   }
 }
 
-/** Fields that only some depths read, and which. (The gates' and the update's fields may change everywhere.) */
+/**
+ * Fields that only some depths read, with those depths. (The fields of gates and of the update may change in any
+ * depth.)
+ */
 const READ_BY = Object.entries(modelFields).flatMap(([name, { default: usual }]) => {
   const depths = DEPTH_NAMES.filter((depth) => (DEPTHS[depth].reads as readonly string[]).includes(name));
   return depths.length === 0 ? [] : [{ name: name as keyof ModelConfig, usual, depths }];
 });
 
-/** Throws ConfigError where fields that are right on their own do not fit together. */
+/** Throws ConfigError when valid fields do not fit together. */
 function requireMeaning(config: ModelConfig, input: Partial<ModelConfig>, where: string): void {
   for (const { name, usual, depths } of READ_BY) {
     if (config[name] === usual || depths.includes(config.depth)) continue;
@@ -88,22 +93,24 @@ function requireMeaning(config: ModelConfig, input: Partial<ModelConfig>, where:
   }
 }
 
-/** Exits of a model: states that its head could read, the last one included; 1 where the depth has no early ones. */
+/**
+ * Number of a model's exits: the states that its head can read, including the last; 1 for a depth without early exits.
+ */
 export function exitCount(config: ModelConfig): number {
   return depthOf(config).exits(config);
 }
 
-/** Runs of a block in one forward pass, with `loops` loops or steps where the depth allows a choice. */
+/** Block applications in one forward pass, with `loops` loops or steps if the depth allows a choice. */
 export function applicationCount(config: ModelConfig, loops?: number): number {
   return depthOf(config).applications(config, loops);
 }
 
-/** Channels of the state that goes from exit to exit: those of all its streams. */
+/** Channels of the state that passes from exit to exit, over all its streams. */
 export function stateWidth({ nEmbd, hyperConnections, nStream }: ModelConfig): number {
   return hyperConnections === 'none' ? nEmbd : nStream * nEmbd;
 }
 
-/** Whether the output is an average over the exits up to where a row halts, so that no single exit stands for it. */
+/** Whether the output averages the exits up to the one at which a row halts, so that no single exit equals it. */
 export function averagesExits({ halting }: ModelConfig): boolean {
   return halting === 'act';
 }

@@ -1,11 +1,11 @@
-/** What a model computes of its configuration once, and keeps on its backend beside the parameters. */
+/** Values that a model computes once from its configuration, and keeps on its backend beside the parameters. */
 import { rotations } from '../nn/rotary.js';
 import { type Runtime, Tensor } from '../tensor/tensor.js';
 import { headsOf, type ModelConfig } from './config.js';
 import type { ModelConstants } from './context.js';
 import { initialStates } from './depth/loop/initial-state.js';
 
-/** Constants in memory of their own. */
+/** Constants with their own memory. */
 export class Constants implements ModelConstants, Disposable {
   readonly rotation: Tensor | null;
   readonly initialStates: Tensor | null;

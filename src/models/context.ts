@@ -1,6 +1,6 @@
 /**
  * The context of one forward pass: the batch, the loop count, dropout, which rows run, and which block applications are
- * checkpointed. It numbers the applications in order of execution. Knows no depth rule and no exit.
+ * checkpointed. It numbers the applications in order of execution. It does not depend on the depth rule or on exits.
  */
 import type { Dropout } from '../backend/backend.js';
 import type { Application, Block, DropoutSite } from '../nn/block.js';
@@ -13,29 +13,29 @@ import type { ModelConfig } from './model-fields.js';
 import { KeyValueSharing } from './kv-sharing.js';
 import type { RunningRows } from './running-rows.js';
 
-/** What blocks are applied by, whatever the pass is for. */
+/** Options of how blocks are applied, common to every kind of pass. */
 export interface ContextOptions {
-  /** Loops over the stack, or steps, where the depth allows a choice; the trained count by default. */
+  /** Loops over the stack, or steps, if the depth allows a choice; the trained count by default. */
   readonly loops?: number;
-  /** Names the masks and whatever else is drawn; absent for no dropout. */
+  /** The key of the masks and of all other draws; absent for no dropout. */
   readonly dropout?: DropoutKey;
-  /** Whether an application keeps its input only and is computed again in the backward pass. */
+  /** Whether an application keeps only its input and is recomputed in the backward pass. */
   readonly checkpoint?: (application: number) => boolean;
 }
 
 /** What a model keeps beside its parameters; the model owns it. */
 export interface ModelConstants {
-  /** Cosines and sines of the positions (P, HS), where queries and keys are rotated by them. */
+  /** Cosines and sines of the positions (P, HS), if they rotate queries and keys. */
   readonly rotation: Tensor | null;
-  /** The states that loops may start from (P, C), where those are drawn. */
+  /** The states that loops may start from (P, C), if they are random. */
   readonly initialStates: Tensor | null;
 }
 
 const SITES: readonly DropoutSite[] = ['embedding', 'attention', 'attentionOutput', 'mlpOutput'];
-/** Application index of what lies outside every block. */
+/** Application index of everything outside the blocks. */
 const OUTSIDE = 0xffffffff;
 
-/** What the contexts of one pass have in common. */
+/** State that the contexts of one pass share. */
 interface Shared {
   readonly sharing: KeyValueSharing | null;
   /** Applications so far. */
@@ -61,19 +61,19 @@ export class ForwardContext implements Disposable {
     return this.options.loops;
   }
 
-  /** Names what is drawn in this pass; null where nothing is, in evaluation and decoding. */
+  /** The key of this pass's draws; null in evaluation and decoding, which draw nothing. */
   get key(): DropoutKey | null {
     return this.options.dropout ?? null;
   }
 
-  /** The same pass among the rows that still run; nothing to dispose of. */
+  /** The same pass over the rows that still run; needs no disposal. */
   among(running: RunningRows | null): ForwardContext {
     return new ForwardContext(this.batch, this.config, this.options, this.constants, running, this.shared);
   }
 
   /**
-   * Runs a block as the next application; the caller owns the result. A halted row keeps its state, which the block
-   * still normalises and projects to a key and a value for the others to attend to.
+   * Runs a block as the next application; the caller owns the result. A halted row keeps its state; the block still
+   * normalises that state and projects it to a key and a value, so that other rows can attend to it.
    */
   apply(block: Block, x: Tensor, place: ApplicationPlace): Tensor {
     const { batch, running, shared } = this;
@@ -101,7 +101,7 @@ export class ForwardContext implements Disposable {
       return running.merge(y, h);
     };
     const kept = [...(running ? [running.mask] : []), ...(keys ? [keys.qkv] : [])];
-    // What an application lends must be on the tape itself.
+    // Keys and values that an application lends must be on the tape itself.
     const y = this.options.checkpoint?.(index) && !lends ? checkpoint(x, run, kept) : run(x);
     x.runtime.observe?.(
       `application ${index} (loop ${place.loop + 1}, layer ${place.layer}, inner ${place.inner + 1})`,
@@ -110,7 +110,7 @@ export class ForwardContext implements Disposable {
     return y;
   }
 
-  /** `qkv` with its queries and keys normalised and rotated, where the model does that; the caller owns the result. */
+  /** `qkv` with its queries and keys normalised and rotated as the model is configured; the caller owns the result. */
   private place(qkv: Tensor, heads: Heads): Tensor {
     const { config } = this;
     const { rotation } = this.constants;
@@ -119,12 +119,12 @@ export class ForwardContext implements Disposable {
     return placeHeads(qkv, this.batch.positions, heads, { eps, rotation });
   }
 
-  /** `next`, but `former` in the rows that have halted; the caller owns the result. */
+  /** `next` in the running rows, `former` in the halted rows; the caller owns the result. */
   keepHalted(next: Tensor, former: Tensor): Tensor {
     return this.running ? this.running.keep(next, former) : alias(next);
   }
 
-  /** Feeds x through `body` `count` times, freeing what lies between; the caller owns the result. */
+  /** Feeds x through `body` `count` times and frees the states between; the caller owns the result. */
   loop(count: number, x: Tensor, body: (x: Tensor, i: number) => Tensor): Tensor {
     let h = x;
     for (let i = 0; i < count; i++) {

@@ -19,13 +19,16 @@ export interface ModelCost {
   /** Runs of a block in one forward pass. */
   readonly applications: number;
   /**
-   * Floating-point operations a token at full block size: matrix products and causal attention, a multiply-add being
-   * two. The backward pass costs twice the forward pass.
+   * Floating-point operations per token at full block size: matrix products and causal attention; a multiply-add counts
+   * as two. The backward pass costs twice the forward pass.
    */
   readonly flopsPerToken: { readonly forward: number; readonly backward: number };
-  /** Bytes of keys and values that a decoder keeps of one token, in float32; half of that in bf16. */
+  /** Bytes of keys and values that a decoder keeps per token in float32; half as many in bf16. */
   readonly cacheBytesPerToken: number;
-  /** Bytes that the backward pass needs of one sequence of the block size: all kept, and every application checkpointed. */
+  /**
+   * Bytes that the backward pass needs per sequence of the block size: with everything kept, and with every application
+   * checkpointed.
+   */
   readonly activationBytesPerSequence: { readonly kept: number; readonly checkpointed: number };
 }
 
@@ -57,7 +60,9 @@ export function modelCost(config: ModelConfig): ModelCost {
   };
 }
 
-/** Parameters of the blocks that are run once, and of those that are looped; gates and what else a loop learns are neither. */
+/**
+ * Parameters of the blocks that run once, and of the looped blocks; gates and other parameters of loops are in neither.
+ */
 export function blockParameters(config: ModelConfig): { once: number; looped: number } {
   const { nLayer, nLoop, nPrelude, nCoda } = config;
   const counts = new Float64Array(nLayer);
@@ -72,29 +77,31 @@ export function blockParameters(config: ModelConfig): { once: number; looped: nu
 }
 
 /**
- * FLOPs a token of one forward pass over sequences of T tokens, with the given number of loops or steps, reading the head
- * at so many exits. Halting units are left out.
+ * FLOPs per token of one forward pass over sequences of T tokens, with the given number of loops or steps and of exits
+ * that the head reads. Halting units are not counted.
  */
 export function forwardFlopsPerToken(config: ModelConfig, T: number, loops?: number, heads = 1): number {
   const { nEmbd: C, vocabSize: V } = config;
-  // Queries and projection C² each, keys and values.
+  // Queries and projection are C² each; then keys and values.
   const block = 2 * C * (2 * C + 2 * keyWidth(config) + mlpWidths(config));
   const attention = (2 * 2 * C * (T + 1)) / 2; // q·k and p·v against (T + 1)/2 keys on average
   const recipes = recipeFlopsPerToken(config, loops ?? config.nLoop);
   return applicationCount(config, loops) * (block + attention) + recipes + heads * 2 * V * C;
 }
 
-/** Weights of an MLP a channel: in and out, and as many again of a gate's half. */
+/** An MLP's weights per channel: in, out, and in again for a gate's half. */
 export function mlpWidths(config: ModelConfig): number {
   return (config.gatedMlp ? 3 : 2) * innerWidth(config);
 }
 
-/** Keys and values that a decoder keeps of one token: one of each an application, or for as many loops as have their own. */
+/**
+ * Keys and values that a decoder keeps per token: one pair per application, or one pair for each loop that has its own.
+ */
 export function cacheSlots(config: ModelConfig, loops?: number): number {
   return applicationCount(config, config.kvSharing === 'per-application' ? loops : config.kvLoops);
 }
 
-/** Channels of a token's keys, and of its values: those of the key heads. */
+/** Channels of a token's keys, and also of its values: those of the key heads. */
 export function keyWidth(config: ModelConfig): number {
   const { KV, HS } = headsOf(config);
   return KV * HS;
@@ -111,8 +118,8 @@ function applicationFloats(config: ModelConfig, T: number): number {
 }
 
 /**
- * Bytes that the backward pass needs of one sequence of T tokens when `checkpointed` of its block applications keep only
- * their input.
+ * Bytes that the backward pass needs per sequence of T tokens when `checkpointed` block applications keep only their
+ * input.
  */
 export function activationBytes(
   config: ModelConfig,
@@ -129,8 +136,8 @@ export function activationBytes(
 }
 
 /**
- * Which applications to checkpoint so that a batch's activations fit into a budget: the earliest ones, since the latest are
- * freed first. Returns how many.
+ * How many applications to checkpoint so that a batch's activations fit into a budget. The earliest are checkpointed,
+ * because the latest are freed first.
  */
 export function applicationsToCheckpoint(
   config: ModelConfig,

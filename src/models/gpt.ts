@@ -1,6 +1,6 @@
 /**
  * The model: GPT-2's parts (Radford et al. 2019) around a depth rule. Embed the tokens; let the depth carry the hidden
- * state through the blocks; normalise; project to the vocabulary. Which depth is the configuration's choice.
+ * state through the blocks; normalise; project to the vocabulary. The configuration chooses the depth.
  */
 import { ConfigError, ShapeError } from '../errors.js';
 import { Parameters } from '../nn/parameters.js';
@@ -28,11 +28,11 @@ import {
 } from './losses.js';
 import { GPTModules } from './modules.js';
 
-/** Logits of some rows (rows, V), and the steps before each halted (rows); null where all took every step. */
+/** Logits of some rows (rows, V), and the steps before each halted (rows); null when all took every step. */
 export interface RowLogits {
   readonly logits: Float32Array;
   readonly steps: Int32Array | null;
-  /** Null where no rows were to be scored. */
+  /** Null if no rows were to be scored. */
   readonly scores: RowScores | null;
 }
 
@@ -44,9 +44,8 @@ export class GPT {
   private readonly constants: Constants;
 
   /**
-   * Allocates the parameters, all zero; with `train`, their gradients too, and with `packed` (see Parameters) no values
-   * of what only products and embeddings read. `walker` takes states from exit to exit in place of the walker that the
-   * configuration asks for.
+   * Allocates the parameters, all zero; with `train`, also their gradients; with `packed` (see Parameters), no values
+   * of parameters that only products and embeddings read. `walker` replaces the walker that the configuration chooses.
    */
   constructor(
     readonly config: ModelConfig,
@@ -59,7 +58,7 @@ export class GPT {
     this.constants = new Constants(config, runtime);
   }
 
-  /** Carries `tokens (R)` to the state that the head reads (R, C), and whatever else the depth leaves. */
+  /** Carries `tokens (R)` to the state that the head reads (R, C), with the depth's other outputs. */
   private forward(tokens: Int32Array, ctx: ForwardContext, pass: Pass): DepthOutput {
     const { runtime } = this;
     const { embeddingScale, depth } = this.modules;
@@ -92,14 +91,14 @@ export class GPT {
     return embedding(read, positions, new Parameter(runtime, name, role, shape, table.storage, null), place);
   }
 
-  /** Logits (R, V) of states `x (R, C)` after so many steps. */
+  /** Logits (R, V) of states `x (R, C)` after `steps` steps. */
   private head(x: Tensor, steps: number): Tensor {
     const { heads } = this.modules;
     using normal = heads.normalise(x, steps - 1);
     return logits(normal, heads.weight(steps - 1));
   }
 
-  /** Logits of every position, (B·T, V), at full depth; after ACT's average, where that is what the model ends with. */
+  /** Logits of every position, (B·T, V), at full depth; of ACT's average if the model ends with it. */
   logits(tokens: Int32Array, B: number, { loops }: Pick<ScorePass, 'loops'> = {}): Tensor {
     const pass = {
       ...(loops === undefined ? {} : { loops }),
@@ -112,8 +111,8 @@ export class GPT {
   }
 
   /**
-   * Cross-entropy of every position in nats, (B·T); `tokens, targets (B, T)`, target −1 being ignored. While a tape
-   * records, its end is the mean over the counted targets times `lossScale`, and what the pass's objective adds.
+   * Cross-entropy of every position in nats, (B·T); `tokens, targets (B, T)`; target −1 is ignored. While a tape
+   * records, its end is the mean over the counted targets times `lossScale`, plus the terms of the pass's objective.
    */
   loss(
     tokens: Int32Array,
@@ -146,8 +145,8 @@ export class GPT {
   }
 
   /**
-   * Logits of some rows, ascending, and how probable given tokens are after others; `tokens (R)` are the rows of the
-   * batch. Where they fit into `into`, logits are its beginning.
+   * Logits of some rows (ascending), and the probabilities of given tokens after other rows; `tokens (R)` are the rows
+   * of the batch. Logits are written to the beginning of `into` if they fit.
    */
   async logitsAt(
     tokens: Int32Array,
@@ -197,8 +196,8 @@ export class GPT {
   }
 
   /**
-   * What the head reads at every exit, at full depth; for a depth without exits, at its end. `tokens, targets (B, T)`.
-   * `entry` is the state before the first step (B·T, C), null where the depth has no exits.
+   * The head's readings at every exit, at full depth; for a depth without exits, at its end. `tokens, targets (B, T)`.
+   * `entry` is the state before the first step (B·T, C), null if the depth has no exits.
    */
   async readings(
     tokens: Int32Array,
@@ -215,7 +214,7 @@ export class GPT {
     return { entry: output.entry && ((await output.entry.read()) as Float32Array), exits };
   }
 
-  /** Root mean square of the state at every exit; `tokens (B, T)`. Empty where the depth has no exits. */
+  /** Root mean square of the state at every exit; `tokens (B, T)`. Empty if the depth has no exits. */
   async stateRms(tokens: Int32Array, B: number): Promise<number[]> {
     const { runtime } = this;
     using batch = this.whole(tokens, B);
@@ -236,14 +235,14 @@ export class GPT {
     return loops ?? this.modules.heads.count;
   }
 
-  /** Targets (R), which weigh the same and sum up to `lossScale`; the caller owns them. */
+  /** Targets (R) with equal weights that sum to `lossScale`; the caller owns them. */
   private weighted(tokens: Int32Array, targets: Int32Array, lossScale: number): WeightedTargets {
     const counted = targets.reduce((n, t) => n + (t >= 0 ? 1 : 0), 0);
     const target = this.runtime.from(targets, [tokens.length], targetRange(this.config));
     return new WeightedTargets(target, lossScale / Math.max(1, counted));
   }
 
-  /** B sequences of equal length. Throws ShapeError when they are longer than the block size. */
+  /** B sequences of equal length. Throws ShapeError if they are longer than the block size. */
   private whole(tokens: Int32Array, B: number): WholeSequences {
     const T = tokens.length / B;
     const { blockSize } = this.config;
@@ -287,7 +286,7 @@ function scaled(x: Tensor, factor: number): Tensor {
   return scaleRows(x, constant);
 }
 
-/** Targets are tokens, or −1 for rows that count for nothing. */
+/** Targets are tokens, or −1 for rows that do not count. */
 function targetRange({ vocabSize }: ModelConfig): IdRange {
   return { what: 'targets', below: vocabSize, least: -1 };
 }

@@ -1,33 +1,33 @@
 /**
- * Keys and values that loops share, so that a cache holds k slots a layer instead of one a loop: loop n has the slot
- * n mod k (k = 1 where the paper's rivals speak of the first or the last loop). Who fills a slot is the setting:
+ * Keys and values that loops share, so that a cache holds k slots a layer instead of one a loop: loop n has the slot n
+ * mod k (k = 1 where other papers speak of the first or the last loop). The setting decides which loop fills a slot:
  *
- * - `first-loop`: the first of its loops. The later ones bring queries only, and attend to that loop's keys and values at
- *   every position, their own included: what "recursive KV sharing" is to Mixture-of-Recursions (arXiv 2507.10524). It is
- *   the same computation in training and in decoding.
- * - `last-loop`: each of them in turn. Decoding, a token then sees the past as the last loop left it (arXiv 2510.25741), and the
- *   tokens of its own pass as they stand. Training has no past, so nothing changes there, and what a decoder says depends on how
- *   the tokens were cut into passes.
+ * - `first-loop`: the first of its loops. Later loops have queries only, and attend to that loop's keys and values at
+ *   every position, including their own; Mixture-of-Recursions (arXiv 2507.10524) calls this "recursive KV sharing".
+ *   Training and decoding compute the same.
+ * - `last-loop`: each of its loops in turn. In decoding, a token attends to the past as the last loop left it (arXiv
+ *   2510.25741), and to the tokens of its own pass as the current loop has them. Training has no past, so it does not
+ *   change; a decoder's output depends on how the tokens are cut into passes.
  */
 import type { Tensor } from '../tensor/tensor.js';
 import { alias } from '../tensor/ops.js';
 import type { ApplicationPlace } from './batch.js';
 import type { ModelConfig } from './model-fields.js';
 
-/** Keys and values (R, H·HS) of an application, in their places beside its queries. */
+/** Keys and values (R, H·HS) of an application, at their columns beside its queries. */
 export interface KeptKeys {
   readonly qkv: Tensor;
   /** Whether a tape recorded how they were made. */
   readonly recorded: boolean;
 }
 
-/** What the loops of one pass share. */
+/** Keys and values that the loops of one pass share. */
 export class KeyValueSharing implements Disposable {
   private readonly kept = new Map<string, KeptKeys>();
   private readonly loops: number;
   private readonly first: boolean;
 
-  /** Null where every application has keys and values of its own. */
+  /** Null if every application has its own keys and values. */
   static of(config: ModelConfig): KeyValueSharing | null {
     return config.kvSharing === 'per-application' ? null : new KeyValueSharing(config);
   }
@@ -42,7 +42,7 @@ export class KeyValueSharing implements Disposable {
     return { ...place, loop: place.loop % this.loops };
   }
 
-  /** The keys and values that `place` is to use; null where its own. */
+  /** The keys and values that `place` uses; null for its own. */
   keysAt(place: ApplicationPlace): KeptKeys | null {
     return place.loop < this.loops ? null : (this.kept.get(keyOf(this.slot(place))) ?? null);
   }

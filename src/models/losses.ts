@@ -1,6 +1,5 @@
 /**
- * What becomes of the states that a forward pass ends with: losses, row by row, and what the head reads at each exit. Knows
- * no tokens and no depth rule.
+ * Losses of the states that a forward pass ends with, row by row, and the head's readings at each exit.
  */
 import { alias, gatherRows, headLoss, logits } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -11,16 +10,16 @@ import { Movement } from './exits/measures.js';
 import { exitWeights, type Objective } from './exits/objective.js';
 import type { LearnedRule } from './exits/rule.js';
 
-/** What a forward pass over targets found, row by row (R); its tensors belong to the caller. */
+/** The result of a forward pass over targets, row by row (R); its tensors belong to the caller. */
 export class LossOutput implements Disposable {
   constructor(
     /** Cross-entropy in nats; 0 where the target is −1. */
     readonly losses: Tensor,
-    /** What halting adds: ACT's ponder cost in steps, or the cross-entropy with the oracle in nats; null for nothing. */
+    /** Halting's term: ACT's ponder cost in steps, or the cross-entropy with the oracle in nats; null for none. */
     readonly auxLoss: Tensor | null,
-    /** Steps before the row halted, i32; null where all took every step. */
+    /** Steps before the row halted, i32; null when all took every step. */
     readonly stepsPerRow: Tensor | null,
-    /** 1 where the most probable token is not the target, else 0; null where not asked for. */
+    /** 1 where the most probable token is not the target, else 0; null unless requested. */
     readonly wrong: Tensor | null = null,
   ) {}
 
@@ -32,7 +31,7 @@ export class LossOutput implements Disposable {
   }
 }
 
-/** The targets (R) of a batch, and what each counted one weighs in the loss that is learned. */
+/** The targets (R) of a batch, and the weight of each counted target in the training loss. */
 export class WeightedTargets implements Disposable {
   constructor(
     readonly target: Tensor,
@@ -45,8 +44,7 @@ export class WeightedTargets implements Disposable {
 }
 
 /**
- * The loss of the state that each row ended with, read by the classifier of the exit where it did; the last of so many
- * `steps` where none halted.
+ * The loss of each row's final state, read by the classifier of its exit; the last of `steps` if no row halted.
  */
 export function lossOfEnd(
   { x, auxLoss, stepsPerRow }: DepthOutput,
@@ -108,7 +106,7 @@ export function lossOfEnd(
   return output(losses, wrong);
 }
 
-/** The loss at every exit, weighted; and, where a halting rule learns, its loss against the oracle of those. */
+/** The loss at every exit, weighted; and, if a halting rule learns, its loss against the oracle of those exits. */
 export function lossOfExits(
   { exits, finish }: DepthOutput,
   heads: ExitHeads,
@@ -151,21 +149,21 @@ export function lossOfExits(
   return new LossOutput(last!, learned.learn(exits, oracle, lossScale, ctx), null);
 }
 
-/** What the head reads at one exit, row by row (R). */
+/** The head's reading at one exit, row by row (R). */
 export interface ExitReading {
   readonly losses: Float32Array;
   readonly argmax: Int32Array;
   readonly maxProb: Float32Array;
   /** The state itself (R, C), before a coda. */
   readonly state: Float32Array;
-  /** The values of the criteria of these names, of all streams together (R); null where there is nothing to compare. */
+  /** The values of the criteria of the same names, over all streams (R); null when there is nothing to compare. */
   readonly change: Float32Array | null;
   readonly secondDifference: Float32Array | null;
-  /** The logits (R, V), where they were asked for. */
+  /** The logits (R, V), if requested. */
   readonly logits: Float32Array | null;
 }
 
-/** What the head reads at every exit; for a depth without exits, at its end. */
+/** The head's readings at every exit; for a depth without exits, at its end. */
 export async function readExits(
   { x, exits, entry, streams, finish }: DepthOutput,
   heads: ExitHeads,
@@ -200,17 +198,17 @@ export async function readExits(
   return readings;
 }
 
-/** Rows, ascending, the token whose probability after each is asked for, and whether to tell the logits too. */
+/** Rows (ascending), the token to score after each row, and whether to return the logits too. */
 export interface ScoredRows {
   readonly rows: Int32Array;
   readonly targets: Int32Array;
   readonly wantLogits: boolean;
 }
 
-/** What is told of those rows, in their order. */
+/** The scores of those rows, in their order. */
 export type RowScores = Pick<ExitReading, 'losses' | 'argmax' | 'maxProb' | 'logits'>;
 
-/** How probable a token is after each of some rows; `exitOf` gives the exit, from 0, that a row is read at. */
+/** The probability of a token after each of some rows; `exitOf` gives the exit, from 0, at which a row is read. */
 export async function scoreRows(
   { x }: DepthOutput,
   heads: ExitHeads,

@@ -1,15 +1,15 @@
 /**
- * The fields of a model's configuration: GPT-2's dimensions, the depth rule, and the paper's open choices as settings. Which of
- * them fit together, `config.ts` says.
+ * The fields of a model's configuration: GPT-2's dimensions, the depth rule, and the paper's open choices as settings.
+ * `config.ts` checks which of them fit together.
  */
 import type { ConfigOf } from '../fields.js';
 import type { Heads } from '../tensor/attention-ops.js';
 
 /** Position ids and attention's dropout counter bound the block size. */
 const MAX_BLOCK_SIZE = 65_536;
-/** More layers or loops than this are a slip of the finger. */
+/** More layers or loops than this are taken for a typing error. */
 const MAX_COUNT = 4096;
-/** GPT-2's standard deviation of the initial weights, and the width of its smallest model, which it suits. */
+/** GPT-2's standard deviation of the initial weights, and the width of its smallest model, for which it is meant. */
 const GPT2_STD = 0.02;
 const GPT2_WIDTH = 768;
 
@@ -217,7 +217,7 @@ export const modelFields = {
   tiedHead: { kind: 'boolean', default: true, help: 'the head shares the token embedding’s weights' },
 } as const;
 
-/** Everything that decides a model's parameters and its forward pass. */
+/** All settings that determine a model's parameters and its forward pass. */
 export type ModelConfig = ConfigOf<typeof modelFields>;
 
 /** The heads of attention. */
@@ -233,7 +233,7 @@ export function innerWidth({ nInner, nEmbd: C }: ModelConfig): number {
 
 /**
  * Standard deviation of the initial weights. With `width` it grows as 1/√C, so that a narrow network's first
- * activations are as large as GPT-2's: with 0.02 at C = 64 a short training hardly leaves the beginning (docs/log.md).
+ * activations are as large as GPT-2's: with 0.02 at C = 64 a short training hardly makes progress (docs/log.md).
  */
 export function initialStd({ initStd, nEmbd: C }: ModelConfig): number {
   return initStd === 'width' ? GPT2_STD * Math.sqrt(GPT2_WIDTH / C) : initStd;

@@ -1,6 +1,6 @@
 /**
  * The modules of a model, declared from its configuration: embeddings, blocks, the depth, the classifiers at its exits,
- * and what takes states from exit to exit. Knows no forward pass.
+ * and the walker that takes states from exit to exit.
  */
 import type { BlockOptions } from '../nn/block.js';
 import { createNorm } from '../nn/layers.js';
@@ -22,18 +22,18 @@ import { ChoiceRule, GeometricRule } from './exits/learned.js';
 import type { LearnedRule } from './exits/rule.js';
 import { ExitWalker, type Walker } from './exits/walker.js';
 
-/** The modules of a model, before it has memory; enough to count its parameters. */
+/** The modules of a model without memory; enough to count its parameters. */
 export class GPTModules {
   readonly slots: readonly ParameterSlot[];
   readonly wte: ParameterSlot;
-  /** Factor on what the token embedding gives. */
+  /** Factor on the token embedding's output. */
   readonly embeddingScale: number;
-  /** Null where the depth signals positions itself, or queries and keys are rotated. */
+  /** Null if the depth signals positions itself, or queries and keys are rotated. */
   readonly wpe: ParameterSlot | null;
   readonly heads: ExitHeads;
   readonly depth: Depth;
   readonly walker: Walker;
-  /** The halting rule, where it learns from an oracle. */
+  /** The halting rule, if it learns from an oracle. */
   readonly learned: LearnedRule | null;
 
   constructor(config: ModelConfig) {
@@ -91,9 +91,9 @@ function createLearnedRule(config: ModelConfig, scope: ParameterScope, heads: Ex
 }
 
 /**
- * Standard deviation of the projections that end in a residual addition. GPT-2 divides by √(number of additions), two a
- * layer; what looped additions count is a choice: not at all (`layers`), as any other (`applications`), or by the loop
- * count itself instead of its root (`loops`, arXiv 2606.18524).
+ * Standard deviation of the projections that end in a residual addition. GPT-2 divides by √(number of additions), two
+ * per layer. A setting decides how looped additions count: only once (`layers`), like all others (`applications`), or
+ * by the loop count itself instead of its root (`loops`, arXiv 2606.18524).
  */
 function residualStd(config: ModelConfig): number {
   const { nLayer, nLoop, nInnerLoop, residualInit } = config;

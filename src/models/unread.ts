@@ -1,6 +1,6 @@
 /**
- * Settings without effect: fields that nothing reads in a configuration, though they are right on their own. Who gives
- * one is told; a stored configuration, which holds every field, may keep it.
+ * Settings without effect: valid fields that nothing reads in a configuration. A field that the user sets is rejected;
+ * a stored configuration, which holds every field, may keep it.
  */
 import { ConfigError } from '../errors.js';
 import type { Fields } from '../fields.js';
@@ -8,13 +8,13 @@ import { applicationCount } from './config.js';
 import { depthOf } from './depth/kinds.js';
 import { type ModelConfig, modelFields } from './model-fields.js';
 
-/** What a field must be where nothing reads it, and what would make it read. */
+/** The value that an unread field must have, and what would make it read. */
 export interface Unread {
   readonly rule: string;
   readonly hint: string;
 }
 
-/** The fields of a model that nothing reads in its configuration; `check` of depths refuses some others in any. */
+/** The fields of a model that nothing reads in its configuration; a depth's `check` rejects some others. */
 export function unreadModelFields(config: ModelConfig): Partial<Record<keyof ModelConfig, Unread>> {
   const unread: Partial<Record<keyof ModelConfig, Unread>> = {};
   const leave = (names: readonly (keyof ModelConfig)[], why: string, hint: string) => {
@@ -34,8 +34,8 @@ export function unreadModelFields(config: ModelConfig): Partial<Record<keyof Mod
 }
 
 /**
- * Throws ConfigError where a field was given, with another value than its default, that none of the configurations
- * reads: `unread` has, for each of them, the fields that it does not.
+ * Throws ConfigError when a given field differs from its default and no configuration reads it; `unread` has each
+ * configuration's unread fields.
  */
 export function requireRead(
   given: Readonly<Record<string, unknown>>,

@@ -1,7 +1,8 @@
 /**
  * The Depth-Adaptive Transformer's depth (Elbayad et al. 2019, arXiv 1910.10073): GPT-2's walk, with an exit after every
- * layer. Which exit a token takes is the halting rule's affair (`exits/`), what each exit is trained on the objective's
- * (`exits/objective.ts`). A token that has left keeps its state, which every deeper layer still projects to a key and a value.
+ * layer. The halting rule chooses a token's exit (`exits/`); the objective decides what each exit is trained on
+ * (`exits/objective.ts`). A token that has exited keeps its state, which every deeper layer still projects to a key and
+ * a value.
  */
 import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';

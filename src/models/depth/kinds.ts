@@ -1,4 +1,4 @@
-/** The depth rules by name. A new one is a file beside this, a line here, and a choice of the field `depth`. */
+/** The depth rules by name. A new rule is a file in this folder, a line here, and a choice of the field `depth`. */
 import type { ModelConfig } from '../model-fields.js';
 import { adaptive } from './adaptive.js';
 import type { DepthKind } from './depth.js';

@@ -3,12 +3,12 @@
  *
  *     x^(n) = x^(n-1) + α^(n) ⊙ f_θ(x^(n-1)),   n = 1..N
  *
- * where f_θ is the stack (outer loops), and, with inner loops, each block of it is looped in the same way. The paper
- * leaves open what f_θ is: the stack's output, or its correction to x; see LoopForm.
+ * where f_θ is the stack (outer loops). With inner loops, each block of the stack is looped in the same way. The paper
+ * leaves open whether f_θ is the stack's output or its correction to x; see LoopForm.
  *
- * Beyond the paper, the first and last layers may stand outside the loops (prelude and coda), and recipes beside this
- * file in `loop/` change what a loop reads, or what the state is: input injection, a random first state, loop
- * embeddings, streams. With `loopNorm` the state is normalised after each loop.
+ * Beyond the paper, the first and last layers may lie outside the loops (prelude and coda), and the recipes in `loop/`
+ * change what a loop reads, or what the state is: input injection, a random first state, loop embeddings, streams. With
+ * `loopNorm` the state is normalised after each loop.
  */
 import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';
@@ -49,10 +49,10 @@ export const loop: DepthKind = {
   create: (scope, blocks, config) => new LoopDepth(scope, blocks, config),
 };
 
-/** Gates are (loops, C) or (loops, 1); a count of 1 has no gates and adds nothing, so that it is GPT-2's walk. */
+/** Gates are (loops, C) or (loops, 1); a count of 1 has no gates and adds nothing, which makes it GPT-2's walk. */
 export class LoopDepth implements Depth {
   private readonly gates: ParameterSlot | null;
-  /** One set of inner gates a layer, shared by all outer loops. */
+  /** One set of inner gates per layer, shared by all outer loops. */
   private readonly innerGates: readonly (ParameterSlot | null)[];
   private readonly injection: Injection;
   private readonly embedding: LoopEmbedding | null;
@@ -90,7 +90,7 @@ export class LoopDepth implements Depth {
     using e = this.stack(x, 0, first, 0, ctx);
     const output = this.loops(e, ctx, walk);
     if (end === blocks.length) return output;
-    // The coda belongs to the reading of a state: each exit passes through it, unless nobody reads it.
+    // The coda is part of reading a state: each exit that is read passes through it.
     const coda = (state: Tensor) => this.stack(state, end, blocks.length, 0, ctx);
     if (output.exits.length > 0) return new DepthOutput({ ...output, finish: coda });
     using owned = output.x;
@@ -113,7 +113,7 @@ export class LoopDepth implements Depth {
     return streams.join(output);
   }
 
-  /** One outer loop: what injection makes of the state, the stack, the update rule. */
+  /** One outer loop: injection, the stack, the update rule. */
   private loop(x: Tensor, e: Tensor, n: number, ctx: ForwardContext): Tensor {
     using h = this.injection.into(x, e, n);
     using own = this.embedding?.added(h, n) ?? null;

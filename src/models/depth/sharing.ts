@@ -4,7 +4,7 @@
  *
  *     SEQUENCE     1 1 2 2 3 3
  *     CYCLE        1 2 3 1 2 3
- *     CYCLE (REV)  1 2 3 3 2 1, the last M applications going backwards
+ *     CYCLE (REV) 1 2 3 3 2 1, the last M applications in reverse
  */
 import { ConfigError } from '../../errors.js';
 import type { Block } from '../../nn/block.js';

@@ -1,12 +1,12 @@
 /**
- * The Universal Transformer's depth (Dehghani et al. 2019, arXiv 1807.03819): one block applied S times, a signal of
- * position and time being added to the state before each application:
+ * The Universal Transformer's depth (Dehghani et al. 2019, arXiv 1807.03819): one block applied S times, with a signal
+ * of position and time added to the state before each application:
  *
  *     P^t[i, 2j]     = sin(i / 10000^(2j/C)) + sin(t / 10000^(2j/C))
  *     P^t[i, 2j + 1] = cos(i / 10000^(2j/C)) + cos(t / 10000^(2j/C)),   t = 1..S, i = 0..T−1
  *
- * The paper normalises after each residual addition (norm `post`). Where a model has more than one layer, a step is the
- * stack of them, and the signal is added before the first.
+ * The paper normalises after each residual addition (norm `post`). If a model has several layers, a step is the whole
+ * stack, and the signal is added before the first layer.
  */
 import { ConfigError } from '../../errors.js';
 import { type Block, PostNormBlock, PreNormBlock } from '../../nn/block.js';
@@ -31,7 +31,7 @@ export const universal: DepthKind = {
   applications: ({ nLayer, nLoop }, steps = nLoop) => nLayer * steps,
   loopsFreely: () => true,
   learnsPositions: false,
-  // Vaswani et al. 2017 multiply embeddings by √C, the head's weights being the same: both then have unit variance.
+  // Vaswani et al. 2017 multiply embeddings by √C because the head shares their weights: both then have unit variance.
   embedding: ({ nEmbd: C }) => ({ std: 1 / Math.sqrt(C), scale: Math.sqrt(C) }),
   block: ({ norm }) => ({
     Block: norm === 'post' ? PostNormBlock : PreNormBlock,
@@ -89,7 +89,7 @@ export class UniversalDepth implements Depth {
   }
 }
 
-/** Sines at even channels and cosines at odd ones of `count` numbers from `first` on, (count, C). */
+/** Sines (even channels) and cosines (odd channels) of `count` numbers from `first` on, (count, C). */
 export function sinusoids(count: number, C: number, first: number): Float64Array {
   return Float64Array.from({ length: count * C }, (_, k) => {
     const c = k % C;

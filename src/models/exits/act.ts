@@ -1,9 +1,10 @@
 /**
  * Adaptive computation time (Graves 2016, arXiv 1603.08983), for each row: after step n a halting unit gives
- * h_n = σ(w·s_n + b); a row stops at the least n with Σ h ≥ 1 − ε, or at the step limit. Its output is Σ p_n s_n with p_n = h_n
- * before and the remainder R = 1 − Σ h at its last step N; it costs ρ = N + R, whose gradient flows through R alone.
+ * h_n = σ(w·s_n + b); a row stops at the least n with Σ h ≥ 1 − ε, or at the step limit. Its output is Σ p_n s_n, where
+ * p_n is h_n before the last step N, and the remainder R = 1 − Σ h at step N. It costs ρ = N + R, whose gradient flows
+ * through R alone.
  *
- * A halted row's state is copied onward and stays attended to (as in the Universal Transformer).
+ * A halted row's state is copied to later steps, and other rows still attend to it (as in the Universal Transformer).
  */
 import { Linear } from '../../nn/layers.js';
 import type { ParameterScope } from '../../nn/parameters.js';
@@ -22,7 +23,7 @@ export class ActWalker implements Walker {
   private readonly unit: Linear;
 
   constructor(scope: ParameterScope, C: number, std: number) {
-    // Graves starts the bias at 1, for few steps at first.
+    // Graves starts the bias at 1, so that training starts with few steps.
     this.unit = new Linear(scope.child('halting'), C, 1, { bias: true, std, biasInit: 1 });
   }
 
@@ -35,7 +36,7 @@ export class ActWalker implements Walker {
     using ponder = runtime.from(new Float64Array(R), [R]);
     using owned = new OwnedStates(x);
     using zeros = runtime.from(new Float64Array(R), [R]);
-    using averaged = new OwnedStates(zeros); // zeros stand for the average before the first step
+    using averaged = new OwnedStates(zeros); // zeros: the average before the first step
     using sums = new OwnedStates(zeros);
     sums.advance(detach(zeros));
     let running: RunningRows | null = null;
@@ -64,7 +65,7 @@ export class ActWalker implements Walker {
       running = rows.running;
       if (rows.none && !ctx.batch.cached) break;
     }
-    // Once no row is left every further exit is the output.
+    // Once no row runs, every further exit is the output.
     while (everyExit && owned.exits.length < count) owned.exits.push(alias(averaged.state));
     return new DepthOutput({
       x: alias(averaged.state),
@@ -76,7 +77,10 @@ export class ActWalker implements Walker {
   }
 }
 
-/** What the model would put out if step n were the last: Σ p_k s_k before, and the remainder on s_n where a row still runs. */
+/**
+ * The model's output if step n were the last: Σ p_k s_k over earlier steps, plus the remainder on s_n for a row that
+ * still runs.
+ */
 function outputAt(
   n: number,
   state: Tensor,

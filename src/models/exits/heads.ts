@@ -1,6 +1,6 @@
 /**
- * The classifiers at the exits: the final norm and the head, shared by all exits or (exitHead `separate`) one pair
- * of its own for each early exit. Knows no depth rule and no loss.
+ * The classifiers at the exits: the final norm and the head, shared by all exits, or one pair for each early exit
+ * (exitHead `separate`).
  */
 import { createNorm, type Norm } from '../../nn/layers.js';
 import type { ParameterScope, ParameterSlot } from '../../nn/parameters.js';
@@ -9,13 +9,13 @@ import type { Parameter, Tensor } from '../../tensor/tensor.js';
 import { exitCount, type ModelConfig } from '../config.js';
 
 interface ExitHead {
-  /** Null where the block's last act is to normalise. */
+  /** Null if the block itself ends with a norm. */
   readonly norm: Norm | null;
   readonly head: ParameterSlot;
 }
 
 export class ExitHeads {
-  /** Exits that have a number of their own; a state after more steps is read as by the last one. */
+  /** Number of exits; a state after more steps is read by the last exit's classifier. */
   readonly count: number;
   private readonly early: readonly ExitHead[];
 
@@ -39,12 +39,12 @@ export class ExitHeads {
         : [];
   }
 
-  /** Whether it matters at which exit a state is read. */
+  /** Whether exits have different classifiers. */
   get separate(): boolean {
     return this.early.length > 0;
   }
 
-  /** What exit n's classifier reads of a state (R, C); the caller owns the result. */
+  /** A state as exit n's classifier reads it (R, C); the caller owns the result. */
   normalise(state: Tensor, n: number): Tensor {
     const { norm } = this.at(n);
     return norm ? norm.forward(state) : alias(state);

@@ -1,10 +1,10 @@
 /**
- * The Depth-Adaptive Transformer's halting rules that learn from an oracle (Elbayad et al. 2019, arXiv 1910.10073). They read a
- * state as the exit's classifier does, and pass no gradient back into it. Its fourth rule, confidence, is a criterion that needs
- * no training (`criteria.ts`).
+ * The Depth-Adaptive Transformer's halting rules that learn from an oracle (Elbayad et al. 2019, arXiv 1910.10073).
+ * They read a state as the exit's classifier does, and pass no gradient back into the state. The paper's fourth rule,
+ * confidence, is a criterion that needs no training (`criteria.ts`).
  *
- * - geometric: χ_n = σ(w_n·h_n + b_n); leave at the first exit with χ_n > ½
- * - multinomial: at the first exit, the exit of the largest softmax(W·h_1 + b)
+ * - geometric: χ_n = σ(w_n·h_n + b_n); exit first where χ_n > ½
+ * - multinomial: the exit with the largest softmax(W·h_1 + b), chosen at the first exit
  * - sequence: the same from the mean of h_1 over the positions so far
  */
 import { Linear } from '../../nn/layers.js';
@@ -36,7 +36,7 @@ export class GeometricRule implements LearnedRule {
   start(_entry: Tensor, _ctx: ForwardContext, threshold = HALF): ExitDecision {
     return {
       decide: (mask, state, n) => {
-        if (n >= this.units.length) return; // beyond the trained exits nothing was learned
+        if (n >= this.units.length) return; // there is no learned unit beyond the trained exits
         using z = this.read(state, n);
         using chi = activation(z, 'sigmoid');
         mask.runtime.backend.stopAbove({ running: mask.storage, values: chi.storage, threshold });
@@ -130,7 +130,7 @@ export class ChoiceRule implements LearnedRule {
   }
 }
 
-/** What the exit's classifier reads, made and used without gradients to the state or the normalisation. */
+/** The input of the exit's classifier, without gradients to the state or the norm. */
 function withoutGradient(heads: ExitHeads, state: Tensor, n: number): Tensor {
   using normal = state.runtime.recording(null, () => heads.normalise(state, n));
   return detach(normal);

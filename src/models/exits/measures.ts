@@ -1,4 +1,4 @@
-/** What criteria measure of each row from exit to exit: how far its state moved, and what the head makes of it. */
+/** Measures of each row from exit to exit: how far its state moved, and what the head predicts from it. */
 import type { Storage } from '../../backend/backend.js';
 import { alias, gatherRows, logits } from '../../tensor/ops.js';
 import { Tensor } from '../../tensor/tensor.js';
@@ -8,13 +8,13 @@ import type { ExitHeads } from './heads.js';
 /** The measurements of one pass. */
 export interface Measure extends Disposable {
   /**
-   * The value of every row (R) after exit n, for its `state (R, C)`; of rows that have left, any value. Null while there is
-   * nothing to compare with. The caller owns the result.
+   * The value of every row (R) after exit n, for its `state (R, C)`; undefined for rows that have exited. Null while
+   * there is no former state to compare with. The caller owns the result.
    */
   of(state: Tensor, n: number, running: RunningRows | null): Tensor | null;
 }
 
-/** How far states move, or (`order` 2) how far from where they were heading; see Backend.rowChange. */
+/** How far states move, or, with `order` 2, how far from a constant movement; see Backend.rowChange. */
 export class Movement implements Measure {
   /** The newest first. */
   private readonly former: Tensor[];
@@ -103,12 +103,12 @@ export class PredictionEntropy implements Measure {
   [Symbol.dispose](): void {}
 }
 
-/** Logits that exist at a time, in numbers. */
+/** The most logits in memory at a time, in elements. */
 const MOST_LOGITS = 1 << 24;
 
 /**
- * KL of a prediction from the former one. Former logits are kept where those of all rows are few enough; otherwise the
- * former state is kept, and read again.
+ * KL of a prediction from the former one. It keeps the former logits if they are few enough for all rows; otherwise it
+ * keeps the former state, and reads that again.
  */
 export class Divergence implements Measure {
   /** Logits (R, V) or a state (R, C). */
@@ -185,7 +185,7 @@ function read(state: Tensor, n: number, heads: ExitHeads): Tensor {
   return logits(normal, heads.weight(n));
 }
 
-/** What `kernel` makes of the logits of states at exits n, n − 1, …, so many rows at a time. */
+/** Applies `kernel` to the logits of states at exits n, n − 1, …, a piece of rows at a time. */
 function byPieces(
   states: readonly Tensor[],
   n: number,

@@ -3,8 +3,8 @@ import { type DropoutKey, hashWords } from '../../random.js';
 
 export interface Objective {
   /**
-   * Which exits' losses are learned: the last one's; all, weighted alike (`uniform`) or by their depth (`linear`), what
-   * Elbayad et al. 2019 call aligned training; or one drawn for each token, at which it stops (`mixed`).
+   * Which exits' losses are learned: the last one; all, weighted equally (`uniform`) or by their depth (`linear`),
+   * which Elbayad et al. 2019 call aligned training; or a random exit for each token, at which it stops (`mixed`).
    */
   readonly exitLoss: 'last' | 'uniform' | 'linear' | 'mixed';
   /** τ: nats that a step of ACT costs. */
@@ -29,7 +29,7 @@ export function exitWeights(exitLoss: Objective['exitLoss'], N: number): number[
   return Array.from({ length: N }, (_, n) => (n === N - 1 ? 1 : 0));
 }
 
-/** An exit for each of R rows, every one of N as likely; a pure function of the key. */
+/** An exit for each of R rows, uniform over N exits; a pure function of the key. */
 export function drawExits({ seed, step, microStep }: DropoutKey, R: number, N: number): Int32Array {
   const word = hashWords(seed, step, microStep, 0x45786974);
   return Int32Array.from({ length: R }, (_, r) => hashWords(word, r) % N);

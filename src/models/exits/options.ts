@@ -1,4 +1,4 @@
-/** When rows leave before the last step, as a choice of whoever runs the model; see `criteria.ts` and `learned.ts` for what the names mean. */
+/** The options of early exit when a model runs; `criteria.ts` and `learned.ts` define the names. */
 import { ConfigError } from '../../errors.js';
 import { averagesExits, exitCount, type ModelConfig } from '../config.js';
 
@@ -6,14 +6,14 @@ import { averagesExits, exitCount, type ModelConfig } from '../config.js';
 export const CRITERIA = ['change', 'second-difference', 'kl', 'entropy', 'confidence'] as const;
 export type Criterion = (typeof CRITERIA)[number];
 
-/** Those, and the rules that a model may have learned. */
+/** CRITERIA, and the rules that a model may have learned. */
 export const EXIT_CRITERIA = [...CRITERIA, 'geometric', 'multinomial', 'sequence'] as const;
 export type ExitCriterion = (typeof EXIT_CRITERIA)[number];
 
 export interface ExitOptions {
-  /** The model's own halting rule where absent. */
+  /** The model's own halting rule by default. */
   readonly criterion?: ExitCriterion;
-  /** What the criterion's value must pass; for confidence and geometric, the rule's own where absent. */
+  /** The threshold of the criterion's value; for confidence and geometric, the rule's own by default. */
   readonly threshold?: number;
 }
 
@@ -21,18 +21,21 @@ export interface ExitOptions {
 const READ_BY_HEAD: readonly ExitCriterion[] = ['kl', 'entropy', 'confidence'];
 /** Rules whose threshold is a probability that must be exceeded, and may be absent. */
 const PROBABILITIES: readonly ExitCriterion[] = ['confidence', 'geometric'];
-/** Rules that choose among the exits, by no threshold. */
+/** Rules that choose among the exits without a threshold. */
 const CHOICES: readonly ExitCriterion[] = ['multinomial', 'sequence'];
 
-/** Criteria that compare what two loops did, so that a row can leave after the second at the earliest. */
+/** Criteria that compare two loops, so that a row can exit after the second loop at the earliest. */
 const COMPARE_LOOPS: readonly ExitCriterion[] = ['second-difference', 'kl'];
 
-/** Criteria by which a row can leave a model early when it runs so many loops, steps or layers: any of CRITERIA, and its own rule. */
+/**
+ * Criteria by which a row can exit a model early when it runs `loops` loops, steps or layers: of CRITERIA, and its own
+ * rule.
+ */
 export function exitCriteria(config: ModelConfig, loops = exitCount(config)): ExitCriterion[] {
   return EXIT_CRITERIA.filter((criterion) => whyNoExit(config, criterion, loops) === null);
 }
 
-/** Why no row can leave a model by a criterion when it runs so many loops; null where it can. */
+/** Why no row can exit a model by a criterion when it runs `loops` loops; null if rows can. */
 export function whyNoExit(config: ModelConfig, criterion: ExitCriterion, loops: number): string | null {
   const { halting, nCoda, depth, hyperConnections } = config;
   if (exitCount(config) < 2) return `a model of depth ${depth} has a single exit`;
@@ -54,9 +57,10 @@ export function whyNoExit(config: ModelConfig, criterion: ExitCriterion, loops: 
 }
 
 /**
- * Throws ConfigError for exits that a model does not have, or that it can not take within so many loops, by default all: early
- * ones of a depth without, or of ACT, whose output is an average; a criterion that is another model's; one that reads the head
- * where a coda lies between; one that has nothing to compare before the last loop; a threshold out of range.
+ * Throws ConfigError for exits that a model does not have, or can not take within `loops` loops (by default all): early
+ * exits of a depth without exits, or of ACT, whose output is an average; another model's criterion; a criterion that
+ * reads the head if there is a coda; a criterion with nothing to compare before the last loop; a threshold out of
+ * range.
  */
 export function requireExit(
   config: ModelConfig,
@@ -65,7 +69,7 @@ export function requireExit(
 ): void {
   const possible = exitCriteria(config, loops);
   if (possible.length === 0) {
-    const reason = whyNoExit(config, 'change', loops)!; // what stands in the way of change does so for all
+    const reason = whyNoExit(config, 'change', loops)!; // what rules out `change` rules out all
     throw new ConfigError('exit', 'must not be given where no token can leave early', undefined, reason);
   }
   const rule = criterion ?? EXIT_CRITERIA.find((own) => own === config.halting);
@@ -82,7 +86,10 @@ export function requireExit(
   requireThreshold(rule, threshold);
 }
 
-/** Throws ConfigError, which names those that can, for a criterion by which no row can leave a model early in so many loops. */
+/**
+ * Throws ConfigError for a criterion by which no row can exit a model early in `loops` loops; the error names those
+ * that can.
+ */
 export function requireCriterion(
   where: string,
   config: ModelConfig,

@@ -1,6 +1,6 @@
 /**
- * Takes a state from exit to exit: keeps the states that are asked for, truncates back-propagation, and stops rows where
- * a halting rule, or an exit drawn beforehand, says so. Knows no depth rule: a step is a function that it is given.
+ * Takes a state from exit to exit: keeps requested states, truncates back-propagation, and stops rows where a halting
+ * rule, or an exit drawn beforehand, says so. It must not import a depth rule: a step is a function that it receives.
  */
 import type { DropoutKey } from '../../random.js';
 import { alias, constantOffset, detach } from '../../tensor/ops.js';
@@ -12,16 +12,16 @@ import { drawExits } from './objective.js';
 import type { Pass } from './pass.js';
 import type { ExitRule } from './rule.js';
 
-/** Names what is drawn where nobody has named it. */
+/** The key of draws when the caller gives none. */
 const FIRST: DropoutKey = { seed: 0, step: 0, microStep: 0 };
 
-/** Carries out a depth's walk, in the manner of one pass. */
+/** Runs a depth's walk for one pass. */
 export interface Walker {
   walk(x: Tensor, count: number, step: Step, ctx: ForwardContext, pass: Pass): DepthOutput;
 }
 
 export class ExitWalker implements Walker {
-  /** The model's own rule, and whatever else an exit can be decided by, by name. */
+  /** The model's own rule, and the other criteria by name. */
   constructor(
     private readonly own: ExitRule | null,
     private readonly criteria: Readonly<Record<string, ExitRule>>,
@@ -67,7 +67,7 @@ export class ExitWalker implements Walker {
   }
 }
 
-/** The state on its way and the exits kept so far, given back if the way ends early. */
+/** The current state and the exits kept so far; released if the walk throws. */
 export class OwnedStates implements Disposable {
   readonly exits: Tensor[] = [];
   private current: Tensor;
@@ -80,7 +80,7 @@ export class OwnedStates implements Disposable {
     return this.current;
   }
 
-  /** Takes the next state and gives the former one back. */
+  /** Takes the next state and releases the former one. */
   advance(next: Tensor): Tensor {
     if (this.current !== this.first) this.current.dispose();
     this.current = next;
@@ -97,14 +97,14 @@ export class OwnedStates implements Disposable {
   }
 }
 
-/** Whether step n of `count` lies before the last ones, through which alone gradients pass. */
+/** Whether step n of `count` lies before the last `backpropLoops`, through which alone gradients pass. */
 export function isTruncated(n: number, count: number, { backpropLoops: last = 0 }: Pass): boolean {
   return last > 0 && n < count - last;
 }
 
 /**
- * Step n, without gradients where it is truncated. After the last such step the state counts as the first one plus a
- * constant: the gradient goes on to whatever made the first one, as along the residual path, or nothing would train the
+ * Step n, without gradients where it is truncated. After the last such step the state counts as the first state plus a
+ * constant: the gradient passes to the first state, as along the residual path. Otherwise nothing would train the
  * embedding of positions and the prelude.
  */
 export function truncatedStep(
@@ -138,12 +138,12 @@ export class RowsLeft implements Disposable {
     this.mask = runtime.from(new Int32Array(R).fill(1), [R]);
   }
 
-  /** For the context: halted rows are skipped where nothing records, and masked where a tape does. */
+  /** For the context: halted rows are skipped without a tape, and masked while a tape records. */
   get running(): RunningRows {
     return new RunningRows(this.mask, this.rows);
   }
 
-  /** Whether it is known that no row is left. */
+  /** Whether it is known that no row runs. */
   get none(): boolean {
     return this.rows?.size === 0;
   }

@@ -1,11 +1,11 @@
 /**
- * The state that the first loop starts from (`initialState: random`): a row of a table of N(0, σ²) draws, in place of
- * the looped stack's input e, which the loops then meet by injection alone (Geiping et al. 2025, arXiv 2502.05171). σ =
- * √2·initStd, as large as the sum of a token's and a position's embedding at the start.
+ * The initial state of the first loop (`initialState: random`): a row of a table of N(0, σ²) draws. It replaces the
+ * looped stack's input e, which then enters the loops only by injection (Geiping et al. 2025, arXiv 2502.05171). σ =
+ * √2·initStd, the size of the sum of a token's and a position's embedding at the start of training.
  *
- * The table is a constant of the model, kept on its backend. A pass with a key, which learns, draws each row's number;
- * evaluation and decoding take the row of its position, so that a token's state does not depend on how the tokens are
- * cut into passes.
+ * The table is a constant of the model, kept on its backend. A training pass has a key, and draws a row number for each
+ * token. Evaluation and decoding take the row of the token's position, so that a token's state does not depend on how
+ * the tokens are cut into passes.
  */
 import { type DropoutKey, hashWords, normal } from '../../../random.js';
 import { detach } from '../../../tensor/ops.js';
@@ -13,9 +13,9 @@ import type { Tensor } from '../../../tensor/tensor.js';
 import type { ForwardContext } from '../../context.js';
 import { initialStd, type ModelConfig } from '../../model-fields.js';
 
-/** Names the draws of the table. */
+/** The key of the table's draws. */
 const [SEED, NAME] = [0, 'initial_state'];
-/** Sets the rows apart from whatever else a key draws. */
+/** Separates the draw of rows from other draws of the same key. */
 const ROWS = 0x53746174;
 
 /** The table (blockSize, C). */
@@ -24,7 +24,7 @@ export function initialStates(config: ModelConfig): Float64Array {
   return normal(SEED, NAME, blockSize * C, Math.SQRT2 * initialStd(config));
 }
 
-/** A first state in place of e (R, C), which the caller owns; null where e itself is the first. */
+/** A first state in place of e (R, C), which the caller owns; null if e itself is the first state. */
 export function firstState(
   { runtime, shape }: Tensor,
   { batch, key, constants }: ForwardContext,

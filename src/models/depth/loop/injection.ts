@@ -1,11 +1,11 @@
-/** The contract of input injection: how every loop meets the looped stack's first input e again, before its stack. */
+/** The contract of input injection: how every loop reads the looped stack's first input e again, before its stack. */
 import type { Tensor } from '../../../tensor/tensor.js';
 
 export interface Injection {
-  /** Whether what it makes takes the state's place, so that the gate adds to it. */
+  /** Whether its result replaces the state, so that the gate adds to the result. */
   readonly replaces: boolean;
-  /** What it needs of e in every loop, made once; e itself where absent. The caller owns it. */
+  /** Computes once what every loop needs of e; e itself if absent. The caller owns the result. */
   prepare?(e: Tensor): Tensor;
-  /** What the stack of loop n reads, from the state x and what was prepared (R, C); the caller owns it. */
+  /** The input of loop n's stack (R, C), from the state x and the result of `prepare`; the caller owns it. */
   into(x: Tensor, prepared: Tensor, n: number): Tensor;
 }

@@ -7,8 +7,8 @@
  * - scalars:       h = λ^(n)·x + μ^(n)·e takes x's place
  * - stable(-exact): h = exp(−Δ ⊙ A) ⊙ x + gain ⊙ (e·B) takes x's place
  *
- * Where h takes the state's place, f reads h and the gate adds to h: x^(n) = h + α^(n) ⊙ f(h), or h + α^(n) ⊙ (f(h) −
- * h). Otherwise it adds to x.
+ * Where h replaces the state, f reads h and the gate adds to h: x^(n) = h + α^(n) ⊙ f(h), or h + α^(n) ⊙ (f(h) − h).
+ * Otherwise it adds to x.
  */
 import type { ParameterScope } from '../../../nn/parameters.js';
 import { add, alias } from '../../../tensor/ops.js';

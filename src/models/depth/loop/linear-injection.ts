@@ -12,7 +12,7 @@ export class LinearInjection implements Injection {
   private readonly input: Linear;
 
   constructor(scope: ParameterScope, { nEmbd: C, bias }: ModelConfig) {
-    const std = 1 / Math.sqrt(2 * C); // what comes out has the variance of what goes in
+    const std = 1 / Math.sqrt(2 * C); // the output has the variance of the input
     this.state = new Linear(scope.child('state'), C, C, { bias, std });
     this.input = new Linear(scope.child('input'), C, C, { bias: false, std });
   }

@@ -1,10 +1,10 @@
 /**
- * What recipes for loops cost beside the blocks: FLOPs of their products, and the floats that their backward passes
+ * The cost of recipes for loops, without the blocks: FLOPs of their products, and floats that their backward passes
  * need.
  */
 import type { ModelConfig } from '../../model-fields.js';
 
-/** FLOPs a token of the products in one forward pass of so many loops, a multiply-add being two. */
+/** FLOPs per token of the products in one forward pass of `loops` loops; a multiply-add counts as two. */
 export function recipeFlopsPerToken(config: ModelConfig, loops: number): number {
   const { nEmbd: C, nStream: n, inputInjection, hyperConnections } = config;
   const products = {
@@ -16,7 +16,7 @@ export function recipeFlopsPerToken(config: ModelConfig, loops: number): number 
   return 2 * (products + (hyperConnections === 'dynamic' ? n * C * n * (n + 2) * loops : 0));
 }
 
-/** Floats of one token in all loops, beyond the inputs of applications and the gates' outputs. */
+/** Floats per token in all loops, without the inputs of applications and the gates' outputs. */
 export function recipeFloatsPerToken(config: ModelConfig): number {
   const { nEmbd: C, nStream: n, nLoop, inputInjection, initialState, hyperConnections } = config;
   const injected = {
@@ -32,7 +32,7 @@ export function recipeFloatsPerToken(config: ModelConfig): number {
   const K = n * (n + 2);
   const streams = {
     none: 0,
-    static: n * C + 2 * C + K, // the streams, what is read and what comes out, the coefficients
+    static: n * C + 2 * C + K, // the streams, the input and output of the loop, the coefficients
     dynamic: 2 * n * C + 2 + 2 * C + 4 * K, // and the streams normalised, tanh's input and output, the sum
   }[hyperConnections];
   return injected + first + (each + streams) * nLoop;

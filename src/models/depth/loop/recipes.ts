@@ -1,4 +1,4 @@
-/** The fields of recipes for loops, and which of them fit together. What each does, the files beside this say. */
+/** The fields of recipes for loops, and which of them fit together. Each recipe is described in its own file. */
 import { ConfigError } from '../../../errors.js';
 import { type ModelConfig, modelFields } from '../../model-fields.js';
 
@@ -11,7 +11,7 @@ export const RECIPES = [
   'nStream',
 ] as const satisfies readonly (keyof ModelConfig)[];
 
-/** Throws ConfigError where recipes fit neither together nor to the rest. */
+/** Throws ConfigError when recipes do not fit together or do not fit the rest of the configuration. */
 export function requireRecipes(config: ModelConfig, where: string): void {
   const refuse = (field: keyof ModelConfig, rule: string, hint?: string): never => {
     throw new ConfigError(`${where}.${field}`, rule, config[field], hint);

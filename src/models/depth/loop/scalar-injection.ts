@@ -1,9 +1,9 @@
 /**
- * Injection by scalars (nanochat's `resid_lambdas` and `x0_lambdas`, a pair for each loop): h = λ^(n)·x + μ^(n)·e takes
- * the place of x.
+ * Injection by scalars (nanochat's `resid_lambdas` and `x0_lambdas`, a pair for each loop): h = λ^(n)·x + μ^(n)·e
+ * replaces x.
  *
- * λ starts at 1 and μ at 0, so that the network starts as one without injection; where the first state is random, μ
- * starts at 1. Loops beyond the trained count reuse the last pair.
+ * λ starts at 1 and μ at 0, so that the network starts as one without injection. If the first state is random, μ starts
+ * at 1. Loops beyond the trained count reuse the last pair.
  */
 import type { ParameterScope, ParameterSlot } from '../../../nn/parameters.js';
 import { constant } from '../../../tensor/loop-ops.js';

@@ -3,13 +3,13 @@
  *
  *     h = exp(−Δ ⊙ A) ⊙ x + gain ⊙ (e·B),   A = exp(a), Δ = softplus(b)
  *
- * with a, b (C) learned and never decayed, so that the share of the state that a channel carries over lies in (0, 1)
- * whatever is learned. The gain is Euler's step Δ (`stable`), or what integrates the input exactly, (1 − exp(−Δ ⊙ A)) /
- * A (`stable-exact`).
+ * with a, b (C) learned and never decayed. A channel therefore always carries over a share of the state in (0, 1). The
+ * gain is Euler's step Δ (`stable`), or the one that integrates the input exactly, (1 − exp(−Δ ⊙ A)) / A
+ * (`stable-exact`).
  *
- * a = b = 0 and B = 1 at the start: A = 1 and Δ = ln 2, so that every channel carries half of the state over. State and
- * input then weigh alike with the exact gain ½, h = (x + e) / 2, which is e itself in the first loop; Euler's gain is
- * ln 2 = 0.69.
+ * a = b = 0 and B = 1 at the start: A = 1 and Δ = ln 2, so that every channel carries half of the state over. With the
+ * exact gain ½, state and input then have equal weights: h = (x + e) / 2, which is e itself in the first loop. Euler's
+ * gain is ln 2 = 0.69.
  */
 import { Linear } from '../../../nn/layers.js';
 import { identity, type ParameterScope, type ParameterSlot } from '../../../nn/parameters.js';

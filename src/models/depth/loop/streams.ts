@@ -1,16 +1,15 @@
 /**
  * Hyper-connections at the loops (Zhu et al. 2024, arXiv 2409.19606; at loops arXiv 2604.21254): the loops' state is n
- * streams s_1 .. s_n, and a loop L, which would make x + α ⊙ f of a state x, takes them further by
+ * streams s_1 .. s_n, and a loop L, which maps one state x to x + α ⊙ f, updates them by
  *
  *     u = Σ_j w_j·s_j,   s'_i = Σ_j M_ij·s_j + β_i·(L(u) − u)
  *
- * with M, w, β of its own, once a loop. They are learned (`static`), or (`dynamic`) they are learned plus
- * γ^(n)·tanh(norm(s)·W) for each row, with W shared by the loops and norm and W over all streams side by side, as in
- * mHC (arXiv 2512.24880).
+ * with M, w, β for each loop. They are learned (`static`), or learned plus γ^(n)·tanh(norm(s)·W) for each row
+ * (`dynamic`). The loops share W; norm and W act on all streams side by side, as in mHC (arXiv 2512.24880).
  *
- * The streams start as copies of the state, and what is read after a loop is their mean. M = 1, β = 1, w^(n) reads
- * stream n mod n alone, W = 0 and γ = 0.01 at the start: all streams stay equal, and the network starts as the one
- * without streams, to the bit. That w differs from loop to loop lets the streams grow apart.
+ * The streams start as copies of the state; a state is read after a loop as their mean. M = 1, β = 1, w^(n) reads
+ * stream n mod n alone, W = 0 and γ = 0.01 at the start: all streams stay equal, and the network starts bit for bit as
+ * the one without streams. Because w differs from loop to loop, training can make the streams differ.
  */
 import { createNorm, Linear, type Norm } from '../../../nn/layers.js';
 import type { ParameterScope, ParameterSlot } from '../../../nn/parameters.js';
@@ -21,16 +20,16 @@ import type { ForwardContext } from '../../context.js';
 import type { ModelConfig } from '../../model-fields.js';
 import { DepthOutput } from '../depth.js';
 
-/** How much the dynamic part weighs at the start. */
+/** The dynamic part's initial weight. */
 const GAMMA = 0.01;
 
 export class Streams {
   private readonly n: number;
-  /** Of each loop, for each stream i: M_i1 .. M_in, w_i, β_i. */
+  /** For each loop and each stream i: M_i1 .. M_in, w_i, β_i. */
   private readonly coefficients: ParameterSlot;
   private readonly dynamic: DynamicPart | null;
 
-  /** Null where the state is one stream. */
+  /** Null if the state is one stream. */
   static of(scope: ParameterScope, config: ModelConfig): Streams | null {
     return config.hyperConnections === 'none' ? null : new Streams(scope.child('streams'), config);
   }
@@ -57,7 +56,7 @@ export class Streams {
     return ctx.keepHalted(next, streams);
   }
 
-  /** A walk's output with one state (R, C) in place of each state's streams; takes `output`. */
+  /** A walk's output with one state (R, C) in place of each state's streams; takes ownership of `output`. */
   join(output: DepthOutput): DepthOutput {
     using owned = output;
     const { entry, exits } = owned;
