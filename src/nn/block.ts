@@ -1,7 +1,7 @@
 /**
  * The transformer block and its two halves, each added to its input. GPT-2 (Radford et al. 2019) normalises before each
- * half; the original transformer (Vaswani et al. 2017) after each addition. A block knows nothing of its depth: which
- * application it is, and which rows it changes, comes with the call.
+ * half; the original transformer (Vaswani et al. 2017) after each addition. A block must not know its depth: the caller
+ * passes the application and the rows that it changes.
  */
 import type { Activation, Dropout } from '../backend/backend.js';
 import type { Heads } from '../tensor/attention-ops.js';
@@ -10,14 +10,17 @@ import type { Tensor } from '../tensor/tensor.js';
 import { createNorm, Linear, type Norm, type NormOptions } from './layers.js';
 import type { ParameterScope } from './parameters.js';
 
-/** Places where dropout acts; part of each mask's key. */
+/** Sites of dropout; part of each mask's key. */
 export type DropoutSite = 'embedding' | 'attention' | 'attentionOutput' | 'mlpOutput';
 
-/** One run of one block: what its rows attend to, the rows that it is to change, and its dropout masks. */
+/** One run of one block: what its rows attend to, the rows that it changes, and its dropout masks. */
 export interface Application {
   /** Rows of a sequence, as dropout counts its samples. */
   readonly T: number;
-  /** The rows of x (R, C) that it changes: all, or some (rows, C) while the others are only attended to. The caller owns them. */
+  /**
+   * The rows of x (R, C) that it changes: all, or some (rows, C), which still attend to the others. The caller owns
+   * them.
+   */
   readonly changed: (x: Tensor) => Tensor;
   dropout(site: DropoutSite): Dropout | null;
   /** Causal self-attention; `qkv (R, H·HS)`, which it may overwrite, → (R, C), or (rows, C). */
@@ -34,11 +37,11 @@ export interface BlockOptions extends NormOptions {
   /** Width inside the MLP (I). */
   readonly inner: number;
   readonly activation: Activation;
-  /** Whether the activation gates as many other values. */
+  /** Whether the activation gates a second half of the same width. */
   readonly gatedMlp: boolean;
 }
 
-/** Causal multi-head self-attention; `x (R, C)` → (R, C), or (rows, C) where only some are wanted. */
+/** Causal multi-head self-attention; `x (R, C)` → (R, C), or (rows, C) for some rows only. */
 class SelfAttention {
   private readonly cAttn: Linear;
   private readonly cProj: Linear;
@@ -87,7 +90,7 @@ class MLP {
   }
 }
 
-/** What a block is made of; its kinds differ in where they normalise. */
+/** The parts of a block; its subclasses differ in where they normalise. */
 export abstract class Block {
   protected readonly ln1: Norm;
   protected readonly attn: SelfAttention;
@@ -124,7 +127,7 @@ export class PostNormBlock extends Block {
 /** A half of a block, (R, C) → (R, C), or (rows, C). */
 type Half = (x: Tensor) => Tensor;
 
-/** x + f(LN(x)), in the rows that f gives. */
+/** x + f(LN(x)), in the rows that f returns. */
 function preNorm(x: Tensor, norm: Norm, f: Half, rowsOf: Half = alias): Tensor {
   using a = norm.forward(x);
   using y = f(a);
@@ -132,9 +135,9 @@ function preNorm(x: Tensor, norm: Norm, f: Half, rowsOf: Half = alias): Tensor {
   return add(own, y);
 }
 
-/** LN(x + f(x)), in the rows that f gives. */
+/** LN(x + f(x)), in the rows that f returns. */
 function postNorm(x: Tensor, norm: Norm, f: Half, rowsOf: Half = alias): Tensor {
-  using read = alias(x); // its gradient is rounded by itself, and then added to the residual's
+  using read = alias(x); // its gradient is rounded separately, and then added to the residual's
   using y = f(read);
   using own = rowsOf(x);
   using sum = add(own, y);

@@ -1,4 +1,4 @@
-/** The leaf modules: Linear, LayerNorm, RMSNorm. Weights lie as in Hugging Face's GPT-2: (in, out). */
+/** The leaf modules: Linear, LayerNorm, RMSNorm. Weights have the layout of Hugging Face's GPT-2: (in, out). */
 import { layerNorm, linear, rmsNorm } from '../tensor/ops.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Init, ParameterScope, ParameterSlot } from './parameters.js';
@@ -12,7 +12,7 @@ export class Linear {
     private readonly scope: ParameterScope,
     K: number,
     N: number,
-    /** `columns`: of layers side by side in one, how many outputs each has. */
+    /** `columns`: the number of outputs of each layer, if several lie side by side in one. */
     options: ({ std: number } | { init: Init }) & {
       bias: boolean;
       biasInit?: number;
@@ -31,7 +31,7 @@ export class Linear {
   }
 }
 
-/** Makes rows `x (R, C)` alike in size. */
+/** Normalises the size of rows `x (R, C)`. */
 export interface Norm {
   forward(x: Tensor): Tensor;
 }
@@ -68,7 +68,10 @@ class LayerNorm implements Norm {
   }
 }
 
-/** By the root mean square, with a gain: x / √(mean of x² + eps) ⊙ g (Zhang & Sennrich 2019, arXiv 1910.07467). */
+/**
+ * Normalisation by the root mean square, with a gain: x / √(mean of x² + eps) ⊙ g (Zhang & Sennrich 2019, arXiv
+ * 1910.07467).
+ */
 class RMSNorm implements Norm {
   private readonly weight: ParameterSlot;
 

@@ -1,12 +1,12 @@
 /**
- * The parameters of a model: declared by name while its modules are built, then laid out in one flat storage, with
- * one flat storage for the gradients. Knows no model and no optimizer.
+ * The parameters of a model: declared by name while its modules are built, then laid out in one flat storage, with one
+ * flat storage for the gradients. It must not import models or optimizers.
  */
 import type { Storage, WeightPacker } from '../backend/backend.js';
 import { Parameter, type Role, type Runtime, size } from '../tensor/tensor.js';
 import { normal } from '../random.js';
 
-/** How a parameter starts: every element equal, normal with mean 0, or each by its number. */
+/** A parameter's initial values: all equal, normal with mean 0, or a function of the element's number. */
 export type Init =
   | { readonly value: number }
   | { readonly std: number }
@@ -15,7 +15,7 @@ export type Init =
 /** The identity (C, C). */
 export const identity = (C: number): Init => ({ at: (k) => (k % (C + 1) === 0 ? 1 : 0) });
 
-/** Initial values of a parameter from number `first` on. */
+/** Initial values of a parameter from element `first` on. */
 export function initialValues(
   init: Init,
   seed: number,
@@ -38,21 +38,21 @@ export interface ParameterSpec {
   readonly role: Role;
   readonly shape: readonly number[];
   readonly init: Init;
-  /** All that reads it; nothing where kernels read its values. */
+  /** All its readers; empty if kernels read its values. */
   readonly uses: readonly Use[];
-  /** Of matrices side by side in one: how many columns each has. */
+  /** The number of columns of each matrix, if several lie side by side in one. */
   readonly columns?: readonly number[];
 }
 
 /** Rows of a matrix that is not in the engine's memory. */
 export interface Rows extends Disposable {
-  /** Copies row `id` (C) to `into`. Throws CheckpointError where it is not to be had. */
+  /** Copies row `id` (C) to `into`. Throws CheckpointError if the row can not be read. */
   copy(id: number, into: Float32Array): void;
 }
 
 /** A parameter of a module: read `value` once the model is allocated. */
 export class ParameterSlot {
-  /** Where an embedding takes rows from; null for the value itself. */
+  /** The source of an embedding's rows; null for the value itself. */
   table: Rows | null = null;
   private parameter: Parameter | null = null;
   private rows: Parameter[] = [];
@@ -79,7 +79,7 @@ export class ParameterSlot {
     return this.rows[i];
   }
 
-  /** Row `i`, or the last one where there are no more: loops beyond the trained count reuse it. */
+  /** Row `i`, or the last row if `i` is beyond it: loops beyond the trained count reuse the last row. */
   rowUpTo(i: number): Parameter {
     return this.row(Math.min(i, this.spec.shape[0] - 1));
   }
@@ -127,7 +127,7 @@ const ALIGNMENT = 64;
 
 const aligned = (length: number): number => Math.ceil(length / ALIGNMENT) * ALIGNMENT;
 
-/** Initial values that are drawn at once: some 60 ms. */
+/** Initial values that are drawn at once: about 60 ms. */
 const PIECE = 1 << 20;
 
 /** A run of the flat storage whose parameters share a role. */
@@ -144,14 +144,14 @@ export class Parameters {
   readonly ranges: readonly RoleRange[];
   readonly storage: Storage;
   readonly gradient: Storage | null;
-  /** Where each parameter starts, by name; those that are not kept as they are have no place. */
+  /** The offset of each parameter, by name; parameters whose values are not kept have none. */
   private readonly offsets = new Map<string, number>();
   private readonly packings: Storage[] = [];
 
   /**
    * Allocates the declared slots; with `train`, gradients too. Values are zero until `initialise` or a checkpoint. With
-   * `packed`, an engine that packs weights keeps nothing else of those that only products and embeddings read: they
-   * must come from a checkpoint (see train/packed-weights.ts), and can not be read.
+   * `packed`, an engine that packs weights keeps only the packings of parameters that products and embeddings alone
+   * read: these must come from a checkpoint (see train/packed-weights.ts), and can not be read.
    */
   constructor(
     readonly runtime: Runtime,
@@ -190,7 +190,7 @@ export class Parameters {
     });
   }
 
-  /** What products read of a parameter; nothing where only rows of it are read. */
+  /** The packing of a parameter that products read; empty if only rows of it are read. */
   private packing({ spec: { shape, uses } }: ParameterSlot, packer: WeightPacker): Storage {
     const [rows, columns] = shape;
     if (uses.includes('linear')) this.packings.push(packer.allocate(rows, columns, false));
@@ -209,7 +209,7 @@ export class Parameters {
     for (const _ of this.initialising(seed));
   }
 
-  /** The same, piece by piece, for whoever has something else to do meanwhile. */
+  /** The same, piece by piece, for callers with other work between the pieces. */
   *initialising(seed: number): Generator<void> {
     const { backend } = this.runtime;
     for (const { spec, value } of this.slots) {
@@ -232,7 +232,7 @@ export class Parameters {
     return this.offsets.get(parameter.name)!;
   }
 
-  /** A parameter's part of the flat storage, up to the next one's. */
+  /** A parameter's part of the flat storage, up to the next parameter. */
   placeOf(parameter: Parameter): { readonly offset: number; readonly length: number } {
     return { offset: this.offsetOf(parameter), length: aligned(parameter.size) };
   }

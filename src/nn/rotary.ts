@@ -1,7 +1,7 @@
 /**
- * Rotary positions (RoPE; Su et al. 2021, arXiv 2104.09864): pair j of a head's channels is turned by the angle
- * position · θ^(−2j/HS), so that a query and a key meet as their distance says. The channels of a pair lie half a head
- * apart, as in GPT-NeoX, Llama and transformers' rotate_half.
+ * Rotary positions (RoPE; Su et al. 2021, arXiv 2104.09864): pair j of a head's channels is rotated by the angle
+ * position · θ^(−2j/HS), so that the product of a query and a key depends on their distance. The channels of a pair lie
+ * half a head apart, as in GPT-NeoX, Llama and transformers' rotate_half.
  */
 
 /** Cosines and then sines of the HS/2 angles of the first `count` positions, (count, HS); HS is even. */
