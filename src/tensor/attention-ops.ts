@@ -13,7 +13,9 @@ export interface Heads {
   readonly HS: number;
 }
 
-/** What query and key heads go through before they meet: RMS norm with `eps`, and rotation by their positions. */
+/**
+ * How query and key heads are transformed before their product: RMS norm with `eps`, and rotation by their positions.
+ */
 export interface HeadPlacing {
   /** Null for no norm. */
   readonly eps: number | null;
@@ -23,7 +25,7 @@ export interface HeadPlacing {
 
 /**
  * `qkv (R, H·HS)` with its queries and keys placed at `positions (R)`; see the kernel headsForward. It works in place:
- * nothing but a linear layer, which has no use for its output, may have made `qkv`.
+ * `qkv` must come from a linear layer, whose backward pass does not read its output.
  */
 export function placeHeads(
   qkv: Tensor,
@@ -127,7 +129,7 @@ export function cachedAttention(
 
 /**
  * The queries of `qkv` with the keys and values of `from`; both (R, H·HS). With `learns`, the gradient of keys and
- * values goes to `from`; otherwise to nobody.
+ * values passes to `from`; otherwise it is dropped.
  */
 export function withKeysOf(qkv: Tensor, from: Tensor, { NH, KV, HS }: Heads, learns: boolean): Tensor {
   const { runtime } = qkv;

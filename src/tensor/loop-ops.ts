@@ -1,6 +1,6 @@
 /**
- * Ops that only recipes for loops are made of: stable injection and streams. As in `ops.ts`, inputs are borrowed and
- * the caller owns the result.
+ * Ops that only recipes for loops use: stable injection and streams. As in `ops.ts`, inputs are borrowed and the caller
+ * owns the result.
  */
 import { produce } from './ops.js';
 import { parameterGradient } from './tape.js';
@@ -77,8 +77,8 @@ export function readStreams(streams: Tensor, coefficients: Tensor, M: number): T
 }
 
 /**
- * M streams after a loop that has made `y (R, C)` of what it read of them: mixed, and the change written to each.
- * Shapes as in `readStreams`; the result is (R, M·C).
+ * M streams after a loop whose input was read from them and whose output is `y (R, C)`: mixed, with the change written
+ * to each. Shapes as in `readStreams`; the result is (R, M·C).
  */
 export function writeStreams(streams: Tensor, y: Tensor, coefficients: Tensor, M: number): Tensor {
   const { runtime } = streams;

@@ -1,6 +1,6 @@
 /**
- * The ops: each calls its forward kernel and records its backward kernel beside it. They know kernels and tapes,
- * not modules. Inputs are borrowed; the caller owns the result. Those of recipes for loops are in `loop-ops.ts`.
+ * The ops: each calls its forward kernel and records its backward kernel beside it. They must not import modules.
+ * Inputs are borrowed; the caller owns the result. The ops of recipes for loops are in `loop-ops.ts`.
  *
  * Dimensions: R = B·T rows, C channels, NH query heads, KV key heads, HS head size, H = NH + 2·KV, V vocabulary.
  */
@@ -38,7 +38,7 @@ export function embedding(tokens: Tensor, positions: Tensor, wte: Parameter, wpe
   return out;
 }
 
-/** Layer normalisation over the channels, `eps` being added to the variance; `x (R, C)` → (R, C). */
+/** Layer normalisation over the channels; `eps` is added to the variance; `x (R, C)` → (R, C). */
 export function layerNorm(x: Tensor, weight: Parameter, bias: Parameter | null, eps: number): Tensor {
   const { runtime } = x;
   const { backend, tape } = runtime;
@@ -170,7 +170,7 @@ export function gatedActivation(x: Tensor, kind: Activation): Tensor {
   return out;
 }
 
-/** Counter-based dropout over sequences of T rows; without one, `x` itself under a new owner. */
+/** Counter-based dropout over sequences of T rows; without a mask, `x` itself under a new owner. */
 export function dropout(x: Tensor, T: number, mask: Dropout | null): Tensor {
   if (!mask) return alias(x);
   const { runtime } = x;
@@ -267,7 +267,7 @@ export function selectRows(mask: Tensor, a: Tensor, b: Tensor): Tensor {
   return out;
 }
 
-/** scale ⊙ x, each row by its own factor, added to `to` where given; `x, to (R, C)`, `scale (R)` or (R, 1). */
+/** scale ⊙ x, each row by its own factor, added to `to` if given; `x, to (R, C)`, `scale (R)` or (R, 1). */
 export function scaleRows(x: Tensor, scale: Tensor, to: Tensor | null = null): Tensor {
   const { runtime } = x;
   const { backend, tape } = runtime;
@@ -318,8 +318,8 @@ export function scatterRows(x: Tensor, values: Tensor, index: Tensor): Tensor {
 }
 
 /**
- * One step of adaptive computation time: the weight p of this step's state, the sum of halting probabilities so far, and
- * which rows go on; all (R), `h` may be (R, 1). See the kernel actForward.
+ * One step of adaptive computation time: the weight p of this step's state, the sum of halting probabilities so far,
+ * and which rows still run; all (R), `h` may be (R, 1). See the kernel actForward.
  */
 export function actStep(
   h: Tensor,
@@ -342,7 +342,7 @@ export function actStep(
     ...rows,
     ...options,
   });
-  // A node has one output: this one's has nothing to do, but holds the gradient until the one of p, walked before it, takes it.
+  // A node has one output. This node does nothing; it holds the gradient until the node of p, walked earlier, takes it.
   tape?.record(nextSum, [], () => {});
   tape?.record(p, [running, goingOn], (dp) => {
     const [dh, dsum] = [tape.target(h), tape.target(sum)];
@@ -368,7 +368,7 @@ export function detach(x: Tensor): Tensor {
   return out;
 }
 
-/** The value of `x` with the gradient going to `origin` instead: x counts as origin plus a constant. */
+/** The value of `x` with the gradient passed to `origin` instead: x counts as origin plus a constant. */
 export function constantOffset(x: Tensor, origin: Tensor): Tensor {
   const out = new Tensor(x.runtime, x.shape, x.buffer.retain());
   const { tape } = x.runtime;
@@ -393,11 +393,11 @@ export function logits(x: Tensor, weight: Parameter): Tensor {
 }
 
 /**
- * Cross-entropy of each row in nats; `x (R, C)`, `weight (V, C)`, `targets (R)` → (R). Rows with target −1 give 0. Where
- * given, `argmax (R)` and `maxProb (R)` receive the most probable token and its probability.
+ * Cross-entropy of each row in nats; `x (R, C)`, `weight (V, C)`, `targets (R)` → (R). Rows with target −1 have loss 0.
+ * If given, `argmax (R)` and `maxProb (R)` receive the most probable token and its probability.
  *
  * While a tape records, the total Σ_r rowWeights[r]·loss[r] is the end of the tape: the logits exist only here, so the
- * gradient by `weight` is added at once and the one by `x` is kept for the walk.
+ * gradient with respect to `weight` is added at once and the gradient with respect to `x` is kept for the walk.
  */
 export function headLoss(
   x: Tensor,
@@ -432,8 +432,8 @@ export function headLoss(
 }
 
 /**
- * Activation checkpointing: `body(x)` with only `x`, and the constants it reads, kept for the backward pass, which runs
- * `body` a second time. `body` must compute the same bits again (dropout does, being counter-based).
+ * Activation checkpointing: `body(x)`, of which only `x` and the constants that it reads are kept for the backward
+ * pass, which runs `body` again. `body` must compute the same bits again (dropout does, being counter-based).
  */
 export function checkpoint(
   x: Tensor,
@@ -446,7 +446,7 @@ export function checkpoint(
   const out = runtime.recording(null, () => body(x));
   tape.record(out, [x, ...constants], (dout) => {
     using input = new Tensor(runtime, x.shape, x.buffer.retain());
-    // The repeated ops go on adding where x's gradient stands, in the order of a run without checkpointing: the same bits.
+    // The repeated ops add to x's current gradient, in the order of a run without checkpointing: the same bits.
     input.grad = x.grad;
     const inner = new Tape(runtime);
     try {
@@ -461,7 +461,7 @@ export function checkpoint(
   return out;
 }
 
-/** A new tensor that `kernel` fills; given back at once if the kernel refuses. */
+/** A new tensor that `kernel` fills; released at once if the kernel throws. */
 export function produce(runtime: Runtime, shape: readonly number[], kernel: (out: Storage) => void): Tensor {
   const out = runtime.empty(shape);
   try {

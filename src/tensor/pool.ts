@@ -1,10 +1,10 @@
 /**
- * The memory pool: storages are taken from it and given back to it, so that a training step allocates nothing
- * once the first one has run. Knows no shapes and no gradients.
+ * The memory pool: storages are taken from it and returned to it, so that no training step after the first allocates
+ * memory. It handles no shapes and no gradients.
  */
 import type { Backend, DType, Storage } from '../backend/backend.js';
 
-/** A reference-counted storage of the pool; the last `release` gives it back. */
+/** A reference-counted storage of the pool; the last `release` returns it. */
 export class Buffer {
   private refs = 1;
 
@@ -13,7 +13,7 @@ export class Buffer {
     private readonly giveBack: (() => void) | null,
   ) {}
 
-  /** Whether somebody else holds this buffer too, so that it must not be written in place. */
+  /** Whether this buffer has other holders, so that it must not be written in place. */
   get shared(): boolean {
     return this.refs > 1;
   }
@@ -30,7 +30,7 @@ export class Buffer {
   }
 }
 
-/** A storage of the pool, and the part of it that was used last: the next user mostly wants the same. */
+/** A storage of the pool, and the part of it that was used last: the next user mostly needs the same part. */
 interface Place {
   readonly whole: Storage;
   part: Storage;
@@ -47,7 +47,7 @@ export class Pool {
 
   constructor(private readonly backend: Backend) {}
 
-  /** Buffers taken and not yet given back; 0 after a step that leaks nothing. */
+  /** Buffers taken and not yet returned; 0 after a step without leaks. */
   get live(): number {
     return this.inUse;
   }
@@ -57,7 +57,7 @@ export class Pool {
     return this.total;
   }
 
-  /** A buffer of `length` elements whose contents are left over from its last use. */
+  /** A buffer of `length` elements with the contents of its last use. */
   take(dtype: DType, length: number): Buffer {
     const size = sizeClass(length);
     const list = this.idle[dtype].get(size) ?? [];

@@ -1,12 +1,12 @@
 /**
- * The tape: the ops of one forward pass in order of execution, walked backwards for the gradients. Knows no op.
- * The walk is a loop, not a recursion, so that the depth of a looped network costs no stack.
+ * The tape: the ops of one forward pass in order of execution, walked backwards for the gradients. It must not import
+ * ops. The walk is a loop, not a recursion, so that a looped network's depth needs no stack.
  */
 import type { Storage } from '../backend/backend.js';
 import type { Buffer } from './pool.js';
 import { Parameter, type Runtime, type Tensor } from './tensor.js';
 
-/** Turns the gradient of an op's output into those of its inputs. */
+/** Turns the gradient of an op's output into the gradients of its inputs. */
 export type Backward = (dout: Buffer) => void;
 
 interface Node {
@@ -31,12 +31,12 @@ export class Tape {
     this.nodes.push({ output, saved: saved.map((x) => x.buffer.retain()), backward });
   }
 
-  /** Records the end of a loss: `backward` runs unasked and brings its own gradient along. */
+  /** Records the end of a loss: `backward` always runs, and provides its own gradient. */
   recordLoss(gradient: Tensor, backward: () => void): void {
     this.nodes.push({ output: null, saved: [gradient.buffer.retain()], backward });
   }
 
-  /** Nodes that the walk has before it. */
+  /** Nodes still to walk. */
   get length(): number {
     return this.nodes.length;
   }
@@ -72,7 +72,7 @@ export class Tape {
     }
   }
 
-  /** Where the gradient of `x` is to be written: its parameter's buffer, the one it has, or a new one. */
+  /** Where to write the gradient of `x`: its parameter's buffer, its existing buffer, or a new one. */
   target(x: Tensor): GradTarget {
     if (x instanceof Parameter) return { storage: parameterGradient(x), accumulate: true };
     if (!x.grad) {

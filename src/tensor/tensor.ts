@@ -1,27 +1,29 @@
 /**
  * Tensor: a shape over a buffer; Parameter: a tensor with a name, a role and a gradient that outlive a step;
- * Runtime: what tensors live in. The arithmetic is in `ops.ts`, the gradients' order in `tape.ts`.
+ * Runtime: the environment of tensors. The arithmetic is in `ops.ts`, the order of gradients in `tape.ts`.
  *
  * Ownership: a function borrows the tensors it is given, and its caller owns the one it returns. Owned tensors are
- * declared with `using`, so that their memory is back in the pool at the end of the block, unless the tape still needs it.
+ * declared with `using`, so that their memory returns to the pool at the end of the block, unless the tape still needs
+ * it.
  */
 import type { Backend, DType, HostArray, Storage } from '../backend/backend.js';
 import { ShapeError } from '../errors.js';
 import { Buffer, Pool } from './pool.js';
 import type { Tape } from './tape.js';
 
-/** What tensors live in: a backend, its memory pool, and the tape that records while gradients are wanted. */
+/** The environment of tensors: a backend, its memory pool, and the tape that records while gradients are needed. */
 export class Runtime {
   readonly pool: Pool;
   /** Records the ops for the backward pass; null outside training. */
   tape: Tape | null = null;
-  /** Sees the output of every module by its name, in order of execution (see `train/diagnose.ts`); null normally. */
+  /**
+   * Receives the output of every module with its name, in order of execution (see `train/diagnose.ts`); usually null.
+   */
   observe: ((where: string, x: Tensor) => void) | null = null;
-  /** Hears of each parameter before an op adds to its gradient (see `train/gradient-schedule.ts`); null normally. */
+  /** Receives each parameter before an op adds to its gradient (see `train/gradient-schedule.ts`); usually null. */
   learns: ((parameter: Parameter) => void) | null = null;
   /**
-   * Where the gradient of an embedding is added instead, and which row each token reads there (see
-   * `train/touched-rows.ts`).
+   * The replacement for an embedding's gradient, and the row of it that each token reads (see `train/touched-rows.ts`).
    */
   rowGradient: { readonly of: Parameter; readonly gradient: Storage; readonly tokens: Storage } | null = null;
 
@@ -35,8 +37,8 @@ export class Runtime {
   }
 
   /**
-   * A tensor with the given values. Throws ShapeError when their number is not that of the shape, or when whole numbers do not lie
-   * in the range that kernels will ask for: an engine need not look at them again.
+   * A tensor with the given values. Throws ShapeError if their number does not match the shape, or if whole numbers lie
+   * outside the range that kernels require: an engine need not check them again.
    */
   from(values: HostArray, shape: readonly number[], range?: IdRange): Tensor {
     if (values.length !== size(shape)) {
@@ -52,7 +54,7 @@ export class Runtime {
     return x;
   }
 
-  /** Runs `body` with `tape` recording (or with none), and puts the former one back. */
+  /** Runs `body` with `tape` recording (or with none), and restores the former tape. */
   recording<Result>(tape: Tape | null, body: () => Result): Result {
     const former = this.tape;
     this.tape = tape;
@@ -64,7 +66,7 @@ export class Runtime {
   }
 }
 
-/** What whole numbers must be: at least `least` (0 unless told), and below `below`. */
+/** The range of whole numbers: at least `least` (0 by default), and below `below`. */
 export interface IdRange {
   readonly what: string;
   readonly below: number;
@@ -79,7 +81,9 @@ function requireRange(values: HostArray, { what, below, least = 0 }: IdRange): v
 
 /** A dense row-major array that an op made or the host wrote. */
 export class Tensor {
-  /** The gradient of the loss by this tensor, while the backward pass holds one; a leaf's stays for whoever reads it. */
+  /**
+   * The gradient of the loss with respect to this tensor, while the backward pass holds it; a leaf keeps its gradient.
+   */
   grad: Buffer | null = null;
   private disposed = false;
 
@@ -107,7 +111,7 @@ export class Tensor {
     return this.runtime.backend.read(this.storage);
   }
 
-  /** Gives the owner's hold on the memory up; further calls do nothing. */
+  /** Releases the owner's hold on the memory; further calls do nothing. */
   dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
@@ -125,9 +129,9 @@ export function size(shape: readonly number[]): number {
 }
 
 /**
- * What a parameter is for. AdamW's weight decay and the parameter counts go by the role, never by the number of
- * dimensions. A `gate` weighs what a loop adds; a `coefficient` is of a recipe that mixes the loops' states, and its
- * neutral value is seldom 0: no setting decays it.
+ * What a parameter is for. AdamW's weight decay and the parameter counts depend on the role, never on the number of
+ * dimensions. A `gate` weights what a loop adds. A `coefficient` belongs to a recipe that mixes the loops' states; its
+ * neutral value is seldom 0, so no setting decays it.
  */
 export type Role = 'matrix' | 'embedding' | 'position' | 'norm' | 'bias' | 'gate' | 'coefficient';
 
@@ -140,13 +144,13 @@ export class Parameter extends Tensor {
     shape: readonly number[],
     storage: Storage,
     readonly gradient: Storage | null,
-    /** The parameter of which this one is a row; null where it is none. */
+    /** The parameter of which this one is a row; null if it is not a row. */
     readonly matrix: Parameter | null = null,
   ) {
     super(runtime, shape, new Buffer(storage, null));
   }
 
-  /** Row `i` of a matrix of gates as a parameter of its own that shares memory. */
+  /** Row `i` of a matrix of gates as a separate parameter that shares memory. */
   row(i: number): Parameter {
     const width = this.shape[1];
     const { backend } = this.runtime;
