@@ -1,6 +1,7 @@
 /**
- * The key/value cache: a pool of pages that sequences share. A sequence has pages of its own for each application, since
- * a block that runs twice has other keys the second time. Knows no model: places of applications are numbers to it.
+ * The key/value cache: a pool of pages that sequences share. A sequence has separate pages for each application,
+ * because a block that runs twice has different keys the second time. It must not import models: places of applications
+ * are numbers here.
  */
 import { type Dropout, PAGE_POSITIONS, type Storage } from '../backend/backend.js';
 import { type ApplicationPlace, type Batch, meanOfRows } from '../models/batch.js';
@@ -8,7 +9,7 @@ import { headsOf, type ModelConfig } from '../models/config.js';
 import { cachedAttention, type Heads } from '../tensor/attention-ops.js';
 import type { Runtime, Tensor } from '../tensor/tensor.js';
 
-/** Pages of the pool when the first sequence asks for one; it doubles from there. */
+/** The pool's size in pages at the first request; it doubles from there. */
 const FIRST_PAGES = 16;
 
 export class KeyValueCache implements Disposable {
@@ -40,13 +41,13 @@ export class KeyValueCache implements Disposable {
     return this.pool;
   }
 
-  /** A page whose content is left over from its last use. Throws BackendError when memory is short. */
+  /** A page with the content of its last use. Throws BackendError when memory is short. */
   take(): number {
     if (this.free.length === 0) this.grow();
     return this.free.pop()!;
   }
 
-  /** A page of its own with the content of another. Throws BackendError when memory is short. */
+  /** A new page with a copy of another page's content. Throws BackendError when memory is short. */
   duplicate(page: number): number {
     const copy = this.take(); // may move the pool
     const { pageLength } = this;
@@ -79,9 +80,9 @@ export class KeyValueCache implements Disposable {
   }
 }
 
-/** What the cache keeps of one sequence. */
+/** The cache's part for one sequence. */
 export class CachedSequence implements Disposable {
-  /** Positions whose keys and values the cache has. */
+  /** Number of positions whose keys and values are cached. */
   length = 0;
   private readonly pages = new Map<number, number[]>();
   private summed: Tensor | null = null;
@@ -101,15 +102,15 @@ export class CachedSequence implements Disposable {
     return pages;
   }
 
-  /** Σ over the positions so far of what a causal mean is taken of (C). */
+  /** The sum over the positions so far of the vectors that a causal mean averages (C). */
   sums(C: number): Tensor {
     this.summed ??= this.cache.runtime.empty([C]);
     return this.summed;
   }
 
   /**
-   * Becomes a copy of the first `length` positions of another sequence; must be empty. Sums are those of all its positions.
-   * Throws BackendError when memory is short.
+   * Makes this sequence, which must be empty, a copy of the first `length` positions of another sequence. The sums are
+   * copied as they are, over all its positions. Throws BackendError when memory is short.
    */
   copy(other: CachedSequence, length: number): void {
     const used = Math.ceil(length / PAGE_POSITIONS);
@@ -138,7 +139,7 @@ export interface NewRows {
   readonly count: number;
 }
 
-/** The batch of a pass over new rows; `commit` says that it has succeeded. */
+/** The batch of a pass over new rows; call `commit` when the pass has succeeded. */
 export class CachedBatch implements Batch {
   readonly cached = true;
   readonly positions: Tensor;
@@ -186,7 +187,7 @@ export class CachedBatch implements Batch {
     return out;
   }
 
-  /** Counts the new rows to their sequences. */
+  /** Adds the new rows to the lengths of their sequences. */
   commit(): void {
     for (const { sequence, count } of this.parts) sequence.length += count;
   }

@@ -1,20 +1,20 @@
 /**
- * The tokens that may come next: their scores, which of them are still in, and the draw among those. Everything takes
- * time linear in the vocabulary and no memory beyond what the constructor takes. Knows no options and no model.
+ * The candidates for the next token: their scores, which of them remain, and the draw among those. Every method takes
+ * time linear in the vocabulary, and no memory beyond the constructor's.
  */
 import { CheckpointError } from '../errors.js';
 import { uniform } from '../random.js';
 
 /**
- * Weights below e^−40 of the largest count as none: all of a vocabulary together they are less than 2⁻³², the step of
- * the number that draws.
+ * Weights below e^−40 of the largest count as 0: even a whole vocabulary of them sums to less than 2⁻³², the resolution
+ * of the random number.
  */
 const FLOOR = -40;
 /** Steps of the table of exponentials for each unit. */
 const RESOLUTION = 64;
 const EXP = Float64Array.from({ length: -FLOOR * RESOLUTION + 1 }, (_, i) => Math.exp(-i / RESOLUTION));
 
-/** What eˣ is at most up to the next step, and one more for what is rounded on the way to a step. */
+/** Upper bounds of eˣ up to the next step, with one more step for rounding. */
 const BOUNDS = Float64Array.from({ length: EXP.length + 1 }, (_, i) => EXP[Math.max(0, i - 1)]);
 
 /** eˣ for x from −40 to 0, to 16 digits: a table and a short series, at a quarter of the time of Math.exp. */
@@ -32,7 +32,7 @@ export class Candidates {
   /** A score for each of V tokens; a caller may change them between `reset` and `best`. */
   readonly scores: Float32Array;
   private readonly bits: Int32Array;
-  /** The tokens that are in, in ascending order, and the weight of each; `ids` is not set while `every` token is in. */
+  /** The remaining tokens, in ascending order, and the weight of each; `ids` is not set while `every` token remains. */
   private readonly ids: Int32Array;
   private every = true;
   private readonly weights: Float64Array;
@@ -49,14 +49,14 @@ export class Candidates {
     this.keys = new Uint32Array(V);
   }
 
-  /** Takes every token in, `logits (V)` being the scores. */
+  /** Restores every token, with `logits (V)` as the scores. */
   reset(logits: Float32Array): void {
     this.scores.set(logits);
     this.count = this.ids.length;
     this.every = true;
   }
 
-  /** Lists the tokens that are in. */
+  /** Lists the remaining tokens. */
   private list(): void {
     if (!this.every) return;
     for (let i = 0; i < this.count; i++) this.ids[i] = i;
@@ -64,12 +64,12 @@ export class Candidates {
   }
 
   /**
-   * The token with the highest score, the lower one of two. Throws CheckpointError where a score is NaN or infinite.
+   * The token with the highest score; ties go to the lower id. Throws CheckpointError if a score is NaN or infinite.
    */
   best(): number {
     const { scores } = this;
     let max = scores[0];
-    // An addition waits for the one before: two sums wait half as long.
+    // Each addition waits for the one before; with two sums the wait is half as long.
     let [sum, odd] = [0, 0];
     for (let i = 0; i < scores.length; i += 2) {
       const score = scores[i];
@@ -80,7 +80,7 @@ export class Candidates {
       if (next > max) max = next;
     }
     sum += odd;
-    // −∞ is a token that must not come; the sum is NaN where any score is.
+    // −∞ marks an excluded token; the sum is NaN if any score is.
     if (Number.isNaN(sum) || !Number.isFinite(max)) {
       const got = Number.isNaN(sum) ? Number.NaN : max;
       throw new CheckpointError('logits', 'must be finite', got, 'the model has diverged');
@@ -89,7 +89,7 @@ export class Candidates {
     return scores.indexOf(max);
   }
 
-  /** Weighs the tokens that are in: e^((score − the highest) / temperature). */
+  /** Computes the weights of the remaining tokens: e^((score − the highest) / temperature). */
   weigh(temperature: number): void {
     this.list();
     const { scores, ids, weights, max } = this;
@@ -116,7 +116,7 @@ export class Candidates {
     return this.max;
   }
 
-  /** Keeps the k tokens with the highest scores, of equal ones the lower; weights are lost. */
+  /** Keeps the k tokens with the highest scores, ties going to the lower id; weights become invalid. */
   keepTop(k: number): void {
     if (k >= this.count) return;
     this.list();
@@ -125,13 +125,13 @@ export class Candidates {
   }
 
   /**
-   * Keeps the fewest tokens with the highest scores that together have a share p of the weight, of equal ones the
-   * lower.
+   * Keeps the fewest tokens with the highest scores that together have a share p of the weight; ties go to the lower
+   * id.
    */
   keepShare(p: number): void {
     if (p === 1) return;
     const { total, count } = this;
-    // Tokens that weigh less than this have no more than 1 − p together: most of a vocabulary.
+    // Tokens with smaller weights, most of a vocabulary, have at most 1 − p together.
     this.keepAbove(((1 - p) * total) / count);
     this.keepUntil(p * total);
   }
@@ -149,9 +149,9 @@ export class Candidates {
   }
 
   /**
-   * The token that comes first when token i arrives after an exponential time of rate weight i: each wins with the
-   * probability of its weight. The times are named by (a, b) and the token's id, so that two distributions that are
-   * alike mostly draw the same token; and of equal times the lower id wins.
+   * The token with the earliest arrival when token i arrives after an exponential time of rate weight i: each wins with
+   * a probability proportional to its weight. The times are functions of (a, b) and the token's id, so that two similar
+   * distributions mostly draw the same token. Of equal times the lower id wins.
    */
   draw(a: number, b: number): number {
     const { ids, weights } = this;
@@ -159,7 +159,7 @@ export class Candidates {
     let best = Number.POSITIVE_INFINITY;
     for (let j = 0; j < this.count; j++) {
       const u = uniform(a, b, ids[j]);
-      // −ln u ≥ 1 − u, which most tokens lose by already.
+      // −ln u ≥ 1 − u, a bound by which most tokens already lose.
       if (1 - u >= best * weights[j]) continue;
       const time = -Math.log(u) / weights[j];
       if (time >= best) continue;
@@ -170,8 +170,8 @@ export class Candidates {
   }
 
   /**
-   * What `weigh` and `draw` give together, `best` being the token with the highest score: where nobody else asks for
-   * weights, most tokens lose by a bound of theirs.
+   * The result of `weigh` and `draw` together, given `best`, the token with the highest score. If nothing else reads
+   * the weights, a bound on its weight is enough to rule out most tokens.
    */
   drawWeighed(best: number, temperature: number, a: number, b: number): number {
     const { scores, max } = this;
@@ -193,7 +193,7 @@ export class Candidates {
     return first;
   }
 
-  /** The tokens that are in, by falling score, of equal ones the lower first. */
+  /** The remaining tokens by falling score, ties by rising id. */
   ranked(): number[] {
     this.list();
     const { scores } = this;
@@ -201,9 +201,9 @@ export class Candidates {
   }
 
   /**
-   * Keeps the highest scores until their weights together reach `target`, the last one included. The score where that
-   * happens is found digit by digit: a histogram of the weights by the leading digit says in which bin it lies, one of
-   * the next digit in that bin says more.
+   * Keeps the highest scores until their weights together reach `target`, including the last one. The score where that
+   * happens is found digit by digit: a histogram of the weights by the leading digit gives its bin, a histogram by the
+   * next digit splits that bin.
    */
   private keepUntil(target: number): void {
     const { ids, keys, weights, bits, bins } = this;
@@ -226,12 +226,12 @@ export class Candidates {
         if (bins[d] === 0) continue;
         if (digit >= 0) reached += bins[digit];
         digit = d;
-        // Sums in another order may round to less than the target: the last bin is then the one.
+        // Sums in another order may round to less than the target: then it is the last bin.
         if (reached + bins[d] >= target) break;
       }
       found |= digit << shift;
       mask |= LARGEST_DIGIT << shift;
-      // What lies below is out, mostly after the first digit already.
+      // Lower scores are dropped, most of them after the first digit.
       const least = found >>> 0;
       let above = 0;
       for (let j = 0; j < count; j++) {

@@ -1,6 +1,6 @@
 /**
- * Runs a model over growing sequences: each call hands it the new tokens of some sequences and takes the logits after
- * the last of them. What came before is in a key/value cache. Knows no sampling and no text.
+ * Runs a model over growing sequences: each call takes the new tokens of some sequences and returns the logits after
+ * the last of them. Former tokens are in a key/value cache. It must not import sampling or text.
  */
 import { PAGE_POSITIONS } from '../backend/backend.js';
 import { ConfigError } from '../errors.js';
@@ -14,9 +14,9 @@ import { CachedBatch, CachedSequence, KeyValueCache } from './cache.js';
 
 /** How every token of a sequence is computed. */
 export interface SequenceOptions {
-  /** Loops, steps or layers for each token; the trained count where absent. */
+  /** Loops, steps or layers for each token; the trained count by default. */
   readonly loops?: number;
-  /** By what tokens leave early; the model's own halting rule, where it has one, by default. */
+  /** How tokens exit early; by default the model's own halting rule, if it has one. */
   readonly exit?: ExitOptions;
 }
 
@@ -24,39 +24,39 @@ export interface SequenceOptions {
 export interface Extension {
   readonly sequence: Sequence;
   readonly tokens: ArrayLike<number>;
-  /** The tokens whose probability after each of these is asked for (n), −1 for none; absent for none at all. */
+  /** The tokens to score after each of these (n), −1 for none; absent for no scores. */
   readonly targets?: Int32Array;
-  /** Whether the logits are told wherever a target is; false by default. */
+  /** Whether to return the logits wherever there is a target; false by default. */
   readonly targetLogits?: boolean;
-  /** Whether anybody wants to know what follows the last one; true by default. */
+  /** Whether to compute the logits after the last token; true by default. */
   readonly goesOn?: boolean;
 }
 
 /** What follows the last token of each of B sequences. */
 export interface Next {
-  /** (B, V); zero for a sequence that nobody goes on with. */
+  /** (B, V); zero for a sequence with `goesOn` false. */
   readonly logits: Float32Array;
   /** Loops, steps or layers that each last token took (B); zero likewise. */
   readonly steps: Int32Array;
-  /** How probable the targets are of each sequence that has some, in their order; null for the others (B). */
+  /** The scores of each sequence's targets, in their order; null for sequences without targets (B). */
   readonly scores: readonly (RowScores | null)[];
 }
 
-/** A sequence that a decoder holds; `dispose` gives its memory back. */
+/** A sequence of a decoder; `dispose` releases its memory. */
 export class Sequence implements Disposable {
   constructor(
     readonly options: SequenceOptions,
     readonly cached: CachedSequence,
   ) {}
 
-  /** Tokens that it has been extended by. */
+  /** Number of tokens in it. */
   get length(): number {
     return this.cached.length;
   }
 
   /**
-   * Takes the first tokens of another sequence with the same options, by default all, for its own, which must have
-   * none. Fewer than all may be taken where sequences are divisible.
+   * Copies the first tokens of another sequence with the same options, by default all, to this sequence, which must be
+   * empty. `length` may be less than all if sequences are divisible.
    */
   copy(other: Sequence, length = other.length): void {
     this.cached.copy(other.cached, length);
@@ -86,8 +86,8 @@ export class Decoder implements Disposable {
   }
 
   /**
-   * Whether the first tokens of a sequence are a sequence too: not where a token's keys depend on which tokens come in
-   * one call with it, or its exit on a mean over all of them.
+   * Whether a sequence's first tokens are a valid sequence too. They are not if a token's keys depend on which other
+   * tokens are in its call, or its exit on a mean over all of them.
    */
   get divisible(): boolean {
     const { kvSharing, halting } = this.model.config;
@@ -100,18 +100,19 @@ export class Decoder implements Disposable {
     return new Sequence(options, new CachedSequence(this.cache));
   }
 
-  /** Bytes of the cache that a sequence of so many tokens takes. */
+  /** Bytes of cache that a sequence of `tokens` tokens takes. */
   cacheBytes(tokens: number, { loops }: SequenceOptions): number {
     const pages = Math.ceil(tokens / PAGE_POSITIONS) * cacheSlots(this.model.config, loops);
     return pages * this.cache.pageBytes;
   }
 
   /**
-   * Takes the new tokens of sequences that differ from each other. A row's bits depend on its own sequence only: not on
-   * the others, and not on how its tokens are cut into calls. Throws ConfigError where a sequence would grow beyond the
-   * block size, before any has changed.
+   * Takes new tokens of distinct sequences. A row's bits depend on its own sequence only: not on other sequences, and
+   * not on how its tokens are cut into calls. Throws ConfigError, before any sequence has changed, if one would grow
+   * beyond the block size.
    *
-   * @param into memory of at least batch.length · V that logits may take, for a caller who soon is done with them
+   * @param into memory of at least batch.length · V elements that the logits may use, for a caller that reads them at
+   * once
    */
   async extend(batch: readonly Extension[], into: Float32Array | null = null): Promise<Next> {
     const { blockSize, vocabSize: V } = this.model.config;
@@ -123,14 +124,14 @@ export class Decoder implements Disposable {
     let logits: Float32Array | null = null;
     const steps = new Int32Array(batch.length);
     const scores: (RowScores | null)[] = batch.map(() => null);
-    // Those with the same options can share a pass.
+    // Sequences with the same options can share a pass.
     const keyOf = (b: number) => [batch[b].sequence.options, batch[b].targetLogits ?? false];
     const groups = groupsOf(batch.keys(), keyOf);
     for (const members of groups) {
       const { options } = batch[members[0]].sequence;
       const parts = members.map((b) => batch[b]);
       const next = await this.pass(parts, options, false, groups.length === 1 ? into : null);
-      // As they are, where the pass is all there is.
+      // Returned as they are if there is only one pass.
       const whole = next.logits.length === batch.length * V;
       if (whole) logits = next.logits;
       else logits ??= new Float32Array(batch.length * V);
@@ -153,8 +154,8 @@ export class Decoder implements Disposable {
   }
 
   /**
-   * One forward pass over sequences with the same options: logits after the last token of each that goes on, or after
-   * every token, and how probable the targets are.
+   * One forward pass over sequences with the same options: logits after the last token of each sequence that goes on,
+   * or after every token, and the targets' scores.
    */
   async pass(
     parts: readonly Extension[],

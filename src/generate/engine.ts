@@ -1,10 +1,10 @@
 /**
- * Continuous batching: requests join and leave the running batch at token boundaries, and each is answered as if it had
- * been computed alone. Knows tokens and text; knows no file and no protocol.
+ * Continuous batching: requests join and leave the running batch at token boundaries, and each answer is the one of the
+ * request computed alone. It handles tokens and text; it must not import files or protocols.
  *
- * A step is one call of the decoder: every sequence whose prompt it knows goes on by one token, and up to
- * `prefillChunk` tokens of waiting prompts come along, so that a long prompt does not hold up the others. What several
- * prompts begin with is read once: those that have not begun copy what another one, which is running, made of it.
+ * A step is one call of the decoder: every sequence with a complete prompt is extended by one token, and up to
+ * `prefillChunk` tokens of incomplete prompts are added, so that a long prompt does not delay the others. A common
+ * beginning of several prompts is computed once: requests that have not begun copy it from a running one.
  */
 import { ConfigError } from '../errors.js';
 import type { Clock } from '../platform.js';
@@ -16,11 +16,11 @@ import type { GeneratedToken, GenerationEnd, GenerationRequest } from './request
 import { speculate } from './speculation.js';
 
 export interface EngineOptions {
-  /** Most sequences that run at a time; further requests wait in order. 8 by default. */
+  /** Maximum of running sequences; further requests wait in order. 8 by default. */
   readonly maxSequences?: number;
-  /** Most prompt tokens in one step. 256 by default. */
+  /** Maximum of prompt tokens in one step. 256 by default. */
   readonly prefillChunk?: number;
-  /** Most bytes of keys and values that requests which run may come to need together; no bound by default. */
+  /** Maximum of bytes of keys and values that running requests may need together; no bound by default. */
   readonly maxCacheBytes?: number;
   /** Ids that end an answer, besides the tokenizer's end-of-text id. */
   readonly eos?: readonly number[];
@@ -37,12 +37,12 @@ export class Engine {
   /** Settles when there is no more work; null while there is none. */
   private work: Promise<void> | null = null;
   private disposed = false;
-  /** Logits of the step under way. */
+  /** Logits of the current step. */
   private logits = new Float32Array();
 
   /**
-   * Throws ConfigError for options out of range, and for a tokenizer with ids that the model does not have and text may
-   * become.
+   * Throws ConfigError for options out of range, and for a tokenizer that encodes text with ids that the model does not
+   * have.
    */
   constructor(
     private readonly decoder: Decoder,
@@ -72,17 +72,17 @@ export class Engine {
     this.candidates = new Candidates(Math.min(tokenizer.vocabSize, config.vocabSize));
   }
 
-  /** How many requests run, and how many wait for a place. */
+  /** Numbers of running and of waiting requests. */
   get load(): { running: number; waiting: number } {
     return { running: this.running.length, waiting: this.waiting.length };
   }
 
   /**
    * Answers a request, yielding tokens as they are made; the answer is a function of the request alone. A reader may be
-   * slow or stop reading: nobody else waits for it. An aborted request ends with the reason `aborted` before the next
-   * step.
+   * slow or stop reading: other requests do not wait for it. An aborted request ends with the reason `aborted` before
+   * the next step.
    *
-   * Throws ConfigError for a wrong request before anything is computed, and whatever fails while it is.
+   * Throws ConfigError for a wrong request before anything is computed, and any error of the computation.
    */
   async *generate(
     request: GenerationRequest,
@@ -118,7 +118,7 @@ export class Engine {
       const hint = 'the end-of-text token begins a new document';
       throw new ConfigError('prompt', 'must have at least one token', undefined, hint);
     }
-    // What nothing follows is not read: one more token can be scored.
+    // Without a token to generate, the prompt's last token is not read: the prompt may be one token longer.
     const most = request.maxTokens === 0 ? blockSize + 1 : blockSize;
     if (prompt.length > most) {
       const rule = `must have at most blockSize = ${blockSize} tokens`;
@@ -150,12 +150,12 @@ export class Engine {
     this.work = null;
   }
 
-  /** Lets go of those that are over, and the next ones in. */
+  /** Removes finished requests, and admits the next ones. */
   private admit(): void {
     this.running = this.running.filter((generation) => !generation.leave());
     this.waiting = this.waiting.filter((generation) => !generation.leave());
     let room = this.maxCacheBytes - this.running.reduce((bytes, { cacheBytes }) => bytes + cacheBytes, 0);
-    // In order: one that needs much is not overtaken for ever by those that need little.
+    // In order, so that small requests do not overtake a large one forever.
     while (this.waiting.length > 0 && this.running.length < this.maxSequences) {
       room -= this.waiting[0].cacheBytes;
       if (room < 0) break;
@@ -167,8 +167,8 @@ export class Engine {
   }
 
   /**
-   * Of those that have begun or do so in this step, the first whose beginning is another's too, or most of it; null for
-   * none.
+   * The first of the requests that have begun, or begin in this step, that shares a beginning with `generation`; null
+   * for none.
    */
   private leaderOf(generation: Generation, moving: readonly Generation[]): Generation | null {
     let leader: Generation | null = null;
@@ -187,7 +187,7 @@ export class Engine {
     const drafting: Generation[] = [];
     const following = new Map<Generation, Generation[]>();
     let budget = this.prefillChunk;
-    // Where the cuts of a prompt would change its answer, there are none.
+    // A prompt is not cut if cuts would change its answer.
     const inOnePass = this.decoder.model.config.kvSharing === 'last-loop';
     for (const generation of this.running) {
       if (generation.draft) {
@@ -222,7 +222,7 @@ export class Engine {
           const found = scores[b];
           if (found) generation.takeScores(found);
           const readers = [generation];
-          // Before the leader may end, and give its sequence back.
+          // Copied before the leader can end and release its sequence.
           for (const follower of following.get(generation) ?? []) {
             const shared = follower.sharedWith(generation);
             if (generation.sequence.length < shared) continue;
@@ -236,7 +236,7 @@ export class Engine {
         await speculate(this.decoder, group, group[0].draft!);
       }
     } catch (error) {
-      // What the decoder holds of a half-done step is unknown, for every sequence.
+      // The decoder's state after an incomplete step is unknown, for every sequence.
       for (const generation of this.running) generation.fail(error);
     }
     this.running = this.running.filter((generation) => !generation.leave());

@@ -1,4 +1,4 @@
-/** Events on their way from who makes them to one reader, who may be slow. Knows no event. */
+/** A queue of events from their producers to one reader, which may be slow. */
 export class EventQueue<Event> {
   private readonly events: Event[] = [];
   private failure: { readonly reason: unknown } | null = null;
@@ -9,7 +9,7 @@ export class EventQueue<Event> {
     this.wake();
   }
 
-  /** Ends them with an error, at once: events that wait are not read any more. */
+  /** Ends the queue with an error, at once: waiting events are discarded. */
   fail(reason: unknown): void {
     this.failure ??= { reason };
     this.wake();

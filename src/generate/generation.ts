@@ -1,4 +1,4 @@
-/** One request under way: its sequence, what it has drawn, and the news that its reader has not taken yet. */
+/** One request in progress: its sequence, its drawn tokens, and the events that its reader has not taken yet. */
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { Candidates } from './candidates.js';
 import type { RowScores } from '../models/losses.js';
@@ -21,41 +21,44 @@ export interface Surroundings {
   readonly decoder: Decoder;
   readonly tokenizer: Tokenizer;
   readonly candidates: Candidates;
-  /** Ids that end an answer, and are no part of it. */
+  /** Ids that end an answer and are not part of it. */
   readonly ends: ReadonlySet<number>;
 }
 
-/** What has come of a request; the last event is an end or an error. */
+/** Events of a request; the last one is an end or an error. */
 type News =
   | { readonly token: GeneratedToken }
   | { readonly end: GenerationEnd }
   | { readonly error: unknown };
 
-/** How probable a token of the prompt is, and what is more so. */
+/** The log-probability of a prompt token, and the most probable tokens at its place. */
 interface Told {
   readonly logprob: number | null;
   readonly top: readonly TokenLogprob[] | null;
 }
 
-/** A prompt that begins with fewer tokens of another one does not wait for it. */
+/** A prompt that shares fewer leading tokens with another prompt does not wait for it. */
 const LEAST_SHARED = 16;
 
 export class Generation implements Speculating {
   readonly sequence: Sequence;
-  /** Tokens of the prompt that the model reads: not the last one where nothing is to follow, and none where nothing is asked. */
+  /**
+   * Number of prompt tokens that the model reads: without the last if no token is generated, and 0 if nothing needs to
+   * be computed.
+   */
   private readonly readTokens: number;
-  /** Place of the first token of the prompt whose probability is asked for; Infinity for none. */
+  /** Place of the first prompt token to score; Infinity for none. */
   private readonly scoredFrom: number;
-  /** What was found of those, by their places. */
+  /** The scores of those tokens, by their places. */
   private readonly scores: Told[] = [];
   private readonly vocabSize: number;
   private readonly sampler: Sampler;
   private readonly text: TextStream;
-  /** The token to extend the sequence by, once the prompt is in. */
+  /** The token to extend the sequence by, once the prompt is complete. */
   drawn = -1;
   private made = 0;
   private steps = 0;
-  /** Tokens drafted in this round, of which some have been checked; and in all rounds. */
+  /** Tokens drafted in this round, some of them checked; and in all rounds. */
   private drafts: { readonly id: number; readonly undo: () => void }[] = [];
   private checked = 0;
   private drafted = 0;
@@ -93,12 +96,12 @@ export class Generation implements Speculating {
     return this.surroundings.decoder.cacheBytes(tokens, this.sequence.options);
   }
 
-  /** Whether the prompt is not in the sequence yet, or not all of it. */
+  /** Whether part of the prompt is not in the sequence yet. */
   get prefilling(): boolean {
     return this.sequence.length < this.readTokens;
   }
 
-  /** Tells what needs no computing of the prompt; that is all where nothing else is asked for. */
+  /** Reports the prompt tokens that need no computation; ends the request if nothing else is requested. */
   begin(): void {
     const { prompt, echo = prompt.length } = this.request;
     const unscored = Math.min(this.scoredFrom, prompt.length);
@@ -107,8 +110,8 @@ export class Generation implements Speculating {
   }
 
   /**
-   * How many tokens of another one's sequence, which it has or is about to read, will be the first of this one's: all of the
-   * prompt where the two start alike, else a beginning, where that is long enough to wait for.
+   * How many leading tokens of another request's sequence, read or about to be read, this request can copy: the whole
+   * prompt if the two prompts are equal, or else a common beginning, if that is long enough to wait for.
    */
   sharedWith(other: Generation): number {
     const [own, its] = [this.request, other.request];
@@ -122,12 +125,12 @@ export class Generation implements Speculating {
       return this.readTokens;
     }
     if (!this.surroundings.decoder.divisible) return 0;
-    // The last token in common is read anew: what follows it is another, or has not been asked for.
+    // The last common token is read again: a different token follows it, or its logits were not requested.
     const shared = Math.min(common - 1, this.readTokens, other.readTokens);
     return shared < LEAST_SHARED || (shared >= this.scoredFrom && !scoredAlike) ? 0 : shared;
   }
 
-  /** Takes so many tokens of another one's sequence for its own, which has none, and what was found of them. */
+  /** Copies leading tokens of another request's sequence, with their scores, to this request's, which must be empty. */
   follow(other: Generation, tokens: number): void {
     this.sequence.copy(other.sequence, tokens);
     const { prompt, maxTokens } = this.request;
@@ -137,7 +140,7 @@ export class Generation implements Speculating {
     if (!this.prefilling && maxTokens === 0) this.end('tokens');
   }
 
-  /** How to extend the sequence next: by a piece of the prompt, of at most `most` tokens, or by the one drawn last. */
+  /** The next extension of the sequence: a piece of the prompt, of at most `most` tokens, or the token drawn last. */
   next(most: number): Extension {
     const { sequence, prefilling } = this;
     if (!prefilling) return { sequence, tokens: [this.drawn] };
@@ -157,13 +160,13 @@ export class Generation implements Speculating {
     return this.scoredFrom < this.request.prompt.length;
   }
 
-  /** Whether the most probable token of all is what is asked for, so that nobody need look at the logits. */
+  /** Whether only the most probable token is requested, so that the logits are not needed. */
   private get bestSuffices(): boolean {
     const { vocabSize } = this.surroundings.decoder.model.config;
     return this.request.topLogprobs! <= 1 && vocabSize === this.vocabSize;
   }
 
-  /** Takes what was found of the tokens of the prompt from the first one on that has not been told. */
+  /** Takes the scores of the prompt tokens from the first unreported one on. */
   takeScores({ losses, argmax, maxProb, logits }: RowScores): void {
     const { prompt, topLogprobs: k = 0 } = this.request;
     const V = logits === null ? 0 : logits.length / losses.length;
@@ -175,7 +178,7 @@ export class Generation implements Speculating {
         this.tellScored(first + i, logprobsOf(own, id, k, this.surroundings.candidates));
         continue;
       }
-      // One number where both are the same token: whoever compares them must find them equal.
+      // The same number if both are the same token, so that they compare equal.
       const logprob = 0 - losses[i];
       const best = { id: argmax[i], logprob: argmax[i] === id ? logprob : Math.log(maxProb[i]) };
       this.tellScored(first + i, { logprob, top: k === 0 ? [] : [best] });
@@ -192,7 +195,7 @@ export class Generation implements Speculating {
     this.news.push({ token: { id, text: this.text.pass(id), ...told, steps: 0, echoed: true } });
   }
 
-  /** Takes what follows the last token of the sequence: `logits (V)`, and the steps it took. */
+  /** Takes the `logits (V)` after the sequence's last token, and the steps that they took. */
   take(logits: Float32Array, steps: number): void {
     if (this.prefilling) return;
     if (this.request.maxTokens === 0) {
@@ -206,7 +209,7 @@ export class Generation implements Speculating {
     }
   }
 
-  /** How to draft the next tokens; null where that was not asked for, before the prompt is in, and where there is no room. */
+  /** How to draft the next tokens; null if not requested, before the prompt is complete, and without room. */
   get draft(): DraftOptions | null {
     const { draft } = this.request;
     if (!draft || this.prefilling) return null;
@@ -229,7 +232,7 @@ export class Generation implements Speculating {
     return goesOn;
   }
 
-  /** Counts the tokens of a draft, the last of which to be checked may be the first that did not stand. */
+  /** Counts the drafted tokens; the last checked token may be the first rejected one. */
   private endRound(): void {
     if (this.checked > 0) {
       const stands = this.drawn === this.drafts[this.checked - 1].id;
@@ -240,7 +243,7 @@ export class Generation implements Speculating {
     this.checked = 0;
   }
 
-  /** Ends the request before the next step; the tokens made are not lost. */
+  /** Ends the request before the next step; the generated tokens are kept. */
   abort(): void {
     this.aborted = true;
   }
@@ -249,13 +252,13 @@ export class Generation implements Speculating {
     this.close({ error });
   }
 
-  /** Whether the request is over; one that was aborted is from now on. */
+  /** Whether the request is over; an aborted request is over from now on. */
   leave(): boolean {
     if (this.aborted) this.end('aborted');
     return this.over;
   }
 
-  /** The tokens as they are made. Throws what `fail` was given. */
+  /** The tokens as they are generated. Throws what `fail` was given. */
   async *events(): AsyncGenerator<GeneratedToken, GenerationEnd> {
     for (;;) {
       const event = await this.news.next();

@@ -1,10 +1,12 @@
-/** Log-probabilities of tokens in a model's own distribution, as an answer tells them. Knows no sampling option. */
+/**
+ * Log-probabilities of tokens in a model's own distribution, as an answer reports them. Sampling options do not change
+ * them.
+ */
 import type { Candidates } from './candidates.js';
 import type { TokenLogprob } from './request.js';
 
 /**
- * log softmax(logits) at a token, and the k most probable tokens with theirs, in falling order, of equal ones the lower first;
- * `logits (V)`.
+ * log softmax(logits) of a token, and of the k most probable tokens in falling order, ties by rising id; `logits (V)`.
  */
 export function logprobsOf(
   logits: Float32Array,

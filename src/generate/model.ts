@@ -1,4 +1,4 @@
-/** A trained model with its tokenizer, as a library's user holds it: text in, text out. Knows no file. */
+/** A trained model with its tokenizer, for users of the library: text in, text out. It must not import files. */
 import type { ModelConfig } from '../models/config.js';
 import type { GPT } from '../models/gpt.js';
 import type { Clock } from '../platform.js';
@@ -9,12 +9,12 @@ import type { GeneratedToken, GenerationEnd, GenerationRequest } from './request
 import { NO_TEXT_IDS, startedWith, type TextIds } from './text-ids.js';
 
 export interface GenerateOptions extends Omit<GenerationRequest, 'prompt' | 'maxTokens'> {
-  /** Most tokens to make; as many as the block size has room for by default. */
+  /** Maximum of tokens to generate; by default as many as the block size has room for. */
   readonly maxTokens?: number;
   readonly signal?: AbortSignal;
 }
 
-/** A token as it is made; with a null id, text that was held back until the answer was over. */
+/** A token as it is generated; a null id marks text that was held back until the end of the answer. */
 export interface GeneratedText extends Omit<GeneratedToken, 'id'> {
   readonly id: number | null;
 }
@@ -25,7 +25,10 @@ export class Model implements Disposable, AsyncDisposable {
   private readonly engine: Engine;
   private freed: Promise<void> | null = null;
 
-  /** `gpt` and its runtime's memory are disposed of with the model. Throws ConfigError where the tokenizer has ids that the model does not. */
+  /**
+   * `gpt` and its runtime's memory are disposed of with the model. Throws ConfigError if the tokenizer has ids that the
+   * model does not have.
+   */
   constructor(
     private readonly gpt: GPT,
     readonly tokenizer: Tokenizer,
@@ -38,8 +41,8 @@ export class Model implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Continues a prompt, text or token ids, yielding tokens as they are made; returns how it ended. An empty prompt starts a
-   * new document. Several answers may be under way at once: each is as if it were alone.
+   * Continues a prompt, text or token ids; yields tokens as they are generated, and returns how the answer ended. An
+   * empty prompt starts a new document. Several answers may run at once without changing each other.
    *
    * Throws ConfigError for a prompt longer than the block size and for options out of range.
    */
@@ -58,7 +61,8 @@ export class Model implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Ends what is being generated and gives the memory back; settles when it has. `generate` throws ConfigError from then on.
+   * Ends running answers and releases the memory; settles when that is done. `generate` throws ConfigError from then
+   * on.
    */
   dispose(): Promise<void> {
     this.freed ??= this.free();
@@ -73,7 +77,7 @@ export class Model implements Disposable, AsyncDisposable {
     return this.dispose();
   }
 
-  /** The same, but leaves the weights to whoever gave them. */
+  /** The same, but leaves the weights to their owner. */
   async release(): Promise<void> {
     await this.engine.dispose();
     this.decoder.dispose();

@@ -1,23 +1,23 @@
-/** What is asked of a generation, and what comes of it. Knows no engine. */
+/** The request for a generation, and its results. It must not import the engine. */
 import type { SequenceOptions } from './decoder.js';
 import type { SamplingOptions } from './sampler.js';
 import type { DraftOptions } from './speculation.js';
 
 export interface GenerationRequest extends SamplingOptions, SequenceOptions {
-  /** Token ids, at least one and at most the block size; one more where `maxTokens` is 0. */
+  /** Token ids, at least one and at most the block size; one more if `maxTokens` is 0. */
   readonly prompt: ArrayLike<number>;
-  /** Most tokens to make; 0 to be told of the prompt only. */
+  /** Maximum of tokens to generate; 0 to score the prompt only. */
   readonly maxTokens: number;
   /** Texts before which generation stops; they are not part of the answer. */
   readonly stop?: readonly string[];
-  /** How many of the most probable tokens to tell at each place; absent for no log-probabilities at all. */
+  /** How many of the most probable tokens to report at each place; absent for no log-probabilities. */
   readonly topLogprobs?: number;
   /**
-   * Tells the prompt's tokens too, from this place on, before those that are made; how probable they are, where
-   * `topLogprobs` asks for that. Absent for none of them.
+   * Reports the prompt's tokens too, from this place on, before the generated ones, with their log-probabilities if
+   * `topLogprobs` is set. Absent for none.
    */
   readonly echo?: number;
-  /** Drafts tokens with fewer loops; changes the time an answer takes, never the answer. */
+  /** Drafts tokens with fewer loops; changes the time of an answer, never the answer. */
   readonly draft?: DraftOptions;
 }
 
@@ -32,11 +32,11 @@ export interface GeneratedToken {
   readonly id: number;
   /** The text that is now certain to belong to the answer; empty inside a character or a possible stop text. */
   readonly text: string;
-  /** As TokenLogprob has it; null where `topLogprobs` is absent, and for the first token of a prompt. */
+  /** As in TokenLogprob; null if `topLogprobs` is absent, and for the first token of a prompt. */
   readonly logprob: number | null;
   /** The most probable tokens in falling order; null likewise. */
   readonly top: readonly TokenLogprob[] | null;
-  /** Loops, steps or layers that the model spent on this token; 0 for one of the prompt. */
+  /** Loops, steps or layers that the model spent on this token; 0 for a prompt token. */
   readonly steps: number;
   /** Whether it is a token of the prompt. */
   readonly echoed: boolean;
@@ -50,11 +50,11 @@ export interface GenerationEnd {
   /** Text that was held back and belongs to the answer after all. */
   readonly text: string;
   readonly promptTokens: number;
-  /** Tokens made, an end-of-text token not counted. */
+  /** Generated tokens, without an end-of-text token. */
   readonly tokens: number;
-  /** Loops, steps or layers spent on the tokens made. */
+  /** Loops, steps or layers spent on the generated tokens. */
   readonly steps: number;
-  /** Tokens that were drafted, but for those beyond the answer's end, and how many of them stood. */
+  /** Drafted tokens up to the answer's end, and how many of them were accepted. */
   readonly drafted: number;
   readonly accepted: number;
 }

@@ -1,10 +1,9 @@
 /**
- * What is drawn from logits: the sampling options, in their order. Knows no model; the arithmetic is in
- * `candidates.ts`.
+ * Draws tokens from logits by the sampling options, in their order. The arithmetic is in `candidates.ts`.
  *
  * The order is that of Hugging Face's processors, with OpenAI's penalties where vLLM has them: logitBias,
- * repetitionPenalty, frequencyPenalty and presencePenalty; then temperature, topK, topP, minP, each among what the
- * former ones have left.
+ * repetitionPenalty, frequencyPenalty and presencePenalty; then temperature, topK, topP, minP, each among the tokens
+ * that the former ones keep.
  */
 import { ConfigError } from '../errors.js';
 import { hashWords } from '../random.js';
@@ -21,22 +20,21 @@ export interface SamplingOptions {
    * Only the fewest most probable tokens that together reach probability p (Holtzman et al. 2019, arXiv 1904.09751).
    */
   readonly topP?: number;
-  /** Only tokens at least so many times as probable as the most probable one (Nguyen et al. 2024, arXiv 2407.01082). */
+  /** Only tokens at least `minP` times as probable as the most probable one (Nguyen et al. 2024, arXiv 2407.01082). */
   readonly minP?: number;
   /**
-   * Divides positive scores of tokens in prompt or answer, multiplies negative ones (Keskar et al. 2019, arXiv
+   * Divides positive scores of tokens in the prompt or answer, multiplies negative ones (Keskar et al. 2019, arXiv
    * 1909.05858).
    */
   readonly repetitionPenalty?: number;
-  /** Taken from a token's score for every time that the answer has it (OpenAI's API). */
+  /** Subtracted from a token's score for each occurrence in the answer (OpenAI's API). */
   readonly frequencyPenalty?: number;
-  /** Taken once from the score of every token that the answer has (OpenAI's API). */
+  /** Subtracted once from the score of every token in the answer (OpenAI's API). */
   readonly presencePenalty?: number;
   /** Added to the scores of single ids; −Infinity for never. */
   readonly logitBias?: Readonly<Record<number, number>>;
   /**
-   * Names the sequence of random numbers: the same seed, any safe integer, and prompt give the same text. 1337 by
-   * default.
+   * Seed of the random numbers, any safe integer: the same seed and prompt give the same text. 1337 by default.
    */
   readonly seed?: number;
 }
@@ -46,7 +44,7 @@ const DEFAULT_SEED = 1337;
 /** Draws the tokens of one sequence. */
 export class Sampler {
   private readonly bias: readonly (readonly [id: number, bias: number])[];
-  /** How often the answer has each token, 0 for the prompt's; null where no penalty asks. */
+  /** Occurrences of each token in the answer, 0 for prompt tokens; null if no penalty needs them. */
   private readonly counts: Map<number, number> | null;
 
   /**
@@ -70,8 +68,8 @@ export class Sampler {
 
   /**
    * Draws the token at place `position` of the sequence from `logits (V)`: a function of these, the seed and the tokens
-   * taken before. Ties go to the lower id. Throws CheckpointError where logits are not finite, ConfigError where
-   * logitBias leaves no token.
+   * taken before. Ties go to the lower id. Throws CheckpointError if logits are not finite, ConfigError if logitBias
+   * leaves no token.
    */
   draw(logits: Float32Array, position: number): number {
     this.candidates.reset(logits);
@@ -79,7 +77,7 @@ export class Sampler {
     return this.choose(position);
   }
 
-  /** Counts a token to the answer, for the penalties; what it returns takes that back, the last one first. */
+  /** Counts a token of the answer, for the penalties. The returned function undoes that; undo the last token first. */
   take(id: number): () => void {
     const { counts } = this;
     if (!counts) return () => {};

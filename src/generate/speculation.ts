@@ -1,11 +1,12 @@
 /**
- * Self-speculative decoding: a looped model drafts tokens with fewer of its own loops, and checks them all in one pass of
- * full depth, which goes on from the states that the draft left (Elhoushi et al. 2024, arXiv 2404.16710, for layers;
- * Leviathan et al. 2023, arXiv 2211.17192, for the idea).
+ * Self-speculative decoding: a looped model drafts tokens with fewer of its own loops, and checks them all in one pass
+ * of full depth, which continues from the draft's states (Elhoushi et al. 2024, arXiv 2404.16710, for layers; Leviathan
+ * et al. 2023, arXiv 2211.17192, for the idea).
  *
- * A drafted token stands if the full model draws the same one. Both draw by the same random numbers (`Candidates.draw`), so
- * that answers are those of decoding without a draft, token for token, and like distributions mostly agree: with a total
- * variation distance δ they do with probability (1 − δ)/(1 + δ) or more (Daliri et al. 2024, arXiv 2408.07978).
+ * A drafted token is accepted if the full model draws the same token. Both draw with the same random numbers
+ * (`Candidates.draw`). Answers are therefore those of decoding without a draft, token for token, and similar
+ * distributions mostly agree: at a total variation distance δ with probability (1 − δ)/(1 + δ) or more (Daliri et al.
+ * 2024, arXiv 2408.07978).
  */
 import { ConfigError } from '../errors.js';
 import { exitCount, type ModelConfig, stateWidth } from '../models/config.js';
@@ -19,18 +20,21 @@ export interface DraftOptions {
   readonly tokens: number;
 }
 
-/** A sequence that takes part in a round, and whoever draws its tokens. */
+/** A sequence in a round, with the functions that draw its tokens. */
 export interface Speculating {
   readonly sequence: Sequence;
-  /** The token that the sequence has not been extended by yet. */
+  /** The drawn token that is not in the sequence yet. */
   readonly drawn: number;
   /** Draws the next token of the draft from its logits (V). */
   guess(logits: Float32Array): number;
-  /** Draws the next token of the answer from `logits (V)`; whether it is the one drafted, and the answer goes on. */
+  /**
+   * Draws the next token of the answer from `logits (V)`; returns whether it is the drafted token and the answer
+   * continues.
+   */
   check(logits: Float32Array, steps: number): boolean;
 }
 
-/** Throws ConfigError where a model cannot draft so for such an answer. */
+/** Throws ConfigError if a model cannot draft with these options. */
 export function requireDraft(
   config: ModelConfig,
   { loops, tokens }: DraftOptions,
@@ -59,7 +63,7 @@ export function requireDraft(
   }
 }
 
-/** One round for sequences with the same options, each of which has room for the tokens drafted. */
+/** One round for sequences with the same options, each with room for the drafted tokens. */
 export async function speculate(
   decoder: Decoder,
   parts: readonly Speculating[],
@@ -70,7 +74,7 @@ export async function speculate(
   const C = stateWidth(config);
   const starts = parts.map(({ sequence }) => sequence.length);
   const tokens = parts.map(({ drawn }) => [drawn]);
-  // (parts, count, C): what the check goes on from.
+  // (parts, count, C): the states from which the check continues.
   using states = runtime.empty([parts.length * count, C]);
   for (let i = 0; i < count; i++) {
     const keep = (state: Tensor) => {

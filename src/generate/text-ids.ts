@@ -1,17 +1,17 @@
 /**
- * By which ids a model's texts begin and end, where that is more than its tokenizer's end of text: the fields `bos_token_id`
- * and `eos_token_id` of transformers' `generation_config.json`. Reads no file.
+ * The ids with which a model's texts begin and end, if they differ from its tokenizer's end of text: the fields
+ * `bos_token_id` and `eos_token_id` of transformers' `generation_config.json`. Reads no file.
  */
 import { ConfigError, DataError } from '../errors.js';
 
 export interface TextIds {
-  /** Begins a text; null where the tokenizer's end-of-text id does. */
+  /** The id that begins a text; null for the tokenizer's end-of-text id. */
   readonly bos: number | null;
-  /** Each ends an answer, as the tokenizer's end-of-text id does too. */
+  /** The ids that end an answer, besides the tokenizer's end-of-text id. */
   readonly eos: readonly number[];
 }
 
-/** Where nothing but the tokenizer's end of text is known. */
+/** For a model with only its tokenizer's end of text. */
 export const NO_TEXT_IDS: TextIds = { bos: null, eos: [] };
 
 /** Reads both fields, each of which may be absent or null. Throws DataError for ids that a model's vocabulary does not have. */
@@ -36,14 +36,14 @@ function given(value: unknown): unknown[] {
   return value === undefined || value === null ? [] : [value];
 }
 
-/** A prompt's ids, an empty one beginning a new text. Throws ConfigError for that where no id begins one. */
+/** A prompt's ids; an empty prompt begins a new text. Throws ConfigError for an empty prompt if no id begins a text. */
 export function startedWith(bos: number | null, ids: ArrayLike<number>): ArrayLike<number> {
   if (ids.length > 0) return ids;
   if (bos !== null) return [bos];
   throw new ConfigError('prompt', 'must not be empty', undefined, 'no token of this model begins a text');
 }
 
-/** The two fields as files have them: one id as a number, several as a list; null where there is none. */
+/** The two fields as in files: one id as a number, several as a list; null for none. */
 export type TextIdFields = Readonly<{
   bos_token_id: number | null;
   eos_token_id: number | readonly number[] | null;

@@ -1,9 +1,9 @@
 /**
- * From token ids to the text of an answer, piece by piece: characters are never split, and the answer ends before a stop
- * text. Knows no model.
+ * From token ids to the text of an answer, piece by piece: characters are never split, and the answer ends before a
+ * stop text.
  *
- * After each token the whole text so far is looked at. As soon as it contains a stop text, complete, the answer is over: it
- * ends before the stop text that begins first. Text that may still turn out to be the beginning of one is held back.
+ * Each token extends the text. As soon as the text contains a complete stop text, the answer is over: it ends before
+ * the stop text that begins first. Text that may still turn out to be the beginning of one is held back.
  */
 import { ConfigError } from '../errors.js';
 import type { TokenDecoder } from '../tokenizer/tokenizer.js';
@@ -25,17 +25,17 @@ export class TextStream {
     return this.over;
   }
 
-  /** Takes the next token and gives the text that is now certain to belong to the answer. */
+  /** Takes the next token and returns the text that now certainly belongs to the answer. */
   push(id: number): string {
     return this.take(this.decoder.push(id), true);
   }
 
-  /** Takes a token in which no stop text is looked for, and gives its text; only before the first `push`. */
+  /** Takes a token without looking for stop texts, and returns its text; only before the first `push`. */
   pass(id: number): string {
     return this.decoder.push(id);
   }
 
-  /** Gives what was held back, an unfinished character as U+FFFD. */
+  /** Returns the text that was held back, with an unfinished character as U+FFFD. */
   end(): string {
     return this.over ? '' : this.take(this.decoder.end(), false);
   }
@@ -49,7 +49,7 @@ export class TextStream {
     return all.slice(0, end);
   }
 
-  /** Length of the longest end of a text with which a stop text begins. */
+  /** Length of the text's longest suffix that is a prefix of a stop text. */
   private undecided(text: string): number {
     let longest = 0;
     for (const stop of this.stops) {
