@@ -1,13 +1,13 @@
 /**
  * The exponential moving average of a training's weights, average ← decay·average + (1 − decay)·weights after each
- * update: what is evaluated, sampled and published, while training goes on from the weights themselves. It begins as
- * the weights that training begins with.
+ * update: The average is evaluated, sampled and published, while training continues from the weights themselves. It
+ * starts as the initial weights of the training.
  */
 import type { Storage } from '../backend/backend.js';
 import type { Parameters } from '../nn/parameters.js';
 
 export class WeightAverage {
-  /** Laid out as the parameters are. */
+  /** In the layout of the parameters. */
   readonly storage: Storage;
 
   constructor(
@@ -23,15 +23,15 @@ export class WeightAverage {
     this.parameters.runtime.backend.copy(this.storage, this.parameters.storage);
   }
 
-  /** After an update; nothing where `nonFinite (1)` says that something was not finite. */
+  /** After an update; does nothing if `nonFinite (1)` is set. */
   update(nonFinite: Storage): void {
     const { runtime, storage: param } = this.parameters;
     runtime.backend.averageWeights({ average: this.storage, param, nonFinite, decay: this.decay });
   }
 
   /**
-   * Runs `body` while the model has the average. The gradient's memory, which nothing reads between updates, keeps the
-   * weights meanwhile.
+   * Runs `body` while the model has the average. Meanwhile the weights are in the gradient's memory, which nothing
+   * reads between updates.
    */
   async during<Result>(body: () => Promise<Result>): Promise<Result> {
     const { runtime, storage, gradient } = this.parameters;

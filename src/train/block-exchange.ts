@@ -1,26 +1,26 @@
 /**
- * Exchanges between processes, by rounds: a block of each rank at a time, so that all of them send and receive alike.
- * Several rounds are under way at once. Knows no gradient.
+ * Exchanges between processes, by rounds: one block of each rank per round, so that all ranks send and receive the same
+ * amount. Several rounds run at once.
  */
 import type { Backend, HostArray, Storage } from '../backend/backend.js';
 import { ownerOf, type Range } from './blocks.js';
 import { type Message, othersOf, type Peers } from './peers.js';
 
-/** Rounds of a stage that are under way at a time. */
+/** Rounds of a stage that run at once. */
 const UNDER_WAY = 3;
 
-/** A block of each rank; null for those that have none left. */
+/** A block of each rank; null for ranks without further blocks. */
 export type Round = readonly (Range | null)[];
 
-/** What a process sends and receives of one round. */
+/** The messages of one process in one round. */
 export interface Exchange {
   readonly sends: readonly Message[];
   readonly receives: readonly Message[];
-  /** Called when all has arrived. */
+  /** Called when everything has arrived. */
   end(): void;
 }
 
-/** What is exchanged of a round; `take` gives arrays of the host's memory, which are taken back at its end. */
+/** The exchange of a round; `take` lends arrays of the host's memory until the end of the round. */
 export type Stage = (round: Round, take: (length: number) => HostArray) => Promise<Exchange>;
 
 /** Resolves when a round may begin, in its first stage. */
@@ -45,8 +45,8 @@ export class BlockExchange {
   }
 
   /**
-   * Takes every round through all stages; `order` is that of the rounds, the same on all ranks, as is then the order of
-   * all messages.
+   * Takes every round through all stages. `order`, the order of the rounds, is the same on all ranks, and therefore
+   * also the order of all messages.
    */
   async run(
     stages: readonly Stage[],
@@ -88,7 +88,7 @@ export class BlockExchange {
     };
   }
 
-  /** Sends off a round; returns what ends it. */
+  /** Starts a round; returns the function that ends it. */
   private async begin(stage: Stage, round: number): Promise<() => Promise<void>> {
     const taken: HostArray[] = [];
     const { sends, receives, end } = await stage(this.rounds[round], (length) => {
@@ -96,7 +96,7 @@ export class BlockExchange {
       return taken.at(-1)!;
     });
     const arrived = this.peers.exchange(sends, receives);
-    arrived.catch(() => {}); // it is awaited in its turn
+    arrived.catch(() => {}); // awaited later
     return async () => {
       await arrived;
       end();

@@ -1,6 +1,7 @@
 /**
- * Blocks of a flat storage: what many processes exchange and deal out, and what the gradient's norm is added up from.
- * Their length depends on the storage's alone, so sums over blocks have the same bits on any number of processes.
+ * Blocks of a flat storage: the unit that processes exchange and distribute, and of which the gradient's norm is
+ * summed. Their length depends on the storage's alone, so sums over blocks have the same bits on any number of
+ * processes.
  */
 
 /** Elements [offset, offset + length) of a flat storage. */
@@ -27,7 +28,7 @@ export function blocksOf(length: number): Range[] {
   }));
 }
 
-/** The rank that adds up a block, and with a sharded optimizer updates it: blocks are dealt out in turn. */
+/** The rank that sums a block, and with a sharded optimizer updates it: blocks are assigned to ranks in turn. */
 export function ownerOf(block: number, ranks: number): number {
   return block % ranks;
 }

@@ -1,6 +1,6 @@
 /**
- * The tensor files of a checkpoint: every parameter's part of values that are laid out as the parameters are, in a
- * safetensors file. Knows the format; knows no folder.
+ * The tensor files of a checkpoint: every parameter's part of values in the parameters' layout, in a safetensors file.
+ * It must not handle folders.
  */
 import { CheckpointError } from '../errors.js';
 import type { RandomAccessFile } from '../platform.js';
@@ -10,16 +10,16 @@ import type { Parameters } from '../nn/parameters.js';
 import type { Parameter } from '../tensor/tensor.js';
 import type { FlatValues } from './flat-values.js';
 
-/** A name's prefix, and values that are laid out like the parameters: of all of them, or of some. */
+/** A prefix of names, and values in the parameters' layout, of all parameters or of some. */
 export type Section<Access extends keyof FlatValues> = readonly [
   prefix: string,
   values: Pick<FlatValues, Access>,
   of?: (parameter: Parameter) => boolean,
 ];
 
-/** Elements read from the backend at a time, so that saving needs little memory of its own. */
+/** Elements read from the backend at a time, so that saving needs little memory. */
 const CHUNK = 1 << 18;
-/** Pieces of a file that are read while one is looked at: Node reads in four threads. */
+/** Pieces of a file that are read while one is processed: Node reads in four threads. */
 const AHEAD = 4;
 
 /** A file with every parameter's part of each section. Its chunks share two buffers in turns. */
@@ -51,8 +51,8 @@ export async function* tensorFile(
 }
 
 /**
- * Reads such a file into the sections' storages, its bytes from the first to the last, of which `onBytes` is told.
- * Throws CheckpointError, naming the tensor, where the file is not one of these parameters.
+ * Reads such a file into the sections' storages, from the first byte to the last; `onBytes` receives all bytes. Throws
+ * CheckpointError, naming the tensor, if the file does not hold these parameters.
  */
 export async function loadTensorFile(
   file: RandomAccessFile,
@@ -79,9 +79,9 @@ export async function loadTensorFile(
 export interface Piece {
   /** Where it begins, in bytes. */
   readonly begin: number;
-  /** Lets `fill` read it into the array where it belongs, for now or for good. */
+  /** Lets `fill` read it into its array, temporary or final. */
   readonly receive: (fill: (floats: Float32Array) => Promise<void>) => Promise<void>;
-  /** Takes it from there: pieces are read in turns, so that the array soon holds another one. */
+  /** Takes it from the array, which soon holds another piece. */
   readonly take?: (floats: Float32Array) => void;
 }
 
@@ -98,7 +98,7 @@ export function piecesOf(
   }));
 }
 
-/** Reads pieces that fill the rest of a file in their order, each while up to `ahead` before it are looked at. */
+/** Reads pieces that fill the rest of a file in their order, up to `ahead` pieces before they are processed. */
 export async function readPieces(
   file: RandomAccessFile,
   pieces: Iterable<Piece>,
@@ -115,13 +115,13 @@ export async function readPieces(
   try {
     for (const piece of pieces) {
       const floats = readInto(piece, file);
-      floats.catch(() => {}); // it is awaited in its turn, or no more
+      floats.catch(() => {}); // awaited later, or never after an error
       reading.push({ piece, floats });
       if (reading.length > ahead) await finish();
     }
     while (reading.length > 0) await finish();
   } finally {
-    await Promise.allSettled(reading.map(({ floats }) => floats)); // nobody writes to memory that is given back
+    await Promise.allSettled(reading.map(({ floats }) => floats)); // nothing writes to released memory
   }
 }
 
@@ -146,7 +146,7 @@ export interface WantedTensor {
 
 /**
  * Reads the header of such a file: where each tensor begins, in bytes from the beginning of the file and in this order.
- * They fill the rest of it without gap or overlap. Throws CheckpointError where one is missing, another's, or of
+ * They fill the rest of the file without gap or overlap. Throws CheckpointError if a tensor is missing, unknown, or of
  * another shape.
  */
 export async function readPlaces(

@@ -1,10 +1,10 @@
 /**
  * Checkpoints of a run: folders `checkpoints/last-<step>` and `checkpoints/best-<step>`, each with `model.safetensors`,
  * `optimizer.safetensors` (moments `m.<name>`, `v.<name>`; absent before the first update of weights from elsewhere),
- * `state.json`, and the checksums of these. Where a training averages its weights, the average is the model's, and the
- * weights that training goes on from are `plain.<name>` beside the moments. A folder appears whole or not at all, and
- * the former one of its kind goes only then, so the latest is never a half-written one; what is damaged later is not
- * loaded. Knows no trainer.
+ * `state.json`, and the checksums of these. If a training averages its weights, the model file has the average, and the
+ * weights from which training continues are `plain.<name>` beside the moments. A folder appears whole or not at all,
+ * and only then is the former one of its kind removed, so that the latest is never half-written. A folder that is
+ * damaged later is not loaded. This file must not import the trainer.
  */
 import { CheckpointError } from '../errors.js';
 import { parseJSON } from '../formats/json.js';
@@ -28,7 +28,8 @@ export interface TrainState {
   /** Lowest validation loss seen, nats per token; null before the first evaluation. */
   readonly bestValLoss: number | null;
   /**
-   * Loops of that evaluation; null before the first, and in checkpoints that do not tell: nLoop of the configuration.
+   * Loops of that evaluation; null before the first, and in checkpoints without the field, which means the
+   * configuration's nLoop.
    */
   readonly bestLoops: number | null;
   /** Step of the latest evaluation and of the latest checkpoint of kind `last`; −1 before the first. */
@@ -55,14 +56,14 @@ interface Checkpoint {
   readonly name: string;
 }
 
-/** What a training goes on from: weights, their average where it has one, and the optimizer's moments. */
+/** The state from which a training resumes: weights, their average if there is one, and the optimizer's moments. */
 export interface Resumable<Access extends keyof FlatValues> {
   readonly weights: Pick<FlatValues, Access>;
   readonly average: Pick<FlatValues, Access> | null;
   readonly moments: readonly Section<Access>[];
 }
 
-/** What stands in `optimizer.safetensors`. */
+/** The content of `optimizer.safetensors`. */
 export function optimizerSections<Access extends keyof FlatValues>(
   { weights, moments }: Resumable<Access>,
   averaged: boolean,
@@ -70,7 +71,7 @@ export function optimizerSections<Access extends keyof FlatValues>(
   return averaged ? [...moments, [PLAIN, weights]] : moments;
 }
 
-/** Writes a checkpoint and then removes older ones of its kind. Throws FileError where the disk is full. */
+/** Writes a checkpoint and then removes older ones of its kind. Throws FileError if the disk is full. */
 export async function saveCheckpoint(
   store: Store,
   kind: CheckpointKind,
@@ -91,8 +92,8 @@ export async function saveCheckpoint(
 }
 
 /**
- * Writes weights that came from elsewhere as a run's checkpoint of step 0, from which training starts with fresh
- * moments: it has no `optimizer.safetensors`. `tensors` are the model's parameters in their order.
+ * Writes imported weights as a run's checkpoint of step 0, from which training starts with fresh moments: it has no
+ * `optimizer.safetensors`. `tensors` are the model's parameters in their order.
  */
 export async function saveInitialWeights(store: Store, tensors: readonly LazyTensor[]): Promise<void> {
   const state: TrainState = { ...newCheckpointState(), savedAt: 0 };
@@ -104,8 +105,8 @@ export async function saveInitialWeights(store: Store, tensors: readonly LazyTen
 }
 
 /**
- * Loads a run's latest checkpoint, of kind `last` or else `best`, and says whether it had an average of the weights.
- * Throws CheckpointError, and the signal's reason where that is aborted meanwhile.
+ * Loads a run's latest checkpoint, of kind `last` or else `best`, and returns whether it has an average of the weights.
+ * Throws CheckpointError, and the signal's reason if it is aborted meanwhile.
  */
 export async function loadCheckpoint(
   store: Store,
@@ -115,7 +116,7 @@ export async function loadCheckpoint(
 ): Promise<{ readonly state: TrainState; readonly averaged: boolean }> {
   return loading(store, 'last', async (folder, step) => {
     const state = parseState(await folder.read(STATE_FILE), step, `${folder.path}/${STATE_FILE}`);
-    // Weights from elsewhere have no moments yet: the optimizer's are zero, as at the start of any run.
+    // Imported weights have no moments yet: the optimizer's are zero, as at the start of any run.
     const updated = state.step > 0 || (await folder.has(OPTIMIZER_FILE));
     const averaged = updated && (await requireMoments(folder, parameters, values));
     const { weights, average } = values;
@@ -127,7 +128,7 @@ export async function loadCheckpoint(
   });
 }
 
-/** Throws CheckpointError where the moments are another optimizer's; returns whether the weights have an average. */
+/** Throws CheckpointError if the moments are another optimizer's; returns whether the weights have an average. */
 async function requireMoments(
   folder: CheckedFolder,
   { all }: Parameters,
@@ -145,7 +146,7 @@ async function requireMoments(
   return tensors.some(({ name }) => name.startsWith(PLAIN));
 }
 
-/** Which weights were loaded: their step, and the CRC-32C of their file. */
+/** The loaded weights: their step, and the CRC-32C of their file. */
 export interface LoadedWeights {
   readonly step: number;
   readonly crc32c: string;
@@ -174,9 +175,8 @@ export function loadWeights(
 }
 
 /**
- * The file with the weights of a run's best checkpoint, or else of its latest, for a reader who takes them tensor by
- * tensor: it is read once before, to see that it is intact. Throws CheckpointError, and the signal's reason where that
- * is aborted.
+ * The file with the weights of a run's best checkpoint, or else of its latest, for reading tensor by tensor. It is
+ * first read once to check that it is intact. Throws CheckpointError, and the signal's reason if it is aborted.
  */
 export async function weightsFile(
   store: Store,
@@ -189,9 +189,9 @@ export async function weightsFile(
 }
 
 /**
- * The files that it takes to use a run's weights, and not to train on, and the folder that they are in: of its best
- * checkpoint, or else of its latest. Each is read once before, to see that it is intact. Throws CheckpointError, and
- * the signal's reason where that is aborted.
+ * The files needed to use a run's weights without training further, and their folder: of its best checkpoint, or else
+ * of its latest. Each is first read once to check that it is intact. Throws CheckpointError, and the signal's reason if
+ * it is aborted.
  */
 export function weightFiles(
   store: Store,
@@ -204,17 +204,17 @@ export function weightFiles(
   });
 }
 
-/** The step of the weights that are loaded; null where there are none. */
+/** The step of the weights that would be loaded; null if there are none. */
 export async function weightsStep(store: Store): Promise<number | null> {
   return (await inOrder(store, 'best'))[0]?.step ?? null;
 }
 
-/** The step from which a run is resumed; null where it can not be. */
+/** The step from which a run would resume; null if it can not resume. */
 export async function resumableStep(store: Store): Promise<number | null> {
   return (await inOrder(store, 'last'))[0]?.step ?? null;
 }
 
-/** Loads from the checkpoint to take; a damaged file is named rather than what came of the damage. */
+/** Loads from the chosen checkpoint; the error names a damaged file rather than the effect of the damage. */
 async function loading<Result>(
   store: Store,
   kind: CheckpointKind,
@@ -234,12 +234,12 @@ async function loading<Result>(
   }
 }
 
-/** How to go on from the latest checkpoint that has fewer steps than `below`; null where there is none. */
+/** How to resume from the latest checkpoint with fewer steps than `below`; null if there is none. */
 export function wayBack(store: Store, below: number): Promise<string | null> {
   return nextBest(store, 'last', ({ step }) => step < below);
 }
 
-/** How to come to take the next checkpoint that is good, and intact; null where there is none. */
+/** How to fall back to the next valid and intact checkpoint; null if there is none. */
 async function nextBest(
   store: Store,
   kind: CheckpointKind,
@@ -290,7 +290,7 @@ function stateFile(state: TrainState): [string, FileContent] {
 }
 
 /**
- * Complete checkpoints in the order in which they are taken: those of a kind, then the others, the latest of each
+ * Complete checkpoints in the order in which they are tried: those of a kind, then the others, the latest of each
  * first.
  */
 async function inOrder(store: Store, kind: CheckpointKind): Promise<Checkpoint[]> {
@@ -302,7 +302,7 @@ async function inOrder(store: Store, kind: CheckpointKind): Promise<Checkpoint[]
     .sort((a, b) => Number(b.kind === kind) - Number(a.kind === kind) || b.step - a.step);
 }
 
-/** The least that each number of a state can be. */
+/** The minimum of each number of a state. */
 const LEAST = { step: 0, tokensSeen: 0, evaluatedAt: -1, savedAt: -1 } as const;
 
 /** Parses the state of a checkpoint of a step. Throws CheckpointError that names the field. */

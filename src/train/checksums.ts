@@ -1,7 +1,7 @@
 /**
- * A folder that remembers the checksums of its files, so that what is damaged is not taken for what was written. They are in
- * `checksums.json`, which is written last: size and CRC-32C (8 hexadecimal digits) of each other file. A folder without that
- * file, as former versions wrote it, is read unchecked. Knows no checkpoint and no model.
+ * A folder with the checksums of its files, so that a damaged file is detected. The checksums are in `checksums.json`,
+ * which is written last: size and CRC-32C (8 hexadecimal digits) of each other file. A folder without `checksums.json`,
+ * from former versions, is read unchecked.
  */
 import { CheckpointError } from '../errors.js';
 import { parseJSON } from '../formats/json.js';
@@ -16,7 +16,7 @@ export interface FileSum {
   readonly crc32c: string;
 }
 
-/** Adds up a file that is read or written piece by piece. */
+/** Sums a file that is read or written piece by piece. */
 export class RunningSum {
   private bytes = 0;
   private crc = 0;
@@ -33,7 +33,10 @@ export class RunningSum {
   }
 }
 
-/** A folder's files, and after them the one with their checksums; each must be read to its end before the next is asked for. */
+/**
+ * A folder's files, followed by the file with their checksums; each must be read to its end before the next is
+ * requested.
+ */
 export function* withChecksums(
   store: Store,
   files: Iterable<readonly [name: string, content: FileContent]>,
@@ -55,20 +58,20 @@ async function* summed(content: FileContent, running: RunningSum): AsyncGenerato
   }
 }
 
-/** Such a folder, as it is read. */
+/** Such a folder, for reading. */
 export class CheckedFolder {
   private constructor(
     private readonly store: Store,
     readonly path: string,
-    /** By file; null where nothing is known. */
+    /** By file; null without checksums. */
     private readonly sums: ReadonlyMap<string, FileSum> | null,
     private readonly wayOut: () => Promise<string | null>,
   ) {}
 
   /**
-   * Opens a folder. Throws CheckpointError where its list of checksums is damaged.
+   * Opens a folder. Throws CheckpointError if its list of checksums is damaged.
    *
-   * @param wayOut what the user can do instead where a file is damaged or missing; null for nothing
+   * @param wayOut what the user can do if a file is damaged or missing; null for nothing
    */
   static async open(
     store: Store,
@@ -87,7 +90,7 @@ export class CheckedFolder {
     return this.sums ? this.sums.has(name) : this.store.has(`${this.path}/${name}`);
   }
 
-  /** A whole file. Throws CheckpointError where it is missing or damaged. */
+  /** A whole file. Throws CheckpointError if it is missing or damaged. */
   async read(name: string): Promise<Uint8Array> {
     const content = await this.readable(name, this.store.read(`${this.path}/${name}`));
     const running = new RunningSum(this.store);
@@ -96,12 +99,12 @@ export class CheckedFolder {
     return content;
   }
 
-  /** A file to be read in parts, whose sum the reader checks. Throws CheckpointError where it is missing. */
+  /** A file to be read in parts, whose sum the reader checks. Throws CheckpointError if it is missing. */
   open(name: string): Promise<RandomAccessFile> {
     return this.readable(name, this.store.open(`${this.path}/${name}`));
   }
 
-  /** Throws CheckpointError unless what was added up is the file as it was written. */
+  /** Throws CheckpointError unless the sum is that of the file as it was written. */
   async require(name: string, running: RunningSum): Promise<void> {
     if (!this.sums) return;
     const found = running.sum;
@@ -112,7 +115,7 @@ export class CheckedFolder {
     throw await this.failure(name, `must hold the ${show(expected)} in ${CHECKSUMS_FILE}`, show(found));
   }
 
-  /** Reads a file to its end, or until `signal` is aborted. Throws CheckpointError where it is missing or damaged. */
+  /** Reads a file to its end, or until `signal` is aborted. Throws CheckpointError if it is missing or damaged. */
   async verify(name: string, signal?: AbortSignal): Promise<void> {
     if (!this.sums) return;
     await using file = await this.open(name);
@@ -144,7 +147,7 @@ export class CheckedFolder {
   }
 }
 
-/** The sums in such a file; null where it is damaged. */
+/** The sums in such a file; null if it is damaged. */
 export function parseSums(bytes: Uint8Array): Map<string, FileSum> | null {
   try {
     const { files } = parseJSON(new TextDecoder().decode(bytes)) as { files: Record<string, FileSum> };

@@ -1,4 +1,4 @@
-/** The configuration of a training run, its defaults being nanoGPT's. */
+/** The configuration of a training run, with nanoGPT's defaults. */
 import { ConfigError } from '../errors.js';
 import {
   averagesExits,
@@ -128,15 +128,15 @@ export const trainFields = {
 
 export type TrainConfig = ConfigOf<typeof trainFields>;
 
-/** A model and how to train it: what a preset file and a run's `config.json` hold. */
+/** A model and its training: the content of a preset file and of a run's `config.json`. */
 export interface RunConfig {
   readonly model: ModelConfig;
   readonly train: TrainConfig;
 }
 
 /**
- * Parses the content of a preset or `config.json`. Throws ConfigError naming the field. Settings without effect are
- * `requireEffect`'s to refuse.
+ * Parses the content of a preset or `config.json`. Throws ConfigError naming the field. `requireEffect` rejects
+ * settings without effect.
  */
 export function parseRunConfig(input: unknown, where: string): RunConfig {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
@@ -156,7 +156,7 @@ export function parseRunConfig(input: unknown, where: string): RunConfig {
   return config;
 }
 
-/** Throws ConfigError where a way of training does not fit the model. */
+/** Throws ConfigError if the training does not fit the model. */
 function requireTogether({ model, train }: RunConfig, where: string): void {
   const refuse = (name: keyof TrainConfig, rule: string): never => {
     throw new ConfigError(`${where}.${name}`, rule, train[name]);
@@ -232,21 +232,20 @@ function unreadTrainFields({ model, train }: RunConfig): Partial<Record<keyof Tr
   return unread;
 }
 
-/** The training fields that something reads in a configuration: where they are the same, so is the training. */
+/** The training fields that something reads in a configuration: if they are equal, so is the training. */
 export function readTrainFields(config: RunConfig): Partial<TrainConfig> {
   const unread = unreadTrainFields(config);
   return Object.fromEntries(Object.entries(config.train).filter(([name]) => !(name in unread)));
 }
 
-/** Fields that somebody gave, of a model and of its training. */
+/** Fields that the user gave, of a model and of its training. */
 export interface GivenFields {
   readonly model?: Readonly<Record<string, unknown>> | undefined;
   readonly train?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /**
- * Throws ConfigError where a field was given, with another value than its default, that none of the configurations made
- * with it reads.
+ * Throws ConfigError if a given field differs from its default and none of the configurations made with it reads it.
  */
 export function requireEffect(
   { model = {}, train = {} }: GivenFields,
@@ -258,7 +257,7 @@ export function requireEffect(
   requireRead(train, trainFields, configs.map(unreadTrainFields), `${where}: train`);
 }
 
-/** Throws ConfigError where a loop schedule does not fit, or never comes to nLoop loops. */
+/** Throws ConfigError if a loop schedule does not fit, or never reaches nLoop loops. */
 function requireSchedule(
   { model, train }: RunConfig,
   learned: boolean,
@@ -281,8 +280,8 @@ function requireSchedule(
 }
 
 /**
- * Training fields over those of a preset or a run: `minLr` and `warmupSteps`, where they are not given, follow a given `lr` and
- * `maxSteps`. The one keeps its ratio to lr; the other, where it is more than half of all updates, becomes a tenth of them.
+ * Training fields over those of a preset or a run. Unless given, `minLr` follows a given `lr` and keeps its ratio to
+ * it; `warmupSteps` follows a given `maxSteps`: if it is more than half of all updates, it becomes a tenth of them.
  */
 export function overrideTrain(base: Partial<TrainConfig>, given: Partial<TrainConfig>): Partial<TrainConfig> {
   const { lr = trainFields.lr.default, minLr, warmupSteps } = base;

@@ -1,7 +1,7 @@
 /**
- * How the texts of an imported model are written, which its run keeps under transformers' file names: by which ids they begin
- * and end (`generation_config.json`), its special tokens by name (`tokenizer_config.json`), and its chat template
- * (`chat_template.jinja`). A run that was trained here needs none of them.
+ * The text conventions of an imported model, which its run keeps under transformers' file names: the ids with which
+ * texts begin and end (`generation_config.json`), special tokens by name (`tokenizer_config.json`), and the chat
+ * template (`chat_template.jinja`). A run that was trained here needs none of them.
  */
 import { NO_TEXT_IDS, parseTextIds, type TextIds } from '../generate/text-ids.js';
 import { END_OF_TEXT, type Tokenizer } from '../tokenizer/tokenizer.js';
@@ -20,15 +20,15 @@ export const CHAT_TEMPLATE_FILE = 'chat_template.jinja';
 export const CONVENTION_FILES = [GENERATION_CONFIG_FILE, TOKENIZER_CONFIG_FILE, CHAT_TEMPLATE_FILE] as const;
 
 export interface Conventions {
-  /** The content of generation_config.json; null where there is none. */
+  /** The content of generation_config.json; null for none. */
   readonly generation: Readonly<Record<string, unknown>> | null;
-  /** Special tokens by name; null where the tokenizer's end of text is all that is known. */
+  /** Special tokens by name; null if only the tokenizer's end of text is known. */
   readonly tokens: TokenNames | null;
-  /** A chat template in Jinja; null where there is none. */
+  /** A chat template in Jinja; null for none. */
   readonly chatTemplate: string | null;
 }
 
-/** Reads a run's conventions. Throws CheckpointError or DataError where a file is damaged. */
+/** Reads a run's conventions. Throws CheckpointError or DataError if a file is damaged. */
 export async function readConventions(store: Store, name: string): Promise<Conventions> {
   const names = await store.list('.');
   const has = (file: string) => names.includes(file);
@@ -49,7 +49,7 @@ export async function writeConventions(store: Store, conventions: Conventions): 
   if (chatTemplate !== null) await store.replace(CHAT_TEMPLATE_FILE, chatTemplate);
 }
 
-/** By which ids texts begin and end. Throws DataError for ids that the vocabulary does not have. */
+/** The ids with which texts begin and end. Throws DataError for ids outside the vocabulary. */
 export function textIdsOf(
   { generation }: Pick<Conventions, 'generation'>,
   name: string,
@@ -59,18 +59,18 @@ export function textIdsOf(
   return parseTextIds(generation, `${name}/${GENERATION_CONFIG_FILE}`, vocabSize);
 }
 
-/** Special tokens by the names that templates know them by. */
+/** Special tokens by their names in templates. */
 export function tokenNames({ tokens }: Pick<Conventions, 'tokens'>, tokenizer: Tokenizer): TokenNames {
   return tokens ?? endOfTextNames(tokenizer);
 }
 
-/** The names that a run has of special tokens; null where it has none. Throws CheckpointError or DataError where they are damaged. */
+/** A run's names of special tokens; null if it has none. Throws CheckpointError or DataError if they are damaged. */
 export async function readTokenNames(store: Store, name: string): Promise<TokenNames | null> {
   if (!(await store.has(TOKENIZER_CONFIG_FILE))) return null;
   return namedTokens(await readJSON(store, TOKENIZER_CONFIG_FILE), undefined, name).names;
 }
 
-/** Sees to it that the tokenizer that a run has is read again with the same end of text. */
+/** Ensures that a run's tokenizer is read again with the same end of text. */
 export async function nameEndOfText(store: Store, tokenizer: Tokenizer): Promise<void> {
   const names = await readTokenNames(store, '.');
   if (tokenizer.eotToken === null || (names?.eos_token ?? END_OF_TEXT) === tokenizer.eotToken) return;

@@ -1,4 +1,4 @@
-/** Finds the first tensor that went wrong when a loss or gradient is no longer finite. Knows no recovery. */
+/** Finds the first tensor that is not finite when a loss or gradient is not finite. It does not recover. */
 import type { Storage } from '../backend/backend.js';
 import type { GPT } from '../models/gpt.js';
 import type { TrainPass } from '../models/exits/pass.js';

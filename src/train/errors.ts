@@ -1,5 +1,5 @@
-/** Why a training ends that its configuration and its data let begin. */
+/** Errors that end a training whose configuration and data are valid. */
 import { LoopnnError } from '../errors.js';
 
-/** Training can not go on: a loss or gradient is not finite, or processes have come apart. */
+/** Training can not continue: a loss or gradient is not finite, or processes have diverged. */
 export class TrainingError extends LoopnnError {}

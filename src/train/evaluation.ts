@@ -1,5 +1,5 @@
 /**
- * An evaluation of a training: both splits on fixed batches, and what else was asked for. Knows no log and no steps.
+ * An evaluation of a training: both splits on fixed batches, and requested extras. It does not handle logs or steps.
  */
 import { ConfigError } from '../errors.js';
 import type { TokenSource } from '../evaluate/batches.js';
@@ -21,16 +21,16 @@ export interface EvaluationOptions {
   readonly train: TokenSource;
   readonly val: TokenSource;
   readonly clock: Clock;
-  /** Loop counts at which the validation batches are scored too; a resumed run's are those of its log by default. */
+  /** Further loop counts at which the validation batches are scored; by default, those of a resumed run's log. */
   readonly evalLoops?: readonly number[] | undefined;
   /**
-   * What the environment adds, with the weights as they are and the pass's loops; null where the signal ends it. Asked
-   * on rank 0.
+   * The environment's additions, with the current weights and the pass's loops; null if the signal ends it. Called on
+   * rank 0.
    */
   readonly notes?: (signal?: AbortSignal, pass?: Pick<ScorePass, 'loops'>) => Promise<EvalNotes | null>;
 }
 
-/** What it finds. */
+/** The result of an evaluation. */
 export type Evaluated = Omit<EvalEvent, 'kind' | 'step' | 'tokensSeen' | 'best'>;
 
 export class Evaluation {
@@ -51,7 +51,7 @@ export class Evaluation {
     }
   }
 
-  /** Takes the loop counts of a resumed run's log where none were given. */
+  /** Takes the loop counts of a resumed run's log if none were given. */
   async resume({ events }: Metrics): Promise<void> {
     const { model, evalLoops } = this.options;
     const last = events.findLast((event): event is EvalEvent => event.kind === 'eval')?.lossByLoops;
@@ -65,7 +65,7 @@ export class Evaluation {
     return (await this.score(this.options.val, pass, signal))?.loss ?? null;
   }
 
-  /** With the loops of `pass`, or else the model's own; null when the signal is aborted meanwhile. */
+  /** With the loops of `pass`, or else the model's own; null if the signal is aborted meanwhile. */
   async run(pass: Pick<ScorePass, 'loops'>, signal?: AbortSignal): Promise<Evaluated | null> {
     const { model, train, val, notes } = this.options;
     const own = await this.score(train, pass, signal);
@@ -97,7 +97,7 @@ export class Evaluation {
   }
 
   /**
-   * The loss on fixed batches, and the mean steps there, 0 where no token can halt; processes share the batches out.
+   * The loss on fixed batches, and the mean steps there, 0 if no token can halt; processes divide the batches.
    */
   private async score(
     source: TokenSource,

@@ -1,4 +1,4 @@
-/** What a training tells of itself. */
+/** The events of a training. */
 import type { GateSummary } from '../evaluate/gates.js';
 import type { LoopParts } from '../evaluate/loop-parts.js';
 import type { CheckpointKind } from './checkpoint.js';
@@ -16,13 +16,13 @@ export interface StepEvent {
   readonly stepMs: number;
   readonly tokensPerSecond: number;
   readonly tokensSeen: number;
-  /** Of many processes: milliseconds that this one waited for others' gradients; absent where it is alone. */
+  /** With several processes: milliseconds that this one waited for others' gradients; absent for one process. */
   readonly waitMs?: number;
-  /** Loops of the update; absent where no schedule changes them. */
+  /** Loops of the update; absent if no schedule changes them. */
   readonly loops?: number;
-  /** Mean of what halting adds: ACT's ponder cost in steps, or nats against the oracle; absent where it adds nothing. */
+  /** Mean of halting's term: ACT's ponder cost in steps, or nats against the oracle; absent for none. */
   readonly auxLoss?: number;
-  /** Mean steps before a token halted; absent where none can. */
+  /** Mean steps before a token halted; absent if none can. */
   readonly meanSteps?: number;
 }
 
@@ -30,33 +30,35 @@ export interface StepEvent {
 export interface EvalEvent {
   readonly kind: 'eval';
   readonly step: number;
-  /** Nats per token; of the weights' average, where one is kept. */
+  /** Nats per token; of the weights' average, if there is one. */
   readonly trainLoss: number;
   readonly valLoss: number;
-  /** The validation loss of the weights behind the average, from which training goes on; absent where none is kept. */
+  /**
+   * The validation loss of the weights behind the average, from which training continues; absent without an average.
+   */
   readonly plainValLoss?: number;
   readonly tokensSeen: number;
-  /** Whether this is the run's lowest validation loss so far, with as many loops. */
+  /** Whether this is the run's lowest validation loss so far, with the same number of loops. */
   readonly best: boolean;
-  /** Loops of both losses, those of the last update; absent where no schedule changes them. */
+  /** Loops of both losses, those of the last update; absent if no schedule changes them. */
   readonly loops?: number;
-  /** Mean steps before a token of the validation batches halted; absent where none can. */
+  /** Mean steps before a token of the validation batches halted; absent if none can. */
   readonly meanSteps?: number;
-  /** Losses on the same validation batches with so many loops for every token; absent where not asked for. */
+  /** Losses on the same validation batches with other loop counts for every token; absent unless requested. */
   readonly lossByLoops?: readonly { readonly loops: number; readonly valLoss: number }[];
-  /** Learned gates by parameter name, one summary a loop; absent where the model has none. */
+  /** Learned gates by parameter name, one summary per loop; absent if the model has none. */
   readonly gates?: Readonly<Record<string, readonly GateSummary[]>>;
-  /** What recipes for loops have learned; absent where the model has none. */
+  /** Learned values of recipes for loops; absent if the model has none. */
   readonly loopParts?: LoopParts;
-  /** Root mean square of the state after each loop (step, layer), on a validation batch; absent for a single one. */
+  /** Root mean square of the state after each loop (step, layer), on a validation batch; absent for a single loop. */
   readonly stateRms?: readonly number[];
-  /** What the model writes; absent where nobody asked, or no tokenizer came with the data. */
+  /** A text that the model generates; absent unless requested, and if the data has no tokenizer. */
   readonly sample?: string;
-  /** Resident memory of the process; absent where the environment does not tell. */
+  /** Resident memory of the process; absent if the environment does not report it. */
   readonly memoryBytes?: number;
 }
 
-/** What the environment adds to an evaluation. */
+/** The environment's additions to an evaluation. */
 export type EvalNotes = Pick<EvalEvent, 'sample' | 'memoryBytes'>;
 
 export interface CheckpointEvent {

@@ -1,6 +1,6 @@
 /**
- * Values that are laid out as the parameters are (weights, moments), read and written by part: in a storage of this
- * process, or dealt out over many. A checkpoint is the same file either way.
+ * Values in the parameters' layout (weights, moments), read and written in parts: in a storage of this process, or
+ * distributed over several. A checkpoint is the same file either way.
  */
 import type { Backend, HostArray, Storage } from '../backend/backend.js';
 import { ownerOf, type Range } from './blocks.js';
@@ -13,7 +13,7 @@ export interface FlatValues {
   receive(offset: number, length: number, fill: (values: Float32Array) => Promise<void>): Promise<void>;
 }
 
-/** Those of a storage. */
+/** The values of a storage. */
 export function valuesOf(backend: Backend, flat: Storage): FlatValues {
   return {
     read: (offset, length, into) => backend.read(backend.slice(flat, offset, length), into),
@@ -27,7 +27,7 @@ export interface HeldRange extends Range {
   readonly at: number;
 }
 
-/** Ranges whose values a storage holds one after another. */
+/** Ranges whose values lie one after another in a storage. */
 export function heldInTurn(ranges: readonly Range[], storage: Storage): HeldRange[] {
   let end = 0;
   return ranges.map(({ offset, length }) => {
@@ -37,7 +37,7 @@ export function heldInTurn(ranges: readonly Range[], storage: Storage): HeldRang
   });
 }
 
-/** Those of ranges that storages hold; each call stays within one of them. */
+/** The values of ranges that storages hold; each call stays within one range. */
 export function heldValues(backend: Backend, held: readonly HeldRange[]): FlatValues {
   const part = partOf(backend, held);
   return {
@@ -55,8 +55,8 @@ function partOf(backend: Backend, held: readonly HeldRange[]) {
 }
 
 /**
- * Those of a storage that holds this process's blocks one after another. `read` is called by all processes in the same
- * order, and gives the values to rank 0.
+ * The values of a storage that holds this process's blocks one after another. All processes call `read` in the same
+ * order; it returns the values to rank 0.
  */
 export function dealtValues(
   backend: Backend,
@@ -84,7 +84,7 @@ export function dealtValues(
   };
 }
 
-/** The parts of a range that lie in one block each, and where in it they begin. */
+/** The parts of a range, each within one block, and their offsets in the block. */
 function* partsOf(offset: number, length: number, blockLength: number) {
   for (let from = offset; from < offset + length; ) {
     const block = Math.floor(from / blockLength);
@@ -94,7 +94,7 @@ function* partsOf(offset: number, length: number, blockLength: number) {
   }
 }
 
-/** Writes what it is given of a storage, whole or dealt out. */
+/** Writes values to a storage, whole or distributed. */
 type Write = (offset: number, values: Float32Array) => void;
 
 /** Writes to the whole of a storage. */
@@ -102,13 +102,13 @@ export function writesTo(backend: Backend, flat: Storage): Write {
   return (offset, values) => backend.write(backend.slice(flat, offset, values.length), values);
 }
 
-/** Writes to ranges that storages hold; each call stays within one of them. */
+/** Writes to ranges that storages hold; each call stays within one range. */
 export function writesHeld(backend: Backend, held: readonly HeldRange[]): Write {
   const part = partOf(backend, held);
   return (offset, values) => backend.write(part(offset, values.length), values);
 }
 
-/** Writes what is this process's to a storage that holds its blocks one after another. */
+/** Writes this process's values to a storage that holds its blocks one after another. */
 export function writesDealt(
   backend: Backend,
   held: Storage,
@@ -124,10 +124,10 @@ export function writesDealt(
   };
 }
 
-/** A piece that rank 0 announces: which of the values, from where, how many; or that there are no more. */
+/** A piece that rank 0 announces: index of the values, offset, length; or the end. */
 const END = -1;
 
-/** Values that rank 0 reads from files for all: each process writes them, or what is its own of them. */
+/** Values that rank 0 reads from files for all processes: each process writes them, or its own part of them. */
 export function announcedValues(peers: Peers, writes: readonly Write[]) {
   const announce = (which: number, offset: number, values: Float32Array) =>
     peers.exchange(
@@ -147,7 +147,7 @@ export function announcedValues(peers: Peers, writes: readonly Write[]) {
         await announce(which, offset, values);
       },
     })),
-    /** For rank 0, after the last. */
+    /** For rank 0, after the last piece. */
     end: () => announce(END, 0, new Float32Array()),
     /** For the others. */
     async follow(): Promise<void> {

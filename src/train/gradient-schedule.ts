@@ -1,6 +1,7 @@
 /**
- * When a parameter's gradient is complete: after which node of the backward pass no further one adds to it. Seen in one
- * pass, and then expected of others over as many nodes, in which it lets blocks be exchanged before the pass has ended.
+ * When a parameter's gradient is complete: after which node of the backward pass no further one adds to it. This is
+ * observed in one pass, and then expected of other passes with the same number of nodes, so that blocks can be
+ * exchanged before such a pass ends.
  */
 import type { Parameters } from '../nn/parameters.js';
 import type { Parameter } from '../tensor/tensor.js';
@@ -10,7 +11,7 @@ import type { Range } from './blocks.js';
 export type ReadyAfter = readonly number[];
 
 export class GradientSchedule {
-  /** By the number of nodes, and whether rows are kept apart. */
+  /** By the number of nodes, and whether rows are separate. */
   private readonly known = new Map<string, { readonly blocks: ReadyAfter; readonly lastNode: LastNodes }>();
 
   constructor(
@@ -18,14 +19,14 @@ export class GradientSchedule {
     private readonly blocks: readonly Range[],
   ) {}
 
-  /** What is known of passes over as many nodes, with or without rows kept apart; null where none has been seen. */
+  /** The schedule of passes over `nodes` nodes, with or without separate rows; null before the first such pass. */
   of(nodes: number, rowsApart: boolean): ReadyAfter | null {
     return this.known.get(key(nodes, rowsApart))?.blocks ?? null;
   }
 
   /**
-   * Runs the nodes of a backward pass, and calls `after` with the number that have run after each one. Throws where one
-   * adds to a gradient that was complete in the pass seen before.
+   * Runs the nodes of a backward pass, and calls `after` with the number that have run after each one. Throws if a node
+   * adds to a gradient that was complete in the observed pass.
    */
   async follow(
     nodes: number,

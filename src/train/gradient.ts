@@ -1,7 +1,7 @@
 /**
- * The gradient of an update: micro-steps' gradients, each made in the parameters' own buffer, are added in the order of
- * the tree over micro-steps, and what other processes hold of them is added by block, while the last backward pass
- * still runs. Knows no model.
+ * The gradient of an update: the gradients of micro-steps, each computed in the parameters' own buffer, are added in
+ * the order of the tree over micro-steps. The sums of other processes are added by block, while the last backward pass
+ * still runs.
  */
 import type { Backend, Storage } from '../backend/backend.js';
 import type { Parameters } from '../nn/parameters.js';
@@ -26,7 +26,7 @@ export class UpdateGradient {
   /** The micro-steps of an update that this process computes. */
   readonly own: Run;
   readonly blocks: readonly Range[];
-  /** Sums of runs that are complete; that of the last one, once all are made, is in the parameters' buffer. */
+  /** Sums of complete runs; after the last micro-step, the last run's sum is in the parameters' buffer. */
   private readonly pending: Buffer[] = [];
   private readonly backend: Backend;
   private readonly flat: Storage;
@@ -34,14 +34,14 @@ export class UpdateGradient {
   private readonly squares: Storage;
   private readonly exchange: BlockExchange;
   private readonly schedule: GradientSchedule;
-  /** Rounds in the order in which a backward pass completes them; null until one has been seen. */
+  /** Rounds in the order in which a backward pass completes them; null before the first pass. */
   private order: readonly number[] | null = null;
 
   constructor(
     private readonly parameters: Parameters,
     private readonly microSteps: number,
     private readonly peers: Peers,
-    /** Whether each process needs its own blocks of the sum alone. */
+    /** Whether each process needs only its own blocks of the sum. */
     private readonly sharded = false,
   ) {
     const { runtime, gradient } = parameters;
@@ -55,7 +55,7 @@ export class UpdateGradient {
     this.schedule = new GradientSchedule(parameters, this.blocks);
   }
 
-  /** The blocks that this process adds up. */
+  /** The blocks that this process sums. */
   get ownBlocks(): readonly Range[] {
     return this.blocks.filter((_, i) => ownerOf(i, this.peers.size) === this.peers.rank);
   }
@@ -68,7 +68,7 @@ export class UpdateGradient {
   /** After each micro-step but the last, in order. */
   finish(microStep: number): void {
     const { backend, flat, pending } = this;
-    let sum: Buffer | null = null; // in the parameters' buffer, until it must make room for the next micro-step
+    let sum: Buffer | null = null; // in the parameters' buffer, until the next micro-step needs the buffer
     for (const left of this.leftOf(microStep)) {
       backend.accumulate({ out: left.storage, inp: sum?.storage ?? flat });
       sum?.release();
@@ -82,9 +82,9 @@ export class UpdateGradient {
   }
 
   /**
-   * The backward pass of this process's last micro-step over `tokens`, null where it has none; then the parameters'
-   * buffer holds the sum of all micro-steps of all processes, or the blocks of it that are needed. Returns the
-   * milliseconds that the pass was over and others' values were not here yet.
+   * The backward pass of this process's last micro-step over `tokens`, null if it has none. Afterwards the parameters'
+   * buffer holds the sum of all micro-steps of all processes, or the needed blocks of it. Returns the milliseconds of
+   * waiting for others' values after the pass.
    */
   async finishAll(last: LastPass | null, clock: Clock): Promise<number> {
     const lefts = last ? this.leftOf(this.own.to - 1) : [];
@@ -99,18 +99,18 @@ export class UpdateGradient {
     }
   }
 
-  /** Forgets the micro-steps of an update that is given up. */
+  /** Drops the micro-steps of an abandoned update. */
   drop(): void {
     for (const sum of this.pending.splice(0)) sum.release();
   }
 
-  /** Fills every block of a storage that is laid out as the gradient is from the process whose block it is. */
+  /** Fills every block of a storage in the gradient's layout from the process that owns the block. */
   gather(flat: Storage): Promise<void> {
     return this.exchange.run([this.exchange.gathers(flat)]);
   }
 
   /**
-   * out (2) = the sum of squares of the whole gradient; `nonFinite (1)` becomes 1 where blocks that are here are not
+   * out (2) = the sum of squares of the whole gradient; `nonFinite (1)` becomes 1 if blocks of this process are not
    * finite.
    */
   async sumSquares(out: Storage, nonFinite: Storage): Promise<void> {
@@ -134,7 +134,7 @@ export class UpdateGradient {
     this.backend.free(this.squares);
   }
 
-  /** Takes, the nearest first, the sums of the runs whose right neighbours end with a micro-step. */
+  /** Takes the sums of the runs whose right neighbours end with a micro-step, the nearest first. */
   private leftOf(microStep: number): Buffer[] {
     const count = runsEndingWith(microStep, this.own, this.microSteps) - 1;
     return Array.from({ length: count }, () => this.pending.pop()!);
@@ -163,19 +163,19 @@ export class UpdateGradient {
     const copy = rows?.take(flat);
     const nodes = last?.tape.length ?? 0;
     const seen = schedule.of(nodes, rows !== null);
-    // Blocks are complete at the end where nothing is known, or the order of rounds is not agreed on.
+    // Blocks count as complete at the end if no pass was observed, or the order of rounds is not agreed on.
     const readyAfter = this.order && seen;
     const progress = new Progress(last ? 0 : Number.POSITIVE_INFINITY);
     const ready: Ready = (round) =>
       progress.reached(readyAfter ? roundReady(this.exchange.rounds[round], readyAfter, this.blocks) : nodes);
     const stages = [this.sums(lefts).adds(), ...(sharded ? [] : [this.exchange.gathers(flat)])];
     const exchanging = this.exchange.run(stages, this.order ?? undefined, ready);
-    exchanging.catch(() => {}); // it is awaited below
+    exchanging.catch(() => {}); // awaited below
     const pass = async () => {
       if (!last) return;
       await schedule.follow(nodes, rows !== null, last.tape.walk(), (ran) => {
         progress.reach(ran);
-        // What has arrived meanwhile is worked on.
+        // Lets arrived values be processed.
         return readyAfter ? clock.yield() : undefined;
       });
     };
@@ -189,7 +189,7 @@ export class UpdateGradient {
     return waited;
   }
 
-  /** The same for the rows of the embedding that were kept apart. */
+  /** The same for the separate rows of the embedding. */
   private async exchangeRows(rows: TouchedRows, copy: Buffer, lefts: readonly Buffer[]): Promise<void> {
     const { parameters, peers, microSteps, backend, flat } = this;
     const [former, before] = [this.pending, lefts].map((sums) =>
@@ -233,7 +233,7 @@ function runsEndingWith(microStep: number, own: Run, microSteps: number): number
   }
 }
 
-/** How far a backward pass has come, and who waits for it. */
+/** The progress of a backward pass, and the callers that wait for it. */
 class Progress {
   private wake = () => {};
 

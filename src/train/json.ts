@@ -1,9 +1,9 @@
-/** JSON objects in a store's files. Knows no file's fields. */
+/** JSON objects in a store's files. */
 import { CheckpointError } from '../errors.js';
 import { parseJSON } from '../formats/json.js';
 import type { Store } from '../platform.js';
 
-/** Reads a JSON object. Throws CheckpointError that names the file, where it is damaged. */
+/** Reads a JSON object. Throws CheckpointError, naming the file, if it is damaged. */
 export async function readJSON(store: Store, path: string, hint?: string): Promise<Record<string, unknown>> {
   const value = parse(await store.read(path), path, hint);
   if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;

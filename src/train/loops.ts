@@ -1,4 +1,4 @@
-/** How many loops an update runs, by a schedule or sampled; a pure function of the configuration and the step. */
+/** The number of loops of an update, scheduled or sampled; a pure function of the configuration and the step. */
 import { hashWords, uniform } from '../random.js';
 
 /** σ of the log-normal rate (Geiping et al. 2025, arXiv 2502.05171). */
@@ -16,8 +16,8 @@ type Sampling = 'fixed' | 'uniform' | 'poisson';
 
 /**
  * Loops of update `step`, counted from 0, of maxSteps = S. From update s₀ = round(loopStart·S) on they are nLoop = N
- * (`switch`), or min(N, 2 + ⌊(step − s₀)(N − 1)/(S − s₀)⌋), each count from 2 to N for as many updates (`grow`);
- * before, and in any case where N is 1, there is one loop. Always N where the schedule is `constant`.
+ * (`switch`), or min(N, 2 + ⌊(step − s₀)(N − 1)/(S − s₀)⌋), each count from 2 to N for equally many updates (`grow`).
+ * Before s₀, and always if N is 1, there is one loop. Always N if the schedule is `constant`.
  */
 export function scheduledLoops(
   step: number,
@@ -32,8 +32,8 @@ export function scheduledLoops(
 }
 
 /**
- * Loops of an evaluation after so many updates, those of the last one, and so nLoop at the end; absent where the
- * schedule is constant.
+ * Loops of an evaluation after `updates` updates: those of the last update, and therefore nLoop at the end; absent if
+ * the schedule is constant.
  */
 export function evaluatedLoops(
   updates: number,
@@ -44,13 +44,13 @@ export function evaluatedLoops(
   return { loops: scheduledLoops(Math.max(0, updates - 1), schedule, nLoop) };
 }
 
-/** A training that runs all loops from its first update on, as steps are timed. */
+/** A training that runs all loops from its first update on, for timing steps. */
 export function withAllLoops<T extends Schedule>(train: T): T {
   return { ...train, loopSchedule: 'constant', loopStart: 0 };
 }
 
 /**
- * The updates from which on at least 2, 3 … of nLoop loops run, rising; of counts that are passed over, the same one.
+ * The updates from which on at least 2, 3 … of nLoop loops run, rising; skipped counts repeat the same update.
  */
 function* starts({ loopSchedule, loopStart, maxSteps }: Schedule, nLoop: number): Generator<number> {
   const start = Math.round(loopStart * maxSteps);
@@ -64,7 +64,7 @@ export function loopChanges(schedule: Schedule, nLoop: number): number[] {
   return [...changes].filter((step) => step > 0 && step < schedule.maxSteps);
 }
 
-/** Mean loops of the first `updates` updates, by default all, but for the cut of `sampleLoops`. */
+/** Mean loops of the first `updates` updates, by default all, without the bound of `sampleLoops`. */
 export function meanLoops(
   train: Schedule & { readonly loopSampling: Sampling },
   nLoop: number,
@@ -79,13 +79,13 @@ export function meanLoops(
   return sum / of;
 }
 
-/** The largest count that `sampleLoops` gives. */
+/** The largest count that `sampleLoops` returns. */
 export function mostLoops(sampling: Sampling, nLoop: number): number {
   return sampling === 'poisson' && nLoop > 1 ? MOST * nLoop : nLoop;
 }
 
 /**
- * The loop count of a micro-step for a model with nLoop loops: always nLoop (`fixed`), 1 to nLoop, each as likely
+ * The loop count of a micro-step for a model with nLoop loops: always nLoop (`fixed`), uniform from 1 to nLoop
  * (`uniform`), or 1 + Poisson(λ) with λ log-normal such that the mean is nLoop (`poisson`), at most 3·nLoop.
  */
 export function sampleLoops(

@@ -1,6 +1,6 @@
 /**
- * A run's log, `metrics.jsonl`: one update or evaluation a line, in the order of steps. It is a record for people and plots;
- * nothing is trained on it, so what is damaged in it is left out, and counted. Knows no trainer.
+ * A run's log, `metrics.jsonl`: one update or evaluation per line, in the order of steps. It is a record for people and
+ * plots. Training does not depend on it, so damaged lines are skipped and counted. It must not import the trainer.
  */
 import { parseJSON } from '../formats/json.js';
 import type { Store } from '../platform.js';
@@ -10,7 +10,7 @@ export const METRICS_FILE = 'metrics.jsonl';
 
 export type LoggedEvent = StepEvent | EvalEvent;
 
-/** Up to where a log counts: what a run that was cut off logged beyond its checkpoint will be logged again. */
+/** The end of a log's valid part: an interrupted run logs again what it logged beyond its checkpoint. */
 export interface LogEnd {
   /** Updates made. */
   readonly step: number;
@@ -18,22 +18,22 @@ export interface LogEnd {
   readonly evaluatedAt: number;
 }
 
-/** What a log holds, and what it lacks. */
+/** The events of a log, and its gaps. */
 export interface Metrics {
   readonly events: readonly LoggedEvent[];
-  /** Lines that are no event, or one that came before; the end of a line that a crash cut off is not counted. */
+  /** Lines without an event, or with a repeated one; a last line cut off by a crash is not counted. */
   readonly damaged: number;
-  /** Updates, of those that were made, that no line tells of. */
+  /** Updates that no line reports. */
   readonly missing: number;
 }
 
 export const EMPTY_LOG: Metrics = { events: [], damaged: 0, missing: 0 };
 
-/** Reads a log up to an end, by default its own. A run without a log has an empty one. */
+/** Reads a log up to `end`, by default its own end. A run without a log has an empty one. */
 export async function readMetrics(store: Store, end?: LogEnd): Promise<Metrics> {
   const exists = await store.has(METRICS_FILE);
   const lines = exists ? new TextDecoder().decode(await store.read(METRICS_FILE)).split('\n') : [''];
-  lines.pop(); // what follows the last line break is nothing, or was cut off
+  lines.pop(); // after the last line break there is nothing, or a line that was cut off
   const events: LoggedEvent[] = [];
   const reached = { step: 0, eval: -1 };
   let damaged = 0;
@@ -52,7 +52,7 @@ export async function readMetrics(store: Store, end?: LogEnd): Promise<Metrics> 
   return { events, damaged, missing: missing + Math.max(0, (end?.step ?? 0) - reached.step) };
 }
 
-/** Leaves the events of a log in its file, and nothing else. */
+/** Rewrites a log's file with its events only. */
 export async function writeMetrics(store: Store, { events }: Metrics): Promise<void> {
   await store.replace(METRICS_FILE, events.map(lineOf).join(''));
 }
@@ -61,7 +61,7 @@ export function appendMetrics(store: Store, event: LoggedEvent): Promise<void> {
   return store.append(METRICS_FILE, lineOf(event));
 }
 
-/** What a user should know of a log that is not whole; null where it is. */
+/** A message on the gaps of a log; null if it is complete. */
 export function gapsOf({ damaged, missing }: Metrics): string | null {
   const counted = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;
   const parts = [
@@ -75,13 +75,13 @@ function lineOf(event: LoggedEvent): string {
   return `${JSON.stringify(event)}\n`;
 }
 
-/** The numbers that an event of a kind has; others may come with them. */
+/** The required numbers of each kind of event. */
 const NUMBERS = {
   step: ['loss', 'lr', 'gradNorm', 'stepMs', 'tokensSeen'],
   eval: ['trainLoss', 'valLoss', 'tokensSeen'],
 } as const;
 
-/** What an event may have besides: of a value, what can be used, undefined where that is nothing. */
+/** Optional parts of an event: a function that returns the usable part of a value, or undefined. */
 const PARTS: Readonly<Record<string, (value: unknown) => unknown>> = {
   tokensPerSecond: numberIn,
   waitMs: numberIn,
@@ -104,7 +104,7 @@ function summariesIn(value: unknown): unknown {
   return typeof value === 'object' && whole ? (value ?? undefined) : undefined;
 }
 
-/** The event of a line, without parts that are no such parts; null where it is none. */
+/** The event of a line, without invalid parts; null if it is no event. */
 export function parseEvent(line: string): LoggedEvent | null {
   let event: Record<string, unknown> | null;
   try {

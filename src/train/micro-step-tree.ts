@@ -1,7 +1,7 @@
 /**
- * In which order the gradients of an update's micro-steps are added: each run of micro-steps is halved, the first half
- * being the longer one where their number is odd, and its sum is that of its halves' sums. The order depends on the
- * number of micro-steps alone, so an update has the same bits on any number of processes.
+ * The order in which the gradients of an update's micro-steps are added. Each run of micro-steps is halved; the first
+ * half is longer if the number is odd. A run's sum is the sum of its halves' sums. The order depends only on the number
+ * of micro-steps, so an update has the same bits on any number of processes.
  */
 
 /** The micro-steps [from, to). */
@@ -19,7 +19,7 @@ export function halves({ from, to }: Run): readonly [Run, Run] {
   ];
 }
 
-/** The micro-steps of a rank: as many as another's, or one fewer; rank 0 has some. */
+/** The micro-steps of a rank; ranks differ by at most one, and rank 0 has at least one. */
 export function microStepsOf(rank: number, ranks: number, microSteps: number): Run {
   const first = (r: number) => Math.ceil((r * microSteps) / ranks);
   return { from: first(rank), to: first(rank + 1) };
@@ -44,7 +44,7 @@ export function runsWithin(within: Run, microSteps: number): Run[] {
   return found;
 }
 
-/** Adds up the values of some runs, which `given` knows, as the tree over `microSteps` says; `add` returns the sum. */
+/** Sums the values of the runs in `given` in the order of the tree over `microSteps`; `add` returns the sum. */
 export function sumOverTree<Value>(
   microSteps: number,
   given: (run: Run) => Value | undefined,

@@ -1,16 +1,16 @@
 /**
  * Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) for the matrices inside the blocks: the update
- * goes along the matrix nearest to the momentum whose singular values are all about 1, by Newton and Schulz's
- * iteration. Knows no other parameters.
+ * is the matrix nearest to the momentum whose singular values are all about 1, computed by Newton and Schulz's
+ * iteration.
  *
  * For W (K, N) with gradient G, clipped as AdamW's is:
  *
  *     M ← β·M + G,   X = (G + β·M)/‖G + β·M‖                        (Nesterov's momentum)
- *     five times:    S = X·Xᵀ,   X ← (a·I + b·S + c·S²)·X             (from the right, with XᵀX, where K > N)
+ *     five times: S = X·Xᵀ, X ← (a·I + b·S + c·S²)·X (from the right, with XᵀX, if K > N)
  *     W ← W − lr·(√max(1, N/K)·X + weightDecay·W)
  *
- * Matrices that stand side by side in one, as those of queries, keys and values do, are updated each by itself: in the
- * whole the one with the largest gradient would take the others’ share of singular values.
+ * Matrices that lie side by side in one, such as those of queries, keys and values, are updated separately: in the
+ * whole matrix, the one with the largest gradient would take the others’ share of singular values.
  */
 import type { Storage } from '../backend/backend.js';
 import type { Parameters, ParameterSlot } from '../nn/parameters.js';
@@ -18,19 +18,19 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { TrainConfig } from './config.js';
 import { type HeldRange, heldInTurn } from './flat-values.js';
 
-/** They drive singular values in (0, 1] to between 0.7 and 1.2. */
+/** These coefficients bring singular values in (0, 1] to between 0.7 and 1.2. */
 const COEFFICIENTS = { a: 3.4445, b: -4.775, c: 2.0315 };
 const ITERATIONS = 5;
-/** Keeps a gradient of zeros from division by zero. */
+/** Prevents division by zero for a gradient of zeros. */
 const EPS = 1e-7;
 
-/** Whether Muon updates a parameter: a matrix inside a block, and so no embedding, head or injection. */
+/** Whether Muon updates a parameter: a matrix inside a block, not an embedding, head or injection. */
 function isMuons({ spec: { name, role, shape } }: ParameterSlot): boolean {
   return role === 'matrix' && shape.length === 2 && name.startsWith('transformer.h.');
 }
 
 export class Muon {
-  /** Where the matrices lie in the flat parameters, and their momentum. */
+  /** The ranges of the matrices in the flat parameters, and of their momentum. */
   readonly held: readonly HeldRange[];
   private readonly momentum: Storage;
   private readonly slots: readonly ParameterSlot[];
@@ -73,7 +73,7 @@ export class Muon {
     }
   }
 
-  /** The matrix nearest to `x (R, C)`, which is written to, whose singular values are about 1; the caller owns it. */
+  /** The matrix nearest to `x (R, C)` whose singular values are about 1; overwrites `x`; the caller owns the result. */
   private orthogonalised(x: Tensor): Tensor {
     const { runtime } = this.parameters;
     const { backend } = runtime;
@@ -88,7 +88,7 @@ export class Muon {
       const [from, to] = i % 2 === 0 ? [x, other] : [other, x];
       this.iterate(to.storage, from.storage, R, C);
     }
-    return other; // the iterations are odd in number
+    return other; // the number of iterations is odd
   }
 
   /** out (R, C) = (a·I + b·S + c·S²)·x with S = x·xᵀ, or with the smaller xᵀ·x from the right. */

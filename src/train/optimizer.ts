@@ -1,7 +1,7 @@
 /**
  * AdamW over the flat parameters (Loshchilov & Hutter 2019, arXiv 1711.05101), with nanoGPT's groups: matrices and
- * embeddings are decayed, biases, norms and coefficients are not, gates as the configuration says. It may hold a part
- * of the parameters' moments, and then updates that part: with Muon, what Muon does not update.
+ * embeddings are decayed; biases, norms and coefficients are not; the configuration decides for gates. It may hold a
+ * part of the parameters' moments, and then updates that part: with Muon, the parameters that Muon does not update.
  */
 import type { Storage } from '../backend/backend.js';
 import type { Parameters, RoleRange } from '../nn/parameters.js';
@@ -11,14 +11,14 @@ import type { TrainConfig } from './config.js';
 import { type HeldRange, heldInTurn } from './flat-values.js';
 import { Muon } from './muon.js';
 
-/** A run of parameters that are treated alike, and where their moments lie. */
+/** A run of parameters with the same treatment, and the offset of their moments. */
 interface Group extends Range {
   readonly decayed: boolean;
   /** Offset in `m` and `v`. */
   readonly at: number;
 }
 
-/** Moments as a checkpoint names them: those of the parameters in these ranges. */
+/** Moments by their name in a checkpoint: those of the parameters in these ranges. */
 export interface Moments {
   readonly prefix: 'm.' | 'v.';
   readonly held: readonly HeldRange[];
@@ -27,14 +27,14 @@ export interface Moments {
 export interface Optimizer {
   readonly moments: readonly Moments[];
   /**
-   * Updates the parameters, unless `nonFinite (1)` says that something is not finite; `step` counts updates from 1.
-   * `squares` begins with the sum of squares of the whole gradient.
+   * Updates the parameters, unless `nonFinite (1)` is set; `step` counts updates from 1. `squares` begins with the sum
+   * of squares of the whole gradient.
    */
   update(step: number, lr: number, squares: Storage, nonFinite: Storage): void;
   dispose(): void;
 }
 
-/** The configuration's optimizer; `held` as of AdamW, for AdamW alone. */
+/** The configuration's optimizer; `held` as for AdamW, and for AdamW only. */
 export function createOptimizer(
   parameters: Parameters,
   config: TrainConfig,
@@ -73,7 +73,7 @@ class MuonAndAdamW implements Optimizer {
   }
 }
 
-/** What ranges leave of `length` elements. */
+/** The gaps between ranges within `length` elements. */
 function between(ranges: readonly Range[], length: number): Range[] {
   const left: Range[] = [];
   let end = 0;
@@ -91,7 +91,7 @@ export class AdamW implements Optimizer {
   private readonly v: Storage;
   private readonly groups: readonly Group[];
 
-  /** `held` are the ranges of the flat parameters that it updates, in order; all of them where none are given. */
+  /** `held` are the ranges of the flat parameters that it updates, in order; all by default. */
   constructor(
     private readonly parameters: Parameters,
     private readonly config: TrainConfig,
@@ -138,7 +138,7 @@ export class AdamW implements Optimizer {
     backend.free(this.v);
   }
 
-  /** What is held of the ranges of roles, neighbours that are treated alike being one group. */
+  /** The held parts of the ranges of roles; neighbours with the same treatment form one group. */
   private grouped(ranges: readonly RoleRange[]): Group[] {
     const groups: { decayed: boolean; offset: number; length: number; at: number }[] = [];
     let before = 0;

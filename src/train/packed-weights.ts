@@ -1,9 +1,10 @@
 /**
- * A checkpoint's weights for an engine that packs them: each matrix is packed as it is read, and its values are held no
- * longer. The embedding's rows stay in the file, which is kept open: another checkpoint of its name, or none, changes
- * nothing. Where an environment can not read at once (see RandomAccessFile.readNow) they are held.
+ * A checkpoint's weights for an engine that packs them: each matrix is packed while it is read, and its values are
+ * dropped. The embedding's rows stay in the file, which stays open: replacing or removing the checkpoint changes
+ * nothing. If an environment can not read synchronously (see RandomAccessFile.readNow), the rows are held in memory.
  *
- * A row has a checksum, taken while all are read: a file that is written over becomes an error, never another answer.
+ * Each row has a checksum, computed while the file is read: an overwritten file causes an error, never a different
+ * answer.
  */
 import { CheckpointError } from '../errors.js';
 import { PACKED_COLUMNS, type Storage } from '../backend/backend.js';
@@ -13,17 +14,17 @@ import { size } from '../tensor/tensor.js';
 import { type Piece, piecesOf, readPieces, readPlaces } from './checkpoint-tensors.js';
 import { valuesOf } from './flat-values.js';
 
-/** Values of a transposed matrix that are read at once, if not one group of columns has more. */
+/** Values of a transposed matrix that are read at once, unless one group of columns has more. */
 const PIECE = 1 << 20;
-/** Rows of an embedding that are kept as they were read last. */
+/** Rows of an embedding that are cached, the last ones read. */
 const KEPT_ROWS = 2048;
 
 type Summing = Pick<Store, 'crc32c'>;
 
 /**
- * Reads the file into parameters that keep packings, its bytes from the first to the last, of which `onBytes` is told.
- * `keep` gives the embedding's rows to the parameters, which then own the file, and returns true; or false where
- * nothing of the file is wanted any more. Throws CheckpointError as `loadTensorFile` does.
+ * Reads the file into parameters that keep packings, from the first byte to the last; `onBytes` receives all bytes.
+ * `keep` gives the embedding's rows to the parameters, which then own the file, and returns true; or returns false if
+ * the file is no longer needed. Throws CheckpointError as `loadTensorFile` does.
  */
 export async function loadPackedFile(
   file: RandomAccessFile,
@@ -37,7 +38,7 @@ export async function loadPackedFile(
   const wanted = parameters.slots.map(({ name, spec: { shape } }) => ({ name, shape }));
   const places = await readPlaces(file, path, wanted, onBytes);
   const longest = Math.max(1, ...parameters.slots.map((slot) => longestOf(slot, parameters)));
-  // One is read into while the other is packed.
+  // One buffer is filled while the other is packed.
   const staging = [0, 1].map(() => backend.allocate('f32', longest));
   let turn = 0;
   const staged = (length: number): Storage => backend.slice(staging[turn++ % 2], 0, length);
@@ -85,7 +86,7 @@ export async function loadPackedFile(
   };
 }
 
-/** Rows of a transpose, its columns, that are packed at once. */
+/** Rows of a transpose (columns of the matrix) that are packed at once. */
 function rowsAtOnce(columns: number): number {
   return PACKED_COLUMNS * Math.max(1, Math.floor(PIECE / (PACKED_COLUMNS * columns)));
 }
@@ -121,7 +122,7 @@ class HeldRows implements Rows {
     this.values = new Float32Array(place.rows * place.columns);
   }
 
-  /** Rows from `first` on, as they are read. */
+  /** Takes rows from `first` on while they are read. */
   take(first: number, floats: Float32Array): void {
     this.values.set(floats, first * this.place.columns);
   }
@@ -136,17 +137,17 @@ class HeldRows implements Rows {
   }
 }
 
-/** Rows that are read when they are wanted. */
+/** Rows that are read on demand. */
 class FileRows implements Rows {
   private readonly sums: Uint32Array;
-  /** The latest ones, in the order in which they were wanted. */
+  /** The latest rows, in the order of requests. */
   private readonly kept = new Map<number, Float32Array>();
 
   constructor(private readonly place: Place) {
     this.sums = new Uint32Array(place.rows);
   }
 
-  /** Adds up rows from `first` on, as they are read. */
+  /** Sums rows from `first` on while they are read. */
   take(first: number, floats: Float32Array): void {
     const { columns, summing } = this.place;
     for (let at = 0; at < floats.length; at += columns) {

@@ -1,22 +1,23 @@
 /**
- * The processes that train together, and what they do together. Knows neither networks nor how the processes are
- * started: the environment gives an implementation, and one process alone is the default.
+ * The processes that train together, and their collective operations. It must not import networks: the environment
+ * provides an implementation, and one process alone is the default.
  */
 
-/** Bytes that go to a peer, or come from it. */
+/** Bytes sent to a peer, or received from it. */
 export interface Message {
   readonly peer: number;
   readonly values: Uint8Array | Float32Array | Float64Array;
 }
 
 export interface Peers {
-  /** This process among them, from 0. */
+  /** This process's rank, from 0. */
   readonly rank: number;
-  /** How many there are. */
+  /** Number of processes. */
   readonly size: number;
   /**
-   * Sends and receives; resolves when all has left and arrived. Between two processes, messages arrive in the order in
-   * which they are sent, each being of the length that is received. The values must not be touched meanwhile.
+   * Sends and receives; resolves when everything is sent and received. Between two processes, messages arrive in the
+   * order in which they are sent, and each has the length that the receiver expects. The values must not be changed
+   * meanwhile.
    */
   exchange(sends: readonly Message[], receives: readonly Message[]): Promise<void>;
 }
@@ -35,7 +36,7 @@ export function othersOf({ rank, size }: Peers): number[] {
   return Array.from({ length: size }, (_, peer) => peer).filter((peer) => peer !== rank);
 }
 
-/** The numbers that every process gives, by rank; all give equally many. */
+/** The numbers of every process, by rank; all give equally many. */
 export async function gatherNumbers(peers: Peers, own: readonly number[]): Promise<Float64Array[]> {
   const all = Array.from({ length: peers.size }, () => new Float64Array(own.length));
   all[peers.rank].set(own);
@@ -43,7 +44,7 @@ export async function gatherNumbers(peers: Peers, own: readonly number[]): Promi
   return all;
 }
 
-/** The texts that every process gives, by rank. */
+/** The texts of every process, by rank. */
 export async function gatherTexts(peers: Peers, own: string): Promise<string[]> {
   const bytes = new TextEncoder().encode(own);
   const lengths = await gatherNumbers(peers, [bytes.length]);
@@ -57,7 +58,7 @@ export async function broadcastText(peers: Peers, from: number, text: string): P
   return (await gatherTexts(peers, peers.rank === from ? text : ''))[from];
 }
 
-/** Sends a text to one process, which waits for it by `receiveText`. */
+/** Sends a text to one process, which receives it by `receiveText`. */
 export async function sendText(peers: Peers, peer: number, text: string): Promise<void> {
   const bytes = new TextEncoder().encode(text);
   const length = Float64Array.of(bytes.length);
@@ -84,7 +85,7 @@ export async function barrier(peers: Peers): Promise<void> {
   await gatherNumbers(peers, [0]);
 }
 
-/** Fills `all[rank]` of every other process with what it has there; each knows the lengths. */
+/** Fills `all[rank]` of every other rank with that process's values; every process knows the lengths. */
 export async function exchangeAll(peers: Peers, all: readonly Message['values'][]): Promise<void> {
   const others = othersOf(peers);
   await peers.exchange(
@@ -93,7 +94,7 @@ export async function exchangeAll(peers: Peers, all: readonly Message['values'][
   );
 }
 
-/** An error that all processes have found: rank 0 throws it, which ends the others. */
+/** Throws an error that all processes have found: rank 0 throws it, which ends the others. */
 export async function throwTogether(peers: Peers, error: Error): Promise<never> {
   if (peers.rank > 0) await barrier(peers);
   throw error;

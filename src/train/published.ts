@@ -1,6 +1,6 @@
 /**
- * A run as it is published: what it takes to generate, without what training needs, and `checksums.json`, the list of all its
- * files. A reader over HTTP can not ask for a folder's names.
+ * A published run: the files needed to generate, without those needed to train, and `checksums.json`, the list of all
+ * its files, because a reader over HTTP can not list a folder.
  */
 import { chunksOf } from '../formats/chunks.js';
 import type { FileContent, Store } from '../platform.js';
@@ -9,7 +9,7 @@ import { withChecksums } from './checksums.js';
 import { CONVENTION_FILES } from './conventions.js';
 import { CONFIG_FILE, TOKENIZER_FILE } from './run.js';
 
-/** The files of a run as it is published, each to be read before the next is asked for, and the step of its weights. */
+/** The files of a published run, each to be read before the next is requested, and the step of its weights. */
 export async function publishedFiles(
   store: Store,
   signal?: AbortSignal,
@@ -30,6 +30,6 @@ export async function publishedFiles(
 
 async function* contentOf(store: Store, path: string): AsyncGenerator<Uint8Array> {
   await using file = await store.open(path);
-  // The reader's buffers are filled again sooner than a piece may be.
+  // Copied: the reader's buffers are refilled before a consumer may be done with a piece.
   for await (const chunk of chunksOf(file, 0)) yield chunk.slice();
 }

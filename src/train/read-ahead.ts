@@ -1,6 +1,6 @@
 /**
- * Reads one batch ahead, so that a slow disk and a step work at the same time. Knows the keys of batches; does not know
- * in which order they come, nor where tokens are.
+ * Reads one batch ahead, so that a slow disk and a step work at the same time. It uses the keys of batches; their order
+ * and the place of tokens are the caller's.
  */
 import type { Batch, BatchKey } from '../evaluate/batches.js';
 
@@ -22,7 +22,7 @@ export class ReadAhead {
     return batch;
   }
 
-  /** Waits for what is being read, and drops it. */
+  /** Waits for the current read, and drops its result. */
   async close(): Promise<void> {
     await this.#ahead?.batch.catch(() => {});
     this.#ahead = null;

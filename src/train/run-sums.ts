@@ -1,6 +1,6 @@
 /**
- * What a process holds of an update's gradient, the sums of runs of micro-steps, and how blocks of the whole sum come
- * of what all processes hold. Knows no parameter.
+ * A process's part of an update's gradient, the sums of runs of micro-steps, and how the parts of all processes are
+ * added to blocks of the whole sum.
  */
 import type { HostArray, Storage } from '../backend/backend.js';
 import type { Buffer } from '../tensor/pool.js';
@@ -18,11 +18,11 @@ export class RunSums {
     private readonly runtime: Runtime,
     private readonly peers: Peers,
     private readonly microSteps: number,
-    /** Sums of this process's runs, but the last. */
+    /** Sums of this process's runs, except the last. */
     private readonly former: readonly Storage[],
-    /** The last micro-step, of which the last run's sum comes, and then the whole. */
+    /** The last micro-step's gradient, then the last run's sum, then the whole sum. */
     private readonly flat: Storage,
-    /** What is to be added to the last micro-step for the sum of its run, the nearest first. */
+    /** The sums to add to the last micro-step for the sum of its run, the nearest first. */
     private readonly lefts: readonly Storage[],
   ) {
     this.runs = Array.from({ length: peers.size }, (_, rank) =>
@@ -30,14 +30,14 @@ export class RunSums {
     );
   }
 
-  /** The last run's sum, in a part of it. */
+  /** Computes the last run's sum, in a part of it. */
   addLefts({ offset, length }: Range): void {
     const { backend } = this.runtime;
     const part = (whole: Storage) => backend.slice(whole, offset, length);
     for (const left of this.lefts) backend.accumulate({ out: part(this.flat), inp: part(left) });
   }
 
-  /** Sends what this process holds of others' blocks, and adds what others hold of its own to them. */
+  /** Sends this process's parts of others' blocks, and adds others' parts of its own blocks. */
   adds(): Stage {
     const { peers, runtime, runs } = this;
     const { backend } = runtime;

@@ -1,6 +1,6 @@
 /**
- * A run's folder: `config.json`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`, and what `conventions.ts` keeps of
- * a model that was imported. Knows no terminal.
+ * A run's folder: `config.json`, `tokenizer.json`, `metrics.jsonl`, `checkpoints/`, and for an imported model the files
+ * of `conventions.ts`. It must not write to a terminal.
  */
 import { CheckpointError, DataError } from '../errors.js';
 import { type ModelConfig, parseModelConfig, requireSharing } from '../models/config.js';
@@ -27,8 +27,8 @@ export const CONFIG_FILE = 'config.json';
 export const TOKENIZER_FILE = 'tokenizer.json';
 
 /**
- * Writes what a run needs besides its checkpoints. `tokenizer` is null where the data came without one. Conventions
- * that the run has already stay, unless others are given.
+ * Writes a run's files except its checkpoints. `tokenizer` is null if the data has none. Existing conventions of the
+ * run stay, unless others are given.
  */
 export async function createRun(
   store: Store,
@@ -44,14 +44,14 @@ export async function createRun(
   await store.replace(CONFIG_FILE, `${JSON.stringify(config, null, 2)}\n`);
 }
 
-/** Whether a run was ever created here. */
+/** Whether a run exists here. */
 export function runExists(store: Store): Promise<boolean> {
   return store.has(CONFIG_FILE);
 }
 
 /**
- * Throws DataError where a tokenizer has ids that a model does not know, but for special tokens, which no text becomes:
- * those it returns.
+ * Throws DataError if a tokenizer has ids that a model does not have, except special tokens, which no text encodes to:
+ * it returns those.
  */
 export function requireFits(
   tokenizer: Tokenizer,
@@ -78,10 +78,10 @@ export interface LoadedModel {
   readonly crc32c: string;
 }
 
-/** Whose keys and values the loops share, in place of what the model was trained with; the weights fit all the same. */
+/** How loops share keys and values, instead of the trained setting; the weights fit either way. */
 export type KeyValueOptions = Partial<Pick<ModelConfig, 'kvSharing' | 'kvLoops'>>;
 
-/** A run in a store: its configuration, which is read once, and what else its folder holds. */
+/** A run in a store: its configuration, which is read once, and the other content of its folder. */
 export class Run {
   private constructor(
     readonly store: Store,
@@ -90,7 +90,7 @@ export class Run {
     readonly config: RunConfig,
   ) {}
 
-  /** Throws CheckpointError where there is no run, and ConfigError where its configuration is wrong. */
+  /** Throws CheckpointError if there is no run, and ConfigError if its configuration is invalid. */
   static async open(store: Store, name: string): Promise<Run> {
     if (!(await runExists(store))) {
       throw new CheckpointError(name, `must be the folder of a run, with a ${CONFIG_FILE}`);
@@ -103,7 +103,7 @@ export class Run {
     return new Run(store, name, parseRunConfig(json, CONFIG_FILE));
   }
 
-  /** Its tokenizer. Throws DataError where it has none, or one that does not fit its model. */
+  /** Its tokenizer. Throws DataError if it has none, or one that does not fit its model. */
   async tokenizer(): Promise<Tokenizer> {
     const tokenizer = await this.ownTokenizer();
     if (tokenizer) return tokenizer;
@@ -112,7 +112,7 @@ export class Run {
     throw new DataError(this.name, rule, undefined, hint);
   }
 
-  /** The same, but null where it has none. */
+  /** The same, but null if it has none. */
   async ownTokenizer(): Promise<Tokenizer | null> {
     const { store, name } = this;
     if (!(await store.has(TOKENIZER_FILE))) return null;
@@ -123,34 +123,34 @@ export class Run {
     return tokenizer;
   }
 
-  /** How its texts are written, as the model that it was imported from says. Throws CheckpointError or DataError. */
+  /** Its text conventions, those of the model that it was imported from. Throws CheckpointError or DataError. */
   conventions(): Promise<Conventions> {
     return readConventions(this.store, this.name);
   }
 
-  /** By which ids its texts begin and end. Throws DataError for ids that its vocabulary does not have. */
+  /** The ids with which its texts begin and end. Throws DataError for ids outside its vocabulary. */
   async textIds(): Promise<TextIds> {
     return textIdsOf(await this.conventions(), this.name, this.config.model.vocabSize);
   }
 
   /**
-   * Throws DataError where the data that it is to work on has another tokenizer: ids would mean other texts. Says
-   * nothing where either has none.
+   * Throws DataError if the given data has another tokenizer, so that ids would mean other texts; accepts data or a run
+   * without a tokenizer.
    */
   async requireSameTokenizer(data: Tokenizer | null): Promise<void> {
     if (!data) return;
     const own = await this.ownTokenizer();
     if (!own) return;
     const same = JSON.stringify(own.toJSON()) === JSON.stringify(data.toJSON()) && own.eot === data.eot;
-    // Other tools write the same tokenizer with other settings beside it.
+    // Other tools write the same tokenizer with other settings.
     if (same || sameByteLevel(data, own)) return;
     const rule = "must work on data with the run's own tokenizer";
     throw new DataError(this.name, rule, data.name, 'prepare the data with --tokenizer <run>/tokenizer.json');
   }
 
   /**
-   * Its best weights on a runtime, for inference: an engine that packs weights keeps nothing else of most, so that they
-   * can not be read; the caller disposes of the model. Throws CheckpointError or ConfigError.
+   * Its best weights on a runtime, for inference: an engine that packs weights keeps only the packings of most, so that
+   * they can not be read. The caller disposes of the model. Throws CheckpointError or ConfigError.
    */
   async load(runtime: Runtime, { kvSharing, kvLoops }: KeyValueOptions = {}): Promise<LoadedModel> {
     const shared = kvSharing === undefined ? {} : { kvSharing, kvLoops: 1 };

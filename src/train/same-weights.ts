@@ -1,4 +1,4 @@
-/** Whether processes that train together have the same weights: a checksum of each one's tells. */
+/** Checks by checksums whether processes that train together have the same weights. */
 import type { GPT } from '../models/gpt.js';
 import type { Store } from '../platform.js';
 import { TrainingError } from './errors.js';
@@ -7,7 +7,7 @@ import { gatherNumbers, type Peers, throwTogether } from './peers.js';
 /** Elements that are read at a time. */
 const PIECE = 1 << 20;
 
-/** Throws TrainingError, on rank 0 and for all, where some process has weights of other bits; it names the ranks. */
+/** Throws TrainingError, on rank 0 and for all, if a process has different weights; the error names the ranks. */
 export async function requireSameWeights(
   peers: Peers,
   model: GPT,

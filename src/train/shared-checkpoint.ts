@@ -1,6 +1,6 @@
 /**
- * Checkpoints of a run that many processes train: rank 0 reads and writes the files, which are those of one process.
- * Knows what each process holds of the moments.
+ * Checkpoints of a run that several processes train: rank 0 reads and writes the files, which are those of one process.
+ * This file knows each process's part of the moments.
  */
 import type { Storage } from '../backend/backend.js';
 import type { Parameters } from '../nn/parameters.js';
@@ -21,12 +21,12 @@ import {
 import type { Moments } from './optimizer.js';
 import { broadcastText, type Peers } from './peers.js';
 
-/** What a process holds besides the weights. */
+/** A process's state besides the weights. */
 export interface HeldState {
-  /** All moments, or its own of the blocks. */
+  /** All moments, or those of its own blocks. */
   readonly moments: readonly Moments[];
   readonly blocks: readonly Range[] | null;
-  /** The weights' average; null where none is kept. */
+  /** The weights' average; null for none. */
   readonly average: Storage | null;
 }
 
@@ -70,7 +70,7 @@ export async function loadTogether(
   return loaded;
 }
 
-/** Writes a checkpoint of what the processes hold; see saveCheckpoint. */
+/** Writes a checkpoint of the processes' state; see saveCheckpoint. */
 export async function saveTogether(
   store: Store,
   kind: CheckpointKind,
@@ -91,11 +91,11 @@ export async function saveTogether(
     }),
   };
   if (peers.rank === 0) await saveCheckpoint(store, kind, parameters, values, state);
-  // What rank 0 writes, the others give in the same order.
+  // The other ranks send in the order in which rank 0 writes.
   else if (blocks) for await (const _ of tensorFile(parameters, values.moments));
 }
 
-/** The section of moments; where they are dealt out, all parameters have some. */
+/** The section of moments; distributed moments exist for all parameters. */
 function sectionOf<Access extends keyof FlatValues>(
   { prefix, held }: Moments,
   values: Pick<FlatValues, Access>,

@@ -1,30 +1,30 @@
 /**
- * Tasks shared out over processes: rank 0 gives the next one to whichever process is free, itself among them, and
- * hears what comes of all. Knows neither what a task is nor what is told of it.
+ * Tasks distributed over processes: rank 0 gives the next task to any free process, including itself, and receives the
+ * news of all tasks. Tasks and news are the caller's.
  */
 import { EventQueue } from '../generate/event-queue.js';
 import { othersOf, type Peers, receiveText, sendText } from './peers.js';
 
 export interface SharedWork<Task, News> {
   /**
-   * Asked on rank 0, once all news of tasks that have ended is read: the next one that may begin, or null while
-   * there is none.
+   * Called on rank 0 after all news of ended tasks is read: the next task that may begin, or null while there is none.
    */
   next(): Task | null;
-  /** Does a task, which is a JSON value, on any process; ends early where the signal is aborted. */
+  /** Runs a task, which is a JSON value, on any process; ends early if the signal is aborted. */
   run(task: Task, signal: AbortSignal): AsyncIterable<News>;
-  /** News as rank 0 is told of it, a text that is not empty; null where it need not be. */
+  /** News as a non-empty text for rank 0; null if rank 0 does not need it. */
   write(news: News): string | null;
-  /** What `write` wrote on another process. */
+  /** Parses what `write` wrote on another process. */
   read(text: string, task: Task, rank: number): News;
 }
 
-/** In place of a task: there are no more. In place of news: the task has ended. */
+/** Instead of a task: there are no more. Instead of news: the task has ended. */
 const NOTHING = '';
 
 /**
- * Does all tasks, until there are none or the signal is aborted, on rank 0: that ends the tasks of all processes.
- * Every process gives the news of its own tasks, and rank 0 that of all. An error of a task is thrown where it ran.
+ * Runs all tasks, until there are none or the signal is aborted on rank 0, which ends the tasks of all processes. Every
+ * process yields the news of its own tasks, and rank 0 those of all. An error of a task is thrown on the process that
+ * ran it.
  */
 export async function* shareOut<Task, News>(
   peers: Peers,
@@ -46,7 +46,7 @@ async function* doAll<Task, News>(work: SharedWork<Task, News>, signal: AbortSig
 
 async function* handOut<Task, News>(peers: Peers, work: SharedWork<Task, News>, signal: AbortSignal) {
   const free = [peers.rank, ...othersOf(peers)];
-  /** News, and ranks that are free again. */
+  /** News, and ranks that are free. */
   const inbox = new EventQueue<{ readonly task: Task; readonly news: News } | number>();
   const here = async (task: Task) => {
     for await (const news of work.run(task, signal)) inbox.push({ task, news });
@@ -89,7 +89,7 @@ async function* handOut<Task, News>(peers: Peers, work: SharedWork<Task, News>, 
 async function* doGiven<Task, News>(peers: Peers, work: SharedWork<Task, News>, signal: AbortSignal) {
   const ended = new AbortController();
   const either = AbortSignal.any([signal, ended.signal]);
-  // Already while a task is done the next order is listened for: it may be that all is to end.
+  // The next order is awaited already during a task: it may be to end everything.
   const listen = async () => {
     const order = await receiveText(peers, 0);
     if (order === NOTHING) ended.abort();

@@ -1,6 +1,5 @@
 /**
- * A run's TensorBoard log: an event file beside `metrics.jsonl` with the same figures, and the run's configuration. Knows
- * the trainer's events; knows no terminal.
+ * A run's TensorBoard log: an event file beside `metrics.jsonl` with the same figures, and the run's configuration.
  */
 import {
   EVENTS_FILE,
@@ -39,11 +38,11 @@ export class TensorBoardLog {
   ) {}
 
   /**
-   * Opens the log of a run that its trainer has made ready and that stands at `state`. What a run that was cut off logged
-   * beyond its checkpoint counts no more, since it will be logged again: a record says that the run begins again there, and a
-   * TensorBoard that has the file open goes on with it. A damaged end, or an evaluation before it that is repeated, goes. A resumed run that had no log gets its former steps from
-   * `metrics.jsonl`, all with the present time. A changed configuration is added to the texts; the hyper-parameters stay
-   * those that the run began with, since TensorBoard heeds the first only.
+   * Opens the log of a run that its trainer has started at `state`. An interrupted run logs again what it logged beyond
+   * its checkpoint: a record marks the restart, and a TensorBoard that has the file open continues with it. A damaged
+   * end, or an evaluation that will be repeated, is removed. A resumed run without a log gets its former steps from
+   * `metrics.jsonl`, all with the present time. A changed configuration is added to the texts; the hyper-parameters
+   * stay those of the run's start, because TensorBoard reads only the first.
    *
    * @param wallTime seconds since 1970
    */
@@ -59,7 +58,7 @@ export class TensorBoardLog {
     const resumed = state.savedAt >= 0;
     const kept = resumed && (await hasTensorBoard(store)) ? upTo(await store.read(EVENTS_FILE), state) : null;
     if (kept && kept.bytes.length > 0) {
-      // Rewritten only where it must be: a TensorBoard that has the file open does not see another one of its name.
+      // Rewritten only if necessary: a TensorBoard that has the file open does not see a new file of the same name.
       if (kept.damaged) await store.replace(EVENTS_FILE, kept.bytes);
       else if (kept.beyond) await store.append(EVENTS_FILE, restartRecord(now, state.step + 1));
       if (kept.configText !== text) {
@@ -77,7 +76,7 @@ export class TensorBoardLog {
     return log;
   }
 
-  /** Logs an event's figures; an event without figures leaves nothing. */
+  /** Logs an event's figures; an event without figures logs nothing. */
   async write(event: TrainEvent): Promise<void> {
     const scalars = scalarsOf(event);
     if (scalars) await this.store.append(EVENTS_FILE, scalarsRecord(this.wallTime(), event.step, scalars));
@@ -118,9 +117,9 @@ function scalarsOf(event: TrainEvent): Record<string, number> | null {
   };
 }
 
-/** What of a log counts where a run stands, which may have evaluations to repeat. */
+/** The valid part of a log at a run's state; evaluations may have to be repeated. */
 interface Kept {
-  /** Without what counts no more, up to the first damaged record. */
+  /** The valid bytes, up to the first damaged record. */
   readonly bytes: Uint8Array;
   /** Whether the end is damaged, or an evaluation up to `step` will be repeated. */
   readonly damaged: boolean;
@@ -141,7 +140,7 @@ function upTo(file: Uint8Array, { step, evaluatedAt }: TrainState): Kept {
     const at = eventStep(data, EVENTS_FILE);
     const evaluation = eventTags(data, EVENTS_FILE).includes(EVALUATION_TAG);
     const bytes = file.subarray(from, end);
-    // What it takes back has been taken back.
+    // Removes the records that a restart invalidates.
     if (isRestart(data, EVENTS_FILE)) records = records.filter((record) => record.at < at);
     else {
       const text = eventText(data, CONFIG_TAG, EVENTS_FILE);

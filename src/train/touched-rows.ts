@@ -1,8 +1,8 @@
 /**
- * The rows of the embedding that processes' last micro-steps read. The embedding's own gradient is the last that a
- * backward pass finds, and is in these rows alone; where the output layer shares its weights, the other rows are
- * complete when the pass begins. So the embedding's gradient is made in a copy of the rows, which is exchanged at the
- * end, and all blocks travel before.
+ * The rows of the embedding that processes' last micro-steps read. A backward pass computes the embedding's own
+ * gradient last, and only in these rows; if the output layer shares the weights, the other rows are complete when the
+ * pass begins. The embedding's gradient is therefore computed in a copy of the rows, which is exchanged at the end,
+ * after all blocks.
  */
 import type { Storage } from '../backend/backend.js';
 import type { Parameters } from '../nn/parameters.js';
@@ -10,12 +10,12 @@ import type { Buffer } from '../tensor/pool.js';
 import type { Parameter, Tensor } from '../tensor/tensor.js';
 import { gatherTexts, type Peers } from './peers.js';
 
-/** Part of the rows up to which a copy of them pays. */
+/** The largest part of the rows for which a copy pays. */
 const MOST = 1 / 4;
 
 export class TouchedRows implements Disposable {
   private readonly index: Tensor;
-  /** The row of the copy that each token of this process reads. */
+  /** For each token of this process, its row in the copy. */
   private readonly tokens: Tensor;
 
   private constructor(
@@ -50,7 +50,7 @@ export class TouchedRows implements Disposable {
     return this.index.size * this.embedding.shape[1];
   }
 
-  /** A copy of the rows of a storage that is laid out as the parameters are. */
+  /** A copy of the rows of a storage in the parameters' layout. */
   take(flat: Storage): Buffer {
     const { backend, pool } = this.parameters.runtime;
     const copy = pool.take(backend.dtype, this.length);
@@ -63,7 +63,7 @@ export class TouchedRows implements Disposable {
     return copy;
   }
 
-  /** Puts the copy back. */
+  /** Writes the copy back. */
   put(flat: Storage, copy: Buffer): void {
     const { backend } = this.parameters.runtime;
     backend.scatterRows({
@@ -74,7 +74,7 @@ export class TouchedRows implements Disposable {
     });
   }
 
-  /** Has the embedding's gradient added to the copy while `pass` runs. */
+  /** Redirects the embedding's gradient to the copy while `pass` runs. */
   async redirecting(copy: Buffer, pass: () => Promise<void>): Promise<void> {
     const { runtime } = this.parameters;
     runtime.rowGradient = { of: this.embedding, gradient: copy.storage, tokens: this.tokens.storage };

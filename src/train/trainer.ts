@@ -1,9 +1,9 @@
 /**
- * The trainer: steps, evaluations and checkpoints of one run, told as a stream of events. Knows neither files nor
- * terminals: it works over a store and a clock that it is given, and its caller shows the events.
+ * The trainer: steps, evaluations and checkpoints of one run, reported as a stream of events. It must not import files
+ * or terminals: it works over a given store and clock, and its caller shows the events.
  *
- * Everything random is a function of (seed, step, micro-step), so a run continued from a checkpoint repeats the bits of
- * one that was never stopped.
+ * Everything random is a function of (seed, step, micro-step), so a run resumed from a checkpoint repeats the bits of a
+ * run that was never stopped.
  */
 import { type Batch, type BatchKey, randomBatch, requireTokens } from '../evaluate/batches.js';
 import { ConfigError } from '../errors.js';
@@ -43,9 +43,9 @@ import { requireSameWeights } from './same-weights.js';
 export { TrainingError };
 
 export interface TrainerOptions extends EvaluationOptions {
-  /** Where the run is kept. Of many processes, that of rank 0 reads and writes it. */
+  /** The run's store. With several processes, rank 0 reads and writes it. */
   readonly store: Store;
-  /** The processes that train together; this one alone where none are given. */
+  /** The processes that train together; by default this process alone. */
   readonly peers?: Peers;
   /** Whether each process holds a part of the optimizer's moments, and updates that part of the weights (ZeRO-1). */
   readonly shardOptimizer?: boolean;
@@ -87,19 +87,19 @@ export class Trainer {
     return this.state.step;
   }
 
-  /** Where the run stands. */
+  /** The run's state. */
   get progress(): TrainState {
     return this.state;
   }
 
-  /** Asks for a checkpoint after the update that is being made. */
+  /** Requests a checkpoint after the current update. */
   saveSoon(): void {
     this.saveWanted = true;
   }
 
   /**
-   * Begins where the store's latest checkpoint left off, or with initial weights where it has none; returns the log so
-   * far, to rank 0. Throws CheckpointError, and the signal's reason where that is aborted meanwhile.
+   * Resumes from the store's latest checkpoint, or starts with initial weights if it has none; returns the log so far
+   * on rank 0. Throws CheckpointError, and the signal's reason if it is aborted meanwhile.
    */
   async start(signal?: AbortSignal): Promise<Metrics> {
     const { model, config, store, clock } = this.options;
@@ -124,7 +124,7 @@ export class Trainer {
 
   /**
    * Trains until maxSteps or until `signal` is aborted; a checkpoint is written either way, unless there is no step to save.
-   * At the end the model has the average of the weights, where one is kept. Throws TrainingError.
+   * At the end the model has the average of the weights, if there is one. Throws TrainingError.
    */
   async *run(signal?: AbortSignal): AsyncGenerator<TrainEvent> {
     try {
@@ -168,24 +168,26 @@ export class Trainer {
     this.average?.dispose();
   }
 
-  /** What is here besides the weights. */
+  /** This process's state besides the weights. */
   private get held(): HeldState {
     const { optimizer, gradient, sharded, average } = this;
     const blocks = sharded ? gradient.blocks : null;
     return { moments: optimizer.moments, blocks, average: average?.storage ?? null };
   }
 
-  /** Whether this process keeps the run: of many, one does. */
+  /** Whether this process keeps the run: exactly one does. */
   private get leads(): boolean {
     return this.peers.rank === 0;
   }
 
-  /** The signal where this process is alone and may end its work at any moment; many stop together, between updates. */
+  /**
+   * The signal if this process is alone and may stop at any moment; several processes stop together, between updates.
+   */
   private alone(signal: AbortSignal | undefined): AbortSignal | undefined {
     return this.peers.size === 1 ? signal : undefined;
   }
 
-  /** Whether any process is to stop, or to save: all do then. */
+  /** Whether any process must stop, or save: then all do. */
   private async agree(signal?: AbortSignal): Promise<{ stopping: boolean; saving: boolean }> {
     const wishes = [signal?.aborted === true, this.saveWanted];
     this.saveWanted = false;
@@ -194,7 +196,7 @@ export class Trainer {
     return { stopping, saving };
   }
 
-  /** One update, or none when the signal is aborted before it is complete. */
+  /** One update, or null if the signal is aborted before it is complete. */
   private async update(signal?: AbortSignal): Promise<StepEvent | null> {
     const { model, config, clock } = this.options;
     const { batchSize: B, gradAccumSteps } = config;
@@ -264,7 +266,7 @@ export class Trainer {
     return event;
   }
 
-  /** Losses on fixed batches, or null when the signal is aborted before they are complete. Throws TrainingError. */
+  /** Losses on fixed batches, or null if the signal is aborted before they are complete. Throws TrainingError. */
   private async evaluate(signal?: AbortSignal): Promise<EvalEvent | null> {
     const pass = this.loopsOf(this.state.step);
     const evaluated = () => this.evaluation.run(pass, signal);
@@ -274,7 +276,7 @@ export class Trainer {
     const { trainLoss, valLoss, ...rest } = found;
     if (!Number.isFinite(trainLoss + valLoss)) await this.diverged('evaluation loss', trainLoss + valLoss);
     const { step, tokensSeen, bestValLoss, bestLoops } = this.state;
-    // Losses compare where their loops are the same: with others the best begins anew.
+    // Only losses with the same loops compare: with other loops, the best loss starts anew.
     const { nLoop } = this.options.model.config;
     const { loops = nLoop } = pass;
     const former = (bestLoops ?? nLoop) === loops ? bestValLoss : null;
@@ -308,8 +310,8 @@ export class Trainer {
   }
 
   /**
-   * Ends the run by an error with the first tensor that is not finite in a repetition of the micro-step, or of the next
-   * update's first where none is to blame.
+   * Ends the run with an error that names the first tensor that is not finite when the micro-step is repeated; without
+   * a micro-step, the next update's first.
    */
   private async diverged(what: string, value: number, microStep: number | null = null): Promise<never> {
     const { peers, options } = this;
@@ -334,7 +336,7 @@ export class Trainer {
     );
   }
 
-  /** What to do about a divergence. The latest checkpoint is no way out where nothing has succeeded from there. */
+  /** Advice after a divergence. The latest checkpoint does not help if no update has succeeded from it. */
   private async wayOut(): Promise<string> {
     const { store } = this.options;
     const at = await resumableStep(store);
@@ -344,7 +346,7 @@ export class Trainer {
     return `no update from the checkpoint of step ${at} has succeeded: ${back ? `${back}, or ` : ''}try a lower lr`;
   }
 
-  /** Loops of the last of so many updates; absent where the schedule is constant. */
+  /** Loops of the last of `updates` updates; absent if the schedule is constant. */
   private loopsOf(updates: number): { readonly loops?: number } {
     const { model, config } = this.options;
     return evaluatedLoops(updates, config, model.config.nLoop);
@@ -355,7 +357,7 @@ export class Trainer {
     return { seed: this.options.config.seed, step: this.state.step, microStep };
   }
 
-  /** The counter after a micro-step's, of this process; null where the run ends. */
+  /** This process's counter after a micro-step's; null at the end of the run. */
   private nextKey(microStep: number): BatchKey | null {
     const { from, to } = this.gradient.own;
     const key = this.key(microStep + 1);
@@ -372,7 +374,7 @@ export class Trainer {
   }
 }
 
-/** How a micro-step runs the model; the first `checkpointed` applications are recomputed in the backward pass. */
+/** The options of a micro-step's pass; the first `checkpointed` applications are recomputed in the backward pass. */
 export function trainingOptions(
   { config: { nLoop } }: GPT,
   config: TrainConfig,
@@ -394,7 +396,10 @@ export function trainingOptions(
   };
 }
 
-/** Forward and backward of one micro-step; gradients are added to the parameters', times `lossScale`, losses to `sums`. */
+/**
+ * Forward and backward of one micro-step; gradients, times `lossScale`, are added to the parameters' gradients, losses
+ * to `sums`.
+ */
 async function runMicroStep(
   model: GPT,
   { tokens, targets, B }: Batch,
@@ -417,7 +422,7 @@ async function runMicroStep(
   }
 }
 
-/** A micro-step by itself, and what it found. */
+/** A single micro-step, and its result. */
 export async function microStepLoss(
   model: GPT,
   batch: Batch,
@@ -434,7 +439,7 @@ export function checkpointedApplications({ config }: GPT, train: TrainConfig): n
   const { activationMemory, batchSize, loopSampling, exitLoss } = train;
   if (activationMemory === 'unlimited') return 0;
   if (activationMemory === 'checkpoint') return Number.POSITIVE_INFINITY;
-  // A sampled count may exceed nLoop, and every exit that is learned passes through the coda.
+  // A sampled count may exceed nLoop, and every trained exit passes through the coda.
   const loops = mostLoops(loopSampling, config.nLoop);
   const codas = exitLoss === 'uniform' || exitLoss === 'linear' ? (loops - 1) * config.nCoda : 0;
   const own = depthOf(config).loopsFreely(config) ? loops : undefined;

@@ -1,6 +1,6 @@
 /**
- * What one update adds up: losses and the gradient's squares. The sums stay where the backend computes them until all are read
- * at once, so that an update waits for one answer.
+ * The sums of one update: losses and the gradient's squares. They stay in the backend's memory until all are read at
+ * once, so that an update waits for only one read.
  */
 import type { Storage } from '../backend/backend.js';
 import type { LossOutput } from '../models/losses.js';
@@ -8,7 +8,7 @@ import { microStepsOf, ownerOfMicroStep } from './micro-step-tree.js';
 import { gatherNumbers, type Peers } from './peers.js';
 import type { Runtime, Tensor } from '../tensor/tensor.js';
 
-/** What a micro-step found: means over its tokens, unscaled. */
+/** The result of a micro-step: means over its tokens, unscaled. */
 export interface MicroStep {
   /** Nats per token. */
   readonly loss: number;
@@ -17,7 +17,7 @@ export interface MicroStep {
   readonly meanSteps: number | null;
 }
 
-/** Rows whose mean is wanted, and how many of them count. */
+/** Rows to average, and the number of rows that count. */
 type Mean = { readonly at: number; readonly count: number } | null;
 /** Each sum of the kernel `sum` is two numbers. */
 const PARTS = 2;
@@ -25,7 +25,7 @@ const PARTS = 2;
 const FIRST = PARTS + 1;
 /** Sums of a micro-step. */
 const SUMS = 3;
-/** Stands for a mean that a model does not have among numbers that are sent; those that it has are not negative. */
+/** Encodes an absent mean among numbers that are sent; means are not negative. */
 const ABSENT = -1;
 
 export class UpdateSums implements Disposable {
@@ -41,17 +41,17 @@ export class UpdateSums implements Disposable {
     runtime.backend.fill(this.values.storage, 0);
   }
 
-  /** The sum of squares of the gradient (2), the second part being what the first lacks. */
+  /** The sum of squares of the gradient (2), the second number being the rounding error of the first. */
   get squares(): Storage {
     return this.part(0, PARTS);
   }
 
-  /** 1 where a loss or the gradient is not finite, else 0 (1). */
+  /** 1 if a loss or the gradient is not finite, else 0 (1). */
   get nonFinite(): Storage {
     return this.part(PARTS, 1);
   }
 
-  /** Adds up the rows of the next micro-step, `counted` of which have a target. */
+  /** Sums the rows of the next micro-step, `counted` of which have a target. */
   add({ losses, auxLoss, stepsPerRow }: LossOutput, counted: number): void {
     const { backend } = this.runtime;
     const first = FIRST + this.means.length * SUMS * PARTS;
@@ -70,7 +70,7 @@ export class UpdateSums implements Disposable {
     });
   }
 
-  /** What the micro-steps found, the norm of the gradient, and whether something was not finite. */
+  /** The results of the micro-steps, the norm of the gradient, and whether everything was finite. */
   async read(): Promise<{ microSteps: MicroStep[]; gradNorm: number; finite: boolean }> {
     const values = await this.values.read();
     const mean = (of: Mean) => of && (values[of.at] + values[of.at + 1]) / of.count;
@@ -86,7 +86,7 @@ export class UpdateSums implements Disposable {
   }
 
   /**
-   * What the micro-steps of all processes found, in order. Where something is not finite on one process, `nonFinite`
+   * The results of the micro-steps of all processes, in order. If something is not finite on one process, `nonFinite`
    * becomes 1 on all.
    */
   async readTogether(peers: Peers, microSteps: number): ReturnType<UpdateSums['read']> {
