@@ -1,4 +1,4 @@
-/** What kernels and pool need of the operating system and the processor. Knows nothing of who asks. */
+/** What kernels and pool need of the operating system and the processor. Knows nothing of its callers. */
 #pragma once
 
 #include <cstddef>

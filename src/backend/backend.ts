@@ -18,7 +18,7 @@ export type DType = 'f32' | 'f64' | 'i32';
  */
 export type Precision = 'f32' | 'bf16' | 'f16';
 
-/** A run of elements that a backend owns; where they lie is the backend's own affair. */
+/** A run of elements that a backend owns; where they lie is for the backend to decide. */
 export interface Storage {
   readonly dtype: DType;
   /** Number of elements. */

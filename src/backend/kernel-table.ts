@@ -359,7 +359,7 @@ export const KERNELS = {
   },
   /**
    * Causal self-attention of new rows over the past of their sequences: appends their keys and values to the cache, a
-   * whole number of pages whose content is the backend's own affair, and attends to all up to the row's own. `table`
+   * whole number of pages whose content is for the backend to decide, and attends to all up to the row's own. `table`
    * holds, for each sequence in the order of its rows: the number of its rows, the number of its positions in the cache,
    * and its pages. What a page holds from a sequence's end on counts for nothing, so that a sequence is cut by giving a
    * smaller number. A row's bits are those that `attentionForward` gives it.

@@ -8,7 +8,7 @@ const FAILED = 1;
 const WRONG_USAGE = 2;
 
 /**
- * Prints an error, after the name of who has it, and returns the exit code; with `--debug` it says where it came from.
+ * Prints an error, after the name `who`, and returns the exit code; with `--debug` it says where it came from.
  */
 export function report(error: unknown, who = 'loopnn', debug = process.argv.includes('--debug')): number {
   // Work that a signal stopped has set its exit code, and said so.

@@ -96,7 +96,7 @@ export class Encoder implements Encoding {
   /**
    * With one worker everything happens in this thread, but for texts that would take so long that no signal were heard.
    *
-   * @param signal ends the workers in the midst of their batches; whatever waits then fails with its reason
+   * @param signal ends the workers during their batches; whatever waits then fails with its reason
    */
   constructor(tokenizer: Tokenizer, workers: number, signal?: AbortSignal) {
     this.#tokenizer = tokenizer;

@@ -24,7 +24,7 @@ export interface SplitProgress {
 
 /** A record of the journal. */
 export interface EncodeRecord {
-  /** Everything that the result depends on; work of another key is not gone on with. */
+  /** Everything that the result depends on; work of another key is not resumed. */
   readonly key: string;
   readonly train: SplitProgress;
   readonly val: SplitProgress;

@@ -49,7 +49,7 @@ const FEW_BYTES = 1 << 23;
 const SLICE_MS = 100;
 /** Bytes of text after which the shards are flushed and a record is written. */
 const RECORD_BYTES = 1 << 28;
-/** Changes whenever documents would go to other splits: what was written before is then not gone on with. */
+/** Changes whenever documents would go to other splits: what was written before is then not resumed. */
 const RECORD_RULES = 'hold-out by bytes';
 
 /** What to prepare, and how. */

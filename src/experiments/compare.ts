@@ -2,7 +2,7 @@
  * A comparison: every model of a suite trained on the same tokens with every seed, then scored on the whole
  * held-out text, analysed and asked for a sample. Where the suite tunes the learning rate, pilots choose it first,
  * the same candidates for each model: a pilot is the beginning of the first seed's run, and the best one goes on.
- * What was cut off goes on where it was; what is finished is not repeated; a run that fails is told and left out.
+ * What was cut off goes on where it was; what is finished is not repeated; a run that fails is reported and skipped.
  * Over many processes each run is one's own, with the bits that it has on any other. Knows no terminal: it tells
  * what happens as events.
  */

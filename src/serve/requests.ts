@@ -8,7 +8,7 @@ import { given, readOptions } from './options.js';
 
 /** Choices of one request; whoever wants more asks again. */
 const MOST_CHOICES = 128;
-/** A seed for who gives none. */
+/** A seed for requests that give none. */
 const SEEDS = 2 ** 32;
 
 export interface CompletionRequest {

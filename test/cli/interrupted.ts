@@ -10,7 +10,7 @@ import { setTimeout } from 'node:timers/promises';
 import { hashWords } from '../../src/random.js';
 import { loopnn, outcome, SMALL, start, temporaryFolder, trainSmall } from './helpers.js';
 
-/** A command in the midst of its work. */
+/** A command during its work. */
 interface Work {
   /** `out` is what it makes, if it makes anything. */
   readonly args: (out: string) => readonly string[];

@@ -16,7 +16,7 @@ export interface Writer {
   /** KiB of a disk on which it must fail, and of one that must do. */
   readonly tooSmall: number;
   readonly enough: number | null;
-  /** Whether unfinished work stays, to be gone on with. */
+  /** Whether unfinished work stays, to be resumed. */
   readonly goesOn?: true;
 }
 

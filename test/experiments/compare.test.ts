@@ -221,7 +221,7 @@ test('pilots choose the rate with the lowest validation loss, each model from th
   }
 });
 
-test('a run that fails is told and left out; the others are made', async () => {
+test('a run that fails is reported and skipped; the others are made', async () => {
   const { options } = comparison({ grid: {} });
   const broken = {
     name: 'broken',

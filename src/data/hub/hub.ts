@@ -3,7 +3,7 @@
  * machine. Knows the hub's addresses, the cache's layout and how downloads fail; knows neither text nor tensors.
  *
  * A file lies in the cache under the hash that the hub gives it, and gets that name only once size and hash are right;
- * what broke off stays beside it as `.incomplete` and is gone on with from its last byte.
+ * what broke off stays beside it as `.incomplete` and is resumed from its last byte.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';

@@ -143,7 +143,7 @@ test('what never comes right leaves nothing under a final name', async () => {
   ]);
   server.mend();
   await using _weights = await model.openWeights();
-  assert.match(server.requests.at(-1)!, /^bytes model\.safetensors bytes=1000-\d+$/, 'gone on with');
+  assert.match(server.requests.at(-1)!, /^bytes model\.safetensors bytes=1000-\d+$/, 'resumed');
 });
 
 test('what is missing, closed or misnamed is told in one line', async () => {

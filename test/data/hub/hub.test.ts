@@ -136,7 +136,7 @@ for (const [name, failures] of Object.entries(FAILURES)) {
   });
 }
 
-test('a broken-off file is gone on with from its last byte, also in another run', async () => {
+test('a broken-off file is resumed from its last byte, also in another run', async () => {
   server.fail('bytes', { dropAfter: 1500 });
   await prepare();
   const [first, second] = bytesAsked();

@@ -1,4 +1,4 @@
-/** A folder to import whose files are none: nobody waits for who writes into a pipe, and nothing endless is read. */
+/** A folder to import whose files are none: nobody waits for the writer of a pipe, and nothing endless is read. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync } from 'node:fs';
