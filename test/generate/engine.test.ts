@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Backend } from '../../src/backend/backend.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
-import { onEngine } from '../engines.js';
+import { onEngine, webgpu } from '../engines.js';
 import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 import { CheckpointError, ConfigError } from '../../src/errors.js';
 import { Decoder, type Extension, type Next } from '../../src/generate/decoder.js';
@@ -128,7 +128,12 @@ for (const [name, [config]] of Object.entries(sharingPrompts)) {
     const made = together.reduce((sum, { tokens }) => sum + tokens.length - 1, 0);
     // The first reader's beginning, the second one's whole prompt, and the other prompt: whole where it has no beginning.
     const least = decoder.divisible ? 100 : 200;
-    assert.ok(read - made > least && read - made <= 300, `${read - made} tokens of prompts were read`);
+    // On a GPU the first one leaves before it has read anything.
+    const beginning = webgpu ? 0 : 1;
+    assert.ok(
+      read - made >= least + beginning && read - made <= 300,
+      `${read - made} tokens of prompts were read`,
+    );
     assert.equal(decoder.living.size, 0);
     assert.equal(decoder.cache.used, 0);
     assert.equal(model.runtime.pool.live, 0);
