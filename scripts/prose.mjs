@@ -95,9 +95,12 @@ function wrapPage(text) {
 /** A source with comments wrapped that are too long; what is left of a line goes before the next one's text. */
 function wrapComments(text) {
   const lines = text.split('\n');
+  let example = false;
   for (let i = 0; i < lines.length; i++) {
     const line = lines[i];
-    if (line.length <= LONGEST_CODE) continue;
+    if (/^\s*\* @example/.test(line)) example = true;
+    if (line.endsWith('*/')) example = false;
+    if (example || line.length <= LONGEST_CODE) continue;
     const [, single, content] = /^(\s*)\/\*\* (.*) \*\/$/.exec(line) ?? [];
     if (single !== undefined) {
       lines.splice(

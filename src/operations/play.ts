@@ -39,8 +39,9 @@ const MODEL = '/model/';
  * it has no tokenizer; what Node says where the port is taken
  *
  * @example
- * const playground = await servePlayground({ model: 'runs/mine' }); console.log(await (await
- * fetch(playground.url)).text()); await playground.close();
+ * const playground = await servePlayground({ model: 'runs/mine' });
+ * console.log(await (await fetch(playground.url)).text());
+ * await playground.close();
  */
 export async function servePlayground(options: PlayOptions = {}): Promise<Playground> {
   const { model, host = '127.0.0.1', port = 0 } = options;

@@ -28,8 +28,7 @@ export interface RunsPage extends AsyncDisposable {
  * Shows all runs below some folders on a page, and reads their logs on as they grow. Writes nothing.
  *
  * @throws ConfigError for what is no folder, for keys that no header can carry, and where the page is not built; what
- * Node says
- *   where the port is taken
+ *   Node says where the port is taken
  *
  * @example
  * const page = await watchRuns({ runs: ['runs'] });
