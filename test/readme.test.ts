@@ -132,6 +132,12 @@ test('the README’s chart of speed is that of its table, and so is what the REA
   assert.ok(README.replaceAll(/\s+/g, ' ').includes(said), said);
 });
 
+test('docs/api.md is what the docstrings give', () => {
+  const script = join(ROOT, 'scripts', 'api-page.mjs');
+  const page = execFileSync(process.execPath, [script, '--print'], { encoding: 'utf8' });
+  assert.ok(page === read('docs', 'api.md'), 'node scripts/api-page.mjs, and commit what it writes');
+});
+
 test('the README has fewer than 200 lines', () => {
   assert.ok(README.split('\n').length <= 200);
 });
