@@ -23,6 +23,7 @@ const UNENGLISH = [
   [/\b(?:of|for) who (?!is|are|was)/i, 'of or for those who'],
   [/\bhas seen to\b/i, 'has checked'],
   [/\bin the midst of\b/i, 'during'],
+  [/\bwhoever\b/i, 'the caller, the client, the reader'],
 ];
 
 const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard'], { cwd: ROOT, encoding: 'utf8' })

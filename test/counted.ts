@@ -56,7 +56,7 @@ class Counter {
       });
     }
     if (backend instanceof WebGpuBackend) {
-      // Every buffer, whoever makes it and for what.
+      // Every buffer, whatever makes it and for what.
       const { recorder } = backend.engine;
       this.held = recorder.bytes;
       before(recorder, 'buffer', add);

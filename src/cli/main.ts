@@ -50,7 +50,7 @@ async function main(argv: readonly string[]): Promise<void> {
     command.hook('preAction', requirePaths);
     command.exitOverride().option('--debug', 'show where an error came from').helpCommand(false);
   }
-  process.on('exit', makeRoomToEnd); // for whoever calls process.exit
+  process.on('exit', makeRoomToEnd); // for code that calls process.exit
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // A reader that left (`loopnn params | head`) is no error.
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);

@@ -45,7 +45,7 @@ export function printResult(json: boolean, document: unknown, lines: () => reado
   process.stdout.write(`${text}\n`);
 }
 
-/** A line as several of a terminal's columns; elsewhere as it stands, for whoever looks for it. */
+/** A line as several of a terminal's columns; elsewhere as it stands, for searches. */
 const asWide = (line: string) => paragraph(line, terminalWidth(process.stdout, Number.POSITIVE_INFINITY));
 
 /** A text as lines of so many columns, indented as it is. */

@@ -115,7 +115,7 @@ export class Encoder implements Encoding {
     const index = this.#load.indexOf(Math.min(...this.#load));
     this.#load[index]++;
     const done = new Promise<Encoded>((resolve, reject) => this.#pending.set(batch, { resolve, reject }));
-    // Whoever asked may be waiting for an earlier batch when this one fails.
+    // The caller may be waiting for an earlier batch when this one fails.
     done.catch(() => {});
     this.#workers[index].postMessage({ batch, texts } satisfies EncodeRequest);
     return done;

@@ -134,7 +134,7 @@ export function parityBatch(
   return { x, targets };
 }
 
-/** What a forward pass gives; whoever called it disposes of the tensors. All are (B). */
+/** What a forward pass gives; the caller disposes of the tensors. All are (B). */
 export interface ParityOutput {
   /** Cross-entropy in nats. */
   readonly losses: Tensor;

@@ -14,6 +14,6 @@ function native() {
   try {
     return loadAddon().crc32c;
   } catch {
-    return undefined; // whoever computes with it says why
+    return undefined; // the engine that computes with it says why
   }
 }

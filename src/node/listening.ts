@@ -15,7 +15,7 @@ export function urlOf(server: Server): string {
   return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }
 
-/** Ends a server at once, and cuts off whoever is being answered. */
+/** Ends a server at once, and cuts off the clients that are being answered. */
 export async function closeNow(server: Server): Promise<void> {
   const closed = server.listening ? once(server, 'close') : null;
   server.close();

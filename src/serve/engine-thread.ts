@@ -96,7 +96,7 @@ export class EngineThread {
     const abort = () => {
       for (const { id } of numbered) if (this.#tasks.has(id)) this.#post({ kind: 'abort', id });
     };
-    // Whoever aborts may never ask for another event.
+    // A caller that aborts may never ask for another event.
     const onAbort = () => {
       events.fail(signal.reason);
       abort();

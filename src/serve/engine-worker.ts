@@ -142,7 +142,7 @@ class EngineService {
     }
   }
 
-  /** Throws by its promise only, which whoever waits for the prompt sees. */
+  /** Throws by its promise only, which the caller that waits for the prompt sees. */
   async #encode(prompt: Prompt): Promise<ArrayLike<number>> {
     return this.prompts.encode(prompt);
   }

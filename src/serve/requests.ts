@@ -6,7 +6,7 @@ import type { Fields } from './fields.js';
 import type { ModelInfo, Prompt, Task } from './messages.js';
 import { given, readOptions } from './options.js';
 
-/** Choices of one request; whoever wants more asks again. */
+/** Choices of one request; a client that wants more asks again. */
 const MOST_CHOICES = 128;
 /** A seed for requests that give none. */
 const SEEDS = 2 ** 32;

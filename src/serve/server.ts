@@ -160,7 +160,7 @@ export class ModelServer implements AsyncDisposable {
     await this.close();
   }
 
-  /** Ends at once, and cuts off whoever is being answered. */
+  /** Ends at once, and cuts off the clients that are being answered. */
   async close(): Promise<void> {
     await closeNow(this.#http);
     await this.#end();

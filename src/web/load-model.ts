@@ -49,7 +49,7 @@ export interface ModelParts {
   readonly step: number;
 }
 
-/** The same for whoever looks inside; the caller disposes of `gpt`, or of the Model that it is given to. */
+/** The same for callers that look inside; the caller disposes of `gpt`, or of the Model that it is given to. */
 export async function loadParts(source: ModelSource, options: LoadOptions = {}): Promise<ModelParts> {
   if (!source) throw new ConfigError('source', 'must be given: the URL of a run, a store, a folder or files');
   const { cache = false, kvSharing, kvLoops, ...engine } = options;

@@ -1,4 +1,4 @@
-/** A run that is being trained on a page or in a worker: opened, then stepped by whoever holds it. */
+/** A run that is being trained on a page or in a worker: opened, then stepped by its holder. */
 import type { Backend } from '../backend/backend.js';
 import { ConfigError } from '../errors.js';
 import { type TokenSource, tokensOf } from '../evaluate/batches.js';
@@ -55,7 +55,7 @@ export function splitIds(tokenizer: Tokenizer, text: string): { train: Uint16Arr
 
 /**
  * A run with its model in memory and its store locked. `trainer.run()` makes its steps; several trainings that share a
- * backend may take turns at that. Whoever opened it disposes of it.
+ * backend may take turns at that. The caller that opened it disposes of it.
  */
 export class Training implements AsyncDisposable {
   private constructor(

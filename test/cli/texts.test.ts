@@ -1,6 +1,6 @@
 /**
  * How an imported model's texts end, and how its chats are written: from the files that `transformers` saves
- * (`test/fixtures/huggingface/make_chat_model.py`) into a run, to whoever generates from it, and out again.
+ * (`test/fixtures/huggingface/make_chat_model.py`) into a run, to the commands that generate from it, and out again.
  */
 import assert from 'node:assert/strict';
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

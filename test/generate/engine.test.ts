@@ -99,7 +99,7 @@ const sharingPrompts: typeof systems = {
   'loop, last-loop keys': [{ depth: 'loop', nLayer: 2, nLoop: 3, kvSharing: 'last-loop' }, []],
 };
 for (const [name, [config]] of Object.entries(sharingPrompts)) {
-  test(`${name}: a prompt that several requests wait for is read once, whoever of them leaves`, async () => {
+  test(`${name}: a prompt that several requests wait for is read once, whichever of them leaves`, async () => {
     const model = randomModel({ ...config, blockSize: 128 });
     const decoder = new CountingDecoder(model);
     const engine = new Engine(decoder, tokenizer, nodeClock, { maxSequences: 8, prefillChunk: 30 });

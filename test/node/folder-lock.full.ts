@@ -89,7 +89,7 @@ test(`${TRIALS} times ${PROCESSES} processes take a lock at one moment: one hold
       if (i !== victim) assert.equal(await told(child, { kind: 'release' }), 'released');
     }
     if (victim < 0) assert.deepEqual(readdirSync(folder), [], without);
-    // Whoever was killed keeps nobody out, and what it left goes with the next holder.
+    // A process that was killed keeps nobody out, and what it left goes with the next holder.
     await (await FolderLock.take(folder))[Symbol.asyncDispose]();
     assert.deepEqual(readdirSync(folder), [], without);
   }

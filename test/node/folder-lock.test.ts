@@ -1,5 +1,6 @@
 /**
- * The lock of a folder: one holder, whoever is gone or elsewhere, and no write once the folder is another's or moved.
+ * The lock of a folder: one holder, wherever others are or have gone, and no write once the folder is another's or
+ * moved.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -203,7 +204,7 @@ test('the heart changes the time of its own lock, and of no other', async () => 
 /** The content of all files below a folder, by their paths. */
 function contents(folder: string): Record<string, string> {
   const names = readdirSync(folder, { recursive: true }) as string[];
-  // A file that this process has begun under another name may stay: whoever writes next sweeps it away.
+  // A file that this process has begun under another name may stay: the next writer sweeps it away.
   const files = names.filter(
     (name) => name !== 'config.json.partial' && statSync(join(folder, name)).isFile(),
   );

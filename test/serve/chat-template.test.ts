@@ -146,7 +146,7 @@ test('a template that takes its own tokens apart tells nobody how they were mark
 test('tokens that are spelled as roles, fields or white space are', () => {
   const source =
     "{% for m in messages %}{% if m['role'] == 'user' %}user\n{{ m.content }}{% endif %}{% endfor %}";
-  // White space at a tag is not in question, and whoever says 'user' or a line's end says it in text.
+  // White space at a tag is not in question, and a message that says 'user' or a line's end says it in text.
   assert.equal(rendered(source, user('a user\n')), '«user»«\n»a user\n');
 });
 

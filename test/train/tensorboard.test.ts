@@ -151,7 +151,7 @@ test('wherever a run is cut off, its log has each step once after it was resumed
   }
 });
 
-test('a resumed run only adds to its log, so that whoever reads it goes on', async () => {
+test('a resumed run only adds to its log, so that its readers continue', async () => {
   const store = new MemoryStore();
   await train(store, (event) => event.kind === 'step' && event.step === 7);
   const before = store.files.get(EVENTS_FILE)!.slice();

@@ -19,7 +19,7 @@ const utf8 = new TextEncoder();
 const forever = () => new Promise<never>(() => {});
 const store = new OpfsStore('runs/test');
 
-/** A file that is written for ever: whoever waits for `middle` may end this worker. */
+/** A file that is written for ever: code that waits for `middle` may end this worker. */
 async function* endless(): AsyncGenerator<Uint8Array> {
   yield utf8.encode('half of it');
   self.postMessage('middle');

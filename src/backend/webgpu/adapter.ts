@@ -1,4 +1,4 @@
-/** Adapters: which one there is, and what it is and can do, for whoever has to choose or wants to know. */
+/** Adapters: which one there is, and what it is and can do, for code that has to choose or to report. */
 import { BackendError } from '../../errors.js';
 import type { Gpu, GpuAdapter, GpuLimit } from './gpu.js';
 import { type Matrices, matricesFit } from './product-tiles.wgsl.js';

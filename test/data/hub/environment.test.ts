@@ -167,7 +167,7 @@ test('proxies are used where the environment names one, and not for hosts that i
   }
 });
 
-test('whoever waits hears of it', async () => {
+test('the user is told of waiting', async () => {
   server.fail('info', { status: 503, retryAfter: 0.2 });
   await hubOf({ silenceMs: 50 }).list(MODEL);
   const waits = notices.filter((line) => line === 'the hub: status 503; tries again in 1 s');

@@ -154,7 +154,7 @@ export class Racing {
       });
   }
 
-  /** Whoever has made the fewest steps makes the next one. */
+  /** The model that has made the fewest steps makes the next one. */
   private async takeTurns(): Promise<void> {
     while (!this.stopping) {
       const waiting = this.runners.filter(({ done }) => !done);

@@ -1,6 +1,6 @@
 /**
- * Whose turn it is to be drawn: one chart a frame, whoever is touched first. What painting costs is known only after
- * it.
+ * Whose turn it is to be drawn: one chart a frame, the one that is touched first. What painting costs is known only
+ * after it.
  */
 
 type Draw = () => void;
