@@ -18,7 +18,7 @@ export type DType = 'f32' | 'f64' | 'i32';
  */
 export type Precision = 'f32' | 'bf16' | 'f16';
 
-/** A run of elements that a backend owns; where they lie is for the backend to decide. */
+/** A run of elements that a backend owns; the backend decides where they lie. */
 export interface Storage {
   readonly dtype: DType;
   /** Number of elements. */
@@ -34,86 +34,86 @@ export const PAGE_POSITIONS = 128;
 /** A method for each kernel, over storages. */
 export type Kernels = Methods<typeof ALL_KERNELS, Storage, Storage>;
 
-/** Work that runs into nothing but the machine's limits, done when it returns or its promise resolves; for benchmarks. */
+/** Work that only the machine limits, done when it returns or its promise resolves; for benchmarks. */
 export interface Limits {
-  /** Of the products that the machine knows. */
+  /** Precisions of the machine's products. */
   readonly precisions: readonly Precision[];
-  /** Multiply-adds that wait for no memory; returns the FLOPs done, a multiply-add being two. */
+  /** Multiply-adds without memory access; returns the number of FLOPs; a multiply-add counts as two. */
   multiplyAdds(precision: Precision, iterations: number): number | Promise<number>;
-  /** Floats that are more than caches hold, or that can be read in a moment. */
+  /** Number of floats that exceed the caches and can be read quickly. */
   readonly longRead: number;
   /** Reads `src`, in whole cache lines. */
   read(src: Storage): void | Promise<void>;
   /**
-   * Milliseconds of the kernels that `body` calls, by name and the device's own clock; where calls of kernels return before
-   * these have run.
+   * Milliseconds of the kernels that `body` calls, by name, on the device's clock; for backends whose kernels run after
+   * their calls return.
    */
   profile?(body: () => Promise<void>): Promise<ReadonlyMap<string, number>>;
 }
 
 /**
- * Weights of which an engine keeps nothing but what the products of inference read, B (K, N). Such a storage stands for
- * the weight in calls of `linearForward`, or, packed from its transpose (N, K), of `logits` and `headForward`; nothing
- * else can be done with it but to free it.
+ * Weights of which an engine keeps only what the products of inference read, B (K, N). Such a storage replaces the
+ * weight in calls of `linearForward`, or, packed from its transpose (N, K), of `logits` and `headForward`; its only
+ * other use is `free`.
  */
 export interface WeightPacker {
   allocate(K: number, N: number, transposed: boolean): Storage;
   /**
    * Sets columns of B from `first` on: `values` is all of B, or the rows of its transpose that belong to `first` and
-   * the columns after it. Where there are more columns before or after them, these are whole multiples of
+   * the columns after it. If there are columns before or after them, their numbers are whole multiples of
    * PACKED_COLUMNS.
    */
   pack(dst: Storage, first: number, values: Storage): void;
 }
 
-/** Columns that every engine packs apart from the others. */
+/** Every engine packs groups of this many columns separately. */
 export const PACKED_COLUMNS = 64;
 
-/** The kernels and the storage they work on. */
+/** The kernels, and the storage on which they work. */
 export interface Backend extends Kernels {
   /** Short name: `native`, `reference`. */
   readonly name: string;
   /** Element type of activations and parameters. */
   readonly dtype: 'f32' | 'f64';
   readonly precision: Precision;
-  /** Instruction set, threads and whatever else a benchmark report should quote. */
+  /** Instruction set, threads and other facts for a benchmark report. */
   readonly description: string;
-  /** Null where the backend's speed is nobody's concern. */
+  /** Null if the backend's speed does not matter. */
   readonly limits: Limits | null;
-  /** Null where weights are kept as they are. */
+  /** Null if weights are kept unpacked. */
   readonly packer: WeightPacker | null;
-  /** Whether a kernel has run when its call returns, so that the time of the call is that of the kernel. */
+  /** Whether a kernel has run when its call returns, so that the call's time is the kernel's time. */
   readonly synchronous: boolean;
 
   /** A new storage of `length` zeros. Throws BackendError when memory is short, or the next `read` does. */
   allocate(dtype: DType, length: number): Storage;
-  /** Gives a storage from `allocate` back; it and its slices must not be used again. */
+  /** Releases a storage from `allocate`; it and its slices must not be used again. */
   free(storage: Storage): void;
   /** A view of `length` elements from `offset`; shares memory with `storage`. */
   slice(storage: Storage, offset: number, length: number): Storage;
   /** Copies host values into `dst` from element 0; `values.length` must not exceed `dst.length`. */
   write(dst: Storage, values: HostArray): void;
   /**
-   * Fills `dst` with the float32 values that `fill` puts into an array, which is its own memory where the host has
-   * that.
+   * Fills `dst` with the float32 values that `fill` writes to an array, which is the memory of `dst` itself if that is
+   * the host's.
    */
   receive(dst: Storage, fill: (values: Float32Array) => Promise<void>): Promise<void>;
   /**
-   * A copy of the elements, after all kernels called so far. Where `into` is given, an array of the same type and at
-   * least that long, the copy is its beginning.
+   * A copy of the elements, after all kernels called so far. If `into` is given, an array of the same type and at least
+   * that length, the copy is its beginning.
    */
   read(src: Storage, into?: HostArray): Promise<HostArray>;
   /** Sets every element to `value`. */
   fill(dst: Storage, value: number): void;
   /** dst = src, equal lengths of different storages. */
   copy(dst: Storage, src: Storage): void;
-  /** The `length` elements from `from` become those from `to` too, in one storage; the two runs do not overlap. */
+  /** Copies the `length` elements at `from` to `to` within one storage; the two runs do not overlap. */
   copyWithin(storage: Storage, to: number, from: number, length: number): void;
 
   /** Elements of one page of a key/value cache, of type `dtype`: the keys and values of PAGE_POSITIONS positions. */
   cachePageLength(KV: number, HS: number): number;
   /**
-   * The rows that run, by a mask, in ascending order. A backend that cannot tell their number without waiting returns
+   * The rows that run, by a mask, in ascending order. A backend that does not know their number without waiting returns
    * null, and nothing is skipped.
    */
   compact(running: Storage): Storage | null;

@@ -1,7 +1,7 @@
 /**
  * A test double: another backend's kernels, which run only when something is read, as a GPU's may. Shapes are checked
- * at once, and what the host hands over is copied, so that a program which works here does not rely on kernels that
- * have run. Finds faults of order and of contract on a processor.
+ * at once, and the host's arrays are copied, so that a program that works here does not rely on kernels having run. It
+ * finds errors of order and of contract without a GPU.
  */
 import type { Backend, DType, HostArray, Kernels, Storage } from './backend.js';
 import { ALL_KERNELS } from './kernel-table.js';
@@ -94,7 +94,7 @@ export class DelayedBackend extends classWith(METHODS) implements Backend {
     return this.backend.cachePageLength(KV, HS);
   }
 
-  /** Which rows run is not known before the kernels have. */
+  /** Unknown before the kernels have run. */
   compact(_running: Storage): null {
     return null;
   }

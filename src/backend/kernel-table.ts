@@ -1,6 +1,6 @@
 /**
- * The kernels: what each computes and what it takes. Everything that stands between a model and an engine derives from this
- * table: the type of each kernel, the checks of its arguments, the addon's bindings, the delayed and the timed backend, the
+ * The kernels: what each computes, and its arguments. Everything between a model and an engine derives from this table:
+ * the type of each kernel, the checks of its arguments, the addon's bindings, the delayed and the timed backend, the
  * tests of the boundary. A kernel takes one object with a field for each array, dimension and option.
  *
  * Dimensions: B batch, T time, R = B·T rows, C channels, NH query heads, KV key heads, each of which serves NH/KV query
@@ -9,22 +9,22 @@
  * rows, M streams. Arrays are dense and row-major.
  *
  * Conventions of every kernel:
- * - `out` is overwritten. Where the kernel has the flag `accumulate` it is added to instead while the flag is set.
- * - `inout` is read and written: the gradients of parameters, which are always added to, and what a kernel updates.
- * - No array that is written shares an element with another array of the call.
+ * - `out` is overwritten. If the kernel's flag `accumulate` is set, the result is added to it instead.
+ * - `inout` is read and written: the gradients of parameters, to which kernels always add, and what a kernel updates.
+ * - A written array shares no element with another array of the call.
  * - Results do not depend on the number of threads, and in forward kernels the bits of a row do not depend on the other rows.
  * - A wrong length, element type or dimension throws at once. Values (ids, row numbers) are checked where the host writes them;
  *   an engine whose memory the host shares checks them again.
  *
- * How an array reads: `'R C'` floats of that shape; `'i32 R < V'` whole numbers from 0 to V − 1; `from -1`, from there;
- * `ascending`, each greater than the one before; `matrix K N`, a weight that an engine may keep packed. A name with `?`
- * may be null. A dimension that is not in `dims` follows from the arrays that have it, or from `sizes`: a product, a
- * sum (of dimensions and numbers), or the number of elements of a field; `rows|R` is that number where `rows` is given,
- * and R where it is null.
+ * Notation of arrays: `'R C'` floats of that shape; `'i32 R < V'` whole numbers from 0 to V − 1, or from −1 with `from
+ * -1`; `ascending`, each greater than the one before; `matrix K N`, a weight that an engine may keep packed. A name
+ * with `?` may be null. A dimension that is not in `dims` follows from the arrays that have it, or from `sizes`: a
+ * product, a sum (of dimensions and numbers), or the number of elements of a field; `rows|R` is that number where
+ * `rows` is given, and R where it is null.
  */
 import type { Activation, Dropout, LoopForm } from './options.js';
 
-/** What a number or choice among the arguments must be. */
+/** The types of numbers and choices among the arguments. */
 export interface OptionTypes {
   readonly flag: boolean;
   /** Any number, infinite or NaN too. */
@@ -54,7 +54,7 @@ export interface KernelSpec {
   readonly options?: Readonly<Record<string, keyof OptionTypes>>;
 }
 
-/** What the model's forward and backward passes and the optimizer are made of; engines implement all of them. */
+/** The kernels of the model's forward and backward passes and of the optimizer; engines implement all of them. */
 export const KERNELS = {
   // ---- element-wise ----------------------------------------------------------------------------------------
 
@@ -131,8 +131,8 @@ export const KERNELS = {
   // ---- streams ---------------------------------------------------------------------------------------------
 
   /**
-   * What a loop reads of M streams that lie side by side: out[r] = Σ_i read_i·s_i. `coefficients` has P = M + 2 numbers
-   * for each stream i of each row: mix_i0 .. mix_i(M−1), read_i, write_i.
+   * The input of a loop from M streams that lie side by side: out[r] = Σ_i read_i·s_i. `coefficients` has P = M + 2
+   * numbers for each stream i of each row: mix_i0 .. mix_i(M−1), read_i, write_i.
    */
   readStreamsForward: {
     out: { out: 'R C' },
@@ -141,8 +141,8 @@ export const KERNELS = {
     sizes: { P: 'M+2' },
   },
   /**
-   * dstreams_i = read_i·dout, which for ones makes streams of copies; dread_i += Σ_c dout·s_i, for which `streams` are
-   * needed.
+   * dstreams_i = read_i·dout, which with ones as coefficients copies a state to streams; dread_i += Σ_c dout·s_i, which
+   * needs `streams`.
    */
   readStreamsBackward: {
     out: { dstreams: 'R M C' },
@@ -153,7 +153,7 @@ export const KERNELS = {
     options: { accumulate: 'flag' },
   },
   /**
-   * Streams mixed, and the change from what was read of them to y written to each:
+   * Mixes the streams, and writes the change from the loop's input to its output y to each:
    * out_i = Σ_j mix_ij·s_j + write_i·(y − Σ_j read_j·s_j).
    */
   writeStreamsForward: {
@@ -220,8 +220,8 @@ export const KERNELS = {
   // ---- exits -----------------------------------------------------------------------------------------------
 
   /**
-   * How far states moved: out[r] = ‖x − former‖ / ‖former‖; with `before`, how far from where they were heading,
-   * ‖(x − former) − (former − before)‖ / ‖former‖.
+   * How far states moved: out[r] = ‖x − former‖ / ‖former‖; with `before`, how far from a constant movement, ‖(x −
+   * former) − (former − before)‖ / ‖former‖.
    */
   rowChange: {
     out: { out: 'R' },
@@ -231,7 +231,8 @@ export const KERNELS = {
   /** out[r] = the entropy of softmax(logits[r]) in nats. */
   rowEntropy: { out: { out: 'R' }, in: { logits: 'R V' }, dims: ['R', 'V'] },
   /**
-   * out[i] = KL(softmax(logits[i]) ‖ softmax(former[rows[i]])) in nats, to about 1e-6; all rows of `former` where `rows` is null.
+   * out[i] = KL(softmax(logits[i]) ‖ softmax(former[rows[i]])) in nats, to about 1e-6; all rows of `former` if `rows`
+   * is null.
    */
   rowDivergence: {
     out: { out: 'N' },
@@ -313,10 +314,10 @@ export const KERNELS = {
   // ---- attention -------------------------------------------------------------------------------------------
 
   /**
-   * The query and key heads of each row of `qkv`, in place: each is divided by its root mean square, where `rstd` is
-   * given (rstd = 1/√(mean(x²) + eps)), and rotated by its row's position, where `rotation` is given: its halves a and
-   * b become a·cos − b·sin and b·cos + a·sin, a row of `rotation` holding the ⌊HS/2⌋ cosines and then the sines of a
-   * position. An odd last channel is not rotated.
+   * The query and key heads of each row of `qkv`, in place: each is divided by its root mean square if `rstd` is given
+   * (rstd = 1/√(mean(x²) + eps)), and rotated by its row's position if `rotation` is given: its halves a and b become
+   * a·cos − b·sin and b·cos + a·sin, where a row of `rotation` has the ⌊HS/2⌋ cosines and then the sines of a position.
+   * An odd last channel is not rotated.
    */
   headsForward: {
     out: { 'rstd?': 'R QK' },
@@ -326,7 +327,10 @@ export const KERNELS = {
     sizes: { H: 'NH+KV+KV', QK: 'NH+KV' },
     options: { eps: 'nonNegative' },
   },
-  /** Turns the gradient by what `headsForward` left in `qkv` into the gradient by what it was given, in place. */
+  /**
+   * Turns the gradient with respect to the output of `headsForward` into the gradient with respect to its input, in
+   * place.
+   */
   headsBackward: {
     inout: { dqkv: 'R H HS' },
     in: { qkv: 'R H HS', 'rstd?': 'R QK', positions: 'i32 R < P', 'rotation?': 'P HS' },
@@ -336,9 +340,9 @@ export const KERNELS = {
   /**
    * Causal self-attention: out = softmax(q·kᵀ/√HS + causal mask)·v for each query head, whose key head is that of its
    * group (grouped-query attention, Ainslie et al. 2023, arXiv 2305.13245); `qkv` holds queries, keys and values. `lse`
-   * receives the log-sum-exp of each scaled score row, all that the backward pass needs. With `rows`, numbers b·T + t,
-   * only these queries are computed, and their places of `lse`. Dropout acts on the attention weights with sample =
-   * (firstSample + b)·NH + h and element = query·65536 + key.
+   * receives the log-sum-exp of each scaled score row, which is all that the backward pass needs. With `rows`, numbers
+   * b·T + t, only these queries and their elements of `lse` are computed. Dropout acts on the attention weights with
+   * sample = (firstSample + b)·NH + h and element = query·65536 + key.
    */
   attentionForward: {
     products: true,
@@ -359,10 +363,10 @@ export const KERNELS = {
   },
   /**
    * Causal self-attention of new rows over the past of their sequences: appends their keys and values to the cache, a
-   * whole number of pages whose content is for the backend to decide, and attends to all up to the row's own. `table`
-   * holds, for each sequence in the order of its rows: the number of its rows, the number of its positions in the cache,
-   * and its pages. What a page holds from a sequence's end on counts for nothing, so that a sequence is cut by giving a
-   * smaller number. A row's bits are those that `attentionForward` gives it.
+   * whole number of pages in the backend's own layout, and attends to all positions up to the row's own. `table` holds,
+   * for each sequence in the order of its rows: the number of its rows, the number of its positions in the cache, and
+   * its pages. The content of a page beyond a sequence's end is ignored, so that a smaller number cuts a sequence. A
+   * row has the same bits as in `attentionForward`.
    * With `rows`, only these queries are computed; all keys and values are appended.
    */
   cachedAttention: {
@@ -376,7 +380,7 @@ export const KERNELS = {
 
   // ---- head ------------------------------------------------------------------------------------------------
 
-  /** out = inp · weightᵀ; for sampling, where few rows are wanted. */
+  /** out = inp · weightᵀ; for sampling, which needs few rows. */
   logits: {
     products: true,
     out: { out: 'R V' },
@@ -395,7 +399,7 @@ export const KERNELS = {
     dims: ['R', 'C', 'V'],
   },
   /**
-   * `headForward` and, while the logits are at hand, its gradients for the total Σ_r rowWeights[r]·loss[r].
+   * `headForward` together with its gradients, for the total Σ_r rowWeights[r]·loss[r].
    */
   headForwardBackward: {
     products: true,
@@ -408,18 +412,18 @@ export const KERNELS = {
   // ---- optimizer -------------------------------------------------------------------------------------------
 
   /**
-   * out[0] + out[1] = Σ inp, to within 2^-40·Σ|inp|: the sum rounded to a float, and what the rounding left. nonFinite[0]
-   * becomes 1 where an element or the sum is not finite, and else stays.
+   * out[0] + out[1] = Σ inp, to within 2^-40·Σ|inp|: the sum rounded to a float, and the rounding error. nonFinite[0]
+   * becomes 1 if an element or the sum is not finite, and otherwise stays.
    */
   sum: { out: { out: '2' }, inout: { nonFinite: '1' }, in: { inp: 'n' } },
   /** out[0] = Σ inp², to within 1e-6 of it; `nonFinite` as in `sum`. */
   sumSquares: { out: { out: '1' }, inout: { nonFinite: '1' }, in: { inp: 'n' } },
   /**
-   * One AdamW update of a run of parameters (Loshchilov & Hutter 2019, arXiv 1711.05101), in place; nothing where
+   * One AdamW update of a run of parameters (Loshchilov & Hutter 2019, arXiv 1711.05101), in place; does nothing if
    * nonFinite[0] is not 0. `squares` holds the sum of squares of the whole gradient:
-   * g = grad·min(1, gradClip/(√squares + 1e-6)), or grad where gradClip is 0; m = β1·m + (1 − β1)·g; v = β2·v + (1 − β2)·g²;
-   * param −= lr·(m̂/(√v̂ + eps) + weightDecay·param), m̂ and v̂ being corrected for their bias at the update number `step`,
-   * counted from 1.
+   * g = grad·min(1, gradClip/(√squares + 1e-6)), or grad if gradClip is 0; m = β1·m + (1 − β1)·g; v = β2·v + (1 −
+   * β2)·g²; param −= lr·(m̂/(√v̂ + eps) + weightDecay·param), where m̂ and v̂ are bias-corrected for update number
+   * `step`, counted from 1.
    */
   adamw: {
     inout: { param: 'n', m: 'n', v: 'n' },
@@ -436,8 +440,8 @@ export const KERNELS = {
   },
   /**
    * Muon's momentum (Jordan et al. 2024) of columns [first, first + count) of a matrix: momentum = β·momentum + g, and
-   * Nesterov's out = g + β·momentum, g being the gradient that `adamw` would take. Where nonFinite[0] is not 0,
-   * momentum stays as it is and out is 0.
+   * Nesterov's out = g + β·momentum, where g is the clipped gradient as in `adamw`. If nonFinite[0] is not 0, momentum
+   * is unchanged and out is 0.
    */
   muonMomentum: {
     out: { out: 'R count' },
@@ -448,7 +452,7 @@ export const KERNELS = {
   },
   /** x = x/(√squares + eps). */
   scaleByNorm: { inout: { x: 'n' }, in: { squares: '1' }, options: { eps: 'nonNegative' } },
-  /** out = a·I + b·x + c·square, I being the identity. */
+  /** out = a·I + b·x + c·square, where I is the identity. */
   matrixPolynomial: {
     out: { out: 'N N' },
     in: { x: 'N N', square: 'N N' },
@@ -456,7 +460,7 @@ export const KERNELS = {
     options: { a: 'number', b: 'number', c: 'number' },
   },
   /**
-   * Columns [first, first + count) of param −= lr·(scale·update + weightDecay·param); nothing where nonFinite[0] is
+   * Columns [first, first + count) of param −= lr·(scale·update + weightDecay·param); does nothing if nonFinite[0] is
    * not 0.
    */
   muonUpdate: {
@@ -465,7 +469,7 @@ export const KERNELS = {
     dims: ['R', 'C', 'first', 'count'],
     options: { lr: 'number', scale: 'number', weightDecay: 'number' },
   },
-  /** average = decay·average + (1 − decay)·param; nothing where nonFinite[0] is not 0. */
+  /** average = decay·average + (1 − decay)·param; does nothing if nonFinite[0] is not 0. */
   averageWeights: {
     inout: { average: 'n' },
     in: { param: 'n', nonFinite: '1' },
@@ -474,8 +478,8 @@ export const KERNELS = {
 } as const satisfies Record<string, KernelSpec>;
 
 /**
- * What decides about rows: which halt, at which exit, and what that costs. R or R·N numbers, next to the R·C² of a block:
- * engines in the host's memory share one implementation. Masks are i32, 1 where a row runs.
+ * Kernels that decide which rows halt, at which exit, and at what cost. They handle R or R·N numbers, against the R·C²
+ * of a block: engines in the host's memory share one implementation. Masks are i32, 1 where a row runs.
  */
 export const EXIT_KERNELS = {
   /**

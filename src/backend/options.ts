@@ -1,7 +1,7 @@
-/** What kernels are told besides arrays and dimensions. */
+/** Options of kernels besides arrays and dimensions. */
 
 /**
- * Which reading of the loop update a gated residual computes (arXiv 2409.14199, Eq. 1).
+ * The form of the loop update that a gated residual computes (arXiv 2409.14199, Eq. 1).
  * - `output`: x + gate ⊙ f
  * - `correction`: x + gate ⊙ (f − x)
  */

@@ -1,17 +1,17 @@
-/** A kernel's entry in the table, read: its fields in order, and what each must be. Knows no engine. */
+/** A parsed entry of the kernel table: its fields in order, and their rules. It must not import an engine. */
 import type { KernelSpec, OptionTypes } from './kernel-table.js';
 
 /** One array among the arguments of a kernel. */
 export interface ArrayField {
   readonly name: string;
-  /** Whether the kernel writes it; whether it reads what it writes. */
+  /** Whether the kernel writes it, and whether it also reads it. */
   readonly role: 'out' | 'inout' | 'in';
   readonly optional: boolean;
   readonly integers: boolean;
   /** A weight that an engine may keep packed. */
   readonly matrix: boolean;
   readonly shape: readonly (string | number)[];
-  /** Of whole numbers: the dimension that they must stay below, the least, and whether each exceeds the one before. */
+  /** For whole numbers: the dimension that bounds them, their minimum, and whether they must ascend. */
   readonly below: string | null;
   readonly least: number;
   readonly ascending: boolean;
@@ -26,7 +26,7 @@ export interface Signature {
   readonly options: readonly (readonly [name: string, kind: keyof OptionTypes])[];
 }
 
-/** The least value of a dimension: there may be no rows, and a cache's table has two numbers before its pages. */
+/** The minimum of a dimension: there may be no rows, and a cache's table has two numbers before its pages. */
 export function leastOf(dim: string): number {
   if (dim === 'width') return 2;
   return ['R', 'B', 'S', 'first', 'past'].includes(dim) ? 0 : 1;

@@ -1,8 +1,8 @@
 /**
- * What the engines with kernels in C++ share: a method for each kernel, and weights that stay packed.
+ * The shared part of the engines with kernels in C++: a method for each kernel, and weights that stay packed.
  *
  * A weight is packed for the products that read it, and stays packed until something is written to its memory: every
- * storage counts the writes. So a loop network packs its weights once an update, however often it meets them.
+ * storage counts the writes. A loop network therefore packs its weights once per update, however often it reads them.
  */
 import { BackendError, ShapeError } from '../../errors.js';
 import {
@@ -34,7 +34,7 @@ interface Packing {
   readonly storage: CompiledStorage;
 }
 
-/** What all slices of one allocation share. */
+/** State that all slices of one allocation share. */
 export class Allocation {
   /** Number of writes to it. */
   version = 0;
@@ -46,7 +46,7 @@ export abstract class CompiledStorage extends HostStorage {
   abstract readonly allocation: Allocation;
 }
 
-/** The storage, which is about to change. */
+/** The storage, which is about to be written. */
 export function written(where: string, storage: Storage): HostStorage {
   if (storage instanceof CompiledStorage) storage.allocation.version++;
   return host(where, storage);
@@ -61,7 +61,7 @@ export function host(where: string, storage: Storage): HostStorage {
 }
 
 export type Arguments = Readonly<Record<string, unknown>>;
-/** A dimension, or an option spread into numbers and flags; null for dropout that is not wanted. */
+/** A dimension, or an option spread into numbers and flags; null for no dropout. */
 export type Scalar = number | boolean | null;
 
 /** One array among a kernel's arguments: a storage that it writes or reads, or its weight, packed. */
@@ -71,7 +71,7 @@ export interface Field {
   readonly packed: PackedField | null;
 }
 
-/** What a kernel is to be handed of its arguments, in its order. */
+/** The arguments that a kernel receives, in its order. */
 export interface Plan {
   readonly kernel: CompiledKernel;
   readonly signature: Signature;
@@ -89,7 +89,7 @@ const dropoutAsNumbers: Encode = (list, value) => {
   if (dropout) list.push(dropout.p, dropout.key[0], dropout.key[1], dropout.firstSample);
   else list.push(null, 0, 0, 0);
 };
-/** Choices are told by their place; what is not here is told as it is. */
+/** Choices are passed as their index; other options are passed unchanged. */
 const ENCODE: Partial<Record<keyof OptionTypes, Encode>> = {
   activation: (list, value) => list.push(ACTIVATIONS.indexOf(value as Activation)),
   loopForm: (list, value) => list.push(LOOP_FORMS.indexOf(value as LoopForm)),
@@ -110,7 +110,7 @@ export const PLANS = Object.fromEntries(
   }),
 ) as Record<CompiledKernel, Plan>;
 
-/** A method of the backend for each kernel, and those that engines in the host's memory share. */
+/** A method of the backend for each kernel, and the methods that engines in the host's memory share. */
 const METHODS = {
   ...Object.fromEntries(
     Object.keys(KERNELS).map((name) => {
@@ -166,7 +166,7 @@ export abstract class CompiledBackend extends classWith(METHODS) implements Back
   // ---- storage ---------------------------------------------------------------------------------------------
 
   abstract allocate(dtype: DType, length: number): CompiledStorage;
-  /** Gives back the memory of a whole allocation. */
+  /** Releases the memory of a whole allocation. */
   protected abstract release(storage: HostStorage): void;
 
   free(storage: Storage): void {
@@ -291,13 +291,13 @@ export abstract class CompiledBackend extends classWith(METHODS) implements Back
     this.pack(int8 ? 'packWeightInt8' : 'packWeight', args);
   }
 
-  /** Floats that B (K, N) takes as products read it. */
+  /** Floats of the packing of B (K, N). */
   private lengthOf(int8: boolean, K: number, N: number): number {
     if (N === 0) return 0;
     return int8 ? this.packedInt8Length(K, N) : this.packedLength(K, N);
   }
 
-  /** How a packing holds values. */
+  /** The format of a packing's values. */
   private formatOf(int8: boolean): string {
     return int8 ? 'int8' : this.precision;
   }

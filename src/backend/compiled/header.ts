@@ -1,6 +1,6 @@
 /**
- * The structs of arguments of the kernels in C++, and the table of functions that an instruction set fills in: `kernels.h` has
- * what these need. The build scripts write them beside the objects.
+ * The structs of arguments of the kernels in C++, and the table of functions that an instruction set fills in:
+ * `kernels.h` has their prerequisites. The build scripts write both beside the objects.
  */
 import type { OptionTypes } from '../kernel-table.js';
 import { type Signature, signaturesOf } from '../signature.js';
@@ -53,7 +53,7 @@ export const OPTION_TYPES: Readonly<Record<keyof OptionTypes, string>> = {
   'dropout?': 'const Dropout*',
 };
 
-/** The dimensions of a kernel: those that are given, those that follow, and those that its arrays tell. */
+/** The dimensions of a kernel: those that are given, those that follow from them, and those of its arrays. */
 export function dimensionsOf({ arrays, dims, sizes }: Signature): string[] {
   const derived = Object.keys(sizes).filter((name) => !LENGTHS.test(sizes[name]));
   const told = arrays.flatMap(({ shape }) =>

@@ -1,6 +1,6 @@
 /**
- * The kernels in C++: those of the table, over weights as products read them, and a few of their own. The structs of their
- * arguments (header.ts) and the bindings of the addon and of the WebAssembly module are made from these entries.
+ * The kernels in C++: those of the table, over packed weights, and a few others. The structs of their arguments
+ * (header.ts) and the bindings of the addon and of the WebAssembly module are made from these entries.
  */
 import { KERNELS, type KernelSpec } from '../kernel-table.js';
 
@@ -15,7 +15,7 @@ export interface PackedField {
 const FORWARD = { name: 'packed', rows: 'K', columns: 'N', transposed: false };
 const HEAD = { name: 'packed', rows: 'C', columns: 'V', transposed: true };
 
-/** What stands in place of each kernel's `weight`. */
+/** What replaces each kernel's `weight`. */
 export const PACKED: Readonly<Record<string, readonly PackedField[]>> = {
   linearForward: [FORWARD],
   linearBackwardInput: [{ name: 'packed', rows: 'N', columns: 'K', transposed: true }],

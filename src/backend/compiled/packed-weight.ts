@@ -1,4 +1,4 @@
-/** A weight of which an engine in C++ keeps its packing alone. Knows no kernel. */
+/** A weight of which an engine in C++ keeps only the packing. */
 import { BackendError } from '../../errors.js';
 import type { HostArray } from '../backend.js';
 import { HostStorage } from '../memory/storage.js';
@@ -12,7 +12,7 @@ export interface Layout {
   readonly isa: string;
 }
 
-/** Stands for the weight in calls of the kernels that it is packed for. */
+/** Replaces the weight in calls of the kernels for which it is packed. */
 export class PackedWeight extends HostStorage {
   constructor(
     readonly layout: Layout,
@@ -21,12 +21,12 @@ export class PackedWeight extends HostStorage {
     super('f32');
   }
 
-  /** Of the weight, not of its packing. */
+  /** The length of the weight, not of its packing. */
   override get length(): number {
     return this.layout.K * this.layout.N;
   }
 
-  /** What lies in memory. */
+  /** The packing in memory. */
   override get data(): HostArray {
     return this.packing.data;
   }
@@ -35,7 +35,7 @@ export class PackedWeight extends HostStorage {
     throw new BackendError('slice', 'must be given a weight whose values are kept, not its packing alone');
   }
 
-  /** The packing, for a kernel that reads this layout. Throws BackendError for another one. */
+  /** The packing, for a kernel that reads this layout. Throws BackendError for another layout. */
   as(kernel: string, wanted: Layout): HostStorage {
     const text = ({ K, N, transposed, format, isa }: Layout) =>
       `(${K}, ${N})${transposed ? ' of its transpose' : ''} in ${format} for ${isa}`;

@@ -1,6 +1,6 @@
 /**
- * The arguments of a kernel as its entry in the table asks for them, checked: lengths, element types, dimensions and options;
- * overlap and values, where the engine's memory is the host's. Knows no kernel of its own.
+ * Checks the arguments of a kernel against its entry in the table: lengths, element types, dimensions and options;
+ * overlap and values, if the engine's memory is the host's. Rules of single kernels belong to the table.
  */
 import { ShapeError } from '../../errors.js';
 import { type HostArray, PAGE_POSITIONS, type Storage } from '../backend.js';
@@ -18,7 +18,7 @@ type Sizes = Record<string, number | undefined>;
 /** Elements of a page of a key/value cache. */
 type PageLength = (KV: number, HS: number) => number;
 
-/** The kernels of a table over storages, by kernels over arrays whose arguments are checked. */
+/** The kernels of a table over storages, made from kernels over arrays, with checked arguments. */
 export function overStorages<Table extends Record<string, KernelSpec>>(
   table: Table,
   kernels: HostKernels<Table>,
@@ -31,7 +31,7 @@ export function overStorages<Table extends Record<string, KernelSpec>>(
   return Object.fromEntries(methods) as Methods<Table, Storage, Storage>;
 }
 
-/** Throws ShapeError unless every array has its length, and every dimension and option a value that it may have. */
+/** Throws ShapeError unless every array has its length, and every dimension and option a permitted value. */
 export function checkShapes(signature: Signature, args: Values, pageLength: PageLength): Sizes {
   const { kernel, arrays, dims, options } = signature;
   const sizes: Sizes = {};
@@ -66,7 +66,7 @@ export function checkShapes(signature: Signature, args: Values, pageLength: Page
   return sizes;
 }
 
-/** The same arguments with the host's arrays in place of storages, their values checked too. */
+/** The same arguments with the host's arrays in place of storages, with checked values. */
 function arraysOf(signature: Signature, args: Values, pageLength: PageLength): Values {
   return { ...args, ...checkArguments(signature, args, pageLength).arrays };
 }
@@ -98,8 +98,8 @@ export function checkArguments(
 }
 
 /**
- * A derived size: a product, a sum, the elements of a field, or these where it is given and a dimension where it is
- * not.
+ * A derived size: a product, a sum, or the elements of a field; for an optional field, a dimension if the field is
+ * absent.
  */
 function sizeBy(rule: string, sizes: Sizes, args: Values, pageLength: PageLength): number {
   if (rule === 'cachePageLength') return pageLength(sizes.KV!, sizes.HS!);
@@ -112,7 +112,7 @@ function sizeBy(rule: string, sizes: Sizes, args: Values, pageLength: PageLength
   return storage ? storage.length : sizes[otherwise]!;
 }
 
-/** Throws unless the array has the length of its shape, in which one dimension may be unknown: it becomes known. */
+/** Throws unless the array has the length of its shape, in which one unknown dimension is then set. */
 function requireLength(kernel: string, { name, shape }: ArrayField, length: number, sizes: Sizes): void {
   let known = 1;
   let unknown: string | null = null;
@@ -166,7 +166,7 @@ function requireOption(kernel: string, name: string, kind: string, value: unknow
   if (kind === 'fraction' && value > 1) throw new ShapeError(kernel, `${where} be at most 1`, value);
 }
 
-/** Throws where what is written shares memory with another array. */
+/** Throws if a written array shares memory with another array. */
 function requireApart(kernel: string, name: string, arrays: Readonly<Record<string, HostArray>>): void {
   const a = arrays[name];
   const end = a.byteOffset + a.byteLength;

@@ -1,4 +1,4 @@
-/** The kernels that decide about rows, for engines that compute in the host's memory. Knows no depth rule. */
+/** The kernels that decide about rows, for engines that compute in the host's memory. */
 import type { EXIT_KERNELS } from '../kernel-table.js';
 import type { HostKernels } from './arguments.js';
 import { ArrayStorage, HostStorage } from './storage.js';

@@ -1,4 +1,4 @@
-/** Storage that lies in the host's memory, shared by the engines that compute there. Knows no kernel. */
+/** Storage in the host's memory, shared by the engines that compute there. */
 import { ShapeError } from '../../errors.js';
 import type { DType, HostArray, Storage } from '../backend.js';
 
@@ -10,7 +10,7 @@ export abstract class HostStorage implements Storage {
     return this.data.length;
   }
 
-  /** The elements. Not to be kept from call to call: an engine's memory may move. */
+  /** The elements. Callers must not keep the array between calls: an engine's memory may move. */
   abstract get data(): HostArray;
 
   /** The elements [offset, offset + length) as a storage that shares this one's memory. */
@@ -51,7 +51,7 @@ export class ArrayStorage extends HostStorage {
   }
 }
 
-/** A copy of `data`, at the beginning of `into` where that is given. Throws ShapeError when it does not fit. */
+/** A copy of `data`, at the beginning of `into` if given. Throws ShapeError if it does not fit. */
 export function copyOf(data: HostArray, into?: HostArray): HostArray {
   if (!into) return data.slice();
   if (into.constructor !== data.constructor || into.length < data.length) {
@@ -65,7 +65,7 @@ export function copyOf(data: HostArray, into?: HostArray): HostArray {
   return into.subarray(0, data.length);
 }
 
-/** Lets `fill` put float32 values into `data`, by way of an array of that type where `data` has another. */
+/** Lets `fill` write float32 values to `data`, through a float32 array if `data` has another type. */
 export async function receiveInto(
   data: HostArray,
   fill: (values: Float32Array) => Promise<void>,

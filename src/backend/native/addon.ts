@@ -1,4 +1,4 @@
-/** Loads the C++ addon and names what it exports; a reason and a remedy where it cannot be loaded. */
+/** Loads the C++ addon and declares its exports; if it cannot be loaded, gives a reason and a remedy. */
 import { accessSync, constants } from 'node:fs';
 import { createRequire } from 'node:module';
 import { ConfigError, BackendError, ShapeError } from '../../errors.js';
@@ -7,7 +7,7 @@ import type { CompiledKernel } from '../compiled/kernels.js';
 import { type AddonFile, addonFiles, isCheckout, systemName } from './find.js';
 import { refusalOf } from './trial.js';
 
-/** What an addon tells about itself and the machine. */
+/** An addon's facts about itself and the machine. */
 export interface NativeInfo {
   /** The instruction set in use. */
   readonly isa: string;
@@ -22,7 +22,7 @@ export interface NativeInfo {
   readonly compiler: string;
 }
 
-/** What a kernel of the addon takes: arrays, then dimensions, then options spread into numbers and flags. */
+/** The arguments of a kernel of the addon: arrays, then dimensions, then options spread into numbers and flags. */
 export type Argument = HostArray | number | boolean | null;
 
 /** The addon's exports. */
@@ -32,7 +32,7 @@ export type NativeAddon = Record<CompiledKernel, (...args: Argument[]) => void> 
   packedLength(K: number, N: number, bf16: boolean): number;
   packedInt8Length(K: number, N: number): number;
   cachePageLength(KV: number, HS: number, bf16: boolean): number;
-  /** CRC-32C of bytes that follow those with the checksum `before`; 0 where none do. */
+  /** CRC-32C of bytes that follow bytes with the checksum `before`; 0 for none before. */
   crc32c(bytes: Uint8Array, before: number): number;
   setThreads(threads: number): void;
   setIsa(isa: string): void;
@@ -41,7 +41,7 @@ export type NativeAddon = Record<CompiledKernel, (...args: Argument[]) => void> 
   free(buffer: ArrayBufferLike): void;
 };
 
-/** What to do about an addon that is missing or old. */
+/** The remedy for a missing or old addon. */
 export const remedy = (): string =>
   isCheckout() ? 'run `npm run build`' : 'a checkout builds one with a C++17 compiler: `npm run build`';
 
@@ -50,10 +50,8 @@ let loaded: { readonly addon: NativeAddon; readonly origin: string; readonly ref
 let isa = '';
 
 /**
- * The addon, loaded at the first call: the first of those that are there which fits the machine.
- *
- * Throws BackendError that says why each cannot be loaded, and the remedy; ConfigError where an environment variable asks for
- * what the addon refuses.
+ * The addon, loaded at the first call: the first existing one that fits the machine. Throws BackendError with the
+ * reason why each cannot be loaded, and the remedy; ConfigError if the addon rejects an environment variable.
  */
 export function loadAddon(): NativeAddon {
   if (loaded) return loaded.addon;
@@ -72,7 +70,7 @@ export function loadAddon(): NativeAddon {
   throw new BackendError('native addon', rule, undefined, remedy());
 }
 
-/** An addon, ready for use, or why it cannot be had. */
+/** A loaded addon, or the reason why it cannot be loaded. */
 function load({ file }: AddonFile): NativeAddon | string {
   try {
     const addon = createRequire(import.meta.url)(file) as NativeAddon;
@@ -82,7 +80,7 @@ function load({ file }: AddonFile): NativeAddon | string {
     isa = addon.info().isa; // settles the instruction set: LOOPNN_ISA may be wrong
     return addon;
   } catch (error) {
-    // Environment variables that ask for the impossible are the user's to mend, not a reason to fall back.
+    // An invalid environment variable is the user's error, not a reason to fall back.
     if (error instanceof BackendError) {
       const rule = error.message.replace(/^info: /, '');
       const [, threads] = /^LOOPNN_NUM_THREADS (.*)/.exec(rule) ?? [];
@@ -107,22 +105,24 @@ function reasonNotLoaded(file: string, error: unknown): string {
   return `must fit this machine and Node ${process.versions.node}, but did not load (${reason.slice(0, 160)})`;
 }
 
-/** Uses another instruction set from now on. Throws BackendError where the machine does not have it. */
+/** Uses another instruction set from now on. Throws BackendError if the machine does not have it. */
 export function setIsa(name: string): void {
   loadAddon().setIsa(name);
   isa = name;
 }
 
-/** Uses so many threads from now on, for everything in the process. Throws ShapeError or BackendError for a wrong number. */
+/**
+ * Sets the number of threads for the whole process from now on. Throws ShapeError or BackendError for a wrong number.
+ */
 export function setThreads(threads: number): void {
   loadAddon().setThreads(threads);
 }
 
-/** What `loopnn doctor` tells about the addon: the machine as it sees it, and which one it is. */
+/** The report of `loopnn doctor` on the addon: the machine as the addon sees it, and the addon's origin. */
 export interface LoadedInfo extends NativeInfo {
   /** `own build`, `prebuilt for linux-x64` or `LOOPNN_NATIVE_PATH`. */
   readonly origin: string;
-  /** Why those that come before it were not taken. */
+  /** Why the addons before it were rejected. */
   readonly refused: readonly string[];
 }
 

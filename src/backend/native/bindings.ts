@@ -1,6 +1,6 @@
 /**
  * The addon's boundary in C++, made from its kernels: what reads and checks the arguments of a call. `scripts/build-native.mjs` writes it beside the
- * objects; what a table cannot say is in native/checks.h.
+ * objects; checks that a table cannot express are in native/checks.h.
  */
 import type { OptionTypes } from '../kernel-table.js';
 import { LENGTHS, OPTION_TYPES, SIGNATURES, typeOf } from '../compiled/header.js';
@@ -108,7 +108,7 @@ function size(rule: string, arrays: readonly ArrayField[]): string {
   return otherwise ? `call.isNull(${i}) ? k.${otherwise} : ${elements}` : elements;
 }
 
-/** A product of dimensions, lengths being variables of their own. */
+/** A product of dimensions; lengths are separate variables. */
 function lengths(shape: ArrayField['shape'], sizes: Signature['sizes']): string {
   return shape.map((dim) => dimension(dim, sizes)).join(' * ');
 }

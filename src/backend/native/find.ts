@@ -1,4 +1,4 @@
-/** Where an addon for this machine may lie. Knows names and folders; nothing is loaded here. */
+/** Finds the addon files for this machine. It must not load them. */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
@@ -6,13 +6,13 @@ export interface AddonFile {
   readonly file: string;
   /** In words: `own build`, `prebuilt for linux-x64` or `LOOPNN_NATIVE_PATH`. */
   readonly origin: string;
-  /** Whether it was compiled for machines of many kinds, and so has to be tried on this one. */
+  /** Whether it was compiled for many kinds of machines, and therefore must be tried on this one. */
   readonly prebuilt: boolean;
 }
 
 const inPackage = (path: string): string => fileURLToPath(new URL(`../../../../${path}`, import.meta.url));
 
-/** The name of this system's addon: platform, architecture, and `musl` under Linux where that is the C library. */
+/** The name of this system's addon: platform, architecture, and `musl` under Linux if that is the C library. */
 export function systemName(): string {
   const musl = process.platform === 'linux' && runsOnMusl() ? '-musl' : '';
   return `${process.platform}-${process.arch}${musl}`;
@@ -31,7 +31,10 @@ export function showsMusl(maps: string): boolean {
   return /\/(ld-musl-.*|libc\.musl-.*|libc\.so)$/m.test(maps);
 }
 
-/** The addons that are there, the best first: the one that LOOPNN_NATIVE_PATH names, or else the checkout's, then the package's. */
+/**
+ * The existing addons, the best first: the one that LOOPNN_NATIVE_PATH names, or else the checkout's, then the
+ * package's.
+ */
 export function addonFiles(): AddonFile[] {
   const named = process.env.LOOPNN_NATIVE_PATH;
   if (named) return [{ file: named, origin: 'LOOPNN_NATIVE_PATH', prebuilt: false }];

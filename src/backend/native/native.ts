@@ -1,6 +1,6 @@
 /**
  * The `native` backend: the C++ addon's kernels over typed arrays that the addon allocates. Every argument is checked
- * in the addon, and a refusal comes back as a ShapeError or BackendError.
+ * in the addon, and a rejection is thrown as a ShapeError or BackendError.
  */
 import { constants } from 'node:buffer';
 import { BackendError, ShapeError } from '../../errors.js';
@@ -38,9 +38,9 @@ export class NativeBackend extends CompiledBackend {
   private readonly addon: NativeAddon;
 
   /**
-   * `precision` is bf16 by default where the machine has instructions for it, f32 elsewhere; with `int8`, forward products
-   * read weights that were rounded to 8 bits (see native/int8.h), and their inputs as floats.
-   * Throws BackendError when the addon is missing or does not fit the machine.
+   * `precision` is bf16 by default if the machine has instructions for it, otherwise f32. With `int8`, forward products
+   * read weights rounded to 8 bits (see native/int8.h), and their inputs as floats.
+   * Throws BackendError if the addon is missing or does not fit the machine.
    */
   constructor(precision?: Precision, int8 = false) {
     const addon = loadAddon();
@@ -104,12 +104,12 @@ export class NativeBackend extends CompiledBackend {
     try {
       await receiveInto(written('receive', dst).data, fill);
     } finally {
-      written('receive', dst); // what was packed meanwhile is old too
+      written('receive', dst); // packings made meanwhile are outdated too
     }
   }
 
   /**
-   * Hands a kernel its arrays and numbers; the addon checks them all.
+   * Passes arrays and numbers to a kernel; the addon checks them all.
    * @internal
    */
   run({ kernel, signature, fields, options }: Plan, args: Arguments): void {

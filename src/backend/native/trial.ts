@@ -1,6 +1,7 @@
 /**
- * Tries an addon in a process of its own, so that one that does not fit the machine ends that process and not this one: it may hold
- * instructions that the processor lacks, or need a newer system. What has passed is remembered in the user's cache.
+ * Tries an addon in a separate process, so that an addon that does not fit the machine ends only that process: it may
+ * contain instructions that the processor lacks, or need a newer system. A passed trial is recorded in the user's
+ * cache.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -13,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 const PATIENCE_MS = 60_000;
 const refusals = new Map<string, string | null>();
 
-/** Why an addon cannot be used here, or null where it has multiplied rightly once. */
+/** Why an addon cannot be used here, or null if it has once multiplied correctly. */
 export function refusalOf(file: string): string | null {
   let refusal = refusals.get(file);
   if (refusal === undefined) {
@@ -24,7 +25,7 @@ export function refusalOf(file: string): string | null {
   return refusal;
 }
 
-/** The mark that this file has passed with this Node on this processor. */
+/** The path of the mark that this file has passed with this Node on this processor. */
 function markOf(file: string): string {
   const { size, mtimeMs } = statSync(file);
   const parts = [file, size, mtimeMs, process.version, process.platform, process.arch, cpus()[0]?.model];
@@ -46,7 +47,7 @@ function remember(file: string): void {
     mkdirSync(join(mark, '..'), { recursive: true });
     writeFileSync(mark, '');
   } catch {
-    // Nowhere to write: it is tried again the next time.
+    // The cache is not writable: the addon is tried again next time.
   }
 }
 
@@ -67,7 +68,7 @@ function tried(file: string): string | null {
     windowsHide: true,
   });
   if (error) {
-    // Where no process may be started, the addon is as likely to work as anywhere.
+    // If no process can be started, the addon counts as fitting.
     if ((error as NodeJS.ErrnoException).code !== 'ETIMEDOUT') return null;
     return `gave no answer within ${PATIENCE_MS / 1000} s when it was tried`;
   }

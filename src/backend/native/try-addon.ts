@@ -1,11 +1,11 @@
 /**
- * A program of its own: multiplies one matrix with the addon that LOOPNN_NATIVE_PATH names, on each instruction set and in each
- * precision. Exits 1 with a line that says what is wrong; what does not fit the machine crashes here.
+ * A separate program: multiplies one matrix with the addon that LOOPNN_NATIVE_PATH names, on each instruction set and
+ * in each precision. Exits 1 with a line on the error; an addon that does not fit the machine crashes here.
  */
 import { nativeInfo, setIsa } from './addon.js';
 import { NativeBackend } from './native.js';
 
-/** Not multiples of a vector; small whole numbers, so that every order of adding gives the same. */
+/** Not multiples of a vector; small whole numbers, so that every order of addition gives the same sum. */
 const [R, K, N] = [5, 67, 37];
 const whole = (n: number, factor: number) =>
   Float32Array.from({ length: n }, (_, i) => ((i * factor) % 7) - 3);

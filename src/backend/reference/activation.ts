@@ -44,6 +44,7 @@ export const activation = {
     for (let i = 0; i < out.length; i++) out[i] = FUNCTIONS[kind](inp[i])[0];
   },
 
+  // In the forward pass this was out = kind(inp).
   activationBackward({ dinp, dout, inp, kind, accumulate }) {
     for (let i = 0; i < dinp.length; i++) {
       dinp[i] = (accumulate ? dinp[i] : 0) + FUNCTIONS[kind](inp[i])[1] * dout[i];
@@ -59,6 +60,7 @@ export const activation = {
     }
   },
 
+  // In the forward pass this was out = kind(first half of inp) ⊙ its second half.
   gatedActivationBackward({ dinp, dout, inp, R, I, kind, accumulate }) {
     for (let r = 0; r < R; r++) {
       for (let i = 0; i < I; i++) {

@@ -39,6 +39,7 @@ export const attention = {
     }
   },
 
+  // In the forward pass this was out = Σ_k p·keep·v, with p = exp(q·k/√HS − lse); native/attention.cc derives the rest.
   attentionBackward({ dqkv, dout, out, lse, qkv, B, T, NH, KV, HS, dropout, accumulate }) {
     const C = NH * HS;
     const width = (NH + 2 * KV) * HS;
@@ -68,7 +69,7 @@ export const attention = {
         }
       }
       for (const [part, first] of [places.qAt, places.kAt, places.vAt].entries()) {
-        const adds = accumulate || (part > 0 && h % (NH / KV) > 0); // keys and values get a sum over their group
+        const adds = accumulate || (part > 0 && h % (NH / KV) > 0); // keys and values: the sum over their group
         for (let t = 0; t < T; t++) {
           for (let i = 0; i < HS; i++) {
             const at = first + t * width + i;
@@ -80,7 +81,7 @@ export const attention = {
   },
 } satisfies Partial<HostKernels<typeof KERNELS>>;
 
-/** Where the query, key and value of position 0 lie, of query head h = bh mod NH in sequence ⌊bh / NH⌋. */
+/** Offsets of the query, key and value of position 0, for query head h = bh mod NH in sequence ⌊bh / NH⌋. */
 function placesOfHead(bh: number, T: number, NH: number, KV: number, HS: number) {
   const first = Math.floor(bh / NH) * T * (NH + 2 * KV) * HS;
   const h = bh % NH;
@@ -88,12 +89,12 @@ function placesOfHead(bh: number, T: number, NH: number, KV: number, HS: number)
   return { qAt: first + h * HS, kAt, vAt: kAt + KV * HS };
 }
 
-/** Where the row of `out` of each query lies, by the query's number. */
+/** The row of `out` of each query, by the query's number. */
 export function placesOf(rows: Int32Array): Map<number, number> {
   return new Map(Array.from(rows, (r, i) => [r, i]));
 }
 
-/** The factor of an attention weight: 0 where it is dropped, 1/(1 − p) where it is kept, 1 without dropout. */
+/** The factor of an attention weight: 0 if dropped, 1/(1 − p) if kept, 1 without dropout. */
 function attentionMask(dropout: Dropout | null, bh: number, NH: number): (q: number, k: number) => number {
   if (!dropout) return () => 1;
   const key = sampleKey(dropout.key, (dropout.firstSample * NH + bh) >>> 0);

@@ -1,4 +1,4 @@
-/** The sum of products that most reference kernels are made of. */
+/** The sum of products that most reference kernels use. */
 import type { Floats } from '../memory/arguments.js';
 
 /** Σ a[i + k]·b[j + k], in double precision. */

@@ -1,4 +1,4 @@
-/** Kernels of the reference backend that treat every element alike. */
+/** Kernels of the reference backend on single elements. */
 import type { KERNELS } from '../kernel-table.js';
 import type { HostKernels } from '../memory/arguments.js';
 import { dropoutKeep, dropoutThreshold, sampleKey } from '../memory/dropout.js';

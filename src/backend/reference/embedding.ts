@@ -11,6 +11,7 @@ export const embedding = {
     }
   },
 
+  // In the forward pass this was out[r] = wte[tokens[r]] + wpe[positions[r]], or wte[tokens[r]] alone.
   embeddingBackward({ dwte, dwpe, dout, tokens, positions, R, C }) {
     for (let r = 0; r < R; r++) {
       for (let c = 0; c < C; c++) {

@@ -16,6 +16,7 @@ export const head = {
     forEachRow(args, () => {});
   },
 
+  // In the forward pass this was loss = −log softmax(inp · weightᵀ)[target].
   headForwardBackward({ dinp, dweight, rowWeights, ...args }) {
     const { inp, weight, C, V } = args;
     const row = new Float64Array(C);

@@ -18,7 +18,9 @@ export const heads = {
     }
   },
 
-  /** A rotation keeps products: Σ dout ⊙ out is Σ dx̂ ⊙ x̂. */
+  /**
+   * In the forward pass this was out = rotation of x̂ = x·rstd. Rotation preserves products: Σ dout ⊙ out = Σ dx̂ ⊙ x̂.
+   */
   headsBackward({ dqkv, qkv, rstd, positions, rotation, R, NH, KV, HS }) {
     const QK = NH + KV;
     for (let i = 0; i < R * QK; i++) {

@@ -2,7 +2,7 @@
 import type { KERNELS } from '../kernel-table.js';
 import type { HostKernels } from '../memory/arguments.js';
 
-/** Of one channel: the carry-over exp(−ΔA), the gain, and their derivatives by a and b. */
+/** One channel's carry-over exp(−ΔA) and gain, and their derivatives with respect to a and b. */
 interface Channel {
   readonly keep: number;
   readonly gain: number;
@@ -33,6 +33,7 @@ export const injection = {
     }
   },
 
+  // In the forward pass this was out = exp(−Δ·A) ⊙ x + gain ⊙ u.
   stableInjectionBackward({ dx, du, da, db, dout, x, u, a, b, R, C, exact, accumulateX, accumulateU }) {
     for (let c = 0; c < C; c++) {
       const { keep, gain, keepBy, gainBy } = injectionChannel(a[c], b[c], exact);

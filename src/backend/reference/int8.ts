@@ -1,6 +1,6 @@
 /**
- * Products with weights in int8, as native/int8.cc computes them: of weights and rows that are rounded, group by group
- * along k, to integers times a scale. Sums are in double precision.
+ * Products with weights in int8, as native/int8.cc computes them: weights and rows are rounded, group by group along k,
+ * to integers times a scale. Sums are in double precision.
  */
 import { KERNELS } from '../kernel-table.js';
 import type { Floats, HostKernels } from '../memory/arguments.js';
@@ -11,7 +11,7 @@ import { linear } from './linear.js';
 const GROUP = 64;
 /** The largest integers of a weight and of an input. */
 const [WEIGHT, INPUT] = [127, 16384];
-/** A group without a larger value becomes zeros. */
+/** A group whose values are all smaller becomes zeros. */
 const TINY = Math.fround(1e-30);
 
 const { linearForward, logits, headForward } = KERNELS;
@@ -61,7 +61,7 @@ function roundGroup(
   const scale = Math.fround(largest / full);
   const inverse = largest > TINY ? Math.fround(full / largest) : 0;
   for (let i = 0, at = start; i < count; i++, at += stride) {
-    // Where a value is not finite all are NaN: no product with them is finite.
+    // If a value is not finite, the whole group becomes NaN, so that no product with it is finite.
     out[at] = Number.isFinite(largest) ? roundToEven(Math.fround(values[at] * inverse)) * scale : Number.NaN;
   }
 }

@@ -17,6 +17,7 @@ export const linear = {
     }
   },
 
+  // In the forward pass this was out = inp · weight + bias.
   linearBackwardInput({ dinp, dout, weight, R, K, N, accumulate }) {
     for (let r = 0; r < R; r++) {
       for (let k = 0; k < K; k++) {
@@ -25,6 +26,7 @@ export const linear = {
     }
   },
 
+  // In the forward pass this was out = inp · weight + bias.
   linearBackwardWeight({ dweight, dbias, dout, inp, R, K, N }) {
     const row = new Float64Array(N);
     for (let k = 0; k < K; k++) {

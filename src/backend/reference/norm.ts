@@ -19,6 +19,7 @@ export const norm = {
     }
   },
 
+  // In the forward pass this was out = x̂ ⊙ weight + bias, with x̂ = (inp − mean)·rstd; dx̂ = dout ⊙ weight.
   layernormBackward({ dinp, dweight, dbias, dout, inp, weight, mean, rstd, R, C, accumulate }) {
     const weightSum = new Float64Array(C);
     const biasSum = new Float64Array(C);
@@ -55,6 +56,7 @@ export const norm = {
     }
   },
 
+  // In the forward pass this was out = x̂ ⊙ weight, with x̂ = inp·rstd; dx̂ = dout ⊙ weight.
   rmsnormBackward({ dinp, dweight, dout, inp, weight, rstd, R, C, accumulate }) {
     const weightSum = new Float64Array(C);
     for (let r = 0; r < R; r++) {

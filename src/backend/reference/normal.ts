@@ -1,15 +1,16 @@
 /** The normal distribution in double precision. */
 
-/** Where the series would need more terms than the fraction. */
+/** From here on the series needs more terms than the fraction. */
 const FAR = 3;
-/** Both are exact to the last bits of a double after so many terms. */
+/** After this many terms both are exact to the last bits of a double. */
 const TERMS = 100;
 
 /**
- * Φ(x) = ½·(1 + erf(x/√2)), the probability of a standard normal variable to be at most x, to about 1e-13 of itself.
+ * Φ(x) = ½·(1 + erf(x/√2)), the probability of a standard normal variable to be at most x, with a relative error of
+ * about 1e-13.
  *
- * Near 0: Φ(x) = ½ + φ(x)·(x + x³/3 + x⁵/(3·5) + …); far out: Φ(−x) = φ(x)/(x + 1/(x + 2/(x + 3/(x + …)))), φ being the
- * density (Abramowitz & Stegun 26.2.11 and 26.2.14).
+ * Near 0: Φ(x) = ½ + φ(x)·(x + x³/3 + x⁵/(3·5) + …); far out: Φ(−x) = φ(x)/(x + 1/(x + 2/(x + 3/(x + …)))), where φ is
+ * the density (Abramowitz & Stegun 26.2.11 and 26.2.14).
  *
  * @example
  * normalBelow(0); // 0.5

@@ -3,7 +3,7 @@ import type { KERNELS } from '../kernel-table.js';
 import type { HostKernels } from '../memory/arguments.js';
 import { dot } from './dot.js';
 
-/** What clipping multiplies a gradient by. */
+/** The factor of a gradient from clipping. */
 function clipping(squares: number, gradClip: number): number {
   return gradClip > 0 ? Math.min(1, gradClip / (Math.sqrt(squares) + 1e-6)) : 1;
 }

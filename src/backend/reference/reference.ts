@@ -1,6 +1,6 @@
 /**
- * The reference backend: every kernel in plain TypeScript, summing in double precision. It is the oracle of the
- * tests and the fallback where the native addon cannot load; it favours clarity over speed.
+ * The reference backend: every kernel in plain TypeScript, summing in double precision. It is the oracle of the tests
+ * and the fallback if the native addon cannot load; it favours clarity over speed.
  */
 import { ShapeError } from '../../errors.js';
 import type { Backend, DType, HostArray, Kernels, Storage } from '../backend.js';
@@ -47,7 +47,7 @@ const FAMILIES = {
 const METHODS: Kernels = overStorages(ALL_KERNELS, FAMILIES, cachePageLength);
 const INT8_METHODS = overStorages(INT8_TABLE, int8, cachePageLength);
 
-/** Kernels over Float32Array, or over Float64Array where finite differences need doubles. */
+/** Kernels over Float32Array, or over Float64Array for finite differences, which need doubles. */
 export class ReferenceBackend extends classWith(METHODS) implements Backend {
   readonly name = 'reference';
   readonly precision = 'f32';
@@ -56,7 +56,7 @@ export class ReferenceBackend extends classWith(METHODS) implements Backend {
   readonly synchronous = true;
   readonly description: string;
 
-  /** With `int8Weights`, products of inference are those of weights that were rounded to 8 bits. */
+  /** With `int8Weights`, products of inference use weights rounded to 8 bits. */
   constructor(
     readonly dtype: 'f32' | 'f64' = 'f32',
     int8Weights = false,

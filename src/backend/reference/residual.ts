@@ -10,6 +10,7 @@ export const residual = {
     }
   },
 
+  // In the forward pass this was out = x + gate ⊙ f (`output`), or x + gate ⊙ (f − x).
   gatedResidualBackward({ dx, df, dgate, dout, x, f, gate, R, C, G, form, accumulateX, accumulateF }) {
     const sums = new Float64Array(G);
     for (let i = 0; i < R * C; i++) {

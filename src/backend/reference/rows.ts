@@ -1,4 +1,4 @@
-/** Kernels of the reference backend that treat whole rows alike: choose, scale, gather and scatter them, and copy columns. */
+/** Kernels of the reference backend on whole rows: choose, scale, gather and scatter them, and copy columns. */
 import type { KERNELS } from '../kernel-table.js';
 import type { HostKernels } from '../memory/arguments.js';
 import { dot } from './dot.js';
@@ -15,6 +15,7 @@ export const rows = {
     for (let i = 0; i < R * C; i++) out[i] = (accumulate ? out[i] : 0) + scale[Math.floor(i / C)] * inp[i];
   },
 
+  // In the forward pass this was out[r] = scale[r]·inp[r].
   scaleRowsBackward({ dinp, dscale, dout, inp, scale, R, C, accumulate }) {
     for (let r = 0; r < R; r++) {
       if (dscale) dscale[r] += dot(dout, r * C, inp, r * C, C);

@@ -14,6 +14,7 @@ export const streams = {
     }
   },
 
+  // In the forward pass this was out = Σ_i read_i·s_i.
   readStreamsBackward({ dstreams, dcoefficients, dout, streams, coefficients, R, C, M, accumulate }) {
     const P = M + 2;
     for (let s = 0; s < R * M; s++) {
@@ -43,6 +44,7 @@ export const streams = {
     }
   },
 
+  // In the forward pass this was out_i = Σ_j mix_ij·s_j + write_i·(y − Σ_j read_j·s_j).
   writeStreamsBackward({
     dstreams,
     dy,
@@ -62,7 +64,7 @@ export const streams = {
       const { mix, read, write } = coefficientsOf(coefficients, r, M);
       const [first, own] = [r * M * C, r * M * P];
       for (let c = 0; c < C; c++) {
-        let [was, change] = [0, 0]; // what was read, and the gradient by what is written
+        let [was, change] = [0, 0]; // the loop's input, and the gradient with respect to the written change
         for (let i = 0; i < M; i++) {
           was += read(i) * streams[first + i * C + c];
           change += write(i) * dout[first + i * C + c];

@@ -1,12 +1,12 @@
 /**
  * The module's boundary: a function for each kernel in C++, which takes its arrays as addresses, then its dimensions and options
- * as numbers. `scripts/build-wasm.mjs` writes `exports.generated.cc` from here; whoever calls has checked the arguments.
+ * as numbers. `scripts/build-wasm.mjs` writes `exports.generated.cc` from here; the caller must check the arguments.
  */
 import { mix32 } from '../../random.js';
 import { dimensionsOf, OPTION_TYPES, SIGNATURES, typeOf } from '../compiled/header.js';
 import type { Signature } from '../signature.js';
 
-/** A hash of every function's name and arguments: a module that has another one is that of another version. */
+/** A hash of every function's name and arguments: a module with a different hash has a different version. */
 export function boundary(): number {
   const text = SIGNATURES.map((signature) => `${signature.kernel}(${parametersOf(signature)})`).join('\n');
   let hash = 0;

@@ -1,6 +1,6 @@
 /**
- * The C++ kernels compiled to WebAssembly, instantiated: their functions, the memory they share with JavaScript, and the threads
- * that help. Knows neither files nor how a thread is started: the environment (`node/`, `web/`) brings both.
+ * The C++ kernels compiled to WebAssembly, instantiated: their functions, the memory that they share with JavaScript,
+ * and helper threads. It must not read files or start threads: the environment (`node/`, `web/`) provides both.
  */
 import { BackendError } from '../../errors.js';
 import type { CompiledKernel } from '../compiled/kernels.js';
@@ -12,17 +12,20 @@ import { type CompiledModule, type Memory, webAssembly } from './webassembly.js'
 export const WASM_ISAS = ['relaxed-simd', 'simd128'] as const;
 export type WasmIsa = (typeof WASM_ISAS)[number];
 
-/** What an environment gives. */
+/** What an environment provides. */
 export interface WasmHost {
   /** The bytes of the module for an instruction set. */
   read(isa: WasmIsa): Promise<Uint8Array<ArrayBuffer>>;
   /** The best set of the runtime by default. */
   readonly isa?: WasmIsa | undefined;
-  /** Threads, the caller's own included. */
+  /** Threads, including the caller's. */
   readonly threads: number;
-  /** Starts a thread that calls `runThread`; resolves when that is about to begin. Absent where no memory can be shared. */
+  /**
+   * Starts a thread that calls `runThread`; resolves when the thread is about to begin. Absent if memory cannot be
+   * shared.
+   */
   readonly start?: (start: ThreadStart) => Promise<void>;
-  /** Hears why there are fewer threads. */
+  /** Receives the reason if there are fewer threads. */
   readonly onWarning?: (message: string) => void;
 }
 
@@ -41,13 +44,13 @@ type Functions = Record<CompiledKernel, (...args: unknown[]) => void> & {
 };
 
 const PAGE = 65536;
-/** Those that scripts/build-wasm.mjs gives the module too. */
+/** The number that scripts/build-wasm.mjs gives the module too. */
 const FIRST_PAGES = 16;
 const MOST_PAGES = 65535;
 const STACK = 256 << 10;
 export const MOST_THREADS = 256;
 
-/** The least module that has one instruction: a splat of zeros; a multiply-add of relaxed SIMD. */
+/** The smallest module with one instruction: a splat of zeros; a multiply-add of relaxed SIMD. */
 const SPLAT = [0x41, 0, 0xfd, 0x0f];
 const probe = (...code: number[]): Uint8Array<ArrayBuffer> => {
   const type = [1, 5, 1, 0x60, 0, 1, 0x7b];
@@ -83,7 +86,7 @@ export function wasmIsas(): WasmIsa[] {
   return WASM_ISAS.filter((isa) => webAssembly?.validate(PROBES[isa]));
 }
 
-/** The module, and what JavaScript has of it. Every backend on it shares its memory and threads. */
+/** The module and its JavaScript side. All backends on it share its memory and threads. */
 export class WasmModule {
   private readonly stack: number;
   private started = 1;
@@ -102,7 +105,7 @@ export class WasmModule {
   /**
    * Instantiates the module for the best set that the runtime has.
    *
-   * Throws BackendError where WebAssembly or SIMD is missing, or where the file is damaged or that of another version.
+   * Throws BackendError if WebAssembly or SIMD is missing, or if the file is damaged or of another version.
    */
   static async create(host: WasmHost): Promise<WasmModule> {
     const isas = wasmIsas();
@@ -137,8 +140,8 @@ export class WasmModule {
   }
 
   /**
-   * Uses so many threads from now on; one where memory can not be shared. A thread that does not start is told to `onWarning`,
-   * and done without.
+   * Sets the number of threads from now on; one if memory can not be shared. A thread that does not start is reported
+   * to `onWarning` and skipped.
    */
   async setThreads(threads: number): Promise<void> {
     const { start, onWarning } = this.host;
@@ -162,14 +165,14 @@ export class WasmModule {
     this.functions.setThreads(this.inUse);
   }
 
-  /** The address of zeroed memory. Throws BackendError where the 4 GiB of WebAssembly are used up, or the machine's memory. */
+  /** The address of zeroed memory. Throws BackendError if WebAssembly's 4 GiB or the machine's memory is used up. */
   allocate(bytes: number): number {
     const address = bytes <= MOST_PAGES * PAGE ? this.call(this.functions.allocate, bytes) >>> 0 : 0;
     if (address === 0) throw outOfMemory(bytes);
     return address;
   }
 
-  /** Calls a function of the module; whatever it throws leaves the module as it was. */
+  /** Calls a function of the module; an exception leaves the module unchanged. */
   call<Args extends unknown[], Result>(run: (...args: Args) => Result, ...args: Args): Result {
     try {
       return run(...args);
@@ -232,7 +235,7 @@ async function instantiate(bytes: Uint8Array<ArrayBuffer>, isa: WasmIsa, shared:
 /** env.memory, with limits; the flag for shared memory is the last byte. */
 const SHARED_MEMORY = [3, ...new TextEncoder().encode('env'), 6, ...new TextEncoder().encode('memory'), 2, 3];
 
-/** The same module for a memory that is not shared: nothing but a flag of its import tells them apart. */
+/** The same module for a memory that is not shared: only a flag of its import differs. */
 function withOwnMemory(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const own = bytes.slice();
   for (let i = 0; i + SHARED_MEMORY.length <= own.length; i++) {

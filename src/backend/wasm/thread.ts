@@ -1,7 +1,7 @@
-/** A thread that helps a WasmModule: the same module on the same memory, in a worker that does nothing else. */
+/** A thread that helps a WasmModule: the same module on the same memory, in its own worker. */
 import { type CompiledModule, type Memory, webAssembly } from './webassembly.js';
 
-/** What a thread is started with. */
+/** The arguments of a thread. */
 export interface ThreadStart {
   readonly module: CompiledModule;
   readonly memory: Memory;
@@ -11,7 +11,7 @@ export interface ThreadStart {
   readonly worker: number;
 }
 
-/** Tells by `ready` that it is there, and works until the worker is terminated. */
+/** Calls `ready`, and works until the worker is terminated. */
 export function runThread({ module, memory, stack, worker }: ThreadStart, ready: () => void): void {
   const outOfMemory = () => {
     throw new Error('a thread allocates nothing');

@@ -47,7 +47,7 @@ class Block extends Allocation {
   }
 }
 
-/** Frees the blocks that the garbage collector finds: nobody else can. */
+/** Frees blocks that the garbage collector collects. */
 const FORGOTTEN = new FinalizationRegistry((free: () => void) => free());
 
 class WasmStorage extends CompiledStorage {
@@ -73,7 +73,7 @@ class WasmStorage extends CompiledStorage {
     const { buffer } = this.allocation.module;
     if (this.view?.buffer !== buffer) {
       const ArrayType = this.dtype === 'f32' ? Float32Array : Int32Array;
-      // The type says nothing of sharing; no reader minds it.
+      // The type does not express sharing, which readers do not notice.
       this.view = new ArrayType(buffer as ArrayBuffer, address, this.elements);
     }
     return this.view;
@@ -92,7 +92,7 @@ class WasmStorage extends CompiledStorage {
   }
 }
 
-/** What a call of a kernel is checked by, and the dimensions that the module takes. */
+/** The checks of a kernel's call, and the dimensions that the module takes. */
 const CHECKS = Object.fromEntries(
   Object.values(PLANS).map(({ kernel, signature }) => {
     const table = signaturesOf(KERNELS) as Readonly<Record<string, Signature>>;
@@ -103,12 +103,12 @@ const CHECKS = Object.fromEntries(
   }),
 ) as unknown as Record<CompiledKernel, { readonly signature: Signature; readonly dims: readonly string[] }>;
 
-/** The kernels of the WebAssembly module. `precision` is f32 by default: bf16 is computed from floats here. */
+/** The kernels of the WebAssembly module. `precision` is f32 by default, because bf16 is emulated with floats here. */
 export class WasmBackend extends CompiledBackend {
   readonly name = 'wasm';
   private readonly pageLength = (KV: number, HS: number) => this.cachePageLength(KV, HS);
 
-  /** With `int8`, forward products read weights that were rounded to 8 bits (see native/int8.h), and their inputs as floats. */
+  /** With `int8`, forward products read weights rounded to 8 bits (see native/int8.h), and their inputs as floats. */
   constructor(
     private readonly module: WasmModule,
     precision: Precision = 'f32',
@@ -163,7 +163,7 @@ export class WasmBackend extends CompiledBackend {
     storage.allocation.free();
   }
 
-  /** By way of an array of the host: the memory may move while it is waited for. */
+  /** Through an array of the host: the memory may move during the wait. */
   async receive(dst: Storage, fill: (values: Float32Array) => Promise<void>): Promise<void> {
     const values = new Float32Array(dst.length);
     await fill(values);

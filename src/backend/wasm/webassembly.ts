@@ -1,4 +1,7 @@
-/** The types of WebAssembly's JavaScript interface that are used here: neither Node's types nor the language's have them. */
+/**
+ * The types of WebAssembly's JavaScript interface that are used here: neither Node's types nor the language's include
+ * them.
+ */
 
 export interface CompiledModule {
   readonly compiledModule?: never;
@@ -22,5 +25,5 @@ interface Interface {
   readonly Memory: new (limits: { initial: number; maximum: number; shared: boolean }) => Memory;
 }
 
-/** Undefined where the runtime has none. */
+/** Undefined if the runtime has none. */
 export const webAssembly = (globalThis as unknown as { readonly WebAssembly?: Interface }).WebAssembly;
