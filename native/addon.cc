@@ -1,6 +1,6 @@
 /**
  * The addon as JavaScript sees it: the kernels, memory, and a few functions about the machine. Turns refusals into
- * errors of the classes that `setErrorFactory` was given. Knows neither shapes nor arithmetic.
+ * errors of the classes given to `setErrorFactory`. It must not check shapes or compute.
  */
 #include <mutex>
 #include <new>

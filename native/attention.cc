@@ -1,6 +1,6 @@
 /**
- * Causal self-attention over whole sequences; the forward pass is attention.h's, on keys and values packed as it goes.
- * The backward pass adds the heads of a group in a fixed order.
+ * Causal self-attention over whole sequences. The forward pass is that of attention.h, which packs keys and values as
+ * it reads them. The backward pass adds the heads of a group in a fixed order.
  */
 #include "attention.h"
 
@@ -11,7 +11,7 @@ namespace LOOPNN_ISA {
 namespace {
 
 constexpr int64_t QS = 8 * MR;   // queries in a step of the backward pass: whole words of pairs
-// Query heads that share keys, and floats of their gradients, that are kept apart at a time.
+// Maxima of query heads with shared keys whose gradients are separate at a time, and of floats of these gradients.
 constexpr int64_t kApart = 64, kApartFloats = 1 << 24;
 constexpr int64_t kSumRows = 64;  // positions in a task that sums them
 static_assert(MR % 2 == 0, "a panel of queries is made of whole words of pairs");
@@ -29,7 +29,7 @@ void forwardAs(const AttentionForwardArgs& args) {
   reserveScratch((size_t)size * sizeof(float));
   parallel(B * KV * parts, [&](int64_t task, int worker) {
     const int64_t group = task / parts, b = group / KV, h = group % KV * G;
-    const int64_t i0 = (parts - 1 - task % parts) * length;  // the longest rows first: an even finish
+    const int64_t i0 = (parts - 1 - task % parts) * length;  // the longest rows first, so that threads finish together
     int64_t first = b * T, count = T;                      // rows of `out` that belong to the sequence
     if (rows) {
       first = firstNotBelow(rows, N, b * T);
@@ -49,9 +49,10 @@ void forwardAs(const AttentionForwardArgs& args) {
 void forward(const AttentionForwardArgs& args) { args.bf16 ? forwardAs<Bf16>(args) : forwardAs<F32>(args); }
 
 struct BackwardScratch {
-  // Of all T positions: queries and output gradients as both operands, row terms, and the gradient of the queries.
+  // For all T positions: queries and output gradients as both operands, the row terms δ, and the gradient of the
+  // queries.
   float *qA, *doutA, *qB, *doutB, *delta, *dq;
-  // Of one key block, and of one step of queries against it.
+  // For one key block, and for one step of queries against it.
   float *kT, *vT, *kB, *dk, *dv, *weights, *dscores, *panel;
 
   BackwardScratch(Carver carver, int64_t T, int64_t HS, int64_t* size = nullptr) {
@@ -75,8 +76,8 @@ struct BackwardScratch {
 };
 
 /**
- * Turns the first `visible` scores of a row, and of dP = dout·vᵀ, into the weights that met v (dropped and scaled) and
- * into the gradient of the raw scores, P⊙(dP − δ)/√HS; both are 0 from key n on.
+ * Turns the first `visible` scores of a row into the weights D⊙P of v, and its dout·vᵀ into the gradient of the raw
+ * scores, P⊙(dP − δ)/√HS (lines 2 to 6 of backwardHead); both are 0 from key n on.
  */
 LOOPNN_INLINE void softmaxBackward(float* scores, float* dscores, int64_t n, int64_t visible, float scale, float lse,
                                    float delta, const Dropout* drop, SampleKey key, uint32_t element) {
@@ -99,7 +100,7 @@ LOOPNN_INLINE void softmaxBackward(float* scores, float* dscores, int64_t n, int
   }
 }
 
-/** As HeadView, of what is written. */
+/** HeadView for writing. */
 struct GradView {
   float *q, *k, *v;
   int64_t stride;  // of keys and values
@@ -118,7 +119,7 @@ void deliver(float* dst, int64_t stride, const float* src, int64_t wide, int64_t
 
 /**
  * C (keys, wide) += Aᵀ·B, A (queries, KB) being the weights or their gradients and `b` packed rows of one step. Query 0
- * is the first that sees key `first`; those that do not see a key are left out.
+ * is the first that sees key `first`; queries that do not see a key are skipped.
  */
 template <class P>
 void addTransposed(float* c, const float* a, const float* b, int64_t queries, int64_t keys, int64_t first, int64_t wide,
@@ -128,7 +129,7 @@ void addTransposed(float* c, const float* a, const float* b, int64_t queries, in
     if (from >= queries) break;
     const TileFn multiply = tiles<P>[min(MR, keys - j) - 1];
     const float* operand = a + from * KB + j;
-    if (P::kDepth > 1) {  // pairs along the queries have to be made; floats are read where they are
+    if (P::kDepth > 1) {  // pairs along the queries must be packed; floats are read in place
       for (int64_t s = 0; s < steps; s++) packStep<P, MR>(panel, operand, KB, keys - j, s, queries - from);
       operand = panel;
     }
@@ -140,8 +141,16 @@ void addTransposed(float* c, const float* a, const float* b, int64_t queries, in
 }
 
 /**
- * One query head of one sequence. `dx` says where its gradients start, those of its key head as well: they are added to
- * with `adds`, as dq is with `accumulate`.
+ * The backward pass of one query head of one sequence. For query i, keys j ≤ i, and D, the dropout factor:
+ * 1. In the forward pass this was s_ij = q_i·k_j/√HS, P_ij = exp(s_ij − lse_i), o_i = Σ_j D_ij·P_ij·v_j.
+ * 2. dv_j = Σ_i D_ij·P_ij·do_i.
+ * 3. dP_ij = D_ij·(do_i·v_j).
+ * 4. With ∂P_ik/∂s_ij = P_ik·([j = k] − P_ij) the softmax gives ds_ij = P_ij·(dP_ij − δ_i), δ_i = Σ_k P_ik·dP_ik.
+ * 5. Lines 3 and 1 give δ_i = do_i·Σ_k D_ik·P_ik·v_k = do_i·o_i, which needs no pass over the keys.
+ * 6. dq_i = Σ_j ds_ij·k_j/√HS and dk_j = Σ_i ds_ij·q_i/√HS.
+ *
+ * `dx` gives the start of its gradients, including those of its key head, to which it adds with `adds`; it adds to dq
+ * with `accumulate`.
  */
 template <class P>
 void backwardHead(GradView dx, const float* dout, const float* out, const float* lse, HeadView x, int64_t T, int64_t C,
@@ -212,7 +221,7 @@ void backwardAs(const AttentionBackwardArgs& args) {
   int64_t size = 0;
   BackwardScratch({nullptr}, T, HS, &size);
   reserveScratch((size_t)size * sizeof(float));
-  // Head h of sequence b is number b·NH + h, and the groups' heads follow each other.
+  // Head h of sequence b is number b·NH + h, and a group's heads are adjacent.
   auto head = [&](int64_t number, GradView keys, bool adds, int worker) {
     const int64_t b = number / NH, h = number % NH, at = b * T * C + h * HS;
     const SampleKey key =
@@ -228,7 +237,7 @@ void backwardAs(const AttentionBackwardArgs& args) {
     parallel(B * NH, [&](int64_t number, int worker) { head(number, {}, accumulate, worker); });
     return;
   }
-  // The heads of a group work side by side, each with gradients of keys and values of its own, which are then summed.
+  // The heads of a group run side by side, each with separate gradients of keys and values, which are then summed.
   const int64_t part = T * HS, heads = min(kApart, kApartFloats / (2 * part)), groups = max(1, heads / G);
   float* own = sharedScratch(kRowSums, (size_t)(groups * G * 2 * part) * sizeof(float));
   for (int64_t first = 0; first < B * KV; first += groups) {

@@ -3,7 +3,7 @@
  * never as a T×T matrix, and blocks above the diagonal are skipped. Products are the tiles of gemm.h on packed panels.
  * Knows not where keys and values come from.
  *
- * Key blocks start at multiples of KB whatever the query, and masked keys add exact zeros (their v being finite), so
+ * Key blocks start at multiples of KB whatever the query, and masked keys add exact zeros (if their v is finite), so
  * the bits of a query's output depend on the keys up to it and on nothing else.
  */
 #pragma once
@@ -24,8 +24,8 @@ constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
 static_assert(KB % NR == 0 && KB % W == 0, "a key block is made of whole panels");
 
 /**
- * Where the q, k, v of one query head lie in one sequence: position t is at data + t·stride. The query heads of a
- * group, G = NH/KV, lie side by side and have one key head, `kv`.
+ * The q, k, v of one query head in one sequence: position t is at data + t·stride. The query heads of a group, G =
+ * NH/KV, lie side by side and have one key head, `kv`.
  */
 struct HeadView {
   const float *q, *k, *v;
@@ -66,7 +66,7 @@ void packRowsB(float* dst, const float* src, int64_t stride, int64_t rows, int64
   for (int64_t c = 0; c < HS; c += NR) packPanel<P, NR>(dst + c * room, src + c, 1, stride, HS - c, rows);
 }
 
-/** Hands out parts of a scratch area, each on a cache line. With a null base it only counts. */
+/** Allocates parts of a scratch area, each on a cache line. With a null base it only counts. */
 struct Carver {
   float* base;
   int64_t used = 0;
@@ -115,8 +115,8 @@ LOOPNN_INLINE vf firstLanes(vf x, int64_t n, vf rest) { return n >= W ? x : (iot
 /**
  * Folds a panel of raw scores (rows, KB), whose row r sees `seen(r)` keys of the block (none if not positive), into the
  * rows' running maxima and sums, and turns the `visible` keys of its last row into unnormalised weights, which are 0
- * where a row does not see the key. factor[r] brings what row r summed before to its new maximum. Maxima are in powers
- * of two: `scale` has log2 e in it.
+ * where a row does not see the key. factor[r] rescales the former sums of row r to its new maximum. Maxima are in
+ * powers of two: `scale` has log2 e in it.
  */
 template <class Seen>
 void softmaxPanel(float* scores, int64_t rows, Seen seen, int64_t visible, float scale, float* runningMax,
@@ -178,7 +178,7 @@ struct KeyBlock {
   int64_t room;
 };
 
-/** The key blocks of a sequence whose keys lie beside its queries: packed when they are asked for. */
+/** The key blocks of a sequence whose keys lie beside its queries: packed on demand. */
 template <class P>
 struct FreshKeys {
   HeadView x;
@@ -216,7 +216,7 @@ void forwardQueries(float* out, float* lse, int64_t T, const float* q, int64_t s
   const float* queries = q + at.row(0) * stride;
   int64_t apart = G == 1 ? stride : HS;
   if (at.rows || (G > 1 && at.n > 1)) {
-    for (int64_t i = 0; i < n; i++) {  // one after the other, as they may lie anywhere
+    for (int64_t i = 0; i < n; i++) {  // one after the other, because they may lie anywhere
       const float* from = q + at.row(i / G) * stride + i % G * HS;
       for (int64_t c = 0; c < HS; c++) s.gathered[i * HS + c] = from[c];
     }

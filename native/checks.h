@@ -1,4 +1,4 @@
-/** What a call must obey besides the types, lengths and ranges that its entry in the table gives. */
+/** Rules of a call besides the types, lengths and ranges of its entry in the table. */
 #pragma once
 
 #include <string>

@@ -29,7 +29,7 @@ constexpr uint32_t kGenerator = 0x82f63b78;
 /** x·a modulo the generator. */
 constexpr uint32_t timesX(uint32_t a) { return a & 1 ? (a >> 1) ^ kGenerator : a >> 1; }
 
-/** What eight bytes add one after the other, byte by byte: entries[k][b] is b followed by k zero bytes. */
+/** The contributions of eight successive bytes: entries[k][b] is b followed by k zero bytes. */
 struct Tables {
   uint32_t entries[8][256];
   Tables() {
@@ -70,7 +70,7 @@ uint32_t multiply(uint32_t a, uint32_t b) {
   return product;
 }
 
-/** x^(8·bytes): what a checksum is multiplied by when so many bytes follow. */
+/** x^(8·bytes): the factor of a checksum when `bytes` bytes follow. */
 uint32_t shift(size_t bytes) {
   uint32_t result = 1u << 31;
   for (uint32_t square = 1u << 23; bytes > 0; bytes >>= 1) {

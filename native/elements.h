@@ -1,4 +1,4 @@
-/** Loops over arrays whose elements, or whose rows, are all treated alike. */
+/** Loops over arrays with the same work for all elements, or for all rows. */
 #pragma once
 
 #include "vec.h"

@@ -1,4 +1,4 @@
-/** Kernels that treat every element alike: fill, copy, add, dropout. */
+/** Kernels on single elements: fill, copy, add, dropout. */
 #include "elements.h"
 #include "families.h"
 
@@ -53,7 +53,7 @@ void dropout(const DropoutArgs& args) {
       float* to = out + r * C;
       for (int64_t c = 0; c < C; c += W) {
         const vf mask = dropoutMask(key, first + (uint32_t)c, drop.threshold, drop.scale);
-        // A dropped element is 0 even where the input is infinite or NaN.
+        // A dropped element is 0 even if the input is infinite or NaN.
         const vf kept = mask > 0.0f ? loadUpTo(from + c, C - c) * mask : vf{};
         storeUpTo(to + c, accumulate ? loadUpTo(to + c, C - c) + kept : kept, C - c);
       }

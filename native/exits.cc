@@ -1,6 +1,6 @@
 /**
- * What a row tells about whether it has thought enough: how far its state moved, how unsure its prediction is, and how
- * much that changed. Each row is computed by itself, always in the same order.
+ * Measures that decide whether a row exits: how far its state moved, how uncertain its prediction is, and how much the
+ * prediction changed. Each row is computed separately, always in the same order.
  */
 #include <math.h>
 

@@ -1,4 +1,4 @@
-/** Where each family of kernels enters the table of its instruction set. */
+/** Declares how each family of kernels is added to the table of its instruction set. */
 #pragma once
 
 #include "kernels.h"

@@ -1,6 +1,7 @@
 /**
- * The blocked matrix product. For each block of k, all threads pack what several tasks need into memory that they
- * share, and then compute tiles of C from it; what one task alone needs, it packs into its own. Knows the shapes only.
+ * The blocked matrix product. For each block of k, all threads pack operands that several tasks need into shared
+ * memory, and then compute tiles of C from it. A task packs operands that only it needs into its own memory. The plan
+ * depends only on the shapes.
  */
 #include "gemm.h"
 
@@ -16,7 +17,7 @@ constexpr int64_t kSumAhead = 16;  // rows
 constexpr int64_t kEnoughTasks = 16;
 constexpr int64_t kEnoughStrips = 24;
 constexpr int64_t kNear = int64_t{1} << 18;  // words that second-level caches hold
-constexpr int64_t kManyTasks = 48;  // so many that it does not matter whether threads share them evenly
+constexpr int64_t kManyTasks = 48;  // enough tasks that an uneven distribution over threads does not matter
 constexpr int64_t kSmallTask = int64_t{1} << 20;      // multiply-adds below which a task is not worth halving
 constexpr int64_t kPackedAtOnce = int64_t{1} << 21;  // words of A: they stay in the last-level cache
 constexpr int64_t kDeepEnough = 4 * KC;               // steps for which C, read and stored once, repays its way
@@ -46,7 +47,7 @@ int64_t evenly(int64_t panels, int64_t most, int64_t times) {
   return ceilDiv(panels, fewest);
 }
 
-/** With B packed before: tasks are blocks of C. A function of the shape alone. */
+/** If B is already packed: tasks are blocks of C. A function of the shape alone. */
 Grid blocksOf(int64_t M, int64_t N, int64_t steps) {
   Grid g;
   g.height = min(roundUp(M, MR), kPackedAtOnce / min(steps, kDeepEnough) / MR * MR);
@@ -135,7 +136,7 @@ struct Panels {
   const float* at(int64_t panel) const { return first + panel * apart; }
 };
 
-/** C (rows, cols), at p.c, over sc steps; `after` is what is read of B when all this is done. */
+/** C (rows, cols), at p.c, over sc steps; `after` is the part of B that is read next. */
 template <class P>
 void multiplyBlock(const Product& p, Panels a, Panels b, int64_t rows, int64_t cols, int64_t sc, const float* after,
                    float* c, Store how) {
@@ -157,7 +158,9 @@ void multiplyBlock(const Product& p, Panels a, Panels b, int64_t rows, int64_t c
   }
 }
 
-/** The product; `b` null: B is packed already. What one task alone needs, it packs; what several need, all do first. */
+/**
+ * The product; `b` null: B is already packed. A task packs what only it needs; all tasks first pack what several need.
+ */
 template <class P>
 void run(const Product& p, const Matrix* b, const float* packedB) {
   if (p.M == 0 || p.N == 0 || p.K == 0) return;  // only a sum over rows can be empty, and that one is added
@@ -240,7 +243,7 @@ template void multiply<F32>(const Product&, const Matrix&, float*);
 template void multiply<Bf16>(const Product&, const Matrix&, float*);
 
 void addColumnSums(float* sums, const float* rows, int64_t R, int64_t C) {
-  // Runs of rows are summed apart first: shorter sums lose less.
+  // Runs of rows are summed separately first: shorter sums have smaller rounding errors.
   constexpr int64_t kRun = 64, kVectors = 4, kCols = kVectors * W;
   parallel(ceilDiv(C, kCols), [&](int64_t task, int) {
     const int64_t c0 = task * kCols, n = min(C - c0, kCols);

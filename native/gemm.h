@@ -1,9 +1,19 @@
 /**
  * Matrix product: how operands are packed, the register tile, and the blocked product over a grid of tasks.
- * Attention uses the first two directly. Knows nothing of layers.
+ * Attention uses the first two directly. It must not know layers.
  *
  * A packed operand consists of 32-bit words, so that one tile serves both precisions: a word is a float, or two
- * bfloat16 that follow each other along k. One step of a tile takes one word of each row and column.
+ * bfloat16 that are adjacent along k. One step of a tile takes one word of each row and column.
+ *
+ * Names:
+ * - A (M, K), B (K, N), C (M, N): C = A·B; lower case for pointers to them; lda, ldb, ldc: floats or words between rows
+ * - W: lanes of a vector; vf, vi, vu: a vector of floats, integers, unsigned integers (vec.h)
+ * - MR, NR: rows and columns of the register tile; NV: vectors of a tile's row, NR = NV·W
+ * - P: a precision, F32 or Bf16; kDepth: its values per word
+ * - k: place along K; KC: steps of a block along k; kc: values of such a block; s: a step, one word along k
+ * - rs, cs: strides of a matrix's rows and columns; ls, ks: strides of a panel's lanes and along k; l, lane: a row of A
+ *   or a column of B
+ * - panel: MR rows of A or NR columns of B, packed; n, left: elements that exist, where a vector may be wider
  *
  * Bits of an output element depend on its row of A, its column of B and K only: every path multiplies and adds
  * along k in ascending order within blocks of KC steps, whatever the tile the element falls into.
@@ -36,9 +46,9 @@ constexpr int kUnrolled = 1;
 #else
 constexpr int kUnrolled = 4;
 #endif
-constexpr int kAbreast = 4;       // panels that one row is multiplied with at once
-constexpr int64_t kAhead = 256;   // words: what a row reads is asked for so far ahead
-constexpr int64_t kFurtherAhead = 1024;  // the same where a few rows read: they take longer for a step
+constexpr int kAbreast = 4;       // panels that one row is multiplied by at once
+constexpr int64_t kAhead = 256;   // words: the distance at which a row prefetches
+constexpr int64_t kFurtherAhead = 1024;  // the same for a few rows, whose steps take longer
 constexpr int KC = LOOPNN_WIDTH == 16 ? 256 : 384;  // steps after which C is stored: a panel of B stays in the first-level cache
 
 /** A matrix in memory: element (i, j) lies at data[i·rs + j·cs]; one of the strides is 1. */
@@ -47,13 +57,13 @@ struct Matrix {
   int64_t rs, cs;
 };
 
-/** What a tile does with C: overwrite or add; `bias`, if any, holds one value for each column. */
+/** How a tile stores C: overwrite or add; `bias`, if any, has one value for each column. */
 struct Store {
   bool add;
   const float* bias;
 };
 
-/** Operands as they are, a word being one float. */
+/** Unrounded operands; a word is one float. */
 struct F32 {
   static constexpr int kDepth = 1;  // values along k in a word
 
@@ -64,11 +74,11 @@ struct F32 {
   }
   /** Words s … s + W − 1 of one lane whose kc values lie side by side; zero from kc on. */
   LOOPNN_INLINE vf along(const float* from, int64_t s, int64_t kc) { return loadUpTo(from + s, kc - s); }
-  /** `word` with W lanes' value k in it, and zeros for those after it. */
+  /** `word` with value k of W lanes set, and zeros for later values. */
   LOOPNN_INLINE vf place(vf, vf value, int64_t) { return value; }
 };
 
-/** Operands rounded to bfloat16 as they are packed, two of them to a word; products and sums are in float. */
+/** Operands rounded to bfloat16 when packed, two to a word; products and sums are in float. */
 struct Bf16 {
   static constexpr int kDepth = 2;
 
@@ -87,7 +97,7 @@ struct Bf16 {
   }
 };
 
-/** Number of words that k values make. */
+/** Number of words of k values. */
 template <class P>
 LOOPNN_INLINE int64_t stepsOf(int64_t k) {
   return ceilDiv(k, P::kDepth);
@@ -157,9 +167,9 @@ LOOPNN_INLINE vf foldRows(vf* r, Join join) {
 }
 
 /**
- * Step s of a panel whose lanes lie side by side, as packPanel below has it; steps go in order. A vector that is wider
- * than what is left of the panel spills into the first lanes of the next step, which is written after it; that of the
- * last step must not.
+ * Step s of a panel whose lanes lie side by side, as in packPanel below; steps are packed in order. A vector that is
+ * wider than the rest of the panel spills into the first lanes of the next step, which is written later; in the last
+ * step it must not.
  */
 template <class P, int Width>
 LOOPNN_INLINE void packStep(float* dst, const float* src, int64_t ks, int64_t lanes, int64_t s, int64_t kc) {
@@ -173,17 +183,16 @@ LOOPNN_INLINE void packStep(float* dst, const float* src, int64_t ks, int64_t la
 
 /**
  * One panel of an operand: dst[s·Width + l] = word s of lane l of src[l·ls + k·ks], k < kc; lanes from `lanes` to
- * Width are zero. One of the strides is 1. Where lanes are contiguous, the panel after this one, which is read
- * next, is prefetched on the way.
+ * Width are zero. One of the strides is 1. If lanes are contiguous, the next panel is prefetched.
  */
 template <class P, int Width>
 void packPanel(float* dst, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc) {
   const int64_t steps = stepsOf<P>(kc);
   for (int g = (Width - 1) / W * W; g >= 0; g -= W) {
-    const int64_t n = lanes - g;  // lanes that exist from here on; those beyond the panel may be read too
+    const int64_t n = lanes - g;  // lanes from here on; lanes beyond the panel may be read too
     const float* from = src + g * ls;
-    // A vector that is wider than what is left of the panel spills into the first lanes of the next step, which are
-    // written after it; the last one must not.
+    // A vector that is wider than the rest of the panel spills into the first lanes of the next step, which are written
+    // later; the last vector must not.
     auto put = [&](int64_t s, vf words) {
       float* to = dst + s * Width + g;
       if (g + W <= Width || s + 1 < steps) {
@@ -219,12 +228,12 @@ void packPanel(float* dst, const float* src, int64_t ls, int64_t ks, int64_t lan
 /**
  * C (ROWS, cols) = or += A·B: a[s·lda + row], b[s·ldb + column] are words; NR columns of b are read, `cols` of C
  * written. `next` is memory that will be read soon: a line of it is fetched every kFetch steps, so that 16 tiles
- * fetch as much as one panel of B. A short tile is often the only one that reads a panel, and fetches it for itself.
+ * fetch as much as one panel of B. A short tile is often the only reader of a panel, and prefetches it for itself.
  */
 template <class P, int ROWS>
 void tile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t ldb, const float* next, float* c,
           int64_t ldc, int64_t cols, Store how) {
-  // C is wanted only at the end, and its rows lie pages apart: ask for them now.
+  // C is needed only at the end, and its rows lie pages apart: prefetch them now.
   float* row = c;
 #pragma GCC unroll 16
   for (int i = 0; i < ROWS; i++, row += ldc) {
@@ -286,9 +295,9 @@ void tile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t ld
 }
 
 /**
- * The same for one row and kAbreast panels of B, `apart` words from each other: sums go along k in order, so that a
- * step waits for the one before, and several panels at once fill the wait. Each is read once, from memory: what it
- * needs later is fetched on the way.
+ * The same for one row and kAbreast panels of B, `apart` words from each other: sums run along k in order, so that each
+ * step waits for the one before; several panels at once fill the wait. Each panel is read once, from memory, with
+ * prefetching.
  */
 template <class P>
 void rowTile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t apart, float* c, int64_t cols, Store how) {
@@ -316,7 +325,7 @@ void rowTile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t
 using TileFn = void (*)(int64_t, const float*, int64_t, const float*, int64_t, const float*, float*, int64_t, int64_t,
                         Store);
 
-/** tiles<P>[rows - 1] for 1 ≤ rows ≤ MR: a short tile does the same sums for the rows it has. */
+/** tiles<P>[rows - 1] for 1 ≤ rows ≤ MR: a short tile computes the same sums for fewer rows. */
 template <class P>
 constexpr TileFn tiles[] = {
     tile<P, 1>, tile<P, 2>, tile<P, 3>, tile<P, 4>,
@@ -353,14 +362,14 @@ struct Product {
   bool accumulate;
 };
 
-/** The product with a B that `pack<P>` has packed. */
+/** The product with a B packed by `pack<P>`. */
 template <class P>
 void multiply(const Product& product, const float* packedB);
-/** The product with a B that is used once, dense rows; `columnSums (N)`, where given, += the sums of its columns. */
+/** The product with a B that is used once, dense rows; `columnSums (N)`, if given, += the sums of its columns. */
 template <class P>
 void multiply(const Product& product, const Matrix& b, float* columnSums = nullptr);
 
-/** The same where B, or C and its sums, are small; nothing, and false, where they are not (small.cc). */
+/** The same if B, or C and its sums, are small; otherwise does nothing and returns false (small.cc). */
 template <class P>
 bool multiplySmall(const Product& product, const float* packedB);
 template <class P>

@@ -19,7 +19,7 @@ constexpr int64_t kMostRows = 2048;
 template <class P>
 int64_t rowsAtOnce(int64_t R, int64_t V) {
   const int64_t fitting = max(1, min(kScratchFloats / V, kMostRows));
-  // Whole blocks of the weight gradient's sum over rows, where there is room for one.
+  // Whole blocks of the weight gradient's sum over rows, if there is room for one.
   return min(R, fitting >= KC * P::kDepth ? fitting / (KC * P::kDepth) * (KC * P::kDepth) : fitting);
 }
 

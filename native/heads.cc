@@ -1,10 +1,10 @@
 /**
- * What queries and keys go through before they meet, in place: RMS norm of each head, without weights, and rotation by
+ * Transforms queries and keys before their product, in place: RMS norm of each head, without weights, and rotation by
  * the position (Su et al. 2021, arXiv 2104.09864; the channels of a pair lie half a head apart, as in GPT-NeoX and
  * Llama).
  *
- * A rotation keeps a head's norm, so norm and rotation may go in either order; and the backward pass needs the output
- * and rstd alone, as the product of a head with its gradient is the same before and after it.
+ * A rotation preserves a head's norm, so norm and rotation may be applied in either order. The backward pass needs only
+ * the output and rstd, because rotation does not change the product of a head with its gradient.
  */
 #include "families.h"
 #include "vec.h"
@@ -25,8 +25,8 @@ LOOPNN_INLINE void forEachHead(float* qkv, int64_t R, int64_t H, int64_t QK, int
 }
 
 /**
- * head (HS) = of(c, left) for its channels c, turned by the angles whose ⌊HS/2⌋ cosines and sines are `turn`, or by
- * their opposites; as it is where `turn` is null. `of` reads channels before they are written.
+ * head (HS) = of(c, left) for its channels c, rotated by the angles whose ⌊HS/2⌋ cosines and sines are `turn`, or by
+ * their opposites; unchanged if `turn` is null. `of` reads channels before they are written.
  */
 template <class Of>
 LOOPNN_INLINE void turned(float* head, int64_t HS, const float* turn, bool back, Of of) {

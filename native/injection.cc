@@ -1,6 +1,6 @@
 /**
- * Parcae's stable injection (arXiv 2604.12946): exp(−Δ·A)⊙x + gain⊙u with A = exp(a), Δ = softplus(b). What depends on
- * the channel alone is computed once a call; da and db are always added to.
+ * Parcae's stable injection (arXiv 2604.12946): exp(−Δ·A)⊙x + gain⊙u with A = exp(a), Δ = softplus(b). Values that
+ * depend only on the channel are computed once per call; da and db are always added to.
  */
 #include <math.h>
 

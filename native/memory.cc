@@ -1,6 +1,6 @@
 /**
- * Memory that JavaScript holds as ArrayBuffers and this addon owns: aligned, zeroed, given back at once by `free`
- * or, failing that, when the garbage collector finds the buffer dead.
+ * Memory that JavaScript sees as ArrayBuffers and this addon owns: aligned, zeroed, and released at once by `free`, or
+ * otherwise when the garbage collector collects the buffer.
  *
  * V8 already counts an external ArrayBuffer's bytes when it schedules collections; telling it again through
  * napi_adjust_external_memory would count them twice and collect more often for nothing.
@@ -14,7 +14,7 @@
 namespace loopnn {
 namespace {
 
-/** One allocation. Outlives its memory until the buffer's finalizer has run, which tells by `memory` being null. */
+/** One allocation. It outlives its memory until the buffer's finalizer has run; `memory` is then null. */
 struct Block {
   void* memory;
   size_t bytes;

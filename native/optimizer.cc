@@ -1,6 +1,6 @@
 /**
- * AdamW (arXiv 1711.05101), what Muon (Jordan et al. 2024) does beside its matrix products, the average of weights, the
- * sum of squares that clipping needs, and the sum that losses need.
+ * AdamW (arXiv 1711.05101), Muon (Jordan et al. 2024) without its matrix products, the average of weights, the sum of
+ * squares for clipping, and the sum for losses.
  */
 #include <cmath>
 

@@ -1,4 +1,4 @@
-/** The machine's limits, for the benchmark: multiply-adds that wait for no memory, and memory that is only read. */
+/** The machine's limits, for the benchmark: multiply-adds without memory access, and memory that is only read. */
 #include "families.h"
 #include "gemm.h"
 

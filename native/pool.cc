@@ -1,12 +1,12 @@
 /**
- * The thread pool and the scratch memory: see pool.h. Knows no operating system: see system.h.
+ * The thread pool and the scratch memory: see pool.h. Calls of the operating system belong in system.h.
  *
  * A job is open while `generation` is odd. A worker enters by raising `active` and then looking at `generation`
  * again; the caller leaves by closing the job and then waiting for `active` to fall to zero. So the caller
  * never waits for a worker that slept through the job, and short jobs cost no wake-up.
  *
- * Each worker begins with a run of neighbouring tasks that is its own, and helps the others when that is done. Kernels
- * cut their work by rows, so that what one kernel leaves in a processor's cache is what the next one reads there.
+ * Each worker begins with its own run of neighbouring tasks, and then helps the others. Kernels split their work by
+ * rows, so that a kernel reads from a processor's cache what the former kernel left there.
  */
 #include "pool.h"
 
@@ -42,7 +42,7 @@ struct Scratch {
   void* memory = nullptr;
   size_t bytes = 0;
 
-  /** Grows to at least `wanted` bytes; what it held is lost. */
+  /** Grows to at least `wanted` bytes; the content is lost. */
   void ensure(size_t wanted) {
     if (wanted <= bytes) return;
     // Grows in large steps, and to a size that gets huge pages: packed operands are read all over.
@@ -57,7 +57,7 @@ struct Scratch {
   }
 };
 
-/** The tasks of one worker that nobody has taken yet; a cache line of its own. */
+/** The tasks of one worker that no thread has taken yet; in a separate cache line. */
 struct alignas(64) Run {
   std::atomic<int64_t> next{0};
   int64_t end = 0;
@@ -85,7 +85,7 @@ class Pool {
       try {
         workers_.emplace_back([this, i, seen] { work(i, seen); });
       } catch (const std::system_error&) {
-        return;  // the system grants no more threads: make do with these
+        return;  // the system grants no more threads: continue with these
       }
     }
   }

@@ -1,5 +1,5 @@
 /**
- * The thread pool and the scratch memory of the kernels. Knows nothing of what runs in it.
+ * The thread pool and the scratch memory of the kernels. It must not know kernels.
  *
  * Work is a number of tasks that threads grab one by one. How work is cut into tasks must be a function of the
  * shapes alone: then results do not depend on the number of threads or on who takes which task.

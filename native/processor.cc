@@ -1,6 +1,6 @@
 /**
  * Which instructions may be used, by CPUID and XGETBV (Intel's manual, volume 1, chapters 14.3 and 15.2). The
- * compilers' own `__builtin_cpu_supports` needs a library of theirs, which not every one brings.
+ * compilers' own `__builtin_cpu_supports` needs a runtime library that not every compiler has.
  */
 #include "system.h"
 

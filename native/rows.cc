@@ -1,4 +1,4 @@
-/** Kernels that treat whole rows alike: choose, scale, gather and scatter them. Rows are split among tasks. */
+/** Kernels on whole rows: choose, scale, gather and scatter them. Rows are split among tasks. */
 #include "elements.h"
 #include "families.h"
 

@@ -1,6 +1,6 @@
 /**
- * Matrix products with a small operand: each task packs what it multiplies in memory of its own, so that threads wait
- * for each other at the end only, and hardly read what others have written.
+ * Matrix products with a small operand: each task packs its operands in its own memory, so that threads wait for each
+ * other only at the end, and rarely read memory that other threads have written.
  */
 #include "gemm.h"
 

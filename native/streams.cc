@@ -1,10 +1,11 @@
 /**
- * Hyper-connections (arXiv 2409.19606): what a loop reads of M streams, and what it writes to them. A row has P = M + 2
- * coefficients for each stream i: mix_i0 .. mix_i(M−1), read_i, write_i. Writing folds the reading into the mixing,
+ * Hyper-connections (arXiv 2409.19606): the input that a loop reads from M streams, and the change that it writes to
+ * them. A row has P = M + 2 coefficients for each stream i: mix_i0 .. mix_i(M−1), read_i, write_i. Writing folds the
+ * reading into the mixing,
  *
  *     out_i = Σ_j (mix_ij − write_i·read_j)·s_j + write_i·y,
  *
- * so that streams that are copies, read from one of them and written alike, become y to the bit.
+ * so that equal streams, read from one of them and written equally, become y bit for bit.
  */
 #include "elements.h"
 #include "families.h"

@@ -1,4 +1,4 @@
-/** What kernels and pool need of the operating system and the processor. Knows nothing of its callers. */
+/** What kernels and the pool need from the operating system and the processor. */
 #pragma once
 
 #include <cstddef>

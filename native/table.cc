@@ -1,4 +1,4 @@
-/** The finished table of one instruction set, each kernel of which some family has brought. */
+/** The finished table of one instruction set; each family adds its kernels. */
 #ifdef __cpp_exceptions
 #include <stdexcept>
 #include <string>

@@ -1,6 +1,7 @@
 /**
  * MPI as a Node-API module: this process's rank, messages between ranks, and the end of all of them. Compiled by the
- * MPI's own mpicc, since MPIs have no common ABI. Knows neither what arrays mean nor who sends what to whom.
+ * MPI's own mpicc, because MPIs have no common ABI. It does not interpret arrays, and does not decide who sends what to
+ * whom.
  *
  * All calls of MPI are made by one thread, which sees messages through while JavaScript computes. It also tells the
  * other ranks every second that this process lives; a rank that is silent for too long ends all. MPI's own waiting
@@ -29,12 +30,12 @@ static const long kRest = 50 * 1000 * 1000;
 static const unsigned kGrace = 2;
 /** Nanoseconds in which a message is handed on by the launcher. */
 static const long kHandOn = 300 * 1000 * 1000;
-/** Seconds in which MPI is to end all, before this process ends by itself. */
+/** Seconds for MPI to end all processes, before this process ends itself. */
 static const unsigned kAbortTime = 3;
 
 typedef enum { START, EXCHANGE, FINISH } Kind;
 
-/** What JavaScript has asked for, until its promise is settled. */
+/** A request from JavaScript, until its promise is settled. */
 typedef struct Work {
   Kind kind;
   napi_deferred deferred;
@@ -59,7 +60,7 @@ static struct {
   Work *first, *last;
   /** Exit code with which JavaScript wants to end all; 0 while it does not. */
   int abortCode;
-  /** Who each rank is, in words; null until told. */
+  /** A description of each rank; null until set. */
   char** names;
 
   int rank, size;
