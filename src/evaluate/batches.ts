@@ -1,4 +1,4 @@
-/** Batches of token sequences: which ones is a pure function of the seed and the step. Knows no files. */
+/** Batches of token sequences, chosen by a pure function of the seed and the step. It must not import files. */
 import { DataError } from '../errors.js';
 import { hashWords } from '../random.js';
 
@@ -8,12 +8,12 @@ export interface TokenSource {
   readonly name: string;
   /** Number of tokens. */
   readonly length: number;
-  /** What to do where more tokens are needed, for messages. */
+  /** The remedy if more tokens are needed, for messages. */
   readonly tooShort?: string | undefined;
   read(offset: number, count: number): Promise<Uint16Array>;
 }
 
-/** Token ids in memory as such a run; `name` is for messages. */
+/** A TokenSource over token ids in memory; `name` is for messages. */
 export function tokensOf(name: string, ids: Uint16Array): TokenSource {
   return { name, length: ids.length, read: async (offset, count) => ids.subarray(offset, offset + count) };
 }
@@ -26,7 +26,7 @@ export interface Batch {
   readonly targets: Int32Array;
 }
 
-/** The counter that a random batch is drawn by. */
+/** The counter from which a random batch is drawn. */
 export interface BatchKey {
   readonly seed: number;
   readonly step: number;
@@ -61,7 +61,7 @@ export async function batchAt(
   const tokens = new Int32Array(B * T);
   const targets = new Int32Array(B * T);
   const reads = offsets.map((offset) => source.read(offset, T + 1));
-  // All end before the first error is thrown: nobody reads on when the source is closed.
+  // All reads end before the first error is thrown, so that none is pending when the source is closed.
   await Promise.allSettled(reads);
   for (const [b, offset] of offsets.entries()) {
     const ids = await reads[b];
@@ -77,7 +77,7 @@ export async function batchAt(
   return { B, T, tokens, targets };
 }
 
-/** Throws DataError when a source holds fewer than `least` tokens. */
+/** Throws DataError if a source has fewer than `least` tokens. */
 export function requireTokens(source: TokenSource, least: number): void {
   if (source.length >= least) return;
   throw new DataError(

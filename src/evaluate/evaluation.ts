@@ -9,14 +9,14 @@ import type { Clock } from '../platform.js';
 /** Step number that marks the batches of an evaluation, which no training step reaches. */
 export const EVALUATION = 0xffffffff;
 
-/** Fixed batches that a seed names. */
+/** Fixed batches, drawn by a seed. */
 export interface FixedBatches {
   readonly B: number;
   readonly count: number;
   readonly seed: number;
 }
 
-/** Mean loss in nats per token of fixed batches; null when the signal is aborted meanwhile. */
+/** Mean loss in nats per token of fixed batches; null if the signal is aborted meanwhile. */
 export async function estimateLoss(
   model: GPT,
   source: TokenSource,
@@ -29,7 +29,7 @@ export async function estimateLoss(
   return found && meanOfBatches(found.losses);
 }
 
-/** The mean of what batches came to, in their order. */
+/** The mean of batches' values, in their order. */
 export function meanOfBatches(values: readonly number[]): number {
   let sum = 0;
   for (const value of values) sum += value;
@@ -37,14 +37,14 @@ export function meanOfBatches(values: readonly number[]): number {
 }
 
 /**
- * How all tokens of a model take every step, whatever lets them halt; ACT's output is a mean up to where it halts, and
- * has no other.
+ * The options with which all tokens of a model take every step. Under ACT tokens still halt: its output is a mean up to
+ * the step at which a token halts.
  */
 export function everyStep(config: ModelConfig): Pick<ScorePass, 'earlyExit'> {
   return averagesExits(config) ? {} : { earlyExit: false };
 }
 
-/** Whether a model can run so many loops. */
+/** Whether a model can run `loops` loops. */
 export function canLoop(model: GPT, loops: number): boolean {
   if (!Number.isInteger(loops) || loops < 1) return false;
   try {
@@ -56,14 +56,14 @@ export function canLoop(model: GPT, loops: number): boolean {
   }
 }
 
-/** What batches came to, one after the other. */
+/** The scores of batches, in order. */
 export interface BatchScores {
   readonly losses: number[];
-  /** Mean steps before a token halted; 0 where none can. */
+  /** Mean steps before a token halted; 0 if none can. */
   readonly meanSteps: number[];
 }
 
-/** Scores each batch, with 0 for those that are not `wanted`; null when the signal is aborted meanwhile. */
+/** Scores each batch, with 0 for batches that are not `wanted`; null if the signal is aborted meanwhile. */
 export async function scoreBatches(
   model: GPT,
   source: TokenSource,
@@ -89,8 +89,8 @@ export async function scoreBatches(
 }
 
 /**
- * Says so where a loss in nats per token is above that of guessing, every one of the tokens being as likely; null where
- * it is not.
+ * A warning if a loss in nats per token is above the loss of guessing all tokens with equal probability; otherwise
+ * null.
  */
 export function worseThanGuessing(loss: number, vocabSize: number): string | null {
   const guessing = Math.log(vocabSize);
@@ -98,20 +98,20 @@ export function worseThanGuessing(loss: number, vocabSize: number): string | nul
   return `above ${guessing.toFixed(4)}, the loss of guessing among ${vocabSize} tokens`;
 }
 
-/** What an evaluation of a whole source found. */
+/** The result of an evaluation of a whole source. */
 export interface Evaluation {
-  /** Loops, steps or layers that were run; all where none was asked for. */
+  /** Loops, steps or layers that were run; all by default. */
   readonly loops: number;
   /** Predicted tokens. */
   readonly tokens: number;
   /** Nats per token. */
   readonly loss: number;
   readonly perplexity: number;
-  /** Bits per byte of the text; null where the number of bytes is not known. */
+  /** Bits per byte of the text; null if the number of bytes is unknown. */
   readonly bpb: number | null;
-  /** Tokens that halted after 1, 2, … steps; null where none may halt early. */
+  /** Numbers of tokens that halted after 1, 2, … steps; null if none may halt early. */
   readonly stepCounts: readonly number[] | null;
-  /** Mean of those; null likewise. */
+  /** The mean number of steps; null likewise. */
   readonly meanSteps: number | null;
 }
 
@@ -164,20 +164,20 @@ export async function evaluate(
   };
 }
 
-/** The fields of RunOptions that are set, and nothing else. */
+/** Only the fields of RunOptions that are set. */
 export function runOptions({ loops, earlyExit, exit }: RunOptions): RunOptions {
   return Object.fromEntries(
     Object.entries({ loops, earlyExit, exit }).filter(([, value]) => value !== undefined),
   );
 }
 
-/** What a pass found, row by row. */
+/** The result of a pass, row by row. */
 export interface Scores {
-  /** Nats; 0 where the target is −1. */
+  /** Nats; 0 if the target is −1. */
   readonly losses: ArrayLike<number> & Iterable<number>;
-  /** Steps before the row halted; null where all took every step. */
+  /** Steps before the row halted; null if all rows took every step. */
   readonly steps: Int32Array | null;
-  /** 1 where the most probable token is not the target; null where not asked for. */
+  /** 1 if the most probable token is not the target; null unless requested. */
   readonly wrong: ArrayLike<number> | null;
 }
 
@@ -193,7 +193,7 @@ export async function scoreBatch(
   return { losses: await output.losses.read(), steps, wrong: wrong && (await wrong.read()) };
 }
 
-/** Adds up what passes find of the tokens that count: those whose target is not −1. */
+/** Sums the results of passes over the counted tokens: those whose target is not −1. */
 export class Tally {
   nats = 0;
   tokens = 0;

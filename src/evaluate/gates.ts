@@ -1,4 +1,4 @@
-/** What a model's gates have learned, loop by loop. */
+/** A model's learned gates, loop by loop. */
 import type { GPT } from '../models/gpt.js';
 import { total } from './evaluation.js';
 
@@ -23,7 +23,7 @@ export async function gateSummaries(model: GPT): Promise<Record<string, GateSumm
   return summaries;
 }
 
-/** Whether a parameter is the gates of the loops over the stack, or over a block. */
+/** Whether a parameter holds the gates of the loops over the stack, or over a block. */
 export function isGate(name: string): boolean {
   return name.endsWith('.gates');
 }

@@ -1,8 +1,8 @@
 /**
- * How well a model predicts the last word of texts, as LAMBADA asks (Paperno et al. 2016, arXiv 1606.06031) and as
- * EleutherAI's evaluation harness scores it (lambada_openai): everything before the last space is the context, the space
- * and what follows are the target; the target is right when each of its tokens is the most probable one, given the true
- * ones before it. Knows no files.
+ * How well a model predicts the last word of texts, as in LAMBADA (Paperno et al. 2016, arXiv 1606.06031) with the
+ * scoring of EleutherAI's evaluation harness (lambada_openai). The context is everything before the last space; the
+ * target is the space and the rest. The target is right if each of its tokens is the most probable one, given the true
+ * tokens before it.
  */
 import { DataError } from '../errors.js';
 import { exitCount } from '../models/config.js';
@@ -13,13 +13,13 @@ import { type Evaluation, type RunOptions, runOptions, scoreBatch, Tally } from 
 
 /** A text cut before its last word. */
 export interface LastWord {
-  /** Empty where the text is a single word. */
+  /** Empty if the text is a single word. */
   readonly context: string;
   /** The last word with the white space before it. */
   readonly target: string;
 }
 
-/** Cuts a text before its last word, white space at its end apart; null where it has none. */
+/** Cuts a text before its last word, ignoring white space at its end; null if it has no word. */
 export function cutLastWord(text: string): LastWord | null {
   const trimmed = text.trimEnd();
   if (trimmed === '') return null;
@@ -33,15 +33,15 @@ export function cutLastWord(text: string): LastWord | null {
 export interface EncodedLastWord {
   /** The end of the context, and the target. */
   readonly ids: Uint16Array;
-  /** How many of them, at the end, are the target. */
+  /** How many of the ids, at the end, are the target. */
   readonly targetTokens: number;
   /** Bytes of the target in UTF-8. */
   readonly targetBytes: number;
 }
 
 /**
- * Encodes a text whole, so that its tokens are those that a model reads, and cuts off at the left what the block does not
- * hold. An empty context is the end of a text. Throws DataError where the target alone does not fit.
+ * Encodes a whole text, so that its tokens are those that a model reads, and cuts it at the left to the block size. An
+ * empty context is the end of a text. Throws DataError if the target alone does not fit.
  */
 export function encodeLastWord(
   { context, target }: LastWord,
@@ -64,7 +64,7 @@ export function encodeLastWord(
 }
 
 export interface LastWordEvaluation extends Omit<Evaluation, 'loss' | 'perplexity' | 'bpb'> {
-  /** Words predicted, one a text. */
+  /** Predicted words, one per text. */
   readonly words: number;
   /** Share of the words of which every token was the most probable one. */
   readonly accuracy: number;
@@ -72,7 +72,7 @@ export interface LastWordEvaluation extends Omit<Evaluation, 'loss' | 'perplexit
   readonly loss: number;
   /** e^loss, of whole words. */
   readonly perplexity: number;
-  /** Bits per byte of the words, the space before each included. */
+  /** Bits per byte of the words, including the space before each. */
   readonly bpb: number;
 }
 
@@ -116,7 +116,10 @@ export async function lastWordLoss(
   };
 }
 
-/** Texts of one length together, B at most: padding would cost time, and rules that look at whole sequences would see it. */
+/**
+ * Batches of at most B texts of equal length: padding would cost time, and halting rules over whole sequences would see
+ * it.
+ */
 function* batchesOfOneLength(texts: readonly EncodedLastWord[], B: number): Generator<EncodedLastWord[]> {
   const byLength = new Map<number, EncodedLastWord[]>();
   for (const text of texts) {

@@ -1,4 +1,4 @@
-/** What recipes for loops have learned, and how large the loops leave the state. */
+/** The learned values of recipes for loops, and the size of the state after each loop. */
 import type { GPT } from '../models/gpt.js';
 import { randomBatch, type TokenSource } from './batches.js';
 import { EVALUATION, type FixedBatches } from './evaluation.js';
@@ -8,9 +8,9 @@ import { type GateSummary, summaryOf } from './gates.js';
 export type LoopParts = Readonly<Record<string, readonly GateSummary[]>>;
 
 /**
- * Of stable injection the share of the state that channels carry over, over the channels; the scalars of injection; of
- * streams what a loop reads of each, writes to each, keeps of each (M_ii) and passes on to others (M_ij), over the
- * streams, and the scale of the part that depends on the token.
+ * For stable injection, the share of the state that channels carry over, over the channels. The scalars of injection.
+ * For streams, the coefficients with which a loop reads each, writes to each, keeps each (M_ii) and adds each to others
+ * (M_ij), over the streams, and the scale of the part that depends on the token.
  */
 export async function loopParts(model: GPT): Promise<LoopParts> {
   const values = new Map<string, number[][]>();

@@ -1,11 +1,11 @@
 /**
  * Perplexity of a text of any length by a sliding window, as Hugging Face's guide "Perplexity of fixed-length models" does
- * it: windows of the block size begin every `stride` tokens, and each counts only the tokens that no window before it has
- * seen. Every counted token but those of the first window thus has at least blockSize − stride tokens before it.
+ * it: windows of the block size begin every `stride` tokens, and each counts only the tokens that no former window has
+ * read. Every counted token except those of the first window thus has at least blockSize − stride tokens before it.
  *
  * A window predicts its tokens from one another, so its first one is never predicted: the text's first token, and with
  * stride = blockSize (disjoint windows) the first of each window. The guide weights each window's mean loss by its
- * counted tokens less one; here each counted token weighs the same, whatever its window.
+ * counted tokens less one; here all counted tokens have equal weight.
  */
 import { ConfigError } from '../errors.js';
 import { exitCount } from '../models/config.js';
@@ -14,14 +14,14 @@ import { batchAt, requireTokens, type TokenSource } from './batches.js';
 import type { Clock } from '../platform.js';
 import { type Evaluation, type RunOptions, runOptions, scoreBatch, Tally } from './evaluation.js';
 
-/** Tokens `start` to `end` of a text, those from `counted` on being scored. */
+/** Tokens `start` to `end` of a text, scored from `counted` on. */
 export interface Window {
   readonly start: number;
   readonly end: number;
   readonly counted: number;
 }
 
-/** The windows over a text of `length` tokens, those that would score nothing left out. */
+/** The windows over a text of `length` tokens, without windows that would score nothing. */
 export function slidingWindows(length: number, size: number, stride: number): Window[] {
   const windows: Window[] = [];
   let seen = 0;
@@ -36,7 +36,7 @@ export function slidingWindows(length: number, size: number, stride: number): Wi
 
 /**
  * Scores a text. `bytes` is its size; bits per byte are the mean loss of the counted tokens times the tokens of a byte,
- * all tokens of the text taken, so that tokens which are never predicted do not count as free.
+ * counted over the whole text, so that tokens that are never predicted do not count as free.
  *
  * @throws ConfigError for a stride outside 1..blockSize, DataError for a text of a single token
  */

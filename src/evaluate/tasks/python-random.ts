@@ -58,7 +58,7 @@ export class PythonRandom {
   /** k of the items, none twice, in the order drawn; k is at most their number. */
   sample<Item>(items: readonly Item[], k: number): Item[] {
     const n = items.length;
-    // Beyond this many a set of those drawn is smaller than a list of those left.
+    // Beyond this size, a set of the drawn items is smaller than a list of the rest.
     const most = 21 + (k > 5 ? 4 ** Math.ceil(Math.log(k * 3) / Math.log(4)) : 0);
     if (n > most) {
       const drawn = new Set<number>();

@@ -1,7 +1,7 @@
 /**
  * The questions of a benchmark, from records of two forms: the logs of lm-evaluation-harness (`--log_samples`), which have
- * every prompt of any of its tasks as it was scored, and the files of DCLM's CORE (Li et al. 2024, arXiv 2406.11794). Knows
- * records and texts; knows no file, no token and no model.
+ * every prompt of any of its tasks as it was scored, and the files of DCLM's CORE (Li et al. 2024, arXiv 2406.11794).
+ * It works on records and texts, and must not import files, tokenizers or models.
  */
 import { DataError } from '../../errors.js';
 import { PythonRandom } from './python-random.js';
@@ -9,7 +9,7 @@ import { PythonRandom } from './python-random.js';
 /** Texts that may follow a context, one of which is right. */
 export interface Choice {
   readonly kind: 'choice';
-  /** Which of the options are right; one, but for a few benchmarks. */
+  /** Indices of the right options; exactly one except in a few benchmarks. */
   readonly gold: readonly number[];
   readonly options: readonly { readonly context: string; readonly continuation: string }[];
 }
@@ -32,8 +32,8 @@ export type Question = Choice | Continuation | Rolling;
 /** All questions of a file, of one kind. */
 export interface Questions<One extends Question = Question> {
   /**
-   * Whose rules score them: the harness's, where a continuation's tokens are those beyond its context's; or CORE's, where
-   * they are those in which the options differ, each option's first token but one.
+   * The rules of scoring: the harness's, where a continuation's tokens are those beyond its context's tokens; or
+   * CORE's, where they are those in which the options differ, each option's first token but one.
    */
   readonly form: 'lm-eval' | 'core';
   readonly questions: readonly One[];
@@ -41,7 +41,7 @@ export interface Questions<One extends Question = Question> {
 
 /** How the examples of CORE's questions are written. */
 export interface ShotOptions {
-  /** Other questions with their answers before each; of the file itself. */
+  /** Number of other questions of the same file, with answers, before each question. */
   readonly shots: number;
   /** Between a question and its answer. */
   readonly delimiter: string;
@@ -60,9 +60,9 @@ const ORDER_SEED = 1337;
 const SHOT_SEED = 1234;
 
 /**
- * The questions of the records of one file, at least one. The form is told by the fields: `arguments` for a log of the
- * harness; `query, choices, gold`, or `context_options, continuation, gold`, or `context, continuation` for CORE; `text`
- * for texts whose every token is predicted. Throws DataError for other records, or for a mixture.
+ * The questions of the records of one file, at least one. The fields tell the form: `arguments` for a log of the
+ * harness; `query, choices, gold`, or `context_options, continuation, gold`, or `context, continuation` for CORE;
+ * `text` for texts whose every token is predicted. Throws DataError for other records, or for a mixture.
  */
 export function readQuestions(file: string, records: readonly NamedRecord[], shots: ShotOptions): Questions {
   if (records.length === 0) throw new DataError(file, 'must hold a question', 'none');
@@ -136,7 +136,7 @@ function coreQuestions(
   );
 }
 
-/** A question, and how it is shown with its answer. */
+/** A question, and its text with the answer. */
 interface CoreItem {
   ask(before: string, delimiter: string): Question;
   shown(delimiter: string): string;

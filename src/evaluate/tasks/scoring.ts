@@ -1,6 +1,6 @@
 /**
- * Log-probabilities of the ends of many sequences. What several begin with is read once, and their rows share passes: see
- * `generate/engine.ts`, which does both. Knows no question and no file.
+ * Log-probabilities of the ends of many sequences. A common beginning of several sequences is read once, and their rows
+ * share passes: `generate/engine.ts` does both. It must not import questions or files.
  */
 import { DataError } from '../../errors.js';
 import { Decoder } from '../../generate/decoder.js';
@@ -16,12 +16,12 @@ export interface Scored {
   readonly from: number;
 }
 
-/** What was found of the scored tokens. */
+/** The score of the scored tokens. */
 export interface Score {
   /** Their log-probabilities, added up (nats). */
   readonly logprob: number;
   readonly tokens: number;
-  /** Whether each is the most probable one, given the true ones before it. */
+  /** Whether each is the most probable token, given the true tokens before it. */
   readonly greedy: boolean;
 }
 
@@ -32,13 +32,13 @@ export interface ScoringOptions {
   readonly onProgress?: (fraction: number) => void;
 }
 
-/** Sequences that run, and tokens of a step: enough for products at full speed. */
+/** Running sequences, and tokens of a step: enough for products at full speed. */
 const MOST_SEQUENCES = 64;
 const ROWS = 512;
 
 /**
- * Scores sequences, in their order; neighbours should begin alike. One that is longer than the model reads loses its first
- * tokens: all but the last are read, as lm-evaluation-harness does it.
+ * Scores sequences, in their order; neighbours should share beginnings. A sequence that is longer than the model reads
+ * loses its first tokens: all but the last are read, as in lm-evaluation-harness.
  *
  * Throws DataError for a sequence whose scored tokens alone are too many, or for an id that the model does not have.
  *

@@ -1,4 +1,7 @@
-/** How well a model answers the questions of a benchmark: which tokens are scored, and what the scores come to. */
+/**
+ * How well a model answers the questions of a benchmark: which tokens are scored, and the figures computed from the
+ * scores.
+ */
 import { exitCount } from '../../models/config.js';
 import type { GPT } from '../../models/gpt.js';
 import type { Clock } from '../../platform.js';
@@ -8,7 +11,7 @@ import { total } from '../evaluation.js';
 import type { Choice, Question, Questions } from './questions.js';
 import { type Score, type Scored, type ScoringOptions, scoreSequences } from './scoring.js';
 
-/** Figures by their names, in the order in which they are told; a name that ends in `_stderr` belongs to the one before. */
+/** Figures by their names, in the order of reports; a name that ends in `_stderr` belongs to the figure before it. */
 export type Figures = Readonly<Record<string, number>>;
 
 export interface TaskResult {
@@ -17,7 +20,7 @@ export interface TaskResult {
   readonly [figure: string]: number;
 }
 
-/** A benchmark as token ids: the sequences to score, question by question, and what their scores mean. */
+/** A benchmark as token ids: the sequences to score, question by question, and how scores become figures. */
 export interface Task {
   readonly kind: Question['kind'];
   readonly questions: number;
@@ -25,7 +28,7 @@ export interface Task {
   figures(scores: readonly Score[]): Figures;
 }
 
-/** What turns texts into ids: `prefix` begins a text that nothing comes before. */
+/** Turns texts into ids; `prefix` begins a text without context. */
 export interface TaskTokenizer {
   readonly tokenizer: Tokenizer;
   readonly prefix: number;
@@ -74,8 +77,8 @@ function sequencesOf(question: Question, form: Questions['form'], tokens: TaskTo
 }
 
 /**
- * A continuation's tokens as the harness has them: those of the whole text beyond as many as the context has. White space at
- * the end of the context is the continuation's.
+ * A continuation's tokens as in the harness: those of the whole text beyond the number of the context's tokens. White
+ * space at the end of the context is the continuation's.
  */
 function pair(context: string, continuation: string, { tokenizer, prefix }: TaskTokenizer): Scored {
   if (context === '') {
@@ -101,7 +104,10 @@ function rollingWindows(text: string, { tokenizer, prefix, blockSize: T }: TaskT
   return windows;
 }
 
-/** Options that differ in what follows, or in what comes before: what they have in common at that side is not scored, or alone is. */
+/**
+ * Options that differ in the continuation, or in the context: the common beginning is not scored, or only the common
+ * end is.
+ */
 function coreChoice({ options }: Choice, { tokenizer, prefix, blockSize }: TaskTokenizer): Scored[] {
   const all = options.map(({ context, continuation }) => [
     prefix,
@@ -132,7 +138,7 @@ function cropped({ ids, from }: Scored, blockSize: number): Scored {
   return { ids: ids.slice(cut), from: from - cut };
 }
 
-/** Share of what is right, and its standard error. */
+/** Share of right answers, and its standard error. */
 function accuracy(name: string, right: readonly boolean[]): Figures {
   const values = right.map(Number);
   const spread = deviation(values);
@@ -183,7 +189,7 @@ function harnessFigures(questions: readonly Question[], scores: readonly (readon
   };
 }
 
-/** Code points of an option without the space before it, which the harness puts there and does not count. */
+/** Code points of an option without the space before it, which the harness adds and does not count. */
 function characters(continuation: string): number {
   return Array.from(continuation.replace(/^ /, '')).length;
 }
