@@ -1,6 +1,6 @@
 /**
- * Creates a backend under Node, by name. Knows which ones exist and when to fall back; an engine is loaded when it is
- * used.
+ * Creates a backend under Node, by name. It decides which engines exist and when to fall back; an engine is loaded when
+ * it is used.
  */
 import type { Backend, Precision } from '../backend/backend.js';
 import { BackendError, ConfigError } from '../errors.js';
@@ -19,25 +19,24 @@ export interface BackendOptions {
    */
   readonly name?: string;
   /**
-   * `auto` is bf16 where the machine has instructions for it, f32 elsewhere. GPUs have f16 in place of bf16, where they
-   * have either.
+   * `auto` is bf16 if the machine has instructions for it, otherwise f32. Some GPUs have f16; none has bf16.
    */
   readonly precision?: Precision | 'auto';
   /**
    * `int8`: products of inference read weights that were rounded to 8 bits; `float`, the default: as `precision` says.
    */
   readonly weights?: Weights;
-  /** Hears why `auto` fell back, and what to do. */
+  /** Receives why `auto` fell back, and what to do. */
   readonly onWarning?: (message: string) => void;
 }
 
 /**
- * A backend. `auto` is the native one; where the addon cannot load the same kernels in WebAssembly, with a warning, and
- * where they cannot either the reference one, which has f32 only. It is never a GPU, which has to be asked for: what a
- * machine computes must not change because a package was installed.
+ * A backend. `auto` is the native one; if the addon cannot load, the same kernels in WebAssembly, with a warning; if
+ * they cannot load either, the reference one, which has f32 only. It is never a GPU, which must be requested:
+ * installing a package must not change what a machine computes.
  *
- * Throws ConfigError on an unknown name or a precision that the backend lacks, and BackendError when `native`, `wasm` or
- * `webgpu` is asked for and cannot be had.
+ * Throws ConfigError on an unknown name or a precision that the backend lacks, and BackendError if `native`, `wasm` or
+ * `webgpu` is requested and not available.
  */
 export async function createBackend({
   name = usualBackend(),
@@ -68,7 +67,7 @@ export async function createBackend({
   }
 }
 
-/** The name of the backend where none is given. */
+/** The name of the default backend. */
 export function usualBackend(): string {
   return process.env.LOOPNN_BACKEND || 'auto';
 }
@@ -121,7 +120,7 @@ async function createWebGpu(precision: Precision | 'auto', weights: Weights): Pr
   return sharedNodeWebGpu(precision === 'f16' ? 'f16' : 'f32');
 }
 
-/** The first of native, wasm and reference that works; says what is lost, and what to do about it. */
+/** The first of native, wasm and reference that works; warns of what is lost, and of the remedy. */
 async function createBest(
   precision: Precision | 'auto',
   weights: Weights,

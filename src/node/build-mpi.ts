@@ -15,8 +15,8 @@ const SOURCE = fileURLToPath(new URL('../../../native/mpi/mpi.c', import.meta.ur
 const LINK = process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : [];
 
 /**
- * Compiles it, and returns the file and the MPI's name and version. Throws ConfigError where there is no such compiler,
- * or none that can.
+ * Compiles it, and returns the file and the MPI's name and version. Throws ConfigError if the compiler is missing or
+ * fails.
  */
 export async function buildMpi(mpicc: string): Promise<{ file: string; library: string }> {
   const file = mpiFile();
@@ -43,9 +43,9 @@ export async function buildMpi(mpicc: string): Promise<{ file: string; library: 
   }
 }
 
-/** What there is of MPI. */
+/** The installed parts of MPI. */
 export interface FoundMpi {
-  /** The MPI that loopnn's part is built for, or why it does not load; null where it is not built. */
+  /** The MPI that loopnn's part is built for, or why it does not load; null if it is not built. */
   readonly built: string | null;
   /** Whether there is an mpicc to build it with. */
   readonly compiler: boolean;
@@ -65,8 +65,8 @@ export async function findMpi(): Promise<FoundMpi> {
 }
 
 /**
- * The folder with node_api.h: of the package that a checkout has, or beside this Node. Throws ConfigError where it is
- * in neither.
+ * The folder with node_api.h: of the package that a checkout has, or beside this Node. Throws ConfigError if it is in
+ * neither.
  */
 function nodeHeaders(): string {
   const folders: string[] = [join(dirname(dirname(process.execPath)), 'include/node')];

@@ -1,10 +1,10 @@
-/** CRC-32C as fast as this machine has it: the addon's, or the plain one where there is no addon. */
+/** CRC-32C, the machine's fastest: the addon's, or the plain one without an addon. */
 import { loadAddon } from '../backend/native/addon.js';
 import { crc32c as plain } from '../formats/crc32c.js';
 
 let fastest: ((bytes: Uint8Array, before: number) => number) | undefined;
 
-/** The checksum of bytes, or of what has the checksum `before` followed by them. */
+/** The checksum of bytes, or of data with the checksum `before` followed by them. */
 export function crc32c(bytes: Uint8Array, before = 0): number {
   fastest ??= native() ?? plain;
   return fastest(bytes, before);
@@ -14,6 +14,6 @@ function native() {
   try {
     return loadAddon().crc32c;
   } catch {
-    return undefined; // the engine that computes with it says why
+    return undefined; // the code that computes with it reports why
   }
 }

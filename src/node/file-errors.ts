@@ -1,7 +1,7 @@
-/** What the file system refuses, in words: which file, what was tried, what is wrong and what to do. */
+/** Errors of the file system in words: the file, the attempt, the fault and the remedy. */
 import { FileError } from '../errors.js';
 
-/** By the system's code: what is wrong, and what helps. */
+/** By the system's code: the fault and the remedy. */
 const FAULTS: Readonly<Record<string, readonly [reason: string, remedy?: string]>> = {
   ENOSPC: ['the disk is full', 'free some space and try again'],
   EDQUOT: ['the quota of the disk is used up', 'free some space and try again'],
@@ -22,7 +22,7 @@ const FAULTS: Readonly<Record<string, readonly [reason: string, remedy?: string]
   EIO: ['the disk reports an error', 'look at the system log'],
 };
 
-/** What was tried, by system call; all others open or ask. */
+/** The attempt, by system call; all others open or query. */
 const TRIED: Readonly<Record<string, string>> = {
   read: 'read',
   write: 'written',
@@ -45,7 +45,10 @@ export function codeOf(error: unknown): string {
 
 export const isMissing = (error: unknown) => codeOf(error) === 'ENOENT';
 
-/** The error to throw where `file` could not be written, `note` being the end of its hint; one that is not the system's stays. */
+/**
+ * The error to throw if `file` could not be written; `note` ends its hint. Errors that are not the system's are
+ * unchanged.
+ */
 export function writeError(error: unknown, file: string, note?: string): unknown {
   if (!(error instanceof Error) || !/^E[A-Z0-9]+$/.test(codeOf(error))) return error;
   const [reason, remedy] = faultOf(error) ?? [error.message];
@@ -53,7 +56,7 @@ export function writeError(error: unknown, file: string, note?: string): unknown
   return new FileError(file, `could not be written, ${reason}`, hint || undefined, error);
 }
 
-/** Does `work`, which writes `file`. Throws FileError where the file system refuses. */
+/** Runs `work`, which writes `file`. Throws FileError if the file system refuses. */
 export async function writing<Result>(
   file: string,
   work: () => Promise<Result>,
@@ -66,18 +69,21 @@ export async function writing<Result>(
   }
 }
 
-/** The error for a file below `aside` as one for the same file below `folder`, where it was to come to lie; others stay. */
+/**
+ * Turns the error for a file below `aside` into one for the same file below its destination `folder`; others are
+ * unchanged.
+ */
 export function underItsName(error: unknown, aside: string, folder: string, note?: string): unknown {
   if (!(error instanceof FileError) || !error.file.startsWith(aside)) return error;
   return writeError(error.cause, folder + error.file.slice(aside.length), note);
 }
 
-/** An error of the file system that nobody has put into words, as one that names what it says itself; others stay. */
+/** Turns a plain error of the file system into a FileError with the file and the fault; others are unchanged. */
 export function fileError(error: unknown): unknown {
   if (!(error instanceof Error) || !('syscall' in error)) return error;
   const { syscall = '', path } = error as NodeJS.ErrnoException;
   const fault = faultOf(error);
-  // Those of sockets name no file.
+  // Errors of sockets name no file.
   if (!fault || (path === undefined && !Object.hasOwn(TRIED, syscall))) return error;
   const [reason, remedy] = fault;
   return new FileError(

@@ -6,10 +6,10 @@ import type { RandomAccessFile } from '../platform.js';
 
 /** Most bytes that one read asks for: a call reads at most 2 GiB. */
 const READ_BYTES = 1 << 30;
-/** Opening a named pipe for reading would otherwise wait for somebody who writes. */
+/** Opening a named pipe for reading would otherwise wait for a writer. */
 const READ_AT_ONCE = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
-/** Closes the files that the garbage collector finds: Node itself would complain of them. */
+/** Closes files that the garbage collector collects: Node itself would warn of them. */
 const FORGOTTEN = new FinalizationRegistry((file: FileHandle) => void file.close());
 
 export class NodeFile implements RandomAccessFile {
@@ -26,7 +26,7 @@ export class NodeFile implements RandomAccessFile {
   }
 
   /**
-   * Opens a file. Throws CheckpointError for a folder or device, and what the system throws where there is none.
+   * Opens a file. Throws CheckpointError for a folder or device, and the system's error if there is no file.
    *
    * @param shown the file's name in messages
    */

@@ -1,11 +1,12 @@
 /**
- * A folder's lock: a file that says who works there, taken by one process at a time and kept fresh by a heartbeat. Knows
- * files; who a holder is and whether it is still there, `lock-holder.ts` knows.
+ * A folder's lock: a file that names its holder, taken by one process at a time and kept fresh by a heartbeat.
+ * `lock-holder.ts` decides who a holder is and whether it is still alive.
  *
- * The lock of a process that is gone is not removed: whoever removes it may remove what a third has just put in its place.
- * It is succeeded. The next holder is the one process that makes the file `lock.<its id>`; if that one ends before it has
- * tidied up, it is succeeded in turn. So locks are a chain from the file `lock` on, and the last of it holds the folder. No
- * id comes twice: a file made by who had looked too long ago is in no chain, and looking again tells.
+ * The lock of a dead process is not removed, because the remover might remove a newer lock that a third process has
+ * just created. It is succeeded instead. The next holder is the one process that creates the file `lock.<id of the dead
+ * lock>`; if that process dies before it has tidied up, it is succeeded in turn. Locks are therefore a chain from the
+ * file `lock` on, and the last one holds the folder. No id occurs twice: a file created after an outdated look is in no
+ * chain, and looking again shows that.
  */
 import { type FileHandle, link, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,12 +17,12 @@ import { BEAT_MS, type Holder, isAlive, parseHolder, remedy, thisProcess } from 
 
 /** The first lock of the chain, and the only file unless the lock is just being taken. */
 const LOCK_FILE = 'lock';
-/** The others: later locks, and drafts. */
+/** Other files: later locks, and drafts. */
 const OTHERS = /^lock\.(of-\d+|[0-9a-f-]{36})(\.draft)?$/;
-/** Times that others may be faster before that is no coincidence. */
+/** Lost races after which the cause is not chance. */
 const ATTEMPTS = 100;
 
-/** A lock as it was found. */
+/** A lock that was found. */
 interface Found {
   readonly name: string;
   readonly holder: Holder;
@@ -58,7 +59,7 @@ export class FolderLock implements AsyncDisposable {
             execArgv: [],
           });
           heart.unref();
-          heart.on('error', () => {}); // other hosts will take this process for gone, and its next write tells
+          heart.on('error', () => {}); // other hosts will take this process for dead, and its next write reports that
           return new FolderLock(folder, own.id, file, await file.stat({ bigint: true }), heart);
         }
         if (made) await rm(made, { force: true });
@@ -85,7 +86,7 @@ export class FolderLock implements AsyncDisposable {
     const path = join(this.folder, LOCK_FILE);
     const found = await unlessMissing(stat(path, { bigint: true }));
     if (found?.ino === ino && found.dev === dev) return;
-    // There are file systems that number a file anew each time.
+    // Some file systems change a file's number each time.
     const lock = await readLock(path);
     if (lock?.holder.id === this.id) return;
     throw new LockError(
@@ -98,7 +99,7 @@ export class FolderLock implements AsyncDisposable {
     );
   }
 
-  /** Gives the folder back, unless it was lost. */
+  /** Releases the folder, unless the lock was lost. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.heart.terminate();
     try {
@@ -112,7 +113,7 @@ export class FolderLock implements AsyncDisposable {
   }
 }
 
-/** Whether a process that is still there holds a folder, as far as one who writes nothing can tell. */
+/** Whether a living process holds a folder, as far as a reader can tell. */
 export async function isHeld(folder: string): Promise<boolean> {
   const { last } = await endOfChain(folder);
   return last !== null && isAlive(last.holder, Date.now() - last.beatAt);
@@ -153,7 +154,7 @@ async function readLock(name: string): Promise<Found | null> {
   }
 }
 
-/** Writes a new file, since a former one may be a lock by now; returns the time by the clock of its file system. */
+/** Writes a new file, because a former one may be a lock by now; returns the time by the file system's clock. */
 async function writeDraft(path: string, text: string): Promise<number> {
   await rm(path, { force: true });
   const file = await open(path, 'wx');
@@ -165,16 +166,16 @@ async function writeDraft(path: string, text: string): Promise<number> {
   }
 }
 
-/** Makes a lock where there is none of its name, from a draft that has its content; returns whether it did. */
+/** Creates a lock from a draft with its content, unless one of its name exists; returns whether it did. */
 async function makeOnce(path: string, draft: string, text: string): Promise<boolean> {
   try {
     await link(draft, path); // appears whole
     return true;
   } catch (error) {
-    // Without its draft, which the folder's holder swept away, there is one that is faster.
+    // The draft is missing because a faster process holds the folder and swept it away.
     if (['EEXIST', 'ENOENT'].includes(codeOf(error))) return false;
   }
-  // A file system without links: for a moment the lock is there without content, as one of nobody that is known.
+  // A file system without links: for a moment the lock has no content, and its holder is unknown.
   const file = await unless(/^EEXIST$/, open(path, 'wx'));
   if (!file) return false;
   try {
@@ -188,7 +189,10 @@ async function makeOnce(path: string, draft: string, text: string): Promise<bool
   }
 }
 
-/** Makes the lock that this process won the folder's only one and opens it; null where another has the folder by now. */
+/**
+ * Makes the lock that this process won the folder's only lock and opens it; null if another process has the folder by
+ * now.
+ */
 async function tidy(folder: string, won: Found, own: Holder): Promise<FileHandle | null> {
   const path = join(folder, LOCK_FILE);
   if (won.name !== path && (await unlessMissing(rename(won.name, path).then(() => true))) === null)
@@ -205,12 +209,12 @@ async function tidy(folder: string, won: Found, own: Holder): Promise<FileHandle
   return file;
 }
 
-/** What the file system gives; null where there is no such file, or none any more. */
+/** The file system's result; null if the file does not exist. */
 function unlessMissing<Result>(result: Promise<Result>): Promise<Result | null> {
   return unless(/^(ENOENT|ENOTDIR|ESTALE)$/, result);
 }
 
-/** The same; null where it refuses with one of these codes. */
+/** The same; null if it fails with one of these codes. */
 async function unless<Result>(codes: RegExp, result: Promise<Result>): Promise<Result | null> {
   try {
     return await result;

@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { DataError } from '../errors.js';
 import { parseJSON } from '../formats/json.js';
 
-/** Of a `meta.json` or `tokenizer.json`: many times what a vocabulary of 16-bit ids takes. */
+/** Of a `meta.json` or `tokenizer.json`: many times the size of a vocabulary of 16-bit ids. */
 const MOST_JSON_BYTES = 1 << 26;
 
 /** Parses a JSON file; undefined if it is missing. */

@@ -1,6 +1,6 @@
 /**
- * Symbolic links in a folder that the user named: a folder from elsewhere must not bring in files that it does not
- * hold. Knows paths, and the layout of the hub's cache; knows no files' content.
+ * Symbolic links in a folder that the user named: a foreign folder must not bring in files from outside. It handles
+ * paths, and the layout of the hub's cache, not the content of files.
  */
 import { readlink, realpath } from 'node:fs/promises';
 import { sep } from 'node:path';
@@ -9,7 +9,7 @@ import { DataError } from '../errors.js';
 /** The repository in the hub's cache that a path lies in: its snapshots are links to the blobs beside them. */
 const REPOSITORY = /^.*[/\\](?:models|datasets)--[^/\\]+(?=[/\\]snapshots(?:[/\\]|$))/;
 
-/** The folder, without links in its path, that links in `folder` may not lead out of. */
+/** The folder, without links in its path, within which links in `folder` must stay. */
 export async function linkRoot(folder: string): Promise<string> {
   const real = await realpath(folder);
   return REPOSITORY.exec(real)?.[0] ?? real;
@@ -21,7 +21,7 @@ export function isWithin(path: string, roots: readonly string[]): boolean {
 }
 
 /**
- * Where a link leads, without links in the path.
+ * The target of a link, without links in the path.
  *
  * @param roots the folders that it may lead to
  * @param anywhere whether it may lead out of them too

@@ -1,4 +1,4 @@
-/** What every HTTP server here does: listen, say where, and end at once. */
+/** Common parts of the HTTP servers: listen, report the URL, and end at once. */
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -15,7 +15,7 @@ export function urlOf(server: Server): string {
   return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
 }
 
-/** Ends a server at once, and cuts off the clients that are being answered. */
+/** Ends a server at once, and closes open connections. */
 export async function closeNow(server: Server): Promise<void> {
   const closed = server.listening ? once(server, 'close') : null;
   server.close();

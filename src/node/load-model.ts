@@ -13,7 +13,7 @@ export interface LoadOptions extends RunLoadOptions {
 /**
  * A run's best weights, ready to generate; several models may be loaded at once. The caller disposes of the model.
  *
- * Throws CheckpointError where the folder holds no run, DataError where the run has no tokenizer or its generation_config.json
+ * Throws CheckpointError if the folder has no run, DataError if the run has no tokenizer or its generation_config.json
  * names ids that the model does not have, and ConfigError for wrong options.
  */
 export async function loadModel(folder: string, { threads, ...options }: LoadOptions = {}): Promise<Model> {

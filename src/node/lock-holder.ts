@@ -1,6 +1,6 @@
 /**
- * Who holds a folder's lock, and whether that process is still there: within one boot of one machine by its number and the
- * time it began, elsewhere by the lock's heartbeat. Knows processes; knows neither folders nor how a lock is taken.
+ * The holder of a folder's lock, and whether that process is still alive: within one boot of one machine by its number
+ * and start time, elsewhere by the lock's heartbeat. It must not handle folders or the taking of locks.
  */
 import { randomUUID } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
@@ -8,28 +8,28 @@ import { hostname } from 'node:os';
 import { codeOf } from './file-errors.js';
 
 /**
- * How often a holder writes to its lock. It does so in a thread of its own, so that no computation delays it; flushing a
+ * How often a holder writes to its lock. It uses a separate thread, so that computation does not delay it; flushing a
  * checkpoint to a slow disk may, by seconds.
  */
 export const BEAT_MS = 10_000;
-/** Without a beat for so long, a holder that can not be looked up is gone: five beats may be missed, and no more. */
+/** After this time without a beat, a holder that can not be looked up counts as dead: five beats may be missed. */
 export const STALE_MS = 60_000;
 
-/** What a lock says of the process that took it. */
+/** A lock's data on the process that took it. */
 export interface Holder {
-  /** Never comes twice. */
+  /** Unique. */
   readonly id: string;
   readonly pid: number;
-  /** When the process began, as the kernel counts; null where the system does not tell. */
+  /** The process's start time, as the kernel counts; null if the system does not report it. */
   readonly started: string | null;
-  /** Among which processes `pid` is a number: a machine's boot and a namespace. Null where the system does not tell. */
+  /** The scope of `pid`: a machine's boot and a namespace. Null if the system does not report it. */
   readonly processes: string | null;
   readonly host: string;
   /** When the lock was taken, by the holder's clock (ISO 8601). */
   readonly since: string;
 }
 
-/** This process, as the holder of another lock at each call. */
+/** This process as a holder, with a new id at each call. */
 export function thisProcess(): Holder {
   const { pid } = process;
   const started = startOf(pid) || null;
@@ -64,7 +64,7 @@ export function parseHolder(text: string, mtimeMs: number): Holder {
   return { ...unknown, id, pid: 0 };
 }
 
-/** Whether a holder is still there; `beatMs` is the time since its last beat. */
+/** Whether a holder is still alive; `beatMs` is the time since its last beat. */
 export function isAlive(holder: Holder, beatMs: number): boolean {
   const { pid, started } = holder;
   if (isOwn(holder)) {
@@ -72,11 +72,11 @@ export function isAlive(holder: Holder, beatMs: number): boolean {
     if (found === '') return false;
     if (found !== null && started !== null) return found === started;
   }
-  // A clock that was set back must not keep a lock alive for ever.
+  // A clock that was set back must not keep a lock alive forever.
   return Math.abs(beatMs) < STALE_MS;
 }
 
-/** What a user who is refused can do about a holder whose last beat was `beatMs` ago. */
+/** The remedy for a rejected user, given a holder whose last beat was `beatMs` ago. */
 export function remedy(holder: Holder, beatMs: number): string {
   const { pid, host } = holder;
   const since = `since ${holder.since.slice(0, 19).replace('T', ' ')} UTC`;
@@ -90,7 +90,7 @@ export function remedy(holder: Holder, beatMs: number): string {
   );
 }
 
-/** Whether a holder's number counts among the processes that this one sees. */
+/** Whether a holder's number is in this process's scope. */
 function isOwn({ processes, pid }: Holder): boolean {
   return pid > 0 && processes !== null && processes === ownProcesses();
 }
@@ -102,7 +102,7 @@ function isOwn({ processes, pid }: Holder): boolean {
 function ownProcesses(): string | null {
   if (process.platform !== 'linux') return hostname();
   try {
-    // A /proc of another namespace tells of other processes.
+    // A /proc of another namespace shows other processes.
     if (readlinkSync('/proc/self') !== String(process.pid)) return null;
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     return `${boot} ${readlinkSync('/proc/self/ns/pid')}`;
@@ -111,7 +111,9 @@ function ownProcesses(): string | null {
   }
 }
 
-/** When a process began, in ticks since the machine's boot; '' where there is none, null where the system does not tell. */
+/**
+ * When a process began, in ticks since the machine's boot; '' if there is none, null if the system does not report it.
+ */
 function startOf(pid: number): string | null {
   try {
     process.kill(pid, 0);
@@ -122,7 +124,7 @@ function startOf(pid: number): string | null {
     // The name, in parentheses, may hold anything; after it come the fields from the third on (proc(5)).
     const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = status.slice(status.lastIndexOf(')') + 2).split(' ');
-    // Ended, and not yet asked for by its parent.
+    // Ended, and not yet reaped by its parent.
     return fields[0] === 'Z' || fields[0] === 'X' ? '' : fields[19];
   } catch {
     return null;

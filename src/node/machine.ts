@@ -10,7 +10,7 @@ export interface Machine {
   readonly memoryGiB: number;
   readonly system: string;
   readonly node: string;
-  /** Short commit hash, with `+` where files differ from it; null outside a checkout. */
+  /** Short commit hash, with `+` if files differ from it; null outside a checkout. */
   readonly commit: string | null;
 }
 

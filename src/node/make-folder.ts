@@ -1,4 +1,4 @@
-/** Folders and those above them: made where they are missing, and removed again where nothing came to lie in them. */
+/** Creates folders and their missing parents, and removes them again if they stay empty. */
 import { mkdir, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { codeOf, isMissing } from './file-errors.js';
@@ -29,7 +29,7 @@ export async function makeFolder(
   return topmost ?? path;
 }
 
-/** Removes a folder and those above it up to `topmost`, where that was made, as far as they are empty. */
+/** Removes a folder and its parents up to `topmost`, if that was created, as far as they are empty. */
 export async function removeEmpty(folder: string, topmost: string | undefined): Promise<void> {
   if (topmost === undefined) return;
   for (let at = folder; at.length >= topmost.length; at = dirname(at)) {

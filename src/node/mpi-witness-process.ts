@@ -6,8 +6,8 @@ import { createServer } from 'node:net';
 import { witnessPlace } from './mpi-witness.js';
 
 /**
- * Milliseconds in which the first process must come: they try again and again. Where all were lost before that, the
- * launcher waits for this process, which holds its standard error.
+ * Milliseconds in which the first process must come: they retry. If all were lost before that, the launcher waits for
+ * this process, which holds its standard error.
  */
 const PATIENCE = 5000;
 

@@ -1,7 +1,7 @@
 /**
- * Who tells that a process of MPICH was lost. Its launcher, Hydra, ends the others without notice, and then names
- * whichever of them comes first. So the processes on a machine have a witness, a process of its own that they are
- * connected to (`mpi-witness-process.ts`): it hears which connection closes first.
+ * Reports that a process of MPICH was lost. Its launcher, Hydra, ends the others without notice, and then names any one
+ * of them. The processes on a machine are therefore connected to a witness, a separate process
+ * (`mpi-witness-process.ts`), which sees which connection closes first.
  */
 import { spawn } from 'node:child_process';
 import { connect } from 'node:net';
@@ -9,9 +9,9 @@ import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 export interface Witness {
-  /** The process may end: nothing is told. */
+  /** The process may end: nothing is reported. */
   done(): void;
-  /** The process has told its failure, which will end the others: nothing more is told on this machine. */
+  /** The process has reported its failure, which will end the others: nothing more is reported on this machine. */
   told(): void;
 }
 

@@ -30,21 +30,21 @@ export interface LaunchedPeers extends Peers {
   readonly library: string;
   /** The machine of each rank. */
   readonly hosts: readonly string[];
-  /** Waits for all of them, after which this one may end. */
+  /** Waits for all processes, after which this one may end. */
   finish(): Promise<void>;
-  /** Ends all of them with an exit code; for a failure that this process has told. */
+  /** Ends all of them with an exit code; for a failure that this process has reported. */
   abort(code: number): never;
 }
 
-/** Where MPI's part is, or is to be built. */
+/** The path of MPI's part, built or not. */
 export function mpiFile(): string {
   return process.env.LOOPNN_MPI_PATH || fileURLToPath(new URL('../../mpi/loopnn-mpi.node', import.meta.url));
 }
 
 /**
- * What launchers tell the processes that they start: Open MPI's, Hydra (of MPICH and others), and Slurm's srun, which
- * tells MPICH's size too (`--mpi=pmi2`). Where one of the first two starts its own part by srun, that part's variables
- * are seen too.
+ * The variables that launchers set for their processes: Open MPI's, Hydra (of MPICH and others), and Slurm's srun,
+ * which tells MPICH's size too (`--mpi=pmi2`). Where one of the first two starts its own part by srun, that part's
+ * variables are seen too.
  */
 const LAUNCHERS = [
   { name: 'Open MPI', size: 'OMPI_COMM_WORLD_SIZE', here: 'OMPI_COMM_WORLD_LOCAL_SIZE' },
@@ -53,8 +53,7 @@ const LAUNCHERS = [
 ];
 
 /**
- * A launch of several processes: how many there are, and on this machine; null where nobody has launched more than this
- * one.
+ * A launch of several processes: how many there are, and on this machine; null if this process is the only one.
  */
 export function launch(): { readonly name: string; readonly size: number; readonly here: number } | null {
   for (const { name, size, here } of LAUNCHERS) {
@@ -82,7 +81,7 @@ function leaveFunctions(): void {
 const remedy = 'build it by that MPI’s mpicc: `loopnn mpi`, or `loopnn mpi --mpicc <path>`';
 const remedyOfSrun = `start them by srun --mpi=pmix (Open MPI) or --mpi=pmi2 (MPICH), or ${remedy}`;
 
-/** Throws PeersError where the socket to MPICH's launcher is not open: MPI would crash. */
+/** Throws PeersError if the socket to MPICH's launcher is not open: MPI would crash. */
 function requireHandedOn(fd: string): void {
   try {
     if (fstatSync(Number(fd)).isSocket()) return;
@@ -92,8 +91,8 @@ function requireHandedOn(fd: string): void {
 }
 
 /**
- * The processes of this launch, once all are there; null where this one is alone. A process that ends without `finish`
- * ends all. Throws PeersError where MPI's part is missing, or is another MPI's.
+ * The processes of this launch, once all have started; null if this one is alone. A process that ends without `finish`
+ * ends all. Throws PeersError if MPI's part is missing, or is another MPI's.
  */
 export async function launchedPeers(): Promise<LaunchedPeers | null> {
   const launched = launch();
@@ -155,7 +154,7 @@ export async function launchedPeers(): Promise<LaunchedPeers | null> {
   return peers;
 }
 
-/** The name and version of the MPI that a file is for. Throws PeersError where it does not load. */
+/** The name and version of the MPI that a file is for. Throws PeersError if it does not load. */
 export function mpiLibrary(file: string): string {
   return nameOf(load(file));
 }

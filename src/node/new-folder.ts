@@ -1,6 +1,6 @@
 /**
- * A folder of files that appear together or not at all, for what is written once: an imported run, an exported model. Knows
- * names and renames; knows no run and no model.
+ * A folder of files that appear together or not at all, for what is written once: an imported run, an exported model.
+ * It must not know runs or models.
  */
 import { mkdtemp, readdir, rename, rm, rmdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -12,7 +12,7 @@ import { NodeStore, syncFolder } from './store.js';
 /** The file by which a run, and a model in Hugging Face's layout, is known to be one: it comes last. */
 const MARK = 'config.json';
 
-/** Throws ConfigError where a path holds anything but an empty folder, FileError where it can be none. */
+/** Throws ConfigError unless a path is free or an empty folder, FileError if it can not be a folder. */
 export async function requireNewFolder(folder: string, where: string): Promise<void> {
   const names = await readdir(folder).catch((error: unknown) => {
     if (isMissing(error)) return [];
@@ -22,8 +22,8 @@ export async function requireNewFolder(folder: string, where: string): Promise<v
 }
 
 /**
- * Lets `write` fill a folder, which must be new or empty. While it works its files lie in a hidden folder within; if it
- * fails, or the signal is aborted meanwhile, they go, and so do the folders that were made for them.
+ * Lets `write` fill a folder, which must be new or empty. Meanwhile its files lie in a hidden folder within; if it
+ * fails, or the signal is aborted, the files and the folders created for them are removed.
  *
  * @throws ConfigError naming `where` if the folder is neither new nor empty
  */

@@ -1,4 +1,4 @@
-/** The files of a built page, as a server of static files gives them. Knows no server. */
+/** The files of a built page, for a server of static files. */
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import { extname, join, normalize, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,8 +18,8 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * What a page is sent with: it shares memory with its workers, loads nothing from elsewhere and stands in no other
- * page's frame.
+ * The headers of a page: it shares memory with its workers, loads nothing from other origins and cannot be framed by
+ * another page.
  */
 export const PAGE_HEADERS: Readonly<Record<string, string>> = {
   'cross-origin-opener-policy': 'same-origin',
@@ -37,7 +37,7 @@ export interface ServedFile {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** A file's content. Not opened before it is asked for: who answers HEAD asks for nothing, and closes nothing. */
+/** A file's content. The file is opened at the first read: a HEAD request reads nothing, and closes nothing. */
 export function openedWhenRead(file: string): ReadableStream<Uint8Array> {
   async function* content(): AsyncGenerator<Uint8Array> {
     yield* createReadStream(file);
@@ -49,14 +49,14 @@ export function openedWhenRead(file: string): ReadableStream<Uint8Array> {
 export class PageFiles {
   readonly folder: string;
 
-  /** Throws ConfigError where the page is not built. */
+  /** Throws ConfigError if the page is not built. */
   constructor(name: string) {
     this.folder = join(PAGES, name);
     if (existsSync(join(this.folder, 'index.html'))) return;
     throw new ConfigError(this.folder, 'must hold the built page', undefined, 'npm run build:web');
   }
 
-  /** The file at a URL's path, `/` being the page itself; null where there is none. */
+  /** The file at a URL's path, `/` for the page itself; null if there is none. */
   file(path: string): ServedFile | null {
     let name: string;
     try {

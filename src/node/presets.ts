@@ -1,4 +1,4 @@
-/** The files that come with the package to copy and edit: presets and suites. Knows where they lie, not what is in them. */
+/** The package's files to copy and edit: presets and suites. It must not interpret their content. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { ConfigError } from '../errors.js';
 import { unknownName } from '../fields.js';
@@ -31,12 +31,12 @@ export function readPreset(name: string, kind: PresetKind = 'preset', where: str
   return readConfigFile(new URL(name + ENDING, FOLDERS[kind]), `${kind} ${name}`);
 }
 
-/** Whether a text names a file, one's own, and no preset that comes with the package. */
+/** Whether a text names the user's own file, not a preset of the package. */
 export function namesFile(text: string): boolean {
   return text.endsWith(ENDING) || /[/\\]/.test(text);
 }
 
-/** The content of a configuration file. Throws ConfigError when it cannot be read or is not JSON. */
+/** The content of a configuration file. Throws ConfigError if it cannot be read or is not JSON. */
 export function readConfigFile(path: string | URL, where = String(path)): unknown {
   let text: string;
   try {

@@ -1,4 +1,4 @@
-/** Looks for the GPU, for `probe-gpu.ts`: prints what there is, or why nothing is, as JSON. */
+/** Looks for the GPU, for `probe-gpu.ts`: prints its facts, or why there is none, as JSON. */
 import { factsOf, findAdapter } from '../backend/webgpu/adapter.js';
 import { openAdapter } from '../backend/webgpu/open.js';
 import type { ProbedGpu } from './probe-gpu.js';

@@ -1,4 +1,6 @@
-/** Whether the webgpu backend would run here, and on what: found in a process of its own, since a driver may crash. */
+/**
+ * Whether the webgpu backend would run here, and on which GPU: found in a separate process, because a driver may crash.
+ */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';

@@ -12,17 +12,17 @@ import { openRun } from './run.js';
 /** Files up to this size are kept in memory. */
 const KEPT_BYTES = 2 ** 20;
 
-/** A run as it is published, of which what is large stays in its folder. */
+/** A published run; large files stay in its folder. */
 export class PublishedRun {
   private constructor(
     private readonly folder: string,
     private readonly store: Store,
     readonly step: number,
-    /** Each file's size, and its content where that is small. */
+    /** Each file's size, and its content if small. */
     private readonly files: ReadonlyMap<string, { readonly bytes: number; readonly kept: Uint8Array | null }>,
   ) {}
 
-  /** Throws CheckpointError for a run that is damaged or none, DataError where it has no tokenizer. */
+  /** Throws CheckpointError if there is no run or it is damaged, DataError if it has no tokenizer. */
   static async open(folder: string): Promise<PublishedRun> {
     const run = await openRun(folder);
     await run.tokenizer(); // pages turn texts into tokens
@@ -40,12 +40,12 @@ export class PublishedRun {
     return new PublishedRun(folder, run.store, published.step, files);
   }
 
-  /** Whether its folder has other weights by now, as after an evaluation of a training. */
+  /** Whether its folder has new weights, for example after an evaluation of a training. */
   async isReplaced(): Promise<boolean> {
     return (await weightsStep(this.store)) !== this.step;
   }
 
-  /** The file at a path; null where there is none. */
+  /** The file at a path; null if there is none. */
   file(path: string): ServedFile | null {
     const found = this.files.get(path);
     if (!found) return null;

@@ -9,13 +9,13 @@ export interface LoadOptions extends Omit<BackendOptions, 'name'>, KeyValueOptio
   readonly backend?: string;
 }
 
-/** The run in a folder. Throws CheckpointError where it holds none. */
+/** The run in a folder. Throws CheckpointError if there is none. */
 export function openRun(folder: string): Promise<Run> {
   return Run.open(new NodeStore(folder), folder);
 }
 
 /**
- * A run's best weights on a backend; `precision` is by default what it was trained with, or f32, with a warning, on a
+ * A run's best weights on a backend; `precision` is by default that of its training, or f32, with a warning, on a
  * backend that lacks it. Throws ConfigError for wrong options.
  */
 export async function loadRun(

@@ -14,7 +14,7 @@ export const nodeClock: Clock = {
   yield: () => setImmediate(),
 };
 
-/** Ending of what is being written or removed; leftovers of a crash go with the next write in their folder. */
+/** Suffix of names being written or removed; the next write in a folder removes leftovers of a crash. */
 const PARTIAL = '.partial';
 
 /** A store in a folder, which is created when first written to. */
@@ -24,7 +24,7 @@ export class NodeStore implements Store {
 
   /**
    * @param outer the store of a folder around this one, whose lock the writes here need too
-   * @param signal stops the writing of files, of which then nothing stays
+   * @param signal stops the writing of files, which are then removed
    */
   constructor(
     readonly folder: string,
@@ -68,7 +68,7 @@ export class NodeStore implements Store {
     return this.writing(target, async () => {
       const file = await this.openFor(target, 'a');
       try {
-        await this.requireOwn(); // what was opened may be another's by then
+        await this.requireOwn(); // the opened file may be another process's by then
         await file.writeFile(content);
       } finally {
         await file.close();
@@ -101,9 +101,9 @@ export class NodeStore implements Store {
 
   /**
    * Claims the folder for this process until the claim is disposed of: two trainings would remove each other's
-   * checkpoints. What this store writes meanwhile goes into this folder or nowhere, be it moved, removed or replaced. A
-   * folder made for the claim goes with it where nothing came to lie in it. Throws LockError where another process
-   * holds it, and FileError where it can not be written to.
+   * checkpoints. Meanwhile this store writes to this very folder or not at all, even if it is moved, removed or
+   * replaced. A folder created for the claim is removed with it if it is empty. Throws LockError if another process
+   * holds it, and FileError if it can not be written to.
    */
   async lock(): Promise<AsyncDisposable> {
     let made: string | undefined;
@@ -121,31 +121,31 @@ export class NodeStore implements Store {
     };
   }
 
-  /** Throws LockError where a lock that this store relies on is not this process's any more. */
+  /** Throws LockError if a lock that this store relies on is no longer this process's. */
   private async requireOwn(): Promise<void> {
     await this.outer?.requireOwn();
     await this.#lock?.requireOwn();
   }
 
-  /** Whether a folder is one that a lock says is there. */
+  /** Whether a folder is held by a lock, and therefore must exist. */
   private holds(path: string): boolean {
     return (
       (this.#lock !== null && resolve(path) === resolve(this.folder)) || this.outer?.holds(path) === true
     );
   }
 
-  /** Writes `target` where its folder is this process's; errors of the file system name it, and what to do. */
+  /** Writes `target` if its folder is this process's; errors of the file system name it, and the remedy. */
   private async writing<Result>(target: string, write: () => Promise<Result>): Promise<Result> {
     await this.requireOwn();
     try {
       return await write();
     } catch (error) {
-      await this.requireOwn(); // a folder that is gone has other errors too
+      await this.requireOwn(); // a missing folder causes other errors too
       throw writeError(error, target, 'what was there before is intact');
     }
   }
 
-  /** Lets `write` make a file or folder under another name, then gives it its own; nothing stays if `write` fails. */
+  /** Lets `write` create a file or folder under a temporary name, then renames it; removes it if `write` fails. */
   private aside(target: string, write: (partial: string) => Promise<void>): Promise<void> {
     const partial = target + PARTIAL;
     return this.writing(target, async () => {
@@ -182,7 +182,7 @@ export class NodeStore implements Store {
       for await (const piece of content) {
         await written;
         written = file.writeFile(piece, options);
-        written.catch(() => {}); // it is awaited after the next piece
+        written.catch(() => {}); // awaited after the next piece
       }
     } finally {
       await written;
@@ -204,7 +204,7 @@ export class NodeStore implements Store {
   }
 }
 
-/** Removes a folder such that it is there whole or not at all, whatever happens meanwhile. */
+/** Removes a folder so that it exists whole or not at all, even after a crash. */
 async function setAside(target: string): Promise<void> {
   const leftover = `${target}.old${PARTIAL}`;
   try {

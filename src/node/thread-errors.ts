@@ -1,7 +1,7 @@
 /** Errors between threads: a message keeps an error's text, and loses its class. */
 import * as errors from '../errors.js';
 
-/** What of an error a message carries. */
+/** The parts of an error in a message. */
 export interface SentError {
   readonly name: string;
   readonly message: string;
@@ -13,7 +13,7 @@ export function sentError(error: unknown): SentError {
   return { name, message };
 }
 
-/** The error that was thrown in another thread, of its own class where that is one of loopnn's. */
+/** The error that was thrown in another thread, with its class if that is one of loopnn's. */
 export function receivedError({ name, message }: SentError): Error {
   const error = new Error(message);
   const own = Object.values(errors).find((known) => known.name === name);

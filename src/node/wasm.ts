@@ -10,9 +10,9 @@ import type { ReadyMessage } from './wasm-thread.js';
 const FOLDER = new URL('../../../wasm/', import.meta.url);
 
 export interface WasmOptions {
-  /** LOOPNN_ISA, or else the best that the runtime has, by default. */
+  /** By default LOOPNN_ISA, or else the best of the runtime. */
   readonly isa?: WasmIsa;
-  /** LOOPNN_NUM_THREADS, or else the CPUs that this process may use, by default. */
+  /** By default LOOPNN_NUM_THREADS, or else the CPUs that this process may use. */
   readonly threads?: number;
   /** Where the files are. */
   readonly folder?: URL;
@@ -20,10 +20,8 @@ export interface WasmOptions {
 }
 
 /**
- * A module of its own, with threads and memory.
- *
- * Throws BackendError where it cannot be had (see WasmModule.create), ConfigError for environment variables that ask for the
- * impossible.
+ * A new module, with threads and memory. Throws BackendError if it cannot be created (see WasmModule.create),
+ * ConfigError for invalid environment variables.
  */
 export function createWasmModule({
   isa = isaOf(process.env.LOOPNN_ISA),
@@ -65,9 +63,9 @@ async function readModule(file: URL): Promise<Uint8Array<ArrayBuffer>> {
   }
 }
 
-/** Resolves when the thread is about to work; rejects with what kept it from that. */
+/** Resolves when the thread is about to work; rejects with the reason if it can not. */
 function start(data: ThreadStart): Promise<void> {
-  // The main thread's flags may be such as a worker refuses.
+  // A worker may reject the main thread's flags.
   const worker = new Worker(new URL('./wasm-thread.js', import.meta.url), { workerData: data, execArgv: [] });
   return new Promise((resolve, reject) => {
     worker.once('message', (_: ReadyMessage) => {

@@ -17,7 +17,7 @@ interface Dawn {
   create(flags: readonly string[]): Gpu;
 }
 
-/** What all backends of this process come from. */
+/** The Gpu object of all backends of this process. */
 let gpu: Promise<Gpu> | undefined;
 
 /** The backend of a precision that this process shares. Throws as openNodeWebGpu does. */
@@ -31,16 +31,16 @@ export async function sharedNodeWebGpu(precision: 'f32' | 'f16'): Promise<WebGpu
 }
 
 /**
- * A backend of its own on this machine's GPU; `LOOPNN_WEBGPU_FLAGS` has Dawn's options, separated by blanks. Throws
- * BackendError where the package or an adapter is missing.
+ * A new backend on this machine's GPU; `LOOPNN_WEBGPU_FLAGS` has Dawn's options, separated by blanks. Throws
+ * BackendError if the package or an adapter is missing.
  */
 export async function openNodeWebGpu(options: WebGpuOptions = {}): Promise<WebGpuBackend> {
-  // Dawn ends when this object is collected, whatever devices there are.
+  // Dawn ends when this object is collected, even if devices exist.
   const owner = await nodeGpu();
   return openWebGpu(owner, { ...options, owner });
 }
 
-/** What a browser has as `navigator.gpu`. It must live as long as its devices. */
+/** The equivalent of a browser's `navigator.gpu`. It must live as long as its devices. */
 export async function nodeGpu(): Promise<Gpu> {
   const dawn = await loadDawn(process.cwd());
   const flags = process.env.LOOPNN_WEBGPU_FLAGS ?? '';
@@ -53,8 +53,8 @@ export async function nodeGpu(): Promise<Gpu> {
 }
 
 /**
- * The package where loopnn finds its own, or else in the project that `folder` is in: a loopnn that was installed for
- * the whole machine, or that npx fetched, has none beside it.
+ * The package beside loopnn, or else in the project of `folder`: a loopnn that is installed globally, or fetched by
+ * npx, has none beside it.
  */
 export async function loadDawn(folder: string): Promise<Dawn> {
   try {
@@ -73,7 +73,7 @@ export async function loadDawn(folder: string): Promise<Dawn> {
   }
 }
 
-/** Whether it is the package itself that is not there, and not a part of it. */
+/** Whether the package itself is missing, and not a part of it. */
 function isMissing(error: unknown): boolean {
   const code = codeOf(error);
   const notFound = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND';
