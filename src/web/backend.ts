@@ -1,4 +1,4 @@
-/** Creates a backend in a browser: which engine, by what there is and what the model is. */
+/** Creates a backend in a browser: chooses the engine by the browser and the model. */
 import type { Backend, Precision } from '../backend/backend.js';
 import type { Gpu, GpuAdapter } from '../backend/webgpu/gpu.js';
 import { BackendError, ConfigError } from '../errors.js';
@@ -6,39 +6,39 @@ import { BackendError, ConfigError } from '../errors.js';
 const BACKENDS = ['auto', 'webgpu', 'wasm', 'reference'] as const;
 
 /**
- * Channels from which on a model is computed by a GPU where there is one: narrower ones give a GPU less to do than it
- * takes to start its kernels. An estimate, until it is measured on many GPUs.
+ * Channels from which on a GPU, if there is one, computes a model: for narrower models, starting the kernels takes
+ * longer than running them. An estimate, until it is measured on many GPUs.
  */
 export const GPU_CHANNELS = 256;
 
 export interface BackendOptions {
   /**
    * `webgpu`: the GPU. `wasm`: the processor, by the C++ kernels. `reference`: the processor, in plain TypeScript. `auto`,
-   * the default: the GPU where a browser has one and the model is wide enough for it, or asks for f16; else the
+   * the default: the GPU if the browser has one and the model is wide enough for it, or needs f16; otherwise the
    * processor.
    */
   readonly backend?: (typeof BACKENDS)[number];
-  /** Channels (nEmbd) of the model, by which `auto` chooses: a GPU from GPU_CHANNELS on. None is taken without it. */
+  /** Channels (nEmbd) of the model, by which `auto` chooses: a GPU from GPU_CHANNELS on. Without it, no GPU. */
   readonly channels?: number;
-  /** f32 by default. GPUs may have f16; the processor has bf16, computed from floats here. */
+  /** f32 by default. GPUs may have f16; the processor has bf16, emulated with floats here. */
   readonly precision?: Precision;
-  /** `int8`: products of inference read weights that were rounded to 8 bits. GPUs lack it. */
+  /** `int8`: products of inference read weights rounded to 8 bits. GPUs lack it. */
   readonly weights?: 'float' | 'int8';
   /**
    * Threads, which all backends of a page or worker share. All processors in a worker of a page that is cross-origin
    * isolated, by default; elsewhere there is one.
    */
   readonly threads?: number;
-  /** Hears of threads that did not start, and why another engine computes than was to be expected. */
+  /** Receives warnings of threads that did not start, and of a fallback to another engine. */
   readonly onWarning?: (message: string) => void;
 }
 
 /**
- * The fastest backend that the browser has for the model: a GPU, or the C++ kernels in WebAssembly; where those cannot
- * be had, plain TypeScript in f32, with a warning.
+ * The fastest backend that the browser has for the model: a GPU, or the C++ kernels in WebAssembly; without either,
+ * plain TypeScript in f32, with a warning.
  *
- * Throws ConfigError for a precision that the engine lacks, and BackendError where `webgpu` is asked for and cannot be
- * had.
+ * Throws ConfigError for a precision that the engine lacks, and BackendError if `webgpu` is requested and not
+ * available.
  *
  * @example
  * const runtime = new Runtime(await createBackend()); // in a worker, so that there are threads and the page stays
@@ -77,7 +77,7 @@ export async function createBackend(options: BackendOptions = {}): Promise<Backe
   }
 }
 
-/** `navigator.gpu`, which pages and workers have where the browser does. */
+/** `navigator.gpu`, on pages and in workers, if the browser has it. */
 function browserGpu(): Gpu | undefined {
   return (globalThis as { readonly navigator?: { readonly gpu?: Gpu } }).navigator?.gpu;
 }
@@ -92,7 +92,7 @@ async function createWebGpu(precision: Precision, weights: 'float' | 'int8'): Pr
   return shared(gpu!, await findAdapter(gpu), precision);
 }
 
-/** A backend on a GPU; null where there is none but the processor in disguise, or where it cannot be had. */
+/** A backend on a GPU; null if the only adapter is a software one, or if the backend cannot be created. */
 async function createGpuIfReal(
   precision: 'f32' | 'f16',
   onWarning: (message: string) => void,

@@ -3,7 +3,7 @@ import type { Clock } from '../platform.js';
 
 export const webClock: Clock = {
   now: () => performance.now(),
-  // A message arrives at once; timers wait some milliseconds where they follow each other.
+  // A message arrives at once; nested timers wait some milliseconds.
   yield: () =>
     new Promise((resolve) => {
       const { port1, port2 } = new MessageChannel();

@@ -1,4 +1,4 @@
-/** What the stores of a page share: bytes, and files that are read in parts from memory or from a Blob. */
+/** Common parts of a page's stores: bytes, and files that are read in parts from memory or from a Blob. */
 import { CheckpointError } from '../errors.js';
 import type { RandomAccessFile } from '../platform.js';
 
@@ -17,7 +17,7 @@ export function namesIn(files: Iterable<string>, path: string): string[] {
   return [...new Set(below.map((name) => name.slice(prefix.length).split('/')[0]))].sort();
 }
 
-/** A file whose bytes `part` gives; `path` is its name for messages. */
+/** A file whose bytes `part` returns; `path` is its name for messages. */
 export function fileOf(
   path: string,
   size: number,
@@ -34,7 +34,7 @@ export function fileOf(
   };
 }
 
-/** The same of a Blob, such as a File. Throws CheckpointError where that can be read no more. */
+/** The same for a Blob, such as a File. Throws CheckpointError if the Blob can no longer be read. */
 export function blobFile(path: string, blob: Blob): RandomAccessFile {
   return fileOf(path, blob.size, async (begin, end) => {
     try {

@@ -1,10 +1,10 @@
 /**
  * The browser's file system, as far as it is used here: its types, which neither Node's types nor all versions of the
- * DOM's have, and what it refuses, in words.
+ * DOM's have, and its errors in words.
  */
 import { ConfigError, FileError } from '../errors.js';
 
-/** A folder that a page was given: of the Origin Private File System, or one that its user picked. */
+/** A folder of a page: in the Origin Private File System, or picked by the user. */
 export interface DirectoryHandle {
   readonly kind: 'directory';
   readonly name: string;
@@ -21,7 +21,7 @@ export interface OneFile {
   readonly kind: 'file';
   readonly name: string;
   getFile(): Promise<Blob>;
-  /** Takes the place of a file that has the name. */
+  /** Replaces a file of that name. */
   move(name: string): Promise<void>;
   createWritable(options?: { readonly keepExistingData: boolean }): Promise<Writable>;
   /** In dedicated workers only. */
@@ -50,7 +50,7 @@ interface Navigator {
 }
 const { navigator = {} } = globalThis as unknown as { readonly navigator?: Navigator };
 
-/** The root of the Origin Private File System. Throws ConfigError where the browser gives none. */
+/** The root of the Origin Private File System. Throws ConfigError if the browser has none. */
 export async function privateRoot(): Promise<Folder> {
   const rule = 'needs the Origin Private File System';
   if (!navigator.storage?.getDirectory) {
@@ -66,8 +66,8 @@ export async function privateRoot(): Promise<Folder> {
 }
 
 /**
- * Writes pieces into a file, at its end or in place of what it has. Each is on disk when this returns. A file that is
- * written to is locked in a worker, and a copy of itself elsewhere.
+ * Writes pieces to a file, at its end or in place of its content. Each is on disk when this returns. In a worker the
+ * file is locked during the write; elsewhere a copy of the file is written.
  */
 export async function writeInto(
   file: OneFile,
@@ -111,7 +111,7 @@ async function writeCopy(
 
 export const isMissing = (error: unknown): boolean => nameOf(error) === 'NotFoundError';
 
-/** The error to throw where `path` could not be written; what the browser did not say stays. */
+/** The error to throw if `path` could not be written; errors that are not the browser's are unchanged. */
 export function refusal(error: unknown, path: string): unknown {
   const intact = 'what was there before is intact';
   const refused = (reason: string, hint: string) =>

@@ -1,10 +1,10 @@
-/** Files that a page was given: dropped there, or picked as a folder. */
+/** Files dropped on a page, or picked as a folder. */
 import { CheckpointError } from '../errors.js';
 import type { RandomAccessFile } from '../platform.js';
 import { blobFile } from './content.js';
 import { ListedStore } from './listed-store.js';
 
-/** A File, as `<input type="file" webkitdirectory>` gives it: with its path below the picked folder's own name. */
+/** A File from `<input type="file" webkitdirectory>`: with its path below the picked folder's own name. */
 export interface PageFile extends Blob {
   readonly name: string;
   readonly webkitRelativePath: string;

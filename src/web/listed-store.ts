@@ -1,4 +1,4 @@
-/** What stores share that only read, and know their files' names: those at a URL, and Files that a page was given. */
+/** Common parts of read-only stores with a list of files: at a URL, and of Files on a page. */
 import { ConfigError } from '../errors.js';
 import { crc32c } from '../formats/crc32c.js';
 import type { RandomAccessFile, Store } from '../platform.js';

@@ -20,7 +20,7 @@ import { OpfsStore } from './opfs-store.js';
 export type ModelSource = string | URL | Store | DirectoryHandle | Iterable<PageFile>;
 
 export interface LoadOptions extends Omit<BackendOptions, 'channels'>, KeyValueOptions {
-  /** Keep a copy of what is at the URL in the browser's own file system: the next visit needs no network. */
+  /** Keep a copy of the run at the URL in the browser's own file system: the next visit needs no network. */
   readonly cache?: boolean;
 }
 
@@ -28,8 +28,8 @@ export interface LoadOptions extends Omit<BackendOptions, 'channels'>, KeyValueO
  * A run's best weights, ready to generate; several models may be loaded at once. The caller disposes of the model. In
  * a worker there are threads, and the page stays alive.
  *
- * Throws CheckpointError where there is no run or its files are damaged, DataError where it has no tokenizer, and
- * ConfigError for wrong options.
+ * Throws CheckpointError if there is no run or its files are damaged, DataError if it has no tokenizer, and ConfigError
+ * for wrong options.
  *
  * @example
  * const model = await loadModel('/models/mine', { cache: true });
@@ -40,7 +40,7 @@ export async function loadModel(source: ModelSource, options: LoadOptions = {}):
   return new Model(gpt, tokenizer, webClock, textIds);
 }
 
-/** What a Model is made of. */
+/** The parts of a Model. */
 export interface ModelParts {
   readonly gpt: GPT;
   readonly tokenizer: Tokenizer;
@@ -49,7 +49,7 @@ export interface ModelParts {
   readonly step: number;
 }
 
-/** The same for callers that look inside; the caller disposes of `gpt`, or of the Model that it is given to. */
+/** The same with its parts accessible; the caller disposes of `gpt`, or of the Model made from it. */
 export async function loadParts(source: ModelSource, options: LoadOptions = {}): Promise<ModelParts> {
   if (!source) throw new ConfigError('source', 'must be given: the URL of a run, a store, a folder or files');
   const { cache = false, kvSharing, kvLoops, ...engine } = options;

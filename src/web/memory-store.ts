@@ -53,7 +53,7 @@ export class MemoryStore implements Store {
     for (const name of this.files.keys()) if (name.startsWith(`${path}/`)) this.files.delete(name);
   }
 
-  /** Nobody else has a store in memory. */
+  /** A store in memory has no other users. */
   async lock(): Promise<AsyncDisposable> {
     return { [Symbol.asyncDispose]: async () => {} };
   }

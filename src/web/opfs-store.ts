@@ -1,11 +1,11 @@
 /**
  * A store in the browser's own file system (OPFS), written so that a tab that is closed, or crashes, leaves nothing
- * half-done.
+ * half-written.
  *
- * A file is written beside its place and then moved there. Folders can not be moved: one is written in its place,
- * with a file `.partial` in it, and appears when that is removed; likewise one with it is going. A folder that
- * replaces another of its name is `name~1`, `name~2` …, of which the last one that is whole counts. Leftovers go with
- * the next write in their folder.
+ * A file is written beside its place and then moved there. Folders can not be moved: a folder is written in place, with
+ * a file `.partial` in it, and appears when that file is removed. Removing a folder begins by adding the file. A folder
+ * that replaces another of its name is `name~1`, `name~2` …, of which the last complete one counts. The next write in a
+ * folder removes leftovers.
  */
 import { CheckpointError, LockError } from '../errors.js';
 import { crc32c } from '../formats/crc32c.js';
@@ -14,11 +14,11 @@ import { blobFile, bytesOf, contentOf } from './content.js';
 import { type DirectoryHandle, type Folder, isMissing, type OneFile, privateRoot } from './file-system.js';
 import { refusal, writeInto } from './file-system.js';
 
-/** Ending of what is being written; Chromium writes files, these too, with an ending of its own. */
+/** Suffix of files being written; Chromium adds its own suffix, also to these. */
 const PARTIAL = '.partial';
 const isPartial = (name: string) => name.endsWith(PARTIAL) || name.endsWith('.crswap');
 
-/** Milliseconds that a writer has to let go: a worker that is ended, or a page that is reloaded, needs some. */
+/** Milliseconds in which a former writer must release the lock: an ended worker, or a reloaded page, needs some. */
 const LOCK_WAIT = 1000;
 
 interface Locks {
@@ -39,7 +39,7 @@ export class OpfsStore implements Store {
   readonly name: string;
   private readonly root: () => Promise<Folder>;
   private readonly path: string;
-  /** Writes take turns: one sweeps what another leaves. */
+  /** Writes take turns: each sweeps leftovers of former ones. */
   private turn: Promise<unknown> = Promise.resolve();
   private lost: LockError | null = null;
 
@@ -130,11 +130,11 @@ export class OpfsStore implements Store {
   }
 
   /**
-   * Claims the store for this tab or worker until the claim is disposed of, by the browser's Web Locks: they go with
-   * the tab or worker that holds them. Throws LockError where another has it.
+   * Claims the store for this tab or worker until the claim is disposed of, by the browser's Web Locks: they end with
+   * the tab or worker that holds them. Throws LockError if another holds the store.
    */
   async lock(): Promise<AsyncDisposable> {
-    await this.root(); // says so where there is neither this nor a lock
+    await this.root(); // reports it if there is neither this nor a lock
     const { locks } = (globalThis as unknown as { readonly navigator: { readonly locks: Locks } }).navigator;
     const rule = 'must not be in use by another tab or worker';
     const taken = new LockError(this.name, rule, undefined, 'end what trains there first');
@@ -164,7 +164,7 @@ export class OpfsStore implements Store {
     if (this.lost) throw this.lost;
   }
 
-  /** Writes in turn; what the browser refuses is put into words. */
+  /** Writes in turn; puts the browser's errors into words. */
   private writing(path: string, write: () => Promise<void>): Promise<void> {
     const own = async () => {
       try {
@@ -211,13 +211,13 @@ const partsOf = (...paths: readonly string[]): string[] =>
 
 const versioned = (name: string, version: number) => (version === 0 ? name : `${name}~${version}`);
 
-/** What a folder is a version of: `name~2`. */
+/** The name of which a folder is a version: `name~2`. */
 function versionOf(name: string): { readonly name: string; readonly version: number } {
   const match = /^(.+)~(\d+)$/.exec(name);
   return match ? { name: match[1], version: Number(match[2]) } : { name, version: 0 };
 }
 
-/** What is whole in a folder, by name: files, and of each folder the last version. */
+/** The complete entries of a folder, by name: files, and the last version of each folder. */
 async function entriesOf(folder: Folder): Promise<Map<string, Folder | OneFile>> {
   const found = new Map<string, Folder | OneFile>();
   for await (const entry of folder.values()) {
@@ -233,7 +233,7 @@ async function entriesOf(folder: Folder): Promise<Map<string, Folder | OneFile>>
   return found;
 }
 
-/** A folder without files is none: it is as good as not yet made. */
+/** A folder without files counts as missing. */
 async function stateOf(folder: Folder): Promise<'whole' | 'partial' | 'empty'> {
   let state: 'whole' | 'empty' = 'empty';
   try {
@@ -249,8 +249,7 @@ async function stateOf(folder: Folder): Promise<'whole' | 'partial' | 'empty'> {
 }
 
 /**
- * Removes what writes that did not come to their end have left in a folder, and versions that others took the place
- * of.
+ * Removes leftovers of interrupted writes in a folder, and replaced versions.
  */
 async function sweep(folder: Folder): Promise<void> {
   const whole = await entriesOf(folder);
@@ -275,7 +274,7 @@ async function isLeftover(folder: Folder, whole: ReadonlyMap<string, Folder | On
   );
 }
 
-/** Removes a folder such that it is there whole or not at all, whatever happens meanwhile. */
+/** Removes a folder so that it exists whole or not at all, even after a crash. */
 async function removeWhole(parent: Folder, folder: Folder): Promise<void> {
   await folder.getFileHandle(PARTIAL, { create: true });
   const names: string[] = [];

@@ -3,25 +3,26 @@ import type { TrainEvent } from '../train/events.js';
 import { Training, type TrainingOptions } from './training.js';
 
 export interface TrainOptions extends TrainingOptions {
-  /** Every update, evaluation and checkpoint. */
+  /** Receives every update, evaluation and checkpoint. */
   readonly onEvent?: (event: TrainEvent) => void;
 }
 
-/** What a training came to. */
+/** The result of a training. */
 export interface TrainSummary {
   readonly step: number;
-  /** Whether all steps are made; otherwise `resume` goes on. */
+  /** Whether all steps are done; otherwise `resume` continues. */
   readonly finished: boolean;
-  /** Lowest loss of the held-out text, nats a token; null where none was found. */
+  /** Lowest loss of the held-out text, nats per token; null without an evaluation. */
   readonly bestValLoss: number | null;
 }
 
 /**
- * Trains a model on a text, or continues a run. The same options make the same bits, stopped and continued or not. In
- * a worker there are threads, and the page stays alive.
+ * Trains a model on a text, or continues a run. The same options give the same bits, with or without a stop and resume.
+ * In a worker there are threads, and the page stays alive.
  *
- * Throws ConfigError for a wrong field, and where the store holds a run that is not to be continued; DataError for a
- * text that is too short; LockError where another tab trains there; FileError where the browser stores no more.
+ * Throws ConfigError for a wrong field, and if the store has a run and neither `resume` nor `overwrite` is set;
+ * DataError for a text that is too short; LockError if another tab trains there; FileError if the browser's storage is
+ * full.
  *
  * @example
  * const store = new OpfsStore('runs/mine');

@@ -1,4 +1,4 @@
-/** A run that is being trained on a page or in a worker: opened, then stepped by its holder. */
+/** A run in training on a page or in a worker: opened here, and stepped by the caller. */
 import type { Backend } from '../backend/backend.js';
 import { ConfigError } from '../errors.js';
 import { type TokenSource, tokensOf } from '../evaluate/batches.js';
@@ -22,31 +22,31 @@ import { Trainer } from '../train/trainer.js';
 import { type BackendOptions, createBackend } from './backend.js';
 import { webClock } from './clock.js';
 
-/** A run keeps what it learns from, so that it can be resumed after the page has gone. */
+/** A run keeps its text, so that it can resume after the page is closed. */
 export const TEXT_FILE = 'text.txt';
 /** Part of a text that is held out, at its end. */
 const HELD_OUT = 0.1;
 
 export interface TrainingOptions extends Omit<BackendOptions, 'precision' | 'weights' | 'channels'> {
-  /** Where the run is kept: in an OpfsStore it outlives the page. */
+  /** The run's store: in an OpfsStore it outlives the page. */
   readonly store: Store;
-  /** What a new run learns from; its last tenth is held out. */
+  /** The text of a new run; its last tenth is held out. */
   readonly text?: string;
-  /** Of a new run; one id a byte by default. */
+  /** For a new run; one id per byte by default. */
   readonly tokenizer?: Tokenizer;
-  /** Of a new run; `vocabSize` is the tokenizer's by default. */
+  /** For a new run; `vocabSize` is the tokenizer's by default. */
   readonly model?: Partial<ModelConfig>;
-  /** Of a run that is resumed, what is to change. */
+  /** For a resumed run, the fields to change. */
   readonly train?: Partial<TrainConfig>;
   /** Continue the run in the store from its last checkpoint. */
   readonly resume?: boolean;
-  /** Begin anew where the store holds a run, whose checkpoints go when the new one begins. */
+  /** Replace a run in the store; its checkpoints are removed when the new run begins. */
   readonly overwrite?: boolean;
-  /** Ends the training after its micro-step, with a checkpoint to go on from. */
+  /** Ends the training after its micro-step, with a checkpoint to resume from. */
   readonly signal?: AbortSignal;
 }
 
-/** A text's ids: what is learned from, and the last tenth, which is held out. */
+/** A text's ids: the training part, and the last tenth, which is held out. */
 export function splitIds(tokenizer: Tokenizer, text: string): { train: Uint16Array; val: Uint16Array } {
   const ids = tokenizer.encode(text);
   const cut = Math.floor(ids.length * (1 - HELD_OUT));
@@ -55,7 +55,7 @@ export function splitIds(tokenizer: Tokenizer, text: string): { train: Uint16Arr
 
 /**
  * A run with its model in memory and its store locked. `trainer.run()` makes its steps; several trainings that share a
- * backend may take turns at that. The caller that opened it disposes of it.
+ * backend may take turns. The caller that opened it disposes of it.
  */
 export class Training implements AsyncDisposable {
   private constructor(
@@ -64,14 +64,14 @@ export class Training implements AsyncDisposable {
     readonly text: string,
     readonly model: GPT,
     readonly trainer: Trainer,
-    /** What a run that is resumed has logged. */
+    /** The log of a resumed run. */
     readonly log: readonly LoggedEvent[],
     private readonly lock: AsyncDisposable,
   ) {}
 
   /**
-   * Begins a run, or continues one; `backend` is one of its own by default. Throws as `trainRun` does, and the signal's
-   * reason where that is aborted meanwhile.
+   * Begins or resumes a run; by default with its own new backend. Throws as `trainRun` does, and the signal's reason if
+   * it is aborted meanwhile.
    */
   static async open(options: TrainingOptions, backend?: Backend): Promise<Training> {
     const { store, resume = false, overwrite = false, signal } = options;

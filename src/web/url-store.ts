@@ -7,10 +7,10 @@ import { messageOf } from './file-system.js';
 import { ListedStore } from './listed-store.js';
 import { OpfsStore } from './opfs-store.js';
 
-/** Where copies are kept, each in a folder named for its URL. */
+/** The folder of copies, each in a folder named after its URL. */
 const COPIES = 'loopnn-models';
 
-/** Its files, fetched when they are asked for. */
+/** Its files, fetched on demand. */
 export class UrlStore extends ListedStore {
   private constructor(
     private readonly url: URL,
@@ -21,7 +21,7 @@ export class UrlStore extends ListedStore {
     super(url.href, [...sums.keys(), CHECKSUMS_FILE]);
   }
 
-  /** Throws CheckpointError where there is no list of files at the URL. */
+  /** Throws CheckpointError if there is no list of files at the URL. */
   static async open(folder: URL): Promise<UrlStore> {
     const url = new URL(folder);
     if (!url.pathname.endsWith('/')) url.pathname += '/';
@@ -33,7 +33,7 @@ export class UrlStore extends ListedStore {
     throw new CheckpointError(file.href, rule, undefined, 'loopnn export --format browser makes one');
   }
 
-  /** A file, fetched whole. Throws CheckpointError where it is not to be had, or not the one that was published. */
+  /** A file, fetched whole. Throws CheckpointError if it can not be fetched, or differs from the published one. */
   async open(path: string): Promise<RandomAccessFile> {
     const url = new URL(path, this.url);
     if (path === CHECKSUMS_FILE) return blobFile(url.href, new Blob([this.index.slice()]));
@@ -63,8 +63,9 @@ export class UrlStore extends ListedStore {
 }
 
 /**
- * The run at a URL from its copy in OPFS, which is made, or made anew where what is published has changed. Where the
- * URL is not to be had, the copy serves without it. `onWarning` hears of a copy that is old, or can not be made.
+ * The run at a URL from its copy in OPFS, which is created, or replaced if the published run has changed. If the URL
+ * can not be fetched, the copy is used without it. `onWarning` receives warnings of an old copy, or of one that can not
+ * be created.
  */
 export async function copyOf(url: URL, onWarning: (message: string) => void): Promise<Store> {
   const name = new OpfsStore(COPIES).crc32c(new TextEncoder().encode(url.href)).toString(16);
@@ -93,7 +94,7 @@ export async function copyOf(url: URL, onWarning: (message: string) => void): Pr
   }
 }
 
-/** The browser asks whether its own copy of a file is still the one that is served. */
+/** The browser checks whether its cached copy of a file is still current. */
 const REVALIDATED: RequestInit & { readonly cache: 'no-cache' } = { cache: 'no-cache' };
 
 async function fetched(url: URL): Promise<Blob> {

@@ -12,14 +12,14 @@ interface PageWorker {
 }
 declare const Worker: new (url: URL, options: { readonly type: 'module' }) => PageWorker;
 
-/** Written out, so that bundlers find the files. */
+/** Literal URLs, so that bundlers find the files. */
 const FILES: Readonly<Record<WasmIsa, URL>> = {
   'relaxed-simd': new URL('../../../wasm/relaxed-simd.wasm', import.meta.url),
   simd128: new URL('../../../wasm/simd128.wasm', import.meta.url),
 };
 
 export interface WasmOptions {
-  /** The best that the browser has, by default. */
+  /** By default the best of the browser. */
   readonly isa?: WasmIsa;
   /** All processors in a worker of a page that is cross-origin isolated, by default; elsewhere there is one. */
   readonly threads?: number;
@@ -27,7 +27,7 @@ export interface WasmOptions {
 }
 
 /**
- * A module of its own, with memory and threads. Throws BackendError where it cannot be had; see WasmModule.create.
+ * A new module, with memory and threads. Throws BackendError if it cannot be created; see WasmModule.create.
  */
 export function createWasmModule({
   isa,
@@ -79,13 +79,13 @@ async function fetchModule(isa: WasmIsa): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await response.arrayBuffer());
 }
 
-/** Resolves when the thread is about to work; rejects with what kept it from that. */
+/** Resolves when the thread is about to work; rejects with the reason if it can not. */
 function start(data: ThreadStart): Promise<void> {
   const worker = new Worker(new URL('./wasm-thread.js', import.meta.url), { type: 'module' });
   return new Promise((resolve, reject) => {
     worker.onmessage = () => resolve();
     worker.onerror = (event) => {
-      event.preventDefault(); // it is told here, and is no error of the worker that started it
+      event.preventDefault(); // reported here; it is not an error of the worker that started it
       worker.terminate();
       reject(new Error(event.message ?? 'its script did not load'));
     };
