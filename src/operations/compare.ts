@@ -28,17 +28,17 @@ import { backendFact, type Facts, fingerprint, ownVersion, requireAlike } from '
 export interface CompareOptions {
   /** `findSuite` reads one. */
   readonly suite: Suite;
-  /** Folder for the data, the runs and the report; a comparison cut off goes on there. */
+  /** Folder for the data, the runs and the report; an interrupted comparison resumes there. */
   readonly out: string;
   /** Runs of each model; the suite's own number by default. */
   readonly seeds?: number | undefined;
-  /** Steps of each run, in place of the suite's budget: for a trial. */
+  /** Steps of each run instead of the suite's budget, for a trial. */
   readonly maxSteps?: number | undefined;
-  /** Prepared tokens in place of the suite's own. */
+  /** Prepared tokens instead of the suite's own. */
   readonly data?: string | undefined;
   /** Type of the ids in data without a header. */
   readonly dtype?: IntegerType | undefined;
-  /** `auto`, the default, is what the comparison began with. */
+  /** `auto`, the default, is the precision with which the comparison began. */
   readonly precision?: TrainConfig['precision'];
   /** The engine; the environment variable LOOPNN_BACKEND, or else `auto`, by default. */
   readonly backend?: BackendName | undefined;
@@ -46,40 +46,40 @@ export interface CompareOptions {
   readonly evalLoops?: readonly number[] | undefined;
   /** The command, as the report quotes it. */
   readonly command?: string;
-  /** Ends the work at a safe point, from which the same call goes on; one process's ends that of all. */
+  /** Ends the work at a safe point, from which the same call resumes; one process's signal ends the work of all. */
   readonly signal?: AbortSignal;
-  /** The processes that the runs are shared out over; this one alone by default. They must share the folder `out`. */
+  /** The processes over which the runs are distributed; this one alone by default. They must share the folder `out`. */
   readonly peers?: Peers;
   readonly onEvent?: (event: ComparisonEvent) => void;
   readonly onPrepare?: (progress: PrepareProgress) => void;
   readonly onPrepared?: (result: PrepareResult) => void;
   /** Steps that are timed in turns, after the runs. */
   readonly onTiming?: (done: number, of: number) => void;
-  /** Hears, in a line, what runs where, and what is odd. */
+  /** Receives one line each about what runs where, and about anything unusual. */
   readonly onNotice?: (line: string) => void;
 }
 
-/** Of another process than rank 0, it holds that process's own runs. */
+/** On a process other than rank 0, it holds that process's own runs. */
 export interface Comparison {
-  /** What `results.json` holds. */
+  /** The content of `results.json`. */
   readonly document: ComparisonDocument;
-  /** What its report is made of. */
+  /** The data of its report. */
   readonly context: ReportContext;
   /** Whether a run or a model failed. */
   readonly failed: boolean;
-  /** Whether a signal ended it early: the same call goes on. */
+  /** Whether a signal ended it early: the same call resumes it. */
   readonly stopped: boolean;
-  /** The page; null where no run is finished yet, and in other processes than rank 0. */
+  /** The page; null if no run is finished yet, and in processes other than rank 0. */
   readonly report: string | null;
 }
 
 /**
- * Trains the models of a suite on the same tokens and compares them; what is finished in `out` is not repeated.
- * Writes `report.html`, `report.md`, `plots/` and `results.json` there. Many processes share the runs out among
- * them, the longest first, and make the same results; rank 0 writes the report.
+ * Trains the models of a suite on the same tokens and compares them; finished runs in `out` are skipped. Writes
+ * `report.html`, `report.md`, `plots/` and `results.json` there. Several processes divide the runs, the longest first,
+ * and give the same results; rank 0 writes the report.
  *
- * @throws ConfigError before anything is trained, for what is wrong in the suite, and where `out` holds another
- *   comparison; DataError for wrong data; PeersError where processes differ in what they are to do
+ * @throws ConfigError before training, for errors in the suite, and if `out` has another comparison; DataError for
+ * wrong data; PeersError if processes have different tasks
  *
  * @example
  * const { document } = await compareModels({
@@ -158,7 +158,7 @@ export async function compareModels(options: CompareOptions): Promise<Comparison
       outcome,
       timings,
     });
-    // As it reads inside a text: after itself.
+    // The token's text inside a text: decoded after itself.
     const tokenText = (id: number) => (tokenizer ? textOf(tokenizer, id, id) : String(id));
     const context: ReportContext = { suite, facts, timings, missing, tokenText };
     const { name, scale } = suite;
@@ -180,7 +180,7 @@ export async function compareModels(options: CompareOptions): Promise<Comparison
   }
 }
 
-/** What processes must have in common before any of them begins. */
+/** The facts in which all processes must agree before any of them begins. */
 function optionsOf(
   { suite, maxSteps, data, dtype, precision, evalLoops }: CompareOptions,
   seeds: number,
@@ -199,8 +199,8 @@ function shortHash(text: string): string {
 }
 
 /**
- * What they must have in common before the first run: else they would make other bits, or not find each other's
- * runs.
+ * The facts in which they must agree before the first run: otherwise they would compute different bits, or not find
+ * each other's runs.
  */
 async function factsOf(peers: Peers, home: NodeStore, data: Dataset, backend: Backend): Promise<Facts> {
   await barrier(peers);
@@ -213,10 +213,10 @@ async function factsOf(peers: Peers, home: NodeStore, data: Dataset, backend: Ba
   };
 }
 
-/** What models of a text whose vocabulary nobody names are given. */
+/** The vocabulary of models on a text if none is named. */
 export const GPT2_VOCABULARY = 50_257;
 
-/** The suite with so many steps for every run. */
+/** The suite with the given steps for every run. */
 export function limited(suite: Suite, maxSteps: number | undefined): Suite {
   if (maxSteps === undefined) return suite;
   const models = suite.models.map(({ budget: _, ...model }) => model);

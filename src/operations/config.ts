@@ -11,7 +11,7 @@ import {
   type TrainConfig,
 } from '../train/config.js';
 
-/** What a run is to be: a preset, or a configuration file, and fields in place of its own. */
+/** The configuration of a run: a preset, or a configuration file, and fields that override it. */
 export interface ConfigOptions {
   /** Name of a preset: `loopnn params` lists them. */
   readonly preset?: string | undefined;
@@ -23,8 +23,8 @@ export interface ConfigOptions {
 }
 
 /**
- * The configuration that the options choose. `defaults` hold model fields for where neither preset nor fields say anything.
- * Throws ConfigError naming the field, also where a field that is given has no effect.
+ * The configuration that the options choose. `defaults` has model fields that neither the preset nor the fields set.
+ * Throws ConfigError naming the field, also if a given field has no effect.
  *
  * @example
  * const { model } = chooseConfig({ preset: 'mini-1x2', model: { nLoop: 4 } });
@@ -40,7 +40,7 @@ export function chooseConfig(
   const base =
     preset === undefined ? (config === undefined ? {} : readConfigFile(config)) : readPreset(preset);
   const where = preset === undefined ? (config ?? 'flags') : `preset ${preset}`;
-  // The first parse checks the file alone, so that its mistakes are named as its own.
+  // The first parse checks the file alone, so that its errors are reported as the file's.
   const alone = parseRunConfig(base, where);
   const { model, train } = base as GivenFields;
   requireEffect({ model, train }, [alone], where);

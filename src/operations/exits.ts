@@ -1,4 +1,4 @@
-/** What leaving early costs and saves in a run's model: `loopnn exits`, and `measureExits` of the library. */
+/** The cost and savings of early exit in a run's model: `loopnn exits`, and `measureExits` of the library. */
 import { openDataset } from '../data/dataset.js';
 import { type ExitSweep, type ExitSweepOptions, sweepExits } from '../experiments/exits.js';
 import type { IntegerType } from '../formats/integers.js';
@@ -15,7 +15,7 @@ export interface MeasureExitsOptions
   readonly data: string;
   /** Type of the ids in data without a header. */
   readonly dtype?: IntegerType | undefined;
-  /** Hears, in a line, what is odd. */
+  /** Receives one line about anything unusual. */
   readonly onNotice?: (line: string) => void;
 }
 
@@ -25,11 +25,12 @@ export interface MeasuredExits extends ExitSweep {
   readonly backend: string;
 }
 
-/** Thresholds, sequences, tokens and nats where the caller names none. */
+/** Default thresholds, sequences, tokens and nats. */
 export const EXIT_DEFAULTS = { points: 8, B: 8, maxTokens: 16_384, tolerance: 0.01 } as const;
 
 /**
- * Loss against mean loops and time when tokens leave early, by criterion and threshold, beside full depth and every smaller count.
+ * Loss against mean loops and time when tokens exit early, by criterion and threshold, beside full depth and every
+ * smaller loop count.
  *
  * @throws ConfigError for criteria or thresholds that the model does not have; DataError for data of another tokenizer
  *

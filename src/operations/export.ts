@@ -1,4 +1,4 @@
-/** A run's best weights in the layout that other tools read: `loopnn export`, and `exportModel` of the library. */
+/** A run's best weights in the layouts of other tools: `loopnn export`, and `exportModel` of the library. */
 import { join } from 'node:path';
 import { readModelingFile } from '../data/hub/huggingface.js';
 import { requireNewFolder, writeNewFolder } from '../node/new-folder.js';
@@ -40,23 +40,25 @@ export interface ExportOptions {
   readonly out: string;
   /**
    * `huggingface` (default): config.json and safetensors for transformers. `onnx`: a graph with a key/value cache.
-   * `browser`: a run for `loadModel` of loopnn/browser, without what training needs.
+   * `browser`: a run for `loadModel` of loopnn/browser, without the files for training.
    */
   readonly format?: 'huggingface' | 'onnx' | 'browser';
-  /** For onnx: loops, steps or layers to write out; without it the file asks for them where the depth allows. */
+  /**
+   * For onnx: loops, steps or layers to write out; without it they are an input of the graph if the depth allows that.
+   */
   readonly loops?: number | undefined;
   /** For onnx: how weights are stored; float32 by default. */
   readonly weights?: WeightType | undefined;
   readonly signal?: AbortSignal;
-  /** Hears, in a line, what was left out. */
+  /** Receives one line about anything that was left out. */
   readonly onNotice?: (line: string) => void;
 }
 
-/** What was written to the folder `out`, of the weights of so many updates. */
+/** The files written to the folder `out`, and the update of their weights. */
 interface Exported {
   readonly out: string;
   readonly step: number;
-  /** Null where it has no form there. */
+  /** Null if it has no form there. */
   readonly tokenizer: string | null;
 }
 
@@ -72,7 +74,7 @@ export interface ExportedForBrowser extends Exported {
 
 export interface ExportedOnnx extends Exported {
   readonly weights: WeightType;
-  /** Null where the file asks for them, or there is no choice. */
+  /** Null if they are an input of the graph, or there is no choice. */
   readonly loops: number | null;
   readonly inputs: readonly OnnxValue[];
   readonly outputs: readonly OnnxValue[];
@@ -81,7 +83,7 @@ export interface ExportedOnnx extends Exported {
 /**
  * Writes a run's best weights for other tools; the folder is written whole or not at all.
  *
- * @throws ConfigError where `out` is no new or empty folder, and for options that the format or the model does not have;
+ * @throws ConfigError if `out` is neither new nor empty, and for options that the format or the model does not have;
  * CheckpointError for damaged weights
  *
  * @example
@@ -124,7 +126,7 @@ async function exportForBrowser({ model, out, signal }: ExportOptions): Promise<
   return { out, step, tokenizer: tokenizer.name, bytes };
 }
 
-/** Where transformers.js looks for a graph by its `dtype`: fp32, fp16, q8. */
+/** The suffixes by which transformers.js finds a graph for its `dtype`: fp32, fp16, q8. */
 const ONNX_FILES: Readonly<Record<WeightType, string>> = {
   float32: 'onnx/model.onnx',
   float16: 'onnx/model_fp16.onnx',
@@ -195,7 +197,7 @@ async function exportHuggingFace(options: ExportOptions): Promise<ExportedHuggin
   };
 }
 
-/** How a run's texts are written. */
+/** A run's text conventions. */
 interface Texts extends Conventions {
   readonly tokenizer: Tokenizer | null;
   readonly ids: TextIdFields;
@@ -207,7 +209,7 @@ async function readTexts(run: Run): Promise<Texts> {
   const { bos, eos } = textIdsOf(conventions, run.name, run.config.model.vocabSize);
   const eot = tokenizer?.eot ?? null;
   const ids = {
-    // Where nobody said anything, one token parts documents; what ends without a beginning has none.
+    // By default one token separates documents; a model with only end tokens has no begin token.
     bos: bos ?? (eos.length === 0 ? eot : null),
     eos: eos.length === 0 && eot !== null ? [eot] : eos,
   };
@@ -252,7 +254,7 @@ async function writeTokenizer(
   await writeJSON(target, TOKENIZER_CONFIG_FILE, {
     tokenizer_class: 'PreTrainedTokenizerFast',
     model_max_length: blockSize,
-    // Where it is missing, some readers take spaces before punctuation away; what is to go, the decoder takes.
+    // If it is missing, some readers remove spaces before punctuation; the decoder removes what must be removed.
     clean_up_tokenization_spaces: false,
     ...names,
   });

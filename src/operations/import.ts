@@ -1,4 +1,4 @@
-/** A model in Hugging Face's layout becomes a run: `loopnn import`, and `importModel` of the library. */
+/** Turns a model in Hugging Face's layout into a run: `loopnn import`, and `importModel` of the library. */
 import type { DownloadOptions, DownloadPlan } from '../data/hub/hub-download.js';
 import { openHubModel } from '../data/hub/hub-model.js';
 import { folderFiles, openHuggingFace } from '../data/hub/huggingface.js';
@@ -22,17 +22,17 @@ export interface ImportOptions {
   readonly source: string;
   /** Folder of the new run. */
   readonly out: string;
-  /** Token that ends a text; by default what the model's files name, or a usual name. */
+  /** Token that ends a text; by default the one in the model's files, or a usual name. */
   readonly eot?: string | undefined;
-  /** Read files that links in the folder lead to outside of it. */
+  /** Read files outside the folder that links in it point to. */
   readonly followLinks?: boolean | undefined;
   readonly signal?: AbortSignal;
-  /** What a download will take, and the bytes of the run that the weights become. */
+  /** The size of a download, and the bytes of the run's weights. */
   readonly onPlan?: (plan: DownloadPlan, runBytes: number) => void;
   readonly onProgress?: DownloadOptions['onProgress'];
-  /** Called when what is downloaded is there. */
+  /** Called when the download is complete. */
   readonly onDownloaded?: () => void;
-  /** Hears, in a line, what was left out or mended. */
+  /** Receives one line about anything that was left out or corrected. */
   readonly onNotice?: (line: string) => void;
 }
 
@@ -41,7 +41,7 @@ export interface ImportedModel {
   readonly run: string;
   readonly model: ModelConfig;
   readonly parameters: number;
-  /** Null where the source has none. */
+  /** Null if the source has none. */
   readonly tokenizer: string | null;
 }
 
@@ -49,7 +49,8 @@ export interface ImportedModel {
  * Makes a run of a GPT-2, or of an exported loop network, in Hugging Face's layout. The folder `out` is written whole or not at
  * all.
  *
- * @throws ConfigError where `out` is no new or empty folder, or the model is of another kind; CheckpointError for wrong weights
+ * @throws ConfigError if `out` is neither new nor empty, or the model is of another kind; CheckpointError for wrong
+ * weights
  *
  * @example
  * // A folder, or hf:gpt2.
@@ -77,7 +78,7 @@ export async function importModel(options: ImportOptions): Promise<ImportedModel
     throw new ConfigError('--eot', `must not be given where there is no tokenizer, as in ${source}`, eot);
   }
   const read = texts.tokenizer && (await foundTokenizer(texts.tokenizer, texts, ids, eot));
-  // GPT-2's own tokenizer is remembered by its name, as in data prepared with it.
+  // GPT-2's own tokenizer is stored by its name, as in data prepared with it.
   const tokenizer = read && (await isGpt2(read.tokenizer)) ? await createTokenizer('gpt2') : read?.tokenizer;
   const beyond = tokenizer ? requireFits(tokenizer, model, texts.tokenizerPath) : [];
   const { chatTemplate, notices: ofTemplates } = foundTemplate(texts);

@@ -13,14 +13,14 @@ export interface InspectTextOptions extends Pick<OpenOptions, 'backend' | 'preci
   readonly top?: number;
   /** Probability that counts as confident, in (0, 1); 0.9 by default. */
   readonly threshold?: number;
-  /** Hears, in a line, what is odd. */
+  /** Receives one line about anything unusual. */
   readonly onNotice?: (line: string) => void;
 }
 
 /**
  * Predictions, losses and movement of each token of a text, loop by loop; `renderInspection` makes a page of it.
  *
- * @throws ConfigError where the text is empty or longer than the block size; CheckpointError for a damaged run
+ * @throws ConfigError if the text is empty or longer than the block size; CheckpointError for a damaged run
  *
  * @example
  * const { tokens } = await inspectText({ model: 'runs/mine', prompt: 'Once upon' });

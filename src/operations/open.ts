@@ -1,4 +1,4 @@
-/** A run's model in memory, with what there is to say of its backend. */
+/** A run's model in memory, with notices on its backend. */
 import type { BackendName, Weights } from '../node/backend.js';
 import { type LoadOptions, loadRun } from '../node/run.js';
 import type { ModelConfig } from '../models/config.js';
@@ -10,10 +10,12 @@ import { noticePrecision } from './runtime.js';
 export interface OpenOptions {
   /** The engine; the environment variable LOOPNN_BACKEND, or else `auto`, by default. */
   readonly backend?: BackendName | undefined;
-  /** Operands of matrix products; `auto`, the default, is what the run was trained with, where there is that. */
+  /**
+   * Operands of matrix products; `auto`, the default, is the precision of the run's training, if the backend has it.
+   */
   readonly precision?: TrainConfig['precision'] | undefined;
   readonly weights?: Weights | undefined;
-  /** Whose keys and values the loops share, in place of what the run was trained with. */
+  /** How loops share keys and values, instead of the run's setting. */
   readonly kvSharing?: ModelConfig['kvSharing'] | undefined;
   readonly kvLoops?: number | undefined;
 }
@@ -41,7 +43,7 @@ export async function openModel(
   return loaded;
 }
 
-/** Says that loops beyond the trained count reuse the last gate. */
+/** A notice that loops beyond the trained count reuse the last gate. */
 export function noticeLoops(
   { depth, nLoop }: ModelConfig,
   loops: number | undefined,

@@ -1,4 +1,4 @@
-/** What a comparison would take on this machine: `loopnn compare --dry-run`. */
+/** The cost of a comparison on this machine: `loopnn compare --dry-run`. */
 import { openDataset } from '../data/dataset.js';
 import { planComparison, type PlannedModel, plannedSeconds } from '../experiments/plan.js';
 import { nodeClock } from '../node/store.js';
@@ -12,13 +12,13 @@ export interface ComparisonPlan {
   readonly runs: number;
   readonly pilots: number;
   readonly flops: number;
-  /** On this machine as it is now, scoring and the timing of steps left out. */
+  /** On this machine as it is now, without scoring and without the timing of steps. */
   readonly seconds: number;
 }
 
 /**
- * Plans a comparison: its runs, their steps, tokens and FLOPs, and the hours by the speed of a few steps of each model. Prepares,
- * trains and writes nothing. Throws ConfigError for what is wrong in the suite.
+ * Plans a comparison: its runs, their steps, tokens and FLOPs, and the hours by the speed of a few steps of each model.
+ * Prepares, trains and writes nothing. Throws ConfigError for errors in the suite.
  *
  * @example
  * const { runs, seconds } = await planModels({ suite: findSuite('paper-2'), out: 'runs/paper-2' });
@@ -31,7 +31,7 @@ export async function planModels(
   const seeds = options.seeds ?? suite.seeds;
   const data = options.data ?? suite.data;
   const vocabSize = await vocabularyOf(data, options);
-  // What is wrong in the suite is told before the backend is opened.
+  // Errors in the suite are reported before the backend is opened.
   planComparison(suite, seeds, vocabSize, 'f32');
   const { backend } = await openRuntime({ precision, backend: name }, onNotice);
   const planned = planComparison(suite, seeds, vocabSize, backend.precision);

@@ -1,5 +1,5 @@
 /**
- * The playground on a server of this machine: `loopnn play`, with a run in place of the model that comes with the page.
+ * The playground on a server of this machine: `loopnn play`, with a run, or the model that comes with the page.
  */
 import type { Server } from 'node:http';
 import { createAdaptorServer } from '@hono/node-server';
@@ -29,14 +29,14 @@ export interface Playground extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Where the page looks for its model. */
+/** The path at which the page looks for its model. */
 const MODEL = '/model/';
 
 /**
  * Serves the playground until it is closed, or disposed of.
  *
- * @throws ConfigError where the page is not built, CheckpointError for a run that is damaged or none, DataError where
- * it has no tokenizer; what Node says where the port is taken
+ * @throws ConfigError if the page is not built, CheckpointError if there is no run or it is damaged, DataError if it
+ * has no tokenizer; Node's error if the port is taken
  *
  * @example
  * const playground = await servePlayground({ model: 'runs/mine' });

@@ -1,4 +1,4 @@
-/** What a measurement of this process holds for. */
+/** The conditions of a measurement in this process. */
 import type { Backend } from '../backend/backend.js';
 import type { Provenance } from '../experiments/result.js';
 import { machine } from '../node/machine.js';

@@ -1,4 +1,4 @@
-/** The page of finished runs: what `train` writes of its own, and `loopnn report` of several. */
+/** The page of finished runs: `train` writes it for its run, and `loopnn report` for several. */
 import { readdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { ConfigError } from '../errors.js';
@@ -14,18 +14,18 @@ import { Run, runExists } from '../train/run.js';
 const PAGE = 'report.html';
 
 export interface RunsReport {
-  /** The page, which needs nothing else. */
+  /** The self-contained page. */
   readonly html: string;
   readonly results: readonly RunResult[];
-  /** What the page is made of. */
+  /** The data of the page. */
   readonly context: ReportContext;
 }
 
 /**
- * The page of finished runs, the same as a comparison's; of a comparison's folder it takes every run that is finished.
- * `baseline`, or the first, is the run that all others are set against.
+ * The page of finished runs, the same as a comparison's; of a comparison's folder it takes every finished run. All runs
+ * are compared with `baseline`, by default the first.
  *
- * @throws CheckpointError where a folder holds no finished run
+ * @throws CheckpointError if a folder has no finished run
  *
  * @example
  * const { html, results } = await reportRuns(['runs/mine']);
@@ -44,7 +44,7 @@ export async function reportRuns(runs: readonly string[], baseline?: string): Pr
   return pageOf(found, title, tokenizer, baseline);
 }
 
-/** Writes the page of one run into its folder; returns where it is. */
+/** Writes the page of one run into its folder; returns its path. */
 export async function writeRunReport(
   store: NodeStore,
   run: string,
@@ -64,7 +64,7 @@ function pageOf(
 ): RunsReport {
   const { suite, results } = suiteOfRuns(found, title, baseline);
   const { facts, warnings } = factsOfRuns(results);
-  // As it reads inside a text: after itself.
+  // The token's text inside a text: decoded after itself.
   const tokenText = (id: number) => (tokenizer ? textOf(tokenizer, id, id) : String(id));
   const context: ReportContext = { suite, facts, timings: [], missing: warnings, tokenText };
   return { html: renderHtml(title, reportSections(results, context)), results, context };

@@ -1,4 +1,6 @@
-/** A loop network of a GPT-2, ready to train on: `loopnn retrofit`, and `retrofitModel` of the library. */
+/**
+ * Makes a loop network from a GPT-2, ready for further training: `loopnn retrofit`, and `retrofitModel` of the library.
+ */
 import { join } from 'node:path';
 import { requireNewFolder, writeNewFolder } from '../node/new-folder.js';
 import type { NodeStore } from '../node/store.js';
@@ -19,7 +21,7 @@ export interface RetrofitOptions {
   readonly out: string;
   /** Layers to keep, in order: `0-5` or `0,2,4-6`; all by default. */
   readonly layers?: string | undefined;
-  /** Layers that are each the mean of several instead: `0-1,2-3` or `0+6,1+7`. */
+  /** Instead, layers that are each the mean of several: `0-1,2-3` or `0+6,1+7`. */
   readonly average?: string | undefined;
   /** Loops over the stack, and over each layer; one of them must be 2 or more. */
   readonly loops?: number;
@@ -27,7 +29,7 @@ export interface RetrofitOptions {
   /** First and last layers that run once. */
   readonly prelude?: number;
   readonly coda?: number;
-  /** `correction` (default) starts as the GPT-2 itself. */
+  /** `correction` (default) starts equal to the GPT-2. */
   readonly loopForm?: ModelConfig['loopForm'];
   readonly gate?: ModelConfig['gate'];
   /** Recipes that start as the network without them; injection by `scalars` alone. */
@@ -36,7 +38,7 @@ export interface RetrofitOptions {
   readonly hyperConnections?: ModelConfig['hyperConnections'];
   readonly nStream?: number;
   readonly signal?: AbortSignal;
-  /** Hears, in a line, what was left out. */
+  /** Receives one line about anything that was left out. */
   readonly onNotice?: (line: string) => void;
 }
 
@@ -46,16 +48,17 @@ export interface RetrofittedModel {
   readonly from: string;
   readonly step: number;
   readonly model: ModelConfig;
-  /** The GPT-2's layers that each layer is the mean of. */
+  /** For each layer, the GPT-2's layers of which it is the mean. */
   readonly layers: readonly (readonly number[])[];
   readonly parameters: number;
   readonly applications: number;
 }
 
 /**
- * Makes a loop network of a GPT-2, starting as near to it as the loop form allows: train it on with `trainRun({ resume: true })`.
+ * Makes a loop network from a GPT-2, as close to it as the loop form allows; train it further with `trainRun({ resume:
+ * true })`.
  *
- * @throws ConfigError where the run is no GPT-2, `out` is no new or empty folder, or layers do not exist
+ * @throws ConfigError if the run is not a GPT-2, `out` is neither new nor empty, or layers do not exist
  *
  * @example
  * const { applications } = await retrofitModel({ model: 'runs/gpt2', out: 'runs/looped', loops: 2 });
@@ -106,7 +109,7 @@ function chosenLayers({ layers, average }: RetrofitOptions, { nLayer }: ModelCon
   return parseLayers(layers ?? `0-${nLayer - 1}`, '--layers');
 }
 
-/** The recipes that were asked for. */
+/** The requested recipes. */
 function chosenRecipes({
   inputInjection,
   loopEmbedding,

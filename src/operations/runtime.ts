@@ -1,4 +1,4 @@
-/** The backend that work runs on, and what there is to say of it. */
+/** The backend of an operation, with notices on it. */
 import { nativeInfo } from '../backend/native/addon.js';
 import type { Backend } from '../backend/backend.js';
 import { type BackendName, createBackend, type Weights } from '../node/backend.js';
@@ -13,8 +13,8 @@ export interface RuntimeOptions {
 }
 
 /**
- * A runtime for training, on the fastest backend that works here; `auto` is bf16 where its products are faster than
- * float32's. A fallback, and bf16 that costs time, are told once, to `onNotice`.
+ * A runtime for training, on the fastest backend that works here; `auto` is bf16 if its products are faster than
+ * float32's. A fallback, and bf16 that costs time, are reported once, to `onNotice`.
  */
 export async function openRuntime(
   { precision, backend: name, weights = 'float' }: RuntimeOptions,
@@ -31,7 +31,8 @@ export async function openRuntime(
 }
 
 /**
- * Whether a backend is in bf16 though its float32 products are as fast: having instructions for bf16 does not say so.
+ * Whether a backend is in bf16 though its float32 products are as fast, which is possible even with instructions for
+ * bf16.
  */
 export function slowInBf16({ name, precision }: Pick<Backend, 'name' | 'precision'>): boolean {
   return name === 'native' && precision === 'bf16' && !nativeInfo().fastBf16;

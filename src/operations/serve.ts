@@ -10,21 +10,21 @@ export interface ServeModelOptions extends OpenOptions {
   readonly host?: string;
   /** Port to listen on; 0, the default, is any free one. */
   readonly port?: number;
-  /** Keys, one of which clients must send; without them anybody may ask. */
+  /** Keys, one of which clients must send; without keys the server is open. */
   readonly apiKeys?: readonly string[] | ApiKeys;
   /** The model's names in requests; the folder's name by default. */
   readonly modelNames?: readonly string[] | undefined;
-  /** Origins whose pages may ask, `*` for any; none by default. */
+  /** Origins whose pages may send requests, `*` for any; none by default. */
   readonly cors?: readonly string[] | undefined;
   /** Whether `/` is a page to try the model on; true by default. */
   readonly page?: boolean;
-  /** A chat template in Jinja, in place of the model's own. */
+  /** A chat template in Jinja, instead of the model's own. */
   readonly chatTemplate?: string | undefined;
-  /** Loops, steps or layers for each token of requests that do not say; all by default. */
+  /** Loops, steps or layers for each token of requests without the field; all by default. */
   readonly loops?: number | undefined;
   /** Sequences that run at once; 8 by default. */
   readonly maxConcurrency?: number;
-  /** In place of `DEFAULT_LIMITS`. */
+  /** Limits that replace those of `DEFAULT_LIMITS`. */
   readonly limits?: Partial<Limits>;
   /** Takes one line for each request. */
   readonly log?: (line: string) => void;
@@ -36,7 +36,7 @@ export interface ServeModelOptions extends OpenOptions {
  * Serves a run's model by OpenAI's API. The server listens when this resolves; `ready` resolves when its model answers, `drain` ends
  * it in order and `close` at once.
  *
- * @throws ConfigError for keys that no header can carry; what Node says where the port is taken
+ * @throws ConfigError for keys that no header can carry; Node's error if the port is taken
  *
  * @example
  * const server = await serveModel({ model: 'runs/mine' });

@@ -11,9 +11,9 @@ export function suiteNames(): string[] {
 }
 
 /**
- * A suite that comes with the package, by its name, or one's own, by its file; paths in a file start at its folder.
+ * A suite of the package, by its name, or the user's own, by its file; paths in a file are relative to its folder.
  *
- * @throws ConfigError for an unknown name, and for what is wrong in the file
+ * @throws ConfigError for an unknown name, and for errors in the file
  *
  * @example
  * const suite = findSuite('demo');
@@ -33,7 +33,7 @@ export function findSuite(suite: string, scale: Scale = 'mini'): Suite {
   return { ...found, data: found.data && nearby(found.data, near) };
 }
 
-/** The data with its paths as `near` resolves them; what is no file there is a corpus or a dataset. */
+/** The data with its paths as `near` resolves them; a name without a file there is a corpus or a dataset. */
 function nearby(data: SuiteData, near: (path: string) => string): SuiteData {
   if (typeof data === 'string') return near(data);
   const { sources, tokenizer } = data;

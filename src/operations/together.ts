@@ -1,4 +1,4 @@
-/** What processes that work together must have in common, and how their work ends. */
+/** The facts in which processes that work together must agree, and how their work ends. */
 import { readFileSync } from 'node:fs';
 import type { Backend } from '../backend/backend.js';
 import { nativeInfo } from '../backend/native/addon.js';
@@ -17,13 +17,13 @@ export function ownVersion(): Facts {
   return { version, commit: machine().commit ?? 'none' };
 }
 
-/** The engine, and what its bits depend on: other instruction sets round otherwise, and so do other GPUs. */
+/** The engine, and what its bits depend on: instruction sets and GPUs round differently. */
 export function backendFact({ name, precision, description }: Backend): string {
   if (name === 'webgpu') return description;
   return [name, precision, ...(name === 'native' ? [nativeInfo().isa] : [])].join(' ');
 }
 
-/** Throws PeersError, on rank 0 and for all, where some process has another fact than rank 0; it is named. */
+/** Throws PeersError, on rank 0 and for all, if a process differs from rank 0 in a fact, which the error names. */
 export async function requireAlike(peers: Peers, facts: Facts): Promise<void> {
   const all = (await gatherTexts(peers, JSON.stringify(facts))).map((text) => JSON.parse(text) as Facts);
   for (const [rank, other] of all.entries()) {
@@ -35,11 +35,11 @@ export async function requireAlike(peers: Peers, facts: Facts): Promise<void> {
   }
 }
 
-/** Stretches of tokens that stand for all of them. */
+/** Samples of tokens that represent all of them. */
 const STRETCHES = 64;
 const STRETCH = 1024;
 
-/** What tells tokens from others: how many there are, and a hash of some. */
+/** A fingerprint of tokens: their number, and a hash of some. */
 export async function fingerprint(tokens: TokenShard): Promise<string> {
   const length = Math.min(STRETCH, tokens.length);
   let hash = 0;

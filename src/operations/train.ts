@@ -34,9 +34,9 @@ import { backendFact, type Facts, fingerprint, ownVersion, requireAlike } from '
 const MOST_EPOCHS = 4;
 /** Updates between comparisons of the processes' weights: a hundredth of a second for each 100 MB. */
 const VERIFY_EVERY = 100;
-/** What tells that a run has finished, and that no process was lost. */
+/** The marks that a run has finished, and that no process was lost. */
 const COMPLETED = 'completed.json';
-/** Held-out tokens that a run's page is made from at most. */
+/** Maximum of held-out tokens for a run's page. */
 const SCORED_TOKENS = 1 << 18;
 
 export interface TrainOptions extends ConfigOptions {
@@ -54,46 +54,48 @@ export interface TrainOptions extends ConfigOptions {
   readonly tensorboard?: boolean | undefined;
   /** Loop counts at which each evaluation scores its validation batches too; a resumed run keeps its own by default. */
   readonly evalLoops?: readonly number[] | undefined;
-  /** Ends the training after its micro-step, with a checkpoint to go on from; of many processes, after the update. */
+  /**
+   * Ends the training after its micro-step, with a checkpoint to resume from; with several processes, after the update.
+   */
   readonly signal?: AbortSignal;
   /** The processes that train together; this one alone by default. */
   readonly peers?: Peers;
-  /** Of many processes, each holds a part of the optimizer's moments (ZeRO-1). */
+  /** With several processes, each holds a part of the optimizer's moments (ZeRO-1). */
   readonly shardOptimizer?: boolean | undefined;
-  /** Updates between comparisons of many processes' weights, 0 for none; 100 by default. */
+  /** Updates between comparisons of the processes' weights, 0 for none; 100 by default. */
   readonly verifyEvery?: number | undefined;
-  /** What is trained, before the first step. */
+  /** Receives the facts of the training before the first step. */
   readonly onStart?: (start: TrainStart) => void;
-  /** Every update, evaluation and checkpoint. */
+  /** Receives every update, evaluation and checkpoint. */
   readonly onEvent?: (event: TrainEvent) => void;
-  /** Fraction done of scoring the finished run. */
+  /** Receives the fraction done of scoring the finished run. */
   readonly onScoring?: (fraction: number) => void;
-  /** Hears, in a line, what is odd, and what runs where. */
+  /** Receives one line each about anything unusual, and about what runs where. */
   readonly onNotice?: (line: string) => void;
 }
 
 export interface TrainStart {
   readonly config: RunConfig;
-  /** The update from which it goes on; 0 for a new run. */
+  /** The update from which it resumes; 0 for a new run. */
   readonly step: number;
   readonly backend: string;
-  /** Asks for a checkpoint after the update that is being made. */
+  /** Requests a checkpoint after the current update. */
   readonly saveSoon: () => void;
 }
 
-/** What a training came to. */
+/** The result of a training. */
 export interface TrainSummary {
   /** The folder. */
   readonly run: string;
   readonly step: number;
-  /** Whether all steps are made; otherwise `resume` goes on. */
+  /** Whether all steps are done; otherwise `resume` continues. */
   readonly finished: boolean;
-  /** Nats per token on fixed batches, of the last evaluation; null where none was made. */
+  /** Nats per token on fixed batches, of the last evaluation; null without an evaluation. */
   readonly trainLoss: number | null;
   readonly valLoss: number | null;
   readonly bestValLoss: number | null;
   readonly tokensSeen: number;
-  /** The scores of a finished run, on its held-out text; null where it is not finished. */
+  /** The scores of a finished run, on its held-out text; null if it is not finished. */
   readonly result: RunResult | null;
   /** The page of a finished run. */
   readonly report: string | null;
@@ -101,11 +103,11 @@ export interface TrainSummary {
 
 /**
  * Trains a model on prepared tokens, or continues a run; when it has finished, scores it on as many held-out tokens as it was
- * trained on, 262,144 at most, and writes `report.html` into its folder. The same options make the same bits, stopped and
- * continued or not.
+ * trained on, 262,144 at most, and writes `report.html` into its folder. The same options give the same bits, with or
+ * without a stop and resume.
  *
- * @throws ConfigError for a wrong field, and where `out` holds a run that is not to be continued; DataError for wrong data;
- * TrainingError where a loss is not finite; LockError where another process works in `out`
+ * @throws ConfigError for a wrong field, and if `out` has a run and `resume` is not set; DataError for wrong data;
+ * TrainingError if a loss is not finite; LockError if another process works in `out`
  *
  * @example
  * const stop = new AbortController();
@@ -132,7 +134,7 @@ export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
   if (begun && data.vocabSize === null) await noticeVocabulary(data.train, begun.model.vocabSize, onNotice);
 
   await using _lock = leads ? await store.lock() : null;
-  // Until it was locked another process may have trained there.
+  // Before the lock, another process may have trained there.
   if (leads) await requireOut(store, options);
   const resumed = leads && resume ? await Run.open(store, out) : null;
   const trained = leads && resume ? ((await resumableStep(store)) ?? 0) : 0;
@@ -212,13 +214,13 @@ export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
   }
 }
 
-/** The configuration that rank 0 has, and others as well where they need not read it from the run. */
+/** Rank 0's configuration, on all ranks. */
 async function configOfAll(peers: Peers, config: RunConfig | null): Promise<RunConfig> {
   const text = await broadcastText(peers, 0, JSON.stringify(config));
   return peers.rank === 0 ? config! : parseRunConfig(JSON.parse(text), 'rank 0');
 }
 
-/** What processes that train together have in common. */
+/** The facts in which processes that train together agree. */
 async function factsOf(
   { model, train, preset, config, resume, shardOptimizer, verifyEvery, evalLoops }: TrainOptions,
   data: Dataset,
@@ -234,7 +236,7 @@ async function factsOf(
   };
 }
 
-/** The page, whose plots a library's user need not load before there is one. */
+/** The page; its plots are loaded only when it is made. */
 async function pageOf(...page: Parameters<typeof import('./report.js').writeRunReport>): Promise<string> {
   const { writeRunReport } = await import('./report.js');
   return writeRunReport(...page);
@@ -249,7 +251,7 @@ interface Trained {
   readonly trainLoss: number;
 }
 
-/** The scores of a finished run, unless they were found before; null where the signal ends the work. */
+/** The scores of a finished run, unless they exist already; null if the signal ends the work. */
 async function scoreFinished(
   { out, data: source, signal, onScoring, onNotice }: TrainOptions,
   { config, model, store, data, trainer, trainLoss }: Trained,
@@ -282,7 +284,7 @@ async function scoreFinished(
   }
 }
 
-/** Says where the ids look like those of a much smaller vocabulary than the model's: nobody else knows it. */
+/** Warns if the ids look like those of a much smaller vocabulary than the model's: no other check sees that. */
 async function noticeVocabulary(
   train: TokenShard,
   vocabSize: number,
@@ -301,7 +303,7 @@ async function noticeVocabulary(
   );
 }
 
-/** Says where a training reads its tokens more often than they teach anything new. */
+/** Warns if a training reads its tokens more often than is useful. */
 function noticeEpochs(
   { length }: TokenShard,
   { model, train }: RunConfig,
@@ -315,7 +317,7 @@ function noticeEpochs(
   );
 }
 
-/** Says where a run goes on with fewer loops than it had, by a new schedule or the same over other steps. */
+/** Warns if a run resumes with fewer loops than before, by a new schedule or the same one over other steps. */
 function noticeFewerLoops(
   former: RunConfig,
   { model: { nLoop }, train }: RunConfig,
@@ -334,7 +336,7 @@ function noticeFewerLoops(
   );
 }
 
-/** Throws ConfigError where `--out` holds a run and none is to be continued, or the other way round. */
+/** Throws ConfigError if `--out` has a run without `--resume`, or the other way round. */
 async function requireOut(store: NodeStore, { out, resume }: TrainOptions): Promise<void> {
   // A run that failed before its first checkpoint may be started again.
   const exists = (await runExists(store)) && (resume === true || (await resumableStep(store)) !== null);
@@ -344,7 +346,7 @@ async function requireOut(store: NodeStore, { out, resume }: TrainOptions): Prom
   if (!exists && resume) throw new ConfigError('--resume', 'needs a run in --out', out);
 }
 
-/** Throws ConfigError where the data has ids that the model does not know. */
+/** Throws ConfigError if the data has ids that the model does not have. */
 function requireKnown(data: Dataset, { model: { vocabSize } }: RunConfig, options: TrainOptions): void {
   const largest = data.meta?.largestId ?? (data.vocabSize ?? 0) - 1;
   if (largest < vocabSize) return;
@@ -353,8 +355,8 @@ function requireKnown(data: Dataset, { model: { vocabSize } }: RunConfig, option
 }
 
 /**
- * The configuration of a run of so many updates with the training fields and the dropout that are given; its weights'
- * shapes can not change, nor can its optimizer once that has moments.
+ * The configuration of a run after some updates, with the given training fields and dropout. The shapes of its weights
+ * can not change, nor can its optimizer once that has moments.
  */
 function resumedConfig(
   config: RunConfig,
@@ -382,7 +384,7 @@ function resumedConfig(
   return parsed;
 }
 
-/** Says so where a finished run's loss is above that of guessing. */
+/** Warns if a finished run's loss is above that of guessing. */
 function noticeGuessing(
   run: string,
   { valLoss }: EvalEvent,

@@ -5,13 +5,13 @@ import { ApiKeys } from '../serve/keys.js';
 import { WatchServer } from '../watch/server.js';
 
 export interface WatchOptions {
-  /** Folders below which runs lie, or will lie. */
+  /** Folders that contain runs, or will contain them. */
   readonly runs: readonly string[];
   /** Address to listen on; 127.0.0.1, which only this machine reaches, by default. */
   readonly host?: string;
   /** Port to listen on; 0, the default, is any free one. */
   readonly port?: number;
-  /** Keys, one of which the page must be given; without them anybody may look. */
+  /** Keys, one of which the page needs; without keys the page is open. */
   readonly apiKeys?: readonly string[] | ApiKeys;
 }
 
@@ -25,10 +25,10 @@ export interface RunsPage extends AsyncDisposable {
 }
 
 /**
- * Shows all runs below some folders on a page, and reads their logs on as they grow. Writes nothing.
+ * Shows all runs below some folders on a page, and follows their logs as they grow. Writes nothing.
  *
- * @throws ConfigError for what is no folder, for keys that no header can carry, and where the page is not built; what
- *   Node says where the port is taken
+ * @throws ConfigError for a path that is not a folder, for keys that no header can carry, and if the page is not built;
+ * Node's error if the port is taken
  *
  * @example
  * const page = await watchRuns({ runs: ['runs'] });
