@@ -1,6 +1,6 @@
 /**
- * Answers a request from the engine's events: whole, or as a stream of server-sent events. Knows how the answers of both
- * kinds are built; what differs between them is a `Format`.
+ * Answers a request from the engine's events: whole, or as a stream of server-sent events. It builds the answers of
+ * both kinds; a `Format` has their differences.
  */
 import type { GenerationEnd } from '../generate/request.js';
 import type { RunEvent } from './engine-thread.js';
@@ -11,7 +11,7 @@ import type { CompletionRequest } from './requests.js';
 /** A piece of a streamed choice. */
 export interface ChoicePart {
   readonly text: string;
-  /** The token it came with; null for the last piece. */
+  /** Its token; null for the last piece. */
   readonly token: ServedToken | null;
 }
 
@@ -29,7 +29,7 @@ export interface Format {
   part(part: ChoicePart): object;
 }
 
-/** What all answers to a request begin with. */
+/** The common first fields of all answers to a request. */
 export interface Envelope {
   readonly id: string;
   /** Seconds since 1970. */
@@ -38,7 +38,7 @@ export interface Envelope {
   readonly system_fingerprint: string;
 }
 
-/** Loops, steps or layers spent on the tokens made; no mean where none were. */
+/** Loops, steps or layers spent on the generated tokens; no mean without tokens. */
 export interface LoopsSpent {
   readonly total: number;
   readonly mean: number | null;
@@ -78,8 +78,8 @@ export async function wholeAnswer(
 }
 
 /**
- * Answers piece by piece. Never throws: an error in the middle is the last event, as OpenAI's clients expect it, and `failed`
- * hears of it.
+ * Answers piece by piece. Never throws: an error in the middle is the last event, as OpenAI's clients expect, and is
+ * passed to `failed`.
  */
 export async function* streamedAnswer(
   events: AsyncIterable<RunEvent>,
@@ -104,7 +104,7 @@ export async function* streamedAnswer(
     if (opening) for (const index of tasks.keys()) yield chunk([{ index, ...opening, ...open }]);
     for await (const { index, token, end } of events) {
       const { text } = token ?? end;
-      // Inside a character or a possible stop text there is nothing to tell yet.
+      // Inside a character or a possible stop text there is nothing to send yet.
       if (token && (text !== '' || token.logprobs)) {
         yield chunk([{ index, ...format.part({ text, token }), ...open }]);
       }
@@ -125,7 +125,7 @@ function event(data: string): Uint8Array {
   return Buffer.from(`data: ${data}\n\n`);
 }
 
-/** How a choice ended, and what it cost. */
+/** The end of a choice, and its cost. */
 function closing({ reason, tokens, steps }: GenerationEnd): object {
   const stopped = reason === 'end of text' || reason === 'stop text';
   return { finish_reason: stopped ? 'stop' : 'length', loops: spent(steps, tokens) };

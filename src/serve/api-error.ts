@@ -1,20 +1,20 @@
-/** What a request is refused with, as OpenAI's clients expect it. */
+/** The rejection of a request, as OpenAI's clients expect it. */
 import { ConfigError } from '../errors.js';
 
 /** Why, in OpenAI's words. */
 export interface ApiErrorDetails {
-  /** Field of the body that is wrong. */
+  /** The wrong field of the body. */
   readonly param?: string;
-  /** A word for programs. */
+  /** The code, for programs. */
   readonly code?: string;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Statuses that stand for a mistake of the client's; 429 has a type of its own. */
+/** Statuses of a client's error; 429 has its own type. */
 const RATE_LIMITED = 429;
 const SERVER_ERRORS = 500;
 
-/** A refusal: a status and a body `{ error: { message, type, param, code } }`. */
+/** A rejection: a status and a body `{ error: { message, type, param, code } }`. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
@@ -36,7 +36,7 @@ function typeOf(status: number): string {
   return status >= SERVER_ERRORS ? 'server_error' : 'invalid_request_error';
 }
 
-/** The refusal of a field of the body: `param: rule, got value; hint`. */
+/** The rejection of a field of the body: `param: rule, got value; hint`. */
 export function wrongField(param: string, rule: string, got?: unknown, hint?: string): ApiError {
   return new ApiError(400, new ConfigError(param, rule, shown(got), hint).message, { param });
 }

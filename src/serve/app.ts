@@ -1,4 +1,4 @@
-/** The routes, and how each is answered. Knows no sockets and no signals. */
+/** The routes and their answers. It must not handle sockets or signals. */
 import { randomUUID } from 'node:crypto';
 import type { HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
@@ -36,21 +36,23 @@ export interface AppOptions extends GateOptions {
   readonly timeoutMs: number;
   /** The address that the server listens on. */
   readonly host: string;
-  /** Origins whose pages may ask, `*` for any; none for no page. */
+  /** Origins whose pages may send requests, `*` for any; none for no page. */
   readonly cors: readonly string[];
   /** The page at `/`; null for none. */
   readonly page: PageFiles | null;
-  /** How long a stream waits for its first token before it says that it waits, and how long between two such signs of life. */
+  /**
+   * How long a stream waits for its first token before it sends a keep-alive comment, and the time between two of them.
+   */
   readonly firstByteMs: number;
   readonly silenceMs: number;
-  /** Hears of each exchange as it begins. */
+  /** Receives each exchange as it begins. */
   readonly begun: (exchange: Exchange) => void;
 }
 
 type Env = { Bindings: HttpBindings; Variables: { exchange: Exchange } };
 type Handler = (c: Context<Env>) => Promise<Response>;
 
-/** What differs between the two kinds of completion: what a body asks for, and how its answer looks. */
+/** The differences of the two kinds of completion: how a body is parsed, and how its answer is formatted. */
 interface Kind {
   readonly read: (fields: Fields, info: ModelInfo) => CompletionRequest;
   readonly format: Format;
@@ -82,13 +84,13 @@ export function createApp(options: AppOptions): Hono<Env> {
     requireOwnHost(host, c.req.header('host'));
     await next();
   });
-  // Before the keys are asked for: a browser's question whether it may ask carries none.
+  // Before the check of keys: a browser's preflight request carries none.
   if (options.cors.length > 0) {
     const origin = options.cors.includes('*') ? '*' : [...options.cors];
     app.use(cors({ origin, allowMethods: ['GET', 'POST'], exposeHeaders: ['x-request-id'], maxAge: 600 }));
   }
 
-  // The page asks for a key itself, and says while it waits that the model is being loaded.
+  // The page asks for a key itself, and reports that the model is being loaded.
   const { page } = options;
   if (page) {
     app.get('*', async (c, next) => {
@@ -164,7 +166,7 @@ function completing({ read, format }: Kind, gate: Gate, options: AppOptions): Ha
     };
     const events = generate(c, request, options);
     if (!request.stream) return c.json(await wholeAnswer(events, request, format, envelope));
-    // What fails before the first token, or before it is long in coming, has a status of its own.
+    // An error before the first token, or before the first keep-alive, has its own status.
     const rest = await soonOrLater(events, firstByteMs);
     const chunks = streamedAnswer(rest, request, format, envelope, (error) => exchange.failed(error));
     return c.body(ReadableStream.from(keptAlive(chunks, silenceMs)), 200, {
@@ -175,7 +177,7 @@ function completing({ read, format }: Kind, gate: Gate, options: AppOptions): Ha
   };
 }
 
-/** The events of a request, counted; ends with an error when the time is over or the client has left. */
+/** The events of a request, counted; ends with an error when the time is over or the client has disconnected. */
 async function* generate(
   c: Context<Env>,
   request: CompletionRequest,

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { parseJSON } from '../formats/json.js';
 import { ApiError } from './api-error.js';
 
-/** So many times the limit is read of a body: many clients look for an answer only once they have sent everything. */
+/** Multiple of the limit that is read of a body: many clients read the answer only after they have sent everything. */
 const DRAINED = 64;
 
 /**
@@ -26,7 +26,9 @@ export async function readJSON(incoming: IncomingMessage, limit: number): Promis
   }
 }
 
-/** Reads to the end, and lets go of what is beyond the limit; at many times the limit it leaves off, and the connection ends. */
+/**
+ * Reads to the end, and drops what is beyond the limit; at a multiple of the limit it stops, and the connection ends.
+ */
 function readBytes(incoming: IncomingMessage, limit: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];

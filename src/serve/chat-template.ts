@@ -1,12 +1,13 @@
 /**
- * Chat templates as Hugging Face's models have them: Jinja over a dialogue. The special tokens that a template writes become
- * tokens; what a message says stays text, whatever it spells. Knows no ids and no HTTP.
+ * Chat templates of Hugging Face's models: Jinja over a dialogue. The special tokens that a template writes become
+ * tokens; the content of a message stays text, even if it spells a special token. It must not handle ids or HTTP.
  *
- * How the two are told apart, though templates trim, split, replace and join what messages say: the template's own texts are
- * rendered with a mark in place of each special token, which nobody can guess and so no message can hold. With the marks
- * taken back the rendering must be the one without marks. It is not where a template compares: a mark is not found in what a
- * message says, and so the texts that a template looks for, but does not write, are left unmarked in a second try. What then
- * spells a token without a mark is a message's, or put together of pieces: see `#own`.
+ * How the two are distinguished, although templates trim, split, replace and join the content of messages: the
+ * template's own texts are rendered with a mark in place of each special token. A mark is unguessable, so that no
+ * message can contain it. With the marks replaced, the rendering must equal the one without marks. It does not if a
+ * template compares texts, because a message's content has no mark. A second try therefore leaves unmarked the texts
+ * that a template looks for but does not write. A token that is then spelled without a mark is from a message, or
+ * joined from pieces: see `#own`.
  */
 import { randomInt } from 'node:crypto';
 import { Template } from '@huggingface/jinja';
@@ -18,34 +19,34 @@ import type { ChatMessage } from './messages.js';
 import { markTexts } from './template-marks.js';
 import { STRIP_FUNCTIONS, useStrip } from './template-strip.js';
 
-/** Stands for each character of a message where only the template's own are wanted: a private one of one unit. */
+/** Replaces each character of a message, to find the template's own characters: a private one of one unit. */
 const HIDDEN = '\ue000';
 /** What cannot be hidden, since templates change it or the text's length: white space, what JSON escapes, two units. */
 const NOT_HIDDEN = /[\s"\\\p{Cc}\p{Cs}\u{e000}\u{10000}-\u{10ffff}]/u;
 const NONCE_DIGITS = 32;
-/** So many of its digits in a row are no accident. */
+/** Number of its digits in a row that cannot be chance. */
 const NONCE_PART = 8;
 
 /** A template's text. */
 export interface TemplateSource {
   readonly source: string;
-  /** Where it is from, for messages. */
+  /** Its source, for messages. */
   readonly where: string;
-  /** What to do where it is not Jinja. */
+  /** The remedy if it is not Jinja. */
   readonly hint?: string;
 }
 
 export class ChatTemplate {
   readonly #plain: Template;
-  /** With marks in all of the template's texts, and in those alone that it writes. */
+  /** With marks in all of the template's texts, and only in those that it writes. */
   readonly #marked: readonly Template[];
-  /** In the order by which marks name them. */
+  /** In the order of their numbers in marks. */
   readonly #specials: readonly SpecialToken[];
   /** Spellings of special tokens, longest first. */
   readonly #spelled: RegExp;
   /** A mark, and a spelling of a special token. */
   readonly #found: RegExp;
-  /** Digits alone, so that no change of case, no escape and no trimming changes a mark. */
+  /** Only digits, so that no change of case, no escape and no trimming changes a mark. */
   readonly #nonce = Array.from({ length: NONCE_DIGITS }, () => randomInt(10)).join('');
 
   /**
@@ -80,7 +81,7 @@ export class ChatTemplate {
   }
 
   /**
-   * The prompt for an answer to a dialogue. Throws ConfigError for a dialogue that the template refuses.
+   * The prompt for an answer to a dialogue. Throws ConfigError for a dialogue that the template rejects.
    *
    * @param look is shown the whole text before it is taken apart, and may throw
    */
@@ -99,13 +100,13 @@ export class ChatTemplate {
       if (text === null) continue;
       const unmarked = this.#unmarked(text);
       if (unmarked === plain) return this.#spans(text, template, messages);
-      // Whole marks are the template's tokens all the same; a part of one is to be seen by nobody.
+      // Whole marks are still the template's tokens; a part of a mark must not be visible.
       if (!this.#hasPartOfMark(unmarked)) similar ??= this.#spans(text, template, messages);
     }
     return similar ?? [plain];
   }
 
-  /** A text of a user's who may spell special tokens, as texts and tokens. */
+  /** A user's text that may spell special tokens, as texts and tokens. */
   spansOf(text: string): Span[] {
     const spans: Span[] = [];
     let end = 0;
@@ -126,7 +127,7 @@ export class ChatTemplate {
     for (const { 0: found, 1: mark, index: at } of text.matchAll(this.#found)) {
       if (mark === undefined) {
         own ??= this.#own(text, template, messages);
-        // The template's own is one that it puts together of pieces, as '<|' + message.role + '|>' is.
+        // A token of the template may be joined from pieces, such as '<|' + message.role + '|>'.
         if (!own.startsWith(found, at) || NOT_HIDDEN.test(found)) continue;
       }
       const token = this.#specials[mark === undefined ? this.#indexOf(found) : Number(mark)];
@@ -139,8 +140,8 @@ export class ChatTemplate {
   }
 
   /**
-   * The rendering with what messages say hidden, where every other character stands in its place; '' where the template
-   * looks into messages, so that their characters cannot be told from its own.
+   * The rendering with the content of messages hidden and every other character in its place; '' if the template
+   * inspects messages, so that their characters cannot be distinguished from its own.
    */
   #own(text: string, template: Template, messages: readonly ChatMessage[]): string {
     const hide = (one: string) => (NOT_HIDDEN.test(one) ? one : HIDDEN);
@@ -154,7 +155,7 @@ export class ChatTemplate {
     return own;
   }
 
-  /** Null where a template fails over its marked texts. */
+  /** Null if a template fails on its marked texts. */
   #tryMarked(template: Template, messages: readonly ChatMessage[]): string | null {
     const names = Object.entries(this.names).map(([name, content]) => [name, this.#mark(content)]);
     try {

@@ -1,4 +1,4 @@
-/** `/v1/chat/completions`: what it takes, and how its answers look. */
+/** `/v1/chat/completions`: its request fields, and the format of its answers. */
 import { wrongField } from './api-error.js';
 import type { Format } from './answer.js';
 import { Fields } from './fields.js';
@@ -14,7 +14,7 @@ const ROLES: readonly string[] = [
   'assistant',
   'tool',
 ] satisfies ChatMessage['role'][];
-/** What OpenAI gives at most. */
+/** OpenAI's maximum. */
 const MOST_LOGPROBS = 20;
 
 export function readChat(fields: Fields, info: ModelInfo): CompletionRequest {
@@ -38,7 +38,7 @@ export function readChat(fields: Fields, info: ModelInfo): CompletionRequest {
   );
 }
 
-/** Throws, in words by which clients know to try without, where tools are to be used; they may be given for no use. */
+/** Throws if tools are to be used, in words from which clients know to retry without; unused tools are accepted. */
 function requireNoTools(fields: Fields): void {
   const rule = 'must be absent: this model does not support tools';
   for (const [field, choice] of [
@@ -63,7 +63,7 @@ export function readMessages(fields: Fields): ChatMessage[] {
   return messages.map((value: unknown, i): ChatMessage => {
     const message = new Fields(value, `messages[${i}]`);
     const given = message.requiredText('role');
-    // What OpenAI called a tool's answer before.
+    // OpenAI's former name of a tool's answer.
     const role = given === 'function' ? 'tool' : given;
     if (!isRole(role)) throw wrongField(message.name('role'), `must be one of ${ROLES.join(', ')}`, role);
     return { role, content: readContent(message) };
@@ -123,7 +123,7 @@ export const chatFormat: Format = {
   }),
 };
 
-/** A record for each token; null where nobody asked. */
+/** A record for each token; null unless requested. */
 function logprobs(tokens: readonly ServedToken[]): object | null {
   const asked = tokens.flatMap((token) => token.logprobs ?? []);
   if (asked.length === 0) return null;

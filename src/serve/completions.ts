@@ -1,4 +1,4 @@
-/** `/v1/completions`: what it takes, and how its answers look. */
+/** `/v1/completions`: its request fields, and the format of its answers. */
 import { wrongField } from './api-error.js';
 import type { Format } from './answer.js';
 import type { Fields } from './fields.js';
@@ -7,7 +7,7 @@ import { readMaxTokens } from './options.js';
 import { type CompletionRequest, readRequest } from './requests.js';
 import { escaped, textOf } from './token-names.js';
 
-/** OpenAI's default, and what it gives at most. */
+/** OpenAI's default and maximum. */
 const MAX_TOKENS = 16;
 const MOST_LOGPROBS = 5;
 
@@ -28,7 +28,9 @@ export function readCompletion(fields: Fields, info: ModelInfo): CompletionReque
   );
 }
 
-/** How many of the most probable tokens to tell; `true` for one, as chats have it, and `false` for no log-probabilities. */
+/**
+ * How many of the most probable tokens to report; `true` for one, as in chats, and `false` for no log-probabilities.
+ */
 function readLogprobs(fields: Fields): number | undefined {
   const value = fields.raw('logprobs');
   if (typeof value === 'boolean') return value ? 1 : undefined;
@@ -57,7 +59,7 @@ function readPrompts(fields: Fields): Prompt[] {
   });
 }
 
-/** Which ids there are, the engine knows. */
+/** The engine checks which ids exist. */
 function isId(value: unknown): value is number {
   return typeof value === 'number' && value >= 0 && value === (value | 0);
 }
@@ -70,7 +72,7 @@ export const completionFormat: Format = {
   part: ({ text, token }) => ({ text, logprobs: token ? logprobs([token]) : null }),
 };
 
-/** Lists side by side; null where nobody asked. */
+/** Parallel lists; null unless requested. */
 function logprobs(tokens: readonly ServedToken[]): object | null {
   const asked = tokens.flatMap((token) => token.logprobs ?? []);
   if (asked.length === 0) return null;

@@ -1,14 +1,17 @@
-/** How long an answer may take, and that its client waits for it. Knows no engine and no framework of HTTP. */
+/**
+ * Limits the time of an answer, and ends it when its client disconnects. It must not import the engine or an HTTP
+ * framework.
+ */
 import { ApiError } from './api-error.js';
 import { CLIENT_LEFT } from './exchange.js';
 
-/** A signal that aborts when an answer takes too long or its client leaves; its reason is the ApiError of that. */
+/** A signal that aborts when an answer takes too long or its client disconnects; its reason is the ApiError. */
 export class Deadline implements Disposable {
   readonly #controller = new AbortController();
   readonly #timer: NodeJS.Timeout;
   readonly #leave = () => this.#controller.abort(new ApiError(CLIENT_LEFT, 'the client has left'));
 
-  /** @param client aborts when the client leaves */
+  /** @param client aborts when the client disconnects */
   constructor(
     timeoutMs: number,
     private readonly client: AbortSignal,

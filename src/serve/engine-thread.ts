@@ -1,4 +1,4 @@
-/** The engine as the thread of HTTP sees it: tasks go in, events come out. Knows no HTTP, tokens or models. */
+/** The engine as the HTTP thread sees it: tasks in, events out. It must not import HTTP, tokens or models. */
 import { Worker } from 'node:worker_threads';
 import { receivedError } from '../node/thread-errors.js';
 import { EventQueue } from '../generate/event-queue.js';
@@ -17,8 +17,7 @@ import type {
 } from './messages.js';
 
 /**
- * What happens to one of several tasks, `index` being its place among them, and when: milliseconds of
- * performance.now().
+ * An event of one of several tasks, with its `index` among them, and its time: milliseconds of performance.now().
  */
 export type RunEvent = { readonly index: number; readonly at: number } & (
   | { readonly token: ServedToken; readonly end?: undefined }
@@ -26,7 +25,7 @@ export type RunEvent = { readonly index: number; readonly at: number } & (
 );
 
 /**
- * Most garbage of the engine's thread: little of it is made a step, and V8 would let it grow to 48 MB between
+ * Maximum of garbage of the engine's thread: each step creates little, and V8 would let it grow to 48 MB between
  * collections.
  */
 const YOUNG_MEGABYTES = 4;
@@ -34,7 +33,7 @@ const YOUNG_MEGABYTES = 4;
 export class EngineThread {
   /** Resolves once the model is loaded; rejects with the error that prevented it. */
   readonly ready: Promise<ModelInfo>;
-  /** Rejects when the model cannot be loaded, or the thread dies unasked; never resolves. */
+  /** Rejects when the model cannot be loaded, or the thread dies; never resolves. */
   readonly failed: Promise<never>;
   load: Load = { running: 0, waiting: 0 };
   readonly #worker: Worker;
@@ -75,7 +74,7 @@ export class EngineThread {
     });
   }
 
-  /** Tasks that the engine has been given and is not done with. */
+  /** Number of unfinished tasks of the engine. */
   get inFlight(): number {
     return this.#tasks.size;
   }
@@ -96,7 +95,7 @@ export class EngineThread {
     const abort = () => {
       for (const { id } of numbered) if (this.#tasks.has(id)) this.#post({ kind: 'abort', id });
     };
-    // A caller that aborts may never ask for another event.
+    // After an abort, the caller may never request another event.
     const onAbort = () => {
       events.fail(signal.reason);
       abort();
@@ -115,8 +114,8 @@ export class EngineThread {
   }
 
   /**
-   * A prompt's ids, special tokens that it spells out being tokens, and the texts of those. Throws ConfigError for no
-   * chat.
+   * A prompt's ids, where spelled-out special tokens are tokens, and the texts of the ids. Throws ConfigError for an
+   * invalid chat.
    */
   encode(prompt: Prompt): Promise<Encoded> {
     return this.#ask({ encode: prompt }) as Promise<Encoded>;
@@ -142,7 +141,7 @@ export class EngineThread {
     else asked?.resolve(answer);
   }
 
-  /** Ends the thread, and whatever still runs in it. */
+  /** Ends the thread with all that still runs in it. */
   async close(): Promise<void> {
     this.#closing = true;
     this.#post({ kind: 'close' });
@@ -168,7 +167,7 @@ export class EngineThread {
   }
 }
 
-/** A promise that others settle; a rejection that nobody waits for is no accident. */
+/** A promise that others settle; an unhandled rejection of it is not an error. */
 function deferred<Value>() {
   let resolve!: (value: Value) => void;
   let reject!: (error: Error) => void;

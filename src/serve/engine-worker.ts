@@ -1,6 +1,6 @@
 /**
- * The thread that `engine-thread.ts` starts: loads a run, then generates. Whatever takes long happens here, so that the
- * thread of HTTP stays free. Knows no HTTP.
+ * The thread that `engine-thread.ts` starts: loads a run, then generates. All long work is done here, so that the HTTP
+ * thread stays free. It must not import HTTP.
  */
 import { createHash } from 'node:crypto';
 import { totalmem } from 'node:os';
@@ -45,7 +45,7 @@ function post(message: FromEngine): void {
 
 async function load({ folder, run, chatTemplate, loops, maxSequences }: EngineOptions) {
   const opened = await openRun(folder);
-  // What is small comes first: mistakes are told before a large model is read.
+  // Small files come first: errors are reported before a large model is read.
   const { model: trained } = opened.config;
   const tokenizer = await opened.tokenizer();
   const conventions = await opened.conventions();
@@ -81,8 +81,7 @@ async function load({ folder, run, chatTemplate, loops, maxSequences }: EngineOp
 }
 
 /**
- * The template that the user gave, or else the model's own, which is told where there is a choice; null where there is
- * neither.
+ * The user's template, or else the model's own, with a notice if there is a choice; null without either.
  */
 function chosenTemplate(folder: string, given: string | null, own: string | null): TemplateSource | null {
   const file = join(folder, CHAT_TEMPLATE_FILE);
@@ -96,7 +95,7 @@ function chosenTemplate(folder: string, given: string | null, own: string | null
   return { source: own, where: file, hint: 'name another by --chat-template' };
 }
 
-/** Of what answers depend on, as JSON. */
+/** A hash of everything that answers depend on, as JSON. */
 function fingerprintOf(facts: unknown): string {
   return `fp_${createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 12)}`;
 }
@@ -142,12 +141,12 @@ class EngineService {
     }
   }
 
-  /** Throws by its promise only, which the caller that waits for the prompt sees. */
+  /** Errors reject its promise only, for the callers that wait for the prompt. */
   async #encode(prompt: Prompt): Promise<ArrayLike<number>> {
     return this.prompts.encode(prompt);
   }
 
-  /** Answers what the tokenizer is asked. */
+  /** Answers a question to the tokenizer. */
   answer(id: number, question: Question): void {
     try {
       post({ kind: 'answer', id, answer: this.#answerTo(question) });
@@ -167,7 +166,7 @@ class EngineService {
     this.#aborts.get(id)?.abort();
   }
 
-  /** Sends events in bundles: what all sequences of a step have to tell is one message. */
+  /** Sends events in bundles: all events of a step are one message. */
   #tell(event: TaskEvent): void {
     if (this.#events.push(event) > 1) return;
     setImmediate(() => {
@@ -177,13 +176,13 @@ class EngineService {
   }
 }
 
-/** Ends this thread, whatever it is doing. */
+/** Ends this thread at once. */
 function end(): never {
   makeRoomToEnd();
   process.exit();
 }
 
-/** Tells what makes this thread useless, and ends it. */
+/** Reports a fatal error, and ends this thread. */
 function failed(error: unknown): never {
   post({ kind: 'failed', error: sentError(error) });
   end();

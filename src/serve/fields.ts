@@ -1,6 +1,6 @@
 /**
- * Reads the fields of a request's body. A field that is null counts as absent, as in OpenAI's API; fields that nobody reads
- * are ignored. Every getter throws the 400 that names the field.
+ * Reads the fields of a request's body. A field that is null counts as absent, as in OpenAI's API; unknown fields are
+ * ignored. Every getter throws the 400 that names the field.
  */
 import { wrongField } from './api-error.js';
 
@@ -14,8 +14,8 @@ export class Fields {
   readonly #values: Readonly<Record<string, unknown>>;
 
   /**
-   * @param value what should be an object
-   * @param path where it stands in the body; '' for the body itself
+   * @param value the value that should be an object
+   * @param path its path in the body; '' for the body itself
    */
   constructor(
     value: unknown,
@@ -30,7 +30,7 @@ export class Fields {
     return this.path === '' ? field : `${this.path}.${field}`;
   }
 
-  /** The field as it came; undefined where it is absent. */
+  /** The field as it came; undefined if absent. */
   raw(field: string): unknown {
     return Object.hasOwn(this.#values, field) ? (this.#values[field] ?? undefined) : undefined;
   }
@@ -61,14 +61,14 @@ export class Fields {
     return this.#check(field, 'a text', (value) => typeof value === 'string');
   }
 
-  /** A text that must be there. */
+  /** A required text. */
   requiredText(field: string): string {
     const value = this.text(field);
     if (value === undefined) throw wrongField(this.name(field), 'must be given');
     return value;
   }
 
-  /** An object inside. */
+  /** A nested object. */
   object(field: string): Fields | undefined {
     const value = this.raw(field);
     return value === undefined ? undefined : new Fields(value, this.name(field));
@@ -78,7 +78,9 @@ export class Fields {
     return Object.entries(this.#values);
   }
 
-  /** Throws unless the field is absent or one of the values that mean the same, since it asks for what is not there. */
+  /**
+   * Throws unless the field is absent or one of the values that mean the same, because the feature is not supported.
+   */
   unsupported(field: string, rule: string, ...harmless: readonly unknown[]): void {
     const value = this.raw(field);
     if (value === undefined || harmless.includes(value)) return;

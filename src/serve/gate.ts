@@ -1,4 +1,4 @@
-/** Which requests are refused: by the server's state, the model they name, and the room that is left. Knows no HTTP. */
+/** Rejects requests by the server's state, the model that they name, and the free room. It must not import HTTP. */
 import { ApiError, wrongField } from './api-error.js';
 import type { CompletionRequest } from './requests.js';
 
@@ -12,12 +12,12 @@ export interface GateOptions {
   readonly state: () => ServerState;
 }
 
-/** Seconds after which a server that loads is worth another look. */
+/** Seconds after which to retry while the server loads. */
 const LOADING_SECONDS = 5;
 /** Longest `retry-after`, in seconds. */
 const LONGEST_RETRY = 60;
 
-/** Each method throws the ApiError of a refusal. */
+/** Each method throws the ApiError of a rejection. */
 export class Gate {
   constructor(private readonly options: GateOptions) {}
 
@@ -44,7 +44,7 @@ export class Gate {
    * 400 for a request that can never fit, 429 for one that does not fit now.
    *
    * @param inFlight sequences that run or wait
-   * @param answerSeconds mean time of an answer, after which another try is worth it
+   * @param answerSeconds mean time of an answer, after which a retry makes sense
    */
   requireRoom({ tasks, n }: CompletionRequest, inFlight: number, answerSeconds: number): void {
     const { capacity } = this.options;

@@ -1,6 +1,6 @@
 /**
  * Whether a request was meant for this server. A page of another origin can let its own name point to this machine (DNS
- * rebinding); its requests then count as its own origin's, and are known only by the name in their Host header.
+ * rebinding); its requests then count as same-origin, and only the name in their Host header reveals them.
  */
 import { ApiError } from './api-error.js';
 
@@ -11,7 +11,10 @@ export function isLoopback(host: string): boolean {
   return LOOPBACK.test(host);
 }
 
-/** The 403 for a request to a server on `listening`, where only this machine reaches that, by a name that is not this machine's. */
+/**
+ * The 403 for a request to a server on `listening`, if only this machine reaches that, by a name that is not this
+ * machine's.
+ */
 export function requireOwnHost(listening: string, given: string | undefined): void {
   if (!isLoopback(listening) || given === undefined) return;
   const name = given.replace(/:\d*$/, '').toLowerCase();

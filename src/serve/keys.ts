@@ -1,18 +1,18 @@
-/** Who may ask: API keys, as bearer tokens. */
+/** API keys, as bearer tokens. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { ConfigError } from '../errors.js';
 import { ApiError } from './api-error.js';
 
-/** A key travels in a header, and one of few characters is soon guessed. */
+/** A key is sent in a header, and a short key is easy to guess. */
 const KEY = /^[\x21-\x7e]{8,512}$/;
 
 export class ApiKeys {
   readonly #hashes: readonly Buffer[];
 
   /**
-   * No keys at all let everybody in. Throws ConfigError for a key that no header can carry, or that is too short.
+   * Without keys, access is open. Throws ConfigError for a key that no header can carry, or that is too short.
    *
-   * @param where what the keys were given by, for messages
+   * @param where the source of the keys, for messages
    */
   constructor(keys: readonly string[], where: string) {
     for (const key of keys) {
@@ -23,16 +23,16 @@ export class ApiKeys {
     this.#hashes = keys.map(hash);
   }
 
-  /** Whether anybody may ask. */
+  /** Whether access is open. */
   get open(): boolean {
     return this.#hashes.length === 0;
   }
 
-  /** Throws the 401 unless the Authorization header has one of the keys; takes the same time for each wrong one. */
+  /** Throws the 401 unless the Authorization header has one of the keys; takes the same time for every wrong key. */
   check(authorization: string | undefined): void {
     if (this.open) return;
     const given = hash(/^Bearer +(.+)$/i.exec(authorization ?? '')?.[1] ?? '');
-    // No short cut at the first match.
+    // No early return at the first match.
     const matches = this.#hashes.filter((key) => timingSafeEqual(key, given));
     if (matches.length > 0) return;
     const message = authorization === undefined ? 'no API key was given' : 'the API key is wrong';

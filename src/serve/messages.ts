@@ -1,19 +1,21 @@
-/** What the thread of HTTP and the thread of the engine tell each other. */
+/** The messages between the HTTP thread and the engine's thread. */
 import type { LoadOptions } from '../node/run.js';
 import type { SentError } from '../node/thread-errors.js';
 import type { GenerationEnd, GenerationRequest } from '../generate/request.js';
 import type { ModelConfig } from '../models/config.js';
 import type { TokenNames } from '../tokenizer/special-tokens.js';
 
-/** What the engine's thread is started with. */
+/** The start data of the engine's thread. */
 export interface EngineOptions {
   /** Folder of the run. */
   readonly folder: string;
   /** How it is opened. */
   readonly run: Omit<LoadOptions, 'onWarning'>;
-  /** A chat template in Jinja, which goes before the model's own; null for that one, or a plain dialogue where it has none. */
+  /**
+   * A chat template in Jinja that overrides the model's own; null for the model's own, or a plain dialogue without one.
+   */
   readonly chatTemplate: string | null;
-  /** Loops, steps or layers for each token of requests that do not say; null for all. */
+  /** Loops, steps or layers for each token of requests without the field; null for all. */
   readonly loops: number | null;
   /** Sequences that run at once. */
   readonly maxSequences: number;
@@ -24,7 +26,7 @@ export interface ChatMessage {
   readonly content: string;
 }
 
-/** A prompt as it was sent: it becomes tokens beside the engine, since that may take long. */
+/** A prompt as it was sent: it is encoded in the engine's thread, because that may take long. */
 export type Prompt =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'ids'; readonly ids: Int32Array }
@@ -32,7 +34,7 @@ export type Prompt =
 
 export type GenerationOptions = Omit<GenerationRequest, 'prompt'>;
 
-/** One answer to make. */
+/** One answer to generate. */
 export interface Task {
   readonly prompt: Prompt;
   readonly options: GenerationOptions;
@@ -55,11 +57,11 @@ export interface ServedLogprobs {
   readonly loops: number;
 }
 
-/** A token that was made, or told of the prompt. */
+/** A generated token, or an echoed one of the prompt. */
 export interface ServedToken {
   /** The text that is now certain to belong to the answer. */
   readonly text: string;
-  /** The token and the most probable ones in its place; null where not asked for. */
+  /** The token and the most probable ones in its place; null unless requested. */
   readonly logprobs: ServedLogprobs | null;
   /** Loops, steps or layers spent on it; 0 for one of the prompt. */
   readonly steps: number;
@@ -67,14 +69,14 @@ export interface ServedToken {
   readonly echoed: boolean;
 }
 
-/** What happens to the task of number `id`. */
+/** An event of the task with number `id`. */
 export type TaskEvent = { readonly id: number } & (
   | { readonly token: ServedToken }
   | { readonly end: GenerationEnd }
   | { readonly error: SentError }
 );
 
-/** What is known of a model once it is loaded. */
+/** Facts of a loaded model. */
 export interface ModelInfo {
   readonly config: ModelConfig;
   /** Update that the weights are from. */
@@ -85,15 +87,15 @@ export interface ModelInfo {
   readonly loops: number | null;
   /** Ids of the tokenizer, as far as the model has them. */
   readonly vocabSize: number;
-  /** Differs where answers to the same request may: by the weights, the tokenizer, the template or the backend. */
+  /** Differs if answers to the same request may differ: by the weights, the tokenizer, the template or the backend. */
   readonly fingerprint: string;
-  /** The special tokens by the names that templates know them by. */
+  /** The special tokens by their names in templates. */
   readonly tokens: TokenNames;
   /** The chat template in Jinja; null for a plain dialogue. */
   readonly chatTemplate: string | null;
 }
 
-/** What the tokenizer can be asked: a prompt's ids, or the text of ids. */
+/** A question to the tokenizer: a prompt's ids, or the text of ids. */
 export type Question = { readonly encode: Prompt } | { readonly decode: Int32Array };
 /** Its answer: ids with their texts, or a text. */
 export interface Encoded {
@@ -101,7 +103,7 @@ export interface Encoded {
   readonly texts: readonly string[];
 }
 
-/** Sequences that run, and that wait for a place. */
+/** Numbers of sequences that run, and that wait for a place. */
 export interface Load {
   readonly running: number;
   readonly waiting: number;

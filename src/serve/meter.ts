@@ -1,4 +1,4 @@
-/** What a request's events add to the counters, and to its line in the log. Knows no HTTP. */
+/** Adds a request's events to the counters, and to its line in the log. It must not import HTTP. */
 import type { RunEvent } from './engine-thread.js';
 import type { Exchange } from './exchange.js';
 import type { Metrics } from './metrics.js';

@@ -1,4 +1,4 @@
-/** What the server counts, in Prometheus's text format (version 0.0.4). Knows no HTTP. */
+/** The server's counters, in Prometheus's text format (version 0.0.4). It must not import HTTP. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Load } from './messages.js';
 
@@ -8,7 +8,7 @@ type Labels = Readonly<Record<string, string | number>>;
 
 /** Seconds, from a fast token to a long wait in the queue. */
 const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
-/** Milliseconds between two looks at the event loop; a free one is late by as much, so it is not counted as delay. */
+/** Milliseconds between two checks of the event loop; a free loop is late by as much, which does not count as delay. */
 const RESOLUTION = 10;
 const QUANTILES = [0.5, 0.99, 1];
 
@@ -88,7 +88,7 @@ export class Metrics {
     this.#delay.enable();
   }
 
-  /** Everything, with the state of now. The event loop's delay is that since the last time. */
+  /** All metrics, with the current state. The event loop's delay is that since the last call. */
   render({ running, waiting }: Load): string {
     const delays = QUANTILES.map((q) => {
       const late = this.#delay.count === 0 ? 0 : this.#delay.percentile(100 * q) / 1e9 - RESOLUTION / 1e3;

@@ -1,4 +1,4 @@
-/** The parameters of a request that both kinds of completion share, and what they mean to the engine. */
+/** The parameters of a request that both kinds of completion share, and their meaning for the engine. */
 import { ConfigError } from '../errors.js';
 import { exitCount, type ModelConfig } from '../models/config.js';
 import { EXIT_CRITERIA, type ExitOptions } from '../models/exits/options.js';
@@ -9,23 +9,28 @@ import { CONTEXT_LENGTH } from './prompts.js';
 
 const ANY: Range = { min: 1, max: Number.MAX_SAFE_INTEGER };
 const SEED: Range = { min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
-/** Neither number nor length costs what a token does; OpenAI's own server takes four, and its clients' lists are longer. */
+/**
+ * Neither number nor length costs as much as a token; OpenAI's own server accepts four, and its clients' lists are
+ * longer.
+ */
 const MOST_STOPS = 64;
 const LONGEST_STOP = 256;
-/** What some clients send for a random seed, and for as many tokens as fit. */
+/** Some clients' value for a random seed, and for as many tokens as fit. */
 const RANDOM_SEED = -1;
 const NO_LIMIT = -1;
 const PENALTY: Range = { min: -2, max: 2 };
 const BIAS: Range = { min: -100, max: 100 };
-/** Loops beyond the trained count buy little, and a pass cannot be interrupted: so many times the trained count. */
+/** Maximum of loops as a multiple of the trained count: more loops help little, and a pass cannot be interrupted. */
 const MOST_LOOPS = 8;
 
-/** Most loops that a request may ask for. */
+/** Maximum of loops in a request. */
 export function mostLoops(config: ModelConfig): number {
   return MOST_LOOPS * exitCount(config);
 }
 
-/** The engine's options but for log-probabilities, which the two kinds ask for in different words; no seed where none is given. */
+/**
+ * The engine's options except log-probabilities, whose fields differ between the two kinds; no seed if none is given.
+ */
 export function readOptions(
   fields: Fields,
   maxTokens: number,
@@ -52,18 +57,18 @@ export function readOptions(
   };
 }
 
-/** A value, or nothing where it is one of those that mean the same. */
+/** A value, or undefined if it is one of the values that mean the same as an absent field. */
 function off(value: number | undefined, ...neutral: readonly number[]): number | undefined {
   return value === undefined || neutral.includes(value) ? undefined : value;
 }
 
-/** The factor of a repetition penalty; 0 is what clients send for none. */
+/** The factor of a repetition penalty; clients send 0 for none. */
 function readRepetitionPenalty(fields: Fields): number | undefined {
   if (fields.raw('repetition_penalty') === 0) return undefined;
   return fields.number('repetition_penalty', { min: 0.01, max: 100 });
 }
 
-/** Most tokens to make, in a field of any name; −1 for as many as there is room for. */
+/** Maximum of tokens to generate, in a field of any name; −1 for as many as fit. */
 export function readMaxTokens(fields: Fields, field: string, { config }: ModelInfo): number | undefined {
   const most = fields.whole(field, { min: NO_LIMIT, max: Number.MAX_SAFE_INTEGER });
   return most === NO_LIMIT ? config.blockSize : most;
@@ -86,7 +91,7 @@ function readStop(fields: Fields): readonly string[] | undefined {
   return (texts as string[]).filter((text) => text !== '');
 }
 
-/** Token ids, as keys of a JSON object, to what is added to their logits. */
+/** Token ids, as keys of a JSON object, with the values to add to their logits. */
 function readLogitBias(fields: Fields, vocabSize: number): Record<number, number> | undefined {
   const biases = fields.object('logit_bias');
   if (!biases) return undefined;
@@ -99,7 +104,7 @@ function readLogitBias(fields: Fields, vocabSize: number): Record<number, number
   return Object.fromEntries(entries);
 }
 
-/** How tokens may leave early: `{ criterion, threshold }`, the criterion being the model's own rule where it is absent. */
+/** How tokens may exit early: `{ criterion, threshold }`; the criterion is the model's own rule by default. */
 function readExit(fields: Fields): { readonly exit?: ExitOptions } {
   const exit = fields.object('exit');
   if (!exit) return {};
@@ -112,7 +117,7 @@ function readExit(fields: Fields): { readonly exit?: ExitOptions } {
   return { exit: given({ criterion: known, threshold }) };
 }
 
-/** What the engine's error means to whoever sent the request: what the fields' bounds let through, it names as the API does. */
+/** The engine's error for the client: errors that the fields' bounds let through are named as in the API. */
 export function apiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (!(error instanceof ConfigError)) return new ApiError(500, 'the server failed; its log says why');

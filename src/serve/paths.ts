@@ -1,4 +1,4 @@
-/** Where requests go: the routes, and what becomes of addresses that miss them by little. Knows no HTTP. */
+/** The routes of requests, and the correction of slightly wrong paths. It must not import HTTP. */
 import { ApiError } from './api-error.js';
 
 export const ROUTES = {
@@ -18,19 +18,22 @@ export function methodOf(name: keyof typeof ROUTES): 'GET' | 'POST' {
   return ['completions', 'chat', 'tokenize', 'detokenize'].includes(name) ? 'POST' : 'GET';
 }
 
-/** Whether a path may be a file of the page: `/`, or a name with an ending, which no route has. */
+/** Whether a path may be a file of the page: `/`, or a name with an extension, which no route has. */
 export function isPageFile(path: string): boolean {
   return /^\/([\w-]+(\.\w+)+)?$/.test(path);
 }
 
-/** A path without doubled and trailing slashes, and with the `/v1` that some clients leave out of the base address, or say twice. */
+/**
+ * A path without doubled and trailing slashes, and with the `/v1` that some clients omit from the base address, or
+ * repeat.
+ */
 export function routed(path: string): string {
   const plain = path.replace(/\/{2,}/g, '/').replace(/(.)\/$/, '$1');
   const once = plain.replace(/^(\/v1)+(?=\/)/, '/v1');
   return /^\/(completions|chat\/completions|models(\/.*)?)$/.test(once) ? `/v1${once}` : once;
 }
 
-/** The 404 for a path that leads nowhere, which says where to go. */
+/** The 404 for an unknown path, which names the right one. */
 export function nowhere(method: string, path: string): ApiError {
   const hint = path.startsWith('/v1/responses')
     ? 'this server has no Responses API: use /v1/chat/completions'

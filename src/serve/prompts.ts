@@ -8,22 +8,22 @@ import { ChatTemplate, type TemplateSource } from './chat-template.js';
 import type { ChatMessage, Prompt } from './messages.js';
 import { TimeOver, within } from './time-limit.js';
 
-/** For models that have seen no chat but plain text: a dialogue as a book prints it. */
+/** For models trained on plain text only: a dialogue as in a book. */
 const PLAIN_TEMPLATE =
   "{% for message in messages %}{% if message.role in ['system', 'developer'] %}{{ message.content }}" +
   "{% elif message.role == 'assistant' %}Assistant: {{ message.content | trim }}" +
   "{% elif message.role == 'tool' %}Tool: {{ message.content }}" +
   '{% else %}User: {{ message.content }}{% endif %}' +
   "{{ '\\n\\n' }}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}";
-/** Where a plain dialogue goes on to the next speaker, the answer is over. */
+/** When a plain dialogue continues with the next speaker, the answer is over. */
 const PLAIN_STOP = ['\n\nUser:', '\nUser:'];
 
-/** Longest time for a template: answers under way wait for it. */
+/** Longest time for a template: running answers wait for it. */
 const RENDER_MS = 250;
 /** Characters of GPT-2's longest token: a longer text has too many tokens, and need not be encoded to know it. */
 const LONGEST_TOKEN = 128;
 
-/** How OpenAI says that a context is too long. */
+/** OpenAI's message for a context that is too long. */
 export const CONTEXT_LENGTH = "This model's maximum context length is";
 
 export interface PromptOptions {
@@ -31,7 +31,7 @@ export interface PromptOptions {
   readonly blockSize: number;
   /** Begins a text. */
   readonly bos: number | null;
-  /** Special tokens by the names that templates know them by. */
+  /** Special tokens by their names in templates. */
   readonly names: TokenNames;
   /** Null for a plain dialogue. */
   readonly chatTemplate: TemplateSource | null;
@@ -47,7 +47,7 @@ export class Prompts {
     const { tokenizer, names, chatTemplate } = options;
     const source = chatTemplate ?? { source: PLAIN_TEMPLATE, where: 'plain dialogue' };
     const { eot: id, eotToken: content } = tokenizer;
-    // In some vocabularies the end of text is a token like any other.
+    // In some vocabularies the end of text is an ordinary token.
     const end =
       id === null || content === null || tokenizer.specials.some((token) => token.id === id)
         ? []
@@ -56,7 +56,10 @@ export class Prompts {
     this.chatStop = chatTemplate === null ? PLAIN_STOP : [];
   }
 
-  /** The ids of a prompt, an empty one being a new document. Throws ConfigError for one that is too long, or no chat. */
+  /**
+   * The ids of a prompt; an empty prompt is a new document. Throws ConfigError for a prompt that is too long, or an
+   * invalid chat.
+   */
   encode(prompt: Prompt): ArrayLike<number> {
     const { blockSize, bos } = this.options;
     const ids = prompt.kind === 'ids' ? prompt.ids : this.#encodeText(prompt);
@@ -64,7 +67,10 @@ export class Prompts {
     return startedWith(bos, ids);
   }
 
-  /** The ids of a prompt of any length, in which special tokens that a text spells out are tokens. Throws ConfigError for no chat. */
+  /**
+   * The ids of a prompt of any length, in which special tokens that a text spells out are tokens. Throws ConfigError
+   * for an invalid chat.
+   */
   spelled(prompt: Prompt): number[] {
     const { tokenizer } = this.options;
     if (prompt.kind === 'ids') return Array.from(prompt.ids);
@@ -77,7 +83,7 @@ export class Prompts {
   }
 
   #encodeText(prompt: Exclude<Prompt, { kind: 'ids' }>): ArrayLike<number> {
-    // Each message takes a token at least.
+    // Each message takes at least one token.
     if (prompt.kind === 'chat') this.#requireLeast(prompt, prompt.messages.length);
     const look = (text: string) => this.#requireLeast(prompt, Math.ceil(text.length / LONGEST_TOKEN));
     if (prompt.kind === 'chat')
@@ -99,7 +105,7 @@ export class Prompts {
     if (tokens > this.options.blockSize) throw this.#tooLong(prompt, `at least ${tokens}`);
   }
 
-  /** In OpenAI's words, which clients look for; named after the field that it came in. */
+  /** In OpenAI's words, which clients look for; named after the prompt's field. */
   #tooLong({ kind }: Prompt, length: number | string): ConfigError {
     const [param, what] = kind === 'chat' ? ['messages', 'messages'] : ['prompt', 'prompt'];
     return new ConfigError(

@@ -1,4 +1,4 @@
-/** What a request of either kind comes to: tasks for the engine, and how to answer. */
+/** Turns a request of either kind into tasks for the engine, and the format of the answer. */
 import { randomInt } from 'node:crypto';
 import { hashWords } from '../random.js';
 import { wrongField } from './api-error.js';
@@ -6,9 +6,9 @@ import type { Fields } from './fields.js';
 import type { ModelInfo, Prompt, Task } from './messages.js';
 import { given, readOptions } from './options.js';
 
-/** Choices of one request; a client that wants more asks again. */
+/** Maximum of choices in one request. */
 const MOST_CHOICES = 128;
-/** A seed for requests that give none. */
+/** A seed for requests without one. */
 const SEEDS = 2 ** 32;
 
 export interface CompletionRequest {
@@ -21,18 +21,18 @@ export interface CompletionRequest {
   readonly includeUsage: boolean;
 }
 
-/** What only one kind of request knows. */
+/** The part that depends on the kind of request. */
 export interface Asked {
   readonly prompts: readonly Prompt[];
   readonly maxTokens: number;
   readonly topLogprobs: number | undefined;
-  /** Whether the prompt is told before the answer. */
+  /** Whether the prompt is echoed before the answer. */
   readonly echo?: boolean;
 }
 
 /**
- * The request that the shared fields describe. Choice k of a prompt has a seed made of the request's and k, choice 0 the
- * request's own: more choices leave the first one as it was.
+ * The request that the shared fields describe. Choice k of a prompt has a seed derived from the request's seed and k;
+ * choice 0 has the request's own, so that more choices do not change the first one.
  */
 export function readRequest(fields: Fields, asked: Asked, info: ModelInfo): CompletionRequest {
   const { prompts, maxTokens, topLogprobs, echo = false } = asked;

@@ -1,17 +1,17 @@
-/** The tokens of one answer as they are served: by their bytes, and by where they begin in its text. */
+/** The tokens of one answer as they are served: by their bytes, and by their offsets in its text. */
 import type { GeneratedToken, TokenLogprob } from '../generate/request.js';
 import { type TokenDecoder, type Tokenizer, textOf } from '../tokenizer/tokenizer.js';
 import type { BytesLogprob, ServedToken } from './messages.js';
 
 export class ServedTokens {
   readonly #decoder: TokenDecoder;
-  /** Characters that the tokens so far have made. */
+  /** Characters of the tokens so far. */
   #length = 0;
-  /** The token before the next one, of the answer or the prompt: what a token is may depend on it. */
+  /** The token before the next one, of the answer or the prompt: a token's text may depend on it. */
   #before: number | undefined;
 
   /**
-   * @param before the ids before the first that is told
+   * @param before the ids before the first reported one
    * @param asked whether log-probabilities are
    */
   constructor(
@@ -37,7 +37,10 @@ export class ServedTokens {
     return { bytes: Array.from(this.tokenizer.bytesOf(id, this.#before)), logprob };
   }
 
-  /** Where the next token begins: all parts of a character where that begins, and a whole text after one that it breaks off. */
+  /**
+   * The next token's offset: all parts of a character have the character's offset, and a complete text comes after a
+   * character that it breaks off.
+   */
   #offset(id: number): number {
     const text = this.#decoder.push(id);
     const own = Math.max(0, text.indexOf(textOf(this.tokenizer, id, this.#before)));

@@ -1,6 +1,6 @@
 /**
- * An HTTP server around a run: starts its engine, keeps slow and greedy clients in bounds, and stops without cutting off who is
- * being answered. Knows no terminal and no signals.
+ * An HTTP server around a run: starts its engine, limits slow and greedy clients, and stops without cutting off running
+ * answers. It must not handle terminals or signals.
  */
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -19,11 +19,11 @@ import { Metrics } from './metrics.js';
 import { ROUTES } from './paths.js';
 
 export interface Limits {
-  /** Sequences that wait for a place in the running batch; beyond them requests are refused. */
+  /** Sequences that wait for a place in the running batch; further requests are rejected. */
   readonly maxQueue: number;
   /** Longest time from a request to the end of its answer. */
   readonly timeoutMs: number;
-  /** Longest body. Parsing it blocks everybody for some milliseconds. */
+  /** Longest body. Parsing it blocks all clients for some milliseconds. */
   readonly bodyBytes: number;
   /** All headers of a request together. */
   readonly headerBytes: number;
@@ -31,11 +31,11 @@ export interface Limits {
   readonly headersTimeoutMs: number;
   /** Longest time a client may take to send a whole request. */
   readonly requestTimeoutMs: number;
-  /** Longest time that answers under way may take once the server has been asked to end. */
+  /** Longest time for running answers after the server has been asked to end. */
   readonly drainTimeoutMs: number;
   /** Longest time that a connection may wait for its next request: longer than the pools of clients and proxies keep theirs. */
   readonly keepAliveMs: number;
-  /** How long a stream waits for its first token before it sends its headers, and how long it is silent after that. */
+  /** How long a stream waits for its first token before it sends its headers, and the longest silence after that. */
   readonly firstByteMs: number;
   readonly silenceMs: number;
 }
@@ -53,9 +53,9 @@ export const DEFAULT_LIMITS: Limits = {
   silenceMs: 10_000,
 };
 
-/** How often the timeouts of senders are looked at. */
+/** How often the timeouts of senders are checked. */
 const CHECK_MS = 500;
-/** A connection on which nothing has moved for so long after an answer's time is over has nobody at its end. */
+/** A connection counts as dead after this idle time beyond an answer's time limit. */
 const IDLE_MARGIN_MS = 10_000;
 
 export interface ServeOptions extends EngineOptions {
@@ -64,9 +64,9 @@ export interface ServeOptions extends EngineOptions {
   readonly port: number;
   /** Bearer tokens, one of which every request but `/health` must carry; none for no such check. */
   readonly keys: ApiKeys;
-  /** The model's names in requests; the folder's where there are none. */
+  /** The model's names in requests; the folder's name if there are none. */
   readonly modelNames: readonly string[];
-  /** Origins whose pages may ask, `*` for any; none for no page. */
+  /** Origins whose pages may send requests, `*` for any; none for no page. */
   readonly cors: readonly string[];
   /** Whether `/` is a page to try the model on. */
   readonly page: boolean;
@@ -79,7 +79,7 @@ export interface ServeOptions extends EngineOptions {
 
 /** A server that listens; it loads its model meanwhile. */
 export class ModelServer implements AsyncDisposable {
-  /** Resolves once the model answers; rejects with what prevented it. */
+  /** Resolves once the model answers; rejects with the error that prevented it. */
   readonly ready: Promise<ModelInfo>;
   /** Rejects when the model cannot be loaded, or the engine dies; never resolves. */
   readonly failed: Promise<never>;
@@ -147,7 +147,7 @@ export class ModelServer implements AsyncDisposable {
     return urlOf(this.#http);
   }
 
-  /** Refuses what is new, waits for what is being answered, as long as `drainTimeoutMs` allows, and ends. */
+  /** Rejects new requests, waits for running answers, at most `drainTimeoutMs`, and ends. */
   async drain(): Promise<void> {
     this.#state = 'draining';
     const { limits, notice } = this.options;
@@ -160,7 +160,7 @@ export class ModelServer implements AsyncDisposable {
     await this.close();
   }
 
-  /** Ends at once, and cuts off the clients that are being answered. */
+  /** Ends at once, and cuts off running answers. */
   async close(): Promise<void> {
     await closeNow(this.#http);
     await this.#end();
@@ -186,8 +186,8 @@ export class ModelServer implements AsyncDisposable {
 }
 
 /**
- * Closes the responses that wait behind another on a connection (pipelining) when the connection is gone: Node tells only
- * the one that is being sent, so the others would stay open for ever.
+ * Closes the responses that wait behind another on a connection (pipelining) when the connection is closed: Node
+ * informs only the response that is being sent, so the others would stay open forever.
  */
 function closeWaitingResponses(http: Server): void {
   const open = new WeakMap<Socket, Set<ServerResponse>>();
@@ -209,7 +209,7 @@ function closeWaitingResponses(http: Server): void {
   });
 }
 
-/** The server's page; null, and a notice, where it is not built: the API does without. */
+/** The server's page; null, with a notice, if it is not built: the API does not need it. */
 function builtPage(notice: (line: string) => void): PageFiles | null {
   try {
     return new PageFiles('serve');
@@ -220,7 +220,7 @@ function builtPage(notice: (line: string) => void): PageFiles | null {
   }
 }
 
-/** The route of a path, so that strange paths make no series of their own. */
+/** The route of a path, so that unknown paths create no metric series. */
 function routeOf(path: string): string {
   if (path.startsWith(`${ROUTES.models}/`)) return ROUTES.model;
   return Object.values(ROUTES).find((route) => route === path) ?? 'other';

@@ -1,7 +1,7 @@
-/** Streams that wait: their first value, and the signs of life between values. Knows no engine and no HTTP. */
+/** Streams that wait: their first value, and keep-alive comments between values. */
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** A comment in a stream of server-sent events, which clients pass over. */
+/** A comment in a stream of server-sent events, which clients skip. */
 const WAITING = Buffer.from(': waiting\n\n');
 
 const LATER: unique symbol = Symbol('later');
@@ -24,7 +24,7 @@ export async function soonOrLater<Value>(
   return resumed(first, values);
 }
 
-/** A promise of LATER, and its timer, which keeps nobody waiting. */
+/** A promise of LATER, and its timer, which does not keep the process alive. */
 function after(ms: number) {
   const controller = new AbortController();
   const promise: Promise<typeof LATER> = delay(ms, LATER, { signal: controller.signal, ref: false }).then(
@@ -34,7 +34,7 @@ function after(ms: number) {
   return { promise, clear: () => controller.abort() };
 }
 
-/** An iterator whose first value has been asked for already. */
+/** An iterator whose first value is already requested. */
 async function* resumed<Value>(
   first: Promise<IteratorResult<Value, void>>,
   rest: AsyncGenerator<Value, void>,
@@ -48,7 +48,10 @@ async function* resumed<Value>(
   }
 }
 
-/** The pieces of a stream, and a comment wherever none has come: at its very beginning, and for `ms` milliseconds or twice that. */
+/**
+ * The pieces of a stream, and a comment where there are none: at the beginning, and after `ms` to twice `ms`
+ * milliseconds of silence.
+ */
 export async function* keptAlive(
   chunks: AsyncGenerator<Uint8Array, void>,
   ms: number,

@@ -1,13 +1,13 @@
-/** Changes the texts that a template writes. Knows the tree that @huggingface/jinja parses templates into. */
+/** Changes the texts that a template writes, in the tree into which @huggingface/jinja parses templates. */
 
-/** A node of the tree, as far as it matters here. */
+/** A node of the tree, with the fields that are used here. */
 interface Node {
   readonly type: string;
   value?: unknown;
   readonly [field: string]: unknown;
 }
 
-/** Operators that look at texts and write none. */
+/** Operators that read texts and write none. */
 const COMPARISONS = new Set(['==', '!=', '<', '>', '<=', '>=', 'in', 'not in']);
 /** Functions and filters that look for their arguments in a text, or in a list of messages; of `replace` only the first is looked for. */
 const SEARCHES = new Set([
@@ -23,9 +23,9 @@ const SEARCHES = new Set([
 ]);
 
 /**
- * Puts `change(text)` in the place of every text of a parsed template but names of fields.
+ * Replaces every text of a parsed template, except names of fields, by `change(text)`.
  *
- * @param spare leaves alone what the template compares with, or looks for
+ * @param spare skips the texts that the template compares with, or looks for
  */
 export function markTexts(tree: unknown, change: (text: string) => string, spare: boolean): void {
   const visit = (value: unknown, sought: boolean): void => {
@@ -62,7 +62,7 @@ export function markTexts(tree: unknown, change: (text: string) => string, spare
   visit(tree, false);
 }
 
-/** The name of what a call calls: of a function, a filter or a method. */
+/** The name of a call's function, filter or method. */
 function calleeOf({ callee }: Node): string {
   const { type, value, property } = callee as Node;
   return String(type === 'MemberExpression' ? (property as Node).value : value);

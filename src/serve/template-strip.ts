@@ -1,18 +1,18 @@
 /**
- * Python's `strip`, `lstrip` and `rstrip` of certain characters in templates, of which @huggingface/jinja takes all white space
- * away instead. Knows the tree that it parses templates into.
+ * Python's `strip`, `lstrip` and `rstrip` of certain characters in templates, for which @huggingface/jinja removes all
+ * white space instead. It works on the tree into which that parses templates.
  */
 
 const METHODS = ['strip', 'lstrip', 'rstrip'] as const;
 type Method = (typeof METHODS)[number];
 
-/** The functions that `useStrip` puts in place of the methods, by the names that templates call them. */
+/** The functions with which `useStrip` replaces the methods, by their names in templates. */
 export const STRIP_FUNCTIONS: Readonly<Record<string, (text: string, characters: string | null) => string>> =
   Object.fromEntries(
     METHODS.map((method) => [functionName(method), (text, characters) => stripped(method, text, characters)]),
   );
 
-/** Makes `x.strip('…')` of a parsed template the call of a function, and the like. */
+/** Turns `x.strip('…')` and the like in a parsed template into the call of a function. */
 export function useStrip(tree: unknown): void {
   if (typeof tree !== 'object' || tree === null) return;
   const node = tree as Record<string, unknown>;

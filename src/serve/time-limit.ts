@@ -1,7 +1,7 @@
-/** Synchronous work that may not take longer than it is given. Knows no templates. */
+/** Synchronous work with a time limit. */
 import { createContext, Script } from 'node:vm';
 
-/** What `within` throws where the time is over. */
+/** Thrown by `within` when the time is over. */
 export class TimeOver extends Error {}
 
 const script = new Script('work()');
@@ -9,10 +9,10 @@ const realm: { work?: () => unknown } = {};
 const context = createContext(realm);
 
 /**
- * Runs `work` and returns its result; throws TimeOver after `ms` milliseconds, wherever it is then. What it holds must
- * not be used again after that.
+ * Runs `work` and returns its result; throws TimeOver after `ms` milliseconds, at any point of `work`, whose objects
+ * must then not be used again.
  *
- * It runs in this thread and in its own realm: V8's watchdog over the script that calls it stops whatever it does.
+ * It runs in this thread and in its own realm: V8's watchdog over the script that calls it stops it anywhere.
  */
 export function within<Result>(ms: number, work: () => Result): Result {
   realm.work = work;

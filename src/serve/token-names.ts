@@ -1,8 +1,8 @@
-/** What tokens are called in answers, as OpenAI calls them. */
+/** The names of tokens in answers, as in OpenAI's API. */
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** The text of a token; undefined where its bytes are not whole characters. */
+/** The text of a token; undefined if its bytes are not whole characters. */
 export function textOf(bytes: readonly number[]): string | undefined {
   try {
     return utf8.decode(Uint8Array.from(bytes));
@@ -11,7 +11,7 @@ export function textOf(bytes: readonly number[]): string | undefined {
   }
 }
 
-/** Bytes in ASCII, those that it cannot print as `\xc3`. */
+/** Bytes in ASCII, with unprintable ones as `\xc3`. */
 export function escaped(bytes: readonly number[]): string {
   const printable = (byte: number) => byte >= 0x20 && byte < 0x7f && byte !== 0x5c;
   const shown = (byte: number) =>

@@ -1,4 +1,4 @@
-/** What clients may ask of the tokenizer, as vLLM's server answers it: they then need none of their own. */
+/** The tokenizer's routes, compatible with vLLM's server, so that clients need no tokenizer of their own. */
 import { wrongField } from './api-error.js';
 import { readMessages } from './chat.js';
 import type { EngineThread } from './engine-thread.js';
