@@ -1,5 +1,6 @@
 /**
- * Reads and checks the arguments of one call from JavaScript. A binding has one line for each argument; the first that does not fit ends the call with a Refusal, before anything is written.
+ * Reads and checks the arguments of one call from JavaScript. A binding has one line for each argument; the first that
+ * does not fit ends the call with a Refusal, before anything is written.
  */
 #pragma once
 

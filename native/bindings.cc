@@ -1,4 +1,7 @@
-/** Bindings of what is not a kernel: lengths that depend on the instruction set, and the machine's limit of multiply-adds. */
+/**
+ * Bindings of what is not a kernel: lengths that depend on the instruction set, and the machine's limit of
+ * multiply-adds.
+ */
 #include "bindings.h"
 
 namespace loopnn {

@@ -13,7 +13,9 @@ struct Binding {
   napi_value (*run)(Call&);
 };
 
-/** The kernels (generated from their table), lengths and limits, memory and checksums; each list ends with a null name. */
+/**
+ * The kernels (generated from their table), lengths and limits, memory and checksums; each list ends with a null name.
+ */
 extern const Binding kKernelBindings[];
 extern const Binding kMeasureBindings[];
 extern const Binding kMemoryBindings[];

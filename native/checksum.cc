@@ -1,6 +1,7 @@
 /**
- * CRC-32C (Castagnoli, RFC 3720 appendix B.4) of bytes. Processors have an instruction for eight bytes of it, which takes
- * three cycles until its result can be used and can begin once a cycle: so three thirds are summed side by side and joined.
+ * CRC-32C (Castagnoli, RFC 3720 appendix B.4) of bytes. Processors have an instruction for eight bytes of it, which
+ * takes three cycles until its result can be used and can begin once a cycle: so three thirds are summed side by side
+ * and joined.
  *
  * A checksum is a polynomial over GF(2) modulo the generator, its bits in reverse: bit 31 is the coefficient of x^0.
  */

@@ -1,6 +1,6 @@
 /**
- * Token embedding, with the positions' where there is one. The backward pass is cut by channels, not by rows: a token that occurs twice is
- * then added by one thread, in the order of the rows.
+ * Token embedding, with the positions' where there is one. The backward pass is cut by channels, not by rows: a token
+ * that occurs twice is then added by one thread, in the order of the rows.
  */
 #include "families.h"
 #include "vec.h"

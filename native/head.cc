@@ -1,7 +1,7 @@
 /**
- * The head: logits = inp·weightᵀ, softmax cross-entropy against targets, and the gradients of both from the same logits;
- * weight (V, C) comes packed both ways. Logits exist for a run of rows at a time; how many is a function of the shape
- * alone. dinp is overwritten, dweight is added to. A target of −1 gives loss 0 and no gradient.
+ * The head: logits = inp·weightᵀ, softmax cross-entropy against targets, and the gradients of both from the same
+ * logits; weight (V, C) comes packed both ways. Logits exist for a run of rows at a time; how many is a function of the
+ * shape alone. dinp is overwritten, dweight is added to. A target of −1 gives loss 0 and no gradient.
  */
 #include <math.h>
 

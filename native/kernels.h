@@ -1,10 +1,10 @@
 /**
- * Every kernel, as a table of function pointers that each instruction set fills in. src/backend/kernel-table.ts says what each
- * computes and names its arguments, of which kernels.generated.h is made; src/backend/compiled/kernels.ts has those that
- * only this engine has.
+ * Every kernel, as a table of function pointers that each instruction set fills in. src/backend/kernel-table.ts says
+ * what each computes and names its arguments, of which kernels.generated.h is made; src/backend/compiled/kernels.ts has
+ * those that only this engine has.
  *
- * Knows no JavaScript. Nothing is checked here: the bindings have refused wrong lengths, overlapping outputs and ids out of
- * range before a kernel runs.
+ * Knows no JavaScript. Nothing is checked here: the bindings have refused wrong lengths, overlapping outputs and ids
+ * out of range before a kernel runs.
  */
 #pragma once
 

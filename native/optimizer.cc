@@ -123,7 +123,9 @@ void averageWeights(const AverageWeightsArgs& args) {
   });
 }
 
-/** Σ f(x) over all elements in double precision, by blocks whose sums are added in order; f works on halves of a vector. */
+/**
+ * Σ f(x) over all elements in double precision, by blocks whose sums are added in order; f works on halves of a vector.
+ */
 template <class F>
 double sumOf(const float* inp, int64_t n, F f) {
   constexpr int64_t kLong = 32768, kHalf = W / 2;

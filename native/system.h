@@ -9,7 +9,9 @@ namespace loopnn {
 void* allocatePages(size_t bytes);
 void freePages(void* memory, size_t bytes);
 
-/** CPUs that this process may use: those of its affinity, and not more than its container's share of time. At least 1. */
+/**
+ * CPUs that this process may use: those of its affinity, and not more than its container's share of time. At least 1.
+ */
 int processors();
 
 /** Keeps this library loaded until the process ends. */

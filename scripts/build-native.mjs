@@ -151,7 +151,8 @@ const hash = (...parts) => createHash('sha256').update(parts.join('\0')).digest(
 /**
  * Builds the addon of a checkout if it is missing or stale; resolves to { output, rebuilt }.
  *
- * @param {{ force?: boolean, sanitize?: string, log?: (line: string) => void, onCompiled?: (done: number, of: number) => void }} [options]
+ * @param {{ force?: boolean, sanitize?: string, log?: (line: string) => void, onCompiled?: (done: number, of:
+ * number) => void }} [options]
  *   `sanitize` (for example 'address,undefined') builds into dist/native-asan instead.
  */
 export function buildNative({ force, sanitize, log, onCompiled } = {}) {

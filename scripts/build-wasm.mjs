@@ -1,6 +1,6 @@
 /**
- * Compiles `native/` to WebAssembly: `wasm/simd128.wasm`, and `wasm/relaxed-simd.wasm`, whose multiply-add is one instruction.
- * Both lie in the repository, so that nobody needs the toolchain to run them.
+ * Compiles `native/` to WebAssembly: `wasm/simd128.wasm`, and `wasm/relaxed-simd.wasm`, whose multiply-add is one
+ * instruction. Both lie in the repository, so that nobody needs the toolchain to run them.
  *
  *   npm run build:wasm                    writes them
  *   node scripts/build-wasm.mjs --check   compares them with what the sources give, bit for bit
@@ -74,7 +74,8 @@ async function build(zig, { name, features, file }, folder) {
     availableParallelism(),
   );
   const output = path.join(folder, file);
-  // C has all that is needed at run time, and Zig builds its library much sooner than C++'s. It has no use for relaxed SIMD.
+  // C has all that is needed at run time, and Zig builds its library much sooner than C++'s. It has no use for relaxed
+  // SIMD.
   await run(zig, [
     'cc',
     '-target',

@@ -1,6 +1,6 @@
 /**
- * What a compiled addon says about itself, read from its bytes: ELF, PE or Mach-O, 64-bit and little-endian. So one machine
- * can check what is to load on another. Knows file formats; scripts/prebuilt.mjs knows what each system allows.
+ * What a compiled addon says about itself, read from its bytes: ELF, PE or Mach-O, 64-bit and little-endian. So one
+ * machine can check what is to load on another. Knows file formats; scripts/prebuilt.mjs knows what each system allows.
  */
 import { createHash } from 'node:crypto';
 
@@ -10,7 +10,8 @@ import { createHash } from 'node:crypto';
  * @property {string} arch as process.arch, or a number in hexadecimal
  * @property {string[]} libraries that are loaded with it
  * @property {string[]} exports what others may call
- * @property {{ name: string, from: string }[]} imports what it calls of others; `from`: library, glibc's version, or empty
+ * @property {{ name: string, from: string }[]} imports what it calls of others; `from`: library, glibc's version, or
+ * empty
  * @property {string} [minimum] the oldest macOS
  * @property {string} [fault] what the format itself has against it
  */

@@ -1,7 +1,8 @@
 /**
- * Compiles `native/` into `prebuilds/NAME/loopnn.node` for the machines that the package is to run on without a compiler:
- * all of them, or those named. Then checks what lies there: each addon is for its system and needs nothing that the oldest
- * one lacks; this system's own is loaded too. With --check nothing is compiled. Needs the compiled TypeScript.
+ * Compiles `native/` into `prebuilds/NAME/loopnn.node` for the machines that the package is to run on without a
+ * compiler:
+ * all of them, or those named. Then checks what lies there: each addon is for its system and needs nothing that the
+ * oldest one lacks; this system's own is loaded too. With --check nothing is compiled. Needs the compiled TypeScript.
  *
  *   node scripts/prebuilt.mjs [--check] [NAME …]
  *

@@ -1,6 +1,7 @@
 /**
- * Makes what a package needs where npm installs it from git: compiled TypeScript, and an addon where there is a C++ compiler. npm
- * runs this for checkouts too, in which there is nothing to do: `npm test` and `npm run build` make what they need.
+ * Makes what a package needs where npm installs it from git: compiled TypeScript, and an addon where there is a C++
+ * compiler. npm runs this for checkouts too, in which there is nothing to do: `npm test` and `npm run build` make what
+ * they need.
  */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * Brings a checkout up to date: installs the dependencies, compiles TypeScript and builds the addon, each only where it is
- * missing or stale. Uses nothing but Node, since it runs before anything is installed.
+ * Brings a checkout up to date: installs the dependencies, compiles TypeScript and builds the addon, each only where it
+ * is missing or stale. Uses nothing but Node, since it runs before anything is installed.
  *
  *   node scripts/setup.mjs [--force] [--installed]
  *

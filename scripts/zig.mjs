@@ -1,6 +1,7 @@
 /**
- * The compiler of what runs on other machines: Zig's clang, which brings the C and C++ libraries of every system, in one version,
- * so that equal sources give equal bits. `ZIG` names it, or else PyPI's package `ziglang` is installed into dist/toolchain/.
+ * The compiler of what runs on other machines: Zig's clang, which brings the C and C++ libraries of every system, in
+ * one version, so that equal sources give equal bits. `ZIG` names it, or else PyPI's package `ziglang` is installed
+ * into dist/toolchain/.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync } from 'node:fs';

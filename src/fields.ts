@@ -138,7 +138,10 @@ export function unknownName(
   return new ConfigError(where, `unknown ${what}`, name, hint);
 }
 
-/** The known name with the fewest edits to `name`, if that is at most a third of its length and at least two edits are allowed. */
+/**
+ * The known name with the fewest edits to `name`, if that is at most a third of its length and at least two edits are
+ * allowed.
+ */
 function nearest(name: string, known: readonly string[]): string | undefined {
   const limit = Math.max(2, Math.floor(name.length / 3));
   const ranked = known.map((candidate) => ({ candidate, edits: editDistance(name, candidate) }));

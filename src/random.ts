@@ -1,6 +1,6 @@
 /**
- * Reproducible random numbers: pure functions of a seed and a counter, the same on every machine. Knows no model: what is
- * drawn where is the business of those who draw.
+ * Reproducible random numbers: pure functions of a seed and a counter, the same on every machine. Knows no model: what
+ * is drawn where is the business of those who draw.
  */
 
 /** Bijective 32-bit mixing function ("lowbias32" constants by C. Wellons); every bit of x reaches every bit. */
@@ -11,8 +11,8 @@ export function mix32(x: number): number {
 }
 
 /**
- * One 32-bit word out of several safe integers, each bit of which depends on all of their bits: one outside [0, 2³²) counts
- * as two words.
+ * One 32-bit word out of several safe integers, each bit of which depends on all of their bits: one outside [0, 2³²)
+ * counts as two words.
  */
 export function hashWords(...words: number[]): number {
   let h = 0x6a09e667;
@@ -54,8 +54,8 @@ export function uniform(a: number, b: number, i: number): number {
 }
 
 /**
- * `length` normal numbers with mean 0 and the given standard deviation (Box & Muller 1958), from number `first` on, which
- * must be even: they come in pairs.
+ * `length` normal numbers with mean 0 and the given standard deviation (Box & Muller 1958), from number `first` on,
+ * which must be even: they come in pairs.
  */
 export function normal(seed: number, name: string, length: number, std: number, first = 0): Float64Array {
   const a = hashWords(seed, hashText(name), 1);

@@ -29,7 +29,9 @@ export function deviation(values: readonly number[]): number | null {
   return Math.sqrt(values.reduce((sum, x) => sum + (x - m) ** 2, 0) / (values.length - 1));
 }
 
-/** How often n and m values of one distribution lie apart, all of one below all of the other or above: 2·n!·m!/(n + m)!. */
+/**
+ * How often n and m values of one distribution lie apart, all of one below all of the other or above: 2·n!·m!/(n + m)!.
+ */
 export function chanceOfSeparation(n: number, m: number): number {
   let ways = 1;
   for (let i = 1; i <= n; i++) ways *= (m + i) / i;

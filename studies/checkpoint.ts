@@ -1,8 +1,8 @@
 /**
- * What checksums cost: saving GPT2-124M's checkpoint, loading it, and loading its weights alone, with checksums and with
- * one that is always 0, in turns. Each load fills a new model; files are read from the system's cache, and the weights from
- * the disk too where Linux lets us empty its cache (as root). Prints the smallest and the median time of both, and the
- * median ratio of neighbours with its quartiles, of the time and of the processors' time.
+ * What checksums cost: saving GPT2-124M's checkpoint, loading it, and loading its weights alone, with checksums and
+ * with one that is always 0, in turns. Each load fills a new model; files are read from the system's cache, and the
+ * weights from the disk too where Linux lets us empty its cache (as root). Prints the smallest and the median time of
+ * both, and the median ratio of neighbours with its quartiles, of the time and of the processors' time.
  *
  *     node dist/studies/checkpoint.js FOLDER [TURNS]
  */

@@ -1,11 +1,11 @@
 /**
- * Decoding GPT-2 124M against PyTorch, onnxruntime and llama.cpp, prompt by prompt in turns, one sequence, greedily. The weights are
- * random and the same for all.
+ * Decoding GPT-2 124M against PyTorch, onnxruntime and llama.cpp, prompt by prompt in turns, one sequence, greedily.
+ * The weights are random and the same for all.
  *
  *     node dist/studies/decoding-peers.js PYTHON FOLDER [ROUNDS]
  *
- * PYTHON is an interpreter with torch, transformers, onnxruntime, llama-cpp-python and gguf; FOLDER keeps the model files. The peers
- * are children that do nothing between their turns (studies/peers/decode.py).
+ * PYTHON is an interpreter with torch, transformers, onnxruntime, llama-cpp-python and gguf; FOLDER keeps the model
+ * files. The peers are children that do nothing between their turns (studies/peers/decode.py).
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';

@@ -1,6 +1,7 @@
 /**
- * What shared keys and values cost and save: runs read held-out text token by token after a prompt, as a decoder would, with
- * each way to share. Loss of the tokens after the prompt, bytes of the cache a token, and time a token for each sequence.
+ * What shared keys and values cost and save: runs read held-out text token by token after a prompt, as a decoder would,
+ * with each way to share. Loss of the tokens after the prompt, bytes of the cache a token, and time a token for each
+ * sequence.
  *
  *     node dist/studies/kv-sharing.js DATA RUN [RUN …]
  */

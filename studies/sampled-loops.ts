@@ -1,6 +1,6 @@
 /**
- * What sampling the loop count costs: training steps of one loop network with a fixed and with a sampled count, in turns,
- * milliseconds for each block application.
+ * What sampling the loop count costs: training steps of one loop network with a fixed and with a sampled count, in
+ * turns, milliseconds for each block application.
  *
  *     node dist/studies/sampled-loops.js [STEPS]
  */

@@ -1,6 +1,6 @@
 /**
- * GPT-2's tokenizer against Python's tiktoken: the same ids for every text, and the processor's time of both, list of texts by
- * list of texts in turns. The texts are a function of the seed and of the installed packages.
+ * GPT-2's tokenizer against Python's tiktoken: the same ids for every text, and the processor's time of both, list of
+ * texts by list of texts in turns. The texts are a function of the seed and of the installed packages.
  *
  *     node dist/studies/tokenizer.js PYTHON [MEGABYTES] [SEED]
  *

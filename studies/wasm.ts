@@ -1,7 +1,7 @@
 /**
- * The speed of the WebAssembly engine as ratios, each from one process, the two sides in turns: a product on one thread against the
- * same kernels compiled for SSE2 or NEON; training steps against the reference; two threads against one. Prints the least and the
- * median time of both sides, and the ratio of the leasts.
+ * The speed of the WebAssembly engine as ratios, each from one process, the two sides in turns: a product on one thread
+ * against the same kernels compiled for SSE2 or NEON; training steps against the reference; two threads against one.
+ * Prints the least and the median time of both sides, and the ratio of the leasts.
  *
  *     node dist/studies/wasm.js [ROUNDS]
  */

@@ -1,6 +1,6 @@
 /**
- * Checks the WebGPU engine's kernels at the full sizes of a preset against the native engine, in f32 and, where the adapter
- * has it, in f16. Prints one JSON document.
+ * Checks the WebGPU engine's kernels at the full sizes of a preset against the native engine, in f32 and, where the
+ * adapter has it, in f16. Prints one JSON document.
  *
  *     node dist/studies/webgpu-sizes.js [PRESET] [BATCH] [MODEL_FIELDS_AS_JSON]
  */

@@ -1,4 +1,6 @@
-/** What an update costs, in numbers that no clock tells: kernel calls, bytes that they must read or write, and memory. */
+/**
+ * What an update costs, in numbers that no clock tells: kernel calls, bytes that they must read or write, and memory.
+ */
 import type { Backend, Storage } from '../src/backend/backend.js';
 import { ALL_KERNELS } from '../src/backend/kernel-table.js';
 import { signaturesOf } from '../src/backend/signature.js';
@@ -68,7 +70,9 @@ class Counter {
   }
 }
 
-/** The costs of one of a model's updates, once earlier ones have allocated and packed; the whole run's peak of memory. */
+/**
+ * The costs of one of a model's updates, once earlier ones have allocated and packed; the whole run's peak of memory.
+ */
 export async function updateCosts(
   backend: Backend,
   fields: { readonly model: object; readonly train: object },

@@ -1,6 +1,7 @@
 /**
- * The engine that tests run on: the one that they name, or what LOOPNN_BACKEND puts in its place. With `delayed` its kernels run
- * when something is read; with `wasm` those of the addon run in WebAssembly, with `webgpu` all run on a GPU. The reference stays: others are compared with it.
+ * The engine that tests run on: the one that they name, or what LOOPNN_BACKEND puts in its place. With `delayed` its
+ * kernels run when something is read; with `wasm` those of the addon run in WebAssembly, with `webgpu` all run on a
+ * GPU. The reference stays: others are compared with it.
  */
 import type { Backend } from '../src/backend/backend.js';
 import { CompiledBackend } from '../src/backend/compiled/backend.js';
@@ -28,7 +29,9 @@ export function onEngine(usual: Backend): Backend {
   return delayed ? new DelayedBackend(usual) : usual;
 }
 
-/** The instruction sets that the kernels in C++ have here, best first: of WebAssembly, the one that LOOPNN_ISA names. */
+/**
+ * The instruction sets that the kernels in C++ have here, best first: of WebAssembly, the one that LOOPNN_ISA names.
+ */
 export const isas = (): readonly string[] =>
   webgpu ? ['webgpu'] : wasm ? [wasm.isa] : addon.nativeInfo().isas;
 export const threadsInUse = (): number => (webgpu ? 1 : wasm ? wasm.threads : addon.nativeInfo().threads);

@@ -1,6 +1,6 @@
 /**
- * WebGPU for tests: the optional package `webgpu` on the machine's GPU, or else on SwiftShader, the processor's Vulkan that
- * comes with Chromium. What is needed in the environment is set before the package is loaded.
+ * WebGPU for tests: the optional package `webgpu` on the machine's GPU, or else on SwiftShader, the processor's Vulkan
+ * that comes with Chromium. What is needed in the environment is set before the package is loaded.
  */
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';

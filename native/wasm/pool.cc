@@ -1,6 +1,7 @@
 /**
- * The thread pool and the scratch memory in WebAssembly: see pool.h. Its threads are workers that the host starts on the same
- * memory, and that enter `work` for good. A job is open while `generation` is odd; native/pool.cc has the same protocol.
+ * The thread pool and the scratch memory in WebAssembly: see pool.h. Its threads are workers that the host starts on
+ * the same memory, and that enter `work` for good. A job is open while `generation` is odd; native/pool.cc has the same
+ * protocol.
  */
 #include "pool.h"
 

@@ -12,9 +12,10 @@
  * - `out` is overwritten. If the kernel's flag `accumulate` is set, the result is added to it instead.
  * - `inout` is read and written: the gradients of parameters, to which kernels always add, and what a kernel updates.
  * - A written array shares no element with another array of the call.
- * - Results do not depend on the number of threads, and in forward kernels the bits of a row do not depend on the other rows.
- * - A wrong length, element type or dimension throws at once. Values (ids, row numbers) are checked where the host writes them;
- *   an engine whose memory the host shares checks them again.
+ * - Results do not depend on the number of threads, and in forward kernels the bits of a row do not depend on the other
+ *   rows.
+ * - A wrong length, element type or dimension throws at once. Values (ids, row numbers) are checked where the host
+ *   writes them; an engine whose memory the host shares checks them again.
  *
  * Notation of arrays: `'R C'` floats of that shape; `'i32 R < V'` whole numbers from 0 to V − 1, or from −1 with `from
  * -1`; `ascending`, each greater than the one before; `matrix K N`, a weight that an engine may keep packed. A name
@@ -82,7 +83,10 @@ export const KERNELS = {
     dims: ['R', 'I'],
     options: { kind: 'activation', accumulate: 'flag' },
   },
-  /** out[r, c] = keep ? inp[r, c] / (1 − p) : 0, where sample = firstSample + ⌊r / T⌋ and element = (r mod T)·C + c. Its own backward. */
+  /**
+   * out[r, c] = keep ? inp[r, c] / (1 − p) : 0, where sample = firstSample + ⌊r / T⌋ and element = (r mod T)·C + c. Its
+   * own backward.
+   */
   dropout: {
     out: { out: 'R C' },
     in: { inp: 'R C' },
@@ -389,8 +393,8 @@ export const KERNELS = {
   },
   /**
    * Softmax cross-entropy of inp · weightᵀ against `targets`, without storing the logits of all rows.
-   * loss[r] = −log p(targets[r]) in nats, 0 where targets[r] = −1; argmax[r] and maxProb[r] are the most probable token and
-   * its probability, computed for every row.
+   * loss[r] = −log p(targets[r]) in nats, 0 where targets[r] = −1; argmax[r] and maxProb[r] are the most probable token
+   * and its probability, computed for every row.
    */
   headForward: {
     products: true,
@@ -483,8 +487,9 @@ export const KERNELS = {
  */
 export const EXIT_KERNELS = {
   /**
-   * One step of ACT (Graves 2016, arXiv 1603.08983) from the halting probability h, the sum of the former ones, and which rows
-   * run: the weight p of this step's state, the sum so far, and which rows go on. A row stops when its sum reaches 1 − ε:
+   * One step of ACT (Graves 2016, arXiv 1603.08983) from the halting probability h, the sum of the former ones, and
+   * which rows run: the weight p of this step's state, the sum so far, and which rows go on. A row stops when its sum
+   * reaches 1 − ε:
    * p = h while it runs on, 1 − the former sum where it stops, else 0. With `last`, what runs stops here.
    */
   actForward: {
@@ -502,8 +507,8 @@ export const EXIT_KERNELS = {
   /** out[r] = value where a row runs and does not go on, else 0. */
   stopped: { out: { out: 'n' }, in: { running: 'i32 n', goingOn: 'i32 n' }, options: { value: 'float' } },
   /**
-   * out[t] = mean of inp[0..t] and the `past` rows before them. `sums` goes from call to call: the sum of the past rows,
-   * then of these too; overwritten where past is 0.
+   * out[t] = mean of inp[0..t] and the `past` rows before them. `sums` goes from call to call: the sum of the past
+   * rows, then of these too; overwritten where past is 0.
    */
   causalMean: { out: { out: 'T C' }, inout: { sums: 'C' }, in: { inp: 'T C' }, dims: ['T', 'C', 'past'] },
   /** Stops the rows whose value exceeds the threshold. */
@@ -520,15 +525,19 @@ export const EXIT_KERNELS = {
   argmaxRows: { out: { exits: 'i32 R' }, in: { z: 'R N' }, dims: ['N'] },
   /** out[r] = 1 where a and b differ, else 0. */
   differ: { out: { out: 'n' }, in: { a: 'i32 n', b: 'i32 n' } },
-  /** weights[r] = value where exits[r] is this depth, or is later and this is the `last`, else 0; rows with target −1 get 0. */
+  /**
+   * weights[r] = value where exits[r] is this depth, or is later and this is the `last`, else 0; rows with target −1
+   * get 0.
+   */
   weightsAt: {
     out: { weights: 'n' },
     in: { exits: 'i32 n', targets: 'i32 n' },
     options: { depth: 'index', last: 'flag', value: 'float' },
   },
   /**
-   * exits[r] = the depth n with the least cost + λ·n, of N; the costs smoothed over neighbouring rows by exp(−Δt²/σ), or
-   * summed over the sequence (Elbayad et al. 2019, arXiv 1910.10073). Smoothing takes a weighted mean, so λ keeps its unit.
+   * exits[r] = the depth n with the least cost + λ·n, of N; the costs smoothed over neighbouring rows by exp(−Δt²/σ),
+   * or summed over the sequence (Elbayad et al. 2019, arXiv 1910.10073). Smoothing takes a weighted mean, so λ keeps
+   * its unit.
    */
   oracle: {
     out: { exits: 'i32 B T' },

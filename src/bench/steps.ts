@@ -1,6 +1,6 @@
 /**
- * Whole training steps and evaluations on random tokens, timed by phase and by kernel. Several models take turns step by
- * step, so that a noisy machine disturbs all alike. Knows no terminal.
+ * Whole training steps and evaluations on random tokens, timed by phase and by kernel. Several models take turns step
+ * by step, so that a noisy machine disturbs all alike. Knows no terminal.
  */
 import type { Backend } from '../backend/backend.js';
 import { forwardFlopsPerToken } from '../models/cost.js';
@@ -55,8 +55,8 @@ export interface StepsResult {
 const WARM_MS = 500;
 
 /**
- * Takes `steps` timed steps of each model, once untimed ones have settled. The first is checked: an untrained model's loss
- * must be near what random logits give. `onStep` hears of every timed step.
+ * Takes `steps` timed steps of each model, once untimed ones have settled. The first is checked: an untrained model's
+ * loss must be near what random logits give. `onStep` hears of every timed step.
  */
 export async function benchmarkSteps(
   models: readonly BenchmarkModel[],
@@ -195,8 +195,8 @@ class Entrant {
   }
 
   /**
-   * Milliseconds of a forward pass, the packing of the weights that were just updated included. Its kernels are not counted
-   * with those of the step, and the step after it packs its weights itself, as in training.
+   * Milliseconds of a forward pass, the packing of the weights that were just updated included. Its kernels are not
+   * counted with those of the step, and the step after it packs its weights itself, as in training.
    */
   private async evaluate({ tokens, targets, B }: Batch): Promise<number> {
     const kernels = new Map(this.kernels);

@@ -1,4 +1,7 @@
-/** `loopnn eval --tasks`: what a trained model answers to the questions of benchmarks, at several loop counts side by side. */
+/**
+ * `loopnn eval --tasks`: what a trained model answers to the questions of benchmarks, at several loop counts side by
+ * side.
+ */
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { BackendName, Weights } from '../node/backend.js';

@@ -1,4 +1,7 @@
-/** `loopnn exits`: what letting tokens leave early costs in loss and saves in loops and time, by criterion and threshold. */
+/**
+ * `loopnn exits`: what letting tokens leave early costs in loss and saves in loops and time, by criterion and
+ * threshold.
+ */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { BackendName } from '../node/backend.js';
 import { machine } from '../node/machine.js';

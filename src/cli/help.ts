@@ -1,4 +1,6 @@
-/** How help is laid out: within the terminal's width, and 100 columns at most; a long flag stands on a line of its own. */
+/**
+ * How help is laid out: within the terminal's width, and 100 columns at most; a long flag stands on a line of its own.
+ */
 import { type Command, Help } from 'commander';
 import { terminalWidth } from './output.js';
 

@@ -1,6 +1,6 @@
 /**
- * How commands print: results on stdout, as text or one JSON document; progress and notices on stderr. Lines fit the terminal,
- * and 100 columns at most; colour is there where a terminal has it and NO_COLOR is not set.
+ * How commands print: results on stdout, as text or one JSON document; progress and notices on stderr. Lines fit the
+ * terminal, and 100 columns at most; colour is there where a terminal has it and NO_COLOR is not set.
  */
 import { realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { writing } from '../node/file-errors.js';
@@ -99,8 +99,8 @@ export function writePage(file: string, page: string): Promise<void> {
 }
 
 /**
- * Columns under a header; after the first, which names the row, columns of numbers stand to the right. Columns beyond the width
- * follow in further tables under the same names; a cell that is too wide by itself is cut.
+ * Columns under a header; after the first, which names the row, columns of numbers stand to the right. Columns beyond
+ * the width follow in further tables under the same names; a cell that is too wide by itself is cut.
  */
 export function table(
   header: readonly string[],
@@ -170,8 +170,8 @@ export class Progress {
   }
 
   /**
-   * Shows the fraction done, what there is to say, the most important first, and the time left: `left` seconds, or by default
-   * what the fraction says, which was `from` at the start.
+   * Shows the fraction done, what there is to say, the most important first, and the time left: `left` seconds, or by
+   * default what the fraction says, which was `from` at the start.
    */
   update(
     fraction: number,
@@ -214,8 +214,8 @@ export class Progress {
 }
 
 /**
- * A line of progress in the columns there are. Where they are too few the bar shrinks and goes, then the last details, then the
- * label's end; the time left stays.
+ * A line of progress in the columns there are. Where they are too few the bar shrinks and goes, then the last details,
+ * then the label's end; the time left stays.
  */
 export function progressLine(
   label: string,

@@ -1,6 +1,6 @@
 /**
- * Which tensors of a Hugging Face checkpoint are a model's, by their names: wrappers put prefixes before them, and other
- * heads and buffers lie beside them. Knows no file and reads no tensor.
+ * Which tensors of a Hugging Face checkpoint are a model's, by their names: wrappers put prefixes before them, and
+ * other heads and buffers lie beside them. Knows no file and reads no tensor.
  */
 import { CheckpointError } from '../errors.js';
 import type { LazyTensor } from '../formats/lazy-tensors.js';
@@ -42,8 +42,9 @@ export interface CheckpointTensors {
 }
 
 /**
- * Takes the prefixes of wrappers away, and heads and buffers that no language model here has. What lies in the trunk or in
- * the language model's head stays, known or not. Throws CheckpointError for a name that comes twice, and for an adapter.
+ * Takes the prefixes of wrappers away, and heads and buffers that no language model here has. What lies in the trunk or
+ * in the language model's head stays, known or not. Throws CheckpointError for a name that comes twice, and for an
+ * adapter.
  *
  * @param parameters the model's own names
  */

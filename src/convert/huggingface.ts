@@ -1,7 +1,7 @@
 /**
- * Models under Hugging Face's names: their `config.json` to a model's configuration and back, and which tensors of such a
- * checkpoint are a model's. GPT-2 is `transformers`' own; a loop network, or a GPT-2 with other parts, has a model type
- * of ours, whose PyTorch file is `python/modeling_loopnn.py`. Knows no file.
+ * Models under Hugging Face's names: their `config.json` to a model's configuration and back, and which tensors of such
+ * a checkpoint are a model's. GPT-2 is `transformers`' own; a loop network, or a GPT-2 with other parts, has a model
+ * type of ours, whose PyTorch file is `python/modeling_loopnn.py`. Knows no file.
  */
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { TextIdFields } from '../generate/text-ids.js';
@@ -28,7 +28,9 @@ type Json = Readonly<Record<string, unknown>>;
 /** A model's configuration out of a `config.json`, and what is worth telling of it. */
 export interface ImportedConfig {
   readonly model: ModelConfig;
-  /** What to multiply each layer's queries by, where attention is scaled otherwise than by 1/√(head size); else empty. */
+  /**
+   * What to multiply each layer's queries by, where attention is scaled otherwise than by 1/√(head size); else empty.
+   */
   readonly queryScales: readonly number[];
   readonly notices: readonly string[];
 }
@@ -252,10 +254,10 @@ export interface ImportedTensors {
 }
 
 /**
- * A model's parameters out of a Hugging Face checkpoint, in the order of `parameterShapes`. Their names may lack the prefix
- * `transformer.` or have those of wrappers; queries are multiplied by `queryScales`. Throws CheckpointError for a tensor that
- * is missing, has another shape, or belongs to no GPT-2, for an adapter, and for a head of its own where the configuration
- * says that it is tied.
+ * A model's parameters out of a Hugging Face checkpoint, in the order of `parameterShapes`. Their names may lack the
+ * prefix `transformer.` or have those of wrappers; queries are multiplied by `queryScales`. Throws CheckpointError for
+ * a tensor that is missing, has another shape, or belongs to no GPT-2, for an adapter, and for a head of its own where
+ * the configuration says that it is tied.
  */
 export async function tensorsFromHuggingFace(
   model: ModelConfig,

@@ -40,7 +40,8 @@ export interface LoopSurroundings {
 
 /**
  * Values that differ from pass to pass are stacked outside, and each pass takes its own. Where they differ no longer
- * after some pass, later passes take that one's, however many run; otherwise more passes than were recorded are an error.
+ * after some pass, later passes take that one's, however many run; otherwise more passes than were recorded are an
+ * error.
  */
 export function loopBody(passes: readonly LoopPass[], around: LoopSurroundings): OnnxBody {
   const [first] = passes;

@@ -24,7 +24,9 @@ export function scaledAxis(role: Role): number | null {
   return SCALED[role] ?? null;
 }
 
-/** Passes of a loop that are recorded: as many steps at most can a Universal Transformer take, whose steps all differ. */
+/**
+ * Passes of a loop that are recorded: as many steps at most can a Universal Transformer take, whose steps all differ.
+ */
 const RECORDED_LOOPS = 64;
 
 /** Records the steps between exits as one loop. */

@@ -1,6 +1,7 @@
 /**
- * What `--data` may name: a folder that `loopnn prepare` or nanoGPT wrote, a folder of shards as llm.c and build-nanogpt
- * write them, or a single file of tokens. Knows which files are which split; knows no text and no training.
+ * What `--data` may name: a folder that `loopnn prepare` or nanoGPT wrote, a folder of shards as llm.c and
+ * build-nanogpt write them, or a single file of tokens. Knows which files are which split; knows no text and no
+ * training.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -40,13 +41,16 @@ export interface Dataset {
 
 /** What the user says of the data. */
 export interface DatasetOptions {
-  /** The type of ids in files without a header: uint16 where a folder has `train.bin` and `val.bin`, else it must be said. */
+  /**
+   * The type of ids in files without a header: uint16 where a folder has `train.bin` and `val.bin`, else it must be
+   * said.
+   */
   readonly dtype?: IntegerType | undefined;
 }
 
 /**
- * Opens a folder with `train.bin` and `val.bin`, one with shards `*_train_*` and `*_val_*` of llm.c (`.bin`) or numpy (`.npy`),
- * or a single file, of which the last tenth, at most ten million tokens, is held out.
+ * Opens a folder with `train.bin` and `val.bin`, one with shards `*_train_*` and `*_val_*` of llm.c (`.bin`) or numpy
+ * (`.npy`), or a single file, of which the last tenth, at most ten million tokens, is held out.
  *
  * @throws DataError if a file is missing or damaged, holds no tokens, or does not say of what type they are
  */
@@ -153,7 +157,10 @@ async function openFile(path: string, dtype: IntegerType | undefined): Promise<D
   });
 }
 
-/** How a single file is opened, and its vocabulary; one of two splits is known by its folder, alone too where that has one. */
+/**
+ * How a single file is opened, and its vocabulary; one of two splits is known by its folder, alone too where that has
+ * one.
+ */
 async function describeFile(
   path: string,
   dtype: IntegerType | undefined,

@@ -1,4 +1,7 @@
-/** The thread that `encoder.ts` starts: makes the tokenizer once, then answers each batch of texts with its ids, until null. */
+/**
+ * The thread that `encoder.ts` starts: makes the tokenizer once, then answers each batch of texts with its ids, until
+ * null.
+ */
 import { parentPort, workerData } from 'node:worker_threads';
 import { makeRoomToEnd } from '../node/ending.js';
 import { tokenizerFromJSON } from '../tokenizer/load.js';

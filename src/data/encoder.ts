@@ -8,7 +8,9 @@ import { Worker } from 'node:worker_threads';
 import type { Tokenizer, TokenizerJSON } from '../tokenizer/tokenizer.js';
 import { receivedError, type SentError } from '../node/thread-errors.js';
 
-/** A worker takes some 0.11 GB with GPT-2's tokenizer, and the thread that reads and writes 0.25: within 1 GB together. */
+/**
+ * A worker takes some 0.11 GB with GPT-2's tokenizer, and the thread that reads and writes 0.25: within 1 GB together.
+ */
 const MOST_WORKERS = 6;
 
 /** A text, or a part of one behind a cut: then `before` is the end of what lies before it. */

@@ -1,22 +1,23 @@
 /**
  * What is held out for validation: a rule over documents in their order, of which it knows number and bytes, no text.
  *
- * The share is one of bytes, which are known before anything is encoded. It asks for T = share · bytes, and between 0.7 T and
- * 1.45 T are held out, whatever the seed and however unequal the documents. A first pass adds each document to a `SizeCensus`,
- * whose memory does not grow with their number. Then the split is the first of these that is possible:
+ * The share is one of bytes, which are known before anything is encoded. It asks for T = share · bytes, and between 0.7
+ * T and 1.45 T are held out, whatever the seed and however unequal the documents. A first pass adds each document to a
+ * `SizeCensus`, whose memory does not grow with their number. Then the split is the first of these that is possible:
  *
- * 1. Documents by chance. Document i is held out if a hash of (seed, i) falls below the share. Document by document, this
- *    chance is corrected as far as needed, and no further, for what is held out to end between 0.75 T and 1.3 T. Documents of
- *    more than 0.75 T all stay in train, and the chance of the others is higher by as much.
+ * 1. Documents by chance. Document i is held out if a hash of (seed, i) falls below the share. Document by document,
+ *    this chance is corrected as far as needed, and no further, for what is held out to end between 0.75 T and 1.3 T.
+ *    Documents of more than 0.75 T all stay in train, and the chance of the others is higher by as much.
  * 2. One whole document of 0.7 T to 1.45 T, where those others would have to give more than half of themselves.
  * 3. The end of the largest document, T bytes.
  *
- * Why 1 keeps its bounds: a document that would exceed 1.45 T is not taken; one is taken if what follows could not reach
- * 0.7 T without it. Both at once are impossible, since then less than 0.7 T is held out and no document has more than 0.75 T.
+ * Why 1 keeps its bounds: a document that would exceed 1.45 T is not taken; one is taken if what follows could not
+ * reach 0.7 T without it. Both at once are impossible, since then less than 0.7 T is held out and no document has more
+ * than 0.75 T.
  *
- * A decision needs the bytes held out and passed so far, and nothing else, so that it streams and can be taken up again.
- * Corpora too large for a first pass go by 1 alone, with an estimate of their bytes that the documents passed correct. Then
- * the bounds are no promise, but chance among so many documents misses the share by little.
+ * A decision needs the bytes held out and passed so far, and nothing else, so that it streams and can be taken up
+ * again. Corpora too large for a first pass go by 1 alone, with an estimate of their bytes that the documents passed
+ * correct. Then the bounds are no promise, but chance among so many documents misses the share by little.
  *
  * A share above 0.6 asks for the same the other way round: the rule then chooses what is trained on.
  */
@@ -51,8 +52,8 @@ const OTHER_WAY_ROUND = 0.6;
 export const LEAST_TO_CUT = 5;
 
 /**
- * The share held out if the user names none: a tenth, but at least 8 kB of up to a quarter, and no more than 6 MB or 0.05 %,
- * whichever is more.
+ * The share held out if the user names none: a tenth, but at least 8 kB of up to a quarter, and no more than 6 MB or
+ * 0.05 %, whichever is more.
  */
 export function defaultValFraction(bytes: number): number {
   const least = Math.min(MOST_VAL_FRACTION, LEAST_BYTES / bytes);

@@ -1,6 +1,6 @@
 /**
- * `meta.pkl` of nanoGPT's character data: the dicts `stoi` and `itos`, and `vocab_size`. Knows its fields; nothing in it is
- * executed.
+ * `meta.pkl` of nanoGPT's character data: the dicts `stoi` and `itos`, and `vocab_size`. Knows its fields; nothing in
+ * it is executed.
  */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,7 +13,10 @@ const META_PICKLE = 'meta.pkl';
 const MOST_BYTES = 1 << 24;
 const INSTEAD = 'remove it and give --vocab-size';
 
-/** The tokenizer of a folder that nanoGPT prepared; null where it has no `meta.pkl`. Throws DataError for any other pickle. */
+/**
+ * The tokenizer of a folder that nanoGPT prepared; null where it has no `meta.pkl`. Throws DataError for any other
+ * pickle.
+ */
 export async function readMetaPickle(folder: string): Promise<CharacterTokenizer | null> {
   const path = join(folder, META_PICKLE);
   const status = await stat(path).catch(() => undefined);

@@ -8,7 +8,10 @@ import { DataError } from '../errors.js';
 import { fileError, isMissing, writing } from '../node/file-errors.js';
 import { DATA_FILES } from './meta.js';
 
-/** Whether `out` holds a prepared folder to be replaced. Throws DataError if it holds anything else, FileError if it can hold nothing. */
+/**
+ * Whether `out` holds a prepared folder to be replaced. Throws DataError if it holds anything else, FileError if it can
+ * hold nothing.
+ */
 export async function checkOut(out: string, shown: string, force: boolean): Promise<boolean> {
   let names: string[];
   try {

@@ -64,7 +64,10 @@ export interface PrepareOptions {
   readonly eot?: string | undefined;
   /** What to hold out whole, in place of a share: a corpus, file, folder or dataset. */
   readonly val?: string | undefined;
-  /** The split to hold out of `val`, or else of the sources: datasets on the hub, or folders whose files name their splits. */
+  /**
+   * The split to hold out of `val`, or else of the sources: datasets on the hub, or folders whose files name their
+   * splits.
+   */
   readonly valSplit?: string | undefined;
   /** Share of the text to hold out; default: see `holdout.ts`. */
   readonly valFraction?: number | undefined;
@@ -485,8 +488,8 @@ async function finish<Result>(work: Generator<unknown, Result>, signal?: AbortSi
 }
 
 /**
- * Makes a tokenizer from 'bytes', 'gpt2' or the path of a `tokenizer.json`, with what the files beside it say of its end of
- * text; throws ConfigError for another name, DataError for a file that is missing or no tokenizer.
+ * Makes a tokenizer from 'bytes', 'gpt2' or the path of a `tokenizer.json`, with what the files beside it say of its
+ * end of text; throws ConfigError for another name, DataError for a file that is missing or no tokenizer.
  */
 export async function namedTokenizer(spec: string, eot?: string): Promise<Tokenizer> {
   if (!spec.endsWith('.json')) {

@@ -27,7 +27,10 @@ export class ShardWriter {
     return new ShardWriter(path, await writing(path, () => open(path, 'wx')));
   }
 
-  /** Goes on with a shard: what lies beyond the tokens known to be whole is cut off. Throws DataError if some are missing. */
+  /**
+   * Goes on with a shard: what lies beyond the tokens known to be whole is cut off. Throws DataError if some are
+   * missing.
+   */
   static async resume(path: string, known: { tokens: number; largestId: number }): Promise<ShardWriter> {
     const file = await writing(path, () => open(path, 'r+'));
     try {

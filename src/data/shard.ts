@@ -1,4 +1,7 @@
-/** Token shards, and shards made of shards. Knows ids and positions; knows no files (`token-file.ts`) and no folders (`dataset.ts`). */
+/**
+ * Token shards, and shards made of shards. Knows ids and positions; knows no files (`token-file.ts`) and no folders
+ * (`dataset.ts`).
+ */
 import { DataError } from '../errors.js';
 import type { TokenSource } from '../evaluate/batches.js';
 

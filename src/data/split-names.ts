@@ -1,4 +1,7 @@
-/** The words by which files of a dataset say which split they belong to, as the hub reads them. Knows paths; reads no files. */
+/**
+ * The words by which files of a dataset say which split they belong to, as the hub reads them. Knows paths; reads no
+ * files.
+ */
 import { basename } from 'node:path';
 
 /** The splits by the words that mean them. */
@@ -36,8 +39,8 @@ export function belongsTo(path: string, split: string): boolean {
 }
 
 /**
- * How many files each split has, where every data file names exactly one, and there is something to train on and something to
- * validate on; undefined elsewhere.
+ * How many files each split has, where every data file names exactly one, and there is something to train on and
+ * something to validate on; undefined elsewhere.
  */
 export function ownSplits(paths: readonly string[]): ReadonlyMap<SplitName, number> | undefined {
   const counts = new Map<SplitName, number>();

@@ -1,6 +1,6 @@
 /**
- * The documents of all sources, each with the split that it belongs to. Knows passes over sources, of which the first may
- * measure them; the rule is `holdout.ts`'s. Knows no tokens.
+ * The documents of all sources, each with the split that it belongs to. Knows passes over sources, of which the first
+ * may measure them; the rule is `holdout.ts`'s. Knows no tokens.
  */
 import { DataError } from '../errors.js';
 import { defaultValFraction, Drawing, HoldOut, LEAST_TO_CUT, SizeCensus, type Split } from './holdout.js';

@@ -33,7 +33,9 @@ export interface BatchKey {
   readonly microStep: number;
 }
 
-/** Draws B sequences at uniformly random offsets, as nanoGPT does. Throws DataError for a short source or a large id. */
+/**
+ * Draws B sequences at uniformly random offsets, as nanoGPT does. Throws DataError for a short source or a large id.
+ */
 export async function randomBatch(
   source: TokenSource,
   B: number,

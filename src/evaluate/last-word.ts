@@ -76,7 +76,10 @@ export interface LastWordEvaluation extends Omit<Evaluation, 'loss' | 'perplexit
   readonly bpb: number;
 }
 
-/** Scores texts, of which there is at least one; `tokens` are those of the words. Throws DataError for an id beyond the vocabulary. */
+/**
+ * Scores texts, of which there is at least one; `tokens` are those of the words. Throws DataError for an id beyond the
+ * vocabulary.
+ */
 export async function lastWordLoss(
   model: GPT,
   texts: readonly EncodedLastWord[],

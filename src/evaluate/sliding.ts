@@ -1,7 +1,7 @@
 /**
- * Perplexity of a text of any length by a sliding window, as Hugging Face's guide "Perplexity of fixed-length models" does
- * it: windows of the block size begin every `stride` tokens, and each counts only the tokens that no former window has
- * read. Every counted token except those of the first window thus has at least blockSize − stride tokens before it.
+ * Perplexity of a text of any length by a sliding window, as Hugging Face's guide "Perplexity of fixed-length models"
+ * does it: windows of the block size begin every `stride` tokens, and each counts only the tokens that no former window
+ * has read. Every counted token except those of the first window thus has at least blockSize − stride tokens before it.
  *
  * A window predicts its tokens from one another, so its first one is never predicted: the text's first token, and with
  * stride = blockSize (disjoint windows) the first of each window. The guide weights each window's mean loss by its

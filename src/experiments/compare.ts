@@ -156,7 +156,9 @@ async function hasFailed(folder: Store): Promise<boolean> {
   return folder.has(FAILED_FILE);
 }
 
-/** Passes a run's events on; turns an error of ours into one, and remembers a divergence. Ends where the signal does. */
+/**
+ * Passes a run's events on; turns an error of ours into one, and remembers a divergence. Ends where the signal does.
+ */
 async function* guarded(
   entrant: Entrant,
   folder: Store,
@@ -186,7 +188,10 @@ async function* guarded(
   }
 }
 
-/** A model in training, and its memory; its folder is locked, since that of the whole comparison does not keep `train` out. */
+/**
+ * A model in training, and its memory; its folder is locked, since that of the whole comparison does not keep `train`
+ * out.
+ */
 class Training implements AsyncDisposable {
   readonly model: GPT;
   private readonly trainer: Trainer;
@@ -284,7 +289,9 @@ function lastEvaluation(events: readonly LoggedEvent[], { until }: Entrant): Eva
   return events.findLast((event): event is EvalEvent => event.kind === 'eval' && event.step === until);
 }
 
-/** Throws ConfigError where an entrant's folder holds a run of another configuration, from another version of the suite. */
+/**
+ * Throws ConfigError where an entrant's folder holds a run of another configuration, from another version of the suite.
+ */
 async function requireSameRun({ name, config }: Entrant, store: Store): Promise<void> {
   if (!(await runExists(store))) return;
   const { config: found } = await Run.open(store, name);

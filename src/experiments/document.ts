@@ -1,4 +1,7 @@
-/** A report as sections of text, tables, charts and quotations, and its two forms: one HTML page, and Markdown with SVG files. */
+/**
+ * A report as sections of text, tables, charts and quotations, and its two forms: one HTML page, and Markdown with SVG
+ * files.
+ */
 import { onOneLine } from '../printable.js';
 import { escapeText } from './plot-text.js';
 import { STYLE, withoutVariables } from './style.js';

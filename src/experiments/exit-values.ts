@@ -1,6 +1,6 @@
 /**
- * A criterion's value at each exit, from what the head reads there, and the thresholds that such values suggest. Runs no
- * model.
+ * A criterion's value at each exit, from what the head reads there, and the thresholds that such values suggest. Runs
+ * no model.
  */
 import type { ExitCriterion } from '../models/exits/options.js';
 import type { ExitReading } from '../models/losses.js';
@@ -89,7 +89,10 @@ export function meanLoops({ values, above, loops }: CriterionValues, threshold: 
   return sum / R;
 }
 
-/** Thresholds that spread the mean loops evenly between the fewest and full depth, in few digits; none where no value is above 0. */
+/**
+ * Thresholds that spread the mean loops evenly between the fewest and full depth, in few digits; none where no value is
+ * above 0.
+ */
 export function spreadThresholds(values: CriterionValues, count: number): number[] {
   const sorted = Float64Array.from(values.values.flatMap((row) => (row ? Array.from(row) : [])))
     .filter((value) => Number.isFinite(value) && value > 0)

@@ -28,7 +28,10 @@ export function exitTable(sweep: ExitSweep): { header: string[]; rows: string[][
   return { header: HEADER, rows };
 }
 
-/** For each criterion, the threshold to take; and what takes the least time of all, which may well be fewer loops for all. */
+/**
+ * For each criterion, the threshold to take; and what takes the least time of all, which may well be fewer loops for
+ * all.
+ */
 export function exitSentences(sweep: ExitSweep): string[] {
   const { criteria, unmeasured, tolerance, fixed } = sweep;
   const full = fullDepth(sweep);

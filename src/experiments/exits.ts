@@ -94,7 +94,10 @@ export interface ExitSweepOptions {
 /** Tokens that a sweep's thresholds are chosen by. */
 const CALIBRATION = 1024;
 
-/** Measures the criteria of a model on held-out tokens. Throws ConfigError for criteria or thresholds that it does not have. */
+/**
+ * Measures the criteria of a model on held-out tokens. Throws ConfigError for criteria or thresholds that it does not
+ * have.
+ */
 export async function sweepExits(
   model: GPT,
   source: TokenSource,

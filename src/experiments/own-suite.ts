@@ -10,7 +10,10 @@ export interface FoundResult {
   readonly result: RunResult;
 }
 
-/** The suite that the runs make up, and their results under its names. The first, or `baseline`, is what all others are set against. */
+/**
+ * The suite that the runs make up, and their results under its names. The first, or `baseline`, is what all others are
+ * set against.
+ */
 export function suiteOfRuns(
   found: readonly FoundResult[],
   title: string,

@@ -1,4 +1,6 @@
-/** What a comparison will take, before it begins: runs, steps, tokens, FLOPs, and by the speed of a few steps the time. */
+/**
+ * What a comparison will take, before it begins: runs, steps, tokens, FLOPs, and by the speed of a few steps the time.
+ */
 import type { Backend } from '../backend/backend.js';
 import { benchmarkSteps } from '../bench/steps.js';
 import type { Clock } from '../platform.js';
@@ -63,8 +65,8 @@ const TIMED_FLOPS = 2e11;
 const TIMED_STEPS = 5;
 
 /**
- * Seconds that a planned model takes on this machine, its evaluations included: from a few steps, of fewer sequences where a
- * batch is large.
+ * Seconds that a planned model takes on this machine, its evaluations included: from a few steps, of fewer sequences
+ * where a batch is large.
  */
 export async function plannedSeconds(planned: PlannedModel, backend: Backend, clock: Clock): Promise<number> {
   const { model, train } = planned.config;

@@ -14,7 +14,10 @@ import type { SuiteGroup } from './suites.js';
 export interface ReportContext extends Measurements {
   /** What the numbers hold for: corpus, machine, commit … */
   readonly facts: readonly (readonly [name: string, value: string])[];
-  /** What is missing or to be known, in sentences: runs that failed or have not been made yet, losses of different texts. */
+  /**
+   * What is missing or to be known, in sentences: runs that failed or have not been made yet, losses of different
+   * texts.
+   */
   readonly missing: readonly string[];
   /** A token's text, for lists of tokens. */
   readonly tokenText: (id: number) => string;

@@ -45,7 +45,10 @@ export interface RunResult {
   readonly sample: string;
   /** Where it was trained and scored: machine, backend, commit. */
   readonly provenance: Provenance;
-  /** What `valLoss` was measured on: the text in words, and how many tokens of it; absent in results of earlier versions. */
+  /**
+   * What `valLoss` was measured on: the text in words, and how many tokens of it; absent in results of earlier
+   * versions.
+   */
   readonly heldOut?: { readonly text: string; readonly tokens: number };
 }
 

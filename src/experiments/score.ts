@@ -1,4 +1,7 @@
-/** What is kept of a run when it has finished: its losses, how it behaves from exit to exit, and a sample. Knows no suite. */
+/**
+ * What is kept of a run when it has finished: its losses, how it behaves from exit to exit, and a sample. Knows no
+ * suite.
+ */
 import { evaluate } from '../evaluate/evaluation.js';
 import type { TokenSource } from '../evaluate/batches.js';
 import { modelCost } from '../models/cost.js';

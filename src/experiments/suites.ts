@@ -48,7 +48,9 @@ export interface LawRecipe {
 /** Texts to prepare, and the tokenizer to prepare them with; or the path of data that is prepared. */
 export type SuiteData = { readonly sources: readonly string[]; readonly tokenizer: string } | string;
 
-/** How long each model trains: steps of its own batches, or as many of them as come nearest to the tokens or the FLOPs. */
+/**
+ * How long each model trains: steps of its own batches, or as many of them as come nearest to the tokens or the FLOPs.
+ */
 export type Budget = { readonly kind: (typeof BUDGETS)[number]; readonly amount: number };
 
 export const BUDGETS = ['steps', 'tokens', 'flops'] as const;

@@ -1,4 +1,6 @@
-/** CRC-32C (Castagnoli, RFC 3720 appendix B.4): finds every damage within 32 bits, and all but one in 2^32 of others. */
+/**
+ * CRC-32C (Castagnoli, RFC 3720 appendix B.4): finds every damage within 32 bits, and all but one in 2^32 of others.
+ */
 
 const GENERATOR = 0x82f63b78; // its bits in reverse
 /** Entry `k`·256 + `byte`: the checksum of a byte with `k` zero bytes after it. */

@@ -1,11 +1,11 @@
 /**
- * What a file is that was taken for a bare row of token ids and plainly is something else: a format with a mark of its own,
- * text, or ids of twice or four times the width. Knows bytes from several places of a file; knows no file.
+ * What a file is that was taken for a bare row of token ids and plainly is something else: a format with a mark of its
+ * own, text, or ids of twice or four times the width. Knows bytes from several places of a file; knows no file.
  *
- * Only what no row of ids can look like counts. Ids of real text have zeros and other control bytes everywhere: of 16-bit ids
- * below 8,192, and of all bytes that a byte-level vocabulary of 256 puts down, every second byte is one, and of ids spread
- * evenly over 65,536 a tenth; text has next to none. Ids of the width that is asked for have their zeros at
- * odd places as often as at even ones.
+ * Only what no row of ids can look like counts. Ids of real text have zeros and other control bytes everywhere: of
+ * 16-bit ids below 8,192, and of all bytes that a byte-level vocabulary of 256 puts down, every second byte is one, and
+ * of ids spread evenly over 65,536 a tenth; text has next to none. Ids of the width that is asked for have their zeros
+ * at odd places as often as at even ones.
  */
 
 /** A file's beginning, its end, and stretches from all over it, each of which begins at a multiple of 16 bytes. */
@@ -114,7 +114,9 @@ function isPickle({ head, size, last }: FileSample): boolean {
   return new DataView(head.buffer, head.byteOffset).getBigUint64(3, true) <= BigInt(size - 11);
 }
 
-/** Behind the mark of its order of bytes: characters whose halves are where they belong, hardly any of them controls. */
+/**
+ * Behind the mark of its order of bytes: characters whose halves are where they belong, hardly any of them controls.
+ */
 function isUtf16(sample: FileSample): boolean {
   const text = sample.blocks.map((block) => decode(block, 'utf-16le') ?? '\0').join('');
   return sample.size >= LEAST_BYTES && !text.split('').some((one) => isControl(one.charCodeAt(0)));
@@ -149,7 +151,10 @@ function decode(bytes: Uint8Array, encoding: string): string | null {
 function widerBy({ blocks }: FileSample, width: number): 1 | 2 | 4 {
   if (width > 4) return 1;
   let groups = 0;
-  /** By place in a group of four: values that are zero, and that need more than a byte; the largest at place 1, and at places 1 and 3. */
+  /**
+   * By place in a group of four: values that are zero, and that need more than a byte; the largest at place 1, and at
+   * places 1 and 3.
+   */
   const zero = [0, 0, 0, 0];
   const large = [0, 0, 0, 0];
   const most = [0, 0, 0, 0];

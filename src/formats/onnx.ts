@@ -1,6 +1,6 @@
 /**
- * ONNX files: a graph as plain data, and the ModelProto that holds it, written piece by piece so that one tensor at a time
- * is in memory. Knows the format (onnx/onnx.proto); knows no model and no operator.
+ * ONNX files: a graph as plain data, and the ModelProto that holds it, written piece by piece so that one tensor at a
+ * time is in memory. Knows the format (onnx/onnx.proto); knows no model and no operator.
  */
 import { CheckpointError, ConfigError } from '../errors.js';
 import { bytesField, floatField, message, textField, varintField } from './protobuf.js';
@@ -15,7 +15,10 @@ export interface OnnxFloat {
   readonly float: number;
 }
 
-/** One operation; attributes are whole numbers, lists of them, floats, or graphs. An input that is not given is named ''. */
+/**
+ * One operation; attributes are whole numbers, lists of them, floats, or graphs. An input that is not given is named
+ * ''.
+ */
 export interface OnnxNode {
   readonly op: string;
   readonly inputs: readonly string[];
@@ -56,7 +59,10 @@ const IR_VERSION = 8;
 /** A protobuf message must stay below 2 GiB. */
 const MAX_BYTES = 2 ** 31 - 1;
 
-/** The bytes of a model file, in order. Throws ConfigError for a model beyond 2 GiB, CheckpointError for a broken tensor. */
+/**
+ * The bytes of a model file, in order. Throws ConfigError for a model beyond 2 GiB, CheckpointError for a broken
+ * tensor.
+ */
 export async function* onnxFile(graph: OnnxGraph): AsyncGenerator<Uint8Array> {
   const body = bodyProto(graph, 'loopnn');
   const tensors = graph.initializers.map((tensor) => {

@@ -1,6 +1,6 @@
 /**
- * Python's pickles of plain values: dicts of texts and whole numbers, as protocols 0 to 5 write them. A pickle is a program;
- * this reads the few instructions that build such values, calls nothing, and refuses every other by name.
+ * Python's pickles of plain values: dicts of texts and whole numbers, as protocols 0 to 5 write them. A pickle is a
+ * program; this reads the few instructions that build such values, calls nothing, and refuses every other by name.
  */
 import { DataError } from '../errors.js';
 

@@ -1,6 +1,6 @@
 /**
- * Protocol buffers over bytes: a message is its fields one after the other, each a key (number · 8 + wire type) and a value.
- * Knows the wire format (protobuf.dev/programming-guides/encoding); knows no message.
+ * Protocol buffers over bytes: a message is its fields one after the other, each a key (number · 8 + wire type) and a
+ * value. Knows the wire format (protobuf.dev/programming-guides/encoding); knows no message.
  */
 import { DataError } from '../errors.js';
 import { joined } from './joined.js';

@@ -1,6 +1,6 @@
 /**
- * Snappy's block format as a stream: what whole pages take at once (`hyparquet-compressors`), larger ones take in pieces.
- * Encoders look 64 KiB back, though the format lets them look further; here a mebibyte is kept.
+ * Snappy's block format as a stream: what whole pages take at once (`hyparquet-compressors`), larger ones take in
+ * pieces. Encoders look 64 KiB back, though the format lets them look further; here a mebibyte is kept.
  */
 import { joined } from './joined.js';
 import { Window } from './window.js';

@@ -1,6 +1,6 @@
 /**
- * TensorBoard's events (tensorflow/core/util/event.proto, framework/summary.proto): scalars, texts and hyper-parameters as
- * records of a TFRecord file. Knows the messages' fields; knows no training and no file.
+ * TensorBoard's events (tensorflow/core/util/event.proto, framework/summary.proto): scalars, texts and hyper-parameters
+ * as records of a TFRecord file. Knows the messages' fields; knows no training and no file.
  */
 import {
   bytesField,
@@ -26,8 +26,8 @@ export function versionRecord(wallTime: number): Uint8Array {
 }
 
 /**
- * Says that a run has begun again at a step: readers forget what they have from there on, and take what follows (an Event with a
- * SessionLog of status START).
+ * Says that a run has begun again at a step: readers forget what they have from there on, and take what follows (an
+ * Event with a SessionLog of status START).
  */
 export function restartRecord(wallTime: number, step: number): Uint8Array {
   return tfRecord(message(doubleField(1, wallTime), varintField(2, step), bytesField(7, varintField(1, 1))));

@@ -1,6 +1,7 @@
 /**
  * TFRecord files: for each record its length (64 bits), a checksum of that, the data, and a checksum of the data, all
- * little-endian. Checksums are CRC-32C, rotated and shifted so that data that holds checksums has no weak ones. Knows bytes.
+ * little-endian. Checksums are CRC-32C, rotated and shifted so that data that holds checksums has no weak ones. Knows
+ * bytes.
  */
 import { crc32c } from './crc32c.js';
 
@@ -26,7 +27,9 @@ export function tfRecord(data: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** The data of each record, as views, and where it ends in the file; a damaged or unfinished record ends the reading. */
+/**
+ * The data of each record, as views, and where it ends in the file; a damaged or unfinished record ends the reading.
+ */
 export function* readTfRecords(bytes: Uint8Array): Generator<{ data: Uint8Array; end: number }> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 0; at + HEADER_BYTES + FOOTER_BYTES <= bytes.length; ) {

@@ -30,7 +30,9 @@ export class Window {
     this.at += bytes.length;
   }
 
-  /** Writes `count` bytes for which there is room again, from `offset` bytes back, which is in reach; they may overlap. */
+  /**
+   * Writes `count` bytes for which there is room again, from `offset` bytes back, which is in reach; they may overlap.
+   */
   repeat(offset: number, count: number): void {
     const { bytes, at } = this;
     if (offset >= count) bytes.copyWithin(at, at - offset, at - offset + count);

@@ -1,6 +1,6 @@
 /**
- * The frames of Zstandard (RFC 8878), looked at while they pass: what each header asks for, before a decoder reserves it.
- * Knows where frames and blocks begin; unpacks nothing.
+ * The frames of Zstandard (RFC 8878), looked at while they pass: what each header asks for, before a decoder reserves
+ * it. Knows where frames and blocks begin; unpacks nothing.
  */
 
 /** Bytes of a window: `zstd` itself asks for a flag above it. */
@@ -35,7 +35,9 @@ export class ZstdFrames {
   #skip = 0;
   #checksum = 0;
 
-  /** Throws UnreadableFrame for a frame with a large window or a dictionary; what is damaged is the decoder's to say. */
+  /**
+   * Throws UnreadableFrame for a frame with a large window or a dictionary; what is damaged is the decoder's to say.
+   */
   check(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length && this.#within !== 'damaged'; ) {
       if (this.#skip > 0) {

@@ -14,7 +14,10 @@ export interface TextIds {
 /** For a model with only its tokenizer's end of text. */
 export const NO_TEXT_IDS: TextIds = { bos: null, eos: [] };
 
-/** Reads both fields, each of which may be absent or null. Throws DataError for ids that a model's vocabulary does not have. */
+/**
+ * Reads both fields, each of which may be absent or null. Throws DataError for ids that a model's vocabulary does not
+ * have.
+ */
 export function parseTextIds(
   { bos_token_id: bos, eos_token_id: eos }: Readonly<Record<string, unknown>>,
   where: string,

@@ -6,7 +6,10 @@ import { type LoadOptions as RunLoadOptions, loadRun, openRun } from './run.js';
 import { nodeClock } from './store.js';
 
 export interface LoadOptions extends RunLoadOptions {
-  /** Threads of the native or the wasm backend, which every model of the process shares; LOOPNN_NUM_THREADS, or else all cores, by default. */
+  /**
+   * Threads of the native or the wasm backend, which every model of the process shares; LOOPNN_NUM_THREADS, or else all
+   * cores, by default.
+   */
   readonly threads?: number;
 }
 

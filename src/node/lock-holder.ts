@@ -44,8 +44,8 @@ export function thisProcess(): Holder {
 }
 
 /**
- * Parses a lock. One that no version of today wrote, or that was cut off, has an id by its time of change `mtimeMs`; of the
- * former versions, which wrote the process's number alone, it has the process too.
+ * Parses a lock. One that no version of today wrote, or that was cut off, has an id by its time of change `mtimeMs`; of
+ * the former versions, which wrote the process's number alone, it has the process too.
  */
 export function parseHolder(text: string, mtimeMs: number): Holder {
   const unknown = { started: null, processes: null, host: '', since: new Date(mtimeMs).toISOString() };
@@ -96,8 +96,8 @@ function isOwn({ processes, pid }: Holder): boolean {
 }
 
 /**
- * Containers of one machine share its boot but not their processes, and hosts of one name share neither. Systems other than
- * Linux are known by their host's name.
+ * Containers of one machine share its boot but not their processes, and hosts of one name share neither. Systems other
+ * than Linux are known by their host's name.
  */
 function ownProcesses(): string | null {
   if (process.platform !== 'linux') return hostname();

@@ -216,7 +216,9 @@ async function readTexts(run: Run): Promise<Texts> {
   return { tokenizer, ids: textIdFields(ids), ...conventions };
 }
 
-/** Writes the tokenizer, the ids by which texts begin and end, and the chat template, under transformers' file names. */
+/**
+ * Writes the tokenizer, the ids by which texts begin and end, and the chat template, under transformers' file names.
+ */
 async function writeTexts(
   target: NodeStore,
   texts: Texts,

@@ -46,8 +46,8 @@ export interface ImportedModel {
 }
 
 /**
- * Makes a run of a GPT-2, or of an exported loop network, in Hugging Face's layout. The folder `out` is written whole or not at
- * all.
+ * Makes a run of a GPT-2, or of an exported loop network, in Hugging Face's layout. The folder `out` is written whole
+ * or not at all.
  *
  * @throws ConfigError if `out` is neither new nor empty, or the model is of another kind; CheckpointError for wrong
  * weights

@@ -33,8 +33,8 @@ export interface ServeModelOptions extends OpenOptions {
 }
 
 /**
- * Serves a run's model by OpenAI's API. The server listens when this resolves; `ready` resolves when its model answers, `drain` ends
- * it in order and `close` at once.
+ * Serves a run's model by OpenAI's API. The server listens when this resolves; `ready` resolves when its model answers,
+ * `drain` ends it in order and `close` at once.
  *
  * @throws ConfigError for keys that no header can carry; Node's error if the port is taken
  *

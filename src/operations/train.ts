@@ -102,9 +102,9 @@ export interface TrainSummary {
 }
 
 /**
- * Trains a model on prepared tokens, or continues a run; when it has finished, scores it on as many held-out tokens as it was
- * trained on, 262,144 at most, and writes `report.html` into its folder. The same options give the same bits, with or
- * without a stop and resume.
+ * Trains a model on prepared tokens, or continues a run; when it has finished, scores it on as many held-out tokens as
+ * it was trained on, 262,144 at most, and writes `report.html` into its folder. The same options give the same bits,
+ * with or without a stop and resume.
  *
  * @throws ConfigError for a wrong field, and if `out` has a run and `resume` is not set; DataError for wrong data;
  * TrainingError if a loss is not finite; LockError if another process works in `out`

@@ -7,8 +7,8 @@ import { ApiError } from './api-error.js';
 const DRAINED = 64;
 
 /**
- * The JSON of a body. Throws the 415 for another type (a page elsewhere could send it from a browser unasked), the 413 for a
- * body of more than `limit` bytes, the 400 for one that is not JSON.
+ * The JSON of a body. Throws the 415 for another type (a page elsewhere could send it from a browser unasked), the 413
+ * for a body of more than `limit` bytes, the 400 for one that is not JSON.
  */
 export async function readJSON(incoming: IncomingMessage, limit: number): Promise<unknown> {
   const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = incoming.headers;

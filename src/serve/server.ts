@@ -33,7 +33,10 @@ export interface Limits {
   readonly requestTimeoutMs: number;
   /** Longest time for running answers after the server has been asked to end. */
   readonly drainTimeoutMs: number;
-  /** Longest time that a connection may wait for its next request: longer than the pools of clients and proxies keep theirs. */
+  /**
+   * Longest time that a connection may wait for its next request: longer than the pools of clients and proxies keep
+   * theirs.
+   */
   readonly keepAliveMs: number;
   /** How long a stream waits for its first token before it sends its headers, and the longest silence after that. */
   readonly firstByteMs: number;

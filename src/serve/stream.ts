@@ -7,8 +7,8 @@ const WAITING = Buffer.from(': waiting\n\n');
 const LATER: unique symbol = Symbol('later');
 
 /**
- * The same values, once the first of them has come or `ms` milliseconds are over. Throws what the iterator throws before
- * that; afterwards its reader does.
+ * The same values, once the first of them has come or `ms` milliseconds are over. Throws what the iterator throws
+ * before that; afterwards its reader does.
  */
 export async function soonOrLater<Value>(
   values: AsyncGenerator<Value, void>,

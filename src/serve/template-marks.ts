@@ -9,7 +9,10 @@ interface Node {
 
 /** Operators that read texts and write none. */
 const COMPARISONS = new Set(['==', '!=', '<', '>', '<=', '>=', 'in', 'not in']);
-/** Functions and filters that look for their arguments in a text, or in a list of messages; of `replace` only the first is looked for. */
+/**
+ * Functions and filters that look for their arguments in a text, or in a list of messages; of `replace` only the first
+ * is looked for.
+ */
 const SEARCHES = new Set([
   'startswith',
   'endswith',

@@ -17,7 +17,10 @@ export function tokenizerInfo({ tokens, chatTemplate, config }: ModelInfo): obje
   };
 }
 
-/** `POST /tokenize`: the ids of `prompt`, or of `messages` by the chat template; special tokens that a text spells out are tokens. */
+/**
+ * `POST /tokenize`: the ids of `prompt`, or of `messages` by the chat template; special tokens that a text spells out
+ * are tokens.
+ */
 export async function tokenized(fields: Fields, engine: EngineThread): Promise<object> {
   const text = fields.text('prompt');
   if (text === undefined && fields.raw('messages') === undefined) {

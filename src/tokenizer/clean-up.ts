@@ -1,6 +1,6 @@
 /**
- * The clean-up of spaces that transformers does behind a decoder where `tokenizer_config.json` asks for it. Knows the decoders'
- * fields; reads no file.
+ * The clean-up of spaces that transformers does behind a decoder where `tokenizer_config.json` asks for it. Knows the
+ * decoders' fields; reads no file.
  */
 import { isRecord, modelType } from './huggingface-json.js';
 import type { TokenizerJSON } from './tokenizer.js';
@@ -23,8 +23,8 @@ const SPACES = [
 const JOIN = { type: 'WordPiece', prefix: '\u0000\u0000', cleanup: false };
 
 /**
- * The content of a `tokenizer.json` whose decoder cleans up as well, where the content of its `tokenizer_config.json` says so, so
- * that the file tells all. BPE's spaces stay unless they are asked for by their own field.
+ * The content of a `tokenizer.json` whose decoder cleans up as well, where the content of its `tokenizer_config.json`
+ * says so, so that the file tells all. BPE's spaces stay unless they are asked for by their own field.
  */
 export function withCleanUp(json: TokenizerJSON, config: unknown): TokenizerJSON {
   if (!isRecord(config) || config.clean_up_tokenization_spaces !== true || !isRecord(json.model)) return json;

@@ -15,8 +15,8 @@ import {
 } from './tokenizer.js';
 
 /**
- * Names of the end-of-text token in published tokenizers, the likeliest first; of use where no file names it. nanochat's
- * documents are parted by what begins them.
+ * Names of the end-of-text token in published tokenizers, the likeliest first; of use where no file names it.
+ * nanochat's documents are parted by what begins them.
  */
 export const EOT_NAMES = [
   END_OF_TEXT,
@@ -35,8 +35,8 @@ export const MODEL_TYPES = ['BPE', 'WordPiece', 'WordLevel', 'Unigram'] as const
 export type ModelType = (typeof MODEL_TYPES)[number];
 
 /**
- * The type of a model: its field `type`, or what the other fields make it where it has none, as the oldest files do. Python's
- * tokenizers goes by the same fields. Undefined for any other.
+ * The type of a model: its field `type`, or what the other fields make it where it has none, as the oldest files do.
+ * Python's tokenizers goes by the same fields. Undefined for any other.
  */
 export function modelType(model: Record<string, unknown>): ModelType | undefined {
   const has = (...fields: string[]) => fields.every((field) => Object.hasOwn(model, field));
@@ -175,8 +175,8 @@ export function tokenizerJSONFromVocab(vocab: unknown, merges: string, where: st
 }
 
 /**
- * The end-of-text token: the one that other files name; or of the ids that they give an added token, of a usual name where
- * one has it; or else the added or plain token of a usual name. Throws DataError if there is none.
+ * The end-of-text token: the one that other files name; or of the ids that they give an added token, of a usual name
+ * where one has it; or else the added or plain token of a usual name. Throws DataError if there is none.
  */
 export function endOfText(
   ids: ReadonlyMap<string, number>,
@@ -265,8 +265,8 @@ export interface OwnTokens {
 }
 
 /**
- * The ids that Python's tokenizers gives tokens that are added together, in order: that of the vocabulary, else the next one free.
- * Undefined for an empty one, which is not added.
+ * The ids that Python's tokenizers gives tokens that are added together, in order: that of the vocabulary, else the
+ * next one free. Undefined for an empty one, which is not added.
  *
  * @param free the first free id: entries of the vocabulary, which may leave gaps, or what is behind those added before
  */
@@ -285,7 +285,10 @@ export function addedIds(
   });
 }
 
-/** Throws DataError where an added token has another id than Python's tokenizers gives it, which does not look at the file's. */
+/**
+ * Throws DataError where an added token has another id than Python's tokenizers gives it, which does not look at the
+ * file's.
+ */
 export function checkAddedIds(added: readonly AddedToken[], { ids, size }: OwnTokens, where: string): void {
   const right = addedIds(
     added.map(({ content }) => content),

@@ -1,7 +1,7 @@
 /**
  * Every tokenizer of Hugging Face that is not plain byte-level BPE: WordPiece, Unigram, BPE over characters, with
- * normalizers, pre-tokenizers and decoders. Gives the ids and texts of Python's tokenizers, or refuses the file by the name
- * of the setting that it cannot follow. Puts the parts together; each is in `pipeline/`. Reads no files.
+ * normalizers, pre-tokenizers and decoders. Gives the ids and texts of Python's tokenizers, or refuses the file by the
+ * name of the setting that it cannot follow. Puts the parts together; each is in `pipeline/`. Reads no files.
  */
 import { DataError } from '../errors.js';
 import { alphabetToBytes } from './byte-alphabet.js';
@@ -90,8 +90,8 @@ export class HuggingFaceTokenizer implements Tokenizer {
   }
 
   /**
-   * Reads the content of `tokenizer.json`; throws DataError where it is damaged, has a setting that is not supported, no
-   * end-of-text token, or a vocabulary that does not fit 16-bit ids.
+   * Reads the content of `tokenizer.json`; throws DataError where it is damaged, has a setting that is not supported,
+   * no end-of-text token, or a vocabulary that does not fit 16-bit ids.
    */
   static fromJSON(json: TokenizerJSON, where: string, hints: EndOfTextHints = {}): HuggingFaceTokenizer {
     const record = json.model;

@@ -42,8 +42,8 @@ export class MergeTable {
 
   /**
    * Applies the merges to a word, the ids from `start` to `end`: always the merge of lowest rank, the leftmost first,
-   * until none applies. O(n log n), so that a word of a million letters is no trap. What is left begins at `start`; gives
-   * its end.
+   * until none applies. O(n log n), so that a word of a million letters is no trap. What is left begins at `start`;
+   * gives its end.
    */
   apply(ids: Uint16Array, start: number, end: number): number {
     return end - start <= SHORT_WORD

@@ -6,8 +6,8 @@
  *     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
  *
  * with \s meaning Unicode's White_Space, as in the original. JavaScript's own \s differs: it has U+FEFF and lacks
- * U+0085; and its \p{L} and \p{N} change with the engine, so that a table has the sets. A scanner over character classes
- * is used because it is more than twice as fast as the expression; a test holds the two equal.
+ * U+0085; and its \p{L} and \p{N} change with the engine, so that a table has the sets. A scanner over character
+ * classes is used because it is more than twice as fast as the expression; a test holds the two equal.
  */
 
 import { classOf } from './pipeline/unicode.js';

@@ -5,8 +5,8 @@ import type { SpecialToken, Tokenizer } from './tokenizer.js';
 export type Span = string | SpecialToken;
 
 /**
- * The ids of texts and special tokens one after another. Each text is encoded by itself, as Hugging Face's tokenizers do
- * between two added tokens; a token with `lstrip` or `rstrip` takes the white space beside it along.
+ * The ids of texts and special tokens one after another. Each text is encoded by itself, as Hugging Face's tokenizers
+ * do between two added tokens; a token with `lstrip` or `rstrip` takes the white space beside it along.
  */
 export function encodeSpans(tokenizer: Tokenizer, spans: readonly Span[]): number[] {
   return spans.flatMap((span, i) => {

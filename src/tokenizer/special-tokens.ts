@@ -1,6 +1,6 @@
 /**
- * What the files beside a `tokenizer.json` say of its special and added tokens: `tokenizer_config.json` and, from older versions
- * of transformers, `special_tokens_map.json` and `added_tokens.json`. Knows their fields; reads no file.
+ * What the files beside a `tokenizer.json` say of its special and added tokens: `tokenizer_config.json` and, from older
+ * versions of transformers, `special_tokens_map.json` and `added_tokens.json`. Knows their fields; reads no file.
  */
 import { DataError } from '../errors.js';
 import { addedIds, addedTokens, isRecord, ownTokens, vocabularyIds } from './huggingface-json.js';
@@ -20,8 +20,9 @@ export interface NamedTokens {
 }
 
 /**
- * Reads the content of both files, of which `undefined` stands for one that is missing. A token is a text, or an object with
- * its `content`. Throws DataError for a file that holds no object, and for a bos_token or eos_token that is none of these.
+ * Reads the content of both files, of which `undefined` stands for one that is missing. A token is a text, or an object
+ * with its `content`. Throws DataError for a file that holds no object, and for a bos_token or eos_token that is none
+ * of these.
  *
  * @param where the folder, for messages
  */
@@ -65,9 +66,10 @@ export function knownNames(names: TokenNames, json: TokenizerJSON, where: string
 const PLAIN = { single_word: false, lstrip: false, rstrip: false };
 
 /**
- * The content of a `tokenizer.json` with the tokens that files beside it add, as transformers adds them when it loads them:
- * those of `added_tokens_decoder`, which also say anew how a token is found that is there already; or, where a configuration has
- * no such list, those of `added_tokens.json`.
+ * The content of a `tokenizer.json` with the tokens that files beside it add, as transformers adds them when it loads
+ * them:
+ * those of `added_tokens_decoder`, which also say anew how a token is found that is there already; or, where a
+ * configuration has no such list, those of `added_tokens.json`.
  *
  * @param older the content of added_tokens.json, `undefined` for none
  * @param contents the tokens that a file names as special
@@ -136,8 +138,8 @@ export function withAddedTokens(
 }
 
 /**
- * The content of a `tokenizer.json` in which tokens that other files name as special are special, as transformers makes them
- * when it loads them: those of these contents, and added ones of these ids. Throws DataError where it is damaged.
+ * The content of a `tokenizer.json` in which tokens that other files name as special are special, as transformers makes
+ * them when it loads them: those of these contents, and added ones of these ids. Throws DataError where it is damaged.
  */
 export function withSpecialTokens(
   json: TokenizerJSON,

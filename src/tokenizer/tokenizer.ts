@@ -37,9 +37,9 @@ export interface Tokenizer {
   /** Number of ids: the largest id + 1, the end-of-text id included. */
   readonly vocabSize: number;
   /**
-   * The end-of-text id, which parts the documents of prepared data; `encode` never gives it where it is special, also where
-   * the text spells it out. What ends an answer may be more ids than this one: `generate/text-ids.ts`. Null in vocabularies
-   * that have none.
+   * The end-of-text id, which parts the documents of prepared data; `encode` never gives it where it is special, also
+   * where the text spells it out. What ends an answer may be more ids than this one: `generate/text-ids.ts`. Null in
+   * vocabularies that have none.
    */
   readonly eot: number | null;
   /** How `tokenizer.json` spells that token; null where there is none. */
@@ -59,8 +59,8 @@ export interface Tokenizer {
   /** Decodes ids to text, bytes that are not UTF-8 to U+FFFD; throws DataError for an id not in the vocabulary. */
   decode(ids: ArrayLike<number>): string;
   /**
-   * The bytes of UTF-8 that an id stands for after the id `before`, at the beginning of a text without; they may be a part
-   * of a character. Throws DataError for an unknown id.
+   * The bytes of UTF-8 that an id stands for after the id `before`, at the beginning of a text without; they may be a
+   * part of a character. Throws DataError for an unknown id.
    */
   bytesOf(id: number, before?: number): Uint8Array;
   /** Starts decoding one id at a time, after the ids of `context`, whose text is not given again. */
@@ -98,8 +98,8 @@ export function partsDocuments(tokenizer: Tokenizer): tokenizer is PartingTokeni
 }
 
 /**
- * The special tokens whose ids a model of `vocabSize` ids does not have, as after one was added for padding alone: the model
- * neither reads nor makes them. Undefined where more is beyond the model, whose tokenizer it is then not.
+ * The special tokens whose ids a model of `vocabSize` ids does not have, as after one was added for padding alone: the
+ * model neither reads nor makes them. Undefined where more is beyond the model, whose tokenizer it is then not.
  */
 export function tokensBeyond(tokenizer: Tokenizer, vocabSize: number): readonly SpecialToken[] | undefined {
   const beyond = tokenizer.specials.filter(({ id }) => id >= vocabSize);

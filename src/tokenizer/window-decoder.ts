@@ -1,6 +1,6 @@
 /**
- * Decodes a stream of ids with a tokenizer that decodes lists only, in which a token's text can depend on those before it.
- * Knows no vocabulary.
+ * Decodes a stream of ids with a tokenizer that decodes lists only, in which a token's text can depend on those before
+ * it. Knows no vocabulary.
  */
 import type { TokenDecoder } from './tokenizer.js';
 

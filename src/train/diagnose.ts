@@ -6,8 +6,8 @@ import type { Tensor } from '../tensor/tensor.js';
 import type { Batch } from '../evaluate/batches.js';
 
 /**
- * Names the first parameter that is not finite; failing that, the first output in a repeated forward pass of `batch`; failing
- * that, the gradient nearest to the loss. Null when all are finite.
+ * Names the first parameter that is not finite; failing that, the first output in a repeated forward pass of `batch`;
+ * failing that, the gradient nearest to the loss. Null when all are finite.
  */
 export async function firstNonFinite(
   model: GPT,

@@ -123,8 +123,8 @@ export class Trainer {
   }
 
   /**
-   * Trains until maxSteps or until `signal` is aborted; a checkpoint is written either way, unless there is no step to save.
-   * At the end the model has the average of the weights, if there is one. Throws TrainingError.
+   * Trains until maxSteps or until `signal` is aborted; a checkpoint is written either way, unless there is no step to
+   * save. At the end the model has the average of the weights, if there is one. Throws TrainingError.
    */
   async *run(signal?: AbortSignal): AsyncGenerator<TrainEvent> {
     try {

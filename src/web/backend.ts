@@ -13,9 +13,9 @@ export const GPU_CHANNELS = 256;
 
 export interface BackendOptions {
   /**
-   * `webgpu`: the GPU. `wasm`: the processor, by the C++ kernels. `reference`: the processor, in plain TypeScript. `auto`,
-   * the default: the GPU if the browser has one and the model is wide enough for it, or needs f16; otherwise the
-   * processor.
+   * `webgpu`: the GPU. `wasm`: the processor, by the C++ kernels. `reference`: the processor, in plain TypeScript.
+   * `auto`, the default: the GPU if the browser has one and the model is wide enough for it, or needs f16; otherwise
+   * the processor.
    */
   readonly backend?: (typeof BACKENDS)[number];
   /** Channels (nEmbd) of the model, by which `auto` chooses: a GPU from GPU_CHANNELS on. Without it, no GPU. */

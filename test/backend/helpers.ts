@@ -28,8 +28,8 @@ export interface KernelCase {
   /** Allowed error relative to the largest value of an output; 1e-5 unless told. */
   tolerance?: number;
   /**
-   * The same for the bf16 backend, or f16 on a GPU, on arrays that are rounded to bf16 beforehand, so that only what a kernel rounds in
-   * between differs from the reference; where it is absent, the kernel knows no precision.
+   * The same for the bf16 backend, or f16 on a GPU, on arrays that are rounded to bf16 beforehand, so that only what a
+   * kernel rounds in between differs from the reference; where it is absent, the kernel knows no precision.
    */
   bf16Tolerance?: number;
 }

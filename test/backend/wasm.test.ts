@@ -1,6 +1,6 @@
 /**
- * The WebAssembly engine where it differs from the addon: its files, memory, threads and fall-backs. What its kernels compute is
- * tested by the other files here, with LOOPNN_BACKEND=wasm.
+ * The WebAssembly engine where it differs from the addon: its files, memory, threads and fall-backs. What its kernels
+ * compute is tested by the other files here, with LOOPNN_BACKEND=wasm.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

@@ -1,4 +1,6 @@
-/** 5,000 dispatches on WebGPU with forced collections in between; prints their sum, and the resident memory on the way. */
+/**
+ * 5,000 dispatches on WebGPU with forced collections in between; prints their sum, and the resident memory on the way.
+ */
 import { openNodeWebGpu } from '../../src/node/webgpu.js';
 
 const collect = (globalThis as unknown as { gc(): void }).gc;

@@ -1,6 +1,6 @@
 /**
- * The text of the WebGPU engine's programs in f16 and with subgroups, which SwiftShader has not or seldom: Dawn's adapter
- * without a driver compiles them and runs nothing.
+ * The text of the WebGPU engine's programs in f16 and with subgroups, which SwiftShader has not or seldom: Dawn's
+ * adapter without a driver compiles them and runs nothing.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

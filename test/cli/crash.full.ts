@@ -1,4 +1,6 @@
-/** Long: runs that are killed, stopped, damaged and out of room at random moments lose nothing, and say what happened. */
+/**
+ * Long: runs that are killed, stopped, damaged and out of room at random moments lose nothing, and say what happened.
+ */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -78,7 +80,9 @@ function result(out: string): Record<string, unknown> {
   };
 }
 
-/** The steps that a reader of TensorBoard's log keeps: where a run began again, it forgets what it has from there on. */
+/**
+ * The steps that a reader of TensorBoard's log keeps: where a run began again, it forgets what it has from there on.
+ */
 function stepsOf(log: Uint8Array): number[] {
   let steps: number[] = [];
   for (const { data: event } of readTfRecords(log)) {

@@ -1,4 +1,7 @@
-/** What an earlier version wrote keeps working: files of 35e8274 (`test/fixtures/35e8274/make.sh`), on the reference backend. */
+/**
+ * What an earlier version wrote keeps working: files of 35e8274 (`test/fixtures/35e8274/make.sh`), on the reference
+ * backend.
+ */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { cpSync, readFileSync } from 'node:fs';

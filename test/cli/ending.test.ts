@@ -1,4 +1,6 @@
-/** Processes end: every command after every failure, each thread with room on its heap, and with all of what it prints. */
+/**
+ * Processes end: every command after every failure, each thread with room on its heap, and with all of what it prints.
+ */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';

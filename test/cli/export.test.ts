@@ -1,6 +1,6 @@
 /**
- * `loopnn export`, and what `loopnn import` makes of it. That `transformers` computes the same from an exported folder is
- * checked by hand: `test/formats/check_huggingface.py`.
+ * `loopnn export`, and what `loopnn import` makes of it. That `transformers` computes the same from an exported folder
+ * is checked by hand: `test/formats/check_huggingface.py`.
  */
 import { Tokenizer } from '@huggingface/tokenizers';
 import assert from 'node:assert/strict';

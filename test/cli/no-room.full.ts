@@ -1,4 +1,7 @@
-/** Long: every writer on disks that are full, read-only or not ours says in one line which file, and leaves nothing half-written. */
+/**
+ * Long: every writer on disks that are full, read-only or not ours says in one line which file, and leaves nothing
+ * half-written.
+ */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';

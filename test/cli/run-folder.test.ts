@@ -1,4 +1,6 @@
-/** A run belongs to one process and to the folder it began in; what is damaged is not used; and what went wrong is said. */
+/**
+ * A run belongs to one process and to the folder it began in; what is damaged is not used; and what went wrong is said.
+ */
 import assert from 'node:assert/strict';
 import {
   appendFileSync,

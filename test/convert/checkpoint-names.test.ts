@@ -1,4 +1,6 @@
-/** Whose a checkpoint's tensors are, by names that the wrappers themselves give (`fixtures/huggingface/make_names.py`). */
+/**
+ * Whose a checkpoint's tensors are, by names that the wrappers themselves give (`fixtures/huggingface/make_names.py`).
+ */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -120,7 +120,10 @@ function literal(bytes: Uint8Array): Buffer {
   return Buffer.concat([head, bytes]);
 }
 
-/** Thrift's compact protocol: a number is an i32, a bigint an i64, an array a list of what its first item is, bytes a struct. */
+/**
+ * Thrift's compact protocol: a number is an i32, a bigint an i64, an array a list of what its first item is, bytes a
+ * struct.
+ */
 type Value = number | bigint | string | Uint8Array | readonly Value[];
 type Field = readonly [id: number, value: Value];
 

@@ -1,4 +1,7 @@
-/** The library's entries: what each loads, that the types it speaks of can be named, and that the examples of its comments run. */
+/**
+ * The library's entries: what each loads, that the types it speaks of can be named, and that the examples of its
+ * comments run.
+ */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';

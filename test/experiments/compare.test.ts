@@ -1,4 +1,6 @@
-/** A small suite end to end: pilots, seeds, stopping and going on, a run that fails, and the report in all its forms. */
+/**
+ * A small suite end to end: pilots, seeds, stopping and going on, a run that fails, and the report in all its forms.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';

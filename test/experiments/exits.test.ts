@@ -1,4 +1,7 @@
-/** The sweep over early exits: what criteria see, where thresholds lie, and that every point is the model's own evaluation. */
+/**
+ * The sweep over early exits: what criteria see, where thresholds lie, and that every point is the model's own
+ * evaluation.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { onEngine } from '../engines.js';

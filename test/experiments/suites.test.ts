@@ -1,4 +1,7 @@
-/** Suites: the built-in files make the configurations that they always made; one's own are read, and refused by file and field. */
+/**
+ * Suites: the built-in files make the configurations that they always made; one's own are read, and refused by file and
+ * field.
+ */
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

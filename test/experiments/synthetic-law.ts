@@ -13,8 +13,8 @@ const law = (E: number, ofBlock: number, alpha: number): Omit<Law, 'phi'> => ({
 });
 
 /**
- * Near the losses of models without loops: GPT-2’s blocks of docs/reproduction.md, where depth soon pays little, and modern ones
- * of 1, 2, 4 and 8 layers after 2 million bytes (1.52, 1.43, 1.33 and about 1.29).
+ * Near the losses of models without loops: GPT-2’s blocks of docs/reproduction.md, where depth soon pays little, and
+ * modern ones of 1, 2, 4 and 8 layers after 2 million bytes (1.52, 1.43, 1.33 and about 1.29).
  */
 export const LAWS = {
   'GPT-2': law(1.27, 0.2, 1),

@@ -1,4 +1,7 @@
-/** Event files: known checksums and bytes, and every record parsed back. `read-tfevents.py` lets TensorBoard itself read one. */
+/**
+ * Event files: known checksums and bytes, and every record parsed back. `read-tfevents.py` lets TensorBoard itself read
+ * one.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {

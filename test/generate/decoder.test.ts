@@ -1,6 +1,6 @@
 /**
- * Cached decoding equals uncached bit for bit: every system, at every loop count, on every instruction set and precision,
- * however the tokens are cut into calls and whatever else is in the batch.
+ * Cached decoding equals uncached bit for bit: every system, at every loop count, on every instruction set and
+ * precision, however the tokens are cut into calls and whatever else is in the batch.
  */
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';

@@ -126,7 +126,8 @@ for (const [name, [config]] of Object.entries(sharingPrompts)) {
     }
     const read = decoder.stepSizes.flat().reduce((sum, n) => sum + n, 0);
     const made = together.reduce((sum, { tokens }) => sum + tokens.length - 1, 0);
-    // The first reader's beginning, the second one's whole prompt, and the other prompt: whole where it has no beginning.
+    // The first reader's beginning, the second one's whole prompt, and the other prompt: whole where it has no
+    // beginning.
     const least = decoder.divisible ? 100 : 200;
     // On a GPU the first one leaves before it has read anything.
     const beginning = webgpu ? 0 : 1;

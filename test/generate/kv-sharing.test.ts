@@ -37,8 +37,8 @@ function build(fields: object = {}): GPT {
 const tokens = Int32Array.from({ length: 9 }, (_, i) => (i * i * 5 + 3 * i + 1) % V);
 
 /**
- * One token at a time, attention being written out: the past's keys and values lie in slot n mod k, where each loop overwrites
- * what the former left.
+ * One token at a time, attention being written out: the past's keys and values lie in slot n mod k, where each loop
+ * overwrites what the former left.
  */
 class Overwriting implements Batch {
   readonly cached = true;

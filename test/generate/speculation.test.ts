@@ -1,4 +1,6 @@
-/** Drafts change no answer: token for token those of plain decoding, for every sampling option, alone and in a batch. */
+/**
+ * Drafts change no answer: token for token those of plain decoding, for every sampling option, alone and in a batch.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NativeBackend } from '../../src/backend/native/native.js';

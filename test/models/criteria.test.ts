@@ -1,4 +1,7 @@
-/** Criteria for leaving early, on models that were trained without: exits are those that the readings of full depth tell. */
+/**
+ * Criteria for leaving early, on models that were trained without: exits are those that the readings of full depth
+ * tell.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NativeBackend } from '../../src/backend/native/native.js';

@@ -1,4 +1,7 @@
-/** Rows that halt: skipping them gives the bits of masking them, later tokens change nothing, and rules stop where they say. */
+/**
+ * Rows that halt: skipping them gives the bits of masking them, later tokens change nothing, and rules stop where they
+ * say.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Backend, Precision } from '../../src/backend/backend.js';

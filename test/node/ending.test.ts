@@ -1,7 +1,7 @@
 /**
- * The end of threads that a compilation would keep: programs that have a heap at its limit and a function that V8 begins to
- * optimise when they are over. Without room, each of them stays for ever, or aborts, on some version of Node: the workers on 20
- * and the first on 22 every time, the one that calls process.exit now and then on 22 and 24.
+ * The end of threads that a compilation would keep: programs that have a heap at its limit and a function that V8
+ * begins to optimise when they are over. Without room, each of them stays for ever, or aborts, on some version of Node:
+ * the workers on 20 and the first on 22 every time, the one that calls process.exit now and then on 22 and 24.
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';

@@ -1,4 +1,7 @@
-/** Long: processes that take one lock at one moment, also while they are killed; a namespace of its own, as containers have. */
+/**
+ * Long: processes that take one lock at one moment, also while they are killed; a namespace of its own, as containers
+ * have.
+ */
 import assert from 'node:assert/strict';
 import { type ChildProcess, fork, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,7 @@
 /**
- * Long: the package as a stranger meets it. Zig (from PyPI) compiles the addon for this system, npm packs, and an empty project
- * installs the tarball with no compiler in its path and no script allowed to run. Then the kernel tests run on that addon.
+ * Long: the package as a stranger meets it. Zig (from PyPI) compiles the addon for this system, npm packs, and an empty
+ * project installs the tarball with no compiler in its path and no script allowed to run. Then the kernel tests run on
+ * that addon.
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';

@@ -1,6 +1,6 @@
 /**
- * Chat templates: the ids that `transformers` gives (`test/fixtures/chat/make_chat.py`), and messages that try to spell special
- * tokens through whatever a template does with them.
+ * Chat templates: the ids that `transformers` gives (`test/fixtures/chat/make_chat.py`), and messages that try to spell
+ * special tokens through whatever a template does with them.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -1,4 +1,7 @@
-/** What clients send and expect beyond the letter of the API: neutral values, addresses, tools, pages, proxies, long waits. */
+/**
+ * What clients send and expect beyond the letter of the API: neutral values, addresses, tools, pages, proxies, long
+ * waits.
+ */
 import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { test } from 'node:test';

@@ -1,6 +1,6 @@
 /**
- * Loaded before a program (`node --import`), to tell its parent the longest time for which its event loop was kept from a
- * timer: 'begin' starts a watch, 'end' is answered with its milliseconds, 'block 100' blocks for as many.
+ * Loaded before a program (`node --import`), to tell its parent the longest time for which its event loop was kept from
+ * a timer: 'begin' starts a watch, 'end' is answered with its milliseconds, 'block 100' blocks for as many.
  */
 import { readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -17,7 +17,10 @@ function computed(): number | null {
 /** Ends the watch under way; what it saw. */
 let end = () => 0;
 
-/** Other programs that have the processors keep the loop too: what counts is its own computing, where the system tells it. */
+/**
+ * Other programs that have the processors keep the loop too: what counts is its own computing, where the system tells
+ * it.
+ */
 function begin(): void {
   let longest = 0;
   let before = computed();

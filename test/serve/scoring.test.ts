@@ -1,4 +1,6 @@
-/** Prompts that are told with their log-probabilities, and the tokenizer over HTTP: what lm-evaluation-harness asks for. */
+/**
+ * Prompts that are told with their log-probabilities, and the tokenizer over HTTP: what lm-evaluation-harness asks for.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import OpenAI from 'openai';

@@ -1,6 +1,6 @@
 /**
- * Files of all kinds: each gives Python's ids for every text, or is refused when it is read; none differs. The right values are
- * those of test/fixtures/tokenizers/make_differential.py.
+ * Files of all kinds: each gives Python's ids for every text, or is refused when it is read; none differs. The right
+ * values are those of test/fixtures/tokenizers/make_differential.py.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -1,4 +1,6 @@
-/** Normalizers, pre-tokenizers and sets of characters on every code point, against Python's. Belongs to the long run. */
+/**
+ * Normalizers, pre-tokenizers and sets of characters on every code point, against Python's. Belongs to the long run.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hashEverywhere, hashMembers, nameOf, readFixture } from './huggingface-fixture.js';

@@ -1,6 +1,6 @@
 /**
- * Each setting of a tokenizer.json does what it does in Python's tokenizers: the ids, the words, the decoded texts. The right
- * values are those of test/fixtures/tokenizers/make_tokenizers.py.
+ * Each setting of a tokenizer.json does what it does in Python's tokenizers: the ids, the words, the decoded texts. The
+ * right values are those of test/fixtures/tokenizers/make_tokenizers.py.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,4 +1,7 @@
-/** Thousands of damaged tokenizer.json files: each makes a tokenizer that keeps its word, or is refused. Belongs to the long run. */
+/**
+ * Thousands of damaged tokenizer.json files: each makes a tokenizer that keeps its word, or is refused. Belongs to the
+ * long run.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseJSON } from '../../src/formats/json.js';

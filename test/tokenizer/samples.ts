@@ -24,8 +24,8 @@ export function oddText(seed: number, length: number): string {
 }
 
 /**
- * A byte-level tokenizer.json as `tokenizers` wrote it before models had a type: the fields of openai-community/gpt2, and
- * merges as texts.
+ * A byte-level tokenizer.json as `tokenizers` wrote it before models had a type: the fields of openai-community/gpt2,
+ * and merges as texts.
  */
 export function oldestFile(json: TokenizerJSON): TokenizerJSON {
   const { vocab, merges } = json.model as { vocab: unknown; merges: readonly (readonly string[])[] };

@@ -1,4 +1,7 @@
-/** Every system trains, stops and goes on bit for bit, evaluates and generates; loop counts are sampled as they should be. */
+/**
+ * Every system trains, stops and goes on bit for bit, evaluates and generates; loop counts are sampled as they should
+ * be.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { modelCost } from '../../src/models/cost.js';

@@ -14,8 +14,8 @@ const fields = (blockSize: number, batchSize: number) => ({
   train: { batchSize, gradAccumSteps },
 });
 
-// Workgroups are slow here: a smaller update has as many calls. What every engine holds beside a model's memory is much of
-// the smaller one's.
+// Workgroups are slow here: a smaller update has as many calls. What every engine holds beside a model's memory is much
+// of the smaller one's.
 for (const [teams, update, mostMemory] of [
   [false, fields(128, 4), 1.1],
   [true, fields(32, 2), 1.5],

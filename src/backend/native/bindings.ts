@@ -1,6 +1,6 @@
 /**
- * The addon's boundary in C++, made from its kernels: what reads and checks the arguments of a call. `scripts/build-native.mjs` writes it beside the
- * objects; checks that a table cannot express are in native/checks.h.
+ * The addon's boundary in C++, made from its kernels: what reads and checks the arguments of a call.
+ * `scripts/build-native.mjs` writes it beside the objects; checks that a table cannot express are in native/checks.h.
  */
 import type { OptionTypes } from '../kernel-table.js';
 import { LENGTHS, OPTION_TYPES, SIGNATURES, typeOf } from '../compiled/header.js';

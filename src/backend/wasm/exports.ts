@@ -1,6 +1,7 @@
 /**
- * The module's boundary: a function for each kernel in C++, which takes its arrays as addresses, then its dimensions and options
- * as numbers. `scripts/build-wasm.mjs` writes `exports.generated.cc` from here; the caller must check the arguments.
+ * The module's boundary: a function for each kernel in C++, which takes its arrays as addresses, then its dimensions
+ * and options as numbers. `scripts/build-wasm.mjs` writes `exports.generated.cc` from here; the caller must check the
+ * arguments.
  */
 import { mix32 } from '../../random.js';
 import { dimensionsOf, OPTION_TYPES, SIGNATURES, typeOf } from '../compiled/header.js';

@@ -1,6 +1,6 @@
 /**
- * The `wasm` backend: the C++ kernels in WebAssembly, over storages in the module's linear memory. Arguments are checked here by
- * the kernel table, since the module takes addresses.
+ * The `wasm` backend: the C++ kernels in WebAssembly, over storages in the module's linear memory. Arguments are
+ * checked here by the kernel table, since the module takes addresses.
  */
 import { BackendError, ShapeError } from '../../errors.js';
 import type { DType, HostArray, Limits, Precision, Storage } from '../backend.js';

@@ -19,8 +19,8 @@ export const LIMITS: readonly GpuLimit[] = [
 ];
 
 /**
- * What an adapter's matrix units multiply, f16 in float32, where it has some and Dawn's unsafe options are allowed; null
- * where it has none of a size that tiles divide into, or its subgroups have no fixed size.
+ * What an adapter's matrix units multiply, f16 in float32, where it has some and Dawn's unsafe options are allowed;
+ * null where it has none of a size that tiles divide into, or its subgroups have no fixed size.
  */
 export function matricesOf({ features, info }: GpuAdapter): Matrices | null {
   const { subgroupMinSize: lanes, subgroupMaxSize, subgroupMatrixConfigs = [] } = info;

@@ -23,8 +23,8 @@ export const cutText = (i: string): string => `
   base = select(0u, ${i} / pieces * p.M * p.N, cut);`;
 
 /**
- * 256 threads bring pieces of both operands for a tile of `out` at (m0, n0): tile_a[k][m] and tile_b[k][n], which lie k by
- * k, of k and the 15 that follow. Edges are multiples of 64.
+ * 256 threads bring pieces of both operands for a tile of `out` at (m0, n0): tile_a[k][m] and tile_b[k][n], which lie k
+ * by k, of k and the 15 that follow. Edges are multiples of 64.
  */
 function bringTiles(layout: Layout, [height, width]: readonly [number, number]): string {
   const bring = (name: 'a' | 'b', alongK: boolean, first: string, edge: number, quarter: number) => {
@@ -46,8 +46,8 @@ function bringTiles(layout: Layout, [height, width]: readonly [number, number]):
 }
 
 /**
- * 256 threads, of which (y, x) has rows 4·y and columns 4·x of the tile, and of its other quarters where there are some.
- * tile_a[k][m] and tile_b[k][n] lie k by k.
+ * 256 threads, of which (y, x) has rows 4·y and columns 4·x of the tile, and of its other quarters where there are
+ * some. tile_a[k][m] and tile_b[k][n] lie k by k.
  */
 export function tileText(layout: Layout, half: boolean, down: number, across: number): string {
   const [height, width] = [4 * EDGE * down, 4 * EDGE * across];

@@ -7,7 +7,9 @@
  * has a pipeline of its own.
  */
 
-/** Elements of an array as the code sees them: of `vec4f`, x(i) is elements 4·i to 4·i + 3; a `vec4h` holds four as f16. */
+/**
+ * Elements of an array as the code sees them: of `vec4f`, x(i) is elements 4·i to 4·i + 3; a `vec4h` holds four as f16.
+ */
 export type ElementType = 'f32' | 'i32' | 'vec4f' | 'vec4h';
 /** How a program uses an array. */
 export type Access = ElementType | `update ${ElementType}`;

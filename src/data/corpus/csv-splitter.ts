@@ -1,6 +1,6 @@
 /**
- * Cuts the bytes of CSV into rows and cells, without holding more than one row. Knows delimiters, quotes as RFC 4180 has
- * them and the three kinds of line ends; what a row is worth, others know.
+ * Cuts the bytes of CSV into rows and cells, without holding more than one row. Knows delimiters, quotes as RFC 4180
+ * has them and the three kinds of line ends; what a row is worth, others know.
  */
 import { LONGEST_RECORD } from './records.js';
 

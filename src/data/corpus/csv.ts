@@ -1,6 +1,6 @@
 /**
- * CSV: rows of cells below a header, parted by commas, tabs or semicolons, with quotes as RFC 4180 has them. Knows rows;
- * what a row without its text is worth, `records.ts` knows.
+ * CSV: rows of cells below a header, parted by commas, tabs or semicolons, with quotes as RFC 4180 has them. Knows
+ * rows; what a row without its text is worth, `records.ts` knows.
  *
  * A row that cannot be read, or has more or fewer cells than the header, is broken. A quote that is never closed would
  * swallow every row after it, so the file is refused.
@@ -99,8 +99,8 @@ export function namedDelimiter(head: Head, field: string): Delimiter {
 }
 
 /**
- * The delimiter of a file that looks like CSV though no name says so; null for any other text. Prose must not be taken for
- * a table: names in the first line, parted by commas or tabs without spaces, and as many cells in every row.
+ * The delimiter of a file that looks like CSV though no name says so; null for any other text. Prose must not be taken
+ * for a table: names in the first line, parted by commas or tabs without spaces, and as many cells in every row.
  */
 export function shownDelimiter(head: Head, field: string): Delimiter | null {
   for (const delimiter of [',', '\t'] as const) {

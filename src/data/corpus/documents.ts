@@ -1,8 +1,8 @@
 /**
- * Text documents from files and folders: one document a file, or many where it holds records. Knows the file system; what
- * a file is, `kind.ts` tells; knows no tokens. A folder's files come sorted by name, folders in their place among them, so
- * that a corpus has one order everywhere; names that begin with a dot are left out, and links to folders that are read
- * anyway. Links out of the folder are refused, or followed.
+ * Text documents from files and folders: one document a file, or many where it holds records. Knows the file system;
+ * what a file is, `kind.ts` tells; knows no tokens. A folder's files come sorted by name, folders in their place among
+ * them, so that a corpus has one order everywhere; names that begin with a dot are left out, and links to folders that
+ * are read anyway. Links out of the folder are refused, or followed.
  */
 import type { Dirent } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
@@ -101,8 +101,8 @@ export async function openFile(path: string, warnings: TextWarnings): Promise<Te
 /**
  * Opens a file or a folder as a source.
  *
- * @throws DataError if it is missing, empty, a binary file, not what `options.as` says, a parquet file without the column,
- * or looks like records that cannot be read
+ * @throws DataError if it is missing, empty, a binary file, not what `options.as` says, a parquet file without the
+ * column, or looks like records that cannot be read
  */
 export async function openPath(path: string, options: FieldOptions = FIELD_DEFAULTS): Promise<TextSource> {
   const name = basename(path);

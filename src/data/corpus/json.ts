@@ -2,8 +2,8 @@
  * JSON that is not a record a line: an array of records, at the top of a file or in one field of its object, or records
  * over several lines that follow each other. Knows where they lie; what a record is worth, `records.ts` knows.
  *
- * A record that is no JSON is broken like a broken line. Where brackets or quotes are not closed, nothing tells where the
- * next record begins, so the file is refused.
+ * A record that is no JSON is broken like a broken line. Where brackets or quotes are not closed, nothing tells where
+ * the next record begins, so the file is refused.
  */
 import { DataError } from '../../errors.js';
 import { type Cut, JsonSplitter } from './json-splitter.js';

@@ -24,7 +24,9 @@ export async function* jsonlDocuments(
   }
 }
 
-/** The lines of a file without their ends, numbered from 1; null for one that is too long. A byte order mark is dropped. */
+/**
+ * The lines of a file without their ends, numbered from 1; null for one that is too long. A byte order mark is dropped.
+ */
 async function* lines(
   path: string,
   packing: Packing,

@@ -1,6 +1,6 @@
 /**
- * What a file of texts is: its content decides, and its name only where content leaves a choice. Knows heads of files and
- * which reader suits them; reads no documents.
+ * What a file of texts is: its content decides, and its name only where content leaves a choice. Knows heads of files
+ * and which reader suits them; reads no documents.
  */
 import { ConfigError, DataError } from '../../errors.js';
 import { namedDelimiter, shownDelimiter } from './csv.js';

@@ -1,6 +1,6 @@
 /**
- * Files as streams of bytes, unpacked on the way. Knows gzip and Zstandard, by their first bytes and by the endings that
- * promise them; knows no text.
+ * Files as streams of bytes, unpacked on the way. Knows gzip and Zstandard, by their first bytes and by the endings
+ * that promise them; knows no text.
  */
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';

@@ -1,7 +1,7 @@
 /**
  * The pages of a parquet column in one row group, one after another, in memory that does not grow with any of them: a
- * dictionary that is large lies in a temporary file. Knows where pages begin and what their headers claim; how a body is
- * unpacked and what it holds, `parquet-unpack.ts` and `parquet-values.ts` know.
+ * dictionary that is large lies in a temporary file. Knows where pages begin and what their headers claim; how a body
+ * is unpacked and what it holds, `parquet-unpack.ts` and `parquet-values.ts` know.
  */
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,6 +1,6 @@
 /**
- * The body of a parquet page, unpacked: at once where it is small, and else as a stream, since a writer may put a whole row
- * group in one page. Knows codecs; knows nothing of what a page holds.
+ * The body of a parquet page, unpacked: at once where it is small, and else as a stream, since a writer may put a whole
+ * row group in one page. Knows codecs; knows nothing of what a page holds.
  */
 import { Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip } from 'node:zlib';

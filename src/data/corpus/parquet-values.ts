@@ -1,6 +1,7 @@
 /**
- * What a page of a flat column of texts holds, value by value: nothing is kept but what the next value needs, and nothing is
- * reserved because a page claims it. The encodings are those of the format's own page, Encodings.md. Knows no file.
+ * What a page of a flat column of texts holds, value by value: nothing is kept but what the next value needs, and
+ * nothing is reserved because a page claims it. The encodings are those of the format's own page, Encodings.md. Knows
+ * no file.
  */
 import { deltaBinaryUnpack } from 'hyparquet/src/delta.js';
 import { readVarInt } from 'hyparquet/src/thrift.js';

@@ -38,7 +38,10 @@ export interface ParquetText {
   close(): Promise<void>;
 }
 
-/** The documents of a parquet file, one a row, nulls left out; a packed one is unpacked to a temporary file first. Throws DataError. */
+/**
+ * The documents of a parquet file, one a row, nulls left out; a packed one is unpacked to a temporary file first.
+ * Throws DataError.
+ */
 export async function* parquetDocuments(
   path: string,
   packing: Packing,

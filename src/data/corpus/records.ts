@@ -1,6 +1,6 @@
 /**
- * What files of records have in common, be they JSON or CSV: the text of one field is a document, and a record without it
- * is left out and counted. Knows fields and what is wrong with them; knows no file formats.
+ * What files of records have in common, be they JSON or CSV: the text of one field is a document, and a record without
+ * it is left out and counted. Knows fields and what is wrong with them; knows no file formats.
  *
  * When there are too many broken records the pass stops: a few of them are no reason to lose a corpus, many mean that
  * something else is wrong.

@@ -1,4 +1,6 @@
-/** What documents and their sources are, and what a pass over them leaves out or mends. Knows no files and no tokens. */
+/**
+ * What documents and their sources are, and what a pass over them leaves out or mends. Knows no files and no tokens.
+ */
 
 import { END_OF_TEXT } from '../../tokenizer/tokenizer.js';
 
@@ -112,7 +114,9 @@ export function noWarnings(): TextWarnings {
   return { binary: 0, empty: 0, ...texts, ...records, expanded: 0, expandedAt: [] };
 }
 
-/** Counts a record without a text, which says so itself: unlike broken ones, any number of them is no sign of a fault. */
+/**
+ * Counts a record without a text, which says so itself: unlike broken ones, any number of them is no sign of a fault.
+ */
 export function noteNull(warnings: TextWarnings, place: string): void {
   warnings.nulls++;
   if (warnings.nullsAt.length < BROKEN_SHOWN) warnings.nullsAt.push(place);

@@ -95,8 +95,8 @@ export function characterStart(text: string, at: number): number {
 }
 
 /**
- * The pieces of a text of `total` bytes up to the first character that begins at byte `cut` or behind it; where there is none,
- * up to the last character. So neither side of a text of two characters is empty.
+ * The pieces of a text of `total` bytes up to the first character that begins at byte `cut` or behind it; where there
+ * is none, up to the last character. So neither side of a text of two characters is empty.
  */
 export async function* piecesUpTo(
   pieces: AsyncIterable<string>,

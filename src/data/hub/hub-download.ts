@@ -1,6 +1,6 @@
 /**
- * Several files of a repository on the hub: how a source names it, what the disk will have to hold, and their download one
- * after the other. Knows no file's content; one file's way into the cache is `hub.ts`'s.
+ * Several files of a repository on the hub: how a source names it, what the disk will have to hold, and their download
+ * one after the other. Knows no file's content; one file's way into the cache is `hub.ts`'s.
  */
 import { DataError } from '../../errors.js';
 import type { Hub, HubAccess, HubFile, HubListing } from './hub.js';
@@ -23,7 +23,10 @@ export interface DownloadPlan {
   readonly freeBytes: number | undefined;
 }
 
-/** Reads `hf:owner/name` or `hf:owner/name@revision`; the oldest repositories go by a name without owner. Throws DataError. */
+/**
+ * Reads `hf:owner/name` or `hf:owner/name@revision`; the oldest repositories go by a name without owner. Throws
+ * DataError.
+ */
 export function parseHubSpec(spec: string): { name: string; revision: string | undefined } {
   const match = /^hf:((?:\w[\w.-]*\/)?\w[\w.-]*)(?:@(\w[\w./-]*))?$/.exec(spec);
   if (match === null || /\.\.|\/$/.test(spec)) {

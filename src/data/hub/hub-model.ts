@@ -1,6 +1,6 @@
 /**
- * A model on the hub as files by name: `hf:owner/name`, at `@revision`. Only what is asked for is downloaded; which files a
- * model needs is for `huggingface.ts`.
+ * A model on the hub as files by name: `hf:owner/name`, at `@revision`. Only what is asked for is downloaded; which
+ * files a model needs is for `huggingface.ts`.
  */
 import { CheckpointError } from '../../errors.js';
 import type { HubFile } from './hub.js';

@@ -142,7 +142,9 @@ async function findFiles(
   return { listing, files, splits };
 }
 
-/** The files of a split, in order of their paths. Throws DataError where there are none, or more than one set of them. */
+/**
+ * The files of a split, in order of their paths. Throws DataError where there are none, or more than one set of them.
+ */
 export function chooseFiles(
   where: string,
   all: readonly HubFile[],

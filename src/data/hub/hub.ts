@@ -1,6 +1,6 @@
 /**
- * Repositories on the Hugging Face hub: which files a dataset or a model has, and their way into the hub's own cache on this
- * machine. Knows the hub's addresses, the cache's layout and how downloads fail; knows neither text nor tensors.
+ * Repositories on the Hugging Face hub: which files a dataset or a model has, and their way into the hub's own cache on
+ * this machine. Knows the hub's addresses, the cache's layout and how downloads fail; knows neither text nor tensors.
  *
  * A file lies in the cache under the hash that the hub gives it, and gets that name only once size and hash are right;
  * what broke off stays beside it as `.incomplete` and is resumed from its last byte.
@@ -112,8 +112,9 @@ export class Hub {
   }
 
   /**
-   * All files of a repository: as the hub lists them, or where it cannot be reached or is not to be asked (HF_HUB_OFFLINE), as
-   * the cache knows them. Throws DataError if it is missing, closed to us, or neither hub nor cache has it.
+   * All files of a repository: as the hub lists them, or where it cannot be reached or is not to be asked
+   * (HF_HUB_OFFLINE), as the cache knows them. Throws DataError if it is missing, closed to us, or neither hub nor
+   * cache has it.
    */
   async list(repo: HubRepo, revision = MAIN): Promise<HubListing> {
     const where = revision === MAIN ? `hf:${repo.name}` : `hf:${repo.name}@${revision}`;

@@ -1,6 +1,6 @@
 /**
- * How the texts of a model in Hugging Face's layout are written: its tokenizer and special tokens, the ids by which texts
- * begin and end, its chat template. Knows which files say so, and which of two that differ is heard.
+ * How the texts of a model in Hugging Face's layout are written: its tokenizer and special tokens, the ids by which
+ * texts begin and end, its chat template. Knows which files say so, and which of two that differ is heard.
  */
 import { dirname, join } from 'node:path';
 import { ConfigError, DataError } from '../../errors.js';
@@ -115,7 +115,10 @@ export interface FoundTextIds {
   readonly notices: readonly string[];
 }
 
-/** As transformers' `generate` does, hears generation_config.json first. Throws DataError for ids that are none of the model's. */
+/**
+ * As transformers' `generate` does, hears generation_config.json first. Throws DataError for ids that are none of the
+ * model's.
+ */
 export function foundTextIds(
   { where, config, generation }: Pick<TextFiles, 'where' | 'config' | 'generation'>,
   vocabSize: number,
@@ -231,7 +234,9 @@ export function foundTemplate(files: TextFiles): FoundTemplate {
   return { chatTemplate: templates?.get(DEFAULT_TEMPLATE) ?? null, notices };
 }
 
-/** The templates of a field `chat_template`: one text, a list of named ones, or an object of them; undefined for none. */
+/**
+ * The templates of a field `chat_template`: one text, a list of named ones, or an object of them; undefined for none.
+ */
 function namedTemplates(json: unknown, where: string): Map<string, string> | undefined {
   const field = isRecord(json) ? json.chat_template : undefined;
   if (field === undefined || field === null) return undefined;

@@ -1,7 +1,7 @@
 /**
- * Models in Hugging Face's layout, in a folder or wherever else files have names: which of them hold the configuration and the
- * weights. Knows files; what is in a configuration is for `convert/huggingface.ts`, the tokenizer and what goes with it for
- * `huggingface-texts.ts`.
+ * Models in Hugging Face's layout, in a folder or wherever else files have names: which of them hold the configuration
+ * and the weights. Knows files; what is in a configuration is for `convert/huggingface.ts`, the tokenizer and what goes
+ * with it for `huggingface-texts.ts`.
  */
 import { lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';

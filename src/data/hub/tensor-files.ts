@@ -1,6 +1,6 @@
 /**
- * Tensors in safetensors files, read one at a time: neither a file nor a model need fit into memory. Knows files; what a
- * header must keep is `formats/safetensors-header.ts`'s.
+ * Tensors in safetensors files, read one at a time: neither a file nor a model need fit into memory. Knows files; what
+ * a header must keep is `formats/safetensors-header.ts`'s.
  */
 import { CheckpointError } from '../../errors.js';
 import { ARRAYS, isReadable, toFloat32 } from '../../formats/dtypes.js';

@@ -1,6 +1,6 @@
 /**
- * The random numbers of Python's `random.Random(seed)`: the Mersenne Twister MT19937 (Matsumoto & Nishimura 1998), seeded by
- * an array, with `sample` and `shuffle` as CPython 3.11 draws them. Benchmarks choose their examples by it.
+ * The random numbers of Python's `random.Random(seed)`: the Mersenne Twister MT19937 (Matsumoto & Nishimura 1998),
+ * seeded by an array, with `sample` and `shuffle` as CPython 3.11 draws them. Benchmarks choose their examples by it.
  */
 const N = 624;
 const M = 397;

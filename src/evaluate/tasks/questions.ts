@@ -1,7 +1,7 @@
 /**
- * The questions of a benchmark, from records of two forms: the logs of lm-evaluation-harness (`--log_samples`), which have
- * every prompt of any of its tasks as it was scored, and the files of DCLM's CORE (Li et al. 2024, arXiv 2406.11794).
- * It works on records and texts, and must not import files, tokenizers or models.
+ * The questions of a benchmark, from records of two forms: the logs of lm-evaluation-harness (`--log_samples`), which
+ * have every prompt of any of its tasks as it was scored, and the files of DCLM's CORE (Li et al. 2024, arXiv
+ * 2406.11794). It works on records and texts, and must not import files, tokenizers or models.
  */
 import { DataError } from '../../errors.js';
 import { PythonRandom } from './python-random.js';
@@ -75,7 +75,9 @@ export function readQuestions(file: string, records: readonly NamedRecord[], sho
   return { form: 'core', questions: coreQuestions(file, records, shots) };
 }
 
-/** A record of the harness's log: `arguments` has a context and a continuation for each thing scored, or a whole text. */
+/**
+ * A record of the harness's log: `arguments` has a context and a continuation for each thing scored, or a whole text.
+ */
 function logged(record: NamedRecord): Question {
   const { arguments: given, target, doc } = fieldsOf(record) as Fields & { doc?: Fields };
   const all = Array.isArray(given) ? given : isFields(given) ? Object.values(given) : [];

@@ -10,7 +10,9 @@ import type { ExitOptions } from '../../models/exits/options.js';
 import type { Clock } from '../../platform.js';
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 
-/** A sequence of which the tokens from place `from` on are scored, at least one, given those before them, at least one. */
+/**
+ * A sequence of which the tokens from place `from` on are scored, at least one, given those before them, at least one.
+ */
 export interface Scored {
   readonly ids: readonly number[];
   readonly from: number;

@@ -91,7 +91,10 @@ function pair(context: string, continuation: string, { tokenizer, prefix }: Task
   return before > 0 ? { ids, from: before } : { ids: [prefix, ...ids], from: 1 };
 }
 
-/** Windows in which each token of a text is predicted once; all but the first have a whole window's tokens before their last. */
+/**
+ * Windows in which each token of a text is predicted once; all but the first have a whole window's tokens before their
+ * last.
+ */
 function rollingWindows(text: string, { tokenizer, prefix, blockSize: T }: TaskTokenizer): Scored[] {
   const all = [prefix, ...tokenizer.encode(text)];
   const windows: Scored[] = [];
@@ -194,7 +197,9 @@ function characters(continuation: string): number {
   return Array.from(continuation.replace(/^ /, '')).length;
 }
 
-/** CORE's figures: acc by the mean log-probability of a token, or all of them the most probable; centred, guessing is 0. */
+/**
+ * CORE's figures: acc by the mean log-probability of a token, or all of them the most probable; centred, guessing is 0.
+ */
 function coreFigures(questions: readonly Question[], scores: readonly (readonly Score[])[]): Figures {
   const right = questions.map((question, q) =>
     question.kind === 'choice'

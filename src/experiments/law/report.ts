@@ -1,4 +1,7 @@
-/** What loops are worth, in a report: φ of all recipes with its interval, and of each the fitted curve and its residuals. */
+/**
+ * What loops are worth, in a report: φ of all recipes with its interval, and of each the fitted curve and its
+ * residuals.
+ */
 import { grouped, metric, signed } from '../../printable.js';
 import { mean } from '../../statistics.js';
 import type { Block, Section } from '../document.js';

@@ -22,10 +22,11 @@ export class Resampling {
   private readonly ofSeeds: readonly number[];
 
   /**
-   * `residuals` of a fit of `fitted` parameters, which is fewer than the models by `MORE_MODELS` at least. Both parts are
-   * widened to the spread that they are a sample of: residuals of models by the fit's degrees of freedom, those of seeds by
-   * the means that they are taken from, and either as Student's t is wider than the normal distribution. The means of models
-   * spread by the seeds alone already, so models keep only the share beyond that, which is none where the law holds.
+   * `residuals` of a fit of `fitted` parameters, which is fewer than the models by `MORE_MODELS` at least. Both parts
+   * are widened to the spread that they are a sample of: residuals of models by the fit's degrees of freedom, those of
+   * seeds by the means that they are taken from, and either as Student's t is wider than the normal distribution. The
+   * means of models spread by the seeds alone already, so models keep only the share beyond that, which is none where
+   * the law holds.
    */
   constructor(
     private readonly foretold: Float64Array,

@@ -1,6 +1,6 @@
 /**
- * The Depth-Adaptive Transformer's depth (Elbayad et al. 2019, arXiv 1910.10073): GPT-2's walk, with an exit after every
- * layer. The halting rule chooses a token's exit (`exits/`); the objective decides what each exit is trained on
+ * The Depth-Adaptive Transformer's depth (Elbayad et al. 2019, arXiv 1910.10073): GPT-2's walk, with an exit after
+ * every layer. The halting rule chooses a token's exit (`exits/`); the objective decides what each exit is trained on
  * (`exits/objective.ts`). A token that has exited keeps its state, which every deeper layer still projects to a key and
  * a value.
  */

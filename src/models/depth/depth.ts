@@ -60,7 +60,10 @@ export interface Depth {
 /** Takes a state from exit to exit in `count` steps; some rows may take fewer. */
 export type Walk = (x: Tensor, count: number, step: Step) => DepthOutput;
 
-/** One step between two exits: step n, counted from 0, on the state (R, C), for the rows of `ctx`; the caller owns the result. */
+/**
+ * One step between two exits: step n, counted from 0, on the state (R, C), for the rows of `ctx`; the caller owns the
+ * result.
+ */
 export type Step = (x: Tensor, n: number, ctx: ForwardContext) => Tensor;
 
 /** The result of a pass through the blocks. */

@@ -3,8 +3,8 @@
  * is the first step's input) and p_n, the softmax of its logits, a row exits when
  *
  * - change: ‖x_n − x_(n−1)‖ / ‖x_(n−1)‖ < τ
- * - second-difference, from exit 2 on: ‖(x_n − x_(n−1)) − (x_(n−1) − x_(n−2))‖ / ‖x_(n−1)‖ < τ (Pappone et al. 2025, arXiv
- *   2509.23314, who do not divide, and exit the second time in a row)
+ * - second-difference, from exit 2 on: ‖(x_n − x_(n−1)) − (x_(n−1) − x_(n−2))‖ / ‖x_(n−1)‖ < τ (Pappone et al. 2025,
+ *   arXiv 2509.23314, who do not divide, and exit the second time in a row)
  * - kl, from exit 2 on: KL(p_n ‖ p_(n−1)) < τ (Geiping et al. 2025, arXiv 2502.05171, the other way round)
  * - entropy: that of p_n, in nats, < τ
  * - confidence: max p_n > τ (Elbayad et al. 2019, arXiv 1910.10073)

@@ -1,6 +1,6 @@
 /**
- * Finds added tokens in a text, some of them before it is normalised and some after. Special tokens are found only so that
- * no other token begins within one: they stay text. As Python's tokenizers has it with `encode_special_tokens`.
+ * Finds added tokens in a text, some of them before it is normalised and some after. Special tokens are found only so
+ * that no other token begins within one: they stay text. As Python's tokenizers has it with `encode_special_tokens`.
  */
 import type { Normalized, Normalizer } from './normalizers.js';
 import { literal } from './pattern.js';

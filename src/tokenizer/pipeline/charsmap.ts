@@ -65,7 +65,10 @@ export class Charsmap {
     return normal;
   }
 
-  /** What a text becomes: the entry of the shortest beginning of it that has one, which is that of the whole in most cases. */
+  /**
+   * What a text becomes: the entry of the shortest beginning of it that has one, which is that of the whole in most
+   * cases.
+   */
   #lookUp(text: string): string | undefined {
     const units = this.#units;
     let node = offsetOf(units[0]);

@@ -1,7 +1,8 @@
 /**
  * Where a long text may be cut for a tokenizer that looks at more than words: at a place where its words, found in the
- * neighbourhood, end, or where no token can lie across. Each part is then encoded behind a few characters of what was before
- * it, whose words are left out again, so that no part has a beginning of its own. Knows words and places; knows no ids.
+ * neighbourhood, end, or where no token can lie across. Each part is then encoded behind a few characters of what was
+ * before it, whose words are left out again, so that no part has a beginning of its own. Knows words and places; knows
+ * no ids.
  */
 import { classOf } from './unicode.js';
 
@@ -86,7 +87,10 @@ function isWithinCharacter(text: string, at: number): boolean {
   return at > 0 && at < text.length && text.codePointAt(at - 1)! > 0xffff;
 }
 
-/** Tells which two characters stand one after the other in no token of a vocabulary, which both have as tokens themselves. */
+/**
+ * Tells which two characters stand one after the other in no token of a vocabulary, which both have as tokens
+ * themselves.
+ */
 export function partedBy(vocab: ReadonlyMap<string, number>): (before: string, after: string) => boolean {
   let pairs: Set<string> | undefined;
   return (before, after) => {

@@ -71,8 +71,8 @@ export function readDecoder(value: unknown, where: string): TokensDecoder {
 }
 
 /**
- * A decoder without the replacements that it ends with once it has joined all tokens, and those: they are made in the text, whole
- * or as it comes.
+ * A decoder without the replacements that it ends with once it has joined all tokens, and those: they are made in the
+ * text, whole or as it comes.
  */
 export function withoutReplacements(decoder: unknown): { decoder: unknown; replacements: Replacement[] } {
   const replacements: Replacement[] = [];

@@ -10,7 +10,10 @@ import { classOf } from './unicode.js';
 /** A text on its way to the model. */
 export interface Normalized {
   text: string;
-  /** How many of its units come of the first character of the whole text, for Metaspace, which may mark the first word only. */
+  /**
+   * How many of its units come of the first character of the whole text, for Metaspace, which may mark the first word
+   * only.
+   */
   lead: number;
 }
 

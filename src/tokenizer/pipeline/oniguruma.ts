@@ -1,10 +1,10 @@
 /**
- * Translates the regular expressions of a tokenizer.json, which Python's tokenizers hands to Oniguruma (Ruby's syntax), to
- * JavaScript's. What JavaScript cannot match alike is refused by name.
+ * Translates the regular expressions of a tokenizer.json, which Python's tokenizers hands to Oniguruma (Ruby's syntax),
+ * to JavaScript's. What JavaScript cannot match alike is refused by name.
  *
- * What is the same text to both and not the same thing: `\w \d \s \b` go by Unicode, `\h` is a hexadecimal digit, `.` is all
- * but a line feed, `^` and `$` stand at lines, `(?m)` lets `.` match line feeds, a lone `(?i)` counts to the end of its group,
- * `a++` is possessive, `a{2}?` optional, `{,3}` begins at 0, and brackets hold sets within sets.
+ * What is the same text to both and not the same thing: `\w \d \s \b` go by Unicode, `\h` is a hexadecimal digit, `.`
+ * is all but a line feed, `^` and `$` stand at lines, `(?m)` lets `.` match line feeds, a lone `(?i)` counts to the end
+ * of its group, `a++` is possessive, `a{2}?` optional, `{,3}` begins at 0, and brackets hold sets within sets.
  */
 import { DataError } from '../../errors.js';
 import { CodePoints } from './code-points.js';

@@ -1,6 +1,7 @@
 /**
- * The post-processors of a tokenizer.json. They put special tokens around a text, which this program does itself: a document
- * ends with the end-of-text token, a chat template writes its own. So nothing of them is carried out, only checked.
+ * The post-processors of a tokenizer.json. They put special tokens around a text, which this program does itself: a
+ * document ends with the end-of-text token, a chat template writes its own. So nothing of them is carried out, only
+ * checked.
  */
 import { DataError } from '../../errors.js';
 import { Settings } from './settings.js';

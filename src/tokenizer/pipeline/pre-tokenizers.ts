@@ -1,4 +1,7 @@
-/** The pre-tokenizers of a tokenizer.json: they cut a text into the words that tokens never cross. As Python's tokenizers has them. */
+/**
+ * The pre-tokenizers of a tokenizer.json: they cut a text into the words that tokens never cross. As Python's
+ * tokenizers has them.
+ */
 import { textToAlphabet } from '../byte-alphabet.js';
 import { preTokenize } from '../pretokenize.js';
 import { literal, readPattern } from './pattern.js';

@@ -1,4 +1,6 @@
-/** The scripts that the pre-tokenizer UnicodeScripts parts a text by. As Python's tokenizers has them, of Unicode 10. */
+/**
+ * The scripts that the pre-tokenizer UnicodeScripts parts a text by. As Python's tokenizers has them, of Unicode 10.
+ */
 import { classOf } from './unicode.js';
 
 /** The likeliest first: a character's is looked for from the beginning. */

@@ -1,6 +1,8 @@
 /** Cuts a text where an expression matches, as Python's tokenizers does. Knows no file and no Unicode. */
 
-/** What becomes of the matches: gone, pieces of their own, or joined with what lies before them, behind them or beside. */
+/**
+ * What becomes of the matches: gone, pieces of their own, or joined with what lies before them, behind them or beside.
+ */
 export const BEHAVIORS = [
   'Removed',
   'Isolated',
@@ -11,8 +13,8 @@ export const BEHAVIORS = [
 export type Behavior = (typeof BEHAVIORS)[number];
 
 /**
- * Calls `match` with the start and end of each match of a global expression, but for an empty one right after another. An
- * empty text has none.
+ * Calls `match` with the start and end of each match of a global expression, but for an empty one right after another.
+ * An empty text has none.
  */
 export function eachMatch(pattern: RegExp, text: string, match: (start: number, end: number) => void): void {
   let from = 0;

@@ -1,4 +1,6 @@
-/** Byte-pair encoding over characters, with all settings that a tokenizer.json may have. As Python's tokenizers has it. */
+/**
+ * Byte-pair encoding over characters, with all settings that a tokenizer.json may have. As Python's tokenizers has it.
+ */
 import { mergesOf } from '../huggingface-json.js';
 import type { Settings } from './settings.js';
 import { partedBy } from './cutter.js';

@@ -4,8 +4,8 @@
 const PLACES = 1 << 10;
 
 /**
- * Nodes are numbers, the root is 0. A hash table has each node but the root by its parent and the unit of UTF-16 that leads
- * to it.
+ * Nodes are numbers, the root is 0. A hash table has each node but the root by its parent and the unit of UTF-16 that
+ * leads to it.
  */
 export class Trie {
   #places = new Int32Array(PLACES);

@@ -2,8 +2,8 @@
  * Classes of characters as Python's tokenizers has them, one frozen table for every JavaScript engine. Written by
  * test/tokenizer/make-unicode-table.py, which asks tokenizers 0.23.3 about every code point; not to be edited.
  *
- * A class is a list of runs: the distance of its first code point from the end of the run before, and, after a point, how
- * many more follow; both to the base 36. `code-points.ts` reads them.
+ * A class is a list of runs: the distance of its first code point from the end of the run before, and, after a point,
+ * how many more follow; both to the base 36. `code-points.ts` reads them.
  */
 export const CLASSES = {
   /** White space. */

@@ -1,6 +1,7 @@
 /**
- * The sets of characters that Python's tokenizers goes by, and those that its expressions name (`\w`, `\p{Lu}`, `[:alpha:]`).
- * JavaScript's own follow other versions of Unicode, which change with the engine besides: ids would change too.
+ * The sets of characters that Python's tokenizers goes by, and those that its expressions name (`\w`, `\p{Lu}`,
+ * `[:alpha:]`). JavaScript's own follow other versions of Unicode, which change with the engine besides: ids would
+ * change too.
  */
 import { CodePoints } from './code-points.js';
 import { CLASSES } from './unicode-table.js';
@@ -70,7 +71,9 @@ const GLOTTAL = CodePoints.of('ʕ');
 const WITH_GLOTTAL: readonly string[] = ['Ll', 'Lowercase_Letter', 'Cased_Letter', 'Lowercase'];
 const WITHOUT_GLOTTAL: readonly string[] = ['Lo', 'Other_Letter'];
 
-/** The set of `\p{name}` in an expression: a category, a script, or one of a few others; undefined for an unknown name. */
+/**
+ * The set of `\p{name}` in an expression: a category, a script, or one of a few others; undefined for an unknown name.
+ */
 export function property(name: string): CodePoints | undefined {
   const words = name
     .split(/[ _-]+/)

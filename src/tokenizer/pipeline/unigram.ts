@@ -71,8 +71,9 @@ export function unigram(settings: Settings, tokens: ModelTokens): WordModel {
 }
 
 /**
- * A score as Python's tokenizers reads it: its digits as a whole number, then a division, each of which rounds. The nearest
- * number to the written one, which JSON.parse gives, may be a unit in the last place away, and decide between equal paths.
+ * A score as Python's tokenizers reads it: its digits as a whole number, then a division, each of which rounds. The
+ * nearest number to the written one, which JSON.parse gives, may be a unit in the last place away, and decide between
+ * equal paths.
  */
 function asRead(score: number): number {
   const [digits, power = '0'] = String(score).split('e');

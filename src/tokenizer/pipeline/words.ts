@@ -1,6 +1,6 @@
 /**
- * The models of a tokenizer.json that look words up: WordLevel a word as a whole, WordPiece the longest token that begins
- * it, then the longest that continues it. As Python's tokenizers has them.
+ * The models of a tokenizer.json that look words up: WordLevel a word as a whole, WordPiece the longest token that
+ * begins it, then the longest that continues it. As Python's tokenizers has them.
  */
 import type { Settings } from './settings.js';
 
@@ -25,8 +25,8 @@ export interface ModelTokens {
 }
 
 /**
- * The tokens that a text may become: all but controls. Those of one character are among them, which a text can write in no
- * other way.
+ * The tokens that a text may become: all but controls. Those of one character are among them, which a text can write in
+ * no other way.
  */
 export function spellable({ vocab, controls }: ModelTokens): Vocabulary {
   const oneCharacter = (token: string) => token.length <= 2 && Array.from(token).length === 1;

@@ -1,4 +1,7 @@
-/** Files of records as Python's tools write them (`make-records.py`), under any name, packed or not: what they hold, and nothing else. */
+/**
+ * Files of records as Python's tools write them (`make-records.py`), under any name, packed or not: what they hold, and
+ * nothing else.
+ */
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

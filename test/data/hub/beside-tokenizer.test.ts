@@ -1,6 +1,6 @@
 /**
- * What files beside a tokenizer.json say of it, as transformers reads them: tokens that they add, and the clean-up of spaces. The
- * right values are those of test/fixtures/huggingface/make_beside.py.
+ * What files beside a tokenizer.json say of it, as transformers reads them: tokens that they add, and the clean-up of
+ * spaces. The right values are those of test/fixtures/huggingface/make_beside.py.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

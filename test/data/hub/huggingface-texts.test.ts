@@ -1,6 +1,7 @@
 /**
- * What the files of a model in Hugging Face's layout say of its texts: by which ids they end, what the end is called, which chat
- * template there is. The fixture is what `transformers` saves (`test/fixtures/huggingface/make_chat_model.py`).
+ * What the files of a model in Hugging Face's layout say of its texts: by which ids they end, what the end is called,
+ * which chat template there is. The fixture is what `transformers` saves
+ * (`test/fixtures/huggingface/make_chat_model.py`).
  */
 import assert from 'node:assert/strict';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
