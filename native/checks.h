@@ -16,7 +16,8 @@ inline const Dropout* readDropout(Call& call, size_t index, Dropout& mask, bool 
   if (optional && call.isNull(index)) return nullptr;
   const double p = call.number(index, "p", 0, 1);
   if (!(p > 0 && p < 1)) throw Refusal{"BackendError", "argument 'p' must lie between 0 and 1", "", p, true};
-  mask = dropoutOf(p, call.word(index + 1, "key[0]"), call.word(index + 2, "key[1]"), call.word(index + 3, "firstSample"));
+  mask = dropoutOf(p, call.word(index + 1, "key[0]"), call.word(index + 2, "key[1]"),
+                   call.word(index + 3, "firstSample"));
   return &mask;
 }
 
@@ -57,8 +58,9 @@ inline void check(Call& call, const CachedAttentionArgs& k) {
     const int32_t* entry = k.table + s * k.width;
     const int64_t end = int64_t{entry[0]} + entry[1], used = (end + kPagePositions - 1) / kPagePositions;
     if (entry[0] < 0 || entry[1] < 0 || used > k.width - 2) {
-      throw Refusal{"ShapeError", "argument 'table' must give each sequence whole numbers of positions, and pages for them",
-                    "", static_cast<double>(s), true};
+      throw Refusal{"ShapeError",
+                    "argument 'table' must give each sequence whole numbers of positions, and pages for them", "",
+                    static_cast<double>(s), true};
     }
     call.ids(entry + 2, used, "table", 0, k.pages);
     rows += entry[0];

@@ -49,7 +49,8 @@ constexpr int kUnrolled = 4;
 constexpr int kAbreast = 4;       // panels that one row is multiplied by at once
 constexpr int64_t kAhead = 256;   // words: the distance at which a row prefetches
 constexpr int64_t kFurtherAhead = 1024;  // the same for a few rows, whose steps take longer
-constexpr int KC = LOOPNN_WIDTH == 16 ? 256 : 384;  // steps after which C is stored: a panel of B stays in the first-level cache
+/** Steps after which C is stored: a panel of B stays in the first-level cache. */
+constexpr int KC = LOOPNN_WIDTH == 16 ? 256 : 384;
 
 /** A matrix in memory: element (i, j) lies at data[i·rs + j·cs]; one of the strides is 1. */
 struct Matrix {
@@ -300,7 +301,8 @@ void tile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t ld
  * prefetching.
  */
 template <class P>
-void rowTile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t apart, float* c, int64_t cols, Store how) {
+void rowTile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t apart, float* c, int64_t cols,
+             Store how) {
   vf acc[kAbreast][NV] = {};
   for (int64_t s = 0; s < steps; s++) {
     const vf av = set1(a[s * lda]);

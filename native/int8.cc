@@ -17,7 +17,7 @@ constexpr int64_t kGroup = 64;                             // values along k tha
 constexpr int64_t kGroupWords = kGroup / 4;                // of a column
 constexpr float kFullWeight = 127, kFullInput = 16384;     // the largest integers: sums of a group stay below 2^28
 constexpr int64_t kGroupFloats = NR + kGroupWords * NR;    // of a panel
-constexpr int kRows = LOOPNN_WIDTH == 16 ? 8 : 4;          // a tile's sums, words of B and a broadcast fit the registers
+constexpr int kRows = LOOPNN_WIDTH == 16 ? 8 : 4;          // its sums, words of B and a broadcast fit the registers
 constexpr int64_t kTall = 8 * kRows;                       // rows of a task: they stay in the second-level cache
 constexpr int64_t kWide = 8 * NR;                          // and its columns
 constexpr int64_t kWordsAhead = 1024;                      // what is read from memory is asked for so far ahead, in all

@@ -2,7 +2,8 @@
  * Trains a preset on random tokens for some updates, alone or as one of several processes, and prints the times as one
  * line of JSON. For studies/machines.ts, and by hand:
  *
- *     mpirun -n 2 node dist/studies/machines-rank.js '{"preset":"gpt2-45m-loop","batchSize":2,"microSteps":2,"steps":5}'
+ *     mpirun -n 2 node dist/studies/machines-rank.js \
+ *       '{"preset":"gpt2-45m-loop","batchSize":2,"microSteps":2,"steps":5}'
  */
 import { createBackend } from '../src/node/backend.js';
 import { launchedPeers } from '../src/node/mpi.js';

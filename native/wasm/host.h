@@ -4,4 +4,5 @@
 #define LOOPNN_EXPORT(name) extern "C" __attribute__((export_name(#name)))
 
 /** Throws in the host; nothing is unwound here. */
-extern "C" [[noreturn]] __attribute__((import_module("host"), import_name("outOfMemory"))) void outOfMemory(double bytes);
+extern "C" [[noreturn]] __attribute__((import_module("host"), import_name("outOfMemory")))
+void outOfMemory(double bytes);

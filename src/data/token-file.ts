@@ -1,6 +1,6 @@
 /**
  * Files of token ids: of what type the ids are, and reading them at any place without holding the file in memory. The
- * type comes from the file's own header (numpy's or llm.c's), else from whoever opens it, and is never guessed; what
+ * type comes from the file's own header (numpy's or llm.c's), else from the caller, and is never guessed; what
  * plainly is something else (`formats/disguise.ts`) is refused. Knows no folders (`dataset.ts`).
  */
 import { type FileHandle, open } from 'node:fs/promises';
@@ -32,7 +32,7 @@ const STRETCHES = 64;
 const CHUNK_BYTES = 1 << 20;
 const MAKE = 'make it with `loopnn prepare`';
 
-/** What whoever opens a token file knows of it. */
+/** What the caller knows of a token file. */
 export interface TokenFileOptions {
   /** The type of the ids, as the user says. */
   readonly dtype?: IntegerType | undefined;

@@ -1,6 +1,6 @@
 /**
  * JSON from files that nobody vouches for. Nested deeper than any format nests, a text would overflow the stack of
- * whoever walks its value; and of keys that come twice in one object `JSON.parse` keeps the last and says nothing, so
+ * what walks its value; and of keys that come twice in one object `JSON.parse` keeps the last and says nothing, so
  * that two readers which keep different ones would see different files. Knows no format.
  */
 

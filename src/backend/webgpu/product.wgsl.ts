@@ -1,7 +1,7 @@
 /**
  * Products of matrices on a GPU, out (M, N) = Σ_k A·B, in three layouts of the operands. Every element is summed over k
- * from 0 up in one float, however many rows there are and whoever computes it: a row's bits do not depend on the
- * others.
+ * from 0 up in one float, however many rows there are and whichever thread computes it: a row's bits do not depend on
+ * the others.
  *
  * Every thread holds 4 or 8 rows of `out` by 4 or 8 columns in registers. In a team, 16×16 threads hold a tile and
  * share pieces of the operands, 16 along k.

@@ -46,7 +46,8 @@ const ROWS = 512;
  *
  * @example
  * ```ts
- * const [yes, no] = await scoreSequences(model, tokenizer, [{ ids: [5, 9, 2], from: 2 }, { ids: [5, 9, 4], from: 2 }], {}, clock);
+ * const sequences = [{ ids: [5, 9, 2], from: 2 }, { ids: [5, 9, 4], from: 2 }];
+ * const [yes, no] = await scoreSequences(model, tokenizer, sequences, {}, clock);
  * ```
  */
 export async function scoreSequences(
