@@ -214,7 +214,7 @@ function percent(share: number | null): string {
   return share === null ? '–' : `${(100 * Math.min(1, share)).toFixed(1)} %`;
 }
 
-/** A share of what memory gives; what is faster than memory came from a cache. */
+/** A share of memory bandwidth; a read faster than memory came from a cache. */
 function ofMemory(share: number | null): string {
   return share !== null && share > 1 ? 'in cache' : percent(share);
 }

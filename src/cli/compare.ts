@@ -218,7 +218,7 @@ function renderLaws(laws: readonly MeasuredLaw[], width?: number): string[] {
   return [LAW_TITLE, ...table(header, rows, width), ...sentences, ''];
 }
 
-/** What the losses of results were measured on. */
+/** The data on which the losses of results were measured. */
 function heldOutOf(results: readonly RunResult[]): string {
   const counts = new Set(results.map(({ heldOut }) => heldOut?.tokens));
   const [tokens] = counts;

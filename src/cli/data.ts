@@ -2,7 +2,7 @@
 import { Option } from 'commander';
 import { INTEGER_TYPES } from '../formats/integers.js';
 
-/** What `--data` may name, for help texts. */
+/** The possible values of `--data`, for help texts. */
 export const DATA_SOURCES = 'a folder that loopnn prepare, nanoGPT or llm.c wrote, or one .npy or .bin file';
 
 /** `--dtype`, beside it. */

@@ -1,4 +1,4 @@
-/** `loopnn doctor`: what this machine offers, which backend runs, and, where the addon does not, why. */
+/** `loopnn doctor`: the machine's facts, the backend that runs, and why the addon does not, if so. */
 import type { Command } from 'commander';
 import type { Backend } from '../backend/backend.js';
 import { createBackend } from '../node/backend.js';
@@ -101,13 +101,13 @@ function labelled(label: string, text: string): string[] {
   return paragraph(text, width).map((line, i) => (i === 0 ? label : '').padEnd(LABEL) + line);
 }
 
-/** Nothing where there is no MPI. */
+/** Empty without MPI. */
 function mpiLine({ built, compiler }: FoundMpi): string[] {
   if (built) return [`MPI               loopnn's part is built for ${built}`];
   return compiler ? ['MPI               mpicc is here: `loopnn mpi` builds what mpirun needs'] : [];
 }
 
-/** The backend that commands would use; null, and a warning, where the environment asks for the impossible. */
+/** The backend that commands would use; null, with a warning, if the environment's variables are invalid. */
 async function chosenBackend(onWarning: (warning: string) => void): Promise<Backend | null> {
   try {
     return await createBackend({ onWarning });

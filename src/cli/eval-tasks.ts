@@ -39,7 +39,7 @@ interface ToldTask {
 }
 
 export async function evaluateTasks(flags: TaskFlags): Promise<void> {
-  // What may be wrong with the files is told before a large model is read.
+  // Errors in the files are reported before a large model is read.
   const files = flags.tasks.map((file) => ({
     file,
     name: basename(file)
@@ -102,7 +102,7 @@ export async function evaluateTasks(flags: TaskFlags): Promise<void> {
   );
 }
 
-/** A row for each figure; a standard error stands behind its own. */
+/** A row for each figure; a standard error follows its figure. */
 function rowsOf(task: string, questions: number, results: readonly TaskResult[]): string[][] {
   const figures = Object.keys(results[0]).filter((name) => name !== 'loops' && !name.endsWith('_stderr'));
   return figures.map((figure, i) => [
@@ -116,7 +116,7 @@ function rowsOf(task: string, questions: number, results: readonly TaskResult[])
   ]);
 }
 
-/** The records of a file in JSON Lines. Throws DataError where it cannot be read, or a line is no JSON. */
+/** The records of a file in JSON Lines. Throws DataError if it cannot be read, or a line is not JSON. */
 function records(file: string): NamedRecord[] {
   return contentOf(file)
     .split('\n')

@@ -58,21 +58,21 @@ interface EvalFlags extends ExitFlags {
   readonly json?: true;
 }
 
-/** How one pass over what is evaluated is run. */
+/** The options of one pass over the evaluated data. */
 type PassOptions = RunOptions & { readonly B: number; readonly onProgress: (fraction: number) => void };
 
-/** What all kinds of evaluation report, beside their own columns. */
+/** The columns that all kinds of evaluation report, besides their own. */
 type Result = Pick<Evaluation, 'loops' | 'loss' | 'perplexity' | 'bpb' | 'meanSteps'>;
 
 /** Something to evaluate a model on. */
 interface Task<R extends Result> {
-  /** Says what is being read while it goes on. */
+  /** Reports what is being read during the work. */
   readonly label: string;
   /** Fields of the JSON document. */
   readonly facts: Record<string, unknown>;
   /** Columns between the loops and the loss. */
   readonly columns: readonly (readonly [header: string, cell: (result: R) => string])[];
-  /** What the loss is counted per. */
+  /** The unit per which the loss is counted. */
   readonly unit: 'token' | 'word';
   run(options: PassOptions): Promise<R>;
 }
@@ -219,7 +219,7 @@ async function evaluateLastWords(flags: EvalFlags, path: string): Promise<void> 
   });
 }
 
-/** Loads the model, runs a task at every loop count asked for, and prints what was found. */
+/** Loads the model, runs a task at every requested loop count, and prints the results. */
 async function evaluateTask<R extends Result>(
   run: Run,
   flags: EvalFlags,

@@ -1,7 +1,4 @@
-/**
- * `loopnn exits`: what letting tokens leave early costs in loss and saves in loops and time, by criterion and
- * threshold.
- */
+/** `loopnn exits`: the cost in loss and the savings in loops and time of early exit, by criterion and threshold. */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { BackendName } from '../node/backend.js';
 import { machine } from '../node/machine.js';

@@ -1,4 +1,4 @@
-/** How a command's failure is told: in one line, and by the exit code. */
+/** Reports a command's failure: in one line, and by the exit code. */
 import { CommanderError } from 'commander';
 import { LoopnnError } from '../errors.js';
 import { codeOf, fileError } from '../node/file-errors.js';
@@ -8,7 +8,7 @@ const FAILED = 1;
 const WRONG_USAGE = 2;
 
 /**
- * Prints an error, after the name `who`, and returns the exit code; with `--debug` it says where it came from.
+ * Prints an error, after the name of who has it, and returns the exit code; with `--debug` also the stack trace.
  */
 export function report(error: unknown, who = 'loopnn', debug = process.argv.includes('--debug')): number {
   // Work that a signal stopped has set its exit code, and said so.

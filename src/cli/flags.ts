@@ -10,7 +10,7 @@ export function addFields(command: Command, fields: Fields, heading: string): Co
       `--${kebab(name)} <${valueName(field)}>`,
       `${field.help} (${field.follows ?? String(field.default)})`,
     );
-    // As commander shows those of other flags; which they are is parseFieldText's to check.
+    // In commander's format for other flags; parseFieldText checks them.
     if (field.kind === 'choice') option.argChoices = [...field.choices];
 
     option.argParser(usage((text: string) => parseFieldText(field, text, `--${kebab(name)}`)));

@@ -1,4 +1,4 @@
-/** `loopnn generate`: continues a prompt, streaming the text as it is made. */
+/** `loopnn generate`: continues a prompt, streaming the text as it is generated. */
 import type { Command } from 'commander';
 import type { StopReason } from '../generate/request.js';
 import { type GenerateOptions, Model } from '../generate/model.js';

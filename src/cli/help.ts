@@ -1,6 +1,4 @@
-/**
- * How help is laid out: within the terminal's width, and 100 columns at most; a long flag stands on a line of its own.
- */
+/** The layout of help: within the terminal's width, at most 100 columns; a long flag has a separate line. */
 import { type Command, Help } from 'commander';
 import { terminalWidth } from './output.js';
 

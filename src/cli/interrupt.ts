@@ -4,7 +4,7 @@ import { notice } from './output.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Calls `stop` at the first signal, with its name and the exit code that tells it; returns how to listen no longer. */
+/** Calls `stop` at the first signal, with its name and its exit code; returns a function that stops listening. */
 export function onSignal(stop: (name: string, code: number) => void): () => void {
   let stopping = false;
   const heard = (name: (typeof SIGNALS)[number]) => {

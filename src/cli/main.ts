@@ -50,13 +50,13 @@ async function main(argv: readonly string[]): Promise<void> {
     command.hook('preAction', requirePaths);
     command.exitOverride().option('--debug', 'show where an error came from').helpCommand(false);
   }
-  process.on('exit', makeRoomToEnd); // for code that calls process.exit
+  process.on('exit', makeRoomToEnd); // for all callers of process.exit
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // A reader that left (`loopnn params | head`) is no error.
     if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
     process.exit(report(writeError(error, 'standard output'), 'loopnn', false));
   });
-  // Nobody left to read the progress (`2>&1 | tee`, and Ctrl-C took tee first): the work goes on to its safe point.
+  // No reader is left for the progress (`2>&1 | tee`, and Ctrl-C took tee first): the work continues to its safe point.
   process.stderr.on('error', () => {});
   try {
     const asked = first === 'help' && second !== undefined && !second.startsWith('-');
@@ -72,8 +72,7 @@ async function main(argv: readonly string[]): Promise<void> {
 }
 
 /**
- * Ends with wrong usage where a path is empty, as an unset variable of a shell leaves it: it would mean the folder we
- * are in.
+ * Ends with wrong usage if a path is empty, as from an unset shell variable: it would mean the folder we are in.
  */
 function requirePaths(command: Command): void {
   const isPath = (name: string) => /<(run|dir|folder|path|file|source)s?(\.\.\.)?>/.test(name);

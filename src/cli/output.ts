@@ -1,6 +1,6 @@
 /**
- * How commands print: results on stdout, as text or one JSON document; progress and notices on stderr. Lines fit the
- * terminal, and 100 columns at most; colour is there where a terminal has it and NO_COLOR is not set.
+ * How commands print: results on stdout, as text or one JSON document; progress and notices on stderr. Lines fit the terminal,
+ * and 100 columns at most; colour is used if the terminal has it and NO_COLOR is not set.
  */
 import { realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { writing } from '../node/file-errors.js';
@@ -12,7 +12,7 @@ export { byteSize, counted, duration, grouped, metric } from '../printable.js';
 const MOST_COLUMNS = 100;
 const LEAST_COLUMNS = 40;
 
-/** Columns that lines on a stream may have; `elsewhere` where it is no terminal. */
+/** Maximum of columns of a stream's lines; `elsewhere` if it is not a terminal. */
 export function terminalWidth(stream: NodeJS.WriteStream = process.stdout, elsewhere = MOST_COLUMNS): number {
   if (stream.isTTY !== true) return elsewhere;
   return Math.min(MOST_COLUMNS, Math.max(LEAST_COLUMNS, stream.columns || elsewhere));
@@ -20,7 +20,7 @@ export function terminalWidth(stream: NodeJS.WriteStream = process.stdout, elsew
 
 const COLOURS = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
 
-/** A text in a colour, where the stream is a terminal that has it (https://no-color.org). */
+/** A text in a colour, if the stream is a terminal that has it (https://no-color.org). */
 export function paint(text: string, colour: keyof typeof COLOURS, stream: NodeJS.WriteStream): string {
   const plain = stream.isTTY !== true || Boolean(process.env.NO_COLOR) || process.env.TERM === 'dumb';
   return plain || text === '' ? text : `\x1b[${COLOURS[colour]}m${text}\x1b[0m`;
@@ -45,10 +45,10 @@ export function printResult(json: boolean, document: unknown, lines: () => reado
   process.stdout.write(`${text}\n`);
 }
 
-/** A line as several of a terminal's columns; elsewhere as it stands, for searches. */
+/** A line wrapped to a terminal's columns; unchanged elsewhere, so that it can be searched. */
 const asWide = (line: string) => paragraph(line, terminalWidth(process.stdout, Number.POSITIVE_INFINITY));
 
-/** A text as lines of so many columns, indented as it is. */
+/** A text as lines of at most `columns` columns, with its indentation. */
 export function paragraph(line: string, width = terminalWidth()): string[] {
   const indent = /^ */.exec(line)![0];
   const lines: string[] = [];
@@ -148,7 +148,7 @@ function layOut(
   return { width: own, cells: cells.map((cell) => (numeric ? cell.padStart(own) : cell.padEnd(own))) };
 }
 
-/** A text of so many characters at most. */
+/** A text cut to a maximum of characters. */
 function cut(text: string, most: number): string {
   return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
 }

@@ -1,4 +1,4 @@
-/** `loopnn play`: the playground, a page that shows what looping does, with a run of one's own where one is given. */
+/** `loopnn play`: the playground, a page that shows what looping does, with the user's run if one is given. */
 import type { Command } from 'commander';
 import { servePlayground } from '../operations/play.js';
 import { isLoopback } from '../serve/host.js';

@@ -153,7 +153,7 @@ export class Preparing {
       this.progress = new Progress(at.phase.padEnd('train tokenizer'.length));
       this.phase = at.phase;
       this.start = performance.now();
-      // What an earlier run did is no speed of this one.
+      // Work of an earlier run does not count for this run's speed.
       this.from = at.bytes;
     }
     if (!at.totalBytes) return;
@@ -181,7 +181,7 @@ export class Preparing {
 /** Bytes of shards for a byte of parquet, roughly: two for each token, and compressed text is about 0.6 of its size. */
 const SHARD_BYTES = { bytes: 3.3, other: 0.8 };
 
-/** What the disk will have to hold, as a sentence. */
+/** The needed disk space, as a sentence. */
 function describePlan(plan: DownloadPlan, tokenizer: string): string {
   const { files, totalBytes, missingBytes, cache, freeBytes } = plan;
   const shards = totalBytes * (tokenizer === 'bytes' ? SHARD_BYTES.bytes : SHARD_BYTES.other);

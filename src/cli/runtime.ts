@@ -1,4 +1,4 @@
-/** What commands share to get a model into memory: the backend, a run's store, a configuration from flags. */
+/** Shared by commands that load a model: the backend, a run's store, a configuration from flags. */
 import { type Command, Option } from 'commander';
 import { BACKENDS, WEIGHTS } from '../node/backend.js';
 import { type ModelConfig, modelFields } from '../models/config.js';
@@ -16,7 +16,9 @@ import { openRuntime as openNoticed, type RuntimeOptions } from '../operations/r
 import { addFields, anyNumber, givenFields, wholeNumber } from './flags.js';
 import { notice } from './output.js';
 
-/** A runtime on the fastest backend that works here; a fallback, and bf16 that costs time, are told once, on stderr. */
+/**
+ * A runtime on the fastest backend that works here; a fallback, and bf16 that costs time, are reported once, on stderr.
+ */
 export function openRuntime(options: RuntimeOptions): Promise<Runtime> {
   return openNoticed(options, notice);
 }
@@ -54,7 +56,7 @@ export function addOpenFlags(command: Command): Command {
     .option('--kv-loops <n>', kvLoops.help, wholeNumber(1));
 }
 
-/** `--exit-criterion` for commands that let tokens leave early. */
+/** `--exit-criterion` for commands with early exit. */
 export function exitCriterionOption(): Option {
   const help = 'what lets a token leave before the last loop; the model’s own halting rule by default';
   return new Option('--exit-criterion <name>', help).choices(EXIT_CRITERIA);
@@ -71,7 +73,7 @@ export interface ExitFlags {
   readonly exitThreshold?: number;
 }
 
-/** The exits that those flags ask for; nothing where they are not given. */
+/** The exits that those flags request; empty without them. */
 export function exitOptions({ exitCriterion: criterion, exitThreshold: threshold }: ExitFlags): {
   readonly exit?: ExitOptions;
 } {

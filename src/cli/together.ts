@@ -1,10 +1,10 @@
-/** Commands that many processes carry out together, where an MPI's launcher has started them: rank 0 speaks for all. */
+/** Commands that several processes run together if an MPI's launcher has started them: rank 0 prints for all. */
 import { type LaunchedPeers, launchedPeers } from '../node/mpi.js';
 import { report } from './failure.js';
 import { notice, silence } from './output.js';
 
 /**
- * Does `work` with the other processes, null where this one is alone. A failure is told with the rank, and ends all.
+ * Does `work` with the other processes, null if this one is alone. A failure is reported with the rank, and ends all.
  */
 export async function together(work: (peers: LaunchedPeers | null) => Promise<void>): Promise<void> {
   const peers = await launchedPeers();
@@ -21,7 +21,7 @@ export async function together(work: (peers: LaunchedPeers | null) => Promise<vo
   await peers.finish();
 }
 
-/** Which ranks are where, a line for each machine; none where all are on one. */
+/** The ranks of each machine, one line per machine; none if all are on one. */
 export function placesOf(hosts: readonly string[]): string[] {
   const places = new Map<string, number[][]>();
   for (const [rank, host] of hosts.entries()) {

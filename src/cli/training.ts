@@ -30,7 +30,7 @@ export class Speed {
   }
 }
 
-/** One training on the terminal, which goes on from step `from` to `until`. */
+/** One training on the terminal, from step `from` to `until`. */
 export class TrainingProgress {
   readonly speed = new Speed();
 
@@ -38,9 +38,9 @@ export class TrainingProgress {
     readonly progress: Progress,
     private readonly until: number,
     private readonly from: number,
-    /** What all updates before a step take, in any unit; by default one update takes as much as another. */
+    /** The cost of all updates before a step, in any unit; by default all updates cost the same. */
     private readonly work: (step: number) => number = (step) => step,
-    /** Seconds that more than this training will take; by default only this one is told. */
+    /** Seconds of work after this training; by default the time left is this training's only. */
     private readonly left?: () => number,
   ) {}
 

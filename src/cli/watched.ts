@@ -1,4 +1,4 @@
-/** What `train` and `compare` share to be looked at while they work. */
+/** The live page of `train` and `compare`. */
 import { Option } from 'commander';
 import type { Peers } from '../train/peers.js';
 import { type Watching, watchInThread } from '../watch/in-thread.js';
@@ -17,7 +17,7 @@ export function watchOption(): Option {
   return new Option('--watch', help);
 }
 
-/** The page of a folder where one is wanted, until it is disposed of; of many processes, that of rank 0 has it. */
+/** The page of a folder if requested, until it is disposed of; with several processes, on rank 0. */
 export async function watched(
   wanted: true | undefined,
   folder: string,
