@@ -1,6 +1,6 @@
 /**
- * Which tensors of a Hugging Face checkpoint are a model's, by their names: wrappers put prefixes before them, and
- * other heads and buffers lie beside them. Knows no file and reads no tensor.
+ * Which tensors of a Hugging Face checkpoint are a model's, by their names: wrappers put prefixes before them, and other
+ * heads and buffers lie beside them. It must not read files or tensors.
  */
 import { CheckpointError } from '../errors.js';
 import type { LazyTensor } from '../formats/lazy-tensors.js';
@@ -33,9 +33,9 @@ function isBuffer(name: string, { shape }: LazyTensor): boolean {
   return name.endsWith('masked_bias') ? shape.every((size) => size === 1) : shape.length > 1;
 }
 
-/** The tensors of a checkpoint, told apart. */
+/** The tensors of a checkpoint, classified. */
 export interface CheckpointTensors {
-  /** What may be the model's, by its own names; each still has the name that the file gives it. */
+  /** Possible tensors of the model, by the model's names; each keeps its name in the file. */
   readonly own: Map<string, LazyTensor>;
   /** Names of heads and buffers that are not the model's, as the file has them. */
   readonly others: readonly string[];

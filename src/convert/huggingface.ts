@@ -1,7 +1,7 @@
 /**
- * Models under Hugging Face's names: their `config.json` to a model's configuration and back, and which tensors of such
- * a checkpoint are a model's. GPT-2 is `transformers`' own; a loop network, or a GPT-2 with other parts, has a model
- * type of ours, whose PyTorch file is `python/modeling_loopnn.py`. Knows no file.
+ * Models under Hugging Face's names: their `config.json` to a model's configuration and back, and which tensors of such a
+ * checkpoint are a model's. GPT-2 is `transformers`' own; a loop network, or a GPT-2 with other parts, has a model type
+ * of ours, whose PyTorch file is `python/modeling_loopnn.py`. It must not read files.
  */
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { TextIdFields } from '../generate/text-ids.js';
@@ -25,12 +25,10 @@ export const MODELING_MODULE = 'modeling_loopnn';
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** A model's configuration out of a `config.json`, and what is worth telling of it. */
+/** A model's configuration from a `config.json`, with notices on it. */
 export interface ImportedConfig {
   readonly model: ModelConfig;
-  /**
-   * What to multiply each layer's queries by, where attention is scaled otherwise than by 1/√(head size); else empty.
-   */
+  /** The factor of each layer's queries if attention is not scaled by 1/√(head size); otherwise empty. */
   readonly queryScales: readonly number[];
   readonly notices: readonly string[];
 }
@@ -137,7 +135,7 @@ function activationOf({ activation_function: name = 'gelu_new' }: Json, where: s
   return ACTIVATION_NAMES[name as string] ?? name;
 }
 
-/** The MLP's width as our field says it, which is a word where it is the usual one. */
+/** The MLP's width as our field has it, which is a word for the default width. */
 function innerOf({ n_inner, n_embd }: Json): unknown {
   return n_inner === null || n_inner === 4 * Number(n_embd) ? undefined : n_inner;
 }
@@ -166,7 +164,7 @@ function exportableDepths(): string {
   return DEPTH_NAMES.filter((depth) => DEPTHS[depth].huggingFace !== null).join(' or ');
 }
 
-/** The model type that transformers run it as: `gpt2` where its blocks have GPT-2's parts alone; null for none. */
+/** The model type that transformers run it as: `gpt2` if its blocks have only GPT-2's parts; null for none. */
 export function huggingFaceType(model: ModelConfig): 'gpt2' | typeof LOOP_MODEL_TYPE | null {
   const { huggingFace } = depthOf(model);
   const { NH, KV } = headsOf(model);
@@ -247,7 +245,7 @@ export function parameterShapes(model: ModelConfig): Map<string, readonly number
 const QUERIES = /^transformer\.h\.(\d+)\.attn\.c_attn\.(?:weight|bias)$/;
 const EMBEDDING = 'transformer.wte.weight';
 
-/** A model's parameters out of a checkpoint, and what is worth telling of it. */
+/** A model's parameters from a checkpoint, with notices on it. */
 export interface ImportedTensors {
   readonly tensors: LazyTensor[];
   readonly notices: readonly string[];

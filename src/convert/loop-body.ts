@@ -1,6 +1,6 @@
 /**
  * One body of an ONNX Loop from the recorded passes of a loop, which differ only in values that they take from outside.
- * Knows graphs; knows no model and no backend.
+ * It works on graphs, and must not import models or backends.
  */
 import type { OnnxBody, OnnxNode, OnnxValue } from '../formats/onnx.js';
 
@@ -13,7 +13,7 @@ const SHAPE = ['batch', 'time', 'channels'];
 /** One pass, as recorded: values made in it are named as those of every other pass. */
 export class LoopPass {
   readonly nodes: OnnxNode[] = [];
-  /** What it leaves of each cache. */
+  /** Its new content of each cache. */
   readonly caches: OnnxValue[] = [];
   /** The next state. */
   end = '';
@@ -23,7 +23,7 @@ export class LoopPass {
     return `loop.value.${this.names++}`;
   }
 
-  /** What the pass is to use of a value (passes, …). */
+  /** The pass's part of a value (passes, …). */
   own(stacked: string): string {
     const output = this.fresh();
     this.nodes.push({ op: 'Gather', inputs: [stacked, PASS], outputs: [output], attributes: { axis: 0 } });
@@ -31,7 +31,7 @@ export class LoopPass {
   }
 }
 
-/** What the graph around a loop makes for it. */
+/** Values that the graph around a loop makes for it. */
 export interface LoopSurroundings {
   /** A value (names, …) of these values. */
   stack(names: readonly string[]): string;

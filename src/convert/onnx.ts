@@ -1,6 +1,6 @@
 /**
  * A model as an ONNX graph: its own forward pass, run once on the recording backend. Inputs and outputs are named as
- * Hugging Face names them. Knows no depth rule and no file.
+ * Hugging Face names them. It must not import depth rules or files.
  */
 import { RecordingBackend } from './recording.js';
 import { CheckpointError, ConfigError } from '../errors.js';
@@ -19,7 +19,7 @@ import type { TextIdFields } from '../generate/text-ids.js';
 /** The dimension that has int8 scales: output channels of a matrix, rows of an embedding. */
 const SCALED: Partial<Record<Role, number>> = { matrix: 1, embedding: 0, position: 0 };
 
-/** See `storedWeights`; null where int8 leaves a parameter of this role as it is. */
+/** See `storedWeights`; null if int8 does not change a parameter of this role. */
 export function scaledAxis(role: Role): number | null {
   return SCALED[role] ?? null;
 }

@@ -2,7 +2,7 @@
  * A backend that computes nothing: each inference kernel appends ONNX nodes to a graph, whose activations are
  * (batch, time, C) with symbolic sizes. A storage holds the name of its value, or what the host wrote. Attention emits
  * its key/value cache itself, so one graph serves prefill and decoding. The passes of a loop may become one ONNX Loop.
- * It stands above both `backend` and `formats`, whose graph it fills. Knows no model and no file.
+ * It lies above both `backend` and `formats`, whose graph it fills. It must not import models or files.
  */
 import { ConfigError } from '../errors.js';
 import { ONNX_TYPES, type OnnxInitializer, type OnnxNode, type OnnxValue } from '../formats/onnx.js';
@@ -16,11 +16,11 @@ import { LoopPass, loopBody, STATE } from './loop-body.js';
 class RecordedStorage implements Storage {
   value: string | null = null;
   host: HostArray | null = null;
-  /** What `fill` set every element to. */
+  /** The value to which `fill` set every element. */
   filled: number | null = null;
   /** The shape of the named tensor that this storage is. */
   shape: readonly number[] | null = null;
-  /** What the file is to hold of that tensor, until a kernel reads it. */
+  /** The part of that tensor for the file, until a kernel reads it. */
   weights: StoredWeights | null = null;
 
   constructor(
@@ -46,7 +46,7 @@ const LOOPS = 'loops';
 const GELU_SCALE = Math.sqrt(2 / Math.PI);
 const GELU_CUBIC = 0.044715;
 const QUICK_GELU_SCALE = 1.702;
-/** LayerNormalization's own where none is given. */
+/** LayerNormalization's default. */
 const ONNX_EPSILON = 1e-5;
 
 export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) implements Backend {
@@ -85,12 +85,12 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
 
   free(_storage: Storage): void {}
 
-  /** A part has a value of its own, except for rows of a named tensor. */
+  /** A part has its own value, except for rows of a named tensor. */
   slice(storage: Storage, offset: number, length: number): Storage {
     const part = new RecordedStorage(storage.dtype, length);
     const { shape } = recorded(storage);
     if (shape?.length === 2 && length === shape[1]) {
-      // Outside of a loop that may be recorded: each of its passes takes rows of its own.
+      // Outside of a loop that may be recorded: each of its passes takes its own rows.
       const row = {
         inputs: [this.valueIn(storage), this.integers([offset / length], [])],
         outputs: [this.fresh()],
@@ -243,7 +243,7 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
     return this.node('Reshape', [this.valueIn(streams), this.integers([0, 0, M, C])]);
   }
 
-  /** What is read of each stream, (…, 1, M). */
+  /** The reading coefficients of the streams, (…, 1, M). */
   private readingOf(coefficients: Storage, M: number): string {
     const { filled } = recorded(coefficients);
     if (filled === null) return this.pick(coefficients, 1, M, (_, j) => j * (M + 2) + M);
@@ -464,7 +464,7 @@ export class RecordingBackend extends classWith(REFUSED as unknown as Kernels) i
     return this.emit(op, inputs, 1, attributes)[0];
   }
 
-  /** Appends a node where recording stands: to the pass of a loop, or to the graph. */
+  /** Appends a node at the current place: to the pass of a loop, or to the graph. */
   private emit(
     op: string,
     inputs: readonly string[],

@@ -1,9 +1,9 @@
 /**
- * Turns a GPT-2 into a loop network that starts as close to it as its form allows. Layers are chosen, or averaged in
- * groups; embeddings, final layer norm and head stay; gates are new. Knows no file.
+ * Turns a GPT-2 into a loop network that starts as close to it as its form allows. Layers are chosen, or averaged in groups;
+ * embeddings, final layer norm and head stay; gates are new. It must not read files.
  *
- * Where the gates start. Let f be the chosen stack walked once, f(x) = x + r(x), which is the original without the
- * layers that were left out. N loops must leave f(x⁽⁰⁾), up to a factor: the final layer norm takes every factor away.
+ * The initial gates. Let f be the chosen stack walked once, f(x) = x + r(x), which is the original without the layers
+ * that were left out. N loops must leave f(x⁽⁰⁾), up to a factor: the final layer norm takes every factor away.
  *
  * - Form `correction`, x⁽ⁿ⁾ = x⁽ⁿ⁻¹⁾ + α⁽ⁿ⁾ ⊙ (f(x⁽ⁿ⁻¹⁾) − x⁽ⁿ⁻¹⁾): α = (1, 0, …, 0) gives x⁽ᴺ⁾ = f(x⁽⁰⁾) exactly, for
  *   outer and for inner loops, and so for any number of loops. 1/N in every loop walks part of the way N times, along
