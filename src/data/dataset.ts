@@ -1,7 +1,6 @@
 /**
- * What `--data` may name: a folder that `loopnn prepare` or nanoGPT wrote, a folder of shards as llm.c and
- * build-nanogpt write them, or a single file of tokens. Knows which files are which split; knows no text and no
- * training.
+ * What `--data` may name: a folder that `loopnn prepare` or nanoGPT wrote, a folder of shards as llm.c and build-nanogpt
+ * write them, or a single file of tokens. It assigns files to splits, and must not import text sources or training.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -19,7 +18,7 @@ import { openTokenFile } from './token-file.js';
 
 /** Tokens of a single file that are held out at most. */
 const MOST_VAL_TOKENS = 10_000_000;
-/** What helps where a prepared val split is short. */
+/** The remedy for a short prepared val split. */
 const HOLD_OUT_MORE = 'prepare the data again with a larger --val-fraction';
 
 /** Tokens to train and to validate on. */
@@ -39,7 +38,7 @@ export interface Dataset {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What the user says of the data. */
+/** The user's declarations on the data. */
 export interface DatasetOptions {
   /**
    * The type of ids in files without a header: uint16 where a folder has `train.bin` and `val.bin`, else it must be
@@ -90,7 +89,7 @@ async function openFolder(folder: string, dtype: IntegerType | undefined): Promi
   );
 }
 
-/** What a folder of tokens says of their vocabulary. */
+/** The vocabulary facts of a folder of tokens. */
 async function readVocabulary(folder: string): Promise<Pick<Dataset, 'meta' | 'tokenizer' | 'vocabSize'>> {
   const meta = await readMeta(folder);
   const path = join(folder, DATA_FILES.tokenizer);

@@ -1,6 +1,6 @@
 /**
- * Encodes texts on several cores, in worker threads. Knows a tokenizer and batches of texts; knows no documents and no
- * files. The ids are those of `tokenizer.encode`, whatever the number of workers.
+ * Encodes texts on several cores, in worker threads. It handles a tokenizer and batches of texts, not documents or
+ * files. The ids are those of `tokenizer.encode`, for any number of workers.
  */
 import { availableParallelism } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
@@ -32,7 +32,7 @@ export interface Encoded {
   readonly bytes: readonly number[];
 }
 
-/** The number of workers if the user names none: LOOPNN_NUM_THREADS where it is set, else the processors. */
+/** The number of workers if the user names none: LOOPNN_NUM_THREADS if set, otherwise the number of processors. */
 export function defaultWorkers(): number {
   const asked = Number(process.env.LOOPNN_NUM_THREADS);
   return Number.isInteger(asked) && asked > 0 ? asked : Math.min(MOST_WORKERS, availableParallelism());
@@ -55,7 +55,7 @@ export function encodeStretch(tokenizer: Tokenizer, { text, before }: Stretch): 
   return before === undefined ? tokenizer.encode(text) : tokenizer.cutter!.encodeAfter(before, text);
 }
 
-/** What a worker is started with. */
+/** The start data of a worker. */
 export interface EncodeTokenizer {
   readonly json: TokenizerJSON;
   /** How its end-of-text token is spelled. */
@@ -72,9 +72,9 @@ export type EncodeReply = { readonly batch: number } & (
   | { readonly error: SentError }
 );
 
-/** Takes batches of texts and gives their ids. */
+/** Takes batches of texts and returns their ids. */
 export interface Encoding {
-  /** Batches that may be under way so that nobody who encodes waits. */
+  /** Batches in progress, enough that no encoder waits. */
   readonly capacity: number;
   encode(texts: readonly Stretch[]): Promise<Encoded>;
   close(): Promise<void>;

@@ -1,5 +1,6 @@
 /**
- * What is held out for validation: a rule over documents in their order, of which it knows number and bytes, no text.
+ * Chooses what is held out for validation: a rule over documents in their order, which reads their number and bytes,
+ * not their text.
  *
  * The share is one of bytes, which are known before anything is encoded. It asks for T = share · bytes, and between 0.7
  * T and 1.45 T are held out, whatever the seed and however unequal the documents. A first pass adds each document to a
@@ -46,7 +47,9 @@ const HIGH = 1.3;
 export const LEAST_HELD_OUT = LEAST * LEAST_BYTES;
 /** Size of the largest document that may be drawn, likewise. */
 const DRAWN = MOST - LEAST;
-/** The share from which on the rule chooses what is trained on; up to there 1.45 of it leaves some of every corpus. */
+/**
+ * The share from which on the rule chooses the training documents; up to there 1.45 of it leaves some of every corpus.
+ */
 const OTHER_WAY_ROUND = 0.6;
 /** A character takes at most four bytes in UTF-8: this many have a place to cut at. */
 export const LEAST_TO_CUT = 5;
@@ -123,7 +126,7 @@ function classEnd(place: number): number {
 
 /** The rule for one corpus. */
 export class HoldOut {
-  /** Where the one document is cut that lies in both splits, its first bytes in train; null where there is none. */
+  /** Where the one document is cut that lies in both splits, its first bytes in train; null if there is none. */
   readonly cut: { readonly index: number; readonly bytes: number } | null = null;
   /** The split that the rule chooses documents for, and its share. */
   readonly chosen: Split;
@@ -142,7 +145,7 @@ export class HoldOut {
     readonly documents: number,
     readonly bytes: number,
     sizes: SizeCensus | null,
-    /** The first document of sources that are held out whole; null where the rule chooses. */
+    /** The first document of sources that are held out whole; null if the rule chooses. */
     readonly firstVal: number | null = null,
   ) {
     this.chosen = valFraction > OTHER_WAY_ROUND ? 'train' : 'val';
@@ -189,7 +192,7 @@ export class HoldOut {
     return new HoldOut(valBytes / bytes, 0, documents, bytes, null, firstVal);
   }
 
-  /** What is held out: sources of their own, whole documents, or the end of one. */
+  /** The held-out part: separate sources, whole documents, or the end of one. */
   get unit(): 'sources' | 'documents' | 'tail' {
     if (this.firstVal !== null) return 'sources';
     return this.cut === null ? 'documents' : 'tail';
@@ -224,7 +227,7 @@ export class Drawing {
     const { cut, only, limit, share, drawable, estimated, documents, seed, chosen } = this.rule;
     if (cut !== null || only !== null) return index === only;
     if (bytes >= limit) return false;
-    // What is estimated of the bytes matters less and less.
+    // The estimate of the bytes matters less and less.
     const left = estimated ? this.rule.bytes * (1 - index / documents) : drawable - this.#passed;
     const target = share * (estimated ? this.#passed + left : this.rule.bytes);
     const held = this.#chosenBytes;

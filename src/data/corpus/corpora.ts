@@ -1,6 +1,6 @@
 /**
  * The corpora known by name. Their text comes from packages that the user installs, from npm or from Debian, and is
- * never part of this project. Knows where those packages keep their text; knows no tokens.
+ * never part of this project. It knows the place of the text in those packages, and must not import tokenizers.
  */
 import { stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -14,7 +14,7 @@ import { FIELD_DEFAULTS, type FieldOptions, type TextSource } from './source.js'
 /** A corpus that a package holds. */
 export interface Corpus {
   readonly name: string;
-  /** What it is, for lists. */
+  /** A description, for lists. */
   readonly about: string;
   /** The command that installs it. */
   readonly install: string;

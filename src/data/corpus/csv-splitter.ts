@@ -4,7 +4,7 @@
  */
 import { LONGEST_RECORD } from './records.js';
 
-/** What parts the cells of a row. */
+/** The delimiter of cells. */
 export type Delimiter = ',' | '\t' | ';';
 
 /** A row; one that cannot be read has a fault instead of its cells. */
@@ -23,7 +23,7 @@ const RETURN = 0x0d;
 const QUOTE = 0x22;
 const EMPTY = new Uint8Array(0);
 
-/** Takes bytes chunk by chunk and gives each row as soon as it is whole. */
+/** Takes bytes chunk by chunk and returns each row as soon as it is complete. */
 export class CsvSplitter {
   /** The line on which the row that is being read begins. */
   rowLine = 1;
@@ -80,7 +80,7 @@ export class CsvSplitter {
         this.#state = byte === QUOTE ? 'quoted' : 'plain';
         from = byte === QUOTE ? i + 1 : i;
       } else if (this.#state === 'closed') {
-        // A doubled quote is one, and the cell goes on with it.
+        // A doubled quote is one quote, and the cell continues.
         if (byte === QUOTE) {
           this.#state = 'quoted';
           from = i;
@@ -94,7 +94,7 @@ export class CsvSplitter {
     }
   }
 
-  /** The row that is being read, as if the file ended; none where its line is blank. */
+  /** The row that is being read, as if the file ended; none if its line is blank. */
   *end(): Generator<CsvRow> {
     const { rowLine: line } = this;
     const blank = this.#state === 'start' && this.#cells.length === 0;

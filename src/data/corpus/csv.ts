@@ -1,6 +1,6 @@
 /**
- * CSV: rows of cells below a header, parted by commas, tabs or semicolons, with quotes as RFC 4180 has them. Knows
- * rows; what a row without its text is worth, `records.ts` knows.
+ * CSV: rows of cells below a header, separated by commas, tabs or semicolons, with quotes as in RFC 4180. `records.ts`
+ * decides on a row without its text.
  *
  * A row that cannot be read, or has more or fewer cells than the header, is broken. A quote that is never closed would
  * swallow every row after it, so the file is refused.
@@ -66,7 +66,7 @@ async function* fileRows(
   yield* splitter.end();
 }
 
-/** The place of the column with a name; throws DataError where there is none, or more than one. */
+/** The place of the column with a name; throws DataError if there is none, or more than one. */
 function columnOf(where: string, header: readonly Uint8Array[], field: string): number {
   const names = header.map(textOfBytes);
   const found = names.indexOf(field);

@@ -1,8 +1,8 @@
 /**
- * Text documents from files and folders: one document a file, or many where it holds records. Knows the file system;
- * what a file is, `kind.ts` tells; knows no tokens. A folder's files come sorted by name, folders in their place among
- * them, so that a corpus has one order everywhere; names that begin with a dot are left out, and links to folders that
- * are read anyway. Links out of the folder are refused, or followed.
+ * Text documents from files and folders: one document per file, or many from a file of records. `kind.ts` decides what
+ * a file is; tokenizers must not be imported. A folder's files come sorted by name, folders in their place among them,
+ * so that a corpus has one order everywhere; names that begin with a dot are left out, and links to folders that are
+ * read anyway. Links out of the folder are refused, or followed.
  */
 import type { Dirent } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
@@ -59,7 +59,7 @@ function countEndsOfText(texts: AsyncIterable<string>, warnings: TextWarnings): 
   });
 }
 
-/** The documents of a file of text that a mark parts; those of white space alone are left out. */
+/** The documents of a text file, separated by a mark; documents of only white space are skipped. */
 async function* partedDocuments(
   path: string,
   packing: Packing,
@@ -123,7 +123,7 @@ export async function openPath(path: string, options: FieldOptions = FIELD_DEFAU
   return { name, documents: (warnings) => fileDocuments(path, size, found, options, warnings) };
 }
 
-/** Throws DataError where no file of a folder belongs to a split. */
+/** Throws DataError if no file of a folder belongs to a split. */
 async function requireSplit(folder: string, split: string, options: FieldOptions): Promise<void> {
   const paths = (await pathsBelow(folder, options)) ?? [];
   if (paths.some((path) => belongsTo(path, split))) return;
@@ -142,7 +142,7 @@ async function sizeOfFile(path: string): Promise<number | undefined> {
   return status.size;
 }
 
-/** What a file is that the user named, so that it has to hold text. */
+/** The kind of a file that the user named, which therefore must contain text. */
 async function recogniseNamed(path: string, options: FieldOptions): Promise<Recognised> {
   const found = await recognise(path, options);
   if (found.kind === 'binary') throw new DataError(path, 'must be text in UTF-8', found.fault);
@@ -183,7 +183,7 @@ interface FolderFile {
   readonly size: number;
 }
 
-/** What a pass over a folder has come to, in paths without links. */
+/** The visited paths of a pass over a folder, without links. */
 interface Walk {
   /** Where links may lead. */
   readonly roots: string[];

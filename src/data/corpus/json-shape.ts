@@ -1,9 +1,9 @@
 /**
  * What the beginning of a file shows of JSON: records, and how they lie, or no records. Knows shapes; reads no files.
  *
- * Code, prose and markup that begin with a brace or a bracket are told from JSON by parsing what is whole of it. JSON
- * that has no records is a configuration, which is text like any other file of code; unless a string in it is so long
- * that it must be what somebody wants to train on.
+ * Code, prose and markup that begin with a brace or a bracket are told from JSON by parsing what is whole of it. JSON that
+ * has no records is a configuration, which is text like any other file of code; unless a string in it is so long that it
+ * may be meant as training text.
  */
 import { DataError } from '../../errors.js';
 import { type JsonLayout, severalArrays } from './json.js';
@@ -61,7 +61,7 @@ function opensRecord(bytes: Uint8Array): boolean {
   return /^\{\s*"[^"\\\n]*(?:\\.[^"\\\n]*)*"\s*:\s*["[{\d.tfnN-]/.test(look);
 }
 
-/** What is called JSON and begins with neither a bracket nor a brace. */
+/** A file named JSON that begins with neither a bracket nor a brace. */
 function stringShape(head: Head, start: number, field: string): JsonShape | null {
   const bytes = head.bytes.subarray(start);
   if (/^"[^"\\]*(?:\\.[^"\\]*)*(?:"\s*)?$/s.test(latin1(bytes))) {
@@ -98,7 +98,7 @@ function looksLikeRecord(line: Uint8Array): boolean {
   return /^\{\s*(?:"[^"]*"|'[^']*')\s*:/.test(text) && /\},?$/.test(text);
 }
 
-/** What begins with a bracket. */
+/** A file that begins with a bracket. */
 function arrayShape(head: Head, start: number, field: string): JsonShape | null {
   const splitter = new JsonSplitter('members');
   const members = [...splitter.push(head.bytes.subarray(start))];
@@ -108,7 +108,7 @@ function arrayShape(head: Head, start: number, field: string): JsonShape | null 
   const after = closed ? head.bytes.subarray(start + splitter.closedAt) : new Uint8Array(0);
   if (!isBlank(after)) {
     const hasField = values.some((value) => isRecord(value) && Object.hasOwn(value, field));
-    // Code goes on with a dot, Markdown with a parenthesis.
+    // Code continues with a dot, Markdown with a parenthesis.
     const goesOn = /^\s*[[{,\]}]/.test(latin1(after.subarray(0, LOOK_BYTES)));
     if (hasField && goesOn) return noJSON(head.path, field, 'records with something after them');
     return everyLine(head, Array.isArray) ? refused(head.path, field, 'an array a line', AS_TEXT) : null;
@@ -144,7 +144,7 @@ interface Member {
   readonly holdsRecords: boolean;
 }
 
-/** What begins with a brace and is no JSON Lines. */
+/** A file that begins with a brace and is not JSON Lines. */
 function objectShape(head: Head, start: number, field: string): JsonShape | null {
   const { path } = head;
   const bytes = head.bytes.subarray(start);
@@ -221,7 +221,7 @@ function refused(path: string, field: string, got: string, hint: string): JsonSh
   return { kind: 'refused', error };
 }
 
-/** What looks like records of JSON and cannot be read. */
+/** A file that looks like JSON records and cannot be read. */
 function noJSON(path: string, field: string, what: string): JsonShape {
   return refused(path, field, `${what} that look like JSON and are none`, `mend them; ${AS_TEXT}`);
 }

@@ -1,16 +1,16 @@
 /**
  * Cuts the bytes of JSON into values, without parsing them and without holding more than one: values that follow each
- * other, or the members of an array or object. Knows brackets and strings; what a value is worth, others know.
+ * other, or the members of an array or object. It handles only brackets and strings; callers interpret the values.
  */
 
-/** What is cut: values one after another, or the members of one array or object. */
+/** The layout to cut: values one after another, or the members of one array or object. */
 export type Cut = 'values' | 'members';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
 
-/** Takes bytes chunk by chunk and gives each value as soon as it is whole. */
+/** Takes bytes chunk by chunk and returns each value as soon as it is complete. */
 export class JsonSplitter {
   /** How many bytes of the last chunk belong to the array or object, once it is closed; -1 before. */
   closedAt = -1;
@@ -44,7 +44,7 @@ export class JsonSplitter {
       }
       const byte = chunk[i];
       if (byte === 0x20 || (byte >= 0x09 && byte <= 0x0d)) {
-        // Values that are no objects end at white space, where they follow each other.
+        // Successive values that are not objects end at white space.
         if (!this.#open || this.#depth > 0 || this.#base > 0) continue;
         yield this.#take(chunk.subarray(from, i));
         continue;

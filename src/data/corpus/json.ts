@@ -1,6 +1,6 @@
 /**
  * JSON that is not a record a line: an array of records, at the top of a file or in one field of its object, or records
- * over several lines that follow each other. Knows where they lie; what a record is worth, `records.ts` knows.
+ * over several lines that follow each other. It finds records; `records.ts` interprets them.
  *
  * A record that is no JSON is broken like a broken line. Where brackets or quotes are not closed, nothing tells where
  * the next record begins, so the file is refused.
@@ -16,7 +16,7 @@ export interface JsonLayout {
   readonly cut: Cut;
   /** Bytes before the first record, or before the bracket of the array. */
   readonly start: number;
-  /** The field that holds the array; undefined where it is the whole file. */
+  /** The field that holds the array; undefined if the array is the whole file. */
   readonly within?: string;
 }
 

@@ -1,4 +1,4 @@
-/** JSON Lines: a record in JSON on each line. Knows lines; what a record is worth, `records.ts` knows. */
+/** JSON Lines: a record in JSON on each line. `records.ts` interprets the records. */
 import { type Packing, readChunks } from './packing.js';
 import { isBlank, LONGEST_RECORD, Records } from './records.js';
 import type { FieldOptions, TextDocument, TextWarnings } from './source.js';

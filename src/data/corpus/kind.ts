@@ -1,6 +1,6 @@
 /**
- * What a file of texts is: its content decides, and its name only where content leaves a choice. Knows heads of files
- * and which reader suits them; reads no documents.
+ * The kind of a text file: its content decides, and its name only if the content is ambiguous. Knows heads of files and
+ * which reader suits them; reads no documents.
  */
 import { ConfigError, DataError } from '../../errors.js';
 import { namedDelimiter, shownDelimiter } from './csv.js';
@@ -10,7 +10,7 @@ import { jsonShape } from './json-shape.js';
 import { type Head, type Packing, readHead, unpackedName } from './packing.js';
 import type { FieldOptions } from './source.js';
 
-/** What a file holds. */
+/** The kind of a file's content. */
 export type Content =
   | { readonly kind: 'text' | 'jsonl' | 'parquet' | 'empty' }
   | { readonly kind: 'json'; readonly layout: JsonLayout }
@@ -31,9 +31,9 @@ export const KIND_NAMES: Readonly<Record<Content['kind'], string>> = {
   binary: 'a binary file',
 };
 
-/** Bytes at the beginning of a file by which its kind is told. */
+/** Bytes at the beginning of a file that decide its kind. */
 const HEAD_BYTES = 1 << 18;
-/** Bytes of them by which text is told from binary data. */
+/** Number of these bytes that distinguish text from binary data. */
 const TEXT_BYTES = 8192;
 /** Share of control characters above which bytes are no text; compressed data has about 0.1. */
 const MAX_CONTROL_SHARE = 0.02;

@@ -1,7 +1,7 @@
-/** Marks between documents that a text spells out, such as `<|endoftext|>`. Knows texts; knows no files. */
+/** Marks between documents that a text spells out, such as `<|endoftext|>`. It must not read files. */
 import { DataError } from '../../errors.js';
 
-/** Passes texts on and tells how often a mark stands in them, also where it is cut between two. */
+/** Passes texts on and counts a mark's occurrences in them, also across two texts. */
 export async function* countMarks(
   texts: AsyncIterable<string>,
   mark: string,
@@ -23,7 +23,7 @@ export async function* countMarks(
 }
 
 /**
- * The texts between marks, each as it stands, however the text comes.
+ * The texts between marks, unchanged, for any chunking of the text.
  *
  * @param longest UTF-16 units of one of them at most, so that memory is bounded
  * @throws DataError for a longer one

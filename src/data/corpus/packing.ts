@@ -1,6 +1,6 @@
 /**
- * Files as streams of bytes, unpacked on the way. Knows gzip and Zstandard, by their first bytes and by the endings
- * that promise them; knows no text.
+ * Files as streams of bytes, unpacked on the way. Knows gzip and Zstandard, by their first bytes and by file names. It
+ * does not interpret the content.
  */
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -18,7 +18,7 @@ const CHUNK_BYTES = 1 << 18;
 /** Bytes of Zstandard unpacked at a time: four of them may become 128 KiB, so these become 32 MiB at most. */
 const ZSTD_SLICE_BYTES = 1 << 10;
 
-/** Bytes by which a packing is told. */
+/** Bytes that identify a packing. */
 const MAGIC_BYTES = 4;
 /** The endings of packed files. */
 const ENDING = /\.(gz|gzip|dz|zst|zstd)$/i;
@@ -55,7 +55,7 @@ export interface Head {
   readonly path: string;
   readonly packing: Packing;
   readonly bytes: Uint8Array;
-  /** Whether the file has no more. */
+  /** Whether the file has ended. */
   readonly whole: boolean;
 }
 
@@ -129,7 +129,7 @@ export async function* unpackZstd(chunks: AsyncIterable<Uint8Array>): AsyncGener
   const decoder = new Decompress((data) => {
     if (data.length > 0) unpacked.push(data);
   });
-  // The decoder reserves the window that a header asks for, up to 2 GB, so headers are looked at beforehand.
+  // The decoder reserves the window that a header asks for, up to 2 GB, so headers are checked first.
   const frames = new ZstdFrames();
   let any = false;
   for await (const chunk of chunks) {

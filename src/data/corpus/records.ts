@@ -1,6 +1,6 @@
 /**
- * What files of records have in common, be they JSON or CSV: the text of one field is a document, and a record without
- * it is left out and counted. Knows fields and what is wrong with them; knows no file formats.
+ * Common parts of files of records, JSON or CSV: the text of one field is a document, and a record without it is
+ * skipped and counted. It must not know file formats.
  *
  * When there are too many broken records the pass stops: a few of them are no reason to lose a corpus, many mean that
  * something else is wrong.
@@ -15,7 +15,7 @@ export const LONGEST_RECORD = 1 << 27;
 /** Names of fields that a message lists. */
 const FIELDS_SHOWN = 8;
 
-/** What to do about records that have no such field. */
+/** The remedy for records without the field. */
 export const OTHER_FIELD =
   'loopnn prepare takes another field with --field, and files as they stand with --as text';
 
@@ -31,7 +31,7 @@ export class Records {
   ) {}
 
   /**
-   * The document of a record in JSON; undefined for a broken one, and where its text is null.
+   * The document of a record in JSON; undefined for a broken one, and if its text is null.
    *
    * @param place where it is, as 'line 3'
    * @throws DataError for too many broken records, or if the first record is an object without the field
@@ -66,7 +66,7 @@ export class Records {
     };
   }
 
-  /** Counts a broken record; throws DataError where there are too many. */
+  /** Counts a broken record; throws DataError if there are too many. */
   broken(place: string, reason: string): undefined {
     const { path, warnings } = this;
     const { maxBroken } = this.options;

@@ -1,6 +1,4 @@
-/**
- * What documents and their sources are, and what a pass over them leaves out or mends. Knows no files and no tokens.
- */
+/** Documents and their sources, and what a pass over them skips or corrects. It must not import files or tokenizers. */
 
 import { END_OF_TEXT } from '../../tokenizer/tokenizer.js';
 
@@ -21,7 +19,7 @@ export async function textOf(document: TextDocument): Promise<string> {
   return text;
 }
 
-/** Where documents come from; they can be gone through more than once, in the same order. */
+/** A source of documents, which can be read more than once, in the same order. */
 export interface TextSource {
   /** Without folders: a corpus's name or a file's or folder's last name. */
   readonly name: string;
@@ -30,7 +28,7 @@ export interface TextSource {
    * gone through from the beginning.
    */
   documents(warnings: TextWarnings, skip?: number): AsyncIterable<TextDocument>;
-  /** Given where the size is known without reading the text. */
+  /** Given if the size is known without reading the text. */
   readonly census?: SourceCensus;
 }
 
@@ -43,7 +41,7 @@ export interface SourceCensus {
   readonly fingerprint: string;
 }
 
-/** What files can be said to be, where their content is not to decide. */
+/** The kinds that a user can declare files to be, instead of detection by content. */
 export const FILE_KINDS = ['text', 'jsonl', 'csv'] as const;
 export type FileKind = (typeof FILE_KINDS)[number];
 
@@ -55,9 +53,9 @@ export interface FieldOptions {
   readonly column: string;
   /** Broken records in one pass that are left out before it stops. */
   readonly maxBroken: number;
-  /** What every file is; undefined lets the content of each decide. */
+  /** The kind of every file; undefined for detection by content. */
   readonly as?: FileKind | undefined;
-  /** What parts the documents of a file of text; undefined where each is one. */
+  /** The mark between the documents of a text file; undefined if each file is one. */
   readonly splitOn?: string | undefined;
   /** Whether links in a folder may lead out of it. */
   readonly followLinks: boolean;
@@ -72,7 +70,7 @@ export const FIELD_DEFAULTS: FieldOptions = {
   followLinks: false,
 };
 
-/** What was left out or mended in one pass. */
+/** What was skipped or corrected in one pass. */
 export interface TextWarnings {
   /** Files left out because they are not text. */
   binary: number;
@@ -80,7 +78,7 @@ export interface TextWarnings {
   empty: number;
   /** Documents in which bytes that are not UTF-8 became U+FFFD. */
   invalidUtf8: number;
-  /** How often `<|endoftext|>` stands in files of text and is read as text, and in how many. */
+  /** Occurrences of `<|endoftext|>` that are read as text, and the number of files with some. */
   marks: number;
   marked: number;
   /** Files of text in which what was to part documents does not stand. */

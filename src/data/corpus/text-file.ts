@@ -1,5 +1,6 @@
 /**
- * One text file as a run of tokens in memory, two bytes a token: what an evaluation of any text needs. Knows no model.
+ * One text file as a run of tokens in memory, two bytes per token, for the evaluation of any text. It must not import
+ * models.
  */
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { type TokenSource, tokensOf } from '../../evaluate/batches.js';
@@ -12,11 +13,11 @@ export interface TextFile {
   readonly tokens: TokenSource;
   /** Bytes of the text in UTF-8, as it was encoded: without a byte order mark, damaged characters as U+FFFD. */
   readonly bytes: number;
-  /** What was mended, as sentences. */
+  /** Corrections, as sentences. */
   readonly warnings: readonly string[];
 }
 
-/** Reads and encodes a file; throws DataError where it is missing, a folder, empty or no text. */
+/** Reads and encodes a file; throws DataError if it is missing, a folder, empty or not text. */
 export async function encodeTextFile(path: string, tokenizer: Tokenizer): Promise<TextFile> {
   const warnings = noWarnings();
   const document = await openFile(path, warnings);

@@ -1,13 +1,12 @@
 /**
- * Bytes to text, piece by piece, in memory that does not grow with the text. Knows UTF-8 and where text may be
- * cut; knows no files and no tokens.
+ * Bytes to text, piece by piece, in memory that does not grow with the text. It must not import files or tokenizers.
  */
 import { isUtf8 } from 'node:buffer';
 import { cutBeforeSpace } from '../../tokenizer/pretokenize.js';
 
 /** UTF-16 units after which text without white space is cut all the same. */
 const LONGEST_WORD = 1 << 24;
-/** Units that are looked at together. */
+/** Units that are processed together. */
 const PIECE_UNITS = 1 << 20;
 
 /**
@@ -79,7 +78,7 @@ export async function* cutPieces(
   if (held !== '') yield held;
 }
 
-/** A text that is at hand whole, as `cutPieces` gives it. */
+/** A whole text in memory, in the form of `cutPieces`. */
 export async function* piecesOf(text: string): AsyncGenerator<string> {
   if (text.length > PIECE_UNITS) yield* cutPieces(only(text));
   else if (text !== '') yield text;
@@ -113,7 +112,7 @@ export async function* piecesUpTo(
   }
 }
 
-/** What `piecesUpTo` leaves. */
+/** The rest after `piecesUpTo`. */
 export async function* piecesFrom(
   pieces: AsyncIterable<string>,
   cut: number,

@@ -1,19 +1,19 @@
-/** What the environment says of the hub, by the variables that its other clients heed; empty ones count as not set. */
+/** The environment's settings for the hub, by the variables of its other clients; empty ones count as not set. */
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError } from '../../errors.js';
 
-/** What can stand in a header. */
+/** Characters that are valid in a header. */
 const TOKEN = /^[\x21-\x7e]+$/;
 
-/** Where the hub's clients keep what belongs to a user. */
+/** The folder of the hub's clients for a user. */
 function home(): string {
   const { HF_HOME, XDG_CACHE_HOME } = process.env;
   return HF_HOME || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
 }
 
-/** Where they keep files: HF_HUB_CACHE, else HF_HOME/hub, else below the user's own folder. */
+/** Their cache folder: HF_HUB_CACHE, else HF_HOME/hub, else below the user's own folder. */
 export function cacheFolder(): string {
   const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE } = process.env;
   return HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(home(), 'hub');

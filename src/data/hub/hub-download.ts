@@ -5,21 +5,21 @@
 import { DataError } from '../../errors.js';
 import type { Hub, HubAccess, HubFile, HubListing } from './hub.js';
 
-/** How files are downloaded, and who hears of it. */
+/** The options of a download, and its callbacks. */
 export interface DownloadOptions extends HubAccess {
   /** Called with what the disk will have to hold, before it does. */
   readonly onPlan?: ((plan: DownloadPlan) => void) | undefined;
   readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
 }
 
-/** What a download needs. */
+/** The size of a download. */
 export interface DownloadPlan {
   readonly files: number;
   readonly totalBytes: number;
   /** Bytes of these that the cache has not got. */
   readonly missingBytes: number;
   readonly cache: string;
-  /** Bytes free where the cache is; undefined where that cannot be told. */
+  /** Free bytes on the cache's disk; undefined if unknown. */
   readonly freeBytes: number | undefined;
 }
 
@@ -35,7 +35,7 @@ export function parseHubSpec(spec: string): { name: string; revision: string | u
   return { name: match[1], revision: match[2] };
 }
 
-/** Tells `onPlan` what the disk will have to hold. Throws DataError where it has not the room. */
+/** Reports the needed disk space to `onPlan`. Throws DataError if the disk has not enough room. */
 export async function announce(
   hub: Hub,
   { repo }: HubListing,

@@ -17,11 +17,11 @@ const NAMED: Readonly<Record<string, { readonly repo: string; readonly split: st
 /** Where the hub keeps the parquet files that it makes of datasets in other formats. */
 const CONVERTED = 'refs/convert/parquet';
 
-/** What of a dataset is wanted, and who hears of it. */
+/** The requested part of a dataset, and callbacks. */
 export interface HubOptions extends DownloadOptions {
-  /** Default: train, or all files where none is named after a split. */
+  /** Default: train, or all files if none is named after a split. */
   readonly split?: string | undefined;
-  /** The folder of the files, where a dataset has several with the split. */
+  /** The folder of the files, if a dataset has several with the split. */
   readonly subset?: string | undefined;
 }
 
@@ -64,7 +64,7 @@ export async function openHubSource(
 interface Shard {
   readonly path: string;
   readonly shown: string;
-  /** Undefined where the file does not count its nulls. */
+  /** Undefined if the file does not count its nulls. */
   readonly documents: number | undefined;
   readonly bytes: number;
 }
@@ -142,9 +142,7 @@ async function findFiles(
   return { listing, files, splits };
 }
 
-/**
- * The files of a split, in order of their paths. Throws DataError where there are none, or more than one set of them.
- */
+/** The files of a split, in order of their paths. Throws DataError if there are none, or more than one set of them. */
 export function chooseFiles(
   where: string,
   all: readonly HubFile[],

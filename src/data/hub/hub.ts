@@ -40,7 +40,7 @@ export interface HubAccess {
   readonly retryMs?: number | undefined;
   /** Milliseconds of silence after which `onNotice` hears what is waited for. 5000 by default. */
   readonly silenceMs?: number | undefined;
-  /** Takes lines for the user: what is waited for, and what is used in place of what was asked for. */
+  /** Receives lines for the user: on waits, and on replacements of requested files. */
   readonly onNotice?: ((line: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -62,9 +62,9 @@ export interface HubFile {
 
 /** A repository at one commit. */
 export interface HubListing {
-  /** With the name that the hub gives it now, by which the cache knows it. */
+  /** With its current name on the hub, which is its name in the cache. */
   readonly repo: HubRepo;
-  /** The branch, tag or commit that was asked for. */
+  /** The requested branch, tag or commit. */
   readonly revision: string;
   readonly commit: string;
   readonly files: readonly HubFile[];
@@ -125,7 +125,7 @@ export class Hub {
       throw new DataError(where, rule, 'nothing of it');
     }
     try {
-      // What the cache has is not worth many tries for.
+      // Not many tries for files that are in the cache.
       return await this.#askedListing(repo, revision, where, cached ? 2 : TRIES);
     } catch (error) {
       if (cached === null || !(error instanceof Unreachable)) throw error;
@@ -222,7 +222,7 @@ export class Hub {
     return (await sizeOf(this.blobPath(repo, file))) === file.size;
   }
 
-  /** Bytes free where the cache is; undefined where that cannot be told. */
+  /** Free bytes on the cache's disk; undefined if unknown. */
   async free(): Promise<number | undefined> {
     await inCache(this.cache, () => makeFolder(this.cache));
     return freeBytes(this.cache);
@@ -335,7 +335,7 @@ export class Hub {
     return join(this.cache, [`${type}s`, ...name.split('/')].join('--'));
   }
 
-  /** `fetch` that asks again where the hub is busy or cannot be reached, and holds it to the range asked for. */
+  /** `fetch` that retries if the hub is busy or unreachable, and checks the range of the answer. */
   async #fetch(input: Parameters<typeof fetch>[0], init: RequestInit = {}, tries = TRIES): Promise<Response> {
     const headers = new Headers(init.headers);
     const range = headers.get('range');
@@ -423,7 +423,7 @@ export class Hub {
 
 const AGAIN = 'run the same command again to go on where it broke off';
 
-/** The hub gives nothing, or breaks off. */
+/** The hub sends nothing, or breaks off. */
 class Unreachable extends DataError {
   override readonly name = 'DataError';
 
@@ -435,7 +435,7 @@ class Unreachable extends DataError {
   }
 }
 
-/** What went wrong, in a few words. */
+/** The error in a few words. */
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
   const message = error instanceof Error ? error.message : String(error);
@@ -469,7 +469,7 @@ function isJson(response: Response): boolean {
   return response.headers.get('content-type')?.startsWith('application/json') === true;
 }
 
-/** The whole body of an answer that is no file. Throws Refusal where it is too long, or takes too long. */
+/** The whole body of an answer that is no file. Throws Refusal if it is too long, or takes too long. */
 async function readAnswer({ body }: Response): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   const end = performance.now() + LONGEST_ANSWER_MS;
@@ -498,7 +498,7 @@ function isPassing(error: unknown): boolean {
   return !(error instanceof HubApiError) || isBusy(error.statusCode);
 }
 
-/** Does `work`, which writes a file of the cache. Throws FileError where the file system refuses. */
+/** Does `work`, which writes a file of the cache. Throws FileError if the file system refuses. */
 function inCache<Result>(file: string, work: () => Promise<Result>): Promise<Result> {
   return writing(file, work, 'HF_HUB_CACHE names the folder');
 }
@@ -539,7 +539,7 @@ async function sizeOf(path: string): Promise<number | undefined> {
   return (await stat(path).catch(() => undefined))?.size;
 }
 
-/** Bytes that may still be written below a folder; undefined where that cannot be told. */
+/** Free bytes below a folder; undefined if unknown. */
 export async function freeBytes(folder: string): Promise<number | undefined> {
   const status = await statfs(folder).catch(() => undefined);
   return status === undefined ? undefined : status.bavail * status.bsize;

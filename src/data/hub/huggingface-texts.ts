@@ -33,7 +33,7 @@ export const CONFIG_FILE = 'config.json';
 const TOKENIZER = 'tokenizer.json';
 const VOCAB = 'vocab.json';
 const MERGES = 'merges.txt';
-/** Where templates stood before they had a file of their own. */
+/** The former place of templates, before they had a separate file. */
 const CHAT_TEMPLATE_JSON = 'chat_template.json';
 const MORE_TEMPLATES = 'additional_chat_templates';
 const DEFAULT_TEMPLATE = 'default';
@@ -107,7 +107,7 @@ async function readVocab(files: ModelFiles): Promise<TokenizerJSON | null> {
   );
 }
 
-/** By which ids texts begin and end, and what there is to keep and to tell of it. */
+/** The ids with which texts begin and end, with conventions to keep and notices. */
 export interface FoundTextIds {
   readonly ids: TextIds;
   /** The content of generation_config.json, with these ids; null where there is none, and no file gives any. */
@@ -145,7 +145,7 @@ export function foundTextIds(
 /** A tokenizer, and its special tokens by name. */
 export interface FoundTokenizer {
   readonly tokenizer: Tokenizer;
-  /** Null where the end of text is all there is, under its usual name. */
+  /** Null if the end of text is the only one, under its usual name. */
   readonly tokens: TokenNames | null;
 }
 
@@ -213,9 +213,9 @@ export async function tokenizerInFile(path: string, eot?: string): Promise<Token
   return (await foundTokenizer(json, files, ids, eot)).tokenizer;
 }
 
-/** A model's chat template, and what there is to tell of it. */
+/** A model's chat template, with notices on it. */
 export interface FoundTemplate {
-  /** Null where the model has none, or none by default. */
+  /** Null if the model has none, or none by default. */
   readonly chatTemplate: string | null;
   readonly notices: readonly string[];
 }

@@ -14,7 +14,7 @@ import { TensorFiles } from './tensor-files.js';
 
 const WEIGHTS = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
-/** What PEFT saves of a model that it adapts. */
+/** The files that PEFT saves of an adapted model. */
 const ADAPTER = /^adapter_(config\.json|model\.)/;
 /** Names of files that PyTorch pickles; other .bin files are often tokens. */
 const PICKLED = /\.(pt|pth|ckpt|pkl)$|model[\w.-]*\.bin$/;

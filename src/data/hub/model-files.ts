@@ -1,4 +1,4 @@
-/** Files by name, in a folder or wherever else a model has some. Knows names and JSON; knows no file's content. */
+/** Files by name, in a folder or elsewhere. It must not interpret the content of files. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CheckpointError } from '../../errors.js';
@@ -15,7 +15,7 @@ export interface ModelFiles {
   readonly names: readonly string[];
   /** A file's bytes. Throws CheckpointError for a folder or device. */
   size(name: string): Promise<number>;
-  /** Says what fetching files will take, where it takes something; throws where there is no room for them. */
+  /** Reports the size of a download of files, if there is one; throws if there is no room. */
   announce(names: readonly string[]): Promise<void>;
   /** Makes sure that files are on this machine, and returns their paths. */
   fetch(names: readonly string[]): Promise<string[]>;
