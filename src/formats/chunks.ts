@@ -7,9 +7,8 @@ const CHUNK_BYTES = 1 << 20;
 const AHEAD = 2;
 
 /**
- * A file from `start` to its end, a mebibyte at a time: while one chunk is worked on, the next ones are read. They
- * share a few buffers, each of which begins at a multiple of 8 bytes: a chunk must be used before the next is asked
- * for.
+ * A file from `start` to its end, a mebibyte at a time: while one chunk is worked on, the next ones are read. They share a few
+ * buffers, each of which begins at a multiple of 8 bytes: a chunk must be used before the next is requested.
  */
 export async function* chunksOf(file: RandomAccessFile, start: number): AsyncGenerator<Uint8Array> {
   const buffers = Array.from(
@@ -34,6 +33,6 @@ export async function* chunksOf(file: RandomAccessFile, start: number): AsyncGen
       buffers.push(chunk.buffer as ArrayBuffer);
     }
   } finally {
-    await Promise.allSettled(reading); // nobody reads from a file that is closed
+    await Promise.allSettled(reading); // no read is pending when the file is closed
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What a file is that was taken for a bare row of token ids and plainly is something else: a format with a mark of its
- * own, text, or ids of twice or four times the width. Knows bytes from several places of a file; knows no file.
+ * What a file is that was taken for a bare row of token ids and plainly is something else: a format with a mark of its own,
+ * text, or ids of twice or four times the width.
  *
  * Only what no row of ids can look like counts. Ids of real text have zeros and other control bytes everywhere: of
  * 16-bit ids below 8,192, and of all bytes that a byte-level vocabulary of 256 puts down, every second byte is one, and
@@ -16,7 +16,7 @@ export interface FileSample {
   readonly blocks: readonly Uint8Array[];
 }
 
-/** What a file is instead, and what can be done about it. */
+/** The file's actual kind, and the remedy. */
 export interface Disguise {
   readonly what: string;
   /** The remedy; null for text, where it depends on the file's name. */
@@ -138,7 +138,7 @@ function isControl(byte: number): boolean {
   return byte < 0x20 && !(byte >= 0x07 && byte <= 0x0d) && byte !== 0x1b;
 }
 
-/** The bytes as text; null where they are none. */
+/** The bytes as text; null if they are not text. */
 function decode(bytes: Uint8Array, encoding: string): string | null {
   try {
     return new TextDecoder(encoding, { fatal: true }).decode(bytes);

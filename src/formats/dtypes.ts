@@ -1,5 +1,5 @@
 /**
- * The dtypes of safetensors and the typed arrays that hold their values. Knows no file.
+ * The dtypes of safetensors and the typed arrays that hold their values.
  */
 import { CheckpointError } from '../errors.js';
 
@@ -22,7 +22,7 @@ export const ARRAYS = {
 /** The dtypes that can be read. */
 export type Dtype = keyof typeof ARRAYS;
 
-/** Bits of one value of each dtype that the format knows: a file may hold tensors that nobody here reads. */
+/** Bits of one value of each dtype that the format knows: a file may have tensors that loopnn does not read. */
 const BITS: Readonly<Record<string, number>> = {
   ...Object.fromEntries(Object.entries(ARRAYS).map(([dtype, array]) => [dtype, 8 * array.BYTES_PER_ELEMENT])),
   ...{ C64: 64, U64: 64, U32: 32, I16: 16, I8: 8 },

@@ -1,5 +1,5 @@
 /**
- * Integers of any width as token ids, which have 16 bits. Knows numpy's names of their types; knows no file.
+ * Integers of any width as token ids, which have 16 bits.
  */
 
 /** The integer types by numpy's names. */

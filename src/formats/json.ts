@@ -1,13 +1,13 @@
 /**
- * JSON from files that nobody vouches for. Nested deeper than any format nests, a text would overflow the stack of
- * what walks its value; and of keys that come twice in one object `JSON.parse` keeps the last and says nothing, so
- * that two readers which keep different ones would see different files. Knows no format.
+ * JSON from untrusted files. Nested deeper than any format nests, a text would overflow the stack of whoever walks its
+ * value; and of keys that come twice in one object `JSON.parse` keeps the last and says nothing, so that two readers
+ * which keep different ones would see different files.
  */
 
 /** Levels of objects and lists within each other: a tokenizer.json, the deepest file read here, has about 10. */
 const MOST_LEVELS = 64;
 
-/** Parses JSON nested at most 64 levels deep. Throws SyntaxError where it is deeper, or not JSON. */
+/** Parses JSON nested at most 64 levels deep. Throws SyntaxError if it is deeper, or not JSON. */
 export function parseJSON(json: string): unknown {
   let level = 0;
   for (let i = 0; i < json.length; i++) {

@@ -1,6 +1,6 @@
 /**
  * Tensors whose values are read only when they are needed, and a safetensors file written from them: so that a model
- * can be converted with one of its tensors in memory at a time. Knows no file and no model.
+ * can be converted with one of its tensors in memory at a time. It must not import files or models.
  */
 import { CheckpointError } from '../errors.js';
 import { safetensorsHeader } from './safetensors.js';

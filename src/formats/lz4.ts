@@ -9,7 +9,7 @@ import { Window } from './window.js';
 const HISTORY = 1 << 16;
 /** Bytes that a match has beyond the number in its token. */
 const LEAST_MATCH = 4;
-/** A number of four bits or of a byte with this value goes on in the next byte. */
+/** A number of four bits or of a byte with this value continues in the next byte. */
 const MORE = { bits: 15, byte: 255 };
 /** No length is as large: what packs a block in LZ4 counts its bytes in 31 bits. */
 const TOO_LONG = 2 ** 31;
@@ -18,7 +18,7 @@ const TOO_LONG = 2 ** 31;
  * Unpacks one block.
  *
  * @param chunks the packed bytes, cut anywhere
- * @throws Error if they are damaged or end early; a length that goes on and on is refused before it fills the memory
+ * @throws Error if they are damaged or end early; an endless length is rejected before it fills the memory
  */
 export async function* unpackLz4(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const out = new Window(HISTORY);
@@ -69,7 +69,7 @@ export async function* unpackLz4(chunks: AsyncIterable<Uint8Array>): AsyncGenera
   yield out.take();
 }
 
-/** A length whose first four bits are `bits` and which may go on at a place; null where it is not there whole. */
+/** A length whose first four bits are `bits` and which may continue at a place; null if it is incomplete. */
 function lengthAt(input: Uint8Array, at: number, bits: number): { number: number; next: number } | null {
   if (at > input.length) return null;
   if (bits < MORE.bits) return { number: bits, next: at };

@@ -1,7 +1,6 @@
 /**
- * The header of numpy's `.npy` files: a magic number, a version, and a dictionary in Python's notation that names the
- * type of the values, their order and the shape. Knows bytes, no file. The format is described in
- * numpy/lib/_format_impl.py.
+ * The header of numpy's `.npy` files: a magic number, a version, and a dictionary in Python's notation that names the type of
+ * the values, their order and the shape. The format is described in numpy/lib/_format_impl.py.
  */
 import { DataError } from '../errors.js';
 import type { IntegerFormat, IntegerType } from './integers.js';
@@ -60,7 +59,7 @@ export function parseNpyHeader(head: Uint8Array, where: string): NpyHeader {
   return { ...format, start: first + length, count: Number.parseInt(sizes[0], 10) };
 }
 
-/** The type of the values. Its order of bytes is one character: < little, > big, | where there is none. */
+/** The type of the values. Its order of bytes is one character: < little, > big, | for none. */
 function parseDescr(text: string, where: string): IntegerFormat {
   const descr = /(['"])descr\1\s*:\s*(['"])(.*?)\2/.exec(text)?.[3];
   const match = /^([<>|])([iu])([1248])$/.exec(descr ?? '');

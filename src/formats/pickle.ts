@@ -13,7 +13,7 @@ type Dict = Map<PickleKey, PickleValue>;
 /** Where the items of a dict begin on the stack. */
 const MARK = Symbol('mark');
 
-/** What other instructions build, by their letters. */
+/** The results of other instructions, by their letters. */
 const REFUSED: readonly (readonly [letters: string, what: string])[] = [
   ['N', 'None'],
   ['L\x8a\x8b', 'a large number'],

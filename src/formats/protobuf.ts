@@ -62,7 +62,7 @@ export interface ProtoField {
   readonly value: number | Uint8Array;
 }
 
-/** Reads the fields of a message. Throws DataError where it is damaged; varints beyond 2⁵³ lose their last bits. */
+/** Reads the fields of a message. Throws DataError if it is damaged; varints beyond 2⁵³ lose their last bits. */
 export function* readFields(bytes: Uint8Array, where: string): Generator<ProtoField> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;

@@ -1,6 +1,6 @@
 /**
- * Reads and distrusts the header of a safetensors file. Knows every rule a file must keep; touches no tensor data,
- * so that a reader can take a large file's beginning alone.
+ * Reads and checks the header of a safetensors file. It reads no tensor data, so that a reader needs only the beginning
+ * of a large file.
  */
 import { CheckpointError } from '../errors.js';
 import { DTYPES, dtypeBits } from './dtypes.js';
@@ -12,7 +12,7 @@ const MAX_HEADER_BYTES = 100_000_000;
 /** Bytes of header length at a file's beginning. */
 const LENGTH_BYTES = 8;
 
-/** Where one tensor lies, in bytes from the beginning of the data. */
+/** A tensor's range, in bytes from the beginning of the data. */
 export interface TensorPlace {
   readonly name: string;
   /** One of DTYPES. */

@@ -1,11 +1,11 @@
-/** Writes the beginning of a safetensors file. Knows the format; knows no files and no models. */
+/** Writes the beginning of a safetensors file. */
 import { CheckpointError } from '../errors.js';
 import { ARRAYS } from './dtypes.js';
 
 /** The dtypes that can be written. */
 export type WritableDtype = 'F32' | 'F64' | 'I32';
 
-/** What a header says of a tensor. */
+/** A tensor's entry in a header. */
 export interface TensorEntry {
   readonly name: string;
   readonly dtype: WritableDtype;

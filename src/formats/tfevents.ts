@@ -1,6 +1,6 @@
 /**
- * TensorBoard's events (tensorflow/core/util/event.proto, framework/summary.proto): scalars, texts and hyper-parameters
- * as records of a TFRecord file. Knows the messages' fields; knows no training and no file.
+ * TensorBoard's events (tensorflow/core/util/event.proto, framework/summary.proto): scalars, texts and hyper-parameters as
+ * records of a TFRecord file.
  */
 import {
   bytesField,
@@ -13,7 +13,7 @@ import {
 } from './protobuf.js';
 import { tfRecord } from './tfrecord.js';
 
-/** What names a file as TensorBoard's: it must contain `tfevents`. */
+/** The name of TensorBoard's files must contain `tfevents`. */
 export const EVENTS_FILE = 'events.out.tfevents.loopnn';
 
 /** DataType of TensorProto. */
@@ -94,7 +94,7 @@ export function hyperParametersRecord(
   return summaryRecord(wallTime, 0, bytesField(1, value));
 }
 
-/** Step of an event's data, 0 where it names none. Throws DataError where it is no protobuf message. */
+/** Step of an event's data, 0 for none. Throws DataError if it is not a protobuf message. */
 export function eventStep(data: Uint8Array, where: string): number {
   let step = 0;
   for (const { field, value } of readFields(data, where)) {

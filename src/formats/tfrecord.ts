@@ -1,11 +1,10 @@
 /**
  * TFRecord files: for each record its length (64 bits), a checksum of that, the data, and a checksum of the data, all
- * little-endian. Checksums are CRC-32C, rotated and shifted so that data that holds checksums has no weak ones. Knows
- * bytes.
+ * little-endian. Checksums are CRC-32C, rotated and shifted so that data that holds checksums has no weak ones.
  */
 import { crc32c } from './crc32c.js';
 
-/** What masking adds. */
+/** The constant that masking adds. */
 const MASK_DELTA = 0xa282ead8;
 const HEADER_BYTES = 12;
 const FOOTER_BYTES = 4;

@@ -1,6 +1,6 @@
 /**
- * The frames of Zstandard (RFC 8878), looked at while they pass: what each header asks for, before a decoder reserves
- * it. Knows where frames and blocks begin; unpacks nothing.
+ * The frames of Zstandard (RFC 8878), checked while they pass: the memory that each header requests, before a decoder
+ * reserves it. It finds frames and blocks, and unpacks nothing.
  */
 
 /** Bytes of a window: `zstd` itself asks for a flag above it. */
@@ -18,7 +18,7 @@ export function isZstdMagic(number: number): boolean {
 export class UnreadableFrame extends Error {
   constructor(
     message: string,
-    /** What to do about it. */
+    /** The remedy. */
     readonly hint: string,
   ) {
     super(message);
