@@ -1,6 +1,5 @@
 /**
- * Training of byte-level BPE. Knows texts and counts; memory grows with the number of different words, not
- * with the amount of text.
+ * Training of byte-level BPE. Memory grows with the number of different words, not with the amount of text.
  *
  * The rule: ids 0–255 are the bytes in GPT-2's order; then, again and again, the adjacent pair with the highest
  * count becomes the next id. Ties go to the smaller left id, then to the smaller right id. Merging stops when

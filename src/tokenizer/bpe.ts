@@ -18,13 +18,13 @@ import {
 } from './tokenizer.js';
 import { WordCache } from './word-cache.js';
 
-/** Most bytes of a unit of UTF-16. */
+/** Maximum of bytes of a unit of UTF-16. */
 const UNIT_BYTES = 3;
 
-/** What a byte-level tokenizer is made of. */
+/** The parts of a byte-level tokenizer. */
 export interface ByteLevelVocabulary {
   readonly name: string;
-  /** The bytes of each id; a hole is an id that stands for nothing. */
+  /** The bytes of each id; a hole is an id without bytes. */
   readonly tokens: readonly (Uint8Array | undefined)[];
   /** The id of each byte. */
   readonly idOfByte: ArrayLike<number>;

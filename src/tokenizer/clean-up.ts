@@ -1,11 +1,10 @@
 /**
- * The clean-up of spaces that transformers does behind a decoder where `tokenizer_config.json` asks for it. Knows the
- * decoders' fields; reads no file.
+ * The clean-up of spaces that transformers does behind a decoder where `tokenizer_config.json` asks for it.
  */
 import { isRecord, modelType } from './huggingface-json.js';
 import type { TokenizerJSON } from './tokenizer.js';
 
-/** What is replaced, in this order: spaces that English has not. */
+/** Replacements, in this order: spaces that English has not. */
 const SPACES = [
   [' .', '.'],
   [' ?', '?'],

@@ -1,4 +1,4 @@
-/** A binary heap, for choosing merges. Knows only the order it is given. */
+/** A binary heap, for choosing merges. */
 export class Heap<T> {
   readonly #items: T[] = [];
   readonly #before: (a: T, b: T) => boolean;

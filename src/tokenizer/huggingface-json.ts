@@ -15,8 +15,8 @@ import {
 } from './tokenizer.js';
 
 /**
- * Names of the end-of-text token in published tokenizers, the likeliest first; of use where no file names it.
- * nanochat's documents are parted by what begins them.
+ * Names of the end-of-text token in published tokenizers, the likeliest first; used if no file names it. nanochat's
+ * documents are parted by what begins them.
  */
 export const EOT_NAMES = [
   END_OF_TEXT,
@@ -53,7 +53,7 @@ export interface AddedToken extends SpecialToken {
   readonly special: boolean;
 }
 
-/** What other files say of a tokenizer's end of text. */
+/** Other files' hints at a tokenizer's end of text. */
 export interface EndOfTextHints {
   /** How the token is spelled: `eos_token` of tokenizer_config.json. */
   readonly token?: string | undefined;
@@ -155,7 +155,7 @@ export function byteLevelFromJSON(
 
 /**
  * Writes the content of `tokenizer.json` for GPT-2's older pair of files: `vocab.json`, and `merges.txt` with a pair of
- * tokens a line, the first line being its version. Throws DataError where a line is no pair.
+ * tokens a line, the first line being its version. Throws DataError if a line is not a pair.
  */
 export function tokenizerJSONFromVocab(vocab: unknown, merges: string, where: string): TokenizerJSON {
   const lines = merges
@@ -347,7 +347,7 @@ function vocabularyOf(model: Record<string, unknown>, where: string): Map<string
 }
 
 /**
- * Reads `merges`; throws DataError where one is damaged. Of a pair that is there twice the last counts, as in Python's
+ * Reads `merges`; throws DataError if one is damaged. Of a pair that is there twice the last counts, as in Python's
  * tokenizers.
  *
  * @param prefix what the right token of a pair loses when the two become one: `continuing_subword_prefix`

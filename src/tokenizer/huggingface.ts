@@ -45,7 +45,7 @@ interface Parts {
   readonly preTokenize: PreTokenizer;
   readonly model: WordModel;
   readonly decode: TokensDecoder;
-  /** What is replaced in the text that it makes. */
+  /** Replacements in the decoded text. */
   readonly replacements: readonly Replacement[];
   /** The spelling of each id that has a token. */
   readonly tokens: ReadonlyMap<number, string>;
@@ -139,7 +139,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     });
   }
 
-  /** Throws DataError where a word has no token and the vocabulary no unknown token. */
+  /** Throws DataError if a word has no token and the vocabulary no unknown token. */
   encode(text: string, inside = false): Uint16Array {
     return this.#idsOfWords(this.#words(text, inside));
   }

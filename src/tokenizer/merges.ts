@@ -1,5 +1,5 @@
 /**
- * Byte-pair merges: an ordered list of pairs of ids and what each becomes. Knows no text and no bytes.
+ * Byte-pair merges: an ordered list of pairs of ids and what each becomes.
  */
 import { Heap } from './heap.js';
 

@@ -1,5 +1,5 @@
 /**
- * GPT-2's pre-tokenisation: cuts text into the words that byte-pair merges never cross. Knows no vocabulary.
+ * GPT-2's pre-tokenisation: cuts text into the words that byte-pair merges never cross.
  *
  * The rule is this expression, taken at each position, first alternative first:
  *

@@ -1,7 +1,7 @@
-/** Texts that are replaced by others, in a whole text or in one that comes piece by piece. Knows no tokens. */
+/** Texts that are replaced by others, in a whole text or in one that comes piece by piece. */
 import type { TokenDecoder } from './tokenizer.js';
 
-/** What is replaced, wherever it stands, and by what. */
+/** The replaced texts, at any place, and their replacements. */
 export type Replacement = readonly [from: string, to: string];
 
 /** Makes the replacements one after the other. */

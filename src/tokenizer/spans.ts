@@ -1,4 +1,4 @@
-/** Text between special tokens as ids. Knows a tokenizer; does not know which tokens stand where, or why. */
+/** Text between special tokens as ids. Callers decide which tokens are special. */
 import type { SpecialToken, Tokenizer } from './tokenizer.js';
 
 /** A text, in which no special token is recognised, or a special token. */

@@ -1,6 +1,6 @@
 /**
- * What the files beside a `tokenizer.json` say of its special and added tokens: `tokenizer_config.json` and, from older
- * versions of transformers, `special_tokens_map.json` and `added_tokens.json`. Knows their fields; reads no file.
+ * The special and added tokens in the files beside a `tokenizer.json`: `tokenizer_config.json` and, from older versions
+ * of transformers, `special_tokens_map.json` and `added_tokens.json`.
  */
 import { DataError } from '../errors.js';
 import { addedIds, addedTokens, isRecord, ownTokens, vocabularyIds } from './huggingface-json.js';
@@ -112,7 +112,7 @@ export function withAddedTokens(
     const other: Record<string, unknown> | undefined = changed.get(own[i]);
     if (!other) return entry;
     const defaults = { ...PLAIN, normalized: other.special !== true };
-    // What is special in one file stays special.
+    // A token that is special in one file stays special.
     return {
       ...entry,
       ...defaults,

@@ -1,5 +1,5 @@
 /**
- * What a tokenizer is: text to ids and back. Knows UTF-8; knows no vocabulary, no file and no model.
+ * The contract of a tokenizer: text to ids and back. It must not import vocabularies, files or models.
  *
  * Token ids always fit 16 bits, because prepared data stores them so: a tokenizer with more than
  * `MAX_VOCAB_SIZE` ids cannot be made.
@@ -9,7 +9,7 @@ import { DataError } from '../errors.js';
 /** The largest vocabulary a token shard (unsigned 16-bit ids) can hold. */
 export const MAX_VOCAB_SIZE = 65_536;
 
-/** The text that stands for the end-of-text id wherever one must be shown. */
+/** The text that shows the end-of-text id. */
 export const END_OF_TEXT = '<|endoftext|>';
 
 /** The content of a `tokenizer.json` file; `load.ts` describes the forms it takes. */
@@ -42,7 +42,7 @@ export interface Tokenizer {
    * vocabularies that have none.
    */
   readonly eot: number | null;
-  /** How `tokenizer.json` spells that token; null where there is none. */
+  /** How `tokenizer.json` spells that token; null if there is none. */
   readonly eotToken: string | null;
   /** The special tokens, which `encode` never gives. */
   readonly specials: readonly SpecialToken[];
@@ -53,7 +53,7 @@ export interface Tokenizer {
   /**
    * Encodes the text as ordinary text: special tokens that it spells out are not recognised.
    *
-   * @param inside whether something stands before it: some tokenizers mark the beginning of a whole text
+   * @param inside whether text comes before it: some tokenizers mark the beginning of a whole text
    */
   encode(text: string, inside?: boolean): Uint16Array;
   /** Decodes ids to text, bytes that are not UTF-8 to U+FFFD; throws DataError for an id not in the vocabulary. */

@@ -1,10 +1,10 @@
 /**
- * Decodes a stream of ids with a tokenizer that decodes lists only, in which a token's text can depend on those before
- * it. Knows no vocabulary.
+ * Decodes a stream of ids with a tokenizer that decodes lists only, in which a token's text can depend on those before it.
+ *
  */
 import type { TokenDecoder } from './tokenizer.js';
 
-/** Most ids of a context that are looked at. */
+/** Maximum of ids of a context that are read. */
 const MOST_CONTEXT = 64;
 
 /** Each step decodes a short window with and without what is new, and gives the difference. */

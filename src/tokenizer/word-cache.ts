@@ -1,6 +1,5 @@
 /**
- * Remembers the ids of words in bounded memory: a word that falls into another's place takes it. Knows words and ids;
- * knows no vocabulary.
+ * Remembers the ids of words in bounded memory: a word that falls into another's place takes it.
  *
  * An entry is 32 numbers of 16 bits, one line of the processor's cache: the word's length, its units of UTF-16, the
  * number of its ids and they themselves. Longer words are rare and are not remembered.
@@ -10,7 +9,7 @@
 const ENTRIES = 1 << 17;
 const ENTRY = 32;
 const IDS = 16;
-/** Most units, and most ids, of a remembered word. */
+/** Maximum of units, and of ids, of a cached word. */
 export const MOST_REMEMBERED = 15;
 
 export class WordCache {

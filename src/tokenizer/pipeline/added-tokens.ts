@@ -13,9 +13,9 @@ export interface AddedToken {
   readonly id: number;
   readonly content: string;
   readonly special: boolean;
-  /** Whether it is looked for in the normalised text, and is normalised itself. */
+  /** Whether it is searched in the normalised text, and is normalised itself. */
   readonly normalized: boolean;
-  /** Whether it counts only where no word character touches it. */
+  /** Whether it counts only without adjacent word characters. */
   readonly singleWord: boolean;
   /** Whether it takes the white space before it along, and that behind it. */
   readonly lstrip: boolean;
@@ -66,7 +66,7 @@ export class AddedTokens {
   /**
    * Parts a text and normalises what lies between the tokens.
    *
-   * @param inside whether something stands before the text, so that it has no beginning
+   * @param inside whether text comes before, so that this text has no beginning
    */
   sections(text: string, inside: boolean): Section[] {
     const sections: Section[] = [];

@@ -18,11 +18,11 @@ const STRETCH = new RegExp(`[^${JOINING}]?(?:[${JOINING}]+[^${JOINING}]?)+|[^\\x
 
 export class Charsmap {
   readonly #units: Uint32Array;
-  /** What texts become, each up to a NUL. */
+  /** The replacements of texts, each up to a NUL. */
   readonly #texts: Uint8Array;
   readonly #graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
   readonly #known = new Map<string, string>();
-  /** Whether printable ASCII stays as it is, so that it need not be looked at. */
+  /** Whether printable ASCII is unchanged, so that it need not be processed. */
   readonly #stretch: RegExp;
 
   /** @param base64 the field `precompiled_charsmap`; throws DataError where it is damaged */

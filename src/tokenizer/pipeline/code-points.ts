@@ -1,4 +1,4 @@
-/** Sets of code points, and their spelling in JavaScript's expressions. Knows no Unicode. */
+/** Sets of code points, and their spelling in JavaScript's expressions. */
 
 /** A set of code points as runs in rising order: first, last, first, last … */
 export class CodePoints {

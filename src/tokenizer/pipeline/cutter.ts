@@ -1,8 +1,7 @@
 /**
  * Where a long text may be cut for a tokenizer that looks at more than words: at a place where its words, found in the
- * neighbourhood, end, or where no token can lie across. Each part is then encoded behind a few characters of what was
- * before it, whose words are left out again, so that no part has a beginning of its own. Knows words and places; knows
- * no ids.
+ * neighbourhood, end, or where no token can lie across. Each part is then encoded behind a few characters of what was before
+ * it, whose words are left out again, so that no part has a beginning of its own.
  */
 import { classOf } from './unicode.js';
 
@@ -21,7 +20,7 @@ const SPACE = new RegExp(classOf('space').source, 'u');
 
 export class Cutter {
   /**
-   * @param words the words of a text that something stands before
+   * @param words the words of a text with other text before it
    * @param parts whether no token of the model has these two characters one after the other
    */
   constructor(
@@ -66,7 +65,7 @@ export class Cutter {
     return true;
   }
 
-  /** The words of both that are not those of `before`; undefined where a word lies across. */
+  /** The words of both that are not those of `before`; undefined if a word lies across. */
   #behind(before: string, text: string): readonly Word[] | undefined {
     const first = this.words(before);
     const both = this.words(before + text);

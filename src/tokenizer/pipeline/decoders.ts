@@ -24,7 +24,7 @@ export const DECODERS = [
   'WordPiece',
 ] as const;
 
-/** Reads a decoder; without one tokens are parted by spaces. Throws DataError where it is damaged or not supported. */
+/** Reads a decoder; without one tokens are separated by spaces. Throws DataError if it is damaged or not supported. */
 export function readDecoder(value: unknown, where: string): TokensDecoder {
   if (value === null || value === undefined) return (tokens) => [tokens.join(' ')];
   const settings = new Settings(value, where);

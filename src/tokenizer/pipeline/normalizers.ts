@@ -91,7 +91,7 @@ const NMT_REMOVED = CodePoints.union([
 ]);
 const NMT_SPACES = CodePoints.of('\t\n\f\r\u1680\u200b\u200c\u200d\u200e\u200f\u2028\u2029▁\ufeff\ufffd');
 
-/** What BERT takes for Chinese characters; U+2B820 to U+2B91F are not among them. */
+/** BERT's Chinese characters; U+2B820 to U+2B91F are not among them. */
 const CHINESE = CodePoints.union([
   CodePoints.range(0x4e00, 0x9fff),
   CodePoints.range(0x3400, 0x4dbf),

@@ -109,7 +109,7 @@ class Out implements Pieces {
   }
 }
 
-/** Cuts where the script changes. What lies before the first character that has one is gone. */
+/** Cuts where the script changes. Text before the first character with a script is dropped. */
 function unicodeScripts({ texts, leads }: Pieces): Pieces {
   const out = new Out();
   texts.forEach((text, i) => {

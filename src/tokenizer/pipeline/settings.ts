@@ -1,4 +1,4 @@
-/** Reads the settings of one part of a tokenizer.json. Knows fields and messages; knows no part. */
+/** Reads the settings of one part of a tokenizer.json. */
 import { DataError } from '../../errors.js';
 
 /** An object of the file, read field by field. Each reader throws DataError where a field is not what it must be. */

@@ -1,4 +1,4 @@
-/** Cuts a text where an expression matches, as Python's tokenizers does. Knows no file and no Unicode. */
+/** Cuts a text where an expression matches, as Python's tokenizers does. */
 
 /**
  * What becomes of the matches: gone, pieces of their own, or joined with what lies before them, behind them or beside.

@@ -1,4 +1,4 @@
-/** A tree of texts, for finding all that begin at a place. Knows texts and numbers. */
+/** A tree of texts, for finding all that begin at a place. */
 
 /** Places of the hash table at first; a power of two, as all its sizes. */
 const PLACES = 1 << 10;
@@ -34,7 +34,7 @@ export class Trie {
     }
   }
 
-  /** 0 where there is none. */
+  /** 0 for none. */
   #child(parent: number, unit: number): number {
     const places = this.#places;
     for (let at = hash(parent, unit) & (places.length - 1); ; at = (at + 1) & (places.length - 1)) {

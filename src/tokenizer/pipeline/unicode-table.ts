@@ -90,7 +90,7 @@ export const CLASSES = {
     '1fr.9 13.9 8d.9 3l.9 4n.9 7.9 53.9 2f.9 3r.9 7.9 r7r.9 iv.9 13.9 5j.9 n.9 2f.9 bb.9 gev.9 13b.9 ' +
     '1on.9 7.9 m5.9 3l.9 1p.9 41.9 7r.9 9j.9 3b.9 af.9 2v.9 7.j 25.9 br.9 2v.9 if.9 2f.9 6v.9 1z.9 br.9 ' +
     'd07.9 1t3.9 2f.9 3r.9 ev.9 iuv.9 251.1d 1tt.9 br.9 dz.9 6w.9 nq.9 3o7.9',
-  /** What Punctuation and BertPreTokenizer cut at. */
+  /** Characters at which Punctuation and BertPreTokenizer cut. */
   punctuation:
     'x.e b.6 r.5 r.3 z 6 4 b.1 4 4 jj 9 cz.5 16.1 1g 2 3 3 19.1 l.1 2.1 e 3.1 23.3 2v 18.d 6i.2 1j.e w ' +
     '7a.1 b ao lg 2j b.1 4p.e 2 12.3 20 23.4 5.1 34.5 4s h1.8 48 h9.1 19.1 27.2 20.1 4e.2 2.2 12.a 8q.1 ' +
@@ -99,7 +99,7 @@ export const CLASSES = {
     '2q.c h.1 3h.3 3j.1 h.1 6y g2b.1 5t.9 n.y 2.d 2 5 2.1 46.2 2.5 2.3 b.1 4.1 r.2 2 s 2 2.6 bf.2 il 1d ' +
     'bj ko 5k w 7l.8 13 35.6 1v.6 2i.3 x7.6 32.1 2.3 3j.3 1d.1 28.4 4 e 2.2 2h.5 30 f1 6z.m 2y.2 6x.2 ' +
     '2lu.4 dtm.1 3q 1u.4 9 g2j 5wo.4',
-  /** What Digits cuts at. */
+  /** Characters at which Digits cuts. */
   numeric:
     '1c.9 3d.1 6 3.2 142.9 3r.9 5j.9 bh.9 3b.9 5.5 31.9 3b.9 3b.9 3.5 33.c 38.9 9.6 2w.9 2x.6 8.i 32.9 ' +
     '2p.9 3b.9 1z.j 7h.9 1z.9 k0.j oi.2 6o.9 7.9 n.9 8d.9 3l.a 4m.9 7.9 53.9 2f.9 3r.9 7.9 t3 4.5 7.9 ' +
@@ -109,7 +109,7 @@ export const CLASSES = {
     '9j.9 3b.9 af.9 2v.9 7.j 25.b bp.i 2m.9 if.9 2f.s 6c.9 1z.9 1j.9 9z.9 2v.k to.32 c02.9 1t3.9 2f.9 ' +
     '3r.9 2.6 en.9 7b.m 9q.2 id6.9 153.j d.j 31.o uu.1d 1tt.9 br.9 dz.9 6w.9 jx.8 3l.9 m0.1m 2.2 2.3 ' +
     '25.18 2.e qr.c 25g.9',
-  /** What StripAccents takes away. */
+  /** Characters that StripAccents removes. */
   mark:
     'lc.33 7o.6 7c.18 2 2.1 2.1 2 21.a 1d.k h 2u.6 3.5 3.1 2.3 10 v.q 2k.a 1n.8 z.3 2.8 2.2 2.4 18.2 ' +
     '3d.d 2.w 1j.2 2.h 2.6 b.1 u.2 1l 2.6 3.1 3.2 a b.1 u.2 1l 2.4 5.1 3.2 4 v.1 4 c.2 1l 2.7 2.2 2.2 ' +
@@ -122,7 +122,7 @@ export const CLASSES = {
     '1l.3 1a.a 1y.2 11.d 1r d.2 1d.d a.2 2o.b 7 4h.b m.3 1l 2.6 3.1 3.2 a b.1 3.6 4.4 5d.h 2y.j 6k.6 ' +
     '3.8 s.1 2b.g 2z.c 2u.e zo.7 2.7 2b.l 2.d fga.4 1o.6 t7.19 h.3 f7v.1 43r.4 4.5 9.7 3.6 v.3 45.2 ' +
     '1j0.1i 5.1d 9 f n.4 2.e 11t.6 2.g 3.6 2.1 2.4 1pi.6 32.6 gzhy.6n',
-  /** What BertNormalizer's strip_accents takes away. */
+  /** Characters that BertNormalizer's strip_accents removes. */
   accent:
     'lc.33 7o.4 7e.18 2 2.1 2.1 2 21.a 1d.k h 2u.6 3.5 3.1 2.3 10 v.q 2k.a 1n.8 z.3 2.8 2.2 2.4 18.2 ' +
     '3s.v 1k 2 5.7 5 4.6 b.1 u 1n 5.3 9 l.1 u.1 1m 5.1 5.1 3.2 4 v.1 4 c.1 1m 5.4 2.1 5 l.1 u 1n 3 2.3 ' +
@@ -135,11 +135,11 @@ export const CLASSES = {
     '11.4 2.7 1r d.1 1h.8 c.2 2r.2 3 2.1 4o 4.7 m.1 1n 4 12.6 4.4 8v.5 2 5.1 2.1 6n.3 7.1 2.1 s.1 2e.7 ' +
     '3 2.1 2z 2 3.5 2 2u.2 3.3 2.4 gjp.4 1o.6 ux.3 f7v.1 43t.2 i.7 3.6 v.3 45.2 1j0.1i 5.1d 9 f n.4 2.e ' +
     '2sh.6 gzl6.6n',
-  /** What BertNormalizer's clean_text takes away. */
+  /** Characters that BertNormalizer's clean_text removes. */
   control:
     '0.8 3.1 2.h 2o.w e 11v.5 n 5d 1e 3cv 1kt.4 r.4 1e.4 2.9 11u9.4xr 16o 6y.2 2 3b4 xyb.3 440.7 h407 ' +
     'v.2n 1egx.1ekd 3.1ekd',
-  /** What normalisation leaves alone though newer tables do not. */
+  /** Characters that normalisation does not change though newer tables do. */
   unnormalised:
     '120 1f.1 1o.1 fo 4a.8 17.9 8b fy 73.1 am 1nf q2.1d li.4 ir.2 3mo n3m.3 1k n1 huo 9 8 a bh.4 2.15 ' +
     '2.d 12d.3 1u.4 8u.1 v.4 x.b 2.2 1z.a 1e.3 6j jv 1z.3 6 3 2.1 13 3 7 3 2.2 5.2 3y rf.1 6u 5 3 5.1 5 ' +

@@ -4,9 +4,9 @@
  */
 import type { Settings } from './settings.js';
 
-/** What turns the words of a text into ids. */
+/** Turns the words of a text into ids. */
 export interface WordModel {
-  /** The ids of a word, which is not empty. Throws Error where it has none and the vocabulary no unknown token. */
+  /** The ids of a word, which is not empty. Throws Error if it has none and the vocabulary no unknown token. */
   encode(word: string): readonly number[];
   /** Whether a word may be cut between two characters without a change of its ids; without it none may. */
   parts?(before: string, after: string): boolean;
@@ -52,7 +52,7 @@ export function wordPiece(settings: Settings, tokens: ModelTokens): WordModel {
   let longest = 0;
   for (const token of vocab.keys()) longest = Math.max(longest, token.length);
 
-  /** The end of the longest token from `start` on, or `start` where there is none. */
+  /** The end of the longest token from `start` on, or `start` if there is none. */
   const endOfToken = (word: string, start: number): number => {
     const before = start > 0 ? prefix : '';
     let end = Math.min(word.length, start + longest);
