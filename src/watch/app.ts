@@ -1,4 +1,4 @@
-/** The routes of `loopnn watch`. Knows no sockets and no signals. */
+/** The routes of `loopnn watch`. It must not handle sockets or signals. */
 import { Hono } from 'hono';
 import { ApiError } from '../serve/api-error.js';
 import { requireOwnHost } from '../serve/host.js';
@@ -18,9 +18,9 @@ export interface WatchAppOptions {
   readonly host: string;
 }
 
-/** Pages that are told at once. */
+/** Maximum of pages at a time. */
 const MOST_PAGES = 64;
-/** A connection on which nothing happens for so long is told that it is alive. */
+/** Milliseconds of silence after which a connection gets a keep-alive. */
 const SILENCE_MS = 10_000;
 
 export function createWatchApp({ watcher, page, keys, host }: WatchAppOptions): Hono {

@@ -1,6 +1,6 @@
 /**
- * What one page is told: all that there is, then what is added. What a page has been told stands here, not in a queue,
- * so that a
+ * The events of one page: all existing data, then additions. What a page has been told stands here, not in a queue, so
+ * that a
  * slow one costs nothing: it is told less often.
  */
 import type { Message } from './messages.js';
@@ -12,7 +12,7 @@ import type { Watcher } from './watcher.js';
 const MOST_ROWS = 4096;
 const MOST_EVALS = 128;
 
-/** How much of a run has been told. */
+/** How much of a run has been sent. */
 interface Told {
   /** As JSON. */
   info: string;
@@ -47,7 +47,7 @@ export async function* feed(watcher: Watcher): AsyncGenerator<Message> {
   }
 }
 
-/** What a page does not know of a run yet. */
+/** The part of a run that a page does not have yet. */
 function* news(run: WatchedRun, told: Told): Generator<Message> {
   const { id, tail } = run;
   const info = JSON.stringify(run.info);

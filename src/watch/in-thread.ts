@@ -8,7 +8,7 @@ export interface Watching extends AsyncDisposable {
   readonly url: string;
 }
 
-/** Listens on the usual port, or any free one. Throws ConfigError where it can not. */
+/** Listens on the usual port, or any free one. Throws ConfigError if it can not. */
 export async function watchInThread(folder: string): Promise<Watching> {
   const thread = new Worker(new URL('./thread.js', import.meta.url), {
     workerData: { folders: [folder], host: '127.0.0.1', port: DEFAULT_PORT },
@@ -16,7 +16,7 @@ export async function watchInThread(folder: string): Promise<Watching> {
   });
   thread.unref();
   const [{ url, failure }] = (await once(thread, 'message')) as [{ url?: string; failure?: string }];
-  thread.on('error', () => {}); // the page ends; the work goes on
+  thread.on('error', () => {}); // the page ends; the work continues
   const dispose = async () => {
     await thread.terminate();
   };

@@ -39,7 +39,7 @@ export interface RunInfo {
   /** Its folder, below the one that was given. */
   readonly name: string;
   readonly state: RunState;
-  /** Updates made, as far as the log tells. */
+  /** Updates made, according to the log. */
   readonly step: number;
   readonly maxSteps: number | null;
   /** Fields of `config.json`, as they stand there. */
@@ -81,7 +81,7 @@ export type Message =
       readonly evals: readonly Evaluated[];
     }
   | { readonly kind: 'gone'; readonly id: string }
-  /** All that there is has been told; what follows is new. */
+  /** All existing data has been sent; what follows is new. */
   | { readonly kind: 'complete'; readonly runs: number };
 
 /** Where the page gets them: below its own address, which a proxy may put anywhere. */

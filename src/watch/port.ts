@@ -1,2 +1,2 @@
-/** Where `loopnn watch` listens unless it is told: beside `loopnn serve`. */
+/** The default port of `loopnn watch`: beside that of `loopnn serve`. */
 export const DEFAULT_PORT = 8090;

@@ -1,7 +1,7 @@
 /**
  * A run's log as columns, bounded: beyond so many rows, neighbours are merged into their means, so that a page stays
  * fluid and
- * memory flat however long a run is. Which lines count, `train/metrics.ts` says. Knows no file.
+ * memory flat however long a run is. Which lines count, `train/metrics.ts` says.
  */
 import type { GateSummary } from '../evaluate/gates.js';
 import type { EvalEvent, StepEvent } from '../train/events.js';

@@ -1,4 +1,4 @@
-/** An HTTP server that shows runs while they are trained. Knows no terminal and no signals. */
+/** An HTTP server that shows runs while they are trained. It must not handle terminals or signals. */
 import type { Server } from 'node:http';
 import { createAdaptorServer } from '@hono/node-server';
 import { closeNow, listen, urlOf } from '../node/listening.js';
