@@ -1,6 +1,6 @@
 /**
  * Decoding, timed: prefill of a prompt and the tokens after it, for one sequence and for several, at short and long
- * contexts, beside the limits that bind them. Models take turns. Knows no terminal.
+ * contexts, beside the limits that bind them. Models take turns.
  */
 import { Decoder } from '../generate/decoder.js';
 import { applicationCount, type ModelConfig } from '../models/config.js';
@@ -73,7 +73,7 @@ export async function benchmarkDecoding(
   return results;
 }
 
-/** What was measured of one case. */
+/** The measurements of one case. */
 class Timings {
   readonly prefillMs: number[] = [];
   readonly products: number[] = [];

@@ -1,6 +1,6 @@
 /**
  * The kernels one by one, at the sizes that a model gives them: each is checked against the reference backend on a few
- * rows, then timed in turns with the limit that binds it. Knows no terminal.
+ * rows, then timed in turns with the limit that binds it.
  */
 import type { Backend, HostArray, Precision, Storage } from '../backend/backend.js';
 import { KERNELS, type OptionTypes } from '../backend/kernel-table.js';
@@ -148,7 +148,7 @@ const WARM_MS = 50;
 
 /**
  * Checks and times every kernel at the sizes of B sequences of a model. Throws Error where a result is wrong.
- * `onKernel` hears how many are done.
+ * `onKernel` receives the number done.
  */
 export async function benchmarkKernels(
   model: ModelConfig,

@@ -16,7 +16,7 @@ export interface MachineLimits {
   readonly read: Spread;
 }
 
-/** What binds a kernel: products of a precision, or memory. */
+/** The limit of a kernel: products of a precision, or memory. */
 export type Limit = Precision | 'read';
 
 /** Milliseconds of one measurement, after as many that wake the threads up. */

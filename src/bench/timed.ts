@@ -2,7 +2,7 @@
 import type { Backend } from '../backend/backend.js';
 import type { Clock } from '../platform.js';
 
-/** What is timed. */
+/** The timed work. */
 export interface TimedBackend {
   readonly backend: Backend;
   /** How its products read weights. */
