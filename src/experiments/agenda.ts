@@ -1,6 +1,6 @@
 /**
  * What is to be trained next in a comparison: all pilots, and a model's runs once its pilots have chosen their
- * fields. Knows neither how to train nor which process does it.
+ * fields. It must not import training or processes.
  */
 import type { TrainConfig } from '../train/config.js';
 import { TrainingError } from '../train/trainer.js';
@@ -59,7 +59,7 @@ export class Agenda {
     return seed === null ? pilotOf(run, own) : run;
   }
 
-  /** Hears of a pilot that is over. With the last one of a model its fields are chosen, and its runs may begin. */
+  /** Receives a finished pilot. With the last one of a model its fields are chosen, and its runs may begin. */
   *takePilot({ model: index, choice }: Job, valLoss: number | null): Generator<ComparisonEvent> {
     const model = this.suite.models[index];
     const choices = this.choices[index];
@@ -82,7 +82,7 @@ export class Agenda {
     for (const seed of seedsOf(this.seeds)) this.waiting.push({ model, choice, seed });
   }
 
-  /** What decides between two jobs, the most important first: runs wait for pilots, and none for runs. */
+  /** The criteria between two jobs, the most important first: runs wait for pilots, and none for runs. */
   private precedence(job: Job): number[] {
     const { model, choice, seed } = job;
     const length = this.longestFirst ? trainingFlops(this.entrant(job)) : 0;

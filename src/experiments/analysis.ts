@@ -1,6 +1,6 @@
 /**
- * What a trained model does from exit to exit: how its prediction sharpens, how its hidden state moves, what its gates
- * have learned, and, where tokens halt early, at which steps. Knows no suite and no page.
+ * What a trained model does from exit to exit: how its prediction sharpens, how its hidden state moves, what its gates have
+ * learned, and, where tokens halt early, at which steps.
  */
 import type { GPT } from '../models/gpt.js';
 import { exitCount } from '../models/config.js';
@@ -34,13 +34,13 @@ export interface Analysis {
   readonly change: readonly StateChange[];
   /** Learned gates by parameter name, one summary a loop. */
   readonly gates: Readonly<Record<string, readonly GateSummary[]>>;
-  /** What recipes for loops have learned; absent in results of earlier versions. */
+  /** Learned values of recipes for loops; absent in results of earlier versions. */
   readonly loopParts?: LoopParts;
   /** Root mean square of the state at each exit; absent likewise. */
   readonly stateRms?: readonly number[];
   /** The loss with 1, 2, … loops, layers or steps, beyond the trained count too; empty where the count is fixed. */
   readonly lossByLoops: readonly { readonly loops: number; readonly loss: number }[];
-  /** Null where no token halts early. */
+  /** Null if no token halts early. */
   readonly halting: Halting | null;
 }
 

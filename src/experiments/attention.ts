@@ -1,7 +1,7 @@
 /**
  * Which tokens a block looks at: the attention weights of one application, by the engine's own kernel. It mixes values,
  * so
- * that values of 0 and 1 bring its weights to light. Knows no page.
+ * that values of 0 and 1 bring its weights to light.
  */
 import type { Dropout } from '../backend/backend.js';
 import { type ApplicationPlace, WholeSequences } from '../models/batch.js';

@@ -1,10 +1,10 @@
 /**
  * A comparison: every model of a suite trained on the same tokens with every seed, then scored on the whole
  * held-out text, analysed and asked for a sample. Where the suite tunes the learning rate, pilots choose it first,
- * the same candidates for each model: a pilot is the beginning of the first seed's run, and the best one goes on.
- * What was cut off goes on where it was; what is finished is not repeated; a run that fails is reported and skipped.
- * Over many processes each run is one's own, with the bits that it has on any other. Knows no terminal: it tells
- * what happens as events.
+ * the same candidates for each model: a pilot is the beginning of the first seed's run, and the best one continues.
+ * Interrupted runs resume; finished runs are skipped; a run that fails is reported and skipped. With several processes
+ * each run belongs to one, with the same bits on any. It must not write to a terminal: it reports what happens as
+ * events.
  */
 import { ConfigError, DeviceError, LockError, LoopnnError } from '../errors.js';
 import { GPT } from '../models/gpt.js';
@@ -225,7 +225,7 @@ class Training implements AsyncDisposable {
     }
   }
 
-  /** Throws LockError where another process works in the folder. */
+  /** Throws LockError if another process works in the folder. */
   static async begin(entrant: Entrant, folder: Store, options: ComparisonOptions): Promise<Training> {
     const lock = await folder.lock();
     try {
@@ -289,9 +289,7 @@ function lastEvaluation(events: readonly LoggedEvent[], { until }: Entrant): Eva
   return events.findLast((event): event is EvalEvent => event.kind === 'eval' && event.step === until);
 }
 
-/**
- * Throws ConfigError where an entrant's folder holds a run of another configuration, from another version of the suite.
- */
+/** Throws ConfigError if an entrant's folder has a run of another configuration, from another version of the suite. */
 async function requireSameRun({ name, config }: Entrant, store: Store): Promise<void> {
   if (!(await runExists(store))) return;
   const { config: found } = await Run.open(store, name);

@@ -1,4 +1,4 @@
-/** What a comparison tells of itself. */
+/** The events of a comparison. */
 import type { TrainEvent } from '../train/events.js';
 import type { Entrant } from './entrants.js';
 import type { RunResult } from './result.js';

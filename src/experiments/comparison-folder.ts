@@ -1,6 +1,6 @@
 /**
  * The folder of a comparison: what it began with, its runs in folders of their own, the timings of their steps, and the
- * report. Works over a store; knows no terminal.
+ * report. It works over a store.
  */
 import { ConfigError } from '../errors.js';
 import { parseFields } from '../fields.js';
@@ -17,7 +17,7 @@ import type { Provenance, RunResult } from './result.js';
 import type { Suite } from './suites.js';
 import { measureTimings, type Timing } from './timing.js';
 
-/** What a comparison began with: it resumes with nothing else. */
+/** The settings with which a comparison began, and with which alone it resumes. */
 interface Begun {
   readonly suite: string;
   readonly scale: string;
@@ -26,7 +26,7 @@ interface Begun {
   readonly data: string;
 }
 
-/** What `results.json` holds. */
+/** The content of `results.json`. */
 export interface ComparisonDocument extends Provenance, Pick<Outcome, 'missing' | 'tuned' | 'results'> {
   readonly suite: string;
   readonly scale: string;
@@ -45,7 +45,7 @@ export class ComparisonFolder {
     private readonly begun: Begun | null,
   ) {}
 
-  /** Opens a folder, empty or with a comparison of this suite. Throws ConfigError where it holds another suite's. */
+  /** Opens a folder, empty or with a comparison of this suite. Throws ConfigError if it has another suite's. */
   static async open(home: Store, suite: Suite): Promise<ComparisonFolder> {
     if (!(await home.has(BEGUN_FILE))) return new ComparisonFolder(home, suite, null);
     const found = await readJSON(home, BEGUN_FILE, 'choose another folder, or delete this one');
@@ -59,7 +59,7 @@ export class ComparisonFolder {
     throw new ConfigError('--out', rule, `${begun.suite} at ${begun.scale}`);
   }
 
-  /** The precision it began with, else the one asked for. Throws ConfigError where that or the data differ. */
+  /** The precision with which it began, or else the requested one. Throws ConfigError if that or the data differ. */
   precision(data: ComparisonData, asked: TrainConfig['precision']): TrainConfig['precision'] {
     const { begun } = this;
     if (!begun) return asked;

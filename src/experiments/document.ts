@@ -33,7 +33,7 @@ export interface Section {
 /** Around a chart that is a file, in its own units. */
 const MARGIN = 10;
 
-/** What only reports have. */
+/** Parts that only reports have. */
 const OWN_STYLE = `
 main { padding-block: 1.5rem 3rem; }
 td, th:first-child { white-space: nowrap; }

@@ -1,4 +1,4 @@
-/** A sweep over early exits in words, tables and plots. Knows no terminal and no file. */
+/** A sweep over early exits in words, tables and plots. */
 import type { Block, Section } from './document.js';
 import { cheapest, type CriterionSweep, type ExitPoint, type ExitSweep } from './exits.js';
 import { signed } from '../printable.js';

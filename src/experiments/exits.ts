@@ -1,7 +1,7 @@
 /**
  * What early exits cost and save: for each criterion, the loss against the mean loops and against the time, measured by
  * running the model at a sweep of thresholds. The sweep comes from one pass at full depth, whose readings tell how the
- * criterion's value is distributed at each exit. Knows no terminal and no page.
+ * criterion's value is distributed at each exit.
  */
 import { ConfigError } from '../errors.js';
 import { exitCount } from '../models/config.js';
@@ -70,7 +70,7 @@ export interface ExitSweep {
   /** All tokens with 1, 2, … loops; the last is full depth. */
   readonly fixed: readonly ExitPoint[];
   readonly criteria: readonly CriterionSweep[];
-  /** Those that were asked for, by name or as all, and say nothing here. */
+  /** Requested criteria, by name or as all, that have no effect here. */
   readonly unmeasured: readonly Unmeasured[];
 }
 

@@ -61,7 +61,7 @@ function tableRow(model: ModelResults, baseline: ModelResults | undefined): stri
   ];
 }
 
-/** The losses that a paper reports of the models; null where it reports none. They are of its own text and tokens. */
+/** The losses that a paper reports of the models; null if it reports none. They are of its own text and tokens. */
 export function paperTable(
   models: readonly ModelResults[],
 ): { title: string; header: string[]; rows: string[][] } | null {

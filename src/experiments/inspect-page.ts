@@ -1,5 +1,5 @@
 /**
- * What `inspect` finds as one HTML page: a row for each token under its word, a column for each exit. Knows no model.
+ * What `inspect` finds as one HTML page: a row for each token under its word, a column for each exit.
  */
 import { htmlPage } from './document.js';
 import {
@@ -35,7 +35,7 @@ mark { background: var(--mark); color: inherit; text-decoration: underline; text
 /** Percent of the colour that a probability of 1 is shaded with: the text on it stays readable in both schemes. */
 const DEEPEST = 42;
 
-/** Whether a guess is the token that follows; null at the end of the text, where none does. */
+/** Whether a guess is the token that follows; null at the end of the text. */
 type Verdict = boolean | null;
 
 /** The inspection as one HTML page, shaded by how sure each guess is, and marked right or wrong. */

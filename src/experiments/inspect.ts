@@ -1,6 +1,6 @@
 /**
  * What a model does to each token of a text, exit by exit: what it would predict there, the loss of the token that
- * really follows, how far the hidden state moved, and where a halting rule would have stopped. Knows no terminal.
+ * really follows, how far the hidden state moved, and where a halting rule would have stopped.
  */
 import { ConfigError } from '../errors.js';
 import type { GPT } from '../models/gpt.js';
@@ -62,7 +62,7 @@ export interface InspectOptions {
   readonly threshold: number;
 }
 
-/** Inspects a text. Throws ConfigError where it is empty or longer than the block size. */
+/** Inspects a text. Throws ConfigError if it is empty or longer than the block size. */
 export async function inspect(
   model: GPT,
   tokenizer: Tokenizer,
@@ -141,7 +141,7 @@ function wordsOf(tokenizer: Tokenizer, ids: Int32Array): WordParts[] {
 
 const BLANK = 0x20;
 
-/** Whether a byte goes on with a character of UTF-8. */
+/** Whether a byte continues a character of UTF-8. */
 function continues(byte: number | undefined): boolean {
   return byte !== undefined && (byte & 0xc0) === 0x80;
 }

@@ -1,4 +1,4 @@
-/** Values with their intervals as SVG text, one below the other over one axis. Knows no experiment. */
+/** Values with their intervals as SVG text, one below the other over one axis. */
 import { scaleLinear } from 'd3-scale';
 import { escapeText, LARGEST, wrapped } from './plot-text.js';
 

@@ -17,7 +17,7 @@ export interface ModelResults {
 /** A suite, and the speed of its models. */
 export interface Measurements {
   readonly suite: Suite;
-  /** Steps measured side by side; empty where they were not. */
+  /** Steps timed side by side; empty if they were not. */
   readonly timings: readonly Timing[];
 }
 

@@ -1,4 +1,4 @@
-/** What a comparison's events come to. */
+/** The outcome of a comparison's events. */
 import type { ComparisonEvent, Pilots } from './comparison-events.js';
 import { isPilot } from './entrants.js';
 import type { RunResult } from './result.js';

@@ -48,7 +48,7 @@ export function suiteOfRuns(
   return { suite, results };
 }
 
-/** What the runs' numbers hold for; and, in sentences, what makes them no comparison. */
+/** The conditions of the runs' numbers; and, in sentences, why they are not comparable. */
 export function factsOfRuns(results: readonly RunResult[]): {
   facts: [name: string, value: string][];
   warnings: string[];

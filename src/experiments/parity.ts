@@ -84,7 +84,7 @@ const CURVE_POINTS = 60;
 /** Inputs of each difficulty whose guesses are kept. */
 const GUESSES = 2;
 
-/** What the command trains: minutes. */
+/** The command's training: minutes. */
 export const PARITY: ParitySettings = {
   size: 16,
   hidden: 128,
@@ -134,7 +134,7 @@ export function parityBatch(
   return { x, targets };
 }
 
-/** What a forward pass gives; the caller disposes of the tensors. All are (B). */
+/** The result of a forward pass; the caller disposes of the tensors. All are (B). */
 export interface ParityOutput {
   /** Cross-entropy in nats. */
   readonly losses: Tensor;

@@ -1,6 +1,4 @@
-/**
- * What a comparison will take, before it begins: runs, steps, tokens, FLOPs, and by the speed of a few steps the time.
- */
+/** The cost of a comparison, before it begins: runs, steps, tokens, FLOPs, and by the speed of a few steps the time. */
 import type { Backend } from '../backend/backend.js';
 import { benchmarkSteps } from '../bench/steps.js';
 import type { Clock } from '../platform.js';
@@ -18,7 +16,7 @@ export interface PlannedModel {
   readonly config: RunConfig;
   /** Whole runs, one a seed. */
   readonly runs: number;
-  /** Beginnings of runs that choose the fields of the grid; one of them goes on. */
+  /** Beginnings of runs that choose the fields of the grid; one of them continues. */
   readonly pilots: number;
   /** Of a whole run. */
   readonly steps: number;

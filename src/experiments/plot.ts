@@ -1,7 +1,7 @@
 /**
  * Line charts as SVG text, narrow enough for a phone to show their text at a readable size: the legend stands below,
  * and text is
- * larger on a narrow screen. Knows no experiment.
+ * larger on a narrow screen.
  */
 import { scaleLinear, scaleLog } from 'd3-scale';
 import { line, symbol, symbolsFill } from 'd3-shape';
@@ -33,7 +33,7 @@ export interface Chart {
   readonly logY?: boolean;
   /** Where the vertical axis ends, with what lies above cut off; the largest value by default. */
   readonly top?: number;
-  /** Whether the legend tells each curve's last value; true by default. */
+  /** Whether the legend has each curve's last value; true by default. */
   readonly lastValues?: boolean;
 }
 
@@ -172,7 +172,7 @@ function arrow(x: number, top: number, color: string): string {
   return `<path fill="${color}" d="M${round(x)},${top - 12}l-5,6h3.5v5h3v-5h3.5z"/>`;
 }
 
-/** The shape of a colour's marks, so that colour alone tells nothing. */
+/** The shape of a colour's marks, so that colour alone carries no information. */
 function markOf(series: readonly Series[], { color }: Series): string {
   const colors = [...new Set(series.map((one) => one.color))];
   return symbol(symbolsFill[colors.indexOf(color) % symbolsFill.length], 42)() ?? '';

@@ -1,4 +1,4 @@
-/** The time that the rest of a comparison takes, by the FLOPs that its runs have behind them. Knows no terminal. */
+/** The time that the rest of a comparison takes, by the FLOPs that its runs have behind them. */
 import type { Clock } from '../platform.js';
 import type { ComparisonEvent } from './comparison-events.js';
 import { type Entrant, pilotSteps, runName } from './entrants.js';
@@ -36,7 +36,7 @@ export class RemainingWork {
         this.reached(event.entrant, event.entrant.until);
         break;
       case 'tuned': {
-        // Pilots of an earlier call told nothing.
+        // Pilots of an earlier call reported nothing.
         const { config } = this.planned.find(({ name }) => name === event.model.name)!;
         for (const { fields } of event.pilots) {
           const name = runName(event.model.name, fields, seedsOf(1)[0]);
@@ -53,7 +53,7 @@ export class RemainingWork {
     return (((this.clock.now() - this.start) / 1000) * Math.max(0, this.all - behind)) / this.done;
   }
 
-  /** Notes that a run has so many steps behind it; returns the FLOPs that are new. */
+  /** Records the number of steps that a run has done; returns the new FLOPs. */
   private reached({ name, config }: Pick<Entrant, 'name' | 'config'>, step: number): number {
     const before = this.behind.get(name) ?? 0;
     const now = Math.max(before, step * tokensPerStep(config) * trainingFlopsPerToken(config, step));

@@ -1,4 +1,4 @@
-/** What the numbers of a comparison's report hold for: text, training, measures, machine. */
+/** The conditions of a comparison's numbers: text, training, measures, machine. */
 import type { ComparisonData } from './compare.js';
 import { PILOT_SHARE, pilotSteps } from './entrants.js';
 import { grouped } from '../printable.js';
@@ -14,7 +14,7 @@ export interface ReportedComparison extends Measurements {
   readonly command: string;
   /** The text by its name or folder. */
   readonly corpus: string;
-  /** What was held out of it; undefined where that is not known. */
+  /** What was held out of it; undefined if unknown. */
   readonly heldOut: keyof typeof HELD_OUT | undefined;
   readonly data: ComparisonData;
   readonly outcome: Outcome;

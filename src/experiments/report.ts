@@ -1,4 +1,4 @@
-/** The report of a comparison in sections: the groups' tables, the plots, what halts early, samples. Knows no file. */
+/** The report of a comparison in sections: the groups' tables, the plots, what halts early, samples. */
 import { averagesExits, exitCount } from '../models/config.js';
 import type { Halting } from './analysis.js';
 import type { Block, Section } from './document.js';
@@ -12,12 +12,9 @@ import { mean } from '../statistics.js';
 import type { SuiteGroup } from './suites.js';
 
 export interface ReportContext extends Measurements {
-  /** What the numbers hold for: corpus, machine, commit … */
+  /** The conditions of the numbers: corpus, machine, commit … */
   readonly facts: readonly (readonly [name: string, value: string])[];
-  /**
-   * What is missing or to be known, in sentences: runs that failed or have not been made yet, losses of different
-   * texts.
-   */
+  /** Gaps and notices, in sentences: runs that failed or have not been made yet, losses of different texts. */
   readonly missing: readonly string[];
   /** A token's text, for lists of tokens. */
   readonly tokenText: (id: number) => string;

@@ -1,4 +1,4 @@
-/** What a comparison keeps of each finished run, in the run's own folder. */
+/** The result of each finished run, which a comparison keeps in the run's folder. */
 import { CheckpointError } from '../errors.js';
 import { forwardFlopsPerToken, type ModelCost } from '../models/cost.js';
 import { exitCount } from '../models/config.js';
@@ -16,7 +16,7 @@ export interface CurvePoint {
   readonly valLoss: number;
 }
 
-/** What a measurement holds for. */
+/** The conditions of a measurement. */
 export interface Provenance {
   readonly machine: string;
   readonly backend: string;
@@ -36,7 +36,7 @@ export interface RunResult {
   /** Nats per token on the whole held-out text, at the end. */
   readonly valLoss: number;
   readonly bpb: number | null;
-  /** Mean steps a token on the held-out text; null where none halts early. */
+  /** Mean steps per token on the held-out text; null if none halts early. */
   readonly meanSteps: number | null;
   /** Median step of the training itself, which other work on the machine may have slowed. */
   readonly stepMs: number;
@@ -58,7 +58,7 @@ export async function hasResult(store: Store): Promise<boolean> {
   return store.has(RESULT_FILE);
 }
 
-/** Reads a run's result. Throws CheckpointError where the file is damaged. */
+/** Reads a run's result. Throws CheckpointError if the file is damaged. */
 export async function readResult(store: Store, name: string): Promise<RunResult> {
   const hint = `delete ${name}/${RESULT_FILE} to score the run again`;
   const value = (await readJSON(store, RESULT_FILE, hint)) as Partial<RunResult>;

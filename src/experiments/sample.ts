@@ -1,4 +1,4 @@
-/** What a model writes while it is trained, and at the end. */
+/** Text that a model generates during training, and at the end. */
 import { Model } from '../generate/model.js';
 import type { GPT } from '../models/gpt.js';
 import type { Clock } from '../platform.js';
@@ -15,7 +15,7 @@ export interface SampleOptions {
   readonly loops?: number;
 }
 
-/** What the model makes of a prompt; nothing where no tokenizer came with the data. */
+/** The model's continuation of a prompt; empty if the data has no tokenizer. */
 export async function sampleOf(
   model: GPT,
   tokenizer: Tokenizer | null,
@@ -42,7 +42,7 @@ export async function sampleOf(
   }
 }
 
-/** What an evaluation is to note besides losses. */
+/** The notes of an evaluation besides losses. */
 export interface Noted {
   readonly model: GPT;
   readonly tokenizer: Tokenizer | null;

@@ -1,7 +1,4 @@
-/**
- * What is kept of a run when it has finished: its losses, how it behaves from exit to exit, and a sample. Knows no
- * suite.
- */
+/** The record of a finished run: its losses, how it behaves from exit to exit, and a sample. */
 import { evaluate } from '../evaluate/evaluation.js';
 import type { TokenSource } from '../evaluate/batches.js';
 import { modelCost } from '../models/cost.js';

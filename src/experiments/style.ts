@@ -1,7 +1,7 @@
 /**
  * The style of everything that is looked at in a browser, as CSS text: colours of both schemes, type, tables, two
  * columns
- * where there is room. Reports carry it inside them, and the pages' bundler imports it. Knows no page.
+ * where there is room. Reports carry it inside them, and the pages' bundler imports it.
  */
 
 /** Colours of series, on light and on dark paper; neighbours differ most. */

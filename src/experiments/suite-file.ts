@@ -1,4 +1,4 @@
-/** Reads the content of a suite's file. Knows neither where it lies nor how to train. */
+/** Reads the content of a suite's file. */
 import { ConfigError } from '../errors.js';
 import { unknownName } from '../fields.js';
 import { modelFields } from '../models/config.js';

@@ -1,6 +1,6 @@
 /**
  * Suites: which models a comparison trains, on which text, for how long, and who is compared with whom; and the
- * configurations that it makes. Knows neither its file nor how to train.
+ * configurations that it makes.
  */
 import {
   overrideTrain,
@@ -22,7 +22,7 @@ export interface SuiteModel {
   /** Fields of its preset, which all others override. */
   readonly preset?: { readonly model: Fields; readonly train: Fields };
   readonly model: Fields;
-  /** Training fields of its own. */
+  /** Its own training fields. */
   readonly train?: Fields;
   /** How long it trains, in place of the suite's budget. */
   readonly budget?: Budget;
@@ -80,7 +80,7 @@ export interface Suite {
   readonly grid: Grid;
   /** Runs of each model, where the caller names no number. */
   readonly seeds: number;
-  /** What every trained model continues. */
+  /** The prompt that every trained model continues. */
   readonly prompt: string;
 }
 
