@@ -1,4 +1,4 @@
-/** What computes, as the page says it. */
+/** The engine's name on the page. */
 import type { Backend } from '../../backend/backend.js';
 import type { Engine } from './messages.js';
 

@@ -1,7 +1,7 @@
 /**
  * What early exits do to one text: it is run at full depth, and once for each of some thresholds that spread the mean
  * loops
- * evenly. Each run is the model's own, in which a token that has left keeps its state for the others. Knows no page.
+ * evenly. Each run is the model's own, in which a token that has exited keeps its state for the others.
  */
 import { exitValues, ownThresholds, spreadThresholds } from '../../experiments/exit-values.js';
 import type { GPT } from '../../models/gpt.js';

@@ -1,4 +1,4 @@
-/** What the page and its worker say to each other. */
+/** The messages between the page and its worker. */
 import type { Inspection } from '../../experiments/inspect.js';
 import type { ExitCriterion } from '../../models/exits/options.js';
 import type { ModelConfig } from '../../models/config.js';
@@ -17,7 +17,7 @@ export interface Gates {
   readonly values: Float32Array;
 }
 
-/** What computes: a GPU by its name, or so many threads. */
+/** The engine: a GPU by its name, or a number of threads. */
 export type Engine = { readonly gpu: string } | { readonly threads: number };
 
 export interface ModelFacts {
@@ -28,9 +28,9 @@ export interface ModelFacts {
   /** Exits: states that the head can read, one after each loop. */
   readonly exits: number;
   readonly gates: readonly Gates[];
-  /** By what tokens can leave early. */
+  /** The criteria by which tokens can exit early. */
   readonly criteria: readonly ExitCriterion[];
-  /** Why no token can leave early; null where it can. */
+  /** Why no token can exit early; null if tokens can. */
   readonly noExits: string | null;
   readonly engine: Engine;
   /** Whether the page's workers share memory, without which there is one thread. */
@@ -60,7 +60,7 @@ export interface ExitRuns {
   readonly runs: readonly ExitRun[];
 }
 
-/** What the worker can be asked, and what it answers. */
+/** Questions to the worker, and its answers. */
 export interface Asked {
   /** Null for the model that comes with the page. */
   readonly load: { readonly question: readonly GivenFile[] | null; readonly answer: ModelFacts };

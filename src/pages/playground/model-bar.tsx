@@ -1,4 +1,4 @@
-/** Which model is looked at, and how to look at one's own. */
+/** The current model, and how to open the user's own. */
 import { counted, grouped } from '../../printable.js';
 import { engineInWords } from './engine.js';
 import { DropZone } from './drop-zone.js';

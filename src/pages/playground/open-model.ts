@@ -1,4 +1,4 @@
-/** The model in the worker's memory, and what the page asks of it. Knows no messages. */
+/** The model in the worker's memory, and what the page asks of it. */
 import { attentionWeights } from '../../experiments/attention.js';
 import { isGate } from '../../evaluate/gates.js';
 import { type Inspection, inspect } from '../../experiments/inspect.js';

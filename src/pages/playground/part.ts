@@ -1,4 +1,4 @@
-/** What a part of the page is given. */
+/** The properties of a part of the page. */
 import type { FunctionComponent } from 'preact';
 
 export interface PartProps {

@@ -1,4 +1,4 @@
-/** An answer, shaded token by token; the token under the pointer, or chosen by the arrow keys, is told in full. */
+/** An answer, shaded token by token; the token under the pointer, or chosen by the arrow keys, is shown in full. */
 import { useState } from 'preact/hooks';
 import { counted, visible } from '../../printable.js';
 import { percent } from '../shared/words.js';

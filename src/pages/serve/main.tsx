@@ -138,7 +138,7 @@ function Page() {
   );
 }
 
-/** What a visitor needs to know of the model. */
+/** The model's facts for a visitor. */
 function about({ loops, max_model_len: most }: Model): string {
   const reads = `It reads and writes tokens, pieces of text of one or more letters, up to ${grouped(most)} in all.`;
   const looping =

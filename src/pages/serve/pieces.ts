@@ -46,7 +46,7 @@ export function likelihood({ tokens }: Piece): number {
   return tokens.reduce((product, { probability }) => product * probability, 1);
 }
 
-/** What tells the pieces apart: loops where they differ, else probability. */
+/** The value that distinguishes pieces: loops if they differ, otherwise probability. */
 export function tellingColoring(pieces: readonly Piece[]): Coloring {
   const taken = new Set(pieces.filter(({ tokens }) => tokens.length > 0).map(loopsOf));
   return taken.size > 1 ? 'loops' : 'probability';

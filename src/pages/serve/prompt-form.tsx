@@ -3,7 +3,7 @@ import type { Model } from './api.js';
 import { type Settings, SettingsFields } from './settings.js';
 
 export interface PromptFormProps {
-  /** Null until the server has told of it. */
+  /** Null until the server has sent it. */
   readonly model: Model | null;
   readonly chat: boolean;
   readonly prompt: string;

@@ -1,7 +1,7 @@
 /** How answers are made: loops, sampling, early exits. */
 import type { Model } from './api.js';
 
-/** What the fields hold; '' for what the server chooses. */
+/** The values of the fields; '' for the server's choice. */
 export interface Settings {
   readonly loops: string;
   readonly temperature: string;

@@ -14,7 +14,7 @@ export function percent(share: number): string {
   return share >= 0.001 || share <= 0 ? `${(100 * share).toPrecision(2)} %` : '< 0.1 %';
 }
 
-/** What went wrong, in the words of the code that threw it. */
+/** The error, in the words of its thrower. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -8,7 +8,7 @@ import { serverSentData } from '../shared/server-sent.js';
 
 export type Connection =
   | { readonly kind: 'connecting' | 'live' }
-  /** Nobody answers; the page shows what it knows. */
+  /** The server does not answer; the page shows its last data. */
   | { readonly kind: 'away'; readonly why: string }
   /** The server wants a key, or another one. */
   | { readonly kind: 'key'; readonly wrong: boolean };

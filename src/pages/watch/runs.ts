@@ -1,4 +1,4 @@
-/** All runs that the server told of, with what is derived from them. Knows no element of the page. */
+/** All runs that the server sent, with derived data. */
 import {
   COLUMNS,
   type Column,
@@ -9,7 +9,7 @@ import {
 } from '../../watch/messages.js';
 import { Growing } from './growing.js';
 
-/** What curves are drawn against. */
+/** The axis of the curves. */
 export const AXES = ['tokens', 'steps', 'flops', 'time'] as const;
 export type Axis = (typeof AXES)[number];
 
@@ -128,9 +128,9 @@ export class Runs {
   readonly all = new Map<string, Run>();
   boot = '';
   folders: readonly string[] = [];
-  /** Whether all that there is has been told. */
+  /** Whether all existing data has been received. */
   complete = false;
-  /** Runs told of before another server began, and not since. */
+  /** Runs received before the server restarted, and not since. */
   private former = new Set<string>();
   private next = 0;
 

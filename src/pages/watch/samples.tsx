@@ -1,4 +1,4 @@
-/** What a run writes, from evaluation to evaluation. */
+/** The text that a run generates, from evaluation to evaluation. */
 import { useState } from 'preact/hooks';
 import { counted, grouped } from '../../printable.js';
 import { short } from '../shared/words.js';

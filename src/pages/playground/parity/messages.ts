@@ -1,4 +1,4 @@
-/** What the worker of the parity part tells the page. */
+/** The messages of the parity part's worker to the page. */
 import { seriesColor } from '../../../experiments/style.js';
 import type { ParityResult, Score } from '../../../experiments/parity.js';
 

@@ -1,4 +1,4 @@
-/** Who takes part in the race, and how large they are. Knows no page and no worker. */
+/** Who takes part in the race, and how large they are. */
 import { seriesColor } from '../../../experiments/style.js';
 import type { ModelConfig } from '../../../models/config.js';
 import { type ModelCost, modelCost } from '../../../models/cost.js';
@@ -83,7 +83,7 @@ export function raceConfig(
   return parseRunConfig({ model, train }, 'the race');
 }
 
-/** What stands beside a curve. */
+/** The label of a curve. */
 export interface EntrantCost {
   readonly parameters: number;
   /** Of training: forward and backward. */

@@ -1,4 +1,4 @@
-/** What the page knows of a race, from what its worker tells. Knows no worker and no element. */
+/** The page's state of a race, from its worker's messages. */
 import { ENTRANTS, type EntrantCost } from './entrants.js';
 import type { BegunRace, FoundRace, RaceEvent, Point } from './messages.js';
 
@@ -20,7 +20,7 @@ export interface EntrantState {
   readonly val: Points;
   step: number;
   tokensSeen: number;
-  /** Milliseconds of its own steps. */
+  /** Milliseconds of its steps. */
   ms: number;
   /** Milliseconds and tokens of its last steps. */
   readonly recent: { readonly ms: number; readonly tokens: number }[];

@@ -10,7 +10,7 @@ export type TextSource = TextName | 'own' | 'file';
 export const isSource = (name: string | null): name is TextSource =>
   name === 'own' || name === 'file' || (name !== null && Object.hasOwn(TEXTS, name));
 
-/** The text of a source. Throws, in words, where it is not to be had. */
+/** The text of a source. Throws, in words, if it can not be read. */
 export async function textOf(source: TextSource, pasted: string, file: File | null): Promise<RaceText> {
   if (source === 'own') return { name: 'your text', text: pasted };
   if (source !== 'file') return shippedText(source);

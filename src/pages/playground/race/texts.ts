@@ -42,7 +42,7 @@ export async function fileText(file: File): Promise<RaceText> {
   }
 }
 
-/** What is wrong with a text, in words; null for nothing. */
+/** The error of a text, in words; null for none. */
 export function tooShort({ text }: RaceText): string | null {
   const { length } = text.trim();
   if (length >= LEAST_CHARACTERS) return null;

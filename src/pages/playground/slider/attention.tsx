@@ -1,4 +1,4 @@
-/** Which tokens a loop looks at from the picked one, computed when somebody asks. */
+/** Which tokens a loop looks at from the picked one, computed on demand. */
 import { useState } from 'preact/hooks';
 import type { InspectedToken } from '../../../experiments/inspect.js';
 import { visible } from '../../../printable.js';

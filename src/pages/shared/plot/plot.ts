@@ -1,4 +1,4 @@
-/** A chart on a canvas: axes, grid, and curves of any number of points. Knows no events. */
+/** A chart on a canvas: axes, grid, and curves of any number of points. */
 import { scaleLinear, scaleLog } from 'd3-scale';
 import { decimate, type Path, shown } from './decimate.js';
 
@@ -48,7 +48,7 @@ const FINE = 1;
 /** Radius of the dot of a curve of one point; those of others are smaller. */
 const DOT = 4.5;
 
-/** All of an axis that curves take; null where there are no values to show. */
+/** All of an axis that curves take; null if there are no values to show. */
 export function extentX(curves: readonly PlotCurve[], log: boolean): [number, number] | null {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const { x } of curves) {

@@ -1,4 +1,4 @@
-/** What hands do to a chart: zoom, move, point. Knows pixels and the axis, not what is drawn. */
+/** What hands do to a chart: zoom, move, point. It handles pixels and the axis, not the drawing. */
 import { MARGIN } from './plot.js';
 
 export interface Pointed {
