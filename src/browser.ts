@@ -1,4 +1,4 @@
-/** What `import … from 'loopnn/browser'` gives: the core, over what a browser has. */
+/** The exports of `loopnn/browser`: the core, over a browser's environment. */
 export * from './errors.js';
 export { type Evaluation, evaluate } from './evaluate/evaluation.js';
 export { type TokenSource, tokensOf } from './evaluate/batches.js';

@@ -9,7 +9,7 @@ export class LoopnnError extends Error {
   /**
    * @param where the argument, field, file or tensor that is wrong
    * @param rule what was expected of it
-   * @param got the value found (omit it where there is none to show)
+   * @param got the value found (omit it if there is none to show)
    * @param hint what the user can do about it
    */
   constructor(where: string, rule: string, got?: unknown, hint?: string) {

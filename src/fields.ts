@@ -1,13 +1,13 @@
 /**
  * Typed configuration fields: one table per configuration says each field's kind, range, default and meaning; the
- * parser, the error messages and the command-line flags all come from it. Knows no particular configuration.
+ * parser, the error messages and the command-line flags all come from it. It must not know particular configurations.
  */
 import { ConfigError } from './errors.js';
 
 interface FieldBase {
-  /** What it means, in one line, for `--help`. */
+  /** Its meaning, in one line, for `--help`. */
   readonly help: string;
-  /** What it is by default, for `--help`, where that follows other fields. */
+  /** Its default, for `--help`, if that follows other fields. */
   readonly follows?: string;
 }
 interface IntField extends FieldBase {

@@ -1,10 +1,12 @@
-/** What an environment gives: a place for runs, files that are read in parts, and the time. Node's are in `node/`. */
+/**
+ * What an environment provides: a place for runs, files that are read in parts, and the time. Node's are in `node/`.
+ */
 
 /** Where runs are kept: files in folders, replaced whole. The host supplies it. */
 export interface Store {
-  /** The content of a file. Throws where there is none. */
+  /** The content of a file. Throws if there is none. */
   read(path: string): Promise<Uint8Array>;
-  /** Opens a file to be read in parts. Throws where there is none. */
+  /** Opens a file to be read in parts. Throws if there is none. */
   open(path: string): Promise<RandomAccessFile>;
   /** Whether there is a file or folder of this name. */
   has(path: string): Promise<boolean>;
@@ -19,11 +21,11 @@ export interface Store {
    * returns.
    */
   createFolder(path: string, files: Iterable<readonly [name: string, content: FileContent]>): Promise<void>;
-  /** Removes a file, or a folder and all in it; nothing where there is none. */
+  /** Removes a file, or a folder with its content, if it exists. */
   remove(path: string): Promise<void>;
   /**
    * Claims the store for one writer until the claim is disposed of; a write by this one throws LockError if it is lost
-   * meanwhile. Throws LockError where another has it.
+   * meanwhile. Throws LockError if another has it.
    */
   lock(): Promise<AsyncDisposable>;
   /** CRC-32C of bytes, or of what has the checksum `before` followed by them: the host's own is fast. */
