@@ -32,7 +32,13 @@ export interface ModelCost {
   readonly activationBytesPerSequence: { readonly kept: number; readonly checkpointed: number };
 }
 
-/** Counts a model's cost without allocating it. */
+/**
+ * Counts a model's cost without allocating it.
+ *
+ * @example
+ * const { model } = chooseConfig({ preset: 'mini-1x2' });
+ * console.log(modelCost(model).applications); // 2
+ */
 export function modelCost(config: ModelConfig): ModelCost {
   const count = (wanted: (role: string) => boolean) =>
     new GPTModules(config).slots

@@ -37,6 +37,9 @@ export interface BackendOptions {
  *
  * Throws ConfigError on an unknown name or a precision that the backend lacks, and BackendError if `native`, `wasm` or
  * `webgpu` is requested and not available.
+ *
+ * @example
+ * const runtime = new Runtime(await createBackend({ name: 'native' }));
  */
 export async function createBackend({
   name = usualBackend(),

@@ -18,6 +18,10 @@ export interface LoadOptions extends RunLoadOptions {
  *
  * Throws CheckpointError if the folder has no run, DataError if the run has no tokenizer or its generation_config.json
  * names ids that the model does not have, and ConfigError for wrong options.
+ *
+ * @example
+ * await using model = await loadModel('runs/mine');
+ * for await (const { text } of model.generate('Once', { maxTokens: 50 })) process.stdout.write(text);
  */
 export async function loadModel(folder: string, { threads, ...options }: LoadOptions = {}): Promise<Model> {
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
