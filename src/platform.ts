@@ -46,7 +46,7 @@ export interface RandomAccessFile extends AsyncDisposable {
   read(into: Uint8Array, offset: number): Promise<void>;
   /**
    * The same at once, of the file that was opened, whatever has its name by then: for a file that stays open as long as
-   * something of it is wanted. Absent where the environment can not wait, or an open file is in others' way.
+   * something of it is wanted. Absent if the environment can not wait, or an open file is in others' way.
    */
   readNow?(into: Uint8Array, offset: number): void;
 }

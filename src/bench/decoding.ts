@@ -27,9 +27,9 @@ export interface DecodingResult {
   readonly tokensPerSecond: number;
   /** Weights, and keys and values, that a step has to read at least. */
   readonly bytes: number;
-  /** Share of the memory bandwidth measured beside the steps; null where that cannot be measured. */
+  /** Share of the memory bandwidth measured beside the steps; null if that cannot be measured. */
   readonly share: number | null;
-  /** Share of the time that is spent outside of kernels; null where calls do not tell. */
+  /** Share of the time that is spent outside of kernels; null if calls do not tell. */
   readonly overhead: number | null;
   readonly kernelMs: KernelMs;
   /** Mean of the steps, which the kernels are parts of. */

@@ -26,7 +26,7 @@ export interface KernelResult {
   /** FLOPs or bytes a second, from the median. */
   readonly rate: number;
   readonly limit: Limit;
-  /** Share of the limit measured beside it, median of the pairs; null where limits cannot be measured. */
+  /** Share of the limit measured beside it, median of the pairs; null if limits cannot be measured. */
   readonly share: number | null;
 }
 
@@ -147,7 +147,7 @@ const LEAST_MS = 5;
 const WARM_MS = 50;
 
 /**
- * Checks and times every kernel at the sizes of B sequences of a model. Throws Error where a result is wrong.
+ * Checks and times every kernel at the sizes of B sequences of a model. Throws Error if a result is wrong.
  * `onKernel` receives the number done.
  */
 export async function benchmarkKernels(
@@ -237,8 +237,8 @@ function run(entry: Entry, backend: Backend, args: Record<string, unknown>): voi
 }
 
 /**
- * Checks every kernel at the full sizes of B sequences of a model against another engine, whose sums are in float32
- * too. Throws Error where a result is wrong; returns how many kernels were checked.
+ * Checks every kernel at the full sizes of B sequences of a model against another engine, whose sums are in float32 too.
+ * Throws Error if a result is wrong; returns how many kernels were checked.
  */
 export async function checkKernels(
   model: ModelConfig,

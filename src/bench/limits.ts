@@ -6,7 +6,7 @@ import type { Backend, Precision, Storage } from '../backend/backend.js';
 import type { Clock } from '../platform.js';
 import { spread, type Spread } from '../statistics.js';
 
-/** Of several measurements; a precision is absent where the machine does not know it. */
+/** Of several measurements; a precision is absent if the machine does not know it. */
 export interface MachineLimits {
   /** FLOPs a second on all threads, a multiply-add being two. */
   readonly f32: Spread;
@@ -22,7 +22,7 @@ export type Limit = Precision | 'read';
 /** Milliseconds of one measurement, after as many that wake the threads up. */
 const SAMPLE_MS = 10;
 
-/** Measures limits; null where the backend cannot. */
+/** Measures limits; null if the backend cannot. */
 export class LimitMeter {
   private readonly samples: Record<Limit, number[]> = { f32: [], bf16: [], f16: [], read: [] };
   private readonly iterations: Partial<Record<Precision, number>> = {};

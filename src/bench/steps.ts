@@ -39,7 +39,7 @@ export interface StepsResult {
   readonly tokensPerSecond: number;
   /** Forward and backward FLOPs a second, recomputation not counted. */
   readonly flopsPerSecond: number;
-  /** Share of the limit of multiply-adds measured beside the steps; null where that cannot be measured. */
+  /** Share of the limit of multiply-adds measured beside the steps; null if that cannot be measured. */
   readonly mfu: number | null;
   readonly phaseMs: { readonly forward: number; readonly backward: number; readonly optimizer: number };
   /** A forward pass alone, as in an evaluation. */

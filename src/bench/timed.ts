@@ -29,7 +29,7 @@ export function timed(backend: Backend, clock: Clock, times: Map<string, number>
   });
 }
 
-/** Milliseconds a step in each kernel, the longest first; null where calls do not tell. */
+/** Milliseconds a step in each kernel, the longest first; null if calls do not tell. */
 export type KernelMs = Readonly<Record<string, number>> | null;
 
 export function kernelMs(backend: Backend, times: ReadonlyMap<string, number>, steps: number): KernelMs {

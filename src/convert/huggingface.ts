@@ -173,7 +173,7 @@ export function huggingFaceType(model: ModelConfig): 'gpt2' | typeof LOOP_MODEL_
   return huggingFace === 'gpt2' && others ? LOOP_MODEL_TYPE : huggingFace;
 }
 
-/** Throws ConfigError where `transformers` would need a model file that we do not have. */
+/** Throws ConfigError if `transformers` would need a model file that we do not have. */
 export function requireExportable(model: ModelConfig): void {
   if (huggingFaceType(model) === null) {
     const rule = `must be ${exportableDepths()} to be exported for Hugging Face`;

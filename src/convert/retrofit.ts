@@ -59,7 +59,7 @@ function range(text: string, where: string): number[] {
   return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }
 
-/** The loop network's configuration. Throws ConfigError where original, layers and settings do not fit together. */
+/** The loop network's configuration. Throws ConfigError if original, layers and settings do not fit together. */
 export function retrofitConfig(
   original: ModelConfig,
   groups: LayerGroups,

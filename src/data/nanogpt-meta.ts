@@ -14,8 +14,7 @@ const MOST_BYTES = 1 << 24;
 const INSTEAD = 'remove it and give --vocab-size';
 
 /**
- * The tokenizer of a folder that nanoGPT prepared; null where it has no `meta.pkl`. Throws DataError for any other
- * pickle.
+ * The tokenizer of a folder prepared by nanoGPT; null if it has no `meta.pkl`. Throws DataError for any other pickle.
  */
 export async function readMetaPickle(folder: string): Promise<CharacterTokenizer | null> {
   const path = join(folder, META_PICKLE);

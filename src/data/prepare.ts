@@ -207,7 +207,7 @@ async function prepareHere(options: PrepareOptions): Promise<PrepareResult> {
   }
 }
 
-/** Throws ConfigError where a split is wanted of a source that has none. */
+/** Throws ConfigError if a split is wanted of a source that has none. */
 async function requireSplits(
   flag: string,
   split: string | undefined,

@@ -50,7 +50,7 @@ export class SharedEncoder implements Encoding {
     this.#answers = capacities.map(() => Promise.resolve());
   }
 
-  /** Tells the others the tokenizer, and hears how many batches each can take. */
+  /** Sends the tokenizer to the others, and receives the number of batches that each can take. */
   static async open(
     peers: Peers,
     own: Encoder,

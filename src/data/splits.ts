@@ -27,7 +27,7 @@ export interface SplitOptions {
   readonly val?: readonly TextSource[] | undefined;
   /** Default: 1 GiB. */
   readonly large?: number | undefined;
-  /** Hears how far the first pass is. */
+  /** Receives the progress of the first pass. */
   readonly onMeasure: (documents: number, bytes: number) => void;
 }
 
@@ -54,7 +54,7 @@ export class SplitCorpus {
     private readonly rule: HoldOut,
     /** The share asked for. */
     readonly valFraction: number,
-    /** What the first pass met, and a later one meets again; null where there was no first pass. */
+    /** What the first pass found, and a later one finds again; null if there was no first pass. */
     readonly warnings: TextWarnings | null,
     /** Bytes of documents that do not say them themselves, or wrongly, by number. */
     private readonly sizes: ReadonlyMap<number, number>,
@@ -169,7 +169,7 @@ function halves(document: TextDocument, cut: number, size: number): SplitDocumen
   ];
 }
 
-/** What the sources say of their size; undefined where the text has to be gone through. */
+/** The sources' size; undefined if the text must be read to know it. */
 function knownSize(sources: readonly TextSource[]): { documents: number; bytes: number } | undefined {
   let documents = 0;
   let bytes = 0;

@@ -1,6 +1,6 @@
 /**
- * Files of token ids: of what type the ids are, and reading them at any place without holding the file in memory. The
- * type comes from the file's own header (numpy's or llm.c's), else from the caller, and is never guessed; what
+ * Files of token ids: of what type the ids are, and reading them at any place without holding the file in memory. The type comes
+ * from the file's own header (numpy's or llm.c's), else from the caller that opens it, and is never guessed; what
  * plainly is something else (`formats/disguise.ts`) is refused. Knows no folders (`dataset.ts`).
  */
 import { type FileHandle, open } from 'node:fs/promises';
@@ -32,11 +32,11 @@ const STRETCHES = 64;
 const CHUNK_BYTES = 1 << 20;
 const MAKE = 'make it with `loopnn prepare`';
 
-/** What the caller knows of a token file. */
+/** The caller's facts of a token file. */
 export interface TokenFileOptions {
   /** The type of the ids, as the user says. */
   readonly dtype?: IntegerType | undefined;
-  /** The type of a file without a header where nobody says; undefined where it must be said. */
+  /** The type of a file without a header where nobody says; undefined if it must be said. */
   readonly usual?: IntegerType | undefined;
   /** The number of tokens that `meta.json` names; then it is known what the file holds. */
   readonly tokens?: number | undefined;

@@ -29,7 +29,7 @@ export class Agenda {
   /**
    * @param longestFirst for many processes, of which none should begin with a long run when others end; by default
    *   in the suite's order, seed by seed
-   * @throws ConfigError where a model's configuration is wrong
+   * @throws ConfigError if a model's configuration is wrong
    */
   constructor(
     private readonly suite: Suite,

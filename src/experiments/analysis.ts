@@ -24,7 +24,7 @@ export interface DepthPoint {
   /** Mean steps a token. */
   readonly steps: number;
   readonly loss: number;
-  /** The threshold; absent where the depth was fixed. */
+  /** The threshold; absent if the depth was fixed. */
   readonly threshold?: number;
 }
 

@@ -14,7 +14,7 @@ import type { Runtime, Tensor } from '../tensor/tensor.js';
 /**
  * The attention weights (NH, T, T) of a block's application, counted from 0 in order of execution, for the tokens of
  * one
- * sequence: the weight at (h, t, s) is what head h takes of token s where it stands at token t. Null where there is no
+ * sequence: the weight at (h, t, s) is what head h takes of token s where it stands at token t. Null if there is no
  * such
  * application, or every token has halted before it.
  */

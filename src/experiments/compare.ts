@@ -32,7 +32,7 @@ import type { Suite, SuiteModel } from './suites.js';
 export interface ComparisonData {
   readonly train: TokenSource;
   readonly val: TokenSource;
-  /** Bytes of the held-out text, for bits per byte; null where not known. */
+  /** Bytes of the held-out text, for bits per byte; null if not known. */
   readonly valBytes: number | null;
   readonly tokenizer: Tokenizer | null;
   readonly vocabSize: number;

@@ -15,7 +15,7 @@ type Happening =
   | { readonly kind: 'train'; readonly entrant: Entrant; readonly event: TrainEvent }
   /** The log of a run that goes on is not whole: in words, which name the file. */
   | { readonly kind: 'gaps'; readonly entrant: Entrant; readonly gaps: string }
-  /** A pilot is over, now or in an earlier call; null where it failed. */
+  /** A pilot is over, now or in an earlier call; null if it failed. */
   | { readonly kind: 'pilot'; readonly entrant: Entrant; readonly valLoss: number | null }
   | { readonly kind: 'tuned'; readonly model: SuiteModel; readonly fields: Fields; readonly pilots: Pilots }
   | { readonly kind: 'failed'; readonly entrant: Entrant; readonly error: Error }
@@ -23,5 +23,5 @@ type Happening =
   /** A signal ended it, here or in another process. */
   | { readonly kind: 'stopped'; readonly entrant: Entrant };
 
-/** Validation losses of a model's pilots by their fields of the grid; null where one failed. */
+/** Validation losses of a model's pilots by their fields of the grid; null if one failed. */
 export type Pilots = readonly { readonly fields: Fields; readonly valLoss: number | null }[];

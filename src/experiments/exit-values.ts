@@ -5,7 +5,7 @@
 import type { ExitCriterion } from '../models/exits/options.js';
 import type { ExitReading } from '../models/losses.js';
 
-/** A criterion's value for each token (R) at exits 1, 2, … but the last; null where it is not decided on. */
+/** A criterion's value for each token (R) at exits 1, 2, … but the last; null if it is not decided on. */
 export interface CriterionValues {
   readonly values: readonly (Float64Array | null)[];
   /** Whether a token leaves above the threshold, not below. */

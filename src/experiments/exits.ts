@@ -31,9 +31,9 @@ import {
 
 /** One way to run the model, measured. */
 export interface ExitPoint {
-  /** Null where every token takes the same loops. */
+  /** Null if every token takes the same loops. */
   readonly criterion: ExitCriterion | null;
-  /** Null where the criterion has none. */
+  /** Null if the criterion has none. */
   readonly threshold: number | null;
   /** Mean loops, steps or layers of a token. */
   readonly loops: number;
@@ -49,7 +49,7 @@ export interface CriterionSweep {
   readonly quantiles: readonly Quantiles[];
   /** By falling mean loops. */
   readonly points: readonly ExitPoint[];
-  /** The fewest mean loops within the tolerance of full depth; null where no threshold of the sweep is. */
+  /** The fewest mean loops within the tolerance of full depth; null if no threshold of the sweep is. */
   readonly best: ExitPoint | null;
 }
 

@@ -20,7 +20,7 @@ export interface InspectedExit {
   readonly top: readonly Prediction[];
   /** Nats, of the token that follows; null at the end of the text. */
   readonly loss: number | null;
-  /** ‖s_n − s_(n−1)‖ / ‖s_(n−1)‖ and their cosine; null where the depth has no steps. */
+  /** ‖s_n − s_(n−1)‖ / ‖s_(n−1)‖ and their cosine; null if the depth has no steps. */
   readonly relative: number | null;
   readonly cosine: number | null;
 }
@@ -35,10 +35,10 @@ export interface InspectedToken {
   readonly word: WordParts;
   /** One entry for each exit; a depth without exits has one. */
   readonly exits: readonly InspectedExit[];
-  /** The exit, from 1, at which the highest probability first exceeds the threshold; null where it never does. */
+  /** The exit, from 1, at which the highest probability first exceeds the threshold; null if it never does. */
   readonly confidentAt: number | null;
   /**
-   * Steps that the model's own halting rule takes; null where it has none. An exit of ACT is what it would put out
+   * Steps that the model's own halting rule takes; null if it has none. An exit of ACT is what it would put out
    * there: an average of the states so far.
    */
   readonly haltsAt: number | null;

@@ -40,7 +40,7 @@ export function tokensPerSecond(model: ModelResults, updates?: number): number {
   return measured / shareOfStep(model, updates);
 }
 
-/** Milliseconds of a run's mean step, from steps in turns; null where those were not measured. */
+/** Milliseconds of a run's mean step, from steps in turns; null if those were not measured. */
 export function turnMs(model: ModelResults): number | null {
   return model.timing && model.timing.stepMs.median * shareOfStep(model);
 }

@@ -28,7 +28,7 @@ export interface FinishedRun {
   /** Nats per token on fixed batches of the training text. */
   readonly trainLoss: number;
   readonly val: TokenSource;
-  /** Bytes of the held-out text; null where not known. */
+  /** Bytes of the held-out text; null if not known. */
   readonly valBytes: number | null;
   /** The text in words, by which results are known to be of the same. */
   readonly text: string;

@@ -69,12 +69,12 @@ export interface Suite {
   readonly groups: readonly SuiteGroup[];
   /** The recipes whose loops are measured; none in most suites. */
   readonly law: readonly LawRecipe[];
-  /** Null where the user must bring the data. */
+  /** Null if the user must bring the data. */
   readonly data: SuiteData | null;
   /** Model and training fields that all models share. */
   readonly model: Fields;
   readonly train: Fields;
-  /** Null where `maxSteps` of the training fields says it. */
+  /** Null if `maxSteps` of the training fields says it. */
   readonly budget: Budget | null;
   /** Of its combinations pilots pick one for each model; without fields there is nothing to pick. */
   readonly grid: Grid;

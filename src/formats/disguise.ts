@@ -83,7 +83,7 @@ const FORMATS: readonly {
   })),
 ];
 
-/** What a file plainly is that holds no integers of `width` bytes alone; null where nothing speaks against it. */
+/** What a file plainly is that holds no integers of `width` bytes alone; null if nothing speaks against it. */
 export function disguiseOf(sample: FileSample, width: number): Disguise | null {
   const format = FORMATS.find(({ mark, also }) => begins(sample.head, mark) && (also?.(sample) ?? true));
   if (format !== undefined) return format;

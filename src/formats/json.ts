@@ -1,7 +1,7 @@
 /**
- * JSON from untrusted files. Nested deeper than any format nests, a text would overflow the stack of whoever walks its
- * value; and of keys that come twice in one object `JSON.parse` keeps the last and says nothing, so that two readers
- * which keep different ones would see different files.
+ * JSON from untrusted files. Nested deeper than any format nests, a text would overflow the stack of code that walks
+ * its value; and of keys that come twice in one object `JSON.parse` keeps the last and says nothing, so that two
+ * readers which keep different ones would see different files.
  */
 
 /** Levels of objects and lists within each other: a tokenizer.json, the deepest file read here, has about 10. */

@@ -26,7 +26,7 @@ export async function* unpackLz4(chunks: AsyncIterable<Uint8Array>): AsyncGenera
   let literal = 0; // bytes of literals that are still to come
   let match = 0; // bytes that are still to be repeated
   let offset = 0;
-  /** The lower half of a token whose literals come first; null where a token comes next. */
+  /** The lower half of a token whose literals come first; null if a token comes next. */
   let pending: number | null = null;
 
   for await (const chunk of chunks) {

@@ -103,7 +103,7 @@ export function eventStep(data: Uint8Array, where: string): number {
   return step;
 }
 
-/** The text that an event's data has under a tag; undefined where it has none. Throws DataError likewise. */
+/** The text that an event's data has under a tag; undefined if it has none. Throws DataError likewise. */
 export function eventText(data: Uint8Array, tag: string, where: string): string | undefined {
   const utf8 = new TextDecoder();
   const last = (bytes: Uint8Array | undefined, number: number): Uint8Array | undefined => {

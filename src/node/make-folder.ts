@@ -4,9 +4,9 @@ import { dirname } from 'node:path';
 import { codeOf, isMissing } from './file-errors.js';
 
 /**
- * Makes a folder and those above it that are missing; returns the topmost that it made, undefined where all were there.
- * One that is `held` was there before, and is not made where it was taken away. Throws what the file system throws;
- * Node's own `recursive` says of a read-only disk that the folder is missing.
+ * Makes a folder and those above it that are missing; returns the topmost created folder, undefined if all existed. One
+ * that is `held` was there before, and is not made where it was taken away. Throws what the file system throws; Node's
+ * own `recursive` says of a read-only disk that the folder is missing.
  */
 export async function makeFolder(
   path: string,

@@ -23,7 +23,7 @@ const ATTEMPTS = 500;
 /** Where the witness of a job listens, whose processes on this machine have one parent: a name that needs no file. */
 export const witnessPlace = (job: string) => `\0loopnn-witness-${job}`;
 
-/** Connects to the witness in the background; null where another launcher than Hydra names the lost rank itself. */
+/** Connects to the witness in the background; null if another launcher than Hydra names the lost rank itself. */
 export function findWitness(): Witness | null {
   const { MPI_LOCALRANKID: local, PMI_RANK: rank } = process.env;
   if (local === undefined || rank === undefined || process.platform !== 'linux') return null;

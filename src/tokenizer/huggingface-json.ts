@@ -285,10 +285,7 @@ export function addedIds(
   });
 }
 
-/**
- * Throws DataError where an added token has another id than Python's tokenizers gives it, which does not look at the
- * file's.
- */
+/** Throws DataError if an added token has another id than Python's tokenizers gives it, which ignores the file's id. */
 export function checkAddedIds(added: readonly AddedToken[], { ids, size }: OwnTokens, where: string): void {
   const right = addedIds(
     added.map(({ content }) => content),

@@ -90,8 +90,8 @@ export class HuggingFaceTokenizer implements Tokenizer {
   }
 
   /**
-   * Reads the content of `tokenizer.json`; throws DataError where it is damaged, has a setting that is not supported,
-   * no end-of-text token, or a vocabulary that does not fit 16-bit ids.
+   * Reads the content of `tokenizer.json`; throws DataError if it is damaged, has a setting that is not supported, no
+   * end-of-text token, or a vocabulary that does not fit 16-bit ids.
    */
   static fromJSON(json: TokenizerJSON, where: string, hints: EndOfTextHints = {}): HuggingFaceTokenizer {
     const record = json.model;

@@ -56,7 +56,7 @@ export function endOfTextNames({ eotToken }: Pick<Tokenizer, 'eotToken'>): Token
   return eotToken === null ? {} : { bos_token: eotToken, eos_token: eotToken };
 }
 
-/** The names of those tokens that a `tokenizer.json` has. Throws DataError where it is damaged. */
+/** The names of those tokens that a `tokenizer.json` has. Throws DataError if it is damaged. */
 export function knownNames(names: TokenNames, json: TokenizerJSON, where: string): TokenNames {
   const ids = vocabularyIds(json, where);
   return Object.fromEntries(Object.entries(names).filter(([, content]) => ids.has(content)));
@@ -74,7 +74,7 @@ const PLAIN = { single_word: false, lstrip: false, rstrip: false };
  * @param older the content of added_tokens.json, `undefined` for none
  * @param contents the tokens that a file names as special
  * @param where the folder, for messages
- * @throws DataError where a file is damaged, or gives a token another id than Python's tokenizers does
+ * @throws DataError if a file is damaged, or gives a token another id than Python's tokenizers does
  */
 export function withAddedTokens(
   json: TokenizerJSON,
@@ -138,8 +138,8 @@ export function withAddedTokens(
 }
 
 /**
- * The content of a `tokenizer.json` in which tokens that other files name as special are special, as transformers makes
- * them when it loads them: those of these contents, and added ones of these ids. Throws DataError where it is damaged.
+ * The content of a `tokenizer.json` in which tokens that other files name as special are special, as transformers makes them
+ * when it loads them: those of these contents, and added ones of these ids. Throws DataError if it is damaged.
  */
 export function withSpecialTokens(
   json: TokenizerJSON,

@@ -48,7 +48,7 @@ export interface Tokenizer {
   readonly specials: readonly SpecialToken[];
   /** Whether two pieces of a text cut by `cutBeforeSpace` encode to the ids of the whole text. */
   readonly cuttable: boolean;
-  /** Cuts texts where such pieces do not; undefined where it is not needed, or not possible. */
+  /** Cuts texts where such pieces do not; undefined if it is not needed, or not possible. */
   readonly cutter?: TextCutter | undefined;
   /**
    * Encodes the text as ordinary text: special tokens that it spells out are not recognised.
@@ -98,8 +98,8 @@ export function partsDocuments(tokenizer: Tokenizer): tokenizer is PartingTokeni
 }
 
 /**
- * The special tokens whose ids a model of `vocabSize` ids does not have, as after one was added for padding alone: the
- * model neither reads nor makes them. Undefined where more is beyond the model, whose tokenizer it is then not.
+ * The special tokens whose ids a model of `vocabSize` ids does not have, as after one was added for padding alone: the model
+ * neither reads nor makes them. Undefined if more is beyond the model, whose tokenizer it is then not.
  */
 export function tokensBeyond(tokenizer: Tokenizer, vocabSize: number): readonly SpecialToken[] | undefined {
   const beyond = tokenizer.specials.filter(({ id }) => id >= vocabSize);

@@ -33,7 +33,7 @@ export class TouchedRows implements Disposable {
     );
   }
 
-  /** The rows that any process reads for the tokens of its last micro-step; null where they are too many. */
+  /** The rows that any process reads for the tokens of its last micro-step; null if they are too many. */
   static async of(peers: Peers, parameters: Parameters, tokens: Int32Array): Promise<TouchedRows | null> {
     const embedding = parameters.all.find(({ role }) => role === 'embedding');
     const own = [...new Set(tokens)];

@@ -12,7 +12,7 @@ import type { Runtime, Tensor } from '../tensor/tensor.js';
 export interface MicroStep {
   /** Nats per token. */
   readonly loss: number;
-  /** See StepEvent; null where absent. */
+  /** See StepEvent; null if absent. */
   readonly auxLoss: number | null;
   readonly meanSteps: number | null;
 }

@@ -6,7 +6,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 
 /**
- * Does `work` with an open file; null where there is none, or it is no plain file, or the system refuses it for the
+ * Does `work` with an open file; null if there is none, or it is no plain file, or the system refuses it for the
  * moment.
  */
 export async function withFile<Result>(
@@ -37,7 +37,7 @@ export class SmallFile<Content> {
     private readonly parse: (text: string) => Content | null,
   ) {}
 
-  /** What it holds; null where that is damaged, undefined where there is no file. */
+  /** What it holds; null if that is damaged, undefined if there is no file. */
   async read(): Promise<Content | null | undefined> {
     const found = await withFile(this.path, async (file, { size, mtimeMs, ino }) => {
       const known = `${size} ${mtimeMs} ${ino}`;

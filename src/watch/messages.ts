@@ -19,7 +19,7 @@ export const COLUMNS = [
 ] as const;
 export type Column = (typeof COLUMNS)[number];
 
-/** A value for each row; null where the log has none. */
+/** A value for each row; null if the log has none. */
 export type Columns = Readonly<Record<Column, readonly (number | null)[]>>;
 
 /** An evaluation, with the time in updates before it. */
@@ -45,7 +45,7 @@ export interface RunInfo {
   /** Fields of `config.json`, as they stand there. */
   readonly model: Readonly<Record<string, unknown>>;
   readonly train: Readonly<Record<string, unknown>>;
-  /** Null where this version can not read the configuration. */
+  /** Null if this version can not read the configuration. */
   readonly parameters: number | null;
   /** Of training, forward and backward; the mean of all updates. */
   readonly flopsPerToken: number | null;

@@ -27,7 +27,7 @@ export class WatchServer implements AsyncDisposable {
     private readonly http: Server,
   ) {}
 
-  /** Listens. Throws ConfigError where the page is not built, and Node's error for an address that is taken. */
+  /** Listens. Throws ConfigError if the page is not built, and Node's error for an address that is taken. */
   static async start({ folders, host, port, keys, pollMs }: WatchServerOptions): Promise<WatchServer> {
     const watcher = new Watcher(folders);
     const app = createWatchApp({ watcher, page: new PageFiles('watch'), keys, host });

@@ -22,7 +22,7 @@ export class Tail {
   constructor(private readonly path: string) {}
 
   /**
-   * Reads what was added since, of a log of any length in pieces; whether there was anything, null where there is no
+   * Reads what was added since, of a log of any length in pieces; whether there was anything, null if there is no
    * file.
    */
   read(signal?: AbortSignal): Promise<boolean | null> {

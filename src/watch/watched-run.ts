@@ -94,7 +94,7 @@ function resultOf(text: string): RunInfo['result'] | null {
 }
 
 /**
- * What a configuration says; null where it is none. Of other versions', which this one can not read, the fields alone.
+ * What a configuration says; null if it is none. Of other versions', which this one can not read, the fields alone.
  */
 function factsOf(text: string): Facts | null {
   const found = objectOf(text);

@@ -29,7 +29,7 @@ const BRACE = 0x7b;
 const BRACKET = 0x5b;
 
 /**
- * Judges the beginning of a file, where `field` is the one that records have. Null where it is no JSON; refused is what
+ * Judges the beginning of a file, where `field` is the one that records have. Null if it is no JSON; refused is what
  * must be meant as JSON and cannot be read, or has prose but no records.
  */
 export function jsonShape(head: Head, field: string): JsonShape | null {
@@ -203,7 +203,7 @@ function inBraces(member: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from('{'), member, Buffer.from('}')]);
 }
 
-/** Reads a member of the object that `bytes` begin; null where it is none, or its value has not begun. */
+/** Reads a member of the object that `bytes` begin; null if it is none, or its value has not begun. */
 function memberOf(member: Uint8Array, bytes: Uint8Array): Member | null {
   const found = /^\s*("[^"\\]*(?:\\.[^"\\]*)*")\s*:\s*(?=\S)/s.exec(latin1(member));
   const name = found === null ? undefined : parsed(Buffer.from(found[1], 'latin1'));

@@ -204,7 +204,7 @@ async function dictionaryInFile(chunks: AsyncIterable<Uint8Array>, count: number
   }
 }
 
-/** The bytes of a file from `start` to `end`; throws Error where it has fewer. */
+/** The bytes of a file from `start` to `end`; throws Error if it has fewer. */
 export async function readPlace(
   file: FileHandle,
   start: number,

@@ -12,7 +12,7 @@ import { unpackZstd } from './packing.js';
 /** A file by places. */
 export interface Bytes {
   readonly byteLength: number;
-  /** Throws Error where the file has no such place. */
+  /** Throws Error if the file has no such place. */
   slice(start: number, end?: number): Promise<ArrayBuffer>;
 }
 

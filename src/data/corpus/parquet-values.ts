@@ -26,7 +26,7 @@ export interface Dictionary {
 export interface ValueHeader {
   readonly values: number;
   readonly encoding: string;
-  /** The bytes of the levels, where the header says them; undefined where the page does. */
+  /** The bytes of the levels, where the header says them; undefined if the page does. */
   readonly levels: Uint8Array | undefined;
   /** Whether there may be nulls, so that there is a level for each value. */
   readonly optional: boolean;
@@ -242,7 +242,7 @@ export class Feed {
     return this.takeNumber();
   }
 
-  /** The next bytes; throws Error where there are fewer. */
+  /** The next bytes; throws Error if there are fewer. */
   async read(count: number): Promise<Uint8Array> {
     await this.#fill(count);
     return this.take(count);

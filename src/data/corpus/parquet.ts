@@ -29,7 +29,7 @@ const DECODED_BYTES = 1 << 20;
 
 /** A parquet file's column of text, open for reading. */
 export interface ParquetText {
-  /** Rows that hold a text; undefined where the file does not say which do. */
+  /** Rows that hold a text; undefined if the file does not say which do. */
   readonly texts: number | undefined;
   /** Bytes of the column, unpacked: a little more than the text. */
   readonly bytes: number;
@@ -194,7 +194,7 @@ class OpenParquet implements ParquetText {
     noteExpansion(warnings, this.name, sizes.packed / this.times, sizes.unpacked);
   }
 
-  /** Rows of a group that are not null; undefined where the file does not count them. */
+  /** Rows of a group that are not null; undefined if the file does not count them. */
   #textsOf(group: RowGroup): number | undefined {
     const rows = Number(group.num_rows);
     if (!isOptional(this.metadata, this.column)) return rows;

@@ -20,9 +20,8 @@ export function cacheFolder(): string {
 }
 
 /**
- * The user's token, of any form: HF_TOKEN, else HUGGING_FACE_HUB_TOKEN, else what `hf auth login` has left in the file
- * HF_TOKEN_PATH, by default HF_HOME/token. Undefined where there is none. Throws ConfigError for one that no header can
- * carry.
+ * The user's token, of any form: HF_TOKEN, else HUGGING_FACE_HUB_TOKEN, else what `hf auth login` has left in the file HF_TOKEN_PATH,
+ * by default HF_HOME/token. Undefined if there is none. Throws ConfigError for one that no header can carry.
  */
 export function userToken(): string | undefined {
   const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH } = process.env;

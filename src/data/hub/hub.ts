@@ -38,7 +38,7 @@ export interface HubAccess {
   readonly cache?: string | undefined;
   /** Milliseconds before the first new try; each further one waits twice as long. */
   readonly retryMs?: number | undefined;
-  /** Milliseconds of silence after which `onNotice` hears what is waited for. 5000 by default. */
+  /** Milliseconds of silence after which `onNotice` receives the reason of the wait. 5000 by default. */
   readonly silenceMs?: number | undefined;
   /** Receives lines for the user: on waits, and on replacements of requested files. */
   readonly onNotice?: ((line: string) => void) | undefined;
@@ -443,7 +443,7 @@ function reasonOf(error: unknown): string {
   return `${message.replace(/^Api error with status (\d+)\..*$/s, 'status $1')}${cause}`;
 }
 
-/** Throws DataError where files that are numbered parts of one (`-00001-of-00004`) are not all there. */
+/** Throws DataError if files that are numbered parts of one (`-00001-of-00004`) are not all there. */
 function requireAllParts(where: string, files: readonly HubFile[]): void {
   const found = new Map<string, number>();
   for (const { path } of files) {

@@ -44,7 +44,7 @@ const GPT2_DEFAULT_ID = 50_256;
 export interface TokenizerFiles {
   /** The folder, for messages. */
   readonly where: string;
-  /** The content of `tokenizer.json`, or one made of `vocab.json` and `merges.txt`; null where there is neither. */
+  /** The content of `tokenizer.json`, or one made of `vocab.json` and `merges.txt`; null if there is neither. */
   readonly tokenizer: TokenizerJSON | null;
   /** The file that it is from, for messages. */
   readonly tokenizerPath: string;
@@ -110,13 +110,13 @@ async function readVocab(files: ModelFiles): Promise<TokenizerJSON | null> {
 /** The ids with which texts begin and end, with conventions to keep and notices. */
 export interface FoundTextIds {
   readonly ids: TextIds;
-  /** The content of generation_config.json, with these ids; null where there is none, and no file gives any. */
+  /** The content of generation_config.json, with these ids; null if there is none, and no file gives any. */
   readonly generation: Readonly<Record<string, unknown>> | null;
   readonly notices: readonly string[];
 }
 
 /**
- * As transformers' `generate` does, hears generation_config.json first. Throws DataError for ids that are none of the
+ * generation_config.json comes first, as in transformers' `generate`. Throws DataError for ids that are none of the
  * model's.
  */
 export function foundTextIds(
@@ -150,7 +150,7 @@ export interface FoundTokenizer {
 }
 
 /**
- * Makes the tokenizer. Throws DataError where it is damaged, or its end of text is nowhere named.
+ * Makes the tokenizer. Throws DataError if it is damaged, or its end of text is nowhere named.
  *
  * @param eot what the user calls the token that ends a text; ConfigError where there is no such token
  */
@@ -190,7 +190,7 @@ export async function foundTokenizer(
 }
 
 /**
- * Reads a `tokenizer.json` of any name, and what lies beside it. Throws DataError where it is missing or damaged.
+ * Reads a `tokenizer.json` of any name, and what lies beside it. Throws DataError if it is missing or damaged.
  *
  * @param eot as `foundTokenizer` has it
  */
@@ -220,7 +220,7 @@ export interface FoundTemplate {
   readonly notices: readonly string[];
 }
 
-/** As transformers does, hears chat_template.jinja first. Throws DataError where a template is not text. */
+/** chat_template.jinja comes first, as in transformers. Throws DataError if a template is not text. */
 export function foundTemplate(files: TextFiles): FoundTemplate {
   const { where, chatTemplate, tokenizerConfig, chatTemplateJSON, moreTemplates } = files;
   const templates =

@@ -36,7 +36,7 @@ export interface HuggingFaceModel {
 }
 
 /**
- * The files of a folder. Throws CheckpointError where it is none; links out of it are refused when they are to be read.
+ * The files of a folder. Throws CheckpointError if it is none; links out of it are refused when they are to be read.
  *
  * @param followLinks whether links out of the folder are followed, and not refused
  */

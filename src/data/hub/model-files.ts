@@ -21,7 +21,7 @@ export interface ModelFiles {
   fetch(names: readonly string[]): Promise<string[]>;
 }
 
-/** A file's JSON. Throws CheckpointError where it cannot be read or is none. */
+/** A file's JSON. Throws CheckpointError if it cannot be read or is none. */
 export async function readJSON(files: ModelFiles, name: string): Promise<unknown> {
   const text = await readText(files, name);
   try {
@@ -32,12 +32,12 @@ export async function readJSON(files: ModelFiles, name: string): Promise<unknown
   }
 }
 
-/** The same, or undefined where there is no such file. */
+/** The same, or undefined if there is no such file. */
 export async function optionalJSON(files: ModelFiles, name: string): Promise<unknown> {
   return files.names.includes(name) ? readJSON(files, name) : undefined;
 }
 
-/** A file's text. Throws CheckpointError where it cannot be read. */
+/** A file's text. Throws CheckpointError if it cannot be read. */
 export async function readText(files: ModelFiles, name: string): Promise<string> {
   try {
     const size = await files.size(name);

@@ -65,7 +65,7 @@ export interface Asked {
   /** Null for the model that comes with the page. */
   readonly load: { readonly question: readonly GivenFile[] | null; readonly answer: ModelFacts };
   readonly inspect: { readonly question: { readonly text: string }; readonly answer: Inspection };
-  /** Attention weights (heads, T, T) of the last block of a loop, counted from 1; null where there are none. */
+  /** Attention weights (heads, T, T) of the last block of a loop, counted from 1; null if there are none. */
   readonly attention: {
     readonly question: { readonly text: string; readonly loop: number };
     readonly answer: Float32Array | null;

@@ -95,7 +95,7 @@ export class OpenModel {
     }
   }
 
-  /** Says what is wrong to the person who types; the model's own errors name an argument. */
+  /** Reports an error to the user who types; the model's own errors name an argument. */
   private requireLength(text: string): void {
     const { gpt, tokenizer } = this.parts;
     const { length } = tokenizer.encode(text);

@@ -31,7 +31,7 @@ export interface AnswerEvent {
  */
 export type Trouble = 'gone' | 'key' | 'waiting' | 'refused';
 
-/** A request that came to nothing; its message is for the person who asked. */
+/** A failed request; its message is for the user. */
 export class RequestError extends Error {
   constructor(
     readonly trouble: Trouble,

@@ -91,7 +91,7 @@ export class Run {
     return this.derived(`${name} ${weight}`, this.columns[name], step, false);
   }
 
-  /** Seconds that the rest takes at the present speed; null where it ends not, or nothing tells. */
+  /** Seconds that the rest takes at the present speed; null if it does not end, or is unknown. */
   get secondsLeft(): number | null {
     const { info, columns } = this;
     const rows = columns.step.length;

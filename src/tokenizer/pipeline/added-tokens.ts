@@ -22,7 +22,7 @@ export interface AddedToken {
   readonly rstrip: boolean;
 }
 
-/** Reads an entry of `added_tokens`, but for its id; throws DataError where it is damaged. */
+/** Reads an entry of `added_tokens`, but for its id; throws DataError if it is damaged. */
 export function readAddedToken(settings: Settings, id: number): AddedToken {
   const special = settings.flag('special', false);
   return {

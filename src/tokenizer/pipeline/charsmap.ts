@@ -25,7 +25,7 @@ export class Charsmap {
   /** Whether printable ASCII is unchanged, so that it need not be processed. */
   readonly #stretch: RegExp;
 
-  /** @param base64 the field `precompiled_charsmap`; throws DataError where it is damaged */
+  /** @param base64 the field `precompiled_charsmap`; throws DataError if it is damaged */
   constructor(base64: string, where: string) {
     let bytes: Uint8Array;
     try {

@@ -37,7 +37,7 @@ export const NORMALIZERS = [
   'StripAccents',
 ] as const;
 
-/** Reads a normalizer, null for none; throws DataError where it is damaged or not supported. */
+/** Reads a normalizer, null for none; throws DataError if it is damaged or not supported. */
 export function readNormalizer(value: unknown, where: string): Normalizer {
   if (value === null || value === undefined) return () => {};
   const settings = new Settings(value, where);

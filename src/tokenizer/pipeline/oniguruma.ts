@@ -47,7 +47,7 @@ const LINE_START = `(?:${START}|(?<=\\n)(?!${END}))`;
  * Translates an expression; the result has the flags g and u.
  *
  * @param where the setting, for messages
- * @throws DataError where the expression is damaged or has what JavaScript cannot match alike
+ * @throws DataError if the expression is damaged or has what JavaScript cannot match alike
  */
 export function fromOniguruma(pattern: string, where: string): RegExp {
   const source = new Translator(pattern, where).translate();

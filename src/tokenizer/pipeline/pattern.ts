@@ -2,9 +2,7 @@
 import { fromOniguruma } from './oniguruma.js';
 import type { Settings } from './settings.js';
 
-/**
- * Reads the field `pattern`, as an expression with the flag g; throws DataError where it is damaged or not supported.
- */
+/** Reads the field `pattern`, as an expression with the flag g; throws DataError if it is damaged or not supported. */
 export function readPattern(settings: Settings): RegExp {
   const pattern = settings.part('pattern');
   if (pattern.value('Regex') !== null) return fromOniguruma(pattern.text('Regex'), `${pattern.where}.Regex`);

@@ -35,7 +35,7 @@ export const PRE_TOKENIZERS = [
   'WhitespaceSplit',
 ] as const;
 
-/** Reads a pre-tokenizer, null for none; throws DataError where it is damaged or not supported. */
+/** Reads a pre-tokenizer, null for none; throws DataError if it is damaged or not supported. */
 export function readPreTokenizer(value: unknown, where: string): PreTokenizer {
   if (value === null || value === undefined) return (pieces) => pieces;
   const settings = new Settings(value, where);

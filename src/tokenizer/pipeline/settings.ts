@@ -1,7 +1,7 @@
 /** Reads the settings of one part of a tokenizer.json. */
 import { DataError } from '../../errors.js';
 
-/** An object of the file, read field by field. Each reader throws DataError where a field is not what it must be. */
+/** An object of the file, read field by field. Each reader throws DataError if a field is not what it must be. */
 export class Settings {
   readonly #fields: Record<string, unknown>;
 
@@ -16,7 +16,7 @@ export class Settings {
     this.#fields = value as Record<string, unknown>;
   }
 
-  /** The field, null where it is absent. */
+  /** The field, null if it is absent. */
   value(name: string): unknown {
     return Object.hasOwn(this.#fields, name) ? this.#fields[name] : null;
   }

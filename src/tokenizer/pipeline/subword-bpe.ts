@@ -6,7 +6,7 @@ import type { Settings } from './settings.js';
 import { partedBy } from './cutter.js';
 import { byteTokens, type ModelTokens, spellable, type WordModel } from './words.js';
 
-/** Reads the model; throws DataError where it is damaged, or has dropout, which would give other ids each time. */
+/** Reads the model; throws DataError if it is damaged, or has dropout, which would give other ids each time. */
 export function subwordBpe(settings: Settings, tokens: ModelTokens): WordModel {
   const { vocab, controls, where } = tokens;
   const dropout = settings.value('dropout');

@@ -6,7 +6,7 @@ import { byteTokens, type ModelTokens, spellable, type WordModel } from './words
 /** How much worse than the worst token an unknown character is. */
 const UNKNOWN_PENALTY = 10;
 
-/** Reads the model; throws DataError where it is damaged. */
+/** Reads the model; throws DataError if it is damaged. */
 export function unigram(settings: Settings, tokens: ModelTokens): WordModel {
   const pieces = settings.list('vocab');
   const scores = pieces.map((entry, i) => {

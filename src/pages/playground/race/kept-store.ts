@@ -6,7 +6,7 @@ import { MemoryStore } from '../../../web/memory-store.js';
 export class KeptStore implements Store {
   private current: Store;
 
-  /** `onFull` hears once, in words, why nothing is kept any more. */
+  /** `onFull` receives once, in words, why nothing is kept any more. */
   constructor(
     private readonly kept: Store,
     private readonly onFull: (reason: string) => void,

@@ -22,7 +22,7 @@ export interface Plot {
   readonly logY: boolean;
   /** The part of the axis that is shown; null for all. */
   readonly zoom: readonly [number, number] | null;
-  /** All of the axis, which charts side by side have in common; null where there is nothing to show. */
+  /** All of the axis, which charts side by side have in common; null if there is nothing to show. */
   readonly whole: readonly [number, number] | null;
 }
 
@@ -62,7 +62,7 @@ export function extentX(curves: readonly PlotCurve[], log: boolean): [number, nu
   return low < high ? [low, high] : [low - (log ? low / 2 : 0.5), high + 0.5];
 }
 
-/** Draws a chart of `width` times `height` pixels; null where there is nothing to show. */
+/** Draws a chart of `width` times `height` pixels; null if there is nothing to show. */
 export function draw(
   c: CanvasRenderingContext2D,
   width: number,
