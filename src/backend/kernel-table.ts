@@ -489,8 +489,8 @@ export const EXIT_KERNELS = {
   /**
    * One step of ACT (Graves 2016, arXiv 1603.08983) from the halting probability h, the sum of the former ones, and
    * which rows run: the weight p of this step's state, the sum so far, and which rows go on. A row stops when its sum
-   * reaches 1 − ε:
-   * p = h while it runs on, 1 − the former sum where it stops, else 0. With `last`, what runs stops here.
+   * reaches 1 − ε: p = h while it runs on, 1 − the former sum where it stops, else 0. With `last`, what runs stops
+   * here.
    */
   actForward: {
     out: { p: 'n', nextSum: 'n', goingOn: 'i32 n' },

@@ -237,8 +237,8 @@ function run(entry: Entry, backend: Backend, args: Record<string, unknown>): voi
 }
 
 /**
- * Checks every kernel at the full sizes of B sequences of a model against another engine, whose sums are in float32 too.
- * Throws Error if a result is wrong; returns how many kernels were checked.
+ * Checks every kernel at the full sizes of B sequences of a model against another engine, whose sums are in float32
+ * too. Throws Error if a result is wrong; returns how many kernels were checked.
  */
 export async function checkKernels(
   model: ModelConfig,

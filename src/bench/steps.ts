@@ -1,6 +1,6 @@
 /**
- * Whole training steps and evaluations on random tokens, timed by phase and by kernel. Several models take turns step by
- * step, so that a noisy machine disturbs all alike.
+ * Whole training steps and evaluations on random tokens, timed by phase and by kernel. Several models take turns step
+ * by step, so that a noisy machine disturbs all alike.
  */
 import type { Backend } from '../backend/backend.js';
 import { forwardFlopsPerToken } from '../models/cost.js';
@@ -55,8 +55,8 @@ export interface StepsResult {
 const WARM_MS = 500;
 
 /**
- * Takes `steps` timed steps of each model, once untimed ones have settled. The first is checked: an untrained model's loss
- * must be near what random logits give. `onStep` receives every timed step.
+ * Takes `steps` timed steps of each model, once untimed ones have settled. The first is checked: an untrained model's
+ * loss must be near what random logits give. `onStep` receives every timed step.
  */
 export async function benchmarkSteps(
   models: readonly BenchmarkModel[],

@@ -1,6 +1,6 @@
 /**
- * How commands print: results on stdout, as text or one JSON document; progress and notices on stderr. Lines fit the terminal,
- * and 100 columns at most; colour is used if the terminal has it and NO_COLOR is not set.
+ * How commands print: results on stdout, as text or one JSON document; progress and notices on stderr. Lines fit the
+ * terminal, and 100 columns at most; colour is used if the terminal has it and NO_COLOR is not set.
  */
 import { realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { writing } from '../node/file-errors.js';

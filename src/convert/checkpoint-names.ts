@@ -1,6 +1,6 @@
 /**
- * Which tensors of a Hugging Face checkpoint are a model's, by their names: wrappers put prefixes before them, and other
- * heads and buffers lie beside them. It must not read files or tensors.
+ * Which tensors of a Hugging Face checkpoint are a model's, by their names: wrappers put prefixes before them, and
+ * other heads and buffers lie beside them. It must not read files or tensors.
  */
 import { CheckpointError } from '../errors.js';
 import type { LazyTensor } from '../formats/lazy-tensors.js';

@@ -1,7 +1,7 @@
 /**
- * Models under Hugging Face's names: their `config.json` to a model's configuration and back, and which tensors of such a
- * checkpoint are a model's. GPT-2 is `transformers`' own; a loop network, or a GPT-2 with other parts, has a model type
- * of ours, whose PyTorch file is `python/modeling_loopnn.py`. It must not read files.
+ * Models under Hugging Face's names: their `config.json` to a model's configuration and back, and which tensors of such
+ * a checkpoint are a model's. GPT-2 is `transformers`' own; a loop network, or a GPT-2 with other parts, has a model
+ * type of ours, whose PyTorch file is `python/modeling_loopnn.py`. It must not read files.
  */
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { TextIdFields } from '../generate/text-ids.js';

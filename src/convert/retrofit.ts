@@ -1,6 +1,6 @@
 /**
- * Turns a GPT-2 into a loop network that starts as close to it as its form allows. Layers are chosen, or averaged in groups;
- * embeddings, final layer norm and head stay; gates are new. It must not read files.
+ * Turns a GPT-2 into a loop network that starts as close to it as its form allows. Layers are chosen, or averaged in
+ * groups; embeddings, final layer norm and head stay; gates are new. It must not read files.
  *
  * The initial gates. Let f be the chosen stack walked once, f(x) = x + r(x), which is the original without the layers
  * that were left out. N loops must leave f(x⁽⁰⁾), up to a factor: the final layer norm takes every factor away.
@@ -10,9 +10,8 @@
  *   corrections that f never learned to make from there, and ones repeat the whole stack.
  * - Form `output`, x⁽ⁿ⁾ = x⁽ⁿ⁻¹⁾ + α⁽ⁿ⁾ ⊙ f(x⁽ⁿ⁻¹⁾): α = (a, 0, …, 0) gives x⁽⁰⁾ + a·f(x⁽⁰⁾), in direction f(x⁽⁰⁾) +
  *   x⁽⁰⁾/a. No gate is exact. A larger a comes closer, but leaves a state a times as large, to which a later f adds
- *   corrections of the old size:
- *   the loops to be learned would hardly turn it. So a = 1: the embedding counts once too often, which is little where
- *   the stack adds much more than it was given, as trained stacks do.
+ *   corrections of the old size: the loops to be learned would hardly turn it. So a = 1: the embedding counts once too
+ *   often, which is little where the stack adds much more than it was given, as trained stacks do.
  * - Inner loops in form `output` would count each layer's input twice, and the next layer's again, so that the last of
  *   L layers' corrections weighs 1 against the first one's 2ᴸ⁻¹; a larger a makes it worse. They are refused.
  *

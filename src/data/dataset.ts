@@ -1,6 +1,7 @@
 /**
- * What `--data` may name: a folder that `loopnn prepare` or nanoGPT wrote, a folder of shards as llm.c and build-nanogpt
- * write them, or a single file of tokens. It assigns files to splits, and must not import text sources or training.
+ * What `--data` may name: a folder that `loopnn prepare` or nanoGPT wrote, a folder of shards as llm.c and
+ * build-nanogpt write them, or a single file of tokens. It assigns files to splits, and must not import text sources or
+ * training.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';

@@ -1,7 +1,7 @@
 /**
- * Files of token ids: of what type the ids are, and reading them at any place without holding the file in memory. The type comes
- * from the file's own header (numpy's or llm.c's), else from the caller that opens it, and is never guessed; what
- * plainly is something else (`formats/disguise.ts`) is refused. Knows no folders (`dataset.ts`).
+ * Files of token ids: of what type the ids are, and reading them at any place without holding the file in memory. The
+ * type comes from the file's own header (numpy's or llm.c's), else from the caller that opens it, and is never guessed;
+ * what plainly is something else (`formats/disguise.ts`) is refused. Knows no folders (`dataset.ts`).
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
@@ -54,7 +54,7 @@ interface Layout extends IntegerFormat {
  * Opens a token file. One whose integers may be too large for ids is gone through once.
  *
  * @throws DataError if it is missing, empty, truncated or no token file, if its type is not known, or for an integer
- * that is no id
+ *   that is no id
  */
 export async function openTokenFile(path: string, options: TokenFileOptions = {}): Promise<TokenShard> {
   let file: FileHandle;

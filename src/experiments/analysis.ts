@@ -1,6 +1,6 @@
 /**
- * What a trained model does from exit to exit: how its prediction sharpens, how its hidden state moves, what its gates have
- * learned, and, where tokens halt early, at which steps.
+ * What a trained model does from exit to exit: how its prediction sharpens, how its hidden state moves, what its gates
+ * have learned, and, where tokens halt early, at which steps.
  */
 import type { GPT } from '../models/gpt.js';
 import { exitCount } from '../models/config.js';

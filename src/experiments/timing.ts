@@ -30,8 +30,8 @@ export interface Timing {
   readonly stepMs: Spread;
   readonly tokensPerSecond: number;
   /**
-   * Milliseconds of evaluating one batch with halted tokens skipped, over those with every token computed and the halted
-   * ones thrown away; null if no token halts early.
+   * Milliseconds of evaluating one batch with halted tokens skipped, over those with every token computed and the
+   * halted ones thrown away; null if no token halts early.
    */
   readonly skippingRatio: number | null;
   readonly provenance: Provenance;

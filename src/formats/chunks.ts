@@ -7,8 +7,9 @@ const CHUNK_BYTES = 1 << 20;
 const AHEAD = 2;
 
 /**
- * A file from `start` to its end, a mebibyte at a time: while one chunk is worked on, the next ones are read. They share a few
- * buffers, each of which begins at a multiple of 8 bytes: a chunk must be used before the next is requested.
+ * A file from `start` to its end, a mebibyte at a time: while one chunk is worked on, the next ones are read. They
+ * share a few buffers, each of which begins at a multiple of 8 bytes: a chunk must be used before the next is
+ * requested.
  */
 export async function* chunksOf(file: RandomAccessFile, start: number): AsyncGenerator<Uint8Array> {
   const buffers = Array.from(

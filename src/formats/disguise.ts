@@ -1,6 +1,6 @@
 /**
- * What a file is that was taken for a bare row of token ids and plainly is something else: a format with a mark of its own,
- * text, or ids of twice or four times the width.
+ * What a file is that was taken for a bare row of token ids and plainly is something else: a format with a mark of its
+ * own, text, or ids of twice or four times the width.
  *
  * Only what no row of ids can look like counts. Ids of real text have zeros and other control bytes everywhere: of
  * 16-bit ids below 8,192, and of all bytes that a byte-level vocabulary of 256 puts down, every second byte is one, and

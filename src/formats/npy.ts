@@ -1,6 +1,6 @@
 /**
- * The header of numpy's `.npy` files: a magic number, a version, and a dictionary in Python's notation that names the type of
- * the values, their order and the shape. The format is described in numpy/lib/_format_impl.py.
+ * The header of numpy's `.npy` files: a magic number, a version, and a dictionary in Python's notation that names the
+ * type of the values, their order and the shape. The format is described in numpy/lib/_format_impl.py.
  */
 import { DataError } from '../errors.js';
 import type { IntegerFormat, IntegerType } from './integers.js';

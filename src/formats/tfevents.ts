@@ -1,6 +1,6 @@
 /**
- * TensorBoard's events (tensorflow/core/util/event.proto, framework/summary.proto): scalars, texts and hyper-parameters as
- * records of a TFRecord file.
+ * TensorBoard's events (tensorflow/core/util/event.proto, framework/summary.proto): scalars, texts and hyper-parameters
+ * as records of a TFRecord file.
  */
 import {
   bytesField,

@@ -1,6 +1,6 @@
 /**
- * The tokenizer of character models such as nanoGPT's: one id for each character of its vocabulary, none for the end of a
- * text.
+ * The tokenizer of character models such as nanoGPT's: one id for each character of its vocabulary, none for the end of
+ * a text.
  */
 import { ConfigError, DataError } from '../errors.js';
 import {

@@ -67,8 +67,7 @@ const PLAIN = { single_word: false, lstrip: false, rstrip: false };
 
 /**
  * The content of a `tokenizer.json` with the tokens that files beside it add, as transformers adds them when it loads
- * them:
- * those of `added_tokens_decoder`, which also say anew how a token is found that is there already; or, where a
+ * them: those of `added_tokens_decoder`, which also say anew how a token is found that is there already; or, where a
  * configuration has no such list, those of `added_tokens.json`.
  *
  * @param older the content of added_tokens.json, `undefined` for none
@@ -138,8 +137,8 @@ export function withAddedTokens(
 }
 
 /**
- * The content of a `tokenizer.json` in which tokens that other files name as special are special, as transformers makes them
- * when it loads them: those of these contents, and added ones of these ids. Throws DataError if it is damaged.
+ * The content of a `tokenizer.json` in which tokens that other files name as special are special, as transformers makes
+ * them when it loads them: those of these contents, and added ones of these ids. Throws DataError if it is damaged.
  */
 export function withSpecialTokens(
   json: TokenizerJSON,

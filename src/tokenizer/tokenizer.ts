@@ -98,8 +98,8 @@ export function partsDocuments(tokenizer: Tokenizer): tokenizer is PartingTokeni
 }
 
 /**
- * The special tokens whose ids a model of `vocabSize` ids does not have, as after one was added for padding alone: the model
- * neither reads nor makes them. Undefined if more is beyond the model, whose tokenizer it is then not.
+ * The special tokens whose ids a model of `vocabSize` ids does not have, as after one was added for padding alone: the
+ * model neither reads nor makes them. Undefined if more is beyond the model, whose tokenizer it is then not.
  */
 export function tokensBeyond(tokenizer: Tokenizer, vocabSize: number): readonly SpecialToken[] | undefined {
   const beyond = tokenizer.specials.filter(({ id }) => id >= vocabSize);

@@ -1,5 +1,6 @@
 /**
- * Decodes a stream of ids with a tokenizer that decodes lists only, in which a token's text can depend on those before it.
+ * Decodes a stream of ids with a tokenizer that decodes lists only, in which a token's text can depend on those before
+ * it.
  *
  */
 import type { TokenDecoder } from './tokenizer.js';

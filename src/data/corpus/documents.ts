@@ -102,7 +102,8 @@ export async function openFile(path: string, warnings: TextWarnings): Promise<Te
  * Opens a file or a folder as a source.
  *
  * @throws DataError if it is missing, empty, a binary file, not what `options.as` says, a parquet file without the
- * column, or looks like records that cannot be read
+ *   column,
+ * or looks like records that cannot be read
  */
 export async function openPath(path: string, options: FieldOptions = FIELD_DEFAULTS): Promise<TextSource> {
   const name = basename(path);

@@ -1,9 +1,9 @@
 /**
  * What the beginning of a file shows of JSON: records, and how they lie, or no records. Knows shapes; reads no files.
  *
- * Code, prose and markup that begin with a brace or a bracket are told from JSON by parsing what is whole of it. JSON that
- * has no records is a configuration, which is text like any other file of code; unless a string in it is so long that it
- * may be meant as training text.
+ * Code, prose and markup that begin with a brace or a bracket are told from JSON by parsing what is whole of it. JSON
+ * that has no records is a configuration, which is text like any other file of code; unless a string in it is so long
+ * that it may be meant as training text.
  */
 import { DataError } from '../../errors.js';
 import { type JsonLayout, severalArrays } from './json.js';

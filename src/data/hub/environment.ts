@@ -20,8 +20,9 @@ export function cacheFolder(): string {
 }
 
 /**
- * The user's token, of any form: HF_TOKEN, else HUGGING_FACE_HUB_TOKEN, else what `hf auth login` has left in the file HF_TOKEN_PATH,
- * by default HF_HOME/token. Undefined if there is none. Throws ConfigError for one that no header can carry.
+ * The user's token, of any form: HF_TOKEN, else HUGGING_FACE_HUB_TOKEN, else what `hf auth login` has left in the file
+ * HF_TOKEN_PATH, by default HF_HOME/token. Undefined if there is none. Throws ConfigError for one that no header can
+ * carry.
  */
 export function userToken(): string | undefined {
   const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH } = process.env;
@@ -49,8 +50,8 @@ export function isOffline(): boolean {
 }
 
 /**
- * `fetch`, by the proxies that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name, which Node's own does not heed before
- * Node 24.
+ * `fetch`, by the proxies that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name, which Node's own does not heed before Node
+ * 24.
  */
 export async function fetchOfEnvironment(): Promise<typeof fetch> {
   if (variable('HTTPS_PROXY') === undefined && variable('HTTP_PROXY') === undefined) return fetch;

@@ -1,7 +1,7 @@
 /**
  * Where a long text may be cut for a tokenizer that looks at more than words: at a place where its words, found in the
- * neighbourhood, end, or where no token can lie across. Each part is then encoded behind a few characters of what was before
- * it, whose words are left out again, so that no part has a beginning of its own.
+ * neighbourhood, end, or where no token can lie across. Each part is then encoded behind a few characters of what was
+ * before it, whose words are left out again, so that no part has a beginning of its own.
  */
 import { classOf } from './unicode.js';
 

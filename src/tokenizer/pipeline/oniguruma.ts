@@ -1,6 +1,6 @@
 /**
- * Translates the regular expressions of a tokenizer.json, which Python's tokenizers hands to Oniguruma (Ruby's syntax), to
- * JavaScript's. What JavaScript cannot match equally is rejected by name.
+ * Translates the regular expressions of a tokenizer.json, which Python's tokenizers hands to Oniguruma (Ruby's syntax),
+ * to JavaScript's. What JavaScript cannot match equally is rejected by name.
  *
  * What is the same text to both and not the same thing: `\w \d \s \b` go by Unicode, `\h` is a hexadecimal digit, `.`
  * is all but a line feed, `^` and `$` stand at lines, `(?m)` lets `.` match line feeds, a lone `(?i)` counts to the end
