@@ -8,7 +8,8 @@ const FAILED = 1;
 const WRONG_USAGE = 2;
 
 /**
- * Prints an error, after the name of who has it, and returns the exit code; with `--debug` also the stack trace.
+ * Prints an error after the name of the program that has it, and returns the exit code; with `--debug` also the stack
+ * trace.
  */
 export function report(error: unknown, who = 'loopnn', debug = process.argv.includes('--debug')): number {
   // Work that a signal stopped has set its exit code, and said so.

@@ -41,8 +41,8 @@ export interface BackendOptions {
  * available.
  *
  * @example
- * const runtime = new Runtime(await createBackend()); // in a worker, so that there are threads and the page stays
- * alive
+ * // In a worker, so that there are threads and the page stays alive.
+ * const runtime = new Runtime(await createBackend());
  */
 export async function createBackend(options: BackendOptions = {}): Promise<Backend> {
   const { backend = 'auto', precision = 'f32', weights = 'float', threads, channels } = options;
