@@ -26,8 +26,8 @@ void layernormForward(const LayernormForwardArgs& args) {
       vf squares{};
       for (int64_t c = 0; c < C; c += W) {
         // Lanes past the end must not count, so the tail's difference is taken from m itself.
-        const int left = (int)(C - c);
-        const vf d = (left >= W ? load(x + c) : (iota() < left ? loadFirst(x + c, left) : set1(m))) - m;
+        const vf d =
+            (C - c >= W ? load(x + c) : (iota() < (int)(C - c) ? loadFirst(x + c, (int)(C - c)) : set1(m))) - m;
         squares = fma(d, d, squares);
       }
       const float s = 1.0f / __builtin_sqrtf(sumLanes(squares) / (float)C + eps);
