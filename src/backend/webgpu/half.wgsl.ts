@@ -27,7 +27,7 @@ fn rounded(x: vec4f) -> vec4f { return ${half ? through || 'vec4f(vec4<f16>(x))'
 
 /**
  * What gradients of R rows are multiplied by: those by a mean over the rows, of at most 1/R, come to lie below 2. What
- * is 30,000 times as large becomes infinite, and its update is left out.
+ * is 30,000 times as large becomes infinite, and its update is skipped.
  */
 export function gradientScale({ half }: Operands, R: number): number {
   return half ? 2 ** Math.ceil(Math.log2(Math.max(R, 1))) : 1;
