@@ -3,8 +3,8 @@
  * contexts, beside the limits that bind them. Models take turns.
  */
 import { Decoder } from '../generate/decoder.js';
-import { applicationCount, type ModelConfig } from '../models/config.js';
-import { forwardFlopsPerToken, keyWidth, mlpWidths } from '../models/cost.js';
+import { applicationCount } from '../models/config.js';
+import { forwardFlopsPerToken, keyWidth, weightsReadPerToken } from '../models/cost.js';
 import { GPT } from '../models/gpt.js';
 import { hashWords } from '../random.js';
 import { Runtime } from '../tensor/tensor.js';
@@ -184,7 +184,7 @@ class Entrant {
     const width = backend.precision === 'f32' ? 4 : 2;
     // A byte each, and a float for every 64 of them.
     const weightWidth = weights === 'int8' ? 1 + 4 / 64 : width;
-    const matrices = applicationCount(model) * blockMatrixSize(model) + model.vocabSize * model.nEmbd;
+    const matrices = weightsReadPerToken(model);
     const keys = applicationCount(model) * 2 * keyWidth(model);
     return matrices * weightWidth + sequences * context * keys * width;
   }
@@ -194,10 +194,4 @@ class Entrant {
     this.model.dispose();
     this.model.runtime.pool.trim();
   }
-}
-
-/** Elements of a block's matrices: queries, keys and values; (C, C), and (C, I), (I, C) with the MLP's inner width. */
-function blockMatrixSize(config: ModelConfig): number {
-  const { nEmbd: C } = config;
-  return C * (2 * C + 2 * keyWidth(config) + mlpWidths(config));
 }

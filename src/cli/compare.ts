@@ -6,6 +6,8 @@ import { terminalTables } from '../experiments/group-table.js';
 import { type MeasuredLaw, measureLaws } from '../experiments/law/measured.js';
 import { onlyRecipes } from '../experiments/law/models.js';
 import { LAW_TITLE, lawTable } from '../experiments/law/report.js';
+import { type CostVerdict, verdicts, verdictTable } from '../experiments/law/verdict.js';
+import { modelsOf } from '../experiments/model-results.js';
 import { planComparison } from '../experiments/plan.js';
 import { RemainingWork } from '../experiments/remaining.js';
 import type { ReportContext } from '../experiments/report.js';
@@ -198,6 +200,7 @@ export function renderTables(
   const { groups, paper } = terminalTables(results, context);
   return [
     ...renderLaws(measureLaws(context.suite, results), width),
+    ...renderVerdicts(verdicts(context.suite.law, modelsOf(results, context)), width),
     ...groups.flatMap(({ title, header, rows, outcome }, i) => [
       ...(i === 0 ? [] : ['']),
       title,
@@ -216,6 +219,14 @@ function renderLaws(laws: readonly MeasuredLaw[], width?: number): string[] {
   const { header, rows, outcome } = lawTable(laws);
   const sentences = outcome.flatMap((line) => paragraph(`  ${line}`, width));
   return [LAW_TITLE, ...table(header, rows, width), ...sentences, ''];
+}
+
+/** Looped models against models without loops, by each measure of cost. */
+function renderVerdicts(found: readonly CostVerdict[], width?: number): string[] {
+  return found.flatMap((measure) => {
+    const { header, rows } = verdictTable(measure);
+    return [`${measure.title}, against models without loops`, ...table(header, rows, width), ''];
+  });
 }
 
 /** The data on which the losses of results were measured. */

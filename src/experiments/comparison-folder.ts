@@ -12,6 +12,7 @@ import { chosenFields, runName } from './entrants.js';
 import { chartFiles, renderHtml, renderMarkdown } from './document.js';
 import type { Outcome } from './outcome.js';
 import type { MeasuredLaw } from './law/measured.js';
+import type { CostVerdict } from './law/verdict.js';
 import { type ReportContext, reportSections } from './report.js';
 import type { Provenance, RunResult } from './result.js';
 import type { Suite } from './suites.js';
@@ -33,6 +34,8 @@ export interface ComparisonDocument extends Provenance, Pick<Outcome, 'missing' 
   readonly timings: readonly Timing[];
   /** Of suites that measure what loops are worth; empty for others. */
   readonly law: readonly MeasuredLaw[];
+  /** Of the same suites: looped models against models without loops of equal cost. */
+  readonly equalCost: readonly CostVerdict[];
 }
 
 const BEGUN_FILE = 'comparison.json';

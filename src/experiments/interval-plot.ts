@@ -21,12 +21,13 @@ const STYLE =
   '.plot text{fill:currentColor;font:11px system-ui,sans-serif}.plot .title{font-size:13px;font-weight:600}' +
   `@media (max-width:480px){.plot text{font-size:${LARGEST}px}}.plot .grid{stroke:#8884}`;
 
-/** The rows over an axis that holds all of them and `marks`. */
+/** The rows over an axis that holds all of them and `marks`; values have so many decimals. */
 export function intervalChart(
   title: string,
   xLabel: string,
   rows: readonly IntervalRow[],
   marks: readonly number[],
+  decimals = 2,
 ): string {
   const ends = [...rows.flatMap(({ low, high }) => [low, high]), ...marks];
   const x = scaleLinear()
@@ -42,7 +43,7 @@ export function intervalChart(
   });
   const drawn = rows.map(({ label, color, value, low, high }, i) => {
     const y = TITLE + i * ROW + 30;
-    const [text] = wrapped(`${label}: ${value.toFixed(2)}`, WIDTH - 2 * MARGIN);
+    const [text] = wrapped(`${label}: ${value.toFixed(decimals).replace('-', '−')}`, WIDTH - 2 * MARGIN);
     const line = `<line x1="${place(low)}" x2="${place(high)}" y1="${y}" y2="${y}" stroke="${color}" stroke-width="3"/>`;
     const words = `<text x="${MARGIN}" y="${y - 12}">${escapeText(text)}</text>`;
     return `${words}${line}<circle cx="${place(value)}" cy="${y}" r="5" fill="${color}"/>`;

@@ -6,6 +6,7 @@ import { type Chart, lineChart } from './plot.js';
 import { groupTable, paperTable } from './group-table.js';
 import { measureLaws } from './law/measured.js';
 import { lawSections } from './law/report.js';
+import { verdicts } from './law/verdict.js';
 import { type Measurements, type ModelResults, modelsOf, tokensPerSecond } from './model-results.js';
 import { type CurvePoint, type RunResult, trainingFlopsPerToken } from './result.js';
 import { mean } from '../statistics.js';
@@ -52,7 +53,7 @@ export function reportSections(results: readonly RunResult[], context: ReportCon
   const models = modelsOf(results, context);
   const found = new Map(models.map((model) => [model.name, model]));
   const sections: Section[] = [
-    ...lawSections(measureLaws(context.suite, results)),
+    ...lawSections(measureLaws(context.suite, results), verdicts(context.suite.law, models)),
     ...context.suite.groups.map((group) => groupSection(group, found)),
     ...paperSection(models),
     {

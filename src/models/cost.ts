@@ -88,11 +88,24 @@ export function blockParameters(config: ModelConfig): { once: number; looped: nu
  */
 export function forwardFlopsPerToken(config: ModelConfig, T: number, loops?: number, heads = 1): number {
   const { nEmbd: C, vocabSize: V } = config;
-  // Queries and projection are C² each; then keys and values.
-  const block = 2 * C * (2 * C + 2 * keyWidth(config) + mlpWidths(config));
+  const block = 2 * blockMatrixSize(config);
   const attention = (2 * 2 * C * (T + 1)) / 2; // q·k and p·v against (T + 1)/2 keys on average
   const recipes = recipeFlopsPerToken(config, loops ?? config.nLoop);
   return applicationCount(config, loops) * (block + attention) + recipes + heads * 2 * V * C;
+}
+
+/**
+ * Weights that decoding a token reads: the matrices of every application of a block, and the head's. A block that is
+ * looped is read in every loop, unless caches hold it.
+ */
+export function weightsReadPerToken(config: ModelConfig): number {
+  const { nEmbd: C, vocabSize: V } = config;
+  return applicationCount(config) * blockMatrixSize(config) + V * C;
+}
+
+/** Elements of a block's matrices: queries, keys and values, projection; (C, I), (I, C) with the MLP's inner width. */
+function blockMatrixSize(config: ModelConfig): number {
+  return config.nEmbd * (2 * config.nEmbd + 2 * keyWidth(config) + mlpWidths(config));
 }
 
 /** An MLP's weights per channel: in, out, and in again for a gate's half. */

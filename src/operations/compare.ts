@@ -10,6 +10,8 @@ import type { ComparisonEvent } from '../experiments/comparison-events.js';
 import { type ComparisonDocument, ComparisonFolder } from '../experiments/comparison-folder.js';
 import { Outcome } from '../experiments/outcome.js';
 import { measureLaws } from '../experiments/law/measured.js';
+import { verdicts } from '../experiments/law/verdict.js';
+import { modelsOf } from '../experiments/model-results.js';
 import type { ReportContext } from '../experiments/report.js';
 import { reportFacts } from '../experiments/report-facts.js';
 import { requireSuite, type Suite, type SuiteData } from '../experiments/suites.js';
@@ -163,7 +165,8 @@ export async function compareModels(options: CompareOptions): Promise<Comparison
     const context: ReportContext = { suite, facts, timings, missing, tokenText };
     const { name, scale } = suite;
     const law = measureLaws(suite, results);
-    const document = { suite: name, scale, ...provenance, missing, tuned, timings, law, results };
+    const equalCost = verdicts(suite.law, modelsOf(results, context));
+    const document = { suite: name, scale, ...provenance, missing, tuned, timings, law, equalCost, results };
     if (folder && results.length > 0) await folder.writeReport(context, document);
     const page = folder && results.length > 0 ? join(out, 'report.html') : null;
     return { document, context, failed, stopped: signal.aborted, report: page };

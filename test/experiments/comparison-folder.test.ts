@@ -126,6 +126,7 @@ test('steps are timed once, again for a model that has finished since; the repor
     tuned,
     timings,
     law: [],
+    equalCost: [],
     results,
   };
   await folder.writeReport(context, document);

@@ -55,7 +55,7 @@ test('each recipe has its φ, with the models without loops that it shares', () 
 });
 
 test('the report has tables, sentences and charts of them, and what is not determined says why', () => {
-  const sections = lawSections(measureLaws(suite, results));
+  const sections = lawSections(measureLaws(suite, results), []);
   const markdown = renderMarkdown('Loops', sections);
   assert.match(markdown, /\| modern, plain \| 0\.46 \| 0\.4\d to 0\.\d\d \|/);
   assert.match(markdown, /modern, stable injection: a block that is run 6 times is worth 4\.2 blocks \(/);
@@ -75,13 +75,13 @@ test('the report has tables, sentences and charts of them, and what is not deter
   );
   const [plain] = measureLaws(suite, begun);
   assert.equal(plain.fit, null);
-  const early = renderMarkdown('Loops', lawSections([plain]));
+  const early = renderMarkdown('Loops', lawSections([plain], []));
   assert.match(
     early,
     /φ is not determined: three sizes of models without loops are needed, and there are 2\./,
   );
   assert.match(early, /\| modern, plain \| not determined \|/);
-  assert.deepEqual(lawSections([]), []);
+  assert.deepEqual(lawSections([], []), []);
 });
 
 test('intervals stand over one axis', () => {

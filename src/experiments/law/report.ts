@@ -10,6 +10,7 @@ import { intervalChart } from '../interval-plot.js';
 import { lineChart, type Series, seriesColor } from '../plot.js';
 import { effectiveParameters, lossAt, TOKENS_VARY } from './law.js';
 import type { MeasuredLaw } from './measured.js';
+import { type CostVerdict, verdictSections } from './verdict.js';
 
 export const LAW_TITLE = 'What one loop is worth';
 const LAW = 'L = E + A·(N_once + r^φ·N_rec)^−α + B·D^−β';
@@ -37,8 +38,8 @@ export function lawTable(laws: readonly MeasuredLaw[]): {
   return { header, rows, outcome: laws.map(sentence) };
 }
 
-/** The section of a report; none of a suite that measures no law. */
-export function lawSections(laws: readonly MeasuredLaw[]): Section[] {
+/** The sections of a report; none of a suite that measures no law. */
+export function lawSections(laws: readonly MeasuredLaw[], equalCost: readonly CostVerdict[]): Section[] {
   if (laws.length === 0) return [];
   const { header, rows, outcome } = lawTable(laws);
   const known = laws.filter(({ undetermined }) => undetermined === null);
@@ -60,6 +61,7 @@ export function lawSections(laws: readonly MeasuredLaw[]): Section[] {
   }
   return [
     { title: LAW_TITLE, blocks: [...blocks, ...laws.flatMap(curveOf)] },
+    ...verdictSections(equalCost),
     ...laws.map((law) => ({ title: `The law’s residuals: ${law.label}`, blocks: residualsOf(law) })),
   ];
 }
