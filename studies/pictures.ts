@@ -5,11 +5,12 @@
  *
  * RUNS is a folder of runs to watch, as a comparison makes it; MODEL is a run to serve.
  */
-import { spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { openBrowser } from '../test/pages/page.js';
 
@@ -21,8 +22,8 @@ interface Picture {
   readonly name: string;
   /** Of `loopnn`. */
   readonly command: readonly string[];
-  /** Below the server's address. */
-  readonly address: string;
+  /** Below the address of the command's server; null where the command writes a page by `--html`. */
+  readonly address: string | null;
   /** What a visitor does before it is taken. */
   readonly act: (page: Page) => Promise<unknown>;
   readonly height?: number;
@@ -80,11 +81,38 @@ const PICTURES: readonly Picture[] = [
     },
     height: 700,
   },
+  {
+    name: 'inspect',
+    command: [
+      'inspect',
+      '--model',
+      'models/playground',
+      '--prompt',
+      'The people of the United States of America',
+    ],
+    address: null,
+    act: async () => {},
+    height: 760,
+  },
 ];
+
+const MAIN = join(ROOT, 'dist/src/cli/main.js');
+
+/** The page that a command writes, while it is there. */
+async function written(command: readonly string[], use: (url: string) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'loopnn-picture-'));
+  try {
+    const file = join(folder, 'page.html');
+    execFileSync(process.execPath, [MAIN, ...command, '--html', file], { cwd: ROOT, stdio: 'inherit' });
+    await use(pathToFileURL(file).href);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
 
 /** The address that a command prints, while it runs. */
 async function serving(command: readonly string[], use: (url: string) => Promise<void>): Promise<void> {
-  const child = spawn(process.execPath, [join(ROOT, 'dist/src/cli/main.js'), ...command, '--port', '0'], {
+  const child = spawn(process.execPath, [MAIN, ...command, '--port', '0'], {
     stdio: ['ignore', 'inherit', 'pipe'],
   });
   try {
@@ -107,7 +135,7 @@ async function take(
   for (const { suffix, width, colorScheme } of SHAPES) {
     const context = await browser.newContext({ viewport: { width, height }, colorScheme });
     const page = await context.newPage();
-    await page.goto(url + address);
+    await page.goto(url + (address ?? ''));
     await act(page);
     const path = join(OUT, `${name}${suffix}.png`);
     await page.screenshot({ path });
@@ -119,6 +147,7 @@ async function take(
 mkdirSync(OUT, { recursive: true });
 const browser = await openBrowser();
 for (const picture of PICTURES.filter(({ name }) => only.length === 0 || only.includes(name))) {
-  await serving(picture.command, (url) => take(browser, url, picture));
+  const show = picture.address === null ? written : serving;
+  await show(picture.command, (url) => take(browser, url, picture));
 }
 await browser.close();
