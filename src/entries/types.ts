@@ -41,6 +41,7 @@ export type {
 export type { FittedModel, Interval, LawFit, LawModel } from '../experiments/law/fit.js';
 export type { Law, LawPoint } from '../experiments/law/law.js';
 export type { MeasuredLaw, MeasuredModel } from '../experiments/law/measured.js';
+export type { AtEqualCost, CostVerdict } from '../experiments/law/verdict.js';
 export type { Measurements } from '../experiments/model-results.js';
 export type { Outcome, Tuned } from '../experiments/outcome.js';
 export type { PlannedModel } from '../experiments/plan.js';

@@ -39,7 +39,8 @@ export interface BackendOptions {
  * `webgpu` is requested and not available.
  *
  * @example
- * const runtime = new Runtime(await createBackend({ name: 'native' }));
+ * const runtime = new Runtime(await createBackend({ name: 'wasm', precision: 'f32' }));
+ * console.log(runtime.backend.name, runtime.backend.precision); // wasm f32
  */
 export async function createBackend({
   name = usualBackend(),

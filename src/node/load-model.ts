@@ -20,8 +20,9 @@ export interface LoadOptions extends RunLoadOptions {
  * names ids that the model does not have, and ConfigError for wrong options.
  *
  * @example
- * await using model = await loadModel('runs/mine');
+ * const model = await loadModel('runs/mine');
  * for await (const { text } of model.generate('Once', { maxTokens: 50 })) process.stdout.write(text);
+ * await model.dispose();
  */
 export async function loadModel(folder: string, { threads, ...options }: LoadOptions = {}): Promise<Model> {
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {

@@ -21,7 +21,8 @@ export interface ComparisonPlan {
  * Prepares, trains and writes nothing. Throws ConfigError for errors in the suite.
  *
  * @example
- * const { runs, seconds } = await planModels({ suite: findSuite('paper-2'), out: 'runs/paper-2' });
+ * const { runs, flops } = await planModels({ suite: findSuite('demo'), out: 'runs/demo' });
+ * console.log(runs, flops > 1e12); // 3 true
  */
 export async function planModels(
   options: CompareOptions & { onModel?: (done: number, of: number) => void },

@@ -9,7 +9,7 @@ import { test } from 'node:test';
 import { errorPathsEnd } from './error-paths.js';
 import { MAIN, outcome, start, temporaryFolder, trainSmall } from './helpers.js';
 
-await errorPathsEnd(2);
+await errorPathsEnd(1);
 
 const folder = temporaryFolder();
 const { run, data } = await trainSmall(folder, 'run', '--max-steps', '2', '--block-size', '64');

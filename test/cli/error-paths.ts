@@ -43,7 +43,7 @@ async function forAll<Item>(items: readonly Item[], work: (item: Item) => Promis
 /** Registers a test for each command, which takes each of its error paths so many times. */
 export async function errorPathsEnd(times: number): Promise<void> {
   for (const [command, paths] of Object.entries(await errorPaths())) {
-    test(`${command}: each of ${paths.length} error paths ends, ${times} times`, async () => {
+    test(`${command}: each of ${paths.length} error paths ends, times ${times}`, async () => {
       const runs = Array.from({ length: times }, () => paths).flat();
       await forAll(runs, async ([args, message, code = 1, env]) => {
         const result = await ended([command, ...args], env);
@@ -66,7 +66,7 @@ async function errorPaths(): Promise<Record<string, readonly Path[]>> {
     const { code, stderr } = await loopnn(args);
     assert.equal(code, 0, stderr);
   };
-  await must('prepare', 'sotu', '--out', data, '--tokenizer', 'bpe:4096');
+  await must('prepare', 'moby-dick', '--out', data, '--tokenizer', 'bpe:4096');
   const few = ['--max-steps', '1', '--warmup-steps', '0', '--batch-size', '1', '--eval-batches', '1'];
   await must('train', '--preset', 'mini-1x2', '--data', data, '--out', run, ...few);
   const [corrupt, empty, text, long] = [at('corrupt'), at('empty'), at('words.txt'), 'word '.repeat(600)];

@@ -208,6 +208,10 @@ const EXAMPLES: [path: string, name: string, prints: RegExp][] = [
   ['operations/play.ts', 'servePlayground', /<title>loopnn: what looping does/],
   ['operations/watch.ts', 'watchRuns', /^[1-9]\d* runs on http:\/\/127\.0\.0\.1:\d+\n$/],
   ['operations/report.ts', 'reportRuns', /^1 run, \d+ characters\n$/],
+  ['node/load-model.ts', 'loadModel', /^.+/],
+  ['node/backend.ts', 'createBackend', /^wasm f32\n$/],
+  ['models/cost.ts', 'modelCost', /^2\n$/],
+  ['operations/plan.ts', 'planModels', /^3 true\n$/],
 ];
 
 for (const [path, name, prints] of EXAMPLES) {
