@@ -1,6 +1,6 @@
 /**
- * Activations, alone and in the halves of a gated MLP. A function is a struct with its value and its slope, the
- * derivative; all kernels are made from it.
+ * Activations, alone and in a gated MLP, where one half of the input gates the other. A function is a struct with its
+ * value and its slope, the derivative; all kernels are made from it.
  */
 #include "elements.h"
 #include "families.h"
@@ -10,8 +10,8 @@ namespace LOOPNN_ISA {
 namespace {
 
 /**
- * e^x, and 0 where it is below the normal numbers: there expv differs between instruction sets, and what the
- * derivatives multiply it by may be anything up to infinity.
+ * e^x, but 0 where e^x is below the normal floats: there expv differs between instruction sets, and the derivatives
+ * multiply the result by factors up to infinity.
  */
 LOOPNN_INLINE vf vanishingExp(vf x) {
   const vf e = expv(x);
@@ -48,14 +48,14 @@ struct QuickGeluArgument {
   LOOPNN_INLINE vf slope(vf) { return set1(1.702f); }
 };
 
-/** Φ(x), the normal distribution's, and e^(−x²/2). */
+/** Φ(x), the distribution function of the standard normal, and e^(−x²/2). */
 struct Normal {
   vf below, exponential;
 };
 
 /**
  * Φ(−z) = e^(−z²/2)·t·p(t) with t = 1/(1 + 0.35z) for z ≥ 0. The polynomial p is fitted for the least relative error,
- * 2^-25 up to z = 15, where the exponential vanishes; rounded, it comes to 4e-7.
+ * 2^-25 up to z = 15, where the exponential vanishes; with rounding the error is 4e-7.
  */
 LOOPNN_INLINE Normal normal(vf x) {
   const vf z = maxv(x, -x);
@@ -94,7 +94,7 @@ struct Tanh {
     const vf one = set1(1.0f), two = set1(2.0f);
     return one - two / (one + expv(two * x));
   }
-  LOOPNN_INLINE vf slope(vf x) {  // of the logistic of 2x, four times the slope
+  LOOPNN_INLINE vf slope(vf x) {  // tanh x = 2σ(2x) − 1: four times the slope of σ at 2x
     const vf e = expv(-set1(2.0f) * x);
     return set1(4.0f) * logisticSlope(set1(1.0f) / (set1(1.0f) + e), e);
   }
@@ -107,7 +107,7 @@ struct Sigmoid {
   }
 };
 
-/** body(the function of a kind). */
+/** Calls `body` with the function of a kind. */
 template <class Body>
 void withFunction(Activation kind, Body body) {
   switch (kind) {
@@ -132,6 +132,7 @@ void withFunction(Activation kind, Body body) {
   }
 }
 
+/** out (n) = f(inp (n)). */
 void activationForward(const ActivationForwardArgs& args) {
   float* out = args.out;
   const float* inp = args.inp;
@@ -142,6 +143,7 @@ void activationForward(const ActivationForwardArgs& args) {
   });
 }
 
+/** In the forward pass this was out = f(inp): dinp (n) = or += dout ⊙ f′(inp). */
 void activationBackward(const ActivationBackwardArgs& args) {
   float* dinp = args.dinp;
   const float *dout = args.dout, *inp = args.inp;
@@ -155,7 +157,10 @@ void activationBackward(const ActivationBackwardArgs& args) {
   });
 }
 
-/** body(r, i, n) for every vector of R rows of I: it starts at i and has n ≥ 1 elements of its row left. */
+/**
+ * body(r, i, left) for every vector of R rows of I elements: it starts at element i of row r, of which left ≥ 1
+ * elements remain.
+ */
 template <class Body>
 LOOPNN_INLINE void forEachVectorOfRows(int64_t R, int64_t I, Body body) {
   const int64_t rows = max(1, kBlock / I);
@@ -166,6 +171,7 @@ LOOPNN_INLINE void forEachVectorOfRows(int64_t R, int64_t I, Body body) {
   });
 }
 
+/** out (R, I) = f(gate) ⊙ other, where each row of inp (R, 2·I) is gate (I), then other (I). */
 void gatedActivationForward(const GatedActivationForwardArgs& args) {
   float* out = args.out;
   const float* inp = args.inp;
@@ -178,6 +184,10 @@ void gatedActivationForward(const GatedActivationForwardArgs& args) {
   });
 }
 
+/**
+ * In the forward pass this was out = f(gate) ⊙ other. Each row of dinp (R, 2·I) is = or += dout ⊙ other ⊙ f′(gate),
+ * then dout ⊙ f(gate).
+ */
 void gatedActivationBackward(const GatedActivationBackwardArgs& args) {
   float* dinp = args.dinp;
   const float *dout = args.dout, *inp = args.inp;

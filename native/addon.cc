@@ -1,6 +1,6 @@
 /**
- * The addon as JavaScript sees it: the kernels, memory, and a few functions about the machine. Turns refusals into
- * errors of the classes given to `setErrorFactory`. It must not check shapes or compute.
+ * The addon's exports to JavaScript: the kernels, memory, and a few functions about the machine. A Refusal becomes an
+ * error from the function given to `setErrorFactory`. This file must not check shapes or compute.
  */
 #include <mutex>
 #include <new>
@@ -16,10 +16,10 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 
-/** One kernel at a time: the pool and the scratch are shared by every JavaScript thread of the process. */
+/** Held during a call: all JavaScript threads of the process share the pool and its scratch. */
 std::mutex running;
 
-/** What one JavaScript environment keeps: the function that makes errors. */
+/** The state of one JavaScript environment: the function that makes errors. */
 struct Instance {
   napi_ref errorFactory = nullptr;
 };
@@ -53,7 +53,7 @@ void throwRefusal(napi_env env, const char* where, const Refusal& refusal) {
   if (napi_call_function(env, global, factory, 4, arguments, &error) == napi_ok) napi_throw(env, error);
 }
 
-/** Every call from JavaScript comes in here; `data` is its Binding. */
+/** The entry of every call from JavaScript; `data` is its Binding. */
 napi_value enter(napi_env env, napi_callback_info info) {
   void* data = nullptr;
   napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data);
@@ -151,7 +151,7 @@ void define(napi_env env, napi_value exports, const Binding* binding) {
 
 NAPI_MODULE_INIT() {
   using namespace loopnn;
-  // Pool threads may sleep in this library when a worker thread's environment ends.
+  // Pool threads may still sleep in this library when a worker thread's environment ends.
   stayLoaded();
   Instance* instance = new Instance;
   napi_set_instance_data(env, instance, [](napi_env, void* data, void*) { delete static_cast<Instance*>(data); },

@@ -1,4 +1,4 @@
-/** Reading and checking of arguments: see args.h. */
+/** Reads and checks arguments: see args.h. */
 #include "args.h"
 
 #include <cmath>
@@ -31,7 +31,7 @@ std::string shortest(double x) {
   return buffer;
 }
 
-/** The product, or −1 where it does not fit. */
+/** The product, or −1 if it exceeds an int64_t. */
 int64_t product(std::initializer_list<int64_t> shape) {
   int64_t n = 1;
   for (int64_t d : shape) {
@@ -144,7 +144,7 @@ void* Call::sized(size_t index, const char* name, napi_typedarray_type type, std
   }
   const uintptr_t begin = reinterpret_cast<uintptr_t>(a.data);
   spans_[spanCount_++] = {name, begin, begin + static_cast<uintptr_t>(wanted) * 4, written};
-  static int32_t nothing = 0;  // an empty array has no address, and null means that there is no array
+  static int32_t nothing = 0;  // an empty array has no address, and null would mean no array
   return a.data ? a.data : &nothing;
 }
 

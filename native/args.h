@@ -1,6 +1,6 @@
 /**
- * Reads and checks the arguments of one call from JavaScript. A binding has one line for each argument; the first that
- * does not fit ends the call with a Refusal, before anything is written.
+ * Reads and checks the arguments of one call from JavaScript. A binding has one line for each argument; the first wrong
+ * argument ends the call with a Refusal, before anything is written.
  */
 #pragma once
 
@@ -16,7 +16,7 @@ namespace loopnn {
 struct Refusal {
   const char* kind;  // "ShapeError" or "BackendError"
   std::string rule;
-  std::string got;  // empty: nothing to show
+  std::string got;  // empty if there is nothing to show
   double gotNumber = 0;
   bool gotIsNumber = false;
 };
@@ -35,7 +35,7 @@ class Call {
   /** A finite number in [low, high]. */
   double number(size_t index, const char* name, double low, double high);
   bool flag(size_t index, const char* name);
-  /** The number of one of `count` choices. */
+  /** The index of one of `count` choices. */
   template <class Choice>
   int32_t choice(size_t index, const char* name, Choice count) {
     return choiceBelow(index, name, static_cast<int32_t>(count));
@@ -46,7 +46,7 @@ class Call {
   float* out(size_t index, const char* name, std::initializer_list<int64_t> shape);
   const int32_t* inInts(size_t index, const char* name, std::initializer_list<int64_t> shape);
   int32_t* outInts(size_t index, const char* name, std::initializer_list<int64_t> shape);
-  /** The data of a Uint8Array of any length `n`. */
+  /** The data of a Uint8Array of any length, which becomes `n`. */
   const uint8_t* inBytes(size_t index, const char* name, int64_t& n);
   /** The number of elements of an array of floats or whole numbers. */
   int64_t elements(size_t index, const char* name);
@@ -56,7 +56,7 @@ class Call {
 
   /** Refuses ids outside [least, end). */
   void ids(const int32_t* values, int64_t n, const char* name, int64_t least, int64_t end);
-  /** Refuses numbers that do not exceed the one before. */
+  /** Refuses a number that does not exceed its predecessor. */
   void ascending(const int32_t* values, int64_t n, const char* name);
   /** Refuses an output that shares memory with any other argument. */
   void noOverlap();

@@ -16,6 +16,10 @@ constexpr int64_t kApart = 64, kApartFloats = 1 << 24;
 constexpr int64_t kSumRows = 64;  // positions in a task that sums them
 static_assert(MR % 2 == 0, "a panel of queries is made of whole words of pairs");
 
+/**
+ * out (B·T, C), or only its N rows in `rows`: (D⊙softmax(q·kᵀ/√HS))·v for each query head over the positions up to the
+ * row's own, D being dropout's factors; lse (B, NH, T): the log-sum-exp of the scaled scores. Reads qkv (B, T, H, HS).
+ */
 template <class P>
 void forwardAs(const AttentionForwardArgs& args) {
   float *out = args.out, *lse = args.lse;
@@ -149,8 +153,8 @@ void addTransposed(float* c, const float* a, const float* b, int64_t queries, in
  * 5. Lines 3 and 1 give δ_i = do_i·Σ_k D_ik·P_ik·v_k = do_i·o_i, which needs no pass over the keys.
  * 6. dq_i = Σ_j ds_ij·k_j/√HS and dk_j = Σ_i ds_ij·q_i/√HS.
  *
- * `dx` gives the start of its gradients, including those of its key head, to which it adds with `adds`; it adds to dq
- * with `accumulate`.
+ * `dx` points to the gradients of the query head and of its key head. With `accumulate`, dq is added to; with `adds`,
+ * dk and dv are.
  */
 template <class P>
 void backwardHead(GradView dx, const float* dout, const float* out, const float* lse, HeadView x, int64_t T, int64_t C,
@@ -210,6 +214,7 @@ void backwardHead(GradView dx, const float* dout, const float* out, const float*
   deliver(dx.q, x.stride, s.dq, wide, T, HS, accumulate);
 }
 
+/** dqkv (B, T, H, HS) = or += the gradient of all heads, by backwardHead, from dout and out (B, T, C). */
 template <class P>
 void backwardAs(const AttentionBackwardArgs& args) {
   float* dqkv = args.dqkv;

@@ -1,7 +1,7 @@
 /**
  * Causal self-attention in blocks (arXiv 2205.14135), the forward pass: scores live in registers and a small buffer,
  * never as a T×T matrix, and blocks above the diagonal are skipped. Products are the tiles of gemm.h on packed panels.
- * Knows not where keys and values come from.
+ * It must not know where keys and values come from.
  *
  * Key blocks start at multiples of KB whatever the query, and masked keys add exact zeros (if their v is finite), so
  * the bits of a query's output depend on the keys up to it and on nothing else.
@@ -193,7 +193,7 @@ struct FreshKeys {
   }
 };
 
-/** A panel of A that has one row only and no room for more: its words one after the other. */
+/** Packs a panel of A with one row only, and no room for more: its words one after the other. */
 template <class P>
 LOOPNN_INLINE void packRow(float* dst, const float* src, int64_t k) {
   for (int64_t s = 0; s < stepsOf<P>(k); s += W) store(dst + s, P::along(src, s, k));
@@ -201,9 +201,9 @@ LOOPNN_INLINE void packRow(float* dst, const float* src, int64_t k) {
 
 /**
  * Some positions of G query heads that share their keys, heads of a position being neighbours: row i of the panels is
- * head i mod G of position ⌊i/G⌋ of `at`. `q` is head 0 of row 0 of the sequence; the rows of `out` lie C apart; `lse`,
- * where wanted, has T values a head and takes what belongs to a position. `sample` is that of head 0 as dropout counts
- * them.
+ * head i mod G of position ⌊i/G⌋ of `at`. `q` is head 0 of row 0 of the sequence; the rows of `out` lie C apart. `lse`,
+ * if not null, has T values for each head, and receives that of each query at its position. `sample` is dropout's
+ * sample number of head 0.
  */
 template <class P, class Keys>
 void forwardQueries(float* out, float* lse, int64_t T, const float* q, int64_t stride, const Keys& keysOf, Queries at,
@@ -216,7 +216,7 @@ void forwardQueries(float* out, float* lse, int64_t T, const float* q, int64_t s
   const float* queries = q + at.row(0) * stride;
   int64_t apart = G == 1 ? stride : HS;
   if (at.rows || (G > 1 && at.n > 1)) {
-    for (int64_t i = 0; i < n; i++) {  // one after the other, because they may lie anywhere
+    for (int64_t i = 0; i < n; i++) {  // one at a time, because the rows may lie anywhere
       const float* from = q + at.row(i / G) * stride + i % G * HS;
       for (int64_t c = 0; c < HS; c++) s.gathered[i * HS + c] = from[c];
     }

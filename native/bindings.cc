@@ -1,6 +1,5 @@
 /**
- * Bindings of what is not a kernel: lengths that depend on the instruction set, and the machine's limit of
- * multiply-adds.
+ * Bindings besides the kernels: lengths that depend on the instruction set, and the machine's limit of multiply-adds.
  */
 #include "bindings.h"
 
@@ -28,7 +27,7 @@ napi_value cachePageLength(Call& call) {
   return number(call, static_cast<double>(kernels().cachePageLength(KV, HS, call.flag(2, "bf16"))));
 }
 
-/** FLOPs done. */
+/** Runs multiply-adds; returns the number of FLOPs. */
 napi_value peakProducts(Call& call) {
   const int64_t iterations = static_cast<int64_t>(call.number(1, "iterations", 1, 1e6));
   const bool bf16 = call.flag(2, "bf16");

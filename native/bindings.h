@@ -1,4 +1,4 @@
-/** How functions of the addon are listed and entered. */
+/** The lists of the addon's functions. */
 #pragma once
 
 #include "args.h"
@@ -6,7 +6,7 @@
 
 namespace loopnn {
 
-/** One function of the addon: called with exactly `arguments` arguments; returns null for undefined. */
+/** One function of the addon. It takes exactly `arguments` arguments, and returns null for undefined. */
 struct Binding {
   const char* name;
   size_t arguments;
@@ -21,7 +21,7 @@ extern const Binding kMeasureBindings[];
 extern const Binding kMemoryBindings[];
 extern const Binding kChecksumBindings[];
 
-/** Those of the instruction set in use. */
+/** The kernels of the instruction set in use. */
 inline const Kernels& kernels() { return currentIsa().kernels(); }
 
 }  // namespace loopnn

@@ -1,9 +1,10 @@
 /**
  * Attention over a key/value cache. A page holds the keys and values of one key block of attention.h, for every key
- * head in the very panels that its tiles read: nothing is packed twice, and the bits are those of whole sequences. The
- * queries of a group read a page together.
+ * head, as the packed panels that the tiles read: nothing is packed twice, and the bits are the same as over whole
+ * sequences. The queries of a group read a page together.
  *
- * A sequence is a row of the table: how many rows it gets, how many positions it has already, and its pages in order.
+ * A sequence is a row of the table: the number of its new rows, the number of its past positions, and its pages in
+ * order.
  */
 #include "attention.h"
 
@@ -42,7 +43,7 @@ struct CachedKeys {
     return {k, k + keyWords<P>(HS), stepsOf<P>(KB)};
   }
 
-  /** Stores the key and value of a position; what a page holds after it counts no more. */
+  /** Stores the key and value of a position; the content of the page after that position is no longer valid. */
   void append(int64_t position, const float* key, const float* value) const {
     const int64_t t = position % KB, steps = stepsOf<P>(HS);
     float* k = at(position);
@@ -59,6 +60,10 @@ struct CachedKeys {
   }
 };
 
+/**
+ * Appends the keys and values of qkv (R, H, HS) to the cache. out (N, C) = softmax(q·kᵀ/√HS)·v for each query head of
+ * the rows in `rows`, or of all, over the cached positions up to the row's own.
+ */
 template <class P>
 void attentionAs(const CachedAttentionArgs& args) {
   float *out = args.out, *cache = args.cache;

@@ -1,4 +1,4 @@
-/** Rules of a call besides the types, lengths and ranges of its entry in the table. */
+/** Checks of a call that its entry in the table cannot express. */
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@ namespace loopnn {
 
 constexpr double kHuge = 3e38;
 
-/** Dropout as four numbers p, key0, key1, firstSample from `index` on; null where p is, if that may be. */
+/** Dropout from the four arguments p, key0, key1 and firstSample, at `index`; null if p is null and `optional`. */
 inline const Dropout* readDropout(Call& call, size_t index, Dropout& mask, bool optional) {
   if (optional && call.isNull(index)) return nullptr;
   const double p = call.number(index, "p", 0, 1);

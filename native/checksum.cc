@@ -1,7 +1,7 @@
 /**
- * CRC-32C (Castagnoli, RFC 3720 appendix B.4) of bytes. Processors have an instruction for eight bytes of it, which
- * takes three cycles until its result can be used and can begin once a cycle: so three thirds are summed side by side
- * and joined.
+ * CRC-32C (Castagnoli, RFC 3720 appendix B.4) of bytes. Processors have an instruction for eight bytes, with a latency
+ * of three cycles, which can start once a cycle: so three thirds of the bytes are summed side by side, and their sums
+ * joined.
  *
  * A checksum is a polynomial over GF(2) modulo the generator, its bits in reverse: bit 31 is the coefficient of x^0.
  */
@@ -121,7 +121,7 @@ napi_value crc32c(Call& call) {
   const uint8_t* bytes = call.inBytes(0, "bytes", n);
   uint32_t crc = ~call.word(1, "before");
 #ifdef LOOPNN_CRC_TARGET
-  // The portable set stands for any processor.
+  // The portable set uses no special instructions.
   const bool fast = hasInstructions() && std::strcmp(currentIsa().name, "portable") != 0;
   crc = fast ? fromInstructions(crc, bytes, n) : fromTables(crc, bytes, n);
 #else

@@ -1,4 +1,4 @@
-/** Which instruction set's kernels run: the best the processor has, unless LOOPNN_ISA names another. */
+/** Chooses the instruction set whose kernels run: the processor's best, unless LOOPNN_ISA names another. */
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>

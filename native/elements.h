@@ -1,4 +1,4 @@
-/** Loops over arrays with the same work for all elements, or for all rows. */
+/** Parallel loops with the same work for all elements of an array, or for all its rows. */
 #pragma once
 
 #include "vec.h"
@@ -8,7 +8,7 @@ namespace LOOPNN_ISA {
 
 constexpr int64_t kBlock = 8192;  // elements in a task
 
-/** body(i, n) for every vector of [0, n): it starts at i and has n ≥ 1 elements left. */
+/** body(i, left) for every vector of [0, n): it starts at i, and left ≥ 1 elements remain. */
 template <class Body>
 LOOPNN_INLINE void forEachVector(int64_t n, Body body) {
   parallel(ceilDiv(n, kBlock), [&](int64_t task, int) {
@@ -17,7 +17,7 @@ LOOPNN_INLINE void forEachVector(int64_t n, Body body) {
   });
 }
 
-/** body(r) for every row of `width` floats. */
+/** body(r) for each of R rows of `width` floats. */
 template <class Body>
 LOOPNN_INLINE void forEachRow(int64_t R, int64_t width, Body body) {
   const int64_t rows = max(1, kBlock / width);

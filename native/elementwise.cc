@@ -1,4 +1,4 @@
-/** Kernels on single elements: fill, copy, add, dropout. */
+/** Kernels on single elements: fill, copy, add, accumulate, dropout. */
 #include "elements.h"
 #include "families.h"
 
@@ -6,6 +6,7 @@ namespace loopnn {
 namespace LOOPNN_ISA {
 namespace {
 
+/** dst (n) = value. */
 void fill(const FillArgs& args) {
   float* dst = args.dst;
   const float value = static_cast<float>(args.value);
@@ -14,6 +15,7 @@ void fill(const FillArgs& args) {
   forEachVector(n, [&](int64_t i, int64_t left) { storeUpTo(dst + i, v, left); });
 }
 
+/** dst (n) = src (n). */
 void copy(const CopyArgs& args) {
   float* dst = args.dst;
   const float* src = args.src;
@@ -21,6 +23,7 @@ void copy(const CopyArgs& args) {
   forEachVector(n, [&](int64_t i, int64_t left) { storeUpTo(dst + i, loadUpTo(src + i, left), left); });
 }
 
+/** out (n) = a + b. */
 void add(const AddArgs& args) {
   float* out = args.out;
   const float *a = args.a, *b = args.b;
@@ -30,6 +33,7 @@ void add(const AddArgs& args) {
   });
 }
 
+/** out (n) += inp (n). */
 void accumulate(const AccumulateArgs& args) {
   float* out = args.out;
   const float* inp = args.inp;
@@ -38,6 +42,10 @@ void accumulate(const AccumulateArgs& args) {
   });
 }
 
+/**
+ * out (R, C) = or += inp/(1 − p) where an element is kept, 0 elsewhere: element (r mod T)·C + c of sample
+ * firstSample + ⌊r/T⌋. The backward pass is the same kernel on gradients.
+ */
 void dropout(const DropoutArgs& args) {
   float* out = args.out;
   const float* inp = args.inp;

@@ -1,6 +1,6 @@
 /**
- * Token embedding, with the positions' where there is one. The backward pass is cut by channels, not by rows: a token
- * that occurs twice is then added by one thread, in the order of the rows.
+ * Token embedding, and position embedding if there is one. The backward pass splits its work by channels, not by rows,
+ * so that one thread adds up the rows of a repeated token, in their order.
  */
 #include "families.h"
 #include "vec.h"
@@ -9,6 +9,7 @@ namespace loopnn {
 namespace LOOPNN_ISA {
 namespace {
 
+/** out (R, C) = wte[tokens[r]] + wpe[positions[r]], or wte[tokens[r]] alone; wte (V, C), wpe (P, C). */
 void forward(const EmbeddingForwardArgs& args) {
   float* out = args.out;
   const int32_t *tokens = args.tokens, *positions = args.positions;
@@ -27,6 +28,10 @@ void forward(const EmbeddingForwardArgs& args) {
   });
 }
 
+/**
+ * In the forward pass this was out[r] = wte[tokens[r]] + wpe[positions[r]]: dwte[tokens[r]] += dout[r] and
+ * dwpe[positions[r]] += dout[r].
+ */
 void backward(const EmbeddingBackwardArgs& args) {
   float *dwte = args.dwte, *dwpe = args.dwpe;
   const float* dout = args.dout;

@@ -1,6 +1,6 @@
 /**
- * What the instructions of AVX-512 that vec.h uses compute, in halves of AVX2: included before everything else by the
- * build that tests every instruction set on a machine that lacks some. Its bits are the instructions' own.
+ * Emulates the AVX-512 instructions that vec.h uses, in two halves of AVX2, bit for bit. The build that tests every
+ * instruction set on a machine that lacks some includes this file before everything else.
  */
 #pragma once
 
@@ -70,7 +70,7 @@ static inline void storeMasked(float* p, __mmask16 mask, __m512 v) {
   }
 }
 
-/** Floats too small to be normal count as 0 in the bfloat16 instructions. */
+/** The bfloat16 instructions read subnormal floats as 0. */
 static inline words flushed(words bits) { return (bits & 0x7f800000u) == 0u ? bits & 0x80000000u : bits; }
 
 /** The nearest bfloat16, ties to even, in the low half of each word. */
@@ -80,7 +80,7 @@ static inline words toBf16(__m512 x) {
   return (bits & 0x7fffffffu) > 0x7f800000u ? (bits >> 16) | 0x40u : rounded;
 }
 
-/** 32 bfloat16: the 16 of b, and then those of a. */
+/** 32 bfloat16 values: the 16 of b, then the 16 of a. */
 static inline __m512 cvtne2ps(__m512 a, __m512 b) {
   const words low = toBf16(b), high = toBf16(a);
   shorts all{};
@@ -91,21 +91,21 @@ static inline __m512 cvtne2ps(__m512 a, __m512 b) {
   return (__m512)all;
 }
 
-/** c + a's odd value times b's + a's even value times b's, of each word. */
+/** In each word: c + the product of the odd values of a and b, + the product of the even values. */
 static inline __m512 dpbf16(__m512 c, __m512 a, __m512 b) {
   const words x = (words)a, y = (words)b;
   const __m512 odd = fmadd((__m512)flushed(x & 0xffff0000u), (__m512)flushed(y & 0xffff0000u), c);
   return fmadd((__m512)flushed(x << 16), (__m512)flushed(y << 16), odd);
 }
 
-/** The sum of the two products of each word's integers of 16 bits. */
+/** In each word: the sum of the two products of its 16-bit integers. */
 static inline __m512i madd(__m512i a, __m512i b) {
   const Halves x = split((__m512)a), y = split((__m512)b);
   return (__m512i)join((__m256)_mm256_madd_epi16((__m256i)x.low, (__m256i)y.low),
                        (__m256)_mm256_madd_epi16((__m256i)x.high, (__m256i)y.high));
 }
 
-/** c + the same. */
+/** c + madd(a, b). */
 static inline __m512i dpwssd(__m512i c, __m512i a, __m512i b) { return (__m512i)((words)c + (words)madd(a, b)); }
 
 static inline __m512i permutexvar(__m512i index, __m512i v) {

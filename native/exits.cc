@@ -11,6 +11,9 @@ namespace loopnn {
 namespace LOOPNN_ISA {
 namespace {
 
+/**
+ * out (R) = ‖x − former‖/‖former‖ of rows (R, C); with `before` (R, C), ‖(x − former) − (former − before)‖/‖former‖.
+ */
 void change(const RowChangeArgs& args) {
   float* out = args.out;
   const float *x = args.x, *former = args.former, *before = args.before;
@@ -29,6 +32,7 @@ void change(const RowChangeArgs& args) {
   });
 }
 
+/** The largest of n values. */
 float largest(const float* x, int64_t n) {
   vf best = set1(-__builtin_inff());
   for (int64_t i = 0; i < n; i += W) {
@@ -38,9 +42,10 @@ float largest(const float* x, int64_t n) {
   return maxLanes(best);
 }
 
-/** `x`, but 0 in the lanes past the end. */
+/** x, but 0 in the lanes past the `left` elements that remain. */
 LOOPNN_INLINE vf within(vf x, int64_t left) { return left >= W ? x : (iota() < (int)left ? x : vf{}); }
 
+/** out (R) = log Σ e^z − (Σ z·e^z)/Σ e^z, z = logits − max: the entropy of softmax(logits (R, V)) in nats. */
 void entropy(const RowEntropyArgs& args) {
   float* out = args.out;
   const float* logits = args.logits;
@@ -60,6 +65,10 @@ void entropy(const RowEntropyArgs& args) {
   });
 }
 
+/**
+ * out (N) = KL(p ‖ q) = Σ p·(log p − log q) in nats, p = softmax(logits (N, V)), q = softmax of row rows[i] of
+ * former (R, V), or of row i.
+ */
 void divergence(const RowDivergenceArgs& args) {
   float* out = args.out;
   const float *logits = args.logits, *former = args.former;
@@ -79,7 +88,7 @@ void divergence(const RowDivergenceArgs& args) {
     }
     const float total = sumLanes(sumX);
     const float d = sumLanes(weighted) / total - logf(total) + logf(sumLanes(sumY));
-    out[r] = d < 0 ? 0 : d;  // rounding; NaN stays NaN
+    out[r] = d < 0 ? 0 : d;  // below 0 only by rounding; NaN stays NaN
   });
 }
 

@@ -1,4 +1,4 @@
-/** Declares how each family of kernels is added to the table of its instruction set. */
+/** Declares the functions that add each family of kernels to the table of its instruction set. */
 #pragma once
 
 #include "kernels.h"

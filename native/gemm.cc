@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kTallest = 16 * MR;  // rows of a task: with KC steps they fill a part of the second-level cache
 constexpr int64_t kWidest = 32 * NR;
-constexpr int64_t kStrip = 128;  // columns of a task that has all rows: what it packs stays in the second-level cache
+constexpr int64_t kStrip = 128;  // columns of a task with all rows: its packed panels stay in the second-level cache
 constexpr int64_t kRowsAhead = 8;  // steps
 constexpr int64_t kSumAhead = 16;  // rows
 constexpr int64_t kEnoughTasks = 16;
@@ -20,10 +20,10 @@ constexpr int64_t kNear = int64_t{1} << 18;  // words that second-level caches h
 constexpr int64_t kManyTasks = 48;  // enough tasks that an uneven distribution over threads does not matter
 constexpr int64_t kSmallTask = int64_t{1} << 20;      // multiply-adds below which a task is not worth halving
 constexpr int64_t kPackedAtOnce = int64_t{1} << 21;  // words of A: they stay in the last-level cache
-constexpr int64_t kDeepEnough = 4 * KC;               // steps for which C, read and stored once, repays its way
+constexpr int64_t kDeepEnough = 4 * KC;               // steps that outweigh one read and store of C
 
 /**
- * How a product is cut: blocks of `depth` steps and `height` rows are packed at once; tasks are `rows` × `cols` of C.
+ * How a product is split: blocks of `depth` steps and `height` rows are packed at once; tasks are `rows` × `cols` of C.
  */
 struct Grid {
   int64_t depth, height, rows, cols;
@@ -33,8 +33,9 @@ struct Grid {
 };
 
 /**
- * How many of `panels` a task takes, at most `most`; each makes `times` tasks. Where tasks are few it may be somewhat
- * less, so that their number is a multiple of four or of two, and few threads finish together.
+ * The number of panels in a part, at most `most`, if each part of `panels` makes `times` tasks. If tasks are few, parts
+ * may be somewhat smaller, so that the number of tasks is a multiple of four or of two, and a few threads finish
+ * together.
  */
 int64_t evenly(int64_t panels, int64_t most, int64_t times) {
   const int64_t fewest = ceilDiv(panels, most);
@@ -47,7 +48,7 @@ int64_t evenly(int64_t panels, int64_t most, int64_t times) {
   return ceilDiv(panels, fewest);
 }
 
-/** If B is already packed: tasks are blocks of C. A function of the shape alone. */
+/** The grid for a B that is already packed: tasks are blocks of C. A function of the shape alone. */
 Grid blocksOf(int64_t M, int64_t N, int64_t steps) {
   Grid g;
   g.height = min(roundUp(M, MR), kPackedAtOnce / min(steps, kDeepEnough) / MR * MR);
@@ -71,8 +72,9 @@ Grid blocksOf(int64_t M, int64_t N, int64_t steps) {
 }
 
 /**
- * Lanes of a strip: whole panels, at most `most` lanes, and kEnoughStrips strips unless they had too little to do, or
- * less than `least` lanes to meet the other operand's `shared` words with, where these come from afar.
+ * Lanes of a strip: whole panels, at most `most` lanes. There are kEnoughStrips strips, or fewer, so that a strip has
+ * at least kSmallTask multiply-adds, and at least `least` lanes if the other operand's `shared` words exceed the
+ * second-level caches.
  */
 int64_t stripOf(int64_t lanes, int64_t panel, int64_t least, int64_t most, int64_t shared) {
   const int64_t panels = ceilDiv(lanes, panel);
@@ -81,9 +83,9 @@ int64_t stripOf(int64_t lanes, int64_t panel, int64_t least, int64_t most, int64
 }
 
 /**
- * With two operands to be packed: tasks are strips of C that go all the way across the operand with fewer panels. A
- * task packs its part of the other one itself, which so never leaves its caches. Blocks where there would be too few
- * strips.
+ * The grid for two operands to be packed: tasks are strips of C that cover the whole operand with fewer panels. A task
+ * packs its part of the other operand itself, so that this part stays in its caches. Tasks are blocks if there would be
+ * too few strips.
  */
 Grid stripsOf(int64_t M, int64_t N, int64_t steps) {
   Grid g = {steps, roundUp(M, MR), roundUp(M, MR), roundUp(N, NR)};
@@ -96,7 +98,7 @@ Grid stripsOf(int64_t M, int64_t N, int64_t steps) {
   return g;
 }
 
-/** Packs KC steps of one panel. Panels side by side are tasks that follow each other: their rows share pages. */
+/** Packs KC steps of one panel. Successive tasks pack adjacent panels, whose rows share pages of memory. */
 template <class P, int Width>
 void packBlock(float* packed, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc, int64_t task) {
   const int64_t panels = ceilDiv(lanes, Width), l = task % panels * Width, s0 = task / panels * KC;
@@ -106,8 +108,8 @@ void packBlock(float* packed, const float* src, int64_t ls, int64_t ks, int64_t 
 }
 
 /**
- * Packs at most KC steps of the panels that `lanes` lanes make, KC steps' room apart. Where lanes lie side by side, row
- * by row: rows lie pages apart, where nothing but this asks for them ahead.
+ * Packs at most KC steps of the panels of `lanes` lanes; packed panels lie KC steps apart. Contiguous lanes are packed
+ * row by row, with prefetching: rows lie pages apart, and the processor does not prefetch across pages.
  */
 template <class P, int Width>
 void packStrip(float* packed, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc) {
@@ -128,15 +130,15 @@ void packStrip(float* packed, const float* src, int64_t ls, int64_t ks, int64_t 
   }
 }
 
-/** Panels of a packed operand: those from some lane on, from some step on. */
+/** Panels of a packed operand, from some lane and some step on. */
 struct Panels {
   const float* first;
-  int64_t apart;  // words from one to the next
+  int64_t apart;  // words from one panel to the next
 
   const float* at(int64_t panel) const { return first + panel * apart; }
 };
 
-/** C (rows, cols), at p.c, over sc steps; `after` is the part of B that is read next. */
+/** C (rows, cols), at `c`, = or += A·B over sc steps; `after` is the part of B that is read next. */
 template <class P>
 void multiplyBlock(const Product& p, Panels a, Panels b, int64_t rows, int64_t cols, int64_t sc, const float* after,
                    float* c, Store how) {
@@ -159,11 +161,12 @@ void multiplyBlock(const Product& p, Panels a, Panels b, int64_t rows, int64_t c
 }
 
 /**
- * The product; `b` null: B is already packed. A task packs what only it needs; all tasks first pack what several need.
+ * The product; if `b` is null, B is already packed. All threads first pack the operands that several tasks need; a task
+ * packs an operand that only it needs.
  */
 template <class P>
 void run(const Product& p, const Matrix* b, const float* packedB) {
-  if (p.M == 0 || p.N == 0 || p.K == 0) return;  // only a sum over rows can be empty, and that one is added
+  if (p.M == 0 || p.N == 0 || p.K == 0) return;  // K is 0 only in sums over rows, which are added to C
   const int64_t all = stepsOf<P>(p.K);
   const Grid g = (b ? stripsOf : blocksOf)(p.M, p.N, all);
   const bool ownsA = g.across(p.N) == 1, ownsB = b && g.down(p.M) == 1;
@@ -188,7 +191,7 @@ void run(const Product& p, const Matrix* b, const float* packedB) {
       const float* panels = b ? sharedB : packedB + s0 * NR;
       const int64_t roomB = (b ? steps : all) * NR, across = g.across(p.N);
       parallel(g.down(M) * across, [&](int64_t task, int worker) {
-        // Across before down: threads begin apart, at rows that each has packed, and go through the same parts of B.
+        // Across before down: threads start at different rows, which each has packed, and read the same parts of B.
         const int64_t i0 = task / across * g.rows, j0 = task % across * g.cols;
         const int64_t rows = min(g.rows, M - i0), cols = min(g.cols, p.N - j0);
         float* own = ownA + ownB > 0 ? workerScratch(worker) : nullptr;

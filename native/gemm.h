@@ -272,7 +272,7 @@ void tile(int64_t steps, const float* a, int64_t lda, const float* b, int64_t ld
     for (int s = 0; s < kFetch; s++) step();
   }
   for (; left > 0; left--) step();
-  forget(c);  // where the rows lie: the compiler would compute and spill it all beforehand
+  forget(c);  // or the compiler computes the addresses of all rows beforehand, and spills them
   if (cols >= NR && !how.bias) {
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; i++, c += ldc) {

@@ -1,7 +1,8 @@
 /**
- * The head: logits = inp·weightᵀ, softmax cross-entropy against targets, and the gradients of both from the same
- * logits; weight (V, C) comes packed both ways. Logits exist for a run of rows at a time; how many is a function of the
- * shape alone. dinp is overwritten, dweight is added to. A target of −1 gives loss 0 and no gradient.
+ * The head: logits = inp·weightᵀ, softmax cross-entropy against targets, and the gradients of inp and weight from the
+ * same logits. weight (V, C) comes packed as B (C, V), and for gradients also as B (V, C). Only the logits of some rows
+ * exist at a time; their number is a function of the shape alone. dinp is overwritten, dweight is added to. A target of
+ * −1 gives loss 0 and no gradient.
  */
 #include <math.h>
 
@@ -48,7 +49,7 @@ Largest findLargest(const float* x, int64_t n) {
   return largest;
 }
 
-/** Σ e^(x − shift); with `keep`, x is replaced by the terms. */
+/** Σ e^(x − shift) of n values; with `keep`, the terms replace x. */
 template <bool keep>
 float sumExp(float* x, int64_t n, float shift) {
   vf sums[2] = {};
@@ -77,6 +78,10 @@ float crossEntropy(float* x, int64_t V, int32_t target, float* loss, int32_t* ar
   return sum;
 }
 
+/**
+ * In the forward pass this is loss[r] = −log p(targets[r]) with p = softmax(logits[r]). If dinp is not null:
+ * dlogits[r] = rowWeights[r]·(p − onehot(targets[r])), dinp (R, C) = dlogits·weight, dweight (V, C) += dlogitsᵀ·inp.
+ */
 template <class P>
 void headAs(const HeadForwardBackwardArgs& args) {
   float *loss = args.loss, *maxProb = args.maxProb, *dinp = args.dinp, *dweight = args.dweight;
@@ -133,6 +138,7 @@ void forward(const HeadForwardArgs& k) {
   forwardBackward(args);
 }
 
+/** `forward` with a weight in int8. */
 void forwardInt8(const HeadForwardInt8Args& args) {
   float *loss = args.loss, *maxProb = args.maxProb;
   int32_t* argmax = args.argmax;

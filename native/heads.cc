@@ -25,8 +25,8 @@ LOOPNN_INLINE void forEachHead(float* qkv, int64_t R, int64_t H, int64_t QK, int
 }
 
 /**
- * head (HS) = of(c, left) for its channels c, rotated by the angles whose ⌊HS/2⌋ cosines and sines are `turn`, or by
- * their opposites; unchanged if `turn` is null. `of` reads channels before they are written.
+ * head (HS) = of(c, left) for its channels c, rotated by the angles whose ⌊HS/2⌋ cosines and sines are `turn`, or with
+ * `back` by their opposites; not rotated if `turn` is null. `of` reads channels before they are written.
  */
 template <class Of>
 LOOPNN_INLINE void turned(float* head, int64_t HS, const float* turn, bool back, Of of) {
@@ -41,6 +41,10 @@ LOOPNN_INLINE void turned(float* head, int64_t HS, const float* turn, bool back,
   for (int64_t c = 2 * half; c < HS; c += W) storeUpTo(head + c, of(c, HS - c), HS - c);
 }
 
+/**
+ * x = rotation of x·s, for the first QK heads x of each row of qkv (R, H, HS); s = rstd (R, QK) = 1/√(mean(x²) + eps),
+ * or 1 if rstd is null.
+ */
 void forward(const HeadsForwardArgs& args) {
   float *qkv = args.qkv, *rstd = args.rstd;
   const int32_t* positions = args.positions;
@@ -63,6 +67,10 @@ void forward(const HeadsForwardArgs& args) {
   });
 }
 
+/**
+ * In the forward pass this was y = rotation of x·s. With d the gradient of y, the gradient of x is
+ * s·rotation⁻¹ of (d − y·mean(d ⊙ y)); it replaces d in dqkv (R, H, HS).
+ */
 void backward(const HeadsBackwardArgs& args) {
   float* dqkv = args.dqkv;
   const float *qkv = args.qkv, *rstd = args.rstd, *rotation = args.rotation;

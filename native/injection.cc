@@ -1,6 +1,7 @@
 /**
- * Parcae's stable injection (arXiv 2604.12946): exp(−Δ·A)⊙x + gain⊙u with A = exp(a), Δ = softplus(b). Values that
- * depend only on the channel are computed once per call; da and db are always added to.
+ * Parcae's stable injection (arXiv 2604.12946): keep⊙x + gain⊙u with keep = exp(−Δ·A), A = exp(a), Δ = softplus(b). The
+ * gain is Δ, or with `exact` (1 − exp(−Δ·A))/A. Values that depend only on the channel are computed once per call; da
+ * and db are always added to.
  */
 #include <math.h>
 
@@ -15,7 +16,7 @@ constexpr int64_t kRows = 32;  // rows in a task, and in a partial sum
 
 float softplus(float b) { return (b > 0 ? b : 0) + log1pf(expf(-fabsf(b))); }
 
-/** The carry-over and the gain of each channel. */
+/** keep (C) and gain (C), from a (C) and b (C). */
 void channels(float* keep, float* gain, const float* a, const float* b, int64_t C, bool exact) {
   for (int64_t c = 0; c < C; c++) {
     const float A = expf(a[c]), delta = softplus(b[c]);
@@ -24,6 +25,7 @@ void channels(float* keep, float* gain, const float* a, const float* b, int64_t 
   }
 }
 
+/** out (R, C) = keep⊙x + gain⊙u. */
 void forward(const StableInjectionForwardArgs& args) {
   float* out = args.out;
   const float *x = args.x, *u = args.u;
@@ -42,6 +44,10 @@ void forward(const StableInjectionForwardArgs& args) {
   });
 }
 
+/**
+ * In the forward pass this was out = keep⊙x + gain⊙u: dx (R, C) = or += keep⊙dout, du (R, C) = or += gain⊙dout; da (C)
+ * and db (C) += keep′·Σ_r dout·x + gain′·Σ_r dout·u, with the derivatives by a and by b.
+ */
 void backward(const StableInjectionBackwardArgs& args) {
   float *dx = args.dx, *du = args.du;
   const float *dout = args.dout, *x = args.x, *u = args.u;

@@ -1,9 +1,9 @@
 /**
- * Products with a weight in int8: see int8.h. A panel is NR columns, group by group: NR scales, then words of four
- * integers that follow each other along k, NR of them side by side. The product of two groups is float(Σ
- * integers)·(scale·scale); a tile adds these up along k for a few rows, and reads each of B's words once for all of
- * them. Inputs have 16 bits, since with 8 they would add more to the loss than the weights do, and instructions for 16
- * are as fast where reading is what takes time.
+ * Products with a weight in int8: see int8.h. A panel is NR columns, group by group: NR scales, then rows of NR words;
+ * a word has four integers of a column that are adjacent along k. The product of two groups is float(Σ
+ * a·b)·(scale·scale) over their integers a and b. A tile adds up these products along k for a few rows, and reads each
+ * word of B once for all of them. Inputs have 16 bits: with 8 they would raise the loss more than the weights do, and
+ * instructions for 16 bits are as fast where reading takes most of the time.
  */
 #include "int8.h"
 
@@ -17,27 +17,27 @@ constexpr int64_t kGroup = 64;                             // values along k tha
 constexpr int64_t kGroupWords = kGroup / 4;                // of a column
 constexpr float kFullWeight = 127, kFullInput = 16384;     // the largest integers: sums of a group stay below 2^28
 constexpr int64_t kGroupFloats = NR + kGroupWords * NR;    // of a panel
-constexpr int kRows = LOOPNN_WIDTH == 16 ? 8 : 4;          // its sums, words of B and a broadcast fit the registers
+constexpr int kRows = LOOPNN_WIDTH == 16 ? 8 : 4;          // of a tile: sums, words of B and a broadcast fit registers
 constexpr int64_t kTall = 8 * kRows;                       // rows of a task: they stay in the second-level cache
-constexpr int64_t kWide = 8 * NR;                          // and its columns
-constexpr int64_t kWordsAhead = 1024;                      // what is read from memory is asked for so far ahead, in all
-constexpr int64_t kRoundedAtOnce = int64_t{1} << 14;       // values of rows that a task rounds
+constexpr int64_t kWide = 8 * NR;                          // columns of a task
+constexpr int64_t kWordsAhead = 1024;                      // prefetch distance, over all panels read at once
+constexpr int64_t kRoundedAtOnce = int64_t{1} << 14;       // values that a task rounds
 
 int64_t panelFloats(int64_t K) { return ceilDiv(K, kGroup) * kGroupFloats; }
 
-/** One group of a row, and what its sums begin with: weights are packed with 128 added to them, which cancels so. */
+/** One group of a row. `first` = −128·Σ values starts its sums: it cancels the 128 that is added to packed weights. */
 struct Rounded {
   float scale;
   int32_t first;
   int16_t values[kGroup];
 };
 
-/** x without its sign. As words these compare like floats, and NaN is larger than everything. */
+/** |x|, as words: they compare as the floats do, and NaN is larger than every number. */
 LOOPNN_INLINE vi magnitude(vf x) { return (vi)x & 0x7fffffff; }
 LOOPNN_INLINE vi larger(vi a, vi b) { return a > b ? a : b; }
 
 /**
- * What integers are multiplied with, and values before they are rounded; the latter is 0 where there is nothing to
+ * `scale` multiplies integers, `inverse` multiplies values before they are rounded; it is 0 where there is nothing to
  * round.
  */
 struct Scale {
@@ -45,8 +45,8 @@ struct Scale {
 };
 
 /**
- * For groups whose largest magnitude is given, and is to become `full`. What is not finite has scale·0 as its product:
- * NaN.
+ * For groups with these largest magnitudes, which become the integer `full`. In a group that is not finite, integers
+ * are 0 and the scale is not finite, so that products are NaN.
  */
 LOOPNN_INLINE Scale scaleFor(vi largest, float full) {
   const vf size = (vf)largest;
@@ -61,7 +61,7 @@ LOOPNN_INLINE vi rounded(vf x, vf inverse) {
   return inverse > vf{} ? q : vi{};
 }
 
-/** A group of a row, of which `n` values exist. */
+/** Rounds a group of a row, of which `n` values exist; the others count as 0. */
 void roundGroup(Rounded& to, const float* x, int64_t n) {
   vf values[kGroup / W];
   vi largest{};
@@ -83,7 +83,7 @@ void roundGroup(Rounded& to, const float* x, int64_t n) {
   to.first = -128 * sum;
 }
 
-/** Rows (R, K), in memory that all tasks share. */
+/** Rounds rows (R, K), into memory that all tasks share. */
 const Rounded* roundRows(const float* inp, int64_t R, int64_t K) {
   const int64_t groups = ceilDiv(K, kGroup), rows = max(1, kRoundedAtOnce / K);
   Rounded* to = reinterpret_cast<Rounded*>(sharedScratch(kPackedA, (size_t)(R * groups) * sizeof(Rounded)));
@@ -95,14 +95,14 @@ const Rounded* roundRows(const float* inp, int64_t R, int64_t K) {
   return to;
 }
 
-/** A tile's share of the product: `groups` of them along k, and where what it reads of B is asked for, words ahead. */
+/** A tile's number of groups along k, and its prefetch distance in B, in words. */
 struct Depth {
   int64_t groups, ahead;
 };
 
 /**
- * C (ROWS, cols) of PANELS panels, side by side in C and `apart` floats apart in memory; rows of `c` lie ldc apart.
- * Several panels at once are several streams to read, and sums that wait for each other less.
+ * C (ROWS, cols) = A·B + bias over PANELS panels of B, `apart` floats apart, whose columns are adjacent in C; rows of
+ * `c` lie ldc apart. Several panels at once make several streams of reads, and sums that wait less for each other.
  */
 template <int ROWS, int PANELS>
 LOOPNN_INLINE void tileOver(Depth depth, const Rounded* a, const float* panel, int64_t apart, float* c, int64_t ldc,
@@ -166,12 +166,12 @@ constexpr Tile tileOf[] = {
 #endif
 };
 
-/** Four values along k as a word, with 128 added: even bytes are the first two. */
+/** Four values along k as a word, 128 added to each; the even bytes are the first two. */
 LOOPNN_INLINE vi packFours(const vi* q) {
   return ((q[0] & 255) | (q[2] & 255) << 8 | (q[1] & 255) << 16 | q[3] << 24) ^ (vi)(vu{} + 0x80808080u);
 }
 
-/** One panel: its scales, and its integers, those beyond K and N being zero. */
+/** Packs one panel: its scales and its integers, which are zero beyond K and N. */
 void packPanel(float* panel, const Matrix& b, int64_t K, int64_t cols) {
   for (int64_t k0 = 0; k0 < K; k0 += kGroup, panel += kGroupFloats) {
     float values[kGroup * NR] = {};
@@ -200,6 +200,7 @@ void packPanel(float* panel, const Matrix& b, int64_t K, int64_t cols) {
 
 int64_t packedInt8Length(int64_t K, int64_t N) { return int8Length(K, N); }
 
+/** packed = B (K, N): the weight (K, N), or with `transposed` the transpose of weight (N, K). */
 void packWeightInt8(const PackWeightInt8Args& k) {
   packInt8(k.packed, k.transposed ? Matrix{k.weight, 1, k.K} : Matrix{k.weight, k.N, 1}, k.K, k.N);
 }
@@ -219,7 +220,7 @@ void linearInt8(float* out, const float* inp, const float* packed, const float* 
   if (R == 0) return;
   const Rounded* rows = roundRows(inp, R, K);
   const int64_t groups = ceilDiv(K, kGroup), apart = panelFloats(K);
-  // Few rows leave their tasks little to do but read B: narrower ones then share it out evenly.
+  // With few rows, tasks do little but read B: narrower tasks split it more evenly.
   const int64_t wide = R <= kTall ? kAbreast * NR : kWide, down = ceilDiv(R, kTall);
   // Even tiles: no sliver at the end.
   const int64_t tall = ceilDiv(min(R, kTall), ceilDiv(min(R, kTall), kRows));
@@ -233,7 +234,7 @@ void linearInt8(float* out, const float* inp, const float* packed, const float* 
     }
     for (int64_t j = j0; j < j1; j += NR) {
       for (int64_t i = i0; i < i1; i += tall) {
-        // The first tile brings a panel into the cache.
+        // The first tile prefetches a panel; the others find it in the cache.
         tileOf[min(tall, i1 - i) - 1]({groups, i == i0 ? kWordsAhead : 0}, rows + i * groups, packed + j / NR * apart,
                                       out + i * N + j, N, N - j, bias ? bias + j : nullptr);
       }

@@ -1,9 +1,9 @@
 /**
- * Memory that JavaScript sees as ArrayBuffers and this addon owns: aligned, zeroed, and released at once by `free`, or
- * otherwise when the garbage collector collects the buffer.
+ * Memory that JavaScript sees as ArrayBuffers and this addon owns: aligned and zeroed. `free` releases it at once;
+ * otherwise it is released when the garbage collector collects the buffer.
  *
- * V8 already counts an external ArrayBuffer's bytes when it schedules collections; telling it again through
- * napi_adjust_external_memory would count them twice and collect more often for nothing.
+ * V8 already counts an external ArrayBuffer's bytes when it schedules collections. napi_adjust_external_memory would
+ * count them twice, and cause needless collections.
  */
 #include <mutex>
 #include <unordered_map>
@@ -14,7 +14,7 @@
 namespace loopnn {
 namespace {
 
-/** One allocation. It outlives its memory until the buffer's finalizer has run; `memory` is then null. */
+/** One allocation. It exists until the buffer's finalizer has run; `memory` is null once it has been released. */
 struct Block {
   void* memory;
   size_t bytes;

@@ -1,7 +1,7 @@
 /**
- * Layer norm and RMSNorm over the channels of each row. The forward pass keeps mean and 1/σ of each row, or the inverse
- * of its root mean square, for the backward one. dinp is overwritten or added to; dweight and dbias are added to, from
- * partial sums over fixed runs of rows.
+ * Layer norm and RMSNorm over the channels of each row. For the backward pass, the forward pass keeps the mean and 1/σ
+ * of each row, or the inverse of its root mean square. dinp is overwritten or added to; dweight and dbias are added to,
+ * from partial sums over fixed runs of rows.
  */
 #include "families.h"
 #include "vec.h"
@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kRows = 32;  // rows in a task, and in a partial sum
 
+/** out (R, C) = x̂⊙weight + bias, x̂ = (inp − mean)·rstd; mean (R) over the channels, rstd (R) = 1/√(var + eps). */
 void layernormForward(const LayernormForwardArgs& args) {
   float *out = args.out, *mean = args.mean, *rstd = args.rstd;
   const float *inp = args.inp, *weight = args.weight, *bias = args.bias;
@@ -25,7 +26,7 @@ void layernormForward(const LayernormForwardArgs& args) {
       const float m = sumLanes(sum) / (float)C;
       vf squares{};
       for (int64_t c = 0; c < C; c += W) {
-        // Lanes past the end must not count, so the tail's difference is taken from m itself.
+        // Lanes past the end must not count, so they are m, and their difference is 0.
         const vf d =
             (C - c >= W ? load(x + c) : (iota() < (int)(C - c) ? loadFirst(x + c, (int)(C - c)) : set1(m))) - m;
         squares = fma(d, d, squares);
@@ -42,6 +43,11 @@ void layernormForward(const LayernormForwardArgs& args) {
   });
 }
 
+/**
+ * In the forward pass this was out = x̂⊙weight + bias, x̂ = (inp − mean)·rstd. With d = dout⊙weight, dinp (R, C) =
+ * or += (d − mean(d) − x̂·mean(d⊙x̂))·rstd, the means being over the channels; dweight (C) += Σ_r dout⊙x̂, dbias (C) +=
+ * Σ_r dout.
+ */
 void layernormBackward(const LayernormBackwardArgs& args) {
   float *dinp = args.dinp, *dweight = args.dweight, *dbias = args.dbias;
   const float *dout = args.dout, *inp = args.inp, *weight = args.weight, *mean = args.mean, *rstd = args.rstd;
@@ -57,10 +63,10 @@ void layernormBackward(const LayernormBackwardArgs& args) {
       const float* x = inp + r * C;
       const float* d = dout + r * C;
       const float m = mean[r], s = rstd[r];
-      vf sum{}, sumNorm{};  // of dout·weight, and of that times the normalised input
+      vf sum{}, sumNorm{};  // Σ dout·weight, and Σ dout·weight·x̂
       for (int64_t c = 0; c < C; c += W) {
         const int64_t left = C - c;
-        const vf dv = loadUpTo(d + c, left);  // zero past the end, so are both products
+        const vf dv = loadUpTo(d + c, left);  // zero past the end, and so are both products
         const vf norm = (loadUpTo(x + c, left) - m) * s;
         const vf dnorm = dv * loadUpTo(weight + c, left);
         sum += dnorm;
@@ -91,6 +97,7 @@ void layernormBackward(const LayernormBackwardArgs& args) {
   }
 }
 
+/** out (R, C) = x̂⊙weight, x̂ = inp·rstd, rstd (R) = 1/√(mean(inp²) + eps). */
 void rmsnormForward(const RmsnormForwardArgs& args) {
   float *out = args.out, *rstd = args.rstd;
   const float *inp = args.inp, *weight = args.weight;
@@ -114,6 +121,10 @@ void rmsnormForward(const RmsnormForwardArgs& args) {
   });
 }
 
+/**
+ * In the forward pass this was out = x̂⊙weight, x̂ = inp·rstd. With d = dout⊙weight, dinp (R, C) = or +=
+ * (d − x̂·mean(d⊙x̂))·rstd; dweight (C) += Σ_r dout⊙x̂.
+ */
 void rmsnormBackward(const RmsnormBackwardArgs& args) {
   float *dinp = args.dinp, *dweight = args.dweight;
   const float *dout = args.dout, *inp = args.inp, *weight = args.weight, *rstd = args.rstd;
@@ -128,7 +139,7 @@ void rmsnormBackward(const RmsnormBackwardArgs& args) {
       const float* x = inp + r * C;
       const float* d = dout + r * C;
       const float s = rstd[r];
-      vf sumNorm{};  // of dout·weight times the normalised input
+      vf sumNorm{};  // Σ dout·weight·x̂
       for (int64_t c = 0; c < C; c += W) {
         const int64_t left = C - c;
         const vf scaled = loadUpTo(d + c, left) * (loadUpTo(x + c, left) * s);

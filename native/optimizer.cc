@@ -15,13 +15,13 @@ constexpr int64_t kBlock = 8192;  // elements in a task
 
 // Constants are computed in double precision and rounded once.
 
-/** What clipping multiplies a gradient by. */
+/** The factor of a gradient from clipping: min(1, gradClip/(√squares + 1e-6)), or 1 if gradClip is 0. */
 float clipping(const float* squares, double gradClip) {
   const double ratio = gradClip / (std::sqrt((double)squares[0]) + 1e-6);
   return (float)(gradClip > 0 && ratio < 1 ? ratio : 1.0);
 }
 
-/** body(i, n) for every vector of [0, n): it starts at i and has n ≥ 1 elements left. */
+/** body(i, left) for every vector of [0, n): it starts at i, and left ≥ 1 elements remain. */
 template <class Body>
 LOOPNN_INLINE void forEachVector(int64_t n, Body body) {
   parallel(ceilDiv(n, kBlock), [&](int64_t task, int) {
@@ -30,7 +30,10 @@ LOOPNN_INLINE void forEachVector(int64_t n, Body body) {
   });
 }
 
-/** body(i, j, n) for every vector of some columns: at i in a matrix (R, C), at j in these columns alone, n ≥ 1 left. */
+/**
+ * body(i, j, left) for every vector of columns [first, first + count): it starts at i in the matrix (R, C), at j in a
+ * matrix (R, count) of these columns alone, and left ≥ 1 elements of its row remain.
+ */
 template <class Body>
 LOOPNN_INLINE void forEachInColumns(int64_t R, int64_t C, int64_t first, int64_t count, Body body) {
   const int64_t rows = max(1, kBlock / count);
@@ -41,6 +44,10 @@ LOOPNN_INLINE void forEachInColumns(int64_t R, int64_t C, int64_t first, int64_t
   });
 }
 
+/**
+ * In place: g = grad·clipping, m = β1·m + (1 − β1)·g, v = β2·v + (1 − β2)·g², param −= lr·(m̂/(√v̂ + eps) +
+ * weightDecay·param), m̂ = m/(1 − β1^step), v̂ = v/(1 − β2^step); all (n). Nothing changes if nonFinite.
+ */
 void adamw(const AdamwArgs& args) {
   if (args.nonFinite[0] != 0) return;
   float *param = args.param, *m = args.m, *v = args.v;
@@ -64,6 +71,10 @@ void adamw(const AdamwArgs& args) {
   });
 }
 
+/**
+ * Of columns [first, first + count) of momentum and grad (R, C): momentum = β·momentum + g, out (R, count) = g +
+ * β·momentum, g = grad·clipping; out = 0 if nonFinite.
+ */
 void muonMomentum(const MuonMomentumArgs& args) {
   float *out = args.out, *momentum = args.momentum;
   const float* grad = args.grad;
@@ -80,12 +91,14 @@ void muonMomentum(const MuonMomentumArgs& args) {
   });
 }
 
+/** x (n) /= √squares + eps. */
 void scaleByNorm(const ScaleByNormArgs& args) {
   float* x = args.x;
   const vf factor = set1((float)(1 / (std::sqrt((double)args.squares[0]) + args.eps)));
   forEachVector(args.n, [&](int64_t i, int64_t left) { storeUpTo(x + i, loadUpTo(x + i, left) * factor, left); });
 }
 
+/** out (N, N) = a·I + b·x + c·square. */
 void matrixPolynomial(const MatrixPolynomialArgs& args) {
   float* out = args.out;
   const float *x = args.x, *square = args.square;
@@ -103,6 +116,7 @@ void matrixPolynomial(const MatrixPolynomialArgs& args) {
   });
 }
 
+/** Columns [first, first + count) of param (R, C) −= lr·(scale·update (R, count) + weightDecay·param). */
 void muonUpdate(const MuonUpdateArgs& args) {
   if (args.nonFinite[0] != 0) return;
   float* param = args.param;
@@ -113,6 +127,7 @@ void muonUpdate(const MuonUpdateArgs& args) {
   });
 }
 
+/** average (n) = decay·average + (1 − decay)·param. */
 void averageWeights(const AverageWeightsArgs& args) {
   if (args.nonFinite[0] != 0) return;
   float* average = args.average;
@@ -153,6 +168,10 @@ double sumOf(const float* inp, int64_t n, F f) {
   return total;
 }
 
+/**
+ * out[0] + out[1] = Σ inp (n): the sum rounded to a float, and the rounding error. nonFinite becomes 1 if the sum is
+ * not finite.
+ */
 void sum(const SumArgs& args) {
   const double total = sumOf(args.inp, args.n, [](vd x) { return x; });
   args.out[0] = (float)total;
@@ -160,6 +179,7 @@ void sum(const SumArgs& args) {
   if (!__builtin_isfinite(args.out[0])) args.nonFinite[0] = 1;
 }
 
+/** out[0] = Σ inp² (n); nonFinite becomes 1 if the sum is not finite. */
 void sumSquares(const SumSquaresArgs& args) {
   args.out[0] = (float)sumOf(args.inp, args.n, [](vd x) { return x * x; });
   if (!__builtin_isfinite(args.out[0])) args.nonFinite[0] = 1;

@@ -8,7 +8,7 @@ namespace {
 
 constexpr int64_t kTasks = 64;
 
-/** As many independent sums as a tile has, so that no multiply-add waits for another. */
+/** Multiply-adds to as many independent sums as a tile has, so that none waits for another. */
 template <class P>
 float multiplyAdds(int64_t iterations) {
   vf sums[MR * NV];
@@ -16,7 +16,7 @@ float multiplyAdds(int64_t iterations) {
   vf a = set1(0.5f);
   const vf b = set1(0.25f);
   for (int64_t n = 0; n < iterations; n++) {
-    // Two instructions here: the product must not be moved out of the loop.
+    // A multiply-add is two instructions here: the compiler must not move the product out of the loop.
 #if defined(__SSE2__) && LOOPNN_WIDTH == 4
     asm volatile("" : "+x"(a));
 #elif defined(__wasm__)
@@ -30,6 +30,7 @@ float multiplyAdds(int64_t iterations) {
   return sumLanes(total);
 }
 
+/** Multiply-adds on all threads; returns the FLOPs, two for each. out[0] keeps the compiler from removing them. */
 double peakProducts(float* out, int64_t iterations, bool bf16) {
   float* results = sharedScratch(kRowSums, kTasks * sizeof(float));
   parallel(kTasks, [&](int64_t task, int) {
@@ -39,6 +40,7 @@ double peakProducts(float* out, int64_t iterations, bool bf16) {
   return 2.0 * kTasks * (double)iterations * MR * NV * W * (bf16 ? Bf16::kDepth : F32::kDepth);
 }
 
+/** out[0] = the sum of inp (n), up to the last whole 8 vectors of each task: every cache line is read once. */
 void peakRead(const PeakReadArgs& args) {
   float* out = args.out;
   const float* inp = args.inp;

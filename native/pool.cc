@@ -6,7 +6,7 @@
  * never waits for a worker that slept through the job, and short jobs cost no wake-up.
  *
  * Each worker begins with its own run of neighbouring tasks, and then helps the others. Kernels split their work by
- * rows, so that a kernel reads from a processor's cache what the former kernel left there.
+ * rows, so that a kernel finds in a processor's cache what the kernel before it left there.
  */
 #include "pool.h"
 
@@ -26,7 +26,7 @@
 namespace loopnn {
 namespace {
 
-constexpr size_t kLeastScratch = size_t{4} << 20;  // from here on memory gets huge pages
+constexpr size_t kLeastScratch = size_t{4} << 20;  // bytes; from this size on memory has huge pages
 constexpr int kSpins = 2000;       // about 30 µs: longer than the gap between two kernels of a step
 constexpr int kMaxThreads = 1024;
 
@@ -45,7 +45,7 @@ struct Scratch {
   /** Grows to at least `wanted` bytes; the content is lost. */
   void ensure(size_t wanted) {
     if (wanted <= bytes) return;
-    // Grows in large steps, and to a size that gets huge pages: packed operands are read all over.
+    // Grows in large steps, to at least a size with huge pages: reads of packed operands are scattered.
     wanted += wanted / 4;
     if (wanted < kLeastScratch) wanted = kLeastScratch;
     freePages(memory, bytes);
@@ -85,7 +85,7 @@ class Pool {
       try {
         workers_.emplace_back([this, i, seen] { work(i, seen); });
       } catch (const std::system_error&) {
-        return;  // the system grants no more threads: continue with these
+        return;  // the system starts no more threads: continue with these
       }
     }
   }

@@ -1,5 +1,5 @@
 /**
- * Which instructions may be used, by CPUID and XGETBV (Intel's manual, volume 1, chapters 14.3 and 15.2). The
+ * Detects which instructions may be used, by CPUID and XGETBV (Intel's manual, volume 1, chapters 14.3 and 15.2). The
  * compilers' own `__builtin_cpu_supports` needs a runtime library that not every compiler has.
  */
 #include "system.h"
@@ -21,10 +21,10 @@ Instructions detect() {
   if (!bits(c, bit_OSXSAVE | bit_AVX | bit_FMA)) return found;
   unsigned saved = 0, high = 0;
   asm("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
-  if (!bits(saved, 0x06)) return found;  // the system keeps 32-byte registers
+  if (!bits(saved, 0x06)) return found;  // the system must save 32-byte registers
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
   found.avx2 = bits(b, bit_AVX2);
-  // Masks and 64-byte registers. macOS grants them at their first use only, so that AVX-512 is not seen there.
+  // Masks and 64-byte registers. macOS enables them only at their first use, so that AVX-512 is not detected there.
   if (!bits(saved, 0xe6)) return found;
   found.avx512 = found.avx2 && bits(b, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL);
   const bool vnni = bits(c, bit_AVX512VNNI);  // every processor with bf16 has it, but a virtual one may hide it

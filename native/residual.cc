@@ -16,6 +16,7 @@ LOOPNN_INLINE vf gateAt(const float* gate, int64_t G, int64_t C, int64_t c) {
   return G == 1 ? set1(gate[0]) : loadUpTo(gate + c, C - c);
 }
 
+/** out (R, C) = x + gate⊙f, or with `correction` x + gate⊙(f − x); gate (G), G = C or 1. */
 void forward(const GatedResidualForwardArgs& args) {
   float* out = args.out;
   const float *x = args.x, *f = args.f, *gate = args.gate;
@@ -32,6 +33,10 @@ void forward(const GatedResidualForwardArgs& args) {
   });
 }
 
+/**
+ * In the forward pass this was out = x + gate⊙step, step = f or f − x. dx (R, C) = or += dout, or dout⊙(1 − gate);
+ * df (R, C) = or += gate⊙dout; dgate (G) += Σ_r dout⊙step, summed over the channels too if G = 1.
+ */
 void backward(const GatedResidualBackwardArgs& args) {
   float *dx = args.dx, *df = args.df, *dgate = args.dgate;
   const float *dout = args.dout, *x = args.x, *f = args.f, *gate = args.gate;

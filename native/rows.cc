@@ -1,4 +1,4 @@
-/** Kernels on whole rows: choose, scale, gather and scatter them. Rows are split among tasks. */
+/** Kernels on whole rows: select, scale, gather and scatter them, and copy columns. Tasks are runs of rows. */
 #include "elements.h"
 #include "families.h"
 
@@ -10,6 +10,7 @@ LOOPNN_INLINE void copyRow(float* to, const float* from, int64_t C) {
   for (int64_t c = 0; c < C; c += W) storeUpTo(to + c, loadUpTo(from + c, C - c), C - c);
 }
 
+/** out (R, C) = or += a[r] where mask[r], b[r] elsewhere; null stands for zeros. */
 void select(const SelectRowsArgs& args) {
   float* out = args.out;
   const int32_t* mask = args.mask;
@@ -27,6 +28,7 @@ void select(const SelectRowsArgs& args) {
   });
 }
 
+/** out (R, C) = or += scale[r]·inp[r]. */
 void scaleForward(const ScaleRowsForwardArgs& args) {
   float* out = args.out;
   const float *inp = args.inp, *scale = args.scale;
@@ -42,6 +44,10 @@ void scaleForward(const ScaleRowsForwardArgs& args) {
   });
 }
 
+/**
+ * In the forward pass this was out[r] = scale[r]·inp[r]: dinp (R, C) = or += scale[r]·dout[r], dscale (R) += Σ_c
+ * dout⊙inp; either may be null.
+ */
 void scaleBackward(const ScaleRowsBackwardArgs& args) {
   float *dinp = args.dinp, *dscale = args.dscale;
   const float *dout = args.dout, *inp = args.inp, *scale = args.scale;
@@ -60,6 +66,7 @@ void scaleBackward(const ScaleRowsBackwardArgs& args) {
   });
 }
 
+/** Columns [first, first + count) of out (R, C) = or += those of inp (R, C). */
 void columns(const CopyColumnsArgs& args) {
   float* out = args.out;
   const float* inp = args.inp;
@@ -75,6 +82,7 @@ void columns(const CopyColumnsArgs& args) {
   });
 }
 
+/** out (N, C): out[i] = inp[index[i]]. */
 void gather(const GatherRowsArgs& args) {
   float* out = args.out;
   const float* inp = args.inp;
@@ -83,6 +91,7 @@ void gather(const GatherRowsArgs& args) {
   forEachRow(N, C, [&](int64_t i) { copyRow(out + i * C, inp + index[i] * C, C); });
 }
 
+/** out (R, C): out[index[i]] = inp[i] for the N rows of inp; other rows stay. */
 void scatter(const ScatterRowsArgs& args) {
   float* out = args.out;
   const float* inp = args.inp;

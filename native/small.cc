@@ -15,7 +15,7 @@ constexpr int64_t kShortestRun = 128;
 constexpr int64_t kFewestRuns = 4;
 constexpr int64_t kRowsAdded = 16;
 
-/** The product of A and B packed whole. */
+/** C = or += A·B + bias, with A and B packed whole. */
 template <class P>
 void multiplyPacked(const Product& p, const float* a, const float* b) {
   const int64_t steps = stepsOf<P>(p.K);
@@ -42,7 +42,8 @@ void packA(float* packed, const Product& p) {
 }
 
 /**
- * How many values of k a task sums; 0 where the sums of all tasks would take more than half the room of the operands.
+ * The number of values of k that a task sums; 0 if the sums of all tasks would take more than half the operands'
+ * memory.
  */
 int64_t runOfK(const Product& p) {
   if (!p.accumulate || p.bias || p.M * p.N > kSmall) return 0;

@@ -29,6 +29,7 @@ LOOPNN_INLINE float dot(const float* a, const float* b, int64_t C) {
   return sumLanes(sum);
 }
 
+/** out (R, C) = Σ_i read_i·s_i of streams s (R, M, C), with coefficients (R, M, P). */
 void readForward(const ReadStreamsForwardArgs& args) {
   const int64_t C = args.C, M = args.M, P = args.P;
   forEachRow(args.R, M * C, [&](int64_t r) {
@@ -38,6 +39,10 @@ void readForward(const ReadStreamsForwardArgs& args) {
   });
 }
 
+/**
+ * In the forward pass this was out = Σ_i read_i·s_i: dstreams (R, M, C) = or += read_i·dout, dread_i += Σ_c dout⊙s_i in
+ * dcoefficients (R, M, P), if it and the streams are not null.
+ */
 void readBackward(const ReadStreamsBackwardArgs& args) {
   const int64_t C = args.C, M = args.M, P = args.P;
   forEachRow(args.R, M * C, [&](int64_t r) {
@@ -49,6 +54,7 @@ void readBackward(const ReadStreamsBackwardArgs& args) {
   });
 }
 
+/** out (R, M, C) by the formula above, from streams s (R, M, C), y (R, C) and coefficients (R, M, P). */
 void writeForward(const WriteStreamsForwardArgs& args) {
   const int64_t C = args.C, M = args.M, P = args.P;
   forEachRow(args.R, M * C, [&](int64_t r) {
@@ -62,6 +68,11 @@ void writeForward(const WriteStreamsForwardArgs& args) {
   });
 }
 
+/**
+ * In the forward pass this was the formula above. With d_i = dout_i: dy (R, C) = or += Σ_i write_i·d_i, dstreams_j =
+ * or += Σ_i (mix_ij − write_i·read_j)·d_i. In dcoefficients, with products over c: dmix_ij += d_i·s_j, dread_j −=
+ * Σ_i write_i·d_i·s_j, dwrite_i += d_i·(y − Σ_j read_j·s_j).
+ */
 void writeBackward(const WriteStreamsBackwardArgs& args) {
   const int64_t C = args.C, M = args.M, P = args.P;
   forEachRow(args.R, M * C, [&](int64_t r) {
@@ -71,7 +82,7 @@ void writeBackward(const WriteStreamsBackwardArgs& args) {
     for (int64_t i = 0; i < M; i++) {
       const float* d = dout + i * C;
       const float write = k[i * P + M + 1];
-      float change = dot(d, y, C);  // by write_i: d · (y − Σ_j read_j·s_j)
+      float change = dot(d, y, C);  // of write_i: d·(y − Σ_j read_j·s_j)
       for (int64_t j = 0; j < M; j++) {
         const float product = dot(d, streams + j * C, C);
         dk[i * P + j] += product;

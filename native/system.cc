@@ -25,11 +25,11 @@
 namespace loopnn {
 namespace {
 
-/** From here on memory comes from the system page by page: zero, and free of cost until it is touched. */
+/** From this size on, the system maps memory by pages: it is zero, and costs nothing until it is touched. */
 constexpr size_t kMapFrom = size_t{128} << 10;
 
 #ifdef __linux__
-/** Processors' worth of time that a container's control group (version 2) grants, rounded up. */
+/** The number of processors whose time a container's control group (version 2) grants, rounded up. */
 int quotaCpus() {
   long quota = 0;
   long period = 0;

@@ -5,12 +5,13 @@
 
 namespace loopnn {
 
-/** 64-byte-aligned zeroed memory; from 4 MiB on in huge pages where the system has them. Null when short. */
+/** Zeroed memory, aligned to 64 bytes; from 4 MiB on in huge pages where the system has them. Null if it is short. */
 void* allocatePages(size_t bytes);
 void freePages(void* memory, size_t bytes);
 
 /**
- * CPUs that this process may use: those of its affinity, and not more than its container's share of time. At least 1.
+ * The number of CPUs that this process may use: those of its affinity, at most its container's share of time, and at
+ * least 1.
  */
 int processors();
 
@@ -21,8 +22,8 @@ void stayLoaded();
 struct Instructions {
   bool crc32, avx2, avx512, avx512bf16;
   /**
-   * Whether bf16 products are faster than float32's: twice as fast on AMD's processors; on Intel's one dot product a
-   * cycle stands against two multiply-adds, and an Xeon was measured at half of float32's rate.
+   * Whether bf16 products are faster than float32's. On AMD's processors they are twice as fast; Intel's start one dot
+   * product a cycle against two multiply-adds, and a Xeon was measured at half of float32's rate.
    */
   bool fastBf16;
 };

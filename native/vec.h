@@ -4,7 +4,7 @@
  * Compiled once for each set with LOOPNN_ISA (the name, also the namespace) and LOOPNN_WIDTH (floats in a
  * vector) defined. Everything here is static and inlined, and nothing heavier than <cstdint> is included: an
  * inline function of the standard library compiled with AVX-512 flags could otherwise be the copy that the linker
- * keeps for everybody. Multiply-add is explicit (`fma`) and the compiler is told not to contract, so that a
+ * keeps for all files. Multiply-add is explicit (`fma`), and a flag forbids the compiler to contract, so that a
  * vector and its masked tail round alike.
  */
 #pragma once
@@ -24,7 +24,7 @@
 #include <wasm_simd128.h>
 #endif
 
-// Lanes of two vectors by constant indices; GCC before 12 spells it differently.
+// Lanes of two vectors by constant indices; GCC before 12 has another name for it.
 #if defined(__clang__) || __GNUC__ >= 12
 #define LOOPNN_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
@@ -118,14 +118,14 @@ LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
 LOOPNN_INLINE vf sqrtv(vf a) { return (vf)_mm_sqrt_ps((__m128)a); }
 #elif defined(__wasm__)
 #if defined(__wasm_relaxed_simd__)
-/** One rounding or two, as the processor has it: the same everywhere in a run. */
+/** Rounds once or twice, depending on the processor, and always alike in a run. */
 LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return __builtin_wasm_relaxed_madd_f32x4(a, b, c); }
 #else
 LOOPNN_INLINE vf fma(vf a, vf b, vf c) { return a * b + c; }
 #endif
 LOOPNN_INLINE vf sqrtv(vf a) { return __builtin_elementwise_sqrt(a); }
 #define LOOPNN_OWN_EXTREMES
-/** By name: LLVM would take a comparison for relaxed SIMD's own, which may return either operand where one is NaN. */
+/** Builtins, since LLVM compiles comparisons to relaxed SIMD's own, which may return either operand if one is NaN. */
 LOOPNN_INLINE vf maxv(vf a, vf b) { return __builtin_wasm_pmax_f32x4(b, a); }
 LOOPNN_INLINE vf minv(vf a, vf b) { return __builtin_wasm_pmin_f32x4(b, a); }
 #else
@@ -156,14 +156,14 @@ LOOPNN_INLINE void storeFirst(float* p, vf v, int n) {
 
 #if LOOPNN_WIDTH < 16
 /**
- * x·2^n for whole n in [−127, 128], written as the exponent of a float: 2^−127 comes out as 0 and 2^128 as infinity.
+ * x·2^n for whole n in [−127, 128], written as the exponent of a float: 2^−127 becomes 0, and 2^128 infinity.
  */
 LOOPNN_INLINE vf timesPowerOf2(vf x, vf n) { return x * (vf)((__builtin_convertvector(n, vi) + 127) << 23); }
 #endif
 
 /**
- * What has been called before is computed before what follows. For WebAssembly, LLVM would take a tile's products
- * column by column, and then more values are alive than a processor has registers.
+ * Keeps the order of computation: what comes before this call is computed before what follows. For WebAssembly, LLVM
+ * would otherwise compute a tile's products column by column, with more live values than a processor has registers.
  */
 LOOPNN_INLINE void inOrder([[maybe_unused]] vf& a, [[maybe_unused]] vf& b) {
 #if defined(__wasm__)
@@ -171,7 +171,7 @@ LOOPNN_INLINE void inOrder([[maybe_unused]] vf& a, [[maybe_unused]] vf& b) {
 #endif
 }
 
-/** What the compiler knows of a pointer ends here. */
+/** Hides a pointer's origin from the compiler. */
 LOOPNN_INLINE void forget([[maybe_unused]] float*& p) {
 #if defined(__GNUC__)
   asm("" : "+r"(p));
@@ -188,7 +188,7 @@ LOOPNN_INLINE void storeUpTo(float* p, vf v, int64_t n) {
   }
 }
 
-/** Lane l of the result is lane l + D of v, around the end. */
+/** Lane l of the result is lane (l + D) mod W of v. */
 template <int D>
 LOOPNN_INLINE vf rotate(vf v) {
 #if LOOPNN_WIDTH == 16
@@ -320,7 +320,7 @@ typedef uint16_t ushorts __attribute__((vector_size(4 * W)));
 /** x in every word. */
 LOOPNN_INLINE vi setWord(int32_t x) { return vi{} + x; }
 
-/** Two integers that follow each other, in every word. */
+/** Two adjacent integers of memory, in every word. */
 LOOPNN_INLINE shorts setPair(const int16_t* p) {
   int32_t word;
   __builtin_memcpy(&word, p, sizeof word);
@@ -331,7 +331,7 @@ LOOPNN_INLINE shorts setPair(const int16_t* p) {
 LOOPNN_INLINE shorts evenBytes(vi words) { return (shorts)words & 0xff; }
 LOOPNN_INLINE shorts oddBytes(vi words) { return (shorts)((ushorts)words >> 8); }
 
-/** A sum of 32 bits in each word, of products of pairs of integers. */
+/** In each word a sum, of 32 bits, of products of pairs of 16-bit integers. */
 #if defined(__ARM_NEON) && defined(__aarch64__)
 
 /** Each word's sum is that of two lanes. */
@@ -383,7 +383,7 @@ LOOPNN_INLINE uint32_t mix32(uint32_t x) {
   return x ^ (x >> 16);
 }
 
-/** The two words that a sample's elements are hashed with (host.ts: sampleKey). */
+/** The two words with which a sample's elements are hashed: `sampleKey` in src/backend/memory/dropout.ts. */
 struct SampleKey {
   uint32_t k0, k1;
 };
@@ -393,7 +393,7 @@ LOOPNN_INLINE SampleKey sampleKey(uint32_t key0, uint32_t key1, uint32_t sample)
   return {k0, mix32(key1 ^ k0)};
 }
 
-/** Lane l: `scale` where element + l stays, 0 where it is dropped (host.ts: dropoutKeep). */
+/** Lane l: `scale` if `dropoutKeep`, in the same file, keeps element + l, else 0. */
 LOOPNN_INLINE vf dropoutMask(SampleKey key, uint32_t element, uint32_t threshold, float scale) {
   const vu elements = (vu)iota() + (element + key.k0);
   const vu hash = mix32(mix32(elements) ^ key.k1);

@@ -1,11 +1,11 @@
 /**
- * MPI as a Node-API module: this process's rank, messages between ranks, and the end of all of them. Compiled by the
- * MPI's own mpicc, because MPIs have no common ABI. It does not interpret arrays, and does not decide who sends what to
- * whom.
+ * MPI as a Node-API module: this process's rank, messages between ranks, and aborting all ranks. The installed MPI's
+ * mpicc compiles it, because MPI libraries have no common ABI. It does not interpret arrays, and does not decide which
+ * rank sends what to which.
  *
- * All calls of MPI are made by one thread, which sees messages through while JavaScript computes. It also tells the
- * other ranks every second that this process lives; a rank that is silent for too long ends all. MPI's own waiting
- * keeps a processor busy, which kernels need: the thread asks instead, and sleeps in between.
+ * One thread makes all calls of MPI, and advances messages while JavaScript computes. Every second it also tells the
+ * other ranks that this process is alive; if a rank is silent for too long, it aborts all ranks. MPI's own waiting
+ * would occupy a processor, which kernels need: the thread polls instead, and sleeps in between.
  */
 #include <mpi.h>
 #include <node_api.h>
@@ -18,19 +18,19 @@
 #include <time.h>
 #include <unistd.h>
 
-/** Seconds between signs of life, and without one until a rank counts as lost. */
+/** Seconds between signs of life, and seconds of silence after which a rank counts as lost. */
 static const double kLifeEvery = 1;
 static const double kLostAfter = 20;
-/** Questions in vain until the thread sleeps between them, and how long it sleeps, in nanoseconds. */
+/** Polls without result after which the thread sleeps between polls, and the length of a sleep in nanoseconds. */
 static const int kPatience = 1000;
 static const long kNap = 50 * 1000;
-/** The same when nothing is under way; a new exchange wakes the thread. */
+/** The length of a sleep while no exchange is under way; new work wakes the thread. */
 static const long kRest = 50 * 1000 * 1000;
-/** Seconds from a failure that MPI reports until this process ends all for it. */
+/** Seconds from a failure that MPI reports until this process aborts all ranks. */
 static const unsigned kGrace = 2;
-/** Nanoseconds in which a message is handed on by the launcher. */
+/** Nanoseconds in which the launcher forwards what this process prints. */
 static const long kHandOn = 300 * 1000 * 1000;
-/** Seconds for MPI to end all processes, before this process ends itself. */
+/** Seconds for MPI to abort all processes; after them this process exits by itself. */
 static const unsigned kAbortTime = 3;
 
 typedef enum { START, EXCHANGE, FINISH } Kind;
@@ -39,7 +39,7 @@ typedef enum { START, EXCHANGE, FINISH } Kind;
 typedef struct Work {
   Kind kind;
   napi_deferred deferred;
-  /** An array that holds what must stay alive; null where nothing must. */
+  /** The JavaScript array that keeps the bytes of messages alive; null without messages. */
   napi_ref kept;
   int count;
   struct Message {
@@ -58,7 +58,7 @@ static struct {
   pthread_cond_t wake;
   /** Work that the thread has not seen yet. */
   Work *first, *last;
-  /** Exit code with which JavaScript wants to end all; 0 while it does not. */
+  /** The exit code with which JavaScript aborts all ranks; 0 until it does. */
   int abortCode;
   /** A description of each rank; null until set. */
   char** names;
@@ -66,7 +66,7 @@ static struct {
   int rank, size;
   napi_threadsafe_function settle;
   pthread_t thread;
-  /** Of the JavaScript thread alone: whether it has started, and promises that are not settled. */
+  /** Used by the JavaScript thread alone: whether `start` was called, and the number of unsettled promises. */
   bool started;
   int waiting;
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
@@ -87,7 +87,7 @@ static void nap(long nanoseconds) {
 static MPI_Comm data, life;
 static const int kTag = 1;
 
-/** Signs of life, by rank. */
+/** Signs of life, by rank: requests and counts of those received and those sent, and the time of the last received. */
 static struct Sign {
   MPI_Request hears, tells;
   int heard, told;
@@ -97,9 +97,9 @@ static struct Sign {
 static double lastTold;
 
 _Noreturn static void endAll(int code) {
-  // The launcher's part on this machine ends at once, and may not have handed on what was said.
+  // The launcher's process on this machine ends at once, perhaps before it has forwarded what this process printed.
   nap(kHandOn);
-  // MPI itself may wait for what is lost.
+  // MPI_Abort may wait for a lost rank; the alarm then ends this process.
   signal(SIGALRM, SIG_DFL);
   sigset_t alarms;
   sigemptyset(&alarms);
@@ -111,8 +111,8 @@ _Noreturn static void endAll(int code) {
 }
 
 /**
- * Ends all where MPI reports a failure. Mostly another rank is lost, whose memory could not be read: the launcher, who
- * knows which, is given the time to end this one before it says anything.
+ * Aborts all ranks if MPI reports a failure. Mostly another rank is lost, whose memory could not be read. The launcher
+ * knows which; it has time to end this process before this process prints a message.
  */
 static void require(int result, const char* what) {
   if (result == MPI_SUCCESS) return;
@@ -136,7 +136,7 @@ static void reportLost(int peer, double silence) {
   pthread_mutex_unlock(&state.lock);
 }
 
-/** Hears who lives, and tells that this process does; ends all where a rank has been silent for too long. */
+/** Receives and sends signs of life; aborts all ranks if one has been silent for too long. */
 static void showLife(void) {
   const double t = now();
   const bool tell = t - lastTold >= kLifeEvery;
@@ -172,7 +172,7 @@ static void startMpi(void) {
   MPI_Comm_dup(MPI_COMM_WORLD, &life);
   MPI_Comm_set_errhandler(data, MPI_ERRORS_RETURN);
   MPI_Comm_set_errhandler(life, MPI_ERRORS_RETURN);
-  MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);  // of calls that name no communicator
+  MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);  // for calls without a communicator
   MPI_Comm_rank(data, &state.rank);
   MPI_Comm_size(data, &state.size);
   signs = calloc((size_t)state.size, sizeof *signs);
@@ -201,7 +201,7 @@ static int abortWanted(void) {
   return code;
 }
 
-/** Waits for all ranks, and ends MPI when every sign of life has been heard. */
+/** Waits for all ranks, and finalizes MPI once every sign of life has been received. */
 static void finishMpi(void) {
   MPI_Request request;
   int done = 0;
@@ -239,7 +239,7 @@ static void finishMpi(void) {
 
 static void* runMpi(void* unused) {
   (void)unused;
-  Work* underWay = NULL;  // in order
+  Work* underWay = NULL;  // in the order in which it was posted
   int inVain = 0;
   while (true) {
     pthread_mutex_lock(&state.lock);
@@ -265,7 +265,7 @@ static void* runMpi(void* unused) {
       if (work->kind == FINISH) finishMpi();
       const Kind kind = work->kind;
       if (kind != EXCHANGE) {
-        napi_call_threadsafe_function(state.settle, work, napi_tsfn_blocking);  // which frees it
+        napi_call_threadsafe_function(state.settle, work, napi_tsfn_blocking);  // which frees the work
         if (kind == FINISH) return NULL;
         continue;
       }
@@ -340,7 +340,7 @@ static napi_value hand(napi_env env, Work* work) {
   return promise;
 }
 
-/** library(): string; its name and version, before start too. */
+/** library(): string; the MPI library's name and version. It may be called before start. */
 static napi_value library(napi_env env, napi_callback_info info) {
   (void)info;
   char text[MPI_MAX_LIBRARY_VERSION_STRING];
@@ -409,7 +409,7 @@ static napi_value exchange(napi_env env, napi_callback_info info) {
   return hand(env, work);
 }
 
-/** introduce(names): who the ranks are, for messages about them. */
+/** introduce(names): a description of each rank, for messages about it. */
 static napi_value introduce(napi_env env, napi_callback_info info) {
   size_t argc = 1;
   napi_value argv[1];
@@ -454,7 +454,7 @@ static napi_value abortAll(napi_env env, napi_callback_info info) {
   state.abortCode = code;
   pthread_cond_signal(&state.wake);
   pthread_mutex_unlock(&state.lock);
-  // The thread may be in a call of MPI that does not come back.
+  // The thread may be in a call of MPI that never returns.
   for (unsigned i = 0; i < 10 * (kAbortTime + 1); i++) nap(100 * 1000 * 1000);
   _exit(code);
 }

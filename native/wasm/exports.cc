@@ -1,4 +1,4 @@
-/** What the module gives besides the kernels: memory, lengths and threads. The host has checked every argument. */
+/** The module's exports besides the kernels: memory, lengths and threads. The host checks every argument. */
 #include "host.h"
 #include "kernels.h"
 #include "pool.h"
@@ -11,7 +11,7 @@ const Kernels& kernels();
 
 using LOOPNN_ISA::kernels;
 
-/** Zeroed memory; null where it is short. */
+/** Zeroed memory; null if it is short. */
 LOOPNN_EXPORT(allocate) void* allocate(uint32_t bytes) { return allocatePages(bytes); }
 LOOPNN_EXPORT(free) void release(void* memory) { freePages(memory, 0); }
 
@@ -25,7 +25,7 @@ LOOPNN_EXPORT(cachePageLength) double cachePageLength(int32_t KV, int32_t HS, in
   return static_cast<double>(kernels().cachePageLength(KV, HS, bf16));
 }
 
-/** FLOPs done. */
+/** Runs multiply-adds; returns the number of FLOPs. */
 LOOPNN_EXPORT(peakProducts) double peakProducts(float* out, int32_t iterations, int32_t bf16) {
   return kernels().peakProducts(out, iterations, bf16);
 }

@@ -1,4 +1,4 @@
-/** What the module and its host, src/backend/wasm/, have of each other besides the kernels. */
+/** The interface between the module and its host, src/backend/wasm/, besides the kernels. */
 #pragma once
 
 #define LOOPNN_EXPORT(name) extern "C" __attribute__((export_name(#name)))

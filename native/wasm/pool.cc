@@ -1,7 +1,7 @@
 /**
  * The thread pool and the scratch memory in WebAssembly: see pool.h. Its threads are workers that the host starts on
- * the same memory, and that enter `work` for good. A job is open while `generation` is odd; native/pool.cc has the same
- * protocol.
+ * the same memory; they call `work`, which does not return. A job is open while `generation` is odd; native/pool.cc has
+ * the same protocol.
  */
 #include "pool.h"
 
@@ -41,7 +41,7 @@ struct Scratch {
   void* memory;
   size_t bytes;
 
-  /** Grows to at least `wanted` bytes; what it held is lost. */
+  /** Grows to at least `wanted` bytes; the content is lost. */
   void ensure(size_t wanted) {
     if (wanted <= bytes) return;
     const size_t roomy = wanted + wanted / 4 < kLeastScratch ? kLeastScratch : wanted + wanted / 4;
@@ -116,7 +116,7 @@ float* sharedScratch(SharedArea area, size_t bytes) {
   return static_cast<float*>(shared[area].memory);
 }
 
-/** What a worker's thread runs. */
+/** The loop of a worker's thread. */
 LOOPNN_EXPORT(work) void work(int32_t worker) {
   for (int32_t seen = 0;;) {
     const int32_t open = nextJob(worker, seen);

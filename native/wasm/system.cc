@@ -1,4 +1,4 @@
-/** Memory in WebAssembly: see system.h. The linear memory is the system, and it never shrinks. */
+/** Memory in WebAssembly: see system.h. It comes from the linear memory, which never shrinks. */
 #include "system.h"
 
 #include <stdlib.h>
