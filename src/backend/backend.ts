@@ -2,7 +2,7 @@
  * The interface of a backend: storage, and a method for each kernel of `kernel-table.ts`. Models and ops call nothing
  * else.
  *
- * A backend runs kernels in the order they are called, now or later: only `read` waits for them.
+ * A backend runs kernels in the order of their calls, at once or later: only `read` waits for them.
  */
 import type { ALL_KERNELS, Methods } from './kernel-table.js';
 
@@ -13,8 +13,8 @@ export { ACTIVATIONS } from './options.js';
 export type DType = 'f32' | 'f64' | 'i32';
 
 /**
- * How matrix products read their operands: as they are, or rounded to bfloat16 (to the nearest, ties to even). Sums are
- * kept in float32 either way, and so is everything in memory. An engine need not have both.
+ * How matrix products read their operands: as float32, or rounded to bfloat16 or float16 (to the nearest, ties to
+ * even). Sums stay in float32, and so does everything in memory. An engine need not have all of them.
  */
 export type Precision = 'f32' | 'bf16' | 'f16';
 
@@ -34,13 +34,13 @@ export const PAGE_POSITIONS = 128;
 /** A method for each kernel, over storages. */
 export type Kernels = Methods<typeof ALL_KERNELS, Storage, Storage>;
 
-/** Work that only the machine limits, done when it returns or its promise resolves; for benchmarks. */
+/** Work for benchmarks that only the machine limits; it is done when a call returns or its promise resolves. */
 export interface Limits {
   /** Precisions of the machine's products. */
   readonly precisions: readonly Precision[];
   /** Multiply-adds without memory access; returns the number of FLOPs; a multiply-add counts as two. */
   multiplyAdds(precision: Precision, iterations: number): number | Promise<number>;
-  /** Number of floats that exceed the caches and can be read quickly. */
+  /** A number of floats that exceeds the caches, and that can be read in a short time. */
   readonly longRead: number;
   /** Reads `src`, in whole cache lines. */
   read(src: Storage): void | Promise<void>;

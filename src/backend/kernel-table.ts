@@ -65,6 +65,7 @@ export const KERNELS = {
   accumulate: { inout: { out: 'n' }, in: { inp: 'n' } },
   /** out = kind(inp); see Activation. */
   activationForward: { out: { out: 'n' }, in: { inp: 'n' }, options: { kind: 'activation' } },
+  /** dinp = dout ⊙ kind′(inp). */
   activationBackward: {
     out: { dinp: 'n' },
     in: { dout: 'n', inp: 'n' },
@@ -77,6 +78,7 @@ export const KERNELS = {
     dims: ['R', 'I'],
     options: { kind: 'activation' },
   },
+  /** The gradients of the halves of each row: dout ⊙ second ⊙ kind′(first), and dout ⊙ kind(first). */
   gatedActivationBackward: {
     out: { dinp: 'R 2 I' },
     in: { dout: 'R I', inp: 'R 2 I' },
@@ -124,6 +126,10 @@ export const KERNELS = {
     dims: ['R', 'C'],
     options: { exact: 'flag' },
   },
+  /**
+   * dx = exp(−Δ·A) ⊙ dout; du = gain ⊙ dout; da and db += ∂exp(−Δ·A)·Σ_r dout·x + ∂gain·Σ_r dout·u, with the
+   * derivatives by a and by b.
+   */
   stableInjectionBackward: {
     out: { dx: 'R C', du: 'R C' },
     inout: { da: 'C', db: 'C' },
@@ -166,6 +172,10 @@ export const KERNELS = {
     dims: ['R', 'C', 'M'],
     sizes: { P: 'M+2' },
   },
+  /**
+   * dstreams_j = Σ_i (mix_ij − write_i·read_j)·dout_i; dy = Σ_i write_i·dout_i. In dcoefficients, with sums over c:
+   * dmix_ij += dout_i·s_j, dread_j −= Σ_i write_i·dout_i·s_j, dwrite_i += dout_i·(y − Σ_j read_j·s_j).
+   */
   writeStreamsBackward: {
     out: { dstreams: 'R M C', dy: 'R C' },
     inout: { dcoefficients: 'R M P' },
@@ -253,6 +263,7 @@ export const KERNELS = {
     in: { tokens: 'i32 R < V', positions: 'i32 R < P', wte: 'V C', 'wpe?': 'P C' },
     dims: ['R', 'C'],
   },
+  /** dwte[tokens[r]] += dout[r]; dwpe[positions[r]] += dout[r]. */
   embeddingBackward: {
     inout: { dwte: 'V C', 'dwpe?': 'P C' },
     in: { dout: 'R C', tokens: 'i32 R < V', positions: 'i32 R < P' },
@@ -268,6 +279,10 @@ export const KERNELS = {
     dims: ['R', 'C'],
     options: { eps: 'nonNegative' },
   },
+  /**
+   * With x̂ = (inp − mean)·rstd and d = dout ⊙ weight, dinp = rstd·(d − mean(d) − x̂·mean(d ⊙ x̂)), the means being
+   * over the channels; dweight += Σ_r dout ⊙ x̂; dbias += Σ_r dout.
+   */
   layernormBackward: {
     out: { dinp: 'R C' },
     inout: { dweight: 'C', 'dbias?': 'C' },
@@ -282,6 +297,9 @@ export const KERNELS = {
     dims: ['R', 'C'],
     options: { eps: 'nonNegative' },
   },
+  /**
+   * With x̂ = inp·rstd and d = dout ⊙ weight, dinp = rstd·(d − x̂·mean(d ⊙ x̂)); dweight += Σ_r dout ⊙ x̂.
+   */
   rmsnormBackward: {
     out: { dinp: 'R C' },
     inout: { dweight: 'C' },
@@ -332,8 +350,8 @@ export const KERNELS = {
     options: { eps: 'nonNegative' },
   },
   /**
-   * Turns the gradient with respect to the output of `headsForward` into the gradient with respect to its input, in
-   * place.
+   * Turns the gradient d with respect to the output y of `headsForward` into the gradient with respect to its input, in
+   * place: rstd·(d − y·mean(d ⊙ y)), rotated back.
    */
   headsBackward: {
     inout: { dqkv: 'R H HS' },
@@ -357,6 +375,11 @@ export const KERNELS = {
     sizes: { H: 'NH+KV+KV', R: 'B*T', N: 'rows|R' },
     options: { dropout: 'dropout?' },
   },
+  /**
+   * The gradient of `attentionForward` by `qkv`. Without dropout, with P_ij = exp(q_i·k_j/√HS − lse_i): dv_j = Σ_i
+   * P_ij·dout_i; ds_ij = P_ij·(dout_i·v_j − dout_i·out_i)/√HS; dq_i = Σ_j ds_ij·k_j; dk_j = Σ_i ds_ij·q_i. A key head
+   * has the sum over its query heads. native/attention.cc derives it.
+   */
   attentionBackward: {
     products: true,
     out: { dqkv: 'B T H HS' },
@@ -403,7 +426,8 @@ export const KERNELS = {
     dims: ['R', 'C', 'V'],
   },
   /**
-   * `headForward` together with its gradients, for the total Σ_r rowWeights[r]·loss[r].
+   * `headForward` together with its gradients, for the total Σ_r rowWeights[r]·loss[r]: with d[r] =
+   * rowWeights[r]·(softmax − one-hot of the target), dinp = d · weight and dweight += dᵀ · inp.
    */
   headForwardBackward: {
     products: true,
@@ -487,28 +511,31 @@ export const KERNELS = {
  */
 export const EXIT_KERNELS = {
   /**
-   * One step of ACT (Graves 2016, arXiv 1603.08983) from the halting probability h, the sum of the former ones, and
-   * which rows run: the weight p of this step's state, the sum so far, and which rows go on. A row stops when its sum
-   * reaches 1 − ε: p = h while it runs on, 1 − the former sum where it stops, else 0. With `last`, what runs stops
-   * here.
+   * One step of ACT (Graves 2016, arXiv 1603.08983). From the halting probability h, the sum of the former ones, and
+   * which rows run, it computes the weight p of this step's state, the sum so far, and which rows continue. A row stops
+   * when its sum reaches 1 − ε: p = h while the row continues, 1 − the former sum where it stops, else 0. With `last`,
+   * every running row stops here.
    */
   actForward: {
     out: { p: 'n', nextSum: 'n', goingOn: 'i32 n' },
     in: { h: 'n', sum: 'n', running: 'i32 n' },
     options: { epsilon: 'number', last: 'flag' },
   },
-  /** The gradient flows through the remainder, not through the number of steps. */
+  /**
+   * The gradient flows through the remainder, not through the number of steps: where a row continues, dh += dp +
+   * dnextSum and dsum += dnextSum; where it stops, dsum −= dp.
+   */
   actBackward: {
     inout: { dh: 'n', dsum: 'n' },
     in: { dp: 'n', 'dnextSum?': 'n', running: 'i32 n', goingOn: 'i32 n' },
   },
   /** ponder[r] += what this step cost: 1 where a row runs, and the remainder p where it stops. */
   ponder: { inout: { ponder: 'n' }, in: { p: 'n', running: 'i32 n', goingOn: 'i32 n' } },
-  /** out[r] = value where a row runs and does not go on, else 0. */
+  /** out[r] = value where a row runs and does not continue, else 0. */
   stopped: { out: { out: 'n' }, in: { running: 'i32 n', goingOn: 'i32 n' }, options: { value: 'float' } },
   /**
-   * out[t] = mean of inp[0..t] and the `past` rows before them. `sums` goes from call to call: the sum of the past
-   * rows, then of these too; overwritten where past is 0.
+   * out[t] = mean of inp[0..t] and the `past` rows before them. `sums` passes from call to call: it holds the sum of
+   * the past rows, then of these too; it starts from 0 if past is 0.
    */
   causalMean: { out: { out: 'T C' }, inout: { sums: 'C' }, in: { inp: 'T C' }, dims: ['T', 'C', 'past'] },
   /** Stops the rows whose value exceeds the threshold. */
@@ -521,7 +548,7 @@ export const EXIT_KERNELS = {
   countRunning: { inout: { counts: 'i32 n' }, in: { running: 'i32 n' } },
   /** out[0] + out[1] = Σ counts, as in `sum`. */
   sumCounts: { out: { out: '2' }, in: { counts: 'i32 n' } },
-  /** exits[r] = arg max of z[r]; the least one where equal. */
+  /** exits[r] = arg max of z[r]; the first of equal ones. */
   argmaxRows: { out: { exits: 'i32 R' }, in: { z: 'R N' }, dims: ['N'] },
   /** out[r] = 1 where a and b differ, else 0. */
   differ: { out: { out: 'n' }, in: { a: 'i32 n', b: 'i32 n' } },

@@ -19,7 +19,7 @@ export interface ArrayField {
 
 export interface Signature {
   readonly kernel: string;
-  /** Those of `out`, `inout` and `in`, in this order. */
+  /** The arrays of `out`, `inout` and `in`, in this order. */
   readonly arrays: readonly ArrayField[];
   readonly dims: readonly string[];
   readonly sizes: Readonly<Record<string, string>>;

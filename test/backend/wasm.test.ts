@@ -76,7 +76,7 @@ test('a thread that does not start is told, and done without', async () => {
   };
   const module = await WasmModule.create(host);
   assert.equal(module.threads, 1);
-  assert.deepEqual(warnings, ['wasm: thread 2 of 4 did not start (no room); going on with 1']);
+  assert.deepEqual(warnings, ['wasm: thread 2 of 4 did not start (no room); continuing with 1']);
   await product(new WasmBackend(module));
 });
 

@@ -131,7 +131,7 @@ test('a run is published, and loaded on a page', { skip, timeout: 180_000 }, asy
     assert.equal(alone.text, expected);
     assert.match(
       String(alone.warnings),
-      /^wasm: thread 2 of \d+ did not start \(.*no threads today\); going on with 1$/,
+      /^wasm: thread 2 of \d+ did not start \(.*no threads today\); continuing with 1$/,
     );
     for (const isa of ['relaxed-simd', 'simd128']) pages[`/wasm/${isa}.wasm`] = 'of another version';
     const slow = await load('store');

@@ -46,7 +46,7 @@ export abstract class CompiledStorage extends HostStorage {
   abstract readonly allocation: Allocation;
 }
 
-/** The storage, which is about to be written. */
+/** The storage, counted as written: for a caller that is about to write to it. */
 export function written(where: string, storage: Storage): HostStorage {
   if (storage instanceof CompiledStorage) storage.allocation.version++;
   return host(where, storage);
@@ -85,7 +85,7 @@ type Encode = (list: unknown[], value: unknown) => void;
 const asItIs: Encode = (list, value) => list.push(value);
 const dropoutAsNumbers: Encode = (list, value) => {
   const dropout = value as Dropout | null;
-  // A null probability means none.
+  // A null probability means no dropout.
   if (dropout) list.push(dropout.p, dropout.key[0], dropout.key[1], dropout.firstSample);
   else list.push(null, 0, 0, 0);
 };
@@ -158,7 +158,7 @@ export abstract class CompiledBackend extends classWith(METHODS) implements Back
   /** The instruction set in use: packed weights have its layout. */
   protected abstract get isa(): string;
 
-  /** What the description says of the format of operands. */
+  /** The format of operands, for the description. */
   protected get format(): string {
     return this.int8 ? `${this.precision}, int8 weights` : this.precision;
   }
@@ -237,7 +237,7 @@ export abstract class CompiledBackend extends classWith(METHODS) implements Back
     for (const [name, encode] of options) encode(list, name === 'bf16' ? this.bf16 : args[name]);
   }
 
-  /** The kernel's weight as a product reads it; packed anew if it was written to. */
+  /** The kernel's weight as a product reads it; packed again if it has been written to. */
   protected packed(kernel: CompiledKernel, field: PackedField, args: Arguments): HostStorage {
     const [K, N] = [args[field.rows] as number, args[field.columns] as number];
     const int8 = kernel.endsWith('Int8');

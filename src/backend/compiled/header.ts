@@ -1,6 +1,6 @@
 /**
- * The structs of arguments of the kernels in C++, and the table of functions that an instruction set fills in:
- * `kernels.h` has their prerequisites. The build scripts write both beside the objects.
+ * Generates the structs of arguments of the kernels in C++, and the table of functions that an instruction set fills
+ * in; `native/kernels.h` declares the types that they use. The build scripts write them beside the objects.
  */
 import type { OptionTypes } from '../kernel-table.js';
 import { type Signature, signaturesOf } from '../signature.js';
@@ -16,7 +16,7 @@ export const typeOf = (kernel: string): string => `${kernel[0].toUpperCase()}${k
 /** `kernels.generated.h`. */
 export function generateHeader(): string {
   const lines = [
-    '// Made from src/backend/kernel-table.ts: change that.',
+    '// Made from src/backend/kernel-table.ts: edit that file.',
     '#pragma once',
     '',
     'namespace loopnn {',
@@ -53,7 +53,7 @@ export const OPTION_TYPES: Readonly<Record<keyof OptionTypes, string>> = {
   'dropout?': 'const Dropout*',
 };
 
-/** The dimensions of a kernel: those that are given, those that follow from them, and those of its arrays. */
+/** The dimensions of a kernel: the given ones, those that follow from them, and those of its arrays. */
 export function dimensionsOf({ arrays, dims, sizes }: Signature): string[] {
   const derived = Object.keys(sizes).filter((name) => !LENGTHS.test(sizes[name]));
   const told = arrays.flatMap(({ shape }) =>

@@ -4,7 +4,7 @@
  */
 import { KERNELS, type KernelSpec } from '../kernel-table.js';
 
-/** A weight as a product reads it: B (rows, columns), or the transpose of the storage's matrix as that B. */
+/** A weight as a product reads it: B (rows, columns), which is the storage's matrix or its transpose. */
 export interface PackedField {
   readonly name: string;
   readonly rows: string;
@@ -50,7 +50,7 @@ const OWN = {
 
 export type CompiledKernel = keyof typeof KERNELS | `${WithInt8}Int8` | keyof typeof OWN;
 
-/** A kernel with its weight packed by a format; bfloat16 is a choice of the floats' format. */
+/** A kernel with its weight packed in a format; bfloat16 is an option of the floats' format. */
 function overPacked(kernel: string, spec: KernelSpec, length: string): KernelSpec {
   const packed = PACKED[kernel] ?? [];
   const inputs = Object.entries(spec.in).flatMap(([name, shape]): [string, string][] =>

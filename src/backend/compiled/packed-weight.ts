@@ -3,7 +3,7 @@ import { BackendError } from '../../errors.js';
 import type { HostArray } from '../backend.js';
 import { HostStorage } from '../memory/storage.js';
 
-/** B (K, N) as a product reads it, or the transpose of the storage's matrix as that B; in which format and layout. */
+/** How B (K, N), the weight or its transpose, is packed: in which format, for which instruction set. */
 export interface Layout {
   readonly K: number;
   readonly N: number;
@@ -44,7 +44,7 @@ export class PackedWeight extends HostStorage {
       kernel,
       `argument 'weight' must be packed as ${text(wanted)}`,
       text(this.layout),
-      'it is kept for inference alone, as the backend was when it was loaded',
+      'it is kept only for inference, in the format of the backend that loaded it',
     );
   }
 }

@@ -1,4 +1,4 @@
-/** Which elements dropout keeps: the one definition for every engine (native/kernels.h has its twin). */
+/** Which elements dropout keeps: the one definition for every engine (native/vec.h has its twin). */
 import { mix32 } from '../../random.js';
 
 /** The two words that a sample's elements are hashed with. */

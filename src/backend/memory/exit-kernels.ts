@@ -15,6 +15,7 @@ export const exitKernels: HostKernels<typeof EXIT_KERNELS> = {
     }
   },
 
+  // In the forward pass this was p = h and nextSum = sum + h where goingOn, p = 1 − sum where a row stops.
   actBackward({ dh, dsum, dp, dnextSum, running, goingOn }) {
     for (let r = 0; r < dh.length; r++) {
       if (goingOn[r]) {
@@ -86,7 +87,7 @@ export const exitKernels: HostKernels<typeof EXIT_KERNELS> = {
 
   oracle({ exits, costs, B, T, N, lambda, sigma, perSequence }) {
     const R = B * T;
-    // Beyond this distance the weights are below 1e-7.
+    // Beyond this distance the weights are below e^−16, about 1e-7.
     const reach = perSequence ? T : Math.min(T - 1, Math.floor(Math.sqrt(16 * sigma)));
     const kernel = Array.from({ length: reach + 1 }, (_, d) => (d === 0 ? 1 : Math.exp((-d * d) / sigma)));
     const smoothed = (n: number, b: number, t: number): number => {

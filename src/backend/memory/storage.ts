@@ -13,7 +13,7 @@ export abstract class HostStorage implements Storage {
   /** The elements. Callers must not keep the array between calls: an engine's memory may move. */
   abstract get data(): HostArray;
 
-  /** The elements [offset, offset + length) as a storage that shares this one's memory. */
+  /** The elements [offset, offset + length) as a storage that shares the memory of this storage. */
   slice(offset: number, length: number): HostStorage {
     if (offset < 0 || length < 0 || offset + length > this.length) {
       throw new ShapeError('slice', `must lie within ${this.length} elements`, [offset, offset + length]);

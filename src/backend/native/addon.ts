@@ -77,7 +77,7 @@ function load({ file }: AddonFile): NativeAddon | string {
     addon.setErrorFactory((kind, where, rule, got) =>
       kind === 'ShapeError' ? new ShapeError(where, rule, got) : new BackendError(where, rule, got),
     );
-    isa = addon.info().isa; // settles the instruction set: LOOPNN_ISA may be wrong
+    isa = addon.info().isa; // chooses the instruction set: LOOPNN_ISA may be wrong
     return addon;
   } catch (error) {
     // An invalid environment variable is the user's error, not a reason to fall back.
@@ -90,7 +90,7 @@ function load({ file }: AddonFile): NativeAddon | string {
   }
 }
 
-/** One line without the file's path: the loader's own messages begin with it. */
+/** The reason in one line, without the file's path, with which the loader's messages begin. */
 function reasonNotLoaded(file: string, error: unknown): string {
   try {
     accessSync(file, constants.R_OK);

@@ -1,5 +1,5 @@
 /**
- * The addon's boundary in C++, made from its kernels: what reads and checks the arguments of a call.
+ * Generates the addon's boundary in C++ from the kernel table: the code that reads and checks the arguments of a call.
  * `scripts/build-native.mjs` writes it beside the objects; checks that a table cannot express are in native/checks.h.
  */
 import type { OptionTypes } from '../kernel-table.js';
@@ -15,7 +15,7 @@ const sum = (terms: readonly string[]): string =>
 /** `bindings.generated.cc`. */
 export function generateBindings(): string {
   const lines = [
-    '// Made from src/backend/kernel-table.ts: change that.',
+    '// Made from src/backend/kernel-table.ts: edit that file.',
     '#include "bindings.h"',
     '#include "checks.h"',
     '',

@@ -104,7 +104,7 @@ export class NativeBackend extends CompiledBackend {
     try {
       await receiveInto(written('receive', dst).data, fill);
     } finally {
-      written('receive', dst); // packings made meanwhile are outdated too
+      written('receive', dst); // packings made during the wait are outdated too
     }
   }
 

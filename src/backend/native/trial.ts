@@ -10,7 +10,7 @@ import { cpus, homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** For a process that starts and multiplies; slow machines and emulators included. */
+/** The time limit for a process that starts and multiplies, on slow machines and emulators too. */
 const PATIENCE_MS = 60_000;
 const refusals = new Map<string, string | null>();
 

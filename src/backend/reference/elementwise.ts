@@ -12,6 +12,7 @@ export const elementwise = {
     for (let i = 0; i < out.length; i++) out[i] += inp[i];
   },
 
+  // On gradients this is also the backward pass.
   dropout({ out, inp, R, C, T, dropout: { p, key, firstSample }, accumulate }) {
     const threshold = dropoutThreshold(p);
     const scale = 1 / (1 - p);

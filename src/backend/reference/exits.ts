@@ -25,7 +25,7 @@ export const exits = {
     for (let i = 0; i < out.length; i++) {
       const [p, q] = [logProbabilities(logits, i, V), logProbabilities(former, rows ? rows[i] : i, V)];
       const d = p.reduce((sum, log, v) => sum + Math.exp(log) * (log - q[v]), 0);
-      out[i] = Math.max(0, d); // rounding
+      out[i] = Math.max(0, d); // below 0 only by rounding
     }
   },
 } satisfies Partial<HostKernels<typeof KERNELS>>;

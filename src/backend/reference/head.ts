@@ -1,4 +1,4 @@
-/** The head of the reference backend: logits, softmax and cross-entropy of one row after the other. */
+/** The head of the reference backend: logits, softmax and cross-entropy, row by row. */
 import type { KERNELS } from '../kernel-table.js';
 import type { HostKernels } from '../memory/arguments.js';
 import { dot } from './dot.js';

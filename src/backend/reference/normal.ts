@@ -1,12 +1,12 @@
 /** The normal distribution in double precision. */
 
-/** From here on the series needs more terms than the fraction. */
+/** From this |x| on, the series needs more terms than the fraction. */
 const FAR = 3;
-/** After this many terms both are exact to the last bits of a double. */
+/** With this many terms, both are exact to the last bits of a double. */
 const TERMS = 100;
 
 /**
- * Φ(x) = ½·(1 + erf(x/√2)), the probability of a standard normal variable to be at most x, with a relative error of
+ * Φ(x) = ½·(1 + erf(x/√2)), the probability that a standard normal variable is at most x, with a relative error of
  * about 1e-13.
  *
  * Near 0: Φ(x) = ½ + φ(x)·(x + x³/3 + x⁵/(3·5) + …); far out: Φ(−x) = φ(x)/(x + 1/(x + 2/(x + 3/(x + …)))), where φ is

@@ -1,7 +1,7 @@
 /**
- * The module's boundary: a function for each kernel in C++, which takes its arrays as addresses, then its dimensions
- * and options as numbers. `scripts/build-wasm.mjs` writes `exports.generated.cc` from here; the caller must check the
- * arguments.
+ * Generates the module's boundary: a function for each kernel in C++, which takes its arrays as addresses, then its
+ * dimensions and options as numbers. `scripts/build-wasm.mjs` writes it to `exports.generated.cc`. The caller must
+ * check the arguments.
  */
 import { mix32 } from '../../random.js';
 import { dimensionsOf, OPTION_TYPES, SIGNATURES, typeOf } from '../compiled/header.js';
@@ -36,7 +36,7 @@ function parametersOf(signature: Signature): string[] {
 /** `exports.generated.cc`. */
 export function generateExports(): string {
   const lines = [
-    '// Made from src/backend/kernel-table.ts: change that.',
+    '// Made from src/backend/kernel-table.ts: edit that file.',
     '#include "dropout.h"',
     '#include "host.h"',
     '#include "kernels.h"',

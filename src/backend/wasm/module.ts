@@ -25,7 +25,7 @@ export interface WasmHost {
    * shared.
    */
   readonly start?: (start: ThreadStart) => Promise<void>;
-  /** Receives the reason if there are fewer threads. */
+  /** Receives the reason if fewer threads start than wanted. */
   readonly onWarning?: (message: string) => void;
 }
 
@@ -44,7 +44,7 @@ type Functions = Record<CompiledKernel, (...args: unknown[]) => void> & {
 };
 
 const PAGE = 65536;
-/** The number that scripts/build-wasm.mjs gives the module too. */
+/** Pages of the memory at first; scripts/build-wasm.mjs links the module for the same number. */
 const FIRST_PAGES = 16;
 const MOST_PAGES = 65535;
 const STACK = 256 << 10;
@@ -140,7 +140,7 @@ export class WasmModule {
   }
 
   /**
-   * Sets the number of threads from now on; one if memory can not be shared. A thread that does not start is reported
+   * Sets the number of threads from now on; one if memory cannot be shared. A thread that does not start is reported
    * to `onWarning` and skipped.
    */
   async setThreads(threads: number): Promise<void> {
@@ -156,7 +156,7 @@ export class WasmModule {
         this.functions.free(stack);
         const reason = error instanceof Error ? error.message : String(error);
         onWarning?.(
-          `wasm: thread ${this.started + 1} of ${wanted} did not start (${reason}); going on with ${this.started}`,
+          `wasm: thread ${this.started + 1} of ${wanted} did not start (${reason}); continuing with ${this.started}`,
         );
         break;
       }
@@ -189,7 +189,7 @@ function outOfMemory(bytes: number): BackendError {
     'wasm',
     `must find ${bytes} bytes free in WebAssembly's memory, which holds ${most.toFixed(0)} GiB at most`,
     undefined,
-    'a smaller batch or model, or the native backend, needs less',
+    'use a smaller batch or model, or the native backend',
   );
 }
 
@@ -232,7 +232,7 @@ async function instantiate(bytes: Uint8Array<ArrayBuffer>, isa: WasmIsa, shared:
   return { compiled, functions, memory };
 }
 
-/** env.memory, with limits; the flag for shared memory is the last byte. */
+/** The import of env.memory, with limits; the last byte is the flag for shared memory. */
 const SHARED_MEMORY = [3, ...new TextEncoder().encode('env'), 6, ...new TextEncoder().encode('memory'), 2, 3];
 
 /** The same module for a memory that is not shared: only a flag of its import differs. */

@@ -14,7 +14,7 @@ export interface ThreadStart {
 /** Calls `ready`, and works until the worker is terminated. */
 export function runThread({ module, memory, stack, worker }: ThreadStart, ready: () => void): void {
   const outOfMemory = () => {
-    throw new Error('a thread allocates nothing');
+    throw new Error('a helper thread must not allocate memory');
   };
   const { exports } = new webAssembly!.Instance(module, { env: { memory }, host: { outOfMemory } });
   (exports.__stack_pointer as { value: number }).value = stack;

@@ -22,7 +22,7 @@ import type { HostStorage } from '../memory/storage.js';
 import { type Signature, signaturesOf } from '../signature.js';
 import type { WasmModule } from './module.js';
 
-/** A place in the module's memory. */
+/** An allocation in the module's memory. */
 class Block extends Allocation {
   freed = false;
 
@@ -62,7 +62,7 @@ class WasmStorage extends CompiledStorage {
     super(dtype);
   }
 
-  /** None once it is freed. */
+  /** 0 once it is freed. */
   override get length(): number {
     return this.allocation.freed ? 0 : this.elements;
   }
@@ -73,7 +73,7 @@ class WasmStorage extends CompiledStorage {
     const { buffer } = this.allocation.module;
     if (this.view?.buffer !== buffer) {
       const ArrayType = this.dtype === 'f32' ? Float32Array : Int32Array;
-      // The type does not express sharing, which readers do not notice.
+      // The type hides that memory may be shared, which readers do not notice.
       this.view = new ArrayType(buffer as ArrayBuffer, address, this.elements);
     }
     return this.view;
