@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Times training steps of a GPT-2 in PyTorch, as `loopnn bench --only steps` does, on a GPU where there is one.
+"""Times training steps of a GPT-2 in PyTorch, as `loopnn bench --only steps` does, on a GPU if there is one.
 
     python3 bench/torch_steps.py --n-layer 1 --n-loop 2 --n-embd 768 --batch 4 --block 1024 --dtype float16
 
-A step is forward, backward, clipping and AdamW on random tokens. Attention is PyTorch's fused one, AdamW too; float16 is
-its autocast with a scaled loss. Loops are the paper's, x = x + gate * (stack(x) - x). One JSON line goes to stdout.
+A step is forward, backward, clipping and AdamW on random tokens. Attention and AdamW are PyTorch's fused ones; float16
+is its autocast with a scaled loss. Loops are the paper's, x = x + gate * (stack(x) - x). One JSON line goes to stdout.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def time_steps(o):
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
-        value = loss.item()  # waits for all of it
+        value = loss.item()  # waits for the whole step
         if step >= o.warmup:
             times.append(time.perf_counter() - start)
         first = first or value

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The WebGPU engine on this machine's GPU, within 10 minutes: kernel tests, kernels at full size against the native engine,
-# training steps of 45M, 45M-LOOP and 124M at T = 1024 in f32 and f16, and the same steps in PyTorch where it is installed.
+# Measures the WebGPU engine on this machine's GPU, within 10 minutes: kernel tests, kernels at full size against the
+# native engine, training steps of 45M, 45M-LOOP and 124M at T = 1024 in f32 and f16, and the same steps in PyTorch if
+# it is installed.
 #
 #     bench/webgpu.sh [--small] > results.json
 #
 # --small: tiny models, for trying this script itself on SwiftShader. BATCH: sequences of a step; STEPS: timed steps;
-# PYTHON: a Python that has PyTorch. What happens is told on stderr; a part that fails is in the document, by its error.
+# PYTHON: a Python that has PyTorch. Progress goes to stderr; the document has the error of a part that fails.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 small=$([ "${1:-}" = --small ] && echo 1 || true)
@@ -15,7 +16,7 @@ python=${PYTHON:-python3}
 # SwiftShader is slow.
 patience=$([ "$small" ] && echo 20 || echo 1)
 export LOOPNN_BACKEND=webgpu
-# Clocks of kernels that are not rounded to a tenth of a millisecond.
+# The clocks of kernels, without rounding to a tenth of a millisecond.
 export LOOPNN_WEBGPU_FLAGS="${LOOPNN_WEBGPU_FLAGS:-disable-dawn-features=timestamp_quantization}"
 if [ "$small" ]; then
   export VK_DRIVER_FILES=${VK_DRIVER_FILES:-/usr/lib/chromium/vk_swiftshader_icd.json} XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
@@ -48,14 +49,14 @@ part() {
     node -e "const [, status, out, error] = process.argv;
       console.log(JSON.stringify({ error: status === '124' ? 'took too long' : error.trim().split('\n').slice(-5).join('\n') || out.slice(-2000) }));" \
       "$status" "$(cat "$folder/$name.json")" "$(cat "$folder/$name.err")" > "$folder/$name.failed"
-    # A document that says itself what went wrong stands.
+    # If the command printed a document, it stays: it describes the failure itself.
     node -e "JSON.parse(require('fs').readFileSync(0, 'utf8'))" < "$folder/$name.json" 2> /dev/null ||
       mv "$folder/$name.failed" "$folder/$name.json"
   fi
   echo "webgpu.sh: $name took $((SECONDS - start)) s" >&2
 }
 
-# Whether all kernel tests pass, and what the test command says in the end.
+# The numbers of kernel tests that pass and fail, and the names of those that fail.
 kernel_tests() {
   node scripts/test.mjs --again $tests > "$folder/tests.txt" 2>&1
   node -e "const text = require('fs').readFileSync(process.argv[1], 'utf8');
@@ -66,7 +67,7 @@ kernel_tests() {
 export -f kernel_tests
 export folder tests
 
-# PyTorch's JSON, or why there is none.
+# PyTorch's JSON, or the reason why there is none.
 torch_steps() {
   "$python" -c 'import torch' 2> /dev/null || { echo '"PyTorch is not installed"'; return; }
   "$python" bench/torch_steps.py --batch "$batch" --steps "$steps" $sizes "$@"
@@ -88,7 +89,7 @@ for precision in f32 f16; do
   done
 done
 
-# One document. Of each model's steps: tokens a second, the share of the adapter's product rate, and against PyTorch.
+# One document. For each model's steps: tokens a second, the share of the adapter's product rate, the ratio to PyTorch.
 node -e "
 const { readFileSync } = require('fs');
 const whole = (name) => JSON.parse(readFileSync(process.argv[1] + '/' + name + '.json', 'utf8'));

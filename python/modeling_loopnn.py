@@ -5,36 +5,37 @@
     x^n = x^(n-1) + gate^n * f(x^(n-1)),   n = 1..N
 
 f is the stack of blocks (outer loops, `n_loop`), and each block of it may be looped in the same way (inner loops,
-`n_inner_loop`). The loop form says what the gate weighs: `output` the output f(x), `correction` the change f(x) - x. The first
-`n_prelude` and the last `n_coda` layers run once, outside the outer loops; every loop may meet the looped stack's first input
-e again (`input_injection`, see `Injection`). The first loop may start from a random state (`initial_state`), a learned
-vector may be added to what each loop reads (`loop_embedding`), the state may be normalised after each loop
-(`loop_norm`), and it may be several streams (`hyper_connections`, see `Streams`). With `depth` gpt2 the stack is walked
-once.
+`n_inner_loop`). The loop form says what the gate multiplies: `output` the output f(x), `correction` the change f(x) -
+x. The first `n_prelude` and the last `n_coda` layers run once, outside the outer loops; every loop may read the looped
+stack's first input e again (`input_injection`, see `Injection`). The first loop may start from a random state
+(`initial_state`), a learned vector may be added to what each loop reads (`loop_embedding`), the state may be normalised
+after each loop (`loop_norm`), and it may be several streams (`hyper_connections`, see `Streams`). With `depth` gpt2 the
+stack runs once.
 
 Blocks have GPT-2's parts, or others: RMSNorm in place of layer norm (`norm_type`), squared ReLU (`relu2`), an MLP whose
 activation of one half of its wider input layer gates the other half (`gated_mlp`), rotary positions in place of
 learned ones (`positions`, `rope_theta`), a norm of queries and keys (`qk_norm`), and key heads that several query heads
 share (`n_kv_head`).
 
-This file needs torch and transformers alone and travels with the checkpoint:
+This file needs only torch and transformers, and lies in the folder of the checkpoint:
 
     from transformers import AutoModelForCausalLM
     model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
     model(input_ids, labels=input_ids).loss.backward()
     model.generate(input_ids, num_loops=2)
-    model.save_pretrained(new_folder)           # `loopnn import new_folder --out run` brings it back
+    model.save_pretrained(new_folder)           # `loopnn import new_folder --out run` imports it
 
-How often to loop is said by the argument `num_loops` of `forward` and `generate`, else by `generation_config.num_loops` in
-`generate`, else by `config.n_loop`; loops beyond the trained count reuse the last gate.
+The number of loops is the argument `num_loops` of `forward` and `generate`, else `generation_config.num_loops` in
+`generate`, else `config.n_loop`; loops beyond the trained count reuse the last gate.
 
-Parameter names and layouts are those of loopnn and of GPT-2 in transformers: linear weights are (in, out). An optimizer should
-decay neither gates (`*.gates`, `injection.*_scale`, `streams.coefficients`, `streams.gamma`), nor `injection.a` and
-`injection.b`, nor biases and layer norms.
+Parameter names and layouts are those of loopnn and of GPT-2 in transformers: linear weights are (in, out). An optimizer
+should decay neither gates (`*.gates`, `injection.*_scale`, `streams.coefficients`, `streams.gamma`), nor `injection.a`
+and `injection.b`, nor biases and layer norms.
 
-Each application of attention - in every loop, layer and inner loop - has keys and values of its own. A cache of
-transformers, of any kind, gets a layer for each, and belongs to the `num_loops` it was filled with. transformers 5.24 calls
-it `cache` and earlier releases `past_key_values`: both names are taken, and the output has the one of the release.
+Each application of attention - in every loop, layer and inner loop - has its own keys and values. A cache of
+transformers, of any kind, gets a layer for each application, and is valid for the `num_loops` with which it was filled.
+transformers 5.24 calls it `cache`, and earlier releases `past_key_values`: both names are accepted, and the output has
+the name of the release.
 
 Dimensions: B batch, T time, S time with what is cached, C channels, NH query heads, KV key heads, HS head size,
 V vocabulary, N loops.
@@ -62,14 +63,14 @@ logger = logging.get_logger(__name__)
 
 
 def require_count(where, value):
-    """`value` as an int. Raises ValueError where it is no whole number of at least 1."""
+    """`value` as an int. Raises ValueError unless it is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{where}: must be a whole number of at least 1, got {value!r}")
     return int(value)
 
 
 class LoopConfig(PretrainedConfig):
-    """The settings of a loop network; those that GPT-2 has too bear GPT-2's names."""
+    """The settings of a loop network; those that GPT-2 also has have GPT-2's names."""
 
     model_type = "loopnn"
     attribute_map = {
@@ -153,7 +154,7 @@ class LoopConfig(PretrainedConfig):
 
 
 class Linear(Conv1D):
-    """x W + b with W (in, out), as GPT-2's checkpoints have it; b is optional here. PEFT knows it by its base class."""
+    """x W + b with W (in, out), as in GPT-2's checkpoints; b is optional here. PEFT recognises it by its base class."""
 
     def __init__(self, n_in, n_out, bias):
         super().__init__(n_out, n_in)
@@ -165,7 +166,7 @@ class Linear(Conv1D):
 
 
 class LayerNorm(nn.Module):
-    """Layer normalisation over `width` channels, C by default, with a gain and, if wanted, a bias."""
+    """Layer normalisation over `width` channels, C by default, with a gain and, if `config.bias`, a bias."""
 
     def __init__(self, config, width=None):
         super().__init__()
@@ -197,7 +198,7 @@ NORMS = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
 
 
 def choice(config, field, known):
-    """What `known` has under the configuration's word. Raises ValueError for another."""
+    """The value of `known` for the configuration's word. Raises ValueError for an unknown word."""
     word = getattr(config, field)
     if word not in known:
         raise ValueError(f"config.{field}: must be one of {', '.join(known)}, got {word!r}")
@@ -210,7 +211,7 @@ def norm(config, width=None):
 
 
 def rotations(position_ids, HS, theta, dtype):
-    """Cosines and sines of the positions' angles, (B, 1, T, HS / 2) each, in double precision if there is one."""
+    """Cosines and sines of the positions' angles, (B, 1, T, HS / 2) each, in double precision if the device has it."""
     device = position_ids.device
     exact = torch.float32 if device.type == "mps" else torch.float64
     channels = torch.arange(0, HS, 2, device=device, dtype=exact)
@@ -273,7 +274,7 @@ ACTIVATIONS = {
 
 
 class MLP(nn.Module):
-    """Linear to `n_inner`, or 4 C where it is None, the activation, linear back; gated, to two such halves."""
+    """Linear to `n_inner` (4 C if None), the activation, linear back; gated: to two halves, activation(a) * b."""
 
     def __init__(self, config):
         super().__init__()
@@ -336,12 +337,11 @@ INJECTIONS = ("none", "add", "linear", "scalars", "stable", "stable-exact")
 
 
 class Injection(nn.Module):
-    """How loop n meets the looped stack's first input e again, before its stack f.
+    """How loop n reads the looped stack's first input e again, before its stack f.
 
-    none: f reads x; add: x + e; linear: x A + e B. These leave x as what the gate adds to. Others put h in its place,
-    which f reads and the gate adds to: scalars, h = state_scale^n x + input_scale^n e; stable (Parcae, arXiv
-    2604.12946), h = exp(-d A) x + gain (e B) with A = exp(a), d = softplus(b), the gain being Euler's d, or with
-    stable-exact (1 - exp(-d A)) / A.
+    none: f reads x; add: x + e; linear: x A + e B. In these, the gate adds to x. In the others, f reads h, and the gate
+    adds to h: scalars, h = state_scale^n x + input_scale^n e; stable (Parcae, arXiv 2604.12946), h = exp(-d A) x +
+    gain (e B) with A = exp(a), d = softplus(b), the gain being Euler's d, or with stable-exact (1 - exp(-d A)) / A.
     """
 
     def __init__(self, config):
@@ -360,11 +360,11 @@ class Injection(nn.Module):
             self.input = Linear(C, C, False)
 
     def prepare(self, e):
-        """What every loop needs of e."""
+        """What every loop reads of e, computed once."""
         return self.input(e) if self.kind.startswith("stable") else e
 
     def forward(self, x, e, n):
-        """What f reads, and what the gate adds to; `e` is what `prepare` made."""
+        """What f reads, and what the gate adds to; `e` is the result of `prepare`."""
         if self.kind == "add":
             return x + e, x
         if self.kind == "linear":
@@ -380,9 +380,10 @@ class Injection(nn.Module):
 
 
 class Streams(nn.Module):
-    """Hyper-connections at the loops (arXiv 2409.19606): the state is M streams (B, T, M, C), which loop n takes on.
+    """Hyper-connections at the loops (arXiv 2409.19606): the state is M streams s (B, T, M, C).
 
-    u = sum_j read_j s_j, s_i becomes sum_j mix_ij s_j + write_i (L(u) - u), where L is the loop without streams.
+    Loop n reads u = sum_j read_j s_j, and s_i becomes sum_j mix_ij s_j + write_i (L(u) - u). L is the loop without
+    streams.
     `coefficients` has mix_i1 .. mix_iM, read_i, write_i of each stream i; with `dynamic` connections,
     gamma^n tanh(norm(s) W) is added for each token.
     """
@@ -413,7 +414,7 @@ class Streams(nn.Module):
         return mix @ s + write.unsqueeze(-1) * change.unsqueeze(-2)
 
     def initial_coefficients(self):
-        """Those of the network without streams; loop n reads stream n mod M."""
+        """Coefficients that make the network equal to the one without streams; loop n reads stream n mod M."""
         M, N = self.count, len(self.coefficients)
         k = torch.zeros(N, M, M + 2)
         k[:, :, :M], k[:, :, M + 1] = torch.eye(M), 1
@@ -449,22 +450,22 @@ def initial_states(config):
 
 
 class GrowingLayer(DynamicLayer):
-    """A layer of a growing cache with room at its end, so that a new position copies no former one.
+    """A layer of a growing cache with room at its end, so that a new position does not copy the former ones.
 
-    `keys` and `values` (B, KV, S, HS) are the beginning of `room`, until transformers puts others in their place.
+    `keys` and `values` (B, KV, S, HS) are the beginning of `room`, until transformers replaces them.
     """
 
     room = None
 
     def update(self, key_states, value_states, *args, **kwargs):
-        """Keys and values of all positions, these at their end."""
+        """Keys and values of all positions, with the new ones at their end."""
         new, length = (key_states, value_states), self.get_seq_length()
         if length == 0 or (torch.is_grad_enabled() and key_states.requires_grad):
             return super().update(*new)
         end = length + key_states.shape[-2]
         old = (self.keys, self.values)
         fits = self.room is not None and self.room[0].shape[2] >= end
-        # A tensor of inference mode is not written to outside of it.
+        # A tensor made in inference mode cannot be written to outside it.
         fits = fits and self.room[0].is_inference() == torch.is_inference_mode_enabled()
         if not fits or any(a.data_ptr() != b.data_ptr() for a, b in zip(self.room, old)):
             B, KV, _, HS = key_states.shape
@@ -480,8 +481,8 @@ class GrowingLayer(DynamicLayer):
 class Past:
     """A cache during one call of the network, for T new positions; each attention takes the next slot.
 
-    A slot is a layer of the cache, and stands for one application of a layer. transformers makes as many as the model
-    has layers; an empty cache gets the others here.
+    A slot is a layer of the cache, for one application of a layer of the model. transformers makes a slot for each
+    layer of the model; an empty cache gets the others here.
     """
 
     def __init__(self, cache, slots, T, device):
@@ -491,7 +492,7 @@ class Past:
         self.slot = 0
         self.length = int(cache.get_seq_length())
         self.end = self.length + T
-        # Releases before 5 are told where a static cache goes on.
+        # Releases before 5 need the positions at which a static cache continues.
         self.where = {"cache_position": torch.arange(self.length, self.end, device=device)}
         if self.length == 0:
             kind = type(cache.layers[0]) if cache.layers else cache.layer_class_to_replicate
@@ -509,7 +510,7 @@ class Past:
         self.slot += 1
         if k.shape[2] == self.end:
             return k, v
-        # A static cache returns all its room, of which the rest is empty.
+        # A static cache returns all its room, which is empty from `end` on.
         return k[:, :, : self.end], v[:, :, : self.end]
 
 
@@ -534,7 +535,7 @@ class LoopTransformer(Gates):
         self.gradient_checkpointing = False
 
     def loop_count(self, num_loops):
-        """How often to loop: `num_loops`, or `config.n_loop` where it is None. Raises ValueError for what is no such count."""
+        """The number of loops: `num_loops`, or `config.n_loop` if None. Raises ValueError for an invalid count."""
         where = "num_loops"
         if num_loops is None:
             where, num_loops = "config.n_loop", self.config.n_loop
@@ -547,13 +548,13 @@ class LoopTransformer(Gates):
         return loops
 
     def applications(self, loops):
-        """How often a layer is applied in a call, all counted: each has keys and values of its own."""
+        """The number of applications in a call, of all layers together: each has its own keys and values."""
         config = self.config
         once = config.n_prelude + config.n_coda
         return (once + (config.n_layer - once) * loops) * config.n_inner_loop
 
     def stack(self, x, first, end, mask, turns, past, states):
-        # What is computed again must not enter a cache again.
+        # Recomputation must not write to a cache a second time.
         recompute = self.gradient_checkpointing and self.training and past is None
         for block in islice(self.h, first, end):
             if recompute:
@@ -565,7 +566,7 @@ class LoopTransformer(Gates):
         return x
 
     def first_state(self, e, position_ids):
-        """What the first loop starts from: e, or a row of the table, random in training, else that of the position."""
+        """The state before the first loop: e, or a row of the table, random in training, else by position."""
         if self.config.initial_state != "random":
             return e
         if self.initial_states is None:
@@ -584,7 +585,7 @@ class LoopTransformer(Gates):
         return x if self.ln_loop is None else self.ln_loop(x)
 
     def forward(self, embeds, position_ids, mask, loops, past=None, states=None):
-        """The normalised state (B, T, C). A list `states` gets what `output_hidden_states` promises."""
+        """The normalised state (B, T, C). A list `states` receives the hidden states of `output_hidden_states`."""
         config = self.config
         first, end = config.n_prelude, config.n_layer - config.n_coda
         size = config.n_embd // config.n_head
@@ -614,11 +615,11 @@ class LoopTransformer(Gates):
 
 
 def mask_and_positions(attention_mask, position_ids, embeds, past):
-    """Attention's mask, None where it is the causal one, and the positions (B, T) or (1, T), as transformers reads them.
+    """Attention's mask, None if it is the causal one, and the positions (B, T) or (1, T), as transformers reads them.
 
-    `attention_mask` (B, S) has zeros for padding, in the cache too; (B, 1, T, S) is the mask itself, booleans or what
-    is added to the scores. Without mask and cache, positions that do not go on by one begin another text, packed into
-    the same row.
+    `attention_mask` (B, S) has zeros for padding, in the cache too; (B, 1, T, S) is the mask itself, booleans or terms
+    that are added to the scores. Without mask and cache, a position that is not one more than its predecessor begins
+    another text, packed into the same row.
     """
     T, device = embeds.shape[1], embeds.device
     start = 0 if past is None else past.length
@@ -630,7 +631,7 @@ def mask_and_positions(attention_mask, position_ids, embeds, past):
             text = F.pad(new, (1, 0)).cumsum(-1)
             mask = causal() & (text[:, None, :, None] == text[:, None, None, :])
     elif attention_mask.ndim == 4:
-        # A mask for a static cache goes on over its empty room.
+        # A mask for a static cache also covers its empty room.
         mask = attention_mask if past is None else attention_mask[..., :S]
         mask = mask if mask.dtype == torch.bool else mask.to(embeds.dtype)
     elif attention_mask.ndim != 2 or attention_mask.shape[1] != S:
@@ -651,7 +652,7 @@ def mask_and_positions(attention_mask, position_ids, embeds, past):
 
 
 def kept(x, positions):
-    """The states (B, T, C) at `logits_to_keep`: the last so many of them (0 for all), or those that a tensor names."""
+    """The states (B, T, C) at `logits_to_keep`: the last n (0: all), or those that a tensor selects."""
     if isinstance(positions, int):
         return x[:, -positions:]
     if positions.ndim == 1:
@@ -659,11 +660,11 @@ def kept(x, positions):
     return x[positions] if positions.dtype == torch.bool else x.take_along_dim(positions[..., None], dim=1)
 
 
-# What the running `generate` was asked for. transformers has no other way from there to the model: it keeps back an argument
-# that generation_config has too, and peft lets no other names than those of `forward` through.
+# `num_loops` of the running `generate`. transformers has no other way to pass it to the model: it withholds an argument
+# that generation_config also has, and peft passes only arguments that `forward` names.
 ASKED_LOOPS = ContextVar("num_loops", default=None)
 
-# What this release of transformers calls a cache.
+# The name of a cache in this release of transformers.
 CACHE_NAMES = ("cache", "past_key_values")
 CACHE_NAME = next(
     name
@@ -673,7 +674,7 @@ CACHE_NAME = next(
 
 
 def take_cache(arguments):
-    """Takes the cache out of `arguments`, where it may have either name; None without one."""
+    """Removes the cache, under either name, from `arguments` and returns it; None without one."""
     given = [cache for name in CACHE_NAMES if (cache := arguments.pop(name, None)) is not None]
     if len(given) > 1:
         raise ValueError("cache: must be given once, got past_key_values too")
@@ -688,7 +689,7 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
     supports_gradient_checkpointing = True
     _no_split_modules = ["Block"]
     _supports_sdpa = True
-    # Trainer then gives `num_items_in_batch`, and leaves the loss as it is when it accumulates gradients.
+    # Trainer then passes `num_items_in_batch`, and does not scale the loss when it accumulates gradients.
     accepts_loss_kwargs = True
 
     def __init__(self, config):
@@ -699,7 +700,7 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     def _init_weights(self, module):
-        """Loopnn's initial weights, for a model trained from the start."""
+        """Initialises weights as loopnn does, for a model trained from scratch."""
         config = self.config
         std = config.initializer_range
         if isinstance(module, (nn.Embedding, nn.Linear)):
@@ -731,7 +732,7 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
 
     def _init_injection(self, module):
         if module.kind == "linear":
-            # What comes out has the variance of what goes in.
+            # The output has the variance of the input.
             for part in (module.state, module.input):
                 nn.init.normal_(part.weight, std=(2 * self.config.n_embd) ** -0.5)
         elif module.kind == "scalars":
@@ -759,7 +760,7 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
 
     @classmethod
     def from_pretrained(cls, *args, output_loading_info=False, **kwargs):
-        """As everywhere in transformers. Raises ValueError for weights that have gates which the configuration has not."""
+        """As in transformers. Raises ValueError for weights with gates that the configuration lacks."""
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         unused = sorted(name for name in info["unexpected_keys"] if name.endswith(".gates"))
         if unused:
@@ -770,22 +771,22 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
         return (model, info) if output_loading_info else model
 
     def save_pretrained(self, *args, **kwargs):
-        """As everywhere in transformers. Raises ValueError where `config.n_loop` was changed: the weights would not fit."""
+        """As in transformers. Raises ValueError if `config.n_loop` was changed: the weights would not fit."""
         count, asked = self.transformer.trained_count, self.config.n_loop
         if asked != count:
             raise ValueError(
                 f"config.n_loop: must be {count} where the model is saved, as it was trained, got {asked!r}; "
                 "generation_config.num_loops says how often generate loops"
             )
-        # What transformers derived from a configuration alone loses entries such as num_loops when it is read again.
+        # A generation config that transformers derived from the model's loses entries such as num_loops when loaded.
         self.generation_config._from_model_config = False
         return super().save_pretrained(*args, **kwargs)
 
     def generate(self, inputs=None, generation_config=None, *args, **kwargs):
-        """As everywhere in transformers, and `num_loops` too may be an argument or stand in `generation_config`.
+        """As in transformers; `num_loops` may also be an argument, or a field of `generation_config`.
 
-        Assisted decoding works as everywhere; an assistant may be the same network with fewer loops. Raises ValueError
-        for ways of decoding that would run parts of the network by themselves.
+        Assisted decoding works as in transformers; an assistant may be the same network with fewer loops. Raises
+        ValueError for ways of decoding that would run parts of the network by themselves.
         """
 
         def setting(name):
@@ -817,14 +818,14 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
         return attention_mask
 
     def prepare_inputs_for_generation(self, input_ids, inputs_embeds=None, position_ids=None, **kwargs):
-        """As everywhere in transformers; some releases leave it to the model to go on with positions."""
+        """As in transformers; in some releases the model must continue the positions."""
         if position_ids is not None and (more := input_ids.shape[1] - position_ids.shape[1]) > 0:
             steps = torch.arange(1, more + 1, device=position_ids.device)
             position_ids = torch.cat([position_ids, position_ids[:, -1:] + steps], dim=1)
         if (cache := take_cache(kwargs)) is not None:
             kwargs[CACHE_NAME] = cache
         elif kwargs.get("attention_mask") is None:
-            # All of one text, whatever the positions: as with a cache.
+            # All tokens belong to one text, whatever their positions, as with a cache.
             kwargs["attention_mask"] = torch.ones_like(input_ids)
         given = {"inputs_embeds": inputs_embeds, "position_ids": position_ids, **kwargs}
         prepared = super().prepare_inputs_for_generation(input_ids, **given)
@@ -851,12 +852,13 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
     ):
         """Logits (B, T, V), and the mean loss in nats a token where `labels` (B, T) are given.
 
-        `labels` are the inputs themselves, as everywhere in transformers: position t is scored on label t + 1, and -100 is
-        ignored; `shift_labels` are scored where they stand. With `num_items_in_batch` the loss is the sum over so many
-        tokens. `num_loops` overrides `config.n_loop`. Hidden states are those at the start, after each block in the order
-        of execution (the last block of a loop: after the loop's update), and at the end after the norm. One segment
-        alone exists, so `token_type_ids` are zeros. `cache`, or `past_key_values`, has the positions before these;
-        `use_cache=True` makes one. Raises ValueError or TypeError for what this model does not have.
+        `labels` are the inputs themselves, as in transformers: position t is scored on label t + 1, and -100 is
+        ignored; `shift_labels` are scored at their own positions. With `num_items_in_batch` the loss is the sum divided
+        by that number of tokens. `num_loops` overrides `config.n_loop`. Hidden states are those at the start, after
+        each block in the order of execution (the last block of a loop: after the loop's update), and at the end after
+        the norm. There is one segment only, so `token_type_ids` must be zeros. `cache`, or `past_key_values`, has the
+        positions before these; `use_cache=True` makes one. Raises ValueError or TypeError for what this model does not
+        have.
         """
         shift_labels, num_items = kwargs.pop("shift_labels", None), kwargs.pop("num_items_in_batch", None)
         for name, value in kwargs.items():
@@ -896,5 +898,6 @@ class LoopForCausalLM(PreTrainedModel, GenerationMixin):
         return output if as_dict else output.to_tuple()
 
 
-# By this table of names Trainer knows that labels are to be shifted where it smooths them, and pipelines what they can run.
+# By this table of names, Trainer knows that it must shift labels when it smooths them, and pipelines know which models
+# they can run.
 MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.setdefault(LoopConfig.model_type, LoopForCausalLM.__name__)

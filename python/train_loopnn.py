@@ -1,15 +1,15 @@
-"""Trains an exported loop network on in PyTorch, on any number of processes, and saves it so that loopnn can import it.
+"""Continues the training of an exported loop network in PyTorch, and saves it so that loopnn can import it.
 
     loopnn export --model runs/looped --out looped/
     torchrun --nproc-per-node 8 train_loopnn.py --model looped/ --data data/mine --out trained/ --steps 1000
     loopnn import trained/ --out runs/trained
 
-`--data` is a folder with `train.bin` and `val.bin` of 16-bit ids, as loopnn prepare and nanoGPT write it. Each process computes
-its share of every batch, on a GPU of its own (NCCL) or on the processor (gloo); gradients are averaged. `--out` also gets the
-tokenizer's files and the model's PyTorch file. Prints the validation loss before and after in nats a token, as `loopnn eval`
-counts it. Needs torch, transformers, safetensors and numpy.
+`--data` is a folder with `train.bin` and `val.bin` of 16-bit ids, as loopnn prepare and nanoGPT write it. There may be
+any number of processes. Each computes its share of every batch, on its own GPU (NCCL) or on the processor (gloo);
+gradients are averaged. `--out` also gets the tokenizer's files and the model's PyTorch file. Prints the validation loss
+before and after, in nats a token, as `loopnn eval` counts it. Needs torch, transformers, safetensors and numpy.
 
-A beginning to change: there is no schedule, no mixed precision and no checkpoint on the way.
+A starting point for changes: it has no schedule, no mixed precision and no checkpoints during training.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def optimizer_for(model, lr, weight_decay):
 
 
 def windows_at(tokens, starts, T):
-    """(B, T + 1) ids: inputs and, one further on, what they are to predict."""
+    """(B, T + 1) ids: inputs and, one position later, their targets."""
     return torch.stack([torch.from_numpy(tokens[i : i + T + 1].astype(np.int64)) for i in starts])
 
 
@@ -64,7 +64,7 @@ def loss_of(model, windows, reduction="mean"):
 
 @torch.no_grad()
 def validation_loss(model, tokens, T, batch_size, rank, world, device):
-    """Mean over every token but the first, in consecutive sequences, the last one shorter; each process takes its part."""
+    """Mean over every token but the first, in consecutive sequences, the last shorter; each process scores a part."""
     model.eval()
     whole, rest = divmod(len(tokens) - 1, T)
     starts = range(0, whole * T, T)
@@ -102,7 +102,7 @@ def main():
 
     parallel = DistributedDataParallel(model, device_ids=[device.index] if gpu else None)
     optimizer = optimizer_for(model, flags.lr, flags.weight_decay)
-    # Every process draws the whole batch and computes its own part, so that their number does not change what is seen.
+    # Every process draws the whole batch and computes its own part, so that the number of processes changes no batch.
     generator = np.random.default_rng(flags.seed)
     torch.manual_seed(flags.seed + rank)
     model.train()

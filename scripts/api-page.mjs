@@ -1,11 +1,11 @@
 /**
- * Writes docs/api.md, what each entry of the package gives, from the declarations and docstrings that `npm run build`
- * leaves in dist/src:
+ * Writes docs/api.md, the reference of each entry of the package, from the declarations and docstrings that
+ * `npm run build` leaves in dist/src:
  *
  *   node scripts/api-page.mjs [--print]
  *
- * Functions and classes with their docstrings, and the fields of the options that an entry names. `--print` writes no
- * file.
+ * The page has functions and classes with their docstrings, and the fields of the options that an entry exports.
+ * `--print` prints the page and writes no file.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -40,7 +40,7 @@ function exportsOf(path) {
   return found;
 }
 
-/** A declaration's kind, docstring and text; what a module passes on is looked up where it comes from. */
+/** A declaration's kind, docstring and text; what a module re-exports is looked up in the module that declares it. */
 function declarationOf(path, name) {
   const text = readFileSync(path, 'utf8');
   const declared = new RegExp(
@@ -64,7 +64,7 @@ function endOfStatement(text) {
   return text.length;
 }
 
-/** The docstring that ends a text, without its marks; '' where there is none. */
+/** The docstring at the end of a text, without its marks; '' if there is none. */
 function docBefore(text) {
   const start = text.lastIndexOf('/**');
   const [, body] = start < 0 ? [] : (/^\/\*\*([\s\S]*?)\*\/\s*$/.exec(text.slice(start)) ?? []);

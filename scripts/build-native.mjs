@@ -1,14 +1,13 @@
 /**
- * Compiles `native/` into `dist/native/loopnn.node` with whatever C++ compiler the machine has, and nothing else: the
- * headers of Node-API come from the `node-api-headers` package. The boundary is made from the kernel table, of the
- * compiled TypeScript. Rebuilds only objects whose inputs changed. scripts/prebuilt.mjs does the same for other
- * machines.
+ * Compiles `native/` into `dist/native/loopnn.node` with the machine's C++ compiler and nothing else: the headers of
+ * Node-API come from the `node-api-headers` package. The boundary is made from the kernel table in the compiled
+ * TypeScript. Rebuilds only objects whose inputs changed. scripts/prebuilt.mjs compiles for other machines.
  *
  *   node scripts/build-native.mjs [--force] [--sanitize address,undefined]
  *
  * With --sanitize the addon is for tests: AVX-512 is emulated, so that the same code is checked on every machine.
  *
- * Knows the flags of each instruction set; native/dispatch.cc knows which of them run.
+ * This file has the compiler's flags for each instruction set; native/dispatch.cc chooses the set that runs.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -23,7 +22,7 @@ const run = promisify(execFile);
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const sourceDir = path.join(root, 'native');
 
-/** Stands in for AVX-512 where its code is to be tested on any machine that has AVX2: see native/emulated.h. */
+/** Flags that emulate AVX-512, to test its code on any machine that has AVX2: see native/emulated.h. */
 const EMULATED = ['-mavx2', '-mfma', '-DLOOPNN_EMULATED', '-include', path.join(sourceDir, 'emulated.h')];
 const AVX512 = ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx2', '-mfma'];
 /** Instruction sets by architecture; `width` is the number of floats in a vector. */
@@ -82,18 +81,18 @@ const FLAGS = [
 ];
 
 /**
- * What an addon is compiled for and by.
+ * The machine that an addon is compiled for, and the compiler.
  *
  * @typedef {object} Target
  * @property {string} command the compiler
- * @property {string[]} args what it is given each time, before all else
- * @property {string} version told apart from others by this
+ * @property {string[]} args the first arguments of every call
+ * @property {string} version a text that tells this compiler from others
  * @property {string} platform as process.platform
  * @property {string} arch as process.arch
  * @property {string[]} linkFlags besides those of the platform
  */
 
-/** This machine, and its compiler. Throws where there is none. @returns {Target} */
+/** This machine and its compiler. Throws if it has none. @returns {Target} */
 function thisMachine() {
   const candidates = process.env.CXX ? [process.env.CXX] : ['c++', 'g++', 'clang++'];
   for (const command of candidates) {
@@ -131,7 +130,7 @@ async function compile(command, args, what) {
   }
 }
 
-/** Writes the files that are made from the kernel table, where they differ from what is there; returns their paths. */
+/** Writes those files made from the kernel table that differ from the existing ones; returns the paths of all. */
 async function generateBoundary(outDir) {
   const compiled = (file) => import(pathToFileURL(path.join(root, 'dist', 'src', 'backend', file)).href);
   const { generateHeader } = await compiled('compiled/header.js');
@@ -260,7 +259,8 @@ export async function buildAddon(
     }),
     availableParallelism(),
   );
-  // A folder for this build alone, where the file has its own name: linkers for Windows and macOS write it into it.
+  // A folder for this build alone, so that the file has its final name: linkers for Windows and macOS write it into
+  // the file.
   const temporary = path.join(outDir, `link.${process.pid}.tmp`);
   await mkdir(temporary, { recursive: true });
   try {

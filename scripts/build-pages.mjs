@@ -1,7 +1,7 @@
 /**
- * Builds the pages: each folder of src/pages with an index.html becomes a folder of files below dist/pages, which any
- * server of
- * static files can give. Scripts are bundled; workers, and what the engine loads by address, lie beside them.
+ * Builds the pages: each folder of src/pages with an index.html becomes a folder below dist/pages, which any server of
+ * static files can serve. Scripts are bundled; workers, and the files that the engine loads by address, lie beside
+ * them.
  */
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -18,7 +18,7 @@ export function pages() {
   return readdirSync(SOURCES).filter((name) => existsSync(join(SOURCES, name, 'index.html')));
 }
 
-/** The engine finds its wasm files by their address from its own file, which the bundle moves. */
+/** The engine finds its wasm files by addresses relative to its own file, which the bundle moves: this adapts them. */
 const besides = {
   name: 'wasm beside the script',
   setup({ onLoad }) {
@@ -29,7 +29,7 @@ const besides = {
   },
 };
 
-/** The style that pages share with reports, which carry it as text. */
+/** The style that pages share with reports, in which it is text. */
 const houseStyle = {
   name: 'house style',
   setup({ onLoad, onResolve }) {
@@ -73,7 +73,7 @@ async function buildPage(name) {
   if (own.includes('service-worker.ts')) await buildServiceWorker(join(source, 'service-worker.ts'), out);
 }
 
-/** A script that keeps the page's files for a visit without network; it is told which, and a hash of them all. */
+/** Builds the script that caches the page's files for use offline, with their list and a hash of them all. */
 async function buildServiceWorker(source, out) {
   const files = readdirSync(out, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && !entry.name.endsWith('.map'))
@@ -97,7 +97,7 @@ async function buildServiceWorker(source, out) {
   });
 }
 
-/** Builds all pages anew. */
+/** Builds all pages from scratch. */
 export async function buildPages() {
   rmSync(OUT, { recursive: true, force: true });
   for (const name of pages()) await buildPage(name);

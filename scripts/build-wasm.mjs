@@ -1,11 +1,11 @@
 /**
  * Compiles `native/` to WebAssembly: `wasm/simd128.wasm`, and `wasm/relaxed-simd.wasm`, whose multiply-add is one
- * instruction. Both lie in the repository, so that nobody needs the toolchain to run them.
+ * instruction. Both are in the repository, so that running them needs no toolchain.
  *
  *   npm run build:wasm                    writes them
- *   node scripts/build-wasm.mjs --check   compares them with what the sources give, bit for bit
+ *   node scripts/build-wasm.mjs --check   compares them with a build of the sources, bit for bit
  *
- * zig.mjs has the compiler. The boundary is made from the kernel table, of the compiled TypeScript.
+ * zig.mjs installs the compiler. The boundary is made from the kernel table in the compiled TypeScript.
  */
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -20,7 +20,7 @@ const run = promisify(execFile);
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const native = path.join(root, 'native');
 
-/** What every runtime with SIMD has. Atomics are for threads; without shared memory they are plain instructions. */
+/** Features of every runtime with SIMD. Atomics are for threads; without shared memory they are plain instructions. */
 const FEATURES = 'generic+simd128+atomics+bulk_memory+nontrapping_fptoint+sign_ext+mutable_globals';
 const SETS = [
   { file: 'simd128.wasm', name: 'simd128', features: FEATURES },
@@ -39,7 +39,7 @@ const FLAGS = [
   '-Wno-unused-function',
   '-g0',
 ];
-// The host makes the memory: src/backend/wasm/module.ts has its limits, in pages of 64 KiB.
+// The host creates the memory: src/backend/wasm/module.ts has its limits, in pages of 64 KiB.
 const LINK_FLAGS = [
   '-mexec-model=reactor',
   '-Wl,--no-entry',
@@ -74,8 +74,8 @@ async function build(zig, { name, features, file }, folder) {
     availableParallelism(),
   );
   const output = path.join(folder, file);
-  // C has all that is needed at run time, and Zig builds its library much sooner than C++'s. It has no use for relaxed
-  // SIMD.
+  // The C library has all that is needed at run time, and Zig builds it much faster than the C++ library. It does not
+  // use relaxed SIMD.
   await run(zig, [
     'cc',
     '-target',

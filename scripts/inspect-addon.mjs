@@ -1,6 +1,6 @@
 /**
- * What a compiled addon says about itself, read from its bytes: ELF, PE or Mach-O, 64-bit and little-endian. So one
- * machine can check what is to load on another. Knows file formats; scripts/prebuilt.mjs knows what each system allows.
+ * Reads what a compiled addon contains and needs from its bytes: ELF, PE or Mach-O, 64-bit and little-endian. One
+ * machine can thus check addons for others. This file reads formats; scripts/prebuilt.mjs has the rules of each system.
  */
 import { createHash } from 'node:crypto';
 
@@ -9,14 +9,13 @@ import { createHash } from 'node:crypto';
  * @property {'linux' | 'win32' | 'darwin'} platform that the format belongs to
  * @property {string} arch as process.arch, or a number in hexadecimal
  * @property {string[]} libraries that are loaded with it
- * @property {string[]} exports what others may call
- * @property {{ name: string, from: string }[]} imports what it calls of others; `from`: library, glibc's version, or
- * empty
+ * @property {string[]} exports names that others may call
+ * @property {{ name: string, from: string }[]} imports names that it needs; `from`: library, glibc's version, or empty
  * @property {string} [minimum] the oldest macOS
- * @property {string} [fault] what the format itself has against it
+ * @property {string} [fault] a rule of its format that it breaks
  */
 
-/** Reads an addon. Throws where it is of none of these formats. @param {Buffer} bytes @returns {Addon} */
+/** Reads an addon. Throws if it has none of these formats. @param {Buffer} bytes @returns {Addon} */
 export function inspectAddon(bytes) {
   if (bytes.readUInt32BE(0) === 0x7f454c46) return inspectElf(bytes);
   if (bytes.readUInt16BE(0) === 0x4d5a) return inspectPe(bytes);
@@ -51,7 +50,7 @@ function inspectElf(bytes) {
   for (let at = dynamic.offset; at < dynamic.end; at += 16) {
     const tag = u64(bytes, at);
     if (tag === 1) libraries.push(dynamic.string(u64(bytes, at + 8)));
-    // glibc before 2.36 and musl before 1.2.4 load such a file and leave its pointers as they are.
+    // glibc before 2.36 and musl before 1.2.4 load such a file without relocating its pointers.
     if (tag === 36) fault = 'must not pack its relocations (DT_RELR)';
   }
 
@@ -129,9 +128,9 @@ function inspectMachO(bytes) {
   for (let i = 0; i < count; i++) {
     const at = symbols + 16 * i;
     const type = bytes[at + 4];
-    if (type & 0xe0 || !(type & 1)) continue; // for debuggers, or not for others
+    if (type & 0xe0 || !(type & 1)) continue; // for debuggers, or local
     const name = text(bytes, strings + bytes.readUInt32LE(at)).replace(/^_/, '');
-    // Beside a name stands the number of its library; 254 is whatever process it is loaded into.
+    // A name has the number of its library; 254 is the process that loads the addon.
     if ((type & 0x0e) === 0) imports.push({ name, from: libraries[bytes[at + 7] - 1] ?? '' });
     else if (!(type & 0x10)) exports.push(name);
   }

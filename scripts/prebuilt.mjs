@@ -1,13 +1,13 @@
 /**
- * Compiles `native/` into `prebuilds/NAME/loopnn.node` for the machines that the package is to run on without a
- * compiler:
- * all of them, or those named. Then checks what lies there: each addon is for its system and needs nothing that the
- * oldest one lacks; this system's own is loaded too. With --check nothing is compiled. Needs the compiled TypeScript.
+ * Compiles `native/` into `prebuilds/NAME/loopnn.node` for the machines on which the package must run without a
+ * compiler: all of them, or those named. Then checks the addons there: each must be for its system and need nothing
+ * that the system's oldest release lacks; the addon for this system is also loaded. With --check nothing is compiled.
+ * Needs the compiled TypeScript.
  *
  *   node scripts/prebuilt.mjs [--check] [NAME …]
  *
- * Each addon has its C++ library inside and shows nothing of it: Node has another one, and the two must not meet. Knows
- * for which systems; src/backend/native/find.ts knows which of them this one is.
+ * Each addon contains its C++ library and exports nothing of it: Node has another one, and the two must not mix. This
+ * file lists the systems; src/backend/native/find.ts finds the name of the running one.
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
@@ -19,7 +19,7 @@ import { inspectAddon } from './inspect-addon.mjs';
 import { findZig } from './zig.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-/** By name; glibc 2.28 and macOS 11 are the oldest that Node 20 runs on. */
+/** Targets by name; glibc 2.28 and macOS 11 are the oldest on which Node 20 runs. */
 const TRIPLES = {
   'linux-x64': 'x86_64-linux-gnu.2.28',
   'linux-x64-musl': 'x86_64-linux-musl',
@@ -30,12 +30,12 @@ const TRIPLES = {
   'win32-x64': 'x86_64-windows-gnu',
 };
 
-/** What the linker of each system is told besides. */
+/** Additional flags for the linker of each system. */
 const LINK = {
   linux: () => [`-Wl,--version-script=${path.join(root, 'native', 'addon.map')}`],
-  /** The file would otherwise hold the path that it was built at. */
+  /** Without this name the file would contain the path of its build. */
   darwin: () => ['-Wl,-install_name,loopnn.node'],
-  /** Windows resolves names when it links: against a list of what node.exe has. */
+  /** For Windows, names are resolved when the addon is linked, against a list of what node.exe exports. */
   win32: (zig, outDir) => {
     const library = path.join(outDir, 'node_api.lib');
     const { node_api_def: definition } = createRequire(import.meta.url)('node-api-headers').def_paths;
@@ -55,8 +55,8 @@ const NEWEST_GLIBC = 28;
 const MACOS = '11.0';
 const ENTRIES = ['napi_register_module_v1', 'node_api_module_get_api_version_v1'];
 /**
- * What Zig shows besides on macOS, where it passes over lists of exports: the file's head, and C++'s new and delete, of
- * which macOS lets one pair serve the whole process.
+ * Names that Zig also exports on macOS, where it ignores lists of exports: the file's header, and C++'s new and delete,
+ * of which macOS uses one pair for the whole process.
  */
 const SHOWN_BY_ZIG = /^(__dso_handle|_mh_dylib_header|_Z(n[wa]m|d[la]Pvm?)(St11align_val_t)?)$/;
 const OF_NODE = /^(napi|node_api)_/;
@@ -65,7 +65,7 @@ const OF_CPP = /^(_Z|__gxx_|_Unwind_|__cxa_(?!atexit|finalize))/;
 
 const fileOf = (name) => path.join(root, 'prebuilds', name, 'loopnn.node');
 
-/** What speaks against an addon on its system, in words; nothing if it is as it must be. */
+/** The rules that an addon breaks on its system, in words; none if it may be shipped. */
 function faultsOf(name, addon) {
   const [platform, arch, libc = platform] = name.split('-');
   const faults = addon.fault ? [addon.fault] : [];
@@ -82,7 +82,7 @@ function faultsOf(name, addon) {
   for (const { name: symbol, from } of addon.imports) {
     const [, minor] = /^GLIBC_2\.(\d+)/.exec(from) ?? [];
     expect(!(minor > NEWEST_GLIBC), `must need glibc 2.${NEWEST_GLIBC} at most`, `${symbol} of ${from}`);
-    // Names without a library are Node's; but musl has no versions, so that its own have no library either.
+    // Names without a library are Node's. But musl has no versions of names, so that musl's have no library either.
     if (libc === 'musl') expect(!OF_CPP.test(symbol), 'must have its C++ library inside', symbol);
     else if (from === '' || /^node\.exe$/i.test(from))
       expect(OF_NODE.test(symbol), 'must need only Node-API of Node', symbol);
@@ -91,7 +91,7 @@ function faultsOf(name, addon) {
   return faults;
 }
 
-/** Checks an addon and prints a line about it; throws where it is not as it must be. */
+/** Checks an addon and prints a line about it; throws if it breaks a rule. */
 async function check(name) {
   const file = fileOf(name);
   const bytes = readFileSync(file);
@@ -136,14 +136,15 @@ async function build(name, zig) {
 try {
   const asked = process.argv.slice(2).filter((word) => word !== '--check');
   const unknown = asked.find((name) => !(name in TRIPLES));
-  if (unknown) throw new Error(`prebuilt: must be of ${Object.keys(TRIPLES).join(', ')}, got '${unknown}'`);
+  if (unknown)
+    throw new Error(`prebuilt: must be one of ${Object.keys(TRIPLES).join(', ')}, got '${unknown}'`);
   const names = asked.length > 0 ? asked : Object.keys(TRIPLES);
   if (!process.argv.includes('--check')) {
     const zig = findZig((line) => console.error(line));
     for (const name of names) await build(name, zig);
   }
   const there = names.filter((name) => asked.length > 0 || existsSync(fileOf(name)));
-  if (there.length === 0) throw new Error('prebuilt: nothing lies in prebuilds/; `npm run build:prebuilt`');
+  if (there.length === 0) throw new Error('prebuilt: prebuilds/ has no addon; run `npm run build:prebuilt`');
   for (const name of there) await check(name);
 } catch (error) {
   console.error(error.message);

@@ -1,7 +1,6 @@
 /**
- * Makes what a package needs where npm installs it from git: compiled TypeScript, and an addon where there is a C++
- * compiler. npm runs this for checkouts too, in which there is nothing to do: `npm test` and `npm run build` make what
- * they need.
+ * Builds what the package needs when npm installs it from git: compiled TypeScript, and an addon if there is a C++
+ * compiler. npm runs this in checkouts too, where it does nothing: `npm test` and `npm run build` build what they need.
  */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
@@ -9,12 +8,12 @@ import { dirname, isAbsolute, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-/** Where the user called npm: in another project, if it installs this one. */
+/** The folder in which npm was called: in another project, if that project installs this one. */
 const caller = relative(ROOT, process.env.INIT_CWD ?? ROOT);
 if (!caller.startsWith('..') && !isAbsolute(caller)) process.exit(0);
 if (!existsSync(join(ROOT, 'node_modules/typescript'))) {
   console.error(
-    'prepare: without the packages that building needs nothing is made; run `npm run build` there',
+    'prepare: the packages that building needs are missing, so nothing is built; run `npm run build` there',
   );
   process.exit(0);
 }

@@ -1,11 +1,12 @@
 /**
- * Checks how what people read is written, as `npm run lint` does, and with `--write` wraps what is too long:
+ * Checks the lines and phrases of prose and comments, as a part of `npm run lint`; `--write` wraps lines that are too
+ * long:
  *
  *   node scripts/prose.mjs [--write]
  *
  * Prose in README.md and docs/ has lines of at most 100 characters, code and its comments of at most 120. Tables, code
- * blocks, addresses and strings are apart, and so is docs/log.md, which stays as it was written. Neither has a phrase of
- * UNENGLISH.
+ * blocks, addresses and strings are exempt, and so is docs/log.md, which stays as it was written. Neither prose nor code
+ * may have a phrase of UNENGLISH.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -15,7 +16,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LONGEST_PROSE = 100;
 const LONGEST_CODE = 120;
 
-/** Phrases that are not English, or not what they are meant to say, and what to say instead. */
+/** Phrases that are not English, or do not say what is meant, and what to say instead. */
 const UNENGLISH = [
   [/\b(?:gone on with|goes on upon)\b/i, 'resumed, continues on'],
   [/\btold and left out\b/i, 'reported and skipped'],
@@ -34,7 +35,7 @@ const sources = files.filter((path) =>
   /^(?:src|test|studies|scripts|native)\/.*\.(?:tsx?|mjs|cc|h|c)$/.test(path),
 );
 
-/** Words of a text; code between backticks is one, and so is what must not begin a line. */
+/** Words of a text. Code between backticks is one word; a mark that must not begin a line joins the word before it. */
 function wordsOf(text) {
   const words = [];
   for (const [word] of text.matchAll(/(?:`[^`]*`|[^\s`])+/g)) {
@@ -44,7 +45,7 @@ function wordsOf(text) {
   return words;
 }
 
-/** Lines of at most so many characters, the first one behind `first` and the others behind `rest`. */
+/** A text as lines of at most `longest` characters; the first begins with `first`, the others with `rest`. */
 function fill(text, first, rest, longest) {
   const lines = [];
   let line = first;
@@ -61,7 +62,7 @@ function fill(text, first, rest, longest) {
   return [...lines, line];
 }
 
-/** A page with those paragraphs wrapped anew that have a line which is too long. */
+/** A page, with each paragraph wrapped again that has too long a line. */
 function wrapPage(text) {
   const out = [];
   let paragraph = null;
@@ -93,7 +94,7 @@ function wrapPage(text) {
   return out.join('\n');
 }
 
-/** A source with comments wrapped that are too long; what is left of a line goes before the next one's text. */
+/** A source, with too long comments wrapped; the rest of a line goes before the text of the next line. */
 function wrapComments(text) {
   const lines = text.split('\n');
   let example = false;
@@ -128,7 +129,7 @@ function wrapComments(text) {
   return lines.join('\n');
 }
 
-/** Comments, and what no formatter breaks: longer lines of TypeScript are strings. An address may be long. */
+/** Whether a long line may stay: one with an address, or code in TypeScript, whose formatter keeps only strings long. */
 const mayStay = (path, line) =>
   /https?:/.test(line) || (!/^native\//.test(path) && !/^\s*(?:\/\/|\/?\*)/.test(line));
 

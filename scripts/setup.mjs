@@ -1,10 +1,10 @@
 /**
- * Brings a checkout up to date: installs the dependencies, compiles TypeScript and builds the addon, each only where it
- * is missing or stale. Uses nothing but Node, since it runs before anything is installed.
+ * Brings a checkout up to date: installs the dependencies, compiles TypeScript, builds the pages and the addon, each
+ * only if it is missing or stale. Needs nothing but Node, since it runs before anything is installed.
  *
  *   node scripts/setup.mjs [--force] [--installed]
  *
- * With --installed npm has brought the dependencies, and the package does without an addon where there is no compiler.
+ * With --installed, npm has installed the dependencies, and without a compiler the package gets no addon.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -26,7 +26,7 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const force = process.argv.includes('--force');
 const installed = process.argv.includes('--installed');
 
-/** Runs `make` unless the stamp says that these files were made into what is there already. */
+/** Runs `make`, unless the stamp shows that the existing outputs were made from these inputs. */
 async function step(name, stamp, inputs, outputs, make, rebuild = false) {
   const hash = hashFiles(inputs);
   const path = join(ROOT, stamp);
@@ -44,7 +44,7 @@ function hashFiles(paths) {
   return hash.digest('hex');
 }
 
-/** Files below a folder with an ending, as paths from the root. */
+/** Files below a folder that have an ending, as paths from the root. */
 function filesBelow(folder, ending) {
   return readdirSync(join(ROOT, folder), { recursive: true })
     .map((name) => join(folder, String(name)))
@@ -54,7 +54,7 @@ function filesBelow(folder, ending) {
 
 function run(command, args) {
   const shell = process.platform === 'win32';
-  // What tools print goes to stderr, so that a command's own output stays alone on stdout.
+  // What npm and the compilers print goes to stderr, so that stdout has only a command's own output.
   const { status, error } = spawnSync(command, args, { cwd: ROOT, stdio: ['ignore', 2, 2], shell });
   if (error) fail(`could not run ${command}: ${error.message}`);
   if (status !== 0) fail(`${command} ${args.join(' ')} failed`);

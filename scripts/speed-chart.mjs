@@ -1,9 +1,10 @@
 /**
- * Draws docs/pictures/speed.svg, the README's chart, from the table behind `<!-- chart -->` in docs/performance.md:
+ * Draws docs/pictures/speed.svg, the README's chart, from the table after `<!-- chart -->` in docs/performance.md:
  *
  *   node scripts/speed-chart.mjs [--print]
  *
- * A bar is the mean of its rounds, drawn as a share of the longest of its processor. `--print` writes no file.
+ * A bar is the mean of its rounds, drawn as a share of the longest bar of its processor. `--print` prints the picture
+ * and writes no file.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -20,7 +21,7 @@ const GROUP = 32;
 const TOP = 52;
 const COLORS = ['#2a5da8', '#b9bec7', '#7d8696'];
 
-/** The rates of a cell, as `441, 491` or `895, 1,050`: a comma and a blank part two of them. */
+/** The rates of a cell, as `441, 491` or `895, 1,050`: a comma and a blank separate two rates. */
 const ratesOf = (cell) => cell.split(', ').map((rate) => Number(rate.replaceAll(',', '')));
 const cellsOf = (line) =>
   line

@@ -1,7 +1,7 @@
 /**
- * Runs the compiled tests: those named *.test, or with --full the long ones, named *.full. With --again the files in
- * which a test failed, where they are few, run once more, alone: what passes then is named as unsteady, and does not
- * fail the run.
+ * Runs the compiled tests: those named *.test, or with --full the long ones, named *.full. With --again, if a test
+ * failed in a few files only, these files run once more, one at a time: a file that then passes is reported as
+ * unsteady, and does not fail the run.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -20,21 +20,21 @@ if (files.length === 0) {
   console.error(`test: no compiled test ends in ${ending}${only.length > 0 ? ` and matches ${only}` : ''}`);
   process.exit(1);
 }
-/** Failed files from which on the fault is not in the moment. */
+/** With this many failed files, chance is no longer the likely cause. */
 const MANY = 3;
-// glibc gives pieces from this size on back to the system when they are freed, and keeps smaller ones: tests of the
-// resident memory then see what is held, and not what once was.
+// glibc returns freed pieces of at least this size to the system, and keeps smaller ones: tests of the resident memory
+// then measure what is held, and not what once was.
 const env = { ...process.env, MALLOC_MMAP_THRESHOLD_: String(1 << 16) };
-// Node's own default leaves one processor free, which on two of them is half of the machine. Long tests measure memory
-// and time.
+// Node's own default leaves one processor free, which is half of a machine with two. Long tests measure memory and
+// time, so they run one at a time.
 const concurrency = ending === '.full.js' ? 1 : availableParallelism();
-// Where files run side by side, threads that wait for each other take processors from other files.
+// If files run side by side, threads that wait for each other take processors from other files.
 if (concurrency > 1) env.LOOPNN_NUM_THREADS ??= '1';
 
 const folder = mkdtempSync(join(tmpdir(), 'loopnn-test-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
-/** Runs files; returns the exit code, and those in which a test failed. */
+/** Runs files; returns the exit code, and the files in which a test failed. */
 function run(files, concurrency) {
   const list = join(folder, 'failed');
   const reporters = [

@@ -1,7 +1,7 @@
 /**
- * The compiler of what runs on other machines: Zig's clang, which brings the C and C++ libraries of every system, in
- * one version, so that equal sources give equal bits. `ZIG` names it, or else PyPI's package `ziglang` is installed
- * into dist/toolchain/.
+ * The compiler for other machines: Zig's clang, which includes the C and C++ libraries of every system. Its version is
+ * fixed, so that equal sources give equal bits. `ZIG` names its program; without it, PyPI's package `ziglang` is
+ * installed into dist/toolchain/.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 const VERSION = '0.17.1';
 const toolchain = path.join(path.dirname(path.dirname(fileURLToPath(import.meta.url))), 'dist', 'toolchain');
 
-/** The version of the Zig at a path; null where there is none. */
+/** The version of the Zig at a path; null if there is none. */
 function versionOf(zig) {
   try {
     return execFileSync(zig, ['version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
@@ -21,8 +21,8 @@ function versionOf(zig) {
 }
 
 /**
- * { command, version }: its path, and what tells it from others. It keeps what it has compiled in dist/toolchain/.
- * Throws where it cannot be installed, or `ZIG` is another version.
+ * { command, version }: its path, and a text with its version. Its cache is in dist/toolchain/. Throws if it cannot be
+ * installed, or if `ZIG` has another version.
  */
 export function findZig(log = () => {}) {
   process.env.ZIG_GLOBAL_CACHE_DIR ??= path.join(toolchain, 'cache');

@@ -1,12 +1,12 @@
 /**
- * The ablation behind the loop network's defaults: what the paper leaves open, decided stage by stage.
+ * The ablation behind the loop network's defaults: it decides, stage by stage, what the paper leaves open.
  *
  *     loopnn prepare sotu --tokenizer bytes --out DATA
  *     node dist/studies/ablation.js DATA OUT run STAGE [SEED]     train what is missing, all seeds or one
  *     node dist/studies/ablation.js DATA OUT table STAGE          print the table as Markdown
  *
- * Every run is a folder in OUT that goes on where it was cut off; several processes may work on one OUT with a seed
- * each. The stages' settings stand in docs/reproduction.md.
+ * Every run is a folder in OUT; an interrupted run resumes. Several processes may work on one OUT, each with its own
+ * seed. docs/reproduction.md has the stages' settings.
  */
 import { join } from 'node:path';
 import { createBackend } from '../src/node/backend.js';
@@ -54,7 +54,7 @@ const TRAIN = {
 };
 const SEEDS = [1337, 1338, 1339];
 
-/** What the first stage chose, and what the suites' length chose instead: the default. */
+/** The choice of the first stage, and the choice at the suites' length, which is the default. */
 const FIRST_CHOICE = { loopForm: 'output', gateInit: 1 };
 const DEFAULT = { loopForm: 'correction', gateInit: 1 };
 /** The suites' size and length. */
@@ -98,7 +98,7 @@ function defaultBut(label: string, model: Settings = {}, train: Settings = {}): 
   };
 }
 
-/** Plain depth at a width: where it does not pay, looping cannot be expected to. */
+/** Plain depth at a width: where more layers do not lower the loss, more loops cannot be expected to. */
 const depths = (nEmbd: number, maxSteps: number): Variant[] =>
   [1, 2, 4, 12].map((nLayer) => ({
     label: `C=${nEmbd}, ${nLayer} layers, ${maxSteps} steps`,
@@ -113,7 +113,7 @@ const STAGES: Readonly<Record<string, Stage>> = {
     seeds: SEEDS.slice(0, 2),
     variants: [gpt2(1), gpt2(2), ...forms('1×2', shape(1, 2)), ...forms('2×6', shape(2, 6))],
   },
-  // One factor at a time around the winner of the first stage, and what its rival might have needed.
+  // One factor at a time around the winner of the first stage, and changes that its rival might need.
   factors: {
     seeds: SEEDS.slice(0, 2),
     variants: [
@@ -128,12 +128,12 @@ const STAGES: Readonly<Record<string, Stage>> = {
       factor('residual init counts applications', { residualInit: 'applications' }),
     ],
   },
-  // In the suites' own size and length: does the choice hold, or does it only start sooner?
+  // At the suites' own size and length: does the choice hold, or does it only learn sooner?
   longer: {
     seeds: SEEDS.slice(0, 2),
     variants: readings('2×6', shape(2, 6)),
   },
-  // One factor at a time around the default, in the suites' size and length.
+  // One factor at a time around the default, at the suites' size and length.
   default: {
     seeds: SEEDS,
     variants: [
@@ -147,7 +147,7 @@ const STAGES: Readonly<Record<string, Stage>> = {
       defaultBut('lr 6e-3', {}, { lr: 6e-3, minLr: 6e-4 }),
     ],
   },
-  // Which learning rate is best at the suites' length, and could it have been seen earlier on the way?
+  // Which learning rate is best at the suites' length, and do earlier evaluations of the runs show it?
   rates: {
     seeds: SEEDS.slice(0, 1),
     variants: [1.5e-3, 3e-3, 6e-3].flatMap((lr) =>
@@ -212,7 +212,7 @@ if (mode === 'run') {
   }
 }
 
-/** Trains a variant with a seed, or goes on with it, and scores its final weights on the whole held-out text. */
+/** Trains a variant with a seed, or resumes it, and scores its final weights on the whole held-out text. */
 async function trainOne(
   variant: Variant,
   seed: number,

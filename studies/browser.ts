@@ -1,8 +1,8 @@
 /**
- * Training steps in Chromium against @jax-js/jax and @genai-fi/nanogpt (on TensorFlow.js), each on the engines that
- * it has without a GPU, and the first token of a model of 10 MB that the browser has stored. The peers come from npm
- * into a temporary folder, in pinned versions; `studies/peers/browser` holds what is run. Nothing else should run
- * meanwhile.
+ * Times training steps in Chromium against @jax-js/jax and @genai-fi/nanogpt (on TensorFlow.js), each on the engines
+ * that it has without a GPU, and the first token of a model of 10 MB that the browser has stored. The peers are
+ * installed from npm into a temporary folder, in pinned versions; `studies/peers/browser` has the page that runs them.
+ * Nothing else should run at the same time.
  *
  *     node dist/studies/browser.js [ROUNDS] [PEER]
  */

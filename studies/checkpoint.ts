@@ -1,8 +1,8 @@
 /**
- * What checksums cost: saving GPT2-124M's checkpoint, loading it, and loading its weights alone, with checksums and
- * with one that is always 0, in turns. Each load fills a new model; files are read from the system's cache, and the
- * weights from the disk too where Linux lets us empty its cache (as root). Prints the smallest and the median time of
- * both, and the median ratio of neighbours with its quartiles, of the time and of the processors' time.
+ * Measures what checksums cost: saving GPT2-124M's checkpoint, loading it, and loading its weights alone, in turns with
+ * checksums and with a checksum that is always 0. Each load fills a new model; files are read from the system's cache,
+ * and the weights also from the disk if Linux permits emptying its cache (as root). Prints the smallest and the median
+ * time of both, and the median ratio of neighbours with its quartiles, for the time and for the processors' time.
  *
  *     node dist/studies/checkpoint.js FOLDER [TURNS]
  */
@@ -98,7 +98,7 @@ for (const [what, { checked, unchecked }] of Object.entries(found)) {
   }
 }
 
-/** Whether what is read next comes from the disk. */
+/** Empties the system's cache, so that files come from the disk; false if the system does not permit it. */
 function emptyCache(): boolean {
   try {
     writeFileSync('/proc/sys/vm/drop_caches', '1');
@@ -108,7 +108,7 @@ function emptyCache(): boolean {
   }
 }
 
-/** The two stores one after the other, now this one first and now that. */
+/** Runs for both stores one after the other; the first one alternates from turn to turn. */
 async function inTurns(
   turn: number,
   what: string,

@@ -1,11 +1,11 @@
 /**
- * Decoding GPT-2 124M against PyTorch, onnxruntime and llama.cpp, prompt by prompt in turns, one sequence, greedily.
- * The weights are random and the same for all.
+ * Times decoding of GPT-2 124M against PyTorch, onnxruntime and llama.cpp, prompt by prompt in turns, one sequence,
+ * greedily. The weights are random and the same for all.
  *
  *     node dist/studies/decoding-peers.js PYTHON FOLDER [ROUNDS]
  *
  * PYTHON is an interpreter with torch, transformers, onnxruntime, llama-cpp-python and gguf; FOLDER keeps the model
- * files. The peers are children that do nothing between their turns (studies/peers/decode.py).
+ * files. The peers are child processes that are idle between their turns (studies/peers/decode.py).
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -31,13 +31,13 @@ const TOKENS = 17;
 interface Answer {
   readonly ids: number[];
   readonly prefillMs: number;
-  /** Of each token after the first. */
+  /** Milliseconds of each token after the first. */
   readonly ms: number[];
 }
 
 interface Runner {
   readonly name: string;
-  /** What its weights take: those of equal size are compared. */
+  /** Bits of a weight: runners with equal bits are compared. */
   readonly bits: number;
   answer(prompt: number[]): Promise<Answer>;
 }
@@ -114,7 +114,7 @@ const runners = [
   await peer('onnxruntime f32', 32, 'onnx', 'onnx-float32/onnx/model.onnx'),
   await peer('llama.cpp F32', 32, 'llama', 'F32.gguf'),
   await ours('loopnn bf16', 16, { precision: 'bf16' }),
-  // Without instructions for it a prompt of a thousand tokens takes PyTorch minutes.
+  // Without instructions for bf16, PyTorch takes minutes for a prompt of a thousand tokens.
   ...(nativeInfo().bf16 ? [await peer('PyTorch bf16', 16, 'torch', 'hf', 'bfloat16')] : []),
   await peer('llama.cpp BF16', 16, 'llama', 'BF16.gguf'),
   await ours('loopnn int8', 8, { precision: 'bf16', weights: 'int8' }),
@@ -134,7 +134,7 @@ for (const context of CONTEXTS) {
       first ??= answer;
       if (runner.bits === 32)
         assert.deepEqual(answer.ids, first.ids, `${runner.name}: not the tokens of all others`);
-      if (round === 0) continue; // the first allocates
+      if (round === 0) continue; // the first round allocates
       times[i].token.push(median(answer.ms));
       times[i].prefill.push(answer.prefillMs);
     }

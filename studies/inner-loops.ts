@@ -1,7 +1,7 @@
 /**
- * What inner loops save in decoding: the second of two inner loops finds its layer's weights in the processor's cache,
- * the same application in another outer loop reads them from memory again. GPT2-67M-LOOP against the same four layers
- * in twelve outer loops, token by token in turns.
+ * Measures what inner loops save in decoding: the second of two inner loops finds its layer's weights in the
+ * processor's cache, while the same application in another outer loop reads them from memory again. GPT2-67M-LOOP
+ * decodes against the same four layers in twelve outer loops, token by token in turns.
  *
  *     node dist/studies/inner-loops.js [TOKENS]
  */

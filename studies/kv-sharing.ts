@@ -1,7 +1,7 @@
 /**
- * What shared keys and values cost and save: runs read held-out text token by token after a prompt, as a decoder would,
- * with each way to share. Loss of the tokens after the prompt, bytes of the cache a token, and time a token for each
- * sequence.
+ * Measures what shared keys and values cost and save: runs read held-out text token by token after a prompt, as a
+ * decoder would, with each way of sharing. Prints the loss of the tokens after the prompt, bytes of the cache a token,
+ * and time a token for each sequence.
  *
  *     node dist/studies/kv-sharing.js DATA RUN [RUN …]
  */

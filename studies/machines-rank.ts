@@ -1,6 +1,6 @@
 /**
  * Trains a preset on random tokens for some updates, alone or as one of several processes, and prints the times as one
- * line of JSON. For studies/machines.ts, and by hand:
+ * line of JSON. studies/machines.ts starts it; by hand:
  *
  *     mpirun -n 2 node dist/studies/machines-rank.js \
  *       '{"preset":"gpt2-45m-loop","batchSize":2,"microSteps":2,"steps":5}'
@@ -18,7 +18,7 @@ import { barrier } from '../src/train/peers.js';
 import { Trainer } from '../src/train/trainer.js';
 import { MemoryStore } from '../src/web/memory-store.js';
 
-/** What a process is to do. */
+/** The options of a process. */
 export interface RankOptions {
   readonly preset: string;
   readonly batchSize: number;
@@ -28,11 +28,11 @@ export interface RankOptions {
   readonly shardOptimizer?: boolean;
 }
 
-/** What it found, of each update. */
+/** What it prints: the times of each update. */
 export interface RankTimes {
   readonly stepMs: number[];
   readonly waitMs: number[];
-  /** Of exchanges of the gradient by themselves, with no backward pass to hide behind. */
+  /** Milliseconds of exchanges of the gradient by themselves, which no backward pass hides. */
   readonly exchangeMs: number[];
   readonly tokens: number;
   readonly backend: string;

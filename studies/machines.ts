@@ -1,6 +1,6 @@
 /**
- * What training on several processes costs and brings: two ranks of one thread against one rank of one thread and of
- * two, and against PyTorch's DistributedDataParallel on gloo, in turns.
+ * Measures what training on several processes costs and gains: two ranks of one thread against one rank of one thread
+ * and of two, and against PyTorch's DistributedDataParallel on gloo, in turns.
  *
  *     node dist/studies/machines.js LAUNCH FOLDER [PYTHON] [ROUNDS]
  *

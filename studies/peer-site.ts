@@ -1,4 +1,4 @@
-/** The page on which loopnn and its peers in browsers take training steps, built in a folder with pinned packages. */
+/** Builds the page on which loopnn and its peers in browsers run training steps, in a folder with pinned packages. */
 import { execFileSync } from 'node:child_process';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

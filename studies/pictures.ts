@@ -20,11 +20,11 @@ const LONGEST_MS = 120_000;
 
 interface Picture {
   readonly name: string;
-  /** Of `loopnn`. */
+  /** Arguments of `loopnn`. */
   readonly command: readonly string[];
-  /** Below the address of the command's server; null where the command writes a page by `--html`. */
+  /** Below the address of the command's server; null if the command writes a page by `--html`. */
   readonly address: string | null;
-  /** What a visitor does before it is taken. */
+  /** What happens on the page before the picture is taken. */
   readonly act: (page: Page) => Promise<unknown>;
   readonly height?: number;
 }
@@ -98,7 +98,7 @@ const PICTURES: readonly Picture[] = [
 
 const MAIN = join(ROOT, 'dist/src/cli/main.js');
 
-/** The page that a command writes, while it is there. */
+/** Runs a command, and calls `use` with the address of the page that it writes. */
 async function written(command: readonly string[], use: (url: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'loopnn-picture-'));
   try {
@@ -110,7 +110,7 @@ async function written(command: readonly string[], use: (url: string) => Promise
   }
 }
 
-/** The address that a command prints, while it runs. */
+/** Runs a command, and calls `use` with the address that it prints. */
 async function serving(command: readonly string[], use: (url: string) => Promise<void>): Promise<void> {
   const child = spawn(process.execPath, [MAIN, ...command, '--port', '0'], {
     stdio: ['ignore', 'inherit', 'pipe'],

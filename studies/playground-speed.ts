@@ -1,9 +1,7 @@
 /**
- * How fast the playground is in Chromium, from loopback: the time to the first predictions with nothing cached and the
- * bytes
- * that they take; the time from a key on the slider to the frame that shows its loops; and the longest task on the
- * page's
- * thread while a race runs and somebody types. Nothing else should run meanwhile.
+ * Measures how fast the playground is in Chromium, from loopback: the time to the first predictions with nothing
+ * cached, and the bytes for them; the time from a key on the slider to the frame that shows its loops; and the longest
+ * task on the page's thread while a race runs and a user types. Nothing else should run at the same time.
  *
  *     node dist/studies/playground-speed.js [ROUNDS]
  */
@@ -17,7 +15,7 @@ const rounds = Number(process.argv[2] ?? 7);
 const KEYS = 60;
 const TYPING_S = 10;
 
-/** Notes in the page when predictions first stand there, frames after keys, and long tasks. */
+/** Records in the page when predictions first appear, the times from keys to frames, and long tasks. */
 const NOTES = `
   globalThis.notes = { first: null, keys: [], tasks: [] };
   new MutationObserver((_, self) => {
@@ -34,7 +32,7 @@ const NOTES = `
 interface Notes {
   readonly first: number;
   readonly keys: readonly number[];
-  /** Milliseconds of each task of over 50. */
+  /** Milliseconds of each task that takes over 50. */
   readonly tasks: readonly number[];
 }
 

@@ -1,7 +1,7 @@
 /**
- * Whether a suite's grid determines what loops are worth: losses of its models by a law that is known, with
- * noise like that of seeds, and the law fitted to them. For each φ: in how many draws the interval holds it,
- * half the interval's width, and how far the estimates lie from it.
+ * Tests whether a suite's grid determines what loops are worth: draws losses of its models from a known law, with noise
+ * like that of seeds, and fits the law to them. For each φ, prints in how many draws the interval contains it, half the
+ * interval's width, and how far the estimates lie from it.
  *
  *     node dist/studies/recurrence.js [SUITE] [DRAWS] [NOISE]
  */

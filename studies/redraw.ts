@@ -1,7 +1,6 @@
 /**
- * Draws committed comparisons anew, in the reports' present form: every number is that of `results.json`, and what the
- * numbers
- * hold for is what `report.md` says. Nothing is trained.
+ * Renders committed comparisons again, in the reports' present form. Every number comes from `results.json`, and the
+ * conditions of the measurement from `report.md`. Nothing is trained.
  *
  *     node dist/studies/redraw.js FOLDER [FOLDER …]
  */
@@ -29,7 +28,7 @@ function listOf(markdown: string, section: string): string[] {
 for (const folder of process.argv.slice(2)) {
   const document = JSON.parse(await readFile(join(folder, 'results.json'), 'utf8')) as ComparisonDocument;
   const markdown = await readFile(join(folder, 'report.md'), 'utf8');
-  // Results of earlier versions lack what has come since.
+  // Results of earlier versions lack the fields that were added since.
   const results = document.results.map((result) => {
     const given = Object.entries(result.config.model).filter(([, value]) => value !== null);
     const config = parseRunConfig({ ...result.config, model: Object.fromEntries(given) }, folder);

@@ -1,11 +1,11 @@
 /**
- * The bits that the program makes, for comparing two states of the code that must not differ in any: SHA-256 of a
- * checkpoint's tensors after some training steps, of what the trained model makes of each of 64 decoded tokens (all
- * log-probabilities, over the key/value cache), and of its ONNX graph, for each depth on each engine.
+ * Hashes what the program computes, to compare two states of the code that must agree bit for bit: SHA-256 of a
+ * checkpoint's tensors after some training steps, of all log-probabilities of the trained model at each of 64 decoded
+ * tokens (over the key/value cache), and of its ONNX graph, for each depth on each engine.
  *
  *     node dist/studies/same-bits.js [--json] [--engine NAME] [--only MODEL] > after.json
  *
- * Only commands and what the package exports are used, so that the script outlives changes inside. Hashes depend on the
+ * It uses only commands and the package's exports, so that the script works with either state. Hashes depend on the
  * instruction set (`LOOPNN_ISA`): compare those of one machine.
  */
 import { spawnSync } from 'node:child_process';
@@ -100,7 +100,7 @@ function chosen<Value>(table: Readonly<Record<string, Value>>, name: string | un
   return entries;
 }
 
-/** A corpus in which something can be learned, the same every time; its folder as bytes. */
+/** Prepares a corpus in which something can be learned, always the same; returns its folder of byte tokens. */
 function prepare(folder: string): string {
   const words = 'the loop runs again over every block and adds what it has found to the state'.split(' ');
   const lines = Array.from({ length: 600 }, (_, i) => {
@@ -118,7 +118,7 @@ function loopnn(...args: string[]): void {
   if (status !== 0) throw new Error(`loopnn ${args.join(' ')}: ${stderr}`);
 }
 
-/** Of all files of tensors, weights and the optimizer's moments. */
+/** A hash of all files of tensors: weights and the optimizer's moments. */
 function hashTensors(checkpoints: string): string {
   const files = (readdirSync(checkpoints, { recursive: true }) as string[]).filter((name) =>
     name.endsWith('.safetensors'),
@@ -128,7 +128,7 @@ function hashTensors(checkpoints: string): string {
   return hash.digest('hex');
 }
 
-/** Of the log-probability of every token of the vocabulary at every place, and of the steps that each place took. */
+/** A hash of the log-probabilities of the whole vocabulary at every position, and of the steps of each position. */
 async function hashDecoded(run: string): Promise<string> {
   const hash = createHash('sha256');
   await using model = await loadModel(run);

@@ -1,6 +1,6 @@
 /**
- * What sampling the loop count costs: training steps of one loop network with a fixed and with a sampled count, in
- * turns, milliseconds for each block application.
+ * Measures what sampling the loop count costs: training steps of one loop network with a fixed and with a sampled
+ * count, in turns, in milliseconds for each block application.
  *
  *     node dist/studies/sampled-loops.js [STEPS]
  */
@@ -33,7 +33,7 @@ for (let step = 0; step <= steps; step++) {
     const batch = { B, T, tokens: draw(0), targets: draw(1) };
     const start = nodeClock.now();
     await microStepLoss(gpt, batch, 1, options);
-    if (step === 0) continue; // the first allocates
+    if (step === 0) continue; // the first step allocates
     const count = options.loops ?? config.model.nLoop;
     ms.push((nodeClock.now() - start) / applicationCount(config.model, count));
     loops.push(count);

@@ -1,8 +1,8 @@
 /**
- * Multiple choice against lm-evaluation-harness on the same GPT-2 124M with random weights, in float32 on two threads:
- * 200 questions of 200 tokens, each with four answers of 10, in turns. The harness runs `--model hf --batch_size 16`;
- * what is timed of it is its `loglikelihood`, and of ours what `loopnn eval --tasks` calls, both from texts to
- * log-probabilities.
+ * Times multiple choice against lm-evaluation-harness on the same GPT-2 124M with random weights, in float32 on two
+ * threads: 200 questions of 200 tokens, each with four answers of 10, in turns. The harness has the options
+ * `--model hf` and `--batch_size 16`; its time is that of `loglikelihood`. The time of loopnn is that of the functions
+ * which `loopnn eval --tasks` calls. Both go from texts to log-probabilities.
  *
  *     node dist/studies/scoring-peers.js PYTHON FOLDER [QUESTIONS] [ROUNDS]
  *

@@ -1,12 +1,12 @@
 /**
- * Streams side by side on `loopnn serve` and on llama.cpp's server, round by round in turns, GPT-2 124M in bfloat16.
- * The weights are random and the same for both.
+ * Times streams side by side on `loopnn serve` and on llama.cpp's server, round by round in turns, GPT-2 124M in
+ * bfloat16. The weights are random and the same for both.
  *
  *     node dist/studies/serving-peers.js LLAMA_SERVER PYTHON FOLDER [ROUNDS] [STREAMS] [TOKENS]
  *
  * LLAMA_SERVER is llama.cpp's `llama-server`, PYTHON an interpreter with torch, transformers and gguf; FOLDER keeps the
- * model files (those of studies/decoding-peers.ts will do). Both servers take the same requests by OpenAI's API; one is
- * idle while the other is timed.
+ * model files (those of studies/decoding-peers.ts will do). Both servers receive the same requests through OpenAI's
+ * API; one is idle while the other is timed.
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
@@ -33,7 +33,7 @@ interface Server {
   readonly name: string;
   readonly url: string;
   readonly child: ChildProcess;
-  /** What its requests have besides, so that no answer ends early. */
+  /** Additional fields of its requests, so that no answer ends early. */
   readonly endless: object;
 }
 
@@ -83,7 +83,7 @@ async function started(name: string, command: string, args: string[], endless: o
   return { name, url, child, endless };
 }
 
-/** Reads one answer to its end; how many tokens it has, and when the first came. */
+/** Reads one answer to its end; returns its number of tokens, and the time of the first. */
 async function stream({ url, endless }: Server, prompt: number[], seed: number, temperature: number) {
   const body = {
     model: 'run',
@@ -102,7 +102,7 @@ async function stream({ url, endless }: Server, prompt: number[], seed: number, 
   let end = '';
   for await (const bytes of response.body!) {
     end = (end + Buffer.from(bytes).toString()).slice(-2000);
-    // Comments that say that one is waiting are no tokens.
+    // Comments, which report that the request waits, are no tokens.
     if (first === 0 && end.includes('data: ')) first = performance.now();
   }
   const made = Number(/.*"completion_tokens":\s*(\d+)/s.exec(end)?.[1]);
@@ -110,7 +110,7 @@ async function stream({ url, endless }: Server, prompt: number[], seed: number, 
 }
 
 async function timed(server: Server, round: number, temperature: number): Promise<Round> {
-  // Always others: a server may keep what it has read.
+  // New prompts in every round: a server may cache what it has read.
   const prompts = Array.from({ length: streams }, (_, s) =>
     Array.from({ length: PROMPT }, (_, t) => hashWords(round, temperature, s, t) % END_OF_TEXT),
   );
@@ -123,7 +123,7 @@ async function timed(server: Server, round: number, temperature: number): Promis
   return { seconds, firstToken: median(answers.map(({ first }) => first - start)) / 1000 };
 }
 
-/** Resident memory in MB, now and at most; NaN where the system does not tell. */
+/** Resident memory in MB, now and at most; NaN if the system does not report it. */
 function memory({ child }: Server): [now: number, most: number] {
   const file = `/proc/${child.pid}/status`;
   const status = existsSync(file) ? readFileSync(file, 'utf8') : '';
@@ -161,7 +161,7 @@ try {
     for (let round = 0; round <= rounds; round++) {
       for (const [i, server] of servers.entries()) {
         const result = await timed(server, round, temperature);
-        if (round > 0) found[i].push(result); // the first allocates
+        if (round > 0) found[i].push(result); // the first round allocates
       }
     }
     console.log(`\ntemperature ${temperature}, ${streams} streams of ${PROMPT} + ${tokens} tokens`);

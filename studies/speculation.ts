@@ -1,6 +1,6 @@
 /**
- * What drafts save: a trained run continues prompts without a draft and with drafts of several shapes, in turns. The
- * answers must be the same.
+ * Measures what drafts save: a trained run continues prompts without a draft and with drafts of several shapes, in
+ * turns. The answers must be the same.
  *
  *     node dist/studies/speculation.js RUN DATA [ROUNDS]
  */
@@ -48,7 +48,7 @@ for (const temperature of [0, 0.8]) {
       const ms = (nodeClock.now() - start) / ids.length;
       plain ??= ids;
       assert.deepEqual(ids, plain);
-      if (round === 0) continue; // the first packs and compiles
+      if (round === 0) continue; // the first round packs and compiles
       entry.ms.push(ms);
       entry.drafted += next.value.drafted;
       entry.accepted += next.value.accepted;

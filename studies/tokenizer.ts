@@ -1,10 +1,11 @@
 /**
- * GPT-2's tokenizer against Python's tiktoken: the same ids for every text, and the processor's time of both, list of
- * texts by list of texts in turns. The texts are a function of the seed and of the installed packages.
+ * Compares GPT-2's tokenizer with Python's tiktoken: both must give the same ids for every text, and their processor
+ * time is measured, in turns for each list of texts. The texts are a function of the seed and of the installed
+ * packages.
  *
  *     node dist/studies/tokenizer.js PYTHON [MEGABYTES] [SEED]
  *
- * PYTHON is an interpreter that has tiktoken; its vocabulary comes from here. One thread each.
+ * PYTHON is an interpreter that has tiktoken; its vocabulary comes from this program. Each has one thread.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -26,7 +27,7 @@ let drawn = 0;
 const below = (end: number): number => hashWords(seed, drawn++) % end;
 const pick = <T>(from: readonly T[]): T => from[below(from.length)];
 
-/** First and last characters of scripts' letters. */
+/** The first and the last letter of each script. */
 const SCRIPTS = [
   'az',
   'àÿ',
@@ -68,7 +69,7 @@ const words = (): string => {
   );
 };
 const spaces = (): string => `${pick(SPACES).repeat(1 + below(40))}${pick(['x', 'if', '0', '}', 'é', ''])}`;
-/** Text as it is read from bytes of which some were lost. */
+/** Text decoded from bytes of which some are damaged. */
 const damaged = (text: string): string => {
   const bytes = Buffer.from(text);
   for (let wounds = bytes.length >> 4; wounds > 0; wounds--) bytes[below(bytes.length)] = below(256);
@@ -90,7 +91,7 @@ const code = ['@types/node', '@huggingface/hub', 'commander', 'hyparquet']
   .map((name) => filesBelow(name, /\.[jt]s$/))
   .join('\n');
 
-/** How a text of each kind is made. */
+/** Makes a text of each kind. */
 const KINDS: Record<string, () => string> = {
   prose: () => stretch(prose),
   code: () => stretch(code),

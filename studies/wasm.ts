@@ -1,5 +1,5 @@
 /**
- * The speed of the WebAssembly engine as ratios, each from one process, the two sides in turns: a product on one thread
+ * Measures the speed of the WebAssembly engine as ratios of two sides, in turns in one process: a product on one thread
  * against the same kernels compiled for SSE2 or NEON; training steps against the reference; two threads against one.
  * Prints the least and the median time of both sides, and the ratio of the leasts.
  *
@@ -34,7 +34,7 @@ async function compare(what: string, fast: Measure, slow: Measure): Promise<void
       ['slow', slow],
     ] as const) {
       const ms = await measure();
-      if (round >= 0) found[side].push(ms); // the first rounds are the compiler's
+      if (round >= 0) found[side].push(ms); // in the first rounds the runtime compiles
     }
   }
   const show = (times: number[]) => `${Math.min(...times).toFixed(2)} (${median(times).toFixed(2)})`;
@@ -44,7 +44,7 @@ async function compare(what: string, fast: Measure, slow: Measure): Promise<void
   );
 }
 
-/** The product that the linear layers of GPT-2's smallest model are made of. */
+/** The product of a linear layer of GPT-2's smallest model. */
 function product(backend: Backend, choose: () => void = () => {}): Measure {
   const [R, K, N] = [1024, 768, 3072];
   const [inp, weight, out] = [R * K, K * N, R * N].map((n) => backend.allocate('f32', n));
@@ -61,7 +61,7 @@ function product(backend: Backend, choose: () => void = () => {}): Measure {
   };
 }
 
-/** The least of some training steps of one block looped twice. */
+/** The least time of some training steps of one block looped twice. */
 function steps(
   backend: Backend,
   nEmbd: number,

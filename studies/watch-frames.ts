@@ -1,7 +1,6 @@
 /**
- * How fluid the page of `loopnn watch` is: runs of many points each in headless Chromium, the median frame over five
- * seconds of
- * zooming and moving; and, with --minutes, what memory the page takes while a run grows.
+ * Measures how smooth the page of `loopnn watch` is, with runs of many points each in headless Chromium: the median
+ * frame over five seconds of zooming and panning, and, with --minutes, the memory of the page while a run grows.
  *
  *     node dist/studies/watch-frames.js [--runs 20] [--points 10000] [--minutes 30]
  */
@@ -25,7 +24,7 @@ const { values } = parseArgs({
 });
 const [runs, points, minutes] = [values.runs, values.points, values.minutes].map(Number);
 
-/** Updates a second of the run that grows. */
+/** Updates a second of the run whose log grows. */
 const GROWTH = 20;
 
 /** Lines of a log like a training's: a loss that falls, and noise. */

@@ -1,7 +1,7 @@
 /**
- * Training steps of one block applied twice, C = 64, on WebGPU: loopnn, @jax-js/jax and @genai-fi/nanogpt (on
- * TensorFlow.js) on one adapter, SwiftShader, in one headless Chromium, in turns. The peers come from npm into a
- * temporary folder, in pinned versions. Nothing else should run meanwhile.
+ * Times training steps of one block applied twice, C = 64, on WebGPU: loopnn, @jax-js/jax and @genai-fi/nanogpt (on
+ * TensorFlow.js) on one adapter, SwiftShader, in one headless Chromium, in turns. The peers are installed from npm into
+ * a temporary folder, in pinned versions. Nothing else should run at the same time.
  *
  *     node dist/studies/webgpu-peers.js [TURNS] [ROUNDS_OF_A_TURN] [PEER]
  */
