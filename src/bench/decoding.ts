@@ -1,5 +1,5 @@
 /**
- * Decoding, timed: prefill of a prompt and the tokens after it, for one sequence and for several, at short and long
+ * Times decoding: the prefill of a prompt and the tokens after it, for one sequence and for several, at short and long
  * contexts, beside the limits that bind them. Models take turns.
  */
 import { Decoder } from '../generate/decoder.js';
@@ -19,26 +19,26 @@ import { type KernelMs, kernelMs, timed, type TimedBackend } from './timed.js';
 export interface DecodingResult {
   readonly name: string;
   readonly sequences: number;
-  /** Tokens of each sequence before the ones that are timed. */
+  /** Tokens of each sequence before the timed tokens. */
   readonly context: number;
   readonly prefill: { readonly tokensPerSecond: number; readonly share: number | null };
-  /** Of one token for every sequence. */
+  /** Milliseconds of one token for every sequence. */
   readonly stepMs: Spread;
   readonly tokensPerSecond: number;
-  /** Weights, and keys and values, that a step has to read at least. */
+  /** Least bytes that a step reads: weights, keys and values. */
   readonly bytes: number;
   /** Share of the memory bandwidth measured beside the steps; null if that cannot be measured. */
   readonly share: number | null;
-  /** Share of the time that is spent outside of kernels; null if calls do not tell. */
+  /** Share of the time spent outside of kernels; null if calls do not show the kernels' time. */
   readonly overhead: number | null;
   readonly kernelMs: KernelMs;
-  /** Mean of the steps, which the kernels are parts of. */
+  /** Mean milliseconds of a step, of which `kernelMs` are parts. */
   readonly meanMs: number;
 }
 
 const SEQUENCES = [1, 8];
 const CONTEXTS = [128, 1024];
-/** Timed in one go, between two measurements of the limit. */
+/** Tokens of each sequence that are timed in a run, between two measurements of the limit. */
 const RUN = 8;
 /** Least milliseconds of untimed runs. */
 const WARM_MS = 500;
@@ -99,12 +99,12 @@ class Entrant {
     this.decoder = new Decoder(this.model);
   }
 
-  /** Tokens before the timed ones: the context, or what the block size leaves room for. */
+  /** Tokens before the timed tokens: the context, or as many as the block size allows. */
   private promptLength(context: number): number {
     return Math.min(context, this.entry.config.model.blockSize - RUN);
   }
 
-  /** Runs until their times settle; they count for nothing. */
+  /** Runs untimed runs until their times settle. */
   async warmUp(): Promise<void> {
     await settle(this.clock, WARM_MS, async () => {
       const timings = new Timings();
@@ -171,18 +171,18 @@ class Entrant {
     };
   }
 
-  /** Only the last position is read by the head. */
+  /** FLOPs a token that a prefill saves, since the head reads the last position only. */
   private headFlops(length: number): number {
     const { vocabSize, nEmbd } = this.entry.config.model;
     return 2 * vocabSize * nEmbd * (1 - 1 / length);
   }
 
-  /** Each application reads its layer's matrices and the keys and values so far; the head is read once. */
+  /** Bytes of a step: each application reads its layer's matrices and all keys and values; the head is read once. */
   private bytes(sequences: number, context: number): number {
     const { model } = this.entry.config;
     const { backend, weights } = this.on;
     const width = backend.precision === 'f32' ? 4 : 2;
-    // A byte each, and a float for every 64 of them.
+    // A byte for each weight, and a float for every 64 weights.
     const weightWidth = weights === 'int8' ? 1 + 4 / 64 : width;
     const matrices = weightsReadPerToken(model);
     const keys = applicationCount(model) * 2 * keyWidth(model);

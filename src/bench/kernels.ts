@@ -1,6 +1,6 @@
 /**
- * The kernels one by one, at the sizes that a model gives them: each is checked against the reference backend on a few
- * rows, then timed in turns with the limit that binds it.
+ * Times the kernels one by one, at the sizes that a model gives them: each kernel is checked against the reference
+ * backend on a few rows, then timed in turns with the limit that binds it.
  */
 import type { Backend, HostArray, Precision, Storage } from '../backend/backend.js';
 import { KERNELS, type OptionTypes } from '../backend/kernel-table.js';
@@ -13,10 +13,10 @@ import type { Limit, LimitMeter } from './limits.js';
 import { settle } from './settle.js';
 import type { TimedBackend } from './timed.js';
 
-/** What a product may be off by: operands are rounded on the way too, softmax weights and gradients of logits. */
+/** Relative tolerance of a product, whose operands may be rounded: also softmax weights and gradients of logits. */
 const ROUNDED: Readonly<Record<Precision, number>> = { f32: 1e-5, f16: 2 ** -10, bf16: 2 ** -7 };
 
-/** What two engines may differ by that add thousands of numbers up in float32, each in an order of its own. */
+/** Tolerance between two engines that sum thousands of numbers in float32, each in its own order. */
 const FLOAT_SUMS = 1e-4;
 
 export interface KernelResult {
@@ -26,7 +26,7 @@ export interface KernelResult {
   /** FLOPs or bytes a second, from the median. */
   readonly rate: number;
   readonly limit: Limit;
-  /** Share of the limit measured beside it, median of the pairs; null if limits cannot be measured. */
+  /** Share of the limit measured beside the kernel, median of the pairs; null if limits cannot be measured. */
   readonly share: number | null;
 }
 
@@ -45,22 +45,22 @@ interface Sizes {
 /** One kernel and how it is run. */
 interface Entry {
   readonly name: keyof typeof KERNELS;
-  /** Dimensions that differ from the model's, or that it does not have. */
+  /** Dimensions that differ from the model's, or that the model does not have. */
   readonly dims?: (sizes: Sizes) => Readonly<Record<string, number>>;
   /** Options that differ from the usual ones. */
   readonly options?: Readonly<Record<string, unknown>>;
   /** Arrays that are null. */
   readonly without?: readonly string[];
-  /** A kernel that makes what this one reads; it is timed with it. */
+  /** A kernel that makes what this kernel reads; the two are timed together. */
   readonly after?: keyof typeof KERNELS;
-  /** FLOPs of a kernel that products bind; otherwise the bytes of its arrays count, each once or as often as told. */
+  /** FLOPs of a kernel that products bind; else the bytes of its arrays count, once or as often as `touched` says. */
   readonly flops?: (sizes: Sizes) => number;
   readonly touched?: Readonly<Record<string, number>>;
   readonly size?: (sizes: Sizes) => string;
 }
 
 const SIGNATURES = signaturesOf(KERNELS);
-/** Options of a kind, where an entry does not say otherwise. */
+/** Default values of options, by kind. */
 const USUAL: Readonly<Record<keyof OptionTypes, unknown>> = {
   flag: false,
   float: 1,
@@ -139,7 +139,7 @@ const ENTRIES: readonly Entry[] = [
   { name: 'sumSquares', ...weights },
 ];
 
-/** Rows that a check runs with: a reference in plain TypeScript is slow. */
+/** Sizes of a check, small because the reference in plain TypeScript is slow. */
 const CHECKED = { B: 1, T: 5, R: 5 };
 /** Timed calls of each kernel, and the least milliseconds of one timing and of the untimed calls before. */
 const SAMPLES = 7;
@@ -172,8 +172,8 @@ export async function benchmarkKernels(
 }
 
 /**
- * Values in [−1, 1) that bf16 holds exactly, or whole numbers below `below`; what must not be negative is in [0, 1),
- * and nothing is said not to be finite.
+ * Values in [−1, 1) that bf16 holds exactly, or whole numbers below `below`. Arrays that must not be negative have
+ * values in [0, 1), and `nonFinite` has zeros.
  */
 function contents(name: string, length: number, below: number | null): HostArray {
   const byte = (i: number) => Math.imul(i + name.length, 0x9e3779b1) >>> 24;
@@ -185,7 +185,7 @@ function contents(name: string, length: number, below: number | null): HostArray
   return values;
 }
 
-/** The arguments of a kernel at a model's sizes, and its arrays. */
+/** The arguments of a kernel at a model's sizes, its arrays by name, and what frees them. */
 function fill(
   entry: Entry,
   sizes: Sizes,
@@ -217,12 +217,12 @@ function fill(
   return { args: { ...args, ...entry.options }, at, free };
 }
 
-/** The dimensions of a kernel by name, those that a model does not have included. */
+/** The dimensions of a kernel by name, including those that a model does not have. */
 function dimensions(entry: Entry, signature: Signature, sizes: Sizes): Record<string, number> {
   const dims: Record<string, number> = { ...sizes, P: sizes.T, ...entry.dims?.(sizes) };
   const { NH, KV } = dims;
   Object.assign(dims, { H: NH + 2 * KV, QK: NH + KV });
-  // Of the queries that attention computes, all.
+  // Attention computes all queries.
   if ('N' in signature.sizes) dims.N = sizes.R;
   return dims;
 }
@@ -271,7 +271,7 @@ async function check(
     const values = await read();
     free();
     if (values.every((array, o) => array.every((x, i) => x === before[o][i]))) {
-      throw new Error(`${entry.name}: leaves everything as it was, so that there is nothing to time`);
+      throw new Error(`${entry.name}: changes none of its outputs, so there is nothing to time`);
     }
     return values;
   };

@@ -1,12 +1,12 @@
 /**
  * The machine's limits: multiply-adds that wait for nothing, and memory that is only read. A noisy machine changes from
- * second to second, so whatever is quoted as a share of a limit is timed in turns with it.
+ * second to second, so work that is quoted as a share of a limit is timed in turns with the limit.
  */
 import type { Backend, Precision, Storage } from '../backend/backend.js';
 import type { Clock } from '../platform.js';
 import { spread, type Spread } from '../statistics.js';
 
-/** Of several measurements; a precision is absent if the machine does not know it. */
+/** Spreads of several measurements; a precision is absent if the machine does not have it. */
 export interface MachineLimits {
   /** FLOPs a second on all threads, a multiply-add being two. */
   readonly f32: Spread;
@@ -19,14 +19,14 @@ export interface MachineLimits {
 /** The limit of a kernel: products of a precision, or memory. */
 export type Limit = Precision | 'read';
 
-/** Milliseconds of one measurement, after as many that wake the threads up. */
+/** Milliseconds of one measurement, after as many untimed milliseconds that wake the threads. */
 const SAMPLE_MS = 10;
 
 /** Measures limits; null if the backend cannot. */
 export class LimitMeter {
   private readonly samples: Record<Limit, number[]> = { f32: [], bf16: [], f16: [], read: [] };
   private readonly iterations: Partial<Record<Precision, number>> = {};
-  /** What is read; absent until it is wanted, so that a peak of resident memory taken before does not count it. */
+  /** The memory that is read; null until the first sample, so that an earlier peak of resident memory excludes it. */
   private memory: Storage | null = null;
 
   private constructor(
@@ -47,7 +47,7 @@ export class LimitMeter {
       if (!this.memory) {
         this.memory = backend.allocate('f32', limits.longRead);
         backend.fill(this.memory, 1);
-        await limits.read(this.memory); // the first one waits for what a GPU still does
+        await limits.read(this.memory); // the first read waits for a GPU's pending work
       }
       const start = clock.now();
       await limits.read(this.memory);

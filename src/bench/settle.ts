@@ -1,17 +1,17 @@
-/** Warming up: a program that has just begun compiles itself, and its first turns are no measure of the ones after. */
+/** Warming up: a program that has just started is still compiled, so its first turns do not show the later speed. */
 import type { Clock } from '../platform.js';
 import { median } from '../statistics.js';
 
-/** Turns settle when the median of so many is hardly below that of as many before. */
+/** Turns have settled when the median of the last `WINDOW` is at least `SETTLED` times that of the `WINDOW` before. */
 const WINDOW = 5;
 const SETTLED = 0.97;
-/** What never settles is given up after this many times the least time. */
+/** Turns that do not settle stop after this many times the least time. */
 const TIMES = 6;
 
 /**
- * Takes turns, untimed ones to be forgotten, until their times settle.
+ * Runs turns, which are not part of a measurement, until their times settle.
  *
- * @param leastMs milliseconds that they go on for at least
+ * @param leastMs least milliseconds that the turns take together
  * @param turn returns the milliseconds that it took
  */
 export async function settle(clock: Clock, leastMs: number, turn: () => Promise<number>): Promise<void> {

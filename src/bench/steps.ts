@@ -1,6 +1,6 @@
 /**
- * Whole training steps and evaluations on random tokens, timed by phase and by kernel. Several models take turns step
- * by step, so that a noisy machine disturbs all alike.
+ * Times whole training steps and evaluations on random tokens, by phase and by kernel. Several models take turns step
+ * by step, so that a noisy machine disturbs all of them alike.
  */
 import type { Backend } from '../backend/backend.js';
 import { forwardFlopsPerToken } from '../models/cost.js';
@@ -35,17 +35,17 @@ export interface StepsResult {
   readonly batchSize: number;
   readonly blockSize: number;
   readonly stepMs: Spread;
-  /** From the median step. */
+  /** Computed from the median step. */
   readonly tokensPerSecond: number;
-  /** Forward and backward FLOPs a second, recomputation not counted. */
+  /** Forward and backward FLOPs a second, without recomputation. */
   readonly flopsPerSecond: number;
-  /** Share of the limit of multiply-adds measured beside the steps; null if that cannot be measured. */
+  /** Share of the limit of multiply-adds that is measured beside the steps; null if it cannot be measured. */
   readonly mfu: number | null;
   readonly phaseMs: { readonly forward: number; readonly backward: number; readonly optimizer: number };
   /** A forward pass alone, as in an evaluation. */
   readonly evaluation: { readonly ms: number; readonly tokensPerSecond: number; readonly mfu: number | null };
   readonly kernelMs: KernelMs;
-  /** Mean of the steps, which the kernels are parts of. */
+  /** Mean milliseconds of a step, of which `kernelMs` are parts. */
   readonly meanMs: number;
   /** Bytes that the pool holds for activations and gradients of activations. */
   readonly activationBytes: number;
@@ -55,8 +55,8 @@ export interface StepsResult {
 const WARM_MS = 500;
 
 /**
- * Takes `steps` timed steps of each model, once untimed ones have settled. The first is checked: an untrained model's
- * loss must be near what random logits give. `onStep` receives every timed step.
+ * Takes `steps` timed steps of each model, after untimed steps have settled. The very first step is checked: an
+ * untrained model's loss must be near that of random logits. `onStep` is called after every timed step.
  */
 export async function benchmarkSteps(
   models: readonly BenchmarkModel[],
@@ -95,7 +95,7 @@ class Entrant {
   private readonly phases = { forward: [] as number[], backward: [] as number[], optimizer: [] as number[] };
   private profiled: ReadonlyMap<string, number> | null = null;
   private readonly evaluations: number[] = [];
-  /** FLOPs a second that the machine could do around each step. */
+  /** FLOPs a second that the machine reaches around each step. */
   private readonly limits: number[] = [];
 
   constructor(
@@ -114,7 +114,7 @@ class Entrant {
     this.checkpointed = checkpointedApplications(this.model, train);
   }
 
-  /** Steps until their times settle; they count for nothing. */
+  /** Takes untimed steps until their times settle. */
   async warmUp(): Promise<void> {
     const { phases, clock } = this;
     await this.step(0);
@@ -146,7 +146,7 @@ class Entrant {
     if (before && after) this.limits.push((before + after) / 2);
   }
 
-  /** Times the kernels of one more update by the device's own clock, where calls do not tell. */
+  /** Times the kernels of one more update by the device's own clock, if calls do not show their time. */
   async profile(): Promise<void> {
     const step = this.stepMs().length + 1;
     const batch = randomTokens(this.entry.config, step);
@@ -154,11 +154,11 @@ class Entrant {
     this.profiled = (await this.backend.limits?.profile?.(update)) ?? null;
   }
 
-  /** Milliseconds of the phases of an update. That of step 0 is checked. */
+  /** Milliseconds of the phases of an update. The loss of step 0 is checked. */
   private async update(step: number, { tokens, targets, B }: Batch): Promise<[number, number, number]> {
     const { model, optimizer, clock } = this;
     const key = { seed: 1, step, microStep: 0 };
-    // A schedule's steps are timed with all loops, a sampled count at the mean one, or in turns at the two beside it.
+    // A schedule's steps are timed with all loops; sampled counts at the mean count, or in turns at the two next to it.
     const { train } = this.entry.config;
     const allLoops = withAllLoops(train);
     const drawn = trainingOptions(model, allLoops, key, this.checkpointed);
@@ -183,7 +183,7 @@ class Entrant {
     times.push(clock.now());
     if (step === 0) {
       const loss = total(values) / values.length;
-      // Where embeddings are scaled, logits start with unit variance σ² = 1, which adds σ²/2.
+      // If embeddings are scaled, logits start with variance σ² = 1, which adds σ²/2 to the loss.
       const { scale } = depthOf(model.config).embedding(model.config);
       const expected = Math.log(model.config.vocabSize) + (scale > 1 ? 0.5 : 0);
       if (!(Math.abs(loss - expected) < 0.5)) {
@@ -195,8 +195,8 @@ class Entrant {
   }
 
   /**
-   * Milliseconds of a forward pass, the packing of the weights that were just updated included. Its kernels are not
-   * counted with those of the step, and the step after it packs its weights itself, as in training.
+   * Milliseconds of a forward pass, including the packing of the weights that were just updated. Its kernels are not
+   * counted with those of the step, and the next step packs its weights again, as in training.
    */
   private async evaluate({ tokens, targets, B }: Batch): Promise<number> {
     const kernels = new Map(this.kernels);

@@ -1,8 +1,8 @@
-/** A backend that is timed, and how long each of its kernels takes. */
+/** Times the kernels of a backend. */
 import type { Backend } from '../backend/backend.js';
 import type { Clock } from '../platform.js';
 
-/** The timed work. */
+/** The backend that is timed. */
 export interface TimedBackend {
   readonly backend: Backend;
   /** How its products read weights. */
@@ -10,8 +10,8 @@ export interface TimedBackend {
 }
 
 /**
- * The backend with the time of every call added up by kernel, where a kernel has run when its call returns; else as it
- * is.
+ * A backend that adds the milliseconds of every call to `times`, by kernel. A backend whose kernels may still run when
+ * their calls return is returned unchanged.
  */
 export function timed(backend: Backend, clock: Clock, times: Map<string, number>): Backend {
   if (!backend.synchronous) return backend;
@@ -29,14 +29,14 @@ export function timed(backend: Backend, clock: Clock, times: Map<string, number>
   });
 }
 
-/** Milliseconds a step in each kernel, the longest first; null if calls do not tell. */
+/** Milliseconds a step in each kernel, the longest first; null if calls do not show the kernels' time. */
 export type KernelMs = Readonly<Record<string, number>> | null;
 
 export function kernelMs(backend: Backend, times: ReadonlyMap<string, number>, steps: number): KernelMs {
   return backend.synchronous ? perStep(times, steps) : null;
 }
 
-/** Milliseconds a step of those of all steps, the longest first. */
+/** Milliseconds a step, from the milliseconds of all steps, the longest first. */
 export function perStep(times: ReadonlyMap<string, number>, steps: number): Readonly<Record<string, number>> {
   const sorted = [...times].sort((a, b) => b[1] - a[1]);
   return Object.fromEntries(sorted.map(([name, ms]) => [name, ms / steps]));

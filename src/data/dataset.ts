@@ -1,7 +1,7 @@
 /**
  * What `--data` may name: a folder that `loopnn prepare` or nanoGPT wrote, a folder of shards as llm.c and
- * build-nanogpt write them, or a single file of tokens. It assigns files to splits, and must not import text sources or
- * training.
+ * build-nanogpt write them, or a single file of tokens. This file assigns files to splits, and must not import text
+ * sources or training.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -17,7 +17,7 @@ import { readMetaPickle } from './nanogpt-meta.js';
 import { JoinedShards, ShardRange, type TokenShard } from './shard.js';
 import { openTokenFile } from './token-file.js';
 
-/** Tokens of a single file that are held out at most. */
+/** Most tokens of a single file that are held out. */
 const MOST_VAL_TOKENS = 10_000_000;
 /** The remedy for a short prepared val split. */
 const HOLD_OUT_MORE = 'prepare the data again with a larger --val-fraction';
@@ -26,33 +26,33 @@ const HOLD_OUT_MORE = 'prepare the data again with a larger --val-fraction';
 export interface Dataset {
   readonly train: TokenShard;
   readonly val: TokenShard;
-  /** The whole of a single file, of which `train` and `val` are head and tail; null for a folder. */
+  /** A single file as a whole, whose head is `train` and whose tail is `val`; null for a folder. */
   readonly file: TokenShard | null;
   /** null if the folder has no `meta.json`. */
   readonly meta: DatasetMeta | null;
-  /** Ids of the vocabulary, as the folder says; null if it does not. */
+  /** Number of ids in the vocabulary, as the folder says; null if it does not. */
   readonly vocabSize: number | null;
-  /** Of the folder's `tokenizer.json`, or nanoGPT's `meta.pkl`; null if it has neither. */
+  /** From the folder's `tokenizer.json`, or nanoGPT's `meta.pkl`; null if it has neither. */
   readonly tokenizer: Tokenizer | null;
   close(): Promise<void>;
   /** `await using data = await openDataset(…)` closes it at the end of the block. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** The user's declarations on the data. */
+/** What the user says of the data. */
 export interface DatasetOptions {
   /**
-   * The type of ids in files without a header: uint16 where a folder has `train.bin` and `val.bin`, else it must be
-   * said.
+   * The type of ids in files without a header. By default uint16 for a folder with `train.bin` and `val.bin`; required
+   * for any other file.
    */
   readonly dtype?: IntegerType | undefined;
 }
 
 /**
  * Opens a folder with `train.bin` and `val.bin`, one with shards `*_train_*` and `*_val_*` of llm.c (`.bin`) or numpy
- * (`.npy`), or a single file, of which the last tenth, at most ten million tokens, is held out.
+ * (`.npy`), or a single file. Of a single file the last tenth, at most ten million tokens, is held out.
  *
- * @throws DataError if a file is missing or damaged, holds no tokens, or does not say of what type they are
+ * @throws DataError if a file is missing or damaged, holds no tokens, or does not state their type
  */
 export async function openDataset(path: string, { dtype }: DatasetOptions = {}): Promise<Dataset> {
   const status = await stat(path).catch(() => undefined);
@@ -90,7 +90,7 @@ async function openFolder(folder: string, dtype: IntegerType | undefined): Promi
   );
 }
 
-/** The vocabulary facts of a folder of tokens. */
+/** What a folder of tokens says of its vocabulary. */
 async function readVocabulary(folder: string): Promise<Pick<Dataset, 'meta' | 'tokenizer' | 'vocabSize'>> {
   const meta = await readMeta(folder);
   const path = join(folder, DATA_FILES.tokenizer);
@@ -158,8 +158,8 @@ async function openFile(path: string, dtype: IntegerType | undefined): Promise<D
 }
 
 /**
- * How a single file is opened, and its vocabulary; one of two splits is known by its folder, alone too where that has
- * one.
+ * How a single file is opened, and its vocabulary. A `train.bin` or `val.bin` is described by its folder if the folder
+ * has both files, or says what the vocabulary is.
  */
 async function describeFile(
   path: string,

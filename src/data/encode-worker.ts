@@ -1,6 +1,6 @@
 /**
- * The thread that `encoder.ts` starts: makes the tokenizer once, then answers each batch of texts with its ids, until
- * null.
+ * The thread that `encoder.ts` starts. It makes the tokenizer once, then answers each batch of texts with its ids,
+ * until it receives null.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { makeRoomToEnd } from '../node/ending.js';
@@ -11,7 +11,7 @@ import { sentError } from '../node/thread-errors.js';
 const port = parentPort!;
 const { json, token }: EncodeTokenizer = workerData;
 const tokenizer = tokenizerFromJSON(json, undefined, { token: token ?? undefined });
-// Each batch tells of it.
+// Each batch reports the error.
 tokenizer.catch(() => {});
 
 port.on('message', async (request: EncodeRequest | null) => {

@@ -1,6 +1,6 @@
 /**
- * Encodes texts on several cores, in worker threads. It handles a tokenizer and batches of texts, not documents or
- * files. The ids are those of `tokenizer.encode`, for any number of workers.
+ * Encodes texts on several cores, in worker threads. This file handles a tokenizer and batches of texts, not documents
+ * or files. The ids are those of `tokenizer.encode`, for any number of workers.
  */
 import { availableParallelism } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
@@ -9,17 +9,18 @@ import type { Tokenizer, TokenizerJSON } from '../tokenizer/tokenizer.js';
 import { receivedError, type SentError } from '../node/thread-errors.js';
 
 /**
- * A worker takes some 0.11 GB with GPT-2's tokenizer, and the thread that reads and writes 0.25: within 1 GB together.
+ * A worker takes some 0.11 GB with GPT-2's tokenizer, and the thread that reads and writes 0.25 GB: together they stay
+ * below 1 GB.
  */
 const MOST_WORKERS = 6;
 
-/** A text, or a part of one behind a cut: then `before` is the end of what lies before it. */
+/** A text, or the part of a text after a cut; then `before` is the end of the text before the cut. */
 export interface Stretch {
   readonly text: string;
   readonly before?: string;
 }
 
-/** UTF-16 units of one text that take about as long as a signal may wait: one word of them takes longest. */
+/** UTF-16 units of a text that take about as long as a signal may wait; a text that is one word takes longest. */
 const LONG_UNITS = 1 << 18;
 
 /** The ids of a batch of texts. */
@@ -55,14 +56,14 @@ export function encodeStretch(tokenizer: Tokenizer, { text, before }: Stretch): 
   return before === undefined ? tokenizer.encode(text) : tokenizer.cutter!.encodeAfter(before, text);
 }
 
-/** The start data of a worker. */
+/** The data that a worker starts with. */
 export interface EncodeTokenizer {
   readonly json: TokenizerJSON;
-  /** How its end-of-text token is spelled. */
+  /** The spelling of its end-of-text token. */
   readonly token: string | null;
 }
 
-/** What a worker is given, null at last, and answers; `encode-worker.ts` is the other side. */
+/** What a worker receives, with null at the end, and what it answers; `encode-worker.ts` is the other side. */
 export interface EncodeRequest {
   readonly batch: number;
   readonly texts: readonly Stretch[];
@@ -74,13 +75,13 @@ export type EncodeReply = { readonly batch: number } & (
 
 /** Takes batches of texts and returns their ids. */
 export interface Encoding {
-  /** Batches in progress, enough that no encoder waits. */
+  /** The number of batches in progress that leaves no encoder waiting. */
   readonly capacity: number;
   encode(texts: readonly Stretch[]): Promise<Encoded>;
   close(): Promise<void>;
 }
 
-/** Encodes in this thread or in others; batches go to whichever worker is free. */
+/** Encodes in this thread or in others; each batch goes to the worker with the fewest batches. */
 export class Encoder implements Encoding {
   readonly capacity: number;
   readonly #tokenizer: Tokenizer;
@@ -96,9 +97,9 @@ export class Encoder implements Encoding {
   #failure: Error | null = null;
 
   /**
-   * With one worker everything happens in this thread, but for texts that would take so long that no signal were heard.
+   * With one worker everything is encoded in this thread, except texts so long that they would keep signals waiting.
    *
-   * @param signal ends the workers during their batches; whatever waits then fails with its reason
+   * @param signal stops the workers during their batches; all batches that are waiting then fail with its reason
    */
   constructor(tokenizer: Tokenizer, workers: number, signal?: AbortSignal) {
     this.#tokenizer = tokenizer;
@@ -110,7 +111,7 @@ export class Encoder implements Encoding {
 
   encode(texts: readonly Stretch[]): Promise<Encoded> {
     if (this.#workers.length === 0 && texts.some(({ text }) => text.length > LONG_UNITS)) this.#start(0);
-    // Signals and progress get their turn between two batches.
+    // Lets signals and progress be handled between two batches.
     if (this.#workers.length === 0) return setImmediate().then(() => encodeTexts(this.#tokenizer, texts));
     if (this.#failure !== null) return Promise.reject(this.#failure);
     const batch = this.#batches++;
@@ -123,7 +124,7 @@ export class Encoder implements Encoding {
     return done;
   }
 
-  /** Ends the workers, each after the batches that it has; at once where the signal is aborted. */
+  /** Stops the workers, each after its pending batches; at once if the signal is aborted. */
   async close(): Promise<void> {
     this.#fail(new Error('the encoder is closed'));
     this.#signal?.removeEventListener('abort', this.#abort);
@@ -136,7 +137,7 @@ export class Encoder implements Encoding {
 
   readonly #abort = (): void => this.#fail(this.#signal!.reason);
 
-  /** Whatever waits, and whatever comes, fails with the first error. */
+  /** Lets all pending batches, and all later ones, fail with the first error. */
   #fail(error: Error): void {
     this.#failure ??= error;
     for (const { reject } of this.#pending.values()) reject(error);
@@ -159,7 +160,7 @@ export class Encoder implements Encoding {
     });
     worker.on('error', (error: Error) => this.#fail(error));
     const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
-    ended.then(() => this.#fail(new Error('a worker that encodes has ended')));
+    ended.then(() => this.#fail(new Error('an encoding worker has exited')));
     this.#ends.push(ended);
     this.#workers.push(worker);
     this.#load.push(0);

@@ -1,26 +1,27 @@
 /**
- * Chooses what is held out for validation: a rule over documents in their order, which reads their number and bytes,
- * not their text.
+ * Chooses what is held out for validation. The rule works on documents in their order, and reads their number and
+ * bytes, not their text.
  *
- * The share is one of bytes, which are known before anything is encoded. It asks for T = share · bytes, and between 0.7
- * T and 1.45 T are held out, whatever the seed and however unequal the documents. A first pass adds each document to a
- * `SizeCensus`, whose memory does not grow with their number. Then the split is the first of these that is possible:
+ * The share is a share of bytes, which are known before anything is encoded. The target is T = share · bytes, and
+ * between 0.7 T and 1.45 T are held out, for any seed and however unequal the documents. A first pass adds each
+ * document to a `SizeCensus`, whose memory does not grow with their number. Then the split is the first possible one of
+ * these:
  *
  * 1. Documents by chance. Document i is held out if a hash of (seed, i) falls below the share. Document by document,
- *    this chance is corrected as far as needed, and no further, for what is held out to end between 0.75 T and 1.3 T.
- *    Documents of more than 0.75 T all stay in train, and the chance of the others is higher by as much.
- * 2. One whole document of 0.7 T to 1.45 T, where those others would have to give more than half of themselves.
+ *    this chance is corrected as far as needed, and no further, so that the bytes held out end between 0.75 T and 1.3
+ *    T. Documents of more than 0.75 T all stay in train, and the chance of the others is raised to compensate.
+ * 2. One whole document of 0.7 T to 1.45 T, if rule 1 would have to hold out more than half of the other documents.
  * 3. The end of the largest document, T bytes.
  *
- * Why 1 keeps its bounds: a document that would exceed 1.45 T is not taken; one is taken if what follows could not
- * reach 0.7 T without it. Both at once are impossible, since then less than 0.7 T is held out and no document has more
- * than 0.75 T.
+ * Why rule 1 keeps its bounds: a document that would exceed 1.45 T is not held out; a document is held out if those
+ * that follow could not reach 0.7 T without it. Both cannot apply to one document: less than 0.7 T would be held out
+ * before it, and no document drawn has more than 0.75 T.
  *
- * A decision needs the bytes held out and passed so far, and nothing else, so that it streams and can be taken up
- * again. Corpora too large for a first pass go by 1 alone, with an estimate of their bytes that the documents passed
- * correct. Then the bounds are no promise, but chance among so many documents misses the share by little.
+ * A decision needs only the bytes held out and passed so far, so that the rule streams and can be resumed. Corpora too
+ * large for a first pass use rule 1 alone, with an estimate of their bytes that is corrected by the documents passed.
+ * Then the bounds are not guaranteed, but chance over so many documents misses the share by little.
  *
- * A share above 0.6 asks for the same the other way round: the rule then chooses what is trained on.
+ * For a share above 0.6 the rule works the other way round: it chooses what is trained on.
  */
 import { ConfigError } from '../errors.js';
 import { hashWords } from '../random.js';
@@ -31,32 +32,32 @@ export type Split = 'train' | 'val';
 export const USUAL_VAL_FRACTION = 0.1;
 /** The share held out of corpora of OpenWebText's size, nanoGPT's. */
 const LEAST_VAL_FRACTION = 0.0005;
-/** The share held out at most, where a corpus is so short that the usual one measures nothing. */
+/** The largest share held out by default, for a corpus so short that the usual share would measure nothing. */
 const MOST_VAL_FRACTION = 0.25;
-/** Bytes held out at least, twice what GPT-2's longest sequence takes in English: an evaluation has to read one. */
+/** Least bytes held out by default, twice those of GPT-2's longest sequence in English: an evaluation reads one. */
 const LEAST_BYTES = 8192;
-/** Bytes above which more measures no better: the presets' evaluations read up to 819,200 tokens of about 4.5 bytes. */
+/** Bytes that are always enough: the presets' evaluations read up to 819,200 tokens of about 4.5 bytes. */
 const ENOUGH_BYTES = 6e6;
 
-/** Bounds on what is held out, as parts of what was asked for: never outside, and where chance is corrected. */
+/** Bounds on the bytes held out, in units of T: the hard ones, and those within which chance is not corrected. */
 const LEAST = 0.7;
 const MOST = 1.45;
 const LOW = 0.75;
 const HIGH = 1.3;
 /** Bytes of held-out text below which a loss says little. */
 export const LEAST_HELD_OUT = LEAST * LEAST_BYTES;
-/** Size of the largest document that may be drawn, likewise. */
+/** Size of the largest document that may be drawn, in units of T. */
 const DRAWN = MOST - LEAST;
 /**
- * The share from which on the rule chooses the training documents; up to there 1.45 of it leaves some of every corpus.
+ * Above this share the rule chooses the training documents; up to it, 1.45 times the share leaves some of every corpus.
  */
 const OTHER_WAY_ROUND = 0.6;
-/** A character takes at most four bytes in UTF-8: this many have a place to cut at. */
+/** Least bytes of a document that can be cut: a character takes at most four bytes in UTF-8. */
 export const LEAST_TO_CUT = 5;
 
 /**
- * The share held out if the user names none: a tenth, but at least 8 kB of up to a quarter, and no more than 6 MB or
- * 0.05 %, whichever is more.
+ * The share held out if the user gives none: a tenth, but at least 8 kB (up to a quarter of the corpus), and at most
+ * 6 MB or 0.05 %, whichever is more.
  */
 export function defaultValFraction(bytes: number): number {
   const least = Math.min(MOST_VAL_FRACTION, LEAST_BYTES / bytes);
@@ -71,10 +72,10 @@ export function checkValFraction(valFraction: number): void {
   }
 }
 
-/** Documents whose sizes differ by less than a fifteenth. */
+/** A class of documents whose sizes differ by less than a fifteenth. */
 interface SizeClass {
   bytes: number;
-  /** The document with the lowest hash, and its hash. */
+  /** The number of the document with the lowest hash, and that hash. */
   index: number;
   hash: number;
 }
@@ -85,7 +86,7 @@ export class SizeCensus {
   bytes = 0;
   /** The first of the largest documents. */
   largest = { index: 0, bytes: 0 };
-  /** By `sizeClass`. */
+  /** Indexed by `sizeClass`. */
   readonly classes: SizeClass[] = [];
 
   constructor(readonly seed: number) {}
@@ -103,7 +104,7 @@ export class SizeCensus {
   }
 }
 
-/** Sizes below 32 each have a class, then come sixteen to an octave. */
+/** The class of a size: each size below 32 has its own, and each octave above has sixteen. */
 function sizeClass(bytes: number): number {
   let mantissa = bytes;
   let octave = 0;
@@ -126,14 +127,14 @@ function classEnd(place: number): number {
 
 /** The rule for one corpus. */
 export class HoldOut {
-  /** Where the one document is cut that lies in both splits, its first bytes in train; null if there is none. */
+  /** The document that is cut, and how many of its first bytes are in train; null if none lies in both splits. */
   readonly cut: { readonly index: number; readonly bytes: number } | null = null;
   /** The split that the rule chooses documents for, and its share. */
   readonly chosen: Split;
   readonly share: number;
   /** Whether only the number of documents is known for certain. */
   readonly estimated: boolean;
-  /** The one document that is chosen, if only one is. */
+  /** The number of the one document that is chosen whole; null if documents are drawn or one is cut. */
   readonly only: number | null = null;
   /** Bytes of the documents that may be drawn, each smaller than `limit`. */
   readonly drawable: number = 0;
@@ -177,17 +178,17 @@ export class HoldOut {
     }
   }
 
-  /** The rule for documents that have all been counted, at least one with `LEAST_TO_CUT` bytes, or two. */
+  /** The rule for documents that have all been counted: at least two, or one of `LEAST_TO_CUT` bytes or more. */
   static measured(sizes: SizeCensus, valFraction: number): HoldOut {
     return new HoldOut(valFraction, sizes.seed, sizes.documents, sizes.bytes, sizes);
   }
 
-  /** The rule for at least two documents of which only the number is known, and roughly the bytes of all together. */
+  /** The rule for at least two documents of which only the number and an estimate of their bytes are known. */
   static estimated(documents: number, bytes: number, seed: number, valFraction: number): HoldOut {
     return new HoldOut(valFraction, seed, documents, bytes, null);
   }
 
-  /** The rule where the documents from `firstVal` on, `valBytes` of them all, are those to hold out. */
+  /** The rule that holds out the documents from number `firstVal` on, which have `valBytes` bytes. */
   static given(firstVal: number, valBytes: number, documents: number, bytes: number): HoldOut {
     return new HoldOut(valBytes / bytes, 0, documents, bytes, null, firstVal);
   }
@@ -203,7 +204,7 @@ function lowestHash(classes: readonly SizeClass[]): number {
   return classes.reduce((lowest, found) => (found.hash < lowest.hash ? found : lowest)).index;
 }
 
-/** One pass over the documents, from the first on or from where `passed` bytes in each split lie behind. */
+/** One pass over the documents, from the first on, or resumed after `passed` bytes in each split. */
 export class Drawing {
   #chosenBytes: number;
   #passed: number;
@@ -216,7 +217,7 @@ export class Drawing {
     this.#passed = passed.train + passed.val;
   }
 
-  /** Where the next document, number `index`, belongs whole. A document that is cut is not for this to say. */
+  /** The split of the next whole document, number `index`. Must not be asked for the document that is cut. */
   next(index: number, bytes: number): Split {
     const { chosen, firstVal } = this.rule;
     if (firstVal !== null) return index < firstVal ? 'train' : 'val';
@@ -227,7 +228,7 @@ export class Drawing {
     const { cut, only, limit, share, drawable, estimated, documents, seed, chosen } = this.rule;
     if (cut !== null || only !== null) return index === only;
     if (bytes >= limit) return false;
-    // The estimate of the bytes matters less and less.
+    // As more documents pass, the estimate of the bytes matters less.
     const left = estimated ? this.rule.bytes * (1 - index / documents) : drawable - this.#passed;
     const target = share * (estimated ? this.#passed + left : this.rule.bytes);
     const held = this.#chosenBytes;

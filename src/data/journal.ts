@@ -1,9 +1,9 @@
 /**
- * How far the encoding of a corpus has come, beside the shards that are being written, so that broken-off work goes on
- * from there. Knows counts; knows no text.
+ * Records how far the encoding of a corpus has come, beside the shards that are being written, so that interrupted work
+ * resumes from there. It handles counts, not text.
  *
- * A record is written only once the shards' bytes that it speaks of are on the disk; what lies behind them is cut off
- * when the work goes on. So nothing is lost and nothing comes twice.
+ * A record is written only once the bytes that it counts are on the disk. When the work resumes, the shards are cut to
+ * these bytes. So nothing is lost and nothing is written twice.
  */
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -24,14 +24,14 @@ export interface SplitProgress {
 
 /** A record of the journal. */
 export interface EncodeRecord {
-  /** Everything that the result depends on; work of another key is not resumed. */
+  /** A hash of everything that the result depends on; work with another key is not resumed. */
   readonly key: string;
   readonly train: SplitProgress;
   readonly val: SplitProgress;
   readonly warnings: TextWarnings;
 }
 
-/** The last record of a folder; null if there is none of this key. */
+/** The last record of a folder; null if there is none with this key. */
 export async function readRecord(folder: string, key: string): Promise<EncodeRecord | null> {
   const record = (await readJSON(join(folder, JOURNAL)).catch(() => undefined)) as EncodeRecord | undefined;
   return record?.key === key ? record : null;

@@ -1,5 +1,5 @@
 /**
- * `meta.json` of a prepared data folder: what was prepared, and how much of it. Knows the file's fields only.
+ * `meta.json` of a prepared data folder: what was prepared, and how much of it.
  */
 import { DataError } from '../errors.js';
 
@@ -17,9 +17,9 @@ export const META_FORMAT = 'loopnn-data-1';
 /** The size of one split. */
 export interface SplitMeta {
   readonly documents: number;
-  /** Bytes of text in UTF-8, ends of text not counted: bits per byte = loss · tokens / (bytes · ln 2). */
+  /** Bytes of text in UTF-8, without ends of text: bits per byte = loss · tokens / (bytes · ln 2). */
   readonly bytes: number;
-  /** Token ids in the shard, one end of text for each document included. */
+  /** Token ids in the shard, including one end of text for each document. */
   readonly tokens: number;
 }
 
@@ -31,13 +31,13 @@ export interface DatasetMeta {
   readonly largestId: number;
   readonly seed: number;
   readonly heldOut: {
-    /** Sources of their own, whole documents, or the end of one. */
+    /** Separate sources, whole documents, or the end of one document. */
     readonly unit: 'sources' | 'documents' | 'tail';
-    /** Their names, where they are sources of their own. */
+    /** The names of separate sources. */
     readonly sources?: readonly string[];
-    /** The share of the text that was asked for, or that such sources are. */
+    /** The requested share of the text, or the share that separate sources have. */
     readonly fraction: number;
-    /** The share of the tokens that it came to; absent in folders of earlier versions. */
+    /** The resulting share of the tokens; absent in folders of earlier versions. */
     readonly share?: number;
   };
   /** Names of corpora, files and folders, without paths. */

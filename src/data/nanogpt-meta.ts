@@ -1,6 +1,6 @@
 /**
- * `meta.pkl` of nanoGPT's character data: the dicts `stoi` and `itos`, and `vocab_size`. Knows its fields; nothing in
- * it is executed.
+ * `meta.pkl` of nanoGPT's character data: the dicts `stoi` and `itos`, and `vocab_size`. Nothing in the pickle is
+ * executed.
  */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,6 +1,5 @@
 /**
- * A prepared folder appears complete or not at all: the work happens beside it, under another name. Knows names and
- * renames; knows no tokens.
+ * A prepared folder appears complete or not at all: the work happens beside it, under another name.
  */
 import { open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -9,8 +8,8 @@ import { fileError, isMissing, writing } from '../node/file-errors.js';
 import { DATA_FILES } from './meta.js';
 
 /**
- * Whether `out` holds a prepared folder to be replaced. Throws DataError if it holds anything else, FileError if it can
- * hold nothing.
+ * Whether `out` is a prepared folder to be replaced. Throws DataError if it holds anything else, or may not be
+ * replaced; FileError if it cannot be a folder.
  */
 export async function checkOut(out: string, shown: string, force: boolean): Promise<boolean> {
   let names: string[];
@@ -48,11 +47,11 @@ export function writeFlushed(path: string, text: string): Promise<void> {
   });
 }
 
-/** Gives the finished folder its name; what it replaces goes only once it is out of the way. */
+/** Gives the finished folder its name; a folder that it replaces is removed only after that. */
 export function moveInto(aside: string, out: string, replaces: boolean): Promise<void> {
   return writing(out, async () => {
     if (replaces) return replace(aside, out);
-    // An empty folder may stand there.
+    // An empty folder may be there.
     await rmdir(out).catch(() => {});
     await rename(aside, out);
   });

@@ -1,9 +1,9 @@
 /**
- * Prepares a corpus for training: texts to two token shards, a held-out one and the rest. Knows the order of the
- * work and what a prepared folder holds; it prints nothing and handles no signals.
+ * Prepares a corpus for training: makes two token shards of texts, a held-out one and the rest. This file orders the
+ * work and writes the prepared folder; it prints nothing and handles no signals.
  *
- * The text is gone through up to three times and never held in memory: to measure the documents (`splits.ts`), to train
- * a tokenizer if one is asked for (on the training split alone), and to encode.
+ * The text is read up to three times and never held in memory as a whole: to measure the documents (`splits.ts`), to
+ * train a tokenizer if one is requested (on the training split alone), and to encode.
  */
 import { createHash } from 'node:crypto';
 import { rm, stat } from 'node:fs/promises';
@@ -43,13 +43,13 @@ import { BATCH_UNITS, batches, SplitWriters, STRETCH_UNITS } from './split-write
 import { meantBy, ownSplits, type SplitName } from './split-names.js';
 import { SplitCorpus } from './splits.js';
 
-/** Bytes of text below which other threads would not have started before the work is done. */
+/** Bytes of text below which the work would be done before other threads have started. */
 const FEW_BYTES = 1 << 23;
-/** Time for which words are counted and merges learned without listening to signals. */
+/** Milliseconds for which words are counted and merges learned before signals are handled. */
 const SLICE_MS = 100;
 /** Bytes of text after which the shards are flushed and a record is written. */
 const RECORD_BYTES = 1 << 28;
-/** Changes whenever documents would go to other splits: what was written before is then not resumed. */
+/** Must change whenever documents would go to other splits, so that earlier work is not resumed. */
 const RECORD_RULES = 'hold-out by bytes';
 
 /** What to prepare, and how. */
@@ -60,49 +60,49 @@ export interface PrepareOptions {
   readonly out: string;
   /** 'bytes', 'gpt2', 'bpe:N' (trained here, N ids) or the path of a `tokenizer.json`. */
   readonly tokenizer: string;
-  /** The token that ends a text, of a `tokenizer.json` that has others or tells of none. */
+  /** The token that ends a text, for a `tokenizer.json` that names another or none. */
   readonly eot?: string | undefined;
-  /** What to hold out whole, in place of a share: a corpus, file, folder or dataset. */
+  /** A source to hold out whole, in place of a share: a corpus, file, folder or dataset. */
   readonly val?: string | undefined;
   /**
-   * The split to hold out of `val`, or else of the sources: datasets on the hub, or folders whose files name their
-   * splits.
+   * The split to hold out, of `val` if given, else of the sources. These must be datasets on the hub, or folders whose
+   * files name their splits.
    */
   readonly valSplit?: string | undefined;
   /** Share of the text to hold out; default: see `holdout.ts`. */
   readonly valFraction?: number | undefined;
   /** Decides which documents are held out. */
   readonly seed: number;
-  /** How files are read that hold records; by default their field or column `text` is. */
+  /** How files of records are read; by default the text is in their field or column `text`. */
   readonly fields?: Partial<FieldOptions> | undefined;
-  /** What of a dataset on the hub is wanted, and how the hub is reached. */
+  /** The wanted part of a dataset on the hub, and how the hub is reached. */
   readonly hub?: Omit<HubOptions, 'signal' | 'onProgress'> | undefined;
-  /** Threads that encode; default: see `encoder.ts`. The result does not depend on it. */
+  /** Threads that encode; default: see `encoder.ts`. The result does not depend on their number. */
   readonly workers?: number | undefined;
   /**
-   * The processes that encode together; this one alone by default. Rank 0 reads and writes, the others need no
-   * files.
+   * The processes that encode together; this process alone by default. Rank 0 reads and writes; the other ranks need
+   * no files.
    */
   readonly peers?: Peers | undefined;
-  /** Bytes of text between two records of what has been done of a dataset on the hub. */
+  /** Bytes of text between two records of the progress on datasets of the hub. */
   readonly recordBytes?: number | undefined;
-  /** Bytes of text from which on datasets on the hub are not measured first; default: see `splits.ts`. */
+  /** Bytes of text from which datasets on the hub are not measured first; default: see `splits.ts`. */
   readonly large?: number | undefined;
   /** Replace a folder that was prepared before. */
   readonly force?: boolean | undefined;
-  /** Stops the work; nothing of it stays, but what a dataset on the hub has cost so far. */
+  /** Stops the work. Nothing of it stays, except the downloads and the progress of datasets on the hub. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: PrepareProgress) => void) | undefined;
 }
 
-/** How far the work is. */
+/** The progress of the work. */
 export interface PrepareProgress {
   readonly phase: 'download' | 'count' | 'train tokenizer' | 'encode';
   /** Documents begun in this phase. */
   readonly documents: number;
-  /** Bytes of text gone through in this phase, or downloaded. */
+  /** Bytes of text read in this phase, or downloaded. */
   readonly bytes: number;
-  /** Bytes of text that this phase goes through, roughly for a dataset on the hub; undefined while unknown. */
+  /** Bytes of text that this phase reads, an estimate for a dataset on the hub; undefined while unknown. */
   readonly totalBytes: number | undefined;
   /** Token ids written. */
   readonly tokens: number;
@@ -111,19 +111,19 @@ export interface PrepareProgress {
 /** What was prepared. */
 export interface PrepareResult {
   readonly meta: DatasetMeta;
-  /** Sentences for the user: what was left out or mended. */
+  /** Sentences for the user: what was skipped or corrected. */
   readonly warnings: readonly string[];
-  /** Sentences for the user: what was chosen for want of a choice. */
+  /** Sentences for the user: what was chosen because the user gave no choice. */
   readonly notices: readonly string[];
 }
 
 /**
- * Writes `train.bin`, `val.bin`, `meta.json` and `tokenizer.json` (and, for an end of text of an unusual name,
+ * Writes `train.bin`, `val.bin`, `meta.json` and `tokenizer.json` (and, for an end of text with an unusual name,
  * `tokenizer_config.json`) into the folder `out`, which appears complete or not at all. Each document ends with the
- * end-of-text id. The same sources and options give the same bytes, by any number of processes.
+ * end-of-text id. The same sources and options give the same bytes, for any number of processes.
  *
  * @throws ConfigError for an impossible option; DataError if a source or package is missing, there is no text, or
- *   `out` holds something that may not be replaced; the signal's reason if it is aborted
+ *   `out` holds something that may not be replaced; the signal's reason if the signal is aborted
  */
 export async function prepareCorpus(options: PrepareOptions): Promise<PrepareResult> {
   const { peers = ALONE } = options;
@@ -162,7 +162,7 @@ async function prepareHere(options: PrepareOptions): Promise<PrepareResult> {
     wanted?.split ?? (options.valSplit !== undefined && options.val === undefined ? 'train' : undefined);
   const sources: TextSource[] = [];
   const splits: OwnSplits[] = [];
-  // Local sources first: what is wrong with them is told before anything is downloaded.
+  // Local sources first: their faults are reported before anything is downloaded.
   const inOrder = (all: readonly string[]) =>
     [...all.entries()].sort(([, a], [, b]) => Number(isHubSpec(a)) - Number(isHubSpec(b)));
   for (const [index, spec] of inOrder(specs)) {
@@ -197,7 +197,7 @@ async function prepareHere(options: PrepareOptions): Promise<PrepareResult> {
     await moveInto(aside, out, replaces);
     return own === undefined ? result : { ...result, notices: [own] };
   } catch (error) {
-    if (resumable) throw underItsName(error, aside, aside, 'the same command goes on where it broke off');
+    if (resumable) throw underItsName(error, aside, aside, 'the same command resumes where it stopped');
     throw underItsName(error, aside, out);
   } finally {
     if (!resumable) {
@@ -225,13 +225,13 @@ async function requireSplits(
 
 type OwnSplits = ReadonlyMap<SplitName, number> | undefined;
 
-/** What to say where every source has a validation split of its own; undefined elsewhere. */
+/** The notice for sources that all have a validation split of their own; undefined if one has none. */
 function toldOf(specs: readonly string[], splits: readonly OwnSplits[]): string | undefined {
   const told: string[] = [];
   for (const [i, counts] of splits.entries()) {
     if (counts === undefined) return undefined;
     const count = (name: SplitName) => counts.get(name) ?? 0;
-    const left = count('test') > 0 ? `, those of its test split (${count('test')}) left out` : '';
+    const left = count('test') > 0 ? `, those of its test split (${count('test')}) skipped` : '';
     told.push(
       `${specs[i]}: trained on the files of its train split (${count('train')}), those of its validation split (${count('validation')}) held out${left}`,
     );
@@ -265,7 +265,7 @@ class Preparation {
   readonly #options: PrepareOptions;
   readonly #sources: readonly TextSource[];
   readonly #fields: FieldOptions;
-  /** What the first pass met; the later ones meet the same. */
+  /** The warnings of the first pass; later passes have the same. */
   #warnings = noWarnings();
 
   constructor(
@@ -340,7 +340,7 @@ class Preparation {
     }
   }
 
-  /** Everything that the shards depend on. */
+  /** A hash of everything that the shards depend on. */
   #key(valFraction: number, tokenizer: Tokenizer): string {
     const prints = (of: readonly TextSource[]) => of.map(({ census }) => census!.fingerprint);
     const held = this.val.length > 0 ? [prints(this.val)] : [];
@@ -352,7 +352,7 @@ class Preparation {
     return createHash('sha256').update(JSON.stringify(content)).digest('hex');
   }
 
-  /** Encodes all documents into the two shards; with a key, goes on from the record that has it, and keeps one. */
+  /** Encodes all documents into the two shards; with a key, resumes from the record that has it, and writes records. */
   async #encode(
     tokenizer: PartingTokenizer,
     corpus: SplitCorpus,
@@ -377,7 +377,7 @@ class Preparation {
         if (key === null || !writers.betweenDocuments || writers.bytes - recorded < recordBytes) return;
         recorded = writers.bytes;
         await writers.flush();
-        // Documents that were read ahead may have warned already; that the count is a little high does no harm.
+        // Documents that were read ahead may have warned already; a count that is slightly high does no harm.
         await writeRecord(folder, { key, ...writers.progress(), warnings: this.#warnings });
       };
       const told = (): void =>
@@ -392,7 +392,7 @@ class Preparation {
         documents: writers.documents,
         bytes: { train: record?.train.bytes ?? 0, val: record?.val.bytes ?? 0 },
       };
-      // What a first pass has met is not told again.
+      // The warnings of a first pass are not counted again.
       const documents = corpus.documents(passed, corpus.warnings === null ? this.#warnings : undefined);
       const mostUnits = Math.min(tokenizer.cuttable ? BATCH_UNITS : STRETCH_UNITS, recordBytes);
       for await (const units of batches(documents, tokenizer, mostUnits)) {
@@ -413,7 +413,7 @@ class Preparation {
     }
   }
 
-  /** With the help of other processes, where there are any. */
+  /** The encoder; it shares the work with the other processes, if there are any. */
   async #encoder(tokenizer: Tokenizer, few: boolean): Promise<Encoding> {
     const { peers = ALONE, workers = few ? 1 : null, signal } = this.#options;
     const own = new Encoder(tokenizer, workers ?? defaultWorkers(), signal);
@@ -430,25 +430,25 @@ function sizes({ documents, bytes, tokens }: SplitProgress): SplitMeta {
   return { documents, bytes, tokens };
 }
 
-/** Makes room for new shards where older work broke off. */
+/** Removes the shards and the journal of earlier, interrupted work. */
 async function clear(folder: string): Promise<void> {
   await removeJournal(folder);
   for (const name of [DATA_FILES.train, DATA_FILES.val]) await rm(join(folder, name), { force: true });
 }
 
-/** Makes the tokenizer, training it with `feed` where that is asked for. */
+/** Makes the tokenizer; if it is to be trained, trains it with `feed`. */
 type TokenizerPlan = (
   feed: (trainer: BpeTrainer) => Promise<void>,
   signal?: AbortSignal,
 ) => Promise<PartingTokenizer>;
 
-/** Says where a tokenizer trained here has fewer ids than were asked for. */
+/** The warning for a tokenizer trained here that has fewer ids than requested. */
 function fewerIds(spec: string, { vocabSize }: Tokenizer): string[] {
   if (!spec.startsWith('bpe:') || Number(spec.slice('bpe:'.length)) === vocabSize) return [];
   return [`tokenizer ${spec} has ${vocabSize} ids: the text repeats no more pairs to merge`];
 }
 
-/** Checks the tokenizer asked for before any work is done. */
+/** Checks the requested tokenizer before any work is done. */
 async function planTokenizer(spec: string, eot: string | undefined): Promise<TokenizerPlan> {
   if (eot !== undefined && !spec.endsWith('.json')) {
     throw new ConfigError('--eot', `must not be given with --tokenizer ${spec}, which has its own`, eot);
@@ -464,7 +464,7 @@ async function planTokenizer(spec: string, eot: string | undefined): Promise<Tok
   }
   const tokenizer = await namedTokenizer(spec, eot);
   if (!partsDocuments(tokenizer)) {
-    const rule = 'must have a token that ends a text, to part documents';
+    const rule = 'must have a token that ends a text, to separate documents';
     throw new ConfigError(
       'tokenizer',
       rule,
@@ -475,7 +475,7 @@ async function planTokenizer(spec: string, eot: string | undefined): Promise<Tok
   return async () => tokenizer;
 }
 
-/** Does long work slice by slice; throws the signal's reason if it is aborted between two. */
+/** Does long work slice by slice; throws the signal's reason if the signal is aborted between two slices. */
 async function finish<Result>(work: Generator<unknown, Result>, signal?: AbortSignal): Promise<Result> {
   for (let end = performance.now() + SLICE_MS; ; ) {
     const { done, value } = work.next();
@@ -488,8 +488,8 @@ async function finish<Result>(work: Generator<unknown, Result>, signal?: AbortSi
 }
 
 /**
- * Makes a tokenizer from 'bytes', 'gpt2' or the path of a `tokenizer.json`, with what the files beside it say of its
- * end of text; throws ConfigError for another name, DataError for a file that is missing or no tokenizer.
+ * Makes a tokenizer from 'bytes', 'gpt2' or the path of a `tokenizer.json`, whose end of text the files beside it may
+ * name. Throws ConfigError for another name, DataError for a file that is missing or is no tokenizer.
  */
 export async function namedTokenizer(spec: string, eot?: string): Promise<Tokenizer> {
   if (!spec.endsWith('.json')) {

@@ -28,7 +28,7 @@ export class ShardWriter {
   }
 
   /**
-   * Goes on with a shard: what lies beyond the tokens known to be whole is cut off. Throws DataError if some are
+   * Resumes a shard: cuts off what lies beyond the tokens known to be written. Throws DataError if some of them are
    * missing.
    */
   static async resume(path: string, known: { tokens: number; largestId: number }): Promise<ShardWriter> {

@@ -1,11 +1,10 @@
 /**
- * Token shards, and shards made of shards. Knows ids and positions; knows no files (`token-file.ts`) and no folders
- * (`dataset.ts`).
+ * Token shards, and shards made of shards. This file must not handle files (`token-file.ts`) or folders (`dataset.ts`).
  */
 import { DataError } from '../errors.js';
 import type { TokenSource } from '../evaluate/batches.js';
 
-/** A shard open for reading at any place, without holding it in memory. */
+/** A shard that is open for reading at any offset, and not held in memory. */
 export interface TokenShard extends TokenSource {
   /** Reads `count` ids from token `offset` on; throws DataError outside the shard or if its file has shrunk. */
   read(offset: number, count: number): Promise<Uint16Array>;
@@ -56,7 +55,7 @@ export class JoinedShards implements TokenShard {
   }
 }
 
-/** A stretch of a shard; closing it is left to who opened the whole. */
+/** A range of a shard. Closing it does nothing: whatever opened the shard closes the shard. */
 export class ShardRange implements TokenShard {
   readonly name: string;
 

@@ -1,12 +1,12 @@
 /**
- * Encoding shared out over processes: rank 0 reads the text, gives batches of it to whichever process has the least
- * to do, and writes the ids in the order of the text. So the files are those of one process by construction; work
- * that broke off resumes as it does there, with any number of processes; and only rank 0 needs the sources and the
- * folder. The price is that reading and writing stay one thread's work, which bounds the speed (docs/machines.md).
- * The alternative, files divided among processes, would share that too, but which documents are held out is drawn
- * from the sizes of all, and broken records are counted over all.
+ * Encoding shared among processes: rank 0 reads the text, sends batches of it to the process with the least to do, and
+ * writes the ids in the order of the text. So the files equal those of one process by construction. Interrupted work
+ * resumes with any number of processes, and only rank 0 needs the sources and the folder. The price is that reading and
+ * writing remain one thread's work, which bounds the speed (docs/machines.md). The alternative, dividing files among
+ * processes, would share that work too; but the documents held out are drawn by the sizes of all documents, and broken
+ * records are counted over all files.
  *
- * Knows a tokenizer and batches, as `encoder.ts` does.
+ * Like `encoder.ts`, this file handles a tokenizer and batches, not documents or files.
  */
 import { tokenizerFromJSON } from '../tokenizer/load.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -20,23 +20,23 @@ import {
   type Stretch,
 } from './encoder.js';
 
-/** What rank 0 tells the others before the first batch. */
+/** What rank 0 sends to the other ranks before the first batch. */
 interface Start extends EncodeTokenizer {
-  /** Threads of each; null: its own default. */
+  /** Threads of each rank; null for its own default. */
   readonly workers: number | null;
 }
 
-/** In place of a batch: there are no more. */
+/** Sent in place of a batch when there are no more. */
 const NOTHING = '';
 
-/** The encoder of rank 0, which the others help by `helpEncode`. */
+/** The encoder of rank 0; the other ranks run `helpEncode`. */
 export class SharedEncoder implements Encoding {
   readonly capacity: number;
-  /** Batches under way, by rank. */
+  /** Batches in progress, by rank. */
   readonly #load: number[];
   /** Batches in all, by rank. */
   readonly #given: number[];
-  /** Of each rank, the last answer that is waited for: they come in the order of the batches. */
+  /** The last pending answer of each rank; answers arrive in the order of the batches. */
   readonly #answers: Promise<unknown>[];
 
   private constructor(
@@ -50,7 +50,7 @@ export class SharedEncoder implements Encoding {
     this.#answers = capacities.map(() => Promise.resolve());
   }
 
-  /** Sends the tokenizer to the others, and receives the number of batches that each can take. */
+  /** Sends the tokenizer to the other ranks, and receives the number of batches that each can hold. */
   static async open(
     peers: Peers,
     own: Encoder,
@@ -80,8 +80,8 @@ export class SharedEncoder implements Encoding {
   }
 
   /**
-   * Another process as long as one can take more, in turns where they are equally free: rank 0 reads and writes
-   * too.
+   * The rank for the next batch: another rank while one can hold more, in turns if they are equally free. Rank 0 comes
+   * last, since it also reads and writes.
    */
   #freest(): number {
     const fullness = (rank: number) => this.#load[rank] / this.capacities[rank];
@@ -101,7 +101,7 @@ export class SharedEncoder implements Encoding {
   }
 }
 
-/** Encodes what rank 0 sends, until it has no more. An error is thrown here, where it happened. */
+/** Encodes the batches that rank 0 sends, until there are no more. An error is thrown on the rank where it happens. */
 export async function helpEncode(peers: Peers): Promise<void> {
   const { json, token, workers }: Start = JSON.parse(await broadcastText(peers, 0, ''));
   const tokenizer = await tokenizerFromJSON(json, undefined, { token: token ?? undefined });
@@ -112,7 +112,7 @@ export async function helpEncode(peers: Peers): Promise<void> {
   });
   const next = () => Promise.race([receiveText(peers, 0), failure]);
   try {
-    // One more than it has threads for: a batch is on its way while another is encoded.
+    // One more than the threads need, so that a batch is on its way while others are encoded.
     await gatherNumbers(peers, [encoder.capacity + 1]);
     let answered = Promise.resolve();
     for (let text = await next(); text !== NOTHING; text = await next()) {

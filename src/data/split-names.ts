@@ -1,10 +1,10 @@
 /**
- * The words by which files of a dataset say which split they belong to, as the hub reads them. Knows paths; reads no
+ * The words in the paths of a dataset's files that say which split a file belongs to, as the hub reads them. Reads no
  * files.
  */
 import { basename } from 'node:path';
 
-/** The splits by the words that mean them. */
+/** The words that name each split. */
 const WORDS = {
   train: ['train', 'training'],
   validation: ['validation', 'valid', 'val', 'dev'],
@@ -13,11 +13,11 @@ const WORDS = {
 export type SplitName = keyof typeof WORDS;
 
 const NAMES = Object.keys(WORDS) as SplitName[];
-/** Files beside the data. */
+/** Names of files that accompany the data. */
 const BESIDE =
   /^(readme|licen[cs]e|copying|citation|changelog|notice)([._-]|$)|^dataset_infos?\.json$|\.(md|rst|py)$/i;
 
-/** The words of a path that may name a split: `data/train-00000-of-00080.parquet` has data, train, 00000 … */
+/** The words of a path, which may name a split: `data/train-00000-of-00080.parquet` has data, train, 00000 … */
 export function splitWords(path: string): string[] {
   return path.split(/[/\\._-]/);
 }
@@ -28,19 +28,19 @@ export function splitsOf(path: string): SplitName[] {
   return NAMES.filter((name) => WORDS[name].some((word) => words.includes(word)));
 }
 
-/** The split that a user means by a word; the word itself where it is none of those known. */
+/** The split that a user means by a word; the word itself if it is not in `WORDS`. */
 export function meantBy(word: string): string {
   return NAMES.find((name) => (WORDS[name] as readonly string[]).includes(word.toLowerCase())) ?? word;
 }
 
-/** Whether a path belongs to a split: one of those known, or one that its words name. */
+/** Whether a path belongs to a split: one of the known splits, or any that is a word of the path. */
 export function belongsTo(path: string, split: string): boolean {
   return (splitsOf(path) as string[]).includes(split) || splitWords(path).includes(split);
 }
 
 /**
- * How many files each split has, where every data file names exactly one, and there is something to train on and
- * something to validate on; undefined elsewhere.
+ * How many files each split has, if every data file names exactly one split, and there are files to train and to
+ * validate on; else undefined.
  */
 export function ownSplits(paths: readonly string[]): ReadonlyMap<SplitName, number> | undefined {
   const counts = new Map<SplitName, number>();

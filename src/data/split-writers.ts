@@ -1,6 +1,6 @@
 /**
- * From documents, each in its split, to two shards: stretches of text in batches for the encoder, and the writing of
- * their ids with an end of text after each document. Knows splits and counts; knows no sources and no folders.
+ * From documents, each in its split, to two shards: makes batches of stretches of text for the encoder, and writes
+ * their ids with an end of text after each document. This file must not handle sources or folders.
  */
 import { DataError } from '../errors.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -13,21 +13,21 @@ import type { SplitDocument } from './splits.js';
 
 /** UTF-16 units that are encoded together: enough to be worth a message to another thread. */
 export const BATCH_UNITS = 1 << 19;
-/** Texts that are encoded together, where they are short. */
+/** Most texts that are encoded together. */
 const BATCH_TEXTS = 4096;
-/** The same for tokenizers that take their time, so that signals are heard meanwhile; longer documents are cut. */
+/** `BATCH_UNITS` for slow tokenizers, so that signals do not wait long; longer documents are cut. */
 export const STRETCH_UNITS = 1 << 16;
-/** UTF-16 units of a document, or of what is left of it, that cannot be cut. */
+/** Most UTF-16 units of a document, or of the rest of one, that cannot be cut. */
 const LONGEST_UNCUT = 1 << 28;
 
 /** A stretch of a document that is encoded at once. */
 export interface Unit extends Stretch {
   readonly split: Split;
-  /** Whether the document ends with it. */
+  /** Whether the stretch is the document's last. */
   readonly last: boolean;
 }
 
-/** Documents as batches of stretches; an empty document is one of no text. */
+/** Documents as batches of stretches; an empty document is one stretch without text. */
 export async function* batches(
   documents: AsyncIterable<SplitDocument>,
   tokenizer: Tokenizer,
@@ -60,7 +60,7 @@ export async function* batches(
   if (batch.length > 0) yield batch;
 }
 
-/** The two shards being written, and the counts of what is in them. */
+/** The two shards being written, and the counts of their content. */
 export class SplitWriters {
   betweenDocuments = true;
   readonly #documents: Record<Split, number>;
@@ -75,7 +75,7 @@ export class SplitWriters {
     this.#bytes = { train: record?.train.bytes ?? 0, val: record?.val.bytes ?? 0 };
   }
 
-  /** Makes both files, or cuts those that are there to what a record says of them. */
+  /** Makes both files; with a record, cuts the existing files to what the record counts. */
   static async open(
     path: (split: Split) => string,
     eot: number,
@@ -104,7 +104,7 @@ export class SplitWriters {
     return this.writers.train.tokens + this.writers.val.tokens;
   }
 
-  /** Writes a batch, an end of text after each document, and calls `told` after each stretch. */
+  /** Writes a batch, with an end of text after each document, and calls `told` after each stretch. */
   async write(units: readonly Unit[], { ids, lengths, bytes }: Encoded, told: () => void): Promise<void> {
     let at = 0;
     for (const [i, { split, last }] of units.entries()) {
@@ -119,7 +119,7 @@ export class SplitWriters {
     }
   }
 
-  /** Waits until all that was written is on the disk. */
+  /** Waits until everything written is on the disk. */
   async flush(): Promise<void> {
     await this.writers.train.finish();
     await this.writers.val.finish();
@@ -141,7 +141,7 @@ export class SplitWriters {
   }
 }
 
-/** A document as the stretches whose ids are its own, cut where the tokenizer allows it. */
+/** A document in stretches that encode to the document's ids, cut where the tokenizer allows it. */
 export async function* stretches(
   pieces: AsyncIterable<string>,
   name: string,
@@ -155,7 +155,7 @@ export async function* stretches(
   }
   let text = '';
   let before: string | undefined;
-  // Where no place is found, twice as much is waited for.
+  // UTF-16 units before a cut is tried; doubled whenever no place to cut is found.
   let enough = mostUnits;
   for await (const piece of pieces) {
     text += piece;

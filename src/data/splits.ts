@@ -1,6 +1,6 @@
 /**
- * The documents of all sources, each with the split that it belongs to. Knows passes over sources, of which the first
- * may measure them; the rule is `holdout.ts`'s. Knows no tokens.
+ * The documents of all sources, each with the split that it belongs to. This file makes the passes over the sources,
+ * the first of which may measure them; `holdout.ts` has the rule. It must not handle tokens.
  */
 import { DataError } from '../errors.js';
 import { defaultValFraction, Drawing, HoldOut, LEAST_TO_CUT, SizeCensus, type Split } from './holdout.js';
@@ -13,7 +13,7 @@ import {
 } from './corpus/source.js';
 import { piecesFrom, piecesUpTo } from './corpus/text.js';
 
-/** Bytes of text from which on a source that says how much it holds is not measured first. */
+/** Bytes of text from which sources with a census are not measured first. */
 const LARGE = 2 ** 30;
 
 /** How the documents are divided. */
@@ -23,7 +23,7 @@ export interface SplitOptions {
   readonly seed: number;
   /** Share to hold out; `defaultValFraction` if undefined. */
   readonly valFraction: number | undefined;
-  /** Sources to hold out whole; by default documents of the others are. */
+  /** Sources to hold out whole; by default documents of the other sources are held out. */
   readonly val?: readonly TextSource[] | undefined;
   /** Default: 1 GiB. */
   readonly large?: number | undefined;
@@ -31,37 +31,37 @@ export interface SplitOptions {
   readonly onMeasure: (documents: number, bytes: number) => void;
 }
 
-/** A document, or the part of one, and where it belongs. */
+/** A document or a part of one, and its split. */
 export interface SplitDocument {
   readonly split: Split;
   readonly name: string;
   readonly pieces: AsyncIterable<string>;
 }
 
-/** What earlier work has done with. */
+/** What earlier, interrupted work has finished. */
 export interface Passed {
-  /** Documents that `documents` has given, a cut one counting twice. */
+  /** Documents that `documents` has yielded; a document that is cut counts twice. */
   readonly documents: number;
-  /** Bytes of theirs. */
+  /** The bytes of these documents. */
   readonly bytes: Readonly<Record<Split, number>>;
 }
 
-/** A corpus whose documents can be gone through any number of times, in the same order and the same splits. */
+/** A corpus whose documents can be read any number of times, in the same order and the same splits. */
 export class SplitCorpus {
   private constructor(
     private readonly sources: readonly TextSource[],
     private readonly options: SplitOptions,
     private readonly rule: HoldOut,
-    /** The share asked for. */
+    /** The requested share, or the share of the sources held out whole. */
     readonly valFraction: number,
-    /** What the first pass found, and a later one finds again; null if there was no first pass. */
+    /** The warnings of the first pass, which a later pass would repeat; null if there was no first pass. */
     readonly warnings: TextWarnings | null,
-    /** Bytes of documents that do not say them themselves, or wrongly, by number. */
+    /** Bytes by document number, for documents whose own size is missing or wrong. */
     private readonly sizes: ReadonlyMap<number, number>,
   ) {}
 
   /**
-   * Measures the sources, unless they are large and say how much they hold.
+   * Measures the sources, unless they are large and have a census.
    *
    * @throws DataError if there is no text, or only a document too short to be cut
    */
@@ -116,25 +116,26 @@ export class SplitCorpus {
     return new SplitCorpus(sources, options, HoldOut.measured(census, share), share, warnings, sizes);
   }
 
-  /** Bytes of text, roughly where they were not measured. */
+  /** Bytes of text; an estimate if the sources were not measured. */
   get bytes(): number {
     return this.rule.bytes;
   }
 
-  /** What is held out: sources of their own, whole documents, or the end of one. */
+  /** What is held out: separate sources, whole documents, or the end of one document. */
   get unit(): HoldOut['unit'] {
     return this.rule.unit;
   }
 
   /**
-   * One pass, from where earlier work has come to. The document that is cut comes as two.
+   * One pass over the documents, resumed after `passed`. A document that is cut is yielded as two.
    *
-   * @param warnings what documents are read with; by default they were read with others before
-   * @throws DataError if there are more or fewer documents than there were
+   * @param warnings receive what this pass skips or corrects; by default discarded, since the first pass has reported
+   * it
+   * @throws DataError if there are more or fewer documents than before
    */
   async *documents(passed?: Passed, warnings = noWarnings()): AsyncGenerator<SplitDocument> {
     const { documents, cut } = this.rule;
-    // Only a rule that knows no sizes can be taken up from bytes alone; others go through all documents again.
+    // Only a rule without measured sizes can be resumed from the bytes alone; others need all documents again.
     const skip = this.warnings === null ? (passed?.documents ?? 0) : 0;
     const drawing = new Drawing(this.rule, skip > 0 ? passed?.bytes : undefined);
     const done = passed?.documents ?? 0;

@@ -1,7 +1,8 @@
 /**
- * Files of token ids: of what type the ids are, and reading them at any place without holding the file in memory. The
- * type comes from the file's own header (numpy's or llm.c's), else from the caller that opens it, and is never guessed;
- * what plainly is something else (`formats/disguise.ts`) is refused. Knows no folders (`dataset.ts`).
+ * Files of token ids: finds the type of the ids, and reads them at any offset without holding the file in memory. The
+ * type comes from the file's own header (numpy's or llm.c's), else from the caller that opens the file, and is never
+ * guessed. A file that plainly is something else (`formats/disguise.ts`) is refused. This file must not handle folders
+ * (`dataset.ts`).
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
@@ -19,42 +20,42 @@ import {
 import { isNpy, MAX_NPY_HEADER_BYTES, parseNpyHeader } from '../formats/npy.js';
 import { checkRange, type TokenShard } from './shard.js';
 
-/** llm.c's token files by magic number: those of GPT-2's ids, and those of Llama's. */
+/** llm.c's token files by magic number: with GPT-2's ids, and with Llama's. */
 const LLMC_FILES = new Map<number, { readonly type: IntegerType; readonly version: number }>([
   [20240520, { type: 'uint16', version: 1 }],
   [20240801, { type: 'uint32', version: 7 }],
 ]);
 const LLMC_HEADER_BYTES = 256 * 4;
-/** How much of a file is looked at: all of a short one, else stretches of a page from the first to the last. */
+/** Bytes of a file that are sampled: all of a short file, else stretches spread from its beginning to its end. */
 const SAMPLE_BYTES = 1 << 18;
 const STRETCHES = 64;
-/** Bytes that are converted at once. */
+/** Bytes that are converted at a time. */
 const CHUNK_BYTES = 1 << 20;
 const MAKE = 'make it with `loopnn prepare`';
 
-/** The caller's facts of a token file. */
+/** What the caller knows of a token file. */
 export interface TokenFileOptions {
-  /** The type of the ids, as the user says. */
+  /** The type of the ids, if the user gives it. */
   readonly dtype?: IntegerType | undefined;
-  /** The type of a file without a header where nobody says; undefined if it must be said. */
+  /** The type of the ids in a file without a header if the user gives none; undefined if the user must give it. */
   readonly usual?: IntegerType | undefined;
-  /** The number of tokens that `meta.json` names; then it is known what the file holds. */
+  /** The number of tokens that `meta.json` gives; the file then is known to hold tokens. */
   readonly tokens?: number | undefined;
-  /** What to do where an evaluation or a training wants more tokens. */
+  /** A hint for an evaluation or a training that needs more tokens. */
   readonly tooShort?: string | undefined;
 }
 
-/** A row of integers in a file. */
+/** A sequence of integers in a file. */
 interface Layout extends IntegerFormat {
   readonly start: number;
   readonly count: number;
 }
 
 /**
- * Opens a token file. One whose integers may be too large for ids is gone through once.
+ * Opens a token file. If its type allows integers that are too large for ids, the whole file is checked once.
  *
- * @throws DataError if it is missing, empty, truncated or no token file, if its type is not known, or for an integer
- *   that is no id
+ * @throws DataError if the file is missing, empty, truncated or no token file, if the type of its ids is not known, or
+ *   for an integer that is no id
  */
 export async function openTokenFile(path: string, options: TokenFileOptions = {}): Promise<TokenShard> {
   let file: FileHandle;
@@ -85,7 +86,7 @@ export async function openTokenFile(path: string, options: TokenFileOptions = {}
   }
 }
 
-/** What the header says, or else what is known without. */
+/** The layout that the header gives, else the one that the options and the file's size give. */
 async function findLayout(
   file: FileHandle,
   path: string,
@@ -108,7 +109,7 @@ async function findLayout(
   const disguise = tokens === undefined ? disguiseOf(await takeSample(file, size, head), width) : null;
   if (disguise !== null) throw disguised(path, disguise);
   if (type === undefined) {
-    const rule = 'must say of what type its ids are, as .npy and llm.c’s files do';
+    const rule = 'must state the type of its ids, as .npy and llm.c’s files do';
     throw new DataError(path, rule, 'no header', 'give --dtype, e.g. uint16 where numpy.uint16 was written');
   }
   if (size % width !== 0) {
@@ -133,7 +134,7 @@ function npyLayout(head: Uint8Array, path: string, size: number): Layout {
   return counted({ type, bigEndian, start, count }, path, size, 'numpy');
 }
 
-/** llm.c's header: 256 int32, of which the first three are a magic number, the version and the number of ids. */
+/** llm.c's header has 256 int32; the first three are a magic number, the version and the number of ids. */
 function llmcLayout(head: Buffer, path: string, size: number): Layout | null {
   const known = head.length < 4 ? undefined : LLMC_FILES.get(head.readInt32LE(0));
   if (known === undefined) return null;
@@ -150,7 +151,7 @@ function llmcLayout(head: Buffer, path: string, size: number): Layout | null {
   );
 }
 
-/** Checks that a file holds what its header says. */
+/** Checks that a file holds as many tokens as its header says. */
 function counted(layout: Layout, path: string, size: number, whose: string): Layout {
   const { count, start, type } = layout;
   if (count === 0) throw new DataError(path, 'must hold tokens', `none by its ${whose} header`);
@@ -178,7 +179,7 @@ async function takeSample(file: FileHandle, size: number, head: Uint8Array): Pro
   return { size, head, last, blocks };
 }
 
-/** Up to `length` bytes from a place on. */
+/** Up to `length` bytes from offset `place` on. */
 async function readAt(file: FileHandle, place: number, length: number): Promise<Buffer<ArrayBuffer>> {
   const bytes = Buffer.from(new ArrayBuffer(length));
   let done = 0;
@@ -225,7 +226,7 @@ class TokenFile implements TokenShard {
     return this.file.close();
   }
 
-  /** Goes through integers as ids, a stretch at a time, each with its place among them. */
+  /** Converts integers to ids, a stretch at a time; `take` receives each stretch and its offset from `offset`. */
   async #convert(offset: number, count: number, take: (ids: Uint16Array, at: number) => void): Promise<void> {
     const most = Math.min(count, CHUNK_BYTES / this.#width);
     const ids = new Uint16Array(most);
@@ -244,7 +245,7 @@ class TokenFile implements TokenShard {
     await this.#fill(bytes, place);
     const { type, start } = this.layout;
     const other = start === 0 ? `if they are no ${type}, say so with --dtype; ` : '';
-    const hint = `${other}ids of larger vocabularies can not be read`;
+    const hint = `${other}ids of larger vocabularies cannot be read`;
     return new DataError(
       `${this.name}, token ${place}`,
       'must be an id from 0 to 65535',
@@ -253,7 +254,7 @@ class TokenFile implements TokenShard {
     );
   }
 
-  /** Fills `bytes` with the integers from `offset` on, as they lie in the file. */
+  /** Fills `bytes` with the file's bytes from the integer at `offset` on. */
   async #fill(bytes: Uint8Array, offset: number): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
       const place = this.layout.start + offset * this.#width + done;

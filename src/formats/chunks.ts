@@ -1,14 +1,14 @@
-/** A file piece by piece, read ahead. */
+/** Reads a file piece by piece, and ahead. */
 import type { RandomAccessFile } from '../platform.js';
 
 /** Bytes read at a time, small enough for a processor's caches. */
 const CHUNK_BYTES = 1 << 20;
-/** Chunks that are read while one is worked on. */
+/** Chunks that are read while another is in use. */
 const AHEAD = 2;
 
 /**
- * A file from `start` to its end, a mebibyte at a time: while one chunk is worked on, the next ones are read. They
- * share a few buffers, each of which begins at a multiple of 8 bytes: a chunk must be used before the next is
+ * A file from `start` to its end, a mebibyte at a time; while one chunk is in use, the next chunks are read. The chunks
+ * share a few buffers, each of which begins at a multiple of 8 bytes, so a chunk is valid only until the next is
  * requested.
  */
 export async function* chunksOf(file: RandomAccessFile, start: number): AsyncGenerator<Uint8Array> {
@@ -21,7 +21,7 @@ export async function* chunksOf(file: RandomAccessFile, start: number): AsyncGen
   const begin = () => {
     const chunk = new Uint8Array(buffers.shift()!, 0, Math.min(CHUNK_BYTES, file.size - next));
     const read = file.read(chunk, next).then(() => chunk);
-    read.catch(() => {}); // it is awaited in its turn, or no more
+    read.catch(() => {}); // awaited later in its turn, or never if the reader stops
     reading.push(read);
     next += chunk.length;
   };

@@ -1,5 +1,6 @@
 /**
- * CRC-32C (Castagnoli, RFC 3720 appendix B.4): finds every damage within 32 bits, and all but one in 2^32 of others.
+ * CRC-32C (Castagnoli, RFC 3720 appendix B.4): detects all damage within 32 bits in a row, and all but one in 2^32
+ * cases of other damage.
  */
 
 const GENERATOR = 0x82f63b78; // its bits in reverse
@@ -15,7 +16,7 @@ for (let i = 256; i < TABLES.length; i++) {
   TABLES[i] = (former >>> 8) ^ TABLES[former & 0xff];
 }
 
-/** The checksum of bytes, or of what has the checksum `before` followed by them. */
+/** The checksum of bytes; with `before`, of earlier bytes with that checksum, followed by `bytes`. */
 export function crc32c(bytes: Uint8Array, before = 0): number {
   let crc = ~before;
   let i = 0;

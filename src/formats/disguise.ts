@@ -1,14 +1,14 @@
 /**
- * What a file is that was taken for a bare row of token ids and plainly is something else: a format with a mark of its
- * own, text, or ids of twice or four times the width.
+ * Recognises a file that is named as bare token ids and plainly is something else: a format with a signature, text, or
+ * ids of twice or four times the width.
  *
- * Only what no row of ids can look like counts. Ids of real text have zeros and other control bytes everywhere: of
- * 16-bit ids below 8,192, and of all bytes that a byte-level vocabulary of 256 puts down, every second byte is one, and
- * of ids spread evenly over 65,536 a tenth; text has next to none. Ids of the width that is asked for have their zeros
- * at odd places as often as at even ones.
+ * A file is rejected only if no sequence of ids can look like it. Ids of real text have zeros and other control bytes
+ * everywhere: every second byte of 16-bit ids below 8,192, or of a byte-level vocabulary of 256, and a tenth of ids
+ * spread evenly over 65,536; text has almost none. Ids of the requested width have their zeros at odd places as often
+ * as at even places.
  */
 
-/** A file's beginning, its end, and stretches from all over it, each of which begins at a multiple of 16 bytes. */
+/** A file's beginning, its last byte, and blocks from all over it, each of which begins at a multiple of 16 bytes. */
 export interface FileSample {
   readonly size: number;
   readonly head: Uint8Array;
@@ -23,14 +23,14 @@ export interface Disguise {
   readonly hint: string | null;
 }
 
-/** Bytes of text from which on it is told by its control bytes alone, and from which on it is told at all. */
+/** Least bytes for text to be recognised by its few control bytes alone, and to be recognised at all. */
 const MANY_BYTES = 1024;
 const LEAST_BYTES = 32;
-/** Share of control bytes above which bytes are no text. */
+/** Share of control bytes above which bytes are not text. */
 const MOST_CONTROLS = 0.01;
-/** Groups of four integers from which on a pattern of zeros is no chance. */
+/** Least groups of four integers in which a pattern of zeros is no coincidence. */
 const LEAST_GROUPS = 32;
-/** The upper half of 32-bit ids: vocabularies have up to 262,144. */
+/** The largest upper half of a 32-bit id: vocabularies have up to 262,144 ids. */
 const MOST_UPPER = 3;
 
 /** Magic numbers of llm.c's files that hold no tokens. */
@@ -59,7 +59,7 @@ const FORMATS: readonly {
     what: 'a gzip file',
     hint: UNPACK,
     mark: '\x1f\x8b\x08',
-    // Three bytes are few: the flags, the effort and the system have few values too.
+    // Three bytes are a short signature, so the flags, the effort and the system are checked too.
     also: ({ head }) => head[3] < 0x20 && [0, 2, 4].includes(head[8]) && (head[9] < 14 || head[9] === 255),
   },
   { what: 'a zip archive, as .npz and .pt files are', hint: SAVE, mark: 'PK\x03\x04' },
@@ -83,7 +83,7 @@ const FORMATS: readonly {
   })),
 ];
 
-/** What a file plainly is that holds no integers of `width` bytes alone; null if nothing speaks against it. */
+/** What a file plainly is, if it cannot be bare integers of `width` bytes; null if it can. */
 export function disguiseOf(sample: FileSample, width: number): Disguise | null {
   const format = FORMATS.find(({ mark, also }) => begins(sample.head, mark) && (also?.(sample) ?? true));
   if (format !== undefined) return format;
@@ -101,21 +101,21 @@ function begins(head: Uint8Array, mark: string): boolean {
   return head.length >= mark.length && mark.split('').every((byte, i) => head[i] === byte.charCodeAt(0));
 }
 
-/** The length of a header in JSON, and its beginning. */
+/** Judges by the length of a header in JSON, and by its beginning. */
 function isSafetensors({ head, size }: FileSample): boolean {
   if (head.length < 10) return false;
   const length = new DataView(head.buffer, head.byteOffset).getBigUint64(0, true);
   return length > 1n && length <= BigInt(size - 8) && head[8] === 0x7b && [0x22, 0x7d].includes(head[9]);
 }
 
-/** From protocol 4 on: the length of the first frame lies within the file, and the last byte is a full stop. */
+/** From protocol 4 on, the first frame must lie within the file, and the last byte must be a full stop. */
 function isPickle({ head, size, last }: FileSample): boolean {
   if (head.length < 11 || last !== 0x2e || (head[1] !== 4 && head[1] !== 5)) return false;
   return new DataView(head.buffer, head.byteOffset).getBigUint64(3, true) <= BigInt(size - 11);
 }
 
 /**
- * Behind the mark of its order of bytes: characters whose halves are where they belong, hardly any of them controls.
+ * After the byte order mark, the characters must be valid UTF-16, and none may be a control.
  */
 function isUtf16(sample: FileSample): boolean {
   const text = sample.blocks.map((block) => decode(block, 'utf-16le') ?? '\0').join('');
@@ -133,7 +133,7 @@ function isText({ blocks }: FileSample): boolean {
   return bytes >= LEAST_BYTES && controls === 0 && blocks.every((block) => decode(block, 'utf-8') !== null);
 }
 
-/** Bytes that text has no use for: not the characters from bell to carriage return, nor escape. */
+/** Whether a byte is a control byte that text does not use; bell to carriage return, and escape, are used. */
 function isControl(byte: number): boolean {
   return byte < 0x20 && !(byte >= 0x07 && byte <= 0x0d) && byte !== 0x1b;
 }
@@ -152,8 +152,7 @@ function widerBy({ blocks }: FileSample, width: number): 1 | 2 | 4 {
   if (width > 4) return 1;
   let groups = 0;
   /**
-   * By place in a group of four: values that are zero, and that need more than a byte; the largest at place 1, and at
-   * places 1 and 3.
+   * By place in a group of four: how many values are zero, how many need more than a byte, and the largest value.
    */
   const zero = [0, 0, 0, 0];
   const large = [0, 0, 0, 0];

@@ -22,7 +22,7 @@ export const ARRAYS = {
 /** The dtypes that can be read. */
 export type Dtype = keyof typeof ARRAYS;
 
-/** Bits of one value of each dtype that the format knows: a file may have tensors that loopnn does not read. */
+/** Bits of one value of each dtype in the format, which has more dtypes than loopnn reads. */
 const BITS: Readonly<Record<string, number>> = {
   ...Object.fromEntries(Object.entries(ARRAYS).map(([dtype, array]) => [dtype, 8 * array.BYTES_PER_ELEMENT])),
   ...{ C64: 64, U64: 64, U32: 32, I16: 16, I8: 8 },
@@ -33,7 +33,7 @@ const BITS: Readonly<Record<string, number>> = {
 /** The dtypes that a file may hold. */
 export const DTYPES: readonly string[] = Object.keys(BITS);
 
-/** Bits of one value of a dtype, or undefined for one that the format does not know. */
+/** Bits of one value of a dtype; undefined if the format does not have the dtype. */
 export function dtypeBits(dtype: string): number | undefined {
   return Object.hasOwn(BITS, dtype) ? BITS[dtype] : undefined;
 }

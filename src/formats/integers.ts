@@ -1,5 +1,5 @@
 /**
- * Integers of any width as token ids, which have 16 bits.
+ * Converts integers of any width to token ids, which have 16 bits.
  */
 
 /** The integer types by numpy's names. */
@@ -16,7 +16,7 @@ export const INTEGER_TYPES = {
 
 export type IntegerType = keyof typeof INTEGER_TYPES;
 
-/** How integers lie in a file. */
+/** The type of integers in a file, and their byte order. */
 export interface IntegerFormat {
   readonly type: IntegerType;
   readonly bigEndian: boolean;
@@ -29,7 +29,7 @@ export function alwaysFits(type: IntegerType): boolean {
   return type === 'uint8' || type === 'uint16';
 }
 
-/** Turns integers as they lie in a file into the host's order of bytes, in place. */
+/** Converts integers from a file's byte order to this machine's, in place. */
 export function toHostOrder(bytes: Uint8Array, { type, bigEndian }: IntegerFormat): void {
   if (bigEndian === HOST_IS_BIG_ENDIAN) return;
   const width = INTEGER_TYPES[type].bytes;
@@ -37,9 +37,9 @@ export function toHostOrder(bytes: Uint8Array, { type, bigEndian }: IntegerForma
 }
 
 /**
- * Turns whole integers into ids, destroying `bytes`, which has to begin its buffer.
+ * Converts whole integers to ids. Overwrites `bytes`, which must begin its buffer.
  *
- * @returns the number of ids made: all, or those before the first integer that is none
+ * @returns the number of ids made: all, or those before the first integer that is no id
  */
 export function toIds(bytes: Uint8Array<ArrayBuffer>, format: IntegerFormat, ids: Uint16Array): number {
   const { bytes: width, signed } = INTEGER_TYPES[format.type];
@@ -55,7 +55,7 @@ export function toIds(bytes: Uint8Array<ArrayBuffer>, format: IntegerFormat, ids
     }
     return count;
   }
-  // Of wide integers only 16 bits may be set, which a negative one's are not.
+  // Only the low 16 bits of a wide integer may be set; a negative integer has others set too.
   const words = new Uint32Array(buffer, 0, (count * width) / 4);
   const step = width / 4;
   const low = HOST_IS_BIG_ENDIAN ? step - 1 : 0;

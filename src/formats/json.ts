@@ -1,13 +1,13 @@
 /**
- * JSON from untrusted files. Nested deeper than any format nests, a text would overflow the stack of code that walks
- * its value; and of keys that come twice in one object `JSON.parse` keeps the last and says nothing, so that two
- * readers which keep different ones would see different files.
+ * Parses JSON from untrusted files. A text nested deeper than any format needs would overflow the stack of code that
+ * walks its value. If a key comes twice in one object, `JSON.parse` silently keeps the last; a reader that keeps the
+ * first would see a different file.
  */
 
-/** Levels of objects and lists within each other: a tokenizer.json, the deepest file read here, has about 10. */
+/** Most levels of nested objects and lists: a tokenizer.json, the deepest file read here, has about 10. */
 const MOST_LEVELS = 64;
 
-/** Parses JSON nested at most 64 levels deep. Throws SyntaxError if it is deeper, or not JSON. */
+/** Parses JSON that is nested at most 64 levels deep. Throws SyntaxError if it is deeper, or not JSON. */
 export function parseJSON(json: string): unknown {
   let level = 0;
   for (let i = 0; i < json.length; i++) {
@@ -43,7 +43,7 @@ export function duplicateKey(json: string): string | undefined {
   return undefined;
 }
 
-/** The place after the closing quote of the string that begins at `start`; beyond the end where it has none. */
+/** The index after the closing quote of the string that begins at `start`; beyond the end if there is none. */
 function stringEnd(json: string, start: number): number {
   let i = start + 1;
   while (i < json.length && json[i] !== '"') i += json[i] === '\\' ? 2 : 1;

@@ -1,6 +1,6 @@
 /**
- * Tensors whose values are read only when they are needed, and a safetensors file written from them: so that a model
- * can be converted with one of its tensors in memory at a time. It must not import files or models.
+ * Tensors whose values are read only when they are needed, and a safetensors file written from them, so that a model
+ * can be converted with one tensor in memory at a time. This file must not import files or models.
  */
 import { CheckpointError } from '../errors.js';
 import { safetensorsHeader } from './safetensors.js';
@@ -9,11 +9,11 @@ import { safetensorsHeader } from './safetensors.js';
 export interface LazyTensor {
   readonly name: string;
   readonly shape: readonly number[];
-  /** Its values, row-major. Throws CheckpointError when they can not be read. */
+  /** Reads its values, row-major. Throws CheckpointError if they cannot be read. */
   read(): Promise<Float32Array>;
 }
 
-/** The same tensor under another name. */
+/** A tensor under another name. */
 export function renamed(tensor: LazyTensor, name: string): LazyTensor {
   return { name, shape: tensor.shape, read: () => tensor.read() };
 }
@@ -23,7 +23,7 @@ export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
-/** A safetensors file with the tensors in the order given. Throws CheckpointError when a tensor breaks its shape. */
+/** A safetensors file with the tensors in this order. Throws CheckpointError if a tensor does not fit its shape. */
 export async function* lazySafetensors(
   tensors: readonly LazyTensor[],
   metadata: Readonly<Record<string, string>> = {},

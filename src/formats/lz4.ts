@@ -1,32 +1,33 @@
 /**
- * LZ4's block format as a stream (lz4_Block_format.md of its reference): what whole pages take at once
- * (`hyparquet-compressors`), larger ones take in pieces. A block does not say how long it is; it ends after literals.
+ * Unpacks LZ4's block format as a stream (lz4_Block_format.md of its reference), for pages of parquet that are too
+ * large for `hyparquet-compressors`, which unpacks a page at once. A block does not state its length; it ends after
+ * literals.
  */
 import { joined } from './joined.js';
 import { Window } from './window.js';
 
-/** Bytes that an offset of 16 bits reaches back. */
+/** How many bytes an offset of 16 bits can reach back. */
 const HISTORY = 1 << 16;
-/** Bytes that a match has beyond the number in its token. */
+/** Bytes of a match beyond the number in its token. */
 const LEAST_MATCH = 4;
-/** A number of four bits or of a byte with this value continues in the next byte. */
+/** A length of four bits, or of a byte, that has this value continues in the next byte. */
 const MORE = { bits: 15, byte: 255 };
-/** No length is as large: what packs a block in LZ4 counts its bytes in 31 bits. */
+/** Lengths from here on are rejected: LZ4 counts the bytes of a block in 31 bits. */
 const TOO_LONG = 2 ** 31;
 
 /**
  * Unpacks one block.
  *
- * @param chunks the packed bytes, cut anywhere
- * @throws Error if they are damaged or end early; an endless length is rejected before it fills the memory
+ * @param chunks the packed bytes, split anywhere
+ * @throws Error if they are damaged or end early; an endless length is rejected before it fills memory
  */
 export async function* unpackLz4(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const out = new Window(HISTORY);
   let input: Uint8Array = new Uint8Array(0);
-  let literal = 0; // bytes of literals that are still to come
-  let match = 0; // bytes that are still to be repeated
+  let literal = 0; // bytes of literals left
+  let match = 0; // bytes of a match left to repeat
   let offset = 0;
-  /** The lower half of a token whose literals come first; null if a token comes next. */
+  /** The lower half of the current token, for the match after its literals; null if a token comes next. */
   let pending: number | null = null;
 
   for await (const chunk of chunks) {
@@ -56,7 +57,7 @@ export async function* unpackLz4(chunks: AsyncIterable<Uint8Array>): AsyncGenera
         if (!length) break;
         offset = input[from] | (input[from + 1] << 8);
         if (offset === 0 || offset > out.reach) {
-          throw new Error(`a match of LZ4's from ${offset} bytes back, where ${out.reach} are there`);
+          throw new Error(`an LZ4 match from ${offset} bytes back, where ${out.reach} are there`);
         }
         match = length.number + LEAST_MATCH;
         pending = null;
@@ -65,11 +66,11 @@ export async function* unpackLz4(chunks: AsyncIterable<Uint8Array>): AsyncGenera
     }
     input = input.slice(from);
   }
-  if (literal > 0 || input.length > 0 || pending === null) throw new Error('a block of LZ4 that ends early');
+  if (literal > 0 || input.length > 0 || pending === null) throw new Error('an LZ4 block that ends early');
   yield out.take();
 }
 
-/** A length whose first four bits are `bits` and which may continue at a place; null if it is incomplete. */
+/** A length whose first four bits are `bits`, and which may continue at index `at`; null if it is incomplete. */
 function lengthAt(input: Uint8Array, at: number, bits: number): { number: number; next: number } | null {
   if (at > input.length) return null;
   if (bits < MORE.bits) return { number: bits, next: at };
@@ -77,7 +78,7 @@ function lengthAt(input: Uint8Array, at: number, bits: number): { number: number
   for (let next = at; next < input.length; next++) {
     number += input[next];
     if (input[next] < MORE.byte) return { number, next: next + 1 };
-    if (number >= TOO_LONG) throw new Error(`a length of LZ4's above ${TOO_LONG}`);
+    if (number >= TOO_LONG) throw new Error(`an LZ4 length above ${TOO_LONG}`);
   }
   return null;
 }

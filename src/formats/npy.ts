@@ -1,15 +1,15 @@
 /**
- * The header of numpy's `.npy` files: a magic number, a version, and a dictionary in Python's notation that names the
+ * The header of numpy's `.npy` files: a magic number, a version, and a dictionary in Python's notation that gives the
  * type of the values, their order and the shape. The format is described in numpy/lib/_format_impl.py.
  */
 import { DataError } from '../errors.js';
 import type { IntegerFormat, IntegerType } from './integers.js';
 
 const MAGIC = '\x93NUMPY';
-/** Bytes of a header above which it is damaged or hostile; numpy itself reads 10,000 by default. */
+/** Most bytes of a header; a longer one is damaged or hostile. numpy itself reads 10,000 by default. */
 export const MAX_NPY_HEADER_BYTES = 1 << 16;
 
-/** A row of integers in a file. */
+/** A sequence of integers in a file. */
 export interface NpyHeader extends IntegerFormat {
   /** Bytes before the first value. */
   readonly start: number;
@@ -21,9 +21,9 @@ export function isNpy(head: Uint8Array): boolean {
 }
 
 /**
- * Reads the header at the beginning of a file, of which `head` holds as much as there is or `MAX_NPY_HEADER_BYTES`.
+ * Reads the header at the beginning of a file; `head` holds the whole file or its first `MAX_NPY_HEADER_BYTES` bytes.
  *
- * @throws DataError for anything but a row of integers
+ * @throws DataError for anything but a one-dimensional array of integers
  */
 export function parseNpyHeader(head: Uint8Array, where: string): NpyHeader {
   const damaged = (rule: string, got?: unknown): DataError =>
@@ -46,7 +46,7 @@ export function parseNpyHeader(head: Uint8Array, where: string): NpyHeader {
     throw damaged('name descr, fortran_order and shape', text.trim());
   }
   const format = parseDescr(text, where);
-  // Python 2 wrote an L behind long numbers.
+  // Python 2 wrote an L after long numbers.
   const sizes = shape.split(',').flatMap((size) => (size.trim() === '' ? [] : [size.trim()]));
   if (sizes.length !== 1 || !/^\d+L?$/.test(sizes[0])) {
     throw new DataError(
@@ -59,7 +59,7 @@ export function parseNpyHeader(head: Uint8Array, where: string): NpyHeader {
   return { ...format, start: first + length, count: Number.parseInt(sizes[0], 10) };
 }
 
-/** The type of the values. Its order of bytes is one character: < little, > big, | for none. */
+/** The type of the values. Its first character gives the byte order: < little, > big, | for none. */
 function parseDescr(text: string, where: string): IntegerFormat {
   const descr = /(['"])descr\1\s*:\s*(['"])(.*?)\2/.exec(text)?.[3];
   const match = /^([<>|])([iu])([1248])$/.exec(descr ?? '');

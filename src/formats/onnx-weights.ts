@@ -1,5 +1,5 @@
 /**
- * The weights of an ONNX file: as they are, as float16, or as int8 with a scale for each channel.
+ * The weights of an ONNX file: as float32, as float16, or as int8 with a scale for each channel.
  */
 import type { LazyTensor } from './lazy-tensors.js';
 import { ONNX_TYPES, type OnnxInitializer, type OnnxNode } from './onnx.js';
@@ -7,14 +7,14 @@ import { ONNX_TYPES, type OnnxInitializer, type OnnxNode } from './onnx.js';
 export const WEIGHT_TYPES = ['float32', 'float16', 'int8'] as const;
 export type WeightType = (typeof WEIGHT_TYPES)[number];
 
-/** A tensor in a file: its constants, and the node that makes float32 values `value` of them. */
+/** A tensor in a file: its constants, and the nodes that make the float32 values `value` of them. */
 export interface StoredWeights {
   readonly value: string;
   readonly initializers: readonly OnnxInitializer[];
   readonly nodes: readonly OnnxNode[];
 }
 
-/** `axis` is the dimension whose indices have a scale each in int8; null for a tensor that int8 does not change. */
+/** `axis` is the dimension along which int8 has a scale for each index; null for a tensor that int8 does not change. */
 export function storedWeights(tensor: LazyTensor, type: WeightType, axis: number | null): StoredWeights {
   const { name, shape } = tensor;
   const value = `${name}.float32`;

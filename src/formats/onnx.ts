@@ -1,6 +1,6 @@
 /**
  * ONNX files: a graph as plain data, and the ModelProto that holds it, written piece by piece so that one tensor at a
- * time is in memory. Knows the format (onnx/onnx.proto); knows no model and no operator.
+ * time is in memory. This file implements the format (onnx/onnx.proto); it must not handle models or operators.
  */
 import { CheckpointError, ConfigError } from '../errors.js';
 import { bytesField, floatField, message, textField, varintField } from './protobuf.js';
@@ -10,13 +10,13 @@ export const ONNX_TYPES = { float32: 1, int8: 3, int64: 7, bool: 9, float16: 10 
 export type OnnxType = keyof typeof ONNX_TYPES;
 const BYTES: Readonly<Record<OnnxType, number>> = { float32: 4, int8: 1, int64: 8, bool: 1, float16: 2 };
 
-/** A number as an attribute of 32 bits with a fraction, even where it is whole. */
+/** An attribute that is written as a 32-bit float, even if the number is whole. */
 export interface OnnxFloat {
   readonly float: number;
 }
 
 /**
- * One operation; attributes are whole numbers, lists of them, floats, or graphs. An input that is not given is named
+ * One operation. Attributes are whole numbers, lists of whole numbers, floats, or graphs. An omitted input has the name
  * ''.
  */
 export interface OnnxNode {
@@ -26,14 +26,14 @@ export interface OnnxNode {
   readonly attributes: Readonly<Record<string, number | readonly number[] | OnnxFloat | OnnxBody>>;
 }
 
-/** An input or output; a dimension that is a text is symbolic. */
+/** An input or output; a dimension given as a text is symbolic. */
 export interface OnnxValue {
   readonly name: string;
   readonly type: OnnxType;
   readonly shape: readonly (number | string)[];
 }
 
-/** A constant, whose little-endian bytes are read when they are written. */
+/** A constant. Its little-endian bytes are read only when the file is written. */
 export interface OnnxInitializer {
   readonly name: string;
   readonly type: OnnxType;
@@ -52,7 +52,7 @@ export interface OnnxGraph extends OnnxBody {
   readonly initializers: readonly OnnxInitializer[];
 }
 
-/** LayerNormalization came with 17; nothing here needs more. */
+/** LayerNormalization came with version 17; nothing here needs a newer one. */
 export const OPSET = 17;
 /** The version of the format that came with that operator set. */
 const IR_VERSION = 8;
@@ -104,7 +104,7 @@ export async function* onnxFile(graph: OnnxGraph): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** Key and length of a field whose bytes follow. */
+/** The key and length of a field; its bytes follow. */
 function lengthPrefix(field: number, length: number): Uint8Array {
   return message(varintField(field, length).map((byte, i) => (i === 0 ? byte | 2 : byte)));
 }

@@ -1,6 +1,7 @@
 /**
  * Python's pickles of plain values: dicts of texts and whole numbers, as protocols 0 to 5 write them. A pickle is a
- * program; this reads the few instructions that build such values, calls nothing, and refuses every other by name.
+ * program. This reader follows the few instructions that build such values, calls nothing, and refuses any other
+ * instruction by name.
  */
 import { DataError } from '../errors.js';
 
@@ -10,10 +11,10 @@ export type PickleDict = ReadonlyMap<PickleKey, PickleValue>;
 
 type Dict = Map<PickleKey, PickleValue>;
 
-/** Where the items of a dict begin on the stack. */
+/** Marks where the items of a dict begin on the stack. */
 const MARK = Symbol('mark');
 
-/** The results of other instructions, by their letters. */
+/** What other instructions make or do, by their letters. */
 const REFUSED: readonly (readonly [letters: string, what: string])[] = [
   ['N', 'None'],
   ['L\x8a\x8b', 'a large number'],
@@ -34,8 +35,8 @@ const REFUSED: readonly (readonly [letters: string, what: string])[] = [
  * Reads a pickle that holds a dict.
  *
  * @param where the file, for messages
- * @param hint what helps where it cannot be read
- * @throws DataError for a damaged pickle, and for one of other values
+ * @param hint a remedy if the pickle cannot be read, for messages
+ * @throws DataError for a damaged pickle, and for a pickle of other values
  */
 export function readPickledDict(bytes: Uint8Array, where: string, hint?: string): PickleDict {
   const dict = new Unpickler(bytes, where, hint).read();
@@ -65,7 +66,7 @@ class Unpickler {
         case '\x80': // PROTO
           if (this.#number(1) > 5) throw this.#damaged(at, 'of a protocol from 0 to 5');
           break;
-        case '\x95': // FRAME: its length says nothing that the instructions do not
+        case '\x95': // FRAME: the instructions do not need its length
           this.#take(8);
           break;
         case '}': // EMPTY_DICT
@@ -142,7 +143,7 @@ class Unpickler {
     }
   }
 
-  /** Adds keys and values in turn to a new dict, or to the one on the stack. */
+  /** Adds items, keys and values in turn, to a new dict or to the dict on the stack. */
   #setItems(made: Dict | undefined, items: readonly unknown[]): void {
     const dict = made ?? this.#stack.at(-1);
     if (!(dict instanceof Map) || items.length % 2 !== 0) throw this.#damaged(this.#at - 1, 'whole');
@@ -187,7 +188,7 @@ class Unpickler {
     return width === 2 ? this.#view.getUint16(at, true) : this.#view.getUint32(at, true);
   }
 
-  /** A line of the protocol that is text. */
+  /** A line of protocol 0, which is text. */
   #line(): string {
     const end = this.bytes.indexOf(0x0a, this.#at);
     if (end < 0) throw this.#damaged(this.#at, 'whole');
@@ -225,7 +226,7 @@ class Unpickler {
   }
 }
 
-/** Python's raw-unicode-escape: Latin-1, and \uXXXX or \UXXXXXXXX for all else. */
+/** Decodes Python's raw-unicode-escape: Latin-1, and \uXXXX or \UXXXXXXXX for all other characters. */
 function unescaped(line: string): string {
   return line.replace(/\\u([0-9a-fA-F]{4})|\\U(0010[0-9a-fA-F]{4}|000[0-9a-fA-F]{5})/g, (_, short, long) =>
     String.fromCodePoint(Number.parseInt(short ?? long, 16)),

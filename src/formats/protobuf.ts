@@ -1,6 +1,6 @@
 /**
  * Protocol buffers over bytes: a message is its fields one after the other, each a key (number · 8 + wire type) and a
- * value. Knows the wire format (protobuf.dev/programming-guides/encoding); knows no message.
+ * value. This file implements the wire format (protobuf.dev/programming-guides/encoding), and no particular message.
  */
 import { DataError } from '../errors.js';
 import { joined } from './joined.js';
@@ -46,7 +46,7 @@ export function textField(field: number, value: string): Uint8Array {
 function varint(value: number): number[] {
   const bytes: number[] = [];
   if (value < 0) {
-    // Its two's complement of 64 bits: nine groups of seven, and the sign.
+    // The two's complement of 64 bits: nine groups of seven bits, and the sign.
     for (let i = 0; i < 9; i++) bytes.push(Number((BigInt(value) >> BigInt(7 * i)) & 0x7fn) | 0x80);
     return [...bytes, 1];
   }
@@ -56,13 +56,13 @@ function varint(value: number): number[] {
   return bytes;
 }
 
-/** A field as read: a number for varints, doubles and floats; a view of its bytes for whatever has a length. */
+/** A field as read: a number for varints, doubles and floats; a view of its bytes for a field with a length. */
 export interface ProtoField {
   readonly field: number;
   readonly value: number | Uint8Array;
 }
 
-/** Reads the fields of a message. Throws DataError if it is damaged; varints beyond 2⁵³ lose their last bits. */
+/** Reads the fields of a message. Throws DataError if it is damaged. Varints beyond 2⁵³ lose their last bits. */
 export function* readFields(bytes: Uint8Array, where: string): Generator<ProtoField> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = 0;

@@ -1,6 +1,6 @@
 /**
- * Reads and checks the header of a safetensors file. It reads no tensor data, so that a reader needs only the beginning
- * of a large file.
+ * Reads and checks the header of a safetensors file. This file reads no tensor data, so that a reader needs only the
+ * beginning of a large file.
  */
 import { CheckpointError } from '../errors.js';
 import { DTYPES, dtypeBits } from './dtypes.js';
@@ -9,7 +9,7 @@ import type { RandomAccessFile } from '../platform.js';
 
 /** The format's own limit, in bytes. */
 const MAX_HEADER_BYTES = 100_000_000;
-/** Bytes of header length at a file's beginning. */
+/** Bytes at a file's beginning that give the header's length. */
 const LENGTH_BYTES = 8;
 
 /** A tensor's range, in bytes from the beginning of the data. */
@@ -24,7 +24,7 @@ export interface TensorPlace {
 
 /** A checked header. */
 export interface SafetensorsHeader {
-  /** In the order of their data. */
+  /** The tensors in the order of their data. */
   readonly tensors: readonly TensorPlace[];
   readonly metadata: Record<string, string>;
   /** Bytes from the beginning of the file to the data. */
@@ -32,13 +32,13 @@ export interface SafetensorsHeader {
 }
 
 /**
- * Reads and checks a header: every tensor's dtype, shape and byte count, and that together they fill the file without
- * gap or overlap.
+ * Reads and checks a header: every tensor's dtype, shape and byte count, and that the tensors together fill the file
+ * without gap or overlap.
  *
  * @param bytes the file, or its beginning with at least the whole header
  * @param size the whole file's size in bytes
  * @param where the file's name, for messages
- * @throws CheckpointError naming the file, the tensor, and expected against found
+ * @throws CheckpointError that names the file, the tensor, the expected value and the value found
  */
 export function readHeader(bytes: Uint8Array, size: number, where: string): SafetensorsHeader {
   const { json, dataStart } = headerText(bytes, size, where);
@@ -66,12 +66,12 @@ export function readHeader(bytes: Uint8Array, size: number, where: string): Safe
   return { tensors, metadata, dataStart };
 }
 
-/** Reads and checks the header of a file, and nothing else of it; as `readHeader`. */
+/** Reads and checks the header of a file, and reads nothing else of the file; throws as `readHeader`. */
 export async function readFileHeader(file: RandomAccessFile, where: string): Promise<SafetensorsHeader> {
   const start = new Uint8Array(Math.min(file.size, LENGTH_BYTES));
   await file.read(start, 0);
   const length = start.length < LENGTH_BYTES ? 0 : Number(new DataView(start.buffer).getBigUint64(0, true));
-  // An impossible length is for `readHeader` to name.
+  // `readHeader` reports an impossible length.
   if (length === 0 || length > MAX_HEADER_BYTES || LENGTH_BYTES + length > file.size) {
     return readHeader(start, file.size, where);
   }
@@ -207,7 +207,7 @@ function isSizes(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
 }
 
-/** A value from the header for a message, cut to a readable length. */
+/** A value from the header for a message, shortened to a readable length. */
 function describe(value: unknown): string {
   const text = JSON.stringify(value) ?? 'nothing';
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;

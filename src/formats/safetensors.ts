@@ -13,8 +13,8 @@ export interface TensorEntry {
 }
 
 /**
- * Writes the beginning of a file whose tensors follow in the order given, back to back, for a writer that has not all
- * of them in memory. The header ends with spaces, so that the data begins at a multiple of 8 bytes.
+ * Writes the beginning of a file whose tensors follow in the given order, back to back, for a writer that does not have
+ * all of them in memory. The header is padded with spaces, so that the data begins at a multiple of 8 bytes.
  *
  * @throws CheckpointError if a name comes twice or is `__metadata__`, or a shape is impossible
  */

@@ -1,26 +1,26 @@
 /**
- * Snappy's block format as a stream: what whole pages take at once (`hyparquet-compressors`), larger ones take in
- * pieces. Encoders look 64 KiB back, though the format lets them look further; here a mebibyte is kept.
+ * Unpacks Snappy's block format as a stream, for pages of parquet that are too large for `hyparquet-compressors`, which
+ * unpacks a page at once. Encoders look 64 KiB back, though the format lets them look further; here a mebibyte is kept.
  */
 import { joined } from './joined.js';
 import { Window } from './window.js';
 
-/** Bytes that a copy may look back. */
+/** How many bytes a copy may look back. */
 const HISTORY = 1 << 20;
-/** The longest copy. */
+/** Bytes of the longest copy. */
 const LONGEST_COPY = 64;
 
 /**
  * Unpacks one block.
  *
- * @param chunks the packed bytes, cut anywhere
+ * @param chunks the packed bytes, split anywhere
  * @throws Error if they are damaged, end early, or look back further than a mebibyte
  */
 export async function* unpackSnappy(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const out = new Window(HISTORY);
   let total: number | undefined;
   let done = 0;
-  let literal = 0; // bytes of a literal that are still to come
+  let literal = 0; // bytes of a literal left
   let input: Uint8Array = new Uint8Array(0);
 
   for await (const chunk of chunks) {
@@ -58,7 +58,7 @@ export async function* unpackSnappy(chunks: AsyncIterable<Uint8Array>): AsyncGen
       const length = kind === 1 ? ((tag >> 2) & 7) + 4 : (tag >> 2) + 1;
       const offset = kind === 1 ? ((tag >> 5) << 8) | number : number;
       if (offset === 0 || offset > out.reach) {
-        throw new Error(`a copy of Snappy's from ${offset} bytes back, where ${out.reach} are kept`);
+        throw new Error(`a Snappy copy from ${offset} bytes back, where ${out.reach} are kept`);
       }
       out.repeat(offset, length);
       done += length;
@@ -72,7 +72,7 @@ export async function* unpackSnappy(chunks: AsyncIterable<Uint8Array>): AsyncGen
   yield out.take();
 }
 
-/** The unpacked length at the beginning of a block, and the bytes that it takes; undefined while it is not complete. */
+/** The unpacked length at the beginning of a block, and the bytes that it takes; undefined while it is incomplete. */
 function lengthOf(input: Uint8Array): { total: number; bytes: number } | undefined {
   let total = 0;
   for (let i = 0; i < Math.min(5, input.length); i++) {

@@ -1,6 +1,6 @@
 /**
- * TensorBoard's events (tensorflow/core/util/event.proto, framework/summary.proto): scalars, texts and hyper-parameters
- * as records of a TFRecord file.
+ * Writes and reads TensorBoard's events (tensorflow/core/util/event.proto, framework/summary.proto): scalars, texts and
+ * hyper-parameters as records of a TFRecord file.
  */
 import {
   bytesField,
@@ -16,24 +16,24 @@ import { tfRecord } from './tfrecord.js';
 /** The name of TensorBoard's files must contain `tfevents`. */
 export const EVENTS_FILE = 'events.out.tfevents.loopnn';
 
-/** DataType of TensorProto. */
+/** Values of TensorProto's DataType. */
 const DT_FLOAT = 1;
 const DT_STRING = 7;
 
-/** The first record of every file; `wallTime` in seconds since 1970, as everywhere here. */
+/** The first record of every file. `wallTime` is in seconds since 1970, as everywhere in this file. */
 export function versionRecord(wallTime: number): Uint8Array {
   return tfRecord(message(doubleField(1, wallTime), textField(3, 'brain.Event:2')));
 }
 
 /**
- * Says that a run has begun again at a step: readers forget what they have from there on, and take what follows (an
- * Event with a SessionLog of status START).
+ * Says that a run restarts at a step: readers drop what they have from that step on, and read what follows (an Event
+ * with a SessionLog of status START).
  */
 export function restartRecord(wallTime: number, step: number): Uint8Array {
   return tfRecord(message(doubleField(1, wallTime), varintField(2, step), bytesField(7, varintField(1, 1))));
 }
 
-/** Whether an event's data says that. Throws DataError for data that is no event. */
+/** Whether an event's data says that a run restarts. Throws DataError for data that is no event. */
 export function isRestart(data: Uint8Array, where: string): boolean {
   return [...readFields(data, where)].some(({ field }) => field === 7);
 }
@@ -67,7 +67,7 @@ export function textRecord(wallTime: number, step: number, tag: string, text: st
 
 /**
  * A run's hyper-parameters for the tab HParams (tensorboard/plugins/hparams/plugin_data.proto: SessionStartInfo). Null
- * values are left out.
+ * values are skipped.
  */
 export function hyperParametersRecord(
   wallTime: number,
@@ -94,7 +94,7 @@ export function hyperParametersRecord(
   return summaryRecord(wallTime, 0, bytesField(1, value));
 }
 
-/** Step of an event's data, 0 for none. Throws DataError if it is not a protobuf message. */
+/** The step in an event's data, 0 if there is none. Throws DataError if the data is not a protobuf message. */
 export function eventStep(data: Uint8Array, where: string): number {
   let step = 0;
   for (const { field, value } of readFields(data, where)) {
@@ -103,7 +103,7 @@ export function eventStep(data: Uint8Array, where: string): number {
   return step;
 }
 
-/** The text that an event's data has under a tag; undefined if it has none. Throws DataError likewise. */
+/** The text that an event's data has under a tag; undefined if it has none. Throws as `eventStep`. */
 export function eventText(data: Uint8Array, tag: string, where: string): string | undefined {
   const utf8 = new TextDecoder();
   const last = (bytes: Uint8Array | undefined, number: number): Uint8Array | undefined => {
@@ -121,7 +121,7 @@ export function eventText(data: Uint8Array, tag: string, where: string): string 
   return name && text && utf8.decode(name) === tag ? utf8.decode(text) : undefined;
 }
 
-/** The tags of the values in an event's data. Throws DataError likewise. */
+/** The tags of the values in an event's data. Throws as `eventStep`. */
 export function eventTags(data: Uint8Array, where: string): string[] {
   const within = (bytes: Uint8Array, number: number): Uint8Array[] =>
     [...readFields(bytes, where)].flatMap(({ field, value }) =>

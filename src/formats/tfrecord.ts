@@ -1,6 +1,7 @@
 /**
- * TFRecord files: for each record its length (64 bits), a checksum of that, the data, and a checksum of the data, all
- * little-endian. Checksums are CRC-32C, rotated and shifted so that data that holds checksums has no weak ones.
+ * TFRecord files: for each record its length (64 bits), a checksum of the length, the data, and a checksum of the data,
+ * all little-endian. Checksums are CRC-32C, rotated and with a constant added, since a plain CRC is weak for data that
+ * holds CRCs itself.
  */
 import { crc32c } from './crc32c.js';
 
@@ -9,13 +10,13 @@ const MASK_DELTA = 0xa282ead8;
 const HEADER_BYTES = 12;
 const FOOTER_BYTES = 4;
 
-/** The checksum as TFRecord stores it. */
+/** The checksum of bytes as TFRecord stores it. */
 export function maskedCrc32c(bytes: Uint8Array): number {
   const crc = crc32c(bytes);
   return (((crc >>> 15) | (crc << 17)) + MASK_DELTA) >>> 0;
 }
 
-/** A record with its frame. */
+/** A record of `data`, with its length and checksums. */
 export function tfRecord(data: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES + data.length + FOOTER_BYTES);
   const view = new DataView(bytes.buffer);
@@ -27,7 +28,8 @@ export function tfRecord(data: Uint8Array): Uint8Array {
 }
 
 /**
- * The data of each record, as views, and where it ends in the file; a damaged or unfinished record ends the reading.
+ * The data of each record as a view, and the record's end in the file; the reading stops at a damaged or unfinished
+ * record.
  */
 export function* readTfRecords(bytes: Uint8Array): Generator<{ data: Uint8Array; end: number }> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

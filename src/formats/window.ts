@@ -1,11 +1,11 @@
-/** What a decoder that repeats its own output keeps of it: the latest bytes, and those that are not given yet. */
+/** The output that a decoder which repeats its own output keeps: the latest bytes, and those not returned yet. */
 
-/** Bytes that are given at a time. */
+/** Bytes that are returned at a time. */
 const PIECE = 1 << 20;
 
 export class Window {
   private readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Up to where bytes are written, and up to where they were given. */
+  /** Where the written bytes end, and where the returned bytes end. */
   private at = 0;
   private given = 0;
 
@@ -14,7 +14,7 @@ export class Window {
     this.bytes = new Uint8Array(history + PIECE);
   }
 
-  /** Bytes that can be written before some are taken. */
+  /** Bytes that can be written before the next `take`. */
   get room(): number {
     return this.bytes.length - this.at;
   }
@@ -31,7 +31,8 @@ export class Window {
   }
 
   /**
-   * Writes `count` bytes for which there is room again, from `offset` bytes back, which is in reach; they may overlap.
+   * Repeats `count` bytes, for which there is room, from `offset` bytes back, which is within reach; they may overlap
+   * with their copy.
    */
   repeat(offset: number, count: number): void {
     const { bytes, at } = this;
@@ -40,7 +41,7 @@ export class Window {
     this.at += count;
   }
 
-  /** The bytes that were not given yet, a copy; makes room. */
+  /** Returns a copy of the bytes that were not returned yet, and makes room. */
   take(): Uint8Array<ArrayBuffer> {
     const piece = this.bytes.slice(this.given, this.at);
     if (this.at > this.history) {

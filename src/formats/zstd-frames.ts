@@ -1,12 +1,12 @@
 /**
- * The frames of Zstandard (RFC 8878), checked while they pass: the memory that each header requests, before a decoder
- * reserves it. It finds frames and blocks, and unpacks nothing.
+ * Checks the frames of Zstandard (RFC 8878) while they pass: the memory that each header requests, before a decoder
+ * reserves it. This file finds frames and blocks, and unpacks nothing.
  */
 
-/** Bytes of a window: `zstd` itself asks for a flag above it. */
+/** Most bytes of a window; `zstd` itself needs a flag for a larger one. */
 const MOST_WINDOW = 1 << 27;
 const MAGIC = 0xfd2fb528;
-/** A frame that is skipped, without its last four bits. */
+/** The magic number of a skippable frame, without its last four bits. */
 const SKIPPABLE_MAGIC = 0x184d2a5;
 
 /** Whether a file that begins with this number, its lowest byte first, is Zstandard. */
@@ -14,7 +14,7 @@ export function isZstdMagic(number: number): boolean {
   return number === MAGIC || number >>> 4 === SKIPPABLE_MAGIC;
 }
 
-/** A frame that is intact and cannot be read here. */
+/** The error for a frame that is intact but cannot be read here. */
 export class UnreadableFrame extends Error {
   constructor(
     message: string,
@@ -25,18 +25,18 @@ export class UnreadableFrame extends Error {
   }
 }
 
-/** Looks at the bytes of a file in order. */
+/** Checks the bytes of a file in order. */
 export class ZstdFrames {
-  /** The bytes at hand of a header, and how many it has. */
+  /** The bytes of the current header so far, and how many it has. */
   #head: number[] = [];
   #size = 5;
   #within: 'frame' | 'block' | 'damaged' = 'frame';
-  /** Bytes to pass over, and those of the checksum that ends the frame. */
+  /** Bytes to skip, and the bytes of the checksum that ends the frame. */
   #skip = 0;
   #checksum = 0;
 
   /**
-   * Throws UnreadableFrame for a frame with a large window or a dictionary; what is damaged is the decoder's to say.
+   * Throws UnreadableFrame for a frame with a large window or a dictionary. The decoder reports damage.
    */
   check(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length && this.#within !== 'damaged'; ) {
@@ -114,7 +114,7 @@ function windowOf(descriptor: number): number {
   return base + (base / 8) * (descriptor & 7);
 }
 
-/** A number of `count` bytes, the lowest first. */
+/** A number of `count` bytes, little-endian. */
 function number(bytes: readonly number[], at: number, count: number): number {
   let value = 0;
   for (let i = count - 1; i >= 0; i--) value = value * 256 + bytes[at + i];

@@ -1,10 +1,10 @@
 /**
  * Training of byte-level BPE. Memory grows with the number of different words, not with the amount of text.
  *
- * The rule: ids 0–255 are the bytes in GPT-2's order; then, again and again, the adjacent pair with the highest
- * count becomes the next id. Ties go to the smaller left id, then to the smaller right id. Merging stops when
- * the vocabulary is full or when no pair occurs twice; the last id is the end of the text. The same texts
- * give the same vocabulary in any order of feeding.
+ * The rule: ids 0–255 are the bytes in GPT-2's order. Then, repeatedly, the adjacent pair with the highest count
+ * becomes the next id; ties go to the smaller left id, then to the smaller right id. Merging stops when the vocabulary
+ * is full or no pair occurs twice. The last id is the end of the text. The same texts give the same vocabulary in any
+ * order of feeding.
  */
 import { ConfigError } from '../errors.js';
 import { ByteLevelTokenizer } from './bpe.js';
@@ -18,7 +18,7 @@ import { END_OF_TEXT, MAX_VOCAB_SIZE, type PartingTokenizer } from './tokenizer.
 /** The smallest vocabulary: the bytes and the end of the text. */
 export const MIN_BPE_VOCAB_SIZE = 257;
 
-/** Pairs that are counted at once. */
+/** Pairs that are counted between two yields. */
 const PAIRS_AT_ONCE = 1 << 16;
 
 interface Candidate {
@@ -26,7 +26,7 @@ interface Candidate {
   readonly count: number;
 }
 
-/** Pairs are kept as one number. */
+/** A pair as one number. */
 const pairOf = (left: number, right: number): number => left * 65_536 + right;
 
 /** Checks the size of a BPE vocabulary to be trained; throws ConfigError. */
@@ -53,14 +53,14 @@ export class BpeTrainer {
   readonly #words = new Map<string, number>();
 
   /**
-   * @param vocabSize number of ids to aim at, the end of the text included; a small text may give fewer
+   * @param vocabSize the wanted number of ids, including the end of the text; a small text may give fewer
    */
   constructor(vocabSize: number) {
     checkBpeVocabSize(vocabSize);
     this.#vocabSize = vocabSize;
   }
 
-  /** Counts the words of one text; pieces of a longer text must be cut by `cutBeforeSpace`. */
+  /** Counts the words of a text, or of a piece of a longer text that `cutBeforeSpace` has cut. */
   feed(text: string): void {
     const words = this.#words;
     preTokenize(text, (start, end) => {
@@ -84,7 +84,7 @@ export class BpeTrainer {
     }
   }
 
-  /** Does what `train` does, and yields again and again: learning all merges may take minutes. */
+  /** Does what `train` does, and yields after every merge: learning all merges may take minutes. */
   *learn(): Generator<undefined, ByteLevelTokenizer, undefined> {
     const tokens: Uint8Array[] = Array.from(BYTE_OF_ID, (byte) => Uint8Array.of(byte));
     const merges = new MergeTable();
@@ -131,7 +131,7 @@ class PairCorpus {
     (a, b) => a.count > b.count || (a.count === b.count && a.pair < b.pair),
   );
 
-  /** Counts the pairs of all words, and yields after every few thousand of them. */
+  /** Counts the pairs of all words, and yields after every `PAIRS_AT_ONCE` pairs. */
   *add(words: Map<string, number>): Generator<undefined, void, undefined> {
     const utf8 = new TextEncoder();
     let counted = 0;
@@ -153,13 +153,13 @@ class PairCorpus {
       const count = this.#pairCounts.get(top.pair) ?? 0;
       if (count < 2) continue;
       if (count === top.count) return top.pair;
-      // Counts of queued pairs only fall: put it back where it belongs now.
+      // Counts of queued pairs only fall, so the pair goes back into the queue with its present count.
       this.#queue.push({ pair: top.pair, count });
     }
     return undefined;
   }
 
-  /** Replaces the pair by the id in every word. */
+  /** Replaces the pair with the id in every word. */
   merge(left: number, right: number, id: number): void {
     const pair = pairOf(left, right);
     const made = new Set<number>();
@@ -173,7 +173,7 @@ class PairCorpus {
   #mergeWord(index: number, left: number, right: number, id: number, made: Set<number>): void {
     const word = this.#words[index];
     const count = this.#wordCounts[index];
-    // The word shrinks in its own place: what is written lies before what is still to be read.
+    // The word shrinks in place: what is written lies before what is still to be read.
     let length = 0;
     let last = -1;
     let justMade = false;
@@ -183,7 +183,7 @@ class PairCorpus {
     };
     for (let i = 0; i < word.length; i++) {
       if (word[i] === left && word[i + 1] === right) {
-        // After a merge just made, the pair with the symbol before was taken off then.
+        // Directly after another merge, that merge has already subtracted the pair with the symbol before.
         if (i > 0 && !justMade) this.#count(pairOf(last, left), -count);
         if (i + 2 < word.length) this.#count(pairOf(right, word[i + 2]), -count);
         if (i > 0) make(pairOf(last, id));

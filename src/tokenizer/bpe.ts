@@ -1,6 +1,6 @@
 /**
- * Byte-level byte-pair encoding: GPT-2's scheme over any vocabulary. Knows merges and bytes; does not know
- * where its vocabulary came from (`bpe-train.ts`, `gpt2.ts`, `huggingface-json.ts`).
+ * Byte-level byte-pair encoding: GPT-2's scheme over any vocabulary. Where the vocabulary comes from is not this file's
+ * concern (`bpe-train.ts`, `gpt2.ts`, `huggingface-json.ts`).
  */
 import type { MergeTable } from './merges.js';
 import { preTokenize } from './pretokenize.js';
@@ -18,7 +18,7 @@ import {
 } from './tokenizer.js';
 import { WordCache } from './word-cache.js';
 
-/** Maximum of bytes of a unit of UTF-16. */
+/** Most bytes in UTF-8 of one UTF-16 unit. */
 const UNIT_BYTES = 3;
 
 /** The parts of a byte-level tokenizer. */
@@ -93,7 +93,7 @@ export class ByteLevelTokenizer implements Tokenizer {
     return this.vocabulary.toJSON(this);
   }
 
-  /** Writes the ids of the word from `start` to `end` to `ids` from `from` on; gives their end. */
+  /** Writes the ids of the word from `start` to `end` to `ids` from `from` on; returns their end. */
   #encodeWord(text: string, start: number, end: number, ids: Uint16Array, from: number): number {
     const place = this.#cache.place(text, start, end);
     if (place >= 0) {
@@ -105,7 +105,7 @@ export class ByteLevelTokenizer implements Tokenizer {
     return to;
   }
 
-  /** Writes the ids of a word's bytes in UTF-8, a lone half of a character as U+FFFD; gives their end. */
+  /** Writes the ids of a word's bytes in UTF-8, with a lone surrogate as U+FFFD; returns their end. */
   #bytesToIds(text: string, start: number, end: number, ids: Uint16Array, to: number): number {
     const { idOfByte } = this.vocabulary;
     for (let i = start; i < end; i++) {
@@ -136,7 +136,7 @@ export class ByteLevelTokenizer implements Tokenizer {
   }
 }
 
-/** Whether two tokenizers give every text the same ids and every id the same bytes, wherever they were read from. */
+/** Whether two tokenizers give every text the same ids and every id the same bytes, wherever they come from. */
 export function sameByteLevel(a: Tokenizer, b: Tokenizer): boolean {
   if (!(a instanceof ByteLevelTokenizer && b instanceof ByteLevelTokenizer)) return false;
   const [own, other] = [a.vocabulary, b.vocabulary];

@@ -34,14 +34,14 @@ export function textToAlphabet(text: string): string {
   let written = '';
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
-    // Encoding a short word takes longer than all else.
+    // A fast path for ASCII: `encode` costs more than the rest for a short word.
     if (code >= 0x80) return bytesToAlphabet(new TextEncoder().encode(text));
     written += CHARACTER_OF_BYTE[code];
   }
   return written;
 }
 
-/** Reads bytes from the printable alphabet; undefined if a character is not of it. */
+/** Reads bytes from the printable alphabet; undefined if a character is not in the alphabet. */
 export function alphabetToBytes(text: string): Uint8Array | undefined {
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) {

@@ -13,7 +13,7 @@ import {
   unknownId,
 } from './tokenizer.js';
 
-/** Ids are places in a list of characters, which are Unicode code points. */
+/** An id is the index of its character in a list; a character is a Unicode code point. */
 export class CharacterTokenizer implements Tokenizer {
   readonly name: string;
   readonly vocabSize: number;
@@ -24,7 +24,7 @@ export class CharacterTokenizer implements Tokenizer {
   readonly #ids: ReadonlyMap<string, number>;
   readonly #bytes: readonly Uint8Array[];
 
-  /** Throws DataError for what is no list of different characters. */
+  /** Throws DataError unless `characters` lists single, different characters. */
   constructor(
     private readonly characters: readonly string[],
     where: string,

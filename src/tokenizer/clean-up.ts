@@ -1,10 +1,10 @@
 /**
- * The clean-up of spaces that transformers does behind a decoder where `tokenizer_config.json` asks for it.
+ * The clean-up of spaces that transformers does after decoding, if `tokenizer_config.json` asks for it.
  */
 import { isRecord, modelType } from './huggingface-json.js';
 import type { TokenizerJSON } from './tokenizer.js';
 
-/** Replacements, in this order: spaces that English has not. */
+/** Replacements that remove spaces which English does not have, in this order. */
 const SPACES = [
   [' .', '.'],
   [' ?', '?'],
@@ -18,12 +18,13 @@ const SPACES = [
   [" 're", "'re"],
 ] as const;
 
-/** Joins tokens by spaces, as is done without a decoder: no token begins with the prefix. */
+/** A decoder that joins tokens with spaces, as without a decoder: no token begins with the prefix. */
 const JOIN = { type: 'WordPiece', prefix: '\u0000\u0000', cleanup: false };
 
 /**
- * The content of a `tokenizer.json` whose decoder cleans up as well, where the content of its `tokenizer_config.json`
- * says so, so that the file tells all. BPE's spaces stay unless they are asked for by their own field.
+ * The content of a `tokenizer.json` whose decoder also cleans up, if the content `config` of its
+ * `tokenizer_config.json` asks for it, so that the one file says everything. BPE is cleaned up only if its own field
+ * asks for it.
  */
 export function withCleanUp(json: TokenizerJSON, config: unknown): TokenizerJSON {
   if (!isRecord(config) || config.clean_up_tokenization_spaces !== true || !isRecord(json.model)) return json;

@@ -1,16 +1,16 @@
 /**
- * GPT-2's own tokenizer (r50k_base). The vocabulary comes from the package gpt-tokenizer, which is loaded
- * only when asked for; the encoder is the one of `bpe.ts`.
+ * GPT-2's own tokenizer (r50k_base). The vocabulary comes from the package gpt-tokenizer, which is loaded on demand;
+ * the encoder is that of `bpe.ts`.
  */
 import { DataError } from '../errors.js';
 import { ByteLevelTokenizer, sameByteLevel } from './bpe.js';
 import { MergeTable } from './merges.js';
 import { END_OF_TEXT, type Tokenizer } from './tokenizer.js';
 
-/** Number of GPT-2's ids, the end of the text (the last one) included. */
+/** Number of GPT-2's ids, including the last one, the end of the text. */
 export const GPT2_VOCAB_SIZE = 50_257;
 
-/** Makes GPT-2's tokenizer; throws DataError if the package with its vocabulary is missing or another one. */
+/** Makes GPT-2's tokenizer; throws DataError if the package is missing or its vocabulary is not GPT-2's. */
 export async function loadGpt2(): Promise<ByteLevelTokenizer> {
   let ranks: readonly (string | readonly number[])[];
   try {
@@ -46,7 +46,7 @@ export async function isGpt2(tokenizer: Tokenizer): Promise<boolean> {
   return tokenizer.vocabSize === GPT2_VOCAB_SIZE && sameByteLevel(await loadGpt2(), tokenizer);
 }
 
-/** The bytes of each token, in one piece of memory: tens of thousands of small ones would take longer. */
+/** The bytes of each token, in one array: tens of thousands of small arrays would take longer to make. */
 function bytesOf(ranks: readonly (string | readonly number[])[]): Uint8Array[] {
   const utf8 = new TextEncoder();
   const lengths = ranks.map((token) => (typeof token === 'string' ? 3 : 1) * token.length); // at most 3 bytes a unit
@@ -65,8 +65,8 @@ function bytesOf(ranks: readonly (string | readonly number[])[]): Uint8Array[] {
 }
 
 /**
- * Recovers the merges from a vocabulary in order of training: encoded by the merges before it, each token
- * falls into the two parts of which it was made.
+ * Recovers the merges from a vocabulary in order of training: the merges before a token encode it to the two parts of
+ * which it was made.
  */
 function mergesOf(tokens: readonly Uint8Array[], idOfByte: Uint16Array): MergeTable {
   const table = new MergeTable();

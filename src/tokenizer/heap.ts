@@ -3,7 +3,7 @@ export class Heap<T> {
   readonly #items: T[] = [];
   readonly #before: (a: T, b: T) => boolean;
 
-  /** @param before whether `a` is to leave the heap before `b` */
+  /** @param before whether `a` leaves the heap before `b` */
   constructor(before: (a: T, b: T) => boolean) {
     this.#before = before;
   }

@@ -1,6 +1,6 @@
 /**
- * Reads and writes byte-level BPE as Hugging Face's `tokenizer.json`. Knows that file's fields; files with any
- * setting beyond plain byte-level BPE it leaves to `huggingface.ts`.
+ * Reads and writes byte-level BPE as Hugging Face's `tokenizer.json`. Files with any setting beyond plain byte-level
+ * BPE are left to `huggingface.ts`.
  */
 import { DataError } from '../errors.js';
 import { ByteLevelTokenizer } from './bpe.js';
@@ -15,8 +15,8 @@ import {
 } from './tokenizer.js';
 
 /**
- * Names of the end-of-text token in published tokenizers, the likeliest first; used if no file names it. nanochat's
- * documents are parted by what begins them.
+ * Names of the end-of-text token in published tokenizers, the likeliest first; used if no file names the token. In
+ * nanochat's data the token that begins a document, `<|bos|>`, separates documents.
  */
 export const EOT_NAMES = [
   END_OF_TEXT,
@@ -35,8 +35,8 @@ export const MODEL_TYPES = ['BPE', 'WordPiece', 'WordLevel', 'Unigram'] as const
 export type ModelType = (typeof MODEL_TYPES)[number];
 
 /**
- * The type of a model: its field `type`, or what the other fields make it where it has none, as the oldest files do.
- * Python's tokenizers goes by the same fields. Undefined for any other.
+ * The type of a model: its field `type`, or, in the oldest files, which lack it, the type that the other fields show.
+ * Python's tokenizers uses the same fields. Undefined for any other model.
  */
 export function modelType(model: Record<string, unknown>): ModelType | undefined {
   const has = (...fields: string[]) => fields.every((field) => Object.hasOwn(model, field));
@@ -53,11 +53,11 @@ export interface AddedToken extends SpecialToken {
   readonly special: boolean;
 }
 
-/** Other files' hints at a tokenizer's end of text. */
+/** What other files say of a tokenizer's end of text. */
 export interface EndOfTextHints {
-  /** How the token is spelled: `eos_token` of tokenizer_config.json. */
+  /** The spelling of the token: `eos_token` of tokenizer_config.json. */
   readonly token?: string | undefined;
-  /** `eos_token_id` of config.json or generation_config.json: the ids of which one is the token. */
+  /** `eos_token_id` of config.json or generation_config.json: ids, one of which is the token. */
   readonly ids?: readonly number[] | undefined;
 }
 
@@ -175,8 +175,8 @@ export function tokenizerJSONFromVocab(vocab: unknown, merges: string, where: st
 }
 
 /**
- * The end-of-text token: the one that other files name; or of the ids that they give an added token, of a usual name
- * where one has it; or else the added or plain token of a usual name. Throws DataError if there is none.
+ * The end-of-text token: the token that other files name; else, of the ids that they give, an added token, preferably
+ * with a usual name; else an added or plain token with a usual name. Throws DataError if there is none.
  */
 export function endOfText(
   ids: ReadonlyMap<string, number>,
@@ -186,7 +186,7 @@ export function endOfText(
 ): { readonly eot: number; readonly eotToken: string } {
   const all = new Map([...ids, ...added.map(({ content, id }) => [content, id] as const)]);
   const listed = new Set(added.map(({ content }) => content));
-  // What is added was meant: text may have made a plain token of any name.
+  // Added tokens first: they are there on purpose, while training on text can produce a plain token of any name.
   const usual = [
     ...EOT_NAMES.filter((name) => listed.has(name)),
     ...EOT_NAMES.filter((name) => ids.has(name)),
@@ -214,7 +214,7 @@ export function endOfText(
   );
 }
 
-/** The ids that are not to come of a text: special tokens and the end of text. */
+/** The ids that no text may encode to: special tokens and the end of text. */
 export function controlIds(added: readonly AddedToken[], eot: number): ReadonlySet<number> {
   return new Set([eot, ...added.filter(({ special }) => special).map(({ id }) => id)]);
 }
@@ -251,7 +251,7 @@ export function ownTokens(json: TokenizerJSON, where: string): OwnTokens {
   return { ids: new Map(contents.map((content, id) => [content, id])), size: vocab.length };
 }
 
-/** The ids of all tokens, added ones too, by their spelling. Throws DataError if the vocabulary is damaged. */
+/** The ids of all tokens, including added ones, by their spelling. Throws DataError if the vocabulary is damaged. */
 export function vocabularyIds(json: TokenizerJSON, where: string): Map<string, number> {
   const added = addedTokens(json, where).map(({ content, id }) => [content, id] as const);
   return new Map([...ownTokens(json, where).ids, ...added]);
@@ -260,15 +260,16 @@ export function vocabularyIds(json: TokenizerJSON, where: string): Map<string, n
 /** A model's own tokens. */
 export interface OwnTokens {
   readonly ids: ReadonlyMap<string, number>;
-  /** Entries of the vocabulary. */
+  /** Number of entries in the vocabulary. */
   readonly size: number;
 }
 
 /**
- * The ids that Python's tokenizers gives tokens that are added together, in order: that of the vocabulary, else the
- * next one free. Undefined for an empty one, which is not added.
+ * The ids that Python's tokenizers gives to tokens that are added together, in order: a token's id in the vocabulary,
+ * else the next free id. Undefined for an empty token, which is not added.
  *
- * @param free the first free id: entries of the vocabulary, which may leave gaps, or what is behind those added before
+ * @param free the first free id: the number of entries in the vocabulary, whose ids may leave gaps, or the id after
+ *   those of the tokens added before
  */
 export function addedIds(
   contents: readonly string[],
@@ -285,7 +286,7 @@ export function addedIds(
   });
 }
 
-/** Throws DataError if an added token has another id than Python's tokenizers gives it, which ignores the file's id. */
+/** Throws DataError if an added token's id is not the one that Python's tokenizers gives it, ignoring the file's id. */
 export function checkAddedIds(added: readonly AddedToken[], { ids, size }: OwnTokens, where: string): void {
   const right = addedIds(
     added.map(({ content }) => content),
@@ -344,11 +345,11 @@ function vocabularyOf(model: Record<string, unknown>, where: string): Map<string
 }
 
 /**
- * Reads `merges`; throws DataError if one is damaged. Of a pair that is there twice the last counts, as in Python's
+ * Reads `merges`; throws DataError if one is damaged. If a pair comes twice, the last counts, as in Python's
  * tokenizers.
  *
  * @param prefix what the right token of a pair loses when the two become one: `continuing_subword_prefix`
- * @param unmade ids that are left unmade
+ * @param unmade ids that no merge may make
  */
 export function mergesOf(
   merges: unknown,

@@ -1,7 +1,8 @@
 /**
  * Every tokenizer of Hugging Face that is not plain byte-level BPE: WordPiece, Unigram, BPE over characters, with
- * normalizers, pre-tokenizers and decoders. Gives the ids and texts of Python's tokenizers, or refuses the file by the
- * name of the setting that it cannot follow. Puts the parts together; each is in `pipeline/`. Reads no files.
+ * normalizers, pre-tokenizers and decoders. Gives the ids and texts that Python's tokenizers gives, or refuses a file
+ * and names the setting that is not supported. This file combines the parts, which are in `pipeline/`; it reads no
+ * files.
  */
 import { DataError } from '../errors.js';
 import { alphabetToBytes } from './byte-alphabet.js';
@@ -62,12 +63,12 @@ export class HuggingFaceTokenizer implements Tokenizer {
   readonly eot: number;
   readonly eotToken: string;
   readonly specials: readonly SpecialToken[];
-  /** Such tokenizers may look across white space or mark the beginning of a text, so texts go in whole. */
+  /** Such tokenizers may look across white space or mark the beginning of a text, so texts must be encoded whole. */
   readonly cuttable = false;
   readonly cutter: TextCutter;
   readonly #parts: Parts;
   readonly #cache = new WordCache();
-  /** The ids of a word on their way from the cache or to it. */
+  /** The ids of a word that are copied from the cache or to it. */
   readonly #few = new Uint16Array(MOST_REMEMBERED);
 
   private constructor(parts: Parts) {
@@ -90,8 +91,8 @@ export class HuggingFaceTokenizer implements Tokenizer {
   }
 
   /**
-   * Reads the content of `tokenizer.json`; throws DataError if it is damaged, has a setting that is not supported, no
-   * end-of-text token, or a vocabulary that does not fit 16-bit ids.
+   * Reads the content of `tokenizer.json`. Throws DataError if the content is damaged, has a setting that is not
+   * supported, has no end-of-text token, or has a vocabulary that does not fit 16-bit ids.
    */
   static fromJSON(json: TokenizerJSON, where: string, hints: EndOfTextHints = {}): HuggingFaceTokenizer {
     const record = json.model;
@@ -101,7 +102,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
       const fields = Object.keys(record).slice(0, 8).join(' ') || '(none)';
       const hint = Object.hasOwn(record, 'type')
         ? undefined
-        : `without it the other fields must tell, and these do not: ${fields}`;
+        : `without it the other fields must show the type, and these do not: ${fields}`;
       const rule = `must be one of ${MODEL_TYPES.join(', ')}`;
       throw new DataError(`${where}: model.type`, rule, record.type, hint);
     }
@@ -139,16 +140,16 @@ export class HuggingFaceTokenizer implements Tokenizer {
     });
   }
 
-  /** Throws DataError if a word has no token and the vocabulary no unknown token. */
+  /** Throws DataError if a word has no token and the vocabulary has no unknown token. */
   encode(text: string, inside = false): Uint16Array {
     return this.#idsOfWords(this.#words(text, inside));
   }
 
-  /** The words of the model that a text is made of, and the ids of added tokens that stand in it. */
+  /** The words of a text for the model, and the ids of added tokens in the text. */
   #words(text: string, inside: boolean): Word[] {
     const { added, preTokenize } = this.#parts;
     const words: Word[] = [];
-    // Half of a character is no text.
+    // A lone surrogate is no text.
     for (const section of added.sections(text.replace(/\p{Cs}/gu, '\ufffd'), inside)) {
       if (typeof section === 'number') {
         words.push(section);
@@ -176,7 +177,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     return withReplacements(this.#joined(ids), this.#parts.replacements);
   }
 
-  /** What follows an end of text is decoded as the beginning of another, as it was encoded. */
+  /** The ids after an end of text are decoded as the beginning of another text, as they were encoded. */
   #joined(ids: ArrayLike<number>): string {
     const { tokens, decode } = this.#parts;
     let text = '';
@@ -253,7 +254,7 @@ function readModel(type: ModelType, settings: Settings, tokens: ModelTokens): Wo
   }
 }
 
-/** The bytes of a token that is no whole text: `<0xE6>`, or written in GPT-2's alphabet; undefined for any other. */
+/** The bytes of a token that is only a part of a text: `<0xE6>`, or in GPT-2's alphabet; undefined for any other. */
 function partOfCharacter(token: string): Uint8Array | undefined {
   const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(token);
   return byte ? Uint8Array.of(Number.parseInt(byte[1], 16)) : alphabetToBytes(token);

@@ -1,14 +1,14 @@
 /**
- * Makes a tokenizer from a name or from the content of a `tokenizer.json`. Knows no files: callers read them.
+ * Makes a tokenizer from a name or from the content of a `tokenizer.json`. Callers read the files.
  *
- * A folder of prepared data and a trained run remember their tokenizer in a file `tokenizer.json`, which has
- * one of four forms:
+ * A folder of prepared data and a trained run keep their tokenizer in a file `tokenizer.json`, which has one of four
+ * forms:
  *
  * - `{"type": "bytes"}`: one id a byte;
  * - `{"type": "gpt2"}`: GPT-2's vocabulary, which the package gpt-tokenizer holds;
  * - `{"type": "characters", "characters": ["\n", " ", …]}`: one id a character, its place in the list;
- * - a Hugging Face `tokenizer.json` (it has a field `model`): byte-level BPE trained here, or any other. Where its
- *   end-of-text token is not `<|endoftext|>`, a file `tokenizer_config.json` beside it has that token's name.
+ * - a Hugging Face `tokenizer.json`, which has a field `model`: byte-level BPE trained here, or any other. If its
+ *   end-of-text token is not `<|endoftext|>`, a file `tokenizer_config.json` beside it names the token.
  */
 import { ConfigError, DataError } from '../errors.js';
 import { BytesTokenizer } from './bytes.js';
@@ -32,7 +32,7 @@ export async function createTokenizer(name: string): Promise<PartingTokenizer> {
  * GPT-2's settings uses the encoder of `bpe.ts`; every other model is put together in `huggingface.ts`.
  *
  * @param where the file's name, for messages
- * @param hints what other files say of its end of text
+ * @param hints what other files say of the tokenizer's end of text
  * @throws DataError if the content is not a tokenizer, or its vocabulary does not fit 16-bit ids
  */
 export async function tokenizerFromJSON(

@@ -1,13 +1,13 @@
 /**
- * Byte-pair merges: an ordered list of pairs of ids and what each becomes.
+ * Byte-pair merges: an ordered list of pairs of ids, each with the id that it becomes.
  */
 import { Heap } from './heap.js';
 
 /** Keys (rank, position) are packed into one number; positions stay below this. */
 const POSITIONS = 2 ** 32;
-/** Up to this many ids a word is merged by looking through it; the work grows with the square. */
+/** A word of up to this many ids is merged by scanning it; the work grows with the square of the length. */
 const SHORT_WORD = 128;
-/** The hash's upper bits by which most pairs that do not merge are told without a look at the table. */
+/** Upper bits of the hash that rule out most pairs which do not merge, without a look at the table. */
 const SIEVE_BITS = 19;
 /** The rank of a pair that does not merge. */
 const NONE = 0x7fff_ffff;
@@ -19,11 +19,11 @@ export class MergeTable {
   readonly #result: number[] = [];
   /** Ranks by pair, with open addressing: the pair and its rank + 1 in turn, 0 where a place is free. */
   #places = new Int32Array(2 << 9);
-  /** Leaves of a hash the bits that are a place. */
+  /** Shifts a hash to the bits that are a place. */
   #shift = 32 - 9;
   /** A bit for each hash that some pair has. */
   readonly #sieve = new Int32Array((1 << SIEVE_BITS) / 32);
-  /** Ranks of the pairs of the word in hand. */
+  /** Ranks of the pairs of the current word. */
   readonly #ranks = new Int32Array(SHORT_WORD);
 
   /** Number of merges. */
@@ -42,8 +42,8 @@ export class MergeTable {
 
   /**
    * Applies the merges to a word, the ids from `start` to `end`: always the merge of lowest rank, the leftmost first,
-   * until none applies. O(n log n), so that a word of a million letters is no trap. What is left begins at `start`;
-   * gives its end.
+   * until none applies. O(n log n), so that a word of a million letters is not too slow. The merged ids begin at
+   * `start`; returns their end.
    */
   apply(ids: Uint16Array, start: number, end: number): number {
     return end - start <= SHORT_WORD
@@ -51,7 +51,7 @@ export class MergeTable {
       : this.#applyByQueue(ids, start, end);
   }
 
-  /** Looks through the word for each merge: the fastest way for the words that make up most text. */
+  /** Scans the word for each merge: the fastest way for the short words that make up most text. */
   #applyByScan(ids: Uint16Array, start: number, end: number): number {
     const ranks = this.#ranks;
     let last = end - start - 1;
@@ -92,7 +92,7 @@ export class MergeTable {
       const i = entry % POSITIONS;
       const rank = (entry - i) / POSITIONS;
       const j = next[i];
-      // The pair may have been merged away, or have become another one, since it was queued.
+      // Since the pair was queued, it may have been merged away, or have become another pair.
       if (ids[i] < 0 || j >= n || this.#rank(ids[i], ids[j]) !== rank) continue;
       ids[i] = this.#result[rank];
       ids[j] = -1;
@@ -132,7 +132,7 @@ export class MergeTable {
     places[at + 1] = rank + 1;
   }
 
-  /** Makes room, so that a quarter to a half of the places are taken. */
+  /** Doubles the table, so that from a quarter to half of the places are taken. */
   #grow(): void {
     this.#places = new Int32Array(2 * this.#places.length);
     this.#shift--;

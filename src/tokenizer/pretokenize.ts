@@ -1,13 +1,13 @@
 /**
- * GPT-2's pre-tokenisation: cuts text into the words that byte-pair merges never cross.
+ * GPT-2's pre-tokenisation: splits text into the words that byte-pair merges never cross.
  *
- * The rule is this expression, taken at each position, first alternative first:
+ * The rule is this expression, matched at each position, first alternative first:
  *
  *     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
  *
  * with \s meaning Unicode's White_Space, as in the original. JavaScript's own \s differs: it has U+FEFF and lacks
- * U+0085; and its \p{L} and \p{N} change with the engine, so that a table has the sets. A scanner over character
- * classes is used because it is more than twice as fast as the expression; a test holds the two equal.
+ * U+0085. Its \p{L} and \p{N} change with the engine, so the sets come from a table. A scanner over character classes
+ * is used because it is more than twice as fast as the expression; a test checks that the two are equal.
  */
 
 import { classOf } from './pipeline/unicode.js';
@@ -16,7 +16,7 @@ const OTHER = 0;
 const LETTER = 1;
 const NUMBER = 2;
 const SPACE = 3;
-/** Half of a character beyond 16 bits: the class is that of the whole code point. */
+/** Half of a surrogate pair: the class is that of the whole code point. */
 const SURROGATE = 4;
 /** Added to the class of a character of two units. */
 const PAIR = 8;
@@ -28,7 +28,7 @@ const SETS = [
 ] as const;
 const CLASSES = new Uint8Array(0x10000).fill(SURROGATE, 0xd800, 0xe000);
 for (const [kind, set] of SETS) set.eachRun((first, last) => CLASSES.fill(kind, first, last + 1));
-/** Classes of the characters beyond 16 bits with PAIR, found when first met; 0 until then. */
+/** Classes of the characters beyond 16 bits, with PAIR; 0 until a character is first met. */
 const PAIR_CLASSES = new Uint8Array(0x110000 - 0x10000);
 
 /** The class of the character at `i`, with PAIR if it has two units; lone surrogates are OTHER. */
@@ -42,7 +42,7 @@ function classAt(text: string, i: number): number {
   return PAIR_CLASSES[beyond];
 }
 
-/** Calls `word` with the start and end of each pre-token of the text, in order; together they are the text. */
+/** Calls `word` with the start and end of each pre-token, in order; together the pre-tokens are the text. */
 export function preTokenize(text: string, word: (start: number, end: number) => void): void {
   const end = text.length;
   let i = 0;
@@ -90,7 +90,7 @@ export function cutBeforeSpace(text: string): number {
   return 0;
 }
 
-/** Copies a string, so that keeping it does not keep the long text alive of which it is a slice. */
+/** Copies a string, so that keeping it does not keep the long text in memory from which it was cut. */
 export function ownString(slice: string): string {
   return decoder.decode(encoder.encode(slice));
 }

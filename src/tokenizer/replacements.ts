@@ -1,7 +1,7 @@
-/** Texts that are replaced by others, in a whole text or in one that comes piece by piece. */
+/** Replaces texts with others, in a whole text or in a text that arrives piece by piece. */
 import type { TokenDecoder } from './tokenizer.js';
 
-/** The replaced texts, at any place, and their replacements. */
+/** A text to replace wherever it occurs, and its replacement. */
 export type Replacement = readonly [from: string, to: string];
 
 /** Makes the replacements one after the other. */
@@ -9,7 +9,7 @@ export function withReplacements(text: string, replacements: readonly Replacemen
   return replacements.reduce((all, [from, to]) => all.replaceAll(from, () => to), text);
 }
 
-/** Makes them in the text of another decoder, and holds back what may become part of a text to be replaced. */
+/** Makes replacements in the output of another decoder, and holds back text that may be the beginning of a match. */
 export class ReplacingDecoder implements TokenDecoder {
   readonly #source: TokenDecoder;
   readonly #steps: readonly Replacer[];

@@ -1,12 +1,12 @@
-/** Text between special tokens as ids. Callers decide which tokens are special. */
+/** Encodes texts with special tokens between them. Callers decide which tokens are special. */
 import type { SpecialToken, Tokenizer } from './tokenizer.js';
 
-/** A text, in which no special token is recognised, or a special token. */
+/** A special token, or a text in which no special token is recognised. */
 export type Span = string | SpecialToken;
 
 /**
  * The ids of texts and special tokens one after another. Each text is encoded by itself, as Hugging Face's tokenizers
- * do between two added tokens; a token with `lstrip` or `rstrip` takes the white space beside it along.
+ * do between two added tokens; a token with `lstrip` or `rstrip` includes the white space beside it.
  */
 export function encodeSpans(tokenizer: Tokenizer, spans: readonly Span[]): number[] {
   return spans.flatMap((span, i) => {

@@ -10,19 +10,19 @@ export const TOKENIZER_CONFIG_FILE = 'tokenizer_config.json';
 export const SPECIAL_TOKENS_FILE = 'special_tokens_map.json';
 export const ADDED_TOKENS_FILE = 'added_tokens.json';
 
-/** Special tokens by the names that templates know them by: bos_token, eos_token, pad_token … */
+/** Special tokens by the names that templates use: bos_token, eos_token, pad_token … */
 export type TokenNames = Readonly<Record<string, string>>;
 
-/** The special tokens that have a name, and those that have none. */
+/** The special tokens with a name, and those without. */
 export interface NamedTokens {
   readonly names: TokenNames;
   readonly others: readonly string[];
 }
 
 /**
- * Reads the content of both files, of which `undefined` stands for one that is missing. A token is a text, or an object
- * with its `content`. Throws DataError for a file that holds no object, and for a bos_token or eos_token that is none
- * of these.
+ * Reads the content of `tokenizer_config.json` and `special_tokens_map.json`; `undefined` stands for a missing file. A
+ * token is a text, or an object with its `content`. Throws DataError for a file that holds no object, and for a
+ * bos_token or eos_token that is neither.
  *
  * @param where the folder, for messages
  */
@@ -51,23 +51,23 @@ export function namedTokens(config: unknown, map: unknown, where: string): Named
   return { names: Object.fromEntries(names), others };
 }
 
-/** The names where no file gives any: the token that parts documents, if any, is the beginning and the end of each. */
+/** The names if no file gives any: the token that separates documents, if any, both begins and ends each document. */
 export function endOfTextNames({ eotToken }: Pick<Tokenizer, 'eotToken'>): TokenNames {
   return eotToken === null ? {} : { bos_token: eotToken, eos_token: eotToken };
 }
 
-/** The names of those tokens that a `tokenizer.json` has. Throws DataError if it is damaged. */
+/** The names whose tokens a `tokenizer.json` has. Throws DataError if the content is damaged. */
 export function knownNames(names: TokenNames, json: TokenizerJSON, where: string): TokenNames {
   const ids = vocabularyIds(json, where);
   return Object.fromEntries(Object.entries(names).filter(([, content]) => ids.has(content)));
 }
 
-/** The flags of an added token of which nothing else is said. */
+/** The flags of an added token by default. */
 const PLAIN = { single_word: false, lstrip: false, rstrip: false };
 
 /**
- * The content of a `tokenizer.json` with the tokens that files beside it add, as transformers adds them when it loads
- * them: those of `added_tokens_decoder`, which also say anew how a token is found that is there already; or, where a
+ * The content of a `tokenizer.json` with the tokens that files beside it add, as transformers adds them on loading:
+ * those of `added_tokens_decoder`, whose flags also replace those of tokens that are there already; or, if the
  * configuration has no such list, those of `added_tokens.json`.
  *
  * @param older the content of added_tokens.json, `undefined` for none
@@ -89,7 +89,7 @@ export function withAddedTokens(
       ? `${where}/${ADDED_TOKENS_FILE}`
       : `${where}/${TOKENIZER_CONFIG_FILE}: added_tokens_decoder`;
   if (!isRecord(list)) throw new DataError(file, 'must be an object', JSON.stringify(list));
-  // By id and with their settings in the newer place, by content in the older one.
+  // The newer list has tokens by id and with their flags, the older file by content.
   const beside = Object.entries(list)
     .map(([key, value]) => {
       if (newer === undefined) {
@@ -137,8 +137,9 @@ export function withAddedTokens(
 }
 
 /**
- * The content of a `tokenizer.json` in which tokens that other files name as special are special, as transformers makes
- * them when it loads them: those of these contents, and added ones of these ids. Throws DataError if it is damaged.
+ * The content of a `tokenizer.json` in which the tokens that other files name as special are special, as transformers
+ * makes them on loading: tokens with these contents, and added tokens with these ids. Throws DataError if the content
+ * is damaged.
  */
 export function withSpecialTokens(
   json: TokenizerJSON,

@@ -1,8 +1,8 @@
 /**
- * The contract of a tokenizer: text to ids and back. It must not import vocabularies, files or models.
+ * The contract of a tokenizer: text to ids and back. This file must not import vocabularies, files or models.
  *
- * Token ids always fit 16 bits, because prepared data stores them so: a tokenizer with more than
- * `MAX_VOCAB_SIZE` ids cannot be made.
+ * Token ids always fit 16 bits, because prepared data stores them so: a tokenizer with more than `MAX_VOCAB_SIZE` ids
+ * is rejected.
  */
 import { DataError } from '../errors.js';
 
@@ -18,9 +18,9 @@ export type TokenizerJSON = Record<string, unknown>;
 /** A token that text cannot spell: the end of a text, or a mark such as `<|im_start|>`. */
 export interface SpecialToken {
   readonly id: number;
-  /** How it is written in chat templates and in what is decoded. */
+  /** Its spelling in chat templates and in decoded text. */
   readonly content: string;
-  /** Whether it takes the white space before it, or after it, along. */
+  /** Whether it includes the white space before it, and after it. */
   readonly lstrip: boolean;
   readonly rstrip: boolean;
 }
@@ -34,72 +34,72 @@ export function endOfTextToken(id: number): SpecialToken {
 export interface Tokenizer {
   /** A short name for reports and `meta.json`: bytes, gpt2, bpe-4096 … */
   readonly name: string;
-  /** Number of ids: the largest id + 1, the end-of-text id included. */
+  /** Number of ids: the largest id + 1, including the end-of-text id. */
   readonly vocabSize: number;
   /**
-   * The end-of-text id, which parts the documents of prepared data; `encode` never gives it where it is special, also
-   * where the text spells it out. What ends an answer may be more ids than this one: `generate/text-ids.ts`. Null in
-   * vocabularies that have none.
+   * The end-of-text id, which separates the documents of prepared data. If it is special, `encode` never gives it, even
+   * if the text spells it out. An answer may be ended by other ids too: see `generate/text-ids.ts`. Null if the
+   * vocabulary has none.
    */
   readonly eot: number | null;
-  /** How `tokenizer.json` spells that token; null if there is none. */
+  /** How `tokenizer.json` spells the end-of-text token; null if there is none. */
   readonly eotToken: string | null;
   /** The special tokens, which `encode` never gives. */
   readonly specials: readonly SpecialToken[];
   /** Whether two pieces of a text cut by `cutBeforeSpace` encode to the ids of the whole text. */
   readonly cuttable: boolean;
-  /** Cuts texts where such pieces do not; undefined if it is not needed, or not possible. */
+  /** Cuts texts if `cuttable` is false; undefined if that is not needed, or not possible. */
   readonly cutter?: TextCutter | undefined;
   /**
    * Encodes the text as ordinary text: special tokens that it spells out are not recognised.
    *
-   * @param inside whether text comes before it: some tokenizers mark the beginning of a whole text
+   * @param inside whether other text comes before: some tokenizers mark the beginning of a whole text
    */
   encode(text: string, inside?: boolean): Uint16Array;
-  /** Decodes ids to text, bytes that are not UTF-8 to U+FFFD; throws DataError for an id not in the vocabulary. */
+  /** Decodes ids to text; bytes that are not UTF-8 become U+FFFD. Throws DataError for an id not in the vocabulary. */
   decode(ids: ArrayLike<number>): string;
   /**
-   * The bytes of UTF-8 that an id stands for after the id `before`, at the beginning of a text without; they may be a
-   * part of a character. Throws DataError for an unknown id.
+   * The bytes in UTF-8 of an id after the id `before`, or without it at the beginning of a text. They may be a part of
+   * a character. Throws DataError for an unknown id.
    */
   bytesOf(id: number, before?: number): Uint8Array;
-  /** Starts decoding one id at a time, after the ids of `context`, whose text is not given again. */
+  /** Starts decoding one id at a time, after the ids of `context`, whose text is not returned again. */
   decoder(context?: ArrayLike<number>): TokenDecoder;
-  /** Gives the content of `tokenizer.json`, from which `tokenizerFromJSON` makes an equal tokenizer. */
+  /** The content of `tokenizer.json`, from which `tokenizerFromJSON` makes an equal tokenizer. */
   toJSON(): TokenizerJSON;
 }
 
 /** Cuts long texts, so that the parts encode to the ids of the whole. */
 export interface TextCutter {
-  /** The place, near the end of a long text, where it may be cut; 0 if none is found. */
+  /** A place near the end of a long text where the text may be cut; 0 if none is found. */
   cut(text: string): number;
-  /** Encodes a part that follows a cut: `before` is the end of what lies before it, of `contextUnits` UTF-16 units. */
+  /** Encodes the part after a cut: `before` is the end of the text before the cut, of `contextUnits` UTF-16 units. */
   encodeAfter(before: string, text: string): Uint16Array;
   readonly contextUnits: number;
 }
 
 /** Decodes a stream of ids; what it returns never ends inside a character. */
 export interface TokenDecoder {
-  /** Takes the next id and gives the text that is now complete, often '' inside a multi-byte character. */
+  /** Adds the next id and returns the text that is now complete, often '' inside a multi-byte character. */
   push(id: number): string;
-  /** Gives what is left at the end, an unfinished character as U+FFFD. */
+  /** Returns the rest at the end; an unfinished character becomes U+FFFD. */
   end(): string;
 }
 
-/** A tokenizer with a token that parts documents. */
+/** A tokenizer with a token that separates documents. */
 export interface PartingTokenizer extends Tokenizer {
   readonly eot: number;
   readonly eotToken: string;
 }
 
-/** Whether a tokenizer has a token that parts documents. */
+/** Whether a tokenizer has a token that separates documents. */
 export function partsDocuments(tokenizer: Tokenizer): tokenizer is PartingTokenizer {
   return tokenizer.eot !== null && tokenizer.eotToken !== null;
 }
 
 /**
- * The special tokens whose ids a model of `vocabSize` ids does not have, as after one was added for padding alone: the
- * model neither reads nor makes them. Undefined if more is beyond the model, whose tokenizer it is then not.
+ * The special tokens whose ids lie beyond a model of `vocabSize` ids, such as one added for padding alone: the model
+ * neither reads nor makes them. Undefined if other tokens lie beyond it; then the tokenizer is not the model's.
  */
 export function tokensBeyond(tokenizer: Tokenizer, vocabSize: number): readonly SpecialToken[] | undefined {
   const beyond = tokenizer.specials.filter(({ id }) => id >= vocabSize);
@@ -140,7 +140,7 @@ export function decodeByteTokens(bytesOf: (id: number) => Uint8Array, ids: Array
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
 }
 
-/** The text of an id after the id `before`, at the beginning of a text without; a part of a character is U+FFFD. */
+/** The text of an id after the id `before`, or without it at the beginning; a part of a character is U+FFFD. */
 export function textOf(tokenizer: Tokenizer, id: number, before?: number): string {
   return new TextDecoder('utf-8', { ignoreBOM: true }).decode(tokenizer.bytesOf(id, before));
 }

@@ -1,24 +1,23 @@
 /**
- * Decodes a stream of ids with a tokenizer that decodes lists only, in which a token's text can depend on those before
- * it.
- *
+ * Decodes a stream of ids with a tokenizer that decodes only whole lists, in which a token's text can depend on the
+ * tokens before it.
  */
 import type { TokenDecoder } from './tokenizer.js';
 
-/** Maximum of ids of a context that are read. */
+/** Most ids of a context that are read. */
 const MOST_CONTEXT = 64;
 
-/** Each step decodes a short window with and without what is new, and gives the difference. */
+/** Each step decodes a short window with and without the new ids, and returns the difference. */
 export class WindowDecoder implements TokenDecoder {
   readonly #decode: (ids: readonly number[]) => string;
   #window: number[];
-  /** How many ids of the window have been given out. */
+  /** How many ids of the window have been returned as text. */
   #given: number;
 
-  /** @param context the ids before the stream, whose text is not given out */
+  /** @param context the ids before the stream, whose text is not returned */
   constructor(decode: (ids: readonly number[]) => string, context: ArrayLike<number>) {
     this.#decode = decode;
-    // From the last id that is a whole text on its own: a window may not begin inside a character.
+    // The window begins at the last id that is a whole text on its own, so never inside a character.
     let start = context.length;
     for (let whole = false; !whole && start > 0 && context.length - start < MOST_CONTEXT; ) {
       const text = decode([context[--start]]);
@@ -48,7 +47,7 @@ export class WindowDecoder implements TokenDecoder {
   #pending(): string {
     const given = this.#decode(this.#window.slice(0, this.#given));
     const all = this.#decode(this.#window);
-    // What is new may change what was given, if that was no whole text.
+    // New ids may change the text before them, if it was not whole.
     return all.startsWith(given) ? all.slice(given.length) : this.#decode(this.#window.slice(this.#given));
   }
 }

@@ -1,21 +1,21 @@
 /**
- * Remembers the ids of words in bounded memory: a word that falls into another's place takes it.
+ * Remembers the ids of words in bounded memory: a word replaces another word in the same place.
  *
- * An entry is 32 numbers of 16 bits, one line of the processor's cache: the word's length, its units of UTF-16, the
- * number of its ids and they themselves. Longer words are rare and are not remembered.
+ * An entry is 32 numbers of 16 bits, one line of the processor's cache: the word's length, its UTF-16 units, the number
+ * of its ids, and the ids. Longer words are rare and are not remembered.
  */
 
 /** 8 MB. */
 const ENTRIES = 1 << 17;
 const ENTRY = 32;
 const IDS = 16;
-/** Maximum of units, and of ids, of a cached word. */
+/** Most UTF-16 units, and most ids, of a cached word. */
 export const MOST_REMEMBERED = 15;
 
 export class WordCache {
   readonly #entries = new Uint16Array(ENTRIES * ENTRY);
 
-  /** The place of the word from `start` to `end`, or -1 if it is too long for one. */
+  /** The place of the word from `start` to `end`, or -1 if the word is too long. */
   place(text: string, start: number, end: number): number {
     if (end - start > MOST_REMEMBERED) return -1;
     let hash = 0;
@@ -24,7 +24,7 @@ export class WordCache {
     return (((hash ^ (hash >>> 15)) >>> 0) % ENTRIES) * ENTRY;
   }
 
-  /** Copies the word's ids to `ids` from `to` on and gives their end, or -1 if another word or none is in its place. */
+  /** Copies the word's ids to `ids` from `to` on; returns their end, or -1 if its place holds another word or none. */
   recall(place: number, text: string, start: number, end: number, ids: Uint16Array, to: number): number {
     const entries = this.#entries;
     const length = end - start;
@@ -35,7 +35,7 @@ export class WordCache {
     return to + count;
   }
 
-  /** Remembers the word's ids, those in `ids` from `from` to `to`. */
+  /** Remembers the word's ids, which `ids` holds from `from` to `to`. */
   remember(
     place: number,
     text: string,

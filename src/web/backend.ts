@@ -6,8 +6,8 @@ import { BackendError, ConfigError } from '../errors.js';
 const BACKENDS = ['auto', 'webgpu', 'wasm', 'reference'] as const;
 
 /**
- * Channels from which on a GPU, if there is one, computes a model: for narrower models, starting the kernels takes
- * longer than running them. An estimate, until it is measured on many GPUs.
+ * The least number of channels with which a GPU, if there is one, computes a model: for narrower models, starting the
+ * kernels takes longer than running them. An estimate, until it is measured on many GPUs.
  */
 export const GPU_CHANNELS = 256;
 
@@ -18,18 +18,18 @@ export interface BackendOptions {
    * the processor.
    */
   readonly backend?: (typeof BACKENDS)[number];
-  /** Channels (nEmbd) of the model, by which `auto` chooses: a GPU from GPU_CHANNELS on. Without it, no GPU. */
+  /** Channels (nEmbd) of the model, by which `auto` chooses: a GPU from GPU_CHANNELS on; if undefined, no GPU. */
   readonly channels?: number;
-  /** f32 by default. GPUs may have f16; the processor has bf16, emulated with floats here. */
+  /** f32 by default. GPUs may have f16; the processor has bf16, which WebAssembly emulates with floats. */
   readonly precision?: Precision;
   /** `int8`: products of inference read weights rounded to 8 bits. GPUs lack it. */
   readonly weights?: 'float' | 'int8';
   /**
-   * Threads, which all backends of a page or worker share. All processors in a worker of a page that is cross-origin
-   * isolated, by default; elsewhere there is one.
+   * Threads, which all backends of a page or worker share. By default as many as processors in a worker of a page that
+   * is cross-origin isolated; elsewhere there is one.
    */
   readonly threads?: number;
-  /** Receives warnings of threads that did not start, and of a fallback to another engine. */
+  /** Receives warnings about threads that did not start, and about a fallback to another engine. */
   readonly onWarning?: (message: string) => void;
 }
 
@@ -41,7 +41,7 @@ export interface BackendOptions {
  * available.
  *
  * @example
- * // In a worker, so that there are threads and the page stays alive.
+ * // In a worker, so that there are threads and the page stays responsive.
  * const runtime = new Runtime(await createBackend());
  */
 export async function createBackend(options: BackendOptions = {}): Promise<Backend> {

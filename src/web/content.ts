@@ -1,16 +1,16 @@
-/** Common parts of a page's stores: bytes, and files that are read in parts from memory or from a Blob. */
+/** What a page's stores have in common: bytes, and files that are read in parts from memory or from a Blob. */
 import { CheckpointError } from '../errors.js';
 import type { RandomAccessFile } from '../platform.js';
 
 export const bytesOf = (content: string | Uint8Array): Uint8Array =>
   typeof content === 'string' ? new TextEncoder().encode(content) : content;
 
-/** Whether one of these files is `path`, or lies in a folder of this name. */
+/** Whether one of the files is `path`, or lies in a folder of this name. */
 export function hasPath(files: Iterable<string>, path: string): boolean {
   return [...files].some((name) => name === path || name.startsWith(`${path}/`));
 }
 
-/** Names in a folder of these files, sorted. */
+/** The names in folder `path` of the files, sorted. */
 export function namesIn(files: Iterable<string>, path: string): string[] {
   const prefix = path === '.' ? '' : `${path}/`;
   const below = [...files].filter((name) => name.startsWith(prefix));
@@ -34,7 +34,7 @@ export function fileOf(
   };
 }
 
-/** The same for a Blob, such as a File. Throws CheckpointError if the Blob can no longer be read. */
+/** A file whose bytes a Blob has, such as a File. Reading throws CheckpointError if the Blob can no longer be read. */
 export function blobFile(path: string, blob: Blob): RandomAccessFile {
   return fileOf(path, blob.size, async (begin, end) => {
     try {
@@ -46,7 +46,7 @@ export function blobFile(path: string, blob: Blob): RandomAccessFile {
   });
 }
 
-/** All of a file. */
+/** The whole content of a file, which is then closed. */
 export async function contentOf(file: RandomAccessFile): Promise<Uint8Array<ArrayBuffer>> {
   await using opened = file;
   const content = new Uint8Array(opened.size);

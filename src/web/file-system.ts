@@ -1,6 +1,6 @@
 /**
- * The browser's file system, as far as it is used here: its types, which neither Node's types nor all versions of the
- * DOM's have, and its errors in words.
+ * The browser's file system, as far as loopnn uses it: its types, which neither Node's types nor all versions of the
+ * DOM's have, and words for its errors.
  */
 import { ConfigError, FileError } from '../errors.js';
 
@@ -21,7 +21,7 @@ export interface OneFile {
   readonly kind: 'file';
   readonly name: string;
   getFile(): Promise<Blob>;
-  /** Replaces a file of that name. */
+  /** Renames the file, and replaces a file of that name. */
   move(name: string): Promise<void>;
   createWritable(options?: { readonly keepExistingData: boolean }): Promise<Writable>;
   /** In dedicated workers only. */
@@ -60,14 +60,14 @@ export async function privateRoot(): Promise<Folder> {
     return await navigator.storage.getDirectory();
   } catch (error) {
     const hint =
-      'private windows and blocked site data have none: MemoryStore keeps a run until the page ends';
+      'private windows and blocked site data have none: MemoryStore keeps a run until the page closes';
     throw new ConfigError('OpfsStore', rule, messageOf(error), hint);
   }
 }
 
 /**
- * Writes pieces to a file, at its end or in place of its content. Each is on disk when this returns. In a worker the
- * file is locked during the write; elsewhere a copy of the file is written.
+ * Writes pieces to a file, at its end or in place of its content. All pieces are on the disk when this returns. In a
+ * worker the file is locked during the write; elsewhere a copy of the file is written.
  */
 export async function writeInto(
   file: OneFile,

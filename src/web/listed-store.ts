@@ -1,4 +1,4 @@
-/** Common parts of read-only stores with a list of files: at a URL, and of Files on a page. */
+/** What read-only stores with a list of files have in common: at a URL, and of Files on a page. */
 import { ConfigError } from '../errors.js';
 import { crc32c } from '../formats/crc32c.js';
 import type { RandomAccessFile, Store } from '../platform.js';
@@ -8,8 +8,8 @@ export abstract class ListedStore implements Store {
   readonly crc32c = crc32c;
 
   /**
-   * @param name for messages
-   * @param paths of all files
+   * @param name the store's name for messages
+   * @param paths the paths of all files
    */
   constructor(
     readonly name: string,
@@ -37,11 +37,6 @@ export abstract class ListedStore implements Store {
   lock = this.refuse;
 
   private async refuse(): Promise<never> {
-    throw new ConfigError(
-      this.name,
-      'is only read from',
-      undefined,
-      'train into an OpfsStore or a MemoryStore',
-    );
+    throw new ConfigError(this.name, 'is read-only', undefined, 'train into an OpfsStore or a MemoryStore');
   }
 }

@@ -25,8 +25,8 @@ export interface LoadOptions extends Omit<BackendOptions, 'channels'>, KeyValueO
 }
 
 /**
- * A run's best weights, ready to generate; several models may be loaded at once. The caller disposes of the model. In
- * a worker there are threads, and the page stays alive.
+ * A run's best weights, ready to generate; several models may be loaded at once. The caller disposes of the model. In a
+ * worker there are threads, and the page stays responsive.
  *
  * Throws CheckpointError if there is no run or its files are damaged, DataError if it has no tokenizer, and ConfigError
  * for wrong options.
@@ -45,11 +45,11 @@ export interface ModelParts {
   readonly gpt: GPT;
   readonly tokenizer: Tokenizer;
   readonly textIds: TextIds;
-  /** Update that the weights are from. */
+  /** The update that the weights are from. */
   readonly step: number;
 }
 
-/** The same with its parts accessible; the caller disposes of `gpt`, or of the Model made from it. */
+/** Loads as `loadModel`, and returns the parts; the caller disposes of `gpt`, or of the Model made from it. */
 export async function loadParts(source: ModelSource, options: LoadOptions = {}): Promise<ModelParts> {
   if (!source) throw new ConfigError('source', 'must be given: the URL of a run, a store, a folder or files');
   const { cache = false, kvSharing, kvLoops, ...engine } = options;

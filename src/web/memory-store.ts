@@ -1,4 +1,4 @@
-/** A store in memory: runs that end with the page. */
+/** A store in memory: its runs last until the page is closed. */
 import { CheckpointError } from '../errors.js';
 import { crc32c } from '../formats/crc32c.js';
 import { joined } from '../formats/joined.js';

@@ -1,11 +1,10 @@
 /**
- * A store in the browser's own file system (OPFS), written so that a tab that is closed, or crashes, leaves nothing
- * half-written.
+ * A store in the browser's own file system (OPFS). A tab that is closed, or crashes, leaves nothing half-written.
  *
- * A file is written beside its place and then moved there. Folders can not be moved: a folder is written in place, with
+ * A file is written beside its place and then moved there. Folders cannot be moved: a folder is written in place, with
  * a file `.partial` in it, and appears when that file is removed. Removing a folder begins by adding the file. A folder
- * that replaces another of its name is `name~1`, `name~2` …, of which the last complete one counts. The next write in a
- * folder removes leftovers.
+ * that replaces another folder is `name~1`, `name~2` …; the last complete version counts. The next write in a folder
+ * removes leftovers.
  */
 import { CheckpointError, LockError } from '../errors.js';
 import { crc32c } from '../formats/crc32c.js';
@@ -14,11 +13,13 @@ import { blobFile, bytesOf, contentOf } from './content.js';
 import { type DirectoryHandle, type Folder, isMissing, type OneFile, privateRoot } from './file-system.js';
 import { refusal, writeInto } from './file-system.js';
 
-/** Suffix of files being written; Chromium adds its own suffix, also to these. */
+/** Suffix of files being written; Chromium adds its own suffix, to these too. */
 const PARTIAL = '.partial';
 const isPartial = (name: string) => name.endsWith(PARTIAL) || name.endsWith('.crswap');
 
-/** Milliseconds in which a former writer must release the lock: an ended worker, or a reloaded page, needs some. */
+/**
+ * Milliseconds to wait for a former holder to release the lock: a terminated worker, or a reloaded page, needs some.
+ */
 const LOCK_WAIT = 1000;
 
 interface Locks {
@@ -26,20 +27,20 @@ interface Locks {
 }
 
 /**
- * A store in a folder of the origin's private file system, or below a folder that was picked; it is created when
- * first written to. Workers write faster than pages.
+ * A store in a folder of the origin's private file system, or in a folder that the user picked. The folder is created
+ * by the first write. Workers write faster than pages.
  *
  * @example
  * const store = new OpfsStore('runs/mine');
- * await using _lock = await store.lock(); // throws LockError where another tab trains there
+ * await using _lock = await store.lock(); // throws LockError if another tab trains there
  */
 export class OpfsStore implements Store {
   readonly crc32c = crc32c;
-  /** For messages, and the name of its lock. */
+  /** The store's name, for messages and for its lock. */
   readonly name: string;
   private readonly root: () => Promise<Folder>;
   private readonly path: string;
-  /** Writes take turns: each sweeps leftovers of former ones. */
+  /** The last write: writes take turns, since each removes the leftovers of former writes. */
   private turn: Promise<unknown> = Promise.resolve();
   private lost: LockError | null = null;
 
@@ -130,14 +131,14 @@ export class OpfsStore implements Store {
   }
 
   /**
-   * Claims the store for this tab or worker until the claim is disposed of, by the browser's Web Locks: they end with
-   * the tab or worker that holds them. Throws LockError if another holds the store.
+   * Claims the store for this tab or worker until the claim is disposed of, with the browser's Web Locks, which end
+   * with the tab or worker that holds them. Throws LockError if another tab or worker holds the store.
    */
   async lock(): Promise<AsyncDisposable> {
-    await this.root(); // reports it if there is neither this nor a lock
+    await this.root(); // throws a clear error where the browser has neither OPFS nor locks
     const { locks } = (globalThis as unknown as { readonly navigator: { readonly locks: Locks } }).navigator;
     const rule = 'must not be in use by another tab or worker';
-    const taken = new LockError(this.name, rule, undefined, 'end what trains there first');
+    const taken = new LockError(this.name, rule, undefined, 'stop the training there first');
     return new Promise((resolve, reject) => {
       let granted = false;
       const hold = () =>
@@ -154,7 +155,7 @@ export class OpfsStore implements Store {
       const request = locks.request(`loopnn ${this.name}`, { signal }, hold);
       request.catch(() => {
         if (granted)
-          this.lost = taken; // it was stolen
+          this.lost = taken; // the lock was stolen
         else reject(taken);
       });
     });
@@ -164,7 +165,7 @@ export class OpfsStore implements Store {
     if (this.lost) throw this.lost;
   }
 
-  /** Writes in turn; puts the browser's errors into words. */
+  /** Writes in turn, and translates the browser's errors. */
   private writing(path: string, write: () => Promise<void>): Promise<void> {
     const own = async () => {
       try {
@@ -179,7 +180,7 @@ export class OpfsStore implements Store {
     return written;
   }
 
-  /** The folder that a path's file or folder lies in, or null, and its name there. */
+  /** The folder that contains a path's file or folder, or null, and the name in it. */
   private async placeOf(path: string): Promise<{ folder: Folder | null; name: string }> {
     const parts = partsOf(this.path, path);
     return { name: parts[parts.length - 1], folder: await this.folderAt(parts.slice(0, -1), false) };
@@ -198,7 +199,7 @@ export class OpfsStore implements Store {
       if (next?.kind === 'directory') folder = next;
       else if (!create) return null;
       else {
-        if (depth >= above) await sweep(folder); // what lies above the store is not its own
+        if (depth >= above) await sweep(folder); // folders above the store are not its own
         folder = await folder.getDirectoryHandle(name, { create: true });
       }
     }
@@ -211,7 +212,7 @@ const partsOf = (...paths: readonly string[]): string[] =>
 
 const versioned = (name: string, version: number) => (version === 0 ? name : `${name}~${version}`);
 
-/** The name of which a folder is a version: `name~2`. */
+/** The name and the version of a folder: `name~2` is version 2 of `name`. */
 function versionOf(name: string): { readonly name: string; readonly version: number } {
   const match = /^(.+)~(\d+)$/.exec(name);
   return match ? { name: match[1], version: Number(match[2]) } : { name, version: 0 };
@@ -233,7 +234,7 @@ async function entriesOf(folder: Folder): Promise<Map<string, Folder | OneFile>>
   return found;
 }
 
-/** A folder without files counts as missing. */
+/** Whether a folder is complete; an empty folder counts as missing. */
 async function stateOf(folder: Folder): Promise<'whole' | 'partial' | 'empty'> {
   let state: 'whole' | 'empty' = 'empty';
   try {
@@ -242,7 +243,7 @@ async function stateOf(folder: Folder): Promise<'whole' | 'partial' | 'empty'> {
       if (!isPartial(name)) state = 'whole';
     }
   } catch (error) {
-    if (isMissing(error)) return 'empty'; // it went meanwhile
+    if (isMissing(error)) return 'empty'; // removed meanwhile
     throw error;
   }
   return state;
@@ -262,7 +263,7 @@ async function sweep(folder: Folder): Promise<void> {
   }
   for (const entry of leftovers) {
     if (entry.kind === 'directory') await removeWhole(folder, entry);
-    // Another tab's write has its file open.
+    // Fails if another tab is writing the file.
     else await folder.removeEntry(entry.name).catch(() => {});
   }
 }
@@ -274,7 +275,7 @@ async function isLeftover(folder: Folder, whole: ReadonlyMap<string, Folder | On
   );
 }
 
-/** Removes a folder so that it exists whole or not at all, even after a crash. */
+/** Removes a folder so that it counts as whole or not at all, even after a crash. */
 async function removeWhole(parent: Folder, folder: Folder): Promise<void> {
   await folder.getFileHandle(PARTIAL, { create: true });
   const names: string[] = [];

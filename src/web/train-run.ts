@@ -10,15 +10,15 @@ export interface TrainOptions extends TrainingOptions {
 /** The result of a training. */
 export interface TrainSummary {
   readonly step: number;
-  /** Whether all steps are done; otherwise `resume` continues. */
+  /** Whether all steps are done; if not, `resume` continues the run. */
   readonly finished: boolean;
-  /** Lowest loss of the held-out text, nats per token; null without an evaluation. */
+  /** Lowest loss on the held-out text, nats per token; null without an evaluation. */
   readonly bestValLoss: number | null;
 }
 
 /**
- * Trains a model on a text, or continues a run. The same options give the same bits, with or without a stop and resume.
- * In a worker there are threads, and the page stays alive.
+ * Trains a model on a text, or resumes a run. The same options give the same bits, with or without a stop in between.
+ * In a worker there are threads, and the page stays responsive.
  *
  * Throws ConfigError for a wrong field, and if the store has a run and neither `resume` nor `overwrite` is set;
  * DataError for a text that is too short; LockError if another tab trains there; FileError if the browser's storage is

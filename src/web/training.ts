@@ -1,4 +1,4 @@
-/** A run in training on a page or in a worker: opened here, and stepped by the caller. */
+/** A training run on a page or in a worker: this file opens it, and the caller makes its steps. */
 import type { Backend } from '../backend/backend.js';
 import { ConfigError } from '../errors.js';
 import { type TokenSource, tokensOf } from '../evaluate/batches.js';
@@ -22,9 +22,9 @@ import { Trainer } from '../train/trainer.js';
 import { type BackendOptions, createBackend } from './backend.js';
 import { webClock } from './clock.js';
 
-/** A run keeps its text, so that it can resume after the page is closed. */
+/** The file with the run's text, so that the run can be resumed after the page is closed. */
 export const TEXT_FILE = 'text.txt';
-/** Part of a text that is held out, at its end. */
+/** Share of a text that is held out, at its end. */
 const HELD_OUT = 0.1;
 
 export interface TrainingOptions extends Omit<BackendOptions, 'precision' | 'weights' | 'channels'> {
@@ -32,17 +32,17 @@ export interface TrainingOptions extends Omit<BackendOptions, 'precision' | 'wei
   readonly store: Store;
   /** The text of a new run; its last tenth is held out. */
   readonly text?: string;
-  /** For a new run; one id per byte by default. */
+  /** The tokenizer of a new run; one id per byte by default. */
   readonly tokenizer?: Tokenizer;
-  /** For a new run; `vocabSize` is the tokenizer's by default. */
+  /** The model of a new run; `vocabSize` is the tokenizer's by default. */
   readonly model?: Partial<ModelConfig>;
-  /** For a resumed run, the fields to change. */
+  /** The training of a new run; of a resumed run, the fields to change. */
   readonly train?: Partial<TrainConfig>;
-  /** Continue the run in the store from its last checkpoint. */
+  /** Resume the run in the store from its last checkpoint. */
   readonly resume?: boolean;
   /** Replace a run in the store; its checkpoints are removed when the new run begins. */
   readonly overwrite?: boolean;
-  /** Ends the training after its micro-step, with a checkpoint to resume from. */
+  /** Stops the training after its current micro-step, with a checkpoint to resume from. */
   readonly signal?: AbortSignal;
 }
 
@@ -55,7 +55,7 @@ export function splitIds(tokenizer: Tokenizer, text: string): { train: Uint16Arr
 
 /**
  * A run with its model in memory and its store locked. `trainer.run()` makes its steps; several trainings that share a
- * backend may take turns. The caller that opened it disposes of it.
+ * backend may take turns. The caller that opened the training disposes of it.
  */
 export class Training implements AsyncDisposable {
   private constructor(
@@ -70,8 +70,8 @@ export class Training implements AsyncDisposable {
   ) {}
 
   /**
-   * Begins or resumes a run; by default with its own new backend. Throws as `trainRun` does, and the signal's reason if
-   * it is aborted meanwhile.
+   * Begins or resumes a run, by default with a new backend. Throws as `trainRun` does, and the signal's reason if the
+   * signal is aborted meanwhile.
    */
   static async open(options: TrainingOptions, backend?: Backend): Promise<Training> {
     const { store, resume = false, overwrite = false, signal } = options;
@@ -82,7 +82,7 @@ export class Training implements AsyncDisposable {
     try {
       const exists = (await resumableStep(store)) !== null;
       if (exists && !resume && !overwrite) {
-        const hint = 'resume continues it, overwrite begins anew';
+        const hint = 'resume continues it, overwrite replaces it';
         throw new ConfigError('store', 'must not hold a run yet', undefined, hint);
       }
       if (!exists && resume) throw new ConfigError('resume', 'needs a run with a checkpoint in the store');
@@ -140,7 +140,7 @@ interface Wanted {
 }
 
 function begun({ text, tokenizer = new BytesTokenizer(), model, train = {} }: TrainingOptions): Wanted {
-  if (text === undefined) throw new ConfigError('text', 'must be given where a run begins');
+  if (text === undefined) throw new ConfigError('text', 'must be given for a new run');
   const { vocabSize } = tokenizer;
   const fields = { model: { vocabSize, ...model }, train: overrideTrain({}, train) };
   const config = parseRunConfig(fields, 'options');
@@ -150,7 +150,8 @@ function begun({ text, tokenizer = new BytesTokenizer(), model, train = {} }: Tr
 
 async function resumed({ store, text, tokenizer, model, train = {} }: TrainingOptions): Promise<Wanted> {
   for (const [name, value] of Object.entries({ text, tokenizer, model })) {
-    if (value !== undefined) throw new ConfigError(name, 'can not be given with resume: the run has its own');
+    if (value !== undefined)
+      throw new ConfigError(name, 'must not be given with resume: the run has its own');
   }
   const run = await Run.open(store, 'the run');
   const config = parseRunConfig({ ...run.config, train: overrideTrain(run.config.train, train) }, 'options');

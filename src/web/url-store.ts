@@ -10,11 +10,11 @@ import { OpfsStore } from './opfs-store.js';
 /** The folder of copies, each in a folder named after its URL. */
 const COPIES = 'loopnn-models';
 
-/** Its files, fetched on demand. */
+/** The files of a published run, fetched on demand. */
 export class UrlStore extends ListedStore {
   private constructor(
     private readonly url: URL,
-    /** The list of files, as it was fetched. */
+    /** The fetched list of files. */
     readonly index: Uint8Array,
     private readonly sums: ReadonlyMap<string, FileSum>,
   ) {
@@ -33,7 +33,7 @@ export class UrlStore extends ListedStore {
     throw new CheckpointError(file.href, rule, undefined, 'loopnn export --format browser makes one');
   }
 
-  /** A file, fetched whole. Throws CheckpointError if it can not be fetched, or differs from the published one. */
+  /** A file, fetched whole. Throws CheckpointError if it cannot be fetched, or differs from the published file. */
   async open(path: string): Promise<RandomAccessFile> {
     const url = new URL(path, this.url);
     if (path === CHECKSUMS_FILE) return blobFile(url.href, new Blob([this.index.slice()]));
@@ -64,8 +64,8 @@ export class UrlStore extends ListedStore {
 
 /**
  * The run at a URL from its copy in OPFS, which is created, or replaced if the published run has changed. If the URL
- * can not be fetched, the copy is used without it. `onWarning` receives warnings of an old copy, or of one that can not
- * be created.
+ * cannot be fetched, the copy is used as it is. `onWarning` receives warnings about an old copy, or about a copy that
+ * cannot be created.
  */
 export async function copyOf(url: URL, onWarning: (message: string) => void): Promise<Store> {
   const name = new OpfsStore(COPIES).crc32c(new TextEncoder().encode(url.href)).toString(16);
@@ -94,7 +94,7 @@ export async function copyOf(url: URL, onWarning: (message: string) => void): Pr
   }
 }
 
-/** The browser checks whether its cached copy of a file is still current. */
+/** Makes the browser check whether its cached copy of a file is still current. */
 const REVALIDATED: RequestInit & { readonly cache: 'no-cache' } = { cache: 'no-cache' };
 
 async function fetched(url: URL): Promise<Blob> {
@@ -110,6 +110,6 @@ async function fetched(url: URL): Promise<Blob> {
 }
 
 function damaged(url: URL, expected: string, found: number | string): CheckpointError {
-  const hint = 'it is damaged, or that of another export: publish all files of one';
+  const hint = 'it is damaged, or from another export: publish all files of one export';
   return new CheckpointError(url.href, `must hold ${expected} of ${CHECKSUMS_FILE}`, found, hint);
 }

@@ -1,4 +1,4 @@
-/** The WebAssembly module in a browser: its files, fetched, and threads of module workers. */
+/** The WebAssembly module in a browser: its fetched files, and threads in module workers. */
 import { MOST_THREADS, type WasmHost, type WasmIsa, WasmModule } from '../backend/wasm/module.js';
 import type { ThreadStart } from '../backend/wasm/thread.js';
 import { BackendError } from '../errors.js';
@@ -19,9 +19,11 @@ const FILES: Readonly<Record<WasmIsa, URL>> = {
 };
 
 export interface WasmOptions {
-  /** By default the best of the browser. */
+  /** By default the best that the browser has. */
   readonly isa?: WasmIsa;
-  /** All processors in a worker of a page that is cross-origin isolated, by default; elsewhere there is one. */
+  /**
+   * By default as many as processors in a worker of a page that is cross-origin isolated; elsewhere there is one.
+   */
   readonly threads?: number;
   readonly onWarning?: (message: string) => void;
 }
@@ -39,7 +41,7 @@ export function createWasmModule({
     readonly document?: unknown;
     readonly navigator?: { readonly hardwareConcurrency?: number };
   };
-  // A page's own thread must not wait for others.
+  // A page's main thread must not wait for other threads.
   const sharing = here.crossOriginIsolated === true && here.document === undefined;
   const host: WasmHost = {
     read: fetchModule,
@@ -68,7 +70,7 @@ export async function wasmModule({ threads, ...options }: Omit<WasmOptions, 'isa
 }
 
 async function fetchModule(isa: WasmIsa): Promise<Uint8Array<ArrayBuffer>> {
-  const rule = "must be served with the program's other files, but is not to be had";
+  const rule = "must be served with the program's other files, but could not be fetched";
   let response: Response;
   try {
     response = await fetch(FILES[isa]);
@@ -79,13 +81,13 @@ async function fetchModule(isa: WasmIsa): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await response.arrayBuffer());
 }
 
-/** Resolves when the thread is about to work; rejects with the reason if it can not. */
+/** Resolves when the thread is ready to work; rejects with the reason if it cannot start. */
 function start(data: ThreadStart): Promise<void> {
   const worker = new Worker(new URL('./wasm-thread.js', import.meta.url), { type: 'module' });
   return new Promise((resolve, reject) => {
     worker.onmessage = () => resolve();
     worker.onerror = (event) => {
-      event.preventDefault(); // reported here; it is not an error of the worker that started it
+      event.preventDefault(); // reported here, and not as an error of the script that started the worker
       worker.terminate();
       reject(new Error(event.message ?? 'its script did not load'));
     };

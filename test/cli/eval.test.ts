@@ -54,7 +54,7 @@ test('--lambada: accuracy, perplexity and bits per byte of last words; broken re
   const found = await evaluate('--lambada', words);
   assert.match(
     found.stderr,
-    /left out 2 broken records: .*line 4 \(no JSON\); .*line 5 \(field 'text' is no string\)/,
+    /skipped 2 broken records: .*line 4 \(not JSON\); .*line 5 \(field 'text' is not a string\)/,
   );
   assert.equal(found.leftOut, 2);
   const [{ words: count, tokens, accuracy, loss, perplexity, bpb }] = found.results;
@@ -129,7 +129,7 @@ test('what can not be evaluated is refused in one line', async () => {
   );
   await refused(
     ['--text', words],
-    /must be a file of text, got 'JSON Lines'; loopnn prepare makes data of it \(as it stands: --as text\), which loopnn eval --data scores$/m,
+    /must be a file of text, got 'JSON Lines'; loopnn prepare makes data of it \(as plain text: --as text\), which loopnn eval --data scores$/m,
   );
   writeFileSync(join(folder, 'bin'), Uint8Array.of(1, 0, 2));
   await refused(['--text', join(folder, 'bin')], /must be text in UTF-8/);

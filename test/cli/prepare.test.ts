@@ -36,7 +36,7 @@ test('bad input is named on one line, and a prepared folder stays as it was', as
   const cases: [string, RegExp][] = [
     [file('cut.parquet', parquet.subarray(0, -50)), /cut\.parquet: must be a parquet file/],
     [file('broken.jsonl', '{"text": "a\n'.repeat(200)), /must have at most 100 broken records in all files/],
-    [file('few.jsonl', '{"text": "a\n[1]\n'), /got 'none'; left out 2 broken records: .*line 1 \(no JSON\)/],
+    [file('few.jsonl', '{"text": "a\n[1]\n'), /got 'none'; skipped 2 broken records: .*line 1 \(not JSON\)/],
     [join(inputs, 'folder.jsonl'), /folder\.jsonl: must hold text, got 'none'/],
     [join(inputs, 'missing'), /missing: must be a file or a folder, got 'ENOENT/],
   ];
@@ -81,15 +81,15 @@ test('prepare reads JSONL by field, tells its broken lines, and stops where they
   const args = ['prepare', path, '--out', out, '--tokenizer', 'bytes', '--field', 'body', '--json'];
   await refused(
     [...args, '--max-broken', '0'],
-    /must have at most 0 broken records in all files, got .*line 3 \(no JSON\)/,
+    /must have at most 0 broken records in all files, got .*line 3 \(not JSON\)/,
   );
   await refused(
     args.slice(0, -3),
-    /line 1: must have the field 'text', got 'the text fields body'; loopnn prepare takes another field with --field/,
+    /line 1: must have the field 'text', got 'the text fields body'; loopnn prepare reads another field with --field/,
   );
   const prepared = await loopnn(args);
   assert.equal(prepared.code, 0, prepared.stderr);
-  assert.match(prepared.stderr, /warning: left out 1 broken record: .*posts\.jsonl, line 3 \(no JSON\)/);
+  assert.match(prepared.stderr, /warning: skipped 1 broken record: .*posts\.jsonl, line 3 \(not JSON\)/);
   const { meta } = JSON.parse(prepared.stdout);
   assert.equal(meta.train.documents + meta.val.documents, 3);
 });
@@ -103,7 +103,7 @@ test('prepare reads records whatever their name, and takes them as text where it
   const args = ['prepare', path, '--out', out, '--tokenizer', 'bytes', '--json'];
   await refused(
     args,
-    /part-00000, record 1: must have the field 'text', got 'the text fields body, url'; loopnn prepare takes another field with --field, and files as they stand with --as text/,
+    /part-00000, record 1: must have the field 'text', got 'the text fields body, url'; loopnn prepare reads another field with --field, and files as plain text with --as text/,
   );
   const read = await loopnn([...args, '--field', 'body']);
   assert.equal(read.code, 0, read.stderr);

@@ -231,7 +231,7 @@ test('ids that the model does not have are refused on one line, and GPT-2’s ow
   await refused(told, 'import', wrong, '--out', at('none'));
   const defaults = (file: Json) => Object.assign(file, { bos_token_id: 50_256, eos_token_id: 50_256 });
   const stderr = await imported('default', { 'config.json': defaults, 'generation_config.json': defaults });
-  assert.match(stderr, /config\.json: eos_token_id 50256 is GPT-2's, and beyond this vocabulary: left out/);
+  assert.match(stderr, /config\.json: eos_token_id 50256 is GPT-2's, and beyond this vocabulary: ignored/);
   assert.equal(json('default-run', 'generation_config.json').eos_token_id, null);
   cpSync(at('chat-run'), at('edited'), { recursive: true });
   edit(at('edited', 'generation_config.json'), (file) => Object.assign(file, { eos_token_id: 282 }));

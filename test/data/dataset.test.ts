@@ -122,7 +122,7 @@ test("a folder of numpy's shards, as build-nanogpt writes them", async () => {
 test('shards without a header want their type said', async () => {
   await writeIds('web_train_000001.bin', [1, 2, 3]);
   await writeIds('web_val_000000.bin', [4, 5]);
-  await assert.rejects(openDataset(folder), /web_train_000001\.bin: must say of what type its ids are/);
+  await assert.rejects(openDataset(folder), /web_train_000001\.bin: must state the type of its ids/);
   await using data = await openDataset(folder, { dtype: 'uint16' });
   assert.deepEqual([...(await data.train.read(0, 3))], [1, 2, 3]);
 });
@@ -131,7 +131,7 @@ test('a single file holds out its tail', async () => {
   const ids = Array.from({ length: 50 }, (_, i) => i);
   await writeIds('one.bin', ids);
   await write('two.bin', llmcBytes(ids));
-  await assert.rejects(openDataset(join(folder, 'one.bin')), /one\.bin: must say of what type its ids are/);
+  await assert.rejects(openDataset(join(folder, 'one.bin')), /one\.bin: must state the type of its ids/);
   for (const [name, options] of [
     ['one.bin', { dtype: 'uint16' }],
     ['two.bin', {}],
@@ -147,7 +147,7 @@ test('a single file holds out its tail', async () => {
 
 test('train.bin and val.bin are nanoGPT’s together, also where one of them is named', async () => {
   await writeIds('train.bin', [1, 2, 256]);
-  await assert.rejects(openDataset(join(folder, 'train.bin')), /must say of what type its ids are/);
+  await assert.rejects(openDataset(join(folder, 'train.bin')), /must state the type of its ids/);
   await writeIds('val.bin', [3, 256]);
   for (const name of ['train.bin', 'val.bin']) {
     await using data = await openDataset(join(folder, name));

@@ -347,8 +347,8 @@ test('what was left out or mended is told', async () => {
   await writeFile(join(text, 'latin1.txt'), Uint8Array.of(0x61, 0xe9));
   const { warnings } = await prepare();
   assert.deepEqual(warnings, [
-    'left out 1 file: not text',
-    'replaced bytes that are not UTF-8 by U+FFFD in 1 document',
+    'skipped 1 file: not text',
+    'replaced bytes that are not UTF-8 with U+FFFD in 1 document',
   ]);
 });
 
@@ -362,13 +362,13 @@ test('<|endoftext|> in a file is text, counted and told; --split-on parts docume
   const { meta, warnings } = await prepare({ valFraction: 0.3 });
   assert.equal(meta.train.documents + meta.val.documents, 2);
   assert.deepEqual(warnings, [
-    "read <|endoftext|> as text, 3 times in 1 file: loopnn prepare --split-on '<|endoftext|>' parts documents there",
+    "read <|endoftext|> as text, 3 times in 1 file: loopnn prepare --split-on '<|endoftext|>' splits documents there",
   ]);
   const parted = await prepare({ fields: { splitOn: '<|endoftext|>' }, valFraction: 0.3, force: true });
   assert.equal(parted.meta.train.documents + parted.meta.val.documents, 4);
   assert.equal(parted.meta.train.bytes + parted.meta.val.bytes, STORIES.length - 3 * 13 - 1 + 32);
   assert.deepEqual(parted.warnings, [
-    'read 1 file as one document each: what --split-on names stands nowhere in them',
+    'read 1 file as one document each: they do not contain the mark of --split-on',
   ]);
 });
 
@@ -477,7 +477,7 @@ test('a folder’s own validation split is held out, unless something else is as
     train: ['one', 'two', 'three'],
     val: ['held'],
     notices: [
-      `${text}: trained on the files of its train split (2), those of its validation split (1) held out, those of its test split (1) left out; --val-fraction holds out a share instead`,
+      `${text}: trained on the files of its train split (2), those of its validation split (1) held out, those of its test split (1) skipped; --val-fraction holds out a share instead`,
     ],
     unit: 'sources',
     sources: ['text (validation)'],

@@ -221,7 +221,7 @@ test('a file without a header is what its reader says, and refused where nobody 
     for (const dtype of types) assert.deepEqual(await readAll(path, { dtype }), ids, dtype);
     await refused(
       path,
-      /ids\.bin: must say of what type its ids are, as \.npy and llm\.c’s files do, got 'no header'; give --dtype, e\.g\. uint16/,
+      /ids\.bin: must state the type of its ids, as \.npy and llm\.c’s files do, got 'no header'; give --dtype, e\.g\. uint16/,
     );
   }
   const path = await write('ids.bin', idBytes(ids));

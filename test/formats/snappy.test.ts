@@ -106,7 +106,7 @@ test('a block that ends early, goes on, or looks back too far is refused', async
         [1, 6, 4],
       ]),
     ),
-    /a copy of Snappy's from 4 bytes back, where 3 are kept/,
+    /a Snappy copy from 4 bytes back, where 3 are kept/,
   );
   await assert.rejects(
     unpack(
@@ -115,7 +115,7 @@ test('a block that ends early, goes on, or looks back too far is refused', async
         [3, 6, 0],
       ]),
     ),
-    /a copy of Snappy's from 0 bytes back/,
+    /a Snappy copy from 0 bytes back/,
   );
   await assert.rejects(unpack(Buffer.alloc(9, 255)), /no length at the beginning/);
   const far = Buffer.alloc(2 ** 21);

@@ -116,7 +116,7 @@ test('what is not supported is refused by its name when the file is read', async
   );
   await refused(
     { normalizer: { type: 'Precompiled', precompiled_charsmap: 'AQID' } },
-    /^t\.json: normalizer\.precompiled_charsmap: must have a table of the size that it tells/,
+    /^t\.json: normalizer\.precompiled_charsmap: must have a table of the size that it states/,
   );
   await refused(
     { pre_tokenizer: { type: 'Punctuation', behavior: 'removed' } },
@@ -163,12 +163,12 @@ test('expressions that JavaScript cannot match alike are refused, with the place
   refused('\\p{Extended_Pictographic}', 'the property Extended_Pictographic');
   refused('[[:graph:]', 'the set graph');
   refused('(?x)', 'the option x');
-  refused('(?:a*)*', 'a repeat of what can match nothing');
-  refused('^*', 'a quantifier behind what only looks');
+  refused('(?:a*)*', 'a repeat of a part that can match nothing');
+  refused('^*', 'a quantifier after an anchor or a look-around');
   refused('(?i)é', '(?i) over letters outside ASCII');
   refused('(?i)ss', '(?i) over letters that are one character too');
-  refused('(?<=a++', 'what is atomic within a look-behind');
+  refused('(?<=a++', 'an atomic group within a look-behind');
   refused('[a-c', 'a [ without its ]');
   refused('(a', 'a ( without its )');
-  refused('*', 'a quantifier without what it repeats');
+  refused('*', 'a quantifier with nothing to repeat');
 });

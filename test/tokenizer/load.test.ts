@@ -228,7 +228,10 @@ test('a file without model.type, as the oldest are, is what its other fields mak
       name: 'DataError',
       message: `t.json: model.type: must be one of BPE, WordPiece, WordLevel, Unigram${told}`,
     });
-  await rejects({ vocab: { a: 0 } }, '; without it the other fields must tell, and these do not: vocab');
+  await rejects(
+    { vocab: { a: 0 } },
+    '; without it the other fields must show the type, and these do not: vocab',
+  );
   await rejects({ type: null, vocab: { a: 0 }, merges: [] }, ', got null');
 });
 

@@ -99,7 +99,7 @@ test('a store in a browser’s file system', { skip, timeout: 180_000 }, async (
       const { error } = (await browser.evaluate('const held = last; work("lockAndLeave")')) as Answer;
       assert.equal(
         error,
-        'LockError: runs/test: must not be in use by another tab or worker; end what trains there first',
+        'LockError: runs/test: must not be in use by another tab or worker; stop the training there first',
       );
       assert.deepEqual(await browser.evaluate('held.terminate(); work("lockAndLeave")'), {});
     });

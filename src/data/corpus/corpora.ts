@@ -1,6 +1,6 @@
 /**
  * The corpora known by name. Their text comes from packages that the user installs, from npm or from Debian, and is
- * never part of this project. It knows the place of the text in those packages, and must not import tokenizers.
+ * never part of this project. This file says where in those packages the text lies, and must not import tokenizers.
  */
 import { stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -37,7 +37,7 @@ export const CORPORA: readonly Corpus[] = [
   debianCorpus('dict-foldoc', 'a dictionary of computing, one document', 'dictd', /^foldoc\.dict\.dz$/),
 ];
 
-/** Whether a source is a corpus by name. */
+/** Whether a source is the name of a corpus. */
 export function isCorpus(spec: string): boolean {
   return CORPORA.some(({ name }) => name === spec);
 }
@@ -46,7 +46,7 @@ export function isCorpus(spec: string): boolean {
  * Opens a source of documents: a corpus by name, else a file or folder by path (`./sotu` is always a path).
  *
  * @param share the folder where Debian's packages keep shared files
- * @throws DataError if it is neither, or its package is not installed
+ * @throws DataError if the source is neither, or the corpus's package is not installed
  */
 export async function openSource(
   spec: string,
@@ -101,7 +101,7 @@ function npmCorpus(name: string, about: string, packageName: string, pattern: Re
   };
 }
 
-/** `folder` lies below the shared folder; a `*` at the end of one of its names stands for the last that fits. */
+/** `folder` lies below the shared folder; a part of its path that ends with `*` is the newest entry that fits. */
 function debianCorpus(name: string, about: string, folder: string, pattern: RegExp): Corpus {
   return {
     name,
@@ -119,7 +119,7 @@ function debianCorpus(name: string, about: string, folder: string, pattern: RegE
   };
 }
 
-/** Of the versions in a folder, the newest: numbers in names count as numbers. */
+/** The newest of the versions in a folder: numbers in names are compared as numbers. */
 async function lastEntry(folder: string, prefix: string): Promise<string | undefined> {
   const entries = await listFolder(folder).catch(() => []);
   const names = entries.map((entry) => entry.name).filter((entry) => entry.startsWith(prefix));

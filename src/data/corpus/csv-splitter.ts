@@ -1,13 +1,13 @@
 /**
- * Cuts the bytes of CSV into rows and cells, without holding more than one row. Knows delimiters, quotes as RFC 4180
- * has them and the three kinds of line ends; what a row is worth, others know.
+ * Splits the bytes of CSV into rows and cells, and holds at most one row. It handles delimiters, quotes as in RFC 4180
+ * and the three kinds of line ends; callers interpret the rows.
  */
 import { LONGEST_RECORD } from './records.js';
 
 /** The delimiter of cells. */
 export type Delimiter = ',' | '\t' | ';';
 
-/** A row; one that cannot be read has a fault instead of its cells. */
+/** A row; a row that cannot be read has a fault instead of cells. */
 export interface CsvRow {
   /** The line on which it begins, counted from 1. */
   readonly line: number;
@@ -15,7 +15,7 @@ export interface CsvRow {
   readonly fault?: string;
 }
 
-/** Cells of a row above which it is no row. */
+/** Most cells of a row; a longer row is broken. */
 const MOST_CELLS = 1 << 16;
 
 const NEWLINE = 0x0a;
@@ -32,7 +32,7 @@ export class CsvSplitter {
   #line = 1;
   #afterReturn = false;
   #cells: Uint8Array[] = [];
-  /** The present cell as far as former chunks and escaped quotes have it. */
+  /** The current cell's bytes from earlier chunks and before escaped quotes. */
   #parts: Uint8Array[] = [];
   #heldBytes = 0;
   #fault = '';
@@ -44,18 +44,18 @@ export class CsvSplitter {
     this.#delimiter = delimiter.charCodeAt(0);
   }
 
-  /** Bytes of the row that is being read, where it is inside quotes; else 0. */
+  /** Bytes of the row that is being read, if the reading is inside quotes; else 0. */
   get quotedBytes(): number {
     return this.#state === 'quoted' ? Math.max(1, this.#heldBytes) : 0;
   }
 
-  /** The rows that a chunk completes; blank lines are none. */
+  /** The rows that a chunk completes; blank lines are skipped. */
   *push(chunk: Uint8Array): Generator<CsvRow> {
     let from = 0;
     let rowFrom = 0;
     for (let i = 0; i < chunk.length; i++) {
       if (this.#state === 'quoted') {
-        // Most of a corpus lies in quotes.
+        // A fast path: most bytes of a corpus are in quotes.
         for (; i < chunk.length && chunk[i] !== QUOTE; i++) if (chunk[i] === NEWLINE) this.#line++;
         if (i === chunk.length) break;
         this.#parts.push(chunk.subarray(from, i));
@@ -72,7 +72,7 @@ export class CsvSplitter {
         yield* this.end();
         rowFrom = i + 1;
       } else if (this.#state === 'faulty') {
-        // The rest of the line is left out with the row.
+        // The rest of the line is skipped with the row.
       } else if (byte === this.#delimiter) {
         if (this.#state === 'plain') this.#parts.push(chunk.subarray(from, i));
         this.#endCell();
@@ -117,7 +117,7 @@ export class CsvSplitter {
     if (this.#cells.length > MOST_CELLS) this.#fail(`more than ${MOST_CELLS} cells`);
   }
 
-  /** Leaves the row out, up to the end of its line. */
+  /** Skips the row, up to the end of its line. */
   #fail(fault: string): void {
     this.#state = 'faulty';
     this.#fault = fault;

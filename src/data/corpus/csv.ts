@@ -1,6 +1,6 @@
 /**
  * CSV: rows of cells below a header, separated by commas, tabs or semicolons, with quotes as in RFC 4180. `records.ts`
- * decides on a row without its text.
+ * decides what happens to a row without a text.
  *
  * A row that cannot be read, or has more or fewer cells than the header, is broken. A quote that is never closed would
  * swallow every row after it, so the file is refused.
@@ -12,7 +12,7 @@ import { type Head, type Packing, readChunks, unpackedName } from './packing.js'
 import { LONGEST_RECORD, OTHER_FIELD, Records, textOfBytes } from './records.js';
 import type { FieldOptions, TextDocument, TextWarnings } from './source.js';
 
-/** Share of the rows in a file's beginning that have to fit the header where it has the field, and no name says CSV. */
+/** Share of a file's first rows that must fit the header, where the header has the field and no file name says CSV. */
 const FITTING_SHARE = 0.9;
 const COLUMNS_SHOWN = 20;
 
@@ -54,7 +54,7 @@ async function* fileRows(
       `${path}, line ${line}`,
       'must close its quotes',
       'a quote that stays open',
-      'mend the line',
+      'fix the line',
     );
   let first = true;
   for await (const chunk of readChunks(path, packing, warnings)) {
@@ -99,14 +99,15 @@ export function namedDelimiter(head: Head, field: string): Delimiter {
 }
 
 /**
- * The delimiter of a file that looks like CSV though no name says so; null for any other text. Prose must not be taken
- * for a table: names in the first line, parted by commas or tabs without spaces, and as many cells in every row.
+ * The delimiter of a file that looks like CSV though its name does not say so; null for any other text. So that prose
+ * is not taken for a table, the first line must hold names separated by commas or tabs without spaces, and every row
+ * must have as many cells.
  */
 export function shownDelimiter(head: Head, field: string): Delimiter | null {
   for (const delimiter of [',', '\t'] as const) {
     const names = headerOf(head, delimiter).map(textOfBytes);
     const hasField = names.includes(field);
-    // The index that pandas writes has no name.
+    // The index column that pandas writes has no name.
     const named = hasField && names[0] === '' ? names.slice(1) : names;
     if (names.length < 2 || !areNames(named)) continue;
     const rows = [...rowsOf(head, delimiter)].slice(1);
@@ -114,7 +115,7 @@ export function shownDelimiter(head: Head, field: string): Delimiter | null {
       ({ cells, fault }) =>
         fault === undefined && cells.length === names.length && (names[0] !== '' || cells[0].length > 0),
     );
-    // A row that is longer than the beginning is no fault.
+    // A row that is longer than the beginning of the file is no fault.
     const enough = hasField ? (head.whole ? 1 : 0) : 2;
     if (rows.length < enough || fitting.length < (hasField ? FITTING_SHARE : 1) * rows.length) continue;
     return delimiter;
@@ -122,19 +123,19 @@ export function shownDelimiter(head: Head, field: string): Delimiter | null {
   return null;
 }
 
-/** Whether these can be the names of columns. */
+/** Whether strings can be the names of columns. */
 function areNames(names: readonly string[]): boolean {
   const isName = (name: string) => /^[\p{L}_#][\p{L}\p{N}_ .:/#()-]{0,63}(?<! )$/u.test(name);
   return new Set(names).size === names.length && names.every(isName);
 }
 
-/** The first row; without cells where it is not whole. */
+/** The cells of the first row; none if the row is not whole. */
 function headerOf(head: Head, delimiter: Delimiter): readonly Uint8Array[] {
   for (const { cells } of rowsOf(head, delimiter)) return cells;
   return [];
 }
 
-/** The rows in a file's beginning that are whole. */
+/** The whole rows in a file's beginning. */
 function* rowsOf({ bytes, whole }: Head, delimiter: Delimiter): Generator<CsvRow> {
   const splitter = new CsvSplitter(delimiter);
   yield* splitter.push(withoutMark(bytes));

@@ -1,8 +1,8 @@
 /**
  * Text documents from files and folders: one document per file, or many from a file of records. `kind.ts` decides what
- * a file is; tokenizers must not be imported. A folder's files come sorted by name, folders in their place among them,
- * so that a corpus has one order everywhere; names that begin with a dot are left out, and links to folders that are
- * read anyway. Links out of the folder are refused, or followed.
+ * a file is; tokenizers must not be imported. A folder's files are sorted by name, with folders in their place among
+ * them, so that a corpus has one order on every machine. Names that begin with a dot are skipped, and so are links to
+ * folders that are read anyway. Links out of the folder are refused, or followed.
  */
 import type { Dirent } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
@@ -28,7 +28,7 @@ import { countMarks, splitOn } from './marks.js';
 import { LONGEST_RECORD } from './records.js';
 import { END_OF_TEXT } from '../../tokenizer/tokenizer.js';
 
-/** Loaded when it is needed: most commands read no parquet. */
+/** Loaded on demand: most commands read no parquet. */
 const parquet = () => import('./parquet.js');
 
 /** A document that is one file. */
@@ -84,14 +84,14 @@ async function* partedDocuments(
 /**
  * Opens one file of text, which may be packed.
  *
- * @throws DataError if it is missing, a folder, empty, binary, or holds records
+ * @throws DataError if the file is missing, a folder, empty, binary, or holds records
  */
 export async function openFile(path: string, warnings: TextWarnings): Promise<TextDocument> {
   const size = await sizeOfFile(path);
   if (size === undefined) throw new DataError(path, 'must be a file', 'a folder');
   const found = await recogniseNamed(path, FIELD_DEFAULTS);
   if (found.kind !== 'text') {
-    const asText = found.kind === 'parquet' ? '' : ' (as it stands: --as text)';
+    const asText = found.kind === 'parquet' ? '' : ' (as plain text: --as text)';
     const hint = `loopnn prepare makes data of it${asText}, which loopnn eval --data scores`;
     throw new DataError(path, 'must be a file of text', KIND_NAMES[found.kind], hint);
   }
@@ -101,9 +101,8 @@ export async function openFile(path: string, warnings: TextWarnings): Promise<Te
 /**
  * Opens a file or a folder as a source.
  *
- * @throws DataError if it is missing, empty, a binary file, not what `options.as` says, a parquet file without the
- *   column,
- * or looks like records that cannot be read
+ * @throws DataError if the path is missing, empty, a binary file, not what `options.as` says, a parquet file without
+ *   the column, or looks like records that cannot be read
  */
 export async function openPath(path: string, options: FieldOptions = FIELD_DEFAULTS): Promise<TextSource> {
   const name = basename(path);
@@ -132,7 +131,7 @@ async function requireSplit(folder: string, split: string, options: FieldOptions
   throw new DataError(folder, `must have files of the split '${split}'`, there);
 }
 
-/** The size of a file, undefined for a folder; throws DataError for anything else, or an empty file. */
+/** The size of a file in bytes, undefined for a folder; throws DataError for anything else, or an empty file. */
 async function sizeOfFile(path: string): Promise<number | undefined> {
   const status = await stat(path).catch((error: unknown) => {
     throw new DataError(path, 'must be a file or a folder', error instanceof Error ? error.message : error);
@@ -184,7 +183,7 @@ interface FolderFile {
   readonly size: number;
 }
 
-/** The visited paths of a pass over a folder, without links. */
+/** The real paths that a pass over a folder has visited. */
 interface Walk {
   /** Where links may lead. */
   readonly roots: string[];
@@ -194,7 +193,7 @@ interface Walk {
   readonly linked: Set<string>;
 }
 
-/** The documents below a folder, or those of a split. */
+/** The documents below a folder; if a split is given, the split's only. */
 async function* folderDocuments(
   folder: string,
   options: FieldOptions,
@@ -207,7 +206,7 @@ async function* folderDocuments(
   }
 }
 
-/** The paths of the files below a folder, without the folder's; undefined if it is no folder. */
+/** The paths of the files below a folder, relative to it; undefined if `folder` is no folder. */
 export async function pathsBelow(
   folder: string,
   options: Pick<FieldOptions, 'followLinks'>,
@@ -226,7 +225,7 @@ async function* folderFiles(
   yield* filesBelow(folder, '', options.followLinks, walk);
 }
 
-/** The files below a folder, each once, though links may lead to it as well. */
+/** The files below a folder. Each file comes once, even if links lead to it too. */
 async function* filesBelow(
   folder: string,
   before: string,
@@ -256,7 +255,7 @@ async function* filesBelow(
   }
 }
 
-/** Whether a file lies in one of these folders, and no part of its path below is hidden. */
+/** Whether a file lies in one of the folders, and no part of its path below that folder is hidden. */
 function isReadAnyway(path: string, folders: readonly string[]): boolean {
   return folders.some((folder) => isWithin(path, [folder]) && !/[/\\]\./.test(path.slice(folder.length)));
 }

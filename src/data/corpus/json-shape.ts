@@ -1,9 +1,9 @@
 /**
- * What the beginning of a file shows of JSON: records, and how they lie, or no records. Knows shapes; reads no files.
+ * Judges from the beginning of a file whether it is JSON with records, and how these are laid out. Reads no files.
  *
- * Code, prose and markup that begin with a brace or a bracket are told from JSON by parsing what is whole of it. JSON
- * that has no records is a configuration, which is text like any other file of code; unless a string in it is so long
- * that it may be meant as training text.
+ * Code, prose and markup may begin with a brace or a bracket too. Parsing the values that are whole distinguishes them
+ * from JSON. JSON without records is a configuration, which is text like any other file of code, unless a string in it
+ * is so long that it may be meant as training text.
  */
 import { DataError } from '../../errors.js';
 import { type JsonLayout, severalArrays } from './json.js';
@@ -11,7 +11,7 @@ import { JsonSplitter } from './json-splitter.js';
 import { type Head, unpackedName } from './packing.js';
 import { isBlank, isRecord, parsed } from './records.js';
 
-/** Records a line, records in another layout, JSON without records, or why JSON cannot be read. */
+/** One record a line, records in another layout, JSON without records, or why JSON cannot be read. */
 export type JsonShape =
   | { readonly kind: 'jsonl' | 'text' }
   | { readonly kind: 'json'; readonly layout: JsonLayout }
@@ -19,9 +19,9 @@ export type JsonShape =
 
 /** A string that is longer than a configuration is likely to have. */
 const LONG_STRING = /^"(?:[^"\\\n]|\\.){256}/;
-/** Share of an object's content that its arrays of records have where it is made for them, and not a configuration. */
+/** Least share of an object's bytes in arrays of records for the object to hold records, and not a configuration. */
 const MOST_OF_IT = 0.5;
-/** Bytes by which a value is judged that is not whole. */
+/** Bytes at the beginning of a value by which it is judged. */
 const LOOK_BYTES = 4096;
 
 const NEWLINE = 0x0a;
@@ -29,8 +29,8 @@ const BRACE = 0x7b;
 const BRACKET = 0x5b;
 
 /**
- * Judges the beginning of a file, where `field` is the one that records have. Null if it is no JSON; refused is what
- * must be meant as JSON and cannot be read, or has prose but no records.
+ * Judges the beginning of a file, whose records have the field `field`. Null if the file is no JSON. A file is refused
+ * if it must be meant as JSON but cannot be read, or holds prose but no records.
  */
 export function jsonShape(head: Head, field: string): JsonShape | null {
   const start = firstByte(head.bytes);
@@ -39,18 +39,18 @@ export function jsonShape(head: Head, field: string): JsonShape | null {
   const lines = linesShape(head, field);
   if (lines !== null) return lines;
   if (first === BRACE) return objectShape(head, start, field);
-  // In a file of any other name, what stands in quotes is a text.
+  // In a file with any other name, a quoted string is a text.
   return /\.json$/i.test(unpackedName(head.path)) ? stringShape(head, start, field) : null;
 }
 
-/** The place of the first byte that is neither white space nor a byte order mark. */
+/** The offset of the first byte that is neither white space nor a byte order mark. */
 function firstByte(bytes: Uint8Array): number {
   let at = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
   while (at < bytes.length && isBlank(bytes.subarray(at, at + 1))) at++;
   return at;
 }
 
-/** Bytes as characters, one each, for what is looked at in ASCII. */
+/** Bytes as one character each, for patterns in ASCII. */
 function latin1(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
@@ -71,7 +71,7 @@ function stringShape(head: Head, start: number, field: string): JsonShape | null
   return everyLine(head, isString) ? refused(head.path, field, 'a string a line', AS_TEXT) : null;
 }
 
-/** JSON Lines: two objects or more, and more than there are lines of anything else. */
+/** JSON Lines: at least two objects, and more objects than lines of anything else. */
 function linesShape({ path, bytes, whole }: Head, field: string): JsonShape | null {
   let objects = 0;
   let alike = 0;
@@ -92,7 +92,7 @@ function linesShape({ path, bytes, whole }: Head, field: string): JsonShape | nu
   return meant ? noJSON(path, field, 'lines') : null;
 }
 
-/** Whether a line may be meant as a record: in Python's notation, with a comma behind it, with NaN in it. */
+/** Whether a line may be meant as a record: in Python's notation, with a trailing comma, or with NaN in it. */
 function looksLikeRecord(line: Uint8Array): boolean {
   const text = latin1(line).trim();
   return /^\{\s*(?:"[^"]*"|'[^']*')\s*:/.test(text) && /\},?$/.test(text);
@@ -128,7 +128,7 @@ function arrayShape(head: Head, start: number, field: string): JsonShape | null 
   return withoutRecords(head.path, members, `an array of ${kind}s`, field);
 }
 
-/** Whether there are two lines or more, and each is JSON of a kind. */
+/** Whether there are at least two lines, and each is JSON that fits. */
 function everyLine({ bytes, whole }: Head, fits: (value: unknown) => boolean): boolean {
   const lines = latin1(bytes.subarray(firstByte(bytes))).split('\n');
   if (!whole) lines.pop();
@@ -136,7 +136,7 @@ function everyLine({ bytes, whole }: Head, fits: (value: unknown) => boolean): b
   return filled.length > 1 && filled.every((line) => fits(parsed(Buffer.from(line, 'latin1'))));
 }
 
-/** A field of an object: its name, the bytes of its value as far as they are there, and where they lie. */
+/** A field of an object: its name, the bytes of its value that the beginning of the file has, and their offset. */
 interface Member {
   readonly name: string;
   readonly value: Uint8Array;
@@ -175,7 +175,7 @@ function objectShape(head: Head, start: number, field: string): JsonShape | null
     if (opensRecord(next)) return records;
     if (next.length > 0) return hasField ? noJSON(path, field, 'a record with something after it') : null;
   }
-  // A line that is longer than the beginning: others may follow, and may have the field further on.
+  // The line is longer than the beginning of the file: other lines may follow, and the field may come later in it.
   const oneLine = !closed && !bytes.includes(NEWLINE);
   if (hasField) return oneLine ? { kind: 'jsonl' } : records;
   const chosen = fitting.length > 0 ? fitting : arrays;
@@ -190,7 +190,7 @@ function objectShape(head: Head, start: number, field: string): JsonShape | null
   return fields.some(({ value }) => isLongString(value)) ? records : { kind: 'text' };
 }
 
-/** Whether the first record of an array has the field, as far as the array is there. */
+/** Whether the first record of an array has the field; true if the beginning of the file does not say. */
 function mayHaveField(array: Uint8Array, field: string): boolean {
   for (const first of new JsonSplitter('members').push(array)) {
     const record = parsed(first);
@@ -203,7 +203,7 @@ function inBraces(member: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from('{'), member, Buffer.from('}')]);
 }
 
-/** Reads a member of the object that `bytes` begin; null if it is none, or its value has not begun. */
+/** Reads a member of the object at the beginning of `bytes`; null if it is no member, or its value has not begun. */
 function memberOf(member: Uint8Array, bytes: Uint8Array): Member | null {
   const found = /^\s*("[^"\\]*(?:\\.[^"\\]*)*")\s*:\s*(?=\S)/s.exec(latin1(member));
   const name = found === null ? undefined : parsed(Buffer.from(found[1], 'latin1'));
@@ -214,7 +214,7 @@ function memberOf(member: Uint8Array, bytes: Uint8Array): Member | null {
   return { name, value, at: value.byteOffset - bytes.byteOffset, holdsRecords };
 }
 
-const AS_TEXT = 'loopnn prepare takes the file as it stands with --as text';
+const AS_TEXT = 'loopnn prepare --as text reads the file as plain text';
 
 function refused(path: string, field: string, got: string, hint: string): JsonShape {
   const error = new DataError(path, `must hold records with the field '${field}'`, got, hint);
@@ -223,7 +223,7 @@ function refused(path: string, field: string, got: string, hint: string): JsonSh
 
 /** A file that looks like JSON records and cannot be read. */
 function noJSON(path: string, field: string, what: string): JsonShape {
-  return refused(path, field, `${what} that look like JSON and are none`, `mend them; ${AS_TEXT}`);
+  return refused(path, field, `${what} that look like JSON but cannot be parsed`, `fix them; ${AS_TEXT}`);
 }
 
 /** JSON without records is text, unless one of its values is long. */
@@ -232,7 +232,7 @@ function withoutRecords(path: string, values: readonly Uint8Array[], got: string
   return refused(path, field, got, `write a line {"${field}": …} for each text; ${AS_TEXT}`);
 }
 
-/** Whether a value is a string of some length, as far as it is there; JSON has no line breaks in strings. */
+/** Whether the beginning of a value is that of a long string; JSON has no line breaks in strings. */
 function isLongString(value: Uint8Array): boolean {
   return LONG_STRING.test(latin1(value.subarray(0, LOOK_BYTES)));
 }

@@ -1,9 +1,9 @@
 /**
- * Cuts the bytes of JSON into values, without parsing them and without holding more than one: values that follow each
- * other, or the members of an array or object. It handles only brackets and strings; callers interpret the values.
+ * Splits the bytes of JSON into values: values that follow each other, or the members of an array or object. It holds
+ * at most one value and parses none: it handles only brackets and strings, and callers interpret the values.
  */
 
-/** The layout to cut: values one after another, or the members of one array or object. */
+/** The layout to split: values one after another, or the members of one array or object. */
 export type Cut = 'values' | 'members';
 
 const QUOTE = 0x22;
@@ -17,12 +17,12 @@ export class JsonSplitter {
   /** Bytes held of a value that is not whole yet. */
   heldBytes = 0;
   #held: Uint8Array[] = [];
-  /** Depth of the values' own brackets: those that enclose members count 1. */
+  /** Depth of the brackets around a value: 1 for members, which an array or object encloses, else 0. */
   readonly #base: number;
   #depth = 0;
   #quoted = false;
   #escaped = false;
-  /** Whether a value has begun, and whether a comma calls for one. */
+  /** Whether a value has begun, and whether a comma requires another. */
   #open = false;
   #wanted = false;
 
@@ -30,12 +30,12 @@ export class JsonSplitter {
     this.#base = cut === 'members' ? 1 : 0;
   }
 
-  /** The values that a chunk completes; with 'members' the first byte of all is the bracket that encloses them. */
+  /** The values that a chunk completes; with 'members' the first byte pushed is the bracket that encloses them. */
   *push(chunk: Uint8Array): Generator<Uint8Array> {
     let from = 0;
     for (let i = 0; i < chunk.length && this.closedAt < 0; i++) {
       if (this.#quoted) {
-        // Most of a corpus lies in strings.
+        // A fast path: most bytes of a corpus are in strings.
         while (!this.#escaped && i < chunk.length && chunk[i] !== QUOTE && chunk[i] !== BACKSLASH) i++;
         if (i === chunk.length) break;
         this.#quoted = this.#escaped || chunk[i] !== QUOTE;

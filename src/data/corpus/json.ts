@@ -2,8 +2,8 @@
  * JSON that is not a record a line: an array of records, at the top of a file or in one field of its object, or records
  * over several lines that follow each other. It finds records; `records.ts` interprets them.
  *
- * A record that is no JSON is broken like a broken line. Where brackets or quotes are not closed, nothing tells where
- * the next record begins, so the file is refused.
+ * A record that is no JSON is broken, as a line is in JSON Lines. Where brackets or quotes are not closed, the
+ * beginning of the next record is unknown, so the file is refused.
  */
 import { DataError } from '../../errors.js';
 import { type Cut, JsonSplitter } from './json-splitter.js';
@@ -11,7 +11,7 @@ import { type Packing, readChunks } from './packing.js';
 import { isBlank, isRecord, LONGEST_RECORD, parsed, Records } from './records.js';
 import type { FieldOptions, TextDocument, TextWarnings } from './source.js';
 
-/** How records lie in a file. */
+/** How a file lays out its records. */
 export interface JsonLayout {
   readonly cut: Cut;
   /** Bytes before the first record, or before the bracket of the array. */
@@ -64,7 +64,10 @@ export async function* jsonDocuments(
   checkRest(path, layout, Buffer.concat(after), options.field);
 }
 
-/** What follows the array must be what its layout says: nothing, or fields that hold no such records. */
+/**
+ * Checks what follows the array of records: nothing for an array that is the whole file, else fields of its object that
+ * hold no records with the field.
+ */
 function checkRest(path: string, { cut, within }: JsonLayout, rest: Uint8Array, field: string): void {
   if (cut === 'values') return;
   if (within === undefined) {
@@ -82,10 +85,10 @@ function checkRest(path: string, { cut, within }: JsonLayout, rest: Uint8Array, 
   if (others.length > 0) throw severalArrays(path, [within, ...others]);
 }
 
-/** Several fields that hold records are a choice that only the user can make: train and validation, perhaps. */
+/** The error for several fields that hold records, such as train and validation: only the user can choose one. */
 export function severalArrays(path: string, fields: readonly string[]): DataError {
   const hint =
-    `jq -c '.["${fields[0]}"][]' writes those of one as JSON Lines; ` +
-    'loopnn prepare takes the file as it stands with --as text';
+    `jq -c '.["${fields[0]}"][]' writes the records of one field as JSON Lines; ` +
+    'loopnn prepare --as text reads the file as plain text';
   return new DataError(path, 'must have its records in one field', fields.join(', '), hint);
 }

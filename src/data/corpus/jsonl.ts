@@ -25,7 +25,8 @@ export async function* jsonlDocuments(
 }
 
 /**
- * The lines of a file without their ends, numbered from 1; null for one that is too long. A byte order mark is dropped.
+ * The lines of a file without their ends, numbered from 1; the bytes are null for a line that is too long. A byte order
+ * mark is dropped.
  */
 async function* lines(
   path: string,

@@ -1,6 +1,6 @@
 /**
- * The kind of a text file: its content decides, and its name only if the content is ambiguous. Knows heads of files and
- * which reader suits them; reads no documents.
+ * The kind of a text file: its content decides, and its name only if the content is ambiguous. This file reads the
+ * heads of files and chooses their reader; it reads no documents.
  */
 import { ConfigError, DataError } from '../../errors.js';
 import { namedDelimiter, shownDelimiter } from './csv.js';
@@ -17,10 +17,10 @@ export type Content =
   | { readonly kind: 'csv'; readonly delimiter: Delimiter }
   | { readonly kind: 'binary'; readonly fault: string };
 
-/** A file's content, how it is packed, and whether its name leads one to expect it. */
+/** A file's content, how the file is packed, and whether its name leads one to expect that content. */
 export type Recognised = Content & { readonly packing: Packing; readonly expected: boolean };
 
-/** Kinds in words. */
+/** Names of the kinds, for messages. */
 export const KIND_NAMES: Readonly<Record<Content['kind'], string>> = {
   text: 'text',
   jsonl: 'JSON Lines',
@@ -33,13 +33,13 @@ export const KIND_NAMES: Readonly<Record<Content['kind'], string>> = {
 
 /** Bytes at the beginning of a file that decide its kind. */
 const HEAD_BYTES = 1 << 18;
-/** Number of these bytes that distinguish text from binary data. */
+/** Number of the head's bytes that decide between text and binary data. */
 const TEXT_BYTES = 8192;
-/** Share of control characters above which bytes are no text; compressed data has about 0.1. */
+/** Share of control characters above which bytes are not text; compressed data has about 0.1. */
 const MAX_CONTROL_SHARE = 0.02;
 
 const UTF16 = 'UTF-16; convert it first';
-/** Formats that are named where a file has to be text; bytes at a place. */
+/** Formats that messages name where a file must be text, each with the bytes that it has at an offset. */
 const FOREIGN: readonly (readonly [name: string, at: number, magic: string])[] = [
   ['packed by bzip2; unpack it first', 0, 'BZh'],
   ['packed by xz; unpack it first', 0, '\xfd7zXZ\0'],
@@ -51,10 +51,10 @@ const FOREIGN: readonly (readonly [name: string, at: number, magic: string])[] =
 ];
 
 /**
- * Tells what a file is, which must not be empty.
+ * Determines what a file is.
  *
- * @throws DataError if it cannot be read, is not packed as its name says, is not what `options.as` says, or looks like
- * records that cannot be told or read
+ * @throws DataError if the file cannot be read, is not packed as its name says, is not what `options.as` says, or looks
+ *   like records that cannot be read
  */
 export async function recognise(path: string, options: FieldOptions): Promise<Recognised> {
   const head = await readHead(path, HEAD_BYTES);
@@ -87,7 +87,7 @@ function contentOf(head: Head, field: string): Content {
   return delimiter === null ? { kind: 'text' } : { kind: 'csv', delimiter };
 }
 
-/** The content of a file of which the user says what it is. */
+/** The content of a file whose kind the user names with `--as`. */
 function contentAs(head: Head, options: FieldOptions): Content {
   const { path, bytes } = head;
   const { as, field } = options;
@@ -104,7 +104,7 @@ function contentAs(head: Head, options: FieldOptions): Content {
   return as === 'csv' ? { kind: 'csv', delimiter: namedDelimiter(head, field) } : { kind: 'jsonl' };
 }
 
-/** Refuses `--as` and `--split-on` for a source that is no file and no folder. */
+/** Refuses `--as` and `--split-on` for a source that is neither a file nor a folder. */
 export function checkNotSaid({ as, splitOn }: FieldOptions, source: string): void {
   if (splitOn !== undefined) {
     throw new ConfigError('--split-on', 'is for files and folders', source, 'leave it out');

@@ -1,7 +1,7 @@
-/** Marks between documents that a text spells out, such as `<|endoftext|>`. It must not read files. */
+/** Marks between documents that a text spells out, such as `<|endoftext|>`. This file must not read files. */
 import { DataError } from '../../errors.js';
 
-/** Passes texts on and counts a mark's occurrences in them, also across two texts. */
+/** Passes texts on and counts a mark's occurrences in them, including those that span two texts. */
 export async function* countMarks(
   texts: AsyncIterable<string>,
   mark: string,
@@ -25,8 +25,8 @@ export async function* countMarks(
 /**
  * The texts between marks, unchanged, for any chunking of the text.
  *
- * @param longest UTF-16 units of one of them at most, so that memory is bounded
- * @throws DataError for a longer one
+ * @param longest most UTF-16 units of a text between two marks, so that memory is bounded
+ * @throws DataError for a longer text
  */
 export async function* splitOn(
   texts: AsyncIterable<string>,
@@ -36,7 +36,7 @@ export async function* splitOn(
 ): AsyncGenerator<string> {
   let parts: string[] = [];
   let length = 0;
-  // May be the beginning of a mark.
+  // The end of the text so far, which may be the beginning of a mark.
   let tail = '';
   for await (const text of texts) {
     const held = tail + text;

@@ -1,6 +1,6 @@
 /**
- * Files as streams of bytes, unpacked on the way. Knows gzip and Zstandard, by their first bytes and by file names. It
- * does not interpret the content.
+ * Reads files as streams of bytes and unpacks them. It recognises gzip and Zstandard by their first bytes and by file
+ * names, and does not interpret the content.
  */
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -15,7 +15,7 @@ export type Packing = 'none' | 'gzip' | 'zstd';
 
 /** Bytes read at a time: enough for speed, little beside a corpus of many small files. */
 const CHUNK_BYTES = 1 << 18;
-/** Bytes of Zstandard unpacked at a time: four of them may become 128 KiB, so these become 32 MiB at most. */
+/** Bytes of Zstandard unpacked at a time: four bytes may become 128 KiB, so this many become 32 MiB at most. */
 const ZSTD_SLICE_BYTES = 1 << 10;
 
 /** Bytes that identify a packing. */
@@ -29,9 +29,9 @@ export function unpackedName(path: string): string {
 }
 
 /**
- * How a file is packed: its first bytes say so, whatever its name.
+ * How a file is packed, by its first bytes and not by its name.
  *
- * @throws DataError if it cannot be read, or its name promises a packing that it does not have
+ * @throws DataError if the file cannot be read, or its name promises a packing that the file does not have
  */
 export async function packingOf(path: string): Promise<Packing> {
   return packingBy(await readBytes(path, MAGIC_BYTES), path);
@@ -46,7 +46,7 @@ function packingBy(bytes: Buffer, path: string): Packing {
   const ending = ENDING.exec(path);
   if (ending === null) return 'none';
   const rule = `must be packed, as its ending ${ending[0]} says`;
-  const hint = 'fetch it again if it is damaged, take the ending off its name if it is not packed';
+  const hint = 'fetch it again if it is damaged, remove the ending from its name if it is not packed';
   throw new DataError(path, rule, 'neither gzip nor Zstandard', hint);
 }
 
@@ -55,7 +55,7 @@ export interface Head {
   readonly path: string;
   readonly packing: Packing;
   readonly bytes: Uint8Array;
-  /** Whether the file has ended. */
+  /** Whether `bytes` are the whole file. */
   readonly whole: boolean;
 }
 
@@ -94,7 +94,7 @@ async function readBytes(path: string, count: number): Promise<Buffer> {
 /**
  * Reads a file in chunks, unpacking it; throws DataError.
  *
- * @param warnings hear of a packed file that holds many times its size
+ * @param warnings receive a packed file that holds many times its size
  */
 export async function* readChunks(
   path: string,
@@ -102,7 +102,7 @@ export async function* readChunks(
   warnings?: TextWarnings,
 ): AsyncGenerator<Uint8Array> {
   const file = createReadStream(path, { highWaterMark: CHUNK_BYTES });
-  // An error of the file has to be passed on by hand: `pipe` does not.
+  // `pipe` does not forward the file's errors.
   const stream = packing === 'gzip' ? file.pipe(createGunzip()) : file;
   if (stream !== file) file.on('error', (error) => stream.destroy(error));
   let unpacked = 0;

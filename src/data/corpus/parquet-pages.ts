@@ -1,7 +1,7 @@
 /**
- * The pages of a parquet column in one row group, one after another, in memory that does not grow with any of them: a
- * dictionary that is large lies in a temporary file. Knows where pages begin and what their headers claim; how a body
- * is unpacked and what it holds, `parquet-unpack.ts` and `parquet-values.ts` know.
+ * The pages of a parquet column in one row group, one after another, in memory that does not grow with the pages' size:
+ * a large dictionary is kept in a temporary file. This file finds where pages begin and checks what their headers
+ * claim; `parquet-unpack.ts` unpacks the bodies, and `parquet-values.ts` reads their values.
  */
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -14,20 +14,20 @@ import { type Dictionary, Feed, LONGEST_TEXT, pageValues } from './parquet-value
 /** Where temporary files go, in messages. */
 export const TEMPORARY_NOTE = 'TMPDIR names the folder';
 
-/** What is held in memory of pages, in bytes. */
+/** Limits on what is held in memory, in bytes. */
 export interface PageLimits {
-  /** Pages that are unpacked at once. */
+  /** The largest page that is unpacked at once. */
   readonly whole: number;
-  /** Dictionaries that are not laid into a file. */
+  /** The largest dictionary that is not written to a file. */
   readonly dictionary: number;
 }
 
 export const PAGE_LIMITS: PageLimits = { whole: WHOLE_PAGE_BYTES, dictionary: 1 << 25 };
 
-/** Bytes of a page's header: it may hold the column's least and greatest text. */
+/** Bytes that are read for a page's header, at first and at most: it may hold the column's least and greatest text. */
 const FIRST_HEADER_BYTES = 1 << 10;
 const MOST_HEADER_BYTES = 1 << 26;
-/** Texts of a dictionary: each has its place in memory. */
+/** Most texts of a dictionary: the end of each is held in memory. */
 const MOST_IN_DICTIONARY = 1 << 24;
 
 /** A column's pages in one row group. */
@@ -43,15 +43,15 @@ export interface Chunk {
 /** A page of values. */
 export interface Page {
   readonly rows: number;
-  /** The values, null for a null; need not be asked for. */
+  /** The values, null for a null. A caller that needs none of them may skip the call. */
   values(): AsyncGenerator<Uint8Array | null>;
 }
 
 type Header = ReturnType<typeof parquetHeader>;
 
-/** Goes through the pages of a chunk; throws Error. */
+/** Iterates over the pages of a chunk; throws Error. */
 export class Pages {
-  /** What the pages so far claim to take unpacked; what they repeat from a dictionary counts once. */
+  /** Bytes that the pages so far claim to take unpacked; texts that they repeat from a dictionary count once. */
   unpackedBytes = 0;
   #dictionary: (Dictionary & AsyncDisposable) | undefined;
 
@@ -87,7 +87,7 @@ export class Pages {
     }
   }
 
-  /** A page's header, and the bytes that it takes. */
+  /** A page's header, and its size in bytes. */
   async #header(at: number): Promise<{ header: Header; bytes: number }> {
     for (let size = FIRST_HEADER_BYTES; ; size *= 16) {
       const end = Math.min(this.chunk.end, at + size);
@@ -145,7 +145,7 @@ export class Pages {
 
   async #readDictionary(header: Header, body: Body): Promise<void> {
     const count = header.dictionary_page_header?.num_values ?? 0;
-    // A text in a dictionary takes the four bytes of its length, and those of its own.
+    // A text in a dictionary takes four bytes for its length, and its own bytes.
     if (!(count >= 0 && count <= body.unpackedBytes / 4 && count <= MOST_IN_DICTIONARY)) {
       throw new Error(`a dictionary of ${count} texts in ${body.unpackedBytes} bytes`);
     }
@@ -175,7 +175,7 @@ async function dictionaryInMemory(chunks: AsyncIterable<Uint8Array>, size: numbe
   };
 }
 
-/** Random access needs a file where memory is too small. */
+/** A dictionary that is too large for memory, in a temporary file for random access. */
 async function dictionaryInFile(chunks: AsyncIterable<Uint8Array>, count: number) {
   const folder = await temporaryFolder();
   const path = join(folder, 'dictionary');
@@ -219,18 +219,18 @@ export async function readPlace(
   return bytes;
 }
 
-/** A folder of its own where temporary files go; throws FileError. */
+/** Makes a new folder for temporary files; throws FileError. */
 export function temporaryFolder(): Promise<string> {
   return writing(tmpdir(), () => mkdtemp(join(tmpdir(), 'loopnn-parquet-')), TEMPORARY_NOTE);
 }
 
-/** Where the texts of a dictionary end, each behind the four bytes of its length, found while they pass. */
+/** Finds, chunk by chunk, where the texts of a dictionary end; each text follows the four bytes of its length. */
 class TextEnds {
   readonly #ends: Uint32Array;
   #found = 0;
-  /** Where in the dictionary the next bytes stand. */
+  /** The offset of the next bytes in the dictionary. */
   #at = 0;
-  /** Where the length of the next text begins, and what is known of it. */
+  /** The offset of the next text's length, and the part of that length that has been read. */
   #next = 0;
   #length = 0;
 

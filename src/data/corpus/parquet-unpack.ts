@@ -1,6 +1,6 @@
 /**
- * The body of a parquet page, unpacked: at once where it is small, and else as a stream, since a writer may put a whole
- * row group in one page. Knows codecs; knows nothing of what a page holds.
+ * The body of a parquet page, unpacked: at once if it is small, else as a stream, since a writer may put a whole row
+ * group in one page. This file handles codecs, and does not interpret what a page holds.
  */
 import { Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip } from 'node:zlib';
@@ -9,10 +9,10 @@ import { unpackLz4 } from '../../formats/lz4.js';
 import { unpackSnappy } from '../../formats/snappy.js';
 import { unpackZstd } from './packing.js';
 
-/** A file by places. */
+/** A file with random access. */
 export interface Bytes {
   readonly byteLength: number;
-  /** Throws Error if the file has no such place. */
+  /** The bytes from `start` to `end`; throws Error if they do not lie within the file. */
   slice(start: number, end?: number): Promise<ArrayBuffer>;
 }
 
@@ -24,11 +24,11 @@ export interface Body {
   readonly unpackedBytes: number;
 }
 
-/** Bytes up to which a page is unpacked at once, packed and unpacked: most writers cut theirs near it. */
+/** The largest page, packed and unpacked, that is unpacked at once: most writers end their pages near this size. */
 export const WHOLE_PAGE_BYTES = 1 << 20;
 /** The same for codecs that cannot be unpacked as a stream. */
 const WHOLE_ANYHOW_BYTES = 1 << 28;
-/** Bytes read at a time of larger ones. */
+/** Bytes read at a time from larger pages. */
 const CHUNK_BYTES = 1 << 18;
 
 type Chunks = AsyncIterable<Uint8Array>;
@@ -42,7 +42,7 @@ const STREAMS: Readonly<Record<string, (packed: Chunks) => Chunks>> = {
   BROTLI: (packed) => through(packed, createBrotliDecompress()),
 };
 
-/** A page's bytes; throws Error if they are not as many as promised, or damaged. */
+/** A page's bytes; throws Error if they are damaged, or not as many as its header promises. */
 export async function* unpackedPage(
   file: Bytes,
   body: Body,
@@ -59,7 +59,7 @@ export async function* unpackedPage(
   }
   if (done !== unpackedBytes) {
     throw new Error(
-      `a page of ${done}${done > unpackedBytes ? ' bytes or more' : ' bytes'} (${codec}) that promises ${unpackedBytes}`,
+      `a page of ${done}${done > unpackedBytes ? ' bytes or more' : ' bytes'} (${codec}), promised as ${unpackedBytes}`,
     );
   }
 }
@@ -84,13 +84,13 @@ async function* chunksOf(file: Bytes, start: number, end: number): AsyncGenerato
   }
 }
 
-/** Bytes through one of Node's own decoders. */
+/** Passes bytes through one of Node's own decoders. */
 async function* through(
   packed: Chunks,
   decoder: ReturnType<typeof createGunzip>,
 ): AsyncGenerator<Uint8Array> {
   const source = Readable.from(packed, { objectMode: false });
-  // `pipe` does not pass errors on.
+  // `pipe` does not forward errors.
   source.on('error', (error) => decoder.destroy(error));
   try {
     yield* source.pipe(decoder) as Chunks;

@@ -1,18 +1,18 @@
 /**
- * What a page of a flat column of texts holds, value by value: nothing is kept but what the next value needs, and
- * nothing is reserved because a page claims it. The encodings are those of the format's own page, Encodings.md. Knows
- * no file.
+ * Reads a page of a flat column of texts value by value. It keeps only what the next value needs, and reserves no
+ * memory for what a page merely claims. The encodings are those of Encodings.md in the format's specification. It reads
+ * no files.
  */
 import { deltaBinaryUnpack } from 'hyparquet/src/delta.js';
 import { readVarInt } from 'hyparquet/src/thrift.js';
 
-/** Bytes of one text; what is longer is no text of a corpus. */
+/** Most bytes of one text; a longer value is no text of a corpus. */
 export const LONGEST_TEXT = 1 << 27;
-/** Bytes of a page's levels, places in a dictionary and differences, which are read at once. */
+/** Most bytes that are read at once: a page's levels, its places in a dictionary, or its differences. */
 const MOST_AT_ONCE = 1 << 28;
-/** Values of a page whose lengths are differences: a run of them may take no bytes at all. */
+/** Most values of a page whose lengths are differences: a run of differences may take no bytes at all. */
 const MOST_LENGTHS = 1 << 23;
-/** Values that a bit-packed run may have beyond the page's: writers fill their last block. */
+/** Values that a bit-packed run may have beyond those of the page: writers fill their last block. */
 const PADDING = 504;
 
 /** The texts that a dictionary page holds. */
@@ -26,9 +26,9 @@ export interface Dictionary {
 export interface ValueHeader {
   readonly values: number;
   readonly encoding: string;
-  /** The bytes of the levels, where the header says them; undefined if the page does. */
+  /** The bytes of the levels, if the header gives their size; undefined if the page does. */
   readonly levels: Uint8Array | undefined;
-  /** Whether there may be nulls, so that there is a level for each value. */
+  /** Whether there may be nulls; then there is a level for each value. */
   readonly optional: boolean;
 }
 
@@ -60,7 +60,7 @@ export async function* pageValues(
 
 type Value = Uint8Array | Promise<Uint8Array>;
 
-/** Reads the values of an encoding one after another; `present` counts those that are not null. */
+/** Returns what reads the next value of an encoding; `present` counts the values that are not null. */
 async function reader(
   page: Feed,
   encoding: string,
@@ -118,7 +118,7 @@ async function places(
 ): Promise<() => Value> {
   if (dictionary === undefined) throw new Error('places in a dictionary that is missing');
   const bytes = await page.rest();
-  // A page of nulls alone may have nothing more.
+  // A page that holds only nulls may end here.
   const count = bytes.length === 0 ? 0 : present();
   const runs = new Runs(bytes, 1, bytes[0] ?? 0, count);
   return () => {
@@ -140,20 +140,20 @@ function checkLength(length: number): number {
   throw new Error(`a text of ${length >>> 0} bytes, above ${LONGEST_TEXT}`);
 }
 
-/** A hybrid of run lengths and bit-packed blocks, number by number. */
+/** Reads a hybrid of run lengths and bit-packed blocks, number by number. */
 export class Runs {
   readonly #at: { view: DataView; offset: number };
-  /** Numbers of the current run that are still to come. */
+  /** Numbers left in the current run. */
   #run = 0;
   #packed = false;
   #same = 0;
-  /** Bits of the byte at hand that are used. */
+  /** Bits of the current byte that have been read. */
   #bit = 0;
 
   /**
-   * @param offset where it begins
+   * @param offset where the numbers begin in `bytes`
    * @param width bits of a number, 0 to 32
-   * @param left numbers that it holds
+   * @param left how many numbers there are
    */
   constructor(
     private readonly bytes: Uint8Array,
@@ -194,7 +194,7 @@ export class Runs {
     let number = 0;
     let bit = this.#bit;
     for (let got = 0; got < width; ) {
-      if (offset >= bytes.length) throw new Error('a run that goes on behind its page');
+      if (offset >= bytes.length) throw new Error('a run that continues beyond its page');
       const count = Math.min(8 - bit, width - got);
       number += ((bytes[offset] >> bit) & ((1 << count) - 1)) * 2 ** got;
       got += count;
@@ -210,7 +210,7 @@ export class Runs {
   }
 }
 
-/** A page's bytes, taken from the front as they come. */
+/** A page's bytes, read from the front as they arrive. */
 export class Feed {
   readonly #chunks: AsyncIterator<Uint8Array>;
   #bytes: Uint8Array = new Uint8Array(0);
@@ -231,7 +231,7 @@ export class Feed {
     return this.#bytes.subarray(this.#at - count, this.#at);
   }
 
-  /** A number of four bytes, the lowest first, with a sign. */
+  /** A signed number of four bytes, little-endian. */
   takeNumber(): number {
     this.#at += 4;
     return this.#view.getInt32(this.#at - 4, true);
@@ -261,12 +261,12 @@ export class Feed {
     return parts.length === 1 ? parts[0] : Buffer.concat(parts);
   }
 
-  /** Lets go of what is left, after the source has had a look at its own end. */
+  /** Discards what is left, and reads the source to its end, so that the source can check its own end. */
   async end(): Promise<void> {
     for (let next = await this.#chunks.next(); !next.done; ) next = await this.#chunks.next();
   }
 
-  /** Ends the source where it is. */
+  /** Stops the source before its end. */
   async close(): Promise<void> {
     await this.#chunks.return?.();
   }

@@ -1,6 +1,7 @@
 /**
- * Parquet: one column of strings, page by page, so that memory grows neither with a file nor with a row group.
- * Knows files and columns; knows no tokens. The format itself is hyparquet's, its pages `parquet-pages.ts`'s.
+ * Parquet: one column of strings, page by page, so that memory grows neither with a file nor with a row group. This
+ * file handles files and columns, and must not import tokenizers. hyparquet reads the format itself, `parquet-pages.ts`
+ * its pages.
  */
 import { isUtf8 } from 'node:buffer';
 import { type FileHandle, open, rm, stat, writeFile } from 'node:fs/promises';
@@ -22,24 +23,24 @@ import type { Bytes } from './parquet-unpack.js';
 import { noteExpansion, noteNull, type TextDocument, type TextWarnings } from './source.js';
 import { cutPieces } from './text.js';
 
-/** Bytes of a footer, above which a file is damaged or hostile. */
+/** Most bytes of a footer; a file with a larger one is damaged or hostile. */
 const MAX_FOOTER_BYTES = 1 << 27;
-/** Bytes that are decoded at a time of a long text. */
+/** Bytes of a long text that are decoded at a time. */
 const DECODED_BYTES = 1 << 20;
 
 /** A parquet file's column of text, open for reading. */
 export interface ParquetText {
-  /** Rows that hold a text; undefined if the file does not say which do. */
+  /** Number of rows that hold a text; undefined if the file does not count its nulls. */
   readonly texts: number | undefined;
-  /** Bytes of the column, unpacked: a little more than the text. */
+  /** Bytes of the column, unpacked: slightly more than the text. */
   readonly bytes: number;
-  /** The texts from number `skip` on; whole row groups before it are not read, where their texts are counted. */
+  /** The texts from number `skip` on; whole row groups before it are not read if the file counts their texts. */
   documents(warnings: TextWarnings, skip?: number): AsyncGenerator<TextDocument>;
   close(): Promise<void>;
 }
 
 /**
- * The documents of a parquet file, one a row, nulls left out; a packed one is unpacked to a temporary file first.
+ * The documents of a parquet file, one a row, without nulls; a packed file is unpacked to a temporary file first.
  * Throws DataError.
  */
 export async function* parquetDocuments(
@@ -72,9 +73,9 @@ async function* readDocuments(
 }
 
 /**
- * Random access needs a file: the packed one is written out where temporary files go.
+ * Unpacks a file into a temporary one, for random access.
  *
- * @param read is given the unpacked file, and how many times larger it is
+ * @param read receives the unpacked file, and how many times larger than the packed one it is
  */
 async function* withUnpacked<Item>(
   path: string,
@@ -95,8 +96,8 @@ async function* withUnpacked<Item>(
  * Opens a column of strings.
  *
  * @param name the file's name in messages
- * @param times how many times larger the file is than what it was unpacked from
- * @param limits what is held in memory; the result does not depend on it
+ * @param times how many times larger the file is than the packed file that it comes from
+ * @param limits what is held in memory; the result does not depend on them
  * @throws DataError if the file is damaged, or the column is missing, nested or of another type
  */
 export async function openParquet(
@@ -117,7 +118,7 @@ export async function openParquet(
   } catch (error) {
     await file.close();
     if (error instanceof DataError) throw error;
-    // Any part of a damaged file's description may be missing.
+    // Any part of a damaged file's metadata may be missing.
     throw new DataError(name, 'must be a parquet file', messageOf(error), DAMAGED);
   }
 }
@@ -162,7 +163,7 @@ class OpenParquet implements ParquetText {
       const pages = new Pages(this.buffer, chunk, this.limits);
       try {
         for await (const page of pages) {
-          // Where there are no nulls, pages need not be unpacked to be counted.
+          // Without nulls, a page's rows are counted without unpacking it.
           if (texts === end - first && passed + page.rows <= skip) {
             row += page.rows;
             passed += page.rows;
@@ -202,7 +203,7 @@ class OpenParquet implements ParquetText {
     return nulls === undefined ? undefined : rows - Number(nulls);
   }
 
-  /** A column's place in the file, as hyparquet finds it. */
+  /** The column's place in the file, by the rule that hyparquet follows. */
   #chunk(group: RowGroup): Chunk {
     const column = columnOf(group, this.column)!; // `checkColumn` has found it
     const start = Number(column.dictionary_page_offset || column.data_page_offset);
@@ -257,7 +258,10 @@ async function* decoded(value: Uint8Array): AsyncGenerator<string> {
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 const DAMAGED = 'the file is damaged: fetch or write it again';
 
-/** The file as hyparquet reads one. Ranges come from the file itself, so they are checked before memory is reserved. */
+/**
+ * The file in the form that hyparquet reads. Ranges come from the file itself, so they are checked before memory is
+ * reserved.
+ */
 async function sliceable(file: FileHandle, name: string): Promise<Bytes> {
   const status = await file.stat();
   if (!status.isFile()) throw new DataError(name, 'must be a parquet file', 'no file');
@@ -287,7 +291,7 @@ async function readMetadata(buffer: Bytes, name: string): Promise<FileMetaData> 
   }
 }
 
-/** Checks that a column can be read as text, and gives its unpacked size. */
+/** Checks that a column can be read as text, and returns its unpacked size in bytes. */
 function checkColumn(metadata: FileMetaData, column: string, name: string): number {
   const damaged = (got: string) => new DataError(name, 'must be a parquet file', got, DAMAGED);
   const { children } = parquetSchema(metadata);
@@ -299,7 +303,7 @@ function checkColumn(metadata: FileMetaData, column: string, name: string): numb
       name,
       `must have the column '${column}'`,
       got,
-      'loopnn prepare takes another with --column',
+      'loopnn prepare --column reads another',
     );
   }
   const { type, repetition_type, converted_type, logical_type } = found.element;

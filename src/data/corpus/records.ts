@@ -1,8 +1,8 @@
 /**
- * Common parts of files of records, JSON or CSV: the text of one field is a document, and a record without it is
- * skipped and counted. It must not know file formats.
+ * What files of records in JSON and CSV have in common: the text of one field is a document, and a record without that
+ * field is skipped and counted. This file must not handle file formats.
  *
- * When there are too many broken records the pass stops: a few of them are no reason to lose a corpus, many mean that
+ * A pass stops when there are too many broken records: a few are no reason to lose a corpus, but many mean that
  * something else is wrong.
  */
 import { isUtf8 } from 'node:buffer';
@@ -10,18 +10,18 @@ import { DataError } from '../../errors.js';
 import { piecesOf } from './text.js';
 import { BROKEN_SHOWN, type FieldOptions, noteNull, type TextDocument, type TextWarnings } from './source.js';
 
-/** Bytes of one record above which it is not read, so that memory is bounded. */
+/** Most bytes of one record, so that memory is bounded; a longer record is not read. */
 export const LONGEST_RECORD = 1 << 27;
-/** Names of fields that a message lists. */
+/** Most fields that a message lists. */
 const FIELDS_SHOWN = 8;
 
 /** The remedy for records without the field. */
 export const OTHER_FIELD =
-  'loopnn prepare takes another field with --field, and files as they stand with --as text';
+  'loopnn prepare reads another field with --field, and files as plain text with --as text';
 
-/** One file's records on their way to documents. */
+/** Makes documents of one file's records. */
 export class Records {
-  /** Whether there was one, broken or not. */
+  /** Whether there was a record, broken or not. */
   #any = false;
 
   constructor(
@@ -31,9 +31,9 @@ export class Records {
   ) {}
 
   /**
-   * The document of a record in JSON; undefined for a broken one, and if its text is null.
+   * The document of a record in JSON; undefined if the record is broken, or its text is null.
    *
-   * @param place where it is, as 'line 3'
+   * @param place where the record is, such as 'line 3'
    * @throws DataError for too many broken records, or if the first record is an object without the field
    */
   fromJSON(place: string, bytes: Uint8Array): TextDocument | undefined {
@@ -41,8 +41,8 @@ export class Records {
     const first = !this.#any;
     this.#any = true;
     const value = parsed(bytes);
-    if (value === undefined) return this.broken(place, 'no JSON');
-    if (!isRecord(value)) return this.broken(place, 'no object');
+    if (value === undefined) return this.broken(place, 'not JSON');
+    if (!isRecord(value)) return this.broken(place, 'not an object');
     if (!Object.hasOwn(value, field)) {
       if (first) throw this.#missing(place, textFields(value));
       return this.broken(place, `no field '${field}'`);
@@ -52,7 +52,7 @@ export class Records {
       noteNull(this.warnings, `${this.path}, ${place}`);
       return undefined;
     }
-    if (typeof text !== 'string') return this.broken(place, `field '${field}' is no string`);
+    if (typeof text !== 'string') return this.broken(place, `field '${field}' is not a string`);
     return this.document(place, text, isUtf8(bytes));
   }
 
@@ -79,11 +79,11 @@ export class Records {
       path,
       `must have at most ${maxBroken} broken records in all files`,
       `${warnings.brokenAt.join('; ')}${more}`,
-      'mend them, or allow more with --max-broken',
+      'fix them, or allow more with --max-broken',
     );
   }
 
-  /** A first record without the field means that another field was meant. */
+  /** The error for a first record without the field: the user probably meant another field. */
   #missing(place: string, names: readonly string[]): DataError {
     const got = names.length > 0 ? `the text fields ${names.join(', ')}` : 'no text field';
     const where = `${this.path}, ${place}`;
@@ -91,7 +91,7 @@ export class Records {
   }
 }
 
-/** The value of JSON text; undefined if it is none. */
+/** The value of a text in JSON; undefined if it is no JSON. */
 export function parsed(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(textOfBytes(bytes).trim());

@@ -1,14 +1,14 @@
-/** Documents and their sources, and what a pass over them skips or corrects. It must not import files or tokenizers. */
+/** Documents and their sources, and what a pass over them skips or corrects. It must not read files or encode text. */
 
 import { END_OF_TEXT } from '../../tokenizer/tokenizer.js';
 
 /** One text. */
 export interface TextDocument {
-  /** For messages: the file's path, with the line or row where it holds several, or a name within its corpus. */
+  /** For messages: the file's path, with a line or row if the file holds several, or a name within its corpus. */
   readonly name: string;
-  /** Size of the text in bytes where it is known before reading; a file's may be a little off. */
+  /** Size of the text in bytes, if known before reading; a file's size may differ slightly from its text's. */
   readonly size: number | undefined;
-  /** The text, cut by `cutPieces`. */
+  /** The text, split by `cutPieces`. */
   pieces(): AsyncIterable<string>;
 }
 
@@ -21,14 +21,13 @@ export async function textOf(document: TextDocument): Promise<string> {
 
 /** A source of documents, which can be read more than once, in the same order. */
 export interface TextSource {
-  /** Without folders: a corpus's name or a file's or folder's last name. */
+  /** A corpus's name, or the last part of a file's or folder's path. */
   readonly name: string;
   /**
-   * The documents from number `skip` on. A source whose number of documents is not known beforehand is always
-   * gone through from the beginning.
+   * The documents from number `skip` on. A source without a census ignores `skip` and begins with the first.
    */
   documents(warnings: TextWarnings, skip?: number): AsyncIterable<TextDocument>;
-  /** Given if the size is known without reading the text. */
+  /** Undefined if the size is not known without reading the text. */
   readonly census?: SourceCensus;
 }
 
@@ -37,7 +36,7 @@ export interface SourceCensus {
   readonly documents: number;
   /** Bytes of text, or an estimate of them. */
   readonly bytes: number;
-  /** Changes whenever a document may have changed, so that broken-off work can be taken up only if it has not. */
+  /** Changes whenever a document may have changed, so that interrupted work is resumed only if none has. */
   readonly fingerprint: string;
 }
 
@@ -51,7 +50,7 @@ export interface FieldOptions {
   readonly field: string;
   /** The column of a parquet file that holds the text. */
   readonly column: string;
-  /** Broken records in one pass that are left out before it stops. */
+  /** Most broken records that one pass skips; with more it stops. */
   readonly maxBroken: number;
   /** The kind of every file; undefined for detection by content. */
   readonly as?: FileKind | undefined;
@@ -59,7 +58,7 @@ export interface FieldOptions {
   readonly splitOn?: string | undefined;
   /** Whether links in a folder may lead out of it. */
   readonly followLinks: boolean;
-  /** The split that the files of a folder belong to, as `split-names.ts` has it; undefined for all files. */
+  /** The split whose files are read from a folder, by `split-names.ts`; undefined for all files. */
   readonly split?: string | undefined;
 }
 
@@ -72,38 +71,41 @@ export const FIELD_DEFAULTS: FieldOptions = {
 
 /** What was skipped or corrected in one pass. */
 export interface TextWarnings {
-  /** Files left out because they are not text. */
+  /** Files skipped because they are not text. */
   binary: number;
-  /** Files left out because they are empty. */
+  /** Files skipped because they are empty. */
   empty: number;
   /** Documents in which bytes that are not UTF-8 became U+FFFD. */
   invalidUtf8: number;
   /** Occurrences of `<|endoftext|>` that are read as text, and the number of files with some. */
   marks: number;
   marked: number;
-  /** Files of text in which what was to part documents does not stand. */
+  /** Files of text without the mark that separates documents. */
   unparted: number;
-  /** Records of JSON or CSV left out because they hold no text. */
+  /** Records of JSON or CSV skipped because they hold no text. */
   broken: number;
-  /** The first of them, as 'file, line n (reason)'. */
+  /** The first broken records, as 'file, line n (reason)'. */
   readonly brokenAt: string[];
-  /** Records left out because their text is a null. */
+  /** Records skipped because their text is null. */
   nulls: number;
-  /** The first of them, as 'file, line n'. */
+  /** The first records with a null, as 'file, line n'. */
   readonly nullsAt: string[];
   /** Files whose content shows records that their names do not promise. */
   unexpected: number;
-  /** The first of them, as 'file (kind)'. */
+  /** The first unexpected files, as 'file (kind)'. */
   readonly unexpectedAt: string[];
   /** Files that hold `MUCH_LARGER` times their size or more. */
   expanded: number;
-  /** The first of them, as 'file (n times)'. */
+  /** The first expanded files, as 'file (n times)'. */
   readonly expandedAt: string[];
 }
 
-/** Broken records, and files of each kind, that are shown. */
+/** Most broken records, and most files of each kind, that a warning shows. */
 export const BROKEN_SHOWN = 5;
-/** Text of a language shrinks to a third or a tenth: what shrinks more than this says one thing again and again. */
+/**
+ * A file is reported from this many times its packed size on. Natural text shrinks to a third or a tenth; only much
+ * repetition shrinks further.
+ */
 const MUCH_LARGER = 200;
 
 export function noWarnings(): TextWarnings {
@@ -113,7 +115,7 @@ export function noWarnings(): TextWarnings {
 }
 
 /**
- * Counts a record without a text, which says so itself: unlike broken ones, any number of them is no sign of a fault.
+ * Counts a record whose text is null. Unlike broken records, any number of nulls is no sign of a fault.
  */
 export function noteNull(warnings: TextWarnings, place: string): void {
   warnings.nulls++;
@@ -128,37 +130,37 @@ export function noteExpansion(warnings: TextWarnings, name: string, packed: numb
   if (warnings.expandedAt.length < BROKEN_SHOWN) warnings.expandedAt.push(times);
 }
 
-/** The warnings as sentences, none if all counts are 0. */
+/** The warnings as sentences; none if all counts are 0. */
 export function describeWarnings(warnings: TextWarnings): string[] {
   const counted = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;
   const shown = (all: number, first: readonly string[]): string =>
     `${first.join('; ')}${all > first.length ? '; …' : ''}`;
   const lines: string[] = [];
-  if (warnings.binary > 0) lines.push(`left out ${counted(warnings.binary, 'file')}: not text`);
-  if (warnings.empty > 0) lines.push(`left out ${counted(warnings.empty, 'file')}: empty`);
+  if (warnings.binary > 0) lines.push(`skipped ${counted(warnings.binary, 'file')}: not text`);
+  if (warnings.empty > 0) lines.push(`skipped ${counted(warnings.empty, 'file')}: empty`);
   if (warnings.invalidUtf8 > 0) {
     const documents = counted(warnings.invalidUtf8, 'document');
-    lines.push(`replaced bytes that are not UTF-8 by U+FFFD in ${documents}`);
+    lines.push(`replaced bytes that are not UTF-8 with U+FFFD in ${documents}`);
   }
   const { marks, marked, unparted } = warnings;
   if (marks > 0) {
     const where = `${counted(marks, 'time')} in ${counted(marked, 'file')}`;
     lines.push(
-      `read ${END_OF_TEXT} as text, ${where}: loopnn prepare --split-on '${END_OF_TEXT}' parts documents there`,
+      `read ${END_OF_TEXT} as text, ${where}: loopnn prepare --split-on '${END_OF_TEXT}' splits documents there`,
     );
   }
   if (unparted > 0) {
     lines.push(
-      `read ${counted(unparted, 'file')} as one document each: what --split-on names stands nowhere in them`,
+      `read ${counted(unparted, 'file')} as one document each: they do not contain the mark of --split-on`,
     );
   }
   const { broken, brokenAt, nulls, nullsAt, unexpected, unexpectedAt, expanded, expandedAt } = warnings;
-  if (broken > 0) lines.push(`left out ${counted(broken, 'broken record')}: ${shown(broken, brokenAt)}`);
+  if (broken > 0) lines.push(`skipped ${counted(broken, 'broken record')}: ${shown(broken, brokenAt)}`);
   if (nulls > 0)
-    lines.push(`left out ${counted(nulls, 'record')} whose text is null: ${shown(nulls, nullsAt)}`);
+    lines.push(`skipped ${counted(nulls, 'record')} whose text is null: ${shown(nulls, nullsAt)}`);
   if (unexpected > 0) {
     const files = `${counted(unexpected, 'file')} as records, by content and not by name`;
-    lines.push(`read ${files}: ${shown(unexpected, unexpectedAt)}; --as text takes files whole`);
+    lines.push(`read ${files}: ${shown(unexpected, unexpectedAt)}; --as text reads them as plain text`);
   }
   if (expanded > 0) {
     const files = `${counted(expanded, 'file')} to ${MUCH_LARGER} times the packed size or more`;

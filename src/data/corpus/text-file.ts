@@ -1,6 +1,6 @@
 /**
- * One text file as a run of tokens in memory, two bytes per token, for the evaluation of any text. It must not import
- * models.
+ * One text file as a sequence of tokens in memory, two bytes per token, for the evaluation of any text. This file must
+ * not import models.
  */
 import type { Tokenizer } from '../../tokenizer/tokenizer.js';
 import { type TokenSource, tokensOf } from '../../evaluate/batches.js';
@@ -11,7 +11,7 @@ import { describeWarnings, noWarnings } from './source.js';
 
 export interface TextFile {
   readonly tokens: TokenSource;
-  /** Bytes of the text in UTF-8, as it was encoded: without a byte order mark, damaged characters as U+FFFD. */
+  /** Bytes of the text in UTF-8, as encoded: without a byte order mark, and with U+FFFD for damaged characters. */
   readonly bytes: number;
   /** Corrections, as sentences. */
   readonly warnings: readonly string[];

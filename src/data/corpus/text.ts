@@ -1,12 +1,12 @@
 /**
- * Bytes to text, piece by piece, in memory that does not grow with the text. It must not import files or tokenizers.
+ * Bytes to text, piece by piece, in memory that does not grow with the text. This file must not read files or encode.
  */
 import { isUtf8 } from 'node:buffer';
 import { cutBeforeSpace } from '../../tokenizer/pretokenize.js';
 
-/** UTF-16 units after which text without white space is cut all the same. */
+/** UTF-16 units after which text is split even without white space. */
 const LONGEST_WORD = 1 << 24;
-/** Units that are processed together. */
+/** UTF-16 units that are processed together. */
 const PIECE_UNITS = 1 << 20;
 
 /**
@@ -41,7 +41,7 @@ export async function* decodeUtf8(
   if (rest.length > 0) yield decode(rest);
 }
 
-/** How many leading bytes do not end inside a character. */
+/** The number of leading bytes that end at the end of a character. */
 function wholeCharacters(bytes: Uint8Array): number {
   for (let back = 1; back <= 3 && back <= bytes.length; back++) {
     const byte = bytes[bytes.length - back];
@@ -55,9 +55,9 @@ function wholeCharacters(bytes: Uint8Array): number {
 }
 
 /**
- * Cuts text anew so that every piece but the last ends before white space that follows something else: byte-level
- * tokenizers (`cuttable`) give the pieces the same ids as the whole. Only a stretch of more than `longest` units
- * without such a place is cut at any character. Empty pieces are left out.
+ * Splits text anew so that every piece but the last ends before white space that follows something else: byte-level
+ * tokenizers (`cuttable`) give the pieces the same ids as the whole. Only a stretch of more than `longest` UTF-16 units
+ * without such a place is split at any character. Empty pieces are skipped.
  */
 export async function* cutPieces(
   texts: AsyncIterable<string>,
@@ -78,7 +78,7 @@ export async function* cutPieces(
   if (held !== '') yield held;
 }
 
-/** A whole text in memory, in the form of `cutPieces`. */
+/** The pieces of a text that is whole in memory, as `cutPieces` splits them. */
 export async function* piecesOf(text: string): AsyncGenerator<string> {
   if (text.length > PIECE_UNITS) yield* cutPieces(only(text));
   else if (text !== '') yield text;
@@ -88,14 +88,14 @@ async function* only<Item>(item: Item): AsyncGenerator<Item> {
   yield item;
 }
 
-/** The place at or before `at` that is not between the two halves of a character. */
+/** The index at or before `at` that is not between the two halves of a surrogate pair. */
 export function characterStart(text: string, at: number): number {
   return at > 0 && at < text.length && text.codePointAt(at - 1)! > 0xffff ? at - 1 : at;
 }
 
 /**
- * The pieces of a text of `total` bytes up to the first character that begins at byte `cut` or behind it; where there
- * is none, up to the last character. So neither side of a text of two characters is empty.
+ * The pieces of a text of `total` bytes up to the first character that begins at or after byte `cut`; if there is none,
+ * up to the last character. So neither side of a text of two characters is empty.
  */
 export async function* piecesUpTo(
   pieces: AsyncIterable<string>,

@@ -1,28 +1,28 @@
-/** The environment's settings for the hub, by the variables of its other clients; empty ones count as not set. */
+/** Settings for the hub from the variables that its other clients use; an empty variable counts as not set. */
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError } from '../../errors.js';
 
-/** Characters that are valid in a header. */
+/** A token whose characters are valid in a header. */
 const TOKEN = /^[\x21-\x7e]+$/;
 
-/** The folder of the hub's clients for a user. */
+/** The user's folder for the hub's clients. */
 function home(): string {
   const { HF_HOME, XDG_CACHE_HOME } = process.env;
   return HF_HOME || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
 }
 
-/** Their cache folder: HF_HUB_CACHE, else HF_HOME/hub, else below the user's own folder. */
+/** The cache folder of the hub's clients: HF_HUB_CACHE, else HF_HOME/hub, else below the user's own folder. */
 export function cacheFolder(): string {
   const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE } = process.env;
   return HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(home(), 'hub');
 }
 
 /**
- * The user's token, of any form: HF_TOKEN, else HUGGING_FACE_HUB_TOKEN, else what `hf auth login` has left in the file
- * HF_TOKEN_PATH, by default HF_HOME/token. Undefined if there is none. Throws ConfigError for one that no header can
- * carry.
+ * The user's token, of any form: HF_TOKEN, else HUGGING_FACE_HUB_TOKEN, else what `hf auth login` has saved in the file
+ * HF_TOKEN_PATH, by default HF_HOME/token. Undefined if there is none. Throws ConfigError for a token that no header
+ * can carry.
  */
 export function userToken(): string | undefined {
   const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH } = process.env;
@@ -38,20 +38,20 @@ export function userToken(): string | undefined {
   return undefined;
 }
 
-/** Throws ConfigError, which does not show it, for a token that no header can carry. */
+/** Throws ConfigError for a token that no header can carry; the error does not show the token. */
 export function checkedToken(where: string, token: string): string {
   if (TOKEN.test(token)) return token;
   throw new ConfigError(where, 'must be a token of printable ASCII characters without spaces');
 }
 
-/** Whether the hub may not be asked: HF_HUB_OFFLINE. */
+/** Whether HF_HUB_OFFLINE forbids requests to the hub. */
 export function isOffline(): boolean {
   return /^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
 }
 
 /**
- * `fetch`, by the proxies that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name, which Node's own does not heed before Node
- * 24.
+ * `fetch` through the proxies that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name. Node's own `fetch` ignores these
+ * variables before Node 24.
  */
 export async function fetchOfEnvironment(): Promise<typeof fetch> {
   if (variable('HTTPS_PROXY') === undefined && variable('HTTP_PROXY') === undefined) return fetch;
@@ -66,7 +66,7 @@ export async function fetchOfEnvironment(): Promise<typeof fetch> {
     return agent;
   };
   const fetchOnce = async (url: URL, init: RequestInit = {}): Promise<Response> => {
-    // Step by step, since a redirect may lead from a host with a proxy to one without.
+    // Redirects are followed one by one: a redirect may lead from a host with a proxy to a host without.
     for (let at = url, left = MOST_REDIRECTS; ; left--) {
       const given = { ...init, redirect: 'manual', dispatcher: agentOf(at) } as object;
       const response = (await fetchBy(at, given)) as unknown as Response;
@@ -105,7 +105,7 @@ function proxyOf({ protocol, hostname, host }: URL): string | undefined {
   return /^[a-z]+:\/\//i.test(wanted) ? wanted : `http://${wanted}`;
 }
 
-/** A variable in capitals, or else not. */
+/** A variable by its name in capitals, else in lower case. */
 function variable(name: string): string | undefined {
   return process.env[name] || process.env[name.toLowerCase()] || undefined;
 }

@@ -1,13 +1,13 @@
 /**
- * Several files of a repository on the hub: how a source names it, what the disk will have to hold, and their download
- * one after the other. Knows no file's content; one file's way into the cache is `hub.ts`'s.
+ * Several files of a repository on the hub: how a source names the repository, what the disk will have to hold, and the
+ * download of the files one after the other. It does not interpret files; `hub.ts` brings one file into the cache.
  */
 import { DataError } from '../../errors.js';
 import type { Hub, HubAccess, HubFile, HubListing } from './hub.js';
 
 /** The options of a download, and its callbacks. */
 export interface DownloadOptions extends HubAccess {
-  /** Called with what the disk will have to hold, before it does. */
+  /** Called before the download with what the disk will have to hold. */
   readonly onPlan?: ((plan: DownloadPlan) => void) | undefined;
   readonly onProgress?: ((bytes: number, totalBytes: number) => void) | undefined;
 }
@@ -16,7 +16,7 @@ export interface DownloadOptions extends HubAccess {
 export interface DownloadPlan {
   readonly files: number;
   readonly totalBytes: number;
-  /** Bytes of these that the cache has not got. */
+  /** Bytes of the files that are not in the cache yet. */
   readonly missingBytes: number;
   readonly cache: string;
   /** Free bytes on the cache's disk; undefined if unknown. */
@@ -24,7 +24,7 @@ export interface DownloadPlan {
 }
 
 /**
- * Reads `hf:owner/name` or `hf:owner/name@revision`; the oldest repositories go by a name without owner. Throws
+ * Parses `hf:owner/name` or `hf:owner/name@revision`; the oldest repositories have a name without an owner. Throws
  * DataError.
  */
 export function parseHubSpec(spec: string): { name: string; revision: string | undefined } {
@@ -35,7 +35,7 @@ export function parseHubSpec(spec: string): { name: string; revision: string | u
   return { name: match[1], revision: match[2] };
 }
 
-/** Reports the needed disk space to `onPlan`. Throws DataError if the disk has not enough room. */
+/** Reports the needed disk space to `onPlan`. Throws DataError if the disk does not have enough room. */
 export async function announce(
   hub: Hub,
   { repo }: HubListing,
@@ -56,7 +56,7 @@ export async function announce(
   }
 }
 
-/** Downloads files into the cache, as far as they are not there, and gives each one's path as soon as it is whole. */
+/** Downloads the files that the cache lacks, and yields each file's path as soon as it is complete. */
 export async function* downloadFiles(
   hub: Hub,
   listing: HubListing,

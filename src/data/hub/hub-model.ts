@@ -1,13 +1,13 @@
 /**
- * A model on the hub as files by name: `hf:owner/name`, at `@revision`. Only what is asked for is downloaded; which
- * files a model needs is for `huggingface.ts`.
+ * A model on the hub as files by name: `hf:owner/name`, at `@revision`. Only requested files are downloaded;
+ * `huggingface.ts` decides which files a model needs.
  */
 import { CheckpointError } from '../../errors.js';
 import type { HubFile } from './hub.js';
 import { announce, type DownloadOptions, downloadFiles, parseHubSpec } from './hub-download.js';
 import type { ModelFiles } from './model-files.js';
 
-/** Lists a model's files. Throws DataError if it is missing, closed to us, or the hub cannot be reached. */
+/** Lists a model's files. Throws DataError if the model is missing or not accessible, or the hub cannot be reached. */
 export async function openHubModel(spec: string, options: DownloadOptions = {}): Promise<ModelFiles> {
   const { name, revision } = parseHubSpec(spec);
   const { Hub } = await import('./hub.js');

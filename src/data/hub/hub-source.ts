@@ -1,6 +1,6 @@
 /**
- * A dataset on the hub as a source of documents: `openwebtext`, or `hf:owner/name`, at `@revision`. Knows how datasets
- * name the files of a split; downloads belong to `hub.ts`, columns to `parquet.ts`.
+ * A dataset on the hub as a source of documents: `openwebtext`, or `hf:owner/name`, at `@revision`. It finds the files
+ * of a split by their names; `hub.ts` downloads files, and `parquet.ts` reads columns.
  */
 import { createHash } from 'node:crypto';
 import { DataError } from '../../errors.js';
@@ -14,7 +14,7 @@ import type { FieldOptions, SourceCensus, TextDocument, TextSource, TextWarnings
 const NAMED: Readonly<Record<string, { readonly repo: string; readonly split: string }>> = {
   openwebtext: { repo: 'Skylion007/openwebtext', split: 'train' },
 };
-/** Where the hub keeps the parquet files that it makes of datasets in other formats. */
+/** The branch where the hub keeps the parquet files that it makes of datasets in other formats. */
 const CONVERTED = 'refs/convert/parquet';
 
 /** The requested part of a dataset, and callbacks. */
@@ -33,7 +33,7 @@ export function isHubSpec(spec: string): boolean {
 }
 
 /**
- * Downloads the parquet files of a split into the hub's cache, as far as they are not there, and opens them.
+ * Downloads the parquet files of a split that the hub's cache lacks, and opens the split.
  *
  * @throws DataError if the dataset, the split or the column is missing, or the download fails for good
  */
@@ -71,7 +71,7 @@ interface Shard {
 
 /** A dataset's files of a split. */
 export interface HubTextSource extends TextSource {
-  /** How many files each split has, where every file names one and some are to train and some to validate on. */
+  /** How many files each split has, if every file names one split and there are files to train and to validate on. */
   readonly splits: ReadonlyMap<SplitName, number> | undefined;
 }
 
@@ -112,7 +112,7 @@ class HubSource implements HubTextSource {
   }
 }
 
-/** The parquet files wanted, of the dataset itself or else of what the hub made of it. */
+/** The wanted parquet files: the dataset's own, else those that the hub made of it. */
 async function findFiles(
   hub: Hub,
   name: string,
@@ -135,14 +135,14 @@ async function findFiles(
   const parted = files.some(({ path }) => /(^|\/)partial-[^/]+\//.test(path));
   if (parted)
     hub.notice(`hf:${name}: ${made} hold only a part of it: the first gigabytes (${files[0].path})`);
-  else if (listing.revision === CONVERTED && revision === undefined) hub.notice(`hf:${name}: takes ${made}`);
+  else if (listing.revision === CONVERTED && revision === undefined) hub.notice(`hf:${name}: uses ${made}`);
   const inSubset = all.filter(({ path }) => isInSubset(path, options.subset));
   const validation = inSubset.filter(({ path }) => belongsTo(path, 'validation'));
   const splits = folders(validation).length === 1 ? ownSplits(inSubset.map(({ path }) => path)) : undefined;
   return { listing, files, splits };
 }
 
-/** The files of a split, in order of their paths. Throws DataError if there are none, or more than one set of them. */
+/** The files of a split, sorted by path. Throws DataError if there are none, or they lie in several folders. */
 export function chooseFiles(
   where: string,
   all: readonly HubFile[],
@@ -181,7 +181,7 @@ function isInSubset(path: string, subset: string | undefined): boolean {
   return subset === undefined || path.startsWith(`${subset}/`);
 }
 
-/** The folders of files, those that only name a split left out. */
+/** The folders that files lie in; a last folder that only names a split does not count. */
 function folders(files: readonly HubFile[]): string[] {
   const names = files.map(({ path }) => {
     const parts = path.split('/').slice(0, -1);

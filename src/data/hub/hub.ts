@@ -1,9 +1,10 @@
 /**
- * Repositories on the Hugging Face hub: which files a dataset or a model has, and their way into the hub's own cache on
- * this machine. Knows the hub's addresses, the cache's layout and how downloads fail; knows neither text nor tensors.
+ * Repositories on the Hugging Face hub: lists the files of a dataset or a model, and downloads them into the hub's own
+ * cache on this machine. This file handles the hub's addresses, the cache's layout and failing downloads; it interprets
+ * neither text nor tensors.
  *
- * A file lies in the cache under the hash that the hub gives it, and gets that name only once size and hash are right;
- * what broke off stays beside it as `.incomplete` and is resumed from its last byte.
+ * A file lies in the cache under the hash that the hub gives it, and gets that name only once size and hash are right.
+ * An interrupted download stays beside it as `.incomplete`, and is resumed from its last byte.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -32,13 +33,13 @@ import { cacheFolder, checkedToken, fetchOfEnvironment, isOffline, userToken } f
 export interface HubAccess {
   /** The hub's address; default: HF_ENDPOINT, else the public one. */
   readonly endpoint?: string | undefined;
-  /** Default: HF_TOKEN, else what `hf auth login` has left. */
+  /** Default: HF_TOKEN, else what `hf auth login` has saved. */
   readonly token?: string | undefined;
   /** Default: HF_HUB_CACHE, else HF_HOME/hub, else where the hub's other clients keep theirs. */
   readonly cache?: string | undefined;
-  /** Milliseconds before the first new try; each further one waits twice as long. */
+  /** Milliseconds before the first retry; each further retry waits twice as long. */
   readonly retryMs?: number | undefined;
-  /** Milliseconds of silence after which `onNotice` receives the reason of the wait. 5000 by default. */
+  /** Milliseconds of silence after which `onNotice` receives the reason for the wait. 5000 by default. */
   readonly silenceMs?: number | undefined;
   /** Receives lines for the user: on waits, and on replacements of requested files. */
   readonly onNotice?: ((line: string) => void) | undefined;
@@ -56,7 +57,7 @@ export interface HubRepo {
 export interface HubFile {
   readonly path: string;
   readonly size: number;
-  /** SHA-256 of a large file; of a small one git's SHA-1, which counts a header of its own. */
+  /** SHA-256 of a large file; git's SHA-1 of a small one, which includes git's own header. */
   readonly hash: { readonly kind: 'sha256' | 'git'; readonly hex: string };
 }
 
@@ -70,21 +71,21 @@ export interface HubListing {
   readonly files: readonly HubFile[];
 }
 
-/** Tries without progress before it gives up. */
+/** Tries without progress before a download fails. */
 const TRIES = 6;
-/** Bytes that a try must add to a file to count as progress, where so many are missing. */
+/** Bytes that a try must add to a file to count as progress; fewer if fewer are missing. */
 const LEAST_PROGRESS = 1 << 16;
-/** Requests for a repository's list of files: a thousand files come with each. */
+/** Most requests for a repository's list of files; each returns a thousand files. */
 const MOST_PAGES = 1000;
-/** Bytes and time of an answer that is no file. */
+/** Most bytes and most time of an answer that is no file. */
 const MOST_ANSWER_BYTES = 1 << 26;
 const LONGEST_ANSWER_MS = 120_000;
-/** Times that a whole file may come with the wrong hash. */
+/** Times that a whole file may arrive with the wrong hash before its download fails. */
 const WRONG_FILES = 3;
 const LONGEST_WAIT_MS = 60_000;
 const PUBLIC_ENDPOINT = 'https://huggingface.co';
 const MAIN = 'main';
-/** Folder of a repository in the cache where its listings are kept; the hub's other clients pass over it. */
+/** Folder of a repository in the cache where its listings are kept; the hub's other clients ignore it. */
 const LISTINGS = 'listings';
 
 /** A connection to the hub. */
@@ -98,7 +99,7 @@ export class Hub {
   readonly #fetchOnce: Promise<typeof fetch>;
   readonly notice: (line: string) => void;
 
-  /** Throws ConfigError for a token that is none. */
+  /** Throws ConfigError for an invalid token, or an endpoint that is no URL. */
   constructor(access: HubAccess = {}) {
     this.#endpoint = (access.endpoint ?? (process.env.HF_ENDPOINT || PUBLIC_ENDPOINT)).replace(/\/+$/, '');
     this.#token = access.token === undefined ? userToken() : checkedToken('HF_TOKEN', access.token);
@@ -112,8 +113,8 @@ export class Hub {
   }
 
   /**
-   * All files of a repository: as the hub lists them, or where it cannot be reached or is not to be asked
-   * (HF_HUB_OFFLINE), as the cache knows them. Throws DataError if it is missing, closed to us, or neither hub nor
+   * All files of a repository as the hub lists them. If the hub cannot be reached, or HF_HUB_OFFLINE forbids requests,
+   * the files that the cache lists. Throws DataError if the repository is missing or not accessible, or neither hub nor
    * cache has it.
    */
   async list(repo: HubRepo, revision = MAIN): Promise<HubListing> {
@@ -121,16 +122,16 @@ export class Hub {
     const cached = await this.#cachedListing(repo, revision);
     if (isOffline()) {
       if (cached) return cached;
-      const rule = `must be in the cache ${this.cache}, as HF_HUB_OFFLINE says not to ask the hub`;
-      throw new DataError(where, rule, 'nothing of it');
+      const rule = `must be in the cache ${this.cache}, since HF_HUB_OFFLINE forbids requests to the hub`;
+      throw new DataError(where, rule, 'no list of its files');
     }
     try {
-      // Not many tries for files that are in the cache.
+      // Few tries suffice if the cache has a listing.
       return await this.#askedListing(repo, revision, where, cached ? 2 : TRIES);
     } catch (error) {
       if (cached === null || !(error instanceof Unreachable)) throw error;
       this.notice(
-        `${where}: the hub cannot be reached (${error.reason}); goes on with commit ${cached.commit.slice(0, 12)} in the cache`,
+        `${where}: the hub cannot be reached (${error.reason}); continues with commit ${cached.commit.slice(0, 12)} in the cache`,
       );
       return cached;
     }
@@ -171,13 +172,13 @@ export class Hub {
     const file = join(this.#folder(listing.repo), LISTINGS, `${encodeURIComponent(listing.revision)}.json`);
     const known = await readFile(file, 'utf8').catch(() => '');
     if (known.includes(listing.commit)) return;
-    // A cache that cannot be written fails where a file is to be.
+    // If the cache cannot be written, the download of a file reports it.
     await makeFolder(dirname(file))
       .then(() => writeFile(file, `${JSON.stringify(listing)}\n`))
       .catch(() => {});
   }
 
-  /** A repository by its whole name, where the cache has one that was asked for by the name without owner. */
+  /** A repository with its owner, if the cache has exactly one with this name; else as it was given. */
   async #cachedRepo({ type, name }: HubRepo): Promise<HubRepo> {
     if (name.includes('/')) return { type, name };
     const folders = await readdir(this.cache).catch(() => []);
@@ -185,7 +186,7 @@ export class Hub {
     return { type, name: found.length === 1 ? found[0].split('--').slice(1).join('/') : name };
   }
 
-  /** A listing that was kept, else what a snapshot of the cache has; null for neither. */
+  /** The listing kept in the cache, else the files of a snapshot in the cache; null if there is neither. */
   async #cachedListing(asked: HubRepo, revision: string): Promise<HubListing | null> {
     const repo = await this.#cachedRepo(asked);
     const folder = this.#folder(repo);
@@ -212,12 +213,12 @@ export class Hub {
     return files.length === 0 ? null : { repo, revision, commit, files };
   }
 
-  /** The path that a file has in the cache, downloaded or not. */
+  /** A file's path in the cache, whether it is downloaded or not. */
   blobPath(repo: HubRepo, file: HubFile): string {
     return join(this.#folder(repo), 'blobs', file.hash.hex);
   }
 
-  /** Whether the cache has a file complete, judged by its size; `fetchFile` looks at its hash too. */
+  /** Whether the cache has a whole file, by its size; `fetchFile` also checks its hash. */
   async has(repo: HubRepo, file: HubFile): Promise<boolean> {
     return (await sizeOf(this.blobPath(repo, file))) === file.size;
   }
@@ -229,10 +230,10 @@ export class Hub {
   }
 
   /**
-   * Makes sure that the cache has a file, complete and with the right hash, and returns its path.
+   * Makes sure that the cache has a whole file with the right hash, and returns its path.
    *
-   * @param onBytes called with the bytes that the cache has of it
-   * @throws DataError if it cannot be had; the signal's reason if that is aborted
+   * @param onBytes called with the number of the file's bytes that the cache has
+   * @throws DataError if the file cannot be downloaded; the signal's reason if the signal is aborted
    */
   async fetchFile(listing: HubListing, file: HubFile, onBytes: (bytes: number) => void): Promise<string> {
     const { repo } = listing;
@@ -246,7 +247,7 @@ export class Hub {
       await inCache(blob, () => rm(blob));
     }
     if (isOffline()) {
-      const rule = `must be in the cache ${this.cache}, as HF_HUB_OFFLINE says not to ask the hub`;
+      const rule = `must be in the cache ${this.cache}, since HF_HUB_OFFLINE forbids requests to the hub`;
       throw new DataError(`hf:${repo.name}/${file.path}`, rule, 'none');
     }
     await inCache(blob, () => makeFolder(dirname(blob)));
@@ -276,7 +277,7 @@ export class Hub {
     return blob;
   }
 
-  /** Adds what is missing of a file; throws if the connection breaks off or more comes than there should be. */
+  /** Appends what is missing of a file; throws if the connection breaks, or more bytes arrive than were listed. */
   async #append(
     listing: HubListing,
     file: HubFile,
@@ -316,12 +317,12 @@ export class Hub {
     }
   }
 
-  /** Shows the file under its own name too, as the hub's other clients look for it. */
+  /** Links the file under its own name too, where the hub's other clients look for it. */
   async #link(listing: HubListing, file: HubFile): Promise<void> {
     const folder = this.#folder(listing.repo);
     const pointer = join(folder, 'snapshots', listing.commit, file.path);
     await inCache(pointer, () => makeFolder(dirname(pointer)));
-    // Where links are not allowed the blob alone serves us.
+    // Where links are not allowed, the blob alone is enough for loopnn.
     await symlink(relative(dirname(pointer), this.blobPath(listing.repo, file)), pointer).catch(() => {});
     if (listing.revision === listing.commit) return;
     const ref = join(folder, 'refs', listing.revision);
@@ -335,19 +336,19 @@ export class Hub {
     return join(this.cache, [`${type}s`, ...name.split('/')].join('--'));
   }
 
-  /** `fetch` that retries if the hub is busy or unreachable, and checks the range of the answer. */
+  /** `fetch` that retries if the hub is busy or unreachable, and rejects a whole file where a range was requested. */
   async #fetch(input: Parameters<typeof fetch>[0], init: RequestInit = {}, tries = TRIES): Promise<Response> {
     const headers = new Headers(init.headers);
     const range = headers.get('range');
     const url = new URL(input instanceof Request ? input.url : input);
-    // The client takes tokens of one form only; a redirect to another place loses it.
+    // Set here, since the hub's client accepts tokens of one form only. A redirect to another origin drops the token.
     if (this.#token !== undefined && url.origin === new URL(this.#endpoint).origin) {
       headers.set('authorization', `Bearer ${this.#token}`);
     }
     const fetchOnce = await this.#fetchOnce;
     for (let failures = 0; ; ) {
       try {
-        // Each request has a signal of its own: what it adds to the command's would stay there until all are done.
+        // Each request has its own signal: listeners that it adds to the command's signal would stay there to the end.
         const signal = this.#signal ? AbortSignal.any([this.#signal]) : null;
         using _silence = this.#watch(url.host);
         const response = await fetchOnce(url, { ...init, headers, signal });
@@ -364,7 +365,7 @@ export class Hub {
           await response.body?.cancel();
           throw new Refusal('a whole file where a part was asked for');
         }
-        // Answers that tell something are short; they are read here, so that one that breaks off is asked for again.
+        // Answers that are no files are short. They are read here, so that an answer that breaks off is retried.
         if (!response.ok || (range === null ? isJson(response) : range === 'bytes=0-0')) {
           const { status, headers } = response;
           return new Response(await readAnswer(response), { status, headers: decoded(headers) });
@@ -378,7 +379,7 @@ export class Hub {
     }
   }
 
-  /** Waits before another try, and says so, again and again while it is long. */
+  /** Waits before another try, and reports the wait, repeatedly while it is long. */
   async #wait(failures: number, why: string, retryAfter = 0): Promise<void> {
     const backoff = this.#retryMs * 2 ** Math.max(0, failures - 1);
     const asked = Number.isFinite(retryAfter) ? retryAfter * 1000 : 0;
@@ -389,7 +390,7 @@ export class Hub {
     }
   }
 
-  /** Says whenever nothing has come from a place for so long. */
+  /** Reports whenever nothing has come from a place for `silenceMs`; `broken` is called when something comes. */
   #watch(place: string) {
     let since = performance.now();
     const timer = setInterval(() => {
@@ -421,9 +422,9 @@ export class Hub {
   }
 }
 
-const AGAIN = 'run the same command again to go on where it broke off';
+const AGAIN = 'run the same command again to resume where it stopped';
 
-/** The hub sends nothing, or breaks off. */
+/** The hub sends nothing, or the connection breaks. */
 class Unreachable extends DataError {
   override readonly name = 'DataError';
 
@@ -431,7 +432,7 @@ class Unreachable extends DataError {
     where: string,
     readonly reason: string,
   ) {
-    super(where, 'must be given by the hub', reason, AGAIN);
+    super(where, 'must be available from the hub', reason, AGAIN);
   }
 }
 
@@ -439,7 +440,7 @@ class Unreachable extends DataError {
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
   const message = error instanceof Error ? error.message : String(error);
-  // While a body streams, the client's error is none of its own class.
+  // While a body streams, the client's error is not of the client's own class.
   return `${message.replace(/^Api error with status (\d+)\..*$/s, 'status $1')}${cause}`;
 }
 
@@ -458,7 +459,7 @@ function requireAllParts(where: string, files: readonly HubFile[]): void {
   }
 }
 
-/** An answer that cannot be used and would not be better the next time. */
+/** An answer that cannot be used, and would be no better after a retry. */
 class Refusal extends Error {}
 
 function isBusy(status: number): boolean {
@@ -469,7 +470,7 @@ function isJson(response: Response): boolean {
   return response.headers.get('content-type')?.startsWith('application/json') === true;
 }
 
-/** The whole body of an answer that is no file. Throws Refusal if it is too long, or takes too long. */
+/** The whole body of an answer that is no file. Throws Refusal if the body is too long, or takes too long. */
 async function readAnswer({ body }: Response): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   const end = performance.now() + LONGEST_ANSWER_MS;
@@ -479,7 +480,7 @@ async function readAnswer({ body }: Response): Promise<Uint8Array> {
     size += part.length;
     if (size > MOST_ANSWER_BYTES) throw new Refusal(`an answer of more than ${MOST_ANSWER_BYTES} bytes`);
     if (performance.now() > end)
-      throw new Refusal(`an answer that ${LONGEST_ANSWER_MS / 1000} s did not end`);
+      throw new Refusal(`an answer that took more than ${LONGEST_ANSWER_MS / 1000} s`);
   }
   return Buffer.concat(parts);
 }
@@ -498,7 +499,7 @@ function isPassing(error: unknown): boolean {
   return !(error instanceof HubApiError) || isBusy(error.statusCode);
 }
 
-/** Does `work`, which writes a file of the cache. Throws FileError if the file system refuses. */
+/** Does `work`, which writes a file of the cache. Throws FileError if the file system fails. */
 function inCache<Result>(file: string, work: () => Promise<Result>): Promise<Result> {
   return writing(file, work, 'HF_HUB_CACHE names the folder');
 }

@@ -1,6 +1,6 @@
 /**
- * How the texts of a model in Hugging Face's layout are written: its tokenizer and special tokens, the ids by which
- * texts begin and end, its chat template. Knows which files say so, and which of two that differ is heard.
+ * How a model in Hugging Face's layout writes texts: its tokenizer and special tokens, the ids that begin and end
+ * texts, its chat template. This file says which files hold these, and which file takes precedence where two differ.
  */
 import { dirname, join } from 'node:path';
 import { ConfigError, DataError } from '../../errors.js';
@@ -33,27 +33,27 @@ export const CONFIG_FILE = 'config.json';
 const TOKENIZER = 'tokenizer.json';
 const VOCAB = 'vocab.json';
 const MERGES = 'merges.txt';
-/** The former place of templates, before they had a separate file. */
+/** The former place of templates, before chat_template.jinja. */
 const CHAT_TEMPLATE_JSON = 'chat_template.json';
 const MORE_TEMPLATES = 'additional_chat_templates';
 const DEFAULT_TEMPLATE = 'default';
-/** What GPT2Config has for both ids where nobody chooses them, also over a smaller vocabulary. */
+/** GPT2Config's default for both ids, which it also has with a smaller vocabulary. */
 const GPT2_DEFAULT_ID = 50_256;
 
-/** A tokenizer's files, read but not understood; undefined stands for one that is missing. */
+/** A tokenizer's files, read but not interpreted; undefined stands for a missing file. */
 export interface TokenizerFiles {
   /** The folder, for messages. */
   readonly where: string;
   /** The content of `tokenizer.json`, or one made of `vocab.json` and `merges.txt`; null if there is neither. */
   readonly tokenizer: TokenizerJSON | null;
-  /** The file that it is from, for messages. */
+  /** The file that `tokenizer` comes from, for messages. */
   readonly tokenizerPath: string;
   readonly tokenizerConfig: unknown;
   readonly specialTokens: unknown;
   readonly addedTokens: unknown;
 }
 
-/** The same with all other files that say how texts are written. */
+/** A tokenizer's files, with all other files that say how texts are written. */
 export interface TextFiles extends TokenizerFiles {
   readonly config: unknown;
   readonly generation: unknown;
@@ -64,7 +64,7 @@ export interface TextFiles extends TokenizerFiles {
   readonly moreTemplates: boolean;
 }
 
-/** Reads them. Throws CheckpointError or DataError for what is damaged. */
+/** Reads a model's text files. Throws CheckpointError or DataError for a damaged file. */
 export async function readTextFiles(files: ModelFiles): Promise<TextFiles> {
   const { where, names } = files;
   return {
@@ -92,7 +92,7 @@ async function readTokenizer(files: ModelFiles): Promise<TokenizerJSON> {
   );
 }
 
-/** GPT-2's older pair of files. */
+/** Reads GPT-2's older pair of files; null if there is neither. */
 async function readVocab(files: ModelFiles): Promise<TokenizerJSON | null> {
   const { where, names } = files;
   const parts = [VOCAB, MERGES].filter((name) => names.includes(name));
@@ -107,17 +107,17 @@ async function readVocab(files: ModelFiles): Promise<TokenizerJSON | null> {
   );
 }
 
-/** The ids with which texts begin and end, with conventions to keep and notices. */
+/** The ids that begin and end texts, with the generation_config.json to keep and notices. */
 export interface FoundTextIds {
   readonly ids: TextIds;
-  /** The content of generation_config.json, with these ids; null if there is none, and no file gives any. */
+  /** The content of generation_config.json with these ids; null if there is no such file, and no file gives ids. */
   readonly generation: Readonly<Record<string, unknown>> | null;
   readonly notices: readonly string[];
 }
 
 /**
- * generation_config.json comes first, as in transformers' `generate`. Throws DataError for ids that are none of the
- * model's.
+ * Finds the ids that begin and end texts. generation_config.json takes precedence, as in transformers' `generate`.
+ * Throws DataError for ids that the model does not have.
  */
 export function foundTextIds(
   { where, config, generation }: Pick<TextFiles, 'where' | 'config' | 'generation'>,
@@ -131,7 +131,7 @@ export function foundTextIds(
     const fields = { bos_token_id: json?.bos_token_id, eos_token_id: json?.eos_token_id };
     for (const [field, id] of Object.entries(fields)) {
       if (id !== GPT2_DEFAULT_ID || id < vocabSize) continue;
-      notices.push(`${join(where, file)}: ${field} ${id} is GPT-2's, and beyond this vocabulary: left out`);
+      notices.push(`${join(where, file)}: ${field} ${id} is GPT-2's, and beyond this vocabulary: ignored`);
       fields[field as keyof typeof fields] = null;
     }
     return parseTextIds(fields, join(where, file), vocabSize);
@@ -150,9 +150,9 @@ export interface FoundTokenizer {
 }
 
 /**
- * Makes the tokenizer. Throws DataError if it is damaged, or its end of text is nowhere named.
+ * Makes the tokenizer. Throws DataError if it is damaged, or no file names its end of text.
  *
- * @param eot what the user calls the token that ends a text; ConfigError where there is no such token
+ * @param eot the token that ends a text, as the user names it; throws ConfigError if there is no such token
  */
 export async function foundTokenizer(
   json: TokenizerJSON,
@@ -190,7 +190,7 @@ export async function foundTokenizer(
 }
 
 /**
- * Reads a `tokenizer.json` of any name, and what lies beside it. Throws DataError if it is missing or damaged.
+ * Reads a `tokenizer.json` of any name, and the files beside it. Throws DataError if it is missing or damaged.
  *
  * @param eot as `foundTokenizer` has it
  */
@@ -213,14 +213,17 @@ export async function tokenizerInFile(path: string, eot?: string): Promise<Token
   return (await foundTokenizer(json, files, ids, eot)).tokenizer;
 }
 
-/** A model's chat template, with notices on it. */
+/** A model's chat template, with notices. */
 export interface FoundTemplate {
   /** Null if the model has none, or none by default. */
   readonly chatTemplate: string | null;
   readonly notices: readonly string[];
 }
 
-/** chat_template.jinja comes first, as in transformers. Throws DataError if a template is not text. */
+/**
+ * Finds a model's chat template. chat_template.jinja takes precedence, as in transformers. Throws DataError if a
+ * template is not text.
+ */
 export function foundTemplate(files: TextFiles): FoundTemplate {
   const { where, chatTemplate, tokenizerConfig, chatTemplateJSON, moreTemplates } = files;
   const templates =
@@ -230,12 +233,13 @@ export function foundTemplate(files: TextFiles): FoundTemplate {
         namedTemplates(chatTemplateJSON, join(where, CHAT_TEMPLATE_JSON)));
   const others = [...(templates?.keys() ?? [])].filter((name) => name !== DEFAULT_TEMPLATE);
   const left = [...others, ...(moreTemplates ? [`those in ${MORE_TEMPLATES}`] : [])];
-  const notices = left.length === 0 ? [] : [`${where}: chat templates left out: ${left.join(', ')}`];
+  const notices = left.length === 0 ? [] : [`${where}: chat templates skipped: ${left.join(', ')}`];
   return { chatTemplate: templates?.get(DEFAULT_TEMPLATE) ?? null, notices };
 }
 
 /**
- * The templates of a field `chat_template`: one text, a list of named ones, or an object of them; undefined for none.
+ * The templates of a field `chat_template`, by name. The field is one text, a list of named templates, or an object of
+ * templates; undefined if there is none.
  */
 function namedTemplates(json: unknown, where: string): Map<string, string> | undefined {
   const field = isRecord(json) ? json.chat_template : undefined;

@@ -1,7 +1,7 @@
 /**
- * Models in Hugging Face's layout, in a folder or wherever else files have names: which of them hold the configuration
- * and the weights. Knows files; what is in a configuration is for `convert/huggingface.ts`, the tokenizer and what goes
- * with it for `huggingface-texts.ts`.
+ * Models in Hugging Face's layout, in a folder or on the hub: which files hold the configuration and the weights. This
+ * file only finds files: `convert/huggingface.ts` interprets a configuration, and `huggingface-texts.ts` the tokenizer
+ * and what belongs to it.
  */
 import { lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -14,9 +14,9 @@ import { TensorFiles } from './tensor-files.js';
 
 const WEIGHTS = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
-/** The files that PEFT saves of an adapted model. */
+/** The files that PEFT saves for an adapted model. */
 const ADAPTER = /^adapter_(config\.json|model\.)/;
-/** Names of files that PyTorch pickles; other .bin files are often tokens. */
+/** Names of files that PyTorch pickles; other .bin files often hold tokens. */
 const PICKLED = /\.(pt|pth|ckpt|pkl)$|model[\w.-]*\.bin$/;
 
 const MODELING = new URL('../../../../python/modeling_loopnn.py', import.meta.url);
@@ -26,19 +26,19 @@ export function readModelingFile(): Promise<string> {
   return readFile(MODELING, 'utf8');
 }
 
-/** A model of which the small files are read, and the weights can be opened. */
+/** A model whose small files are read, and whose weights can be opened. */
 export interface HuggingFaceModel {
-  /** `config.json` among them. */
+  /** Its text files, `config.json` among them. */
   readonly texts: TextFiles;
   readonly configPath: string;
-  /** Opens the weights, which may be large and far away. Throws CheckpointError or DataError. */
+  /** Opens the weights, and downloads them first if needed. Throws CheckpointError or DataError. */
   openWeights(): Promise<TensorFiles>;
 }
 
 /**
- * The files of a folder. Throws CheckpointError if it is none; links out of it are refused when they are to be read.
+ * The files of a folder. Throws CheckpointError if `folder` is no folder.
  *
- * @param followLinks whether links out of the folder are followed, and not refused
+ * @param followLinks whether links out of the folder are followed; else they are refused when a file is read
  */
 export async function folderFiles(folder: string, followLinks = false): Promise<ModelFiles> {
   const status = await stat(folder).catch(() => null);
@@ -67,11 +67,11 @@ export async function folderFiles(folder: string, followLinks = false): Promise<
   };
 }
 
-/** Reads a model's small files. Throws CheckpointError or DataError for what is missing, damaged or pickled. */
+/** Reads a model's small files. Throws CheckpointError or DataError if a file is missing, damaged or pickled. */
 export async function openHuggingFace(files: ModelFiles): Promise<HuggingFaceModel> {
   const { where, names } = files;
   const adapted = names.find((name) => ADAPTER.test(name));
-  // Transformers would load the adapter's own base and the adapter over it, whatever else is here.
+  // Transformers would load the adapter's own base model and apply the adapter, whatever other files are here.
   if (adapted !== undefined) throw adapter(join(where, adapted));
   requireWeights(files);
   if (!names.includes(CONFIG_FILE)) {

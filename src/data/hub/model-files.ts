@@ -1,15 +1,15 @@
-/** Files by name, in a folder or elsewhere. It must not interpret the content of files. */
+/** Files by name, in a folder or elsewhere. This file must not interpret their content. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CheckpointError } from '../../errors.js';
 import { parseJSON } from '../../formats/json.js';
 
-/** Of a file other than weights: many times what a vocabulary of 16-bit ids takes. */
+/** Most bytes of a file other than weights: many times what a vocabulary of 16-bit ids takes. */
 const MOST_TEXT_BYTES = 1 << 26;
 
 /** A model's files. */
 export interface ModelFiles {
-  /** For messages: the folder, or what else the user named. */
+  /** For messages: the folder, or the source as the user named it. */
   readonly where: string;
   /** Names of files, and of folders among them. */
   readonly names: readonly string[];
@@ -21,7 +21,7 @@ export interface ModelFiles {
   fetch(names: readonly string[]): Promise<string[]>;
 }
 
-/** A file's JSON. Throws CheckpointError if it cannot be read or is none. */
+/** A file's JSON. Throws CheckpointError if the file cannot be read or is not JSON. */
 export async function readJSON(files: ModelFiles, name: string): Promise<unknown> {
   const text = await readText(files, name);
   try {
@@ -32,7 +32,7 @@ export async function readJSON(files: ModelFiles, name: string): Promise<unknown
   }
 }
 
-/** The same, or undefined if there is no such file. */
+/** A file's JSON, or undefined if there is no such file. Throws as `readJSON`. */
 export async function optionalJSON(files: ModelFiles, name: string): Promise<unknown> {
   return files.names.includes(name) ? readJSON(files, name) : undefined;
 }
@@ -48,7 +48,7 @@ export async function readText(files: ModelFiles, name: string): Promise<string>
     const [path] = await files.fetch([name]);
     return await readFile(path, 'utf8');
   } catch (error) {
-    // Ours, and the reason why it was stopped, speak for themselves.
+    // Errors of loopnn, and a signal's reason, need no further words.
     if (!(error instanceof Error) || !('syscall' in error)) throw error;
     throw new CheckpointError(join(files.where, name), `must be a readable file (${error.message})`);
   }

@@ -1,6 +1,6 @@
 /**
- * Tensors in safetensors files, read one at a time: neither a file nor a model need fit into memory. Knows files; what
- * a header must keep is `formats/safetensors-header.ts`'s.
+ * Tensors in safetensors files, read one at a time: neither a file nor a model need fit into memory.
+ * `formats/safetensors-header.ts` checks the headers.
  */
 import { CheckpointError } from '../../errors.js';
 import { ARRAYS, isReadable, toFloat32 } from '../../formats/dtypes.js';
@@ -20,7 +20,7 @@ export class TensorFiles implements AsyncDisposable {
   }
 
   /**
-   * Opens files and checks their headers. Throws CheckpointError for a missing or damaged one, or a tensor in two.
+   * Opens files and checks their headers. Throws CheckpointError for a missing or damaged file, or a tensor in two.
    *
    * @param shown the files' names in messages
    */

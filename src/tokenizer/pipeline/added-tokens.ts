@@ -1,6 +1,6 @@
 /**
- * Finds added tokens in a text, some of them before it is normalised and some after. Special tokens are found only so
- * that no other token begins within one: they stay text. As Python's tokenizers has it with `encode_special_tokens`.
+ * Finds added tokens in a text, some before the text is normalised and some after. Special tokens are found only so
+ * that no other token begins within one: they remain text. As Python's tokenizers does with `encode_special_tokens`.
  */
 import type { Normalized, Normalizer } from './normalizers.js';
 import { literal } from './pattern.js';
@@ -8,21 +8,21 @@ import type { Settings } from './settings.js';
 import { eachMatch } from './split.js';
 import { classOf } from './unicode.js';
 
-/** An added token as the file has it. */
+/** An added token, as the file describes it. */
 export interface AddedToken {
   readonly id: number;
   readonly content: string;
   readonly special: boolean;
-  /** Whether it is searched in the normalised text, and is normalised itself. */
+  /** Whether it is searched for in the normalised text, and is normalised itself. */
   readonly normalized: boolean;
   /** Whether it counts only without adjacent word characters. */
   readonly singleWord: boolean;
-  /** Whether it takes the white space before it along, and that behind it. */
+  /** Whether it includes the white space before it, and after it. */
   readonly lstrip: boolean;
   readonly rstrip: boolean;
 }
 
-/** Reads an entry of `added_tokens`, but for its id; throws DataError if it is damaged. */
+/** Reads an entry of `added_tokens`, except its id; throws DataError if it is damaged. */
 export function readAddedToken(settings: Settings, id: number): AddedToken {
   const special = settings.flag('special', false);
   return {
@@ -36,7 +36,7 @@ export function readAddedToken(settings: Settings, id: number): AddedToken {
   };
 }
 
-/** A normalised text that is still to become ids, or the id of a token that was found. */
+/** A normalised text that is still to be encoded, or the id of a token that was found. */
 export type Section = Normalized | number;
 
 export class AddedTokens {
@@ -55,7 +55,7 @@ export class AddedTokens {
     this.#after = finder(tokens.filter(({ normalized }) => normalized));
   }
 
-  /** How a token is found in a text, and what it is decoded to. */
+  /** The text by which a token is found, and to which it is decoded. */
   spelling({ content, normalized }: AddedToken): string {
     if (!normalized) return content;
     const text: Normalized = { text: content, lead: 0 };
@@ -64,9 +64,9 @@ export class AddedTokens {
   }
 
   /**
-   * Parts a text and normalises what lies between the tokens.
+   * Splits a text at added tokens, and normalises what lies between them.
    *
-   * @param inside whether text comes before, so that this text has no beginning
+   * @param inside whether other text comes before, so that this is not the beginning of a text
    */
   sections(text: string, inside: boolean): Section[] {
     const sections: Section[] = [];
@@ -90,7 +90,7 @@ class Finder {
 
   constructor(tokens: ReadonlyMap<string, AddedToken>) {
     this.#tokens = tokens;
-    // The longest first, since the first alternative that fits is taken.
+    // The longest first, since the first alternative that fits wins.
     const spellings = Array.from(tokens.keys()).sort((a, b) => b.length - a.length);
     this.#pattern = new RegExp(spellings.map((spelling) => literal(spelling).source).join('|'), 'gu');
   }
@@ -108,7 +108,7 @@ class Finder {
       const spaces = token.lstrip ? (at(SPACES_BEFORE, text, matchStart)?.[1].length ?? 0) : 0;
       const start = token.lstrip ? Math.max(from, matchStart - spaces) : matchStart;
       const end = matchEnd + (token.rstrip ? (at(SPACES, text, matchEnd)?.[0].length ?? 0) : 0);
-      // White space that a token before has taken along is no token of its own with white space before it.
+      // A match within the white space of the token before is not found again.
       if (start >= end) return;
       textUpTo(start);
       section(token.id);
@@ -125,7 +125,7 @@ const WORD_BEFORE = new RegExp(`(?<=${word})`, 'uy');
 const SPACES = new RegExp(`${space}+`, 'uy');
 const SPACES_BEFORE = new RegExp(`(?<=(${space}+))`, 'uy');
 
-/** What an expression with the flag y matches at a place. */
+/** What an expression with the flag y matches at index `place`. */
 function at(expression: RegExp, text: string, place: number): RegExpExecArray | null {
   expression.lastIndex = place;
   return expression.exec(text);

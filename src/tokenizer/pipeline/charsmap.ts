@@ -1,14 +1,14 @@
 /**
- * SentencePiece's compiled rules of normalisation: texts that become others, found by a double array (darts-clone) over
- * UTF-8. As the crate spm_precompiled reads them for Python's tokenizers.
+ * SentencePiece's compiled rules of normalisation: texts and their replacements, found by a double array (darts-clone)
+ * over UTF-8. As the crate spm_precompiled reads them for Python's tokenizers.
  */
 import { DataError } from '../../errors.js';
 
-/** Longer graphemes, in bytes of UTF-8, are looked up by their characters only. */
+/** Most bytes in UTF-8 of a grapheme that is looked up whole; of a longer one, only the characters are looked up. */
 const LONGEST = 5;
 /**
- * What may join with its neighbours to a grapheme of several characters; all others are one each, and need no look at
- * the rules of graphemes, which are slow.
+ * Characters that may join with their neighbours to form a grapheme. Any other character is a grapheme by itself, and
+ * skips the rules of graphemes, which are slow.
  */
 const JOINING =
   '\\p{M}\\p{Cf}\\p{Grapheme_Extend}\\p{Emoji_Modifier}\\p{RI}\\r\\n\\u0e33\\u0eb3' +
@@ -18,11 +18,11 @@ const STRETCH = new RegExp(`[^${JOINING}]?(?:[${JOINING}]+[^${JOINING}]?)+|[^\\x
 
 export class Charsmap {
   readonly #units: Uint32Array;
-  /** The replacements of texts, each up to a NUL. */
+  /** The replacements, each ended by a NUL. */
   readonly #texts: Uint8Array;
   readonly #graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
   readonly #known = new Map<string, string>();
-  /** Whether printable ASCII is unchanged, so that it need not be processed. */
+  /** Matches what may change: all text, or all but printable ASCII if that does not change. */
   readonly #stretch: RegExp;
 
   /** @param base64 the field `precompiled_charsmap`; throws DataError if it is damaged */
@@ -36,7 +36,7 @@ export class Charsmap {
     const view = new DataView(bytes.buffer);
     const size = bytes.length < 4 ? -1 : view.getUint32(0, true);
     if (size < 4 || size % 4 !== 0 || 4 + size > bytes.length) {
-      throw new DataError(where, 'must have a table of the size that it tells', size);
+      throw new DataError(where, 'must have a table of the size that it states', size);
     }
     this.#units = Uint32Array.from({ length: size / 4 }, (_, i) => view.getUint32(4 + 4 * i, true));
     this.#texts = bytes.subarray(4 + size);
@@ -66,8 +66,7 @@ export class Charsmap {
   }
 
   /**
-   * What a text becomes: the entry of the shortest beginning of it that has one, which is that of the whole in most
-   * cases.
+   * The replacement of a text: that of the text's shortest prefix that has one, which in most cases is the whole text.
    */
   #lookUp(text: string): string | undefined {
     const units = this.#units;
@@ -76,7 +75,7 @@ export class Charsmap {
       if (byte === 0) return undefined;
       node ^= byte;
       const unit = units[node];
-      // The label, with the mark of a leaf.
+      // The label, with the bit that marks a leaf.
       if (unit === undefined || (unit & 0x8000_00ff) !== byte) return undefined;
       node ^= offsetOf(unit);
       if ((unit >>> 8) & 1) {

@@ -1,4 +1,4 @@
-/** Sets of code points, and their spelling in JavaScript's expressions. */
+/** Sets of code points, and their spelling in JavaScript's regular expressions. */
 
 /** A set of code points as runs in rising order: first, last, first, last … */
 export class CodePoints {
@@ -15,7 +15,7 @@ export class CodePoints {
     );
   }
 
-  /** Reads runs as `unicode-table.ts` has them. */
+  /** Parses runs in the format of `unicode-table.ts`. */
   static parse(table: string): CodePoints {
     const runs: number[] = [];
     let at = 0;
@@ -78,7 +78,7 @@ export class CodePoints {
     for (let i = 0; i < this.runs.length; i += 2) run(this.runs[i], this.runs[i + 1]);
   }
 
-  /** An expression for one of them, in brackets, for the flag u. */
+  /** An expression for one code point of the set, in brackets, for the flag u. */
   get source(): string {
     let members = '';
     for (let i = 0; i < this.runs.length; i += 2) {
@@ -89,7 +89,7 @@ export class CodePoints {
   }
 }
 
-/** A code point in an expression with the flag u, within brackets and without. */
+/** A code point in an expression with the flag u, inside brackets or outside. */
 function spelled(codePoint: number): string {
   const lone = codePoint >= 0xd800 && codePoint <= 0xdfff;
   return codePoint < 0x80 || lone ? `\\u{${codePoint.toString(16)}}` : String.fromCodePoint(codePoint);

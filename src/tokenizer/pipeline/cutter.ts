@@ -1,18 +1,18 @@
 /**
- * Where a long text may be cut for a tokenizer that looks at more than words: at a place where its words, found in the
- * neighbourhood, end, or where no token can lie across. Each part is then encoded behind a few characters of what was
- * before it, whose words are left out again, so that no part has a beginning of its own.
+ * Finds where a long text may be cut for a tokenizer that looks beyond words: where a word ends, judged from the text
+ * around the place, or where no token can span the place. Each part is then encoded after the last characters of the
+ * text before it, and their words are dropped again, so that no part is encoded as the beginning of a text.
  */
 import { classOf } from './unicode.js';
 
 /** A word of the model, or the id of an added token. */
 export type Word = string | number;
 
-/** UTF-16 units of what was before a part that it is encoded behind, and that are looked at on each side of a cut. */
+/** UTF-16 units before a part that are encoded with it, and that are examined on each side of a cut. */
 export const CONTEXT_UNITS = 128;
-/** Neighbourhoods that each begin a character later, so that words of a fixed length do not end at the cut in all. */
+/** Contexts that are tried, each beginning a character later: words of a fixed length do not end at the cut in all. */
 const NEIGHBOURHOODS = 4;
-/** Places before white space that are tried, from the back, and then places of any kind. */
+/** Most places before white space that are tried, from the end of the text, and then most places of any kind. */
 const MOST_SPACES = 32;
 const MOST_PLACES = 256;
 
@@ -21,14 +21,14 @@ const SPACE = new RegExp(classOf('space').source, 'u');
 export class Cutter {
   /**
    * @param words the words of a text with other text before it
-   * @param parts whether no token of the model has these two characters one after the other
+   * @param parts whether no token of the model has the two characters one after the other
    */
   constructor(
     private readonly words: (text: string) => readonly Word[],
     private readonly parts: (before: string, after: string) => boolean,
   ) {}
 
-  /** The last place that is found where the text may be cut; 0 if there is none. */
+  /** The last place found where the text may be cut; 0 if there is none. */
   cut(text: string): number {
     const last = text.length - CONTEXT_UNITS;
     let spaces = 0;
@@ -45,11 +45,11 @@ export class Cutter {
     return 0;
   }
 
-  /** The words of a part, of which the text up to it ends with `before`. */
+  /** The words of a part of a text; `before` is the end of the text before it. */
   after(before: string, text: string): readonly Word[] {
     const found = this.#behind(before, text);
     if (found === undefined)
-      throw new Error(`words across a cut, which there were none of: '${before.slice(-20)}'`);
+      throw new Error(`a word spans the cut that was found after '${before.slice(-20)}'`);
     return found;
   }
 
@@ -65,7 +65,7 @@ export class Cutter {
     return true;
   }
 
-  /** The words of both that are not those of `before`; undefined if a word lies across. */
+  /** The words of both texts together without those of `before`; undefined if a word spans the cut. */
   #behind(before: string, text: string): readonly Word[] | undefined {
     const first = this.words(before);
     const both = this.words(before + text);
@@ -87,8 +87,7 @@ function isWithinCharacter(text: string, at: number): boolean {
 }
 
 /**
- * Tells which two characters stand one after the other in no token of a vocabulary, which both have as tokens
- * themselves.
+ * Whether two characters are tokens of a vocabulary, and no token of it has one directly after the other.
  */
 export function partedBy(vocab: ReadonlyMap<string, number>): (before: string, after: string) => boolean {
   let pairs: Set<string> | undefined;

@@ -1,4 +1,4 @@
-/** The decoders of a tokenizer.json: how tokens become a text again. As Python's tokenizers has them. */
+/** The decoders of a tokenizer.json: how tokens become a text again. They decode as Python's tokenizers does. */
 import { alphabetToBytes } from '../byte-alphabet.js';
 import { isRecord } from '../huggingface-json.js';
 import type { Replacement } from '../replacements.js';
@@ -7,10 +7,10 @@ import { prependScheme } from './pre-tokenizers.js';
 import { Settings } from './settings.js';
 import { eachMatch } from './split.js';
 
-/** Turns tokens into the pieces of a text, which joined are the text. */
+/** Turns tokens into pieces; joined, the pieces are the text. */
 export type TokensDecoder = (tokens: readonly string[]) => readonly string[];
 
-/** The types of decoders that are read. */
+/** The supported types of decoders. */
 export const DECODERS = [
   'BPEDecoder',
   'ByteFallback',
@@ -71,8 +71,8 @@ export function readDecoder(value: unknown, where: string): TokensDecoder {
 }
 
 /**
- * A decoder without the replacements that it ends with once it has joined all tokens, and those: they are made in the
- * text, whole or as it comes.
+ * Splits off the replacements with which a decoder ends after it has joined all tokens. They are made in the decoded
+ * text, whole or piece by piece.
  */
 export function withoutReplacements(decoder: unknown): { decoder: unknown; replacements: Replacement[] } {
   const replacements: Replacement[] = [];
@@ -106,7 +106,7 @@ function replaced(text: string, pattern: RegExp, content: string): string {
 
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
-/** All bytes together, so that characters may be spread over tokens. */
+/** Decodes all bytes together, since a character may be spread over tokens. */
 function byteLevel(tokens: readonly string[]): string[] {
   const bytes: number[] = [];
   for (const token of tokens) {
@@ -115,7 +115,7 @@ function byteLevel(tokens: readonly string[]): string[] {
   return [utf8.decode(Uint8Array.from(bytes))];
 }
 
-/** Tokens `<0x41>` in a row are bytes; where they are not UTF-8 together, each is U+FFFD. */
+/** Decodes tokens `<0x41>` in a row as bytes; if they are not UTF-8 together, each is U+FFFD. */
 function byteFallback(tokens: readonly string[]): string[] {
   const out: string[] = [];
   let bytes: number[] = [];
@@ -173,7 +173,7 @@ function strip(settings: Settings): TokensDecoder {
     });
 }
 
-/** Takes away spaces that English has not. */
+/** Removes spaces that English does not have. */
 function cleanedUp(text: string): string {
   return text
     .replaceAll(' .', '.')

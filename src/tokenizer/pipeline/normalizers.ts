@@ -1,4 +1,4 @@
-/** The normalizers of a tokenizer.json: what becomes of a text before it is cut. As Python's tokenizers has them. */
+/** The normalizers of a tokenizer.json, which change a text before it is split, as Python's tokenizers does. */
 import { textToAlphabet } from '../byte-alphabet.js';
 import { Charsmap } from './charsmap.js';
 import { CodePoints } from './code-points.js';
@@ -11,15 +11,15 @@ import { classOf } from './unicode.js';
 export interface Normalized {
   text: string;
   /**
-   * How many of its units come of the first character of the whole text, for Metaspace, which may mark the first word
-   * only.
+   * How many of its UTF-16 units come from the first character of the whole text. Metaspace needs it, since it may mark
+   * the first word only.
    */
   lead: number;
 }
 
 export type Normalizer = (normalized: Normalized) => void;
 
-/** The types of normalizers that are read. */
+/** The supported types of normalizers. */
 export const NORMALIZERS = [
   'BertNormalizer',
   'ByteLevel',
@@ -62,7 +62,7 @@ export function readNormalizer(value: unknown, where: string): Normalizer {
       return (normalized) => {
         const { lead } = normalized;
         normalize(normalized);
-        // What such a table takes away still counts.
+        // A first character that such a table removes still counts.
         normalized.lead ||= Math.min(lead, 1);
       };
     }
@@ -83,7 +83,7 @@ export function readNormalizer(value: unknown, where: string): Normalizer {
   }
 }
 
-/** Control characters that the normalizer Nmt takes away, and what is a space to it. */
+/** Control characters that the normalizer Nmt removes, and characters that it turns into spaces. */
 const NMT_REMOVED = CodePoints.union([
   CodePoints.range(0x01, 0x08),
   CodePoints.range(0x0e, 0x1f),
@@ -114,7 +114,7 @@ function bert(settings: Settings): Normalizer {
   return sequence(steps);
 }
 
-/** A normalizer that makes of a text what it makes of its parts. */
+/** A normalizer that changes the parts of a text as it changes the whole. */
 function change(work: (text: string) => string): Normalizer {
   return (normalized) => {
     normalized.lead = work(normalized.text.slice(0, normalized.lead)).length;
@@ -128,7 +128,7 @@ function sequence(steps: readonly Normalizer[]): Normalizer {
   };
 }
 
-/** Character by character: JavaScript's own way would write a Σ that ends a word as ς. */
+/** Character by character: JavaScript's `toLowerCase` turns a Σ that ends a word into ς. */
 const lowercase = change((text) => text.replaceAll('Σ', 'σ').toLowerCase());
 
 function unicodeForm(form: 'NFC' | 'NFD' | 'NFKC' | 'NFKD'): Normalizer {
@@ -144,7 +144,7 @@ function unicodeForm(form: 'NFC' | 'NFD' | 'NFKC' | 'NFKD'): Normalizer {
   return (normalized) => {
     const first = work(normalized.text.slice(0, normalized.lead));
     normalized.text = work(normalized.text);
-    // A mark of a later character may move among those of the first one.
+    // A mark of a later character may move between those of the first character.
     let lead = 0;
     while (lead < first.length && first[lead] === normalized.text[lead]) lead++;
     normalized.lead = lead;
@@ -183,7 +183,7 @@ function replaceMatches(pattern: RegExp, content: string): Normalizer {
     let kept = 0;
     eachMatch(pattern, text, (start, end) => {
       kept += Math.max(0, Math.min(start, lead) - at);
-      // The content counts as what the last character did that it is for.
+      // The content belongs to the first character if the last character that it replaces does.
       const last = end > 0 && text.codePointAt(end - 2)! > 0xffff ? end - 2 : end - 1;
       if (last < lead) kept += content.length;
       out += text.slice(at, start) + content;

@@ -1,10 +1,11 @@
 /**
- * Translates the regular expressions of a tokenizer.json, which Python's tokenizers hands to Oniguruma (Ruby's syntax),
- * to JavaScript's. What JavaScript cannot match equally is rejected by name.
+ * Translates the regular expressions of a tokenizer.json, which Python's tokenizers passes to Oniguruma (Ruby's
+ * syntax), to JavaScript's. An expression that JavaScript cannot match in the same way is rejected, and its part is
+ * named.
  *
- * What is the same text to both and not the same thing: `\w \d \s \b` go by Unicode, `\h` is a hexadecimal digit, `.`
- * is all but a line feed, `^` and `$` stand at lines, `(?m)` lets `.` match line feeds, a lone `(?i)` counts to the end
- * of its group, `a++` is possessive, `a{2}?` optional, `{,3}` begins at 0, and brackets hold sets within sets.
+ * Oniguruma reads these differently from JavaScript: `\w \d \s \b` follow Unicode, `\h` is a hexadecimal digit, `.` is
+ * all but a line feed, `^` and `$` match at lines, `(?m)` lets `.` match line feeds, a lone `(?i)` holds to the end of
+ * its group, `a++` is possessive, `a{2}?` is optional, `{,3}` begins at 0, and brackets hold sets within sets.
  */
 import { DataError } from '../../errors.js';
 import { CodePoints } from './code-points.js';
@@ -13,41 +14,41 @@ import { posixSet, property, shorthand } from './unicode.js';
 /** A part of an expression, in JavaScript's syntax. */
 interface Part {
   readonly source: string;
-  /** Whether it can match nothing. */
+  /** Whether it can match the empty text. */
   readonly empty: boolean;
-  /** Whether it only looks at the place; such a part is not repeated. */
+  /** Whether it is an anchor or a look-around; such a part cannot be repeated. */
   readonly looks?: boolean;
-  /** The character, in lower case, where it is one without regard to case. */
+  /** The character in lower case, if the part is one character regardless of case. */
   readonly folded?: string;
 }
 
 interface Options {
   readonly ignoreCase: boolean;
   readonly dotAll: boolean;
-  /** Within a look-behind, which JavaScript reads from right to left. */
+  /** Whether the part lies within a look-behind, which JavaScript matches from right to left. */
   readonly behind: boolean;
 }
 
-/** Letters in a row that are one character besides without regard to case: ß, ﬀ, ﬁ, ﬂ, ﬆ. */
+/** Letters in a row that regardless of case also match one character: ß, ﬀ, ﬁ, ﬂ, ﬆ. */
 const LIGATURES: readonly string[] = ['ss', 'ff', 'fi', 'fl', 'st'];
-/** What a letter of ASCII is besides without regard to case: the sign of Kelvin, the long s. */
+/** Characters outside ASCII that a letter matches regardless of case: the Kelvin sign, the long s. */
 const FOLDS: Readonly<Record<string, string>> = { k: '\u212a', s: '\u017f' };
 const CASED = /\p{CWCM}|\p{CWCF}/u;
-/** What may be part of one character together with a letter, without regard to case. */
+/** What may form one character together with a letter, regardless of case. */
 const JOINS = /[\p{M}\u02bc]/u;
 
 const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13, a: 7, e: 27 };
 const ANY = '[^]';
 const START = `(?<!${ANY})`;
 const END = `(?!${ANY})`;
-/** Oniguruma sees no line behind a line feed that ends the text. */
+/** Oniguruma sees no line after a line feed that ends the text. */
 const LINE_START = `(?:${START}|(?<=\\n)(?!${END}))`;
 
 /**
  * Translates an expression; the result has the flags g and u.
  *
  * @param where the setting, for messages
- * @throws DataError if the expression is damaged or has what JavaScript cannot match alike
+ * @throws DataError if the expression is damaged, or JavaScript cannot match it in the same way
  */
 export function fromOniguruma(pattern: string, where: string): RegExp {
   const source = new Translator(pattern, where).translate();
@@ -91,7 +92,7 @@ class Translator {
     return true;
   }
 
-  /** Takes what matches here; `expression` has the flag y. */
+  /** Matches `expression`, which has the flag y, at the current place, and moves behind the match. */
   #match(expression: RegExp): RegExpExecArray | null {
     expression.lastIndex = this.#at;
     const found = expression.exec(this.pattern);
@@ -111,7 +112,7 @@ class Translator {
     return { source: parts.map(({ source }) => source).join('|'), empty: parts.some(({ empty }) => empty) };
   }
 
-  /** Parts one after another, up to `|`, `)` or the end. */
+  /** Translates parts one after another, up to `|`, `)` or the end. */
   #row(options: Options): Part {
     let source = '';
     let empty = true;
@@ -119,7 +120,7 @@ class Translator {
     while (this.#at < this.pattern.length && !this.#peek('|') && !this.#peek(')')) {
       if (this.#match(/\(\?#[^)]*\)/y)) continue;
       const lone = this.#match(/\(\?([a-z]*)(?:-([a-z]*))?\)/y);
-      // Options alone count to the end of the group, alternatives included.
+      // Options alone hold to the end of the group, including its alternatives.
       const part = lone
         ? this.#group(this.#alternatives(this.#changed(options, lone)))
         : this.#repeated(options);
@@ -149,16 +150,16 @@ class Translator {
     };
   }
 
-  /** A part with the quantifiers behind it. */
+  /** Translates a part with the quantifiers after it. */
   #repeated(options: Options): Part {
     let part = this.#atom(options);
     for (;;) {
       const simple = this.#match(/([*+?])([+?]?)/y);
       const counted = simple ? null : this.#match(/\{(?:(\d+)(,?)(\d*)|,(\d+))\}(\??)/y);
       if (!simple && !counted) return part;
-      if (part.looks) this.#refuse('a quantifier behind what only looks');
-      // What the engines do when a round matches nothing differs.
-      if (part.empty && simple?.[1] !== '?') this.#refuse('a repeat of what can match nothing');
+      if (part.looks) this.#refuse('a quantifier after an anchor or a look-around');
+      // The engines differ when a repetition matches nothing.
+      if (part.empty && simple?.[1] !== '?') this.#refuse('a repeat of a part that can match nothing');
       const once = `(?:${part.source})`;
       if (simple?.[1] === '?' && part.empty) {
         const source = simple[2] === '?' ? `(?:|${part.source})` : `(?:${part.source}|)`;
@@ -186,15 +187,15 @@ class Translator {
     }
   }
 
-  /** What matches without a second thought, which JavaScript can do by looking ahead only. */
+  /** A group that never backtracks, which JavaScript can express only as a look-ahead and a back-reference. */
   #atomic({ source, empty }: Part, { behind }: Options): Part {
-    if (behind) this.#refuse('what is atomic within a look-behind');
+    if (behind) this.#refuse('an atomic group within a look-behind');
     const name = `a${this.#atoms++}`;
     return { source: `(?:(?=(?<${name}>${source}))\\k<${name}>)`, empty };
   }
 
   #atom(options: Options): Part {
-    if (this.#match(/[*+?]|\{(?:\d+,?\d*|,\d+)\}/y)) this.#refuse('a quantifier without what it repeats');
+    if (this.#match(/[*+?]|\{(?:\d+,?\d*|,\d+)\}/y)) this.#refuse('a quantifier with nothing to repeat');
     if (this.#take('(')) return this.#parenthesis(options);
     if (this.#take('[')) return { source: this.#brackets(options).source, empty: false };
     if (this.#take('.')) return { source: options.dotAll ? ANY : '[^\\n]', empty: false };
@@ -250,7 +251,7 @@ class Translator {
     return this.#literal(String.fromCodePoint(this.#escaped()), options);
   }
 
-  /** The set that an escape names, `\` being taken. */
+  /** The set that an escape names, read after its `\`; undefined if the escape names no set. */
   #set({ ignoreCase }: Options, inBrackets: boolean): CodePoints | undefined {
     const short = this.#match(/[dswhDSWH]/y)?.[0];
     if (short !== undefined) {
@@ -262,12 +263,12 @@ class Translator {
     const [, kind, caret, name] = named;
     const set = property(name);
     if (set === undefined) return this.#refuse(`the property ${name}`);
-    // Folding leaves these as they are; to others there would be letters of the other case to add.
+    // Folding does not change these sets; other sets would need the letters of the other case too.
     if (ignoreCase && !/^[NPSZ][a-z]?$/.test(name)) this.#refuse(`(?i) over the property ${name}`);
     return (kind === 'P') === (caret === '^') ? set : set.not();
   }
 
-  /** The character that an escape stands for, `\` being taken. */
+  /** The character that an escape stands for, read after its `\`. */
   #escaped(): number {
     const hexadecimal = this.#match(
       /x\{([0-9A-Fa-f]{1,8})\}|u([0-9A-Fa-f]{4})|x([0-7][0-9A-Fa-f]?)(?![0-9A-Fa-f])/y,
@@ -275,7 +276,7 @@ class Translator {
     if (hexadecimal) {
       const code = Number.parseInt(hexadecimal[1] ?? hexadecimal[2] ?? hexadecimal[3], 16);
       if (code <= 0x10ffff && (code < 0xd800 || code > 0xdfff)) return code;
-      this.#refuse('what is no character');
+      this.#refuse('a number that is no character');
     }
     if (this.#at >= this.pattern.length) this.#refuse('a \\ at its end');
     const character = this.#character();
@@ -285,7 +286,7 @@ class Translator {
     return character.codePointAt(0)!;
   }
 
-  /** A set in brackets, `[` being taken. */
+  /** A set in brackets, read after its `[`. */
   #brackets(options: Options): CodePoints {
     const negated = this.#take('^');
     let all: CodePoints | undefined;
@@ -330,12 +331,12 @@ class Translator {
       const end = this.#bound(options);
       if (typeof end !== 'number' || end < from) return this.#refuse('a range out of order');
       to = end;
-      if (this.#match(/-(?!\]|&&)/y)) this.#refuse('a - behind a range');
+      if (this.#match(/-(?!\]|&&)/y)) this.#refuse('a - after a range');
     }
     return CodePoints.range(from, to).or(this.#otherCase(from, to, options));
   }
 
-  /** A set that an escape names, or a character. */
+  /** A bound of a range: a character, or the set that an escape names. */
   #bound(options: Options): CodePoints | number {
     if (!this.#take('\\')) return this.#character().codePointAt(0)!;
     if (this.#take('b')) return 8;
@@ -356,7 +357,7 @@ class Translator {
   }
 }
 
-/** The places where a word begins or ends, or all others. */
+/** An expression for the places where a word begins or ends, or for all others. */
 function boundary(at: boolean): string {
   const word = shorthand('w', false)!.source;
   const [one, other] = at ? ['!', '='] : ['=', '!'];

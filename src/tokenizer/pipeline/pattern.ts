@@ -1,4 +1,4 @@
-/** The patterns of a tokenizer.json: `{"String": …}` to be found literally, or `{"Regex": …}`. */
+/** The patterns of a tokenizer.json: `{"String": …}`, which is found literally, or `{"Regex": …}`. */
 import { fromOniguruma } from './oniguruma.js';
 import type { Settings } from './settings.js';
 
@@ -9,7 +9,7 @@ export function readPattern(settings: Settings): RegExp {
   return literal(pattern.text('String'));
 }
 
-/** An expression for a text itself. */
+/** An expression that matches a text literally. */
 export function literal(text: string): RegExp {
   return new RegExp(text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'), 'gu');
 }

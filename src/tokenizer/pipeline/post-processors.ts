@@ -1,12 +1,11 @@
 /**
- * The post-processors of a tokenizer.json. They put special tokens around a text, which this program does itself: a
- * document ends with the end-of-text token, a chat template writes its own. So nothing of them is carried out, only
- * checked.
+ * The post-processors of a tokenizer.json. They put special tokens around a text, which loopnn does itself: a document
+ * ends with the end-of-text token, a chat template writes its own. So post-processors are only checked, and not run.
  */
 import { DataError } from '../../errors.js';
 import { Settings } from './settings.js';
 
-/** The types of post-processors that are known. */
+/** The known types of post-processors. */
 export const POST_PROCESSORS = [
   'BertProcessing',
   'ByteLevel',
@@ -15,7 +14,7 @@ export const POST_PROCESSORS = [
   'TemplateProcessing',
 ] as const;
 
-/** Throws DataError for an unknown one, and for one that does more than put special tokens around a text. */
+/** Throws DataError for an unknown post-processor, and if it does more than put special tokens around a text. */
 export function checkPostProcessor(value: unknown, where: string): void {
   if (value === null || value === undefined) return;
   const settings = new Settings(value, where);

@@ -1,6 +1,6 @@
 /**
- * The pre-tokenizers of a tokenizer.json: they cut a text into the words that tokens never cross. As Python's
- * tokenizers has them.
+ * The pre-tokenizers of a tokenizer.json, which split a text into words that tokens never cross, as Python's tokenizers
+ * does.
  */
 import { textToAlphabet } from '../byte-alphabet.js';
 import { preTokenize } from '../pretokenize.js';
@@ -10,16 +10,16 @@ import { Settings } from './settings.js';
 import { BEHAVIORS, type Behavior, split } from './split.js';
 import { classOf } from './unicode.js';
 
-/** A text in pieces, none of which is empty. */
+/** A text in pieces; no piece is empty. */
 export interface Pieces {
   readonly texts: readonly string[];
-  /** For those of them that begin with it: how many units come of the first character of the whole text. */
+  /** How many UTF-16 units come from the whole text's first character, for each piece that begins with such units. */
   readonly leads: readonly number[];
 }
 
 export type PreTokenizer = (pieces: Pieces) => Pieces;
 
-/** The types of pre-tokenizers that are read. */
+/** The supported types of pre-tokenizers. */
 export const PRE_TOKENIZERS = [
   'BertPreTokenizer',
   'ByteLevel',
@@ -79,7 +79,7 @@ export function readPreTokenizer(value: unknown, where: string): PreTokenizer {
 
 const space = () => new RegExp(classOf('space').source, 'gu');
 
-/** Punctuation by Unicode, and all of ASCII that is neither letter, digit nor space. */
+/** Punctuation by Unicode, and every ASCII character that is neither a letter, a digit nor a space. */
 const punctuation = () => new RegExp(classOf('punctuation').source, 'gu');
 
 function sequence(steps: readonly PreTokenizer[]): PreTokenizer {
@@ -102,14 +102,14 @@ class Out implements Pieces {
   readonly texts: string[] = [];
   readonly leads: number[] = [];
 
-  /** @param lead units of the piece, or more than it has, that come of the first character; not above 0 for none */
+  /** @param lead units of the piece, or more, that come from the first character; 0 or below for none */
   add(text: string, lead: number): void {
     this.texts.push(text);
     if (lead > 0) this.leads.push(Math.min(lead, text.length));
   }
 }
 
-/** Cuts where the script changes. Text before the first character with a script is dropped. */
+/** Splits where the script changes. Text before the first character with a script is dropped. */
 function unicodeScripts({ texts, leads }: Pieces): Pieces {
   const out = new Out();
   texts.forEach((text, i) => {
@@ -168,7 +168,7 @@ function metaspace(settings: Settings): PreTokenizer {
   };
 }
 
-/** Before which words Metaspace puts its mark; files from before the schemes say whether before the first. */
+/** The words before which Metaspace puts its mark. Older files, without a scheme, have the flag add_prefix_space. */
 export function prependScheme(settings: Settings): 'always' | 'first' | 'never' {
   const scheme = settings.name('prepend_scheme', ['always', 'first', 'never'], 'always');
   if (settings.flag('add_prefix_space', true) || scheme === 'never') return scheme;

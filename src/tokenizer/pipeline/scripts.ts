@@ -1,9 +1,9 @@
 /**
- * The scripts that the pre-tokenizer UnicodeScripts parts a text by. As Python's tokenizers has them, of Unicode 10.
+ * The scripts by which the pre-tokenizer UnicodeScripts splits a text: those of Unicode 10, as in Python's tokenizers.
  */
 import { classOf } from './unicode.js';
 
-/** The likeliest first: a character's is looked for from the beginning. */
+/** The most frequent first: a character's script is searched for from the beginning. */
 const NAMES = (
   'Latin Common Inherited Cyrillic Han Hiragana Katakana Arabic Devanagari Greek Hangul Hebrew Thai ' +
   'Adlam Ahom Anatolian_Hieroglyphs Armenian Avestan Balinese Bamum Bassa_Vah Batak Bengali ' +
@@ -20,9 +20,9 @@ const NAMES = (
   'Syloti_Nagri Syriac Tagalog Tagbanwa Tai_Le Tai_Tham Tai_Viet Takri Tamil Tangut Telugu Thaana ' +
   'Tibetan Tifinagh Tirhuta Ugaritic Vai Warang_Citi Yi'
 ).split(' ');
-/** What is one script there: Japanese is. */
+/** Scripts that the pre-tokenizer counts as Han, so that Japanese is one script. */
 const HAN: readonly string[] = ['Hiragana', 'Katakana'];
-/** Characters that later versions gave another script, and ー, which is of all Japanese ones. */
+/** Characters that have another script in later versions of Unicode, and ー, which all Japanese scripts share. */
 const OTHERS = new Map([
   [0x589, 'Common'],
   [0x61c, 'Common'],
@@ -34,7 +34,7 @@ const OTHERS = new Map([
 const known = new Map<number, string | null>();
 const expressions = new Map<string, RegExp>();
 
-/** The script of a character; null for what goes with any, such as a space. */
+/** The script of a character; null for a character that goes with any script, such as a space. */
 export function scriptOf(codePoint: number): string | null {
   let script = known.get(codePoint);
   if (script === undefined) {

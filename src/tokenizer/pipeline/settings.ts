@@ -1,4 +1,4 @@
-/** Reads the settings of one part of a tokenizer.json. */
+/** The settings of one part of a tokenizer.json. */
 import { DataError } from '../../errors.js';
 
 /** An object of the file, read field by field. Each reader throws DataError if a field is not what it must be. */
@@ -21,7 +21,7 @@ export class Settings {
     return Object.hasOwn(this.#fields, name) ? this.#fields[name] : null;
   }
 
-  /** One of some names. */
+  /** A text that is one of `names`. */
   name<Name extends string>(field: string, names: readonly Name[], absent?: Name): Name {
     const value = this.value(field) ?? absent;
     if (names.includes(value as Name)) return value as Name;

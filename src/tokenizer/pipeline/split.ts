@@ -1,7 +1,8 @@
-/** Cuts a text where an expression matches, as Python's tokenizers does. */
+/** Splits a text where an expression matches, as Python's tokenizers does. */
 
 /**
- * What becomes of the matches: gone, pieces of their own, or joined with what lies before them, behind them or beside.
+ * What becomes of the matches: they are removed, are pieces of their own, or join what lies before them, what lies
+ * after them, or the matches beside them.
  */
 export const BEHAVIORS = [
   'Removed',
@@ -13,8 +14,8 @@ export const BEHAVIORS = [
 export type Behavior = (typeof BEHAVIORS)[number];
 
 /**
- * Calls `match` with the start and end of each match of a global expression, but for an empty one right after another.
- * An empty text has none.
+ * Calls `match` with the start and end of each match of a global expression, except an empty match directly after
+ * another match. An empty text has no matches.
  */
 export function eachMatch(pattern: RegExp, text: string, match: (start: number, end: number) => void): void {
   let from = 0;
@@ -27,7 +28,7 @@ export function eachMatch(pattern: RegExp, text: string, match: (start: number, 
     if (end === before && found.index === end) {
       from += text.codePointAt(from)! > 0xffff ? 2 : 1;
     } else if (isInPair(text, found.index)) {
-      // V8 looks there too.
+      // V8 also tries places within a surrogate pair.
       from = found.index + 1;
     } else {
       match(found.index, end);
@@ -41,7 +42,7 @@ function isInPair(text: string, i: number): boolean {
 }
 
 /**
- * Cuts a text into pieces, some of which may be empty. With `invert`, what lies between the matches counts as matches.
+ * Splits a text into pieces, some of which may be empty. With `invert`, matches and what lies between them swap roles.
  *
  * @param piece is called with the start and end of each piece, in order
  */
@@ -65,7 +66,7 @@ export function split(
     starts.push(start);
     matches.push(match);
   });
-  // A span is joined with the one before it, or the one behind it; of several matches in a row one only.
+  // 1 for each span that is joined with the span before it; of several matches in a row, only one is merged.
   const joined = new Uint8Array(starts.length + 1);
   if (behavior === 'Contiguous') {
     for (let i = 1; i < starts.length; i++) if (matches[i] === matches[i - 1]) joined[i] = 1;
@@ -81,7 +82,7 @@ export function split(
   }
 }
 
-/** Calls `span` for each match and for what lies between them; together they are the text. */
+/** Calls `span` for each match and for what lies between matches; together the spans are the text. */
 function eachSpan(
   text: string,
   pattern: RegExp,

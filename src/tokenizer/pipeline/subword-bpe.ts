@@ -1,12 +1,12 @@
 /**
- * Byte-pair encoding over characters, with all settings that a tokenizer.json may have. As Python's tokenizers has it.
+ * Byte-pair encoding over characters, with all settings that a tokenizer.json may have, as in Python's tokenizers.
  */
 import { mergesOf } from '../huggingface-json.js';
 import type { Settings } from './settings.js';
 import { partedBy } from './cutter.js';
 import { byteTokens, type ModelTokens, spellable, type WordModel } from './words.js';
 
-/** Reads the model; throws DataError if it is damaged, or has dropout, which would give other ids each time. */
+/** Reads the model; throws DataError if it is damaged, or has dropout, which would give different ids each time. */
 export function subwordBpe(settings: Settings, tokens: ModelTokens): WordModel {
   const { vocab, controls, where } = tokens;
   const dropout = settings.value('dropout');
@@ -21,7 +21,7 @@ export function subwordBpe(settings: Settings, tokens: ModelTokens): WordModel {
 
   const symbols = (word: string): number[] => {
     const ids: number[] = [];
-    // An unknown character comes behind the byte tokens that follow it, as in the original.
+    // An unknown character's id comes after the byte tokens that follow the character, as in the original.
     let pending = -1;
     for (let start = 0; start < word.length; ) {
       const end = start + (word.codePointAt(start)! > 0xffff ? 2 : 1);
@@ -46,7 +46,7 @@ export function subwordBpe(settings: Settings, tokens: ModelTokens): WordModel {
     if (pending >= 0) ids.push(pending);
     return ids;
   };
-  // A word that is a token as a whole, or has marks at its ends, is not made of what its parts are made of.
+  // A word that is a token as a whole, or has marks at its ends, may encode differently from its parts.
   const cuttable = whole === null && prefix === '' && suffix === '';
   return {
     ...(cuttable ? { parts: partedBy(vocab) } : {}),

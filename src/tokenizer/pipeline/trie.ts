@@ -1,11 +1,11 @@
-/** A tree of texts, for finding all that begin at a place. */
+/** A tree of texts, which finds all texts that begin at a place. */
 
-/** Places of the hash table at first; a power of two, as all its sizes. */
+/** Initial size of the hash table; all its sizes are powers of two. */
 const PLACES = 1 << 10;
 
 /**
- * Nodes are numbers, the root is 0. A hash table has each node but the root by its parent and the unit of UTF-16 that
- * leads to it.
+ * Nodes are numbers; the root is 0. A hash table finds each other node by its parent and the UTF-16 unit that leads to
+ * it.
  */
 export class Trie {
   #places = new Int32Array(PLACES);
@@ -34,7 +34,7 @@ export class Trie {
     }
   }
 
-  /** 0 for none. */
+  /** The child that a unit leads to; 0 if there is none. */
   #child(parent: number, unit: number): number {
     const places = this.#places;
     for (let at = hash(parent, unit) & (places.length - 1); ; at = (at + 1) & (places.length - 1)) {

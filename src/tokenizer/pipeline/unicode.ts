@@ -1,7 +1,7 @@
 /**
- * The sets of characters that Python's tokenizers goes by, and those that its expressions name (`\w`, `\p{Lu}`,
- * `[:alpha:]`). JavaScript's own follow other versions of Unicode, which change with the engine besides: ids would
- * change too.
+ * The sets of characters that Python's tokenizers uses, and those that its expressions name (`\w`, `\p{Lu}`,
+ * `[:alpha:]`). JavaScript's own sets follow other versions of Unicode, which also change with the engine; ids would
+ * change with them.
  */
 import { CodePoints } from './code-points.js';
 import { CLASSES } from './unicode-table.js';
@@ -16,14 +16,14 @@ function once(name: string, make: () => CodePoints): CodePoints {
   return set;
 }
 
-/** A set of the table. */
+/** A set of `unicode-table.ts`. */
 export function classOf(name: ClassName): CodePoints {
   return once(name, () => CodePoints.parse(CLASSES[name]));
 }
 
-/** Joiners are word characters to the crate `regex`, not to Oniguruma. */
+/** Joiners are word characters in the crate `regex`, but not in Oniguruma. */
 const expressionWord = () => once('\\w', () => classOf('word').without(CodePoints.range(0x200c, 0x200d)));
-/** Outside brackets some numbers are word characters besides. */
+/** Numbers that are word characters too, but only outside brackets. */
 const NUMBERS = CodePoints.of('²³¹¼½¾');
 
 /** The set of `\d`, `\s`, `\w` or `\h` in an expression; undefined for another letter. */
@@ -66,7 +66,7 @@ const BINARY: readonly string[] = [
   'White_Space',
 ];
 const UNASSIGNED: readonly string[] = ['Any', 'C', 'Other', 'Cn', 'Unassigned'];
-/** ʕ was a lower-case letter in the tables of the expressions. */
+/** ʕ is a lower-case letter in Oniguruma's tables. */
 const GLOTTAL = CodePoints.of('ʕ');
 const WITH_GLOTTAL: readonly string[] = ['Ll', 'Lowercase_Letter', 'Cased_Letter', 'Lowercase'];
 const WITHOUT_GLOTTAL: readonly string[] = ['Lo', 'Other_Letter'];
@@ -103,13 +103,13 @@ function expressionOf(name: string): RegExp | null {
   }
 }
 
-/** The code points that an expression matches in runs, surrogates left out. */
+/** The code points that an expression for runs matches, without surrogates. */
 function matchedBy(expression: RegExp): CodePoints {
   const sets: CodePoints[] = [];
   for (let plane = 0; plane <= 0x10_0000; plane += 0x1_0000) {
     const width = plane === 0 ? 1 : 2;
     if (plane >= 0x4_0000 && plane < 0xe_0000) {
-      // Nothing is assigned there, so that the first tells all.
+      // Nothing is assigned in these planes, so the first character decides for all.
       if (String.fromCodePoint(plane).search(expression) === 0)
         sets.push(CodePoints.range(plane, plane + 0xffff));
       continue;

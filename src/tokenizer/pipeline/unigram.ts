@@ -1,9 +1,9 @@
-/** Unigram: the tokens that make a word with the greatest sum of scores. As Python's tokenizers has it. */
+/** Unigram: the tokens that make a word with the greatest sum of scores, as in Python's tokenizers. */
 import type { Settings } from './settings.js';
 import { Trie } from './trie.js';
 import { byteTokens, type ModelTokens, spellable, type WordModel } from './words.js';
 
-/** How much worse than the worst token an unknown character is. */
+/** How much lower an unknown character's score is than the lowest score of a token. */
 const UNKNOWN_PENALTY = 10;
 
 /** Reads the model; throws DataError if it is damaged. */
@@ -23,7 +23,7 @@ export function unigram(settings: Settings, tokens: ModelTokens): WordModel {
   const trie = new Trie();
   for (const [token, id] of vocab) trie.add(token, id);
 
-  /** For each place where a token may end: where the best one starts, and whether it is an unknown character. */
+  /** For each place where a token may end: where the best token starts, and whether it is known. */
   const bestPath = (word: string): { starts: Int32Array; known: Uint8Array } => {
     const starts = new Int32Array(word.length + 1).fill(-1);
     const known = new Uint8Array(word.length + 1);
@@ -49,7 +49,7 @@ export function unigram(settings: Settings, tokens: ModelTokens): WordModel {
     return { starts, known };
   };
 
-  /** The ids of a piece, which several unknown characters in a row make together. */
+  /** The ids of a piece: a token, or a run of unknown characters. */
   const idsOf = (piece: string): number[] => {
     const id = vocab.get(piece);
     if (id !== undefined) return [id];
@@ -71,9 +71,9 @@ export function unigram(settings: Settings, tokens: ModelTokens): WordModel {
 }
 
 /**
- * A score as Python's tokenizers reads it: its digits as a whole number, then a division, each of which rounds. The
- * nearest number to the written one, which JSON.parse gives, may be a unit in the last place away, and decide between
- * equal paths.
+ * A score as Python's tokenizers reads it: its digits as a whole number, then a division, each of which rounds.
+ * JSON.parse gives the number nearest to the written one, which may differ by a unit in the last place, and so decide
+ * differently between equal paths.
  */
 function asRead(score: number): number {
   const [digits, power = '0'] = String(score).split('e');

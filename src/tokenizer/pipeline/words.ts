@@ -1,14 +1,14 @@
 /**
- * The models of a tokenizer.json that look words up: WordLevel a word as a whole, WordPiece the longest token that
- * begins it, then the longest that continues it. As Python's tokenizers has them.
+ * The models of a tokenizer.json that look words up, as Python's tokenizers does: WordLevel looks up the whole word,
+ * WordPiece the longest token that begins the word, then the longest that continues it.
  */
 import type { Settings } from './settings.js';
 
 /** Turns the words of a text into ids. */
 export interface WordModel {
-  /** The ids of a word, which is not empty. Throws Error if it has none and the vocabulary no unknown token. */
+  /** The ids of a word, which is not empty. Throws Error if it has no ids and the vocabulary has no unknown token. */
   encode(word: string): readonly number[];
-  /** Whether a word may be cut between two characters without a change of its ids; without it none may. */
+  /** Whether a word may be cut between two characters without changing its ids. If undefined, no word may be cut. */
   parts?(before: string, after: string): boolean;
 }
 
@@ -18,15 +18,15 @@ export type Vocabulary = ReadonlyMap<string, number>;
 /** The tokens of a model. */
 export interface ModelTokens {
   readonly vocab: Vocabulary;
-  /** The ids that no text is to become: special tokens, the end of text. */
+  /** The ids that no text may encode to: special tokens and the end of text. */
   readonly controls: ReadonlySet<number>;
   /** The file's name, for messages. */
   readonly where: string;
 }
 
 /**
- * The tokens that a text may become: all but controls. Those of one character are among them, which a text can write in
- * no other way.
+ * The tokens that a text may encode to: all but controls. A control of one character is included, since a text with
+ * that character can be encoded in no other way.
  */
 export function spellable({ vocab, controls }: ModelTokens): Vocabulary {
   const oneCharacter = (token: string) => token.length <= 2 && Array.from(token).length === 1;
@@ -83,7 +83,7 @@ function unknownToken(settings: Settings, vocab: Vocabulary): () => number {
   };
 }
 
-/** The ids of a text's bytes in UTF-8 by their tokens, `<0x0A>` and so on; undefined unless it has all of them. */
+/** The ids of the tokens `<0x0A>` … for a text's bytes in UTF-8; undefined if the vocabulary lacks one of them. */
 export function byteTokens(text: string, vocab: Vocabulary): number[] | undefined {
   const ids: number[] = [];
   for (const byte of new TextEncoder().encode(text)) {

@@ -89,7 +89,7 @@ test('rows that do not fit the header, or cannot be read, are left out and count
   assert.deepEqual(await read(content, warnings), ['good', 'two\nlines', 'also good']);
   const path = join(folder, 'a.csv');
   assert.deepEqual(describeWarnings(warnings), [
-    `left out 3 broken records: ${path}, line 3 (1 cell below a header of 2); ${path}, line 4 (3 cells below a header of 2); ` +
+    `skipped 3 broken records: ${path}, line 3 (1 cell below a header of 2); ${path}, line 4 (3 cells below a header of 2); ` +
       `${path}, line 5 (text after a closing quote)`,
   ]);
   const many = `id,text\n${'1\n'.repeat(101)}`;
@@ -103,7 +103,7 @@ test('a quote that is never closed is refused with its line, and so is a header 
   const rest = '6,more\n'.repeat(50);
   await assert.rejects(read(`id,text\n1,good\n2,"open\n${rest}`), {
     name: 'DataError',
-    message: `${join(folder, 'a.csv')}, line 3: must close its quotes, got 'a quote that stays open'; mend the line`,
+    message: `${join(folder, 'a.csv')}, line 3: must close its quotes, got 'a quote that stays open'; fix the line`,
   });
   await assert.rejects(
     read(`"text"s,id\na,1\n`),

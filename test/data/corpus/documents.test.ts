@@ -64,9 +64,9 @@ test('binary and empty files in a folder are left out and counted; bad UTF-8 is 
   ]);
   assert.deepEqual(warnings, { ...noWarnings(), binary: 2, empty: 1, invalidUtf8: 1 });
   assert.deepEqual(describeWarnings(warnings), [
-    'left out 2 files: not text',
-    'left out 1 file: empty',
-    'replaced bytes that are not UTF-8 by U+FFFD in 1 document',
+    'skipped 2 files: not text',
+    'skipped 1 file: empty',
+    'replaced bytes that are not UTF-8 with U+FFFD in 1 document',
   ]);
   assert.deepEqual(describeWarnings(noWarnings()), []);
 });

@@ -137,9 +137,9 @@ test('broken records of an array are left out, counted and shown by number', asy
   const content = `[{"text":"good"},{"text":NaN},[1],"bare",{"n":1},{"text":null},{"text":"a" "b"},${'{"text":"also good"},'.repeat(9)}]`;
   assert.deepEqual(await read(content, warnings), ['good', ...Array(9).fill('also good')]);
   assert.deepEqual(describeWarnings(warnings), [
-    `left out 6 broken records: ${path}, record 2 (no JSON); ${path}, record 3 (no object); ${path}, record 4 (no object); ` +
-      `${path}, record 5 (no field 'text'); ${path}, record 7 (no JSON); …`,
-    `left out 1 record whose text is null: ${path}, record 6`,
+    `skipped 6 broken records: ${path}, record 2 (not JSON); ${path}, record 3 (not an object); ${path}, record 4 (not an object); ` +
+      `${path}, record 5 (no field 'text'); ${path}, record 7 (not JSON); …`,
+    `skipped 1 record whose text is null: ${path}, record 6`,
   ]);
   await assert.rejects(
     read(content, noWarnings(), 5),
@@ -180,7 +180,7 @@ test('an array that is cut off or goes wrong is refused, whatever came before', 
 });
 
 test('records in several fields are a choice that is not made in silence', async () => {
-  const hint = `jq -c '.["train"][]' writes those of one as JSON Lines; loopnn prepare takes the file as it stands with --as text`;
+  const hint = `jq -c '.["train"][]' writes the records of one field as JSON Lines; loopnn prepare --as text reads the file as plain text`;
   const records = (n: number) => Array.from({ length: n }, () => ({ text: 'x'.repeat(1000) }));
   for (const n of [1, 500]) {
     await assert.rejects(read(JSON.stringify({ train: records(n), n, validation: records(1) })), {

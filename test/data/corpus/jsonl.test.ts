@@ -45,7 +45,7 @@ test('another field is named with --field; a first line without it names those t
   assert.deepEqual(await readSource(await open(path, { field: 'content' })), ['hello']);
   await assert.rejects(readSource(await open()), {
     name: 'DataError',
-    message: `${path}, line 1: must have the field 'text', got 'the text fields url, content'; loopnn prepare takes another field with --field, and files as they stand with --as text`,
+    message: `${path}, line 1: must have the field 'text', got 'the text fields url, content'; loopnn prepare reads another field with --field, and files as plain text with --as text`,
   });
   await writeFile(path, '{"n": 1}\n');
   await assert.rejects(readSource(await open()), /must have the field 'text', got 'no text field'/);
@@ -60,10 +60,10 @@ test('broken lines are left out, counted and shown by number', async () => {
   const [told, nulls] = describeWarnings(warnings);
   assert.equal(
     told,
-    `left out 7 broken records: ${path}, line 2 (no JSON); ${path}, line 3 (no object); ${path}, line 4 (no field 'text'); ` +
-      `${path}, line 5 (field 'text' is no string); ${path}, line 6 (no JSON); …`,
+    `skipped 7 broken records: ${path}, line 2 (not JSON); ${path}, line 3 (not an object); ${path}, line 4 (no field 'text'); ` +
+      `${path}, line 5 (field 'text' is not a string); ${path}, line 6 (not JSON); …`,
   );
-  assert.equal(nulls, `left out 1 record whose text is null: ${path}, line 9`);
+  assert.equal(nulls, `skipped 1 record whose text is null: ${path}, line 9`);
 });
 
 test('any number of nulls is left out: they say themselves that there is no text', async () => {
@@ -72,7 +72,7 @@ test('any number of nulls is left out: they say themselves that there is no text
   assert.equal((await readSource(await open(path, { maxBroken: 0 }), warnings)).length, 200);
   assert.match(
     describeWarnings(warnings)[0],
-    /^left out 100 records whose text is null: .*line 2; .*line 5; .*; …$/,
+    /^skipped 100 records whose text is null: .*line 2; .*line 5; .*; …$/,
   );
 });
 
@@ -83,11 +83,11 @@ test('too many broken lines stop the pass, over all files together', async () =>
   await assert.rejects(readSource(await open(folder, { maxBroken: 2 })), {
     name: 'DataError',
     message: new RegExp(
-      'b\\.jsonl: must have at most 2 broken records in all files, got .*a\\.jsonl, line 1 \\(no JSON\\); .*line 3.*; ' +
-        ".*b\\.jsonl, line 2 \\(no JSON\\)'; mend them, or allow more with --max-broken$",
+      'b\\.jsonl: must have at most 2 broken records in all files, got .*a\\.jsonl, line 1 \\(not JSON\\); .*line 3.*; ' +
+        ".*b\\.jsonl, line 2 \\(not JSON\\)'; fix them, or allow more with --max-broken$",
     ),
   });
-  await assert.rejects(readSource(await open(path, { maxBroken: 0 })), /line 1 \(no JSON\)'/);
+  await assert.rejects(readSource(await open(path, { maxBroken: 0 })), /line 1 \(not JSON\)'/);
 });
 
 test('bytes that are not UTF-8 are mended and counted by document', async () => {
@@ -97,5 +97,7 @@ test('bytes that are not UTF-8 are mended and counted by document', async () => 
   );
   const warnings = noWarnings();
   assert.deepEqual(await readSource(await open(), warnings), ['caf\ufffd', 'good']);
-  assert.deepEqual(describeWarnings(warnings), ['replaced bytes that are not UTF-8 by U+FFFD in 1 document']);
+  assert.deepEqual(describeWarnings(warnings), [
+    'replaced bytes that are not UTF-8 with U+FFFD in 1 document',
+  ]);
 });

@@ -149,7 +149,7 @@ test('a header makes a table of what has the field asked for, and of nothing els
 });
 
 test('what looks like records and cannot be read is refused, and told how to be taken as text', async () => {
-  const none = 'that look like JSON and are none';
+  const none = 'that look like JSON but cannot be parsed';
   const refused: [content: string, got: string][] = [
     ['{"text": "a", "score": NaN}\n{"text": "b", "score": NaN}\n', `lines ${none}`],
     ["{'text': 'a'}\n{'text': 'b'}\n", `lines ${none}`],
@@ -167,7 +167,7 @@ test('what looks like records and cannot be read is refused, and told how to be 
   for (const [content, got] of refused) {
     const message = await refusal(content);
     assert.ok(message.includes(`must hold records with the field 'text', got '${got}`), message);
-    assert.match(message, /loopnn prepare takes the file as it stands with --as text$/);
+    assert.match(message, /loopnn prepare --as text reads the file as plain text$/);
   }
   assert.match(await refusal(JSON.stringify(LONG), 'a.json'), /got 'a string'/);
   assert.match(await refusal('"one"\n"two"\n', 'a.json'), /got 'a string a line'/);

@@ -45,7 +45,7 @@ test('a packed name without packed content is refused', async () => {
   await writeFile(path, 'plain text');
   await assert.rejects(packingOf(path), {
     name: 'DataError',
-    message: `${path}: must be packed, as its ending .gz says, got 'neither gzip nor Zstandard'; fetch it again if it is damaged, take the ending off its name if it is not packed`,
+    message: `${path}: must be packed, as its ending .gz says, got 'neither gzip nor Zstandard'; fetch it again if it is damaged, remove the ending from its name if it is not packed`,
   });
 });
 

@@ -89,7 +89,9 @@ test('packed files and folders are read, and no temporary file stays', async () 
 test('a binary column is text if it is UTF-8, and mended if not', async () => {
   const warnings = noWarnings();
   assert.deepEqual(await read(fixture('odd.parquet'), 'bytes', warnings), ['caf\ufffd', 'good']);
-  assert.deepEqual(describeWarnings(warnings), ['replaced bytes that are not UTF-8 by U+FFFD in 1 document']);
+  assert.deepEqual(describeWarnings(warnings), [
+    'replaced bytes that are not UTF-8 with U+FFFD in 1 document',
+  ]);
 });
 
 test('missing, nested and numeric columns are named', async () => {
@@ -97,7 +99,7 @@ test('missing, nested and numeric columns are named', async () => {
   await refused(
     odd,
     'text',
-    /odd\.parquet: must have the column 'text', got 'lines, record, number, bytes, large'; loopnn prepare takes another with --column$/,
+    /odd\.parquet: must have the column 'text', got 'lines, record, number, bytes, large'; loopnn prepare --column reads another$/,
   );
   await refused(
     odd,
@@ -121,7 +123,7 @@ test('nulls are left out and told, counted by the file or not', async () => {
     const path = fixture(`${name}.parquet`);
     const warnings = noWarnings();
     assert.deepEqual(await read(path, 'text', warnings), texts);
-    assert.deepEqual(describeWarnings(warnings), [`left out 1 record whose text is null: ${path}, row 9`]);
+    assert.deepEqual(describeWarnings(warnings), [`skipped 1 record whose text is null: ${path}, row 9`]);
     const text = await openParquet(path, 'text');
     assert.equal(text.texts, count);
     for (let skip = 0; skip <= 19; skip++) {

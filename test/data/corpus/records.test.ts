@@ -76,7 +76,7 @@ test('content decides, whatever the name, and what the name does not promise is 
   for (const name of ['part-00000', 'a.jl', 'a.txt']) await read(join(folder, name), {}, warnings);
   assert.deepEqual(describeWarnings(warnings), [
     `read 2 files as records, by content and not by name: ${join(folder, 'part-00000')} (CSV); ` +
-      `${join(folder, 'a.txt')} (records in JSON); --as text takes files whole`,
+      `${join(folder, 'a.txt')} (records in JSON); --as text reads them as plain text`,
   ]);
 });
 
@@ -150,7 +150,7 @@ test('another field is named with --field, also where the default is there', asy
 });
 
 test('records without the field are refused: what there is, --field and --as text', async () => {
-  const other = 'loopnn prepare takes another field with --field, and files as they stand with --as text';
+  const other = 'loopnn prepare reads another field with --field, and files as plain text with --as text';
   const refused: [name: string, content: string, message: string][] = [
     [
       'a.json',

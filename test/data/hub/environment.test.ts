@@ -97,7 +97,7 @@ test('a full cache needs no network, asked not to use one or left without; a par
   assert.deepEqual(await fetchAll(), CONTENT);
   assert.ok(
     notices.some((line) =>
-      /^hf:owner\/net: the hub cannot be reached \(fetch failed.*\); goes on with commit/.test(line),
+      /^hf:owner\/net: the hub cannot be reached \(fetch failed.*\); continues with commit/.test(line),
     ),
     notices.join('\n'),
   );
@@ -109,7 +109,7 @@ test('a full cache needs no network, asked not to use one or left without; a par
     /hf:owner\/net\/config\.json: must be in the cache .*as HF_HUB_OFFLINE says/,
   );
   rmSync(cache, { recursive: true });
-  await assert.rejects(fetchAll(), /hf:owner\/net: must be in the cache .*, got 'nothing of it'/);
+  await assert.rejects(fetchAll(), /hf:owner\/net: must be in the cache .*, got 'no list of its files'/);
 });
 
 test('a cache that another client has filled is known by its snapshot, unless parts are missing', async () => {

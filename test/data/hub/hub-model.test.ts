@@ -129,7 +129,7 @@ test('what never comes right leaves nothing under a final name', async () => {
   server.fail('size', ...Array(6).fill({ size: 5 }));
   await assert.rejects(
     model.openWeights(),
-    /^DataError: hf:owner\/gpt\/model\.safetensors: must be given by the hub, got '5 bytes where \d+ were listed'/,
+    /^DataError: hf:owner\/gpt\/model\.safetensors: must be available from the hub, got '5 bytes where \d+ were listed'/,
   );
   server.fail('bytes', ...Array(3).fill({ wrongByte: 7 }));
   await assert.rejects(model.openWeights(), /got 'bytes that do not have the hash which the hub names'/);

@@ -150,7 +150,7 @@ test('a broken-off file is resumed from its last byte, also in another run', asy
   await assert.rejects(prepare({ force: true }), {
     name: 'DataError',
     message:
-      /^hf:owner\/set\/data\/train-00000.*: must be given by the hub, got .*; run the same command again/,
+      /^hf:owner\/set\/data\/train-00000.*: must be available from the hub, got .*; run the same command again/,
   });
   server.mend();
   await prepare({ force: true });
@@ -172,7 +172,7 @@ test('a file that never has its hash, or another size than listed, is an error a
   await assert.rejects(prepare(), {
     name: 'DataError',
     message:
-      /train-00000.*: must be given by the hub, got 'bytes that do not have the hash which the hub names'/,
+      /train-00000.*: must be available from the hub, got 'bytes that do not have the hash which the hub names'/,
   });
   server.fail('size', ...Array(6).fill({ size: 5 }));
   await assert.rejects(prepare(), /train-00000.*got '5 bytes where \d+ were listed'/);
@@ -284,7 +284,7 @@ test('what the hub refuses is told in one line', async () => {
   await refused(
     { hub: { endpoint: closed.url, cache: join(folder, 'fresh') } },
     'DataError',
-    /^hf:owner\/set: must be given by the hub, got 'fetch failed/,
+    /^hf:owner\/set: must be available from the hub, got 'fetch failed/,
   );
   server.secret = 'hf_other';
   await refused(
@@ -323,7 +323,7 @@ test('a list of files that does not end is given up, with nothing left at the si
     for (const [endless, message] of [
       ['empty pages', /^hf:owner\/set: must have a list of files of at most 1000 pages, got 'more'$/],
       ['pages', /at most 1000 pages/],
-      ['page', /must be given by the hub, got 'an answer of more than 67108864 bytes'/],
+      ['page', /must be available from the hub, got 'an answer of more than 67108864 bytes'/],
     ] as const) {
       server.endless = endless;
       server.requests.length = 0;
@@ -340,7 +340,7 @@ test('a list of files that does not end is given up, with nothing left at the si
 test('a file that comes byte by byte is given up', async () => {
   const drop = { dropAfter: 1 };
   server.fail('bytes', ...Array(30).fill(drop));
-  await assert.rejects(prepare(), /must be given by the hub/);
+  await assert.rejects(prepare(), /must be available from the hub/);
   assert.ok(server.unusedFailures > 20);
 });
 
@@ -362,7 +362,7 @@ test('a dataset’s own validation split is held out, and said to be', async () 
     assert.deepEqual([meta.heldOut.unit, count], ['sources', { train: 60, val: 2 }]);
     assert.match(
       notices.join(),
-      /^hf:owner\/set: trained on the files of its train split \(3\), those of its validation split \(1\) held out, those of its test split \(1\) left out; --val-fraction holds out a share instead$/,
+      /^hf:owner\/set: trained on the files of its train split \(3\), those of its validation split \(1\) held out, those of its test split \(1\) skipped; --val-fraction holds out a share instead$/,
     );
     const named = await prepare({ hub, valSplit: 'val', force: true });
     assert.deepEqual([named.meta.val, named.notices], [meta.val, []]);

@@ -255,16 +255,16 @@ test('a chat template comes from wherever transformers keeps or kept it', async 
     [
       { ...none, 'tokenizer_config.json': { chat_template: named } },
       own,
-      /model: chat templates left out: tool_use$/,
+      /model: chat templates skipped: tool_use$/,
     ],
     [{ ...none, 'chat_template.json': { chat_template: own } }, own, /^$/],
     [{ 'tokenizer_config.json': { chat_template: 'older' } }, own, /^$/],
-    [{ ...none, 'tokenizer_config.json': { chat_template: named.slice(0, 1) } }, null, /left out: tool_use$/],
+    [{ ...none, 'tokenizer_config.json': { chat_template: named.slice(0, 1) } }, null, /skipped: tool_use$/],
     [none, null, /^$/],
     [
       { additional_chat_templates: 'a folder' },
       own,
-      /model: chat templates left out: those in additional_chat_templates$/,
+      /model: chat templates skipped: those in additional_chat_templates$/,
     ],
   ];
   for (const [changes, kept, told] of cases) {
