@@ -81,7 +81,7 @@ test('a run is served in place of the model, and the page works without network'
   assert.equal(own.step, 6);
   const { page } = await openPage(browser, `${own.url}/#slider?text=What`);
   await page.getByText('1 layer × 2 loops, 48 channels').waitFor();
-  await page.getByText('works without network from now on').waitFor();
+  await page.getByText('works without a network from now on').waitFor();
   // The model comes by way of the worker that keeps files from the second visit on.
   await page.reload();
   await page.getByText(/^Loops: 2 of 2/).waitFor();
@@ -102,7 +102,7 @@ test('a static host is enough; the next version waits to be let in', { skip, tim
   const { page, problems } = await openPage(browser, `${site.url}some/path/`);
   const bar = page.getByRole('status').first();
   await bar.getByText('computed on one thread, since this page may not share memory').waitFor();
-  await page.getByText('works without network from now on').waitFor();
+  await page.getByText('works without a network from now on').waitFor();
   // From the second visit on, the worker that keeps files isolates the page.
   await page.reload();
   await bar.getByText(/computed on (\d+ threads|one thread)\.$/).waitFor();

@@ -124,7 +124,7 @@ test('a threshold decides where tokens leave, as the model itself has it', {
     .locator('.exits .token')
     .evaluateAll((tokens) => new Set(tokens.map((one) => one.getAttribute('style'))).size);
   assert.equal(await shades, new Set(steps).size);
-  await page.getByLabel('A token leaves by').selectOption('change');
+  await page.getByLabel('A token exits by').selectOption('change');
   await page.waitForURL(/by=change/);
   for (const part of ['slider', 'exits']) {
     await page.click(`nav a[href="#${part}"]`);

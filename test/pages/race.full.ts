@@ -46,7 +46,7 @@ test('a race pauses, survives a reload, and its file is resumed in Node', {
     await page.getByText('The text has 500 characters; a race needs').waitFor();
     await page.getByLabel(/^Your text/).fill('a'.repeat(2000));
     await button(page, 'Start').click();
-    await page.getByText('take a text that is longer, or repeats itself less').waitFor();
+    await page.getByText('choose a text that is longer, or repeats itself less').waitFor();
     const source = page.locator('.race fieldset select');
     await source.selectOption('file');
     const buffer = Buffer.from([0xff, 0xd8, 0xff, 0xe0]);
@@ -120,7 +120,7 @@ test('a page that shares no memory races, and says so', { skip, timeout: 120_000
   const { page, problems } = await openPage(await shared(), url, { serviceWorkers: 'block' });
   await button(page, 'Start').click();
   await untilStatus(page, 'Finished');
-  await page.getByText('shares no memory with its workers, so one thread computes').waitFor();
+  await page.getByText('does not share memory with its workers, so one thread computes').waitFor();
   assert.deepEqual(await stepsOf(page), [10, 10, 10]);
   assert.deepEqual(problems, []);
   await page.context().close();
@@ -134,7 +134,7 @@ test('a worker that does not load is told, and the next order tries again', {
   const { page } = await openPage(await shared(), `${site.url}#slider`, { serviceWorkers: 'block' });
   await page.route('**/race-worker.js', (route) => route.abort());
   await page.getByRole('link', { name: 'The race' }).click();
-  await page.getByText('The race’s worker has ended').waitFor();
+  await page.getByText('The race’s worker has stopped').waitFor();
   await page.unroute('**/race-worker.js');
   await page.goto(`${site.url}#race?steps=10`);
   await button(page, 'Start').click();
@@ -188,7 +188,7 @@ test('where the browser stores no more, the race continues in memory', {
       origin: new URL(site.url).origin,
       quotaSize: 1000,
     });
-    await page.getByText('From now on the race is kept in memory alone').first().waitFor({ timeout: 60_000 });
+    await page.getByText('From now on the race is kept only in memory').first().waitFor({ timeout: 60_000 });
     await untilStatus(page, 'Finished');
     assert.deepEqual(await stepsOf(page), [120, 120, 120]);
     assert.deepEqual(problems, []);
@@ -225,7 +225,7 @@ test('a browser that gives no file system races in memory', { skip, timeout: 300
     const { page } = await openPage(browser, url, { serviceWorkers: 'block' });
     await button(page, 'Start').click();
     await untilStatus(page, 'Finished');
-    await page.getByText('This race ends with the tab').waitFor();
+    await page.getByText('This race is lost when the tab is closed').waitFor();
   } finally {
     await browser.close();
   }

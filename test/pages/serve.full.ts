@@ -40,7 +40,7 @@ test('what goes wrong is said: no key, a wrong one, a model that loads, a prompt
   const other = { status: 404, json: { error: { message: 'model', code: 'model_not_found' } } };
   await shown.route('**/v1/completions', (route) => route.fulfill(other), { times: 1 });
   await generate(shown, { 'Text to continue': 'short' });
-  await shown.getByText('has another model by now').waitFor();
+  await shown.getByText('now has another model').waitFor();
   await shown.getByRole('alert').waitFor({ state: 'detached' });
   await server.close();
   await generate(shown, { 'Text to continue': 'short' });

@@ -1,4 +1,4 @@
-/** The page's frame: its parts, of which one is in view, each with an address of its own. */
+/** The page's frame: its parts, each with its own address; one part is in view. */
 import type { FunctionComponent } from 'preact';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { messageOf } from '../shared/words.js';
@@ -8,9 +8,9 @@ import { Visit } from './visit.js';
 
 export function App() {
   const [place, setPlace] = useState(() => placeOf(location.hash));
-  /** What each part last said of itself. */
+  /** The last reported state of each part. */
   const states = useRef(new Map([[place.part, place.state.toString()]]));
-  /** Counts the times that an address set a part anew. */
+  /** How many times an address has given each part a new state. */
   const [versions, setVersions] = useState<Readonly<Record<string, number>>>({});
   const [visited, setVisited] = useState<readonly string[]>([place.part]);
 
@@ -43,8 +43,8 @@ export function App() {
       <header class="page">
         <h1>What looping does</h1>
         <p>
-          A loop network runs the same layers several times over: each <em>loop</em> reads what the one before
-          has left, and needs no further weights. All of it runs here, in this tab.
+          A loop network runs the same layers several times: each <em>loop</em> reads the result of the loop
+          before, and needs no further weights. Everything runs here, in this tab.
         </p>
         <nav class="parts" aria-label="Parts">
           {PARTS.map(({ name, title }) => (
@@ -77,7 +77,7 @@ interface ShownProps {
   readonly say: (part: string, state: URLSearchParams) => void;
 }
 
-/** A part from its first view on. */
+/** A part of the page, which stays there from its first view on. */
 function Shown({ part, shown, state: said, say }: ShownProps) {
   const [loaded, setLoaded] = useState<{ readonly Component: FunctionComponent<PartProps> } | null>(null);
   const [failed, setFailed] = useState<string | null>(null);

@@ -1,9 +1,9 @@
-/** Fields that belong together, on which files may be dropped. */
+/** A group of fields on which files may be dropped. */
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 
 export interface DropZoneProps {
-  /** Says to those who do not see it what the fields are about. */
+  /** The group's name for screen readers. */
   readonly label: string;
   readonly class: string;
   readonly onDrop: (dropped: DataTransfer) => void;

@@ -1,7 +1,6 @@
 /**
- * What early exits do to one text: it is run at full depth, and once for each of some thresholds that spread the mean
- * loops
- * evenly. Each run is the model's own, in which a token that has exited keeps its state for the others.
+ * Measures early exits on one text: runs it at full depth, and once for each of several thresholds, which spread the
+ * mean loops evenly. In each run, as in the model, a token that has exited keeps its state for the other tokens.
  */
 import { exitValues, ownThresholds, spreadThresholds } from '../../experiments/exit-values.js';
 import type { GPT } from '../../models/gpt.js';
@@ -13,10 +12,10 @@ import type { ExitRun, ExitRuns } from './messages.js';
 
 /** Thresholds of a sweep. */
 const THRESHOLDS = 24;
-/** Sequences of the block size that are read of a text. */
+/** Most sequences of the block size that are read of a text. */
 const SEQUENCES = 4;
 
-/** Throws the signal's reason where that is aborted meanwhile. */
+/** Measures early exits by `criterion`. Throws the signal's reason if the signal is aborted meanwhile. */
 export async function runExits(
   model: GPT,
   tokenizer: Tokenizer,
@@ -27,7 +26,7 @@ export async function runExits(
   const { blockSize, nCoda } = model.config;
   const encoded = tokenizer.encode(text);
   const ids = Int32Array.from(encoded).subarray(0, SEQUENCES * blockSize);
-  if (ids.length < 2) throw new Error('Type a longer text: of a single token nothing follows.');
+  if (ids.length < 2) throw new Error('Type a longer text: nothing follows a single token.');
   const parts = sequencesOf(ids, blockSize);
   const fixed: number[] = [];
   let thresholds: readonly (number | null)[] = [];
@@ -70,7 +69,7 @@ export async function runExits(
 
 interface Sequence {
   readonly tokens: Int32Array;
-  /** −1 at the text's end. */
+  /** The token after each token; −1 at the text's end. */
   readonly targets: Int32Array;
 }
 

@@ -1,4 +1,4 @@
-/** The files of what was dropped on the page or chosen there, with their paths. */
+/** The files that were dropped on the page or chosen there, with their paths. */
 import type { GivenFile } from './messages.js';
 
 export interface Given {
@@ -6,13 +6,13 @@ export interface Given {
   readonly files: readonly GivenFile[];
 }
 
-/** Of an input; a folder's files know their paths, single ones only their names. */
+/** The files of an input: those of a folder have their paths, single files only their names. */
 export function chosenFiles(list: FileList): Given {
   const files = [...list].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
   return { name: nameOf(files), files };
 }
 
-/** Of a drop, folders and all that lies in them included. To be called while the event is heard. */
+/** The files of a drop, including all files in dropped folders. Must be called during the event. */
 export async function droppedFiles(transfer: DataTransfer): Promise<Given> {
   const items = [...transfer.items].filter(({ kind }) => kind === 'file');
   const entries = items.map((item) => item.webkitGetAsEntry?.() ?? null);
@@ -36,7 +36,7 @@ async function filesBelow(entry: FileSystemEntry, before: string): Promise<Given
   const reader = (entry as FileSystemDirectoryEntry).createReader();
   const found: GivenFile[] = [];
   for (;;) {
-    // A reader gives some of the entries at a time, and at last none.
+    // A reader returns some of the entries at a time, and none at the end.
     const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
       reader.readEntries(resolve, reject),
     );

@@ -1,4 +1,4 @@
-/** The page's beginning. */
+/** Starts the page. */
 import { render } from 'preact';
 import '../shared/style.css';
 import './playground.css';
@@ -6,7 +6,7 @@ import './parity/parity.css';
 import './race/race.css';
 import { App } from './app.js';
 
-// A file that misses its place is not opened instead of the page, with all that goes on there.
+// A file dropped beside a drop zone must not replace the page and its running work.
 for (const kind of ['dragover', 'drop'] as const) {
   addEventListener(kind, (event) => {
     const { dataTransfer, defaultPrevented } = event;

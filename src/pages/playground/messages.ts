@@ -3,7 +3,7 @@ import type { Inspection } from '../../experiments/inspect.js';
 import type { ExitCriterion } from '../../models/exits/options.js';
 import type { ModelConfig } from '../../models/config.js';
 
-/** A file of a run that was dropped or chosen, with its path below what was. */
+/** A file of a run that was dropped or chosen, with its path, which begins with the folder's name. */
 export interface GivenFile {
   readonly path: string;
   readonly file: File;
@@ -22,10 +22,10 @@ export type Engine = { readonly gpu: string } | { readonly threads: number };
 
 export interface ModelFacts {
   readonly config: ModelConfig;
-  /** Update that the weights are from. */
+  /** The update that the weights are from. */
   readonly step: number;
   readonly parameters: number;
-  /** Exits: states that the head can read, one after each loop. */
+  /** Number of exits: states that the head can read, one after each loop. */
   readonly exits: number;
   readonly gates: readonly Gates[];
   /** The criteria by which tokens can exit early. */
@@ -33,28 +33,28 @@ export interface ModelFacts {
   /** Why no token can exit early; null if tokens can. */
   readonly noExits: string | null;
   readonly engine: Engine;
-  /** Whether the page's workers share memory, without which there is one thread. */
+  /** Whether the page's workers share memory; if not, there is one thread. */
   readonly sharesMemory: boolean;
 }
 
 /** A text run with early exits at one threshold, measured. */
 export interface ExitRun {
-  /** Null at full depth, and where the criterion has none. */
+  /** Null at full depth, and if the criterion has none. */
   readonly threshold: number | null;
   /** Loops that each token took. */
   readonly loops: Int32Array;
-  /** Nats of the token after each. */
+  /** Loss of the token after each token, in nats. */
   readonly losses: Float32Array;
-  /** Means over the tokens that have one after them. */
+  /** Means over the tokens that another token follows. */
   readonly meanLoops: number;
   readonly loss: number;
 }
 
 export interface ExitRuns {
   readonly tokens: readonly string[];
-  /** Tokens of the text that are beyond what is read here. */
+  /** Tokens at the text's end that are not read. */
   readonly leftOut: number;
-  /** The loss where every token takes 1, 2, … loops. */
+  /** The loss if every token takes 1, 2, … loops. */
   readonly fixed: readonly number[];
   /** Full depth first, then by falling mean loops. */
   readonly runs: readonly ExitRun[];
@@ -74,7 +74,7 @@ export interface Asked {
     readonly question: { readonly text: string; readonly criterion: ExitCriterion };
     readonly answer: ExitRuns;
   };
-  /** Text comes in parts as it is made; the answer says why it ended. */
+  /** The text comes in parts as it is made; the answer says why the text ended. */
   readonly generate: {
     readonly question: { readonly text: string; readonly loops: number; readonly temperature: number };
     readonly answer: string;

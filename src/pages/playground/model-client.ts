@@ -1,4 +1,4 @@
-/** The page's side of the worker: questions, answers, and the model that it holds. */
+/** The page's side of the worker: questions, answers, and the model that the worker holds. */
 import { useEffect, useState } from 'preact/hooks';
 import type { Asked, Cancel, GivenFile, Kind, ModelFacts, Reply, Request } from './messages.js';
 
@@ -9,18 +9,18 @@ interface Waiting {
 }
 
 export interface AskOptions {
-  /** Ends the work where it can, and the wait at once. */
+  /** Stops the wait at once, and the work if possible. */
   readonly signal?: AbortSignal;
   readonly onPart?: (part: string) => void;
 }
 
-/** The model in the worker: its facts, or what became of the last attempt to load one. */
+/** The model in the worker: its facts, and how the last attempt to load a model went. */
 export interface ModelState {
   readonly facts: ModelFacts | null;
   readonly loading: boolean;
   /** Why the last model could not be loaded, in words. */
   readonly error: string | null;
-  /** What the visitor gave; null for the model that comes with the page. */
+  /** The name of the visitor's own run; null for the model that comes with the page. */
   readonly own: string | null;
 }
 
@@ -31,7 +31,7 @@ class ModelClient {
   private readonly waiting = new Map<number, Waiting>();
   private readonly listeners = new Set<(state: ModelState) => void>();
 
-  /** Loads a run of the visitor's, or the model that comes with the page. What is loaded stays where that fails. */
+  /** Loads the visitor's own run, or the model that comes with the page. If that fails, the current model stays. */
   async load(files: readonly GivenFile[] | null, own: string | null): Promise<void> {
     this.become({ ...this.state, loading: true, error: null });
     try {
@@ -41,7 +41,7 @@ class ModelClient {
     }
   }
 
-  /** Rejects with an error whose message is for the visitor, and with the signal's reason where that is aborted. */
+  /** Asks the worker. Rejects with an error for the visitor, or with the signal's reason if the signal is aborted. */
   ask<K extends Kind>(
     kind: K,
     question: Asked[K]['question'],
@@ -62,7 +62,7 @@ class ModelClient {
     });
   }
 
-  /** Tells of the model from now on; returns how to be told no longer. */
+  /** Calls `heard` with the model's state, now and whenever it changes; returns a function that ends this. */
   listen(heard: (state: ModelState) => void): () => void {
     this.listeners.add(heard);
     heard(this.state);
@@ -84,7 +84,7 @@ class ModelClient {
       else waiting?.resolve(data.answer as never);
     };
     worker.onerror = ({ message }) => {
-      const error = new Error(`The page's worker has ended: ${message || 'its script did not load'}`);
+      const error = new Error(`The page's worker has stopped: ${message || 'its script did not load'}`);
       for (const { reject } of this.waiting.values()) reject(error);
       this.waiting.clear();
       this.worker = null;
@@ -96,7 +96,7 @@ class ModelClient {
 
 export const modelClient = new ModelClient();
 
-/** The model, which is loaded when it is first wanted. */
+/** The model's state; the model is loaded on first use. */
 export function useModel(): ModelState {
   const [state, setState] = useState(modelClient.state);
   useEffect(() => {
@@ -107,19 +107,18 @@ export function useModel(): ModelState {
   return state;
 }
 
-/** What a question was answered, the newest only; kept, with `waiting`, until the next is. */
+/** The newest answer to a question; it is kept, with `waiting` set, until the next answer comes. */
 export interface Answered<K extends Kind> {
   readonly answer: Asked[K]['answer'] | null;
-  /** What it answers. */
+  /** The question that it answers. */
   readonly to: Asked[K]['question'] | null;
   readonly error: string | null;
   readonly waiting: boolean;
 }
 
 /**
- * Asks a question anew whenever it, or the model, changes, once it has been the same for so many milliseconds; null
- * asks
- * nothing. Former questions are cancelled.
+ * Asks a question whenever the question or the model changes, after it has stayed the same for `settle` milliseconds;
+ * null asks nothing. Former questions are cancelled.
  */
 export function useAnswer<K extends Kind>(
   kind: K,
@@ -129,7 +128,7 @@ export function useAnswer<K extends Kind>(
   const { facts } = useModel();
   const [state, setState] = useState<Answered<K>>({ answer: null, to: null, error: null, waiting: false });
   const said = JSON.stringify(question);
-  // What another model said is no answer.
+  // Another model's answer does not count.
   useEffect(() => setState((former) => ({ ...former, answer: null, to: null, error: null })), [facts]);
   useEffect(() => {
     if (!facts || question === null) return;

@@ -1,4 +1,4 @@
-/** The model in the worker's memory, and what the page asks of it. */
+/** The model in the worker's memory, and the answers to the page's questions. */
 import { attentionWeights } from '../../experiments/attention.js';
 import { isGate } from '../../evaluate/gates.js';
 import { type Inspection, inspect } from '../../experiments/inspect.js';
@@ -12,7 +12,7 @@ import { engineOf } from './engine.js';
 import { runExits } from './exit-runs.js';
 import type { Asked, ExitRuns, Gates, GivenFile, ModelFacts } from './messages.js';
 
-/** Predictions to list at each exit. */
+/** Predictions that are listed at each exit. */
 const LISTED = 8;
 /** Tokens of a continuation. */
 const CONTINUED = 60;
@@ -25,7 +25,7 @@ export class OpenModel {
     this.model = new Model(gpt, tokenizer, webClock, textIds);
   }
 
-  /** A run in files, or the one that comes with the page. Throws CheckpointError, ConfigError or DataError. */
+  /** Loads a run from files, or the page's own model. Throws CheckpointError, ConfigError or DataError. */
   static async load(files: readonly GivenFile[] | null): Promise<OpenModel> {
     return new OpenModel(await loadParts(files ? runAmong(files) : 'model/', { onWarning: () => {} }));
   }
@@ -62,7 +62,7 @@ export class OpenModel {
     return inspect(gpt, tokenizer, text, { top: LISTED, threshold: 0.5 });
   }
 
-  /** Of the last block of a loop that is counted from 1. */
+  /** Attention weights of the last block of a loop; loops are counted from 1. */
   attention({ text, loop }: Asked['attention']['question']): Promise<Float32Array | null> {
     const { gpt, tokenizer } = this.parts;
     const { config } = gpt;
@@ -77,7 +77,7 @@ export class OpenModel {
     return runExits(gpt, tokenizer, text, criterion, signal);
   }
 
-  /** Continues a text; the answer says why it ended. */
+  /** Continues a text; returns why the continuation ended. */
   async generate(
     { text, loops, temperature }: Asked['generate']['question'],
     signal: AbortSignal,
@@ -95,7 +95,7 @@ export class OpenModel {
     }
   }
 
-  /** Reports an error to the user who types; the model's own errors name an argument. */
+  /** Throws an error for the visitor, since the model's own errors name an argument. */
   private requireLength(text: string): void {
     const { gpt, tokenizer } = this.parts;
     const { length } = tokenizer.encode(text);
@@ -106,7 +106,7 @@ export class OpenModel {
   }
 }
 
-/** A file with its path, as a store of files wants it: below a folder's own name. */
+/** The files of the run, with paths below a folder's own name, as a store of files needs them. */
 function runAmong(files: readonly GivenFile[]): File[] {
   const depth = (path: string) => path.split('/').length;
   const configs = files.map(({ path }) => path).filter((path) => /(^|\/)config\.json$/.test(path));

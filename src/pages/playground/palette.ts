@@ -1,5 +1,6 @@
 /**
- * Colours from few to many, which people who confuse red and green tell apart too (after cividis: Nuñez et al. 2018).
+ * Colours from few to many, which people with red-green colour blindness can distinguish too (after cividis: Nuñez et
+ * al. 2018).
  */
 
 const ANCHORS: readonly (readonly [number, number, number])[] = [
@@ -13,11 +14,11 @@ const ANCHORS: readonly (readonly [number, number, number])[] = [
 
 export interface Shade {
   readonly background: string;
-  /** Black or white, whichever reads better on it. */
+  /** Black or white, whichever is more legible on the background. */
   readonly color: string;
 }
 
-/** The red, green and blue of a share from 0, few and bright, to 1, many and dark. */
+/** The red, green and blue, each 0 to 255, of a share from 0, few and bright, to 1, many and dark. */
 export function rgbOf(share: number): [number, number, number] {
   const at = Math.min(1, Math.max(0, share)) * (ANCHORS.length - 1);
   const low = Math.min(ANCHORS.length - 2, Math.floor(at));
@@ -34,7 +35,7 @@ export function shadeOf(share: number): Shade {
   return { background: `rgb(${rgb.join(' ')})`, color: luminance(rgb) > 0.179 ? '#000' : '#fff' };
 }
 
-/** Relative luminance as WCAG has it; black and white read equally well on 0.179. */
+/** Relative luminance by WCAG; black and white are equally legible on 0.179. */
 function luminance(rgb: readonly number[]): number {
   const [r, g, b] = rgb.map((value) => {
     const x = value / 255;

@@ -1,11 +1,11 @@
-/** The properties of a part of the page. */
+/** The parts of the page. */
 import type { FunctionComponent } from 'preact';
 
 export interface PartProps {
-  /** What the fragment says after the part's name: `loops=3` of `#slider?loops=3`. */
+  /** What follows the part's name in the fragment: `loops=3` in `#slider?loops=3`. */
   readonly state: URLSearchParams;
   /**
-   * Puts what is chosen into the fragment, so that the page's address leads back to it; makes no step in the history.
+   * Writes the part's state to the fragment, so that the page's address leads back to it; adds no entry to the history.
    */
   readonly onState: (state: URLSearchParams) => void;
 }

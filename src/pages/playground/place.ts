@@ -1,4 +1,4 @@
-/** Where a visitor is: a part's name and its state, in the address's fragment, as `#slider?text=Peace&loops=3`. */
+/** Where a visitor is: a part's name and its state in the address's fragment, such as `#slider?text=Peace&loops=3`. */
 import { PARTS } from './part.js';
 
 export interface Place {
@@ -6,7 +6,7 @@ export interface Place {
   readonly state: URLSearchParams;
 }
 
-/** The place that a fragment names; the first part where it names none. */
+/** The place that a fragment names; the first part if it names none. */
 export function placeOf(fragment: string): Place {
   const [name, state] = fragment.replace(/^#/, '').split(/\?(.*)/s);
   const part = PARTS.find((known) => known.name === name) ?? PARTS[0];

@@ -1,9 +1,8 @@
 /**
- * Keeps the page's files, so that it works without network. A version's files come from its own cache, and a new
- * version
- * waits until a visitor lets it take over: an open page never gets parts of two. The model's files are asked for anew,
- * as
- * a server may have another model under the same address, and come from the cache where there is no network.
+ * Keeps the page's files, so that the page works without a network. A version's files come from its own cache, and a
+ * new version waits until a visitor lets it take over, so an open page never mixes two versions. The model's files are
+ * always fetched, since a server may have another model at the same address; without a network they come from the
+ * cache.
  */
 declare const FILES: readonly string[];
 declare const VERSION: string;
@@ -28,7 +27,7 @@ const scope = globalThis as unknown as Scope;
 const PREFIX = `loopnn-playground ${scope.registration.scope} `;
 const NAME = PREFIX + VERSION;
 const MODEL = new URL('model/', scope.registration.scope).href;
-/** All but the model, in whose place a server may have another. */
+/** The addresses of all files but the model's, which a server may replace. */
 const KEPT = new Set(
   FILES.map((file) => new URL(file, scope.registration.scope).href).filter((url) => !url.startsWith(MODEL)),
 );
@@ -46,7 +45,7 @@ scope.addEventListener('fetch', (event) => {
   else if (KEPT.has(url)) event.respondWith(kept(request, url));
 });
 
-/** Without query and fragment; the folder itself is its index. */
+/** A request's address without query and fragment; the folder's address becomes that of its index. */
 function addressOf({ url }: Request): string {
   const address = new URL(url);
   address.search = '';
@@ -62,7 +61,7 @@ async function keepAll(): Promise<void> {
     readonly files: Readonly<Record<string, unknown>>;
   };
   const model = Object.keys(files).map((file) => MODEL + file);
-  // What the browser has of an earlier version is asked for again, and not sent again where it is the same.
+  // Files of an earlier version in the browser's cache are revalidated, and not sent again if they are the same.
   const all = [...KEPT, list, ...model];
   await cache.addAll(all.map((url) => new Request(url, { cache: 'no-cache' })));
 }
@@ -92,7 +91,7 @@ async function newest(request: Request, url: string): Promise<Response> {
   }
 }
 
-/** Lets the page share memory with its workers, also where the host of its files does not say so. */
+/** Lets the page share memory with its workers, even if its server does not send the headers for that. */
 function isolated(response: Response): Response {
   if (response.type === 'opaque' || response.status === 0) return response;
   const headers = new Headers(response.headers);

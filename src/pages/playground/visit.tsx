@@ -1,4 +1,4 @@
-/** The page's foot: what it keeps for the next visit, and whether a new version waits. */
+/** The page's footer: whether the page is kept for the next visit, and whether a new version waits. */
 import { useEffect, useState } from 'preact/hooks';
 
 export function Visit() {
@@ -17,14 +17,14 @@ export function Visit() {
       )}
       <p>
         Nothing that is typed or dropped here leaves this device.
-        {kept && ' The page is kept by the browser: it works without network from now on.'}
+        {kept && ' The page is kept by the browser: it works without a network from now on.'}
       </p>
     </footer>
   );
 }
 
 /**
- * Has the service worker keep the page's files, once they are loaded; there is none where the page came by plain HTTP.
+ * Lets the service worker keep the page's files once they are loaded; over plain HTTP there is no service worker.
  */
 function keepFiles(onWaiting: (worker: ServiceWorker) => void, onKept: () => void): () => void {
   const { serviceWorker } = navigator as Partial<Navigator>;
@@ -46,7 +46,7 @@ function keepFiles(onWaiting: (worker: ServiceWorker) => void, onKept: () => voi
     await serviceWorker.ready;
     onKept();
   };
-  // The first view comes first.
+  // Later, so that the first view loads first.
   const timer = setTimeout(() => begin().catch(() => {}), 1500);
   return () => {
     clearTimeout(timer);

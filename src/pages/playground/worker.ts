@@ -1,4 +1,4 @@
-/** The page's worker: answers one question after another on the model in its memory. */
+/** The page's worker: answers questions one after another with the model in its memory. */
 import { messageOf } from '../shared/words.js';
 import { OpenModel } from './open-model.js';
 import type { Cancel, Reply, Request } from './messages.js';
@@ -28,7 +28,7 @@ async function reply(request: Request, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     port.postMessage({ id, answer: await answer(request, signal) });
   } catch (error) {
-    // Nobody waits for what was cancelled.
+    // No reply is expected to a cancelled question.
     if (!signal.aborted) port.postMessage({ id, error: messageOf(error) });
   } finally {
     open.delete(id);

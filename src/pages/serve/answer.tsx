@@ -1,4 +1,4 @@
-/** An answer, shaded token by token; the token under the pointer, or chosen by the arrow keys, is shown in full. */
+/** An answer, shaded token by token. Details show the token under the pointer, or chosen by the arrow keys. */
 import { useState } from 'preact/hooks';
 import { counted, visible } from '../../printable.js';
 import { percent } from '../shared/words.js';
@@ -12,11 +12,11 @@ import {
   tellingColoring,
 } from './pieces.js';
 
-/** A prompt and what was made of it. */
+/** A prompt and its answer. */
 export interface Turn {
   readonly prompt: string;
   readonly pieces: readonly Piece[];
-  /** How it ended; null while it is made. */
+  /** How the answer ended; null while it is made. */
   readonly end: string | null;
 }
 
@@ -102,7 +102,7 @@ export function Answer({ turns, chat }: AnswerProps) {
   );
 }
 
-/** What a piece's tokens took, and what else they might have been. */
+/** The probability and loops of a piece's tokens, with their most probable alternatives. */
 function Details({ piece }: { readonly piece: Piece }) {
   if (piece.tokens.length === 0) return <p class="soft">Text that was held back until the answer ended.</p>;
   return (

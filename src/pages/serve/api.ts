@@ -1,4 +1,4 @@
-/** What the page asks of its server: the model, and answers token by token; what goes wrong comes in words. */
+/** The page's requests to its server: the model, and answers token by token. Errors have a message for the user. */
 import { canTravel } from '../shared/key.js';
 import { serverSentData } from '../shared/server-sent.js';
 import { type Candidate, type Piece, probabilityOf } from './pieces.js';
@@ -19,15 +19,15 @@ export interface Message {
 /** A text to continue, or a dialogue to answer. */
 export type Prompt = { readonly text: string } | { readonly messages: readonly Message[] };
 
-/** What happens in an answer: what was made since the last event, and how it ended. */
+/** A part of an answer: the pieces since the last event, and how the answer ended, or null. */
 export interface AnswerEvent {
   readonly pieces: readonly Piece[];
   readonly end: string | null;
 }
 
 /**
- * `gone`: nobody answers, or another server does; `key`: a key is missing or wrong; `waiting`: it does not answer yet,
- * or no longer.
+ * `gone`: no server answers, or another one does; `key`: a key is missing or wrong; `waiting`: the server does not
+ * accept requests yet, or no longer; `refused`: it refuses the request.
  */
 export type Trouble = 'gone' | 'key' | 'waiting' | 'refused';
 
@@ -42,21 +42,21 @@ export class RequestError extends Error {
 }
 
 const GONE = 'The server does not answer. Is it still running? The page tries again by itself.';
-const OTHER_MODEL = 'The server has another model by now: the page looks which, then generate again.';
+const OTHER_MODEL = 'The server now has another model: the page loads its name, then generate again.';
 const WRONG_KEY = 'The server does not know this key.';
 const BROKEN_OFF = 'The answer broke off: the server has stopped, or the connection is lost.';
 
-/** Whether the server answers requests: `loading`, `ok` or `draining`. Asks for no key. */
+/** The server's state: `loading`, `ok` or `draining`. Needs no key. */
 export async function health(): Promise<string> {
   const response = await reached(fetch('health'));
   try {
     return ((await response.json()) as { status: string }).status;
   } catch {
-    throw new RequestError('gone', GONE); // something else answers in its place
+    throw new RequestError('gone', GONE); // another program answers in its place
   }
 }
 
-/** The model that is served; throws RequestError. */
+/** The served model; throws RequestError. */
 export async function servedModel(key: string): Promise<Model> {
   const { data } = (await (await asked('v1/models', key)).json()) as { data: readonly Model[] };
   return data[0];
@@ -67,7 +67,7 @@ export async function chats(key: string): Promise<boolean> {
   return 'chat_template' in ((await (await asked('tokenizer_info', key)).json()) as object);
 }
 
-/** An answer as it is made; throws RequestError, and ends quietly where `signal` ends it. */
+/** An answer as it is made. Throws RequestError; ends without an error if `signal` is aborted. */
 export async function* answer(
   prompt: Prompt,
   options: Readonly<Record<string, unknown>>,
@@ -97,7 +97,7 @@ export async function* answer(
   }
 }
 
-/** Probable tokens to list beside each. */
+/** Number of the most probable tokens that are listed for each token. */
 const TOP = 4;
 
 async function reached(response: Promise<Response>): Promise<Response> {
@@ -108,7 +108,7 @@ async function reached(response: Promise<Response>): Promise<Response> {
   }
 }
 
-/** A request with a key where there is one. Addresses are relative: the page may stand below any path. */
+/** A request, with the key if there is one. Addresses are relative, since the page may lie below any path. */
 async function asked(path: string, key: string, init: RequestInit = {}): Promise<Response> {
   if (!canTravel(key)) throw new RequestError('key', WRONG_KEY);
   const headers = {
@@ -130,7 +130,7 @@ async function asked(path: string, key: string, init: RequestInit = {}): Promise
   throw new RequestError('refused', `The server refuses this: ${message}`);
 }
 
-/** Why, as the server says it; its status where something else answers in its place. */
+/** The reason of a refusal, as the server gives it; the status if another program answers in its place. */
 async function refusal(response: Response): Promise<{ message: string; code: string | null }> {
   try {
     return ((await response.json()) as { error: { message: string; code: string | null } }).error;

@@ -1,4 +1,4 @@
-/** The page of `loopnn serve`: a prompt, how to answer it, and the answer as it comes. */
+/** The page of `loopnn serve`: a prompt, settings for the answer, and the answer as it comes. */
 import { render } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { grouped } from '../../printable.js';
@@ -11,11 +11,11 @@ import { PromptForm } from './prompt-form.js';
 import { DEFAULT_SETTINGS, requested, type Settings } from './settings.js';
 import './style.css';
 
-/** Milliseconds after which a server that does not answer yet is asked again. */
+/** Milliseconds after which a server that does not answer is asked again. */
 const AGAIN_MS = 1000;
 
 function Page() {
-  // An object, so that the same key given once more is tried once more.
+  // An object, so that entering the same key again tries it again.
   const [access, setAccess] = useState({ key: storedKey() });
   const { key } = access;
   const [model, setModel] = useState<Model | null>(null);
@@ -27,7 +27,7 @@ function Page() {
   const running = useRef<AbortController | null>(null);
   const [busy, setBusy] = useState(false);
 
-  // Until the model is known; and again where the server is gone.
+  // Until the model is known, and again when the server is gone.
   const seeking = model === null || trouble?.trouble === 'gone';
   useEffect(() => {
     if (!seeking) return;
@@ -49,7 +49,7 @@ function Page() {
         if ((error as RequestError).trouble !== 'key') timer = setTimeout(seek, AGAIN_MS);
       }
     };
-    // What broke off stands there until the server is asked again.
+    // The error stays visible until the server is asked again.
     timer = setTimeout(seek, model === null ? 0 : AGAIN_MS);
     return () => {
       over = true;
@@ -127,12 +127,13 @@ function Page() {
           {turns.length > 0 ? (
             <Answer turns={turns} chat={chat} />
           ) : (
-            <p class="soft">What the model makes of the prompt comes here, token by token.</p>
+            <p class="soft">The model’s answer to the prompt appears here, token by token.</p>
           )}
         </section>
       </main>
       <footer class="page">
-        Programs use the same server by OpenAI’s API, at <code>{new URL('v1', document.baseURI).href}</code>.
+        Programs use the same server through OpenAI’s API, at{' '}
+        <code>{new URL('v1', document.baseURI).href}</code>.
       </footer>
     </>
   );
@@ -163,7 +164,7 @@ function dialogue(turns: readonly Turn[]): Message[] {
 function ended(reason: string): string {
   return reason === 'stop'
     ? 'The model ended the text here.'
-    : 'Cut off: the maximum of tokens, or the end of the model’s context, is reached.';
+    : 'Cut off: the answer has reached the maximum of tokens, or the end of the model’s context.';
 }
 
 render(<Page />, document.body);

@@ -1,4 +1,4 @@
-/** Answers in pieces: a text and the tokens that it came with, and how they are shaded. */
+/** The pieces of an answer, each a text with its tokens, and their shades. */
 
 export interface Candidate {
   readonly name: string;
@@ -12,7 +12,7 @@ export interface Token extends Candidate {
   readonly top: readonly Candidate[];
 }
 
-/** A text that can be shown: a character may take several tokens, and the end of an answer none. */
+/** A text that can be shown, with its tokens: a character may take several tokens, the end of an answer none. */
 export interface Piece {
   readonly text: string;
   readonly tokens: readonly Token[];
@@ -24,7 +24,7 @@ export function probabilityOf(logprob: number): number {
   return Math.exp(logprob);
 }
 
-/** More pieces after others: tokens without text of their own belong to the next one that has. */
+/** Appends pieces to others: tokens without text of their own join the next piece that has text. */
 export function joined(before: readonly Piece[], more: readonly Piece[]): Piece[] {
   const pieces = [...before];
   for (const piece of more) {
@@ -36,12 +36,12 @@ export function joined(before: readonly Piece[], more: readonly Piece[]): Piece[
   return pieces;
 }
 
-/** Loops of the token that took most; 0 for a text without tokens. */
+/** The most loops that a token of the piece took; 0 for a piece without tokens. */
 export function loopsOf({ tokens }: Piece): number {
   return Math.max(0, ...tokens.map(({ loops }) => loops));
 }
 
-/** How probable all tokens of a piece were together. */
+/** The probability of all tokens of a piece together. */
 export function likelihood({ tokens }: Piece): number {
   return tokens.reduce((product, { probability }) => product * probability, 1);
 }
@@ -52,18 +52,18 @@ export function tellingColoring(pieces: readonly Piece[]): Coloring {
   return taken.size > 1 ? 'loops' : 'probability';
 }
 
-/** Share of the colour that text stays readable on, in percent. */
+/** The strongest colour on which text stays readable, in percent. */
 const DEEPEST = 45;
-/** Probability from which on down a token has the deepest shade. */
+/** A token of this probability, or a lower one, has the deepest shade. */
 const LEAST = 0.01;
 
-/** Percent of the colour behind a token of such a probability: the less expected, the deeper. */
+/** Percent of the colour behind a token of a probability: the less expected, the deeper. */
 export function shadeOfProbability(probability: number): number {
   const surprise = Math.log(Math.max(LEAST, probability)) / Math.log(LEAST);
   return Math.round(DEEPEST * surprise);
 }
 
-/** Percent of the colour behind a token that took so many of `most` loops. */
+/** Percent of the colour behind a token that took `loops` of `most` loops. */
 export function shadeOfLoops(loops: number, most: number): number {
   return most < 2 ? 0 : Math.round((DEEPEST * Math.max(0, loops - 1)) / (most - 1));
 }

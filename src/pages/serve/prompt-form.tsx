@@ -1,9 +1,9 @@
-/** What is asked: a text to continue or a message, and how to answer it. */
+/** The prompt, a text to continue or a message, with settings for the answer. */
 import type { Model } from './api.js';
 import { type Settings, SettingsFields } from './settings.js';
 
 export interface PromptFormProps {
-  /** Null until the server has sent it. */
+  /** Null until the server has sent the model. */
   readonly model: Model | null;
   readonly chat: boolean;
   readonly prompt: string;

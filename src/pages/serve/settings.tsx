@@ -1,7 +1,7 @@
-/** How answers are made: loops, sampling, early exits. */
+/** Settings for answers: loops, sampling, early exits. */
 import type { Model } from './api.js';
 
-/** The values of the fields; '' for the server's choice. */
+/** The values of the form's fields; '' for the server's default. */
 export interface Settings {
   readonly loops: string;
   readonly temperature: string;

@@ -1,4 +1,4 @@
-/** A chart that stands by itself: it zooms and moves by hand, and begins with all that there is. */
+/** A chart that stands alone: it can be zoomed and moved, and first shows everything. */
 import { useState } from 'preact/hooks';
 import { extentX, type PlotCurve } from './plot/plot.js';
 import { ZoomableChart, type ZoomableChartProps } from './plot/zoomable-chart.js';

@@ -1,9 +1,9 @@
-/** A key for servers that need one; it is kept as long as the tab is open. */
+/** The key for servers that need one; it is kept as long as the tab is open. */
 import { useState } from 'preact/hooks';
 
 const NAME = 'loopnn-key';
 
-/** Whether a header can carry a key; no server has another. */
+/** Whether a header can carry a key; no server has a key that it cannot carry. */
 export function canTravel(key: string): boolean {
   return /^[\x21-\x7e]*$/.test(key);
 }
@@ -12,7 +12,7 @@ export function storedKey(): string {
   try {
     return sessionStorage.getItem(NAME) ?? '';
   } catch {
-    return ''; // a browser may keep nothing
+    return ''; // a browser may not store anything
   }
 }
 
@@ -20,7 +20,7 @@ export function storeKey(key: string): void {
   try {
     sessionStorage.setItem(NAME, key);
   } catch {
-    // It is then forgotten with the page.
+    // The key then lasts only as long as the page.
   }
 }
 

@@ -1,4 +1,4 @@
-/** What may be wider than the page: it scrolls by itself, also by the keyboard. */
+/** A box for content that may be wider than the page; it scrolls separately, also by the keyboard. */
 import type { ComponentChildren } from 'preact';
 
 export function Scroll({

@@ -1,6 +1,6 @@
-/** Server-sent events over `fetch`, which can send a key where EventSource can not. */
+/** Server-sent events over `fetch`, which can send a key; EventSource cannot. */
 
-/** The data of each event, as many at once as have arrived together. */
+/** The data of each event; events that arrive together come in one list. */
 export async function* serverSentData(
   body: ReadableStream<Uint8Array<ArrayBuffer>>,
 ): AsyncGenerator<string[], void> {

@@ -1,4 +1,4 @@
-/** Numbers and errors in words, as all pages say them. */
+/** Numbers and errors in words, for all pages. */
 import { grouped } from '../../printable.js';
 
 /** A number of four digits: 2.345, 1.235e-5, 123,456. */
@@ -14,7 +14,7 @@ export function percent(share: number): string {
   return share >= 0.001 || share <= 0 ? `${(100 * share).toPrecision(2)} %` : '< 0.1 %';
 }
 
-/** The error, in the words of its thrower. */
+/** The message of an error. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -1,4 +1,4 @@
-/** The page: runs to the left, how they do to the right. */
+/** The page: the runs on the left, their charts on the right. */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { counted } from '../../printable.js';
 import { KeyForm } from '../shared/key.js';
@@ -11,9 +11,9 @@ import { Samples } from './samples.js';
 import { Settings } from './settings.js';
 import { fragmentOf, type View, viewOf } from './view.js';
 
-/** Milliseconds in which what the server tells is gathered before it is shown. */
+/** Milliseconds for which the server's messages are collected before they are shown. */
 const GATHER_MS = 100;
-/** Milliseconds without a change before the address says how the page looks. */
+/** Milliseconds without a change before the address is updated with the view. */
 const SETTLED_MS = 250;
 
 export function App() {
@@ -67,8 +67,8 @@ export function App() {
         </p>
         {connection.kind === 'away' && (
           <p role="alert">
-            The server is gone ({connection.why}). The page shows what it read last, and connects again when
-            <code>loopnn watch</code> is back.
+            The server is gone ({connection.why}). The page shows the data it read last, and connects again
+            when <code>loopnn watch</code> is back.
           </p>
         )}
       </header>
@@ -131,7 +131,7 @@ function statusOf({ kind }: Connection, runs: Runs, count: number): string {
   return `${counted(count, 'run')} below ${runs.folders.join(', ')}, ${running} of them running.`;
 }
 
-/** How the page looks at the runs; follows the address, and the address follows it. */
+/** The view of the runs. It follows the address, and the address follows it. */
 function useView(): [View, (changed: Partial<View>) => void] {
   const [view, setView] = useState(() => viewOf(location.hash));
   useEffect(() => {

@@ -1,4 +1,4 @@
-/** All charts of the page, of runs side by side and of one run. */
+/** All charts of the page: of runs side by side, and of one run. */
 import { useMemo } from 'preact/hooks';
 import { byteSize, grouped } from '../../printable.js';
 import { ZoomableChart } from '../shared/plot/zoomable-chart.js';
@@ -59,7 +59,7 @@ export function SideBySide({ runs, version, view, onZoom }: ChartsProps) {
         unit="nats per token"
         curves={curves.loss}
         logY={logY}
-        says="Full lines: the loss of the training batches. Dashed: of fixed validation batches, which the training never sees. Nats are natural units: one nat less, and the right token is 2.7 times as probable."
+        says="Full lines: the loss of the training batches. Dashed: of fixed validation batches, which the training never sees. Nats are natural units: with one nat less, the right token is 2.7 times as probable."
       />
       <ZoomableChart
         {...common}
@@ -93,7 +93,7 @@ export function SideBySide({ runs, version, view, onZoom }: ChartsProps) {
           title="Loops"
           curves={curves.loops}
           logY={false}
-          says="Loops of the schedule at each evaluation: its losses are of so many, and jump where they change."
+          says="Loops of the schedule at each evaluation. Its losses are measured with these loops, and jump where the loops change."
         />
       )}
       {curves.memory.length > 0 && (
@@ -133,7 +133,7 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
           unit="nats per token"
           curves={curves.loops}
           logY={logY}
-          says="The same weights, run with so many loops. Where the lines part, more loops help; a model trained with few may do badly with many."
+          says="The same weights, run with different numbers of loops. Where the lines separate, more loops help; a model trained with few loops may do badly with many."
         />
       ) : (
         <p class="soft card">
@@ -141,7 +141,7 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
             'This model runs its layers once: there is no other number of loops to try.'
           ) : (
             <>
-              The loss by number of loops is measured where the training asks for it:{' '}
+              The loss by number of loops is measured if the training asks for it:{' '}
               <code>loopnn train … --eval-loops 1,2,4</code>
             </>
           )}
@@ -175,14 +175,14 @@ export function OneRun({ run, version, view, onZoom }: Omit<ChartsProps, 'runs'>
           unit="root mean square"
           curves={curves.state}
           logY={logY}
-          says="How large the state is on a validation batch. One that grows by loops may end in spikes of the loss."
+          says="How large the state is on a validation batch. A state that grows from loop to loop may lead to spikes of the loss."
         />
       )}
     </div>
   );
 }
 
-/** What to say of each learned part of the loops, by its name in the log. */
+/** The explanation of each learned part of the loops, by its name in the log. */
 const PARTS: Readonly<Record<string, { readonly unit: string; readonly says: string }>> = {
   'carry-over': {
     unit: 'share of the state',
@@ -190,7 +190,7 @@ const PARTS: Readonly<Record<string, { readonly unit: string; readonly says: str
   },
   'scale of the state': {
     unit: 'λ of each loop',
-    says: 'What a loop multiplies the state by before its layers.',
+    says: 'The factor by which a loop multiplies the state before its layers.',
   },
   'scale of the input': {
     unit: 'μ of each loop',
@@ -198,12 +198,12 @@ const PARTS: Readonly<Record<string, { readonly unit: string; readonly says: str
   },
   'scale of the dynamic part': {
     unit: 'γ of each loop',
-    says: 'How much a token itself changes what streams do.',
+    says: 'How much a token itself changes how streams are read, written and mixed.',
   },
   'streams read': { unit: 'mean over streams', says: 'How much of each stream a loop reads.' },
   'streams written': {
     unit: 'mean over streams',
-    says: 'How much of what a loop changes each stream takes.',
+    says: 'How much of a loop’s change each stream takes.',
   },
   'streams kept': { unit: 'mean over streams', says: 'How much of itself a stream keeps in a loop.' },
   'streams mixed': {

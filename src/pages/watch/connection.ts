@@ -1,6 +1,6 @@
 /**
- * What the server tells, as it comes. Where it is gone, it is asked again until it is back; each connection begins with
- * all that there is.
+ * Receives the server's messages. When the server is gone, the page connects again until it is back; each connection
+ * begins with all existing data.
  */
 import { EVENTS_PATH, type Message } from '../../watch/messages.js';
 import { canTravel, storedKey, storeKey } from '../shared/key.js';
@@ -10,12 +10,12 @@ export type Connection =
   | { readonly kind: 'connecting' | 'live' }
   /** The server does not answer; the page shows its last data. */
   | { readonly kind: 'away'; readonly why: string }
-  /** The server wants a key, or another one. */
+  /** The server needs a key, or a different one. */
   | { readonly kind: 'key'; readonly wrong: boolean };
 
 const SHORTEST_MS = 500;
 const LONGEST_MS = 5000;
-/** A server that lives says so every ten seconds; one that is silent for longer is gone, as after a laptop's sleep. */
+/** A running server sends something every ten seconds; after this silence it is gone, as after a laptop's sleep. */
 const SILENCE_MS = 30_000;
 
 export function connect(onMessage: (message: Message) => void, onState: (state: Connection) => void) {

@@ -1,4 +1,4 @@
-/** How all charts are drawn. */
+/** The controls for how all charts are drawn. */
 import { AXIS_NAMES } from './charts.js';
 import { AXES, type Axis } from './runs.js';
 import type { View } from './view.js';
@@ -8,7 +8,7 @@ interface ControlsProps {
   readonly onChange: (changed: Partial<View>) => void;
 }
 
-/** Weights by place of the slider: finer towards 1, where they matter. */
+/** Weights by position of the slider: finer towards 1, where small differences matter. */
 const WEIGHTS = [0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998];
 
 export function Controls({ view, onChange }: ControlsProps) {
@@ -61,8 +61,8 @@ export function Controls({ view, onChange }: ControlsProps) {
         Show all
       </button>
       <p class="soft hint">
-        Drag across a chart to zoom, with Shift to move; double-click shows all. A finger moves, two zoom. All
-        charts move together.
+        Drag across a chart to zoom, with Shift to move; double-click shows all. One finger moves, two fingers
+        zoom. All charts move together.
       </p>
     </section>
   );

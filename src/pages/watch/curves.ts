@@ -1,4 +1,4 @@
-/** The curves of each chart, from runs and the way they are looked at. */
+/** The curves of each chart, from the runs and the view. */
 import { seriesColor } from '../../experiments/style.js';
 import { counted } from '../../printable.js';
 import type { Column, Evaluated } from '../../watch/messages.js';
@@ -8,12 +8,12 @@ import type { View } from './view.js';
 
 export const colorOf = (run: Run) => seriesColor(run.place);
 
-/** Runs whose values as they are stand behind the smoothed ones; of more, nobody could tell whose they are. */
+/** Most runs whose raw values are drawn behind the smoothed ones; of more runs, they could not be told apart. */
 const MOST_BEHIND = 8;
 
 type Look = Pick<View, 'axis' | 'smoothing'>;
 
-/** A column of each run, smoothed where asked, its values as they are faint behind. */
+/** A column of each run; if it is smoothed, its raw values are drawn faintly behind. */
 export function columnCurves(runs: readonly Run[], name: Column, { axis, smoothing }: Look): PlotCurve[] {
   return runs.flatMap((run) => {
     const [x, y, color] = [run.x(axis), run.columns[name].values, colorOf(run)];
@@ -27,7 +27,7 @@ export function columnCurves(runs: readonly Run[], name: Column, { axis, smoothi
   });
 }
 
-/** A number of each evaluation; those that lack it are left out. */
+/** A number of each evaluation; evaluations without it are skipped. */
 export function evalCurve(
   run: Run,
   { axis }: Pick<View, 'axis'>,
@@ -46,7 +46,7 @@ export function evalCurve(
   return x.length === 0 ? [] : [{ label, color, x, y, dots: x.length < 60 }];
 }
 
-/** A column of updates, and what evaluations find of the same on validation batches, dashed. */
+/** A column of updates, and the same quantity on validation batches, from evaluations, dashed. */
 export function withValidation(
   runs: readonly Run[],
   name: Column,
@@ -59,7 +59,7 @@ export function withValidation(
   return [...columnCurves(runs, name, look), ...held.map((curve) => ({ ...curve, dashed: true }))];
 }
 
-/** What so many loops make of one run's validation batches, a curve for each number of loops. */
+/** The loss on one run's validation batches, with a curve for each number of loops. */
 export function loopCurves(run: Run, look: Look): PlotCurve[] {
   const counts = new Set(run.evals.flatMap(({ lossByLoops = [] }) => lossByLoops.map(({ loops }) => loops)));
   return [...counts]
@@ -93,8 +93,8 @@ export function gateCurves(run: Run, look: Look): PlotCurve[] {
 }
 
 /**
- * The learned parts of the loops of one run, by name: the mean of each loop, and of what all loops share the least and
- * the largest value too.
+ * The learned parts of the loops of one run, by name: the mean of each loop; for a part that all loops share, its mean,
+ * least and largest value.
  */
 export function partCurves(run: Run, look: Look): [name: string, PlotCurve[]][] {
   const last = run.evals.findLast(({ loopParts }) => loopParts)?.loopParts ?? {};

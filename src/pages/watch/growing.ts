@@ -1,9 +1,9 @@
-/** Numbers that are added to, in memory that they share with nothing else. */
+/** A growing list of numbers, in memory of its own. */
 export class Growing {
   private numbers = new Float64Array(256);
   length = 0;
 
-  /** Those that there are. */
+  /** The numbers so far. */
   get values(): Float64Array {
     return this.numbers.subarray(0, this.length);
   }
@@ -12,7 +12,7 @@ export class Growing {
     return this.length === 0 ? Number.NaN : this.numbers[this.length - 1];
   }
 
-  /** Writes numbers from a place on; what was there is gone. NaN in place of null. */
+  /** Writes numbers from index `from` on, and drops those that were there. Null becomes NaN. */
   set(from: number, added: ArrayLike<number | null>): void {
     const length = from + added.length;
     if (length > this.numbers.length) {

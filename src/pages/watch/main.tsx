@@ -1,4 +1,4 @@
-/** The page's beginning. */
+/** Starts the page. */
 import { render } from 'preact';
 import '../shared/style.css';
 import './style.css';

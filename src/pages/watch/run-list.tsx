@@ -1,4 +1,4 @@
-/** The runs: what each is doing, and which are shown. */
+/** The list of runs: the state of each run, and a switch that shows it. */
 import { duration, grouped } from '../../printable.js';
 import { short } from '../shared/words.js';
 import { colorOf } from './curves.js';
@@ -56,6 +56,6 @@ function factsOf({ info, columns, evals, secondsLeft }: Run): string[] {
     ...(Number.isNaN(speed) ? [] : [`${grouped(speed)} tokens/s`]),
     ...(info.result ? [`held-out text ${short(info.result.valLoss)}`] : []),
     ...(info.stepsPerRow > 1 ? [`a point is the mean of ${info.stepsPerRow} steps`] : []),
-    ...(info.damaged > 0 ? [`${info.damaged} damaged or repeated lines left out`] : []),
+    ...(info.damaged > 0 ? [`${info.damaged} damaged or repeated lines skipped`] : []),
   ];
 }

@@ -1,4 +1,4 @@
-/** All runs that the server sent, with derived data. */
+/** All runs that the server has sent, with derived data. */
 import {
   COLUMNS,
   type Column,
@@ -13,7 +13,7 @@ import { Growing } from './growing.js';
 export const AXES = ['tokens', 'steps', 'flops', 'time'] as const;
 export type Axis = (typeof AXES)[number];
 
-/** Steps of a run whose mean time says how long the rest takes. */
+/** Rows at the end of a run whose mean speed predicts how long the rest takes. */
 const RECENT_ROWS = 50;
 
 export class Run {
@@ -22,15 +22,15 @@ export class Run {
     Growing
   >;
   evals: Evaluated[] = [];
-  /** Counts changes of what is drawn. */
+  /** Counts the changes of the data that is drawn. */
   version = 0;
-  /** Counts how often rows that were there have changed. */
+  /** Counts how often existing rows have changed. */
   private generation = 0;
   private readonly kept = new Map<string, { generation: number; values: Growing }>();
 
   constructor(
     public info: RunInfo,
-    /** Its place in the order of arrival, which gives its colour. */
+    /** Its place in the order of arrival, which determines its colour. */
     readonly place: number,
   ) {}
 
@@ -45,7 +45,7 @@ export class Run {
     this.version++;
   }
 
-  /** Places of rows on an axis. */
+  /** The x of each row on an axis. */
   x(axis: Axis): Float64Array {
     const { columns, info } = this;
     if (axis === 'steps') return columns.step.values;
@@ -56,7 +56,7 @@ export class Run {
     return this.derived('flops', columns.tokens, (tokens) => tokens * each);
   }
 
-  /** FLOPs of the first updates, where a schedule changes the loops: between changes all take as many. */
+  /** FLOPs of the first `step` updates, if a schedule changes the loops; between changes all updates take as many. */
   private flops(step: number): number {
     const until = this.info.flopsUntil ?? [];
     const next = until.findIndex((at) => at.step >= step);
@@ -64,7 +64,7 @@ export class Run {
     return from.flops + ((step - from.step) * (to.flops - from.flops)) / (to.step - from.step);
   }
 
-  /** Places of evaluations on an axis. */
+  /** The x of each evaluation on an axis. */
   evalX(axis: Axis): Float64Array {
     if (axis === 'flops' && this.info.flopsUntil) {
       return Float64Array.from(this.evals, ({ step }) => this.flops(step));
@@ -76,8 +76,8 @@ export class Run {
   }
 
   /**
-   * A column smoothed by a moving average that forgets: m ← w m + (1 − w) y, divided by the weights so far, so that its
-   * beginning is not drawn towards 0.
+   * A column smoothed by an exponential moving average: m ← w m + (1 − w) y, divided by the sum of the weights so far,
+   * so that its beginning is not biased towards 0.
    */
   smoothed(name: Column, weight: number): Float64Array {
     if (weight === 0) return this.columns[name].values;
@@ -91,7 +91,7 @@ export class Run {
     return this.derived(`${name} ${weight}`, this.columns[name], step, false);
   }
 
-  /** Seconds that the rest takes at the present speed; null if it does not end, or is unknown. */
+  /** Seconds that the rest takes at the current speed; null if the run is not running, or they are unknown. */
   get secondsLeft(): number | null {
     const { info, columns } = this;
     const rows = columns.step.length;
@@ -104,7 +104,7 @@ export class Run {
     return (work(info.step, info.maxSteps) * ms) / work(steps[first], steps[rows - 1]) / 1000;
   }
 
-  /** A function of a column, kept; where it depends on each value alone, only what is new is computed. */
+  /** A cached function of a column. If it depends on each value alone (`alone`), only new values are computed. */
   private derived(name: string, from: Growing, of: (value: number) => number, alone = true): Float64Array {
     const found = this.kept.get(name);
     const { generation } = this;
@@ -114,7 +114,7 @@ export class Run {
     const values = fresh ? new Growing() : found.values;
     const start = fresh ? 0 : found.values.length;
     values.set(start, from.values.subarray(start).map(of));
-    // Smoothing by other weights is not asked for again.
+    // Drops this column with other smoothing weights, which are no longer in use.
     if (!alone)
       for (const key of this.kept.keys()) if (key.startsWith(`${name.split(' ')[0]} `)) this.kept.delete(key);
     this.kept.set(name, { generation, values });
@@ -130,7 +130,7 @@ export class Runs {
   folders: readonly string[] = [];
   /** Whether all existing data has been received. */
   complete = false;
-  /** Runs received before the server restarted, and not since. */
+  /** Runs that were received before the current connection, and not since. */
   private former = new Set<string>();
   private next = 0;
 

@@ -10,7 +10,7 @@ export function Samples({ run }: { readonly run: Run }) {
   if (found.length === 0)
     return (
       <p class="soft">
-        No sample of its text yet: one comes with each evaluation, where the data has a tokenizer.
+        No sample of its text yet: one comes with each evaluation, if the data has a tokenizer.
       </p>
     );
   const at = place === null ? found.length - 1 : Math.min(place, found.length - 1);

@@ -1,4 +1,4 @@
-/** Configurations side by side, with what differs marked. */
+/** Configurations side by side, with the differences marked. */
 import { grouped, metric } from '../../printable.js';
 import { short } from '../shared/words.js';
 import { Scroll } from '../shared/scroll.js';
@@ -7,7 +7,7 @@ import type { Run } from './runs.js';
 
 interface SettingsProps {
   readonly runs: readonly Run[];
-  /** Whether settings in which all agree are shown too. */
+  /** Whether settings in which all runs agree are shown too. */
   readonly same: boolean;
   readonly onSame: (same: boolean) => void;
 }

@@ -1,4 +1,4 @@
-/** How the page looks at the runs, kept in the address, so that a link shows the same. */
+/** The view of the runs, kept in the address, so that a link shows the same. */
 import { AXES, type Axis } from './runs.js';
 
 export interface View {
@@ -11,7 +11,7 @@ export interface View {
   readonly off: ReadonlySet<string>;
   /** The part of the axis that is shown; null for all. */
   readonly zoom: readonly [number, number] | null;
-  /** The run that is shown by itself; '' for the first that is on. */
+  /** The run that is shown by itself; '' for the default. */
   readonly run: string;
   /** Whether settings in which all runs agree are shown too. */
   readonly same: boolean;
@@ -38,7 +38,7 @@ export function viewOf(fragment: string): View {
   };
 }
 
-/** Nothing where the view is the one that a page begins with. */
+/** The address's fragment for a view; empty for the initial view. */
 export function fragmentOf({ axis, logX, logY, smoothing, off, zoom, run, same }: View): string {
   const parts = new URLSearchParams();
   if (axis !== WHOLE.axis) parts.set('x', axis);

@@ -1,5 +1,5 @@
 /**
- * The exits: tokens leave the loops early by a criterion, and a slider says how early. Every threshold was run before.
+ * The exits: tokens exit early by a criterion, and a slider says how early. All thresholds are run in advance.
  */
 import { useEffect, useState } from 'preact/hooks';
 import type { ExitCriterion } from '../../../models/exits/options.js';
@@ -10,7 +10,7 @@ import type { PartProps } from '../part.js';
 import { ExitCurve, ExitNumbers } from './measured.js';
 import { ExitTokens } from './tokens.js';
 
-// Of no State of the Union address: the model of this page has not been trained on it.
+// Not from a State of the Union address, so the model of this page has not been trained on it.
 const TEXT =
   'Four score and seven years ago our fathers brought forth on this continent, a new nation, conceived in Liberty, and ' +
   'dedicated to the proposition that all men are created equal. Now we are engaged in a great civil war, testing whether ' +
@@ -18,7 +18,7 @@ const TEXT =
 /** Milliseconds without a change before a text is run. */
 const SETTLE = 400;
 
-/** What a criterion looks at, after each loop. */
+/** What each criterion measures after a loop, in words. */
 const CRITERIA: Readonly<Record<ExitCriterion, string>> = {
   confidence: 'confidence: the best guess is more probable than',
   entropy: 'entropy: the guesses are less spread out than (nats)',
@@ -50,11 +50,11 @@ export function Exits({ state, onState }: PartProps) {
   return (
     <>
       <p>
-        Not every token needs every loop. An <em>exit</em> is a place after a loop where a token may leave:
-        its state is read there, and the loops after it are saved. A threshold says how soon.
+        Not every token needs every loop. An <em>exit</em> is a place after a loop where a token may stop: its
+        state is read there, and the later loops are saved. A threshold says how soon.
       </p>
       <ModelBar {...model} />
-      {facts?.noExits && <p role="alert">Tokens cannot leave this model early: {facts.noExits}.</p>}
+      {facts?.noExits && <p role="alert">Tokens cannot exit this model early: {facts.noExits}.</p>}
       <label class="field">
         Text
         <textarea
@@ -66,7 +66,7 @@ export function Exits({ state, onState }: PartProps) {
       </label>
       <div class="controls">
         <label class="criterion">
-          A token leaves by
+          A token exits by
           <select value={criterion} onChange={({ currentTarget }) => setWanted(currentTarget.value)}>
             {criteria.map((name) => (
               <option key={name} value={name}>
@@ -117,12 +117,10 @@ function Measured({ measured, eager, onEager, waiting }: MeasuredProps) {
           <span>early: few loops</span>
         </p>
       </div>
-      {last === 0 && (
-        <p class="soft">No threshold lets a token of this text leave early by this criterion.</p>
-      )}
+      {last === 0 && <p class="soft">No threshold lets a token of this text exit early by this criterion.</p>}
       <ExitNumbers run={run} full={runs[0]} count={fixed.length} />
       <ExitTokens tokens={tokens} run={run} count={fixed.length} />
-      {leftOut > 0 && <p class="soft">{leftOut} further tokens of the text are left out.</p>}
+      {leftOut > 0 && <p class="soft">The last {leftOut} tokens of the text are skipped.</p>}
       <ExitCurve measured={measured} run={run} />
     </div>
   );

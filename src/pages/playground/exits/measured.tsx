@@ -1,4 +1,4 @@
-/** What a threshold saves and costs: as numbers, and as a place on the measured curve. */
+/** What a threshold saves and costs, as numbers and as a point on the measured curve. */
 import { useMemo } from 'preact/hooks';
 import { signed } from '../../../printable.js';
 import { seriesColor } from '../../../experiments/style.js';
@@ -8,7 +8,7 @@ import type { ExitRun, ExitRuns } from '../messages.js';
 export interface ExitNumbersProps {
   readonly run: ExitRun;
   readonly full: ExitRun;
-  /** All loops of the model. */
+  /** Number of the model's loops. */
   readonly count: number;
 }
 
@@ -72,12 +72,12 @@ export function ExitCurve({ measured: { runs, fixed, tokens }, run }: ExitCurveP
         ]}
         says={
           `Each dot is a run of the model in this tab over the ${tokens.length - 1} predictions of this text, at a ` +
-          'threshold of its own. Where the line lies below the dashed one, it pays to give tokens loops of their own.'
+          'different threshold. Where the line lies below the dashed line, each token gains from its own number of loops.'
         }
       />
       <p class="soft">
-        Saved are runs of the layers that loop. Criteria that look at guesses also read the output layer after
-        each loop, and a token that has left is still looked at by those that have not.
+        What is saved is runs of the looped layers. Criteria that look at guesses also run the output layer
+        after each loop, and tokens that are still running still attend to a token that has exited.
       </p>
     </>
   );

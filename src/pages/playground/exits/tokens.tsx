@@ -6,7 +6,7 @@ import { shadeOf } from '../palette.js';
 export interface ExitTokensProps {
   readonly tokens: readonly string[];
   readonly run: ExitRun;
-  /** All loops of the model. */
+  /** Number of the model's loops. */
   readonly count: number;
 }
 

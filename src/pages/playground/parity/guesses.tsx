@@ -1,4 +1,4 @@
-/** Inputs that the trained networks had not seen, with what each answers. */
+/** Inputs that the trained networks have not seen, with each network's answer. */
 import type { ParityGuess, ParityResult } from '../../../experiments/parity.js';
 import { Scroll } from '../../shared/scroll.js';
 

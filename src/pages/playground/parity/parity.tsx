@@ -1,4 +1,4 @@
-/** Graves's parity lesson: what one step does not learn, a network learns that may take several. */
+/** Graves's parity lesson: a network that may take several steps learns what a network with one step does not. */
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { grouped } from '../../../printable.js';
 import { type ParityResult, QUICK_PARITY, type Score } from '../../../experiments/parity.js';
@@ -10,7 +10,7 @@ type Point = Score & { readonly step: number };
 
 interface Lesson {
   readonly status: 'idle' | 'training' | 'done' | 'stopped' | 'failed';
-  /** Of each network. */
+  /** The points of each network. */
   readonly points: readonly (readonly Point[])[];
   readonly results: readonly ParityResult[] | null;
   readonly failure: string | null;
@@ -35,9 +35,9 @@ export function Parity() {
     <div class="parity">
       <p>
         Is the number of <strong>+</strong> odd? An input has {size} places, each <strong>+</strong>,{' '}
-        <strong>−</strong> or empty. A small recurrent network sees all of them at once. With a single step it
-        has to answer at once; with <em>adaptive computation time</em> (ACT, Graves 2016) it may step up to{' '}
-        {maxPonder} times over the same input, with the same weights, and decides by itself when to stop.
+        <strong>−</strong> or empty. A small recurrent network sees all places at once. With a single step it
+        must answer immediately; with <em>adaptive computation time</em> (ACT, Graves 2016) it may take up to{' '}
+        {maxPonder} steps over the same input, with the same weights, and decides by itself when to stop.
       </p>
       <div class="controls">
         {status === 'training' ? (
@@ -60,15 +60,15 @@ export function Parity() {
               xLabel={`updates, of ${grouped(maxSteps)}`}
               unit="wrong, %"
               curves={curves}
-              says="Guessing would be wrong in 50 %. Each point is a mean over fresh inputs."
+              says="Guessing would be wrong in 50 % of cases. Each point is a mean over new inputs."
             />
           </div>
           <div>
             <ScoreTable points={points} results={results} />
             {results && (
               <p class="soft">
-                Tested on {grouped(evalSamples)} new inputs of each number of filled places. ACT takes about
-                as many steps whatever the input: here it learns to answer, not how long to think.
+                Tested on {grouped(evalSamples)} new inputs for each number of filled places. ACT takes about
+                the same number of steps for every input: here it learns to answer, not how long to think.
               </p>
             )}
           </div>
@@ -97,7 +97,7 @@ interface ScoreTableProps {
   readonly results: Lesson['results'];
 }
 
-/** What the networks err, and the steps they take: when tested, or by now. */
+/** The networks' errors and mean steps: of the test, or else of the training so far. */
 function ScoreTable({ points, results }: ScoreTableProps) {
   return (
     <table class="scores">
@@ -126,7 +126,7 @@ function ScoreTable({ points, results }: ScoreTableProps) {
   );
 }
 
-/** A training at a time, in a worker that ends with it. */
+/** One training at a time, in a worker that stops with it. */
 function useLesson() {
   const [lesson, setLesson] = useState(NO_LESSON);
   const worker = useRef<Worker | null>(null);
@@ -149,7 +149,7 @@ function useLesson() {
       event.preventDefault();
       end();
       const why = event.message || 'its script did not load';
-      setLesson((former) => reduce(former, { kind: 'failed', message: `The worker has ended: ${why}.` }));
+      setLesson((former) => reduce(former, { kind: 'failed', message: `The worker has stopped: ${why}.` }));
     };
   }, [end]);
 

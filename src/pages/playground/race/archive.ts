@@ -1,4 +1,4 @@
-/** A race as one file: a folder for each run, as the command line has them, and the text's tokens. */
+/** A race as one file: a folder for each run, in the command line's layout, and the text's tokens. */
 import { zipSync } from 'fflate';
 import type { Store } from '../../../platform.js';
 import { splitIds, TEXT_FILE, type Training } from '../../../web/training.js';
@@ -11,7 +11,7 @@ function readme(maxSteps: number): string {
   return `# A race of three models
 
 ${runs}
-- \`data\`: the tokens of the text that they learn, whose last tenth is held out
+- \`data\`: the tokens of the text that the models learn; its last tenth is held out
 
 With loopnn (Node 20.10 or newer), in the folder that holds \`race\`:
 

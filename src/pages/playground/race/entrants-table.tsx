@@ -1,4 +1,4 @@
-/** The race in numbers: what each model is, costs and has reached. */
+/** The race in numbers: each model's name, cost, speed and losses. */
 import { grouped } from '../../../printable.js';
 import { Scroll } from '../../shared/scroll.js';
 import { ENTRANTS } from './entrants.js';

@@ -1,11 +1,11 @@
-/** Who takes part in the race, and how large they are. */
+/** The entrants of the race, and their sizes. */
 import { seriesColor } from '../../../experiments/style.js';
 import type { ModelConfig } from '../../../models/config.js';
 import { type ModelCost, modelCost } from '../../../models/cost.js';
 import { parseRunConfig, type RunConfig } from '../../../train/config.js';
 
 export interface Entrant {
-  /** The name of its folder. */
+  /** The name of the entrant's folder. */
   readonly id: string;
   readonly label: string;
   readonly color: string;
@@ -44,12 +44,12 @@ export const SIZES = {
 
 export type SizeName = keyof typeof SIZES;
 
-/** Ids of the vocabulary, which is learned from the text; a short text gives fewer. */
+/** Number of ids in the vocabulary, which is learned from the text; a short text gives fewer. */
 export const VOCAB_SIZE = 512;
 
 /**
- * Why models of a size cannot learn a text, in words: each part of it has to hold a sequence, and the last tenth is the
- * shortest.
+ * Why models of a size cannot learn a text, in words; null if they can. The training part and the held-out part must
+ * each hold a sequence, and the held-out tenth is the shorter part.
  */
 export function tooFewTokens(heldOut: number, size: SizeName): string | null {
   const { blockSize } = SIZES[size].model;
@@ -57,12 +57,12 @@ export function tooFewTokens(heldOut: number, size: SizeName): string | null {
   const way =
     size === 'small' ? 'a text that is longer, or repeats itself less' : 'a longer text, or the small size';
   return (
-    `The text’s last tenth, which is held out, holds only ${heldOut} of the tokens (pieces of words), and these models read ` +
-    `${blockSize} at a time: take ${way}.`
+    `The text’s last tenth, which is held out, has only ${heldOut} tokens (pieces of words), and these models read ` +
+    `${blockSize} at a time: choose ${way}.`
   );
 }
 
-/** An entrant's configuration; `maxSteps` may be fewer than the size has. */
+/** An entrant's configuration; `maxSteps` may be below that of the size. */
 export function raceConfig(
   { depth }: Entrant,
   size: SizeName,
@@ -83,10 +83,10 @@ export function raceConfig(
   return parseRunConfig({ model, train }, 'the race');
 }
 
-/** The label of a curve. */
+/** An entrant's size and cost. */
 export interface EntrantCost {
   readonly parameters: number;
-  /** Of training: forward and backward. */
+  /** FLOPs per token of training: forward and backward. */
   readonly flopsPerToken: number;
 }
 

@@ -1,4 +1,4 @@
-/** A store in the browser's file system for as long as that has room, and in memory from then on. */
+/** A store in the browser's file system while that has room, and in memory from then on. */
 import { FileError } from '../../../errors.js';
 import type { FileContent, RandomAccessFile, Store } from '../../../platform.js';
 import { MemoryStore } from '../../../web/memory-store.js';
@@ -6,7 +6,7 @@ import { MemoryStore } from '../../../web/memory-store.js';
 export class KeptStore implements Store {
   private current: Store;
 
-  /** `onFull` receives once, in words, why nothing is kept any more. */
+  /** `onFull` receives, once, the reason why nothing more is kept. */
   constructor(
     private readonly kept: Store,
     private readonly onFull: (reason: string) => void,
@@ -39,7 +39,7 @@ export class KeptStore implements Store {
   }
 
   async createFolder(path: string, files: Iterable<readonly [string, FileContent]>): Promise<void> {
-    // What is given can be read once, and may have to be written twice.
+    // The contents can be read only once, and may have to be written twice.
     const whole: [string, Uint8Array[]][] = [];
     for (const [name, content] of files) {
       const pieces: Uint8Array[] = [];
@@ -75,7 +75,7 @@ export class KeptStore implements Store {
   }
 }
 
-/** Paths of all files of a store. */
+/** The paths of all files in a store. */
 export async function filesOf(store: Store, path = '.'): Promise<string[]> {
   const found: string[] = [];
   for (const name of await store.list(path)) {

@@ -8,7 +8,7 @@ export interface RaceText {
 }
 
 export type RaceCommand =
-  /** Asks for a race that was kept. */
+  /** Asks for the kept race. */
   | { readonly kind: 'look' }
   | { readonly kind: 'start'; readonly text: RaceText; readonly size: SizeName; readonly maxSteps?: number }
   | { readonly kind: 'resume' }
@@ -16,7 +16,7 @@ export type RaceCommand =
   | { readonly kind: 'continue' }
   | { readonly kind: 'save' };
 
-/** A race as it is kept beside its runs. */
+/** The description of a race, which is kept beside its runs. */
 export interface KeptRace {
   readonly textName: string;
   readonly size: SizeName;
@@ -24,7 +24,7 @@ export interface KeptRace {
 }
 
 export interface FoundRace extends KeptRace {
-  /** Of the entrant that is furthest behind. */
+  /** The step of the entrant that is furthest behind. */
   readonly step: number;
 }
 

@@ -60,8 +60,8 @@ export function Race({ state: said, onState }: PartProps) {
       <p>
         Three small language models learn the same text, in turns of one step: <strong>1 layer</strong>; the
         same layer run twice, <strong>1 layer × 2 loops</strong>, which has hardly more parameters and does
-        the layer’s work twice; and <strong>2 layers</strong>, which does that work too, with twice the
-        layer’s weights.
+        the layer’s work twice; and <strong>2 layers</strong>, which does as much work, with twice the layer’s
+        weights.
       </p>
       <TextChoice
         {...{ source, file, pasted }}
@@ -92,7 +92,7 @@ export function Race({ state: said, onState }: PartProps) {
             value={steps ?? ''}
             onChange={({ currentTarget }) => {
               const asked = stepsOf(currentTarget.value);
-              currentTarget.value = String(asked ?? ''); // also where that changes no state
+              currentTarget.value = String(asked ?? ''); // even if the state does not change
               setSteps(asked);
             }}
           />
@@ -101,7 +101,7 @@ export function Race({ state: said, onState }: PartProps) {
       {state.found && state.status === 'idle' && (
         <p class="card kept">
           This browser keeps a race on {state.found.textName}, at step {grouped(state.found.step)} of{' '}
-          {grouped(state.found.maxSteps)}. A new one takes its place.{' '}
+          {grouped(state.found.maxSteps)}. A new race replaces it.{' '}
           <button type="button" onClick={() => send({ kind: 'resume' })}>
             {state.found.step < state.found.maxSteps ? 'Resume it' : 'Show it'}
           </button>
@@ -145,7 +145,7 @@ export function Race({ state: said, onState }: PartProps) {
             unit="loss, nats per token"
             curves={curves}
             height={320}
-            says="Lower is better. The loss is the mean surprise at the next token, −ln of the probability that the model gave it, in nats. Solid, with dots: the text that is held out. Dashed: the text being learned, smoothed."
+            says="Lower is better. The loss is the mean surprise at the next token, −ln of the probability that the model gave it, in nats. Solid, with dots: the held-out text. Dashed: the text being learned, smoothed."
           />
           <Samples entrants={entrants} />
           <h3>Continue elsewhere</h3>
@@ -167,7 +167,7 @@ export function Race({ state: said, onState }: PartProps) {
 const LEAST_STEPS = 10;
 const MOST_STEPS = 20_000;
 
-/** Steps that were asked for, or as near as can be; null for those of the size. */
+/** The requested steps, within the limits; null for the steps of the size. */
 function stepsOf(said: string | null): number | null {
   const steps = Math.round(Number(said));
   return !said || Number.isNaN(steps) ? null : Math.min(MOST_STEPS, Math.max(LEAST_STEPS, steps));

@@ -1,4 +1,4 @@
-/** The race in its worker: three runs in turns, and commands of the page between two steps. */
+/** The race in its worker: three runs take turns, and the page's commands are handled between two steps. */
 import type { Backend } from '../../../backend/backend.js';
 import type { Store } from '../../../platform.js';
 import { trainBpe } from '../../../tokenizer/bpe-train.js';
@@ -18,9 +18,9 @@ import { Runner } from './runner.js';
 
 const FOLDER = 'playground/race';
 const RACE_FILE = 'race.json';
-/** All sizes are computed by one engine, which the widest decides on. */
+/** The channels that choose the engine: one engine computes all sizes. */
 const WIDEST = Math.max(...Object.values(SIZES).map(({ model }) => model.nEmbd));
-/** The page draws no faster than this, in milliseconds. */
+/** Least milliseconds between two messages with points, since the page draws no faster. */
 const POST_EVERY = 100;
 
 export class Racing {
@@ -35,7 +35,7 @@ export class Racing {
 
   constructor(private readonly tell: (event: RaceEvent) => void) {}
 
-  /** Handles commands one after the other. */
+  /** Handles a command after those before it. */
   take(command: RaceCommand): void {
     this.handled = this.handled.then(() => this.handle(command)).catch((error) => this.fail(error));
   }
@@ -71,7 +71,7 @@ export class Racing {
     }
   }
 
-  /** The race that was kept, if its runs can be resumed. */
+  /** The kept race, if its runs can be resumed. */
   private async kept(): Promise<FoundRace | null> {
     try {
       const store = new OpfsStore(FOLDER);
@@ -81,7 +81,7 @@ export class Racing {
       if (steps.some((step) => step === null)) return null;
       return { ...race, step: Math.min(...steps.map(Number)) };
     } catch {
-      return null; // where nothing is kept, nothing can be resumed
+      return null; // nothing is kept, so nothing can be resumed
     }
   }
 
@@ -112,7 +112,7 @@ export class Racing {
   private async open(kept: KeptRace, options: (entrant: number) => object): Promise<void> {
     this.backend ??= createBackend({
       channels: WIDEST,
-      // One processor is left to the page, on which someone may be typing.
+      // One processor is left for the page, so that typing stays smooth.
       threads: Math.max(1, navigator.hardwareConcurrency - 1),
       onWarning: (text) => this.note(text),
     });
@@ -139,7 +139,7 @@ export class Racing {
     }
     this.flush();
     if ((globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated !== true) {
-      this.note('This page shares no memory with its workers, so one thread computes.');
+      this.note('This page does not share memory with its workers, so one thread computes.');
     }
   }
 
@@ -154,7 +154,7 @@ export class Racing {
       });
   }
 
-  /** The model that has made the fewest steps makes the next one. */
+  /** The model with the fewest steps makes the next step. */
   private async takeTurns(): Promise<void> {
     while (!this.stopping) {
       const waiting = this.runners.filter(({ done }) => !done);
@@ -169,7 +169,7 @@ export class Racing {
     this.flush();
   }
 
-  /** Tells of what a run does, with a sample after each evaluation. */
+  /** Reports the events of a run, with a sample after each evaluation. */
   private async follow(runner: Runner, events: AsyncGenerator<TrainEvent>): Promise<void> {
     const entrant = this.runners.indexOf(runner);
     for await (const event of events) {
@@ -198,7 +198,7 @@ export class Racing {
     this.postedAt = performance.now();
   }
 
-  /** Ends the turns after the step that is being made, with a checkpoint of each. */
+  /** Stops the turns after the current step, and saves a checkpoint of each run. */
   private async halt(): Promise<void> {
     this.stopping = true;
     await this.turns;
@@ -218,7 +218,7 @@ export class Racing {
     if (running && !this.done) this.go();
   }
 
-  /** Ends the race that is under way. */
+  /** Stops the current race. */
   private async clear(): Promise<void> {
     this.stopping = true;
     await this.turns;
@@ -234,18 +234,18 @@ export class Racing {
 
   private keptStore(folder: string): KeptStore {
     const onFull = (reason: string) =>
-      this.note(`From now on the race is kept in memory alone, and ends with this tab: ${reason}`);
+      this.note(`From now on the race is kept only in memory, and is lost when the tab is closed: ${reason}`);
     return new KeptStore(new OpfsStore(folder), onFull);
   }
 
-  /** Where a new race is kept: in memory where the browser gives no file system. */
+  /** The stores of a new race: in memory if the browser has no file system. */
   private async newStores(): Promise<{ readonly shared: Store; readonly stores: readonly Store[] }> {
     try {
       const shared = this.keptStore(FOLDER);
       await shared.has(RACE_FILE);
       return { shared, stores: this.opfs() };
     } catch (error) {
-      this.note(`This race ends with the tab: ${messageOf(error)}`);
+      this.note(`This race is lost when the tab is closed: ${messageOf(error)}`);
       return { shared: new MemoryStore(), stores: ENTRANTS.map(() => new MemoryStore()) };
     }
   }

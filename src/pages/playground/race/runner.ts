@@ -1,4 +1,4 @@
-/** One model of the race: makes a step at a time, and writes a sample when it is asked. */
+/** One model of the race: makes one step at a time, and writes a sample on request. */
 import type { Backend } from '../../../backend/backend.js';
 import { Decoder } from '../../../generate/decoder.js';
 import { Engine } from '../../../generate/engine.js';
@@ -23,17 +23,17 @@ export class Runner implements AsyncDisposable {
     return new Runner(await Training.open(options, backend));
   }
 
-  /** Updates made. */
+  /** Number of updates made. */
   get step(): number {
     return this.training.trainer.step;
   }
 
-  /** Whether all steps are made, and what comes after them. */
+  /** Whether all steps are made, and the events after them have come. */
   get done(): boolean {
     return this.over;
   }
 
-  /** One update, with the evaluation and the checkpoint that are due before it; or the end. */
+  /** Makes one update, with the evaluation and the checkpoint that are due before it, or ends the run. */
   async *advance(): AsyncGenerator<TrainEvent> {
     for (let last: TrainEvent['kind'] | undefined; !this.over && last !== 'step'; ) {
       const event = await this.next();
@@ -43,7 +43,7 @@ export class Runner implements AsyncDisposable {
     }
   }
 
-  /** Saves the run as it stands, and what was due before that. */
+  /** Saves the current state of the run, after the events that are due before. */
   async *save(): AsyncGenerator<TrainEvent> {
     const { trainer } = this.training;
     if (this.over || trainer.step === 0 || trainer.progress.savedAt === trainer.step) return;
@@ -56,7 +56,7 @@ export class Runner implements AsyncDisposable {
     }
   }
 
-  /** Continues the beginning of the held-out text, with the weights of now. */
+  /** Continues the beginning of the held-out text with the current weights. */
   async sample(): Promise<string> {
     const { model, tokenizer } = this.training;
     const decoder = new Decoder(model);

@@ -4,12 +4,12 @@ import type { BegunRace, FoundRace, RaceEvent, Point } from './messages.js';
 
 /** Weight of the past in the smoothed training loss. */
 const SMOOTHING = 0.95;
-/** Steps that the speed is measured over. */
+/** Most steps over which the speed is measured. */
 const SPEED_STEPS = 20;
 
 export type Axis = 'steps' | 'flops' | 'seconds';
 
-/** A curve's points, with each axis's x. */
+/** A curve's points, with their x on each axis. */
 interface Points extends Record<Axis, number[]> {
   readonly y: number[];
 }
@@ -20,7 +20,7 @@ export interface EntrantState {
   readonly val: Points;
   step: number;
   tokensSeen: number;
-  /** Milliseconds of its steps. */
+  /** Milliseconds of all its steps. */
   ms: number;
   /** Milliseconds and tokens of its last steps. */
   readonly recent: { readonly ms: number; readonly tokens: number }[];
@@ -31,13 +31,13 @@ export interface EntrantState {
 
 export interface RaceState {
   readonly status: 'idle' | 'preparing' | 'running' | 'pausing' | 'paused' | 'done' | 'failed';
-  /** A race that was kept; null for none, undefined before the worker has looked. */
+  /** The kept race; null if there is none, undefined before the worker has looked. */
   readonly found: FoundRace | null | undefined;
   readonly race: BegunRace | null;
   readonly entrants: readonly EntrantState[];
   readonly notes: readonly string[];
   readonly failure: string | null;
-  /** Counts what has been heard: entrants change in place. */
+  /** Counts the received events, since entrants change in place. */
   readonly heard: number;
 }
 
@@ -78,7 +78,7 @@ export function speedOf({ recent }: EntrantState): number | null {
   return recent.length === 0 ? null : (1000 * sum('tokens')) / sum('ms');
 }
 
-/** The curves of a chart: of each entrant, how it does on what it learns and on what is held out. */
+/** The curves of the chart: for each entrant the loss on the held-out text and on the training text. */
 export function curvesOf(entrants: readonly EntrantState[], axis: Axis) {
   return entrants.flatMap(({ train, val }, i) => {
     const { label, color } = ENTRANTS[i];

@@ -1,4 +1,4 @@
-/** What the race is about: a text that comes with the page, one that is pasted, or a file. */
+/** The choice of a text: one that comes with the page, a pasted text, or a file. */
 import type { RefObject } from 'preact';
 import { grouped } from '../../../printable.js';
 import { DropZone } from '../drop-zone.js';
@@ -10,7 +10,7 @@ export type TextSource = TextName | 'own' | 'file';
 export const isSource = (name: string | null): name is TextSource =>
   name === 'own' || name === 'file' || (name !== null && Object.hasOwn(TEXTS, name));
 
-/** The text of a source. Throws, in words, if it can not be read. */
+/** The text of a source. Throws Error with a message for the visitor if the text cannot be read. */
 export async function textOf(source: TextSource, pasted: string, file: File | null): Promise<RaceText> {
   if (source === 'own') return { name: 'your text', text: pasted };
   if (source !== 'file') return shippedText(source);
@@ -23,7 +23,7 @@ export interface TextChoiceProps {
   readonly onSource: (source: TextSource) => void;
   readonly file: File | null;
   readonly onFile: (file: File) => void;
-  /** The text that is pasted; it is read when a race starts, so that typing does nothing else. */
+  /** The field of the pasted text, which is read only when a race starts, so that typing stays cheap. */
   readonly pasted: RefObject<HTMLTextAreaElement | null>;
 }
 

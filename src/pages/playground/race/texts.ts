@@ -1,4 +1,4 @@
-/** The texts to race on: those that come with the page, and what a visitor brings. */
+/** The texts of a race: those that come with the page, and a visitor's own. */
 import { grouped } from '../../../printable.js';
 import mobyDick from './texts/moby-dick.txt';
 import stateOfTheUnion from './texts/state-of-the-union.txt';
@@ -16,7 +16,7 @@ export const TEXTS = {
 
 export type TextName = keyof typeof TEXTS;
 
-/** A page or so: its last tenth has to hold a sequence. */
+/** About a page, since its last tenth must hold a sequence. */
 export const LEAST_CHARACTERS = 2000;
 const MOST_BYTES = 8e6;
 
@@ -28,21 +28,23 @@ export async function shippedText(name: TextName): Promise<RaceText> {
   return { name: title, text: await response.text() };
 }
 
-/** A file's text. Throws, in words, where it is too large or no text. */
+/** A file's text. Throws Error with a message for the visitor if the file is too large or not text. */
 export async function fileText(file: File): Promise<RaceText> {
   if (file.size > MOST_BYTES) {
     const size = `${(file.size / 1e6).toFixed(1)} MB`;
-    throw new Error(`“${file.name}” has ${size}; a race in the page takes at most ${MOST_BYTES / 1e6} MB.`);
+    throw new Error(
+      `“${file.name}” has ${size}; a race on this page accepts at most ${MOST_BYTES / 1e6} MB.`,
+    );
   }
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(await file.arrayBuffer());
     return { name: file.name, text };
   } catch {
-    throw new Error(`“${file.name}” is not a text file: its bytes are no UTF-8.`);
+    throw new Error(`“${file.name}” is not a text file: its bytes are not UTF-8.`);
   }
 }
 
-/** The error of a text, in words; null for none. */
+/** Why a text is too short, in words; null if it is long enough. */
 export function tooShort({ text }: RaceText): string | null {
   const { length } = text.trim();
   if (length >= LEAST_CHARACTERS) return null;

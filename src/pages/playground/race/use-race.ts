@@ -32,7 +32,7 @@ export function useRace(): RaceClient {
   return { state, send };
 }
 
-/** A new worker; one that fails is let go, and the next command starts another. */
+/** Starts a worker. A worker that fails is terminated, and the next command starts another. */
 function startWorker(tell: (event: RaceEvent) => void, gone: () => void): Worker {
   const worker = new Worker(new URL('./race-worker.js', import.meta.url), { type: 'module' });
   worker.onmessage = ({ data }: MessageEvent<RaceEvent>) => tell(data);
@@ -41,7 +41,7 @@ function startWorker(tell: (event: RaceEvent) => void, gone: () => void): Worker
     worker.terminate();
     gone();
     const why = event.message || 'its script did not load';
-    const message = `The race’s worker has ended (${why}). What was kept is intact: reload the page to resume it.`;
+    const message = `The race’s worker has stopped (${why}). The kept race is intact: reload the page to resume it.`;
     tell({ kind: 'failed', message });
   };
   return worker;

@@ -1,4 +1,4 @@
-/** Which tokens a loop looks at from the picked one, computed on demand. */
+/** The tokens that a loop attends to from the picked token, computed on demand. */
 import { useState } from 'preact/hooks';
 import type { InspectedToken } from '../../../experiments/inspect.js';
 import { visible } from '../../../printable.js';
@@ -60,8 +60,8 @@ export function Attention({ tokens, text, loops, picked }: AttentionProps) {
             ))}
           </p>
           <p class="soft">
-            Attention in loop {loops} at <code>{visible(tokens[picked].text)}</code>: what it takes of each
-            token, a stronger colour for more. Most: {most(weights, tokens)}.
+            Attention in loop {loops} at <code>{visible(tokens[picked].text)}</code>: how much it takes from
+            each token, in a stronger colour for more. Most: {most(weights, tokens)}.
           </p>
         </>
       )}
@@ -76,7 +76,7 @@ export function Attention({ tokens, text, loops, picked }: AttentionProps) {
   );
 }
 
-/** The weights (T) of one head, or the mean of all, at a token. */
+/** The attention weights (T) at a token, of one head or as the mean of all heads. */
 function rowOf(weights: Float32Array, T: number, token: number, head: number): Float32Array {
   const row = (h: number) => weights.subarray((h * T + token) * T, (h * T + token + 1) * T);
   if (head !== ALL) return row(head);

@@ -1,4 +1,4 @@
-/** The text continued with the chosen loops, token by token. */
+/** Continues the text with the chosen loops, token by token. */
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { counted } from '../../../printable.js';
 import { modelClient } from '../model-client.js';
@@ -6,11 +6,11 @@ import { modelClient } from '../model-client.js';
 export interface ContinuationProps {
   readonly text: string;
   readonly loops: number;
-  /** All loops of the model. */
+  /** Number of the model's loops. */
   readonly count: number;
 }
 
-/** What the reasons to end mean to a reader. */
+/** The reasons why a continuation ends, in words. */
 const ENDS: Readonly<Record<string, string>> = {
   'end of text': 'The model ended the text.',
   'block size': 'The text is as long as the model can read.',
@@ -28,7 +28,7 @@ export function Continuation({ text, loops, count }: ContinuationProps) {
     latest.current = null;
     setRunning(null);
   };
-  // Another text is not continued by what was made of this one.
+  // A continuation does not fit another text.
   useEffect(() => {
     stop();
     setMade('');

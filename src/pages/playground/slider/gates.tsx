@@ -1,4 +1,4 @@
-/** The learned gates: a strip of colours for each loop, a channel after another. */
+/** The learned gates: a strip of colours for each loop, channel after channel. */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { LoopForm } from '../../../backend/options.js';
 import type { Gates } from '../messages.js';
@@ -19,8 +19,8 @@ export function GateMap({ gates, form, loops }: GateMapProps) {
       <p class="soft">
         A gate is a learned number for a loop and a channel of the state. It says how much of{' '}
         {form === 'correction'
-          ? 'the step from the old state to what the layers make of it is taken: 0 keeps the state, 1 replaces it.'
-          : 'what the layers make of the state is added to it: 0 leaves it as it is.'}
+          ? 'the step from the old state to the layers’ result is taken: 0 keeps the state, 1 replaces it.'
+          : 'the layers’ result is added to the state: 0 leaves the state as it is.'}
       </p>
       {gates.map((own) => (
         <Strips
@@ -50,7 +50,7 @@ export function GateMap({ gates, form, loops }: GateMapProps) {
 interface StripsProps {
   readonly gates: Gates;
   readonly sorted: boolean;
-  /** The loop that is shown, counted from 1. */
+  /** The current loop, counted from 1. */
   readonly now: number;
   readonly named: boolean;
 }
@@ -105,7 +105,7 @@ function Strips({ gates: { name, loops, width, values }, sorted, now, named }: S
         <span class="soft">
           {at
             ? `loop ${at.loop + 1}, channel ${at.channel}: ${values[at.loop * width + at.channel].toFixed(3)}`
-            : 'Norm: over the root of the number of channels'}
+            : 'Norm: divided by the root of the number of channels'}
         </span>
       </p>
     </div>
@@ -122,7 +122,7 @@ interface StripProps {
   readonly onAt: (x: number | null) => void;
 }
 
-/** A pixel a channel, drawn out to the width that there is. */
+/** One pixel for each channel, stretched to the available width. */
 function Strip({ label, width, valueAt, share, onAt }: StripProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
@@ -148,7 +148,7 @@ function Strip({ label, width, valueAt, share, onAt }: StripProps) {
   );
 }
 
-/** Bounds, means and norms by loop, and the channels by their mean over loops. */
+/** The bounds of all values, the mean and norm of each loop, and the channels sorted by their mean over loops. */
 function summaryOf(values: Float32Array, loops: number, width: number) {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const value of values) {

@@ -7,12 +7,12 @@ export interface PredictionsProps {
   readonly token: InspectedToken;
   /** The token that follows in the text; null at its end. */
   readonly next: string | null;
-  /** Counted from 1. */
+  /** The current loop, counted from 1. */
   readonly loops: number;
   readonly onLoops: (loops: number) => void;
 }
 
-/** The most probable tokens after so many loops. */
+/** The most probable tokens after `loops` loops. */
 export function TopTokens({ token, next, loops }: Omit<PredictionsProps, 'onLoops'>) {
   const { top } = token.exits[loops - 1];
   return (
@@ -36,7 +36,7 @@ export function TopTokens({ token, next, loops }: Omit<PredictionsProps, 'onLoop
   );
 }
 
-/** A row for each loop: the best guess, whether it is another than before, and how far the state moved. */
+/** A row for each loop: the best guess, whether it has changed, and how far the state has moved. */
 export function LoopTable({ token, next, loops, onLoops }: PredictionsProps) {
   const { exits } = token;
   return (
@@ -82,7 +82,7 @@ export function LoopTable({ token, next, loops, onLoops }: PredictionsProps) {
       </div>
       <p class="soft">
         Loss: −ln of the probability of what follows, in nats; 0 is certainty. Moved: the length of the change
-        that a loop makes to the hidden state, over the state’s own length.
+        that a loop makes to the hidden state, divided by the state’s length.
       </p>
     </div>
   );

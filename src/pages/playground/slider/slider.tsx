@@ -1,6 +1,6 @@
 /**
- * The slider: what a model makes of a text after one loop, two, and so on. All loops are computed when the text
- * changes.
+ * The slider: what a model predicts for a text after one loop, two loops, and so on. All loops are computed when the
+ * text changes.
  */
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { Inspection } from '../../../experiments/inspect.js';
@@ -121,9 +121,9 @@ function Inspected({ inspection, text, wanted, onLoops, chosen, onToken }: Inspe
       {count === 1 && <p class="soft">This model does not loop: it reads its state once, at the end.</p>}
       <TokenPicker label="Tokens of the text" tokens={shades} picked={picked} onPick={onToken} />
       <p class="soft">
-        Pick a token to see what the model expects after it. The stronger a token’s colour, the less it was
-        expected after {counted(loops, 'loop')}, up to {STRONGEST} nats of loss; underlined: it was the best
-        guess.
+        Pick a token to see what the model expects after it. The stronger a token’s colour, the less the model
+        expected it after {counted(loops, 'loop')}, up to {STRONGEST} nats of loss. Underlined tokens were the
+        best guess.
       </p>
       <div class="columns">
         <div class="stack">
@@ -144,7 +144,7 @@ function Inspected({ inspection, text, wanted, onLoops, chosen, onToken }: Inspe
                   y: [byLoop.losses[loops - 1]],
                 },
               ]}
-              says={`After ${counted(loops, 'loop')}: ${byLoop.losses[loops - 1].toFixed(3)} nats per token, over the ${tokens.length - 1} tokens that have one before them.`}
+              says={`After ${counted(loops, 'loop')}: ${byLoop.losses[loops - 1].toFixed(3)} nats per token, over the ${tokens.length - 1} tokens after the first.`}
             />
           )}
           <Attention tokens={tokens} text={text} loops={loops} picked={picked} />

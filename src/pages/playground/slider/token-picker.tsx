@@ -1,12 +1,12 @@
-/** A text's tokens, of which one is picked: by a tap, or by the arrow keys. */
+/** A text's tokens, one of which is picked by a tap or by the arrow keys. */
 import { useRef } from 'preact/hooks';
 import { visible } from '../../../printable.js';
 
 export interface PickedToken {
   readonly text: string;
-  /** From 0 to 1, how strong its colour is. */
+  /** The strength of its colour, from 0 to 1. */
   readonly weight: number;
-  /** Says what the colour means. */
+  /** The meaning of its colour, in words. */
   readonly title: string;
   readonly underlined?: boolean;
 }

@@ -1,15 +1,16 @@
 /**
- * A curve as few points as pixels can show: of all points in a column of pixels its lowest and highest, or their mean.
+ * Reduces a curve to the points that pixels can show: the lowest and the highest point in each column of pixels, or the
+ * mean of its points.
  */
 
-/** Points, as pixels; a NaN lifts the pen. */
+/** Points of a curve; a NaN interrupts the line. */
 export interface Path {
   readonly x: Float64Array;
   readonly y: Float64Array;
   length: number;
 }
 
-/** The first place whose value is at least `x`; `values` ascend. */
+/** The first index whose value is at least `x`; `values` ascend. */
 export function firstFrom(values: ArrayLike<number>, x: number): number {
   let [low, high] = [0, values.length];
   while (low < high) {
@@ -20,7 +21,7 @@ export function firstFrom(values: ArrayLike<number>, x: number): number {
   return low;
 }
 
-/** The places that a window shows, and one beyond it at each end, so that lines reach its edge. */
+/** The first and the end index of the values in a window, with one value beyond each edge, so that lines reach it. */
 export function shown(values: ArrayLike<number>, from: number, to: number): [number, number] {
   const first = Math.max(0, firstFrom(values, from) - 1);
   let last = firstFrom(values, to);
@@ -29,9 +30,9 @@ export function shown(values: ArrayLike<number>, from: number, to: number): [num
 }
 
 /**
- * Values `y` at `x`, ascending, from place `first` to `last`: for each `pitch` pixels the lowest and the highest, or
- * the mean alone;
- * `toX` gives pixels, and `y` stays a value, whose range is wanted before its pixels are known.
+ * Reduces values `y` at ascending `x`, from index `first` to before `last`: keeps the lowest and the highest value of
+ * every `pitch` pixels, or only their mean. `toX` converts x to pixels. `y` stays a value, since its range is needed
+ * before its pixels are known.
  */
 export function decimate(
   x: ArrayLike<number>,

@@ -1,6 +1,5 @@
 /**
- * Whose turn it is to be drawn: one chart a frame, the one that is touched first. What painting costs is known only
- * after it.
+ * Decides which chart is drawn: one chart a frame, the chart in use first. The cost of painting is known only after it.
  */
 
 type Draw = () => void;
@@ -8,7 +7,7 @@ const waiting = new Set<Draw>();
 let urgent: Draw | null = null;
 let asked = false;
 
-/** Draws in one of the next frames, once; in the very next one where it is urgent. */
+/** Draws once in one of the next frames; in the very next frame if it is urgent. */
 export function inFrame(draw: Draw, isUrgent = false): void {
   waiting.add(draw);
   if (isUrgent) urgent = draw;

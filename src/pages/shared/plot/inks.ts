@@ -1,8 +1,8 @@
-/** Colours of the page's scheme, for what is drawn on a canvas. */
+/** The colours of the page's scheme, for drawing on a canvas. */
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Inks } from './plot.js';
 
-/** The present colours, and a number that changes with them. */
+/** The current colours, and a number that changes with them. */
 export function useInks(): { current: Inks; scheme: number } {
   const [scheme, setScheme] = useState(0);
   const inks = useRef(read());
@@ -32,7 +32,7 @@ function read(): Inks {
   };
 }
 
-/** A colour as a canvas takes it, which knows no variables. */
+/** A colour for a canvas, which does not accept CSS variables. */
 function drawn(style: CSSStyleDeclaration, color: string): string {
   return color.replace(/^var\((--[\w-]+).*$/, (_, variable: string) =>
     style.getPropertyValue(variable).trim(),

@@ -5,10 +5,10 @@ import { decimate, type Path, shown } from './decimate.js';
 export interface PlotCurve {
   readonly label: string;
   readonly color: string;
-  /** Ascending. */
+  /** In ascending order. */
   readonly x: ArrayLike<number>;
   readonly y: ArrayLike<number>;
-  /** Behind the others. */
+  /** Drawn thin and pale, behind the other curves. */
   readonly faint?: boolean;
   readonly dashed?: boolean;
   /** A dot at every point. */
@@ -22,18 +22,18 @@ export interface Plot {
   readonly logY: boolean;
   /** The part of the axis that is shown; null for all. */
   readonly zoom: readonly [number, number] | null;
-  /** All of the axis, which charts side by side have in common; null if there is nothing to show. */
+  /** The whole axis, which charts side by side share; null if there is nothing to show. */
   readonly whole: readonly [number, number] | null;
 }
 
 export interface Inks {
   readonly text: string;
   readonly rule: string;
-  /** A curve's colour, as a canvas takes it. */
+  /** A curve's colour in the form that a canvas accepts. */
   readonly drawn: (color: string) => string;
 }
 
-/** Where values lie in pixels, as drawn last. */
+/** The pixels of values in the last drawing. */
 export interface Drawn {
   readonly toX: (x: number) => number;
   readonly toY: (y: number) => number;
@@ -42,13 +42,13 @@ export interface Drawn {
 }
 
 export const MARGIN = { top: 10, right: 14, bottom: 42, left: 52 };
-/** Pixels of which a curve's points are found, while a hand moves it and at rest. */
+/** Pixels per point of a curve, while the user moves the chart and at rest. */
 const COARSE = 3;
 const FINE = 1;
-/** Radius of the dot of a curve of one point; those of others are smaller. */
+/** Radius in pixels of the dot of a curve with one point; other dots are smaller. */
 const DOT = 4.5;
 
-/** All of an axis that curves take; null if there are no values to show. */
+/** The range of x that curves take; null if there are no values to show. */
 export function extentX(curves: readonly PlotCurve[], log: boolean): [number, number] | null {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const { x } of curves) {
@@ -89,7 +89,7 @@ export function draw(
   c.beginPath();
   c.rect(MARGIN.left - DOT, MARGIN.top - 1, across[1] - across[0] + 2 * DOT, up[0] - up[1] + 2);
   c.clip();
-  // What lies behind would cost most of a frame.
+  // Faint curves are skipped during a movement, since they would cost most of a frame.
   for (const faint of coarse ? [false] : [true, false]) {
     for (const [i, curve] of curves.entries()) {
       if ((curve.faint === true) === faint)
@@ -100,10 +100,10 @@ export function draw(
   return { toX, toY, ofX: (pixel) => x.invert(pixel), domain: [domain[0], domain[1]] };
 }
 
-/** Axes shorter than this may lie between two whole numbers' ticks. */
+/** Axes shorter than this may have ticks between two whole numbers. */
 const SHORT = 20;
 
-/** Whether a short axis has whole numbers alone, as loops are: a tick between two would name nothing. */
+/** Whether a short axis has only whole numbers, such as loops: a tick between two would mean nothing. */
 function countsOnly(curves: readonly PlotCurve[], [from, to]: readonly number[]): boolean {
   return to - from < SHORT && curves.every(({ x }) => Array.prototype.every.call(x, Number.isInteger));
 }
@@ -128,7 +128,7 @@ function pathsOf(
       window[1] <= window[0] || Number.isNaN(x[0])
         ? { x: new Float64Array(0), y: new Float64Array(0), length: 0 }
         : decimate(x, y, window, toX, coarse ? COARSE : FINE, coarse);
-    // A smoothed curve says how much room there is; of a faint one the tips may leave it.
+    // Smoothed curves set the range; the tips of faint curves may lie outside of it.
     if (faint && curves.some((other) => !other.faint)) return path;
     for (let i = 0; i < path.length; i++) {
       const value = path.y[i];
@@ -140,10 +140,10 @@ function pathsOf(
   return [paths, low <= high ? [low, high] : logY ? [0.1, 1] : [0, 1]];
 }
 
-/** Ranges narrower than this share of their values are what rounding makes of a single one. */
+/** Ranges narrower than this share of their values are rounding errors of a single value. */
 const ROUNDING = 1e-9;
 
-/** A range with some air around it. */
+/** A range with some space around it. */
 function padded(low: number, high: number, log: boolean): [number, number] {
   const wide = high - low > ROUNDING * Math.abs(high);
   if (log) return wide ? [low / 1.05, high * 1.05] : [low / 2, high * 2];
@@ -194,7 +194,7 @@ interface Frame {
   readonly height: number;
   readonly inks: Inks;
   readonly xLabel: string;
-  /** Whether the horizontal axis has ticks at whole numbers alone. */
+  /** Whether the horizontal axis has ticks only at whole numbers. */
   readonly integers: boolean;
 }
 
@@ -242,7 +242,7 @@ function ticksOf(
   log: boolean,
   integers = false,
 ): { at: number; text: string }[] {
-  // Of a logarithmic axis it leaves out labels that would stand too close.
+  // On a logarithmic axis the format is empty for labels that would be too close.
   const wanted = log ? scale.tickFormat(count, '') : String;
   return scale.ticks(count).flatMap((tick) => {
     const text = wanted(tick) === '' || (integers && !Number.isInteger(tick)) ? '' : brief(tick);
@@ -250,7 +250,7 @@ function ticksOf(
   });
 }
 
-/** A round number: 2e-5, 1.05e-3, 0.02, 1.5, 20k, 3M. */
+/** A tick in short: 2e-5, 1.05e-3, 0.02, 1.5, 20k, 3M. */
 function brief(tick: number): string {
   const size = Math.abs(tick);
   if (size > 0 && size < 0.01) return Number(tick.toPrecision(6)).toExponential();

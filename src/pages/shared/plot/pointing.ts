@@ -1,20 +1,20 @@
-/** What hands do to a chart: zoom, move, point. It handles pixels and the axis, not the drawing. */
+/** Handles a user's actions on a chart: zoom, move, point. It handles pixels and the axis, not the drawing. */
 import { MARGIN } from './plot.js';
 
 export interface Pointed {
-  /** What is shown, and all that could be; null while nothing is. */
+  /** The range that is shown, and the whole range; null while nothing is shown. */
   readonly domain: () => readonly [number, number] | null;
   readonly whole: () => readonly [number, number] | null;
   readonly log: () => boolean;
   readonly ofX: (pixel: number) => number;
-  /** Shows a part; null for all. */
+  /** Shows a part of the axis; null for all. */
   readonly zoom: (to: readonly [number, number] | null) => void;
-  /** The pixels between which a part is being chosen. */
+  /** Receives the pixels between which a part is being selected; null for none. */
   readonly select: (pixels: readonly [number, number] | null) => void;
   readonly hover: (pixel: number | null) => void;
 }
 
-/** A shorter drag is a click. */
+/** Least pixels of a drag; a shorter one is a click. */
 const LEAST_PIXELS = 6;
 const FACTOR = 1.4;
 
@@ -124,7 +124,7 @@ export class Pointing {
     return this.element.clientWidth - MARGIN.left - MARGIN.right;
   }
 
-  /** Moves what is shown by a part of it. */
+  /** Moves the window by a share of its width. */
   private shift(by: number): void {
     this.change((a, b) => {
       const step = by * (b - a);
@@ -132,7 +132,7 @@ export class Pointing {
     }, true);
   }
 
-  /** Shows so many times as much, around a pixel. */
+  /** Makes the window `factor` times as wide, around a pixel. */
   private scale(factor: number, pixel: number): void {
     const centre = (pixel - MARGIN.left) / this.width;
     this.change((a, b) => {
@@ -141,7 +141,7 @@ export class Pointing {
     }, false);
   }
 
-  /** Changes the window, on a logarithmic axis that of the logarithms; it stays within all that there is. */
+  /** Changes the window, in logarithms on a logarithmic axis; the window stays within the whole axis. */
   private change(to: (a: number, b: number) => [number, number], keepsWidth: boolean): void {
     const [domain, whole] = [this.to.domain(), this.to.whole()];
     if (!domain || !whole) return;

@@ -1,7 +1,6 @@
 /**
- * A chart that grows while it is looked at. Drag to zoom, Shift and drag to move, wheel with Ctrl to zoom, double-click
- * to see
- * all; a finger moves, two zoom; arrow keys, +, − and 0 do the same.
+ * A chart whose data may grow while it is shown. Drag to zoom, drag with Shift to move, turn the wheel with Ctrl to
+ * zoom, double-click to see all. One finger moves, two fingers zoom. Arrow keys, +, − and 0 do the same.
  */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { short } from '../words.js';
@@ -14,22 +13,22 @@ import './plot.css';
 
 export interface ZoomableChartProps extends Plot {
   readonly title: string;
-  /** What its values are in, where the title does not say. */
+  /** The unit of its values, if the title does not say. */
   readonly unit?: string;
-  /** One sentence below it: what there is to see. */
+  /** An explanation below the chart. */
   readonly says?: string;
-  /** Pixels. */
+  /** Height in pixels. */
   readonly height?: number;
   readonly onZoom: (zoom: readonly [number, number] | null) => void;
-  /** How a value reads. */
+  /** Formats a value. */
   readonly value?: (y: number) => string;
-  /** Whether its curves are named beside it. */
+  /** Whether a legend names the curves. */
   readonly legend?: boolean;
 }
 
-/** Milliseconds after a hand has moved the axis until it is drawn finely. */
+/** Milliseconds from the last movement of the axis until the chart is drawn finely. */
 const REST_MS = 160;
-/** Curves whose values are told at the pointer. */
+/** Most curves whose values are shown at the pointer. */
 const MOST_VALUES = 20;
 
 interface Hover {
@@ -106,7 +105,7 @@ export function ZoomableChart(props: ZoomableChartProps) {
     const inHand = place.current!.matches(':hover, :focus');
     if (moved && inHand) movedAt.current = performance.now();
     if (!moved || inHand) return inFrame(redraw, inHand);
-    // The others follow when the hand rests.
+    // Charts that are not in use follow when the movement stops.
     const follows = setTimeout(() => inFrame(redraw), REST_MS);
     return () => clearTimeout(follows);
   }, [curves, zoom, whole?.[0], whole?.[1], logX, logY, xLabel, inks.scheme]);
@@ -191,7 +190,7 @@ function Values({
   );
 }
 
-/** The values nearest to a place, the highest first, as the curves lie. */
+/** The values nearest to a pixel, the highest first, in the order in which the curves lie. */
 function hoverAt(pixel: number, drawn: Drawn | null, curves: readonly PlotCurve[]): Hover | null {
   if (!drawn) return null;
   const x = drawn.ofX(pixel);
