@@ -12,6 +12,7 @@ import type { KernelMs } from '../bench/timed.js';
 import { modelFields } from '../models/config.js';
 import { parseRunConfig, requireEffect, trainFields } from '../train/config.js';
 import { addFields, givenFields, wholeNumber } from './flags.js';
+import { examples } from './help.js';
 import { byteSize, grouped, metric, paragraph, Progress, printResult, table } from './output.js';
 import { backendOption, openRuntime, weightsOption } from './runtime.js';
 
@@ -37,15 +38,22 @@ interface BenchFlags extends Record<string, unknown> {
 export function benchCommand(program: Command): void {
   const command = program
     .command('bench')
-    .description(
-      'the machine’s limits, each kernel’s share of them, whole training steps and decoding on random tokens',
+    .description('time kernels, training steps and decoding on random tokens, against the machine’s limits')
+    .argument('[presets...]', 'presets to time in turns; the first gives the kernels’ sizes', ['gpt2-45m'])
+    .addOption(new Option('--only <part>', 'time this part alone').choices(PARTS))
+    .option(
+      '--steps <n>',
+      'steps to time for each preset; for decoding, runs of eight tokens',
+      wholeNumber(1),
+      5,
     )
-    .argument('[presets...]', 'presets to time, in turns; kernels have the sizes of the first', ['gpt2-45m'])
-    .addOption(new Option('--only <part>', 'leave the other parts out').choices(PARTS))
-    .option('--steps <n>', 'timed steps of each, or runs of eight tokens', wholeNumber(1), 5)
     .addOption(backendOption())
     .addOption(weightsOption())
-    .option('--json', 'print one JSON document');
+    .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      examples('npx loopnn bench mini-1x2 mini-2x1', 'npx loopnn bench mini-1x2 --only steps --batch-size 8'),
+    );
   addFields(command, modelFields, 'Model:');
   addFields(command, timedFields, 'Training:').action((presets: string[], flags: BenchFlags) =>
     bench(presets, flags),
@@ -183,7 +191,7 @@ function decodingTable(results: readonly DecodingResult[]): string[] {
     ...table(header, rows),
     '',
     ...paragraph(
-      'a step is a token of every sequence; of memory, of products: of what the machine reads, and multiplies, at most',
+      'a step makes a token of every sequence; of memory, of products: share of the machine’s fastest reads and products',
     ),
   ];
 }

@@ -24,6 +24,7 @@ import type { TrainConfig } from '../train/config.js';
 import type { Peers } from '../train/peers.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { names, wholeNumber } from './flags.js';
+import { examples } from './help.js';
 import { interruptible } from './interrupt.js';
 import { evalLoopsOption, watched, watchOption } from './watched.js';
 import { duration, grouped, metric, notice, paragraph, Progress, printResult, table } from './output.js';
@@ -51,42 +52,50 @@ interface CompareFlags {
 
 export function compareCommand(program: Command): void {
   const precision = precisionOption();
-  precision.description = 'operands of matrix products; auto is what the comparison began with';
+  precision.description = 'operands of matrix products; auto is the precision that the comparison began with';
   const command = program
     .command('compare')
+    .usage('[options] <suite>')
     .description('train the models of a suite on the same tokens and compare them')
     .argument(
       '[suite]',
-      `${suiteNames().join(', ')}; or a suite of your own, a file: copy one of presets/suites and edit it`,
+      `${suiteNames().join(', ')}; or a file of your own, such as an edited copy of one in presets/suites`,
     )
-    .addOption(new Option('--suite <name>', 'the same, as a flag').hideHelp())
+    .addOption(new Option('--suite <name>', 'the suite, as a flag').hideHelp())
     .addOption(
       new Option(
         '--scale <name>',
-        'full is the section full of the suite: for built-in ones the paper’s sizes, on --data',
+        'full reads the suite’s section full: in built-in suites, the paper’s sizes on --data',
       )
         .choices(SCALES)
         .default('mini'),
     )
-    .option('--seeds <k>', 'runs of each model; the suite’s own number by default', wholeNumber(1))
+    .option('--seeds <k>', 'runs of each model; the suite’s number by default', wholeNumber(1))
     .option(
       '--recipes <names>',
-      'of a suite that measures what loops are worth, only these: plain,stable',
+      'train only these recipes of a suite that measures what loops are worth, such as plain,stable',
       names,
     )
     .option('--max-steps <n>', 'steps of every run, in place of the suite’s budget', wholeNumber(1))
-    .option('--data <path>', `tokens in place of the suite’s own, e.g. OpenWebText’s: ${DATA_SOURCES}`)
+    .option('--data <path>', `tokens in place of the suite’s, such as OpenWebText’s: ${DATA_SOURCES}`)
     .addOption(dtypeOption())
     .option(
       '--out <dir>',
-      'folder for the data, the runs and the report, which processes must share; a comparison cut off goes on there',
+      'folder for the data, the runs and the report, which all processes share; a stopped comparison continues there (required without --dry-run)',
     )
-    .option('--dry-run', 'only say what it would take: runs, steps, FLOPs, and hours on this machine')
+    .option(
+      '--dry-run',
+      'only report what the comparison takes: runs, steps, FLOPs, and hours on this machine',
+    )
     .addOption(backendOption())
     .addOption(precision)
     .addOption(evalLoopsOption())
     .addOption(watchOption())
-    .option('--json', 'print one JSON document at the end');
+    .option('--json', 'print one JSON document at the end')
+    .addHelpText(
+      'after',
+      examples('npx loopnn compare demo --out runs/demo', 'npx loopnn compare paper-1 --dry-run'),
+    );
   command.action((suite: string | undefined, flags: CompareFlags) => {
     const named = suite ?? flags.suite;
     if (named === undefined) return command.error("error: missing required argument 'suite'");
@@ -148,7 +157,7 @@ async function runComparison(
       '',
       ...samples.flatMap((r) => [`${r.label}:`, ...indented(`${suite.prompt}${r.sample}`), '']),
       ...missing,
-      ...(comparison.stopped ? ['it goes on where it was when the same command is given again'] : []),
+      ...(comparison.stopped ? ['the same command continues the comparison'] : []),
       report === null ? 'no run is finished yet' : `report: ${report}  (${took})`,
     ];
   });
@@ -186,8 +195,8 @@ export function renderPlan(
     '',
     ...table(header, rows),
     '',
-    `in all: ${runs} runs${chosen}, ${metric(flops)}FLOPs, about ${hours(seconds)} hours on ${backend}`,
-    'hours: by the speed of a few steps, evaluations included; scoring at the end is not',
+    `total: ${runs} runs${chosen}, ${metric(flops)}FLOPs, about ${hours(seconds)} hours on ${backend}`,
+    'hours: from the speed of a few steps; with evaluations, without the scoring at the end',
   ];
 }
 
@@ -284,16 +293,16 @@ class ComparisonProgress {
       case 'start': {
         const { entrant, step, rank } = event;
         this.underWay.add(entrant.name);
-        const goesOn =
-          step === 0 ? '' : step === entrant.until ? ', already trained' : `, going on at step ${step}`;
+        const resumed =
+          step === 0 ? '' : step === entrant.until ? ', already trained' : `, resumed at step ${step}`;
         if (rank !== undefined) {
-          this.progress.line(`rank ${rank}: ${entrant.label} (${entrant.name}${goesOn})`);
+          this.progress.line(`rank ${rank}: ${entrant.label} (${entrant.name}${resumed})`);
           break;
         }
         this.progress = new Progress(entrant.label);
         notice('');
         notice(
-          `${entrant.label} (${this.done + this.underWay.size} of ${this.all}: ${entrant.name}${goesOn})`,
+          `${entrant.label} (${this.done + this.underWay.size} of ${this.all}: ${entrant.name}${resumed})`,
         );
         this.training = new TrainingProgress(
           this.progress,

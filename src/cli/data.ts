@@ -7,6 +7,6 @@ export const DATA_SOURCES = 'a folder that loopnn prepare, nanoGPT or llm.c wrot
 
 /** `--dtype`, beside it. */
 export function dtypeOption(): Option {
-  const help = 'type of the ids in files without a header; train.bin beside val.bin has uint16';
+  const help = 'type of the ids in files without a header; uint16 by default for train.bin beside val.bin';
   return new Option('--dtype <name>', help).choices(Object.keys(INTEGER_TYPES));
 }

@@ -9,6 +9,7 @@ import { machine } from '../node/machine.js';
 import { type ProbedGpu, probeGpu } from '../node/probe-gpu.js';
 import { slowInBf16 } from '../operations/runtime.js';
 import { LoopnnError } from '../errors.js';
+import { examples } from './help.js';
 import { byteSize, paragraph, printResult, terminalWidth } from './output.js';
 
 /** Columns before what a line says. */
@@ -17,13 +18,14 @@ const LABEL = 18;
 export function doctorCommand(program: Command): void {
   program
     .command('doctor')
-    .description('this machine, its instruction sets, threads and GPU, and the backend that runs')
+    .description('describe this machine: its instruction sets, threads and GPU, and the backend that runs')
     .option('--json', 'print one JSON document')
+    .addHelpText('after', examples('npx loopnn doctor', 'npx loopnn doctor --json'))
     .action(async ({ json }: { json?: true }) => {
       const host = machine();
       const native = addon();
       const wish = process.env.LOOPNN_BACKEND;
-      const asked = wish ? `, as LOOPNN_BACKEND=${wish} asks` : '';
+      const asked = wish ? `, chosen by LOOPNN_BACKEND=${wish}` : '';
       const warnings: string[] = [];
       const warn = (warning: string) => warnings.push(warning);
       const backend = await chosenBackend(warn);
@@ -62,8 +64,7 @@ export function doctorCommand(program: Command): void {
 /** The precision of products by default, and of training where that differs. */
 function precisionLine(bf16: boolean, backend: Backend | null): string {
   if (!bf16) return 'f32 by default: the instruction set does not multiply bfloat16';
-  const trains =
-    backend && slowInBf16(backend) ? '; training takes f32, which is as fast here or faster' : '';
+  const trains = backend && slowInBf16(backend) ? '; training uses f32, which is at least as fast here' : '';
   return `bf16 by default: the instruction set multiplies bfloat16${trains}`;
 }
 
@@ -78,20 +79,20 @@ function gpuLines(gpu: ProbedGpu): string[] {
   return [
     ...labelled('GPU', `${name}${from && ` (${from})`}: --backend webgpu runs on it`),
     ...(processor
-      ? labelled('', 'it is the processor in disguise: for tests, far slower than the native backend')
+      ? labelled('', 'emulated on the processor: for tests, far slower than the native backend')
       : []),
     ...labelled(
       '  shader-f16',
-      has('shader-f16') ? 'there: --precision f16 multiplies halves' : 'missing: --precision f16 is refused',
+      has('shader-f16') ? 'available: --precision f16 works' : 'missing: --precision f16 is refused',
     ),
     ...labelled('  subgroups', lanes ? `${lanes} lanes exchange values without memory` : 'missing'),
-    ...labelled('  timestamps', has('timestamp-query') ? 'there: bench times kernels' : 'missing'),
+    ...labelled('  timestamps', has('timestamp-query') ? 'available: bench times kernels' : 'missing'),
     ...labelled(
       '  one buffer',
       `${byteSize(Math.min(maxStorageBufferBindingSize, maxBufferSize))} at most; larger tensors take several`,
     ),
-    ...labelled('  workgroups', `share ${byteSize(maxComputeWorkgroupStorageSize)}`),
-    ...labelled('  memory', 'WebGPU does not tell; what is not to be had is told by its bytes'),
+    ...labelled('  workgroups', `share ${byteSize(maxComputeWorkgroupStorageSize)} of memory each`),
+    ...labelled('  memory', 'WebGPU does not report it; a refused allocation reports its bytes'),
   ];
 }
 
@@ -104,7 +105,7 @@ function labelled(label: string, text: string): string[] {
 /** Empty without MPI. */
 function mpiLine({ built, compiler }: FoundMpi): string[] {
   if (built) return [`MPI               loopnn's part is built for ${built}`];
-  return compiler ? ['MPI               mpicc is here: `loopnn mpi` builds what mpirun needs'] : [];
+  return compiler ? ['MPI               mpicc is found: `loopnn mpi` builds what mpirun needs'] : [];
 }
 
 /** The backend that commands would use; null, with a warning, if the environment's variables are invalid. */

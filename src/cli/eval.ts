@@ -23,6 +23,7 @@ import { slidingLoss } from '../evaluate/sliding.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { evaluateTasks } from './eval-tasks.js';
 import { wholeNumber, wholeNumbers } from './flags.js';
+import { examples } from './help.js';
 import { grouped, notice, Progress, printResult, table } from './output.js';
 import {
   backendOption,
@@ -77,49 +78,56 @@ interface Task<R extends Result> {
   run(options: PassOptions): Promise<R>;
 }
 
+/** The heading of the flags of which one must be given. */
+const SCORED = 'What to score (one is required):';
+
 export function evalCommand(program: Command): void {
   const command = program
     .command('eval')
     .description(
-      'loss, perplexity and bits per byte on a split of prepared data, a text file, or last words; answers to benchmarks',
+      'score a model: loss, perplexity and bits per byte on prepared data, a text file or last words; accuracy on benchmarks',
     )
-    .requiredOption('--model <run>', 'folder of a trained run')
     .addOption(
-      new Option('--data <path>', `tokens of ${DATA_SOURCES}, in consecutive sequences`).conflicts([
-        'text',
-        'lambada',
-        'stride',
-      ]),
+      new Option('--data <path>', `tokens of ${DATA_SOURCES}, in consecutive sequences`)
+        .conflicts(['text', 'lambada', 'stride'])
+        .helpGroup(SCORED),
     )
-    .addOption(dtypeOption().conflicts(['text', 'lambada']))
     .addOption(
-      new Option('--text <file>', 'a text file, by a sliding window of the block size').conflicts('lambada'),
+      new Option('--text <file>', 'a text file, by a sliding window of the block size')
+        .conflicts('lambada')
+        .helpGroup(SCORED),
     )
     .addOption(
       new Option(
         '--lambada <file>',
-        'the last words of texts, as LAMBADA asks: the field text of records, or any source of prepare',
-      ).conflicts('stride'),
+        'the last words of texts, as LAMBADA scores them: the field text of records, or any source of prepare',
+      )
+        .conflicts('stride')
+        .helpGroup(SCORED),
     )
     .addOption(
       new Option(
         '--tasks <file...>',
         'questions in JSON Lines: logs of lm-evaluation-harness, files of DCLM’s CORE, or texts for rolling perplexity',
-      ).conflicts(['data', 'text', 'lambada', 'stride', 'split', 'dtype']),
+      )
+        .conflicts(['data', 'text', 'lambada', 'stride', 'split', 'dtype'])
+        .helpGroup(SCORED),
     )
-    .option('--shots <n>', 'questions with their answers shown before each of CORE’s', wholeNumber(0), 0)
-    .option('--delimiter <text>', 'between a question of CORE’s and its answer', ' ')
+    .requiredOption('--model <run>', 'folder of a trained run')
+    .addOption(dtypeOption().conflicts(['text', 'lambada']))
+    .option('--shots <n>', 'answered questions shown before each question of CORE', wholeNumber(0), 0)
+    .option('--delimiter <text>', 'text between a question of CORE and its answer', ' ')
     .addOption(
-      new Option('--split <name>', 'which split of --data to score; by default val, or the whole of one file')
+      new Option('--split <name>', 'split of --data to score; val by default, or all of a single file')
         .choices(['val', 'train'])
         .conflicts(['text', 'lambada']),
     )
     .option(
       '--stride <n>',
-      'tokens between two windows over --text, up to the block size, and scored in each; half of it by default',
+      'tokens by which the window over --text moves, and which it scores; at most the block size, by default half of it',
       wholeNumber(1),
     )
-    .option('--loops <n,…>', 'loops, steps or layers to run, e.g. 1,2,4; all by default', wholeNumbers)
+    .option('--loops <n,…>', 'loops, steps or layers to run, such as 1,2,4; all by default', wholeNumbers)
     .addOption(exitCriterionOption())
     .addOption(exitThresholdOption())
     .option('--no-early-exit', 'let no halting rule stop a token')
@@ -128,6 +136,14 @@ export function evalCommand(program: Command): void {
     .addOption(precisionOption())
     .addOption(weightsOption())
     .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      examples(
+        'npx loopnn prepare sotu --out data/playground \\\n    --tokenizer models/playground/tokenizer.json',
+        'npx loopnn eval --model models/playground --data data/playground --loops 1,2,4',
+        'npx loopnn eval --model models/playground --text README.md',
+      ),
+    )
     .action(async (flags: EvalFlags) => {
       const { data, text, lambada, tasks } = flags;
       if (tasks !== undefined) {
@@ -205,7 +221,7 @@ async function evaluateLastWords(flags: EvalFlags, path: string): Promise<void> 
       const rule = `must hold a last word that fits blockSize = ${model.config.blockSize}`;
       throw new DataError(path, rule, shown || 'no text');
     }
-    if (leftOut.length > 0) notice(`left out ${leftOut.length} of ${texts.length} texts: ${shown}`);
+    if (leftOut.length > 0) notice(`skipped ${leftOut.length} of ${texts.length} texts: ${shown}`);
     return {
       label: path,
       facts: { lambada: path, leftOut: leftOut.length + warnings.broken },

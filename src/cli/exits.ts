@@ -10,6 +10,7 @@ import type { TrainConfig } from '../train/config.js';
 import { EXIT_DEFAULTS, measureExits } from '../operations/exits.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { anyNumber, wholeNumber } from './flags.js';
+import { examples } from './help.js';
 import { grouped, notice, paragraph, Progress, printResult, table, writePage } from './output.js';
 import { backendOption, precisionOption } from './runtime.js';
 
@@ -33,16 +34,16 @@ interface ExitsFlags {
 export function exitsCommand(program: Command): void {
   program
     .command('exits')
-    .description('loss against loops and time when tokens leave early, by criterion and threshold')
+    .description('measure what early exit costs in loss and saves in loops and time')
     .requiredOption('--model <run>', 'folder of a trained run')
-    .requiredOption('--data <path>', `held-out tokens: of ${DATA_SOURCES}, in a folder the val split`)
+    .requiredOption('--data <path>', `held-out tokens: ${DATA_SOURCES}; of a folder, the val split`)
     .addOption(dtypeOption())
     .option(
       '--criterion <name,…>',
-      `of ${EXIT_CRITERIA.join(', ')}; all that the model has by default`,
+      `some of ${EXIT_CRITERIA.join(', ')}; all that the model has by default`,
       criteria,
     )
-    .option('--thresholds <x,…>', 'thresholds of one criterion, in place of a sweep', numbers)
+    .option('--thresholds <x,…>', 'thresholds of a single --criterion, in place of a sweep', numbers)
     .option('--points <n>', 'thresholds of each criterion’s sweep', wholeNumber(1), EXIT_DEFAULTS.points)
     .option(
       '--loops <n>',
@@ -53,14 +54,21 @@ export function exitsCommand(program: Command): void {
     .option('--batch-size <n>', 'sequences in a forward pass', wholeNumber(1), EXIT_DEFAULTS.B)
     .option(
       '--tolerance <nats>',
-      'loss above full depth that the best threshold may cost',
+      'most loss that the best threshold may add to that of full depth',
       anyNumber,
       EXIT_DEFAULTS.tolerance,
     )
-    .option('--out <file>', 'write a page with plots')
+    .option('--out <file>', 'write a page with plots to this file')
     .addOption(backendOption())
     .addOption(precisionOption())
     .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      examples(
+        'npx loopnn prepare sotu --out data/playground \\\n    --tokenizer models/playground/tokenizer.json',
+        'npx loopnn exits --model models/playground --data data/playground \\\n    --criterion kl --max-tokens 4096',
+      ),
+    )
     .action(runExits);
 }
 
@@ -82,8 +90,8 @@ async function runExits(flags: ExitsFlags): Promise<void> {
     return [
       ...table(header, rows),
       '',
-      `${held}; loss in nats a token;`,
-      `time over that of full depth, ${(1000 * sweep.fullMs).toFixed(1)} µs a token`,
+      `${held}; loss: nats a token;`,
+      `time: relative to full depth, ${(1000 * sweep.fullMs).toFixed(1)} µs a token`,
       '',
       ...exitSentences(sweep).flatMap((line) => paragraph(line)),
     ];
@@ -109,7 +117,7 @@ function criteria(text: string): ExitCriterion[] {
   return text.split(',').map((name) => {
     const known = EXIT_CRITERIA.find((criterion) => criterion === name);
     if (known) return known;
-    throw new InvalidArgumentError(`It must be ${EXIT_CRITERIA.join(', ')}.`);
+    throw new InvalidArgumentError(`It must be one of ${EXIT_CRITERIA.join(', ')}.`);
   });
 }
 

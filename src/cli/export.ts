@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import { WEIGHT_TYPES, type WeightType } from '../formats/onnx-weights.js';
 import { exportModel } from '../operations/export.js';
 import { wholeNumber } from './flags.js';
+import { examples } from './help.js';
 import { interruptible } from './interrupt.js';
 import { grouped, notice, printResult } from './output.js';
 
@@ -19,13 +20,13 @@ export function exportCommand(program: Command): void {
   program
     .command('export')
     .description('write a trained model for other tools')
-    .requiredOption('--model <run>', 'folder of a run')
+    .requiredOption('--model <run>', 'folder of a trained run')
     .requiredOption('--out <folder>', 'new folder for the exported model')
     .addOption(
       new Option(
         '--format <name>',
-        'huggingface: config.json and safetensors for transformers; loop networks bring their PyTorch file. ' +
-          'onnx: a graph for onnxruntime and transformers.js, with a key/value cache. ' +
+        'huggingface: config.json and safetensors for transformers, with a PyTorch file for loop networks; ' +
+          'onnx: a graph for onnxruntime and transformers.js, with a key/value cache; ' +
           'browser: the run itself, for loadModel of loopnn/browser to fetch',
       )
         .choices(['huggingface', 'onnx', 'browser'])
@@ -33,7 +34,7 @@ export function exportCommand(program: Command): void {
     )
     .option(
       '--loops <n>',
-      'onnx: loops, steps or layers to write out; without it the file asks for them (input loops) where the depth allows',
+      'onnx: loops, steps or layers of the graph; by default an input, loops, sets them where the depth allows',
       wholeNumber(1),
     )
     .addOption(
@@ -42,6 +43,13 @@ export function exportCommand(program: Command): void {
       ),
     )
     .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      examples(
+        'npx loopnn export --model models/playground --out exported',
+        'npx loopnn export --model models/playground --out onnx --format onnx',
+      ),
+    )
     .action((flags: ExportFlags) => interruptible((signal) => runExport(flags, signal)));
 }
 
@@ -59,7 +67,7 @@ async function runExport(flags: ExportFlags, signal: AbortSignal): Promise<void>
         `${out}: a run for loopnn/browser, ${(exported.bytes / 1e6).toFixed(1)} MB, weights of step ${step}`,
       ];
     }
-    const asks = exported.inputs.some(({ name }) => name === 'loops') ? ', which asks for the loops' : '';
+    const asks = exported.inputs.some(({ name }) => name === 'loops') ? ' with the input loops' : '';
     return [`${out}: ONNX${asks}, ${exported.weights} weights of step ${step}`];
   });
 }

@@ -20,7 +20,7 @@ export function report(error: unknown, who = 'loopnn', debug = process.argv.incl
   const told = fileError(error);
   const known = told instanceof LoopnnError || (told instanceof Error && 'syscall' in told);
   const hint =
-    codeOf(error) === 'EADDRINUSE' ? '; another program listens there: --port 0 takes any free port' : '';
+    codeOf(error) === 'EADDRINUSE' ? '; another program listens there: --port 0 picks a free port' : '';
   const text = known ? `${told.message}${hint}` : `unexpected error: ${error}`;
   const [first, ...rest] = debug && error instanceof Error && error.stack ? error.stack.split('\n') : [text];
   for (const line of [`${who}: ${first}`, ...rest]) notice(line);

@@ -8,7 +8,7 @@ export function addFields(command: Command, fields: Fields, heading: string): Co
   for (const [name, field] of Object.entries(fields)) {
     const option = new Option(
       `--${kebab(name)} <${valueName(field)}>`,
-      `${field.help} (${field.follows ?? String(field.default)})`,
+      `${field.help} (default: ${field.follows ?? field.default})`,
     );
     // In commander's format for other flags; parseFieldText checks them.
     if (field.kind === 'choice') option.argChoices = [...field.choices];

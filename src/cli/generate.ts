@@ -5,6 +5,7 @@ import { type GenerateOptions, Model } from '../generate/model.js';
 import { exitCount } from '../models/config.js';
 import { total } from '../evaluate/evaluation.js';
 import { anyNumber, several, wholeNumber } from './flags.js';
+import { examples } from './help.js';
 import { notice, printResult } from './output.js';
 import {
   addOpenFlags,
@@ -39,27 +40,55 @@ export function generateCommand(program: Command): void {
     .description('continue a prompt with a trained model')
     .requiredOption('--model <run>', 'folder of a trained run')
     .option('--prompt <text>', 'text to continue; a new document where empty', '')
-    .option('--tokens <n>', 'most tokens to make', wholeNumber(1), 100)
-    .option('--stop <text>', 'end before this text; may be given several times', several)
-    .option('--temperature <t>', '0 always takes the most probable token', anyNumber, 0.8)
+    .option('--tokens <n>', 'most tokens to generate', wholeNumber(1), 100)
+    .option('--stop <text>', 'stop before this text; may be repeated', several)
+    .option(
+      '--temperature <t>',
+      'temperature of sampling; 0 always picks the most probable token',
+      anyNumber,
+      0.8,
+    )
     .option('--top-k <k>', 'sample among the k most probable tokens; 0 or −1 for all', wholeNumber(-1))
     .option('--top-p <p>', 'sample among the most probable tokens that together reach p', anyNumber)
     .option('--min-p <p>', 'sample among tokens at least p times as probable as the most probable', anyNumber)
-    .option('--repetition-penalty <x>', 'divide the scores of tokens in the prompt or the text', anyNumber)
-    .option('--frequency-penalty <x>', 'take x from a token’s score each time it is made', anyNumber)
-    .option('--presence-penalty <x>', 'take x from the scores of tokens that were made', anyNumber)
+    .option(
+      '--repetition-penalty <x>',
+      'divide by x the scores of tokens that the prompt or the text has',
+      anyNumber,
+    )
+    .option(
+      '--frequency-penalty <x>',
+      'subtract x from a token’s score for each time that it was generated',
+      anyNumber,
+    )
+    .option('--presence-penalty <x>', 'subtract x from the scores of tokens that were generated', anyNumber)
     .option(
       '--seed <n>',
-      'the same seed gives the same text on the same precision and instruction set',
+      'the same seed gives the same text with the same precision and instruction set',
       wholeNumber(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
       1337,
     )
     .option('--loops <n>', 'loops, steps or layers for each token; all by default', wholeNumber(1))
     .addOption(exitCriterionOption())
     .addOption(exitThresholdOption())
-    .option('--draft-loops <n>', 'draft with so many loops; the same text, perhaps sooner', wholeNumber(1))
-    .option('--draft-tokens <n>', 'tokens drafted before each check, 4 by default', wholeNumber(1))
-    .option('--json', 'print one JSON document at the end');
+    .option(
+      '--draft-loops <n>',
+      'draft tokens with this many loops, then check them at full depth: the same text, perhaps sooner',
+      wholeNumber(1),
+    )
+    .option(
+      '--draft-tokens <n>',
+      'tokens to draft before each check, with --draft-loops; 4 by default',
+      wholeNumber(1),
+    )
+    .option('--json', 'print one JSON document at the end')
+    .addHelpText(
+      'after',
+      examples(
+        'npx loopnn generate --model models/playground --prompt "what we can do for"',
+        'npx loopnn generate --model models/playground --loops 2 --temperature 0',
+      ),
+    );
   addOpenFlags(command).action(async (flags: GenerateFlags) => {
     const {
       model: folder,
@@ -118,7 +147,7 @@ export function generateCommand(program: Command): void {
       const most = options.loops ?? exitCount(config);
       notice(`${halted.meanSteps.toFixed(2)} steps a token, of at most ${most}`);
     }
-    if (draftLoops !== undefined) notice(`${accepted} of ${drafted} drafted tokens stood`);
+    if (draftLoops !== undefined) notice(`${accepted} of ${drafted} drafted tokens accepted`);
     if (reason !== 'tokens') notice(`stopped: ${explain(reason, config.blockSize)}`);
   });
 }

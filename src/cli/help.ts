@@ -1,5 +1,5 @@
 /** The layout of help: within the terminal's width, at most 100 columns; a long flag has a separate line. */
-import { type Command, Help } from 'commander';
+import { type Command, Help, type Option } from 'commander';
 import { terminalWidth } from './output.js';
 
 /** Columns of flags, beyond which the description begins on the next line. */
@@ -8,6 +8,10 @@ const FLAG_COLUMNS = 26;
 class NarrowHelp extends Help {
   override padWidth(command: Command, helper: Help): number {
     return Math.min(FLAG_COLUMNS, super.padWidth(command, helper));
+  }
+
+  override optionDescription(option: Option): string {
+    return `${super.optionDescription(option)}${option.mandatory ? ' (required)' : ''}`;
   }
 
   override formatItem(term: string, termWidth: number, description: string, helper: Help): string {
@@ -25,4 +29,9 @@ export function configureHelp(command: Command): void {
     getOutHelpWidth: () => terminalWidth(process.stdout, 80),
     getErrHelpWidth: () => terminalWidth(process.stderr, 80),
   });
+}
+
+/** The end of a command's help: command lines that work as typed, one after the other, in a checkout that is built. */
+export function examples(...lines: readonly string[]): string {
+  return ['', 'Examples:', ...lines.map((line) => `  ${line.replace('\n', '\n  ')}`)].join('\n');
 }

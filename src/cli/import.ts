@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { DownloadPlan } from '../data/hub/hub-download.js';
 import { importModel } from '../operations/import.js';
 import { notEmpty } from './flags.js';
+import { examples } from './help.js';
 import { interruptible } from './interrupt.js';
 import { byteSize, counted, grouped, notice, Progress, printResult } from './output.js';
 
@@ -16,19 +17,26 @@ interface ImportFlags {
 export function importCommand(program: Command): void {
   program
     .command('import')
-    .description('make a run of a GPT-2, or an exported loop network, in Hugging Face’s layout')
+    .description('make a run from a GPT-2 or an exported loop network in Hugging Face’s layout')
     .argument(
       '<source>',
       'folder with config.json, *.safetensors and, if any, the tokenizer’s files and chat template; or a model on the Hugging Face hub: hf:owner/name, hf:owner/name@revision, hf:gpt2',
     )
-    .requiredOption('--out <run>', 'folder of the new run; train it on with: loopnn train --resume')
+    .requiredOption('--out <run>', 'folder of the new run; loopnn train --resume trains it further')
     .option(
       '--eot <token>',
-      'token that ends a text; by default what the model’s files name, or a usual name',
+      'token that ends a text; by default the one that the model’s files name, or a usual name',
       notEmpty,
     )
-    .option('--follow-links', 'read files that links in the folder lead to outside of it')
+    .option('--follow-links', 'read files outside the folder that its links lead to')
     .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      examples(
+        'npx loopnn import hf:gpt2 --out runs/gpt2',
+        'npx loopnn generate --model runs/gpt2 --prompt "Once upon a time"',
+      ),
+    )
     .action((source: string, flags: ImportFlags) =>
       interruptible((signal) => runImport(source, flags, signal)),
     );

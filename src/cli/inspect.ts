@@ -7,6 +7,7 @@ import type { BackendName } from '../node/backend.js';
 import { inspectText } from '../operations/inspect.js';
 import type { TrainConfig } from '../train/config.js';
 import { anyNumber, wholeNumber } from './flags.js';
+import { examples } from './help.js';
 import { notice, printResult, table, writePage } from './output.js';
 import { backendOption, precisionOption } from './runtime.js';
 
@@ -25,16 +26,28 @@ interface InspectFlags {
 export function inspectCommand(program: Command): void {
   program
     .command('inspect')
-    .description('predictions, losses and movement of each token of a text, loop by loop')
+    .description('print predictions, losses and movement of each token of a text, loop by loop')
     .requiredOption('--model <run>', 'folder of a trained run')
     .requiredOption('--prompt <text>', 'text to inspect')
     .option('--loops <n>', 'loops, steps or layers to run; all by default', wholeNumber(1))
     .option('--top <k>', 'predictions to list at each exit', wholeNumber(1), 3)
-    .option('--exit-threshold <p>', 'probability that counts as confident', anyNumber, 0.9)
-    .option('--html <file>', 'write a page too')
+    .option(
+      '--exit-threshold <p>',
+      'probability above which a prediction counts as confident',
+      anyNumber,
+      0.9,
+    )
+    .option('--html <file>', 'write a page to this file too')
     .addOption(backendOption())
     .addOption(precisionOption())
     .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      examples(
+        'npx loopnn inspect --model models/playground --prompt "what we can do for"',
+        'npx loopnn inspect --model models/playground --prompt Peace --html page.html',
+      ),
+    )
     .action(async ({ html, json, exitThreshold: threshold, ...flags }: InspectFlags) => {
       const { model, prompt } = flags;
       const inspection = await inspectText({ ...flags, threshold, onNotice: notice });

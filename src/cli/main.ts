@@ -32,12 +32,14 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   doctor: async () => (await import('./doctor.js')).doctorCommand,
 };
 
+const DEBUG = 'print the stack trace of an error';
+
 async function main(argv: readonly string[]): Promise<void> {
   const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
   const program = new Command('loopnn')
-    .description('train, evaluate and generate from loop neural networks')
+    .description('train, evaluate, run and compare language models that loop their blocks')
     .version(version)
-    .option('--debug', 'show where an error came from')
+    .option('--debug', DEBUG)
     .configureOutput({ outputError: (text) => text.trimEnd().split('\n').forEach(notice) })
     .exitOverride();
   const [first, second] = argv.slice(2);
@@ -48,7 +50,7 @@ async function main(argv: readonly string[]): Promise<void> {
   for (const command of program.commands) {
     configureHelp(command);
     command.hook('preAction', requirePaths);
-    command.exitOverride().option('--debug', 'show where an error came from').helpCommand(false);
+    command.exitOverride().option('--debug', DEBUG).helpCommand(false);
   }
   process.on('exit', makeRoomToEnd); // for all callers of process.exit
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -1,18 +1,23 @@
-/** `loopnn params`: what models cost, from their configuration alone. */
+/** `loopnn params`: the cost of models, from their configuration alone. */
 import type { Command } from 'commander';
 import { presetNames, readPreset } from '../node/presets.js';
 import { type ModelCost, modelCost } from '../models/cost.js';
 import type { ModelConfig } from '../models/config.js';
 import { parseRunConfig } from '../train/config.js';
+import { examples } from './help.js';
 import { byteSize, grouped, metric, paragraph, printResult, table } from './output.js';
 import { addConfigFlags, configFromFlags } from './runtime.js';
 
 export function paramsCommand(program: Command): void {
   const command = program
     .command('params')
-    .description('parameters, FLOPs and memory of presets, or of any configuration')
-    .argument('[preset]', 'a preset; all of them where neither it nor another flag is given')
-    .option('--json', 'print one JSON document');
+    .description('print parameters, FLOPs and memory of presets, or of any configuration')
+    .argument('[preset]', 'a preset; all presets if no configuration flag is given either')
+    .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      examples('npx loopnn params', 'npx loopnn params gpt2-45m --depth loop --n-loop 4'),
+    );
   addConfigFlags(command).action((preset: string | undefined, options: Record<string, unknown>) => {
     const { json, ...flags } = options;
     const chosen = preset === undefined ? flags : { ...flags, preset };
@@ -31,11 +36,11 @@ function report(name: string, config: ModelConfig): Report {
 }
 
 const NOTES = [
-  'parameters: nanoGPT’s count, without the position embedding and the gates; in total: all that is trained.',
-  'FLOPs/token: forward, a multiply-add being two; causal attention at the full block size; backward takes twice as many.',
-  'K/V: keys and values in float32.',
-  'Activations: bytes for one sequence.',
-  'Where a preset leaves the vocabulary to the data (mini-*), GPT-2’s is assumed: --vocab-size n counts with another.',
+  'parameters: nanoGPT’s count, without the position embedding and the gates; in total: all that training changes',
+  'FLOPs/token: forward, a multiply-add being two; causal attention at the full block size; backward takes twice as many',
+  'K/V: keys and values in float32',
+  'activations: bytes for one sequence',
+  'vocabulary: GPT-2’s where the preset leaves it to the data (mini-*); --vocab-size n counts with another',
 ];
 
 function render(models: readonly Report[]): string[] {

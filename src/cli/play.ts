@@ -2,8 +2,9 @@
 import type { Command } from 'commander';
 import { servePlayground } from '../operations/play.js';
 import { isLoopback } from '../serve/host.js';
-import { wholeNumber } from './flags.js';
+import { examples } from './help.js';
 import { onSignal } from './interrupt.js';
+import { addListenFlags } from './listening.js';
 import { notice } from './output.js';
 
 interface PlayFlags {
@@ -13,13 +14,12 @@ interface PlayFlags {
 }
 
 export function playCommand(program: Command): void {
-  program
+  const command = program
     .command('play')
-    .description('open a playground on a page: loops, exits and small trainings to try')
-    .option('--model <run>', 'folder of a trained run; the small model that comes with the page by default')
-    .option('--host <address>', 'address to listen on; others than this machine reach 0.0.0.0', '127.0.0.1')
-    .option('--port <n>', 'port to listen on; 0 for any free one', wholeNumber(0, 65_535), 8091)
-    .action(play);
+    .description('serve a playground: a page to try loops, exits and small trainings on')
+    .option('--model <run>', 'folder of a trained run; by default the small model that the page ships with')
+    .addHelpText('after', examples('npx loopnn play', 'npx loopnn play --model models/playground --port 0'));
+  addListenFlags(command, 8091).action(play);
 }
 
 async function play(flags: PlayFlags): Promise<void> {
@@ -29,9 +29,9 @@ async function play(flags: PlayFlags): Promise<void> {
   await using playground = await servePlayground(flags);
   const { url, step } = playground;
   if (!isLoopback(flags.host))
-    notice(`--host ${flags.host}: anybody who reaches it sees the page and its model`);
+    notice(`--host ${flags.host}: anyone who reaches it sees the page and the model`);
   notice(
-    `${flags.model ?? 'the playground'}${step === null ? '' : `, step ${step},`} is at ${url} (Ctrl-C ends it)`,
+    `${flags.model ?? 'the playground'}${step === null ? '' : `, step ${step},`} is at ${url} (Ctrl-C stops it)`,
   );
-  notice(`${await stopped}: ending`);
+  notice(`${await stopped}: stopping`);
 }

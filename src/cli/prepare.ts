@@ -9,6 +9,7 @@ import { FIELD_DEFAULTS, FILE_KINDS, type FileKind } from '../data/corpus/source
 import { ownVersion, requireAlike } from '../operations/together.js';
 import type { Peers } from '../train/peers.js';
 import { anyNumber, notEmpty, wholeNumber } from './flags.js';
+import { examples } from './help.js';
 import { interruptible } from './interrupt.js';
 import { byteSize, grouped, metric, notice, Progress, printResult, table } from './output.js';
 import { together } from './together.js';
@@ -40,9 +41,9 @@ export function prepareCommand(program: Command): void {
     .description('turn text into token shards (train.bin, val.bin, in nanoGPT’s layout)')
     .argument(
       '<sources...>',
-      `files or folders of text, JSON Lines, JSON arrays of records, CSV or parquet, as their content shows, also as .gz or .zst; or built-in corpora: ${CORPORA.map(({ name }) => name).join(', ')}; or datasets on the Hugging Face hub: ${HUB_NAMES.join(', ')}, hf:owner/name`,
+      `files or folders of text, JSON Lines, JSON arrays of records, CSV or parquet, also as .gz or .zst (the content shows which); or built-in corpora: ${CORPORA.map(({ name }) => name).join(', ')}; or datasets on the Hugging Face hub: ${HUB_NAMES.join(', ')}, hf:owner/name`,
     )
-    .requiredOption('--out <dir>', 'folder to make')
+    .requiredOption('--out <dir>', 'folder to write')
     .option(
       '--tokenizer <name>',
       'bytes, gpt2, bpe:<vocabulary size> (trained here), or a tokenizer.json; a tokenizer_config.json beside it may name its end of text',
@@ -50,7 +51,7 @@ export function prepareCommand(program: Command): void {
     )
     .option(
       '--eot <token>',
-      'token of a tokenizer.json that ends each document; by default what the files beside it name, or a usual name',
+      'token of a tokenizer.json that ends each document; by default the one that the files beside it name, or a usual name',
       notEmpty,
     )
     .option(
@@ -58,7 +59,10 @@ export function prepareCommand(program: Command): void {
       'share of the text to hold out; by default a tenth, of large corpora 6 MB or 0.05 %',
       anyNumber,
     )
-    .option('--val <source>', 'what to hold out instead: a file, folder, corpus or dataset, whole')
+    .option(
+      '--val <source>',
+      'source to hold out whole, in place of a share: a file, folder, corpus or dataset',
+    )
     .option(
       '--val-split <name>',
       'split to hold out, of a dataset on the hub or a folder whose files name their splits; by default such a folder’s validation split',
@@ -73,33 +77,40 @@ export function prepareCommand(program: Command): void {
     .addOption(
       new Option(
         '--as <kind>',
-        'what all files are, whatever their content shows: text takes each whole, also where it looks like records',
+        'read every file as this kind, whatever its content shows; text reads it whole, even if it looks like records',
       ).choices(FILE_KINDS),
     )
     .option(
       '--split-on <string>',
-      "what parts the documents of a file of text, such as '<|endoftext|>'; by default each file is one",
+      "text that separates the documents of a text file, such as '<|endoftext|>'; by default each file is one document",
       notEmpty,
     )
     .option(
       '--max-broken <n>',
-      'broken records of JSON or CSV to leave out before it stops',
+      'most broken records of JSON or CSV to skip; more are an error',
       wholeNumber(0),
       FIELD_DEFAULTS.maxBroken,
     )
-    .option('--follow-links', 'read files and folders that links in a folder lead to outside of it')
+    .option('--follow-links', 'read files and folders outside a source folder that its links lead to')
     .option(
       '--split <name>',
-      'split of a dataset on the hub, by default train, or of a folder whose files name their splits',
+      'split to read, of a dataset on the hub or a folder whose files name their splits; by default train',
     )
-    .option('--subset <folder>', 'its folder, where a dataset has several with the split')
+    .option('--subset <folder>', 'folder of the dataset to read, where several have the split')
     .option(
       '--workers <n>',
-      'threads that encode, of each process; by default as many as there are processors, at most 6',
+      'encoding threads of each process; by default one a processor, at most 6',
       wholeNumber(1),
     )
     .option('--force', 'replace a folder that was prepared before')
     .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      examples(
+        'npx loopnn prepare sotu --out data/sotu --tokenizer bytes',
+        'npx loopnn prepare src --out data/code --tokenizer bpe:1000',
+      ),
+    )
     .action((sources: string[], flags: PrepareFlags) =>
       together((peers) => interruptible((signal) => prepareText(sources, flags, peers, signal))),
     );
@@ -174,7 +185,7 @@ export class Preparing {
     const { bytes } = meta.val;
     if (bytes >= LEAST_HELD_OUT) return;
     const more = 'hold out more by --val-fraction, or another source by --val';
-    notice(`warning: only ${grouped(bytes)} bytes are held out, on which a loss says little: ${more}`);
+    notice(`warning: only ${grouped(bytes)} bytes are held out, and a loss on them says little: ${more}`);
   };
 }
 
@@ -205,7 +216,7 @@ function render(out: string, { meta }: PrepareResult): string[] {
   const what =
     unit === 'sources'
       ? `held out: ${meta.heldOut.sources!.join(' ')}`
-      : `held out: ${units[unit]}, asked for ${Number((100 * fraction).toPrecision(3))} %`;
+      : `held out: ${units[unit]}, ${Number((100 * fraction).toPrecision(3))} % requested`;
   return [
     ...table(['split', 'documents', 'bytes', 'tokens', 'of all', 'bytes/token'], rows),
     '',

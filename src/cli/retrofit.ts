@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import { type ModelConfig, modelFields } from '../models/config.js';
 import { retrofitModel } from '../operations/retrofit.js';
 import { wholeNumber } from './flags.js';
+import { examples } from './help.js';
 import { interruptible } from './interrupt.js';
 import { counted, grouped, notice, printResult } from './output.js';
 
@@ -28,14 +29,17 @@ export function retrofitCommand(program: Command): void {
   const { loopForm, gate, inputInjection, loopEmbedding, hyperConnections, nStream } = modelFields;
   program
     .command('retrofit')
-    .description('make a loop network of a GPT-2, starting as near to it as the loop form allows')
+    .description('make a loop network from a GPT-2, as close to it as the loop form allows')
     .requiredOption('--model <run>', 'folder of a GPT-2’s run, trained or imported')
-    .requiredOption('--out <run>', 'folder of the new run; train it with: loopnn train --resume')
+    .requiredOption('--out <run>', 'folder of the new run; loopnn train --resume trains it further')
     .option('--layers <list>', 'layers to keep, in order: 0-5 or 0,2,4-6; all by default')
-    .option('--average <groups>', 'layers that are each the mean of several instead: 0-1,2-3 or 0+6,1+7')
+    .option(
+      '--average <groups>',
+      'groups of layers to average into one layer each, in place of --layers: 0-1,2-3 or 0+6,1+7',
+    )
     .option(
       '--loops <n>',
-      'loops over the stack; these or the inner ones must be 2 or more',
+      'loops over the stack; this or --inner-loops must be at least 2',
       wholeNumber(1),
       1,
     )
@@ -57,6 +61,13 @@ export function retrofitCommand(program: Command): void {
     )
     .option('--n-stream <n>', nStream.help, wholeNumber(2))
     .option('--json', 'print one JSON document')
+    .addHelpText(
+      'after',
+      examples(
+        'npx loopnn import hf:gpt2 --out runs/gpt2',
+        'npx loopnn retrofit --model runs/gpt2 --out runs/loops --layers 0-5 --loops 2',
+      ),
+    )
     .action((flags: RetrofitFlags) => interruptible((signal) => runRetrofit(flags, signal)));
 }
 

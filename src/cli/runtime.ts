@@ -26,28 +26,28 @@ export function openRuntime(options: RuntimeOptions): Promise<Runtime> {
 /** `--backend` for all commands that compute. */
 export function backendOption(): Option {
   const help =
-    'what computes: auto is the processor; webgpu a GPU, by the package webgpu; LOOPNN_BACKEND by default';
+    'what computes: auto is the processor, webgpu a GPU through the npm package webgpu; LOOPNN_BACKEND, or auto, by default';
   return new Option('--backend <name>', help).choices(BACKENDS);
 }
 
 /** `--precision` for commands that work on trained runs. */
 export function precisionOption(): Option {
   const { choices } = trainFields.precision;
-  const help = 'operands of matrix products; auto is what the run was trained with';
+  const help = 'operands of matrix products; auto is the precision that the run was trained with';
   return new Option('--precision <name>', help).choices(choices).default('auto');
 }
 
 /** `--weights` for commands that only read a model. */
 export function weightsOption(): Option {
   const help =
-    'how products read the weights: as --precision says, or rounded to 8 bits: half of bf16, a quarter of f32';
+    'how products read the weights: float in --precision; int8 rounded to 8 bits, half the bytes of bf16, a quarter of f32';
   return new Option('--weights <name>', help).choices(WEIGHTS).default('float');
 }
 
 /** The flags of commands that decode. */
 export function addOpenFlags(command: Command): Command {
   const { kvSharing, kvLoops } = modelFields;
-  const help = 'whose keys and values the loops share; by default what the run was trained with';
+  const help = 'whose keys and values the loops share; by default as in training';
   return command
     .addOption(backendOption())
     .addOption(precisionOption())
@@ -58,13 +58,13 @@ export function addOpenFlags(command: Command): Command {
 
 /** `--exit-criterion` for commands with early exit. */
 export function exitCriterionOption(): Option {
-  const help = 'what lets a token leave before the last loop; the model’s own halting rule by default';
+  const help = 'what lets a token exit before the last loop; the model’s own halting rule by default';
   return new Option('--exit-criterion <name>', help).choices(EXIT_CRITERIA);
 }
 
 /** `--exit-threshold`, beside it. */
 export function exitThresholdOption(): Option {
-  const help = 'the criterion’s threshold; loopnn exits shows what thresholds do';
+  const help = 'threshold of the criterion; loopnn exits measures what thresholds do';
   return new Option('--exit-threshold <x>', help).argParser(anyNumber);
 }
 
@@ -101,8 +101,8 @@ export function noticeLoops(config: ModelConfig, loops?: number): void {
 
 /** Adds the flags that choose a configuration: a preset or a file, and every field. */
 export function addConfigFlags(command: Command): Command {
-  command.option('--preset <name>', 'start from a preset (list them with: loopnn params)');
-  command.option('--config <file>', 'start from a configuration file; a copy of a preset is one');
+  command.option('--preset <name>', 'start from a preset; loopnn params lists them');
+  command.option('--config <file>', 'start from a configuration file, such as an edited copy of a preset');
   addFields(command, modelFields, 'Model:');
   return addFields(command, trainFields, 'Training:');
 }

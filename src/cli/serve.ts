@@ -5,9 +5,11 @@ import { ConfigError } from '../errors.js';
 import { isLoopback } from '../serve/host.js';
 import { DEFAULT_LIMITS, type ModelServer } from '../serve/server.js';
 import { serveModel } from '../operations/serve.js';
-import { KEY_VARIABLE, keysFrom } from './api-keys.js';
+import { keysFrom } from './api-keys.js';
 import { several, wholeNumber } from './flags.js';
+import { examples } from './help.js';
 import { onSignal } from './interrupt.js';
+import { addKeyFlag, addListenFlags } from './listening.js';
 import { notice } from './output.js';
 import { addOpenFlags, type OpenFlags } from './runtime.js';
 
@@ -33,39 +35,33 @@ const LONGEST_TIMEOUT = 86_400;
 export function serveCommand(program: Command): void {
   const command = program
     .command('serve')
-    .description('serve a trained model by OpenAI’s API')
-    .requiredOption('--model <run>', 'folder of a trained run')
-    .option('--host <address>', 'address to listen on; others than this machine reach 0.0.0.0', '127.0.0.1')
-    .option('--port <n>', 'port to listen on; 0 for any free one', wholeNumber(0, 65_535), 8080)
-    .option(
-      '--api-key <key>',
-      `a key that clients must send, and more by repetition; better in ${KEY_VARIABLE}, separated by commas: a flag shows in the list of processes`,
-      several,
-    )
+    .description('serve a trained model through OpenAI’s API')
+    .requiredOption('--model <run>', 'folder of a trained run');
+  addKeyFlag(addListenFlags(command, 8080))
     .option(
       '--model-name <name>',
-      'the model’s name in requests, and more by repetition; the folder’s by default',
+      'name of the model in requests, by default the folder’s; may be repeated',
       several,
     )
     .option(
       '--cors <origin>',
-      'let pages of this origin ask, as http://localhost:3000, and more by repetition; * for any page',
+      'let pages of this origin send requests, such as http://localhost:3000, or * for all pages; may be repeated',
       origins,
     )
-    .option('--no-page', 'answer the API only: no page at / to try the model on')
+    .option('--no-page', 'serve the API alone, without the page at / to try the model on')
     .option(
       '--chat-template <file>',
-      'a chat template in Jinja, as Hugging Face’s; by default the model’s own, or a plain dialogue where it has none',
+      'a chat template in Jinja, as Hugging Face’s; by default the model’s own, or a plain dialogue if it has none',
     )
     .option(
       '--loops <n>',
-      'loops, steps or layers for each token where a request does not say; all by default',
+      'loops, steps or layers for each token where a request does not set them; all by default',
       wholeNumber(1),
     )
     .option('--max-concurrency <n>', 'sequences that run at once', wholeNumber(1), 8)
     .option(
       '--max-queue <n>',
-      'sequences that wait; beyond them requests are refused',
+      'sequences that may wait; further requests are refused',
       wholeNumber(0),
       DEFAULT_LIMITS.maxQueue,
     )
@@ -77,9 +73,16 @@ export function serveCommand(program: Command): void {
     )
     .option(
       '--drain-timeout <seconds>',
-      'longest time that answers under way may take after SIGTERM or Ctrl-C',
+      'longest time that unfinished answers may take after SIGTERM or Ctrl-C',
       wholeNumber(0, LONGEST_TIMEOUT),
       DEFAULT_LIMITS.drainTimeoutMs / 1000,
+    )
+    .addHelpText(
+      'after',
+      examples(
+        'npx loopnn serve --model models/playground',
+        'npx loopnn serve --model models/playground --loops 2 --port 8081',
+      ),
     );
   addOpenFlags(command).action(serve);
 }
@@ -109,7 +112,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   });
   const stopped = stopOnSignal(server);
   if (keys.open && !isLoopback(host)) {
-    notice(`--host ${host}: anybody who reaches it may use the model; --api-key keeps strangers out`);
+    notice(`--host ${host}: anyone who reaches it can use the model; --api-key restricts who can`);
   }
   notice(`listening on ${server.url}`);
   server.ready.then(
@@ -127,7 +130,7 @@ async function serve(flags: ServeFlags): Promise<void> {
 function stopOnSignal(server: ModelServer): Promise<void> {
   return new Promise((resolve, reject) => {
     onSignal((name) => {
-      notice(`${name}: finishing what runs (again to quit at once)`);
+      notice(`${name}: finishing the running requests (again to quit at once)`);
       server.drain().then(resolve, reject);
     });
   });
@@ -138,7 +141,7 @@ function origins(value: string, before: readonly string[] = []): string[] {
   if (value === '*') return [...before, value];
   const origin = URL.canParse(value) ? new URL(value).origin : 'null';
   if (origin === 'null' || !/^https?:/.test(origin)) {
-    throw new InvalidArgumentError('must be an origin, as http://localhost:3000, or *');
+    throw new InvalidArgumentError('It must be an origin, such as http://localhost:3000, or *.');
   }
   return [...before, origin];
 }

@@ -9,6 +9,7 @@ import { trainRun } from '../operations/train.js';
 import { trainFields } from '../train/config.js';
 import { DATA_SOURCES, dtypeOption } from './data.js';
 import { givenFields, wholeNumber } from './flags.js';
+import { examples } from './help.js';
 import { interruptible } from './interrupt.js';
 import { evalLoopsOption, watched, watchOption } from './watched.js';
 import { grouped, notice, Progress, printResult } from './output.js';
@@ -36,29 +37,37 @@ interface TrainFlags extends Record<string, unknown> {
 export function trainCommand(program: Command): void {
   const command = program
     .command('train')
-    .description('train a model on prepared data')
+    .description('train a model on prepared data, or resume a run')
     .requiredOption('--data <path>', DATA_SOURCES)
     .addOption(dtypeOption())
-    .requiredOption('--out <run>', 'folder of the run')
+    .requiredOption('--out <run>', 'folder of the run to make, or to resume')
     .option(
       '--resume',
-      'continue the run in --out from its last checkpoint; training fields and the dropout may be changed',
+      'continue the run in --out from its last checkpoint; training fields and the dropout may change',
     )
     .option(
       '--tensorboard',
-      'log for TensorBoard too, beside metrics.jsonl; a resumed run that has such a log continues it',
+      'log for TensorBoard too, beside metrics.jsonl; a resumed run continues such a log without this flag',
     )
-    .option('--shard-optimizer', 'of many processes, each holds a part of the optimizer’s moments (ZeRO-1)')
+    .option('--shard-optimizer', 'with many processes, each holds a part of the optimizer’s moments (ZeRO-1)')
     .option(
       '--verify-every <n>',
-      'of many processes, updates between comparisons of their weights; 0: none',
+      'with many processes, updates between comparisons of their weights; 0 for none',
       wholeNumber(0),
       100,
     )
     .addOption(backendOption())
     .addOption(evalLoopsOption())
     .addOption(watchOption())
-    .option('--json', 'print one JSON document at the end');
+    .option('--json', 'print one JSON document at the end')
+    .addHelpText(
+      'after',
+      examples(
+        'npx loopnn prepare sotu --out data/sotu --tokenizer bytes',
+        'npx loopnn train --preset mini-1x2 --data data/sotu --out runs/sotu',
+        'npx loopnn train --data data/sotu --out runs/sotu --resume --max-steps 4000',
+      ),
+    );
   addConfigFlags(command).action((flags: TrainFlags) =>
     together((peers) => interruptible((signal) => train(flags, peers, signal))),
   );
@@ -128,7 +137,7 @@ async function train(flags: TrainFlags, peers: Peers | null, signal: AbortSignal
   printResult(flags.json === true, document, () => [
     `${out}: step ${summary.step} of ${steps}${lossesInWords(summary.valLoss, result)}`,
     ...(report === null ? [] : [`report: ${report}`]),
-    ...(summary.finished ? [] : [`it goes on with: loopnn train --data ${data} --out ${out} --resume${on}`]),
+    ...(summary.finished ? [] : [`resume with: loopnn train --data ${data} --out ${out} --resume${on}`]),
   ]);
 }
 

@@ -7,13 +7,13 @@ import { notice } from './output.js';
 
 /** `--eval-loops`. */
 export function evalLoopsOption(): Option {
-  const help = 'loop counts, as 1,2,4, at which each evaluation scores its validation batches too';
+  const help = 'loop counts, such as 1,2,4, at which each evaluation scores its validation batches too';
   return new Option('--eval-loops <counts>', help).argParser(wholeNumbers);
 }
 
 /** `--watch`. */
 export function watchOption(): Option {
-  const help = 'show it on a page of this machine meanwhile; later, loopnn watch does';
+  const help = 'show the progress on a page of this machine; loopnn watch shows it later';
   return new Option('--watch', help);
 }
 
@@ -29,7 +29,7 @@ export async function watched(
   return {
     async [Symbol.asyncDispose]() {
       await page[Symbol.asyncDispose]();
-      notice(`its page has ended; to see it again: loopnn watch ${folder}`);
+      notice(`the page is closed; to see it again: loopnn watch ${folder}`);
     },
   };
 }

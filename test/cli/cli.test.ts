@@ -298,7 +298,7 @@ test('a command has --help, and the ones with figures print JSON', async () => {
     LOOPNN_ISA: 'simd128',
     LOOPNN_NUM_THREADS: '2',
   });
-  assert.match(wasm.stdout, /^backend +wasm \(simd128, f32, 2 threads\), as LOOPNN_BACKEND=wasm asks$/m);
+  assert.match(wasm.stdout, /^backend +wasm \(simd128, f32, 2 threads\), chosen by LOOPNN_BACKEND=wasm$/m);
   const bench = await loopnn([
     'bench',
     'mini-1x1',

@@ -72,7 +72,7 @@ test('--lambada: accuracy, perplexity and bits per byte of last words; broken re
   assert.equal(one.results[0].words, 1);
   assert.match(
     one.stderr,
-    /left out 2 of 3 texts: .*line 1 \(last word: must have 1 to 32 tokens \(blockSize\), got 41\); .*line 3 \(no word\)/,
+    /skipped 2 of 3 texts: .*line 1 \(last word: must have 1 to 32 tokens \(blockSize\), got 41\); .*line 3 \(no word\)/,
   );
 });
 

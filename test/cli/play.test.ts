@@ -25,5 +25,5 @@ test('the playground is served to this machine until a signal', async () => {
   child.kill('SIGTERM');
   const { code, stdout, stderr } = await ended;
   assert.deepEqual([code, stdout], [0, '']);
-  assert.match(stderr, /SIGTERM: ending\n$/);
+  assert.match(stderr, /SIGTERM: stopping\n$/);
 });

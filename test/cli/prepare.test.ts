@@ -18,7 +18,7 @@ async function prepared(folder: string): Promise<string> {
   const { code, stdout, stderr } = await loopnn(['prepare', text, '--out', out, '--tokenizer', 'bytes']);
   assert.equal(code, 0, stderr);
   assert.match(stdout, /\nval +1 +125 +126 +25\.1 % +0\.992\n/);
-  assert.match(stdout, /\nheld out: the end of one document, asked for 25 %\n/);
+  assert.match(stdout, /\nheld out: the end of one document, 25 % requested\n/);
   return out;
 }
 

@@ -42,7 +42,7 @@ test('one line a request, and orders to stop are obeyed', async () => {
   const lines = stderr.trimEnd().split('\n');
   assert.match(lines[2], /^POST \/v1\/completions 200 \d+ms 6\+8 tokens mine$/);
   assert.match(lines[3], /^POST \/v1\/completions 400 \d+ms bad \(body: must be JSON \(.*\)\)$/);
-  assert.match(lines[4], /^SIGINT: finishing what runs \(again to quit at once\)$/);
+  assert.match(lines[4], /^SIGINT: finishing the running requests \(again to quit at once\)$/);
   assert.equal(lines.length, 5, stderr);
 });
 

@@ -1,12 +1,9 @@
-/** What the terminal shows fits it: help, tables, progress; colour only where there is one. */
+/** What the terminal shows fits it: tables, progress; colour only where there is one. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Command } from 'commander';
-import { configureHelp } from '../../src/cli/help.js';
 import { duration, paragraph, progressLine, table } from '../../src/cli/output.js';
 import { Speed } from '../../src/cli/training.js';
 import { loopnn, MAIN, temporaryFolder, trainSmall } from './helpers.js';
@@ -15,31 +12,6 @@ const folder = temporaryFolder();
 const { run, data } = await trainSmall(folder, 'run', '--max-steps', '3');
 const wider = (text: string, columns: number) =>
   text.split('\n').filter((line) => [...line].length > columns);
-
-const main = readFileSync(MAIN, 'utf8');
-const COMMANDS = [...main.matchAll(/^ {4}(\w+): async \(\) =>/gm)].map(([, name]) => name);
-
-/** Commands whose figures can be had as JSON. */
-const WITH_FIGURES = [
-  ...['params', 'prepare', 'train', 'eval', 'generate', 'inspect', 'exits', 'import', 'export', 'retrofit'],
-  ...['compare', 'bench', 'doctor'],
-];
-
-test('the help of every command fits 80 columns, and names --json where it has figures', async () => {
-  assert.ok(COMMANDS.length >= 15, `${COMMANDS}`);
-  const program = new Command('loopnn');
-  for (const name of COMMANDS) {
-    const own: Record<string, (program: Command) => void> = await import(`../../src/cli/${name}.js`);
-    own[`${name}Command`](program);
-  }
-  assert.equal(program.commands.length, COMMANDS.length);
-  for (const command of [program, ...program.commands]) {
-    configureHelp(command);
-    const help = command.helpInformation();
-    assert.deepEqual(wider(help, 80), [], command.name());
-    if (WITH_FIGURES.includes(command.name())) assert.match(help, /--json/, command.name());
-  }
-});
 
 /** Commands that print tables or figures, small. */
 const SHOWN: readonly (readonly string[])[] = [

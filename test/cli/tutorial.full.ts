@@ -46,7 +46,7 @@ test('the tutorial’s commands run, from text to report', async () => {
     outputs.push(await run(command));
   const [, trained, , plan, compared, reported] = outputs;
   assert.match(trained, /report: runs\/first\/report\.html/);
-  assert.match(plan, /in all: 3 runs and 3 pilots, .*FLOPs, about [\d.]+ hours/);
+  assert.match(plan, /total: 3 runs and 3 pilots, .*FLOPs, about [\d.]+ hours/);
   assert.match(compared, /Smaller gates against a gate of 1\nmodel +val loss/);
   assert.match(compared, /gate 1\/n: [+−]\d\.\d{3} nats against gate 1; one seed/);
   assert.match(reported, /gate 1\/n/);

@@ -10,14 +10,14 @@ test('watch says where, waits for runs, ends at once, and refuses what is no fol
   const child = start(['watch', folder, '--port', '0']);
   const ended = outcome(child);
   await new Promise<void>((resolve) => {
-    child.stderr!.on('data', (text: string) => /no run is there yet/.test(text) && resolve());
+    child.stderr!.on('data', (text: string) => /no run yet/.test(text) && resolve());
   });
   child.kill('SIGTERM');
   const { code, stderr } = await ended;
   assert.equal(code, 0);
   assert.match(
     stderr,
-    /^listening on http:\/\/127\.0\.0\.1:\d+\nno run is there yet: one that begins shows up\n$/,
+    /^listening on http:\/\/127\.0\.0\.1:\d+\nno run yet; new runs appear as they start\n$/,
   );
   await refused(['watch', join(folder, 'none')], /none: must be a folder with runs below it/);
   await refused(['watch'], /missing required argument 'runs'/, 2);
@@ -43,7 +43,7 @@ test('a training shows its page while it runs, and logs the loss by loop count',
   ]);
   assert.equal(code, 0, stderr);
   assert.match(stderr, /^watch it on http:\/\/127\.0\.0\.1:\d+\n/);
-  assert.ok(stderr.endsWith(`its page has ended; to see it again: loopnn watch ${run}\n`), stderr);
+  assert.ok(stderr.endsWith(`the page is closed; to see it again: loopnn watch ${run}\n`), stderr);
   const lines = readFileSync(join(run, 'metrics.jsonl'), 'utf8').trim().split('\n');
   const last = JSON.parse(lines.at(-1)!);
   assert.deepEqual(

@@ -87,7 +87,7 @@ test('comparisons survive kills and signals over any MPI, with any number of pro
       }
       const { code, stderr } = await launched(mpi, 4, command);
       assert.equal(code, 0, stderr);
-      assert.match(stderr, /going on at step/);
+      assert.match(stderr, /resumed at step/);
       assert.deepEqual(figures(out), expected);
     });
   }
