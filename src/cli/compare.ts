@@ -126,7 +126,7 @@ async function runComparison(
   await using _page = await watched(flags.watch, out, peers);
   const show = new ComparisonProgress(limited(suite, flags.maxSteps), seeds);
   const preparing = new Preparing();
-  const timing = new Progress('timing steps in turns');
+  let timing: Progress | null = null;
   const comparison = await compareModels({
     ...options,
     suite,
@@ -139,12 +139,13 @@ async function runComparison(
     onPrepared: preparing.end,
     onTiming: (done, of) => {
       show.clear();
+      timing ??= new Progress('timing steps in turns');
       timing.update(done / of, `step ${done}/${of}`);
     },
     onNotice: notice,
   });
   show.clear();
-  timing.clear();
+  (timing as Progress | null)?.clear();
   if (comparison.failed) process.exitCode = 1;
   const { document, context, report } = comparison;
   const { results, missing } = document;

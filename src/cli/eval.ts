@@ -115,8 +115,17 @@ export function evalCommand(program: Command): void {
     )
     .requiredOption('--model <run>', 'folder of a trained run')
     .addOption(dtypeOption().conflicts(['text', 'lambada']))
-    .option('--shots <n>', 'answered questions shown before each question of CORE', wholeNumber(0), 0)
-    .option('--delimiter <text>', 'text between a question of CORE and its answer', ' ')
+    .addOption(
+      new Option('--shots <n>', 'answered questions shown before each question of CORE')
+        .argParser(wholeNumber(0))
+        .default(0)
+        .conflicts(['data', 'text', 'lambada']),
+    )
+    .addOption(
+      new Option('--delimiter <text>', 'text between a question of CORE and its answer')
+        .default(' ')
+        .conflicts(['data', 'text', 'lambada']),
+    )
     .addOption(
       new Option('--split <name>', 'split of --data to score; val by default, or all of a single file')
         .choices(['val', 'train'])

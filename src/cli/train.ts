@@ -92,7 +92,7 @@ async function train(flags: TrainFlags, peers: Peers | null, signal: AbortSignal
   let save = () => {};
   process.on('SIGUSR1', () => save());
   const progress = new Progress('training');
-  const scoring = new Progress('scoring');
+  let scoring: Progress | null = null;
   let training: TrainingProgress | null = null;
   let steps = 0;
   const { result, report, ...summary } = await trainRun({
@@ -125,11 +125,12 @@ async function train(flags: TrainFlags, peers: Peers | null, signal: AbortSignal
     onEvent: (event) => training!.show(event),
     onScoring: (fraction) => {
       progress.clear();
+      scoring ??= new Progress('scoring');
       scoring.update(fraction, 'all exits and a sample follow');
     },
     onNotice: (line) => progress.line(line),
   });
-  scoring.clear();
+  (scoring as Progress | null)?.clear();
   progress.clear();
   const tokensPerSecond = (training as TrainingProgress | null)?.speed.tokensPerSecond ?? null;
   const document = { ...summary, tokensPerSecond, heldOutLoss: result?.valLoss ?? null, report };

@@ -114,6 +114,7 @@ test('what can not be evaluated is refused in one line', async () => {
   await refused(['--text', text, '--lambada', words], /--text.*cannot be used with.*--lambada/, 2);
   await refused(['--text', text, '--split', 'val'], /--split.*cannot be used with.*--text/, 2);
   await refused(['--lambada', words, '--stride', '4'], /--lambada.*cannot be used with.*--stride/, 2);
+  await refused(['--lambada', words, '--shots', '4'], /--shots.*cannot be used with.*--lambada/, 2);
   await refused(
     ['--text', text, '--stride', '33'],
     /^loopnn: stride: must be .* from 1 to blockSize = 32, got 33/,
