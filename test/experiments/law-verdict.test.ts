@@ -43,7 +43,7 @@ test('at equal parameters the rival has as many layers, at equal compute and wei
   const measures = verdicts(suite.law, models);
   assert.deepEqual(
     measures.map(({ title }) => title),
-    ['Equal parameters', 'Equal training compute', 'Equal bytes of weights read for a decoded token'],
+    ['Equal parameters', 'Equal training compute', 'Equal weights read per decoded token'],
     'no time where none was measured',
   );
   const [parameters, compute, weights] = measures.map((measure) => verdictTable(measure));

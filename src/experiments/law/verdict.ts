@@ -40,7 +40,7 @@ const COSTS: readonly Cost[] = [
   { title: 'Equal parameters', of: ({ runs: [{ cost }] }) => cost.parameters.total },
   { title: 'Equal training compute', of: ({ runs: [{ config }] }) => trainingFlopsPerToken(config) },
   {
-    title: 'Equal bytes of weights read for a decoded token',
+    title: 'Equal weights read per decoded token',
     of: ({ runs: [{ config }] }) => weightsReadPerToken(config.model),
   },
   { title: 'Equal training time', of: turnMs },
@@ -134,7 +134,7 @@ export function verdictSections(found: readonly CostVerdict[]): Section[] {
       return [{ label: `${title}: ${recipe.name}`, color: seriesColor(i), value: mean(all), low, high }];
     }),
   );
-  const title = 'Looped models against models without loops of equal cost';
+  const title = 'Loss against models without loops of equal cost';
   const chart: Block = {
     ...{ kind: 'chart', name: 'equal-cost', title },
     says: 'Left of 0 looping pays: a point is the mean of all looped models of a recipe, its line their range.',
@@ -146,4 +146,4 @@ export function verdictSections(found: readonly CostVerdict[]): Section[] {
 const IN_WORDS =
   'Differences of the loss, in nats per token, to a model without loops that costs the same; below 0 looping pays. ' +
   'Losses of such a model are read, seed by seed, between the two that cost next to it, along a line on logarithmic ' +
-  'axes; – where all cost less. Every loop reads the weights of its blocks.';
+  'axes; – where all cost less. Every loop reads the weights of its blocks: bytes of weights are what decoding costs.';
