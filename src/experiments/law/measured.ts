@@ -23,10 +23,10 @@ export interface MeasuredModel extends LawModel {
 }
 
 /** The laws of all recipes whose loops have finished runs. */
-export function measureLaws({ law }: Suite, results: readonly RunResult[]): MeasuredLaw[] {
-  return law.flatMap((recipe): MeasuredLaw[] => {
+export function measureLaws(suite: Suite, results: readonly RunResult[]): MeasuredLaw[] {
+  return suite.law.flatMap((recipe): MeasuredLaw[] => {
     const { name, label } = recipe;
-    const models = finishedModels(recipe, results);
+    const models = finishedModels(suite, recipe, results);
     if (models.every(({ loops }) => loops === 1)) return [];
     const why = unfit(models);
     if (why !== null) return [{ name, label, undetermined: why, fit: null, models }];
@@ -49,12 +49,12 @@ export function plannedPoints(
     .map((model) => pointOf(runConfig(suite, model, vocabSize, precision)));
 }
 
-function finishedModels({ models }: LawRecipe, results: readonly RunResult[]): MeasuredModel[] {
-  return models.flatMap((name) => {
-    const runs = results.filter((result) => result.name === name);
+function finishedModels(suite: Suite, recipe: LawRecipe, results: readonly RunResult[]): MeasuredModel[] {
+  return suite.models.flatMap(({ name, label }) => {
+    const runs = recipe.models.includes(name) ? results.filter((result) => result.name === name) : [];
     if (runs.length === 0) return [];
-    const [{ label, config }] = runs;
-    return [{ name, label, ...pointOf(config), losses: runs.map(({ valLoss }) => valLoss) }];
+    const losses = runs.map(({ valLoss }) => valLoss);
+    return [{ name, label, ...pointOf(runs[0].config), losses }];
   });
 }
 

@@ -57,10 +57,10 @@ export function onlyRecipes(suite: Suite, recipes: readonly string[]): Suite {
 
 /** The models of recipes with the same blocks, trained so long. */
 function partOf(grid: LawGrid, recipes: readonly GridRecipe[], length: Length): LawModels {
-  const [{ name: first, label: firstLabel, blocks }] = recipes;
+  const [{ name: first, blocks }] = recipes;
   // The blocks of the first recipe need no name.
   const named = first !== grid.recipes[0].name;
-  const of = `${named ? `, blocks of ${firstLabel}` : ''}${length.label}`;
+  const of = `${named ? `, blocks of ${first}` : ''}${length.label}`;
   const unlooped = grid.unlooped.map(
     (nLayer): SuiteModel => ({
       name: `${named ? `${first}-` : ''}layers-${nLayer}${length.name}`,
