@@ -90,7 +90,9 @@ async function train(flags: TrainFlags, peers: Peers | null, signal: AbortSignal
   await using _page = await watched(flags.watch, out, peers);
   // Launchers hand it on to all processes; without a listener Node would wait for a debugger.
   let save = () => {};
-  process.on('SIGUSR1', () => save());
+  const saveSoon = () => save();
+  process.on('SIGUSR1', saveSoon);
+  using _listener = { [Symbol.dispose]: () => process.off('SIGUSR1', saveSoon) };
   const progress = new Progress('training');
   let scoring: Progress | null = null;
   let training: TrainingProgress | null = null;

@@ -424,7 +424,7 @@ test('a model that halts early trains, evaluates, generates and is inspected; wr
   assert.match(shown.stdout, / 1000000000 +1\.00 /);
   assert.match(shown.stdout, /^all tokens alike: [\s\S]*within\s0\.01\snats\sof\sfull\sdepth\.$/m);
   assert.match(shown.stdout, /^Least time within 0\.01 nats of full depth: /m);
-  await refused([...sweep, '--criterion', 'boredom'], /It must be change, second-difference, kl/, 2);
+  await refused([...sweep, '--criterion', 'boredom'], /It must be one of change, second-difference, kl/, 2);
   await refused([...sweep, '--thresholds', '1'], /thresholds: must be given for a single criterion/);
   await refused(
     [...sweep, '--out', folder],

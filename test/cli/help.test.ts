@@ -1,23 +1,19 @@
 /** The help of every command: its layout, its examples, and what it marks as required. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { configureHelp } from '../../src/cli/help.js';
-import { loopnn, MAIN, temporaryFolder } from './helpers.js';
+import { COMMANDS } from '../../src/cli/program.js';
+import { loopnnHere, temporaryFolder } from './helpers.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const NONE = join(temporaryFolder(), 'none');
 
-const main = readFileSync(MAIN, 'utf8');
-const COMMANDS = [...main.matchAll(/^ {4}(\w+): async \(\) =>/gm)].map(([, name]) => name);
 const program = new Command('loopnn').exitOverride();
-for (const name of COMMANDS) {
-  const own: Record<string, (program: Command) => void> = await import(`../../src/cli/${name}.js`);
-  own[`${name}Command`](program);
-}
+for (const load of Object.values(COMMANDS)) (await load())(program);
 for (const command of [program, ...program.commands]) configureHelp(command);
 
 /** Commands whose figures can be had as JSON. */
@@ -48,8 +44,10 @@ function descriptionsOf(command: Command): string[] {
 }
 
 test('help fits 80 columns, keeps words whole, and names --json where a command has figures', () => {
-  assert.ok(COMMANDS.length >= 15, `${COMMANDS}`);
-  assert.equal(program.commands.length, COMMANDS.length);
+  assert.deepEqual(
+    program.commands.map((command) => command.name()),
+    Object.keys(COMMANDS),
+  );
   const onOneLine = (text: string) => text.replaceAll(/\s+/g, ' ');
   for (const command of [program, ...program.commands]) {
     const help = helpOf(command);
@@ -110,13 +108,13 @@ test('what help marks as required is refused if it is absent, and nothing else i
     const sources = command.registeredArguments.filter((argument) => argument.required).map(() => NONE);
     const fixed = [command.name(), ...sources, ...(FURTHER[command.name()] ?? [])];
     const given = (options: typeof required) => [...fixed, ...options.flatMap(({ long }) => [long!, NONE])];
-    const whole = loopnn(given(required));
     for (const option of required) {
-      const { code, stderr } = await loopnn(given(required.filter((other) => other !== option)));
+      const { code, stderr } = await loopnnHere(given(required.filter((other) => other !== option)));
       assert.match(stderr, new RegExp(`required option '${option.flags}' not specified`));
       assert.equal(code, 2);
     }
     // The work begins, and does not find its files.
-    assert.equal((await whole).code, 1, (await whole).stderr);
+    const whole = await loopnnHere(given(required));
+    assert.equal(whole.code, 1, whole.stderr);
   }
 });

@@ -209,6 +209,6 @@ test('a held-out text that is too small to say anything is said to be', async ()
       'bytes',
     ]);
     assert.equal(code, 0, stderr);
-    assert.equal(/warning: only 5,000 bytes are held out, on which a loss says little/.test(stderr), said);
+    assert.equal(/warning: only 5,000 bytes are held out, and a loss on them says little/.test(stderr), said);
   }
 });
