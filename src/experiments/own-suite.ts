@@ -54,7 +54,11 @@ export function factsOfRuns(results: readonly RunResult[]): {
   warnings: string[];
 } {
   const distinct = (value: (result: RunResult) => string) => [...new Set(results.map(value))];
-  const texts = distinct(({ heldOut }) => heldOut?.text ?? 'unknown');
+  // `train` names the folder too, a comparison only what is in it.
+  const texts = distinct(({ heldOut }) => {
+    const text = heldOut?.text ?? 'unknown';
+    return /\d+ and \d+ tokens, tokenizer .*$/.exec(text)?.[0] ?? text;
+  });
   const tokens = distinct(({ heldOut }) => (heldOut ? grouped(heldOut.tokens) : 'all'));
   const warnings: string[] = [];
   if (texts.length > 1) {

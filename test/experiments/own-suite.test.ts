@@ -73,6 +73,10 @@ test('losses of different texts, or of different parts of one, are said to be no
   assert.match(texts[0], /of different texts, and not to be compared: data\/mine; data\/other/);
   const parts = factsOfRuns([resultOf(1, 1), resultOf(1, 2, 'data/mine', 99)]).warnings;
   assert.match(parts[0], /different parts of the text: 1,000, 99 tokens/);
+  // The same text, as a training names it and as a comparison does.
+  const same = '90 and 10 tokens, tokenizer bytes';
+  const named = factsOfRuns([resultOf(1, 1, `data/mine, ${same}`), resultOf(1, 2, same, 99)]).warnings;
+  assert.match(named.join(), /^the runs’ losses are of different parts of the text: 1,000, 99 tokens$/);
 });
 
 /** A run of 100 steps with two loops, trained by the schedule; its loss falls evenly. */
