@@ -146,4 +146,5 @@ export function verdictSections(found: readonly CostVerdict[]): Section[] {
 const IN_WORDS =
   'Differences of the loss, in nats per token, to a model without loops that costs the same; below 0 looping pays. ' +
   'Losses of such a model are read, seed by seed, between the two that cost next to it, along a line on logarithmic ' +
-  'axes; – where all cost less. Every loop reads the weights of its blocks: bytes of weights are what decoding costs.';
+  'axes; – where none costs about as much. Every loop reads the weights of its blocks: their bytes are what decoding ' +
+  'costs.';
