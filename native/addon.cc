@@ -119,7 +119,7 @@ napi_value info(Call& call) {
   napi_set_named_property(env, result, "isas", isas);
   napi_get_boolean(env, currentIsa().bf16, &bf16);
   napi_set_named_property(env, result, "bf16", bf16);
-  napi_get_boolean(env, currentIsa().bf16 && instructions().fastBf16, &fastBf16);
+  napi_get_boolean(env, currentIsa().fastBf16(), &fastBf16);
   napi_set_named_property(env, result, "fastBf16", fastBf16);
   napi_set_named_property(env, result, "threads", threads);
 #if defined(__clang__)

@@ -10,6 +10,9 @@
 namespace loopnn {
 
 #if defined(__x86_64__)
+namespace amx {
+const Kernels& kernels();
+}
 namespace avx512bf16 {
 const Kernels& kernels();
 }
@@ -32,14 +35,19 @@ constexpr bool kEmulated = true;
 constexpr bool kEmulated = false;
 #endif
 
+[[maybe_unused]] bool always() { return true; }
+bool never() { return false; }
+
 const Isa kIsas[] = {
 #if defined(__x86_64__)
-    {"avx512bf16", true, [] { return kEmulated || instructions().avx512bf16; }, avx512bf16::kernels},
-    {"avx512", false, [] { return kEmulated || instructions().avx512; }, avx512::kernels},
-    {"avx2", false, [] { return instructions().avx2; }, avx2::kernels},
+    {"amx", true, always, [] { return kEmulated || instructions().amx; }, amx::kernels},
+    {"avx512bf16", true, [] { return instructions().fastDots; },
+     [] { return kEmulated || instructions().avx512bf16; }, avx512bf16::kernels},
+    {"avx512", false, never, [] { return kEmulated || instructions().avx512; }, avx512::kernels},
+    {"avx2", false, never, [] { return instructions().avx2; }, avx2::kernels},
 #endif
-    {"portable", false, [] { return true; }, portable::kernels},
-    {nullptr, false, nullptr, nullptr},
+    {"portable", false, never, [] { return true; }, portable::kernels},
+    {nullptr, false, nullptr, nullptr, nullptr},
 };
 
 const Isa* chosen = nullptr;

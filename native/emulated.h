@@ -1,6 +1,6 @@
 /**
- * Emulates the AVX-512 instructions that vec.h uses, in two halves of AVX2, bit for bit. The build that tests every
- * instruction set on a machine that lacks some includes this file before everything else.
+ * Emulates the AVX-512 instructions that vec.h uses, in two halves of AVX2, and AMX's of amx.h, bit for bit. The build
+ * that tests every instruction set on a machine that lacks some includes this file before everything else.
  */
 #pragma once
 
@@ -115,8 +115,53 @@ static inline __m512i permutexvar(__m512i index, __m512i v) {
   return (__m512i)to;
 }
 
+#if defined(__AMX_BF16__)
+
+/** A tile: 16 rows of 16 words. */
+struct Tile {
+  words rows[16];
+};
+static thread_local Tile tile[8];
+
+static inline void loadTile(int t, const void* from, size_t stride) {
+  for (int i = 0; i < 16; i++) __builtin_memcpy(&tile[t].rows[i], (const char*)from + i * stride, 64);
+}
+
+static inline void storeTile(int t, void* to, size_t stride) {
+  for (int i = 0; i < 16; i++) __builtin_memcpy((char*)to + i * stride, &tile[t].rows[i], 64);
+}
+
+static inline words broadcast(uint32_t x) { return words{} + x; }
+
+/** c += a·b: even values of k and odd ones are summed from zero, each in order, and then both sums are added. */
+static inline void multiplyTiles(int c, int a, int b) {
+  for (int i = 0; i < 16; i++) {
+    __m512 even{}, odd{};
+    for (int k = 0; k < 16; k++) {
+      const words x = broadcast(tile[a].rows[i][k]), y = tile[b].rows[k];
+      even = fmadd((__m512)flushed(x << 16), (__m512)flushed(y << 16), even);
+      odd = fmadd((__m512)flushed(x & 0xffff0000u), (__m512)flushed(y & 0xffff0000u), odd);
+    }
+    tile[c].rows[i] = (words)((__m512)tile[c].rows[i] + (even + odd));
+  }
+}
+
+#endif
+
 }  // namespace emulated
 
+#if defined(__AMX_BF16__)
+#undef _tile_loadd
+#undef _tile_stored
+#undef _tile_zero
+#undef _tile_dpbf16ps
+#define _tile_loadconfig(shapes) (void)(shapes)
+#define _tile_release() (void)0
+#define _tile_zero(t) (emulated::tile[t] = emulated::Tile{})
+#define _tile_loadd(t, from, stride) emulated::loadTile(t, from, stride)
+#define _tile_stored(t, to, stride) emulated::storeTile(t, to, stride)
+#define _tile_dpbf16ps(c, a, b) emulated::multiplyTiles(c, a, b)
+#endif
 #define _mm512_fmadd_ps emulated::fmadd
 #define _mm512_max_ps emulated::max
 #define _mm512_min_ps emulated::min

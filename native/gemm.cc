@@ -4,12 +4,17 @@
  * depends only on the shapes.
  */
 #include "gemm.h"
+#if defined(__AMX_BF16__)
+#include "amx.h"
+#endif
 
 namespace loopnn {
 namespace LOOPNN_ISA {
 namespace {
 
-constexpr int64_t kTallest = 16 * MR;  // rows of a task: with KC steps they fill a part of the second-level cache
+/** Rows of a task: with KC steps they fill a part of the second-level cache. */
+template <class P>
+constexpr int64_t kTallest = 16 * P::kRows;
 constexpr int64_t kWidest = 32 * NR;
 constexpr int64_t kStrip = 128;  // columns of a task with all rows: its packed panels stay in the second-level cache
 constexpr int64_t kRowsAhead = 8;  // steps
@@ -49,25 +54,26 @@ int64_t evenly(int64_t panels, int64_t most, int64_t times) {
 }
 
 /** The grid for a B that is already packed: tasks are blocks of C. A function of the shape alone. */
+template <class P>
 Grid blocksOf(int64_t M, int64_t N, int64_t steps) {
   Grid g;
-  g.height = min(roundUp(M, MR), kPackedAtOnce / min(steps, kDeepEnough) / MR * MR);
+  g.height = min(roundUp(M, P::kRows), kPackedAtOnce / min(steps, kDeepEnough) / P::kRows * P::kRows);
   g.depth = min(steps, max(KC, kPackedAtOnce / g.height / KC * KC));
   const int64_t m = min(M, g.height);
-  g.rows = min(roundUp(m, MR), kTallest);
+  g.rows = min(roundUp(m, P::kRows), kTallest<P>);
   g.cols = min(roundUp(N, NR), kWidest);
   while (g.down(m) * g.across(N) < kEnoughTasks && g.rows * g.cols * g.depth > kSmallTask) {
-    if (g.cols > NR && (4 * g.cols >= g.rows || g.rows <= MR)) {
+    if (g.cols > NR && (4 * g.cols >= g.rows || g.rows <= P::kRows)) {
       g.cols = roundUp(ceilDiv(g.cols, 2), NR);
-    } else if (g.rows > MR) {
-      g.rows = roundUp(ceilDiv(g.rows, 2), MR);
+    } else if (g.rows > P::kRows) {
+      g.rows = roundUp(ceilDiv(g.rows, 2), P::kRows);
     } else {
       break;
     }
   }
   // Even tiles: no sliver at the end.
   g.cols = roundUp(ceilDiv(N, g.across(N)), NR);
-  g.rows = evenly(ceilDiv(m, MR), g.rows / MR, g.across(N)) * MR;
+  g.rows = evenly(ceilDiv(m, P::kRows), g.rows / P::kRows, g.across(N)) * P::kRows;
   return g;
 }
 
@@ -87,35 +93,51 @@ int64_t stripOf(int64_t lanes, int64_t panel, int64_t least, int64_t most, int64
  * packs its part of the other operand itself, so that this part stays in its caches. Tasks are blocks if there would be
  * too few strips.
  */
+template <class P>
 Grid stripsOf(int64_t M, int64_t N, int64_t steps) {
-  Grid g = {steps, roundUp(M, MR), roundUp(M, MR), roundUp(N, NR)};
-  const bool upright = ceilDiv(N, NR) >= ceilDiv(M, MR);
+  Grid g = {steps, roundUp(M, P::kRows), roundUp(M, P::kRows), roundUp(N, NR)};
+  const bool upright = ceilDiv(N, NR) >= ceilDiv(M, P::kRows);
   g.depth = min(steps, max(KC, kPackedAtOnce / (upright ? g.rows : g.cols) / KC * KC));
-  const int64_t lanes = upright ? N : M, most = upright ? kStrip : kTallest, least = most / 2;
+  const int64_t lanes = upright ? N : M, most = upright ? kStrip : kTallest<P>, least = most / 2;
   const int64_t shared = (upright ? M : N) * g.depth;
-  if (shared > kNear && ceilDiv(lanes, least) < kEnoughTasks) return blocksOf(M, N, steps);
-  (upright ? g.cols : g.rows) = stripOf(lanes, upright ? NR : MR, least, most, shared);
+  if (shared > kNear && ceilDiv(lanes, least) < kEnoughTasks) return blocksOf<P>(M, N, steps);
+  (upright ? g.cols : g.rows) = stripOf(lanes, upright ? NR : P::kRows, least, most, shared);
   return g;
 }
 
+/** One panel of A or of B, as `packPanel`. */
+template <class P, bool isA>
+void packOne(float* dst, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc) {
+  packPanel<P, isA ? P::kRows : NR>(dst, src, ls, ks, lanes, kc);
+}
+
+#if defined(__AMX_BF16__)
+template <>
+void packOne<Bf16, true>(float* dst, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc) {
+  packTiles(dst, src, ls, ks, lanes, kc);
+}
+#endif
+
 /** Packs KC steps of one panel. Successive tasks pack adjacent panels, whose rows share pages of memory. */
-template <class P, int Width>
+template <class P, bool isA>
 void packBlock(float* packed, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc, int64_t task) {
-  const int64_t panels = ceilDiv(lanes, Width), l = task % panels * Width, s0 = task / panels * KC;
+  constexpr int64_t width = isA ? P::kRows : NR;
+  const int64_t panels = ceilDiv(lanes, width), l = task % panels * width, s0 = task / panels * KC;
   const int64_t k0 = s0 * P::kDepth;
-  packPanel<P, Width>(packed + l * stepsOf<P>(kc) + s0 * Width, src + l * ls + k0 * ks, ls, ks, lanes - l,
-                      min(kc - k0, KC * P::kDepth));
+  packOne<P, isA>(packed + l * stepsOf<P>(kc) + s0 * width, src + l * ls + k0 * ks, ls, ks, lanes - l,
+                  min(kc - k0, KC * P::kDepth));
 }
 
 /**
  * Packs at most KC steps of the panels of `lanes` lanes; packed panels lie KC steps apart. Contiguous lanes are packed
  * row by row, with prefetching: rows lie pages apart, and the processor does not prefetch across pages.
  */
-template <class P, int Width>
+template <class P, bool isA>
 void packStrip(float* packed, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc) {
-  if (ls != 1) {
-    for (int64_t l = 0; l < lanes; l += Width) {
-      packPanel<P, Width>(packed + l * KC, src + l * ls, ls, ks, lanes - l, kc);
+  constexpr int width = isA ? P::kRows : NR;
+  if (ls != 1 || (isA && P::kWhole > 1)) {
+    for (int64_t l = 0; l < lanes; l += width) {
+      packOne<P, isA>(packed + l * KC, src + l * ls, ls, ks, lanes - l, kc);
     }
     return;
   }
@@ -126,7 +148,7 @@ void packStrip(float* packed, const float* src, int64_t ls, int64_t ks, int64_t 
       __builtin_prefetch(ahead + l);
       if (P::kDepth > 1) __builtin_prefetch(ahead + ks + l);
     }
-    for (int64_t l = 0; l < lanes; l += Width) packStep<P, Width>(packed + l * KC, src + l, ks, lanes - l, s, kc);
+    for (int64_t l = 0; l < lanes; l += width) packStep<P, width>(packed + l * KC, src + l, ks, lanes - l, s, kc);
   }
 }
 
@@ -160,6 +182,24 @@ void multiplyBlock(const Product& p, Panels a, Panels b, int64_t rows, int64_t c
   }
 }
 
+#if defined(__AMX_BF16__)
+
+template <>
+void multiplyBlock<Bf16>(const Product& p, Panels a, Panels b, int64_t rows, int64_t cols, int64_t sc,
+                         const float* after, float* c, Store how) {
+  const Tiles tiles;
+  for (int64_t j = 0; j < cols; j += NR) {
+    const float* panel = b.at(j / NR);
+    const float* next = j + NR < cols ? panel + b.apart : after;
+    const Store store = {how.add, how.bias ? how.bias + j : nullptr};
+    for (int64_t i = 0; i < rows; i += Bf16::kRows, next += sc) {
+      multiplyPanels(sc, a.at(i / Bf16::kRows), panel, next, c + i * p.ldc + j, p.ldc, rows - i, cols - j, store);
+    }
+  }
+}
+
+#endif
+
 /**
  * The product; if `b` is null, B is already packed. All threads first pack the operands that several tasks need; a task
  * packs an operand that only it needs.
@@ -168,9 +208,9 @@ template <class P>
 void run(const Product& p, const Matrix* b, const float* packedB) {
   if (p.M == 0 || p.N == 0 || p.K == 0) return;  // K is 0 only in sums over rows, which are added to C
   const int64_t all = stepsOf<P>(p.K);
-  const Grid g = (b ? stripsOf : blocksOf)(p.M, p.N, all);
+  const Grid g = (b ? stripsOf<P> : blocksOf<P>)(p.M, p.N, all);
   const bool ownsA = g.across(p.N) == 1, ownsB = b && g.down(p.M) == 1;
-  const int64_t wordsA = roundUp(min(p.M, g.height), MR) * g.depth, wordsB = roundUp(p.N, NR) * g.depth;
+  const int64_t wordsA = roundUp(min(p.M, g.height), P::kRows) * g.depth, wordsB = roundUp(p.N, NR) * g.depth;
   float* sharedA = ownsA ? nullptr : sharedScratch(kPackedA, (size_t)wordsA * sizeof(float));
   float* sharedB = !b || ownsB ? nullptr : sharedScratch(kPackedB, (size_t)wordsB * sizeof(float));
   const int64_t ownA = ownsA ? g.rows * KC : 0, ownB = ownsB ? g.cols * KC : 0;
@@ -182,11 +222,11 @@ void run(const Product& p, const Matrix* b, const float* packedB) {
       const int64_t M = min(g.height, p.M - m0);
       const float* dataA = p.a.data + m0 * p.a.rs + k0 * p.a.cs;
       const float* dataB = b ? b->data + k0 * b->rs : nullptr;
-      const int64_t tasksA = ownsA ? 0 : ceilDiv(M, MR) * blocks;
+      const int64_t tasksA = ownsA ? 0 : ceilDiv(M, P::kRows) * blocks;
       const int64_t tasksB = sharedB && m0 == 0 ? ceilDiv(p.N, NR) * blocks : 0;
       parallel(tasksA + tasksB, [&](int64_t task, int) {
-        if (task < tasksA) packBlock<P, MR>(sharedA, dataA, p.a.rs, p.a.cs, M, K, task);
-        else packBlock<P, NR>(sharedB, dataB, b->cs, b->rs, p.N, K, task - tasksA);
+        if (task < tasksA) packBlock<P, true>(sharedA, dataA, p.a.rs, p.a.cs, M, K, task);
+        else packBlock<P, false>(sharedB, dataB, b->cs, b->rs, p.N, K, task - tasksA);
       });
       const float* panels = b ? sharedB : packedB + s0 * NR;
       const int64_t roomB = (b ? steps : all) * NR, across = g.across(p.N);
@@ -197,14 +237,15 @@ void run(const Product& p, const Matrix* b, const float* packedB) {
         float* own = ownA + ownB > 0 ? workerScratch(worker) : nullptr;
         for (int64_t s = 0; s < steps; s += KC) {
           const int64_t k = s * P::kDepth, kc = min(K - k, KC * P::kDepth);
-          Panels a = {sharedA + i0 * steps + s * MR, steps * MR}, bs = {panels + j0 / NR * roomB + s * NR, roomB};
+          Panels a = {sharedA + i0 * steps + s * P::kRows, steps * P::kRows};
+          Panels bs = {panels + j0 / NR * roomB + s * NR, roomB};
           const float* after = s + KC < steps ? bs.first + KC * NR : bs.at((cols - 1) / NR);
           if (ownsA) {
-            packStrip<P, MR>(own, dataA + i0 * p.a.rs + k * p.a.cs, p.a.rs, p.a.cs, rows, kc);
-            a = {own, MR * KC};
+            packStrip<P, true>(own, dataA + i0 * p.a.rs + k * p.a.cs, p.a.rs, p.a.cs, rows, kc);
+            a = {own, P::kRows * KC};
           }
           if (ownsB) {
-            packStrip<P, NR>(own + ownA, dataB + j0 * b->cs + k * b->rs, b->cs, b->rs, cols, kc);
+            packStrip<P, false>(own + ownA, dataB + j0 * b->cs + k * b->rs, b->cs, b->rs, cols, kc);
             bs = {own + ownA, NR * KC};
             after = own + ownA;
           }
@@ -222,7 +263,7 @@ void run(const Product& p, const Matrix* b, const float* packedB) {
 template <class P>
 void pack(float* packed, const Matrix& b, int64_t K, int64_t N) {
   parallel(ceilDiv(N, NR) * ceilDiv(stepsOf<P>(K), KC), [&](int64_t task, int) {
-    packBlock<P, NR>(packed, b.data, b.cs, b.rs, N, K, task);
+    packBlock<P, false>(packed, b.data, b.cs, b.rs, N, K, task);
   });
 }
 

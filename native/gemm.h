@@ -13,7 +13,8 @@
  * - k: place along K; KC: steps of a block along k; kc: values of such a block; s: a step, one word along k
  * - rs, cs: strides of a matrix's rows and columns; ls, ks: strides of a panel's lanes and along k; l, lane: a row of A
  *   or a column of B
- * - panel: MR rows of A or NR columns of B, packed; n, left: elements that exist, where a vector may be wider
+ * - panel: P::kRows rows of A (MR but for AMX) or NR columns of B, packed; n, left: elements that exist, where a vector
+ *   may be wider
  *
  * Bits of an output element depend on its row of A, its column of B and K only: every path multiplies and adds
  * along k in ascending order within blocks of KC steps, whatever the tile the element falls into.
@@ -66,7 +67,9 @@ struct Store {
 
 /** Unrounded operands; a word is one float. */
 struct F32 {
-  static constexpr int kDepth = 1;  // values along k in a word
+  static constexpr int kDepth = 1;   // values along k in a word
+  static constexpr int kRows = MR;   // rows of a panel
+  static constexpr int kWhole = 1;   // words along k of which a packed operand has a multiple, zeros at its end
 
   LOOPNN_INLINE vf multiplyAdd(vf a, vf b, vf c) { return fma(a, b, c); }
   /** The words of step s of W lanes that lie side by side at `from`, `ks` apart along k; n lanes exist. */
@@ -79,17 +82,26 @@ struct F32 {
   LOOPNN_INLINE vf place(vf, vf value, int64_t) { return value; }
 };
 
-/** Operands rounded to bfloat16 when packed, two to a word; products and sums are in float. */
+/** Operands rounded to bfloat16 when packed, two to a word; products and sums are in float. AMX: see amx.h. */
 struct Bf16 {
   static constexpr int kDepth = 2;
+#if defined(__AMX_BF16__)
+  static constexpr int kRows = 32;
+  static constexpr int kWhole = 16;
+#else
+  static constexpr int kRows = MR;
+  static constexpr int kWhole = 1;
 
   LOOPNN_INLINE vf multiplyAdd(vf a, vf b, vf c) { return addPairProducts(a, b, c); }
+#endif
   LOOPNN_INLINE vf across(const float* from, int64_t ks, int64_t s, int64_t kc, int64_t n) {
+    if (kWhole > 1 && 2 * s >= kc) return vf{};
     const vf first = loadUpTo(from + 2 * s * ks, n);
     return interleavePairs(first, 2 * s + 1 < kc ? loadUpTo(from + (2 * s + 1) * ks, n) : vf{});
   }
   LOOPNN_INLINE vf along(const float* from, int64_t s, int64_t kc) {
     const int64_t left = kc - 2 * s;
+    if (kWhole > 1 && left <= 0) return vf{};
     return adjacentPairs(loadUpTo(from + 2 * s, left), left > W ? loadUpTo(from + 2 * s + W, left - W) : vf{});
   }
   LOOPNN_INLINE vf place(vf word, vf value, int64_t k) {
@@ -101,7 +113,7 @@ struct Bf16 {
 /** Number of words of k values. */
 template <class P>
 LOOPNN_INLINE int64_t stepsOf(int64_t k) {
-  return ceilDiv(k, P::kDepth);
+  return roundUp(ceilDiv(k, P::kDepth), P::kWhole);
 }
 
 namespace {

@@ -44,10 +44,12 @@ struct Kernels : KernelTable {
   double (*peakProducts)(float* out, int64_t iterations, bool bf16);
 };
 
-/** An instruction set: its name, whether it multiplies bfloat16 itself, whether the processor has it, its kernels. */
+/** An instruction set: its name, how it multiplies bfloat16, whether the processor has it, its kernels. */
 struct Isa {
   const char* name;
-  bool bf16;
+  bool bf16;  // itself, and not by way of float32
+  /** Whether these products are faster than float32's. */
+  bool (*fastBf16)();
   bool (*supported)();
   const Kernels& (*kernels)();
 };

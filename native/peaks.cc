@@ -1,6 +1,12 @@
 /** The machine's limits, for the benchmark: multiply-adds without memory access, and memory that is only read. */
 #include "families.h"
 #include "gemm.h"
+#if defined(__AMX_BF16__)
+#include "amx.h"
+#endif
+#if defined(__AMX_BF16__)
+#include "amx.h"
+#endif
 
 namespace loopnn {
 namespace LOOPNN_ISA {
@@ -30,6 +36,40 @@ float multiplyAdds(int64_t iterations) {
   return sumLanes(total);
 }
 
+/** Multiply-adds of one iteration. */
+template <class P>
+constexpr int64_t kAdds = MR * NR * P::kDepth;
+
+#if defined(__AMX_BF16__)
+
+template <>
+constexpr int64_t kAdds<Bf16> = Bf16::kRows * NR * kTileWords * Bf16::kDepth;
+
+template <>
+float multiplyAdds<Bf16>(int64_t iterations) {
+  alignas(64) float words[kTileRows * kTileWords];
+  for (float& word : words) word = 0.25f;
+  const Tiles tiles;
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_loadd(4, words, 4 * kTileWords);
+  _tile_loadd(5, words, 4 * kTileWords);
+  _tile_loadd(6, words, 4 * kTileWords);
+  _tile_loadd(7, words, 4 * kTileWords);
+  for (int64_t n = 0; n < iterations; n++) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, words, 4 * kTileWords);
+  return words[0];
+}
+
+#endif
+
 /** Multiply-adds on all threads; returns the FLOPs, two for each. out[0] keeps the compiler from removing them. */
 double peakProducts(float* out, int64_t iterations, bool bf16) {
   float* results = sharedScratch(kRowSums, kTasks * sizeof(float));
@@ -37,7 +77,7 @@ double peakProducts(float* out, int64_t iterations, bool bf16) {
     results[task] = bf16 ? multiplyAdds<Bf16>(iterations) : multiplyAdds<F32>(iterations);
   });
   out[0] = results[0];
-  return 2.0 * kTasks * (double)iterations * MR * NV * W * (bf16 ? Bf16::kDepth : F32::kDepth);
+  return 2.0 * kTasks * (double)iterations * (double)(bf16 ? kAdds<Bf16> : kAdds<F32>);
 }
 
 /** out[0] = the sum of inp (n), up to the last whole 8 vectors of each task: every cache line is read once. */

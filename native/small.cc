@@ -123,9 +123,21 @@ bool addSmall(const Product& p, const Matrix& b, float* columnSums) {
 }
 
 template bool multiplySmall<F32>(const Product&, const float*);
-template bool multiplySmall<Bf16>(const Product&, const float*);
 template bool addSmall<F32>(const Product&, const Matrix&, float*);
+#if defined(__AMX_BF16__)
+// Tiles add in an order of their own, which every product in bfloat16 has to keep.
+template <>
+bool multiplySmall<Bf16>(const Product&, const float*) {
+  return false;
+}
+template <>
+bool addSmall<Bf16>(const Product&, const Matrix&, float*) {
+  return false;
+}
+#else
+template bool multiplySmall<Bf16>(const Product&, const float*);
 template bool addSmall<Bf16>(const Product&, const Matrix&, float*);
+#endif
 
 }  // namespace LOOPNN_ISA
 }  // namespace loopnn

@@ -20,12 +20,12 @@ void stayLoaded();
 
 /** Instructions that the processor has and the system allows. */
 struct Instructions {
-  bool crc32, avx2, avx512, avx512bf16;
+  bool crc32, avx2, avx512, avx512bf16, amx;
   /**
-   * Whether bf16 products are faster than float32's. On AMD's processors they are twice as fast; Intel's start one dot
-   * product a cycle against two multiply-adds, and a Xeon was measured at half of float32's rate.
+   * Whether avx512bf16's products are faster than float32's. On AMD's processors they are twice as fast; Intel's start
+   * one dot product a cycle against two multiply-adds, and a Xeon was measured at half of float32's rate.
    */
-  bool fastBf16;
+  bool fastDots;
 };
 const Instructions& instructions();
 

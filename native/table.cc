@@ -1,4 +1,7 @@
-/** The finished table of one instruction set; each family adds its kernels. */
+/**
+ * The finished table of one instruction set; each family adds its kernels. A set that differs from another,
+ * LOOPNN_BASE, in matrix products only has their families, and the rest from that set.
+ */
 #ifdef __cpp_exceptions
 #include <stdexcept>
 #include <string>
@@ -7,6 +10,12 @@
 #include "families.h"
 
 namespace loopnn {
+#if defined(LOOPNN_BASE)
+namespace LOOPNN_BASE {
+const Kernels& kernels();
+}
+#endif
+
 namespace LOOPNN_ISA {
 namespace {
 
@@ -23,6 +32,9 @@ namespace {
 
 const Kernels& kernels() {
   static const Kernels table = [] {
+#if defined(LOOPNN_BASE)
+    Kernels k = LOOPNN_BASE::kernels();
+#else
     Kernels k{};
     addElementwise(k);
     addActivation(k);
@@ -34,12 +46,13 @@ const Kernels& kernels() {
     addEmbedding(k);
     addNorm(k);
     addHeads(k);
-    addLinear(k);
     addInt8(k);
     addAttention(k);
     addCache(k);
-    addHead(k);
     addOptimizer(k);
+#endif
+    addLinear(k);
+    addHead(k);
     addPeaks(k);
     const auto* entries = reinterpret_cast<void (*const*)()>(static_cast<const KernelTable*>(&k));
     for (size_t i = 0; i < sizeof(KernelTable) / sizeof *entries; i++) {

@@ -25,14 +25,26 @@ const sourceDir = path.join(root, 'native');
 /** Flags that emulate AVX-512, to test its code on any machine that has AVX2: see native/emulated.h. */
 const EMULATED = ['-mavx2', '-mfma', '-DLOOPNN_EMULATED', '-include', path.join(sourceDir, 'emulated.h')];
 const AVX512 = ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx2', '-mfma'];
-/** Instruction sets by architecture; `width` is the number of floats in a vector. */
+const BF16 = [...AVX512, '-mavx512bf16', '-mavx512vnni'];
+const EMULATED_BF16 = [...EMULATED, '-D__AVX512BF16__'];
+/**
+ * Instruction sets by architecture; `width` is the number of floats in a vector. A set with a `base` has the families
+ * of matrix products, and that set's kernels for the rest.
+ */
 const ISAS = {
   x64: [
     {
+      name: 'amx',
+      width: 16,
+      base: 'avx512bf16',
+      flags: [...BF16, '-mamx-tile', '-mamx-bf16'],
+      emulated: [...EMULATED_BF16, '-D__AMX_BF16__'],
+    },
+    {
       name: 'avx512bf16',
       width: 16,
-      flags: [...AVX512, '-mavx512bf16', '-mavx512vnni'],
-      emulated: [...EMULATED, '-D__AVX512BF16__'],
+      flags: BF16,
+      emulated: EMULATED_BF16,
     },
     { name: 'avx512', width: 16, flags: AVX512, emulated: EMULATED },
     { name: 'avx2', width: 8, flags: ['-mavx2', '-mfma'] },
@@ -63,6 +75,9 @@ export const FAMILIES = [
   'peaks',
   'table',
 ];
+
+/** Those with matrix products, and what these call. */
+const PRODUCTS = ['gemm', 'small', 'head', 'linear', 'int8', 'peaks', 'table'];
 
 // Multiply-adds are written out in the kernels; contraction by the compiler could fuse a vector loop and its tail
 // differently, and equal rows would then differ in their last bit.
@@ -194,9 +209,10 @@ export async function buildAddon(
       units.push({ name, object: `${name}.o`, flags: sanitize ? ['-DLOOPNN_EMULATED'] : [] });
   }
   for (const isa of ISAS[target.arch] ?? ISAS.other) {
-    for (const name of FAMILIES) {
+    for (const name of isa.base ? PRODUCTS : FAMILIES) {
       const flags = [
         ...((sanitize && isa.emulated) || isa.flags),
+        ...(isa.base ? [`-DLOOPNN_BASE=${isa.base}`] : []),
         `-DLOOPNN_ISA=${isa.name}`,
         `-DLOOPNN_WIDTH=${isa.width}`,
       ];

@@ -40,7 +40,7 @@ test('the kernel tests pass under AddressSanitizer and UndefinedBehaviorSanitize
   };
   if (process.arch === 'x64') {
     const { stdout } = run([join(ROOT, 'dist/src/cli/main.js'), 'doctor'], sanitized);
-    assert.match(stdout, /avx512bf16, avx512, avx2, portable/);
+    assert.match(stdout, /amx, avx512bf16, avx512, avx2, portable/);
   }
   const tested = run(
     ['--test', '--test-reporter=spec', ...files.map((name) => join(folder, name))],
