@@ -133,16 +133,22 @@ static inline void storeTile(int t, void* to, size_t stride) {
 
 static inline words broadcast(uint32_t x) { return words{} + x; }
 
-/** c += a·b: even values of k and odd ones are summed from zero, each in order, and then both sums are added. */
+static inline words flushed(__m512 x) { return flushed((words)x); }
+
+/**
+ * c += a·b: even values of k and odd ones are summed from zero, each in order, and then both sums are added. No result
+ * is subnormal.
+ */
 static inline void multiplyTiles(int c, int a, int b) {
   for (int i = 0; i < 16; i++) {
-    __m512 even{}, odd{};
+    words even{}, odd{};
     for (int k = 0; k < 16; k++) {
       const words x = broadcast(tile[a].rows[i][k]), y = tile[b].rows[k];
-      even = fmadd((__m512)flushed(x << 16), (__m512)flushed(y << 16), even);
-      odd = fmadd((__m512)flushed(x & 0xffff0000u), (__m512)flushed(y & 0xffff0000u), odd);
+      even = flushed(fmadd((__m512)flushed(x << 16), (__m512)flushed(y << 16), (__m512)even));
+      odd = flushed(fmadd((__m512)flushed(x & 0xffff0000u), (__m512)flushed(y & 0xffff0000u), (__m512)odd));
     }
-    tile[c].rows[i] = (words)((__m512)tile[c].rows[i] + (even + odd));
+    const words product = flushed((__m512)even + (__m512)odd);
+    tile[c].rows[i] = flushed((__m512)flushed(tile[c].rows[i]) + (__m512)product);
   }
 }
 
