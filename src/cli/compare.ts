@@ -177,27 +177,35 @@ async function planned(name: string, flags: CompareFlags, signal: AbortSignal): 
 /** A plan as a table, with its sums. */
 export function renderPlan(
   suite: Suite,
-  { models, runs, pilots, flops, seconds, backend }: ComparisonPlan,
+  { models, runs, pilots, flops, heldOutTokens, seconds, backend }: ComparisonPlan,
 ): string[] {
-  const header = ['model', 'hours', 'FLOPs', 'steps', 'runs', 'pilots', 'tokens'];
+  const header = ['model', 'hours', 'FLOPs', 'tokens', 'runs', 'steps per run', 'pilots'];
   const hours = (s: number) => (s / 3600).toFixed(s < 36_000 ? 2 : 0);
   const rows = models.map((model) => [
     model.label,
     hours(model.seconds),
     metric(model.flops),
-    grouped(model.steps),
-    String(model.runs),
-    String(model.pilots),
     metric(model.tokens),
+    String(model.runs),
+    grouped(model.steps),
+    String(model.pilots),
   ]);
   const chosen = pilots === 0 ? '' : ` and ${pilots} pilots`;
+  const scoring =
+    heldOutTokens === null
+      ? 'evaluations; without each run’s score on the held-out text, whose size is not known yet'
+      : `evaluations and each run’s score on about ${metric(heldOutTokens).trim()} held-out tokens`;
+  const notes = [
+    `hours, FLOPs, tokens: of ${pilots === 0 ? 'all runs' : 'all runs and pilots'} of a model together`,
+    `hours: from the speed of a few steps; with ${scoring}`,
+  ];
   return [
     `${suite.title}`,
     '',
     ...table(header, rows),
     '',
     `total: ${runs} runs${chosen}, ${metric(flops)}FLOPs, about ${hours(seconds)} hours on ${backend}`,
-    'hours: from the speed of a few steps; with evaluations, without the scoring at the end',
+    ...notes.flatMap((note) => paragraph(note)),
   ];
 }
 

@@ -62,24 +62,40 @@ export function planComparison(
 const TIMED_FLOPS = 2e11;
 const TIMED_STEPS = 5;
 
+/** Milliseconds of a training step and of a forward pass alone, of `sequences` sequences. */
+export interface TimedStep {
+  readonly sequences: number;
+  readonly stepMs: number;
+  readonly evaluationMs: number;
+}
+
+/** Times a few steps of a planned model on this machine, of fewer sequences where a batch is large. */
+export async function timeSteps(planned: PlannedModel, backend: Backend, clock: Clock): Promise<TimedStep> {
+  const { model, train } = planned.config;
+  const sequence = trainingFlopsPerToken(planned.config) * model.blockSize;
+  const sequences = Math.max(1, Math.min(train.batchSize, Math.floor(TIMED_FLOPS / sequence)));
+  const entry = { name: planned.name, config: { model, train: { ...train, batchSize: sequences } } };
+  const [{ stepMs, evaluation }] = await benchmarkSteps([entry], TIMED_STEPS, backend, null, clock, () => {});
+  return { sequences, stepMs: stepMs.median, evaluationMs: evaluation.ms };
+}
+
 /**
- * Seconds that a planned model takes on this machine, its evaluations included: from a few steps, of fewer sequences
- * where a batch is large.
+ * Seconds of all runs and pilots of a planned model: training, evaluations, and each run's score on all held-out text.
  */
-export async function plannedSeconds(planned: PlannedModel, backend: Backend, clock: Clock): Promise<number> {
+export function plannedSeconds(
+  planned: PlannedModel,
+  { sequences, stepMs, evaluationMs }: TimedStep,
+  heldOutTokens: number,
+): number {
   const { model, train } = planned.config;
   const { batchSize, gradAccumSteps, maxSteps, evalInterval, evalBatches } = train;
-  const sequence = trainingFlopsPerToken(planned.config) * model.blockSize;
-  const timed = Math.max(1, Math.min(batchSize, Math.floor(TIMED_FLOPS / sequence)));
-  const entry = { name: planned.name, config: { model, train: { ...train, batchSize: timed } } };
-  const [{ stepMs, evaluation }] = await benchmarkSteps([entry], TIMED_STEPS, backend, null, clock, () => {});
-  const whole = batchSize / timed;
+  const whole = batchSize / sequences;
   // Steps are timed with all loops.
   const share =
     planned.flops / (planned.tokens * trainingFlopsPerToken({ model, train: withAllLoops(train) }));
+  const training = planned.allSteps * gradAccumSteps * whole * stepMs * share;
   const evaluations = (Math.floor(maxSteps / evalInterval) + 1) * (planned.allSteps / maxSteps);
-  const ms =
-    planned.allSteps * gradAccumSteps * whole * stepMs.median * share +
-    evaluations * 2 * evalBatches * whole * evaluation.ms;
-  return ms / 1000;
+  const evaluating = evaluations * 2 * evalBatches * whole * evaluationMs;
+  const scoring = planned.runs * (heldOutTokens / (sequences * model.blockSize)) * evaluationMs;
+  return (training + evaluating + scoring) / 1000;
 }

@@ -1,6 +1,11 @@
 /** The cost of a comparison on this machine: `loopnn compare --dry-run`. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { openDataset } from '../data/dataset.js';
-import { planComparison, type PlannedModel, plannedSeconds } from '../experiments/plan.js';
+import { noWarnings } from '../data/corpus/source.js';
+import { defaultValFraction } from '../data/holdout.js';
+import { DataError } from '../errors.js';
+import { planComparison, type PlannedModel, plannedSeconds, timeSteps } from '../experiments/plan.js';
 import { nodeClock } from '../node/store.js';
 import { createTokenizer, TOKENIZER_NAMES } from '../tokenizer/load.js';
 import { type CompareOptions, GPT2_VOCABULARY, limited } from './compare.js';
@@ -12,7 +17,15 @@ export interface ComparisonPlan {
   readonly runs: number;
   readonly pilots: number;
   readonly flops: number;
-  /** On this machine as it is now, without scoring and without the timing of steps. */
+  /**
+   * Held-out tokens that each finished run is scored on. Where the suite's texts are not prepared yet, an estimate from
+   * their bytes; null where these are unknown too.
+   */
+  readonly heldOutTokens: number | null;
+  /**
+   * On this machine as it is now: training, evaluations, and scores on the held-out tokens if their number is known;
+   * without the analysis and the sample of each run, and without the timing of steps in turns.
+   */
   readonly seconds: number;
 }
 
@@ -32,6 +45,7 @@ export async function planModels(
   const seeds = options.seeds ?? suite.seeds;
   const data = options.data ?? suite.data;
   const vocabSize = await vocabularyOf(data, options);
+  const heldOutTokens = await heldOutOf(data, options);
   // Errors in the suite are reported before the backend is opened.
   planComparison(suite, seeds, vocabSize, 'f32');
   const { backend } = await openRuntime({ precision, backend: name }, onNotice);
@@ -40,7 +54,8 @@ export async function planModels(
   for (const model of planned) {
     signal?.throwIfAborted();
     options.onModel?.(models.length, planned.length);
-    models.push({ ...model, seconds: await plannedSeconds(model, backend, nodeClock) });
+    const timed = await timeSteps(model, backend, nodeClock);
+    models.push({ ...model, seconds: plannedSeconds(model, timed, heldOutTokens ?? 0) });
   }
   const sum = (of: (model: (typeof models)[number]) => number) =>
     models.reduce((all, model) => all + of(model), 0);
@@ -50,6 +65,7 @@ export async function planModels(
     runs: sum(({ runs }) => runs),
     pilots: sum(({ pilots }) => pilots),
     flops: sum(({ flops }) => flops),
+    heldOutTokens,
     seconds: sum(({ seconds }) => seconds),
   };
 }
@@ -69,4 +85,41 @@ async function vocabularyOf(
   }
   await using opened = await openDataset(data, { dtype });
   return opened.vocabSize ?? GPT2_VOCABULARY;
+}
+
+/** Bytes of English that a token of a learned vocabulary stands for, to estimate with. */
+const BYTES_PER_TOKEN = 4;
+
+/** Tokens held out of prepared data, or, by their bytes, of texts; null if those are unknown. */
+async function heldOutOf(
+  data: string | CompareOptions['suite']['data'],
+  { out, dtype }: CompareOptions,
+): Promise<number | null> {
+  if (data === null) return null;
+  const folder = typeof data === 'string' ? data : join(out, 'data');
+  if (typeof data === 'string' || (out !== '' && existsSync(join(folder, 'meta.json')))) {
+    await using opened = await openDataset(folder, { dtype });
+    return opened.val.length;
+  }
+  const bytes = await bytesOf(data.sources);
+  if (bytes === null) return null;
+  return Math.round((bytes * defaultValFraction(bytes)) / (data.tokenizer === 'bytes' ? 1 : BYTES_PER_TOKEN));
+}
+
+/** Bytes of texts on this machine; null if one is missing, packed or on the hub. */
+async function bytesOf(sources: readonly string[]): Promise<number | null> {
+  const { isHubSpec } = await import('../data/hub/hub-source.js');
+  if (sources.some(isHubSpec)) return null;
+  const { openSource } = await import('../data/corpus/corpora.js');
+  let bytes = 0;
+  try {
+    for (const spec of sources) {
+      const source = await openSource(spec);
+      for await (const { size } of source.documents(noWarnings())) bytes += size ?? Number.NaN;
+    }
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    return null;
+  }
+  return Number.isNaN(bytes) ? null : bytes;
 }

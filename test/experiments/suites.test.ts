@@ -7,8 +7,9 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { renderPlan } from '../../src/cli/compare.js';
 import { runName } from '../../src/experiments/entrants.js';
-import { planComparison } from '../../src/experiments/plan.js';
+import { planComparison, plannedSeconds } from '../../src/experiments/plan.js';
 import { trainingFlopsPerToken } from '../../src/experiments/result.js';
 import { parseSuite } from '../../src/experiments/suite-file.js';
 import {
@@ -160,6 +161,28 @@ test('a budget in FLOPs gives models that cost more fewer steps', () => {
   // Pilots beside the one that goes on: a quarter of a run, up to an evaluation.
   const [tuned] = planComparison(findSuite(written(OWN)), 2, 257, 'f32');
   assert.deepEqual([tuned.runs, tuned.pilots, tuned.allSteps], [2, 4, 2 * 200 + 3 * 60]);
+});
+
+test('a plan counts the time of each run’s score on the held-out text', () => {
+  const [planned] = planComparison(findSuite(written(OWN)), 2, 257, 'f32');
+  const timed = { sequences: 4, stepMs: 30, evaluationMs: 10 };
+  const { blockSize } = planned.config.model;
+  const without = plannedSeconds(planned, timed, 0);
+  // Two runs score 100 passes of four sequences each.
+  assert.ok(
+    Math.abs(plannedSeconds(planned, timed, 400 * blockSize) - without - (2 * 100 * 10) / 1000) < 1e-9,
+  );
+});
+
+test('a plan says what its columns count, and whether scores are in its hours', () => {
+  const suite = findSuite(written(OWN));
+  const models = planComparison(suite, 2, 257, 'f32').map((model) => ({ ...model, seconds: 1 }));
+  const sums = { models, runs: 4, pilots: 8, flops: 1e12, seconds: 2, backend: 'native' };
+  const shown = (heldOutTokens: number | null) => renderPlan(suite, { ...sums, heldOutTokens }).join('\n');
+  assert.match(shown(5e5), /model .* tokens +runs +steps per run +pilots\n/);
+  assert.match(shown(5e5), /\nhours, FLOPs, tokens: of all runs and pilots of a model together\n/);
+  assert.match(shown(5e5), /with evaluations and each run’s score on about 500 k held-out/);
+  assert.match(shown(null), /with evaluations; without each run’s score/);
 });
 
 test('a full scale takes the place of the shared fields', () => {
