@@ -1,6 +1,7 @@
 /** `loopnn retrofit`: makes a loop network of a GPT-2, ready to train on. */
 import { type Command, Option } from 'commander';
 import { type ModelConfig, modelFields } from '../models/config.js';
+import { RETROFIT_INJECTIONS } from '../convert/retrofit.js';
 import { retrofitModel } from '../operations/retrofit.js';
 import { wholeNumber } from './flags.js';
 import { examples } from './help.js';
@@ -26,7 +27,7 @@ interface RetrofitFlags {
 }
 
 export function retrofitCommand(program: Command): void {
-  const { loopForm, gate, inputInjection, loopEmbedding, hyperConnections, nStream } = modelFields;
+  const { loopForm, gate, loopEmbedding, hyperConnections, nStream } = modelFields;
   program
     .command('retrofit')
     .description('make a loop network from a GPT-2, as close to it as the loop form allows')
@@ -51,9 +52,10 @@ export function retrofitCommand(program: Command): void {
     )
     .addOption(new Option('--gate <kind>', gate.help).choices(gate.choices).default(gate.default))
     .addOption(
-      new Option('--input-injection <kind>', 'scalars: λx + μe in every loop').choices(
-        inputInjection.choices,
-      ),
+      new Option(
+        '--input-injection <kind>',
+        'how every loop meets the stack’s first input e again; scalars: λx + μe, the one kind that starts as the GPT-2',
+      ).choices(RETROFIT_INJECTIONS),
     )
     .option('--loop-embedding', loopEmbedding.help)
     .addOption(

@@ -37,6 +37,12 @@ export type LoopSettings = Pick<
 > &
   Partial<Pick<ModelConfig, 'inputInjection' | 'loopEmbedding' | 'hyperConnections' | 'nStream'>>;
 
+/** The kinds of input injection that leave a network what it is until they learn. */
+export const RETROFIT_INJECTIONS = [
+  'none',
+  'scalars',
+] as const satisfies readonly ModelConfig['inputInjection'][];
+
 /** Reads a choice of layers, `0-5` or `0,2,4-6`: one group for each. Throws ConfigError. */
 export function parseLayers(text: string, where: string): number[][] {
   return text.split(',').flatMap((part) => range(part, where).map((layer) => [layer]));
@@ -85,8 +91,8 @@ export function retrofitConfig(
     throw new ConfigError('loopForm', rule, loopForm);
   }
   const { inputInjection = 'none' } = settings;
-  if (inputInjection !== 'none' && inputInjection !== 'scalars') {
-    const rule = 'must be none or scalars, which leave the network what it is until they learn';
+  if (!RETROFIT_INJECTIONS.some((kind) => kind === inputInjection)) {
+    const rule = `must be ${RETROFIT_INJECTIONS.join(' or ')}, which leave the network what it is until they learn`;
     throw new ConfigError('inputInjection', rule, inputInjection);
   }
   const fields = { ...original, ...settings, depth: 'loop', nLayer: groups.length };

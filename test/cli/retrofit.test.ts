@@ -8,6 +8,7 @@ import { ReferenceBackend } from '../../src/backend/reference/reference.js';
 
 import type { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
+import { retrofitModel } from '../../src/operations/retrofit.js';
 import { openRun } from '../../src/node/run.js';
 import { loopnn, loopnnHere, temporaryFolder, writeCorpus } from './helpers.js';
 import { parseSafetensors } from '../formats/safetensors-bytes.js';
@@ -170,7 +171,6 @@ test('what cannot be retrofitted is refused, and nothing is written', async () =
     ],
     [/loops: must be at least 2, over the stack or in each layer, got 1/, '--layers', '0'],
     [/loopForm: must be correction where layers are looped/, '--inner-loops', '2', '--loop-form', 'output'],
-    [/inputInjection: must be none or scalars/, '--loops', '2', '--input-injection', 'stable'],
     [/nPrelude \+ nCoda: must leave a layer to loop/, '--loops', '2', '--prelude', '3'],
     [/nPrelude: must be 0 where nLoop is 1, got 1; raise nLoop/, '--inner-loops', '2', '--prelude', '1'],
   ] as const) {
@@ -179,6 +179,13 @@ test('what cannot be retrofitted is refused, and nothing is written', async () =
     assert.equal(result.code, 1);
     assert.ok(!existsSync(at('no')));
   }
+  const stable = { model: at('original'), out: at('no'), loops: 2, inputInjection: 'stable' } as const;
+  await assert.rejects(retrofitModel(stable), /inputInjection: must be none or scalars, which leave/);
+  const { model, out } = stable;
+  const other = ['--loops', '2', '--input-injection', 'stable'];
+  const refused = await loopnnHere(['retrofit', '--model', model, '--out', out, ...other]);
+  assert.match(refused.stderr, /'stable' is invalid. Allowed choices are none, scalars\./);
+  assert.ok(!existsSync(at('no')));
   const twice = await loopnnHere(['retrofit', '--model', at('outer'), '--out', at('no'), '--loops', '2']);
   assert.match(twice.stderr, /depth: must be gpt2 to be made a loop network, got 'loop'/);
   const used = await loopnnHere([
