@@ -8,7 +8,7 @@ import { inspectText } from '../operations/inspect.js';
 import type { TrainConfig } from '../train/config.js';
 import { anyNumber, wholeNumber } from './flags.js';
 import { examples } from './help.js';
-import { notice, printResult, table, writePage } from './output.js';
+import { notice, paragraph, printResult, table, writePage } from './output.js';
 import { backendOption, precisionOption } from './runtime.js';
 
 interface InspectFlags {
@@ -52,34 +52,59 @@ export function inspectCommand(program: Command): void {
       const { model, prompt } = flags;
       const inspection = await inspectText({ ...flags, threshold, onNotice: notice });
       if (html !== undefined) await writePage(html, renderInspection(inspection, `${model}: ${prompt}`));
-      printResult(json === true, { model, prompt, ...inspection }, () => render(inspection));
+      printResult(json === true, { model, prompt, ...inspection }, () => renderTable(inspection));
       if (html !== undefined) notice(`page: ${html}`);
     });
 }
 
-function render({ tokens, threshold, gates, loopParts, stateRms }: Inspection): string[] {
+/** An inspection as a table and its legend, without columns that the model has nothing for. */
+export function renderTable(inspection: Inspection, width?: number): string[] {
+  const { unit, tokens, threshold, gates, loopParts, stateRms } = inspection;
+  const many = tokens[0].exits.length > 1;
+  const moves = tokens[0].exits[0].relative !== null || many;
   const rows = tokens.flatMap(({ text, exits, confidentAt, haltsAt }) =>
-    exits.map((exit, n) => [
-      n === 0 ? visible(text) : '',
-      String(n + 1),
-      exit.top.map((p) => `${visible(p.text)} ${(100 * p.probability).toFixed(1)} %`).join('  '),
-      exit.loss?.toFixed(3) ?? '–',
-      exit.relative?.toFixed(3) ?? '–',
-      exit.cosine?.toFixed(3) ?? '–',
-      [...(haltsAt === n + 1 ? ['halts'] : []), ...(confidentAt === n + 1 ? ['confident'] : [])].join(', '),
-    ]),
+    exits.map((exit, n) => {
+      const stops = [
+        ...(haltsAt === n + 1 ? ['halts'] : []),
+        ...(confidentAt === n + 1 ? ['confident'] : []),
+      ];
+      return [
+        n === 0 ? visible(text) : '',
+        ...(many ? [String(n + 1)] : []),
+        exit.top.map((p) => `${visible(p.text)} ${(100 * p.probability).toFixed(1)} %`).join('  '),
+        exit.loss?.toFixed(3) ?? '–',
+        ...(moves ? [exit.relative?.toFixed(3) ?? '–', exit.cosine?.toFixed(3) ?? '–'] : []),
+        ...(many ? [stops.join(', ')] : []),
+      ];
+    }),
   );
-  const header = ['token', 'step', 'predictions', 'loss', 'moved', 'cosine', 'exit'];
+  const header = [
+    'token',
+    ...(many ? [unit] : []),
+    'predictions',
+    'loss',
+    ...(moves ? ['moved', 'cosine'] : []),
+    ...(many ? ['exit'] : []),
+  ];
+  const legend = [
+    'loss: nats of the token that follows',
+    ...(moves
+      ? [
+          `moved: ‖change‖/‖state‖ in the ${unit}`,
+          `cosine: between the states before and after the ${unit}; 1: same direction, 0: right angle`,
+        ]
+      : []),
+    ...(many ? [`confident: first ${unit} whose best prediction exceeds ${threshold}`] : []),
+  ];
   const learned = Object.entries(gates).map(
     ([name, loops]) =>
       `${name}: ${loops.map((g) => `${g.mean.toFixed(3)} (norm ${gateNorm(g).toFixed(3)})`).join(', ')}`,
   );
   const parts = describedParts(loopParts).map(([name, values]) => `${name}: ${values}`);
   return [
-    ...table(header, rows),
+    ...table(header, rows, width),
     '',
-    'loss: nats of the token that follows; moved: ‖change‖/‖state‖ in the step;',
-    `confident: first step above ${threshold}`,
+    ...legend.flatMap((line) => paragraph(line, width)),
     ...(learned.length > 0
       ? ['gates by loop, mean and norm/√C:', ...learned.map((line) => `  ${line}`)]
       : []),
@@ -87,7 +112,7 @@ function render({ tokens, threshold, gates, loopParts, stateRms }: Inspection): 
       ? ['parts of the loops, mean (least to largest):', ...parts.map((line) => `  ${line}`)]
       : []),
     ...(stateRms.length > 1
-      ? [`state after each step, root mean square: ${stateRms.map((x) => x.toFixed(3)).join(', ')}`]
+      ? [`state after each ${unit}, root mean square: ${stateRms.map((x) => x.toFixed(3)).join(', ')}`]
       : []),
   ];
 }

@@ -32,6 +32,7 @@ export type {
   Unmeasured,
 } from '../experiments/exits.js';
 export type {
+  ExitUnit,
   InspectedExit,
   InspectedToken,
   Inspection,

@@ -40,7 +40,7 @@ type Verdict = boolean | null;
 
 /** The inspection as one HTML page, shaded by how sure each guess is, and marked right or wrong. */
 export function renderInspection(inspection: Inspection, title: string): string {
-  const { tokens, threshold, gates } = inspection;
+  const { unit, tokens, threshold, gates } = inspection;
   const exits = tokens[0].exits.length;
   const verdicts = tokens.map((token, t) =>
     token.exits.map(({ top }): Verdict => (t + 1 < tokens.length ? top[0].id === tokens[t + 1].id : null)),
@@ -63,8 +63,8 @@ export function renderInspection(inspection: Inspection, title: string): string 
     title,
     STYLE,
     `<p>The model reads the text token by token. Each row is a token that it has read, each column what it then takes for the
-next token after so many loops (steps, or layers): its best guess with a probability, the next best, the loss of the token that
-really follows (nats; lower is better), and how far the hidden state moved in that loop (against its length).</p>
+next token after so many ${unit}s: its best guess with a probability, the next best, the loss of the token that
+really follows (nats; lower is better), and how far the hidden state moved in that ${unit} (against its length).</p>
 <ul class="key">
 <li><span class="right" style="--sure:${DEEPEST}%">✓ right</span>the guess is the token that follows</li>
 <li><span class="wrong" style="--sure:${DEEPEST}%">✗ wrong</span>it is another</li>
@@ -142,7 +142,7 @@ function learnedGates(gates: Inspection['gates']): string {
 <p>A gate multiplies what a loop adds to each channel of the hidden state; at 0 the loop adds nothing.</p><ul>${items.join('')}</ul>`;
 }
 
-function partsOfLoops({ loopParts, stateRms }: Inspection): string {
+function partsOfLoops({ unit, loopParts, stateRms }: Inspection): string {
   const items = describedParts(loopParts).map(([name, values]) => `<li>${escapeText(name)}: ${values}</li>`);
   const learned =
     items.length === 0
@@ -153,5 +153,5 @@ and what it changes is written to each of them; streams are kept, and mixed into
 <ul>${items.join('')}</ul>`;
   if (stateRms.length < 2) return learned;
   const values = stateRms.map((x) => x.toFixed(3)).join(', ');
-  return `${learned}<h2>The state after each step</h2><p>Root mean square over tokens and channels: ${values}.</p>`;
+  return `${learned}<h2>The state after each ${unit}</h2><p>Root mean square over tokens and channels: ${values}.</p>`;
 }

@@ -20,7 +20,7 @@ export interface InspectedExit {
   readonly top: readonly Prediction[];
   /** Nats, of the token that follows; null at the end of the text. */
   readonly loss: number | null;
-  /** ‖s_n − s_(n−1)‖ / ‖s_(n−1)‖ and their cosine; null if the depth has no steps. */
+  /** ‖s_n − s_(n−1)‖ / ‖s_(n−1)‖ and their cosine; null if the depth has a single exit. */
   readonly relative: number | null;
   readonly cosine: number | null;
 }
@@ -44,7 +44,11 @@ export interface InspectedToken {
   readonly haltsAt: number | null;
 }
 
+/** What lies between two exits: a loop, a step of Universal Transformer's block, or a layer. */
+export type ExitUnit = 'loop' | 'step' | 'layer';
+
 export interface Inspection {
+  readonly unit: ExitUnit;
   readonly tokens: readonly InspectedToken[];
   readonly threshold: number;
   /** Learned gates by parameter name, one summary a loop. */
@@ -73,7 +77,7 @@ export async function inspect(
     throw new ConfigError('exit.threshold', 'must lie in (0, 1)', threshold);
   }
   const ids = Int32Array.from(tokenizer.encode(text));
-  const { blockSize, vocabSize: V, nEmbd: C, halting } = model.config;
+  const { blockSize, vocabSize: V, nEmbd: C, halting, depth } = model.config;
   if (ids.length === 0 || ids.length > blockSize) {
     throw new ConfigError('prompt', `must have 1 to blockSize = ${blockSize} tokens`, ids.length);
   }
@@ -113,6 +117,7 @@ export async function inspect(
   const rms = ({ state }: { readonly state: Float32Array }) =>
     Math.sqrt(state.reduce((sum, x) => sum + x * x, 0) / state.length);
   return {
+    unit: depth === 'loop' ? 'loop' : depth === 'universal' ? 'step' : 'layer',
     ...{ tokens, threshold, gates: await gateSummaries(model), loopParts: await loopParts(model) },
     stateRms: exits.map(rms),
   };

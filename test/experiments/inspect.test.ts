@@ -1,6 +1,7 @@
 /** What `loopnn inspect` says of a text agrees with what the model computes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { renderTable } from '../../src/cli/inspect.js';
 import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
 import { attentionWeights } from '../../src/experiments/attention.js';
@@ -105,6 +106,26 @@ test('a halting rule’s steps are shown; fewer loops give fewer exits; a depth 
   const plain = await inspect(build({ depth: 'gpt2' }), tokenizer, text, options);
   assert.equal(plain.tokens[0].exits.length, 1);
   assert.equal(plain.tokens[0].exits[0].relative, null);
+});
+
+test('columns are named as the model counts, and those that it has nothing for are left out', async () => {
+  const shown = async (config: Record<string, unknown>) => {
+    const lines = renderTable(await inspect(build(config), new BytesTokenizer(), text, options), 100);
+    return [lines[0].split(/ +/).join(' '), lines.slice(lines.indexOf('') + 1).join('\n')];
+  };
+  const [looped, legend] = await shown({ depth: 'loop', nLoop: 3 });
+  assert.equal(looped, 'token loop predictions loss moved cosine exit');
+  assert.match(
+    legend,
+    /cosine: between the states before and after the loop; .*\nconfident: first loop whose/s,
+  );
+  assert.match(legend, /state after each loop, root mean square/);
+  assert.equal((await shown({ depth: 'universal', nLoop: 3 }))[0], looped.replace('loop', 'step'));
+  assert.equal((await shown({ depth: 'adaptive' }))[0], looped.replace('loop', 'layer'));
+  assert.deepEqual(await shown({ depth: 'gpt2' }), [
+    'token predictions loss',
+    'loss: nats of the token that follows',
+  ]);
 });
 
 test('the page escapes the text, and wrong input is refused', async () => {
