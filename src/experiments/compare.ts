@@ -56,6 +56,8 @@ export interface ComparisonOptions {
   readonly provenance: Provenance;
   /** The folder of a run, by its name; the same one for all processes. */
   readonly store: (name: string) => Store;
+  /** The path of that folder, for messages; its name by default. */
+  readonly pathOf?: (name: string) => string;
   /** The processes that the runs are shared out over; this one alone by default. */
   readonly peers?: Peers;
   /** Loop counts at which evaluations score validation batches too, of models that can run them; none by default. */
@@ -111,20 +113,26 @@ async function* runWhole(
   signal: AbortSignal,
 ): AsyncGenerator<ComparisonEvent> {
   const folder = options.store(entrant.name);
-  await requireSameRun(entrant, folder);
-  yield* guarded(entrant, folder, signal, async function* (): AsyncGenerator<ComparisonEvent> {
-    if (await hasResult(folder)) {
-      yield { kind: 'result', entrant, result: await readResult(folder, entrant.name) };
-      return;
-    }
-    await using trained = await Training.begin(entrant, folder, options);
-    yield* trained.run(signal);
-    if (signal.aborted) return;
-    const run = await trained.finished(options.suite.models[model]);
-    const result = await scoreRun(run, endedBy(signal, options.clock));
-    await writeResult(folder, result);
-    yield { kind: 'result', entrant, result };
-  });
+  await requireSameRun(entrant, folder, pathOf(entrant, options));
+  yield* guarded(
+    entrant,
+    folder,
+    pathOf(entrant, options),
+    signal,
+    async function* (): AsyncGenerator<ComparisonEvent> {
+      if (await hasResult(folder)) {
+        yield { kind: 'result', entrant, result: await readResult(folder, entrant.name) };
+        return;
+      }
+      await using trained = await Training.begin(entrant, folder, options);
+      yield* trained.run(signal);
+      if (signal.aborted) return;
+      const run = await trained.finished(options.suite.models[model]);
+      const result = await scoreRun(run, endedBy(signal, options.clock));
+      await writeResult(folder, result);
+      yield { kind: 'result', entrant, result };
+    },
+  );
 }
 
 /** Trains a pilot, unless it is done. */
@@ -134,12 +142,12 @@ async function* runPilot(
   signal: AbortSignal,
 ): AsyncGenerator<ComparisonEvent> {
   const folder = options.store(entrant.name);
-  await requireSameRun(entrant, folder);
+  await requireSameRun(entrant, folder, pathOf(entrant, options));
   // A run may have failed after it was chosen as a pilot: the choice stays.
   const known = lastEvaluation((await readMetrics(folder)).events, entrant);
   let valLoss = known?.valLoss ?? null;
   if (!known && !(await hasFailed(folder))) {
-    yield* guarded(entrant, folder, signal, async function* () {
+    yield* guarded(entrant, folder, pathOf(entrant, options), signal, async function* () {
       await using trained = await Training.begin(entrant, folder, options);
       yield* trained.run(signal);
       if (!signal.aborted) valLoss = (await trained.finalLosses()).valLoss;
@@ -162,6 +170,7 @@ async function hasFailed(folder: Store): Promise<boolean> {
 async function* guarded(
   entrant: Entrant,
   folder: Store,
+  path: string,
   signal: AbortSignal,
   run: () => AsyncGenerator<ComparisonEvent>,
 ): AsyncGenerator<ComparisonEvent> {
@@ -169,10 +178,10 @@ async function* guarded(
     if (await hasFailed(folder)) {
       const { message } = await readJSON(folder, FAILED_FILE);
       throw new TrainingError(
-        entrant.name,
+        path,
         `failed before (${message})`,
         undefined,
-        `delete it to try again`,
+        `delete this folder to try again`,
       );
     }
     yield* run();
@@ -284,21 +293,25 @@ class Training implements AsyncDisposable {
   }
 }
 
+function pathOf({ name }: Entrant, options: ComparisonOptions): string {
+  return options.pathOf?.(name) ?? name;
+}
+
 /** The evaluation of an entrant's last step in its log, if it is there. */
 function lastEvaluation(events: readonly LoggedEvent[], { until }: Entrant): EvalEvent | undefined {
   return events.findLast((event): event is EvalEvent => event.kind === 'eval' && event.step === until);
 }
 
 /** Throws ConfigError if an entrant's folder has a run of another configuration, from another version of the suite. */
-async function requireSameRun({ name, config }: Entrant, store: Store): Promise<void> {
+async function requireSameRun({ name, config }: Entrant, store: Store, path: string): Promise<void> {
   if (!(await runExists(store))) return;
   const { config: found } = await Run.open(store, name);
   for (const part of ['model', 'train'] as const) {
     for (const [field, wanted] of Object.entries(config[part])) {
       const own = found[part][field as never];
       if (own === wanted) continue;
-      const rule = `its folder must hold a run of this suite, or none: ${part}.${field} must be ${wanted}`;
-      throw new ConfigError(name, rule, own, 'choose another folder, or delete this one');
+      const rule = `must hold a run of this suite, or none: ${part}.${field} must be ${wanted}`;
+      throw new ConfigError(path, rule, own, 'choose another --out, or delete this folder');
     }
   }
 }

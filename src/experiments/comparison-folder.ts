@@ -48,8 +48,11 @@ export class ComparisonFolder {
     private readonly begun: Begun | null,
   ) {}
 
-  /** Opens a folder, empty or with a comparison of this suite. Throws ConfigError if it has another suite's. */
-  static async open(home: Store, suite: Suite): Promise<ComparisonFolder> {
+  /**
+   * Opens a folder, empty or with a comparison of this suite. Throws ConfigError, which begins with `where`, if it has
+   * another suite's.
+   */
+  static async open(home: Store, suite: Suite, where = '--out'): Promise<ComparisonFolder> {
     if (!(await home.has(BEGUN_FILE))) return new ComparisonFolder(home, suite, null);
     const found = await readJSON(home, BEGUN_FILE, 'choose another folder, or delete this one');
     const begun = {
@@ -59,7 +62,7 @@ export class ComparisonFolder {
     const { name, scale } = suite;
     if (begun.suite === name && begun.scale === scale) return new ComparisonFolder(home, suite, begun);
     const rule = `must hold a comparison of suite ${name} at scale ${scale}, or none`;
-    throw new ConfigError('--out', rule, `${begun.suite} at ${begun.scale}`);
+    throw new ConfigError(where, rule, `${begun.suite} at ${begun.scale}`, 'choose another folder');
   }
 
   /** The precision with which it began, or else the requested one. Throws ConfigError if that or the data differ. */

@@ -82,7 +82,7 @@ export function pilotSteps({ maxSteps, evalInterval }: RunConfig['train']): numb
 /** The beginning of a run, up to an evaluation. */
 export function pilotOf(run: Entrant, { fields }: Choice): Entrant {
   const until = pilotSteps(run.config.train);
-  return { ...run, label: `${run.label}, ${describeFields(fields)}`, until };
+  return { ...run, label: `${run.label}, pilot with ${describeFields(fields)}`, until };
 }
 
 export function isPilot({ until, config }: Entrant): boolean {

@@ -103,7 +103,7 @@ export async function compareModels(options: CompareOptions): Promise<Comparison
   if (peers.size > 1) await requireAlike(peers, optionsOf(options, seeds));
   const home = new NodeStore(out);
   await using _lock = leads ? await home.lock() : null;
-  const folder = leads ? await ComparisonFolder.open(home, suite) : null;
+  const folder = leads ? await ComparisonFolder.open(home, suite, `--out ${out}`) : null;
   const dataFolder = typeof source === 'string' ? source : join(out, 'data');
   if (leads && typeof source !== 'string') await prepareOnce(source, dataFolder, options);
   await barrier(peers);
@@ -134,6 +134,7 @@ export async function compareModels(options: CompareOptions): Promise<Comparison
     clock: nodeClock,
     provenance,
     store: (name) => home.within(name),
+    pathOf: (name) => join(out, name),
     peers,
     evalLoops: options.evalLoops,
     memory: process.memoryUsage.rss,

@@ -1,14 +1,17 @@
 /** The page of finished runs: `train` writes it for its run, and `loopnn report` for several. */
 import { readdir } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { ConfigError } from '../errors.js';
+import { ComparisonFolder } from '../experiments/comparison-folder.js';
 import { renderHtml } from '../experiments/document.js';
+import { pilotSteps } from '../experiments/entrants.js';
 import { factsOfRuns, type FoundResult, suiteOfRuns } from '../experiments/own-suite.js';
 import { type ReportContext, reportSections } from '../experiments/report.js';
 import { hasResult, readResult, type RunResult } from '../experiments/result.js';
 import { unknownName } from '../fields.js';
 import { NodeStore } from '../node/store.js';
 import { type Tokenizer, textOf } from '../tokenizer/tokenizer.js';
+import { readMetrics } from '../train/metrics.js';
 import { Run, runExists } from '../train/run.js';
 
 const PAGE = 'report.html';
@@ -75,6 +78,12 @@ async function resultsIn(folder: string): Promise<FoundResult[]> {
   const store = new NodeStore(folder);
   if (await hasResult(store)) return [{ run: folder, result: await readResult(store, folder) }];
   if (await runExists(store)) {
+    const comparison = dirname(resolve(folder));
+    if ((await ComparisonFolder.note(new NodeStore(comparison))) !== null) {
+      const name = join(folder, '..');
+      const hint = `report the comparison, loopnn report ${name}, or continue it, loopnn compare … --out ${name}`;
+      throw new ConfigError(folder, 'must be a finished run, with its scores', await unfinished(store), hint);
+    }
     const hint = `it is scored when it is finished: loopnn train --out ${folder} --resume --data DATA`;
     throw new ConfigError(folder, 'must be a finished run, with its scores', undefined, hint);
   }
@@ -87,4 +96,13 @@ async function resultsIn(folder: string): Promise<FoundResult[]> {
   }
   if (found.length > 0) return found;
   throw new ConfigError(folder, 'must be a finished run, or the folder of a comparison');
+}
+
+/** What an unfinished run of a comparison is, in words. */
+async function unfinished(store: NodeStore): Promise<string> {
+  const { train } = (await Run.open(store, store.folder)).config;
+  const { events } = await readMetrics(store);
+  const step = events.at(-1)?.step ?? 0;
+  const done = `${step} of ${train.maxSteps} steps`;
+  return step === pilotSteps(train) ? `a pilot, which tried a learning rate for ${done}` : `a run of ${done}`;
 }

@@ -303,7 +303,11 @@ test('a folder of another suite’s run is refused', async () => {
   const { options } = comparison({ grid: {} });
   await collect(options, 3);
   const other = { ...options, suite: { ...options.suite, train: { ...suite.train, gradClip: 2 } } };
-  await assert.rejects(collect(other), /gpt2-seed1337: its folder must hold a run of this suite/);
+  const pathOf = (name: string) => `runs/tiny/${name}`;
+  await assert.rejects(
+    collect({ ...other, pathOf }),
+    /runs\/tiny\/gpt2-seed1337: must hold a run of this suite, or none: train\.gradClip must be 2, got 1/,
+  );
 });
 
 test('the report has every table, plot and list, in HTML and in Markdown', async () => {

@@ -1,5 +1,7 @@
 /** A comparison's folder: what it began with stays, steps are timed once, and its report says what it holds for. */
 import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { onEngine } from '../engines.js';
 import { NativeBackend } from '../../src/backend/native/native.js';
@@ -9,8 +11,10 @@ import { ComparisonFolder } from '../../src/experiments/comparison-folder.js';
 import { Outcome } from '../../src/experiments/outcome.js';
 import { reportFacts } from '../../src/experiments/report-facts.js';
 import type { Suite } from '../../src/experiments/suites.js';
+import { reportRuns } from '../../src/operations/report.js';
 import { findSuite } from '../../src/operations/suites.js';
 import { Runtime } from '../../src/tensor/tensor.js';
+import { temporaryFolder } from '../cli/helpers.js';
 import { MemoryStore, source, testClock, VOCAB } from '../train/helpers.js';
 
 const demo = findSuite('demo', 'mini');
@@ -139,4 +143,25 @@ test('steps are timed once, again for a model that has finished since; the repor
     'timings.json',
   ]);
   assert.match(home.text('report.md'), /- text: sotu, 4,000 training/);
+});
+
+test('a report of a comparison’s unfinished run says what that is', async () => {
+  const folder = temporaryFolder();
+  const run = join(folder, 'a-lr0.003-seed1337');
+  mkdirSync(run);
+  writeFileSync(join(folder, 'comparison.json'), '{}');
+  writeFileSync(
+    join(run, 'config.json'),
+    JSON.stringify({ model: {}, train: { maxSteps: 20, evalInterval: 5 } }),
+  );
+  const line = (step: number) =>
+    `${JSON.stringify({ kind: 'eval', step, trainLoss: 5, valLoss: 5, tokensSeen: 9, best: true })}\n`;
+  for (const [step, what] of [
+    [5, 'a pilot, which tried a learning rate for 5 of 20 steps'],
+    [10, 'a run of 10 of 20 steps'],
+  ] as const) {
+    writeFileSync(join(run, 'metrics.jsonl'), line(step));
+    const rule = new RegExp(`scores, got '${what}'; report the comparison, loopnn report`);
+    await assert.rejects(reportRuns([run]), refusal(run, rule));
+  }
 });
