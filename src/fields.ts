@@ -121,6 +121,20 @@ function checkField<F extends Field>(field: F, value: unknown, where: string): n
   }
 }
 
+/** Every name of an object of options, which the compiler holds complete. */
+export type OptionNames<Options> = { readonly [Name in keyof Required<Options>]: unknown };
+
+/** Throws ConfigError if options have a name that does not exist, with the nearest one that does. */
+export function requireOptionNames<Options extends object>(
+  where: string,
+  options: Options,
+  names: OptionNames<Options>,
+): void {
+  for (const name of Object.keys(options)) {
+    if (!Object.hasOwn(names, name)) throw unknownName(where, 'option', name, Object.keys(names));
+  }
+}
+
 /** gradAccumSteps → grad-accum-steps, as a flag is written. */
 export function kebab(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

@@ -119,11 +119,11 @@ async function runComparison(
   signal: AbortSignal,
 ): Promise<void> {
   const started = performance.now();
-  const { json, scale, out: _out, recipes, ...options } = flags;
+  const { json, scale, out: _out, recipes, watch, dryRun: _, ...options } = flags;
   const out = flags.out!;
   const suite = suiteOf(name, scale, recipes);
   const seeds = flags.seeds ?? suite.seeds;
-  await using _page = await watched(flags.watch, out, peers);
+  await using _page = await watched(watch, out, peers);
   const show = new ComparisonProgress(limited(suite, flags.maxSteps), seeds);
   const preparing = new Preparing();
   let timing: Progress | null = null;
@@ -165,7 +165,7 @@ async function runComparison(
 }
 
 async function planned(name: string, flags: CompareFlags, signal: AbortSignal): Promise<void> {
-  const { json, scale, out = '', recipes, ...options } = flags;
+  const { json, scale, out = '', recipes, watch: _watch, dryRun: _, ...options } = flags;
   const suite = suiteOf(name, scale, recipes);
   const progress = new Progress('timing a few steps');
   const onModel = (done: number, of: number) => progress.update(done / of, `model ${done + 1}/${of}`);

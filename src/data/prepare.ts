@@ -5,6 +5,7 @@
  * The text is read up to three times and never held in memory as a whole: to measure the documents (`splits.ts`), to
  * train a tokenizer if one is requested (on the training split alone), and to encode.
  */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import { createHash } from 'node:crypto';
 import { rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
@@ -95,6 +96,48 @@ export interface PrepareOptions {
   readonly onProgress?: ((progress: PrepareProgress) => void) | undefined;
 }
 
+const PREPARE_OPTIONS: OptionNames<PrepareOptions> = {
+  sources: true,
+  out: true,
+  tokenizer: true,
+  eot: true,
+  val: true,
+  valSplit: true,
+  valFraction: true,
+  seed: true,
+  fields: true,
+  hub: true,
+  workers: true,
+  peers: true,
+  recordBytes: true,
+  large: true,
+  force: true,
+  signal: true,
+  onProgress: true,
+};
+
+const HUB_OPTIONS: OptionNames<NonNullable<PrepareOptions['hub']>> = {
+  endpoint: true,
+  token: true,
+  cache: true,
+  retryMs: true,
+  silenceMs: true,
+  onNotice: true,
+  onPlan: true,
+  split: true,
+  subset: true,
+};
+
+const FIELD_OPTIONS: OptionNames<FieldOptions> = {
+  field: true,
+  column: true,
+  maxBroken: true,
+  as: true,
+  splitOn: true,
+  followLinks: true,
+  split: true,
+};
+
 /** The progress of the work. */
 export interface PrepareProgress {
   readonly phase: 'download' | 'count' | 'train tokenizer' | 'encode';
@@ -126,6 +169,9 @@ export interface PrepareResult {
  *   `out` holds something that may not be replaced; the signal's reason if the signal is aborted
  */
 export async function prepareCorpus(options: PrepareOptions): Promise<PrepareResult> {
+  requireOptionNames('prepareCorpus', options, PREPARE_OPTIONS);
+  if (options.fields) requireOptionNames('fields', options.fields, FIELD_OPTIONS);
+  if (options.hub) requireOptionNames('hub', options.hub, HUB_OPTIONS);
   const { peers = ALONE } = options;
   if (peers.rank > 0) await helpEncode(peers);
   const result = peers.rank > 0 ? null : await prepareHere(options);

@@ -1,4 +1,6 @@
 /** A trained model with its tokenizer, for users of the library: text in, text out. It must not import files. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
+import type { ExitOptions } from '../models/exits/options.js';
 import type { ModelConfig } from '../models/config.js';
 import type { GPT } from '../models/gpt.js';
 import type { Clock } from '../platform.js';
@@ -6,6 +8,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { Decoder } from './decoder.js';
 import { Engine } from './engine.js';
 import type { GeneratedToken, GenerationEnd, GenerationRequest } from './request.js';
+import type { DraftOptions } from './speculation.js';
 import { NO_TEXT_IDS, startedWith, type TextIds } from './text-ids.js';
 
 export interface GenerateOptions extends Omit<GenerationRequest, 'prompt' | 'maxTokens'> {
@@ -13,6 +16,36 @@ export interface GenerateOptions extends Omit<GenerationRequest, 'prompt' | 'max
   readonly maxTokens?: number;
   readonly signal?: AbortSignal;
 }
+
+const GENERATE_OPTIONS: OptionNames<GenerateOptions> = {
+  temperature: true,
+  topK: true,
+  topP: true,
+  minP: true,
+  repetitionPenalty: true,
+  frequencyPenalty: true,
+  presencePenalty: true,
+  logitBias: true,
+  seed: true,
+  loops: true,
+  exit: true,
+  stop: true,
+  topLogprobs: true,
+  echo: true,
+  draft: true,
+  maxTokens: true,
+  signal: true,
+};
+
+const EXIT_OPTIONS: OptionNames<ExitOptions> = {
+  criterion: true,
+  threshold: true,
+};
+
+const DRAFT_OPTIONS: OptionNames<DraftOptions> = {
+  loops: true,
+  tokens: true,
+};
 
 /** A token as it is generated; a null id marks text that was held back until the end of the answer. */
 export interface GeneratedText extends Omit<GeneratedToken, 'id'> {
@@ -44,12 +77,15 @@ export class Model implements Disposable, AsyncDisposable {
    * Continues a prompt, text or token ids; yields tokens as they are generated, and returns how the answer ended. An
    * empty prompt starts a new document. Several answers may run at once without changing each other.
    *
-   * Throws ConfigError for a prompt longer than the block size and for options out of range.
+   * Throws ConfigError for a prompt longer than the block size, and for options unknown or out of range.
    */
   async *generate(
     prompt: string | ArrayLike<number>,
     { signal, ...options }: GenerateOptions = {},
   ): AsyncGenerator<GeneratedText, GenerationEnd> {
+    requireOptionNames('generate', options, GENERATE_OPTIONS);
+    if (options.exit) requireOptionNames('exit', options.exit, EXIT_OPTIONS);
+    if (options.draft) requireOptionNames('draft', options.draft, DRAFT_OPTIONS);
     const { tokenizer, config, textIds } = this;
     const given = typeof prompt === 'string' ? tokenizer.encode(prompt) : prompt;
     const ids = startedWith(textIds.bos ?? tokenizer.eot, given);

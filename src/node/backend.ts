@@ -2,6 +2,7 @@
  * Creates a backend under Node, by name. It decides which engines exist and when to fall back; an engine is loaded when
  * it is used.
  */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import type { Backend, Precision } from '../backend/backend.js';
 import { BackendError, ConfigError } from '../errors.js';
 
@@ -30,6 +31,13 @@ export interface BackendOptions {
   readonly onWarning?: (message: string) => void;
 }
 
+const BACKEND_OPTIONS: OptionNames<BackendOptions> = {
+  name: true,
+  precision: true,
+  weights: true,
+  onWarning: true,
+};
+
 /**
  * A backend. `auto` is the native one; if the addon cannot load, the same kernels in WebAssembly, with a warning; if
  * they cannot load either, the reference one, which has f32 only. It is never a GPU, which must be requested:
@@ -42,12 +50,10 @@ export interface BackendOptions {
  * const runtime = new Runtime(await createBackend({ name: 'wasm', precision: 'f32' }));
  * console.log(runtime.backend.name, runtime.backend.precision); // wasm f32
  */
-export async function createBackend({
-  name = usualBackend(),
-  precision = 'auto',
-  weights = 'float',
-  onWarning = (message) => console.warn(message),
-}: BackendOptions = {}): Promise<Backend> {
+export async function createBackend(options: BackendOptions = {}): Promise<Backend> {
+  requireOptionNames('createBackend', options, BACKEND_OPTIONS);
+  const { name = usualBackend(), precision = 'auto', weights = 'float' } = options;
+  const { onWarning = (message) => console.warn(message) } = options;
   requireOneOf('precision', precision, PRECISIONS);
   requireOneOf('weights', weights, WEIGHTS);
   requirePrecision(name, precision);

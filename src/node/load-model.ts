@@ -1,4 +1,5 @@
 /** Loads a trained run from its folder, for `import { loadModel } from 'loopnn'`. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import { setThreads } from '../backend/native/addon.js';
 import { ConfigError } from '../errors.js';
 import { Model } from '../generate/model.js';
@@ -13,6 +14,16 @@ export interface LoadOptions extends RunLoadOptions {
   readonly threads?: number;
 }
 
+const LOAD_OPTIONS: OptionNames<LoadOptions> = {
+  precision: true,
+  weights: true,
+  onWarning: true,
+  kvSharing: true,
+  kvLoops: true,
+  backend: true,
+  threads: true,
+};
+
 /**
  * A run's best weights, ready to generate; several models may be loaded at once. The caller disposes of the model.
  *
@@ -24,7 +35,9 @@ export interface LoadOptions extends RunLoadOptions {
  * for await (const { text } of model.generate('Once', { maxTokens: 50 })) process.stdout.write(text);
  * await model.dispose();
  */
-export async function loadModel(folder: string, { threads, ...options }: LoadOptions = {}): Promise<Model> {
+export async function loadModel(folder: string, loading: LoadOptions = {}): Promise<Model> {
+  requireOptionNames('loadModel', loading, LOAD_OPTIONS);
+  const { threads, ...options } = loading;
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
     throw new ConfigError('threads', 'must be a whole number of at least 1', threads);
   }

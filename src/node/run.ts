@@ -1,4 +1,5 @@
 /** Runs in folders, and their models on a backend of this machine. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import { Runtime } from '../tensor/tensor.js';
 import { type KeyValueOptions, type LoadedModel, Run } from '../train/run.js';
 import { type BackendOptions, createBackend, hasPrecision, usualBackend } from './backend.js';
@@ -9,6 +10,15 @@ export interface LoadOptions extends Omit<BackendOptions, 'name'>, KeyValueOptio
   readonly backend?: string;
 }
 
+const LOAD_OPTIONS: OptionNames<LoadOptions> = {
+  precision: true,
+  weights: true,
+  onWarning: true,
+  kvSharing: true,
+  kvLoops: true,
+  backend: true,
+};
+
 /** The run in a folder. Throws CheckpointError if there is none. */
 export function openRun(folder: string): Promise<Run> {
   return Run.open(new NodeStore(folder), folder);
@@ -18,10 +28,9 @@ export function openRun(folder: string): Promise<Run> {
  * A run's best weights on a backend; `precision` is by default that of its training, or f32, with a warning, on a
  * backend that lacks it. Throws ConfigError for wrong options.
  */
-export async function loadRun(
-  run: Run,
-  { backend: name = usualBackend(), precision = 'auto', weights, onWarning, ...keys }: LoadOptions = {},
-): Promise<LoadedModel> {
+export async function loadRun(run: Run, options: LoadOptions = {}): Promise<LoadedModel> {
+  requireOptionNames('loadRun', options, LOAD_OPTIONS);
+  const { backend: name = usualBackend(), precision = 'auto', weights, onWarning, ...keys } = options;
   const { train, model } = run.config;
   const trained = train.precision;
   const lacks = precision === 'auto' && trained !== 'auto' && !hasPrecision(name, trained);

@@ -1,4 +1,5 @@
 /** A comparison from a suite to its report: `loopnn compare`, and `compareModels` of the library. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import { createHash } from 'node:crypto';
 import { basename, join } from 'node:path';
 import type { Backend } from '../backend/backend.js';
@@ -61,6 +62,26 @@ export interface CompareOptions {
   readonly onNotice?: (line: string) => void;
 }
 
+export const COMPARE_OPTIONS: OptionNames<CompareOptions> = {
+  suite: true,
+  out: true,
+  seeds: true,
+  maxSteps: true,
+  data: true,
+  dtype: true,
+  precision: true,
+  backend: true,
+  evalLoops: true,
+  command: true,
+  signal: true,
+  peers: true,
+  onEvent: true,
+  onPrepare: true,
+  onPrepared: true,
+  onTiming: true,
+  onNotice: true,
+};
+
 /** On a process other than rank 0, it holds that process's own runs. */
 export interface Comparison {
   /** The content of `results.json`. */
@@ -90,6 +111,7 @@ export interface Comparison {
  * });
  */
 export async function compareModels(options: CompareOptions): Promise<Comparison> {
+  requireOptionNames('compareModels', options, COMPARE_OPTIONS);
   const { out, onEvent, onNotice = () => {}, peers = ALONE } = options;
   const leads = peers.rank === 0;
   const stop = new AbortController();

@@ -1,5 +1,6 @@
 /** Configurations from a preset or a file, and fields that override it. */
 import { ConfigError } from '../errors.js';
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import { readConfigFile, readPreset } from '../node/presets.js';
 import { type ModelConfig, requireSharing } from '../models/config.js';
 import {
@@ -22,6 +23,8 @@ export interface ConfigOptions {
   readonly train?: Partial<TrainConfig>;
 }
 
+const CONFIG_OPTIONS: OptionNames<ConfigOptions> = { preset: true, config: true, model: true, train: true };
+
 /**
  * The configuration that the options choose. `defaults` has model fields that neither the preset nor the fields set.
  * Throws ConfigError naming the field, also if a given field has no effect.
@@ -30,10 +33,9 @@ export interface ConfigOptions {
  * const { model } = chooseConfig({ preset: 'mini-1x2', model: { nLoop: 4 } });
  * console.log(model.nLayer, model.nLoop); // 1 4
  */
-export function chooseConfig(
-  { preset, config, model: modelFields = {}, train: trainFields = {} }: ConfigOptions,
-  defaults: Partial<ModelConfig> = {},
-): RunConfig {
+export function chooseConfig(options: ConfigOptions, defaults: Partial<ModelConfig> = {}): RunConfig {
+  requireOptionNames('chooseConfig', options, CONFIG_OPTIONS);
+  const { preset, config, model: modelFields = {}, train: trainFields = {} } = options;
   if (preset !== undefined && config !== undefined) {
     throw new ConfigError('--config', 'must not be given together with --preset', config);
   }

@@ -1,4 +1,5 @@
 /** The cost and savings of early exit in a run's model: `loopnn exits`, and `measureExits` of the library. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import { openDataset } from '../data/dataset.js';
 import { type ExitSweep, type ExitSweepOptions, sweepExits } from '../experiments/exits.js';
 import type { IntegerType } from '../formats/integers.js';
@@ -18,6 +19,23 @@ export interface MeasureExitsOptions
   /** Receives one line about anything unusual. */
   readonly onNotice?: (line: string) => void;
 }
+
+const EXITS_OPTIONS: OptionNames<MeasureExitsOptions> = {
+  model: true,
+  data: true,
+  dtype: true,
+  criteria: true,
+  thresholds: true,
+  points: true,
+  loops: true,
+  B: true,
+  maxTokens: true,
+  tolerance: true,
+  backend: true,
+  precision: true,
+  onProgress: true,
+  onNotice: true,
+};
 
 export interface MeasuredExits extends ExitSweep {
   /** Update that the weights are from. */
@@ -39,6 +57,7 @@ export const EXIT_DEFAULTS = { points: 8, B: 8, maxTokens: 16_384, tolerance: 0.
  * console.log(criteria.map(({ criterion, best }) => [criterion, best?.threshold]));
  */
 export async function measureExits(options: MeasureExitsOptions): Promise<MeasuredExits> {
+  requireOptionNames('measureExits', options, EXITS_OPTIONS);
   const { model: folder, data: path, dtype, backend, precision, onNotice = () => {}, ...sweep } = options;
   await using data = await openDataset(path, { dtype });
   const run = await openRun(folder);

@@ -1,4 +1,5 @@
 /** A run's best weights in the layouts of other tools: `loopnn export`, and `exportModel` of the library. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import { join } from 'node:path';
 import { readModelingFile } from '../data/hub/huggingface.js';
 import { requireNewFolder, writeNewFolder } from '../node/new-folder.js';
@@ -54,6 +55,16 @@ export interface ExportOptions {
   readonly onNotice?: (line: string) => void;
 }
 
+const EXPORT_OPTIONS: OptionNames<ExportOptions> = {
+  model: true,
+  out: true,
+  format: true,
+  loops: true,
+  weights: true,
+  signal: true,
+  onNotice: true,
+};
+
 /** The files written to the folder `out`, and the update of their weights. */
 interface Exported {
   readonly out: string;
@@ -97,6 +108,7 @@ export function exportModel(
 export function exportModel(options: ExportOptions & { format: 'browser' }): Promise<ExportedForBrowser>;
 export function exportModel(options: ExportOptions): Promise<AnyExported>;
 export async function exportModel(options: ExportOptions): Promise<AnyExported> {
+  requireOptionNames('exportModel', options, EXPORT_OPTIONS);
   const { format = 'huggingface' } = options;
   if (format === 'onnx') return exportOnnx(options);
   for (const name of ['loops', 'weights'] as const) {

@@ -1,4 +1,5 @@
 /** Turns a model in Hugging Face's layout into a run: `loopnn import`, and `importModel` of the library. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import type { DownloadOptions, DownloadPlan } from '../data/hub/hub-download.js';
 import { openHubModel } from '../data/hub/hub-model.js';
 import { folderFiles, openHuggingFace } from '../data/hub/huggingface.js';
@@ -36,6 +37,18 @@ export interface ImportOptions {
   readonly onNotice?: (line: string) => void;
 }
 
+const IMPORT_OPTIONS: OptionNames<ImportOptions> = {
+  source: true,
+  out: true,
+  eot: true,
+  followLinks: true,
+  signal: true,
+  onPlan: true,
+  onProgress: true,
+  onDownloaded: true,
+  onNotice: true,
+};
+
 export interface ImportedModel {
   /** The folder. */
   readonly run: string;
@@ -58,6 +71,7 @@ export interface ImportedModel {
  * console.log(parameters);
  */
 export async function importModel(options: ImportOptions): Promise<ImportedModel> {
+  requireOptionNames('importModel', options, IMPORT_OPTIONS);
   const { source, out, eot, signal, onNotice = () => {} } = options;
   await requireNewFolder(out, '--out');
   let runBytes = 0;

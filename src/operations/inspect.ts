@@ -1,4 +1,5 @@
 /** What a run's model does to each token of a text: `loopnn inspect`, and `inspectText` of the library. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import { type Inspection, inspect } from '../experiments/inspect.js';
 import { openRun } from '../node/run.js';
 import { noticeLoops, type OpenOptions, openModel } from './open.js';
@@ -17,6 +18,17 @@ export interface InspectTextOptions extends Pick<OpenOptions, 'backend' | 'preci
   readonly onNotice?: (line: string) => void;
 }
 
+const INSPECT_OPTIONS: OptionNames<InspectTextOptions> = {
+  model: true,
+  prompt: true,
+  loops: true,
+  top: true,
+  threshold: true,
+  backend: true,
+  precision: true,
+  onNotice: true,
+};
+
 /**
  * Predictions, losses and movement of each token of a text, loop by loop; `renderInspection` makes a page of it.
  *
@@ -27,6 +39,7 @@ export interface InspectTextOptions extends Pick<OpenOptions, 'backend' | 'preci
  * console.log(tokens.map(({ text, exits }) => [text, exits.at(-1).top[0].text]));
  */
 export async function inspectText(options: InspectTextOptions): Promise<Inspection> {
+  requireOptionNames('inspectText', options, INSPECT_OPTIONS);
   const { model: folder, prompt, loops, top = 3, threshold = 0.9, onNotice = () => {} } = options;
   const run = await openRun(folder);
   const { model, config } = await openModel(run, options, onNotice);

@@ -1,4 +1,5 @@
 /** The cost of a comparison on this machine: `loopnn compare --dry-run`. */
+import { requireOptionNames } from '../fields.js';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { openDataset } from '../data/dataset.js';
@@ -8,7 +9,7 @@ import { DataError } from '../errors.js';
 import { planComparison, type PlannedModel, plannedSeconds, timeSteps } from '../experiments/plan.js';
 import { nodeClock } from '../node/store.js';
 import { createTokenizer, TOKENIZER_NAMES } from '../tokenizer/load.js';
-import { type CompareOptions, GPT2_VOCABULARY, limited } from './compare.js';
+import { COMPARE_OPTIONS, type CompareOptions, GPT2_VOCABULARY, limited } from './compare.js';
 import { openRuntime } from './runtime.js';
 
 export interface ComparisonPlan {
@@ -40,6 +41,7 @@ export interface ComparisonPlan {
 export async function planModels(
   options: CompareOptions & { onModel?: (done: number, of: number) => void },
 ): Promise<ComparisonPlan> {
+  requireOptionNames('planModels', options, { ...COMPARE_OPTIONS, onModel: true });
   const { onNotice = () => {}, precision = 'auto', backend: name, signal } = options;
   const suite = limited(options.suite, options.maxSteps);
   const seeds = options.seeds ?? suite.seeds;

@@ -1,6 +1,7 @@
 /**
  * The playground on a server of this machine: `loopnn play`, with a run, or the model that comes with the page.
  */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import type { Server } from 'node:http';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
@@ -19,6 +20,12 @@ export interface PlayOptions {
   /** Port to listen on; 0, the default, is any free one. */
   readonly port?: number;
 }
+
+const PLAY_OPTIONS: OptionNames<PlayOptions> = {
+  model: true,
+  host: true,
+  port: true,
+};
 
 /** A playground that is served. */
 export interface Playground extends AsyncDisposable {
@@ -44,6 +51,7 @@ const MODEL = '/model/';
  * await playground.close();
  */
 export async function servePlayground(options: PlayOptions = {}): Promise<Playground> {
+  requireOptionNames('servePlayground', options, PLAY_OPTIONS);
   const { model, host = '127.0.0.1', port = 0 } = options;
   const page = new PageFiles('playground');
   let run = model === undefined ? null : await PublishedRun.open(model);

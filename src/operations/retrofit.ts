@@ -1,6 +1,7 @@
 /**
  * Makes a loop network from a GPT-2, ready for further training: `loopnn retrofit`, and `retrofitModel` of the library.
  */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import { join } from 'node:path';
 import { requireNewFolder, writeNewFolder } from '../node/new-folder.js';
 import type { NodeStore } from '../node/store.js';
@@ -42,6 +43,25 @@ export interface RetrofitOptions {
   readonly onNotice?: (line: string) => void;
 }
 
+const RETROFIT_OPTIONS: OptionNames<RetrofitOptions> = {
+  model: true,
+  out: true,
+  layers: true,
+  average: true,
+  loops: true,
+  innerLoops: true,
+  prelude: true,
+  coda: true,
+  loopForm: true,
+  gate: true,
+  inputInjection: true,
+  loopEmbedding: true,
+  hyperConnections: true,
+  nStream: true,
+  signal: true,
+  onNotice: true,
+};
+
 export interface RetrofittedModel {
   /** The folders of the new run and of the GPT-2's, and the update that its weights are from. */
   readonly run: string;
@@ -65,6 +85,7 @@ export interface RetrofittedModel {
  * console.log(applications);
  */
 export async function retrofitModel(options: RetrofitOptions): Promise<RetrofittedModel> {
+  requireOptionNames('retrofitModel', options, RETROFIT_OPTIONS);
   const { model: run, out, loopForm = 'correction', gate = 'vector', signal, onNotice = () => {} } = options;
   await requireNewFolder(out, '--out');
   const opened = await openRun(run);

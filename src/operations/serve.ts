@@ -1,4 +1,5 @@
 /** An OpenAI-compatible server for a run: `loopnn serve`, and `serveModel` of the library. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import { ApiKeys } from '../serve/keys.js';
 import { DEFAULT_LIMITS, type Limits, ModelServer } from '../serve/server.js';
 import { type OpenOptions, openOptions } from './open.js';
@@ -32,6 +33,27 @@ export interface ServeModelOptions extends OpenOptions {
   readonly onNotice?: (line: string) => void;
 }
 
+const SERVE_OPTIONS: OptionNames<ServeModelOptions> = {
+  backend: true,
+  precision: true,
+  weights: true,
+  kvSharing: true,
+  kvLoops: true,
+  model: true,
+  host: true,
+  port: true,
+  apiKeys: true,
+  modelNames: true,
+  cors: true,
+  page: true,
+  chatTemplate: true,
+  loops: true,
+  maxConcurrency: true,
+  limits: true,
+  log: true,
+  onNotice: true,
+};
+
 /**
  * Serves a run's model by OpenAI's API. The server listens when this resolves; `ready` resolves when its model answers,
  * `drain` ends it in order and `close` at once.
@@ -44,7 +66,9 @@ export interface ServeModelOptions extends OpenOptions {
  * console.log(await (await fetch(`${server.url}/v1/models`)).json());
  * await server.close();
  */
-export function serveModel(options: ServeModelOptions): Promise<ModelServer> {
+export async function serveModel(options: ServeModelOptions): Promise<ModelServer> {
+  requireOptionNames('serveModel', options, SERVE_OPTIONS);
+  if (options.limits) requireOptionNames('limits', options.limits, DEFAULT_LIMITS);
   const { model, host = '127.0.0.1', port = 0, apiKeys = [], maxConcurrency = 8, limits } = options;
   const { log = () => {}, onNotice = () => {}, chatTemplate = null, loops = null } = options;
   return ModelServer.start({

@@ -1,4 +1,5 @@
 /** A training run from its data to its page: `loopnn train`, and `trainRun` of the library. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import { basename, resolve } from 'node:path';
 import type { Backend } from '../backend/backend.js';
 import { type Dataset, openDataset } from '../data/dataset.js';
@@ -74,6 +75,28 @@ export interface TrainOptions extends ConfigOptions {
   readonly onNotice?: (line: string) => void;
 }
 
+const TRAIN_OPTIONS: OptionNames<TrainOptions> = {
+  preset: true,
+  config: true,
+  model: true,
+  train: true,
+  data: true,
+  dtype: true,
+  out: true,
+  resume: true,
+  backend: true,
+  tensorboard: true,
+  evalLoops: true,
+  signal: true,
+  peers: true,
+  shardOptimizer: true,
+  verifyEvery: true,
+  onStart: true,
+  onEvent: true,
+  onScoring: true,
+  onNotice: true,
+};
+
 export interface TrainStart {
   readonly config: RunConfig;
   /** The update from which it resumes; 0 for a new run. */
@@ -122,14 +145,19 @@ export interface TrainSummary {
  * console.log(report);
  */
 export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
+  requireOptionNames('trainRun', options, TRAIN_OPTIONS);
   const { out, resume = false, signal, peers = ALONE, onEvent, onNotice = () => {} } = options;
   const leads = peers.rank === 0;
   const store = new NodeStore(out);
   if (leads) await requireOut(store, options);
   await using data = await openDataset(options.data, { dtype: options.dtype });
+  const { preset, config: file, model: fields = {}, train = {} } = options;
   const begun = resume
     ? null
-    : chooseConfig(options, data.vocabSize === null ? {} : { vocabSize: data.vocabSize });
+    : chooseConfig(
+        { preset, config: file, model: fields, train },
+        data.vocabSize === null ? {} : { vocabSize: data.vocabSize },
+      );
   if (begun) requireKnown(data, begun, options);
   if (begun && data.vocabSize === null) await noticeVocabulary(data.train, begun.model.vocabSize, onNotice);
 

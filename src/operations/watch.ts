@@ -1,4 +1,5 @@
 /** A page of runs while they are trained: `loopnn watch`, and `watchRuns` of the library. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import { stat } from 'node:fs/promises';
 import { ConfigError } from '../errors.js';
 import { ApiKeys } from '../serve/keys.js';
@@ -14,6 +15,13 @@ export interface WatchOptions {
   /** Keys, one of which the page needs; without keys the page is open. */
   readonly apiKeys?: readonly string[] | ApiKeys;
 }
+
+const WATCH_OPTIONS: OptionNames<WatchOptions> = {
+  runs: true,
+  host: true,
+  port: true,
+  apiKeys: true,
+};
 
 /** The page, while it is shown. */
 export interface RunsPage extends AsyncDisposable {
@@ -36,6 +44,7 @@ export interface RunsPage extends AsyncDisposable {
  * await page.close();
  */
 export async function watchRuns(options: WatchOptions): Promise<RunsPage> {
+  requireOptionNames('watchRuns', options, WATCH_OPTIONS);
   const { runs, host = '127.0.0.1', port = 0, apiKeys = [] } = options;
   for (const folder of runs) {
     const found = await stat(folder).catch(() => null);

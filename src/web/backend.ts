@@ -1,4 +1,5 @@
 /** Creates a backend in a browser: chooses the engine by the browser and the model. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import type { Backend, Precision } from '../backend/backend.js';
 import type { Gpu, GpuAdapter } from '../backend/webgpu/gpu.js';
 import { BackendError, ConfigError } from '../errors.js';
@@ -33,6 +34,15 @@ export interface BackendOptions {
   readonly onWarning?: (message: string) => void;
 }
 
+const BACKEND_OPTIONS: OptionNames<BackendOptions> = {
+  backend: true,
+  channels: true,
+  precision: true,
+  weights: true,
+  threads: true,
+  onWarning: true,
+};
+
 /**
  * The fastest backend that the browser has for the model: a GPU, or the C++ kernels in WebAssembly; without either,
  * plain TypeScript in f32, with a warning.
@@ -45,6 +55,7 @@ export interface BackendOptions {
  * const runtime = new Runtime(await createBackend());
  */
 export async function createBackend(options: BackendOptions = {}): Promise<Backend> {
+  requireOptionNames('createBackend', options, BACKEND_OPTIONS);
   const { backend = 'auto', precision = 'f32', weights = 'float', threads, channels } = options;
   const { onWarning = (message) => console.warn(message) } = options;
   if (!BACKENDS.includes(backend)) {

@@ -1,4 +1,5 @@
 /** Loads a trained run on a page or in a worker, for `import { loadModel } from 'loopnn/browser'`. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import { ConfigError } from '../errors.js';
 import { Model } from '../generate/model.js';
 import type { TextIds } from '../generate/text-ids.js';
@@ -23,6 +24,17 @@ export interface LoadOptions extends Omit<BackendOptions, 'channels'>, KeyValueO
   /** Keep a copy of the run at the URL in the browser's own file system: the next visit needs no network. */
   readonly cache?: boolean;
 }
+
+const LOAD_OPTIONS: OptionNames<LoadOptions> = {
+  backend: true,
+  precision: true,
+  weights: true,
+  threads: true,
+  onWarning: true,
+  kvSharing: true,
+  kvLoops: true,
+  cache: true,
+};
 
 /**
  * A run's best weights, ready to generate; several models may be loaded at once. The caller disposes of the model. In a
@@ -52,6 +64,7 @@ export interface ModelParts {
 /** Loads as `loadModel`, and returns the parts; the caller disposes of `gpt`, or of the Model made from it. */
 export async function loadParts(source: ModelSource, options: LoadOptions = {}): Promise<ModelParts> {
   if (!source) throw new ConfigError('source', 'must be given: the URL of a run, a store, a folder or files');
+  requireOptionNames('loadModel', options, LOAD_OPTIONS);
   const { cache = false, kvSharing, kvLoops, ...engine } = options;
   const { onWarning = (message) => console.warn(message) } = engine;
   const { store, name } = await storeOf(source, cache, onWarning);

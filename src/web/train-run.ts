@@ -1,4 +1,5 @@
 /** Trains a run on a page or in a worker, for `import { trainRun } from 'loopnn/browser'`. */
+import { type OptionNames, requireOptionNames } from '../fields.js';
 import type { TrainEvent } from '../train/events.js';
 import { Training, type TrainingOptions } from './training.js';
 
@@ -6,6 +7,21 @@ export interface TrainOptions extends TrainingOptions {
   /** Receives every update, evaluation and checkpoint. */
   readonly onEvent?: (event: TrainEvent) => void;
 }
+
+const TRAIN_OPTIONS: OptionNames<TrainOptions> = {
+  backend: true,
+  threads: true,
+  onWarning: true,
+  store: true,
+  text: true,
+  tokenizer: true,
+  model: true,
+  train: true,
+  resume: true,
+  overwrite: true,
+  signal: true,
+  onEvent: true,
+};
 
 /** The result of a training. */
 export interface TrainSummary {
@@ -31,6 +47,7 @@ export interface TrainSummary {
  * const trained = await loadModel(store);
  */
 export async function trainRun(options: TrainOptions): Promise<TrainSummary> {
+  requireOptionNames('trainRun', options, TRAIN_OPTIONS);
   const { signal, onEvent = () => {} } = options;
   await using training = await Training.open(options);
   const { trainer, config } = training;
