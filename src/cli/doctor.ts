@@ -7,7 +7,6 @@ import { wasmIsas } from '../backend/wasm/module.js';
 import { findMpi, type FoundMpi } from '../node/build-mpi.js';
 import { machine } from '../node/machine.js';
 import { type ProbedGpu, probeGpu } from '../node/probe-gpu.js';
-import { slowInBf16 } from '../operations/runtime.js';
 import { LoopnnError } from '../errors.js';
 import { examples } from './help.js';
 import { byteSize, paragraph, printResult, terminalWidth } from './output.js';
@@ -50,7 +49,7 @@ export function doctorCommand(program: Command): void {
               ...native.refused.map((refusal) => `refused           ${refusal}`),
               `instruction sets  ${native.isas.join(', ')}; in use: ${native.isa}`,
               `threads           ${native.threads}`,
-              `precision         ${precisionLine(native.bf16, backend)}`,
+              ...labelled('precision', precisionText(native, backend)),
             ]),
         `WebAssembly       ${wasmIsas().join(', ') || 'lacks SIMD'}`,
         ...gpuLines(gpu),
@@ -61,11 +60,16 @@ export function doctorCommand(program: Command): void {
     });
 }
 
-/** The precision of products by default, and of training where that differs. */
-function precisionLine(bf16: boolean, backend: Backend | null): string {
-  if (!bf16) return 'f32 by default: the instruction set does not multiply bfloat16';
-  const trains = backend && slowInBf16(backend) ? '; training uses f32, which is at least as fast here' : '';
-  return `bf16 by default: the instruction set multiplies bfloat16${trains}`;
+/** How matrix products read numbers by default: `bf16` and `fastBf16` are the native addon's. */
+export function precisionText(
+  { bf16, fastBf16 }: { readonly bf16: boolean; readonly fastBf16: boolean },
+  backend: Pick<Backend, 'name' | 'precision'> | null,
+): string {
+  if (!bf16) return '32 bits (f32): the instruction set in use has no products of 16 bits (bf16)';
+  if (backend?.name !== 'native') return '32 bits (f32) on this backend';
+  return fastBf16
+    ? 'training multiplies numbers of 16 bits (bf16), which is faster here than 32 (f32); --precision f32 or bf16 chooses'
+    : 'training multiplies numbers of 32 bits (f32), since 16 (bf16) are no faster here; --precision f32 or bf16 chooses';
 }
 
 /** The GPU, and what its features and limits mean for `--backend webgpu`. */

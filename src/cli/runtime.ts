@@ -107,9 +107,15 @@ export function addConfigFlags(command: Command): Command {
   return addFields(command, trainFields, 'Training:');
 }
 
-/** The configuration that flags choose: preset or file, overridden by fields given one by one. */
-export function configFromFlags(options: Record<string, unknown>): RunConfig {
+/**
+ * The configuration that flags choose: preset or file, overridden by fields given one by one. `defaults` has model
+ * fields that none of these sets.
+ */
+export function configFromFlags(
+  options: Record<string, unknown>,
+  defaults: Partial<ModelConfig> = {},
+): RunConfig {
   const { preset, config } = options as { preset?: string; config?: string };
   const [model, train] = [givenFields(options, modelFields), givenFields(options, trainFields)];
-  return chooseConfig({ preset, config, model, train });
+  return chooseConfig({ preset, config, model, train }, defaults);
 }

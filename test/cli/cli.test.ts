@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { precisionText } from '../../src/cli/doctor.js';
 import { eventStep } from '../../src/formats/tfevents.js';
 import { readTfRecords } from '../../src/formats/tfrecord.js';
 import { parseSafetensors } from '../formats/safetensors-bytes.js';
@@ -290,6 +291,28 @@ test('a command has --help, and the ones with figures print JSON', async () => {
   const params = JSON.parse((await loopnn(['params', 'gpt2-45m-loop', '--json'])).stdout);
   assert.equal(params.parameters.nanogpt, 45_686_784);
   assert.equal(JSON.parse((await loopnn(['params', '--json'])).stdout).length >= 11, true);
+  for (const [args, said] of [
+    [[], '50,257 tokens, GPT-2’s; mini-*, playground set none, and training takes the data’s size'],
+    [['mini-1x2'], '50,257 tokens, GPT-2’s, since nothing sets it here; training takes the data’s size'],
+    [['mini-1x2', '--vocab-size', '257'], '257 tokens, as --vocab-size says'],
+    [['gpt2-45m'], '50,257 tokens, as preset gpt2-45m says'],
+  ] as const) {
+    const { stdout } = await loopnn(['params', ...args]);
+    assert.ok(stdout.replaceAll('\n', ' ').includes(`vocabulary: ${said}`), stdout);
+  }
+  const native = { name: 'native', precision: 'bf16' } as const;
+  assert.match(
+    precisionText({ bf16: true, fastBf16: true }, native),
+    /^training multiplies .* 16 bits \(bf16\)/,
+  );
+  assert.match(
+    precisionText({ bf16: true, fastBf16: false }, native),
+    /^training multiplies .* 32 bits \(f32\)/,
+  );
+  assert.match(
+    precisionText({ bf16: false, fastBf16: false }, native),
+    /^32 bits .* has no products of 16 bits/,
+  );
   const doctor = JSON.parse((await loopnn(['doctor', '--json'])).stdout);
   assert.equal(doctor.backend.name, 'native');
   assert.ok(doctor.wasm.includes('simd128'));
