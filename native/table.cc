@@ -1,6 +1,6 @@
 /**
- * The finished table of one instruction set; each family adds its kernels. A set that differs from another,
- * LOOPNN_BASE, in matrix products only has their families, and the rest from that set.
+ * The complete kernel table of one instruction set, to which each family adds its kernels. A set that differs from
+ * another, LOOPNN_BASE, only in matrix products brings their families and takes the rest from that set.
  */
 #ifdef __cpp_exceptions
 #include <stdexcept>
@@ -21,7 +21,7 @@ namespace {
 
 [[noreturn]] void missing(size_t kernel) {
 #ifdef __cpp_exceptions
-  throw std::logic_error("no family brings kernel " + std::to_string(kernel) + " of KernelTable");
+  throw std::logic_error("no family adds kernel " + std::to_string(kernel) + " of KernelTable");
 #else
   (void)kernel;
   __builtin_trap();

@@ -111,8 +111,8 @@ _Noreturn static void endAll(int code) {
 }
 
 /**
- * Aborts all ranks if MPI reports a failure. Mostly another rank is lost, whose memory could not be read. The launcher
- * knows which; it has time to end this process before this process prints a message.
+ * Aborts all ranks if MPI reports a failure. The usual cause is a lost rank, whose memory cannot be read. The launcher
+ * knows which rank that is: this process waits first, so that the launcher can end it before it prints.
  */
 static void require(int result, const char* what) {
   if (result == MPI_SUCCESS) return;
@@ -125,14 +125,14 @@ static void require(int result, const char* what) {
 }
 
 static void listen(int peer) {
-  require(MPI_Irecv(&signs[peer].in, 1, MPI_BYTE, peer, kTag, life, &signs[peer].hears), "listening");
+  require(MPI_Irecv(&signs[peer].in, 1, MPI_BYTE, peer, kTag, life, &signs[peer].hears), "receiving a sign of life");
 }
 
 static void reportLost(int peer, double silence) {
   pthread_mutex_lock(&state.lock);
-  const char* name = state.names ? state.names[peer] : "which had not said who it is";
-  fprintf(stderr, "loopnn: rank %d has not heard of rank %d (%s) for %.0f s: %s\n", state.rank, peer, name, silence,
-          "it has ended or stands still, or the network is cut");
+  const char* name = state.names ? state.names[peer] : "not introduced yet";
+  fprintf(stderr, "loopnn: rank %d: no message from rank %d (%s) for %.0f s: %s\n", state.rank, peer, name, silence,
+          "it has ended or hangs, or the network is down");
   pthread_mutex_unlock(&state.lock);
 }
 
@@ -145,17 +145,17 @@ static void showLife(void) {
     struct Sign* sign = &signs[peer];
     if (peer == state.rank) continue;
     int done = 0;
-    require(MPI_Test(&sign->hears, &done, MPI_STATUS_IGNORE), "listening");
+    require(MPI_Test(&sign->hears, &done, MPI_STATUS_IGNORE), "receiving a sign of life");
     if (done) {
       sign->heard++;
       sign->last = t;
       listen(peer);
     }
     if (tell) {
-      require(MPI_Test(&sign->tells, &done, MPI_STATUS_IGNORE), "telling");
+      require(MPI_Test(&sign->tells, &done, MPI_STATUS_IGNORE), "sending a sign of life");
       if (done) {
         sign->told++;
-        require(MPI_Isend(&sign->out, 1, MPI_BYTE, peer, kTag, life, &sign->tells), "telling");
+        require(MPI_Isend(&sign->out, 1, MPI_BYTE, peer, kTag, life, &sign->tells), "sending a sign of life");
       }
     }
     if (t - sign->last > kLostAfter) {
@@ -205,9 +205,9 @@ static int abortWanted(void) {
 static void finishMpi(void) {
   MPI_Request request;
   int done = 0;
-  require(MPI_Ibarrier(data, &request), "the last barrier");
+  require(MPI_Ibarrier(data, &request), "the final barrier");
   while (true) {
-    require(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "the last barrier");
+    require(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "the final barrier");
     if (done) break;
     showLife();
     if (abortWanted()) endAll(abortWanted());
@@ -217,14 +217,14 @@ static void finishMpi(void) {
   int* expected = calloc((size_t)state.size, sizeof *expected);
   for (int peer = 0; peer < state.size; peer++) {
     if (peer == state.rank) continue;
-    require(MPI_Wait(&signs[peer].tells, MPI_STATUS_IGNORE), "telling");
+    require(MPI_Wait(&signs[peer].tells, MPI_STATUS_IGNORE), "sending a sign of life");
     told[peer] = signs[peer].told;
   }
-  require(MPI_Alltoall(told, 1, MPI_INT, expected, 1, MPI_INT, data), "the last exchange");
+  require(MPI_Alltoall(told, 1, MPI_INT, expected, 1, MPI_INT, data), "the final exchange");
   for (int peer = 0; peer < state.size; peer++) {
     if (peer == state.rank) continue;
     for (; signs[peer].heard < expected[peer]; signs[peer].heard++) {
-      require(MPI_Wait(&signs[peer].hears, MPI_STATUS_IGNORE), "listening");
+      require(MPI_Wait(&signs[peer].hears, MPI_STATUS_IGNORE), "receiving a sign of life");
       listen(peer);
     }
     MPI_Cancel(&signs[peer].hears);
@@ -239,7 +239,7 @@ static void finishMpi(void) {
 
 static void* runMpi(void* unused) {
   (void)unused;
-  Work* underWay = NULL;  // in the order in which it was posted
+  Work* underWay = NULL;  // in the order of posting
   int inVain = 0;
   while (true) {
     pthread_mutex_lock(&state.lock);
@@ -354,13 +354,14 @@ static napi_value library(napi_env env, napi_callback_info info) {
 /** start(): Promise<{ rank, size }>. */
 static napi_value start(napi_env env, napi_callback_info info) {
   (void)info;
-  if (state.started) return refuse(env, "start: has been called");
+  if (state.started) return refuse(env, "start: has already been called");
   napi_value name = NULL;
   napi_create_string_utf8(env, "MPI", NAPI_AUTO_LENGTH, &name);
   if (napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, NULL, NULL, settle, &state.settle) != napi_ok)
-    return refuse(env, "start: Node gives no function that another thread can call");
+    return refuse(env, "start: Node cannot make a function that another thread can call");
   napi_unref_threadsafe_function(env, state.settle);
-  if (pthread_create(&state.thread, NULL, runMpi, NULL) != 0) return refuse(env, "start: the system gives no thread");
+  if (pthread_create(&state.thread, NULL, runMpi, NULL) != 0)
+    return refuse(env, "start: the system cannot make a thread");
   state.started = true;
   Work* work = calloc(1, sizeof *work);
   work->kind = START;
@@ -379,8 +380,8 @@ static napi_value exchange(napi_env env, napi_callback_info info) {
   if (argc < 3 || napi_get_array_length(env, argv[0], &peers) != napi_ok ||
       napi_get_array_length(env, argv[1], &count) != napi_ok || peers != count ||
       napi_get_value_int32(env, argv[2], &sends) != napi_ok)
-    return refuse(env, "exchange: takes as many ranks as arrays, and how many are sent");
-  if (!state.started) return refuse(env, "exchange: is called after start");
+    return refuse(env, "exchange: needs a rank for each array, and the number of arrays to send");
+  if (!state.started) return refuse(env, "exchange: must be called after start");
   Work* work = calloc(1, sizeof *work);
   work->kind = EXCHANGE;
   work->count = (int)count;
@@ -401,7 +402,8 @@ static napi_value exchange(napi_env env, napi_callback_info info) {
                        type == napi_uint8_array && length <= 1 << 30;
     if (!known || !bytes) {
       freeWork(work);
-      return refuse(env, known ? "exchange: takes Uint8Arrays of at most 1 GiB" : "exchange: takes other ranks");
+      return refuse(env,
+                    known ? "exchange: needs Uint8Arrays of at most 1 GiB" : "exchange: needs other ranks");
     }
     m->length = (int)length;
   }
@@ -416,7 +418,7 @@ static napi_value introduce(napi_env env, napi_callback_info info) {
   uint32_t count = 0;
   napi_get_cb_info(env, info, &argc, argv, NULL, NULL);
   if (argc < 1 || napi_get_array_length(env, argv[0], &count) != napi_ok || (int)count != state.size || state.names)
-    return refuse(env, "introduce: takes a name for each rank, once");
+    return refuse(env, "introduce: needs a name for each rank, and must be called once");
   char** names = calloc(count, sizeof *names);
   for (uint32_t i = 0; i < count; i++) {
     napi_value value = NULL;
@@ -435,7 +437,7 @@ static napi_value introduce(napi_env env, napi_callback_info info) {
 /** finish(): Promise<void>; waits for every rank to call it. */
 static napi_value finish(napi_env env, napi_callback_info info) {
   (void)info;
-  if (!state.started) return refuse(env, "finish: is called after start");
+  if (!state.started) return refuse(env, "finish: must be called after start");
   Work* work = calloc(1, sizeof *work);
   work->kind = FINISH;
   return hand(env, work);

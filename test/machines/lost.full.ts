@@ -94,7 +94,7 @@ test('a rank that stands still ends all, by name', options, async (t) => {
       const { code, stderr, seconds } = await drill.end(PROMISED);
       assert.match(
         stderr,
-        new RegExp(`rank \\d has not heard of rank ${i % 3} \\(process ${pid} on .*\\) for \\d+ s`),
+        new RegExp(`rank \\d: no message from rank ${i % 3} \\(process ${pid} on .*\\) for \\d+ s`),
       );
       assert.notEqual(code, 0);
       assert.ok(!completed(out));

@@ -28,7 +28,7 @@ async function cutOff(name: string, mpi: Mpi, flags: readonly string[] = []) {
   return { drill, out };
 }
 
-const SILENT = /rank 0 has not heard of rank 1 \(process \d+ on host2\) for \d+ s/;
+const SILENT = /rank 0: no message from rank 1 \(process \d+ on host2\) for \d+ s/;
 
 describe('a cut network', {
   concurrency: 3,
