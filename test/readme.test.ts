@@ -161,3 +161,21 @@ test('links of the README and of docs/ lead to files and headings that exist', (
     }
   }
 });
+
+test('what the README links to is in the package, but for pictures of pages, which are large', () => {
+  const { files } = JSON.parse(read('package.json')) as { files: string[] };
+  const shipped = (path: string) =>
+    files.some((own) => {
+      if (own.endsWith('/*.md')) return dirname(path) === dirname(own) && path.endsWith('.md');
+      return path === own || path.startsWith(`${own}/`);
+    });
+  const links = [...README.matchAll(/\]\(([^)\s#]+)[^)]*\)|src="([^"]+)"/g)].map(
+    ([, link, image]) => link ?? image,
+  );
+  const own = links.filter((link) => !/^https?:/.test(link));
+  assert.ok(own.length > 20);
+  assert.deepEqual(
+    own.filter((link) => !shipped(link) && !/^docs\/pictures\/\w+\.png$/.test(link)),
+    [],
+  );
+});
