@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { writeRun } from '../data/helpers.js';
-import { loopnn, refused, temporaryFolder } from './helpers.js';
+import { loopnn, refused, spawned, temporaryFolder } from './helpers.js';
 
 const folder = temporaryFolder();
 const run = join(folder, 'run');
@@ -32,17 +32,17 @@ test('f16 is refused where a processor computes', async () => {
 });
 
 test('no adapter is an error like any other, and doctor says so without failing', async () => {
-  const { stderr, code } = await loopnn(['generate', '--model', run, '--backend', 'webgpu'], NO_GPU);
+  const { stderr, code } = await spawned(['generate', '--model', run, '--backend', 'webgpu'], NO_GPU);
   assert.equal(code, 1);
   assert.match(stderr, NO_ADAPTER);
   if (!stderr.includes('the package')) {
-    const { stderr: wrong } = await loopnn(['generate', '--model', run, '--backend', 'webgpu'], {
+    const { stderr: wrong } = await spawned(['generate', '--model', run, '--backend', 'webgpu'], {
       LOOPNN_WEBGPU_FLAGS: 'fast',
     });
     assert.match(wrong, /^loopnn: LOOPNN_WEBGPU_FLAGS: must be options of Dawn, .*, got 'fast'$/m);
   }
-  const doctor = await loopnn(['doctor', '--json'], NO_GPU);
+  const doctor = await spawned(['doctor', '--json'], NO_GPU);
   assert.equal(doctor.code, 0);
   assert.match(JSON.parse(doctor.stdout).gpu.error, /^webgpu: needs /);
-  assert.match((await loopnn(['doctor'], NO_GPU)).stdout, /^GPU {15}none: webgpu: needs /m);
+  assert.match((await spawned(['doctor'], NO_GPU)).stdout, /^GPU {15}none: webgpu: needs /m);
 });

@@ -8,11 +8,13 @@ import { eventStep } from '../../src/formats/tfevents.js';
 import { readTfRecords } from '../../src/formats/tfrecord.js';
 import { parseSafetensors } from '../formats/safetensors-bytes.js';
 import {
+  assertRefused,
   loopnn,
   loopnnWithin,
   outcome,
   refused,
   SMALL,
+  spawned,
   start,
   temporaryFolder,
   trainSmall,
@@ -271,14 +273,14 @@ test('without the addon, or with one that cannot load, WebAssembly runs after on
   writeFileSync(garbage, 'not a library');
   for (const path of [join(folder, 'missing.node'), garbage]) {
     const env = { LOOPNN_NATIVE_PATH: path };
-    const result = await loopnn(['generate', '--model', run, '--prompt', 'Line', '--tokens', '3'], env);
+    const result = await spawned(['generate', '--model', run, '--prompt', 'Line', '--tokens', '3'], env);
     assert.equal(result.code, 0, result.stderr);
     // A run that was trained in bf16 has a notice of its own.
     const lines = result.stderr.trim().split('\n');
     const warnings = lines.filter((line) => !line.includes('bf16 is computed from floats'));
     assert.equal(warnings.length, 1, result.stderr);
     assert.match(warnings[0], /using WebAssembly, with half the speed.*: native addon.*npm run build/);
-    const doctor = JSON.parse((await loopnn(['doctor', '--json'], env)).stdout);
+    const doctor = JSON.parse((await spawned(['doctor', '--json'], env)).stdout);
     assert.equal(doctor.backend.name, 'wasm');
     assert.match(doctor.native.error, /native addon/);
   }
@@ -316,7 +318,7 @@ test('a command has --help, and the ones with figures print JSON', async () => {
   const doctor = JSON.parse((await loopnn(['doctor', '--json'])).stdout);
   assert.equal(doctor.backend.name, 'native');
   assert.ok(doctor.wasm.includes('simd128'));
-  const wasm = await loopnn(['doctor'], {
+  const wasm = await spawned(['doctor'], {
     LOOPNN_BACKEND: 'wasm',
     LOOPNN_ISA: 'simd128',
     LOOPNN_NUM_THREADS: '2',
@@ -348,13 +350,15 @@ test('moving a run and its data elsewhere changes nothing', async () => {
 });
 
 test('a wrong environment variable is an error, an empty one is not', async () => {
-  await refused(['generate', '--model', run], /LOOPNN_NUM_THREADS/, 1, { LOOPNN_NUM_THREADS: 'two' });
-  await refused(['generate', '--model', run], /LOOPNN_ISA|isa/, 1, { LOOPNN_ISA: 'avx-512' });
-  await refused(['generate', '--model', run], /backend: must be auto, native, wasm, webgpu or reference/, 1, {
-    LOOPNN_BACKEND: 'gpu',
-  });
+  for (const [env, message] of [
+    [{ LOOPNN_NUM_THREADS: 'two' }, /LOOPNN_NUM_THREADS/],
+    [{ LOOPNN_ISA: 'avx-512' }, /LOOPNN_ISA|isa/],
+    [{ LOOPNN_BACKEND: 'gpu' }, /backend: must be auto, native, wasm, webgpu or reference/],
+  ] as const) {
+    assertRefused(await spawned(['generate', '--model', run], env), message);
+  }
   const empty = { LOOPNN_NUM_THREADS: '', LOOPNN_ISA: '', LOOPNN_BACKEND: '' };
-  const doctor = JSON.parse((await loopnn(['doctor', '--json'], empty)).stdout);
+  const doctor = JSON.parse((await spawned(['doctor', '--json'], empty)).stdout);
   assert.equal(doctor.backend.name, 'native');
 });
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
-import { loopnn, loopnnHere, temporaryFolder, trainSmall } from './helpers.js';
+import { loopnn, temporaryFolder, trainSmall } from './helpers.js';
 
 const folder = temporaryFolder();
 const { run } = await trainSmall(folder, 'run', '--max-steps', '200');
@@ -105,7 +105,7 @@ test('--tasks: questions of both forms, loop counts side by side', async () => {
 
 test('what can not be evaluated is refused in one line', async () => {
   const refused = async (args: string[], message: RegExp, code = 1) => {
-    const result = await loopnnHere(['eval', '--model', run, ...args]);
+    const result = await loopnn(['eval', '--model', run, ...args]);
     assert.match(result.stderr, message);
     assert.equal(result.code, code, result.stderr);
     assert.equal(result.stderr.trim().split('\n').length, 1, result.stderr);

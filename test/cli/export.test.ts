@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { loopnn, loopnnHere, SMALL, temporaryFolder, writeCorpus } from './helpers.js';
+import { loopnn, SMALL, temporaryFolder, writeCorpus } from './helpers.js';
 import { parseSafetensors, safetensorsMetadata } from '../formats/safetensors-bytes.js';
 
 const FIXTURES = fileURLToPath(new URL('../../../test/fixtures/huggingface/', import.meta.url));
@@ -24,7 +24,7 @@ async function succeeds(
 }
 
 async function refused(message: RegExp, ...args: string[]): Promise<void> {
-  const result = await loopnnHere(args);
+  const result = await loopnn(args);
   assert.match(result.stderr, message);
   assert.equal(result.code, 1);
   assert.equal(result.stderr.trim().split('\n').length, 1, `one line: ${result.stderr}`);

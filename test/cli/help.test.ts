@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { configureHelp } from '../../src/cli/help.js';
 import { COMMANDS } from '../../src/cli/program.js';
-import { loopnnHere, temporaryFolder } from './helpers.js';
+import { loopnn, temporaryFolder } from './helpers.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const NONE = join(temporaryFolder(), 'none');
@@ -109,12 +109,12 @@ test('what help marks as required is refused if it is absent, and nothing else i
     const fixed = [command.name(), ...sources, ...(FURTHER[command.name()] ?? [])];
     const given = (options: typeof required) => [...fixed, ...options.flatMap(({ long }) => [long!, NONE])];
     for (const option of required) {
-      const { code, stderr } = await loopnnHere(given(required.filter((other) => other !== option)));
+      const { code, stderr } = await loopnn(given(required.filter((other) => other !== option)));
       assert.match(stderr, new RegExp(`required option '${option.flags}' not specified`));
       assert.equal(code, 2);
     }
     // The work begins, and does not find its files.
-    const whole = await loopnnHere(given(required));
+    const whole = await loopnn(given(required));
     assert.equal(whole.code, 1, whole.stderr);
   }
 });

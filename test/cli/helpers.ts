@@ -36,28 +36,51 @@ export function outcome(child: ChildProcess): Promise<Outcome> {
   return new Promise((resolve) => child.on('close', (code, signal) => resolve({ code, signal, ...printed })));
 }
 
-export function loopnn(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
+/** Runs `loopnn` in a process of its own: for what is about the process, or a variable that is read only once in it. */
+export function spawned(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
   return outcome(start(args, env));
 }
 
+let former: Promise<unknown> = Promise.resolve();
+
 /**
- * Runs `loopnn` in this process, in a tenth of the time: for commands that end before they print. Its stderr is the
- * command's meanwhile.
+ * Runs `loopnn` in this process, without the time that a process takes to start; one command after the other, as what
+ * is printed meanwhile is the command's.
  */
-export async function loopnnHere(args: readonly string[]): Promise<Outcome> {
-  const { write } = process.stderr;
+export function loopnn(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
+  const own = former.then(() => runHere(args, env));
+  former = own.catch(() => {});
+  return own;
+}
+
+async function runHere(args: readonly string[], env: Record<string, string>): Promise<Outcome> {
+  const printed = { stdout: '', stderr: '' };
   const { exitCode } = process;
-  let stderr = '';
-  process.stderr.write = (text: string | Uint8Array) => {
-    stderr += text;
-    return true;
-  };
+  const before = Object.keys(env).map((name) => [name, process.env[name]] as const);
+  const releases = (['stdout', 'stderr'] as const).map((name) => {
+    const stream = process[name];
+    const write = stream.write;
+    // Bytes are not the command's: the test runner reports in them on stdout.
+    stream.write = (chunk: string | Uint8Array, ...rest: unknown[]) => {
+      if (typeof chunk !== 'string') return Reflect.apply(write, stream, [chunk, ...rest]);
+      printed[name] += chunk;
+      return true;
+    };
+    return () => {
+      stream.write = write;
+    };
+  });
   process.exitCode = undefined;
+  Object.assign(process.env, env);
   try {
     const code = (await run([process.execPath, MAIN, ...args])) ?? Number(process.exitCode ?? 0);
-    return { code, signal: null, stdout: '', stderr };
+    return { code, signal: null, ...printed };
   } finally {
-    process.stderr.write = write;
+    for (const release of releases) release();
+    for (const [name, value] of before) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
     process.exitCode = exitCode;
   }
 }
@@ -75,17 +98,17 @@ export function mountsDisks(): boolean {
   return spawnSync(MOUNTING[0], [...MOUNTING.slice(1), 'true']).status === 0;
 }
 
-/**
- * Asserts that a command ends with `code` and a message, on one line where it is no wrong usage; in a process of its
- * own where `env` is given.
- */
+/** Asserts that a command ends with `code` and a message, on one line where it is no wrong usage. */
 export async function refused(
-  args: string[],
+  args: readonly string[],
   message: RegExp,
   code = 1,
-  env?: Record<string, string>,
+  env: Record<string, string> = {},
 ): Promise<void> {
-  const result = await (env ? loopnn(args, env) : loopnnHere(args));
+  assertRefused(await loopnn(args, env), message, code);
+}
+
+export function assertRefused(result: Outcome, message: RegExp, code = 1): void {
   assert.match(result.stderr, message);
   assert.equal(result.code, code, result.stderr);
   if (code === 1) assert.equal(result.stderr.trim().split('\n').length, 1, `one line: ${result.stderr}`);

@@ -25,7 +25,7 @@ import { loadGpt2 } from '../../src/tokenizer/gpt2.js';
 import { openRun } from '../../src/node/run.js';
 import { HubServer } from '../data/hub-server.js';
 import { oldestFile } from '../tokenizer/samples.js';
-import { loopnn, loopnnHere, loopnnWithin, temporaryFolder, writeCorpus } from './helpers.js';
+import { loopnn, loopnnWithin, temporaryFolder, writeCorpus } from './helpers.js';
 import { parseSafetensors, serializeSafetensors } from '../formats/safetensors-bytes.js';
 
 const FIXTURES = fileURLToPath(new URL('../../../test/fixtures/huggingface/', import.meta.url));
@@ -54,7 +54,7 @@ function editConfig(source: string, fields: Record<string, unknown>): void {
 
 async function refused(source: string, message: RegExp): Promise<void> {
   const out = join(folder, 'refused');
-  const result = await loopnnHere(['import', source, '--out', out]);
+  const result = await loopnn(['import', source, '--out', out]);
   assert.match(result.stderr, message);
   assert.equal(result.code, 1, result.stderr);
   assert.equal(result.stderr.trim().split('\n').length, 1, `one line: ${result.stderr}`);

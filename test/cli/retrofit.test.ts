@@ -10,7 +10,7 @@ import type { GPT } from '../../src/models/gpt.js';
 import { Runtime } from '../../src/tensor/tensor.js';
 import { retrofitModel } from '../../src/operations/retrofit.js';
 import { openRun } from '../../src/node/run.js';
-import { loopnn, loopnnHere, temporaryFolder, writeCorpus } from './helpers.js';
+import { loopnn, temporaryFolder, writeCorpus } from './helpers.js';
 import { parseSafetensors } from '../formats/safetensors-bytes.js';
 
 const FIXTURE = fileURLToPath(new URL('../../../test/fixtures/huggingface/gpt2/', import.meta.url));
@@ -174,7 +174,7 @@ test('what cannot be retrofitted is refused, and nothing is written', async () =
     [/nPrelude \+ nCoda: must leave a layer to loop/, '--loops', '2', '--prelude', '3'],
     [/nPrelude: must be 0 where nLoop is 1, got 1; raise nLoop/, '--inner-loops', '2', '--prelude', '1'],
   ] as const) {
-    const result = await loopnnHere(['retrofit', '--model', at('original'), '--out', at('no'), ...flags]);
+    const result = await loopnn(['retrofit', '--model', at('original'), '--out', at('no'), ...flags]);
     assert.match(result.stderr, message);
     assert.equal(result.code, 1);
     assert.ok(!existsSync(at('no')));
@@ -183,19 +183,11 @@ test('what cannot be retrofitted is refused, and nothing is written', async () =
   await assert.rejects(retrofitModel(stable), /inputInjection: must be none or scalars, which leave/);
   const { model, out } = stable;
   const other = ['--loops', '2', '--input-injection', 'stable'];
-  const refused = await loopnnHere(['retrofit', '--model', model, '--out', out, ...other]);
+  const refused = await loopnn(['retrofit', '--model', model, '--out', out, ...other]);
   assert.match(refused.stderr, /'stable' is invalid. Allowed choices are none, scalars\./);
   assert.ok(!existsSync(at('no')));
-  const twice = await loopnnHere(['retrofit', '--model', at('outer'), '--out', at('no'), '--loops', '2']);
+  const twice = await loopnn(['retrofit', '--model', at('outer'), '--out', at('no'), '--loops', '2']);
   assert.match(twice.stderr, /depth: must be gpt2 to be made a loop network, got 'loop'/);
-  const used = await loopnnHere([
-    'retrofit',
-    '--model',
-    at('original'),
-    '--out',
-    at('outer'),
-    '--loops',
-    '2',
-  ]);
+  const used = await loopnn(['retrofit', '--model', at('original'), '--out', at('outer'), '--loops', '2']);
   assert.match(used.stderr, /--out: must be a new or empty folder, got/);
 });

@@ -159,7 +159,8 @@ test('a comparison whose folder is moved stops; no run of it is trained by two',
   const args = ['compare', '--suite', 'demo', '--data', data, '--out', out];
   const child = start(args);
   const ended = outcome(child);
-  const trained = () => readdirSync(out).find((name) => existsSync(join(out, name, 'lock')));
+  const begun = (name: string) => ['lock', 'config.json'].every((file) => existsSync(join(out, name, file)));
+  const trained = () => readdirSync(out).find(begun);
   while (!existsSync(out) || !trained()) await setTimeout(5);
   await refused(resume(join(out, trained()!)), /must not be in use by another process/);
   renameSync(out, `${out}-elsewhere`);

@@ -9,7 +9,7 @@ import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { loadModel } from '../../src/node/load-model.js';
 import { clientOf, post, serveRun } from '../serve/helpers.js';
-import { loopnn, loopnnHere, temporaryFolder, writeCorpus } from './helpers.js';
+import { loopnn, temporaryFolder, writeCorpus } from './helpers.js';
 
 const CHAT = fileURLToPath(new URL('../../../test/fixtures/huggingface/chat/', import.meta.url));
 const expected = JSON.parse(readFileSync(join(CHAT, 'expected.json'), 'utf8'));
@@ -47,7 +47,7 @@ async function succeeds(...args: string[]): Promise<{ document: Json; stderr: st
 }
 
 async function refused(message: RegExp, ...args: string[]): Promise<void> {
-  const { code, stderr } = await loopnnHere(args);
+  const { code, stderr } = await loopnn(args);
   assert.match(stderr, message);
   assert.deepEqual([code, stderr.trim().split('\n').length], [1, 1], stderr);
 }

@@ -7,7 +7,7 @@ import { accessSync, constants, mkdtempSync, realpathSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
-import { loopnn, MAIN, type Outcome, outcome } from '../cli/helpers.js';
+import { MAIN, type Outcome, outcome, spawned } from '../cli/helpers.js';
 
 export interface Mpi {
   /** The library's own name and version, such as 'Open MPI 4.1.4'. */
@@ -37,7 +37,7 @@ export async function findMpis(most = Number.POSITIVE_INFINITY): Promise<Mpi[]> 
   for (const [i, { mpicc, launcher }] of candidates().entries()) {
     if (found.size >= most) break;
     const env = { LOOPNN_MPI_PATH: join(built, `${i}.node`) };
-    const { code, stdout, stderr } = await loopnn(['mpi', '--mpicc', mpicc, '--json'], env);
+    const { code, stdout, stderr } = await spawned(['mpi', '--mpicc', mpicc, '--json'], env);
     if (code !== 0) throw new Error(`${mpicc}: ${stderr}`);
     const name: string = JSON.parse(stdout).library;
     if (found.has(name)) continue;
