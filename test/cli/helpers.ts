@@ -58,17 +58,17 @@ async function runHere(args: readonly string[], env: Record<string, string>): Pr
   const { exitCode } = process;
   const before = Object.keys(env).map((name) => [name, process.env[name]] as const);
   const releases = (['stdout', 'stderr'] as const).map((name) => {
+    const own = Object.getOwnPropertyDescriptor(process, name)!;
     const stream = process[name];
-    const write = stream.write;
-    // Bytes are not the command's: the test runner reports in them on stdout.
-    stream.write = (chunk: string | Uint8Array, ...rest: unknown[]) => {
-      if (typeof chunk !== 'string') return Reflect.apply(write, stream, [chunk, ...rest]);
+    const write = (chunk: string | Uint8Array) => {
+      // Bytes are not the command's: the test runner reports in them.
+      if (typeof chunk !== 'string') return stream.write(chunk);
       printed[name] += chunk;
       return true;
     };
-    return () => {
-      stream.write = write;
-    };
+    const value = Object.create(stream, { write: { value: write } });
+    Object.defineProperty(process, name, { configurable: true, enumerable: true, value });
+    return () => Object.defineProperty(process, name, own);
   });
   process.exitCode = undefined;
   Object.assign(process.env, env);
