@@ -1,7 +1,7 @@
 /** Linear layers of the reference backend. */
 import type { KERNELS } from '../kernel-table.js';
 import type { HostKernels } from '../memory/arguments.js';
-import { dot } from './dot.js';
+import { addProducts, dot } from './dot.js';
 
 export const linear = {
   linearForward({ out, inp, weight, bias, R, K, N }) {
@@ -9,10 +9,7 @@ export const linear = {
     for (let r = 0; r < R; r++) {
       if (bias) row.set(bias);
       else row.fill(0);
-      for (let k = 0; k < K; k++) {
-        const a = inp[r * K + k];
-        for (let n = 0, j = k * N; n < N; n++, j++) row[n] += a * weight[j];
-      }
+      addProducts(row, inp, r * K, 1, weight, K);
       out.set(row, r * N);
     }
   },
@@ -31,10 +28,7 @@ export const linear = {
     const row = new Float64Array(N);
     for (let k = 0; k < K; k++) {
       row.fill(0);
-      for (let r = 0; r < R; r++) {
-        const a = inp[r * K + k];
-        for (let n = 0, j = r * N; n < N; n++, j++) row[n] += a * dout[j];
-      }
+      addProducts(row, inp, k, K, dout, R);
       for (let n = 0; n < N; n++) dweight[k * N + n] += row[n];
     }
     if (!dbias) return;
