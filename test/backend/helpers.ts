@@ -62,16 +62,22 @@ export function upload(backend: Backend, array: HostArray): Storage {
   return storage;
 }
 
-/** Runs a case on fresh copies of its arrays and returns its outputs. */
+/** Runs a case on fresh copies of those of its arrays that the call asks for, and returns its outputs. */
 export async function run(backend: Backend, test: KernelCase): Promise<Record<string, HostArray>> {
+  const uploaded: Record<string, Storage> = {};
   const at: Record<string, Storage> = {};
   for (const [name, array] of Object.entries(test.arrays)) {
-    if (array) at[name] = upload(backend, array);
+    if (!array) continue;
+    const get = () => {
+      uploaded[name] ??= upload(backend, array);
+      return uploaded[name];
+    };
+    Object.defineProperty(at, name, { enumerable: true, get });
   }
   test.call(backend, at);
   const result: Record<string, HostArray> = {};
-  for (const name of test.outputs) if (at[name]) result[name] = await backend.read(at[name]);
-  for (const storage of Object.values(at)) backend.free(storage);
+  for (const name of test.outputs) if (test.arrays[name]) result[name] = await backend.read(at[name]);
+  for (const storage of Object.values(uploaded)) backend.free(storage);
   return result;
 }
 

@@ -32,7 +32,7 @@ const SHAPES = [
   [65, 65, 65],
   [100, 300, 130],
   [257, 31, 100],
-  [470, 260, 530],
+  [390, 260, 530], // several blocks along each on every instruction set
   [520, 63, 65], // many rows for the size of the weight
   [70, 220, 1100], // an operand that tasks pack, and a large one that they share
   [8200, 3, 5],
