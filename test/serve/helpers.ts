@@ -16,7 +16,7 @@ export const BLOCK_SIZE = 1024;
 
 /** Trains a loop network of bytes in a moment; returns its folder, whose name is `tiny`. */
 export async function trainedRun(...flags: string[]): Promise<string> {
-  const size = ['--block-size', String(BLOCK_SIZE), '--batch-size', '1', '--max-steps', '20'];
+  const size = ['--block-size', String(BLOCK_SIZE), '--batch-size', '1', '--max-steps', '5'];
   // What is served is tested on a GPU, and not what made it: on SwiftShader that takes minutes.
   const engine = process.env.LOOPNN_BACKEND === 'webgpu' ? ['--backend', 'auto'] : [];
   const { run } = await trainSmall(temporaryFolder(), 'tiny', ...size, ...engine, ...flags);
