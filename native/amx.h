@@ -44,8 +44,8 @@ class Tiles {
 };
 
 /**
- * sums (32, 32) = a panel of A times a panel of B over `steps` words; with `half`, only its first 16 rows. A line of
- * `next` is fetched every two rows of a tile, so that one block of C fetches as much as `steps` of a panel take.
+ * sums (32, 32) = a panel of A times a panel of B over `steps` words; with `half`, only its first 16 rows. One line of
+ * `next` is fetched for every 16 words, so that 32 blocks of C fetch a panel of B.
  */
 template <bool half>
 LOOPNN_INLINE void multiplyTiles(float* sums, int64_t steps, const float* a, const float* b, const float* next) {

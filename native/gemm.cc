@@ -130,7 +130,8 @@ void packBlock(float* packed, const float* src, int64_t ls, int64_t ks, int64_t 
 
 /**
  * Packs at most KC steps of the panels of `lanes` lanes; packed panels lie KC steps apart. Contiguous lanes are packed
- * row by row, with prefetching: rows lie pages apart, and the processor does not prefetch across pages.
+ * row by row, with prefetching: rows lie pages apart, and the processor does not prefetch across pages. Tiles of AMX
+ * need 16 rows at once, so that their panels are packed one by one.
  */
 template <class P, bool isA>
 void packStrip(float* packed, const float* src, int64_t ls, int64_t ks, int64_t lanes, int64_t kc) {
